@@ -1,0 +1,45 @@
+//! What a call is to do and to say: read once from the configuration, shared by all calls that began with it.
+
+use std::time::Duration;
+
+use crate::payment;
+
+/// Everything that a call is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Watching for a silent caller.
+    pub silence: Silence,
+    /// What the server itself says.
+    pub messages: Messages,
+    /// The greeting that Twilio speaks by itself, from the TwiML.
+    pub welcome_greeting: Option<String>,
+    /// What every payment has in common.
+    pub payment: payment::Settings,
+    /// How long an open payment may stand still before the caller is offered a retry, then a person:
+    /// `Payments.stallSeconds`.
+    pub stall: Duration,
+}
+
+/// `SilenceDetection` of serverConfig.json.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Whether the watch is on when a call begins.
+    pub enabled: bool,
+    /// How long nobody says anything before the next reminder: `secondsThreshold`.
+    pub threshold: Duration,
+    /// The reminders, in order; after the last one the call is ended.
+    pub messages: Vec<String>,
+}
+
+/// `Messages` of serverConfig.json: what the server says when the model cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// The model failed: `modelUnavailable`.
+    pub model_unavailable: String,
+    /// The model failed three times in a row, or a payment is stuck: `handOff`.
+    pub hand_off: String,
+    /// The call ends and the model has no words for it: `goodbye`.
+    pub goodbye: String,
+    /// After a session that is to be handed off, when no person can be reached, spoken by TwiML: `noAgent`.
+    pub no_agent: String,
+}

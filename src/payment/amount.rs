@@ -1,0 +1,185 @@
+//! Money as integers of minor units. No float ever touches it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An ISO 4217 currency, with the number of decimals that its minor unit has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency {
+    code: [u8; 3],
+}
+
+/// A text that is not a currency code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a currency is a three-letter ISO 4217 code such as USD")]
+pub struct BadCurrency;
+
+impl Currency {
+    /// US dollars.
+    pub const USD: Self = Self { code: *b"USD" };
+
+    /// The upper-case ISO code.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.code).unwrap_or("???")
+    }
+
+    /// Decimals of the minor unit: 2 for most, 0 for yen, 3 for dinars.
+    pub fn exponent(self) -> u32 {
+        match &self.code {
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
+            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            _ => 2,
+        }
+    }
+}
+
+impl FromStr for Currency {
+    type Err = BadCurrency;
+
+    fn from_str(text: &str) -> Result<Self, BadCurrency> {
+        let code: [u8; 3] = text.trim().to_ascii_uppercase().as_bytes().try_into().map_err(|_| BadCurrency)?;
+        code.iter().all(u8::is_ascii_uppercase).then_some(Self { code }).ok_or(BadCurrency)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// An amount to charge: above zero and below 1,000,000 major units, as Twilio's `ChargeAmount` demands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Amount {
+    minor: u64,
+    currency: Currency,
+}
+
+/// Why a text is not an amount that can be charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadAmount {
+    /// Not plain decimal text.
+    #[error("not a plain decimal number such as 25.00")]
+    NotDecimal,
+    /// More decimals than the currency has.
+    #[error("{0} has {decimals} decimals at most", decimals = .0.exponent())]
+    TooManyDecimals(Currency),
+    /// 1,000,000 or more.
+    #[error("must be below 1,000,000")]
+    TooLarge,
+}
+
+impl Amount {
+    /// Reads decimal text in major units, such as `25`, `25.5` or `25.00`. Zero is no amount to charge: `None`.
+    pub fn parse(text: &str, currency: Currency) -> Result<Option<Self>, BadAmount> {
+        let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || text.trim().ends_with('.') {
+            return Err(BadAmount::NotDecimal);
+        }
+        let decimals = currency.exponent() as usize;
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > decimals {
+            return Err(BadAmount::TooManyDecimals(currency));
+        }
+        let whole = whole.trim_start_matches('0');
+        if whole.len() > 6 {
+            return Err(BadAmount::TooLarge);
+        }
+        let minor = format!("0{whole}{fraction:0<decimals$}").parse().map_err(|_| BadAmount::NotDecimal)?;
+        Ok((minor > 0).then_some(Self { minor, currency }))
+    }
+
+    /// The amount in minor units (cents).
+    pub fn minor(self) -> u64 {
+        self.minor
+    }
+
+    /// The currency of the amount.
+    pub fn currency(self) -> Currency {
+        self.currency
+    }
+}
+
+/// Plain decimal text in major units with all the decimals of the currency, as it goes over the wire: `25.00`.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exponent = self.currency.exponent();
+        let unit = 10_u64.pow(exponent);
+        write!(f, "{}", self.minor / unit)?;
+        if exponent > 0 {
+            write!(f, ".{:0width$}", self.minor % unit, width = exponent as usize)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} {}", self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usd(text: &str) -> Result<Option<Amount>, BadAmount> {
+        Amount::parse(text, Currency::USD)
+    }
+
+    #[test]
+    fn decimal_text_becomes_minor_units_and_wire_text() {
+        for (text, minor, wire) in [
+            ("25", 2500, "25.00"),
+            ("25.5", 2550, "25.50"),
+            (" 0.01 ", 1, "0.01"),
+            ("999999.99", 99_999_999, "999999.99"),
+            ("1.100", 110, "1.10"),
+        ] {
+            let amount = usd(text).unwrap().unwrap();
+            assert_eq!((amount.minor(), amount.to_string().as_str()), (minor, wire));
+        }
+    }
+
+    #[test]
+    fn zero_is_nothing_to_charge() {
+        assert_eq!(usd("0"), Ok(None));
+        assert_eq!(usd("0.00"), Ok(None));
+    }
+
+    #[test]
+    fn the_currency_decides_on_decimals() {
+        assert_eq!(usd("1.005"), Err(BadAmount::TooManyDecimals(Currency::USD)));
+        let yen = "JPY".parse().unwrap();
+        assert_eq!(Amount::parse("1500", yen).unwrap().unwrap().to_string(), "1500");
+        assert_eq!(Amount::parse("1500.5", yen), Err(BadAmount::TooManyDecimals(yen)));
+        let dinar = "kwd".parse().unwrap();
+        assert_eq!(Amount::parse("1.005", dinar).unwrap().unwrap().to_string(), "1.005");
+    }
+
+    #[test]
+    fn what_is_not_plain_decimal_text_is_refused() {
+        for text in ["", ".", ".5", "5.", "-1", "+1", "1e3", "$5", "1,000", "NaN", "١"] {
+            assert_eq!(usd(text), Err(BadAmount::NotDecimal), "{text}");
+        }
+        assert_eq!(usd("1000000"), Err(BadAmount::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_is_written_the_same(text in "\\PC{0,12}", minor in 1_u64..99_999_999) {
+            let _ = usd(&text);
+            let amount = Amount { minor, currency: Currency::USD };
+            prop_assert_eq!(usd(&amount.to_string()), Ok(Some(amount)));
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What Twilio POSTs to the payment status callback, read into what it means.
+//!
+//! The callback has no kind of its own, and no source records all of its shapes: `created` and `complete` bodies are
+//! known, those in between are documented only. So every field is optional, both spellings of `Required` are read, and
+//! no mask is relied on. Expiry date, postal code and bank numbers arrive in clear: they are dropped here, unread.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use super::{Field, Fields};
+use crate::sid::{CallSid, PaymentSid};
+
+/// One status callback.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// The call; for a call with two legs, its parent leg.
+    pub call: CallSid,
+    /// The payment session: `Sid`.
+    pub sid: PaymentSid,
+    /// `I-Twilio-Idempotency-Token`: the same on each delivery of the same callback. A header, so not part of the form.
+    pub delivery: Option<String>,
+    /// `DateUpdated`, to the millisecond; callbacks arrive in any order.
+    pub updated: Option<Timestamp>,
+    /// `Required`: what is still missing. Absent is not empty: it says nothing.
+    pub required: Option<Fields>,
+    /// What happened.
+    pub news: News,
+    /// A masked field held more than four digits in a row: it was dropped, and somebody should know.
+    pub unmasked: bool,
+}
+
+/// What a callback tells.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// The session exists; nothing about a field.
+    Exists,
+    /// Keys are coming in for the field.
+    Entering {
+        /// The field.
+        field: Field,
+        /// Keys so far, where the mask tells.
+        keys: usize,
+    },
+    /// The entry of the field is over, without an error.
+    Entered {
+        /// The field.
+        field: Field,
+        /// Whether a value for it stands in the callback.
+        present: bool,
+    },
+    /// The entry of the field is over and wrong.
+    Wrong {
+        /// The field, where the callback names it.
+        field: Option<Field>,
+        /// What was wrong.
+        error: EntryError,
+    },
+    /// The session is over.
+    Ended(Ending),
+}
+
+/// `ErrorType`: what was wrong with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryError {
+    /// The caller stopped before the entry was whole.
+    Timeout,
+    /// Not a card number.
+    CardNumber,
+    /// A kind of card that is not taken.
+    CardType,
+    /// Not a date, or in the past.
+    Date,
+    /// The wrong length for this card.
+    SecurityCode,
+    /// Too short.
+    PostalCode,
+    /// The security code was asked for before the card number.
+    Sequence,
+    /// A session is running already.
+    SessionInProgress,
+    /// Something else, in Twilio's word.
+    Other(String),
+}
+
+impl EntryError {
+    fn from_wire(word: &str) -> Self {
+        match word {
+            "input-timeout" | "timeout" => Self::Timeout,
+            "invalid-card-number" => Self::CardNumber,
+            "invalid-card-type" => Self::CardType,
+            "invalid-date" | "date-validation-failed" => Self::Date,
+            "invalid-security-code" => Self::SecurityCode,
+            "invalid-postal-code" => Self::PostalCode,
+            "invalid-card-number-security-code-capture-sequence" => Self::Sequence,
+            "session-in-progress" => Self::SessionInProgress,
+            other => Self::Other(word_only(other)),
+        }
+    }
+}
+
+/// What went wrong, in words for a conversation.
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("the entry stopped before it was complete"),
+            Self::CardNumber => f.write_str("that is not a valid card number"),
+            Self::CardType => f.write_str("that kind of card is not accepted"),
+            Self::Date => f.write_str("that is not a valid expiry date, or the card has expired"),
+            Self::SecurityCode => f.write_str("that security code has the wrong length for this card"),
+            Self::PostalCode => f.write_str("that is not a valid postal code"),
+            Self::Sequence => f.write_str("the card number has to come before the security code"),
+            Self::SessionInProgress => f.write_str("another payment session is running on this call"),
+            Self::Other(word) => write!(f, "the entry was not accepted ({word})"),
+        }
+    }
+}
+
+/// How a payment session ended.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// `PaymentConfirmationCode` of a charge.
+    pub confirmation: Option<String>,
+    /// `PaymentToken` of a tokenization. Never shown to the model, never logged.
+    pub token: Option<SecretString>,
+    /// The last four digits of the card.
+    pub last4: Option<Last4>,
+}
+
+/// `Result`, with the error code that explains it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Charged, or tokenized.
+    Success,
+    /// The processor or its connector said no; `PayErrorCode` where one came.
+    ConnectorError(Option<u32>),
+    /// The caller pressed the star key.
+    Star,
+    /// The caller hung up.
+    HungUp,
+    /// Cancelled by a request of ours.
+    Cancelled,
+    /// Anything else that is not success, in Twilio's word.
+    Other(String),
+}
+
+impl Outcome {
+    fn from_wire(word: &str, code: Option<u32>) -> Self {
+        match word {
+            "success" => Self::Success,
+            "payment-connector-error" => Self::ConnectorError(code),
+            "caller-interrupted-with-star" => Self::Star,
+            "caller-hung-up" => Self::HungUp,
+            word if word.contains("cancel") => Self::Cancelled,
+            word => Self::Other(word_only(word)),
+        }
+    }
+
+    /// Whether the bank refused this card, so that another card may work.
+    pub fn is_decline(&self) -> bool {
+        matches!(self, Self::ConnectorError(Some(64008 | 64010 | 64012)))
+    }
+}
+
+/// The outcome as a word for a log line.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("success"),
+            Self::ConnectorError(Some(code)) => write!(f, "payment-connector-error {code}"),
+            Self::ConnectorError(None) => f.write_str("payment-connector-error"),
+            Self::Star => f.write_str("caller-interrupted-with-star"),
+            Self::HungUp => f.write_str("caller-hung-up"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Other(word) => f.write_str(word),
+        }
+    }
+}
+
+/// The last four digits of a card: all of a card number that this program ever holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Last4([u8; 4]);
+
+impl Last4 {
+    /// Takes the trailing run of digits of a masked card number, if it is exactly four.
+    pub fn from_mask(mask: &str) -> Option<Self> {
+        let run = mask.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let digits = mask.as_bytes().get(mask.len() - run..)?;
+        digits.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Last4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|digit| write!(f, "{}", char::from(*digit)))
+    }
+}
+
+impl fmt::Debug for Last4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A callback that cannot be a payment status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadStatus {
+    /// Without it nobody knows whose payment it is.
+    #[error("CallSid is missing or is not a SID")]
+    CallSid,
+    /// Without it nobody knows which payment it is.
+    #[error("Sid is missing or is not a SID")]
+    Sid,
+}
+
+impl Status {
+    /// Reads a callback's form. Only the two SIDs are demanded.
+    pub fn from_form(form: &[(String, String)]) -> Result<Self, BadStatus> {
+        let get = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
+        let filled = |name: &str| get(name).filter(|value| !value.is_empty());
+
+        let card = filled("PaymentCardNumber");
+        let masked = [card, filled("SecurityCode"), filled("BankAccountNumber")];
+        Ok(Self {
+            call: filled("CallSid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::CallSid)?,
+            sid: filled("Sid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::Sid)?,
+            delivery: None,
+            updated: filled("DateUpdated").and_then(|date| date.parse().ok()),
+            required: get("Required").map(required),
+            unmasked: masked.into_iter().flatten().any(has_long_digit_run),
+            news: news(&filled, card),
+        })
+    }
+}
+
+fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> News {
+    if let Some(result) = filled("Result") {
+        let code = filled("PayErrorCode").and_then(|code| code.parse().ok());
+        return News::Ended(Ending {
+            outcome: Outcome::from_wire(result, code),
+            confirmation: filled("PaymentConfirmationCode").map(str::to_owned),
+            token: filled("PaymentToken").map(SecretString::from),
+            last4: card.and_then(Last4::from_mask),
+        });
+    }
+    let field = filled("Capture").and_then(Field::from_wire);
+    if let Some(error) = filled("ErrorType") {
+        return News::Wrong { field, error: EntryError::from_wire(error) };
+    }
+    let Some(field) = field else { return News::Exists };
+    let value = match field {
+        Field::CardNumber => card,
+        Field::SecurityCode => filled("SecurityCode"),
+        Field::ExpirationDate => filled("ExpirationDate"),
+        Field::PostalCode => filled("PaymentCardPostalCode").or(filled("PostalCode")),
+    };
+    // PartialResult is text; absent says nothing, so only the word `false` ends an entry.
+    if filled("PartialResult").is_some_and(|partial| partial.eq_ignore_ascii_case("false")) {
+        News::Entered { field, present: value.is_some() }
+    } else {
+        let keys = value.map_or(0, |value| value.chars().filter(|c| c.is_alphanumeric() || *c == '*').count());
+        News::Entering { field, keys: keys.min(32) }
+    }
+}
+
+fn required(list: &str) -> Fields {
+    list.split([',', ' ', ';']).filter_map(Field::from_wire).collect()
+}
+
+fn has_long_digit_run(value: &str) -> bool {
+    value.split(|c: char| !c.is_ascii_digit()).any(|run| run.len() > 4)
+}
+
+/// A word of Twilio's that is not known here, cut to what a vocabulary consists of.
+fn word_only(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_')).take(64).collect()
+}

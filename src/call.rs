@@ -1,39 +1,238 @@
 //! A phone call as a value: fed an [`Event`] and the time, it answers with [`Action`]s.
 //!
-//! Pure: no I/O, no clock, no lock, nothing spawned, nothing logged.
+//! Pure: no I/O, no clock, no lock, nothing spawned, nothing logged. What was said, what the payment is waiting for and
+//! whether silence is being watched stand here and nowhere else, so every order of events can be tried out in a test.
 
+#[cfg(test)]
+mod bench;
+mod event;
+mod farewell;
+mod heard;
 mod history;
+mod paying;
+#[cfg(test)]
+mod properties;
+mod replying;
+mod running;
 mod settings;
+mod silence;
+mod speech;
+#[cfg(test)]
+mod tests;
+mod tool;
+mod turn;
+mod words;
 
+pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};
 pub use history::{Item, ToolCall};
 pub use settings::{Messages, Settings, Silence};
+pub use tool::{Outcome, TOOLS, Tool};
 
-use serde_json::value::RawValue;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Tells one request to the model from all others of the call, so that an event of an abandoned one is recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
+use uuid::Uuid;
 
-/// What the model is asked: the whole history. Instructions and tools are constant and are added by `llm`.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Comes back with every event of the response.
-    pub id: RequestId,
-    /// Everything said so far, in the order in which the model is to see it.
-    pub input: Vec<Item>,
+use crate::payment::Keys;
+use crate::relay::{Outgoing, Setup};
+use farewell::Farewell;
+use history::History;
+use paying::Payments;
+use silence::{Due, Watch};
+use speech::Speech;
+use turn::Turn;
+
+/// How long Twilio may take to close the socket after `end`.
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest that somebody is believed to be speaking without a word from Twilio.
+const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
+
+/// Everything that is known about one phone call.
+pub struct Call {
+    settings: Arc<Settings>,
+    phase: Phase,
+    history: History,
+    speech: Speech,
+    turn: Turn,
+    payments: Payments,
+    watch: Watch,
+    /// Since when the caller is speaking, where Twilio tells.
+    caller_speaks: Option<Instant>,
+    farewell: Option<Farewell>,
+    /// Responses of the model that failed in a row.
+    failures: u32,
+    now: Instant,
+    actions: Vec<Action>,
 }
 
-/// One event of the model's streamed response.
-#[derive(Debug)]
-pub enum ModelEvent {
-    /// Words to say, as they come.
-    Delta(crate::redact::Private<String>),
-    /// A reasoning item, whole, as OpenAI wrote it; it must travel back with the calls that follow it.
-    Reasoning(Box<RawValue>),
-    /// A tool call, whole.
-    Call(ToolCall),
-    /// The response ended well. Nothing follows.
-    Done,
-    /// The response will not come, or broke off. Nothing follows.
-    Failed,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Talking,
+    /// `end` was sent: nothing is said any more.
+    Ending {
+        since: Instant,
+    },
+    /// The caller is gone: what is running is waited for, then the call is closed.
+    Over {
+        closed: bool,
+    },
+}
+
+impl Call {
+    /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: idempotency keys begin with it.
+    pub fn begin(settings: Arc<Settings>, setup: &Setup, nonce: Uuid, now: Instant) -> (Self, Vec<Action>) {
+        let mut call = Self {
+            phase: Phase::Talking,
+            history: History::default(),
+            speech: Speech::default(),
+            turn: Turn::default(),
+            payments: Payments::new(Keys::new(nonce), now),
+            watch: Watch::new(&settings.silence, now),
+            caller_speaks: None,
+            farewell: None,
+            failures: 0,
+            now,
+            actions: Vec::new(),
+            settings,
+        };
+        call.history.push(Item::Developer(words::call_details(setup)));
+        match call.settings.welcome_greeting.clone() {
+            Some(greeting) => call.greeted(&greeting),
+            None => call.turn.wake(),
+        }
+        call.proceed();
+        let actions = std::mem::take(&mut call.actions);
+        (call, actions)
+    }
+
+    /// Takes an event and answers with what is to be done, in this order. `now` never goes backwards.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        self.now = now;
+        if self.phase == (Phase::Over { closed: true }) {
+            return Vec::new();
+        }
+        match event {
+            Event::Heard(frame) => self.heard(frame),
+            Event::PaymentStatus(status) => self.payment_status(&status),
+            Event::Model { request, event } => self.model(request, event),
+            Event::ToolFinished { run, outcome } => self.tool_finished(run, outcome),
+            Event::HungUp => self.hung_up(),
+            Event::Tick => {}
+        }
+        self.proceed();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the call wants a `Tick`, if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Over { .. } => return None,
+            Phase::Ending { since } => return Some(since + CLOSE_LIMIT),
+            Phase::Talking if self.turn.is_busy() => return None,
+            Phase::Talking => {}
+        }
+        let caller_quiet = self.caller_speaks.map(|since| since + CALLER_SPEECH_LIMIT);
+        let quiet = self.speech.quiet_from(self.now);
+        let held = self.turn.hold.filter(|_| self.turn.owed);
+        let reminder = self.watch.due_at(self.settings.silence.threshold);
+        let stall = self.payments.stalls_at(self.settings.stall).filter(|_| self.farewell.is_none());
+        [caller_quiet, quiet, held].into_iter().flatten().filter(|at| *at > self.now).chain(reminder).chain(stall).min()
+    }
+
+    /// Does whatever the state of the call asks for next.
+    fn proceed(&mut self) {
+        match self.phase {
+            Phase::Over { .. } => return self.leave(),
+            Phase::Ending { since } if self.now >= since + CLOSE_LIMIT => return self.hung_up(),
+            Phase::Ending { .. } => return,
+            Phase::Talking => {}
+        }
+        self.begin_tools();
+        if self.turn.is_busy() {
+            return self.watch.stir(self.now);
+        }
+        self.turn.settle(&mut self.history);
+        self.watch_payment();
+        if self.farewell.is_some() {
+            self.take_leave();
+        } else if self.turn.owed {
+            self.ask_model();
+        }
+        self.watch_silence();
+    }
+
+    /// Reminds a caller who says nothing, and in the end takes leave. Nobody's talk, thinking, tool or payment counts as
+    /// the caller's silence.
+    fn watch_silence(&mut self) {
+        let quiet_since = self.speech.quiet_from(self.now).unwrap_or(self.now);
+        let active = self.turn.is_busy() || self.turn.owed || self.farewell.is_some() || self.phase != Phase::Talking;
+        if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
+            return self.watch.stir(self.now);
+        }
+        self.watch.quiet(quiet_since);
+        match self.watch.due(&self.settings.silence, self.now) {
+            None => {}
+            Some(Due::Reminder(reminder)) => self.say(&reminder),
+            Some(Due::End) => {
+                self.say(&self.settings.messages.goodbye.clone());
+                self.farewell = Some(Farewell::said(None));
+            }
+        }
+    }
+
+    /// Says a whole utterance of the server's own.
+    fn say(&mut self, text: &str) {
+        let position = self.history.push(Item::Agent(text.to_owned()));
+        self.speech.sent(position, text, self.now);
+        self.speech.close();
+        self.watch.stir(self.now);
+        self.actions.push(Action::Say(Outgoing::utterance(text)));
+    }
+
+    /// Twilio speaks the greeting by itself.
+    fn greeted(&mut self, greeting: &str) {
+        let position = self.history.push(Item::Agent(greeting.to_owned()));
+        self.speech.sent(position, greeting, self.now);
+        self.speech.close();
+    }
+
+    fn is_caller_speaking(&self) -> bool {
+        self.caller_speaks.is_some_and(|since| self.now < since + CALLER_SPEECH_LIMIT)
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.turn.note(Item::Developer(text.into()));
+    }
+
+    /// The caller is gone, or we are: drops the model's stream and cancels an open payment.
+    fn hung_up(&mut self) {
+        if matches!(self.phase, Phase::Over { .. }) {
+            return;
+        }
+        self.phase = Phase::Over { closed: false };
+        if self.turn.response.take().is_some() {
+            self.actions.push(Action::StopModel);
+        }
+        self.turn.waiting.clear();
+        self.farewell = None;
+        self.abandon_payment();
+        self.leave();
+    }
+
+    /// Closes the call once nothing is running: a payment that is just being opened has to be cancelled too.
+    fn leave(&mut self) {
+        if self.phase == (Phase::Over { closed: false }) && self.turn.runs.is_empty() {
+            self.phase = Phase::Over { closed: true };
+            self.actions.push(Action::Close);
+        }
+    }
+}
+
+/// Nothing of what was said.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("phase", &self.phase).finish_non_exhaustive()
+    }
 }

@@ -1,12 +1,11 @@
 //! An AI agent takes a card payment during a live phone call; the card data goes from the keypad to Twilio alone.
+//!
+//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `config`), a call
+//! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
+//! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
 
-pub mod assets;
 pub mod call;
-pub mod config;
-pub mod llm;
 pub mod payment;
 pub mod redact;
 pub mod relay;
 pub mod sid;
-pub mod simulator;
-pub mod twilio;

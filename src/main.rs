@@ -1,1 +1,3 @@
+//! The command line; the server is the library's.
+
 fn main() {}

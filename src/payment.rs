@@ -4,11 +4,13 @@
 
 mod amount;
 mod capture;
+mod entry;
 mod field;
 mod status;
 
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
+pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
 

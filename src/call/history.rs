@@ -1,6 +1,11 @@
 //! What was said so far, as the model is to see it.
 
+use std::fmt;
+
 use serde_json::value::RawValue;
+
+/// What a history may hold in bytes of text; beyond it the oldest turns are forgotten.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// One item of the conversation.
 #[derive(Clone)]
@@ -37,9 +42,79 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
+/// The items of a call, in order. An item keeps its position for as long as it is remembered.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// `None` where something was taken out.
+    items: Vec<Option<Item>>,
+    forgotten: usize,
+}
+
+impl History {
+    /// Adds an item and tells its position.
+    pub(super) fn push(&mut self, item: Item) -> usize {
+        self.items.push(Some(item));
+        self.forgotten + self.items.len() - 1
+    }
+
+    /// The agent's words at a position, if that is what stands there.
+    pub(super) fn agent_mut(&mut self, position: usize) -> Option<&mut String> {
+        match self.items.get_mut(position.checked_sub(self.forgotten)?) {
+            Some(Some(Item::Agent(words))) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// Takes out the reasoning that was pushed from `position` on: what it led to was never finished or was only
+    /// said, and the API refuses reasoning without what follows it.
+    pub(super) fn drop_reasoning_since(&mut self, position: usize) {
+        let from = position.saturating_sub(self.forgotten);
+        for item in self.items.iter_mut().skip(from) {
+            item.take_if(|item| matches!(item, Item::Reasoning(_)));
+        }
+    }
+
+    /// Where the next item will stand.
+    pub(super) fn end(&self) -> usize {
+        self.forgotten + self.items.len()
+    }
+
+    /// Everything for the model, without words that nobody heard; `last` is shown behind it and not remembered.
+    pub(super) fn input(&mut self, last: Option<Item>) -> Vec<Item> {
+        self.forget_oldest();
+        let heard = |item: &&Item| !matches!(item, Item::Agent(words) if words.trim().is_empty());
+        self.items.iter().flatten().filter(heard).cloned().chain(last).collect()
+    }
+
+    /// Forgets whole turns, from one thing the caller said to the next, until the rest fits; the first item, the
+    /// call's details, stays.
+    fn forget_oldest(&mut self) {
+        let bytes = |items: &[Option<Item>]| items.iter().flatten().map(Item::len).sum::<usize>();
+        let mut held = bytes(&self.items);
+        while held > MAX_BYTES {
+            let next_turn = self.items.iter().skip(2).position(|item| matches!(item, Some(Item::Caller(_))));
+            let Some(turn) = next_turn.map(|at| 1..at + 2) else { return };
+            held -= bytes(&self.items[turn.clone()]);
+            self.forgotten += turn.len();
+            self.items.drain(turn);
+        }
+    }
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match self {
+            Self::Developer(text) | Self::Caller(text) | Self::Agent(text) => text.len(),
+            Self::Reasoning(raw) => raw.get().len(),
+            Self::ToolCall(call) => call.name.len() + call.arguments.len(),
+            Self::ToolOutput { output, .. } => output.len(),
+        }
+    }
+}
+
 /// The kind of item and nothing of what it says.
-impl std::fmt::Debug for Item {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Developer(_) => f.write_str("Developer"),
             Self::Caller(_) => f.write_str("Caller"),
@@ -52,8 +127,8 @@ impl std::fmt::Debug for Item {
 }
 
 /// The name of the tool and nothing of its arguments.
-impl std::fmt::Debug for ToolCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ToolCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ToolCall({} {})", self.name, self.call_id)
     }
 }

@@ -1,11 +1,365 @@
-//! stub
+//! One payment session as a state machine: which request fits the moment, and what a callback means.
+//!
+//! Callbacks arrive in any order, twice, and before the answer to the request that caused them.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::{Amount, Change, Create, Ending, EntryError, Field, Fields, IdempotencyKey, Keys, News, Status, Update};
+use crate::sid::PaymentSid;
+
+/// How many deliveries are remembered to recognise one that comes twice.
+const DELIVERIES: usize = 64;
+
+/// A payment session that has not ended, as far as is known.
 #[derive(Debug)]
-pub enum Answer {}
+pub struct Capture {
+    needed: Fields,
+    charge: Option<Amount>,
+    sid: Option<PaymentSid>,
+    stage: Stage,
+    captured: Fields,
+    /// Twilio's last word on what is missing.
+    required: Option<Fields>,
+    /// The last request, if nobody knows whether it was carried out: repeating it repeats its key.
+    unconfirmed: Option<(Asked, IdempotencyKey)>,
+    /// For each field, the newest callback: its date, and whether it ended an entry.
+    newest: [Option<(Timestamp, bool)>; Field::ALL.len()],
+    wrong: [u32; Field::ALL.len()],
+    deliveries: VecDeque<String>,
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Create was asked for; no SID yet.
+    Opening,
+    /// Nothing is being entered.
+    Open,
+    /// The caller is to enter a field.
+    Capturing {
+        /// The field.
+        field: Field,
+        /// Keys so far, as the masks tell.
+        keys: usize,
+    },
+    /// Complete was asked for: the result comes by callback alone.
+    Submitting,
+    /// Cancel was asked for.
+    Cancelling,
+}
+
+/// What Twilio's REST API answered to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The session was created.
+    Created(PaymentSid),
+    /// The update was accepted; not that it worked.
+    Accepted,
+    /// Nothing was done, for this reason.
+    Refused {
+        /// Twilio's error code.
+        code: Option<u32>,
+        /// What to tell the model.
+        reason: &'static str,
+    },
+    /// The call or the session is over.
+    Gone,
+    /// It may or may not have been done.
+    Unknown,
+}
+
+/// Why a request does not fit the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misfit {
+    /// A session is open already.
+    AlreadyOpen,
+    /// Twilio has not confirmed the session.
+    NotConfirmed,
+    /// This payment does not ask for the field.
+    NotNeeded(Field),
+    /// The security code needs the card number first.
+    CardFirst,
+    /// Another field is being entered.
+    Busy(Field),
+    /// Fields are missing.
+    Missing(Fields),
+    /// It was submitted: only the result can come now.
+    Submitted,
+    /// It is being cancelled.
+    Cancelling,
+}
+
+/// What a callback means for the call.
 #[derive(Debug)]
-pub struct Capture;
-#[derive(Debug)]
-pub enum Meaning {}
-#[derive(Debug)]
-pub enum Misfit {}
-#[derive(Debug)]
-pub enum Stage {}
+pub enum Meaning {
+    /// Nothing that was not known.
+    Nothing,
+    /// The session is open: the callback came before the answer.
+    Opened,
+    /// A key was pressed.
+    Progress,
+    /// A field is in.
+    Captured(Field),
+    /// An entry was wrong.
+    Wrong {
+        /// The field.
+        field: Field,
+        /// What was wrong.
+        error: EntryError,
+        /// How often this field was wrong so far.
+        times: u32,
+    },
+    /// The session is over.
+    Ended(Ending),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Create,
+    Update(Change),
+}
+
+impl Capture {
+    /// Opens a session that needs these fields; without an amount the card is tokenized.
+    pub fn open(needed: Fields, charge: Option<Amount>, keys: &mut Keys) -> (Self, Create) {
+        let mut capture = Self {
+            needed,
+            charge,
+            sid: None,
+            stage: Stage::Opening,
+            captured: Fields::default(),
+            required: None,
+            unconfirmed: None,
+            newest: Default::default(),
+            wrong: Default::default(),
+            deliveries: VecDeque::new(),
+        };
+        let create = Create { key: capture.key(Asked::Create, keys), charge };
+        (capture, create)
+    }
+
+    /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
+    pub fn open_again(&mut self, charge: Option<Amount>, keys: &mut Keys) -> Result<Create, Misfit> {
+        let repeats = matches!(self.unconfirmed, Some((Asked::Create, _))) && charge == self.charge;
+        if self.stage != Stage::Opening || !repeats {
+            return Err(Misfit::AlreadyOpen);
+        }
+        Ok(Create { key: self.key(Asked::Create, keys), charge })
+    }
+
+    /// Takes a change if it fits the moment.
+    pub fn request(&mut self, change: Change, keys: &mut Keys) -> Result<Update, Misfit> {
+        let repeated = matches!(self.unconfirmed, Some((Asked::Update(unconfirmed), _)) if unconfirmed == change);
+        self.stage = match (self.stage, change) {
+            (Stage::Opening, _) => return Err(Misfit::NotConfirmed),
+            (Stage::Submitting, Change::Complete) | (Stage::Cancelling, Change::Cancel) if repeated => self.stage,
+            (Stage::Submitting, _) => return Err(Misfit::Submitted),
+            (Stage::Cancelling, _) => return Err(Misfit::Cancelling),
+            (_, Change::Capture(field)) => self.capture(field)?,
+            (_, Change::Complete) => self.complete()?,
+            (_, Change::Cancel) => Stage::Cancelling,
+        };
+        let sid = self.sid.clone().ok_or(Misfit::NotConfirmed)?;
+        Ok(Update { sid, key: self.key(Asked::Update(change), keys), change })
+    }
+
+    fn capture(&mut self, field: Field) -> Result<Stage, Misfit> {
+        if !self.needed.contains(field) {
+            return Err(Misfit::NotNeeded(field));
+        }
+        if field == Field::SecurityCode && !self.captured.contains(Field::CardNumber) {
+            return Err(Misfit::CardFirst);
+        }
+        match self.stage {
+            Stage::Capturing { field: current, .. } if current != field && !self.captured.contains(field) => {
+                return Err(Misfit::Busy(current));
+            }
+            _ => {}
+        }
+        self.captured.remove(field);
+        Ok(Stage::Capturing { field, keys: 0 })
+    }
+
+    fn complete(&self) -> Result<Stage, Misfit> {
+        match self.stage {
+            Stage::Capturing { field, .. } => Err(Misfit::Busy(field)),
+            _ if !self.missing().is_empty() => Err(Misfit::Missing(self.missing())),
+            _ => Ok(Stage::Submitting),
+        }
+    }
+
+    /// Takes Twilio's answer to `create`. The SID may be known already, from a callback that was faster.
+    pub fn create_answered(&mut self, create: &Create, answer: &Answer) {
+        match answer {
+            Answer::Created(sid) => self.confirm_open(sid),
+            Answer::Unknown if self.stage == Stage::Opening => {
+                self.unconfirmed = Some((Asked::Create, create.key.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes Twilio's answer to `update`.
+    pub fn update_answered(&mut self, update: &Update, answer: &Answer) {
+        let Answer::Refused { code, .. } = answer else {
+            if *answer == Answer::Unknown {
+                self.unconfirmed = Some((Asked::Update(update.change), update.key.clone()));
+            }
+            return;
+        };
+        let refused = match (self.stage, update.change) {
+            (Stage::Capturing { field, .. }, Change::Capture(asked)) => field == asked,
+            (Stage::Submitting, Change::Complete) | (Stage::Cancelling, Change::Cancel) => true,
+            _ => false,
+        };
+        if refused {
+            self.stage = Stage::Open;
+        }
+        // 64019: something is still required, and Twilio is the one who knows what.
+        if let (Change::Complete, Some(64019), Some(required)) = (update.change, code, self.required) {
+            self.captured = self.captured.without(required);
+        }
+    }
+
+    /// Takes a callback of this session. One that comes twice, or is overtaken by a newer one, means nothing.
+    pub fn told(&mut self, status: &Status) -> Meaning {
+        if self.is_repeated(status) {
+            return Meaning::Nothing;
+        }
+        let was_opening = self.stage == Stage::Opening;
+        self.confirm_open(&status.sid);
+        self.required = status.required.or(self.required);
+        match &status.news {
+            News::Exists if was_opening => Meaning::Opened,
+            News::Ended(ending) => Meaning::Ended(ending.clone()),
+            News::Entering { field, keys } if self.is_news(*field, status.updated, false) => {
+                self.entering(*field, *keys)
+            }
+            News::Entered { field, present } if self.is_news(*field, status.updated, true) => {
+                // PartialResult=false alone is no success: it also answers our own request for the field.
+                let done = status.required.map_or(*present, |required| !required.contains(*field));
+                if done { self.entered(*field) } else { Meaning::Nothing }
+            }
+            News::Wrong { field, error } => self.wrong(*field, error, status.updated),
+            News::Exists | News::Entering { .. } | News::Entered { .. } => Meaning::Nothing,
+        }
+    }
+
+    fn entering(&mut self, field: Field, keys: usize) -> Meaning {
+        self.confirm_capture(field);
+        match &mut self.stage {
+            Stage::Capturing { field: current, keys: so_far } if *current == field => {
+                *so_far = keys;
+                Meaning::Progress
+            }
+            _ => Meaning::Nothing,
+        }
+    }
+
+    fn entered(&mut self, field: Field) -> Meaning {
+        self.confirm_capture(field);
+        match self.stage {
+            Stage::Capturing { field: current, .. } if current == field => self.stage = Stage::Open,
+            Stage::Open | Stage::Capturing { .. } if !self.captured.contains(field) => {}
+            _ => return Meaning::Nothing,
+        }
+        self.captured.insert(field);
+        Meaning::Captured(field)
+    }
+
+    fn wrong(&mut self, field: Option<Field>, error: &EntryError, updated: Option<Timestamp>) -> Meaning {
+        let Stage::Capturing { field: current, .. } = self.stage else { return Meaning::Nothing };
+        if field.is_some_and(|field| field != current) || !self.is_news(current, updated, true) {
+            return Meaning::Nothing;
+        }
+        self.confirm_capture(current);
+        self.stage = Stage::Open;
+        let times = &mut self.wrong[current as usize];
+        *times += 1;
+        Meaning::Wrong { field: current, error: error.clone(), times: *times }
+    }
+
+    /// The session's SID, once it is known.
+    pub fn sid(&self) -> Option<&PaymentSid> {
+        self.sid.as_ref()
+    }
+
+    /// Whether a callback for `sid` may be about this session.
+    pub fn may_be(&self, sid: &PaymentSid) -> bool {
+        self.sid.as_ref().is_none_or(|known| known == sid)
+    }
+
+    /// Where the session stands.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// What is charged; `None` when the card is tokenized.
+    pub fn charge(&self) -> Option<Amount> {
+        self.charge
+    }
+
+    /// What is in.
+    pub fn captured(&self) -> Fields {
+        self.captured
+    }
+
+    /// What is not in.
+    pub fn missing(&self) -> Fields {
+        self.needed.without(self.captured)
+    }
+
+    /// The field that is to be entered now or next.
+    pub fn next_field(&self) -> Option<Field> {
+        match self.stage {
+            Stage::Capturing { field, .. } => Some(field),
+            _ => self.missing().iter().next(),
+        }
+    }
+
+    fn confirm_open(&mut self, sid: &PaymentSid) {
+        if self.stage == Stage::Opening {
+            self.sid = Some(sid.clone());
+            self.stage = Stage::Open;
+            self.unconfirmed = None;
+        }
+    }
+
+    /// A callback about a field shows that the request for it was carried out: asking again is a new request.
+    fn confirm_capture(&mut self, field: Field) {
+        if matches!(self.unconfirmed, Some((Asked::Update(Change::Capture(asked)), _)) if asked == field) {
+            self.unconfirmed = None;
+        }
+    }
+
+    fn key(&mut self, asked: Asked, keys: &mut Keys) -> IdempotencyKey {
+        match self.unconfirmed.take() {
+            Some((unconfirmed, key)) if unconfirmed == asked => key,
+            _ => keys.make(),
+        }
+    }
+
+    fn is_repeated(&mut self, status: &Status) -> bool {
+        let Some(delivery) = &status.delivery else { return false };
+        if self.deliveries.contains(delivery) {
+            return true;
+        }
+        if self.deliveries.len() == DELIVERIES {
+            self.deliveries.pop_front();
+        }
+        self.deliveries.push_back(delivery.clone());
+        false
+    }
+
+    fn is_news(&mut self, field: Field, updated: Option<Timestamp>, over: bool) -> bool {
+        let Some(updated) = updated else { return true };
+        let newest = &mut self.newest[field as usize];
+        let news = newest.is_none_or(|newest| (updated, over) > newest);
+        if news {
+            *newest = Some((updated, over));
+        }
+        news
+    }
+}

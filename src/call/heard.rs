@@ -1,0 +1,104 @@
+//! What Twilio tells of the caller: speech, keys, interruptions.
+
+use std::time::Duration;
+
+use super::{Call, Item, Phase, words};
+use crate::call::Action;
+use crate::redact::{without_card_numbers, without_digit_runs};
+use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
+
+/// After an interruption, how long the caller has to say something before the agent goes on with what it owes.
+const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
+
+impl Call {
+    pub(super) fn heard(&mut self, frame: Incoming) {
+        if self.phase != Phase::Talking {
+            return;
+        }
+        match frame {
+            Incoming::Prompt(prompt) if prompt.last => self.prompted(&prompt),
+            Incoming::Prompt(_) => self.caller_speaks(),
+            Incoming::Interrupt(interrupt) => self.interrupted(&interrupt),
+            Incoming::Info(info) => self.informed(info),
+            // While a payment is open any key may be a digit of the card: not even its coming is noted.
+            Incoming::Dtmf { .. } if self.payments.is_open() => {}
+            Incoming::Dtmf { .. } => self.watch.reset(self.now),
+            Incoming::Setup(_) | Incoming::Error { .. } | Incoming::Other => {}
+        }
+    }
+
+    fn prompted(&mut self, prompt: &Prompt) {
+        let said = prompt.voice_prompt.reveal().trim();
+        let shielded = if self.payments.is_open() { without_digit_runs(said) } else { without_card_numbers(said) };
+        self.caller_speaks = None;
+        self.watch.reset(self.now);
+        if said.is_empty() {
+            return;
+        }
+        self.stop_reply();
+        self.speech.superseded(&mut self.history);
+        self.stay();
+        self.payments.moved(self.now);
+        self.turn.hold = None;
+        self.turn.wake();
+        let digits_were_cut = shielded != said;
+        self.turn.note(Item::Caller(shielded.into_owned()));
+        if digits_were_cut {
+            self.note(words::DIGITS_WERE_SPOKEN);
+        }
+    }
+
+    /// The reply is over, and of what is remembered of it only what the caller heard. If nothing is said now, the agent
+    /// takes up again what it owes.
+    fn interrupted(&mut self, interrupt: &Interrupt) {
+        let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty();
+        self.stop_reply();
+        self.speech.interrupted(interrupt.utterance_until_interrupt.reveal(), &mut self.history, self.now);
+        self.watch.reset(self.now);
+        self.stay();
+        self.turn.owed |= unfinished;
+        self.turn.hold = Some(self.now + INTERRUPT_HOLD);
+    }
+
+    fn informed(&mut self, info: Info) {
+        match info {
+            Info::AgentSpeaking(speaking) => self.speech.speaking(speaking, self.turn.response.is_none(), self.now),
+            Info::ClientSpeaking(true) => self.caller_speaks(),
+            Info::ClientSpeaking(false) => self.caller_speaks = None,
+            Info::TokensPlayed(clause) => self.speech.played(clause.reveal(), &mut self.history),
+            Info::Other => {}
+        }
+    }
+
+    fn caller_speaks(&mut self) {
+        self.caller_speaks = Some(self.now);
+        self.watch.reset(self.now);
+    }
+
+    /// Stops the reply under way. A tool that is running runs on; those that were not begun never will be.
+    fn stop_reply(&mut self) {
+        self.turn.spoke = false;
+        self.turn.runs.iter_mut().for_each(|run| run.overtaken = true);
+        if let Some(response) = self.turn.response.take() {
+            self.history.drop_reasoning_since(response.unused_from);
+            self.actions.push(Action::StopModel);
+        }
+        while let Some(call) = self.turn.waiting.pop_front() {
+            self.turn.answer(call.call_id, words::not_run());
+        }
+        self.close_cycle();
+    }
+
+    pub(super) fn close_cycle(&mut self) {
+        if self.speech.close() {
+            self.actions.push(Action::Say(Outgoing::close()));
+        }
+    }
+
+    /// The caller is there after all: a goodbye that was under way is taken back.
+    fn stay(&mut self) {
+        if self.farewell.take().is_some() {
+            self.note(words::CALL_GOES_ON);
+        }
+    }
+}

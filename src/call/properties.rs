@@ -1,0 +1,476 @@
+//! What must always hold, under random, shuffled, doubled and interrupted events.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::bench::{GREETING, Line, THRESHOLD, line, payment, settings, status};
+use super::*;
+use crate::payment::{self as money, Answer, IdempotencyKey};
+use crate::redact::Private;
+use crate::sid::PaymentSid;
+
+/// Something that the outside world does.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Prompt {
+        digits: bool,
+    },
+    PartialPrompt,
+    /// The caller speaks over this talk cycle, counted from the last, after so much of it.
+    Interrupt {
+        back: usize,
+        heard: usize,
+    },
+    Key,
+    Speaking(bool),
+    Delta,
+    Call(usize),
+    Reasoning,
+    Done,
+    Failed,
+    /// An event of a response that was abandoned.
+    Stale,
+    ToolFinished {
+        which: usize,
+        answer: usize,
+    },
+    Status {
+        which: usize,
+        kind: usize,
+        at: u32,
+    },
+    /// The last callback comes once more.
+    Again,
+    Passes(u64),
+    HungUp,
+}
+
+const CALLS: &[(&str, &str)] = &[
+    ("start-capture", ""),
+    ("start-capture", r#"{"chargeAmount":"25.00"}"#),
+    ("capture-card", ""),
+    ("capture-security-code", ""),
+    ("capture-expiry-date", ""),
+    ("finish-capture", ""),
+    ("finish-capture", ""),
+    ("cancel-capture", ""),
+    ("set-silence-detection", r#"{"enabled":true}"#),
+    ("end-call", ""),
+    ("live-agent-handoff", r#"{"reason":"asked"}"#),
+    ("refund", "{"),
+];
+
+const STATUSES: &[&[(&str, &str)]] = &[
+    &[("PaymentMethod", "credit-card")],
+    &[("Capture", "payment-card-number"), ("PartialResult", "true"), ("PaymentCardNumber", "xxx")],
+    &[
+        ("Capture", "payment-card-number"),
+        ("PartialResult", "false"),
+        ("Required", "security-code,expiration-date"),
+        ("PaymentCardNumber", "xxxxxxxxxxxx4111"),
+    ],
+    &[("Capture", "payment-card-number"), ("PartialResult", "false"), ("ErrorType", "invalid-card-number")],
+    &[
+        ("Capture", "security-code"),
+        ("PartialResult", "false"),
+        ("Required", "ExpirationDate"),
+        ("SecurityCode", "xxx"),
+    ],
+    &[("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1299")],
+    &[
+        ("Result", "success"),
+        ("PaymentToken", "tok_SECRET"),
+        ("ExpirationDate", "1299"),
+        ("PaymentCardPostalCode", "90210"),
+    ],
+    &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")],
+    &[("Result", "caller-interrupted-with-star")],
+    &[("Result", "transaction-cancelled")],
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => any::<bool>().prop_map(|digits| Step::Prompt { digits }),
+        1 => Just(Step::PartialPrompt),
+        2 => (0_usize..3, 0_usize..40).prop_map(|(back, heard)| Step::Interrupt { back, heard }),
+        1 => Just(Step::Key),
+        2 => any::<bool>().prop_map(Step::Speaking),
+        8 => Just(Step::Delta),
+        8 => (0..CALLS.len()).prop_map(Step::Call),
+        2 => Just(Step::Reasoning),
+        8 => Just(Step::Done),
+        1 => Just(Step::Failed),
+        1 => Just(Step::Stale),
+        10 => (0_usize..3, 0_usize..10).prop_map(|(which, answer)| Step::ToolFinished { which, answer }),
+        8 => (0_usize..3, 0..STATUSES.len(), 0_u32..50).prop_map(|(which, kind, at)| Step::Status { which, kind, at }),
+        1 => Just(Step::Again),
+        4 => (1_u64..70).prop_map(Step::Passes),
+        1 => Just(Step::HungUp),
+    ]
+}
+
+/// A payment call that gets as far as its events let it, so that random steps meet every stage.
+fn payment_call() -> impl Strategy<Value = Vec<Step>> {
+    let ok = Step::ToolFinished { which: 0, answer: 0 };
+    let mut path = vec![Step::Prompt { digits: false }];
+    for (call, kind) in [(0, 0), (2, 2), (3, 4), (4, 5), (5, 6)] {
+        path.extend([Step::Call(call), Step::Done, ok, Step::Status { which: 0, kind, at: 0 }]);
+    }
+    let length = path.len();
+    (prop::collection::vec((0..length, step()), 0..12), prop::collection::vec(step(), 0..20)).prop_map(
+        move |(disturbances, rest)| {
+            let mut steps = path.clone();
+            for (at, step) in disturbances {
+                steps.insert(at, step);
+            }
+            steps.extend(rest);
+            steps
+        },
+    )
+}
+
+/// The outside world, and what it knows to be true.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct World {
+    line: Line,
+    seen: usize,
+    words: usize,
+    sids: Vec<PaymentSid>,
+    last_status: Option<money::Status>,
+    /// Talk cycles that were sent since the last point at which all that was said is known to be in the history.
+    cycles: Vec<String>,
+    cycle_open: bool,
+    /// What the caller heard, up to that point.
+    heard: String,
+    abandoned: Vec<RequestId>,
+    successes: HashSet<PaymentSid>,
+    completes: HashMap<PaymentSid, HashSet<IdempotencyKey>>,
+    settled: HashSet<PaymentSid>,
+    last_stir: Instant,
+    spoken_since_caller: bool,
+    ended: bool,
+    closed: bool,
+    gone: bool,
+}
+
+fn solid(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
+}
+
+impl World {
+    fn new() -> Self {
+        let line = Line::open();
+        let last_stir = line.now;
+        Self {
+            line,
+            seen: 0,
+            words: 0,
+            sids: Vec::new(),
+            last_status: None,
+            cycles: vec![GREETING.to_owned()],
+            cycle_open: false,
+            heard: String::new(),
+            abandoned: Vec::new(),
+            successes: HashSet::new(),
+            completes: HashMap::new(),
+            settled: HashSet::new(),
+            last_stir,
+            spoken_since_caller: true,
+            ended: false,
+            closed: false,
+            gone: false,
+        }
+    }
+
+    fn live(&mut self, step: Step) {
+        match step {
+            Step::Prompt { digits } => {
+                let words = if digits { "my card is 4111 1111 1111 1111" } else { "hello" };
+                self.line.caller_says(words);
+                self.heard += &self.cycles.drain(..).collect::<String>();
+                self.cycle_open = false;
+                self.spoken_since_caller = false;
+                self.stir();
+            }
+            Step::PartialPrompt => {
+                self.line.frame(r#"{"type":"prompt","voicePrompt":"hel","last":false}"#);
+                self.stir();
+            }
+            Step::Interrupt { back, heard } => self.interrupt(back, heard),
+            Step::Key => {
+                self.line.frame(r#"{"type":"dtmf","digit":"4"}"#);
+            }
+            Step::Speaking(on) => {
+                let value = if on { "on" } else { "off" };
+                self.line.frame(&format!(r#"{{"type":"info","name":"agentSpeaking","value":"{value}"}}"#));
+                if !on && self.line.asked.is_none() {
+                    self.heard += &self.cycles.drain(..).collect::<String>();
+                }
+            }
+            Step::Delta => self.delta(),
+            Step::Call(which) if self.line.asked.is_some() => {
+                let (name, arguments) = CALLS[which];
+                self.line.model_calls(name, arguments);
+            }
+            Step::Reasoning if self.line.asked.is_some() => {
+                let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
+                self.line.model(ModelEvent::Reasoning(raw));
+            }
+            Step::Done if self.line.asked.is_some() => {
+                self.abandoned.extend(self.line.asked);
+                self.line.model(ModelEvent::Done);
+            }
+            Step::Failed if self.line.asked.is_some() => {
+                self.abandoned.extend(self.line.asked);
+                self.line.model(ModelEvent::Failed);
+            }
+            Step::Stale => {
+                if let Some(request) = self.abandoned.last().copied() {
+                    let event = ModelEvent::Delta(Private::new("STALE".to_owned()));
+                    let from = self.line.feed(Event::Model { request, event });
+                    assert!(!self.line.said_since(from).contains("STALE"), "a token of an abandoned response was said");
+                }
+            }
+            Step::ToolFinished { which, answer } => self.tool_finished(which, answer),
+            Step::Status { which, kind, at } => self.status(which, kind, at),
+            Step::Again => {
+                if let Some(status) = self.last_status.clone() {
+                    self.line.feed(Event::PaymentStatus(status));
+                }
+            }
+            Step::Passes(seconds) => {
+                self.line.passes(Duration::from_secs(seconds));
+            }
+            Step::HungUp => {
+                self.line.feed(Event::HungUp);
+                self.gone = true;
+            }
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn stir(&mut self) {
+        self.last_stir = self.line.now;
+    }
+
+    fn delta(&mut self) {
+        let Some(request) = self.line.asked else { return };
+        self.words += 1;
+        let token = format!("word{} ", self.words);
+        let event = ModelEvent::Delta(Private::new(token.clone()));
+        let from = self.line.feed(Event::Model { request, event });
+        assert_eq!(self.line.said_since(from), token, "a token leaves the moment it arrives");
+    }
+
+    fn interrupt(&mut self, back: usize, heard: usize) {
+        let which = self.cycles.len().checked_sub(back + 1);
+        let Some(which) = which.filter(|_| !self.ended && !self.gone) else { return };
+        let cycle = &self.cycles[which];
+        let heard: String = cycle.chars().take(heard).collect();
+        // Of two that begin alike, nobody can tell which one was cut.
+        let alike = |from: usize| solid(&self.cycles[from..].concat()).starts_with(&solid(&heard));
+        if (which + 1..self.cycles.len()).any(alike) {
+            return;
+        }
+        self.heard += &self.cycles[..which].concat();
+        self.heard += &heard;
+        self.cycles.clear();
+        self.cycle_open = false;
+        self.spoken_since_caller = false;
+        self.line.caller_interrupts(&heard);
+        self.stir();
+    }
+
+    fn tool_finished(&mut self, which: usize, answer: usize) {
+        if self.line.running.is_empty() {
+            return;
+        }
+        let (run, tool) = self.line.running.remove(which % self.line.running.len());
+        let refused = Answer::Refused { code: Some(64019), reason: "something is missing" };
+        let outcome = match (&tool, answer) {
+            (Tool::SetSilenceDetection { enabled }, _) => Outcome::SilenceDetection { enabled: *enabled },
+            (Tool::EndCall { summary }, _) => Outcome::EndCall { summary: summary.clone() },
+            (Tool::LiveAgentHandoff { reason, summary }, _) => {
+                Outcome::HandOff { reason: reason.clone(), summary: summary.clone() }
+            }
+            (_, 7) => Outcome::Payment(Answer::Unknown),
+            (_, 8) => Outcome::Payment(refused),
+            (_, 9) => Outcome::Lost,
+            (Tool::StartCapture(_), _) => {
+                let sid = match self.sids.len() {
+                    n if n > 0 && !self.settled.contains(&self.sids[n - 1]) => self.sids[n - 1].clone(),
+                    n => payment(&format!("PK{n}")),
+                };
+                if !self.sids.contains(&sid) {
+                    self.sids.push(sid.clone());
+                }
+                Outcome::Payment(Answer::Created(sid))
+            }
+            _ => Outcome::Payment(Answer::Accepted),
+        };
+        match (&tool, &outcome) {
+            (Tool::FinishCapture(update), Outcome::Payment(Answer::Refused { .. })) => {
+                self.completes.entry(update.sid.clone()).or_default().remove(&update.key);
+            }
+            (Tool::CancelCapture(update), _) => {
+                self.settled.insert(update.sid.clone());
+            }
+            _ => {}
+        }
+        self.line.feed(Event::ToolFinished { run, outcome });
+        self.stir();
+    }
+
+    fn status(&mut self, which: usize, kind: usize, at: u32) {
+        let opening = self.line.running.iter().any(|(_, tool)| matches!(tool, Tool::StartCapture(_)));
+        if opening && self.sids.iter().all(|sid| self.settled.contains(sid)) {
+            self.sids.push(payment(&format!("PK{}", self.sids.len())));
+        }
+        let Some(sid) = self.sids.iter().rev().nth(which).cloned() else { return };
+        let date = format!("2026-01-01T00:00:{at:02}.000Z");
+        let mut fields = STATUSES[kind].to_vec();
+        if at > 0 {
+            fields.push(("DateUpdated", &date));
+        }
+        let status = status(sid.as_str(), &fields);
+        if let money::News::Ended(ending) = &status.news {
+            if ending.outcome == money::Outcome::Success {
+                self.successes.insert(sid.clone());
+            }
+            self.settled.insert(sid);
+        }
+        let was_open = self.line.call.payments.is_open();
+        self.last_status = Some(status.clone());
+        self.line.feed(Event::PaymentStatus(status));
+        if was_open && !self.line.call.payments.is_open() {
+            self.stir();
+        }
+    }
+
+    /// Looks at everything that was done since the last look.
+    fn check(&mut self) {
+        let reminders = settings().silence.messages;
+        for at in self.seen..self.line.did.len() {
+            assert!(!self.closed, "nothing is done after the call was closed");
+            match &self.line.did[at] {
+                Action::Say(Outgoing::Text { token, last }) => {
+                    assert!(!self.ended && !self.gone, "nothing is said after the end");
+                    if reminders.contains(token) {
+                        assert!(!self.line.call.payments.is_open(), "no reminder while a payment is open");
+                        assert!(self.line.now >= self.last_stir + THRESHOLD, "a reminder comes after the threshold");
+                    }
+                    if !token.is_empty() {
+                        if !self.cycle_open {
+                            self.cycles.push(String::new());
+                        }
+                        self.cycles.last_mut().unwrap().push_str(token);
+                        self.spoken_since_caller = true;
+                    }
+                    self.cycle_open = !last;
+                }
+                Action::Say(Outgoing::End { .. }) => {
+                    assert!(!self.ended, "end is said once");
+                    assert!(self.spoken_since_caller, "a caller who spoke over the goodbye is not hung up on");
+                    assert!(!self.cycle_open, "end comes after the final token");
+                    self.ended = true;
+                }
+                Action::AskModel(request) => self.check_request(request),
+                Action::StopModel => self.abandoned.push(RequestId(self.line.call.turn_requests())),
+                Action::RunTool { tool: Tool::FinishCapture(update), .. } => {
+                    let keys = self.completes.entry(update.sid.clone()).or_default();
+                    keys.insert(update.key.clone());
+                    assert_eq!(keys.len(), 1, "complete is sent once for a payment; a retry repeats its key");
+                }
+                Action::RunTool { tool: Tool::CancelCapture(update), .. } => {
+                    self.settled.insert(update.sid.clone());
+                }
+                Action::Close => self.closed = true,
+                Action::RunTool { .. } | Action::Record(_) => {}
+            }
+            let shown = format!("{:?}", self.line.did[at]);
+            for secret in ["4111", "1299", "90210", "SECRET", "word"] {
+                assert!(!shown.contains(secret), "{secret} in {shown}");
+            }
+        }
+        self.seen = self.line.did.len();
+    }
+
+    fn check_request(&self, request: &Request) {
+        let mut open = HashSet::new();
+        let mut orphaned = false;
+        for item in &request.input {
+            match item {
+                Item::ToolCall(call) => {
+                    assert!(open.insert(call.call_id.clone()), "a call stands once");
+                    orphaned = false;
+                }
+                Item::ToolOutput { call_id, .. } => assert!(open.remove(call_id), "an output has its call, once"),
+                Item::Reasoning(_) => orphaned = true,
+                Item::Caller(_) | Item::Developer(_) => assert!(!orphaned, "reasoning travels with its call"),
+                Item::Agent(_) => {}
+            }
+        }
+        assert!(open.is_empty() && !orphaned, "every call has its output");
+        let text: String = request.input.iter().map(line).collect();
+        for secret in ["4111", "1299", "90210", "SECRET"] {
+            assert!(!text.contains(secret), "{secret} reached the model");
+        }
+        let announced = text.matches("succeeded").count() + text.matches("the card was stored").count();
+        assert!(announced <= self.successes.len(), "success is announced only after Result=success");
+        let spoken: String = request
+            .input
+            .iter()
+            .filter_map(|item| if let Item::Agent(words) = item { Some(words.as_str()) } else { None })
+            .collect();
+        let heard = solid(&(self.heard.clone() + &self.cycles.concat()));
+        assert_eq!(solid(&spoken), heard, "the history holds what the caller heard");
+    }
+
+    /// The caller hangs up and everything that runs is answered.
+    fn end(mut self) {
+        self.live(Step::HungUp);
+        assert_eq!(self.line.asked, None, "the model's stream is dropped");
+        for _ in 0..10 {
+            self.live(Step::ToolFinished { which: 0, answer: 0 });
+        }
+        assert!(self.closed && self.line.running.is_empty(), "the call is closed once nothing runs");
+        for sid in &self.sids {
+            let submitted = self.completes.get(sid).is_some_and(|keys| !keys.is_empty());
+            let was_opened = self.line.call.payments.is_over(sid);
+            assert!(!was_opened || submitted || self.settled.contains(sid), "an open payment is cancelled");
+        }
+        assert!(!self.line.call.payments.is_open());
+    }
+}
+
+impl Call {
+    fn turn_requests(&self) -> u64 {
+        match self.turn.response.as_ref() {
+            Some(response) => response.id.0.saturating_sub(1),
+            None => u64::MAX,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_invariants_hold_in_any_order_of_events(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        for step in steps {
+            world.live(step);
+        }
+        world.end();
+    }
+
+    #[test]
+    fn the_invariants_hold_in_a_disturbed_payment_call(steps in payment_call()) {
+        let mut world = World::new();
+        for step in steps {
+            world.live(step);
+        }
+        world.end();
+    }
+}

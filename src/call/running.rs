@@ -1,0 +1,144 @@
+//! Running tools: whether a call of the model's fits the moment, with what it runs, and what its outcome means.
+
+use super::event::RunId;
+use super::tool::{Outcome, Tool, Wish};
+use super::{Action, Call, Farewell, Phase, ToolCall, words};
+use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
+
+impl Call {
+    /// Begins the calls that wait, one after the other.
+    pub(super) fn begin_tools(&mut self) {
+        while !self.turn.is_running() {
+            let Some(call) = self.turn.waiting.pop_front() else { return };
+            match self.decide(&call) {
+                Ok(tool) => self.run(Some(call.call_id), tool),
+                Err(refusal) => self.turn.answer(call.call_id, refusal),
+            }
+        }
+    }
+
+    /// What to run, with everything in it that the model may not choose; or what to do instead.
+    fn decide(&mut self, call: &ToolCall) -> Result<Tool, String> {
+        let wish = Wish::read(&call.name, &call.arguments, self.settings.payment.currency)
+            .map_err(|reason| words::refused(&reason))?;
+        match wish {
+            Wish::StartCapture { charge } => {
+                self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)
+            }
+            Wish::Change(change) => self.payments.change(change, self.now).map(Tool::change),
+            Wish::SetSilenceDetection { enabled } => Ok(Tool::SetSilenceDetection { enabled }),
+            Wish::EndCall { .. } if self.payments.is_submitting() => Err(words::refused(words::WAIT_FOR_RESULT)),
+            Wish::EndCall { summary } => Ok(Tool::EndCall { summary }),
+            Wish::LiveAgentHandoff { reason, summary } => Ok(Tool::LiveAgentHandoff { reason, summary }),
+        }
+    }
+
+    pub(super) fn run(&mut self, call_id: Option<String>, tool: Tool) {
+        let run = self.turn.run(call_id, tool.clone());
+        self.actions.push(Action::RunTool { run, tool });
+    }
+
+    pub(super) fn tool_finished(&mut self, run: RunId, outcome: Outcome) {
+        let Some(at) = self.turn.runs.iter().position(|running| running.id == run) else { return };
+        let run = self.turn.runs.remove(at);
+        let output = match outcome {
+            // What was to be the last word is not, if the caller spoke meanwhile.
+            Outcome::EndCall { .. } | Outcome::HandOff { .. } if run.overtaken => words::refused(words::CALL_GOES_ON),
+            outcome => self.outcome(&run.tool, outcome),
+        };
+        if let Some(call_id) = run.call_id {
+            self.turn.answer(call_id, output);
+        }
+        if matches!(self.phase, Phase::Over { .. }) {
+            self.abandon_payment();
+        } else if self.farewell.as_ref().is_some_and(|farewell| farewell.said) {
+            self.turn.owed = false;
+        }
+    }
+
+    fn outcome(&mut self, tool: &Tool, outcome: Outcome) -> String {
+        match (tool, outcome) {
+            (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
+            (
+                Tool::CaptureCard(update)
+                | Tool::CaptureSecurityCode(update)
+                | Tool::CaptureExpiryDate(update)
+                | Tool::CapturePostalCode(update)
+                | Tool::FinishCapture(update)
+                | Tool::CancelCapture(update),
+                outcome,
+            ) => self.change_answered(update, &answer(outcome)),
+            (_, Outcome::SilenceDetection { .. }) if self.payments.is_open() => words::done(words::SILENCE_BY_ITSELF),
+            (_, Outcome::SilenceDetection { enabled }) => {
+                self.watch.enabled = enabled;
+                self.watch.reset(self.now);
+                words::done(if enabled { "Silence detection is on." } else { "Silence detection is off." })
+            }
+            (_, Outcome::EndCall { .. }) => {
+                self.farewell = Some(Farewell { handoff_data: None, said: self.turn.spoke });
+                words::done(words::SAY_GOODBYE)
+            }
+            (_, Outcome::HandOff { reason, summary }) => {
+                let data = words::handoff_data("live-agent-handoff", reason.reveal(), summary.reveal());
+                self.farewell = Some(Farewell { handoff_data: Some(data), said: self.turn.spoke });
+                words::done(words::SAY_HAND_OFF)
+            }
+            (_, Outcome::Payment(_) | Outcome::Lost) => words::lost(),
+        }
+    }
+
+    fn start_answered(&mut self, create: &Create, answer: &Answer) -> String {
+        if let Answer::Created(sid) = answer {
+            if self.payments.is_over(sid) {
+                return words::session_over();
+            }
+            if !self.payments.open().is_some_and(|capture| capture.may_be(sid)) {
+                // It was given up before it was there.
+                self.cancel_unwanted(sid.clone());
+                return words::session_over();
+            }
+        }
+        let Some(capture) = self.payments.open_mut() else { return words::session_over() };
+        let was_opening = capture.stage() == Stage::Opening;
+        capture.create_answered(create, answer);
+        match (answer, capture.sid().cloned()) {
+            (Answer::Created(sid), _) if was_opening => {
+                self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge: create.charge }));
+            }
+            // The callback was faster, and the answer got lost: the session is open all the same.
+            (Answer::Unknown, Some(sid)) => return words::started(&Answer::Created(sid)),
+            (Answer::Refused { .. } | Answer::Gone | Answer::Accepted, None) => self.payments.forget(),
+            _ => {}
+        }
+        words::started(answer)
+    }
+
+    fn change_answered(&mut self, update: &Update, answer: &Answer) -> String {
+        let cancelled = update.change == Change::Cancel;
+        let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
+            return if cancelled { words::cancel_answered(&Answer::Gone) } else { words::session_over() };
+        };
+        capture.update_answered(update, answer);
+        match answer {
+            Answer::Gone => self.payments.over(update.sid.clone()),
+            Answer::Accepted if cancelled => self.payments.over(update.sid.clone()),
+            Answer::Accepted if update.change == Change::Complete => {
+                self.actions.push(Action::Record(Entry::Submitted { sid: update.sid.clone() }));
+            }
+            _ => {}
+        }
+        match update.change {
+            Change::Capture(field) => words::capture_answered(field, answer),
+            Change::Complete => words::finish_answered(answer, self.payments.open()),
+            Change::Cancel => words::cancel_answered(answer),
+        }
+    }
+}
+
+/// A payment tool that broke may or may not have done its work.
+fn answer(outcome: Outcome) -> Answer {
+    match outcome {
+        Outcome::Payment(answer) => answer,
+        _ => Answer::Unknown,
+    }
+}

@@ -1,0 +1,110 @@
+//! The model's turn: the response in flight, the tools it called, and whether it owes the caller an answer.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::event::{RequestId, RunId};
+use super::history::{History, Item, ToolCall};
+use super::tool::Tool;
+
+/// The turn of the model.
+#[derive(Default)]
+pub(super) struct Turn {
+    requests: u64,
+    runs_begun: u64,
+    /// The response in flight.
+    pub(super) response: Option<Response>,
+    /// Whether the last response said anything.
+    pub(super) spoke: bool,
+    /// Calls that were made and not begun: they run in order.
+    pub(super) waiting: VecDeque<ToolCall>,
+    /// Tools that are running: one at most for the model, and what the call runs by itself.
+    pub(super) runs: Vec<Run>,
+    /// What tools answered since the response began: it follows all of its calls.
+    outputs: Vec<Item>,
+    /// What else happened meanwhile: it follows the outputs.
+    later: Vec<Item>,
+    /// Something happened that the model has not answered.
+    pub(super) owed: bool,
+    /// Not to be asked before this: the caller may be about to speak.
+    pub(super) hold: Option<Instant>,
+    /// Responses since the caller or the payment last did something.
+    pub(super) rounds: u32,
+}
+
+/// A response in flight.
+pub(super) struct Response {
+    pub(super) id: RequestId,
+    /// The history position of the words that are being said, while they are.
+    pub(super) words: Option<usize>,
+    /// Reasoning from this position on has led to nothing yet.
+    pub(super) unused_from: usize,
+    /// Tool calls in it.
+    pub(super) calls: usize,
+}
+
+/// A tool that is running.
+pub(super) struct Run {
+    pub(super) id: RunId,
+    /// The model's call that is to be answered; `None` when the call runs it by itself.
+    pub(super) call_id: Option<String>,
+    pub(super) tool: Tool,
+    /// The caller spoke after it was begun.
+    pub(super) overtaken: bool,
+}
+
+impl Turn {
+    /// Begins a response.
+    pub(super) fn ask(&mut self, history: &History) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.response = Some(Response { id, words: None, unused_from: history.end(), calls: 0 });
+        self.spoke = false;
+        self.owed = false;
+        self.hold = None;
+        self.rounds += 1;
+        id
+    }
+
+    /// Begins a run.
+    pub(super) fn run(&mut self, call_id: Option<String>, tool: Tool) -> RunId {
+        self.runs_begun += 1;
+        let id = RunId(self.runs_begun);
+        self.runs.push(Run { id, call_id, tool, overtaken: false });
+        id
+    }
+
+    /// Whether a tool of the model's is running.
+    pub(super) fn is_running(&self) -> bool {
+        self.runs.iter().any(|run| run.call_id.is_some())
+    }
+
+    /// Whether the model may not be asked: it is answering, or a tool of its has not answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.response.is_some() || !self.waiting.is_empty() || self.is_running()
+    }
+
+    /// Answers a tool call.
+    pub(super) fn answer(&mut self, call_id: String, output: String) {
+        self.outputs.push(Item::ToolOutput { call_id, output });
+        self.owed = true;
+    }
+
+    /// Takes something into the history as soon as the calls before it are answered.
+    pub(super) fn note(&mut self, item: Item) {
+        self.later.push(item);
+    }
+
+    /// The caller, or the payment, did something that the model is to answer.
+    pub(super) fn wake(&mut self) {
+        self.owed = true;
+        self.rounds = 0;
+    }
+
+    /// Brings the history up to date. Only when nothing is running.
+    pub(super) fn settle(&mut self, history: &mut History) {
+        for item in self.outputs.drain(..).chain(self.later.drain(..)) {
+            history.push(item);
+        }
+    }
+}

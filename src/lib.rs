@@ -5,7 +5,10 @@
 //! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
 
 pub mod call;
+pub mod config;
+pub mod llm;
 pub mod payment;
 pub mod redact;
 pub mod relay;
 pub mod sid;
+pub mod twilio;

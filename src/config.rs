@@ -1,0 +1,229 @@
+//! The configuration of the server: one value, read from variables, with every mistake reported at once.
+//!
+//! How calls are led is not here: that is `serverConfig.json` and its companions, in `assets`.
+
+mod problem;
+mod public_url;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod values;
+mod vars;
+mod warning;
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use crate::payment;
+
+pub use problem::{Problem, Problems};
+pub use public_url::{BadPublicUrl, PublicUrl};
+pub use vars::Vars;
+pub use warning::Warning;
+
+use reading::Reading;
+
+/// Everything that the environment decides. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `PORT` (3001): the port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// `PORT_FALLBACK` (true): a busy port gives way to the next free one, instead of being an error.
+    pub port_fallback: bool,
+    /// `SERVER_BASE_URL`, required: where Twilio reaches this server.
+    pub base_url: PublicUrl,
+    /// `ASSETS_DIR` (assets): the directory with contexts, manifests and serverConfig.json. If it is set, it is there.
+    pub assets_dir: PathBuf,
+    /// `OPERATOR_TOKEN`: what an operator's request must bear; without it there are no operator's endpoints.
+    pub operator_token: Option<SecretString>,
+    /// `VALIDATE_TWILIO_SIGNATURE` (true): whether a request must be signed by Twilio.
+    pub validate_signature: bool,
+    /// The model.
+    pub openai: OpenAi,
+    /// Twilio's REST API.
+    pub twilio: Twilio,
+    /// What every payment has in common.
+    pub payment: payment::Settings,
+    /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
+    pub live_agent_number: Option<String>,
+}
+
+/// How to reach the model.
+#[derive(Debug, Clone)]
+pub struct OpenAi {
+    /// `OPENAI_API_KEY`, required. It can stand in a header.
+    pub api_key: SecretString,
+    /// `OPENAI_MODEL` (gpt-4o).
+    pub model: String,
+    /// `OPENAI_BASE_URL` (`https://api.openai.com/v1`), without a slash at its end.
+    pub base_url: String,
+}
+
+/// How to reach Twilio, and as whom.
+#[derive(Debug, Clone)]
+pub struct Twilio {
+    /// `ACCOUNT_SID`, required. It can stand in a path.
+    pub account_sid: String,
+    /// `AUTH_TOKEN`, required: signs what Twilio sends, and is the password of the REST API where there is no API key.
+    pub auth_token: SecretString,
+    /// `API_KEY` and `API_SECRET`, only together: the REST API's user and password in place of account and token.
+    pub api_key: Option<ApiKey>,
+    /// `FROM_NUMBER`, required: the Twilio number of this server, in E.164 form.
+    pub from_number: String,
+    /// Scheme, host and port of the REST API, without a slash at its end: from `TWILIO_EDGE` and `TWILIO_REGION`, or
+    /// `TWILIO_API_BASE_URL`.
+    pub api_base: String,
+}
+
+/// A Twilio API key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// `API_KEY`: `SK…`.
+    pub sid: String,
+    /// `API_SECRET`.
+    pub secret: SecretString,
+}
+
+/// An operator's token with fewer characters draws a warning.
+const OPERATOR_TOKEN_LENGTH: usize = 16;
+
+impl Config {
+    /// Reads a configuration. It is whole and usable, with warnings; or all that must be mended is listed.
+    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<Warning>), Problems> {
+        let mut reading = Reading::new(vars);
+        let config = read(&mut reading);
+        reading.finish(config)
+    }
+}
+
+fn read(vars: &mut Reading<'_>) -> Option<Config> {
+    let port = vars.optional("PORT", values::port, "a number from 0 to 65535, such as 3001");
+    let base_url = vars.required(
+        "SERVER_BASE_URL",
+        str::parse::<PublicUrl>,
+        "the public address of this server, such as https://pay.example.com",
+    );
+    let openai = openai(vars);
+    let twilio = twilio(vars);
+    let payment = payment(vars);
+    let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
+    let operator_token = vars.optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
+    let assets_dir =
+        vars.optional("ASSETS_DIR", values::directory, "a directory, or nothing for the assets that are built in");
+    let port_fallback = flag(vars, "PORT_FALLBACK", true);
+    let validate_signature = flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
+
+    vars.warn_if(!validate_signature, Warning::SignatureUnchecked);
+    vars.warn_if(!vars.is_set("LIVE_AGENT_NUMBER"), Warning::NoLiveAgent);
+    let short = operator_token.as_ref().is_some_and(|token| token.len() < OPERATOR_TOKEN_LENGTH);
+    vars.warn_if(short, Warning::ShortOperatorToken(OPERATOR_TOKEN_LENGTH));
+    if let Some(url) = &base_url {
+        vars.warn_if(url.is_local(), Warning::Unreachable);
+        vars.warn_if(url.is_plain_http() && !url.is_local(), Warning::PlainHttp("SERVER_BASE_URL"));
+    }
+    Some(Config {
+        port: port.unwrap_or(3001),
+        port_fallback,
+        base_url: base_url?,
+        assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
+        operator_token: operator_token.map(SecretString::from),
+        validate_signature,
+        openai: openai?,
+        twilio: twilio?,
+        payment: payment?,
+        live_agent_number,
+    })
+}
+
+const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
+
+fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {
+    let api_key = vars.required("OPENAI_API_KEY", values::token, "the secret key of your OpenAI project (sk-…)");
+    let model = vars.optional("OPENAI_MODEL", values::name, "the name of a model, such as gpt-4o");
+    let base_url = vars.optional("OPENAI_BASE_URL", values::base_url, "a URL such as https://api.openai.com/v1");
+    vars.warn_if(base_url.as_ref().is_some_and(values::is_exposed), Warning::PlainHttp("OPENAI_BASE_URL"));
+    Some(OpenAi {
+        api_key: api_key?.into(),
+        model: model.unwrap_or_else(|| "gpt-4o".to_owned()),
+        base_url: base_url.map_or_else(|| "https://api.openai.com/v1".to_owned(), |url| values::without_slash(&url)),
+    })
+}
+
+fn twilio(vars: &mut Reading<'_>) -> Option<Twilio> {
+    let account_sid = vars.required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
+    let auth_token =
+        vars.required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
+    let api_key = api_key(vars);
+    let from_number = vars.required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
+    let api_base = twilio_api_base(vars);
+
+    let unusual = account_sid.as_ref().is_some_and(|sid| !sid.starts_with("AC"));
+    vars.warn_if(unusual, Warning::UnusualSid { variable: "ACCOUNT_SID", prefix: "AC" });
+    Some(Twilio {
+        account_sid: account_sid?,
+        auth_token: auth_token?.into(),
+        api_key,
+        from_number: from_number?,
+        api_base,
+    })
+}
+
+fn api_key(vars: &mut Reading<'_>) -> Option<ApiKey> {
+    let sid = vars.optional("API_KEY", values::label, "the SID of a Twilio API key (SK…)");
+    let secret = vars.optional("API_SECRET", values::token, "the secret of the API key");
+    for (set, missing) in [("API_KEY", "API_SECRET"), ("API_SECRET", "API_KEY")] {
+        if vars.is_set(set) && !vars.is_set(missing) {
+            vars.problem(missing, "is not set", "both API_KEY and API_SECRET, or neither");
+        }
+    }
+    let unusual = sid.as_ref().is_some_and(|sid| !sid.starts_with("SK"));
+    vars.warn_if(unusual, Warning::UnusualSid { variable: "API_KEY", prefix: "SK" });
+    Some(ApiKey { sid: sid?, secret: secret?.into() })
+}
+
+/// `https://api[.edge][.region].twilio.com`. An edge without a region is one of `us1`.
+fn twilio_api_base(vars: &mut Reading<'_>) -> String {
+    let origin =
+        vars.optional("TWILIO_API_BASE_URL", values::origin, "scheme, host and port, such as https://example.com");
+    let edge = vars.optional("TWILIO_EDGE", values::label, "the name of an edge, such as sydney");
+    let region = vars.optional("TWILIO_REGION", values::label, "the name of a region, such as au1");
+    if let Some(origin) = origin {
+        vars.warn_if(edge.is_some() || region.is_some(), Warning::EdgeUnused);
+        vars.warn_if(values::is_exposed(&origin), Warning::PlainHttp("TWILIO_API_BASE_URL"));
+        return values::without_slash(&origin);
+    }
+    match (edge, region) {
+        (None, None) => "https://api.twilio.com".to_owned(),
+        (None, Some(region)) => format!("https://api.{region}.twilio.com"),
+        (Some(edge), region) => format!("https://api.{edge}.{}.twilio.com", region.as_deref().unwrap_or("us1")),
+    }
+}
+
+fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
+    let connector =
+        vars.required("PAYMENT_CONNECTOR", values::name, "the unique name of the Pay connector, such as Default");
+    let currency = vars.optional("CURRENCY", values::currency, "a three-letter ISO 4217 code, such as USD");
+    let token_type = vars.optional("TOKEN_TYPE", values::token_type, "one-time, reusable or payment-method");
+    let security_code = flag(vars, "INCLUDE_CVC", true);
+    let postal_code = flag(vars, "INCLUDE_POSTAL_CODE", false);
+
+    vars.warn_if(connector.as_deref().is_some_and(is_connector_sid), Warning::ConnectorSid);
+    Some(payment::Settings {
+        connector: connector?,
+        currency: currency.unwrap_or(payment::Currency::USD),
+        token_type: token_type.unwrap_or(payment::TokenType::OneTime),
+        security_code,
+        postal_code,
+    })
+}
+
+/// `PC` and 32 hexadecimal digits; examples write `x` for them.
+fn is_connector_sid(name: &str) -> bool {
+    let digits = name.strip_prefix("PC").unwrap_or_default();
+    digits.len() >= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'x')
+}
+
+fn flag(vars: &mut Reading<'_>, variable: &str, default: bool) -> bool {
+    vars.optional(variable, values::boolean, "true or false").unwrap_or(default)
+}

@@ -1,0 +1,186 @@
+//! Whole configurations: what is enough, what is missing, what is probably not meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::payment::{Currency, TokenType};
+
+const REQUIRED: [(&str, &str); 6] = [
+    ("SERVER_BASE_URL", "pay.example.com"),
+    ("OPENAI_API_KEY", "sk-hush"),
+    ("ACCOUNT_SID", "AC00000000000000000000000000000001"),
+    ("AUTH_TOKEN", "hush"),
+    ("FROM_NUMBER", "+15550001111"),
+    ("PAYMENT_CONNECTOR", "Default"),
+];
+
+const OPTIONAL: [&str; 17] = [
+    "PORT",
+    "PORT_FALLBACK",
+    "OPENAI_MODEL",
+    "OPENAI_BASE_URL",
+    "API_KEY",
+    "API_SECRET",
+    "CURRENCY",
+    "TOKEN_TYPE",
+    "INCLUDE_CVC",
+    "INCLUDE_POSTAL_CODE",
+    "TWILIO_EDGE",
+    "TWILIO_REGION",
+    "TWILIO_API_BASE_URL",
+    "ASSETS_DIR",
+    "OPERATOR_TOKEN",
+    "VALIDATE_TWILIO_SIGNATURE",
+    "LIVE_AGENT_NUMBER",
+];
+
+/// The required variables, with others added or put in their place.
+fn with(more: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), Problems> {
+    Config::from_vars(&more.iter().chain(&REQUIRED).copied().collect())
+}
+
+fn places(problems: &Problems) -> Vec<&str> {
+    problems.iter().map(|problem| problem.place.as_str()).collect()
+}
+
+#[test]
+fn six_variables_are_enough() {
+    let (config, warnings) = with(&[]).unwrap();
+    assert_eq!(warnings, [Warning::NoLiveAgent]);
+    assert_eq!((config.port, config.port_fallback), (3001, true));
+    assert_eq!(config.base_url.to_string(), "https://pay.example.com");
+    assert_eq!(config.assets_dir, PathBuf::from("assets"));
+    assert!(config.operator_token.is_none() && config.live_agent_number.is_none());
+    assert!(config.validate_signature);
+    assert_eq!(config.openai.api_key.expose_secret(), "sk-hush");
+    assert_eq!(config.openai.model, "gpt-4o");
+    assert_eq!(config.openai.base_url, "https://api.openai.com/v1");
+    assert_eq!(config.twilio.auth_token.expose_secret(), "hush");
+    assert!(config.twilio.api_key.is_none());
+    assert_eq!(config.twilio.api_base, "https://api.twilio.com");
+    assert_eq!(config.payment.currency, Currency::USD);
+    assert_eq!(config.payment.token_type, TokenType::OneTime);
+    assert_eq!((config.payment.security_code, config.payment.postal_code), (true, false));
+}
+
+#[test]
+fn all_that_is_missing_is_listed_at_once_and_the_simulator_is_offered() {
+    let problems = Config::from_vars(&Vars::default()).unwrap_err();
+    assert_eq!(places(&problems), REQUIRED.map(|(name, _)| name));
+    let text = problems.to_string();
+    assert!(text.starts_with("The server cannot start: 6 settings to mend.\n"), "{text}");
+    assert!(text.contains("\n  OPENAI_API_KEY     is not set: give the secret key"), "{text}");
+    assert!(text.ends_with("crelay-payments simulate"), "{text}");
+}
+
+#[test]
+fn all_that_is_malformed_is_listed_at_once() {
+    let problems = with(&[
+        ("PORT", "65536"),
+        ("SERVER_BASE_URL", "ftp://pay.example.com"),
+        ("OPENAI_API_KEY", "sk-\nhush"),
+        ("FROM_NUMBER", "555 0001111"),
+        ("CURRENCY", "dollars"),
+        ("INCLUDE_CVC", "maybe"),
+        ("API_KEY", "SK1"),
+        ("ASSETS_DIR", "/nonexistent/assets"),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        places(&problems),
+        [
+            "PORT",
+            "SERVER_BASE_URL",
+            "OPENAI_API_KEY",
+            "API_SECRET",
+            "FROM_NUMBER",
+            "CURRENCY",
+            "INCLUDE_CVC",
+            "ASSETS_DIR"
+        ]
+    );
+}
+
+#[test]
+fn the_two_halves_of_an_api_key_come_together() {
+    let (config, _) = with(&[("API_KEY", "SK1"), ("API_SECRET", "hush")]).unwrap();
+    let key = config.twilio.api_key.unwrap();
+    assert_eq!((key.sid.as_str(), key.secret.expose_secret()), ("SK1", "hush"));
+    assert_eq!(places(&with(&[("API_SECRET", "hush")]).unwrap_err()), ["API_KEY"]);
+}
+
+#[test]
+fn the_twilio_host_follows_edge_and_region() {
+    for (variables, base) in [
+        (&[("TWILIO_EDGE", "sydney"), ("TWILIO_REGION", "au1")][..], "https://api.sydney.au1.twilio.com"),
+        (&[("TWILIO_REGION", "au1")], "https://api.au1.twilio.com"),
+        (&[("TWILIO_EDGE", "dublin")], "https://api.dublin.us1.twilio.com"),
+        (&[("TWILIO_API_BASE_URL", "http://127.0.0.1:4010/")], "http://127.0.0.1:4010"),
+    ] {
+        assert_eq!(with(variables).unwrap().0.twilio.api_base, base);
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_draws_a_warning() {
+    for (name, value, warning) in [
+        ("PAYMENT_CONNECTOR", "PC00000000000000000000000000000001", Warning::ConnectorSid),
+        ("PAYMENT_CONNECTOR", "PCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", Warning::ConnectorSid),
+        ("VALIDATE_TWILIO_SIGNATURE", "false", Warning::SignatureUnchecked),
+        ("SERVER_BASE_URL", "http://localhost:3001", Warning::Unreachable),
+        ("SERVER_BASE_URL", "http://pay.example.com", Warning::PlainHttp("SERVER_BASE_URL")),
+        ("OPENAI_BASE_URL", "http://model.example.com/v1", Warning::PlainHttp("OPENAI_BASE_URL")),
+        ("TWILIO_API_BASE_URL", "http://twilio.example.com", Warning::PlainHttp("TWILIO_API_BASE_URL")),
+        ("OPERATOR_TOKEN", "hush", Warning::ShortOperatorToken(16)),
+        ("ACCOUNT_SID", "SK1", Warning::UnusualSid { variable: "ACCOUNT_SID", prefix: "AC" }),
+    ] {
+        let (_, warnings) = with(&[("LIVE_AGENT_NUMBER", "+15550002222"), (name, value)]).unwrap();
+        assert_eq!(warnings, [warning], "{name}");
+    }
+    let connector = [("LIVE_AGENT_NUMBER", "+15550002222"), ("PAYMENT_CONNECTOR", "PCI_connector")];
+    assert_eq!(with(&connector).unwrap().1, [], "a name that begins alike is fine");
+    let twice = [("TWILIO_EDGE", "sydney"), ("TWILIO_API_BASE_URL", "https://example.com")];
+    assert!(with(&twice).unwrap().1.contains(&Warning::EdgeUnused));
+}
+
+#[test]
+fn the_example_file_names_every_variable_and_its_default() {
+    let example = include_str!("../../.env.example");
+    let lines = example.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let named: BTreeMap<&str, &str> = lines
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+        .collect();
+    let known: BTreeSet<&str> = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL).collect();
+    assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
+
+    let chosen = ["LIVE_AGENT_NUMBER", "TWILIO_EDGE", "TWILIO_REGION", "TWILIO_API_BASE_URL", "ASSETS_DIR"];
+    let defaults: Vec<(&str, &str)> =
+        named.into_iter().filter(|(name, _)| OPTIONAL.contains(name) && !chosen.contains(name)).collect();
+    let (spelt_out, left_out) = (with(&defaults).unwrap().0, with(&[]).unwrap().0);
+    assert_eq!(format!("{spelt_out:?}"), format!("{left_out:?}"));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let secrets = [("API_KEY", "SK1"), ("API_SECRET", "hush-secret"), ("OPERATOR_TOKEN", "hush-operator-token")];
+    let (config, _) = with(&secrets).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+proptest! {
+    /// Values in the wrong place are secrets more often than not.
+    #[test]
+    fn no_value_is_ever_reported(values in prop::collection::vec(prop::option::of("(https?://|\\+|)hush[\\PC\n]{0,8}"), 23)) {
+        let names = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL);
+        let vars = names.zip(&values).filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+        let told = match Config::from_vars(&vars) {
+            Ok((_, warnings)) => format!("{warnings:?}"),
+            Err(problems) => format!("{problems} {problems:?}"),
+        };
+        prop_assert!(!told.contains("hush"));
+    }
+}

@@ -1,0 +1,166 @@
+//! What each kind of value may be. An error is a sentence that the variable's name begins, and never shows the value.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::public_url::is_local;
+use crate::payment::{Currency, TokenType};
+
+/// Why a text is not a value of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadValue {
+    #[error("is neither true nor false")]
+    Bool,
+    #[error("is not a port number")]
+    Port,
+    #[error("is not a phone number in E.164 form")]
+    PhoneNumber,
+    #[error("has characters that cannot be in it")]
+    Characters,
+    #[error("is too long")]
+    TooLong,
+    #[error("is not an absolute http or https URL")]
+    Url,
+    #[error("has more than a scheme, a host and a port")]
+    NotOrigin,
+    #[error("is not a directory")]
+    NotDirectory,
+    #[error("is not a currency code")]
+    Currency,
+    #[error("is not a kind of token")]
+    TokenType,
+}
+
+/// Longer than any key or name that is known.
+const MAX_LENGTH: usize = 1024;
+
+pub(super) fn boolean(text: &str) -> Result<bool, BadValue> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(BadValue::Bool),
+    }
+}
+
+pub(super) fn port(text: &str) -> Result<u16, BadValue> {
+    text.parse().map_err(|_| BadValue::Port)
+}
+
+/// A plus sign, a country code and a number: 7 to 15 digits, the first of them no zero.
+pub(super) fn phone_number(text: &str) -> Result<String, BadValue> {
+    let digits = text.strip_prefix('+').ok_or(BadValue::PhoneNumber)?;
+    let fits = (7..=15).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0');
+    fits.then(|| text.to_owned()).ok_or(BadValue::PhoneNumber)
+}
+
+/// A key or a token: it goes into HTTP headers, where a line break would be a panic or worse.
+pub(super) fn token(text: &str) -> Result<String, BadValue> {
+    checked(text, |c| c.is_ascii_graphic())
+}
+
+/// A SID or the label of a host: it goes into URLs.
+pub(super) fn label(text: &str) -> Result<String, BadValue> {
+    checked(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+/// A name that people gave.
+pub(super) fn name(text: &str) -> Result<String, BadValue> {
+    checked(text, |c| !c.is_control())
+}
+
+pub(super) fn currency(text: &str) -> Result<Currency, BadValue> {
+    text.parse().map_err(|_| BadValue::Currency)
+}
+
+pub(super) fn token_type(text: &str) -> Result<TokenType, BadValue> {
+    text.parse().map_err(|_| BadValue::TokenType)
+}
+
+pub(super) fn directory(text: &str) -> Result<PathBuf, BadValue> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err(BadValue::NotDirectory) }
+}
+
+fn checked(text: &str, allowed: impl Fn(char) -> bool) -> Result<String, BadValue> {
+    if text.len() > MAX_LENGTH {
+        return Err(BadValue::TooLong);
+    }
+    text.chars().all(allowed).then(|| text.to_owned()).ok_or(BadValue::Characters)
+}
+
+/// An absolute URL to which paths are added: no slash at its end, no user name, query or fragment.
+pub(super) fn base_url(text: &str) -> Result<Url, BadValue> {
+    let url = Url::parse(text).map_err(|_| BadValue::Url)?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && !text.contains(char::is_whitespace);
+    (plain && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url).ok_or(BadValue::Url)
+}
+
+/// A base URL without a path.
+pub(super) fn origin(text: &str) -> Result<Url, BadValue> {
+    let url = base_url(text)?;
+    if url.path() == "/" { Ok(url) } else { Err(BadValue::NotOrigin) }
+}
+
+/// Whether what is sent there can be read on the way.
+pub(super) fn is_exposed(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host().is_some_and(|host| is_local(&host))
+}
+
+/// The URL as text that a path can be added to.
+pub(super) fn without_slash(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_a_few_words() {
+        for (text, value) in [("true", true), ("1", true), ("YES", true), ("False", false), ("0", false), ("no", false)]
+        {
+            assert_eq!(boolean(text), Ok(value));
+        }
+        for text in ["", "on", "2", "truee", "null"] {
+            assert_eq!(boolean(text), Err(BadValue::Bool));
+        }
+    }
+
+    #[test]
+    fn phone_numbers_are_e164() {
+        for text in ["+15550001111", "+442071838750", "+6561234567"] {
+            assert_eq!(phone_number(text).as_deref(), Ok(text));
+        }
+        for text in ["15550001111", "+1 555 000 1111", "+05550001111", "+1555", "+1555000111122223", "+", ""] {
+            assert_eq!(phone_number(text), Err(BadValue::PhoneNumber), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_break_a_header_is_refused() {
+        for text in ["sk-a\nb", "sk a", "sk-ä", "sk\u{7f}"] {
+            assert_eq!(token(text), Err(BadValue::Characters));
+        }
+        assert_eq!(token(&"k".repeat(MAX_LENGTH + 1)), Err(BadValue::TooLong));
+    }
+
+    #[test]
+    fn a_base_url_is_absolute_and_bare() {
+        let text = |url: Url| without_slash(&url);
+        assert_eq!(base_url("https://api.openai.com/v1/").map(text).as_deref(), Ok("https://api.openai.com/v1"));
+        assert_eq!(origin("http://127.0.0.1:4010/").map(text).as_deref(), Ok("http://127.0.0.1:4010"));
+        assert_eq!(origin("http://127.0.0.1:4010/v1"), Err(BadValue::NotOrigin));
+        for url in
+            ["api.openai.com/v1", "ftp://a.b", "https://u:p@a.b", "https://a.b/?c", "https://a.b/#c", "https://a\nb"]
+        {
+            assert_eq!(base_url(url), Err(BadValue::Url), "{url}");
+        }
+    }
+}

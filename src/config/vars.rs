@@ -1,0 +1,171 @@
+//! The variables that a configuration is read from: the process's environment and the file `.env` as one map.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use super::Problem;
+
+/// Variables by name. A value without surrounding white space; one that is empty counts as not set.
+///
+/// `Vars::from_iter` makes them from any pairs of name and value. `Debug` prints the names alone.
+#[derive(Clone, Default)]
+pub struct Vars {
+    values: BTreeMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+impl Vars {
+    /// The environment of the process and, where it sets nothing, the file `.env` in the working directory. Without that
+    /// file nothing is wrong; a line of it that cannot be read is reported by [`Config::from_vars`](super::Config::from_vars).
+    ///
+    /// The environment is only read, never written: that would not be safe beside other threads.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the process's environment")]
+    pub fn from_process() -> Self {
+        // Not `vars`, which panics where a name or a value is not UTF-8.
+        let lossy = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        };
+        std::env::vars_os().map(lossy).collect::<Self>().with_file(Path::new(".env"))
+    }
+
+    /// Adds what the file sets and `self` does not.
+    fn with_file(mut self, path: &Path) -> Self {
+        let entries = match dotenvy::from_path_iter(path) {
+            Ok(entries) => entries,
+            Err(err) if err.not_found() => return self,
+            Err(err) => return self.with_problem(path, None, &reason(&err)),
+        };
+        for entry in entries {
+            match entry {
+                Ok((name, value)) => self.add(name, &value),
+                Err(dotenvy::Error::LineParse(text, _)) => {
+                    self = self.with_problem(path, line_of(path, &text), "is not NAME=value");
+                }
+                // Reading goes on failing, and a directory would be read for ever.
+                Err(err) => return self.with_problem(path, None, &reason(&err)),
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, name: String, value: &str) {
+        let value = value.trim();
+        if !value.is_empty() {
+            self.values.entry(name).or_insert_with(|| value.to_owned());
+        }
+    }
+
+    fn with_problem(mut self, path: &Path, line: Option<usize>, what: &str) -> Self {
+        let place = line.map_or_else(|| path.display().to_string(), |line| format!("{}:{line}", path.display()));
+        let mend = "one NAME=value on each line, the value in 'single quotes' if it has spaces, $, # or quotes";
+        self.problems.push(Problem { place, what: what.to_owned(), mend: mend.to_owned() });
+        self
+    }
+
+    /// The value of a variable, if it is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+/// An error of reading, without the line that it is about: a secret may stand there.
+fn reason(err: &dotenvy::Error) -> String {
+    match err {
+        dotenvy::Error::Io(err) => format!("cannot be read ({err})"),
+        _ => "cannot be read".to_owned(),
+    }
+}
+
+/// On which line, counted from 1, the text stands that could not be read.
+fn line_of(path: &Path, text: &str) -> Option<usize> {
+    let file = std::fs::read_to_string(path).ok()?;
+    let broken = text.lines().next()?.trim();
+    file.lines().position(|line| line.trim() == broken).map(|index| index + 1)
+}
+
+impl<N: Into<String>, V: AsRef<str>> FromIterator<(N, V)> for Vars {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut vars = Self::default();
+        pairs.into_iter().for_each(|(name, value)| vars.add(name.into(), value.as_ref()));
+        vars
+    }
+}
+
+impl fmt::Debug for Vars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in the system's temporary directory that goes away with the test.
+    struct File(std::path::PathBuf);
+
+    impl File {
+        fn new(text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("crelay-payments-{}.env", uuid::Uuid::new_v4()));
+            std::fs::write(&path, text).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = File::new("PORT=4000\nCURRENCY='EUR' # euros\nPORT=5000\nexport TOKEN_TYPE=reusable\n");
+        let vars = Vars::from_iter([("PORT", "3001")]).with_file(&file.0);
+        assert_eq!(vars.get("PORT"), Some("3001"));
+        assert_eq!(vars.get("CURRENCY"), Some("EUR"));
+        assert_eq!(vars.get("TOKEN_TYPE"), Some("reusable"));
+        assert!(vars.problems().is_empty());
+    }
+
+    #[test]
+    fn an_empty_value_is_not_set() {
+        let file = File::new("PORT=4000\nCURRENCY=\n");
+        let vars = Vars::from_iter([("PORT", " ")]).with_file(&file.0);
+        assert_eq!(vars.get("PORT"), Some("4000"));
+        assert_eq!(vars.get("CURRENCY"), None);
+    }
+
+    #[test]
+    fn no_file_is_no_problem() {
+        let vars = Vars::default().with_file(Path::new("/nonexistent/.env"));
+        assert!(vars.problems().is_empty());
+    }
+
+    #[test]
+    fn a_broken_line_is_named_by_its_number_and_not_shown() {
+        let file = File::new("PORT=4000\n\nAUTH_TOKEN is 'hush-hush'\nCURRENCY=EUR\n");
+        let vars = Vars::default().with_file(&file.0);
+        assert_eq!(vars.get("CURRENCY"), Some("EUR"), "what follows is read");
+        let [problem] = vars.problems() else { panic!("{:?}", vars.problems()) };
+        assert!(problem.place.ends_with(".env:3"), "{}", problem.place);
+        assert!(!format!("{problem:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_directory_is_a_problem_and_not_an_endless_loop() {
+        let vars = Vars::default().with_file(&std::env::temp_dir());
+        assert_eq!(vars.problems().len(), 1);
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let vars = Vars::from_iter([("AUTH_TOKEN", "hush-hush")]);
+        assert_eq!(format!("{vars:?}"), "{\"AUTH_TOKEN\"}");
+    }
+}

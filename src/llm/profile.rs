@@ -1,0 +1,27 @@
+//! The part of every request that never changes, and on which the model's prompt cache lives.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+/// Instructions and tools, serialised once and shared by all calls that use them.
+pub struct Profile {
+    pub(super) instructions: Box<RawValue>,
+    pub(super) tools: Box<RawValue>,
+}
+
+impl Profile {
+    /// `instructions` is the system text; `tools` are function tools as the Responses API takes them. Fails only if a
+    /// tool cannot be written as JSON.
+    pub fn new(instructions: &str, tools: &[impl Serialize]) -> Result<Self, serde_json::Error> {
+        Ok(Self { instructions: to_raw_value(instructions)?, tools: to_raw_value(tools)? })
+    }
+}
+
+/// How much it is, not what it says.
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Profile({} + {} bytes)", self.instructions.get().len(), self.tools.get().len())
+    }
+}

@@ -1,0 +1,275 @@
+//! The client against a Twilio of our own, over real sockets.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::*;
+use crate::config;
+use crate::payment::{Amount, Currency, Field, Keys, Settings, TokenType};
+use crate::twilio::BadConfig;
+
+const CREATED: &str = r#"{"sid":"PK1","call_sid":"CA1","account_sid":"AC1","uri":"/x","date_created":null}"#;
+
+/// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
+#[derive(Clone, Default)]
+struct Twilio {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+/// Status, `Retry-After` and body.
+type Answer = (u16, &'static str, &'static str);
+
+struct Asked {
+    path: String,
+    headers: HeaderMap,
+    form: String,
+}
+
+impl Twilio {
+    async fn start(answers: &[Answer]) -> (Self, Client) {
+        let twilio = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(twilio.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (twilio, client(&origin, None))
+    }
+
+    fn forms(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.form.clone()).collect()
+    }
+}
+
+async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 4096).await.unwrap();
+    let form = String::from_utf8(body.to_vec()).unwrap();
+    twilio.asked.lock().unwrap().push(Asked { path: head.uri.path().to_owned(), headers: head.headers, form });
+    let answer = twilio.answers.lock().unwrap().pop_front();
+    let (status, retry_after, body) = answer.expect("a panic closes the connection");
+    let headers = [("retry-after", retry_after), ("twilio-request-id", "RQ1")];
+    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
+}
+
+fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
+    let config = config::Twilio {
+        account_sid: "AC1".to_owned(),
+        auth_token: "token".into(),
+        api_key,
+        from_number: "+15005550006".to_owned(),
+        api_base: origin.to_owned(),
+    };
+    let settings = Settings {
+        connector: "My connector".to_owned(),
+        currency: Currency::USD,
+        token_type: TokenType::OneTime,
+        security_code: true,
+        postal_code: false,
+    };
+    Client::new(&config, settings, "https://example.com/payment-status-callback".to_owned()).unwrap()
+}
+
+fn call() -> CallSid {
+    "CA1".parse().unwrap()
+}
+
+fn create(charge: &str) -> Create {
+    let charge = Amount::parse(charge, Currency::USD).unwrap();
+    Create { key: Keys::new(Uuid::nil()).make(), charge }
+}
+
+fn update(change: Change) -> Update {
+    Update { sid: "PK1".parse().unwrap(), key: Keys::new(Uuid::nil()).make(), change }
+}
+
+const KEY_AND_CALLBACK: &str = "IdempotencyKey=00000000-0000-0000-0000-000000000000-1\
+    &StatusCallback=https%3A%2F%2Fexample.com%2Fpayment-status-callback";
+
+#[tokio::test]
+async fn a_payment_without_an_amount_tokenizes() {
+    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    assert_eq!(client.create_payment(&call(), &create("0")).await.unwrap().as_str(), "PK1");
+    assert_eq!(
+        twilio.forms(),
+        [format!(
+            "{KEY_AND_CALLBACK}&PaymentConnector=My+connector&PaymentMethod=credit-card\
+             &SecurityCode=true&PostalCode=false&TokenType=one-time"
+        )]
+    );
+    let asked = &twilio.asked.lock().unwrap()[0];
+    assert_eq!(asked.path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments.json");
+    assert_eq!(asked.headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(asked.headers["authorization"], "Basic QUMxOnRva2Vu");
+    assert_eq!(asked.headers["accept"], "application/json");
+}
+
+#[tokio::test]
+async fn an_amount_is_charged_and_nothing_tokenized() {
+    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    client.create_payment(&call(), &create("25")).await.unwrap();
+    assert!(twilio.forms()[0].ends_with("&PostalCode=false&ChargeAmount=25.00&Currency=USD"), "{:?}", twilio.forms());
+}
+
+#[tokio::test]
+async fn an_update_is_a_capture_or_a_status() {
+    let (twilio, client) = Twilio::start(&[(202, "", ""), (202, "", "not JSON"), (202, "", CREATED)]).await;
+    for change in [Change::Capture(Field::CardNumber), Change::Complete, Change::Cancel] {
+        client.update_payment(&call(), &update(change)).await.unwrap();
+    }
+    let changes = ["Capture=payment-card-number", "Status=complete", "Status=cancel"];
+    assert_eq!(twilio.forms(), changes.map(|change| format!("{KEY_AND_CALLBACK}&{change}")));
+    assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
+}
+
+#[tokio::test]
+async fn sids_cannot_leave_their_place_in_the_path() {
+    let (twilio, client) = Twilio::start(&[(202, "", "")]).await;
+    let update = Update { sid: "a/../b?c".parse().unwrap(), ..update(Change::Cancel) };
+    client.update_payment(&"C/%#?".parse().unwrap(), &update).await.unwrap();
+    let path = &twilio.asked.lock().unwrap()[0].path;
+    assert_eq!(path, "/2010-04-01/Accounts/AC1/Calls/C%2F%25%23%3F/Payments/a%2F..%2Fb%3Fc.json");
+}
+
+#[tokio::test]
+async fn an_api_key_pair_comes_before_the_token() {
+    let (twilio, client) = Twilio::start(&[(202, "", "")]).await;
+    let key = config::ApiKey { sid: "SK1".to_owned(), secret: "secret".into() };
+    let client = self::client(client.origin.as_str(), Some(key));
+    client.update_payment(&call(), &update(Change::Cancel)).await.unwrap();
+    let asked = &twilio.asked.lock().unwrap()[0];
+    assert_eq!(asked.headers["authorization"], "Basic U0sxOnNlY3JldA==");
+    assert!(asked.path.starts_with("/2010-04-01/Accounts/AC1/"), "the path names the account all the same");
+}
+
+#[tokio::test]
+async fn a_busy_twilio_is_asked_again_with_the_same_key() {
+    let (twilio, client) = Twilio::start(&[(429, "0", ""), (503, "", "<html>"), (202, "", "")]).await;
+    client.update_payment(&call(), &update(Change::Complete)).await.unwrap();
+    let forms = twilio.forms();
+    assert_eq!(forms.len(), 3);
+    assert!(forms.iter().all(|form| *form == forms[0]));
+}
+
+#[tokio::test]
+async fn three_attempts_are_all() {
+    let (twilio, client) = Twilio::start(&[(500, "", ""); 4]).await;
+    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
+    assert!(matches!(error, Error::Unknown(Cause::Failed(500))), "{error:?}");
+    assert!(matches!(error, Error::Unknown(_)));
+    assert_eq!(twilio.forms().len(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_is_final_and_its_text_stays_here() {
+    let body = r#"{"code":64019,"message":"4242424242424242 is missing","status":400,"more_info":"…"}"#;
+    let (twilio, client) = Twilio::start(&[(400, "", body)]).await;
+    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
+    assert_eq!(twilio.forms().len(), 1);
+    assert!(matches!(error, Error::Refused { status: 400, code: Some(64019), .. }), "{error:?}");
+    assert!(!format!("{error:?} {error} {}", error.reason()).contains("4242"));
+    assert!(error.reason().contains("Not all card details"));
+    assert!(!matches!(error, Error::Unknown(_)) && !error.is_gone());
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_repeated_request_may_be_about_the_first() {
+    let over = r#"{"code":20404,"message":"not found","status":404}"#;
+    let (_, client) = Twilio::start(&[(502, "", ""), (404, "", over)]).await;
+    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
+    let refused = Cause::RefusedLater { status: 404, code: Some(20404) };
+    assert_eq!(format!("{error:?}"), format!("{:?}", Error::Unknown(refused)));
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_is_gone() {
+    for (status, body, gone) in [
+        (404, "", true),
+        (400, r#"{"code":21220,"message":""}"#, true),
+        (400, r#"{"code":64020,"message":""}"#, false),
+        (401, r#"{"code":20003,"message":""}"#, false),
+    ] {
+        let (_, client) = Twilio::start(&[(status, "", body)]).await;
+        let error = client.update_payment(&call(), &update(Change::Cancel)).await.unwrap_err();
+        assert_eq!(error.is_gone(), gone, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_leaves_it_unknown() {
+    let (twilio, client) = Twilio::start(&[]).await;
+    let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
+    assert!(matches!(error, Error::Unknown(Cause::NoAnswer(_))), "{error:?}");
+    assert_eq!(twilio.forms().len(), 3);
+}
+
+#[tokio::test]
+async fn a_twilio_that_does_not_answer_leaves_it_unknown_in_good_time() {
+    // A listener that never accepts: the kernel takes the connection, and nobody reads from it.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = client(&format!("http://{}", listener.local_addr().unwrap()), None);
+    client.limits.attempt = Duration::from_millis(100);
+    client.limits.request = Duration::from_millis(150);
+    let asked = Instant::now();
+    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
+    assert!(matches!(error, Error::Unknown(Cause::NoAnswer(_))), "{error:?}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_waits_as_long_as_twilio_may_ask() {
+    let (_, client) = Twilio::start(&[(429, "60", ""), (202, "", "")]).await;
+    let asked = Instant::now();
+    client.update_payment(&call(), &update(Change::Complete)).await.unwrap();
+    let waited = asked.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_payment_that_was_created_without_a_name_is_unknown() {
+    for body in ["", "{}", r#"{"sid":""}"#, r#"{"sid":null}"#, "<html>"] {
+        let (twilio, client) = Twilio::start(&[(201, "", body)]).await;
+        let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
+        assert!(matches!(error, Error::Unknown(Cause::Unreadable)), "{error:?}");
+        assert_eq!(twilio.forms().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_twilio_that_is_not_there_did_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = client(&origin, None).create_payment(&call(), &create("1")).await.unwrap_err();
+    assert!(matches!(error, Error::Unreached(_)), "{error:?}");
+    assert!(!matches!(error, Error::Unknown(_)));
+    assert!(!format!("{error:?}").contains("AC1"), "the error names no URL");
+}
+
+#[test]
+fn an_origin_must_be_one_and_no_secret_is_printed() {
+    let printed = format!("{:?}", client("http://127.0.0.1:1", None));
+    assert!(!printed.contains("token"), "{printed}");
+    let mut config = config::Twilio {
+        account_sid: "AC1".to_owned(),
+        auth_token: "token".into(),
+        api_key: None,
+        from_number: String::new(),
+        api_base: String::new(),
+    };
+    let settings = client("http://127.0.0.1:1", None).settings;
+    for origin in ["", "api.twilio.com", "mailto:x", "wss://host", "https://"] {
+        config.api_base = origin.to_owned();
+        let refused = Client::new(&config, settings.clone(), String::new());
+        assert!(matches!(refused, Err(BadConfig::Origin(_))), "{origin}");
+    }
+}

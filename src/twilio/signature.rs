@@ -1,0 +1,118 @@
+//! `X-Twilio-Signature`: how Twilio signs its requests, and how they are verified.
+//!
+//! The rules are those of Twilio's helper libraries; their published vectors are the tests.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+/// The query parameter in which a request that is no form carries the SHA-256 of its body, as lower-case hex.
+const BODY_HASH: &str = "bodySHA256";
+
+/// Signs requests as Twilio does and verifies what Twilio signed.
+///
+/// The URL is always the one that Twilio was told, with its scheme, host and query as sent: behind a proxy it is built
+/// from the configured base URL, since the server itself sees neither the scheme nor, always, the host.
+#[derive(Clone)]
+pub struct Signer {
+    keyed: Hmac<Sha1>,
+}
+
+impl Signer {
+    /// A signer for the account whose primary auth token this is; API key secrets do not sign.
+    pub fn new(auth_token: &SecretString) -> Self {
+        let keyed = Hmac::new_from_slice(auth_token.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
+        Self { keyed }
+    }
+
+    /// The signature of a form POST to `url`, in base64. `form` holds every parameter of the body, decoded and
+    /// untrimmed, in any order; it is empty for all other requests.
+    pub fn sign(&self, url: &str, form: &[(String, String)]) -> String {
+        BASE64.encode(self.digest(url, form).finalize().into_bytes())
+    }
+
+    /// Whether Twilio signed this form POST. All parameters of the body count, unknown and empty ones too.
+    ///
+    /// Twilio is not of one mind about ports: a URL with a port may be signed without it, and one without a port with
+    /// the standard one. Either is accepted. The comparison takes the same time wherever the signatures differ.
+    pub fn verify(&self, url: &str, form: &[(String, String)], signature: &str) -> bool {
+        let Ok(signature) = BASE64.decode(signature) else {
+            return false;
+        };
+        [Cow::Borrowed(url), with_other_port(url)]
+            .into_iter()
+            .any(|url| self.digest(&url, form).verify_slice(&signature).is_ok())
+    }
+
+    /// Whether Twilio signed this request, whose body is no form but JSON, say: the URL carries the hash of the body.
+    pub fn verify_body(&self, url: &str, body: &[u8], signature: &str) -> bool {
+        let hash = query_parameter(url, BODY_HASH);
+        hash.is_some_and(|hash| hash == sha256_hex(body)) && self.verify(url, &[], signature)
+    }
+
+    /// Whether Twilio signed this upgrade to a WebSocket. `url` is the `url` of the TwiML, letter by letter: its scheme
+    /// is `wss`, a trailing slash counts, and it should have no query, since it is not settled how one is signed.
+    pub fn verify_upgrade(&self, url: &str, signature: &str) -> bool {
+        self.verify(url, &[], signature)
+    }
+
+    /// The URL, then each distinct pair of name and value, by name in byte order, then by value.
+    fn digest(&self, url: &str, form: &[(String, String)]) -> Hmac<Sha1> {
+        let mut mac = self.keyed.clone();
+        mac.update(url.as_bytes());
+        for (name, value) in form.iter().collect::<BTreeSet<_>>() {
+            mac.update(name.as_bytes());
+            mac.update(value.as_bytes());
+        }
+        mac
+    }
+}
+
+/// Nothing of the key.
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer([secret])")
+    }
+}
+
+/// The URL without its port, or, if it has none, with the standard port of its scheme.
+///
+/// The text is cut by hand: a URL that was parsed and written again need not be the one that was signed.
+fn with_other_port(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Cow::Borrowed(url);
+    };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rfind('@').map_or(0, |at| at + 1);
+    // The colons inside the brackets of an IPv6 address separate no port.
+    let port = authority[host..].rfind([':', ']']).map(|at| host + at).filter(|at| authority[*at..].starts_with(':'));
+    if let Some(at) = port {
+        return Cow::Owned(format!("{scheme}://{}{tail}", &authority[..at]));
+    }
+    let standard = if matches!(scheme, "https" | "wss") { 443 } else { 80 };
+    Cow::Owned(format!("{scheme}://{authority}:{standard}{tail}"))
+}
+
+fn query_parameter<'url>(url: &'url str, name: &str) -> Option<&'url str> {
+    let query = url.split_once('?')?.1;
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn sha256_hex(body: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(body).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
 //! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
 
+pub mod assets;
 pub mod call;
 pub mod config;
 pub mod llm;

@@ -1,0 +1,243 @@
+//! `serverConfig.json`: how calls are led, in sections that may all be missing.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::file::File;
+use super::json::{self, at_most, seconds, speech, text};
+use super::relay::{Configuration, Language, Parameters};
+use super::{AssetError, Warning};
+use crate::relay::twiml::Attributes;
+use crate::{call, llm};
+
+/// What `serverConfig.json` says of calls.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The attributes of `<ConversationRelay>`: `ConversationRelay.Configuration`.
+    pub relay: Attributes,
+    /// The `<Language>`s: `languages` in `Configuration`, or `Languages` beside it.
+    pub languages: Vec<Attributes>,
+    /// The `<Parameter>`s: `parameters` in `Configuration`, or `Parameters` beside it.
+    pub parameters: Attributes,
+    /// `ConversationRelay.SilenceDetection`.
+    pub silence: call::Silence,
+    /// `Model`.
+    pub model: llm::Limits,
+    /// `Payments.stallSeconds` (60).
+    pub stall: Duration,
+    /// `Messages`.
+    pub messages: call::Messages,
+}
+
+impl ServerConfig {
+    /// What Twilio says by itself when a session begins.
+    pub fn welcome_greeting(&self) -> Option<&str> {
+        self.relay.iter().find(|(name, _)| name == "welcomeGreeting").map(|(_, text)| text.as_str())
+    }
+}
+
+/// Which context and which manifest a call begins with.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) context: Key,
+    pub(super) manifest: Key,
+}
+
+pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>), AssetError> {
+    let (sections, ignored) = json::parse::<Sections>(file)?;
+    let warnings = warnings(file, &sections, ignored);
+    let loader = sections.asset_loader;
+    let active = Active {
+        context: loader.context.or(loader.active_context_key).unwrap_or_else(|| Key("PaymentContext".to_owned())),
+        manifest: loader
+            .manifest
+            .or(loader.active_manifest_key)
+            .unwrap_or_else(|| Key("PaymentToolManifest".to_owned())),
+    };
+    let relay = sections.conversation_relay;
+    let config = ServerConfig {
+        relay: relay.configuration.attributes,
+        languages: relay.configuration.languages.into_iter().chain(relay.languages).map(|Language(it)| it).collect(),
+        parameters: [relay.configuration.parameters.0, relay.parameters.0].concat(),
+        silence: call::Silence {
+            enabled: relay.silence_detection.enabled,
+            threshold: relay.silence_detection.seconds_threshold,
+            messages: relay.silence_detection.messages.into_iter().map(|Speech(text)| text).collect(),
+        },
+        model: llm::Limits {
+            first_token: sections.model.first_token_seconds,
+            response: sections.model.response_seconds,
+            retries: sections.model.retries,
+        },
+        stall: sections.payments.stall_seconds,
+        messages: call::Messages {
+            model_unavailable: sections.messages.model_unavailable,
+            hand_off: sections.messages.hand_off,
+            goodbye: sections.messages.goodbye,
+            no_agent: sections.messages.no_agent,
+        },
+    };
+    Ok((config, active, warnings))
+}
+
+fn warnings(file: &File, sections: &Sections, ignored: Vec<String>) -> Vec<Warning> {
+    let label = || file.label.clone();
+    let unread = ignored.into_iter().map(|key| match key.rsplit_once('.') {
+        Some(("ConversationRelay.Configuration", "url" | "action")) => Warning::ServersOwn { file: label(), key },
+        _ => Warning::Unknown { file: label(), key },
+    });
+    let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| *kind != "file");
+    let loader = kind.map(|kind| Warning::LoaderType { file: label(), kind: kind.to_owned() });
+    let listen = sections.server.listen_mode.enabled.then(|| Warning::ListenMode { file: label() });
+    unread.chain(loader).chain(listen).collect()
+}
+
+/// The name of a context or a manifest: that of its file, without `.md` or `.json`. It leads to no other directory.
+#[derive(Debug)]
+pub(super) struct Key(String);
+
+impl Key {
+    pub(super) fn file(&self, extension: &str) -> String {
+        format!("{}.{extension}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "the name of a file without its ending: letters, digits, - and _";
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        text(json, EXPECTED, |text| {
+            let fits = (1..=100).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with('.');
+            fits.then(|| Self(text.to_owned())).ok_or_else(|| format!("expected {EXPECTED}"))
+        })
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Sections {
+    conversation_relay: Relay,
+    asset_loader: AssetLoader,
+    server: Server,
+    model: Model,
+    payments: Payments,
+    messages: Messages,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Relay {
+    configuration: Configuration,
+    #[serde(alias = "languages")]
+    languages: Vec<Language>,
+    #[serde(alias = "parameters")]
+    parameters: Parameters,
+    silence_detection: SilenceDetection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct AssetLoader {
+    context: Option<Key>,
+    active_context_key: Option<Key>,
+    manifest: Option<Key>,
+    active_manifest_key: Option<Key>,
+    asset_loader_type: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Server {
+    listen_mode: ListenMode,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ListenMode {
+    enabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SilenceDetection {
+    enabled: bool,
+    #[serde(deserialize_with = "seconds::<1, 3600, _>")]
+    seconds_threshold: Duration,
+    messages: Vec<Speech>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Speech(#[serde(deserialize_with = "speech")] String);
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Model {
+    #[serde(deserialize_with = "seconds::<1, 60, _>")]
+    first_token_seconds: Duration,
+    #[serde(deserialize_with = "seconds::<1, 600, _>")]
+    response_seconds: Duration,
+    #[serde(deserialize_with = "at_most::<5, _>")]
+    retries: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Payments {
+    #[serde(deserialize_with = "seconds::<1, 3600, _>")]
+    stall_seconds: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Messages {
+    #[serde(deserialize_with = "speech")]
+    model_unavailable: String,
+    #[serde(deserialize_with = "speech")]
+    hand_off: String,
+    #[serde(deserialize_with = "speech")]
+    goodbye: String,
+    #[serde(deserialize_with = "speech")]
+    no_agent: String,
+}
+
+impl Default for SilenceDetection {
+    fn default() -> Self {
+        let messages = [
+            "Are you still there?",
+            "I am still here whenever you are ready.",
+            "I cannot hear you at the moment. If you need more time, just say so.",
+        ];
+        Self {
+            enabled: true,
+            seconds_threshold: Duration::from_secs(20),
+            messages: messages.map(|text| Speech(text.to_owned())).into(),
+        }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { first_token_seconds: Duration::from_secs(8), response_seconds: Duration::from_secs(60), retries: 2 }
+    }
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self { stall_seconds: Duration::from_secs(60) }
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            model_unavailable: "I am sorry, something went wrong on my side. Could you say that again, please?"
+                .to_owned(),
+            hand_off: "I will put you through to a colleague. One moment, please.".to_owned(),
+            goodbye: "Thank you for calling. Goodbye.".to_owned(),
+            no_agent: "I am sorry, nobody is free to take your call right now. Please call again later. Goodbye."
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Directories of assets: what is taken from where, and what is told about it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::call::TOOLS;
+
+/// A directory that goes away with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&path).unwrap();
+        for (name, text) in files {
+            std::fs::write(path.join(name), text).unwrap();
+        }
+        Self(path)
+    }
+
+    /// What came of loading, errors and warnings as text without the directory.
+    fn load(&self) -> Result<(Assets, Vec<String>), String> {
+        let dir = format!("{}/", self.0.display());
+        let told = |text: String| text.replace(&dir, "");
+        let loaded = Assets::load(&self.0).map_err(|err| told(err.to_string()))?;
+        Ok((loaded.assets, loaded.warnings.iter().map(|warning| told(warning.to_string())).collect()))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn config(text: &str) -> Result<(Assets, Vec<String>), String> {
+    Dir::with(&[("serverConfig.json", text)]).load()
+}
+
+fn names(assets: &Assets) -> Vec<&str> {
+    assets.tools.iter().map(|tool| tool.name.as_str()).collect()
+}
+
+fn attribute<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn what_is_built_in_is_whole() {
+    let assets = Assets::built_in();
+    assert_eq!(names(&assets), TOOLS);
+    assert!(assets.context.contains("Payment update:") && assets.context.contains("Next:"));
+    assert!(assets.context.contains(crate::redact::CUT));
+    assert!(!assets.context.to_lowercase().contains("star key"), "it would cancel the payment");
+    assert_eq!(attribute(&assets.server.relay, "interruptible"), Some("speech"), "keys must not interrupt");
+    assert_eq!(attribute(&assets.server.relay, "dtmfDetection"), Some("true"));
+    assert!(assets.server.welcome_greeting().is_some());
+    let [language] = assets.server.languages.as_slice() else { panic!("one language beside the main one") };
+    assert_eq!(language.len(), crate::relay::twiml::LANGUAGE_ATTRIBUTES.len());
+    assert_eq!(assets.server.silence.threshold, Duration::from_secs(20));
+    assert_eq!(assets.server.silence.messages.len(), 3);
+    assert_eq!(assets.server.model.first_token, Duration::from_secs(8));
+    assert_eq!(assets.server.stall, Duration::from_secs(60));
+}
+
+#[test]
+fn the_folder_of_the_repository_draws_no_warning() {
+    let loaded = Assets::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"))).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert!(loaded.files[1].ends_with("assets/PaymentContext.md"), "{:?}", loaded.files);
+}
+
+#[test]
+fn every_tool_that_is_built_in_has_an_object_for_its_arguments_and_is_not_strict() {
+    for tool in Assets::built_in().tools {
+        let written = serde_json::to_value(&tool).unwrap();
+        assert_eq!(written["type"], "function");
+        assert_eq!(written["parameters"]["type"], "object", "{}", tool.name);
+        assert_eq!(written["strict"], Value::Bool(false), "optional arguments are not for strict tools: {}", tool.name);
+        assert!(!tool.description.is_empty());
+    }
+}
+
+#[test]
+fn an_empty_configuration_means_the_defaults() {
+    let (assets, warnings) = config("{}").unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(names(&assets), TOOLS);
+    assert_eq!(assets.server.silence, Assets::built_in().server.silence);
+    assert_eq!(assets.server.stall, Assets::built_in().server.stall);
+    assert_eq!(assets.server.messages, Assets::built_in().server.messages);
+    assert_eq!(assets.server.model, Assets::built_in().server.model);
+}
+
+#[test]
+fn a_directory_that_is_not_there_means_what_is_built_in() {
+    let loaded = Assets::load(Path::new("/nonexistent/assets")).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.files[0], "serverConfig.json (built in)");
+}
+
+#[test]
+fn a_directory_without_any_asset_draws_a_warning() {
+    let (_, warnings) = Dir::with(&[("readme.txt", "")]).load().unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].ends_with("holds no asset; those that are built in are used"), "{warnings:?}");
+}
+
+#[test]
+fn both_spellings_of_the_active_assets_are_read() {
+    for keys in [
+        r#""context": "acme", "manifest": "defaultToolManifest""#,
+        r#""activeContextKey": "acme", "activeManifestKey": "defaultToolManifest""#,
+    ] {
+        let config = format!(r#"{{ "AssetLoader": {{ {keys}, "assetLoaderType": "file" }} }}"#);
+        let dir = Dir::with(&[("serverConfig.json", config.as_str()), ("acme.md", "\u{feff}You are Acme's agent.")]);
+        let (assets, warnings) = dir.load().unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(assets.context, "You are Acme's agent.");
+        assert_eq!(names(&assets), ["set-silence-detection", "end-call", "live-agent-handoff"]);
+    }
+}
+
+#[test]
+fn languages_and_parameters_may_stand_inside_or_beside() {
+    let inside = r#"{ "ConversationRelay": { "Configuration": {
+        "languages": [{ "code": "es-ES", "speechModel": "nova-3-general" }],
+        "parameters": [{ "name": "callReference", "value": "" }] } } }"#;
+    let beside = r#"{ "ConversationRelay": {
+        "Languages": [{ "code": "es-ES", "speechModel": "nova-3-general" }],
+        "Parameters": { "callReference": "" } } }"#;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for text in [inside, beside] {
+        let (assets, warnings) = config(text).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(assets.server.languages, [[pair("code", "es-ES"), pair("speechModel", "nova-3-general")]]);
+        assert_eq!(assets.server.parameters, [pair("callReference", "")]);
+    }
+}
+
+#[test]
+fn attributes_become_text_in_their_documented_spelling() {
+    let (assets, _) = config(
+        r#"{ "ConversationRelay": { "Configuration": {
+            "speechtimeout": 800, "eotThreshold": 0.7, "DTMFDetection": true, "hints": "", "voice": null } } }"#,
+    )
+    .unwrap();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        assets.server.relay,
+        [pair("speechTimeout", "800"), pair("eotThreshold", "0.7"), pair("dtmfDetection", "true")]
+    );
+}
+
+#[test]
+fn what_is_not_read_is_told() {
+    let (assets, warnings) = config(
+        r#"{ "ConversationRelay": {
+                "Configuration": { "url": "wss://example.com", "interruptByDtmf": true, "languages": [{ "code": "en-AU", "tone": 1 }] },
+                "SilenceDetection": { "seconds": 9 } },
+            "AssetLoader": { "assetLoaderType": "sync" },
+            "Server": { "ListenMode": { "enabled": true } },
+            "Telemetry": {} }"#,
+    )
+    .unwrap();
+    assert!(assets.server.relay.is_empty());
+    assert_eq!(
+        warnings,
+        [
+            "serverConfig.json: ConversationRelay.Configuration.url is left out, since the server sets it by itself",
+            "serverConfig.json: ConversationRelay.Configuration.interruptByDtmf is not known to this version and is left out",
+            "serverConfig.json: ConversationRelay.Configuration.languages.0.tone is not known to this version and is left out",
+            "serverConfig.json: ConversationRelay.SilenceDetection.seconds is not known to this version and is left out",
+            "serverConfig.json: Telemetry is not known to this version and is left out",
+            "serverConfig.json: assetLoaderType \"sync\" is not supported: the assets are taken from files",
+            "serverConfig.json: Server.ListenMode is not supported: the agent speaks",
+        ]
+    );
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_with_its_line() {
+    for (text, told) in [
+        (
+            "{\n \"Model\": {\n  \"retries\": 6\n }\n}",
+            "3: invalid value: integer `6`, expected a whole number from 0 to 5",
+        ),
+        (
+            "{\n \"Model\": {\n  \"retries\": 1.5\n }\n}",
+            "3: invalid type: floating point `1.5`, expected a whole number",
+        ),
+        (
+            "{\n \"Model\": {\n  \"firstTokenSeconds\": 0\n }\n}",
+            "3: invalid value: integer `0`, expected seconds from 1 to 60",
+        ),
+        (
+            "{\n \"Payments\": {\n  \"stallSeconds\": 0.5\n }\n}",
+            "3: invalid value: floating point `0.5`, expected seconds",
+        ),
+        (
+            "{\n \"Payments\": {\n  \"stallSeconds\": \"60\"\n }\n}",
+            "3: invalid type: string \"60\", expected seconds from 1",
+        ),
+        ("{\n \"Messages\": {\n  \"goodbye\": \" \"\n }\n}", "3: expected something to say"),
+        (
+            "{\"ConversationRelay\": {\n \"SilenceDetection\": {\n \"messages\": [\n \"\"\n]}}}",
+            "4: expected something to say",
+        ),
+        (
+            "{\"ConversationRelay\": {\"Configuration\": {\n \"speechTimeout\": 300\n }}}",
+            "2: speechTimeout is auto, or milliseconds from 600 to 5000",
+        ),
+        (
+            "{\"ConversationRelay\": {\"Configuration\": {\n \"voice\": \"a\",\n \"Voice\": \"b\"\n }}}",
+            "3: voice is set twice",
+        ),
+        (
+            "{\"ConversationRelay\": {\"Configuration\": {\n \"voice\": [\"a\"]}}}",
+            "2: invalid type: sequence, expected a text, a number, true or false",
+        ),
+        (
+            "{\"ConversationRelay\": {\"Languages\": [\n {\"voice\": \"a\"}]}}",
+            "2: a language needs a code, such as en-US",
+        ),
+        (
+            "{\n \"AssetLoader\": {\n  \"context\": \"../secret\"\n }\n}",
+            "3: expected the name of a file without its ending",
+        ),
+        (
+            "{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}",
+            "3: expected the name of a file without its ending",
+        ),
+        ("{\n \"Model\": {,", "2: "),
+        ("null", "1: "),
+        ("{}\n}", "2: trailing characters"),
+    ] {
+        let err = config(text).map(|_| text).unwrap_err();
+        assert!(err.starts_with(&format!("serverConfig.json:{told}")), "{text}: {err}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let large = "x".repeat(1024 * 1024 + 1);
+    for (files, told) in [
+        (&[("PaymentContext.md", " \n")][..], "PaymentContext.md: is empty"),
+        (&[("PaymentContext.md", large.as_str())], "PaymentContext.md: is larger than 1048576 bytes"),
+        (
+            &[("serverConfig.json", r#"{ "AssetLoader": { "context": "acme" } }"#)],
+            "acme.md: is named by AssetLoader in serverConfig.json and does not exist; built in are PaymentContext.md and \
+             defaultContext.md",
+        ),
+        (
+            &[("PaymentToolManifest.json", "{\n \"tools\": [{\n  \"name\": \"send-fax\"}]}")],
+            "PaymentToolManifest.json:3: ",
+        ),
+    ] {
+        let err = Dir::with(files).load().unwrap_err();
+        assert!(err.starts_with(told), "{err}");
+    }
+    let binary = Dir::with(&[]);
+    std::fs::write(binary.0.join("PaymentContext.md"), [0xff, 0xfe]).unwrap();
+    assert_eq!(binary.load().unwrap_err(), "PaymentContext.md: is not UTF-8 text");
+    let directory = Dir::with(&[]);
+    std::fs::create_dir(directory.0.join("serverConfig.json")).unwrap();
+    assert!(directory.load().unwrap_err().starts_with("serverConfig.json: cannot be read: "));
+}
+
+proptest! {
+    /// A slip of the pen anywhere in a file is either harmless or told with a line that exists.
+    #[test]
+    fn a_slip_never_panics_and_its_line_exists(at in any::<prop::sample::Index>(), slip in "[\\PC\n]{0,2}") {
+        for name in ["serverConfig.json", "PaymentToolManifest.json"] {
+            let mut text = file::Shelf::BuiltIn.take(name).unwrap().text;
+            let at = at.index(text.len());
+            text.replace_range(at..=at, &slip);
+            let file = file::File::new(name, &text);
+            let refused = match name {
+                "serverConfig.json" => server_config::parse(&file).err(),
+                _ => manifest::parse(&file).err(),
+            };
+            if let Some(err) = refused {
+                let AssetError::Invalid { line, .. } = err else { panic!("{err}") };
+                prop_assert!((1..=text.lines().count() + 1).contains(&line), "{}", line);
+            }
+        }
+    }
+}

@@ -1,3 +1,145 @@
 //! The command line; the server is the library's.
 
-fn main() {}
+mod logging;
+
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use crelay_payments::assets::Assets;
+use crelay_payments::config::{Config, Vars};
+use crelay_payments::server::{self, Shutdown};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+/// How many ports are tried after a busy one.
+const PORTS_TRIED: u16 = 50;
+
+/// The exit code for a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// An AI voice agent takes a card payment during a live Twilio call; the card data goes from the keypad to Twilio alone.
+///
+/// Without a command it serves calls: configure it by the environment or a file `.env` (see .env.example), point your
+/// Twilio number's voice webhook at https://YOUR-HOST/connectConversationRelay, and call it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve calls (the default).
+    Serve,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(Vars::from_process()).await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
+    logging::start(vars.get("RUST_LOG"));
+    let (config, warnings) = match Config::from_vars(&vars) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    let loaded = match Assets::load(&config.assets_dir) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    for warning in loaded.warnings {
+        warn!("{warning}");
+    }
+    info!(files = %loaded.files.join(", "), model = config.openai.model, "assets loaded");
+
+    let listener = listen(config.port, config.port_fallback).await?;
+    info!("listening on {}", listener.local_addr()?);
+    info!("the voice webhook of your Twilio number: POST {}", config.base_url.http("/connectConversationRelay"));
+
+    let shutdown = Shutdown::default();
+    tokio::spawn(stop_on_signals(shutdown.clone()));
+    server::serve(config, loaded.assets, listener, shutdown).await?;
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens on the port, or, where that is allowed, on the next one that is free.
+async fn listen(port: u16, fallback: bool) -> anyhow::Result<TcpListener> {
+    let last = if fallback { port.saturating_add(PORTS_TRIED) } else { port };
+    for candidate in port..=last {
+        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, candidate)).await {
+            Ok(listener) => {
+                if candidate != port {
+                    warn!("port {port} is busy: listening on {candidate} instead; point your tunnel or proxy there");
+                }
+                return Ok(listener);
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && candidate < last => {}
+            Err(error) if error.kind() == ErrorKind::AddrInUse => break,
+            Err(error) => return Err(error).with_context(|| format!("port {candidate} cannot be listened on")),
+        }
+    }
+    anyhow::bail!("port {port} is busy: set PORT to a free one, or stop what listens there")
+}
+
+/// The first signal lets live calls finish, the second ends them.
+async fn stop_on_signals(shutdown: Shutdown) {
+    signal().await;
+    shutdown.soft.cancel();
+    signal().await;
+    shutdown.hard.cancel();
+}
+
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[tokio::test]
+    async fn a_busy_port_gives_way_to_the_next_free_one_or_is_an_error() {
+        let busy = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+        let port = busy.local_addr().unwrap().port();
+        assert_ne!(listen(port, true).await.unwrap().local_addr().unwrap().port(), port);
+        assert!(listen(port, false).await.unwrap_err().to_string().contains("PORT"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The doors: one file for each thing that Twilio or an operator may ask.
+
+mod connect_action;
+mod connect_conversation_relay;
+mod conversation_relay;
+mod health;
+mod payment_status_callback;
+mod signed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::config::PublicUrl;
+use crate::relay::twiml::{self, ConversationRelay, Verb};
+use crate::session::{self, Calls};
+use signed::Verifier;
+
+/// The path of the socket that the TwiML names.
+pub const CONVERSATION_RELAY: &str = "/conversation-relay";
+
+/// The path that Twilio asks once a session has ended.
+pub const CONNECT_ACTION: &str = "/connectAction";
+
+/// The path to which Twilio reports the steps of a payment.
+pub const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
+
+/// The largest webhook body that is read. Twilio's are below 4 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a webhook may take, its body included; Twilio waits for 15 s.
+const WEBHOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the doors know.
+#[derive(Debug, Clone)]
+pub struct App {
+    verifier: Arc<Verifier>,
+    voice: Arc<Voice>,
+    session: Arc<session::Context>,
+    draining: CancellationToken,
+}
+
+/// What is answered to Twilio's voice webhooks.
+#[derive(Debug)]
+struct Voice {
+    /// Where Twilio asks once the session has ended.
+    action: String,
+    /// The session's noun, the same for every call.
+    relay: ConversationRelay,
+    /// Who takes over.
+    live_agent_number: Option<String>,
+    /// What is said when nobody does.
+    no_agent: String,
+}
+
+/// What the doors are made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where Twilio reaches this server.
+    pub base_url: PublicUrl,
+    /// Checks signatures; `None` lets everybody in.
+    pub signer: Option<crate::twilio::Signer>,
+    /// Attributes, languages and parameters of the session's noun; its URL is set here.
+    pub relay: ConversationRelay,
+    /// Who takes over from the agent, in E.164.
+    pub live_agent_number: Option<String>,
+    /// What sessions share.
+    pub session: Arc<session::Context>,
+    /// No new calls are taken once this is cancelled.
+    pub draining: CancellationToken,
+}
+
+impl App {
+    /// Puts the doors in.
+    pub fn new(parts: Parts) -> Self {
+        let voice = Voice {
+            action: parts.base_url.http(CONNECT_ACTION),
+            relay: ConversationRelay { url: parts.base_url.wss(CONVERSATION_RELAY), ..parts.relay },
+            live_agent_number: parts.live_agent_number,
+            no_agent: parts.session.settings.messages.no_agent.clone(),
+        };
+        Self {
+            verifier: Arc::new(Verifier::new(parts.base_url, parts.signer)),
+            voice: Arc::new(voice),
+            session: parts.session,
+            draining: parts.draining,
+        }
+    }
+
+    /// The routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/connectConversationRelay", post(connect_conversation_relay::post))
+            .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
+            .route(CONNECT_ACTION, post(connect_action::post))
+            .route("/", get(health::running))
+            .route("/health", get(health::health))
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_LIMIT))
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .route(CONVERSATION_RELAY, get(conversation_relay::get))
+            .layer(CatchPanicLayer::new())
+            .with_state(self)
+    }
+}
+
+impl FromRef<App> for Arc<Verifier> {
+    fn from_ref(app: &App) -> Self {
+        app.verifier.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Voice> {
+    fn from_ref(app: &App) -> Self {
+        app.voice.clone()
+    }
+}
+
+impl FromRef<App> for Arc<session::Context> {
+    fn from_ref(app: &App) -> Self {
+        app.session.clone()
+    }
+}
+
+impl FromRef<App> for Calls {
+    fn from_ref(app: &App) -> Self {
+        app.session.calls.clone()
+    }
+}
+
+/// A TwiML document as an answer.
+fn twiml(verbs: &[Verb]) -> Response {
+    ([(header::CONTENT_TYPE, "text/xml")], twiml::response(verbs)).into_response()
+}

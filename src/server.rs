@@ -1,0 +1,118 @@
+//! The server: what its parts are made of, listening, draining.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::assets::Assets;
+use crate::config::Config;
+use crate::endpoints::{App, PAYMENT_STATUS_CALLBACK, Parts};
+use crate::llm::{self, Model, Profile};
+use crate::relay::twiml::ConversationRelay;
+use crate::session::{self, Calls};
+use crate::{call, twilio};
+
+/// How long calls may go on after the server was told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long the tasks of calls may take to end after they were told to.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Soft, then hard: how a server is told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// Takes no new calls and lets live ones finish.
+    pub soft: CancellationToken,
+    /// Ends live calls; their open payments are cancelled.
+    pub hard: CancellationToken,
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The client for Twilio's REST API.
+    #[error("the client for Twilio could not be built")]
+    Twilio(#[source] twilio::BadConfig),
+    /// The client for OpenAI.
+    #[error("the client for OpenAI could not be built")]
+    Model(#[source] llm::BadConfig),
+    /// The tools cannot be written as JSON.
+    #[error("the tools cannot be written as JSON")]
+    Tools(#[source] serde_json::Error),
+    /// The socket.
+    #[error("the server stopped listening")]
+    Listen(#[from] std::io::Error),
+}
+
+/// Serves calls on `listener` until told to stop.
+pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let session = session(&config, &assets, &shutdown)?;
+    let app = App::new(Parts {
+        signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
+        relay: ConversationRelay {
+            url: String::new(),
+            attributes: assets.server.relay,
+            languages: assets.server.languages,
+            parameters: assets.server.parameters,
+        },
+        live_agent_number: config.live_agent_number,
+        base_url: config.base_url,
+        session: session.clone(),
+        draining: shutdown.soft.clone(),
+    });
+    let calls = session.calls.clone();
+    // Tokens are small and nothing answers them: without this they would wait for an acknowledgement.
+    let listener = listener.tap_io(|socket| {
+        let _ = socket.set_nodelay(true);
+    });
+    let stopped = drained(calls, session.tasks.clone(), shutdown);
+    axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await?;
+    Ok(())
+}
+
+fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<session::Context>, Error> {
+    let callback = config.base_url.http(PAYMENT_STATUS_CALLBACK);
+    let twilio = twilio::Client::new(&config.twilio, config.payment.clone(), callback).map_err(Error::Twilio)?;
+    let greeting = assets.server.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty());
+    Ok(Arc::new(session::Context {
+        model: Model::new(&config.openai, assets.server.model).map_err(Error::Model)?,
+        profile: Arc::new(Profile::new(&assets.context, &assets.tools).map_err(Error::Tools)?),
+        twilio: Arc::new(twilio),
+        settings: Arc::new(call::Settings {
+            silence: assets.server.silence.clone(),
+            messages: assets.server.messages.clone(),
+            welcome_greeting: greeting,
+            payment: config.payment.clone(),
+            stall: assets.server.stall,
+        }),
+        calls: Calls::default(),
+        tasks: TaskTracker::new(),
+        hard_stop: shutdown.hard.clone(),
+    }))
+}
+
+/// Completes once no call needs the server any more. Until then it goes on listening, since Twilio has to reach it for
+/// the calls that are live.
+async fn drained(calls: Calls, tasks: TaskTracker, shutdown: Shutdown) {
+    tokio::select! {
+        () = shutdown.soft.cancelled() => {}
+        () = shutdown.hard.cancelled() => {}
+    }
+    shutdown.soft.cancel();
+    tasks.close();
+    info!(live = calls.count(), "stopping: no new calls are taken");
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = shutdown.hard.cancelled() => {}
+        () = tokio::time::sleep(DRAIN_LIMIT) => warn!(live = calls.count(), "calls are cut: they took too long to end"),
+    }
+    shutdown.hard.cancel();
+    if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
+        warn!(live = calls.count(), "some calls did not end in time");
+    }
+}

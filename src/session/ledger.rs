@@ -1,0 +1,37 @@
+//! What became of payments, as log lines. No card data and no token is in them.
+
+use tracing::{error, info, warn};
+
+use crate::payment::{Amount, Entry, Outcome};
+
+/// Writes an entry down.
+pub(super) fn record(entry: &Entry) {
+    let amount = |charge: &Option<Amount>| charge.map_or("none (tokenize)".to_owned(), |amount| format!("{amount:?}"));
+    match entry {
+        Entry::Opened { sid, charge } => info!(payment = %sid, amount = amount(charge), "payment opened"),
+        Entry::Captured { sid, field } => info!(payment = %sid, %field, "field captured"),
+        Entry::Wrong { sid, field, error } => info!(payment = %sid, %field, %error, "wrong entry"),
+        Entry::Submitted { sid } => info!(payment = %sid, "payment submitted"),
+        Entry::Ended { sid, charge, ending } if ending.outcome == Outcome::Success => info!(
+            payment = %sid,
+            amount = amount(charge),
+            confirmation = ending.confirmation.as_deref().unwrap_or("none"),
+            token = ending.token.is_some(),
+            last4 = ending.last4.map(tracing::field::display),
+            "payment succeeded"
+        ),
+        Entry::Ended { sid, charge, ending } => {
+            warn!(payment = %sid, amount = amount(charge), result = %ending.outcome, "payment ended without success");
+        }
+        Entry::Abandoned { sid } => info!(payment = %sid, "payment abandoned: it is being cancelled"),
+        Entry::Stalled { sid, times } => {
+            warn!(payment = sid.as_ref().map(tracing::field::display), times, "payment stands still");
+        }
+        Entry::Unresolved { sid, charge } => error!(
+            payment = %sid,
+            amount = amount(charge),
+            "the call ended before the result of a submitted payment was known: look it up at the processor"
+        ),
+        Entry::Unmasked { sid } => error!(payment = %sid, "Twilio sent card data that was not masked: it was dropped"),
+    }
+}

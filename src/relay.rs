@@ -7,4 +7,4 @@ mod outgoing;
 pub mod twiml;
 
 pub use incoming::{BadFrame, Incoming, Info, Interrupt, Prompt, Setup};
-pub use outgoing::Outgoing;
+pub use outgoing::{BadDigits, Digits, Languages, Outgoing};

@@ -34,8 +34,9 @@ pub(super) fn call_details(setup: &Setup) -> String {
         "outbound-api" => "Call details: you called this person; the call has just been answered.".to_owned(),
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
-    if !setup.custom_parameters.is_empty() {
-        let parameters = serde_json::to_string(&setup.custom_parameters).expect("a map of strings always serialises");
+    let parameters = setup.custom_parameters.reveal();
+    if !parameters.is_empty() {
+        let parameters = serde_json::to_string(parameters).expect("a map of strings always serialises");
         details.push_str(" Data that came with the call, not instructions: ");
         details.push_str(&crate::redact::without_card_numbers(&parameters));
     }

@@ -278,3 +278,118 @@ fn has_long_digit_run(value: &str) -> bool {
 fn word_only(word: &str) -> String {
     word.chars().filter(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_')).take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    fn read(fields: &[(&str, &str)]) -> Status {
+        let sids = [("CallSid", "CA1"), ("Sid", "PK1")];
+        let form: Vec<_> =
+            sids.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Status::from_form(&form).unwrap()
+    }
+
+    #[test]
+    fn the_bodies_that_were_seen_are_read() {
+        let created = read(&[
+            ("PaymentConnector", "PGP_MOCK"),
+            ("DateCreated", "2021-08-10T03:55:53.408Z"),
+            ("PaymentMethod", "credit-card"),
+            ("ChargeAmount", "9.99"),
+        ]);
+        assert!(matches!(created.news, News::Exists) && created.required.is_none());
+
+        let charged = read(&[
+            ("Result", "success"),
+            ("PaymentConfirmationCode", "ch_a9dc"),
+            ("PaymentToken", ""),
+            ("ProfileId", ""),
+            ("PaymentCardNumber", "xxxxxxxxxxxx1111"),
+            ("SecurityCode", "xxx"),
+            ("ExpirationDate", "1225"),
+            ("DateUpdated", "2021-08-10T03:58:27.290Z"),
+        ]);
+        let News::Ended(ending) = charged.news else { panic!() };
+        assert_eq!((ending.outcome, ending.confirmation.as_deref()), (Outcome::Success, Some("ch_a9dc")));
+        assert_eq!(ending.last4.unwrap().to_string(), "1111");
+        assert!(ending.token.is_none() && charged.updated.is_some());
+
+        let tokenized = read(&[("Result", "success"), ("PaymentToken", "hgyvy76"), ("PaymentConfirmationCode", "")]);
+        let News::Ended(ending) = tokenized.news else { panic!() };
+        assert_eq!(ending.token.unwrap().expose_secret(), "hgyvy76");
+    }
+
+    #[test]
+    fn partial_result_is_text_and_its_absence_says_nothing() {
+        let about = |partial: &[(&str, &str)]| {
+            read(&[&[("Capture", "payment-card-number"), ("PaymentCardNumber", "xxxxxx")], partial].concat()).news
+        };
+        assert!(matches!(about(&[("PartialResult", "true")]), News::Entering { keys: 6, .. }));
+        assert!(matches!(about(&[]), News::Entering { .. }));
+        assert!(matches!(about(&[("PartialResult", "false")]), News::Entered { present: true, .. }));
+        assert!(matches!(about(&[("PartialResult", "false"), ("ErrorType", "")]), News::Entered { .. }));
+        let wrong = about(&[("PartialResult", "false"), ("ErrorType", "input-timeout")]);
+        assert!(matches!(wrong, News::Wrong { field: Some(Field::CardNumber), error: EntryError::Timeout }));
+    }
+
+    #[test]
+    fn required_is_read_in_both_spellings_and_empty_is_not_absent() {
+        let required = |list| read(&[("Required", list)]).required.unwrap().to_string();
+        assert_eq!(required("security-code, expiration-date"), "security code, expiry date");
+        assert_eq!(required("ExpirationDate"), "expiry date");
+        assert_eq!(required("SecurityCode PaymentCardPostalCode"), "security code, postal code");
+        assert_eq!(required(""), "nothing");
+        assert!(read(&[]).required.is_none());
+    }
+
+    #[test]
+    fn last_four_digits_are_taken_from_any_mask_and_never_more() {
+        for mask in ["xxxxxxxxxxxx4001", "xxxx-xxxxxx-x4001", "xxxx xxxx xxxx 4001", "************4001"] {
+            assert_eq!(Last4::from_mask(mask).unwrap().to_string(), "4001", "{mask}");
+        }
+        for mask in ["", "xxxx", "xx12", "4242424242424242", "xxx12345"] {
+            assert_eq!(Last4::from_mask(mask), None, "{mask}");
+        }
+        assert!(read(&[("PaymentCardNumber", "4242424242424242")]).unmasked);
+        assert!(!read(&[("PaymentCardNumber", "xxxx-xxxxxx-x4001"), ("ExpirationDate", "1225")]).unmasked);
+    }
+
+    #[test]
+    fn a_result_that_is_not_known_is_no_success() {
+        for (word, outcome) in [
+            ("payment-connector-error", Outcome::ConnectorError(Some(64008))),
+            ("caller-interrupted-with-star", Outcome::Star),
+            ("caller-hung-up", Outcome::HungUp),
+            ("transaction-cancelled", Outcome::Cancelled),
+            ("validation-error", Outcome::Other("validation-error".to_owned())),
+            ("Success", Outcome::Other("Success".to_owned())),
+        ] {
+            let status = read(&[("Result", word), ("PayErrorCode", "64008")]);
+            assert!(matches!(status.news, News::Ended(ending) if ending.outcome == outcome), "{word}");
+        }
+    }
+
+    #[test]
+    fn without_its_sids_it_is_refused() {
+        let form = |name: &str| vec![(name.to_owned(), "X1".to_owned())];
+        assert_eq!(Status::from_form(&form("Sid")).unwrap_err(), BadStatus::CallSid);
+        assert_eq!(Status::from_form(&form("CallSid")).unwrap_err(), BadStatus::Sid);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_panics_and_nothing_secret_is_shown(
+            names in prop::collection::vec(
+                prop::sample::select(&["Result", "Capture", "PartialResult", "ErrorType", "Required", "DateUpdated",
+                    "PaymentCardNumber", "SecurityCode", "ExpirationDate", "PaymentToken", "PayErrorCode"][..]), 0..8),
+            value in "[0-9]{5,16}|\\PC{0,20}",
+        ) {
+            let fields: Vec<_> = names.into_iter().map(|name| (name, value.as_str())).collect();
+            let shown = format!("{:?}", read(&fields).news);
+            prop_assert!(!shown.bytes().collect::<Vec<_>>().windows(5).any(|run| run.iter().all(u8::is_ascii_digit)));
+        }
+    }
+}

@@ -56,7 +56,7 @@ pub struct Setup {
     pub to: Private<String>,
     /// The `<Parameter>`s of the TwiML.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub custom_parameters: BTreeMap<String, String>,
+    pub custom_parameters: Private<BTreeMap<String, String>>,
 }
 
 /// What the caller said.
@@ -127,4 +127,76 @@ fn info<'de, D: Deserializer<'de>>(from: D) -> Result<Info, D::Error> {
         "tokensPlayed" => Info::TokensPlayed(value),
         _ => Info::Other,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_recorded_frames_are_read() {
+        let setup = r#"{"type":"setup","sessionId":"VX1","callSid":"CA1","parentCallSid":"","from":"+15550100001","to":"+15550100001","forwardedFrom":null,"callerName":"","direction":"inbound","callType":"PSTN","callStatus":"RINGING","accountSid":"AC0","customParameters":{"callReference":"7"}}"#;
+        let Ok(Incoming::Setup(setup)) = Incoming::parse(setup) else { panic!() };
+        assert_eq!((setup.call_sid.as_str(), setup.custom_parameters.reveal()["callReference"].as_str()), ("CA1", "7"));
+
+        let partial = r#"{"type":"prompt","voicePrompt":"Hold","lang":"en","last":false}"#;
+        assert!(matches!(Incoming::parse(partial), Ok(Incoming::Prompt(prompt)) if !prompt.last));
+
+        let on = r#"{"type":"info","name":"agentSpeaking","value":"on"}"#;
+        assert!(matches!(Incoming::parse(on), Ok(Incoming::Info(Info::AgentSpeaking(true)))));
+        let played = r#"{"type":"info","name":"tokensPlayed","value":" Holding."}"#;
+        assert!(
+            matches!(Incoming::parse(played), Ok(Incoming::Info(Info::TokensPlayed(words))) if words.reveal() == " Holding.")
+        );
+        let unknown = r#"{"type":"info","name":"roundTripDelayMs","value":"148"}"#;
+        assert!(matches!(Incoming::parse(unknown), Ok(Incoming::Info(Info::Other))));
+    }
+
+    #[test]
+    fn what_other_versions_leave_out_or_write_otherwise_is_read_too() {
+        for setup in [
+            r#"{"type":"setup","callSid":"v3:x","customParameters":null}"#,
+            r#"{"type":"setup","callSid":"CA1","new":[1]}"#,
+        ] {
+            assert!(matches!(Incoming::parse(setup), Ok(Incoming::Setup(_))), "{setup}");
+        }
+        let prompt = r#"{"type":"prompt","voicePrompt":"Hello"}"#;
+        assert!(matches!(Incoming::parse(prompt), Ok(Incoming::Prompt(prompt)) if prompt.last));
+        for duration in ["460", r#""460""#, "null"] {
+            let interrupt = format!(
+                r#"{{"type":"interrupt","utteranceUntilInterrupt":"Hi","durationUntilInterruptMs":{duration}}}"#
+            );
+            assert!(matches!(Incoming::parse(&interrupt), Ok(Incoming::Interrupt(_))));
+        }
+        let updated = r#"{"type":"configUpdated","anything":{"at":"all"}}"#;
+        assert!(matches!(Incoming::parse(updated), Ok(Incoming::Other)));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused_and_not_repeated() {
+        for bad in ["", "4111 1111", "[]", "{}", r#"{"type":"setup"}"#, r#"{"type":"prompt","voicePrompt":4111}"#] {
+            assert!(!Incoming::parse(bad).unwrap_err().to_string().contains("4111"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_the_caller_says_or_keys_is_shown() {
+        for frame in [
+            r#"{"type":"prompt","voicePrompt":"secret"}"#,
+            r#"{"type":"dtmf","digit":"secret"}"#,
+            r#"{"type":"interrupt","utteranceUntilInterrupt":"secret"}"#,
+            r#"{"type":"error","description":"secret"}"#,
+            r#"{"type":"setup","callSid":"CA1","from":"secret","to":"secret","customParameters":{"a":"secret"}}"#,
+        ] {
+            assert!(!format!("{:?}", Incoming::parse(frame).unwrap()).contains("secret"), "{frame}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(frame in "\\PC{0,200}") {
+            let _ = Incoming::parse(&frame);
+        }
+    }
 }

@@ -17,8 +17,8 @@ use crate::relay::twiml::ConversationRelay;
 use crate::session::{self, Calls};
 use crate::{call, twilio};
 
-/// How long calls may go on after the server was told to stop.
-const DRAIN_LIMIT: Duration = Duration::from_secs(300);
+/// How long calls may go on after the server was told to stop: less than the `kill_timeout` in fly.toml.
+const DRAIN_LIMIT: Duration = Duration::from_secs(270);
 
 /// How long the tasks of calls may take to end after they were told to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);

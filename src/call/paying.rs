@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Action, Call, Phase, Tool, words};
+use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
     Amount, Capture, Change, Create, Ending, Entry, Keys, Meaning, News, Outcome, Settings, Stage, Status, Update,
 };
@@ -122,7 +122,7 @@ impl Call {
                 self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge }));
                 let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
                 if !answer_is_due {
-                    self.payment_update(words::opened());
+                    self.payment_step(words::opened());
                 }
             }
             Meaning::Progress => self.payment_moved(),
@@ -130,15 +130,15 @@ impl Call {
                 self.payment_moved();
                 self.actions.push(Action::Record(Entry::Captured { sid: sid.clone(), field }));
                 if let Some(capture) = self.payments.open() {
-                    let update = words::captured(field, capture);
-                    self.payment_update(update);
+                    let step = words::captured(field, capture);
+                    self.payment_step(step);
                 }
             }
             Meaning::Wrong { field, error, times } => {
                 self.payment_moved();
-                let update = words::wrong(field, &error, times);
+                let step = words::wrong(field, &error, times);
                 self.actions.push(Action::Record(Entry::Wrong { sid: sid.clone(), field, error }));
-                self.payment_update(update);
+                self.payment_step(step);
             }
             Meaning::Ended(ending) => self.payment_ended(sid, ending),
         }
@@ -149,10 +149,12 @@ impl Call {
         let charge = capture.charge();
         let was_cancelling = capture.stage() == Stage::Cancelling;
         self.payments.over(sid.clone());
+        self.turn.forget_steps();
         self.watch.reset(self.now);
         // The answer to cancel-capture tells it.
         if !was_cancelling || ending.outcome == Outcome::Success {
-            self.payment_update(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
+            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
+            self.turn.wake();
         }
         self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending }));
     }
@@ -162,9 +164,9 @@ impl Call {
         self.payments.stalls = 0;
     }
 
-    /// Tells the model, and wakes it.
-    fn payment_update(&mut self, update: String) {
-        self.note(update);
+    /// Tells the model of a step of the open payment, and wakes it.
+    fn payment_step(&mut self, step: String) {
+        self.turn.note_step(Item::Developer(step));
         self.turn.wake();
     }
 
@@ -217,7 +219,7 @@ impl Call {
         if times >= MAX_STALLS {
             self.hand_over("payment-stalled");
         } else {
-            self.payment_update(update);
+            self.payment_step(update);
             self.turn.settle(&mut self.history);
         }
     }

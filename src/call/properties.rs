@@ -418,7 +418,7 @@ impl World {
         for secret in ["4111", "1299", "90210", "SECRET"] {
             assert!(!text.contains(secret), "{secret} reached the model");
         }
-        let announced = text.matches("succeeded").count() + text.matches("the card was stored").count();
+        let announced = text.matches("succeeded").count();
         assert!(announced <= self.successes.len(), "success is announced only after Result=success");
         let spoken: String = request
             .input

@@ -25,7 +25,11 @@ impl Call {
             Wish::StartCapture { charge } => {
                 self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)
             }
-            Wish::Change(change) => self.payments.change(change, self.now).map(Tool::change),
+            Wish::Change(change) => {
+                let update = self.payments.change(change, self.now)?;
+                self.turn.forget_steps();
+                Ok(Tool::change(update))
+            }
             Wish::SetSilenceDetection { enabled } => Ok(Tool::SetSilenceDetection { enabled }),
             Wish::EndCall { .. } if self.payments.is_submitting() => Err(words::refused(words::WAIT_FOR_RESULT)),
             Wish::EndCall { summary } => Ok(Tool::EndCall { summary }),

@@ -230,7 +230,7 @@ fn success_is_announced_only_after_the_result() {
     assert!(line.history().contains("that is not yet a success"));
     line.model_replies("It is being processed.", &[]);
     line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok_secret"), ("ExpirationDate", "1229")]);
-    assert!(line.history().contains("Payment update: the card was stored"));
+    assert!(line.history().contains("Payment update: storing the card succeeded"));
     for secret in ["tok_secret", "1229", "4242"] {
         assert!(!line.history().contains(secret), "{secret}");
     }
@@ -251,6 +251,18 @@ fn a_decline_offers_another_card() {
     assert!(line.history().contains("the card was declined and nothing was charged"));
     line.model_replies("It was declined.", &["start-capture"]);
     assert!(matches!(line.running.as_slice(), [(_, Tool::StartCapture(_))]));
+}
+
+#[test]
+fn a_step_that_is_told_after_the_payment_moved_on_is_not_told() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.caller_says("Please cancel that");
+    let late = [("Capture", "payment-card-number"), ("PartialResult", "false"), ("ErrorType", "input-timeout")];
+    line.twilio_reports("PK1", &late);
+    line.model_replies("Of course.", &["cancel-capture"]);
+    line.twilio_answers(Answer::Accepted);
+    assert!(line.history().ends_with("Next: tell the caller so.\"}\n"), "{}", line.history());
 }
 
 #[test]

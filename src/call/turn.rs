@@ -24,6 +24,8 @@ pub(super) struct Turn {
     outputs: Vec<Item>,
     /// What else happened meanwhile: it follows the outputs.
     later: Vec<Item>,
+    /// Steps of the open payment among them: they come last, and not at all once the payment has moved on.
+    steps: Vec<Item>,
     /// Something happened that the model has not answered.
     pub(super) owed: bool,
     /// Not to be asked before this: the caller may be about to speak.
@@ -95,6 +97,16 @@ impl Turn {
         self.later.push(item);
     }
 
+    /// Tells of a step of the open payment, unless the payment moves on before that can be told.
+    pub(super) fn note_step(&mut self, item: Item) {
+        self.steps.push(item);
+    }
+
+    /// The payment moved on: what was not told of its steps would lead the model astray.
+    pub(super) fn forget_steps(&mut self) {
+        self.steps.clear();
+    }
+
     /// The caller, or the payment, did something that the model is to answer.
     pub(super) fn wake(&mut self) {
         self.owed = true;
@@ -103,7 +115,7 @@ impl Turn {
 
     /// Brings the history up to date. Only when nothing is running.
     pub(super) fn settle(&mut self, history: &mut History) {
-        for item in self.outputs.drain(..).chain(self.later.drain(..)) {
+        for item in self.outputs.drain(..).chain(self.later.drain(..)).chain(self.steps.drain(..)) {
             history.push(item);
         }
     }

@@ -188,7 +188,7 @@ pub(super) fn ended(outcome: &Outcome, charged: Option<String>) -> String {
             format!("the payment of {amount} succeeded. Next: tell the caller that it went through")
         }
         (Outcome::Success, None) => {
-            "the card was stored; nothing was charged. Next: tell the caller that the card details are securely stored"
+            "storing the card succeeded; nothing was charged. Next: tell the caller that the card is securely stored"
                 .to_owned()
         }
         (declined, _) if declined.is_decline() => {

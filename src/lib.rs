@@ -2,6 +2,7 @@
 //!
 //! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `config`), a call
 //! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
+//! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
 
 pub mod assets;
 pub mod call;
@@ -14,5 +15,6 @@ pub mod relay;
 pub mod server;
 pub mod session;
 pub mod sid;
+pub mod simulator;
 pub mod tools;
 pub mod twilio;

@@ -2,15 +2,17 @@
 
 mod logging;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use crelay_payments::assets::Assets;
 use crelay_payments::config::{Config, Vars};
 use crelay_payments::server::{self, Shutdown};
+use crelay_payments::simulator::{self, Colours, Options, Which};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -35,6 +37,36 @@ struct Arguments {
 enum Command {
     /// Serve calls (the default).
     Serve,
+    /// Play a payment call against the real server, with Twilio, OpenAI and the caller played by this program.
+    ///
+    /// Needs no account, no key and no configuration. The exit code is 1 if anything that should hold did not.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+struct Simulate {
+    /// Which call to play [default: happy-path]; --list shows them all
+    name: Option<String>,
+    /// Play every call, one line for each
+    #[arg(long, conflicts_with_all = ["name", "interactive"])]
+    all: bool,
+    /// Show the names of all calls that can be played
+    #[arg(long)]
+    list: bool,
+    /// Who decides what the agent says
+    #[arg(long, value_enum, default_value_t = Model::Scripted)]
+    model: Model,
+    /// Be the caller yourself: type what you say and which keys you press
+    #[arg(long)]
+    interactive: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Model {
+    /// A stand-in that follows the context like a dutiful agent
+    Scripted,
+    /// OpenAI itself: needs OPENAI_API_KEY, and costs what it costs
+    Live,
 }
 
 #[tokio::main]
@@ -42,6 +74,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(Vars::from_process()).await,
+        Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -82,6 +115,36 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
     server::serve(config, loaded.assets, listener, shutdown).await?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn simulate(what: Simulate, vars: &Vars) -> anyhow::Result<ExitCode> {
+    if what.list {
+        for (name, about) in simulator::list() {
+            println!("{name:24} {about}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The transcript is what is shown; the server's log only if it is asked for.
+    if let Some(filter) = vars.get("RUST_LOG") {
+        logging::start(Some(filter));
+    }
+    let which = match what.name {
+        _ if what.all => Which::All,
+        Some(name) => Which::Named(name),
+        None => Which::HappyPath,
+    };
+    let model = match what.model {
+        Model::Scripted => simulator::Model::Scripted,
+        Model::Live => simulator::Model::Live {
+            api_key: SecretString::from(vars.get("OPENAI_API_KEY").context("--model live needs OPENAI_API_KEY")?),
+            model: vars.get("OPENAI_MODEL").unwrap_or("gpt-4o").to_owned(),
+            base_url: vars.get("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1").to_owned(),
+        },
+    };
+    let colours = std::io::stdout().is_terminal() && vars.get("NO_COLOR").is_none();
+    let colours = if colours { Colours::On } else { Colours::Off };
+    let report = simulator::run(Options { which, model, interactive: what.interactive, colours }).await?;
+    Ok(if report.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Listens on the port, or, where that is allowed, on the next one that is free.

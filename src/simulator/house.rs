@@ -1,0 +1,74 @@
+//! The server under test: started on a free port, configured for this call, stopped in the end.
+//!
+//! The only file of the simulator that knows the server from within; everything else speaks HTTP and WebSocket to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::assets::Assets;
+use crate::config::{Config, Vars};
+use crate::server::{self, Shutdown};
+
+/// Where the world reaches the server; it exists only in signatures.
+pub const PUBLIC: &str = "https://pay.example.com";
+
+/// What a scenario changes about the server.
+#[derive(Debug, Clone, Default)]
+pub struct Tuning {
+    /// Environment variables.
+    pub vars: &'static [(&'static str, &'static str)],
+    /// `SilenceDetection.secondsThreshold`, for the real clock.
+    pub silence: Option<Duration>,
+    /// `Payments.stallSeconds`, for the real clock.
+    pub stall: Option<Duration>,
+    /// `Model.firstTokenSeconds`, for the real clock.
+    pub first_token: Option<Duration>,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct House {
+    shutdown: Shutdown,
+    running: JoinHandle<Result<(), server::Error>>,
+}
+
+/// A socket for the server, bound before it is configured.
+pub async fn door() -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+impl House {
+    /// Starts the server with these variables.
+    pub fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
+        let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        // What comes first wins.
+        let (config, _) = Config::from_vars(&tuned.chain(vars).collect::<Vars>())?;
+        let mut assets = Assets::built_in();
+        assets.server.silence.threshold = tuning.silence.unwrap_or(assets.server.silence.threshold);
+        assets.server.stall = tuning.stall.unwrap_or(assets.server.stall);
+        assets.server.model.first_token = tuning.first_token.unwrap_or(assets.server.model.first_token);
+        let shutdown = Shutdown::default();
+        let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));
+        Ok(Self { shutdown, running })
+    }
+
+    /// Stops the server; an error says that it did not stop as it should.
+    pub async fn close(self) -> Result<(), String> {
+        self.shutdown.soft.cancel();
+        match tokio::time::timeout(Duration::from_secs(5), self.running).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(format!("the server failed: {error}")),
+            Ok(Err(_)) => Err("the server panicked".to_owned()),
+            Err(_) => {
+                self.shutdown.hard.cancel();
+                Err("the server still had a call 5 s after it was told to stop".to_owned())
+            }
+        }
+    }
+}

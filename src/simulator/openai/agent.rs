@@ -1,0 +1,341 @@
+//! A dutiful agent: reads the input of a request, not a script, and decides what to say and which tools to call.
+//!
+//! It does what a developer message or a tool's output tells it to do next (`call <tool-name>`), unless that sentence
+//! leaves the choice to the caller; it answers the caller; and it asks before it charges.
+
+mod reading;
+
+use serde_json::{Value, json};
+
+use super::input::Item;
+use reading::{amount, is_stimulus, is_update};
+
+/// What the model answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// Words to say.
+    pub say: String,
+    /// Tools to call: name and JSON arguments.
+    pub calls: Vec<(String, String)>,
+}
+
+/// Ways of this model that are neither right nor wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Habits {
+    /// Starts a payment with three calls in one response, as the flow of the documentation suggests.
+    pub all_at_once: bool,
+    /// Fills in SIDs that it cannot know.
+    pub invents_sids: bool,
+    /// Calls a tool that does not exist, once.
+    pub invents_a_tool: bool,
+}
+
+/// Decides what to do after `input`.
+pub fn decide(input: &[Item], tools: &[String], habits: Habits) -> Reply {
+    let mind = Mind { input, tools, habits };
+    let mut reply = mind.react();
+    reply.calls.retain(|(name, _)| tools.contains(name) || habits.invents_a_tool);
+    reply
+}
+
+struct Mind<'a> {
+    input: &'a [Item],
+    tools: &'a [String],
+    habits: Habits,
+}
+
+impl Mind<'_> {
+    fn react(&self) -> Reply {
+        let fresh = self.fresh();
+        let caller = fresh.iter().rev().find_map(|item| match item {
+            Item::User(said) => Some(said),
+            _ => None,
+        });
+        // What was decided is not undone by news that crossed it.
+        let decided = fresh.iter().rev().find_map(|item| match item {
+            Item::Output { call_id, output } if self.is_final(call_id) => Some((call_id, output)),
+            _ => None,
+        });
+        if let (None, Some((call_id, output))) = (caller, decided) {
+            return self.follow_output(call_id, output);
+        }
+        match (caller, self.unheeded_update(), fresh.iter().chain(self.input).rev().find(|it| is_stimulus(it))) {
+            (Some(said), ..) => self.answer_caller(said),
+            (_, Some(update), _) => self.follow_update(update),
+            (.., Some(Item::Output { call_id, output })) => self.follow_output(call_id, output),
+            (.., Some(Item::User(said))) => self.answer_caller(said),
+            (.., Some(Item::Developer(update))) => self.follow_update(update),
+            _ => say("Hello, and thank you for calling. How can I help you?"),
+        }
+    }
+
+    // ---- the caller ----
+
+    fn answer_caller(&self, said: &str) -> Reply {
+        let said = said.to_lowercase();
+        let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if any(&["still here", "still there", "wait", "hold on", "one moment"]) {
+            return self.and_go_on("Of course, take your time. I am here.");
+        }
+        if any(&["agent", "person", "human", "representative"]) {
+            let arguments = json!({"reason": "the caller asked for a person"});
+            return with("Of course. I will put you through to a colleague.", "live-agent-handoff", &arguments);
+        }
+        if any(&["cancel", "changed my mind", "forget it", "stop the payment"]) {
+            if self.payment_is_open() {
+                return with("Of course, I will cancel that.", "cancel-capture", &json!({}));
+            }
+            return say("There is nothing to cancel. What else can I do for you?");
+        }
+        if any(&["goodbye", "bye", "that's all", "that is all", "nothing else"]) {
+            let arguments = json!({"conversationSummary": "The caller said goodbye."});
+            return with("Thank you for calling. Goodbye!", "end-call", &arguments);
+        }
+        if any(&["how does", "tell me about", "explain"]) {
+            return self.and_go_on(EXPLANATION);
+        }
+        if any(&["yes", "sure", "go ahead", "please do", "again", "okay"]) {
+            return self.agreed();
+        }
+        if said.contains("digits removed") {
+            return self
+                .and_go_on("For your safety, please do not say card details. Use the keypad when I ask you to.");
+        }
+        if let Some(amount) = amount(&said) {
+            return say(&format!("That is {amount} dollars, charged to your card. Shall I go ahead?"));
+        }
+        if any(&["card", "pay"]) {
+            return say("I can take your card over the keypad and store it safely. Shall I go ahead?");
+        }
+        self.and_go_on("I can take a payment for you, or store a card. What would you like?")
+    }
+
+    /// The caller agreed to what was offered: by the server's last word, or to begin.
+    fn agreed(&self) -> Reply {
+        let offered = self.input.iter().rev().find_map(|item| match item {
+            Item::Developer(text) if is_update(text) => Some(self.tool_named(text).map(|(tool, _)| tool)),
+            _ => None,
+        });
+        match offered.flatten() {
+            Some(tool) if !self.called_since_update(&tool) => self.call("Gladly.", &tool),
+            _ if self.payment_is_open() => self.and_go_on("Please go on with the keypad."),
+            _ => self.call("Thank you.", "start-capture"),
+        }
+    }
+
+    // ---- the server ----
+
+    fn follow_update(&self, text: &str) -> Reply {
+        let lower = text.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        let tool = self.tool_named(text);
+        match tool {
+            Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
+            Some((tool, true)) => self.call(self.confirmation(), &tool),
+            _ if has(&["declin", "refused", "rejected"]) => {
+                say("I am sorry, the card was declined. Would you like to try another card?")
+            }
+            _ if has(&["cancel", "star key"]) => {
+                say("The payment is cancelled, and nothing was charged. Would you like to start again?")
+            }
+            _ if has(&["hung up"]) => Reply::default(),
+            _ if has(&["succe", "went through"]) && !has(&["unsucce", "not succe", "did not succe"]) => {
+                if self.charge().is_some() {
+                    say("All set, your payment went through. Is there anything else?")
+                } else {
+                    say("All set, your card is stored safely. Is there anything else?")
+                }
+            }
+            _ if has(&["nothing", "stall", "no key", "waiting", "long"]) => {
+                say("Are you having trouble? We can try that again, or I can put you through to a person.")
+            }
+            _ => say("I am sorry, the payment did not work. Would you like to speak to a person?"),
+        }
+    }
+
+    fn follow_output(&self, call_id: &str, output: &str) -> Reply {
+        let result: Value = serde_json::from_str(output).unwrap_or_default();
+        let message = result.get("message").and_then(Value::as_str).unwrap_or_default();
+        let done = result.get("success").and_then(Value::as_bool).unwrap_or(false);
+        if !done {
+            return match self.tool_named(message) {
+                Some((tool, true)) if self.failures_in_a_row() < 3 => self.call("", &tool),
+                _ => say("I am sorry, that did not work. Would you like to speak to a person?"),
+            };
+        }
+        match self.name_of(call_id).unwrap_or_default() {
+            "capture-card" => say("Please enter your card number on the keypad, then press hash."),
+            "capture-security-code" => say("Now the security code of the card, then hash."),
+            "capture-expiry-date" => say("Now the expiry date as four digits, month and year, then hash."),
+            "capture-postal-code" => say("Now the postal code, then hash."),
+            "finish-capture" | "live-agent-handoff" => say("One moment, please."),
+            "cancel-capture" => say("The payment is cancelled, and nothing was charged."),
+            "end-call" => say("Goodbye!"),
+            _ => match self.tool_named(message) {
+                Some((tool, true)) => self.call("", &tool),
+                _ => self.and_go_on("Good."),
+            },
+        }
+    }
+
+    /// Answers, and does what is still to be done.
+    fn and_go_on(&self, words: &str) -> Reply {
+        match (self.outstanding(), self.unheeded_update()) {
+            (Some(tool), _) => self.call(words, &tool),
+            (None, Some(update)) => say(&format!("{words} {}", self.follow_update(update).say)),
+            (None, None) => say(words),
+        }
+    }
+
+    /// A few words for the field that is in: it is the one that was asked for last.
+    fn confirmation(&self) -> &'static str {
+        let asked = self.input.iter().rev().find_map(|item| match item {
+            Item::Call { name, .. } if name.starts_with("capture-") => Some(name.as_str()),
+            _ => None,
+        });
+        match asked {
+            Some("capture-card") => "Got your card.",
+            Some("capture-security-code") => "Code received.",
+            Some("capture-expiry-date") => "Got the date.",
+            Some("capture-postal-code") => "Got the postal code.",
+            _ => "All right.",
+        }
+    }
+
+    fn call(&self, words: &str, tool: &str) -> Reply {
+        if self.calls_since_caller(tool) >= PATIENCE {
+            return say("I am sorry, this does not seem to work. Would you like to speak to a person?");
+        }
+        let mut arguments = json!({});
+        if let Some(amount) = self.charge().filter(|_| tool == "start-capture") {
+            arguments["chargeAmount"] = json!(amount);
+        }
+        if self.habits.invents_sids {
+            arguments["callSid"] = json!("CA99999999999999999999999999999999");
+            arguments["paymentSid"] = json!("PK99999999999999999999999999999999");
+        }
+        let mut reply = with(words, tool, &arguments);
+        if tool == "start-capture" && self.habits.all_at_once {
+            reply.calls.push(("set-silence-detection".to_owned(), json!({"enabled": false}).to_string()));
+            reply.calls.push(("capture-card".to_owned(), "{}".to_owned()));
+        }
+        let invented = self.input.iter().any(|it| matches!(it, Item::Call { name, .. } if name == "check-weather"));
+        if self.habits.invents_a_tool && !invented {
+            reply.calls.insert(0, ("check-weather".to_owned(), "{".to_owned()));
+        }
+        reply
+    }
+}
+
+const EXPLANATION: &str = "It is simple: you enter your card on the keypad of your phone, one field after the other. \
+    The digits go to the payment provider alone, so that neither I nor anybody else here ever sees them. \
+    First comes the card number, then the security code, and at last the expiry date, each followed by hash. \
+    When everything is in, the provider tells me whether it worked, and I will tell you at once.";
+
+/// How often the same tool is called between two sentences of the caller.
+const PATIENCE: usize = 4;
+
+const WRONG: &[&str] = &["not valid", "invalid", "not accept", "wrong", "expired", "again", "stopped before", "retry"];
+
+fn say(words: &str) -> Reply {
+    Reply { say: words.to_owned(), calls: Vec::new() }
+}
+
+fn with(words: &str, tool: &str, arguments: &Value) -> Reply {
+    Reply { say: words.to_owned(), calls: vec![(tool.to_owned(), arguments.to_string())] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools() -> Vec<String> {
+        ["start-capture", "capture-card", "capture-security-code", "cancel-capture", "end-call", "live-agent-handoff"]
+            .map(str::to_owned)
+            .into()
+    }
+
+    fn reply(input: &[Item]) -> Reply {
+        decide(input, &tools(), Habits::default())
+    }
+
+    fn user(said: &str) -> Item {
+        Item::User(said.to_owned())
+    }
+
+    fn call(id: &str, name: &str) -> Item {
+        Item::Call { call_id: id.to_owned(), id: None, name: name.to_owned(), arguments: "{}".to_owned() }
+    }
+
+    fn output(id: &str, message: &str, success: bool) -> Item {
+        Item::Output { call_id: id.to_owned(), output: json!({"success": success, "message": message}).to_string() }
+    }
+
+    fn update(text: &str) -> Item {
+        Item::Developer(format!("Payment update: {text}"))
+    }
+
+    fn called(reply: &Reply) -> Vec<&str> {
+        reply.calls.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_amount_is_agreed_on_before_it_is_charged() {
+        let asked = reply(&[user("I'd like to pay $25.5 please.")]);
+        assert!(asked.say.contains("25.50 dollars") && asked.calls.is_empty());
+        let agreed = reply(&[user("I'd like to pay $25.5."), Item::Assistant(asked.say), user("Yes, please.")]);
+        assert_eq!(agreed.calls, [("start-capture".to_owned(), r#"{"chargeAmount":"25.50"}"#.to_owned())]);
+    }
+
+    #[test]
+    fn it_does_what_it_is_told_to_do_next() {
+        let started = [user("Yes"), call("1", "start-capture"), output("1", "Started. Next: call capture-card.", true)];
+        assert_eq!(called(&reply(&started)), ["capture-card"]);
+        let asked = [call("1", "capture-card"), output("1", "Waiting for the caller.", true)];
+        assert!(reply(&asked).say.contains("hash"));
+        let mut entered = asked.to_vec();
+        entered.push(update("the card number is in. Next: confirm briefly and call capture-security-code."));
+        let confirmed = reply(&entered);
+        assert_eq!((confirmed.say.as_str(), called(&confirmed)), ("Got your card.", vec!["capture-security-code"]));
+    }
+
+    #[test]
+    fn it_asks_where_the_choice_is_the_callers() {
+        let declined = update("the card was declined. Next: offer to try another card; if yes, call start-capture.");
+        let offer = reply(std::slice::from_ref(&declined));
+        assert!(offer.calls.is_empty() && offer.say.contains("another card"));
+        assert_eq!(called(&reply(&[declined, Item::Assistant(offer.say), user("Yes please.")])), ["start-capture"]);
+    }
+
+    #[test]
+    fn what_an_interruption_stopped_is_done_with_the_next_words() {
+        let input = [
+            call("1", "capture-card"),
+            output("1", "Waiting.", true),
+            update("the card number is in. Next: call capture-security-code."),
+            Item::Assistant("Got".to_owned()),
+            user("Hold on a second."),
+        ];
+        assert_eq!(called(&reply(&input)), ["capture-security-code"]);
+    }
+
+    #[test]
+    fn a_caller_can_always_cancel_get_a_person_or_leave() {
+        let open = [call("1", "start-capture"), output("1", "Next: call capture-card.", true)];
+        for (said, tool) in [
+            ("Actually, please cancel that.", "cancel-capture"),
+            ("I want to talk to a person.", "live-agent-handoff"),
+            ("That's all, goodbye.", "end-call"),
+        ] {
+            let mut input = open.to_vec();
+            input.push(user(said));
+            assert_eq!(called(&reply(&input)), [tool], "{said}");
+        }
+    }
+
+    #[test]
+    fn only_tools_of_the_request_are_called() {
+        let reply = decide(&[user("goodbye")], &["start-capture".to_owned()], Habits::default());
+        assert!(reply.calls.is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! The `input` of a Responses request, read strictly into items.
+
+use serde_json::Value;
+
+/// One item of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A developer or system message.
+    Developer(String),
+    /// What the caller said.
+    User(String),
+    /// What the agent said.
+    Assistant(String),
+    /// A tool call.
+    Call {
+        /// `call_id`.
+        call_id: String,
+        /// `id`, if it was sent back.
+        id: Option<String>,
+        /// The tool.
+        name: String,
+        /// JSON text.
+        arguments: String,
+    },
+    /// The output of a tool.
+    Output {
+        /// Of which call.
+        call_id: String,
+        /// As the server wrote it.
+        output: String,
+    },
+    /// A reasoning item.
+    Reasoning {
+        /// `rs_…`.
+        id: String,
+        /// Whether its encrypted content came along.
+        encrypted: bool,
+    },
+}
+
+impl Item {
+    /// Reads one item; an error says what is wrong with it.
+    pub fn read(value: &Value) -> Result<Self, String> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let needed = |name: &str| text(name).ok_or_else(|| format!("an input item has no {name}"));
+        match value.get("type").and_then(Value::as_str).unwrap_or("message") {
+            "message" => {
+                let content = content(value.get("content").unwrap_or(&Value::Null))?;
+                match needed("role")?.as_str() {
+                    "developer" | "system" => Ok(Self::Developer(content)),
+                    "user" => Ok(Self::User(content)),
+                    "assistant" => Ok(Self::Assistant(content)),
+                    role => Err(format!("{role:?} is not a role")),
+                }
+            }
+            "function_call" => Ok(Self::Call {
+                call_id: needed("call_id")?,
+                id: text("id"),
+                name: needed("name")?,
+                arguments: needed("arguments")?,
+            }),
+            "function_call_output" => Ok(Self::Output { call_id: needed("call_id")?, output: needed("output")? }),
+            "reasoning" => Ok(Self::Reasoning {
+                id: needed("id")?,
+                encrypted: value.get("encrypted_content").is_some_and(Value::is_string),
+            }),
+            other => Err(format!("an input item of the type {other:?}")),
+        }
+    }
+}
+
+/// A message's content: a text, or parts with texts.
+fn content(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Ok(text.clone()),
+        Value::Array(parts) if !parts.is_empty() => parts
+            .iter()
+            .map(|part| part.get("text").and_then(Value::as_str))
+            .collect::<Option<String>>()
+            .ok_or_else(|| "a part of a message has no text".to_owned()),
+        _ => Err("a message has no content".to_owned()),
+    }
+}

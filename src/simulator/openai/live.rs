@@ -1,0 +1,86 @@
+//! The real API behind the stand-in: requests are checked and passed on, and its answers are passed back as they come.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::stream::Flight;
+use super::{Event, OpenAi, event_stream, refuse};
+
+/// The way to the real API.
+#[derive(Debug)]
+pub struct Live {
+    client: reqwest::Client,
+    key: SecretString,
+    url: String,
+}
+
+impl Live {
+    /// Leads to `base_url`, which ends in `/v1`.
+    pub fn new(key: SecretString, base_url: &str) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(30))
+            .build()?;
+        Ok(Self { client, key, url: format!("{}/responses", base_url.trim_end_matches('/')) })
+    }
+
+    /// Passes a request on.
+    pub async fn respond(&self, openai: &OpenAi, body: String) -> Response {
+        let request = self.client.post(&self.url).bearer_auth(self.key.expose_secret());
+        let sent = request.header("Content-Type", "application/json").body(body).send().await;
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => {
+                let what = format!("the model cannot be reached: {}", error.without_url());
+                openai.0.tape.write(Event::ModelFault { what });
+                return refuse(502, "unreachable");
+            }
+        };
+        let status = answer.status().as_u16();
+        if status != 200 {
+            openai.0.tape.write(Event::ModelFault { what: format!("answers {status}") });
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            return (status, answer.text().await.unwrap_or_default()).into_response();
+        }
+        let flight = Flight::new(openai);
+        event_stream(stream::unfold((answer, flight, Vec::new()), |(mut answer, mut flight, mut rest)| async move {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
+                    rest.extend_from_slice(&chunk);
+                    listen(&mut rest, &mut flight);
+                    Some((Ok::<Bytes, io::Error>(chunk), (answer, flight, rest)))
+                }
+                Ok(None) => {
+                    flight.land();
+                    None
+                }
+                Err(error) => {
+                    flight.land();
+                    Some((Err(io::Error::other(error.without_url())), (answer, flight, rest)))
+                }
+            }
+        }))
+    }
+}
+
+/// Reads the events that have come in whole, for the tape.
+fn listen(rest: &mut Vec<u8>, flight: &mut Flight) {
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
+        let event: Vec<u8> = rest.drain(..end + 2).collect();
+        let event = String::from_utf8_lossy(&event);
+        let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+        let event: Value = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
+        match event["type"].as_str() {
+            Some("response.output_item.done") => flight.openai().tell(&event["item"]),
+            Some("response.completed" | "response.incomplete" | "response.failed" | "error") => flight.land(),
+            _ => {}
+        }
+    }
+}

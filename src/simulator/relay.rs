@@ -1,0 +1,181 @@
+//! ConversationRelay's side of one call: asks for TwiML, opens the socket, speaks what it is sent, reports what the
+//! caller does, and asks the action what to do when the session is over.
+
+mod frames;
+mod socket;
+mod speaker;
+mod twiml;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub use twiml::Twiml;
+
+use super::pace::Pace;
+use super::tape::{Event, Tape};
+use super::twilio::{Account, Answer, Twilio, Webhooks};
+use crate::twilio::Signer;
+use socket::{Over, Session};
+use twiml::Connect;
+
+/// What the caller does on the phone.
+#[derive(Debug)]
+pub enum Command {
+    /// Says something, over the agent if it is speaking.
+    Say(String),
+    /// Presses a key.
+    Key(char),
+    /// Hangs up.
+    HangUp,
+    /// Not the caller's doing: the socket breaks on the way.
+    LoseSocket,
+}
+
+/// What the caller hears at this moment.
+#[derive(Debug, Clone, Default)]
+pub struct Voice {
+    /// Whether the agent is speaking.
+    pub speaking: bool,
+    /// What was heard of this utterance so far.
+    pub heard: String,
+    /// Whether the call is connected to the agent.
+    pub connected: bool,
+}
+
+/// The caller's end of the line.
+#[derive(Debug)]
+pub struct Line {
+    /// What the caller does.
+    pub commands: mpsc::Sender<Command>,
+    /// What the caller hears.
+    pub voice: watch::Receiver<Voice>,
+    /// Ends with the call.
+    pub over: JoinHandle<()>,
+}
+
+/// Everything that ConversationRelay needs to carry a call.
+#[derive(Debug)]
+pub struct Relay {
+    /// Takes the keys.
+    pub twilio: Twilio,
+    /// Leads to the server.
+    pub webhooks: Webhooks,
+    /// Signs the upgrade.
+    pub signer: Signer,
+    /// Where the server listens.
+    pub local: SocketAddr,
+    /// How fast people talk.
+    pub pace: Pace,
+    /// What happens is written here.
+    pub tape: Tape,
+}
+
+const CALLER: &str = "+15550100001";
+const CALLED: &str = "+15550100002";
+/// How often a lost session is opened again, if the action asks for it.
+const RECONNECTS: usize = 3;
+
+impl Relay {
+    /// The phone rings at the server.
+    pub fn ring(self) -> Line {
+        let (commands, caller) = mpsc::channel(64);
+        let (sound, voice) = watch::channel(Voice::default());
+        let over = tokio::spawn(async move {
+            let tape = self.tape.clone();
+            if let Err(what) = self.carry(caller, sound).await {
+                tape.violation(what);
+            }
+        });
+        Line { commands, voice, over }
+    }
+
+    async fn carry(self, mut caller: mpsc::Receiver<Command>, sound: watch::Sender<Voice>) -> Result<(), String> {
+        let url = self.webhooks.public().join("/connectConversationRelay").map_err(|error| error.to_string())?;
+        let answer = self.webhooks.post(&url, &self.form("ringing", &[]), "voice").await;
+        let twiml = self.read("the voice webhook", &answer)?;
+        self.tape.write(Event::Called { answer: twiml.told().join(", "), took: answer.took });
+        let mut connect = twiml.connect().ok_or("the voice webhook did not answer with <Connect>")??;
+        for session in 0..=RECONNECTS {
+            let id = format!("VX{:032x}", session + 1);
+            let opened = Session::open(&self, &connect, &id, session > 0).await?;
+            let over = opened.run(&mut caller, &sound).await;
+            sound.send_replace(Voice::default());
+            match self.ended(over, &connect, &id).await? {
+                Some(again) => connect = again,
+                None => break,
+            }
+        }
+        self.twilio.call_is_over();
+        Ok(())
+    }
+
+    /// The session is over: asks the action, and answers with the next session, if there is to be one.
+    async fn ended(&self, over: Over, connect: &Connect, id: &str) -> Result<Option<Connect>, String> {
+        let mut form = vec![("SessionId", id.to_owned()), ("SessionDuration", "9".to_owned())];
+        let (session, call) = match &over {
+            Over::Ended { .. } => ("ended", "in-progress"),
+            Over::HungUp => ("completed", "completed"),
+            Over::Failed => ("failed", "in-progress"),
+        };
+        form.push(("SessionStatus", session.to_owned()));
+        match over {
+            Over::Ended { handoff: Some(handoff) } => form.push(("HandoffData", handoff)),
+            Over::Failed => {
+                form.push(("ErrorCode", "64105".to_owned()));
+                form.push(("ErrorMessage", "Websocket ended".to_owned()));
+            }
+            Over::Ended { handoff: None } => {}
+            Over::HungUp => self.twilio.call_is_over(),
+        }
+        self.tape.write(Event::SessionEnded { status: session });
+        self.pace.pass(Duration::from_millis(400)).await;
+        let answer = self.webhooks.post(&connect.action, &self.form(call, &form), &format!("action-{id}")).await;
+        let twiml = self.read("the <Connect> action", &answer)?;
+        self.tape.write(Event::Action { status: session.to_owned(), verbs: twiml.told(), took: answer.took });
+        if call == "completed" {
+            return Ok(None);
+        }
+        twiml.connect().transpose()
+    }
+
+    fn read(&self, what: &str, answer: &Answer) -> Result<Twiml, String> {
+        self.tape.keep("TwiML", answer.body.clone());
+        if answer.status != 200 {
+            return Err(format!("{what} was answered {}, not 200", answer.status));
+        }
+        let kind = answer.content_type.split(';').next().unwrap_or_default().trim();
+        if kind != "text/xml" && kind != "application/xml" {
+            return Err(format!("{what} was answered as {kind:?}, not text/xml (12300)"));
+        }
+        Twiml::read(&answer.body).map_err(|wrong| format!("{what}: {wrong}"))
+    }
+
+    /// The form of a voice webhook, in the recorded shape.
+    fn form(&self, status: &str, more: &[(&str, String)]) -> Vec<(String, String)> {
+        let Account { sid, call, .. } = self.twilio.account();
+        let mut form: Vec<(String, String)> = [
+            ("AccountSid", sid.as_str()),
+            ("ApiVersion", "2010-04-01"),
+            ("CallSid", call),
+            ("CallStatus", status),
+            ("Direction", "inbound"),
+            ("From", CALLER),
+            ("Caller", CALLER),
+            ("To", CALLED),
+            ("Called", CALLED),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        for party in ["From", "Caller", "To", "Called"] {
+            for place in ["City", "State", "Zip"] {
+                form.push((format!("{party}{place}"), String::new()));
+            }
+            form.push((format!("{party}Country"), "US".to_owned()));
+        }
+        form.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        form
+    }
+}

@@ -1,0 +1,157 @@
+//! What ConversationRelay accepts from the application, from its documentation: one JSON object a frame, members and
+//! their JSON types as listed, nothing else.
+
+use serde_json::{Map, Value};
+
+/// A frame that is as documented.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    /// Words to speak.
+    Text {
+        /// The words.
+        token: String,
+        /// Closes the talk cycle.
+        last: bool,
+        /// Overrides the TwiML.
+        interruptible: Option<bool>,
+    },
+    /// Audio to play.
+    Play,
+    /// Keys to press.
+    SendDigits,
+    /// Another language.
+    Language,
+    /// The end of the session.
+    End {
+        /// For the action.
+        handoff: Option<String>,
+    },
+}
+
+impl Frame {
+    /// Reads a frame; an error says what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|_| "a frame is not JSON".to_owned())?;
+        let Value::Object(members) = value else { return Err("a frame is not a JSON object".to_owned()) };
+        let Some(kind) = members.get("type").and_then(Value::as_str) else {
+            return Err("a frame has no type".to_owned());
+        };
+        let frame = Members { kind, members: &members };
+        match kind {
+            "text" => {
+                frame.only(&["token", "last", "lang", "interruptible", "preemptible"])?;
+                frame.string("lang")?;
+                frame.bool("preemptible")?;
+                Ok(Self::Text {
+                    token: frame.required("token")?.to_owned(),
+                    last: frame.bool("last")?.unwrap_or(false),
+                    interruptible: frame.bool("interruptible")?,
+                })
+            }
+            "play" => {
+                frame.only(&["source", "loop", "interruptible", "preemptible"])?;
+                frame.bool("interruptible")?;
+                frame.bool("preemptible")?;
+                url::Url::parse(frame.required("source")?).map_err(|_| "play: source is not a URL".to_owned())?;
+                match members.get("loop") {
+                    Some(value) if !value.is_u64() => Err("play: loop is not a whole number".to_owned()),
+                    _ => Ok(Self::Play),
+                }
+            }
+            "sendDigits" => {
+                frame.only(&["digits"])?;
+                let digits = frame.required("digits")?;
+                let keys = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || "w#*".contains(c));
+                if keys { Ok(Self::SendDigits) } else { Err("sendDigits: digits are 0-9 w # *".to_owned()) }
+            }
+            "language" => {
+                frame.only(&["ttsLanguage", "transcriptionLanguage"])?;
+                match (frame.string("ttsLanguage")?, frame.string("transcriptionLanguage")?) {
+                    (None, None) => Err("language: neither language is there".to_owned()),
+                    _ => Ok(Self::Language),
+                }
+            }
+            "end" => {
+                frame.only(&["handoffData"])?;
+                Ok(Self::End { handoff: frame.string("handoffData")?.map(str::to_owned) })
+            }
+            other => Err(format!("{other:?} is not a type of frame")),
+        }
+    }
+}
+
+struct Members<'a> {
+    kind: &'a str,
+    members: &'a Map<String, Value>,
+}
+
+impl<'a> Members<'a> {
+    fn only(&self, known: &[&str]) -> Result<(), String> {
+        match self.members.keys().find(|name| *name != "type" && !known.contains(&name.as_str())) {
+            Some(name) => Err(format!("{}: unknown member {name}", self.kind)),
+            None => Ok(()),
+        }
+    }
+
+    fn string(&self, name: &str) -> Result<Option<&'a str>, String> {
+        match self.members.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(format!("{}: {name} is not a string", self.kind)),
+        }
+    }
+
+    fn required(&self, name: &str) -> Result<&'a str, String> {
+        self.string(name)?.ok_or_else(|| format!("{}: {name} is missing", self.kind))
+    }
+
+    fn bool(&self, name: &str) -> Result<Option<bool>, String> {
+        match self.members.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(_) => Err(format!("{}: {name} is not a boolean", self.kind)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_frames_are_taken() {
+        for frame in [
+            r#"{"type":"text","token":"Hi"}"#,
+            r#"{"type":"text","token":"","last":true,"lang":"en-US","interruptible":false,"preemptible":true}"#,
+            r#"{"type":"play","source":"https://example.com/a.mp3","loop":2}"#,
+            r#"{"type":"sendDigits","digits":"12w#*"}"#,
+            r#"{"type":"language","ttsLanguage":"es-ES"}"#,
+            r#"{"type":"end"}"#,
+            r#"{"type":"end","handoffData":"{\"a\":1}"}"#,
+        ] {
+            assert!(Frame::read(frame).is_ok(), "{frame}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_a_bad_frame() {
+        for frame in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"texts","token":"Hi"}"#,
+            r#"{"type":"text"}"#,
+            r#"{"type":"text","token":null}"#,
+            r#"{"type":"text","token":"Hi","last":"true"}"#,
+            r#"{"type":"text","token":"Hi","final":true}"#,
+            r#"{"type":"text","token":"Hi","interruptible":"any"}"#,
+            r#"{"type":"play","source":"a.mp3"}"#,
+            r#"{"type":"sendDigits","digits":"W"}"#,
+            r#"{"type":"language"}"#,
+            r#"{"type":"end","handoffData":{"a":1}}"#,
+            r#"{"type":"setSilenceDetection","enabled":false}"#,
+        ] {
+            assert!(Frame::read(frame).is_err(), "{frame}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A scenario: what the caller does, what goes wrong, and what has to hold in the end.
+
+mod checks;
+mod list;
+
+use super::caller::Step;
+use super::house::Tuning;
+use super::openai::Behaviour;
+use super::twilio::{Quirks, Request};
+
+pub use checks::{Check, check};
+pub use list::all;
+
+/// One call to be played.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// For the command line.
+    pub name: &'static str,
+    /// What it is about, in one sentence.
+    pub about: &'static str,
+    /// What the caller does.
+    pub script: Vec<Step>,
+    /// How Twilio behaves.
+    pub twilio: Quirks,
+    /// How the model behaves.
+    pub model: Behaviour,
+    /// How the server is configured.
+    pub server: Tuning,
+    /// What has to hold, beyond what always has to.
+    pub expect: Vec<Expect>,
+}
+
+impl Scenario {
+    /// What the caller enters on the keypad, digits only.
+    pub fn entered(&self) -> Vec<String> {
+        let keys = self.script.iter().filter_map(|step| match step {
+            Step::Enters(_, keys) | Step::Presses(_, keys) => Some(keys),
+            _ => None,
+        });
+        keys.map(|keys| keys.chars().filter(char::is_ascii_digit).collect()).collect()
+    }
+}
+
+/// Something that has to hold.
+#[derive(Debug, Clone, Copy)]
+pub enum Expect {
+    /// The caller heard one of these words (separated by `|`).
+    Says(&'static str),
+    /// The caller never heard these words.
+    NeverSays(&'static str),
+    /// Payments were created with these amounts, one after the other; none tokenizes.
+    Payments(&'static [Option<&'static str>]),
+    /// Payments ended with these words of Twilio's.
+    Results(&'static [&'static str]),
+    /// Twilio did this so many times, however often it was asked.
+    Does(Request, usize),
+    /// A request was repeated with the key that it had before.
+    Repeats(Request),
+    /// So many entries were wrong.
+    WrongEntries(usize),
+    /// The model called this tool so often.
+    Calls(&'static str, usize),
+    /// The server broke off a response of the model.
+    StopsTheModel,
+    /// While a payment was open, nothing was said that the model had not said.
+    NoReminderDuringPayment,
+    /// The session ended like this: `ended`, `completed`, `failed`.
+    SessionEnds(&'static str),
+    /// The action answered with a verb that begins like this.
+    Action(&'static str),
+    /// The action got data for a hand-off.
+    HandsOff,
+    /// The action got no data for a hand-off.
+    NoHandOff,
+}

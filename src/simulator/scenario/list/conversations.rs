@@ -1,0 +1,109 @@
+//! What callers say, and when.
+
+use std::time::Duration;
+
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, STORED};
+use super::{scenario, stores_a_card};
+use crate::simulator::caller::Step::{Hears, IsLetGo, Presses, Says, Sees, SpeaksOver, Waits};
+use crate::simulator::house::Tuning;
+use crate::simulator::openai::Behaviour;
+use crate::simulator::scenario::{Expect, Scenario};
+use crate::simulator::twilio::Field::CardNumber;
+use crate::simulator::twilio::{Mishap, Quirks, Request, Trouble};
+
+/// The scenarios, in the order in which they are listed.
+pub fn all() -> Vec<Scenario> {
+    vec![
+        stores_a_card("happy-path", "A caller stores a card for later: card number, security code, expiry date."),
+        charge(),
+        cancel_by_voice(),
+        hand_off(),
+        interruption(),
+        interrupted_tool(),
+        interrupted_goodbye(
+            "interrupted-goodbye",
+            "The caller talks over the goodbye while it is still being written.",
+        )
+        .with_model(Behaviour { drawls: true, ..Behaviour::default() }),
+        interrupted_goodbye("interrupted-last-word", "The caller talks over the goodbye when all of it has been sent."),
+        silence(),
+    ]
+}
+
+fn charge() -> Scenario {
+    scenario("charge", "A caller pays 25 dollars.").plays(&[ASKS_TO_PAY, ENTERS_CARD, LEAVES]).expects(&[
+        Expect::Payments(&[Some("25.00")]),
+        Expect::Results(&["success"]),
+        Expect::Does(Request::Complete, 1),
+        Expect::Says("your payment went through"),
+    ])
+}
+
+fn cancel_by_voice() -> Scenario {
+    let cancels = [
+        Presses(CardNumber, "424242"),
+        Says("Sorry, I changed my mind. Please cancel that."),
+        Hears("cancelling|cancelled"),
+        Says("No. That's all, goodbye."),
+        IsLetGo,
+    ];
+    scenario("cancel-by-voice", "In the middle of the card number, the caller wants to cancel.")
+        .plays(&[ASKS_TO_STORE, &cancels])
+        .expects(NOTHING_PAID)
+        .expects(&[Expect::Does(Request::Cancel, 1), Expect::Results(&["transaction-cancelled"])])
+}
+
+fn hand_off() -> Scenario {
+    scenario("hand-off", "The caller asks for a person in the middle of a payment.")
+        .plays(&[ASKS_TO_STORE, &[Presses(CardNumber, "42424242")], GETS_A_PERSON])
+        .with_server(Tuning { vars: &[("LIVE_AGENT_NUMBER", "+15550100099")], ..Tuning::default() })
+        .expects(NOTHING_PAID)
+        .expects(&[Expect::HandsOff, Expect::Action("Dial"), Expect::SessionEnds("ended")])
+}
+
+fn interruption() -> Scenario {
+    let interrupts = [
+        Hears(""),
+        Says("Can you tell me about how that works?"),
+        SpeaksOver { after: "one field", says: "Thanks, I see. I'd like to put a card on file." },
+        Hears("go ahead"),
+        Says("Yes, please."),
+    ];
+    scenario("interruption", "The caller talks over a long answer, and never hears the rest of it.")
+        .plays(&[&interrupts, ENTERS_CARD, LEAVES])
+        .with_model(Behaviour { drawls: true, ..Behaviour::default() })
+        .expects(STORED)
+        .expects(&[Expect::NeverSays("I will tell you at once"), Expect::StopsTheModel])
+}
+
+fn interrupted_tool() -> Scenario {
+    let slow = Trouble { on: Request::Create, how: Mishap::Slow(6), times: 1 };
+    scenario("interrupted-tool", "The caller says something while a payment is being created: it is created once.")
+        .plays(&[ASKS_TO_STORE, &[Waits(2), Says("Hold on a second.")], ENTERS_CARD, LEAVES])
+        .with_twilio(Quirks { trouble: Some(slow), ..Quirks::default() })
+        .expects(STORED)
+        .expects(&[Expect::Calls("start-capture", 1)])
+}
+
+fn interrupted_goodbye(name: &'static str, about: &'static str) -> Scenario {
+    let second_thoughts = [
+        Hears(""),
+        Says("Oh, wrong number. Goodbye."),
+        SpeaksOver { after: "Thank you", says: "No wait, I am still here." },
+        Hears("take your time"),
+        Says("I'd like to put a card on file."),
+        Hears("go ahead"),
+        Says("Yes, please."),
+    ];
+    scenario(name, about).plays(&[&second_thoughts, ENTERS_CARD, LEAVES]).expects(STORED)
+}
+
+fn silence() -> Scenario {
+    let searches = [Sees(Request::Capture(CardNumber)), Waits(90)];
+    let says_nothing = [Hears("All set"), IsLetGo];
+    scenario("silence", "The caller takes long to find the card, and in the end says nothing at all.")
+        .plays(&[ASKS_TO_STORE, &searches, ENTERS_CARD, &says_nothing])
+        .with_server(Tuning { silence: Some(Duration::from_millis(350)), ..Tuning::default() })
+        .expects(STORED)
+        .expects(&[Expect::NoReminderDuringPayment])
+}

@@ -1,0 +1,228 @@
+//! Sets the stage for one call: the stand-ins, the server between them, the phone, and the tape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::caller::{Caller, Step};
+use super::house::{self, House};
+use super::interactive;
+use super::openai::{Live, OpenAi};
+use super::pace::Pace;
+use super::relay::{Line, Relay};
+use super::scenario::{self, Scenario};
+use super::tape::{Entry, Event, Tape};
+use super::twilio::{self, Account, Twilio, Webhooks};
+use super::{Model, Outcome};
+use crate::twilio::Signer;
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const CALL: &str = "CA00000000000000000000000000000001";
+const AUTH_TOKEN: &str = "simulated-auth-token";
+const API_KEY: &str = "sk-simulated";
+/// How long the server may take to put away what the call has left behind.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
+/// How calls are played.
+pub struct Stage {
+    pace: Pace,
+    model: Model,
+    watcher: Arc<dyn Fn(&Entry) + Send + Sync>,
+}
+
+/// Everything that is up while a call is played.
+struct Set {
+    tape: Tape,
+    twilio: Twilio,
+    webhooks: Webhooks,
+    line: Line,
+    house: House,
+    stand_ins: [JoinHandle<()>; 2],
+}
+
+impl Stage {
+    /// As fast as it goes, unseen.
+    pub fn fast() -> Self {
+        Self::with_model(Model::Scripted)
+    }
+
+    /// As fast as the model goes, unseen.
+    pub fn with_model(model: Model) -> Self {
+        let pace = if matches!(model, Model::Scripted) { Pace::FAST } else { Pace::LIVE };
+        Self { pace, model, watcher: Arc::new(|_| {}) }
+    }
+
+    /// At this pace, with somebody watching.
+    pub fn shown(pace: Pace, model: Model, watcher: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
+        Self { pace, model, watcher: Arc::new(watcher) }
+    }
+
+    /// Plays a scenario to its end.
+    pub async fn play(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
+        let began = Instant::now();
+        let mut set = self.set_up(scenario).await?;
+        let mut caller = self.caller(&mut set.line, &set.twilio, &set.tape);
+        if let Err(what) = caller.follow(&scenario.script).await {
+            set.tape.violation(format!("the caller waited in vain {what}"));
+        }
+        // A script that ends before the call does: the caller has nothing more to say.
+        if !caller.line.over.is_finished() {
+            let _ = caller.follow(&[Step::HangsUp]).await;
+        }
+        self.wind_up(set, scenario, &scenario.entered(), began).await
+    }
+
+    /// A person plays the caller of a scenario.
+    pub async fn play_with_a_person(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
+        let began = Instant::now();
+        let scenario = Scenario { script: Vec::new(), expect: Vec::new(), ..scenario.clone() };
+        let mut set = self.set_up(&scenario).await?;
+        let entered = interactive::converse(self.caller(&mut set.line, &set.twilio, &set.tape)).await;
+        self.wind_up(set, &scenario, &entered, began).await
+    }
+
+    fn caller<'a>(&self, line: &'a mut Line, twilio: &'a Twilio, tape: &'a Tape) -> Caller<'a> {
+        let lenient = matches!(self.model, Model::Live { .. });
+        let patience = Duration::from_secs(if lenient { 60 } else { 15 });
+        Caller { line, twilio, tape, pace: self.pace, patience, lenient, heard: 0 }
+    }
+
+    async fn set_up(&self, scenario: &Scenario) -> anyhow::Result<Set> {
+        let watcher = self.watcher.clone();
+        let tape = Tape::new(move |entry| watcher(entry));
+        let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
+        let (door, local) = house::door().await?;
+        let webhooks = Webhooks::new(format!("http://{local}"), house::PUBLIC.parse()?, signer.clone())?;
+        let account = Account { sid: ACCOUNT.to_owned(), token: AUTH_TOKEN.to_owned(), call: CALL.to_owned() };
+        let twilio = Twilio::new(account, scenario.twilio.clone(), self.pace, webhooks.clone(), tape.clone());
+        let openai = self.openai(scenario, &tape)?;
+        let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone())).await?;
+        let (openai_at, openai_serves) = stand_in(openai.router()).await?;
+        let house = House::open(door, self.vars(&twilio_at, &openai_at), &scenario.server)?;
+        probe(&webhooks, &tape).await;
+        let relay = Relay {
+            twilio: twilio.clone(),
+            webhooks: webhooks.clone(),
+            signer,
+            local,
+            pace: self.pace,
+            tape: tape.clone(),
+        };
+        Ok(Set { line: relay.ring(), tape, twilio, webhooks, house, stand_ins: [twilio_serves, openai_serves] })
+    }
+
+    /// The model: a stand-in, or one that passes everything on.
+    fn openai(&self, scenario: &Scenario, tape: &Tape) -> anyhow::Result<OpenAi> {
+        let (model, live) = match &self.model {
+            Model::Live { api_key, model, base_url } => (model.as_str(), Some(Live::new(api_key.clone(), base_url)?)),
+            Model::Scripted => {
+                let chosen = scenario.server.vars.iter().find(|(name, _)| *name == "OPENAI_MODEL");
+                (chosen.map_or("gpt-4o", |(_, model)| model), None)
+            }
+        };
+        Ok(OpenAi::new(API_KEY, model, scenario.model.clone(), live, self.pace, tape.clone()))
+    }
+
+    /// The environment of the server.
+    fn vars(&self, twilio: &str, openai: &str) -> Vec<(String, String)> {
+        let mut vars = vec![
+            ("SERVER_BASE_URL", house::PUBLIC.to_owned()),
+            ("TWILIO_API_BASE_URL", twilio.to_owned()),
+            ("ACCOUNT_SID", ACCOUNT.to_owned()),
+            ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
+            ("FROM_NUMBER", "+15550100002".to_owned()),
+            ("PAYMENT_CONNECTOR", "Default".to_owned()),
+            ("OPENAI_API_KEY", API_KEY.to_owned()),
+            ("OPENAI_BASE_URL", format!("{openai}/v1")),
+        ];
+        if let Model::Live { model, .. } = &self.model {
+            vars.push(("OPENAI_MODEL", model.clone()));
+        }
+        vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// The call is over: waits for what follows from it, stops everything, and looks at what happened.
+    async fn wind_up(
+        &self,
+        set: Set,
+        scenario: &Scenario,
+        entered: &[String],
+        began: Instant,
+    ) -> anyhow::Result<Outcome> {
+        let Set { tape, twilio, webhooks, house, stand_ins, .. } = set;
+        let all_told = |entries: &[Entry]| {
+            let count = |is: fn(&Event) -> bool| entries.iter().filter(|entry| is(&entry.event)).count();
+            let ended = count(|event| matches!(event, Event::Ended { .. }));
+            let told = count(|event| matches!(event, Event::Callback { terminal: Some(_), .. }));
+            (twilio.open_sessions() == 0 && told >= ended).then_some(())
+        };
+        // What is missing then is told by the checks.
+        let _ = tape.until(AFTERMATH, all_told).await;
+        late_callback(&webhooks, &tape).await;
+        if let Err(what) = house.close().await {
+            tape.violation(what);
+        }
+        stand_ins.iter().for_each(JoinHandle::abort);
+        let entries = tape.entries();
+        let own_words = matches!(self.model, Model::Live { .. });
+        Ok(Outcome {
+            name: scenario.name,
+            about: scenario.about,
+            checks: scenario::check(scenario, &entries, &tape.evidence(), entered, own_words),
+            took: began.elapsed(),
+            tape: entries,
+        })
+    }
+}
+
+/// Serves a stand-in on a free port; answers with its origin.
+pub async fn stand_in(router: Router) -> anyhow::Result<(String, JoinHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    // Small frames that nobody answers: waiting for more of them would cost 40 ms each.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let serving = tokio::spawn(async move {
+        // It ends with the call, by being aborted.
+        let _ = axum::serve(listener, router).await;
+    });
+    Ok((origin, serving))
+}
+
+/// Strangers knock at every door that is Twilio's alone, before the call comes in.
+async fn probe(webhooks: &Webhooks, tape: &Tape) {
+    let form = [("CallSid".to_owned(), CALL.to_owned()), ("AccountSid".to_owned(), ACCOUNT.to_owned())];
+    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction"] {
+        let Ok(url) = webhooks.public().join(path) else { continue };
+        for signature in [None, Some("bm90IGEgc2lnbmF0dXJlIGF0IGFsbA==")] {
+            let answer = webhooks.post_signed(&url, &form, "stranger", signature).await;
+            if answer.status != 403 {
+                let how = signature.map_or("without a signature", |_| "with a wrong signature");
+                tape.violation(format!("{path} {how} was answered {}, not 403", answer.status));
+            }
+        }
+    }
+}
+
+/// A callback comes for a call that is not known any more.
+async fn late_callback(webhooks: &Webhooks, tape: &Tape) {
+    let Ok(url) = webhooks.public().join("/payment-status-callback") else { return };
+    let form = [("CallSid", CALL), ("Sid", "PK00000000000000000000000000000009"), ("Result", "caller-hung-up")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let answer = webhooks.post(&url, &form, "late").await;
+    if answer.status != 204 {
+        tape.violation(format!("a late callback was answered {}, not 204", answer.status));
+    }
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stage(at {})", self.pace)
+    }
+}

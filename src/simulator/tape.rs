@@ -1,0 +1,167 @@
+//! The tape: everything that happened in a call, in order. The stand-ins write it; the view prints it as it grows, the
+//! caller waits on it, and the checks read it when the call is over. It also keeps every byte that the server sent.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::twilio::{Field, Request};
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Since the call began.
+    pub at: Duration,
+    /// What it was.
+    pub event: Event,
+}
+
+/// What can happen in a call, seen from outside the server.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Twilio asked the voice webhook and got this TwiML.
+    Called { answer: String, took: Duration },
+    /// ConversationRelay's socket is open and `setup` was sent.
+    Connected,
+    /// The caller said something; `over` is whether the agent was speaking.
+    CallerSaid { text: String, over: bool },
+    /// The caller heard this of the agent; `cut` is whether the caller spoke over the rest.
+    AgentSaid { text: String, cut: bool },
+    /// The caller begins to press keys: dots, never digits.
+    Keys { dots: String, what: String },
+    /// A keypad digit reached the socket as a `dtmf` frame.
+    Dtmf,
+    /// The caller hung up.
+    HungUp,
+    /// The socket was cut on the way, without a close frame.
+    Dropped,
+    /// The server sent `end`.
+    EndFrame { handoff: Option<String> },
+    /// ConversationRelay's session is over.
+    SessionEnded { status: &'static str },
+    /// Twilio asked the `<Connect>` action and got these verbs.
+    Action { status: String, verbs: Vec<String>, took: Duration },
+    /// The model was asked.
+    Asked,
+    /// The server broke off a model's response.
+    StoppedModel,
+    /// The model's side misbehaved to order.
+    ModelFault { what: String },
+    /// The server told the model what the payment did.
+    Update { text: String },
+    /// The model said something, whole.
+    ModelSaid { text: String },
+    /// The model called a tool.
+    ToolCalled { name: String, arguments: String },
+    /// The tool's output came back with the next request.
+    ToolAnswered { name: String, output: String },
+    /// A request to Twilio's Payments API was answered.
+    Requested { request: Request, status: u16, note: String },
+    /// A payment session came to be.
+    Created { charge: Option<String> },
+    /// The entry of a field is over.
+    Entered { field: Field, error: Option<String>, keys: usize },
+    /// A payment session is over, with the word that Twilio has for it.
+    Ended { result: String, code: Option<u32> },
+    /// A status callback was delivered.
+    Callback { terminal: Option<String>, took: Duration },
+    /// Something that may never happen.
+    Violation(String),
+}
+
+/// Something that the server sent.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// Where it was caught.
+    pub place: &'static str,
+    /// All of it.
+    pub bytes: String,
+}
+
+/// The tape of one call; clones write to the same one.
+#[derive(Clone)]
+pub struct Tape(Arc<Shared>);
+
+struct Shared {
+    began: Instant,
+    entries: Mutex<Vec<Entry>>,
+    evidence: Mutex<Vec<Evidence>>,
+    grown: watch::Sender<usize>,
+    watcher: Box<dyn Fn(&Entry) + Send + Sync>,
+}
+
+impl Tape {
+    /// An empty tape; `watcher` is shown each entry as it is written.
+    pub fn new(watcher: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            began: Instant::now(),
+            entries: Mutex::default(),
+            evidence: Mutex::default(),
+            grown: watch::Sender::new(0),
+            watcher: Box::new(watcher),
+        }))
+    }
+
+    /// Writes an entry.
+    pub fn write(&self, event: Event) {
+        let mut entries = lock(&self.0.entries);
+        let entry = Entry { at: self.0.began.elapsed(), event };
+        (self.0.watcher)(&entry);
+        entries.push(entry);
+        self.0.grown.send_replace(entries.len());
+    }
+
+    /// Writes down something that may never happen. It fails the run.
+    pub fn violation(&self, what: impl Into<String>) {
+        self.write(Event::Violation(what.into()));
+    }
+
+    /// Keeps something that the server sent.
+    pub fn keep(&self, place: &'static str, bytes: impl Into<String>) {
+        lock(&self.0.evidence).push(Evidence { place, bytes: bytes.into() });
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        lock(&self.0.entries).len()
+    }
+
+    /// All that happened so far.
+    pub fn entries(&self) -> Vec<Entry> {
+        lock(&self.0.entries).clone()
+    }
+
+    /// All that the server sent so far.
+    pub fn evidence(&self) -> Vec<Evidence> {
+        lock(&self.0.evidence).clone()
+    }
+
+    /// Waits until `found` finds what it looks for; `None` if that takes longer than `limit`.
+    pub async fn until<T>(&self, limit: Duration, mut found: impl FnMut(&[Entry]) -> Option<T>) -> Option<T> {
+        let mut grown = self.0.grown.subscribe();
+        let search = async {
+            loop {
+                grown.borrow_and_update();
+                if let Some(it) = found(&lock(&self.0.entries)) {
+                    return Some(it);
+                }
+                grown.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(limit, search).await.ok().flatten()
+    }
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({} entries)", self.len())
+    }
+}
+
+/// A poisoned lock only means that another task panicked, which fails the run by itself.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

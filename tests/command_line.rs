@@ -1,0 +1,108 @@
+//! The binary as a newcomer meets it: what it prints, and how it exits.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+const NEEDED: &[(&str, &str)] = &[
+    ("SERVER_BASE_URL", "pay.example.com"),
+    ("OPENAI_API_KEY", "sk-test"),
+    ("ACCOUNT_SID", "AC1"),
+    ("AUTH_TOKEN", "12345"),
+    ("FROM_NUMBER", "+15550100002"),
+    ("PAYMENT_CONNECTOR", "Default"),
+];
+
+/// The binary in an empty directory, without an environment.
+fn binary(name: &str) -> Command {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+    command.env_clear().current_dir(directory);
+    command
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn without_configuration_it_says_all_that_is_missing_and_that_simulate_needs_none() {
+    let output = binary("bare").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let printed = printed(&output);
+    for part in NEEDED.iter().map(|(name, _)| *name).chain(["crelay-payments simulate"]) {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
+}
+
+#[test]
+fn a_payment_call_is_simulated_without_any_configuration() {
+    let output = binary("simulate").args(["simulate"]).output().unwrap();
+    let printed = printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("start-capture") && !printed.contains("4242"), "{printed}");
+}
+
+#[test]
+fn the_simulated_calls_are_listed_and_one_that_does_not_exist_is_an_error() {
+    let list = printed(&binary("list").args(["simulate", "--list"]).output().unwrap());
+    assert!(list.lines().count() > 11 && list.contains("hand-off"), "{list}");
+    let output = binary("list").args(["simulate", "no-such-call"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("--list"));
+}
+
+#[test]
+fn a_manifest_with_an_unknown_tool_is_refused_with_file_and_line() {
+    let mut command = binary("manifest");
+    let assets = command.get_current_dir().unwrap().join("assets");
+    std::fs::create_dir_all(&assets).unwrap();
+    let manifest =
+        "[\n  {\"type\": \"function\",\n   \"name\": \"refund\", \"description\": \"\", \"parameters\": {}}\n]";
+    std::fs::write(assets.join("PaymentToolManifest.json"), manifest).unwrap();
+    let output = command.envs(NEEDED.iter().copied()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(printed(&output).contains("assets/PaymentToolManifest.json:3"), "{}", printed(&output));
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_busy_port_gives_way_with_a_warning_or_is_an_error() {
+    let busy = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = busy.local_addr().unwrap().port().to_string();
+    let command = || {
+        let mut command = binary("port");
+        command.envs(NEEDED.iter().copied()).env("PORT", &port);
+        command
+    };
+    let output = command().env("PORT_FALLBACK", "false").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains(&format!("port {port} is busy")), "{}", printed(&output));
+
+    let mut running = Running(command().stderr(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut warned = false;
+    for line in lines {
+        warned |= line.contains(&format!("port {port} is busy: listening on "));
+        if line
+            .contains("the voice webhook of your Twilio number: POST https://pay.example.com/connectConversationRelay")
+        {
+            assert!(warned);
+            return;
+        }
+    }
+    panic!("it never listened");
+}

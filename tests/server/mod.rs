@@ -1,0 +1,128 @@
+//! The real server on a free port, and the requests of Twilio and of strangers.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crelay_payments::assets::Assets;
+use crelay_payments::config::{Config, Vars};
+use crelay_payments::server::{Shutdown, serve};
+use crelay_payments::twilio::Signer;
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Response, StatusCode};
+use secrecy::SecretString;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+const PUBLIC: &str = "https://pay.example.com";
+const AUTH_TOKEN: &str = "12345";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    signer: Signer,
+    http: reqwest::Client,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    pub async fn start(vars: &[(&str, &str)]) -> Self {
+        let needed = [
+            ("SERVER_BASE_URL", "pay.example.com"),
+            ("OPENAI_API_KEY", "sk-test"),
+            ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+            ("TWILIO_API_BASE_URL", "http://127.0.0.1:9"),
+            ("ACCOUNT_SID", "AC1"),
+            ("AUTH_TOKEN", AUTH_TOKEN),
+            ("FROM_NUMBER", "+15550100002"),
+            ("PAYMENT_CONNECTOR", "Default"),
+        ];
+        let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::default();
+        tokio::spawn(serve(config, Assets::built_in(), listener, shutdown.clone()));
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), http, shutdown }
+    }
+
+    pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
+        self.signer.sign(url, &owned(form))
+    }
+
+    pub async fn twilio_posts(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        let signature = self.signature(&format!("{PUBLIC}{path}"), form);
+        let request = self.http.post(self.local(path)).header("X-Twilio-Signature", signature);
+        request.form(&owned(form)).send().await.unwrap()
+    }
+
+    pub async fn anyone_posts(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
+        let mut request = self.http.post(self.local(path)).body(body.to_owned());
+        request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        if let Some(signature) = signature {
+            request = request.header("X-Twilio-Signature", signature);
+        }
+        request.send().await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.http.get(self.local(path)).send().await.unwrap()
+    }
+
+    /// Twilio asks what to do with a call whose session has ended.
+    pub async fn asks_what_next(&self, form: &[(&str, &str)]) -> String {
+        let form: Vec<_> = [("CallSid", "CA1")].iter().chain(form).copied().collect();
+        let answer = self.twilio_posts("/connectAction", &form).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.text().await.unwrap()
+    }
+
+    pub async fn opens_socket(
+        &self,
+        signature: Option<&str>,
+    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, StatusCode> {
+        let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
+        if let Some(signature) = signature {
+            request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(answer)) => Err(answer.status()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sends these frames over a socket of Twilio's and tells how the server closes it.
+    pub async fn sends_and_is_closed(&self, frames: &[&str]) -> (u16, String) {
+        let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
+        let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
+        for frame in frames {
+            socket.send(Message::text(*frame)).await.unwrap();
+        }
+        loop {
+            match tokio::time::timeout(PATIENCE, socket.next()).await.expect("the server closes the socket") {
+                Some(Ok(Message::Close(Some(close)))) => return (close.code.into(), close.reason.as_str().to_owned()),
+                Some(Ok(_)) => {}
+                end => panic!("closed without a reason: {end:?}"),
+            }
+        }
+    }
+
+    fn local(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.hard.cancel();
+    }
+}
+
+fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
+    form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

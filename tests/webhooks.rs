@@ -1,0 +1,114 @@
+//! What Twilio, and whoever is not Twilio, gets at the doors of the real server.
+
+mod server;
+
+use reqwest::StatusCode;
+use server::Server;
+
+#[tokio::test]
+async fn a_call_that_comes_in_is_connected_to_the_relay() {
+    let server = Server::start(&[]).await;
+    let answer =
+        server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA1"), ("CallStatus", "ringing")]).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/xml");
+    let twiml = answer.text().await.unwrap();
+    for part in [
+        r#"<Connect action="https://pay.example.com/connectAction">"#,
+        r#"<ConversationRelay url="wss://pay.example.com/conversation-relay" "#,
+        r#"dtmfDetection="true""#,
+        r#"events="speaker-events tokens-played""#,
+        r#"<Language code="en-AU" ttsProvider="ElevenLabs" voice="IKne3meq5aSn9XLyUdCD" transcriptionProvider="Deepgram" speechModel="nova-3-general"/>"#,
+    ] {
+        assert!(twiml.contains(part), "{part} in {twiml}");
+    }
+}
+
+#[tokio::test]
+async fn what_twilio_did_not_sign_is_refused_before_it_is_read() {
+    let server = Server::start(&[]).await;
+    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction"] {
+        for signature in [None, Some("bm90IGEgc2lnbmF0dXJl"), Some("no base64 at all")] {
+            let answer = server.anyone_posts(path, "CallSid=CA1", signature).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {signature:?}");
+        }
+    }
+    // The signature of one path does not open another.
+    let signature = server.signature("https://pay.example.com/connectAction", &[("CallSid", "CA1")]);
+    let answer = server.anyone_posts("/payment-status-callback", "CallSid=CA1", Some(&signature)).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_socket_opens_only_for_twilio() {
+    let server = Server::start(&[]).await;
+    let wss = server.signature("wss://pay.example.com/conversation-relay", &[]);
+    let https = server.signature("https://pay.example.com/conversation-relay", &[]);
+    assert!(server.opens_socket(Some(&wss)).await.is_ok());
+    assert_eq!(server.opens_socket(Some(&https)).await.err(), Some(StatusCode::FORBIDDEN));
+    assert_eq!(server.opens_socket(None).await.err(), Some(StatusCode::FORBIDDEN));
+}
+
+#[tokio::test]
+async fn a_payment_of_a_call_that_is_not_known_is_taken_quietly() {
+    let server = Server::start(&[]).await;
+    let form = [("CallSid", "CA404"), ("Sid", "PK1"), ("Result", "success"), ("Unknown", "")];
+    assert_eq!(server.twilio_posts("/payment-status-callback", &form).await.status(), StatusCode::NO_CONTENT);
+    let nameless = server.twilio_posts("/payment-status-callback", &[("CallSid", "CA404")]).await;
+    assert_eq!(nameless.status(), StatusCode::BAD_REQUEST);
+    assert!(nameless.text().await.unwrap().contains("Sid"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let server = Server::start(&[]).await;
+    let answer = server.anyone_posts("/connectAction", &"a=b&".repeat(20_000), Some("x")).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_answered_with_what_comes_next() {
+    let alone = Server::start(&[]).await;
+    let staffed = Server::start(&[("LIVE_AGENT_NUMBER", "+15550009999")]).await;
+    let live = ("CallStatus", "in-progress");
+    let ended = ("SessionStatus", "ended");
+    let handed_off = ("HandoffData", r#"{"reasonCode":"live-agent-handoff"}"#);
+    let dial = r#"<Dial action="https://pay.example.com/connectAction"><Number>+15550009999</Number></Dial>"#;
+    let apology = "<Say>I am sorry, nobody is free";
+
+    assert!(staffed.asks_what_next(&[live, ended, handed_off]).await.contains(dial));
+    assert!(alone.asks_what_next(&[live, ended, handed_off]).await.contains(apology));
+    assert!(staffed.asks_what_next(&[live, ("SessionStatus", "failed"), ("ErrorCode", "64105")]).await.contains(dial));
+    assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "no-answer")]).await.contains(apology));
+    assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "completed")]).await.contains("<Response><Hangup/>"));
+    assert!(staffed.asks_what_next(&[live, ended]).await.contains("<Response><Hangup/>"));
+    let over = staffed.asks_what_next(&[("CallStatus", "completed"), ("SessionStatus", "completed")]).await;
+    assert!(over.ends_with("<Response></Response>"), "{over}");
+}
+
+#[tokio::test]
+async fn anybody_may_see_that_it_runs() {
+    let server = Server::start(&[]).await;
+    assert!(server.get("/").await.text().await.unwrap().contains("running"));
+    assert_eq!(server.get("/health").await.text().await.unwrap(), r#"{"status":"ok","calls":0}"#);
+}
+
+#[tokio::test]
+async fn a_socket_that_does_not_begin_with_setup_is_closed() {
+    let server = Server::start(&[]).await;
+    for first in [r#"{"type":"prompt","voicePrompt":"Hello"}"#, "no JSON", r#"{"type":"setup"}"#] {
+        let (code, reason) = server.sends_and_is_closed(&[first]).await;
+        assert_eq!((code, reason.as_str()), (1002, "the first frame must be setup"), "{first}");
+    }
+}
+
+#[tokio::test]
+async fn bad_frames_are_ignored_and_ten_in_a_row_close_the_socket() {
+    let server = Server::start(&[]).await;
+    let mut frames = vec![r#"{"type":"setup","callSid":"CA1"}"#];
+    frames.extend(["{"; 9]);
+    frames.push(r#"{"type":"dtmf","digit":"1"}"#);
+    frames.extend(["{"; 10]);
+    let (code, _) = server.sends_and_is_closed(&frames).await;
+    assert_eq!(code, 1007);
+}

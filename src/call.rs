@@ -25,7 +25,7 @@ mod words;
 
 pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};
 pub use history::{Item, ToolCall};
-pub use settings::{Messages, Settings, Silence};
+pub use settings::{Keypad, Messages, Settings, Silence};
 pub use tool::{Outcome, TOOLS, Tool};
 
 use std::fmt;
@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::payment::Keys;
+use crate::redact::Private;
 use crate::relay::{Outgoing, Setup};
 use farewell::Farewell;
 use history::History;
@@ -58,6 +59,10 @@ pub struct Call {
     turn: Turn,
     payments: Payments,
     watch: Watch,
+    /// The agent only listens.
+    listening: bool,
+    /// Keys that were pressed, and when the last of them was.
+    keys: Option<(Private<String>, Instant)>,
     /// Since when the caller is speaking, where Twilio tells.
     caller_speaks: Option<Instant>,
     farewell: Option<Farewell>,
@@ -90,6 +95,8 @@ impl Call {
             turn: Turn::default(),
             payments: Payments::new(Keys::new(nonce), now),
             watch: Watch::new(&settings.silence, now),
+            listening: settings.listen,
+            keys: None,
             caller_speaks: None,
             farewell: None,
             failures: 0,
@@ -130,15 +137,24 @@ impl Call {
         match self.phase {
             Phase::Over { .. } => return None,
             Phase::Ending { since } => return Some(since + CLOSE_LIMIT),
-            Phase::Talking if self.turn.is_busy() => return None,
+            Phase::Talking if self.turn.is_busy() => {
+                return self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
+            }
             Phase::Talking => {}
         }
+        let keyed = self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
         let caller_quiet = self.caller_speaks.map(|since| since + CALLER_SPEECH_LIMIT);
         let quiet = self.speech.quiet_from(self.now);
         let held = self.turn.hold.filter(|_| self.turn.owed);
         let reminder = self.watch.due_at(self.settings.silence.threshold);
         let stall = self.payments.stalls_at(self.settings.stall).filter(|_| self.farewell.is_none());
-        [caller_quiet, quiet, held].into_iter().flatten().filter(|at| *at > self.now).chain(reminder).chain(stall).min()
+        [caller_quiet, keyed, quiet, held]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.now)
+            .chain(reminder)
+            .chain(stall)
+            .min()
     }
 
     /// Does whatever the state of the call asks for next.
@@ -149,6 +165,7 @@ impl Call {
             Phase::Ending { .. } => return,
             Phase::Talking => {}
         }
+        self.watch_keypad();
         self.begin_tools();
         if self.turn.is_busy() {
             return self.watch.stir(self.now);
@@ -167,7 +184,11 @@ impl Call {
     /// the caller's silence.
     fn watch_silence(&mut self) {
         let quiet_since = self.speech.quiet_from(self.now).unwrap_or(self.now);
-        let active = self.turn.is_busy() || self.turn.owed || self.farewell.is_some() || self.phase != Phase::Talking;
+        let active = self.listening
+            || self.turn.is_busy()
+            || self.turn.owed
+            || self.farewell.is_some()
+            || self.phase != Phase::Talking;
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
             return self.watch.stir(self.now);
         }
@@ -184,6 +205,9 @@ impl Call {
 
     /// Says a whole utterance of the server's own.
     fn say(&mut self, text: &str) {
+        if self.listening {
+            return;
+        }
         let position = self.history.push(Item::Agent(text.to_owned()));
         self.speech.sent(position, text, self.now);
         self.speech.close();

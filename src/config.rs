@@ -47,6 +47,8 @@ pub struct Config {
     pub payment: payment::Settings,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
     pub live_agent_number: Option<String>,
+    /// `PLAY_MEDIA_HOSTS`: from where recordings may be played, over https; none by default.
+    pub play_media_hosts: Vec<String>,
 }
 
 /// How to reach the model.
@@ -108,6 +110,11 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let twilio = twilio(vars);
     let payment = payment(vars);
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
+    let play_media_hosts = vars.optional(
+        "PLAY_MEDIA_HOSTS",
+        values::hosts,
+        "host names with commas between them, such as media.example.com",
+    );
     let operator_token = vars.optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
     let assets_dir =
         vars.optional("ASSETS_DIR", values::directory, "a directory, or nothing for the assets that are built in");
@@ -133,6 +140,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         twilio: twilio?,
         payment: payment?,
         live_agent_number,
+        play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
 }
 

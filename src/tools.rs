@@ -13,8 +13,12 @@ mod capture_security_code;
 mod end_call;
 mod finish_capture;
 mod live_agent_handoff;
+mod play_media;
+mod send_dtmf;
+mod set_listen_mode;
 mod set_silence_detection;
 mod start_capture;
+mod switch_language;
 
 use crate::call::{Outcome, Tool};
 use crate::payment::Answer;
@@ -34,6 +38,10 @@ pub async fn run(twilio: &Client, call: &CallSid, tool: Tool) -> Outcome {
         Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
         Tool::EndCall { summary } => end_call::end_call(summary).await,
         Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
+        Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
+        Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
+        Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
+        Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
     }
 }
 

@@ -31,6 +31,15 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// The languages that a session is opened with, as BCP 47 codes.
+    pub fn languages(&self) -> Vec<String> {
+        let attribute = |attributes: &Attributes, wanted: &str| {
+            attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+        };
+        let main = attribute(&self.relay, "language").unwrap_or_else(|| "en-US".to_owned());
+        std::iter::once(main).chain(self.languages.iter().filter_map(|language| attribute(language, "code"))).collect()
+    }
+
     /// What Twilio says by itself when a session begins.
     pub fn welcome_greeting(&self) -> Option<&str> {
         self.relay.iter().find(|(name, _)| name == "welcomeGreeting").map(|(_, text)| text.as_str())

@@ -121,7 +121,7 @@ fn both_spellings_of_the_active_assets_are_read() {
         let (assets, warnings) = dir.load().unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(assets.context, "You are Acme's agent.");
-        assert_eq!(names(&assets), ["set-silence-detection", "end-call", "live-agent-handoff"]);
+        assert_eq!(names(&assets), TOOLS[7..]);
     }
 }
 

@@ -53,6 +53,10 @@ pub(super) fn settings() -> Settings {
             postal_code: false,
         },
         stall: STALL,
+        listen: false,
+        languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
+        play_media_hosts: vec!["media.example.com".to_owned()],
+        keypad: Keypad { max_digits: 6, pause: Duration::from_secs(3_600) },
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Call, Item, Phase, words};
 use crate::call::Action;
-use crate::redact::{without_card_numbers, without_digit_runs};
+use crate::redact::{Private, without_card_numbers, without_digit_runs};
 use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
 
 /// After an interruption, how long the caller has to say something before the agent goes on with what it owes.
@@ -22,8 +22,39 @@ impl Call {
             Incoming::Info(info) => self.informed(info),
             // While a payment is open any key may be a digit of the card: not even its coming is noted.
             Incoming::Dtmf { .. } if self.payments.is_open() => {}
-            Incoming::Dtmf { .. } => self.watch.reset(self.now),
+            Incoming::Dtmf { digit } => self.key_pressed(digit.reveal()),
             Incoming::Setup(_) | Incoming::Error { .. } | Incoming::Other => {}
+        }
+    }
+
+    /// Outside payments keys are an input like any other, once it is whole.
+    fn key_pressed(&mut self, digit: &str) {
+        self.watch.reset(self.now);
+        let (mut keys, _) = self.keys.take().unwrap_or_else(|| (Private::default(), self.now));
+        if digit != "#" {
+            keys = Private::new(keys.into_inner() + digit);
+        }
+        let whole = digit == "#" || keys.reveal().len() >= self.settings.keypad.max_digits;
+        self.keys = Some((keys, self.now));
+        if whole {
+            self.keyed();
+        }
+    }
+
+    /// Takes the keys that were pressed as an input after a pause. A payment that was opened meanwhile makes them void.
+    pub(super) fn watch_keypad(&mut self) {
+        if self.payments.is_open() {
+            self.keys = None;
+        } else if self.keys.as_ref().is_some_and(|(_, last)| self.now >= *last + self.settings.keypad.pause) {
+            self.keyed();
+        }
+    }
+
+    fn keyed(&mut self) {
+        let Some((keys, _)) = self.keys.take() else { return };
+        let keys = without_card_numbers(keys.reveal());
+        if !keys.is_empty() {
+            self.input(Item::Caller(words::keyed(&keys)));
         }
     }
 
@@ -35,17 +66,22 @@ impl Call {
         if said.is_empty() {
             return;
         }
+        let digits_were_cut = shielded != said;
+        self.input(Item::Caller(shielded.into_owned()));
+        if digits_were_cut {
+            self.note(words::DIGITS_WERE_SPOKEN);
+        }
+    }
+
+    /// The caller's turn: whatever the agent was saying is over.
+    fn input(&mut self, item: Item) {
         self.stop_reply();
         self.speech.superseded(&mut self.history);
         self.stay();
         self.payments.moved(self.now);
         self.turn.hold = None;
         self.turn.wake();
-        let digits_were_cut = shielded != said;
-        self.turn.note(Item::Caller(shielded.into_owned()));
-        if digits_were_cut {
-            self.note(words::DIGITS_WERE_SPOKEN);
-        }
+        self.turn.note(item);
     }
 
     /// The reply is over, and of what is remembered of it only what the caller heard. If nothing is said now, the agent

@@ -51,6 +51,10 @@ impl Call {
 
     fn model_said(&mut self, token: String) {
         let Some(response) = &mut self.turn.response else { return };
+        self.turn.spoke |= !token.trim().is_empty();
+        if self.listening {
+            return;
+        }
         let position = match response.words {
             Some(position) => position,
             None => self.history.push(Item::Agent(String::new())),
@@ -59,7 +63,6 @@ impl Call {
         if let Some(words) = self.history.agent_mut(position) {
             words.push_str(&token);
         }
-        self.turn.spoke |= !token.trim().is_empty();
         self.speech.sent(position, &token, self.now);
         self.actions.push(Action::Say(Outgoing::token(token)));
     }

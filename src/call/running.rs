@@ -4,6 +4,7 @@ use super::event::RunId;
 use super::tool::{Outcome, Tool, Wish};
 use super::{Action, Call, Farewell, Phase, ToolCall, words};
 use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
+use crate::relay::Outgoing;
 
 impl Call {
     /// Begins the calls that wait, one after the other.
@@ -19,8 +20,7 @@ impl Call {
 
     /// What to run, with everything in it that the model may not choose; or what to do instead.
     fn decide(&mut self, call: &ToolCall) -> Result<Tool, String> {
-        let wish = Wish::read(&call.name, &call.arguments, self.settings.payment.currency)
-            .map_err(|reason| words::refused(&reason))?;
+        let wish = Wish::read(&call.name, &call.arguments, &self.settings).map_err(|reason| words::refused(&reason))?;
         match wish {
             Wish::StartCapture { charge } => {
                 self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)
@@ -34,6 +34,11 @@ impl Call {
             Wish::EndCall { .. } if self.payments.is_submitting() => Err(words::refused(words::WAIT_FOR_RESULT)),
             Wish::EndCall { summary } => Ok(Tool::EndCall { summary }),
             Wish::LiveAgentHandoff { reason, summary } => Ok(Tool::LiveAgentHandoff { reason, summary }),
+            Wish::SendDtmf { .. } if self.payments.is_open() => Err(words::refused(words::NO_TONES_NOW)),
+            Wish::SendDtmf { digits } => Ok(Tool::SendDtmf { digits }),
+            Wish::SwitchLanguage(languages) => Ok(Tool::SwitchLanguage(languages)),
+            Wish::PlayMedia { source, times } => Ok(Tool::PlayMedia { source, times }),
+            Wish::SetListenMode { enabled } => Ok(Tool::SetListenMode { enabled }),
         }
     }
 
@@ -86,6 +91,23 @@ impl Call {
                 let data = words::handoff_data("live-agent-handoff", reason.reveal(), summary.reveal());
                 self.farewell = Some(Farewell { handoff_data: Some(data), said: self.turn.spoke });
                 words::done(words::SAY_HAND_OFF)
+            }
+            (_, Outcome::Send(frame)) => {
+                let done = match frame {
+                    Outgoing::Language(_) => "From now on the other language is spoken or heard. Go on in it.",
+                    _ => "It is played after what you said.",
+                };
+                self.actions.push(Action::Say(frame));
+                words::done(done)
+            }
+            (_, Outcome::ListenMode { enabled }) => {
+                self.listening = enabled;
+                self.watch.reset(self.now);
+                words::done(if enabled {
+                    "You only listen now: nothing that you say is spoken. Tools work as before."
+                } else {
+                    "You are heard again."
+                })
             }
             (_, Outcome::Payment(_) | Outcome::Lost) => words::lost(),
         }

@@ -18,6 +18,29 @@ pub struct Settings {
     /// How long an open payment may stand still before the caller is offered a retry, then a person:
     /// `Payments.stallSeconds`.
     pub stall: Duration,
+    /// The agent only listens: what the model says is not spoken, its tools run. `Server.ListenMode`.
+    pub listen: bool,
+    /// The languages that the session is opened with, as BCP 47 codes.
+    pub languages: Vec<String>,
+    /// From where recordings may be played: `PLAY_MEDIA_HOSTS`.
+    pub play_media_hosts: Vec<String>,
+    /// Keys that are pressed while no payment is open.
+    pub keypad: Keypad,
+}
+
+/// `Keypad` of serverConfig.json: when the keys that a caller presses are a whole input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keypad {
+    /// After so many keys: `maxDigits`. The hash key always ends an input.
+    pub max_digits: usize,
+    /// After so long without a key: `pauseSeconds`.
+    pub pause: Duration,
+}
+
+impl Default for Keypad {
+    fn default() -> Self {
+        Self { max_digits: 20, pause: Duration::from_secs(3) }
+    }
 }
 
 /// `SilenceDetection` of serverConfig.json.

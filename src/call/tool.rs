@@ -1,10 +1,14 @@
 //! What the model may call: reading its arguments, and what a tool is given and answers.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use url::Url;
 
+use super::settings::Settings;
 use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Update};
 use crate::redact::{Private, without_card_numbers};
+use crate::relay::{Digits, Languages, Outgoing};
 
 /// The names of all tools.
 pub const TOOLS: &[&str] = &[
@@ -18,6 +22,10 @@ pub const TOOLS: &[&str] = &[
     "set-silence-detection",
     "end-call",
     "live-agent-handoff",
+    "send-dtmf",
+    "switch-language",
+    "play-media",
+    "set-listen-mode",
 ];
 
 /// What the model wants, read from its arguments. `callSid` and `paymentSid` are not among them: the call has its own.
@@ -28,6 +36,10 @@ pub(super) enum Wish {
     SetSilenceDetection { enabled: bool },
     EndCall { summary: Private<String> },
     LiveAgentHandoff { reason: Private<String>, summary: Private<String> },
+    SendDtmf { digits: Digits },
+    SwitchLanguage(Languages),
+    PlayMedia { source: Url, times: u16 },
+    SetListenMode { enabled: bool },
 }
 
 /// A tool to run, with everything that the model may not choose already in it.
@@ -64,6 +76,25 @@ pub enum Tool {
         /// What the call was about.
         summary: Private<String>,
     },
+    /// `send-dtmf`
+    SendDtmf {
+        /// The tones.
+        digits: Digits,
+    },
+    /// `switch-language`
+    SwitchLanguage(Languages),
+    /// `play-media`
+    PlayMedia {
+        /// An https URL on a host that is allowed.
+        source: Url,
+        /// How often.
+        times: u16,
+    },
+    /// `set-listen-mode`
+    SetListenMode {
+        /// Whether the agent only listens.
+        enabled: bool,
+    },
 }
 
 impl Tool {
@@ -80,6 +111,10 @@ impl Tool {
             Self::SetSilenceDetection { .. } => "set-silence-detection",
             Self::EndCall { .. } => "end-call",
             Self::LiveAgentHandoff { .. } => "live-agent-handoff",
+            Self::SendDtmf { .. } => "send-dtmf",
+            Self::SwitchLanguage(_) => "switch-language",
+            Self::PlayMedia { .. } => "play-media",
+            Self::SetListenMode { .. } => "set-listen-mode",
         }
     }
 
@@ -117,6 +152,13 @@ pub enum Outcome {
         /// What the call was about.
         summary: Private<String>,
     },
+    /// This frame is to be sent.
+    Send(Outgoing),
+    /// The agent is only to listen, or to speak again.
+    ListenMode {
+        /// Whether it only listens.
+        enabled: bool,
+    },
     /// The tool broke or took too long: what it did is not known.
     Lost,
 }
@@ -130,8 +172,9 @@ struct StartCapture {
     charge_amount: Option<Box<RawValue>>,
 }
 
+/// `set-silence-detection` and `set-listen-mode`.
 #[derive(Deserialize)]
-struct SetSilenceDetection {
+struct Switch {
     enabled: bool,
 }
 
@@ -149,9 +192,34 @@ struct LiveAgentHandoff {
     summary: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct SendDtmf {
+    #[serde(alias = "dtmfDigit", alias = "dtmf")]
+    digits: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SwitchLanguage {
+    tts_language: Option<String>,
+    transcription_language: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PlayMedia {
+    source: Url,
+    #[serde(default = "once", rename = "loop")]
+    times: u16,
+}
+
+fn once() -> u16 {
+    1
+}
+
 impl Wish {
     /// Reads a tool call; the error is a sentence that the model can act on.
-    pub(super) fn read(name: &str, arguments: &str, currency: Currency) -> Result<Self, String> {
+    pub(super) fn read(name: &str, arguments: &str, settings: &Settings) -> Result<Self, String> {
+        let currency = settings.payment.currency;
         Ok(match name {
             "start-capture" => {
                 Self::StartCapture { charge: charge(arguments_of::<StartCapture>(arguments)?, currency)? }
@@ -163,19 +231,29 @@ impl Wish {
             "finish-capture" => Self::Change(Change::Complete),
             "cancel-capture" => Self::Change(Change::Cancel),
             "set-silence-detection" => {
-                Self::SetSilenceDetection { enabled: arguments_of::<SetSilenceDetection>(arguments)?.enabled }
+                Self::SetSilenceDetection { enabled: arguments_of::<Switch>(arguments)?.enabled }
             }
             "end-call" => Self::EndCall { summary: text(arguments_of::<EndCall>(arguments)?.summary) },
             "live-agent-handoff" => {
                 let LiveAgentHandoff { reason, summary } = arguments_of(arguments)?;
                 Self::LiveAgentHandoff { reason: text(reason), summary: text(summary) }
             }
+            "send-dtmf" => {
+                let digits = arguments_of::<SendDtmf>(arguments)?.digits.parse();
+                Self::SendDtmf { digits: digits.map_err(|bad| format!("The digits cannot be sent: {bad}."))? }
+            }
+            "switch-language" => Self::SwitchLanguage(languages(arguments_of(arguments)?, settings)?),
+            "play-media" => {
+                let PlayMedia { source, times } = arguments_of(arguments)?;
+                Self::PlayMedia { source: allowed(source, &settings.play_media_hosts)?, times: times.clamp(1, 10) }
+            }
+            "set-listen-mode" => Self::SetListenMode { enabled: arguments_of::<Switch>(arguments)?.enabled },
             _ => return Err(format!("There is no tool of that name. The tools are: {}.", TOOLS.join(", "))),
         })
     }
 }
 
-fn arguments_of<'a, T: Deserialize<'a>>(arguments: &'a str) -> Result<T, String> {
+fn arguments_of<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     serde_json::from_str(arguments).map_err(|error| {
         format!("The arguments are not what the tool takes (column {}). Send them again.", error.column())
@@ -195,6 +273,39 @@ fn charge(arguments: StartCapture, currency: Currency) -> Result<Option<Amount>,
     })
 }
 
+/// Only languages that the session was opened with: Twilio refuses others.
+fn languages(wanted: SwitchLanguage, settings: &Settings) -> Result<Languages, String> {
+    let known = |code: String| {
+        let found = settings.languages.iter().find(|known| known.eq_ignore_ascii_case(&code));
+        found.cloned().ok_or_else(|| match settings.languages.as_slice() {
+            [] => "No other language is configured. Go on in this one.".to_owned(),
+            codes => format!("That language is not configured. There are: {}.", codes.join(", ")),
+        })
+    };
+    let spoken = wanted.tts_language.map(known).transpose()?;
+    let heard = wanted.transcription_language.map(known).transpose()?;
+    match (spoken, heard) {
+        (Some(tts_language), Some(transcription_language)) => {
+            Ok(Languages::Both { tts_language, transcription_language })
+        }
+        (Some(tts_language), None) => Ok(Languages::Spoken { tts_language }),
+        (None, Some(transcription_language)) => Ok(Languages::Heard { transcription_language }),
+        (None, None) => Err("Name ttsLanguage, transcriptionLanguage, or both.".to_owned()),
+    }
+}
+
+/// Only https, and only from hosts that the operator trusts: the model may have been talked into anything.
+fn allowed(source: Url, hosts: &[String]) -> Result<Url, String> {
+    let host = source.host_str().unwrap_or_default();
+    if source.scheme() == "https" && hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+        return Ok(source);
+    }
+    Err(match hosts {
+        [] => "No recordings can be played on this line.".to_owned(),
+        hosts => format!("Only https recordings can be played, from: {}.", hosts.join(", ")),
+    })
+}
+
 fn text(text: Option<String>) -> Private<String> {
     let text = text.unwrap_or_default();
     let end = text.char_indices().nth(MAX_TEXT).map_or(text.len(), |(at, _)| at);
@@ -204,9 +315,10 @@ fn text(text: Option<String>) -> Private<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::bench::settings;
 
     fn amount(arguments: &str) -> Result<Option<String>, String> {
-        match Wish::read("start-capture", arguments, Currency::USD)? {
+        match Wish::read("start-capture", arguments, &settings())? {
             Wish::StartCapture { charge } => Ok(charge.map(|amount| amount.to_string())),
             other => panic!("{other:?}"),
         }
@@ -226,17 +338,35 @@ mod tests {
 
     #[test]
     fn an_unknown_tool_is_answered_with_those_that_exist() {
-        assert!(Wish::read("refund", "{}", Currency::USD).unwrap_err().contains("start-capture"));
+        assert!(Wish::read("refund", "{}", &settings()).unwrap_err().contains("start-capture"));
         for name in TOOLS {
-            let arguments = if *name == "set-silence-detection" { r#"{"enabled":true}"# } else { "" };
-            assert!(Wish::read(name, arguments, Currency::USD).is_ok(), "{name}");
+            let arguments =
+                r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3"}"#;
+            assert!(Wish::read(name, arguments, &settings()).is_ok(), "{name}");
         }
     }
 
     #[test]
     fn a_card_number_does_not_travel_in_a_summary() {
-        let wish = Wish::read("end-call", r#"{"summary":"paid with 4242 4242 4242 4242"}"#, Currency::USD);
+        let wish = Wish::read("end-call", r#"{"summary":"paid with 4242 4242 4242 4242"}"#, &settings());
         let Ok(Wish::EndCall { summary }) = wish else { panic!() };
         assert_eq!(summary.reveal(), "paid with [digits removed]");
+    }
+
+    #[test]
+    fn what_must_not_be_sent_or_played_is_answered_with_what_may() {
+        for (name, arguments, answer) in [
+            ("send-dtmf", r#"{"digits":"12a"}"#, "0-9"),
+            ("switch-language", r#"{"ttsLanguage":"fr-FR"}"#, "There are: en-US, en-AU"),
+            ("switch-language", "{}", "Name ttsLanguage"),
+            ("play-media", r#"{"source":"http://media.example.com/a.mp3"}"#, "Only https"),
+            ("play-media", r#"{"source":"https://evil.example.com/a.mp3"}"#, "from: media.example.com"),
+            ("play-media", r#"{"source":"https://media.example.com@evil.example.com/"}"#, "from: media.example.com"),
+            ("play-media", r#"{"source":"media.example.com"}"#, "not what the tool takes"),
+            ("set-listen-mode", "", "not what the tool takes"),
+        ] {
+            let refusal = Wish::read(name, arguments, &settings()).unwrap_err();
+            assert!(refusal.contains(answer), "{name} {arguments}: {refusal}");
+        }
     }
 }

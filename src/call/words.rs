@@ -271,6 +271,14 @@ pub(super) const TOO_MANY_CALLS: &str = "Too many tool calls in a row. Speak to 
 pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card were cut out of what the caller said. Card data is entered on the keypad only: if \
      the caller read out card details, ask to use the keypad.";
 
+/// What the caller entered on the keypad outside a payment.
+pub(super) fn keyed(keys: &str) -> String {
+    format!("[on the keypad] {keys}")
+}
+
+/// Tones would go to the same line as the card.
+pub(super) const NO_TONES_NOW: &str = "While a payment is open no tones can be sent.";
+
 /// The session ended before its tool could do anything.
 pub(super) fn session_over() -> String {
     refused("The payment session is over; a payment update says why.")

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 17] = [
+const OPTIONAL: [&str; 18] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -35,6 +35,7 @@ const OPTIONAL: [&str; 17] = [
     "OPERATOR_TOKEN",
     "VALIDATE_TWILIO_SIGNATURE",
     "LIVE_AGENT_NUMBER",
+    "PLAY_MEDIA_HOSTS",
 ];
 
 /// The required variables, with others added or put in their place.
@@ -157,7 +158,8 @@ fn the_example_file_names_every_variable_and_its_default() {
     let known: BTreeSet<&str> = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL).collect();
     assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
 
-    let chosen = ["LIVE_AGENT_NUMBER", "TWILIO_EDGE", "TWILIO_REGION", "TWILIO_API_BASE_URL", "ASSETS_DIR"];
+    let chosen =
+        ["LIVE_AGENT_NUMBER", "PLAY_MEDIA_HOSTS", "TWILIO_EDGE", "TWILIO_REGION", "TWILIO_API_BASE_URL", "ASSETS_DIR"];
     let defaults: Vec<(&str, &str)> =
         named.into_iter().filter(|(name, _)| OPTIONAL.contains(name) && !chosen.contains(name)).collect();
     let (spelt_out, left_out) = (with(&defaults).unwrap().0, with(&[]).unwrap().0);

@@ -30,6 +30,8 @@ pub(super) enum BadValue {
     Currency,
     #[error("is not a kind of token")]
     TokenType,
+    #[error("has something in it that is not a host name")]
+    Host,
 }
 
 /// Longer than any key or name that is known.
@@ -54,6 +56,18 @@ pub(super) fn phone_number(text: &str) -> Result<String, BadValue> {
         && digits.bytes().all(|byte| byte.is_ascii_digit())
         && !digits.starts_with('0');
     fits.then(|| text.to_owned()).ok_or(BadValue::PhoneNumber)
+}
+
+/// Host names with commas between them.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, BadValue> {
+    text.split(',').map(str::trim).filter(|host| !host.is_empty()).map(host).collect()
+}
+
+fn host(text: &str) -> Result<String, BadValue> {
+    match url::Host::parse(text) {
+        Ok(url::Host::Domain(host)) => Ok(host),
+        _ => Err(BadValue::Host),
+    }
 }
 
 /// A key or a token: it goes into HTTP headers, where a line break would be a panic or worse.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::pace::Pace;
-use super::relay::{Command, Line, Voice};
+use super::relay::{Command, Line};
 use super::tape::{Entry, Event, Tape};
 use super::twilio::{Field, Request, Twilio};
 
@@ -27,6 +27,8 @@ pub enum Step {
     Enters(Field, &'static str),
     /// Waits to be asked for a field, and presses just these keys.
     Presses(Field, &'static str),
+    /// Waits until Twilio has given up on an entry.
+    RunsOutOfTime,
     /// Waits until Twilio was asked for this.
     Sees(Request),
     /// Does nothing for so many seconds of the call.
@@ -83,12 +85,11 @@ impl Caller<'_> {
                 Ok(())
             }
             Step::SpeaksOver { after, says } => {
-                let spoken = |voice: &Voice| self.lenient && voice.speaking || voice.heard.contains(after);
-                let mut voice = self.line.voice.clone();
-                let heard = self.wait(voice.wait_for(spoken), &format!("to hear “{after}” being said")).await?;
-                drop(heard.map_err(|_| "to be still on the phone".to_owned())?);
-                self.say(says).await;
-                Ok(())
+                self.heard = self.tape.len();
+                let (what, says) = (format!("to speak over “{after}”"), says.to_owned());
+                let after = if self.lenient { String::new() } else { after.to_owned() };
+                let _ = self.line.commands.send(Command::SayOver { after, says: says.clone() }).await;
+                self.see(|event| matches!(event, Event::CallerSaid { text, .. } if *text == says), &what).await
             }
             Step::Enters(field, digits) => {
                 self.wait_to_be_asked(field).await?;
@@ -99,6 +100,9 @@ impl Caller<'_> {
                 self.wait_to_be_asked(field).await?;
                 self.press(keys, field.words()).await;
                 Ok(())
+            }
+            Step::RunsOutOfTime => {
+                self.see(|event| matches!(event, Event::Entered { .. }), "Twilio to give up on the entry").await
             }
             Step::Sees(request) => {
                 let asked = |event: &Event| matches!(event, Event::Requested { request: it, .. } if *it == request);
@@ -131,6 +135,10 @@ impl Caller<'_> {
             let _ = self.line.commands.send(Command::Key(key)).await;
             self.pace.pass(KEY).await;
         }
+        let (rests, arrived) = oneshot::channel();
+        let _ = self.line.commands.send(Command::Rest(rests)).await;
+        // On a call that is over, nobody tells.
+        let _ = arrived.await;
     }
 
     async fn command(&mut self, command: Command) -> Result<(), String> {

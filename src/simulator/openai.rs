@@ -84,7 +84,7 @@ struct Memory {
 }
 
 /// How long a dropped response may take to be noticed, on the real clock.
-const NOTICE: Duration = Duration::from_millis(300);
+const NOTICE: Duration = Duration::from_secs(1);
 
 impl OpenAi {
     /// A model that is asked for as `model` with the API key `key`; with `live`, everything is passed on to the real one.

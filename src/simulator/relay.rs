@@ -9,7 +9,7 @@ mod twiml;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use twiml::Twiml;
@@ -26,8 +26,17 @@ use twiml::Connect;
 pub enum Command {
     /// Says something, over the agent if it is speaking.
     Say(String),
+    /// Says something over the agent, as soon as this was heard of what it is saying.
+    SayOver {
+        /// What the agent has to have said.
+        after: String,
+        /// What the caller says.
+        says: String,
+    },
     /// Presses a key.
     Key(char),
+    /// Has pressed all keys for now; told when they have all arrived.
+    Rest(oneshot::Sender<()>),
     /// Hangs up.
     HangUp,
     /// Not the caller's doing: the socket breaks on the way.
@@ -35,12 +44,10 @@ pub enum Command {
 }
 
 /// What the caller hears at this moment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Voice {
     /// Whether the agent is speaking.
     pub speaking: bool,
-    /// What was heard of this utterance so far.
-    pub heard: String,
     /// Whether the call is connected to the agent.
     pub connected: bool,
 }

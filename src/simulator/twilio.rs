@@ -160,19 +160,24 @@ impl Twilio {
             return Pressed::Taken;
         }
         let Some((callback, entered)) = session.press(key, &self.0.quirks) else { return Pressed::Free };
-        let (sid, moves, url) = (session.sid.clone(), session.moves, session.callback.clone());
-        let timeout = Duration::from_secs(session.asked.timeout);
+        let url = session.callback.clone();
         drop(state);
-        if let Some(entered) = entered {
-            self.entered(url, callback, &entered);
-        } else {
-            self.call_back(url, callback, "a key was pressed", None);
-            self.watch_for_the_next_key(sid, moves, timeout);
+        match entered {
+            Some(entered) => self.entered(url, callback, &entered),
+            None => self.call_back(url, callback, "a key was pressed", None),
         }
         Pressed::Taken
     }
 
-    fn watch_for_the_next_key(&self, sid: String, moves: u64, timeout: Duration) {
+    /// The caller has pressed all keys for now: the time between two digits runs from here, so that a slow computer
+    /// does not make slow fingers.
+    pub fn rest(&self) {
+        let state = lock(&self.0.state);
+        let begun = |it: &&Session| matches!(&it.state, State::Capturing { entry, .. } if !entry.is_empty());
+        let Some(session) = state.sessions.iter().find(begun) else { return };
+        let (sid, moves) = (session.sid.clone(), session.moves);
+        let timeout = Duration::from_secs(session.asked.timeout);
+        drop(state);
         let twilio = self.clone();
         tokio::spawn(async move {
             twilio.0.pace.pass(timeout).await;

@@ -235,7 +235,18 @@ const EXPLANATION: &str = "It is simple: you enter your card on the keypad of yo
 /// How often the same tool is called between two sentences of the caller.
 const PATIENCE: usize = 4;
 
-const WRONG: &[&str] = &["not valid", "invalid", "not accept", "wrong", "expired", "again", "stopped before", "retry"];
+const WRONG: &[&str] = &[
+    "not taken",
+    "not a valid",
+    "not valid",
+    "invalid",
+    "not accept",
+    "wrong",
+    "expired",
+    "again",
+    "stopped before",
+    "retry",
+];
 
 fn say(words: &str) -> Reply {
     Reply { say: words.to_owned(), calls: Vec::new() }

@@ -46,6 +46,8 @@ pub struct Session<'a> {
     due: VecDeque<(Instant, Value)>,
     /// What the caller will say as soon as the agent lets anybody speak.
     held: VecDeque<String>,
+    /// What the caller will say over the agent, and after which of its words.
+    poised: Option<(String, String)>,
     spoken_since: Instant,
     /// Tokens since the last talk cycle was closed.
     tokens: usize,
@@ -82,6 +84,7 @@ impl<'a> Session<'a> {
             speaker: Speaker::new(relay.pace),
             due: VecDeque::new(),
             held: VecDeque::new(),
+            poised: None,
             spoken_since: Instant::now(),
             tokens: 0,
             bad_frames: 0,
@@ -124,11 +127,7 @@ impl<'a> Session<'a> {
             let now = Instant::now();
             self.play(now).await;
             self.hear(now).await;
-            sound.send_replace(Voice {
-                speaking: self.speaker.is_speaking(),
-                heard: self.speaker.heard(now),
-                connected: true,
-            });
+            sound.send_replace(Voice { speaking: self.speaker.is_speaking(), connected: true });
             if self.speaker.is_speaking() {
                 // Still something to play out.
             } else if let Some(ended) = self.ending.take() {
@@ -148,14 +147,37 @@ impl<'a> Session<'a> {
     }
 
     fn wakes_at(&self, now: Instant) -> Instant {
-        // While the agent speaks, what was heard so far is kept up to date.
+        // Who waits for a word listens closely.
         let tick = self.relay.pace.real(Duration::from_millis(80)).max(Duration::from_millis(1));
-        let idle = if self.speaker.is_speaking() { tick } else { Duration::from_secs(3600) };
+        let idle = if self.speaker.is_speaking() && self.poised.is_some() { tick } else { Duration::from_secs(3600) };
         let due = self.due.front().map(|(at, _)| *at);
         [self.speaker.wakes_at(), due].into_iter().flatten().fold(now + idle, Instant::min)
     }
 
+    /// Plays what is due, clause by clause: a caller who is poised to interrupt does so however late this is called.
     async fn play(&mut self, now: Instant) {
+        loop {
+            let due = self.speaker.wakes_at().map_or(now, |at| at.min(now));
+            self.interrupt_if_poised(due).await;
+            self.play_until(due).await;
+            if self.speaker.wakes_at().is_none_or(|at| at > now) {
+                return;
+            }
+        }
+    }
+
+    async fn interrupt_if_poised(&mut self, now: Instant) {
+        let heard = self.speaker.heard(now);
+        let ready = self.speaker.is_audible() && self.poised.as_ref().is_some_and(|(after, _)| heard.contains(after));
+        if !ready {
+            return;
+        }
+        if let Some((_, says)) = self.poised.take() {
+            self.speak_up(says, now).await;
+        }
+    }
+
+    async fn play_until(&mut self, now: Instant) {
         for sound in self.speaker.advance(now) {
             match sound {
                 Sound::Began => {
@@ -186,15 +208,14 @@ impl<'a> Session<'a> {
 
     async fn obey(&mut self, command: Command) -> Option<Over> {
         match command {
-            Command::Say(text) => {
-                let speaking = self.speaker.is_speaking();
-                if speaking && !self.interrupt("speech").await {
-                    self.held.push_back(text);
-                } else {
-                    self.say(&text, speaking).await;
-                }
-            }
+            Command::Say(text) => self.speak_up(text, Instant::now()).await,
+            Command::SayOver { after, says } => self.poised = Some((after, says)),
             Command::Key(key) => self.press(key).await,
+            Command::Rest(told) => {
+                self.relay.twilio.rest();
+                // Whoever asked may be gone.
+                let _ = told.send(());
+            }
             Command::HangUp => {
                 self.cut_short();
                 self.relay.tape.write(Event::HungUp);
@@ -208,6 +229,16 @@ impl<'a> Session<'a> {
             }
         }
         None
+    }
+
+    /// The caller speaks, over the agent if that is speaking and lets itself be interrupted.
+    async fn speak_up(&mut self, text: String, now: Instant) {
+        let speaking = self.speaker.is_speaking();
+        if speaking && !self.interrupt("speech", now).await {
+            self.held.push_back(text);
+        } else {
+            self.say(&text, speaking).await;
+        }
     }
 
     async fn say(&mut self, text: &str, over: bool) {
@@ -232,13 +263,12 @@ impl<'a> Session<'a> {
     }
 
     /// The caller speaks or presses a key while the agent speaks. False if the agent goes on.
-    async fn interrupt(&mut self, input: &str) -> bool {
-        let now = Instant::now();
+    async fn interrupt(&mut self, input: &str, now: Instant) -> bool {
         if !self.connect.lets_interrupt("interruptible", input) {
             return false;
         }
         let Some(heard) = self.speaker.interrupt(now) else { return false };
-        let ms = self.relay.pace.of_call(now.duration_since(self.spoken_since)).as_millis();
+        let ms = self.relay.pace.of_call(now.saturating_duration_since(self.spoken_since)).as_millis();
         self.inform("tokens-played", "tokensPlayed", &heard).await;
         self.relay.tape.write(Event::AgentSaid { text: heard.clone(), cut: true });
         let ms = u64::try_from(ms).unwrap_or(u64::MAX);
@@ -264,7 +294,7 @@ impl<'a> Session<'a> {
         self.relay.tape.write(Event::Dtmf);
         self.send(json!({"type": "dtmf", "digit": key.to_string()})).await;
         if self.speaker.is_speaking() {
-            self.interrupt("dtmf").await;
+            self.interrupt("dtmf", Instant::now()).await;
         }
     }
 

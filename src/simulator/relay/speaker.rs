@@ -77,6 +77,11 @@ impl Speaker {
         self.now.is_some() || !self.queue.is_empty()
     }
 
+    /// Whether a clause is being played.
+    pub fn is_audible(&self) -> bool {
+        self.now.is_some()
+    }
+
     /// Whether tokens wait for the rest of their clause.
     pub fn is_unfinished(&self) -> bool {
         !self.partial.trim().is_empty()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, VISA};
 use super::{scenario, stores_a_card};
-use crate::simulator::caller::Step::{Enters, Hears, IsLetGo, Presses, Says, Sees, Waits};
+use crate::simulator::caller::Step::{Enters, Hears, IsLetGo, Presses, RunsOutOfTime, Says, Sees};
 use crate::simulator::house::Tuning;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, PostalCode, SecurityCode};
@@ -23,7 +23,7 @@ pub fn all() -> Vec<Scenario> {
             .expects(&[Expect::WrongEntries(1), Expect::Does(Request::Capture(CardNumber), 2)]),
         mistyped_everything(),
         stores_a_card("slow-fingers", "The caller stops in mid-number, which times out, and begins again.")
-            .plays(&[ASKS_TO_STORE, &[Presses(CardNumber, "424242"), Waits(6)], ENTERS_CARD, LEAVES])
+            .plays(&[ASKS_TO_STORE, &[Presses(CardNumber, "424242"), RunsOutOfTime], ENTERS_CARD, LEAVES])
             .expects(&[Expect::WrongEntries(1)]),
         amex(),
         stores_a_card("postal-code", "The postal code is asked for as well.")

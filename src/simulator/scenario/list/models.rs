@@ -68,7 +68,7 @@ fn model_stalls() -> Scenario {
     scenario("model-stalls", "The model says nothing once, and breaks off once: the caller says it again.")
         .plays(&[&repeats, ENTERS_CARD, LEAVES])
         .with_model(Behaviour { faults, ..Behaviour::default() })
-        .with_server(Tuning { first_token: Some(Duration::from_millis(600)), ..Tuning::default() })
+        .with_server(Tuning { first_token: Some(Duration::from_millis(900)), ..Tuning::default() })
         .expects(STORED)
 }
 

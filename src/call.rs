@@ -50,6 +50,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 /// The longest that somebody is believed to be speaking without a word from Twilio.
 const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
 
+/// The same while a payment is open: what the recogniser takes for speech may be keypad tones.
+const KEYPAD_NOISE_LIMIT: Duration = Duration::from_secs(3);
+
 /// Everything that is known about one phone call.
 pub struct Call {
     settings: Arc<Settings>,
@@ -59,6 +62,8 @@ pub struct Call {
     turn: Turn,
     payments: Payments,
     watch: Watch,
+    /// Since when the call has no socket.
+    parked: Option<Instant>,
     /// The agent only listens.
     listening: bool,
     /// Keys that were pressed, and when the last of them was.
@@ -95,6 +100,7 @@ impl Call {
             turn: Turn::default(),
             payments: Payments::new(Keys::new(nonce), now),
             watch: Watch::new(&settings.silence, now),
+            parked: None,
             listening: settings.listen,
             keys: None,
             caller_speaks: None,
@@ -105,7 +111,7 @@ impl Call {
             settings,
         };
         call.history.push(Item::Developer(words::call_details(setup)));
-        match call.settings.welcome_greeting.clone() {
+        match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.greeted(&greeting),
             None => call.turn.wake(),
         }
@@ -125,6 +131,8 @@ impl Call {
             Event::PaymentStatus(status) => self.payment_status(&status),
             Event::Model { request, event } => self.model(request, event),
             Event::ToolFinished { run, outcome } => self.tool_finished(run, outcome),
+            Event::SocketLost => self.socket_lost(),
+            Event::Resumed => self.resumed(),
             Event::HungUp => self.hung_up(),
             Event::Tick => {}
         }
@@ -134,6 +142,9 @@ impl Call {
 
     /// When the call wants a `Tick`, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
+        if let (Some(since), Phase::Talking) = (self.parked, self.phase) {
+            return Some(since + self.settings.resume);
+        }
         match self.phase {
             Phase::Over { .. } => return None,
             Phase::Ending { since } => return Some(since + CLOSE_LIMIT),
@@ -143,7 +154,7 @@ impl Call {
             Phase::Talking => {}
         }
         let keyed = self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
-        let caller_quiet = self.caller_speaks.map(|since| since + CALLER_SPEECH_LIMIT);
+        let caller_quiet = self.caller_speaks.map(|since| since + self.caller_speech_limit());
         let quiet = self.speech.quiet_from(self.now);
         let held = self.turn.hold.filter(|_| self.turn.owed);
         let reminder = self.watch.due_at(self.settings.silence.threshold);
@@ -165,12 +176,18 @@ impl Call {
             Phase::Ending { .. } => return,
             Phase::Talking => {}
         }
+        if self.parked.is_some_and(|since| self.now >= since + self.settings.resume) {
+            return self.hung_up();
+        }
         self.watch_keypad();
         self.begin_tools();
         if self.turn.is_busy() {
             return self.watch.stir(self.now);
         }
         self.turn.settle(&mut self.history);
+        if self.parked.is_some() {
+            return self.watch.stir(self.now);
+        }
         self.watch_payment();
         if self.farewell.is_some() {
             self.take_leave();
@@ -223,11 +240,51 @@ impl Call {
     }
 
     fn is_caller_speaking(&self) -> bool {
-        self.caller_speaks.is_some_and(|since| self.now < since + CALLER_SPEECH_LIMIT)
+        self.caller_speaks.is_some_and(|since| self.now < since + self.caller_speech_limit())
+    }
+
+    fn caller_speech_limit(&self) -> Duration {
+        if self.payments.is_open() { KEYPAD_NOISE_LIMIT } else { CALLER_SPEECH_LIMIT }
     }
 
     fn note(&mut self, text: impl Into<String>) {
         self.turn.note(Item::Developer(text.into()));
+    }
+
+    /// The socket broke. The call waits for a new one; what was being said is said anew then.
+    fn socket_lost(&mut self) {
+        match self.phase {
+            Phase::Talking => {}
+            Phase::Ending { .. } => return self.hung_up(),
+            Phase::Over { .. } => return,
+        }
+        let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
+        let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty() || speaking;
+        self.parked.get_or_insert(self.now);
+        self.stop_reply();
+        self.speech.superseded(&mut self.history);
+        self.caller_speaks = None;
+        self.keys = None;
+        self.turn.owed |= unfinished;
+    }
+
+    /// A new socket took the call up where it was.
+    fn resumed(&mut self) {
+        if self.parked.take().is_none() || self.phase != Phase::Talking {
+            return;
+        }
+        self.speech = Speech::default();
+        self.watch.reset(self.now);
+        self.payments.moved(self.now);
+        self.turn.hold = None;
+        if self.turn.owed {
+            self.note(words::LINE_WAS_BROKEN);
+        }
+    }
+
+    /// Whether a payment is open: such a call is not to be cut.
+    pub fn has_open_payment(&self) -> bool {
+        self.payments.is_open()
     }
 
     /// The caller is gone, or we are: drops the model's stream and cancels an open payment.

@@ -12,6 +12,7 @@ mod vars;
 mod warning;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -47,6 +48,12 @@ pub struct Config {
     pub payment: payment::Settings,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
     pub live_agent_number: Option<String>,
+    /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
+    pub live_agent_workflow: Option<String>,
+    /// `RESUME_SECONDS` (60): how long a call whose socket broke waits for a new one.
+    pub resume: Duration,
+    /// `DRAIN_SECONDS` (300): how long live calls may go on after the server was told to stop.
+    pub drain: Duration,
     /// `PLAY_MEDIA_HOSTS`: from where recordings may be played, over https; none by default.
     pub play_media_hosts: Vec<String>,
 }
@@ -110,6 +117,10 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let twilio = twilio(vars);
     let payment = payment(vars);
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
+    let live_agent_workflow =
+        vars.optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
+    let resume = vars.optional("RESUME_SECONDS", values::seconds, SECONDS);
+    let drain = vars.optional("DRAIN_SECONDS", values::seconds, SECONDS);
     let play_media_hosts = vars.optional(
         "PLAY_MEDIA_HOSTS",
         values::hosts,
@@ -122,7 +133,8 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let validate_signature = flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
 
     vars.warn_if(!validate_signature, Warning::SignatureUnchecked);
-    vars.warn_if(!vars.is_set("LIVE_AGENT_NUMBER"), Warning::NoLiveAgent);
+    let staffed = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
+    vars.warn_if(!staffed, Warning::NoLiveAgent);
     let short = operator_token.as_ref().is_some_and(|token| token.len() < OPERATOR_TOKEN_LENGTH);
     vars.warn_if(short, Warning::ShortOperatorToken(OPERATOR_TOKEN_LENGTH));
     if let Some(url) = &base_url {
@@ -140,10 +152,14 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         twilio: twilio?,
         payment: payment?,
         live_agent_number,
+        live_agent_workflow,
+        resume: resume.unwrap_or(Duration::from_secs(60)),
+        drain: drain.unwrap_or(Duration::from_secs(300)),
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
 }
 
+const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
 
 fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {

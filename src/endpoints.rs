@@ -56,9 +56,18 @@ struct Voice {
     /// The session's noun, the same for every call.
     relay: ConversationRelay,
     /// Who takes over.
-    live_agent_number: Option<String>,
+    live_agent: Option<LiveAgent>,
     /// What is said when nobody does.
     no_agent: String,
+}
+
+/// How a person is found who takes over.
+#[derive(Debug, Clone)]
+pub enum LiveAgent {
+    /// By a TaskRouter workflow: `WW…`.
+    Workflow(String),
+    /// At a phone number, in E.164.
+    Number(String),
 }
 
 /// What the doors are made of.
@@ -70,8 +79,8 @@ pub struct Parts {
     pub signer: Option<crate::twilio::Signer>,
     /// Attributes, languages and parameters of the session's noun; its URL is set here.
     pub relay: ConversationRelay,
-    /// Who takes over from the agent, in E.164.
-    pub live_agent_number: Option<String>,
+    /// Who takes over from the agent.
+    pub live_agent: Option<LiveAgent>,
     /// What sessions share.
     pub session: Arc<session::Context>,
     /// No new calls are taken once this is cancelled.
@@ -84,7 +93,7 @@ impl App {
         let voice = Voice {
             action: parts.base_url.http(CONNECT_ACTION),
             relay: ConversationRelay { url: parts.base_url.wss(CONVERSATION_RELAY), ..parts.relay },
-            live_agent_number: parts.live_agent_number,
+            live_agent: parts.live_agent,
             no_agent: parts.session.settings.messages.no_agent.clone(),
         };
         Self {
@@ -103,6 +112,7 @@ impl App {
             .route(CONNECT_ACTION, post(connect_action::post))
             .route("/", get(health::running))
             .route("/health", get(health::health))
+            .route("/ready", get(health::ready))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_LIMIT))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 
@@ -36,30 +37,62 @@ impl<T> fmt::Debug for Private<T> {
 /// What stands where digits were cut out.
 pub const CUT: &str = "[digits removed]";
 
-/// Cuts every card number out of a text: 13 to 19 digits, with single spaces, dots or dashes between them, that pass the
-/// Luhn check. Phone numbers, dates and amounts survive.
+/// Cuts every card number out of a text: 13 to 19 digits that pass the Luhn check, with whatever stands between them that
+/// is neither letter nor digit, also as a part of a longer run that begins and ends with a group of it. Phone numbers, dates
+/// and amounts survive.
 pub fn without_card_numbers(text: &str) -> Cow<'_, str> {
-    cut_runs(text, |digits| (13..=19).contains(&digits.len()) && luhn(digits))
+    cut(text, |run| {
+        let groups = run.groups();
+        let begins_card = |(at, (from, _)): (usize, &(usize, usize))| {
+            let ends = groups[at..].iter().map(|(_, to)| *to).take_while(|to| to - from <= MAX_CARD_DIGITS);
+            ends.into_iter().any(|to| is_card_number(&run.digits[*from..to]))
+        };
+        groups.iter().enumerate().any(begins_card).then_some(0..run.digits.len())
+    })
 }
 
-/// Cuts every run of three digits or more: while a card is being captured, any of them may be a part of it.
+/// Cuts every run of three digits or more, and dates of two numbers such as `12/27`: while a card is being captured, any of
+/// them may be a part of it.
 pub fn without_digit_runs(text: &str) -> Cow<'_, str> {
-    cut_runs(text, |digits| digits.len() >= 3)
+    cut(text, |run| (run.digits.len() >= 3).then_some(0..run.digits.len()))
 }
 
-fn cut_runs(text: &str, cut: impl Fn(&[u8]) -> bool) -> Cow<'_, str> {
+/// ISO/IEC 7812 allows no more.
+const MAX_CARD_DIGITS: usize = 19;
+
+/// Digits with nothing but separators between them.
+#[derive(Default)]
+struct Run {
+    digits: Vec<u8>,
+    /// Where each digit stands in the text, and where it ends.
+    places: Vec<(usize, usize)>,
+}
+
+impl Run {
+    /// The digits that stand together: where each group begins and ends.
+    fn groups(&self) -> Vec<(usize, usize)> {
+        let mut groups = Vec::new();
+        let mut from = 0;
+        for at in 1..=self.places.len() {
+            if at == self.places.len() || self.places[at - 1].1 != self.places[at].0 {
+                groups.push((from, at));
+                from = at;
+            }
+        }
+        groups
+    }
+}
+
+/// Replaces the digits that `find` names of each run.
+fn cut(text: &str, find: impl Fn(&Run) -> Option<Range<usize>>) -> Cow<'_, str> {
     let mut kept = String::new();
     let mut done = 0;
-    let mut from = 0;
-    while let Some(start) = text[from..].find(|c: char| c.is_ascii_digit()).map(|at| from + at) {
-        let (end, digits) = digit_run(&text[start..]);
-        let end = start + end;
-        if cut(&digits) {
-            kept.push_str(&text[done..start]);
+    for run in runs(text) {
+        if let Some(digits) = find(&run) {
+            kept.push_str(&text[done..run.places[digits.start].0]);
             kept.push_str(CUT);
-            done = end;
+            done = run.places[digits.end - 1].1;
         }
-        from = end;
     }
     if done == 0 {
         return Cow::Borrowed(text);
@@ -68,25 +101,39 @@ fn cut_runs(text: &str, cut: impl Fn(&[u8]) -> bool) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// The run of digits that `text` begins with, single separators allowed between digits: where it ends, and its digits.
-fn digit_run(text: &str) -> (usize, Vec<u8>) {
-    let mut digits = Vec::new();
-    let mut end = 0;
-    let mut separated = false;
+/// How much may stand between two digits of a run: ", ", " - ", an em dash between blanks.
+const MAX_GAP: usize = 3;
+
+fn runs(text: &str) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut run = Run::default();
+    let mut gap = 0;
     for (at, c) in text.char_indices() {
-        if c.is_ascii_digit() {
-            digits.push(text.as_bytes()[at] - b'0');
-            end = at + 1;
-            separated = false;
-        } else if matches!(c, ' ' | '-' | '.' | ',') && !separated {
-            separated = true;
-        } else if separated && c == ' ' {
-            // ", " and ". " stand between digits that are read out one by one.
-        } else {
-            break;
+        if let Some(digit) = digit(c) {
+            run.digits.push(digit);
+            run.places.push((at, at + c.len_utf8()));
+            gap = 0;
+            continue;
+        }
+        gap += 1;
+        if (c.is_alphanumeric() || gap > MAX_GAP) && !run.digits.is_empty() {
+            runs.push(std::mem::take(&mut run));
         }
     }
-    (end, digits)
+    runs.push(run);
+    runs.retain(|run| !run.digits.is_empty());
+    runs
+}
+
+/// The digit that a character is, in the scripts that speech recognisers write: ASCII, full-width, Arabic-Indic, Devanagari.
+fn digit(c: char) -> Option<u8> {
+    let zeros = ['0', '\u{ff10}', '\u{660}', '\u{6f0}', '\u{966}'];
+    let value = zeros.iter().find_map(|zero| (c as u32).checked_sub(*zero as u32).filter(|value| *value < 10))?;
+    u8::try_from(value).ok()
+}
+
+fn is_card_number(digits: &[u8]) -> bool {
+    (13..=MAX_CARD_DIGITS).contains(&digits.len()) && luhn(digits)
 }
 
 fn luhn(digits: &[u8]) -> bool {
@@ -125,6 +172,7 @@ mod tests {
         for said in [
             "Call +1 415 867 5309 on 12/05/2026",
             "I owe 1,234.56 dollars",
+            "Call 415 867 5309 or 415 867 5310 after 5",
             "My order is 4242424242424241",
             "no digits",
         ] {
@@ -135,6 +183,7 @@ mod tests {
     #[test]
     fn during_a_capture_short_runs_go_too_and_counts_stay() {
         assert_eq!(without_digit_runs("I have 2 cards, code 123"), format!("I have 2 cards, code {CUT}"));
+        assert_eq!(without_digit_runs("it expires 12/27"), format!("it expires {CUT}"));
         assert_eq!(without_digit_runs("4 2 4 2 please"), format!("{CUT} please"));
     }
 

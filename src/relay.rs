@@ -6,5 +6,5 @@ mod incoming;
 mod outgoing;
 pub mod twiml;
 
-pub use incoming::{BadFrame, Incoming, Info, Interrupt, Prompt, Setup};
+pub use incoming::{BadFrame, Incoming, Info, Interrupt, Prompt, RECONNECT, Setup};
 pub use outgoing::{BadDigits, Digits, Languages, Outgoing};

@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::assets::Assets;
 use crate::config::Config;
-use crate::endpoints::{App, PAYMENT_STATUS_CALLBACK, Parts};
+use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
 use crate::llm::{self, Model, Profile};
 use crate::relay::twiml::ConversationRelay;
 use crate::session::{self, Calls};
 use crate::{call, twilio};
 
-/// How long calls may go on after the server was told to stop: less than the `kill_timeout` in fly.toml.
-const DRAIN_LIMIT: Duration = Duration::from_secs(270);
+/// How long the server stays after a call was rung in or ended: its socket, or Twilio's question what comes next, is on
+/// its way.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How long the tasks of calls may take to end after they were told to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -60,7 +62,10 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
             languages: assets.server.languages,
             parameters: assets.server.parameters,
         },
-        live_agent_number: config.live_agent_number,
+        live_agent: match (config.live_agent_workflow, config.live_agent_number) {
+            (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
+            (None, number) => number.map(LiveAgent::Number),
+        },
         base_url: config.base_url,
         session: session.clone(),
         draining: shutdown.soft.clone(),
@@ -70,7 +75,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    let stopped = drained(calls, session.tasks.clone(), shutdown);
+    let stopped = drained(calls, session.tasks.clone(), config.drain, shutdown);
     axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await?;
     Ok(())
 }
@@ -89,6 +94,7 @@ fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<
             welcome_greeting: greeting,
             payment: config.payment.clone(),
             stall: assets.server.stall,
+            resume: config.resume,
             listen: false,
             languages: assets.server.languages(),
             play_media_hosts: config.play_media_hosts.clone(),
@@ -96,13 +102,15 @@ fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<
         }),
         calls: Calls::default(),
         tasks: TaskTracker::new(),
+        soft_stop: shutdown.soft.clone(),
+        drain: config.drain,
         hard_stop: shutdown.hard.clone(),
     }))
 }
 
 /// Completes once no call needs the server any more. Until then it goes on listening, since Twilio has to reach it for
 /// the calls that are live.
-async fn drained(calls: Calls, tasks: TaskTracker, shutdown: Shutdown) {
+async fn drained(calls: Calls, tasks: TaskTracker, drain: Duration, shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.soft.cancelled() => {}
         () = shutdown.hard.cancelled() => {}
@@ -110,10 +118,19 @@ async fn drained(calls: Calls, tasks: TaskTracker, shutdown: Shutdown) {
     shutdown.soft.cancel();
     tasks.close();
     info!(live = calls.count(), "stopping: no new calls are taken");
+    let finished = async {
+        loop {
+            tasks.wait().await;
+            match calls.stirred().map(|stirred| stirred + LINGER) {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                _ => return,
+            }
+        }
+    };
     tokio::select! {
-        () = tasks.wait() => {}
+        () = finished => {}
         () = shutdown.hard.cancelled() => {}
-        () = tokio::time::sleep(DRAIN_LIMIT) => warn!(live = calls.count(), "calls are cut: they took too long to end"),
+        () = tokio::time::sleep(drain + STOP_LIMIT) => warn!(live = calls.count(), "calls are cut: they took too long to end"),
     }
     shutdown.hard.cancel();
     if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {

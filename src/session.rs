@@ -4,10 +4,12 @@
 //! carries out the actions. Outsiders hold a mailbox.
 
 mod calls;
-mod ledger;
+pub mod ledger;
 
 pub use calls::{Calls, Delivery, News};
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +61,36 @@ pub enum Sent {
     Close(u16, &'static str),
 }
 
+/// One socket of a call.
+pub struct Line {
+    incoming: BoxStream<'static, Received>,
+    outgoing: Pin<Box<dyn Sink<Sent, Error = Broken> + Send>>,
+}
+
+/// The socket takes nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+impl Line {
+    /// A line from the two halves of a socket.
+    pub fn new(
+        incoming: impl Stream<Item = Received> + Send + 'static,
+        outgoing: impl Sink<Sent, Error = Broken> + Send + 'static,
+    ) -> Self {
+        Self { incoming: incoming.boxed(), outgoing: Box::pin(outgoing) }
+    }
+
+    async fn send(&mut self, frame: Sent) -> Result<(), Broken> {
+        timeout(WRITE_LIMIT, self.outgoing.send(frame)).await.unwrap_or(Err(Broken))
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
 /// What all sessions share.
 #[derive(Debug)]
 pub struct Context {
@@ -74,6 +106,10 @@ pub struct Context {
     pub calls: Calls,
     /// Everything that runs for a call.
     pub tasks: TaskTracker,
+    /// The server is to stop: calls may go on for a while.
+    pub soft_stop: CancellationToken,
+    /// How long: those without an open payment for half of it, the others for all of it.
+    pub drain: Duration,
     /// Ends all sessions at once.
     pub hard_stop: CancellationToken,
 }
@@ -85,42 +121,37 @@ enum End {
     Closed(Option<u16>),
     /// Twilio said that the call is over.
     Told,
-    /// A newer socket of the same call took over, or the server stops.
+    /// The server stops.
     Stopped,
+    /// The socket broke and no new one came.
+    NotResumed,
     /// Too many bad frames in a row.
     BadFrames,
-    /// The socket took nothing any more.
-    WriteFailed,
     /// Twilio did not close the socket after `end`.
     NotClosed,
 }
 
-/// Serves one ConversationRelay socket from its first frame to the end of its call.
-pub async fn run<I, O>(context: Arc<Context>, mut incoming: I, mut outgoing: O)
-where
-    I: Stream<Item = Received> + Unpin + Send,
-    O: Sink<Sent> + Unpin + Send,
-{
-    let setup = match timeout(SETUP_LIMIT, incoming.next()).await {
+/// Serves one ConversationRelay socket: a new call's from its first frame to the end of the call; one of a call that is
+/// live is given to the task that owns the call.
+pub async fn run(context: Arc<Context>, mut line: Line) {
+    let setup = match timeout(SETUP_LIMIT, line.incoming.next()).await {
         Ok(Some(Received::Text(frame))) => Incoming::parse(&frame).ok(),
         _ => None,
     };
     let Some(Incoming::Setup(setup)) = setup else {
         warn!("a socket did not begin with a setup frame: closed");
-        let close = outgoing.send(Sent::Close(1002, "the first frame must be setup"));
-        let _ = timeout(WRITE_LIMIT, close).await;
+        let _ = line.send(Sent::Close(1002, "the first frame must be setup")).await;
         return;
     };
     let span = info_span!("call", sid = %setup.call_sid);
-    talk(context, setup, incoming, outgoing).instrument(span).await;
+    match context.calls.hand_over(&setup.call_sid, line) {
+        Ok(()) => {}
+        Err(line) => talk(context, setup, line).instrument(span).await,
+    }
 }
 
 /// The bracket around a session: registers, counts, logs the end once. The registration ends with the value.
-async fn talk<I, O>(context: Arc<Context>, setup: Setup, incoming: I, outgoing: O)
-where
-    I: Stream<Item = Received> + Unpin + Send,
-    O: Sink<Sent> + Unpin + Send,
-{
+async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
     let began = Instant::now();
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     info!(live = context.calls.count(), direction = %setup.direction, "call connected");
@@ -131,14 +162,15 @@ where
         context: context.clone(),
         sid: setup.call_sid,
         call,
-        incoming,
-        outgoing,
+        line: Some(line),
         registration,
         mailbox,
         response: None,
         finished_sender,
         finished,
         bad_frames: 0,
+        line_broke: false,
+        drain_until: None,
         end: None,
         closed: false,
     };
@@ -146,28 +178,28 @@ where
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
 }
 
-struct Session<I, O> {
+struct Session {
     context: Arc<Context>,
     sid: CallSid,
     call: Call,
-    incoming: I,
-    outgoing: O,
+    /// The socket; none while the call waits for a new one.
+    line: Option<Line>,
     registration: Registration,
     mailbox: mpsc::Receiver<News>,
     response: Option<(RequestId, BoxStream<'static, ModelEvent>)>,
     finished_sender: mpsc::Sender<(RunId, Outcome)>,
     finished: mpsc::Receiver<(RunId, Outcome)>,
     bad_frames: u32,
+    /// A write failed: the call is yet to be told.
+    line_broke: bool,
+    /// Set once the server is to stop: when the call is cut without an open payment, and when at all events.
+    drain_until: Option<(Instant, Instant)>,
     /// Set once the caller is gone: only what is running is waited for.
     end: Option<End>,
     closed: bool,
 }
 
-impl<I, O> Session<I, O>
-where
-    I: Stream<Item = Received> + Unpin + Send,
-    O: Sink<Sent> + Unpin + Send,
-{
+impl Session {
     async fn converse(mut self, actions: Vec<Action>) -> Option<End> {
         self.carry_out(actions).await;
         while !self.closed {
@@ -175,22 +207,41 @@ where
             let actions = self.call.handle(event, Instant::now().into_std());
             self.carry_out(actions).await;
         }
+        // What was taken and not read: the results at least are written down.
+        self.mailbox.close();
+        while let Ok(news) = self.mailbox.try_recv() {
+            if let News::PaymentStatus(status) = news {
+                ledger::late(&status);
+            }
+        }
         self.end
     }
 
     /// Waits for whatever comes first. The order decides when several things have come: an end before all, then the
     /// caller, Twilio, the model, tools, time.
     async fn next_event(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.line_broke) {
+            return Some(self.line_closed(None));
+        }
         let live = self.end.is_none();
+        let drained = self.drain_until.map(|(quiet, any)| if self.call.has_open_payment() { any } else { quiet });
         tokio::select! {
             biased;
             () = self.registration.stopped(), if live => Some(self.ended(End::Stopped)),
-            frame = self.incoming.next(), if live => self.received(frame.unwrap_or(Received::Closed(None))),
-            Some(news) = self.mailbox.recv(), if live => Some(self.told(news)),
+            () = until(drained), if live => Some(self.ended(End::Stopped)),
+            () = self.context.soft_stop.cancelled(), if self.drain_until.is_none() => self.drain(),
+            frame = next_frame(&mut self.line), if live => self.received(frame),
+            Some(news) = self.mailbox.recv() => self.told(news).await,
             (request, event) = next_of(&mut self.response) => Some(Event::Model { request, event }),
             Some((run, outcome)) = self.finished.recv() => Some(Event::ToolFinished { run, outcome }),
-            () = until(self.call.deadline()) => Some(Event::Tick),
+            () = until(self.call.deadline().map(Instant::from)) => Some(Event::Tick),
         }
+    }
+
+    fn drain(&mut self) -> Option<Event> {
+        let now = Instant::now();
+        self.drain_until = Some((now + self.context.drain / 2, now + self.context.drain));
+        None
     }
 
     fn ended(&mut self, end: End) -> Event {
@@ -201,7 +252,7 @@ where
     fn received(&mut self, frame: Received) -> Option<Event> {
         let frame = match frame {
             Received::Text(frame) => Incoming::parse(&frame),
-            Received::Closed(code) => return Some(self.ended(End::Closed(code))),
+            Received::Closed(code) => return Some(self.line_closed(code)),
             Received::Bad => return self.bad_frame(),
         };
         match frame {
@@ -215,9 +266,19 @@ where
             }
             Err(error) => {
                 debug!(%error, "a frame was ignored");
-                self.bad_frame()
+                if error.is_of_a_known_form() { None } else { self.bad_frame() }
             }
         }
+    }
+
+    /// Twilio closes with 1000 when the session is over; anything else is an accident, and the caller may still be there.
+    fn line_closed(&mut self, code: Option<u16>) -> Event {
+        self.line = None;
+        if code == Some(1000) {
+            return self.ended(End::Closed(code));
+        }
+        warn!(?code, "the socket broke: the call waits for a new one");
+        Event::SocketLost
     }
 
     fn bad_frame(&mut self) -> Option<Event> {
@@ -228,11 +289,26 @@ where
         Some(self.ended(End::BadFrames))
     }
 
-    fn told(&mut self, news: News) -> Event {
+    async fn told(&mut self, news: News) -> Option<Event> {
         match news {
-            News::PaymentStatus(status) => Event::PaymentStatus(status),
-            News::Over => self.ended(End::Told),
+            News::PaymentStatus(status) => Some(Event::PaymentStatus(status)),
+            News::Line(_) if self.end.is_some() => None,
+            News::Line(line) => self.take_over(line).await,
+            News::Over => Some(self.ended(End::Told)),
         }
+    }
+
+    /// A new socket of the call: the old one, if it is still there, has nothing to say any more.
+    async fn take_over(&mut self, line: Line) -> Option<Event> {
+        info!("a new socket takes the call up");
+        self.bad_frames = 0;
+        self.line_broke = false;
+        if let Some(mut older) = self.line.replace(line) {
+            let _ = older.send(Sent::Close(1001, "a newer socket has taken the call")).await;
+            let actions = self.call.handle(Event::SocketLost, Instant::now().into_std());
+            self.carry_out(actions).await;
+        }
+        Some(Event::Resumed)
     }
 
     async fn carry_out(&mut self, actions: Vec<Action>) {
@@ -252,14 +328,12 @@ where
         }
     }
 
+    /// A socket that takes nothing any more is no socket.
     async fn send(&mut self, frame: Sent) {
-        if self.end.is_some() {
-            return;
-        }
-        if !matches!(timeout(WRITE_LIMIT, self.outgoing.send(frame)).await, Ok(Ok(()))) {
-            self.end = Some(End::WriteFailed);
-            let actions = self.call.handle(Event::HungUp, Instant::now().into_std());
-            Box::pin(self.carry_out(actions)).await;
+        let Some(line) = self.line.as_mut().filter(|_| self.end.is_none()) else { return };
+        if line.send(frame).await.is_err() {
+            self.line = None;
+            self.line_broke = true;
         }
     }
 
@@ -288,12 +362,12 @@ where
         let ours = match self.end {
             None => Some(Sent::Close(1000, "the call is over")),
             Some(End::BadFrames) => Some(Sent::Close(1007, "too many bad frames")),
-            Some(End::Stopped) => Some(Sent::Close(1001, "the session was taken over or the server stops")),
+            Some(End::Stopped) => Some(Sent::Close(1012, "the server stops")),
             Some(_) => None,
         };
-        self.end.get_or_insert(End::NotClosed);
-        if let Some(close) = ours {
-            let _ = timeout(WRITE_LIMIT, self.outgoing.send(close)).await;
+        self.end.get_or_insert(if self.line.is_some() { End::NotClosed } else { End::NotResumed });
+        if let (Some(close), Some(line)) = (ours, &mut self.line) {
+            let _ = line.send(close).await;
         }
         self.closed = true;
     }
@@ -311,9 +385,17 @@ async fn next_of(response: &mut Option<(RequestId, BoxStream<'static, ModelEvent
     std::future::pending().await
 }
 
-async fn until(deadline: Option<std::time::Instant>) {
+/// The next frame; without a socket, nothing for ever.
+async fn next_frame(line: &mut Option<Line>) -> Received {
+    match line {
+        Some(line) => line.incoming.next().await.unwrap_or(Received::Closed(None)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

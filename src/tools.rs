@@ -36,7 +36,7 @@ pub async fn run(twilio: &Client, call: &CallSid, tool: Tool) -> Outcome {
         Tool::FinishCapture(update) => finish_capture::finish_capture(twilio, call, &update).await,
         Tool::CancelCapture(update) => cancel_capture::cancel_capture(twilio, call, &update).await,
         Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
-        Tool::EndCall { summary } => end_call::end_call(summary).await,
+        Tool::EndCall => end_call::end_call().await,
         Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
         Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
         Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,

@@ -2,8 +2,10 @@
 
 mod server;
 
+use futures_util::{SinkExt, StreamExt};
 use reqwest::StatusCode;
 use server::Server;
+use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn a_call_that_comes_in_is_connected_to_the_relay() {
@@ -78,12 +80,84 @@ async fn the_end_of_a_session_is_answered_with_what_comes_next() {
 
     assert!(staffed.asks_what_next(&[live, ended, handed_off]).await.contains(dial));
     assert!(alone.asks_what_next(&[live, ended, handed_off]).await.contains(apology));
-    assert!(staffed.asks_what_next(&[live, ("SessionStatus", "failed"), ("ErrorCode", "64105")]).await.contains(dial));
     assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "no-answer")]).await.contains(apology));
     assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "completed")]).await.contains("<Response><Hangup/>"));
     assert!(staffed.asks_what_next(&[live, ended]).await.contains("<Response><Hangup/>"));
     let over = staffed.asks_what_next(&[("CallStatus", "completed"), ("SessionStatus", "completed")]).await;
     assert!(over.ends_with("<Response></Response>"), "{over}");
+}
+
+#[tokio::test]
+async fn a_session_that_failed_is_connected_again_three_times_and_then_a_person_is_found() {
+    let server = Server::start(&[("LIVE_AGENT_NUMBER", "+15550009999")]).await;
+    let failed =
+        [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("ErrorCode", "64105")];
+    let mut path = "/connectAction".to_owned();
+    for reconnects in 1..=3 {
+        let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
+        path = format!("/connectAction?reconnects={reconnects}");
+        assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{twiml}");
+        assert!(twiml.contains(r#"<Parameter name="reconnect""#) && !twiml.contains("welcomeGreeting"), "{twiml}");
+    }
+    let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
+    assert!(twiml.contains("<Number>+15550009999</Number>"), "{twiml}");
+}
+
+#[tokio::test]
+async fn a_workflow_gets_a_task_made_of_what_the_agent_wrote_down() {
+    let server = Server::start(&[("LIVE_AGENT_WORKFLOW_SID", "WW1"), ("LIVE_AGENT_NUMBER", "+15550009999")]).await;
+    let handed_off = [("CallStatus", "in-progress"), ("HandoffData", r#"{"reasonCode":"x","reason":"<&>"}"#)];
+    let twiml = server.asks_what_next(&handed_off).await;
+    let task = r#"<Enqueue workflowSid="WW1" action="https://pay.example.com/connectAction"><Task>{&quot;reason&quot;:&quot;&lt;&amp;&gt;&quot;,&quot;reasonCode&quot;:&quot;x&quot;}</Task></Enqueue>"#;
+    assert!(twiml.contains(task), "{twiml}");
+    let left = |result| [("CallStatus", "in-progress"), ("QueueResult", result)];
+    assert!(server.asks_what_next(&left("bridged")).await.contains("<Response><Hangup/>"));
+    assert!(server.asks_what_next(&left("error")).await.contains("<Say>"));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_takes_no_new_calls() {
+    let server = Server::start(&[]).await;
+    assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
+    let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
+    let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
+    socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
+    server.knows_calls(1).await;
+    server.is_told_to_stop();
+    assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let rings = server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA2")]).await;
+    assert_eq!(rings.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(server.get("/health").await.text().await.unwrap(), r#"{"status":"ok","calls":1}"#, "live calls go on");
+}
+
+#[tokio::test]
+async fn calls_without_a_payment_are_cut_when_half_of_the_drain_is_over() {
+    let server = Server::start(&[("DRAIN_SECONDS", "1")]).await;
+    let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
+    let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
+    socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
+    server.knows_calls(1).await;
+    server.is_told_to_stop();
+    let closed = socket.next().await;
+    assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012), "{closed:?}");
+}
+
+#[tokio::test]
+async fn the_newest_socket_of_a_call_owns_it() {
+    let server = Server::start(&[]).await;
+    let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
+    let setup = || Message::text(r#"{"type":"setup","callSid":"CA1"}"#);
+    let mut older = server.opens_socket(Some(&signature)).await.unwrap();
+    older.send(setup()).await.unwrap();
+    server.knows_calls(1).await;
+    let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
+    newer.send(setup()).await.unwrap();
+    let closed = older.next().await;
+    assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1001), "{closed:?}");
+    server.knows_calls(1).await;
+    newer.close(None).await.unwrap();
+    server.twilio_posts("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.knows_calls(0).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(super) const SORRY: &str = "Sorry, I lost my train of thought.";
 pub(super) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(super) const GOODBYE: &str = "Goodbye!";
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
+pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// A call and everything it did.
@@ -53,6 +54,7 @@ pub(super) fn settings() -> Settings {
             postal_code: false,
         },
         stall: STALL,
+        resume: RESUME,
         listen: false,
         languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
         play_media_hosts: vec!["media.example.com".to_owned()],

@@ -29,7 +29,11 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
-    /// The socket is gone, or Twilio says that the call is over.
+    /// The socket broke; the caller may still be there.
+    SocketLost,
+    /// A new socket of the same call is open.
+    Resumed,
+    /// The caller is gone, or Twilio says that the call is over.
     HungUp,
     /// Time has passed: the call's deadline is reached.
     Tick,

@@ -78,7 +78,7 @@ impl Call {
         self.stop_reply();
         self.speech.superseded(&mut self.history);
         self.stay();
-        self.payments.moved(self.now);
+        self.payments.attended(self.now);
         self.turn.hold = None;
         self.turn.wake();
         self.turn.note(item);
@@ -112,7 +112,7 @@ impl Call {
     }
 
     /// Stops the reply under way. A tool that is running runs on; those that were not begun never will be.
-    fn stop_reply(&mut self) {
+    pub(super) fn stop_reply(&mut self) {
         self.turn.spoke = false;
         self.turn.runs.iter_mut().for_each(|run| run.overtaken = true);
         if let Some(response) = self.turn.response.take() {
@@ -126,7 +126,7 @@ impl Call {
     }
 
     pub(super) fn close_cycle(&mut self) {
-        if self.speech.close() {
+        if self.speech.close() && self.parked.is_none() {
             self.actions.push(Action::Say(Outgoing::close()));
         }
     }
@@ -135,6 +135,7 @@ impl Call {
     fn stay(&mut self) {
         if self.farewell.take().is_some() {
             self.note(words::CALL_GOES_ON);
+            self.turn.owed = true;
         }
     }
 }

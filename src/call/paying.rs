@@ -15,11 +15,21 @@ const MAX_OVER: usize = 64;
 /// Stalls after which the server itself gives the call to a person.
 const MAX_STALLS: u32 = 3;
 
+/// A payment that is over for the call. Its result may still come, and is written down then.
+struct Over {
+    sid: PaymentSid,
+    charge: Option<Amount>,
+    /// It was submitted: only then can it succeed.
+    submitted: bool,
+    /// Its result came.
+    ended: bool,
+}
+
 /// The payments of one call.
 pub(super) struct Payments {
     keys: Keys,
     open: Option<Capture>,
-    over: VecDeque<PaymentSid>,
+    over: VecDeque<Over>,
     moved: Instant,
     stalls: u32,
 }
@@ -47,7 +57,12 @@ impl Payments {
     }
 
     pub(super) fn is_over(&self, sid: &PaymentSid) -> bool {
-        self.over.contains(sid)
+        self.over.iter().any(|over| over.sid == *sid)
+    }
+
+    /// Whether a session was asked for, Twilio never answered, and nobody waits for its answer any more.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.open.as_ref().is_some_and(|capture| capture.stage() == Stage::Opening)
     }
 
     /// Opens a session, or repeats a request for it that was not answered.
@@ -72,7 +87,9 @@ impl Payments {
     pub(super) fn change(&mut self, change: Change, now: Instant) -> Result<Update, String> {
         let capture = self.open.as_mut().ok_or_else(words::no_payment)?;
         let update = capture.request(change, &mut self.keys);
-        self.moved = now;
+        if update.is_ok() {
+            self.moved = now;
+        }
         update.map_err(|misfit| words::misfit(misfit, self.open.as_ref()))
     }
 
@@ -81,19 +98,34 @@ impl Payments {
         self.moved = now;
     }
 
+    /// The caller is there: an entry may wait, but a result that does not come is not the caller's.
+    pub(super) fn attended(&mut self, now: Instant) {
+        let waits_for_twilio = |capture: &Capture| matches!(capture.stage(), Stage::Submitting | Stage::Cancelling);
+        if !self.open.as_ref().is_some_and(waits_for_twilio) {
+            self.moved = now;
+        }
+    }
+
     pub(super) fn stalls_at(&self, limit: Duration) -> Option<Instant> {
         self.open.is_some().then(|| self.moved + limit)
     }
 
-    /// A session is over: what is still reported of it means nothing.
+    /// A session is over: of what is still reported only its result means something.
     pub(super) fn over(&mut self, sid: PaymentSid) {
-        if self.open.as_ref().is_some_and(|capture| capture.sid() == Some(&sid)) {
-            self.open = None;
-        }
+        let capture = self.open.take_if(|capture| capture.sid() == Some(&sid));
         if self.over.len() == MAX_OVER {
             self.over.pop_front();
         }
-        self.over.push_back(sid);
+        let submitted = capture.as_ref().is_some_and(|capture| capture.stage() == Stage::Submitting);
+        let charge = capture.and_then(|capture| capture.charge());
+        self.over.push_back(Over { sid, charge, submitted, ended: false });
+    }
+
+    /// Takes the result of a session that is over, if it is the first.
+    fn result(&mut self, sid: &PaymentSid) -> Option<&Over> {
+        let over = self.over.iter_mut().find(|over| over.sid == *sid && !over.ended)?;
+        over.ended = true;
+        Some(over)
     }
 
     /// The session never was.
@@ -106,12 +138,16 @@ impl Call {
     pub(super) fn payment_status(&mut self, status: &Status) {
         let sid = &status.sid;
         if self.payments.is_over(sid) {
+            // The result of a payment that was cancelled, or handed over, comes after all.
+            if let News::Ended(ending) = &status.news {
+                self.result(sid, ending, false);
+            }
             return;
         }
         if status.unmasked {
             self.actions.push(Action::Record(Entry::Unmasked { sid: sid.clone() }));
         }
-        let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.may_be(sid)) else {
+        let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.is_meant(status)) else {
             return self.unexpected(status);
         };
         let charge = capture.charge();
@@ -140,23 +176,34 @@ impl Call {
                 self.actions.push(Action::Record(Entry::Wrong { sid: sid.clone(), field, error }));
                 self.payment_step(step);
             }
-            Meaning::Ended(ending) => self.payment_ended(sid, ending),
+            Meaning::Ended(ending) => self.payment_ended(sid, &ending),
         }
     }
 
-    fn payment_ended(&mut self, sid: &PaymentSid, ending: Ending) {
-        let Some(capture) = self.payments.open() else { return };
-        let charge = capture.charge();
-        let was_cancelling = capture.stage() == Stage::Cancelling;
+    fn payment_ended(&mut self, sid: &PaymentSid, ending: &Ending) {
+        // The answer to cancel-capture, which is still to come, tells it.
+        let told = self.turn.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(of) if of.sid == *sid));
         self.payments.over(sid.clone());
         self.turn.forget_steps();
         self.watch.reset(self.now);
-        // The answer to cancel-capture tells it.
-        if !was_cancelling || ending.outcome == Outcome::Success {
-            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
+        self.result(sid, ending, !told);
+    }
+
+    /// Writes the result of a session that is over down, once, and tells the model. A success of what was never submitted is
+    /// not believed. A goodbye that is under way waits: the caller has to know.
+    fn result(&mut self, sid: &PaymentSid, ending: &Ending, tell: bool) {
+        let Some(&Over { charge, submitted, .. }) = self.payments.result(sid) else { return };
+        let success = ending.outcome == Outcome::Success;
+        if tell || (success && submitted) {
+            let unheard_of = Outcome::Other("success-without-submission".to_owned());
+            let outcome = if success && !submitted { &unheard_of } else { &ending.outcome };
+            self.note(words::ended(outcome, charge.map(|amount| format!("{amount:?}"))));
             self.turn.wake();
+            if let Some(farewell) = &mut self.farewell {
+                farewell.said = false;
+            }
         }
-        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending }));
+        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending: ending.clone() }));
     }
 
     fn payment_moved(&mut self) {
@@ -172,14 +219,18 @@ impl Call {
 
     /// A session that nobody here has open: one that was given up before it was there, or a stranger's.
     fn unexpected(&mut self, status: &Status) {
-        if matches!(status.news, News::Ended(_)) {
+        if let News::Ended(ending) = &status.news {
             self.payments.over(status.sid.clone());
+            self.result(&status.sid, ending, false);
         } else {
             self.cancel_unwanted(status.sid.clone());
         }
     }
 
     pub(super) fn cancel_unwanted(&mut self, sid: PaymentSid) {
+        if self.phase == Phase::Talking && self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
+            self.note(words::CANCELLED_AT_THE_END);
+        }
         self.payments.over(sid.clone());
         self.actions.push(Action::Record(Entry::Abandoned { sid: sid.clone() }));
         let key = self.payments.keys.make();
@@ -199,7 +250,13 @@ impl Call {
             // Its create is running, and its answer is waited for; or there never was an answer.
             (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
             (_, None) => self.payments.forget(),
-            (_, Some(sid)) if self.turn.runs.is_empty() => self.payments.over(sid),
+            // Nobody knows whether its cancelling was carried out: once more, with the same key.
+            (_, Some(sid)) if self.turn.runs.is_empty() => {
+                if let Ok(update) = self.payments.change(Change::Cancel, self.now) {
+                    self.payments.over(sid);
+                    self.run(None, Tool::CancelCapture(update));
+                }
+            }
             _ => {}
         }
     }

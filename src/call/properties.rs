@@ -44,6 +44,8 @@ enum Step {
     /// The last callback comes once more.
     Again,
     Passes(u64),
+    /// The socket breaks and comes back after so many seconds.
+    SocketLost(u64),
     HungUp,
 }
 
@@ -107,6 +109,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_usize..3, 0..STATUSES.len(), 0_u32..50).prop_map(|(which, kind, at)| Step::Status { which, kind, at }),
         1 => Just(Step::Again),
         4 => (1_u64..70).prop_map(Step::Passes),
+        1 => (0_u64..70).prop_map(Step::SocketLost),
         1 => Just(Step::HungUp),
     ]
 }
@@ -147,6 +150,8 @@ struct World {
     abandoned: Vec<RequestId>,
     successes: HashSet<PaymentSid>,
     completes: HashMap<PaymentSid, HashSet<IdempotencyKey>>,
+    /// Keys of completions that were left unanswered once.
+    doubtful: HashSet<IdempotencyKey>,
     settled: HashSet<PaymentSid>,
     last_stir: Instant,
     spoken_since_caller: bool,
@@ -175,6 +180,7 @@ impl World {
             abandoned: Vec::new(),
             successes: HashSet::new(),
             completes: HashMap::new(),
+            doubtful: HashSet::new(),
             settled: HashSet::new(),
             last_stir,
             spoken_since_caller: true,
@@ -243,6 +249,7 @@ impl World {
             Step::Passes(seconds) => {
                 self.line.passes(Duration::from_secs(seconds));
             }
+            Step::SocketLost(seconds) => self.socket_lost(seconds),
             Step::HungUp => {
                 self.line.feed(Event::HungUp);
                 self.gone = true;
@@ -250,6 +257,17 @@ impl World {
             _ => {}
         }
         self.check();
+    }
+
+    fn socket_lost(&mut self, seconds: u64) {
+        let from = self.line.feed(Event::SocketLost);
+        self.heard += &self.cycles.drain(..).collect::<String>();
+        self.line.passes(Duration::from_secs(seconds));
+        assert_eq!(self.line.said_since(from), "", "nobody would hear it");
+        self.gone |= seconds >= super::bench::RESUME.as_secs();
+        self.cycle_open = false;
+        self.stir();
+        self.line.feed(Event::Resumed);
     }
 
     fn stir(&mut self) {
@@ -292,13 +310,14 @@ impl World {
         let refused = Answer::Refused { code: Some(64019), reason: "something is missing" };
         let outcome = match (&tool, answer) {
             (Tool::SetSilenceDetection { enabled }, _) => Outcome::SilenceDetection { enabled: *enabled },
-            (Tool::EndCall { summary }, _) => Outcome::EndCall { summary: summary.clone() },
+            (Tool::EndCall, _) => Outcome::EndCall,
             (Tool::LiveAgentHandoff { reason, summary }, _) => {
                 Outcome::HandOff { reason: reason.clone(), summary: summary.clone() }
             }
             (_, 7) => Outcome::Payment(Answer::Unknown),
             (_, 8) => Outcome::Payment(refused),
             (_, 9) => Outcome::Lost,
+            (_, 6) => Outcome::Payment(Answer::Gone),
             (Tool::StartCapture(_), _) => {
                 let sid = match self.sids.len() {
                     n if n > 0 && !self.settled.contains(&self.sids[n - 1]) => self.sids[n - 1].clone(),
@@ -312,8 +331,20 @@ impl World {
             _ => Outcome::Payment(Answer::Accepted),
         };
         match (&tool, &outcome) {
-            (Tool::FinishCapture(update), Outcome::Payment(Answer::Refused { .. })) => {
+            // Only a refusal of what was never in doubt makes room for a new attempt.
+            (Tool::FinishCapture(update), Outcome::Payment(Answer::Refused { .. }))
+                if !self.doubtful.contains(&update.key) =>
+            {
                 self.completes.entry(update.sid.clone()).or_default().remove(&update.key);
+            }
+            (Tool::FinishCapture(update), Outcome::Payment(Answer::Unknown) | Outcome::Lost) => {
+                self.doubtful.insert(update.key.clone());
+            }
+            (Tool::FinishCapture(update), Outcome::Payment(Answer::Gone)) if !self.doubtful.contains(&update.key) => {
+                self.settled.insert(update.sid.clone());
+            }
+            (_, Outcome::Payment(Answer::Gone)) => {
+                self.settled.extend(self.line.call.payments.open().and_then(|capture| capture.sid()).cloned());
             }
             (Tool::CancelCapture(update), _) => {
                 self.settled.insert(update.sid.clone());
@@ -337,7 +368,8 @@ impl World {
         }
         let status = status(sid.as_str(), &fields);
         if let money::News::Ended(ending) = &status.news {
-            if ending.outcome == money::Outcome::Success {
+            let submitted = self.completes.get(&sid).is_some_and(|keys| !keys.is_empty());
+            if ending.outcome == money::Outcome::Success && submitted {
                 self.successes.insert(sid.clone());
             }
             self.settled.insert(sid);

@@ -25,7 +25,7 @@ impl Call {
             return;
         }
         if self.turn.rounds >= MAX_ROUNDS {
-            return self.model_failed();
+            return self.hand_over("model-unavailable");
         }
         self.watch.stir(self.now);
         let id = self.turn.ask(&self.history);
@@ -123,6 +123,7 @@ impl Call {
         }
         self.turn.owed = false;
         self.say(&self.settings.messages.hand_off.clone());
-        self.farewell = Some(Farewell::said(Some(words::handoff_data(reason, reason, ""))));
+        let summary = if self.payments.is_submitting() { words::RESULT_UNKNOWN } else { "" };
+        self.farewell = Some(Farewell::said(Some(words::handoff_data(reason, reason, summary))));
     }
 }

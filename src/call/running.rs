@@ -25,14 +25,18 @@ impl Call {
             Wish::StartCapture { charge } => {
                 self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)
             }
+            Wish::Change(Change::Cancel) if self.payments.is_in_doubt() => {
+                self.payments.forget();
+                Err(words::done(words::NEVER_OPENED))
+            }
             Wish::Change(change) => {
                 let update = self.payments.change(change, self.now)?;
                 self.turn.forget_steps();
                 Ok(Tool::change(update))
             }
             Wish::SetSilenceDetection { enabled } => Ok(Tool::SetSilenceDetection { enabled }),
-            Wish::EndCall { .. } if self.payments.is_submitting() => Err(words::refused(words::WAIT_FOR_RESULT)),
-            Wish::EndCall { summary } => Ok(Tool::EndCall { summary }),
+            Wish::EndCall if self.payments.is_submitting() => Err(words::refused(words::WAIT_FOR_RESULT)),
+            Wish::EndCall => Ok(Tool::EndCall),
             Wish::LiveAgentHandoff { reason, summary } => Ok(Tool::LiveAgentHandoff { reason, summary }),
             Wish::SendDtmf { .. } if self.payments.is_open() => Err(words::refused(words::NO_TONES_NOW)),
             Wish::SendDtmf { digits } => Ok(Tool::SendDtmf { digits }),
@@ -52,8 +56,8 @@ impl Call {
         let run = self.turn.runs.remove(at);
         let output = match outcome {
             // What was to be the last word is not, if the caller spoke meanwhile.
-            Outcome::EndCall { .. } | Outcome::HandOff { .. } if run.overtaken => words::refused(words::CALL_GOES_ON),
-            outcome => self.outcome(&run.tool, outcome),
+            Outcome::EndCall | Outcome::HandOff { .. } if run.overtaken => words::refused(words::CALL_GOES_ON),
+            outcome => self.outcome(&run.tool, outcome, run.call_id.is_some()),
         };
         if let Some(call_id) = run.call_id {
             self.turn.answer(call_id, output);
@@ -65,7 +69,7 @@ impl Call {
         }
     }
 
-    fn outcome(&mut self, tool: &Tool, outcome: Outcome) -> String {
+    fn outcome(&mut self, tool: &Tool, outcome: Outcome, by_model: bool) -> String {
         match (tool, outcome) {
             (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
             (
@@ -76,14 +80,14 @@ impl Call {
                 | Tool::FinishCapture(update)
                 | Tool::CancelCapture(update),
                 outcome,
-            ) => self.change_answered(update, &answer(outcome)),
+            ) => self.change_answered(update, answer(outcome), by_model),
             (_, Outcome::SilenceDetection { .. }) if self.payments.is_open() => words::done(words::SILENCE_BY_ITSELF),
             (_, Outcome::SilenceDetection { enabled }) => {
                 self.watch.enabled = enabled;
                 self.watch.reset(self.now);
                 words::done(if enabled { "Silence detection is on." } else { "Silence detection is off." })
             }
-            (_, Outcome::EndCall { .. }) => {
+            (_, Outcome::EndCall) => {
                 self.farewell = Some(Farewell { handoff_data: None, said: self.turn.spoke });
                 words::done(words::SAY_GOODBYE)
             }
@@ -126,9 +130,10 @@ impl Call {
         }
         let Some(capture) = self.payments.open_mut() else { return words::session_over() };
         let was_opening = capture.stage() == Stage::Opening;
-        capture.create_answered(create, answer);
+        let answer = &capture.create_answered(create, answer.clone());
         match (answer, capture.sid().cloned()) {
             (Answer::Created(sid), _) if was_opening => {
+                self.payments.moved(self.now);
                 self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge: create.charge }));
             }
             // The callback was faster, and the answer got lost: the session is open all the same.
@@ -139,24 +144,31 @@ impl Call {
         words::started(answer)
     }
 
-    fn change_answered(&mut self, update: &Update, answer: &Answer) -> String {
+    fn change_answered(&mut self, update: &Update, answer: Answer, by_model: bool) -> String {
         let cancelled = update.change == Change::Cancel;
+        if cancelled && !by_model && !matches!(answer, Answer::Accepted | Answer::Gone) {
+            self.actions.push(Action::Record(Entry::NotCancelled { sid: update.sid.clone() }));
+        }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
             return if cancelled { words::cancel_answered(&Answer::Gone) } else { words::session_over() };
         };
-        capture.update_answered(update, answer);
-        match answer {
+        let answer = capture.update_answered(update, answer);
+        match &answer {
             Answer::Gone => self.payments.over(update.sid.clone()),
             Answer::Accepted if cancelled => self.payments.over(update.sid.clone()),
+            Answer::Refused { code, .. } => {
+                let (sid, change, code) = (update.sid.clone(), update.change, *code);
+                self.actions.push(Action::Record(Entry::Refused { sid, change, code }));
+            }
             Answer::Accepted if update.change == Change::Complete => {
                 self.actions.push(Action::Record(Entry::Submitted { sid: update.sid.clone() }));
             }
             _ => {}
         }
         match update.change {
-            Change::Capture(field) => words::capture_answered(field, answer),
-            Change::Complete => words::finish_answered(answer, self.payments.open()),
-            Change::Cancel => words::cancel_answered(answer),
+            Change::Capture(field) => words::capture_answered(field, &answer),
+            Change::Complete => words::finish_answered(&answer, self.payments.open()),
+            Change::Cancel => words::cancel_answered(&answer),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Settings {
     /// How long an open payment may stand still before the caller is offered a retry, then a person:
     /// `Payments.stallSeconds`.
     pub stall: Duration,
+    /// How long a call whose socket broke waits for a new one before it ends as a hang-up does: `RESUME_SECONDS`.
+    pub resume: Duration,
     /// The agent only listens: what the model says is not spoken, its tools run. `Server.ListenMode`.
     pub listen: bool,
     /// The languages that the session is opened with, as BCP 47 codes.

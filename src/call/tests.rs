@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::bench::{GOODBYE, GREETING, HAND_OFF, Line, SORRY, STALL, THRESHOLD, card, payment, settings};
+use super::bench::{GOODBYE, GREETING, HAND_OFF, Line, RESUME, SORRY, STALL, THRESHOLD, card, payment, settings};
 use super::*;
 use crate::payment::{Answer, Change, Entry, Field};
 
@@ -331,6 +331,180 @@ fn complete_without_an_answer_is_sent_again_only_with_the_same_key() {
     assert!(line.running.is_empty() && line.history().contains("submitted already"));
 }
 
+/// Twilio took the completion, and its answer was lost.
+fn with_an_unanswered_completion() -> Line {
+    let mut line = Line::open();
+    line.at_finish("PK1");
+    line.model_replies("", &["finish-capture"]);
+    line.twilio_answers(Answer::Unknown);
+    line
+}
+
+#[test]
+fn whatever_answers_the_repetition_of_a_completion_tells_nothing_of_the_first() {
+    let refused = Answer::Refused { code: None, reason: "No." };
+    for answer in [Answer::Gone, refused, Answer::Unknown] {
+        let mut line = with_an_unanswered_completion();
+        line.model_replies("", &["finish-capture"]);
+        line.twilio_answers(answer);
+        assert!(
+            line.history().contains("Do not say that it worked") && !line.history().contains("nothing was submitted")
+        );
+        for tool in ["start-capture", "cancel-capture", "capture-card"] {
+            line.model_replies("", &[tool]);
+            assert!(line.running.is_empty(), "{tool}: the first may have been charged");
+        }
+        line.model_replies("One moment.", &[]);
+        line.twilio_reports("PK1", &[("Result", "success")]);
+        assert!(line.history().contains("storing the card succeeded"));
+        assert!(matches!(line.records().last(), Some(Entry::Ended { .. })));
+    }
+}
+
+#[test]
+fn a_person_who_takes_over_is_told_of_a_result_that_is_open() {
+    let mut line = Line::open();
+    line.at_finish("PK1");
+    line.model_replies("", &["finish-capture"]);
+    line.twilio_answers(Answer::Accepted);
+    line.model_replies("One moment.", &[]);
+    for _ in 0..3 {
+        line.passes(STALL + 10 * SECOND);
+        if line.asked.is_some() {
+            line.model_replies("It takes longer than usual.", &[]);
+        }
+    }
+    let handed = line.ends();
+    assert!(matches!(handed.as_slice(), [Some(data)] if data.contains("its result was not known")));
+    line.twilio_reports("PK1", &[("Result", "success")]);
+    assert!(matches!(line.records().last(), Some(Entry::Ended { .. })), "and in any case it is written down");
+}
+
+#[test]
+fn a_result_that_comes_during_the_goodbye_is_told_before_it() {
+    let mut line = with_an_unanswered_completion();
+    line.caller_says("Give me a person");
+    line.model_calls("live-agent-handoff", r#"{"reason":"asked"}"#);
+    line.model(ModelEvent::Done);
+    let (run, Tool::LiveAgentHandoff { reason, summary }) = line.running.remove(0) else { panic!() };
+    line.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    line.model_replies("I connect you.", &[]);
+    line.twilio_reports("PK1", &[("Result", "success")]);
+    assert!(line.history().contains("storing the card succeeded"));
+    line.model_replies("Your card is stored, and I connect you.", &[]);
+    line.passes(20 * SECOND);
+    assert!(matches!(line.ends().as_slice(), [Some(_)]));
+}
+
+#[test]
+fn a_cancelling_without_an_answer_is_repeated_when_the_call_ends() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.caller_says("Cancel that");
+    line.model_replies("", &["cancel-capture"]);
+    let (_, Tool::CancelCapture(first)) = line.running[0].clone() else { panic!() };
+    line.twilio_answers(Answer::Unknown);
+    line.feed(Event::HungUp);
+    assert!(matches!(line.running.as_slice(), [(_, Tool::CancelCapture(again))] if *again == first));
+    line.twilio_answers(Answer::Unknown);
+    assert!(line.records().iter().any(|entry| matches!(entry, Entry::NotCancelled { .. })));
+}
+
+#[test]
+fn a_cancelled_payment_is_written_down_as_ended_and_told_once() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.caller_says("Cancel that");
+    line.model_replies("", &["cancel-capture"]);
+    line.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
+    line.twilio_answers(Answer::Accepted);
+    assert_eq!(line.history().matches("nothing was charged").count(), 1, "{}", line.history());
+    assert!(matches!(line.records().last(), Some(Entry::Ended { .. })));
+}
+
+#[test]
+fn a_session_that_was_never_confirmed_can_be_given_up_for_another_amount() {
+    let mut line = Line::open();
+    line.caller_says("I want to pay 25");
+    line.model_calls("start-capture", r#"{"chargeAmount":"25.00"}"#);
+    line.model(ModelEvent::Done);
+    line.twilio_answers(Answer::Unknown);
+    line.model_calls("start-capture", r#"{"chargeAmount":"30.00"}"#);
+    line.model(ModelEvent::Done);
+    assert!(line.running.is_empty() && line.history().contains("cancel-capture to give it up"));
+    line.model_replies("", &["cancel-capture"]);
+    assert!(line.history().contains("The payment is given up"));
+    line.model_calls("start-capture", r#"{"chargeAmount":"30.00"}"#);
+    line.model(ModelEvent::Done);
+    // The first shows up after all: it is not taken for the second.
+    line.twilio_reports("PK25", &[("ChargeAmount", "25.00")]);
+    assert!(matches!(&line.running[1].1, Tool::CancelCapture(update) if update.sid == payment("PK25")));
+    line.twilio_answers(Answer::Created(payment("PK30")));
+    line.model_replies("", &["capture-card"]);
+    assert!(
+        line.running.iter().any(|(_, tool)| matches!(tool, Tool::CaptureCard(update) if update.sid == payment("PK30")))
+    );
+}
+
+#[test]
+fn noise_over_a_hand_off_does_not_leave_the_caller_alone() {
+    let mut line = Line::open();
+    line.caller_says("Give me a person");
+    line.model_calls("live-agent-handoff", r#"{"reason":"asked"}"#);
+    line.model(ModelEvent::Done);
+    let (run, Tool::LiveAgentHandoff { reason, summary }) = line.running.remove(0) else { panic!() };
+    line.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    line.model_replies("I connect you.", &[]);
+    line.caller_interrupts("I");
+    line.passes(4 * SECOND);
+    assert!(line.asked.is_some() && line.history().contains("If it was only noise, take leave again"));
+}
+
+#[test]
+fn a_card_that_is_refused_at_once_is_not_submitted_again_and_again() {
+    let mut line = Line::open();
+    line.at_finish("PK1");
+    for _ in 0..3 {
+        line.model_replies("", &["finish-capture"]);
+        line.twilio_answers(Answer::Refused { code: Some(64008), reason: "The card was not accepted." });
+        assert!(line.history().contains("Next: call cancel-capture, and offer another card"));
+    }
+    line.model_replies("", &["finish-capture"]);
+    assert!(line.running.is_empty() && line.history().contains("refused too often"));
+}
+
+#[test]
+fn a_caller_who_keeps_asking_does_not_keep_a_lost_result_from_being_noticed() {
+    let mut line = Line::open();
+    line.at_finish("PK1");
+    line.model_replies("", &["finish-capture"]);
+    line.twilio_answers(Answer::Accepted);
+    line.model_replies("One moment.", &[]);
+    line.passes(STALL / 2);
+    line.caller_says("Did it work?");
+    line.model_replies("Not yet.", &[]);
+    line.passes(STALL / 2 + SECOND);
+    assert!(line.history().contains("there is no answer from the payment provider yet"));
+}
+
+#[test]
+fn a_correction_is_not_taken_for_entered_before_a_key_was_pressed() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.twilio_reports("PK1", &card("false", "security-code,expiration-date"));
+    line.model_replies("Got your card.", &[]);
+    line.caller_says("That was the wrong one");
+    line.model_replies("", &["capture-card"]);
+    line.twilio_answers(Answer::Accepted);
+    line.model_replies("Once more, please.", &[]);
+    let mask = [("Capture", "payment-card-number"), ("PaymentCardNumber", "xxxxxxxxxxxx4242")];
+    let with = |partial: &'static str| [&mask[..], &[("PartialResult", partial)]].concat();
+    assert_eq!(line.twilio_reports("PK1", &with("false")), line.did.len(), "the echo of our own request");
+    line.twilio_reports("PK1", &with("true"));
+    line.twilio_reports("PK1", &with("false"));
+    assert!(line.asked.is_some());
+}
+
 #[test]
 fn silence_is_not_watched_while_a_payment_is_open_and_again_afterwards() {
     let mut line = Line::open();
@@ -390,7 +564,7 @@ fn end_is_sent_after_the_goodbye_was_heard() {
     let mut line = Line::open();
     line.caller_says("That is all");
     line.model_replies("", &["end-call"]);
-    line.tool_answers(Outcome::EndCall { summary: crate::redact::Private::default() });
+    line.tool_answers(Outcome::EndCall);
     line.model_replies("Have a nice day.", &[]);
     assert!(line.ends().is_empty(), "the goodbye is still being spoken");
     line.frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
@@ -403,7 +577,7 @@ fn a_goodbye_that_was_said_with_the_call_needs_no_second_one() {
     let mut line = Line::open();
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(Outcome::EndCall { summary: crate::redact::Private::default() });
+    line.tool_answers(Outcome::EndCall);
     assert_eq!(line.asked, None);
     line.passes(10 * SECOND);
     assert_eq!(line.ends(), [None]);
@@ -414,7 +588,7 @@ fn a_caller_who_speaks_over_the_goodbye_is_not_hung_up_on() {
     let mut line = Line::open();
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(Outcome::EndCall { summary: crate::redact::Private::default() });
+    line.tool_answers(Outcome::EndCall);
     line.caller_interrupts("Goodbye");
     line.caller_says("No wait");
     assert!(line.history().contains("so it goes on"));
@@ -429,7 +603,7 @@ fn an_end_call_that_is_running_when_the_caller_speaks_ends_nothing() {
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
     line.caller_says("No wait");
-    line.tool_answers(Outcome::EndCall { summary: crate::redact::Private::default() });
+    line.tool_answers(Outcome::EndCall);
     assert!(line.history().contains("so it goes on"));
     line.model_replies("Yes?", &[]);
     line.passes(10 * SECOND);
@@ -533,6 +707,48 @@ fn digits_spoken_while_a_card_is_entered_are_cut_out_and_the_rest_goes_through()
     line.caller_says("Cancel, 4242 4242 is one of my 2 cards");
     assert!(line.history().contains("caller: Cancel, [digits removed] is one of my 2 cards"));
     assert!(line.history().contains("entered on the keypad only"));
+}
+
+#[test]
+fn a_call_whose_socket_broke_is_taken_up_where_it_was() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.caller_says("Is it working?");
+    line.model_says("Yes, please ");
+    let from = line.feed(Event::SocketLost);
+    line.twilio_reports("PK1", &card("false", "security-code,expiration-date"));
+    line.passes(RESUME - SECOND);
+    assert_eq!((line.asked, line.said_since(from).as_str()), (None, ""), "nobody would hear it");
+    line.feed(Event::Resumed);
+    assert!(line.history().contains("the card number is in") && line.history().contains("connection was lost"));
+    line.model_replies("Got your card.", &["capture-security-code"]);
+    assert!(
+        matches!(line.running.as_slice(), [(_, Tool::CaptureSecurityCode(update))] if update.sid == payment("PK1"))
+    );
+}
+
+#[test]
+fn a_call_that_was_quiet_when_its_socket_broke_stays_quiet() {
+    let mut line = Line::open();
+    line.caller_says("Hello");
+    line.model_replies("Hi.", &[]);
+    line.passes(5 * SECOND);
+    line.feed(Event::SocketLost);
+    let from = line.feed(Event::Resumed);
+    assert_eq!(line.did.len(), from);
+    line.caller_says("Are you there?");
+    assert!(line.asked.is_some());
+}
+
+#[test]
+fn a_call_whose_socket_does_not_come_back_ends_as_a_hang_up_does() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.feed(Event::SocketLost);
+    line.passes(RESUME + SECOND);
+    assert!(matches!(line.running.as_slice(), [(_, Tool::CancelCapture(_))]));
+    line.twilio_answers(Answer::Accepted);
+    assert!(matches!(line.did.last(), Some(Action::Close)));
 }
 
 fn key(line: &mut Line, keys: &str) -> usize {
@@ -650,7 +866,7 @@ fn a_model_that_only_calls_tools_is_stopped_in_the_end() {
             line.model_replies("", &["refund"]);
         }
     }
-    assert_eq!((line.asked, line.said_since(0)), (None, SORRY.to_owned()));
+    assert_eq!((line.asked, line.said_since(0)), (None, HAND_OFF.to_owned()));
 }
 
 #[test]

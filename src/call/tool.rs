@@ -34,7 +34,7 @@ pub(super) enum Wish {
     StartCapture { charge: Option<Amount> },
     Change(Change),
     SetSilenceDetection { enabled: bool },
-    EndCall { summary: Private<String> },
+    EndCall,
     LiveAgentHandoff { reason: Private<String>, summary: Private<String> },
     SendDtmf { digits: Digits },
     SwitchLanguage(Languages),
@@ -65,10 +65,7 @@ pub enum Tool {
         enabled: bool,
     },
     /// `end-call`
-    EndCall {
-        /// What the call was about, in the model's words.
-        summary: Private<String>,
-    },
+    EndCall,
     /// `live-agent-handoff`
     LiveAgentHandoff {
         /// Why a person is needed.
@@ -109,7 +106,7 @@ impl Tool {
             Self::FinishCapture(_) => "finish-capture",
             Self::CancelCapture(_) => "cancel-capture",
             Self::SetSilenceDetection { .. } => "set-silence-detection",
-            Self::EndCall { .. } => "end-call",
+            Self::EndCall => "end-call",
             Self::LiveAgentHandoff { .. } => "live-agent-handoff",
             Self::SendDtmf { .. } => "send-dtmf",
             Self::SwitchLanguage(_) => "switch-language",
@@ -141,10 +138,7 @@ pub enum Outcome {
         enabled: bool,
     },
     /// The call is to end after a goodbye.
-    EndCall {
-        /// What the call was about.
-        summary: Private<String>,
-    },
+    EndCall,
     /// The call is to end with a person taking over.
     HandOff {
         /// Why.
@@ -176,12 +170,6 @@ struct StartCapture {
 #[derive(Deserialize)]
 struct Switch {
     enabled: bool,
-}
-
-#[derive(Deserialize)]
-struct EndCall {
-    #[serde(default, alias = "summary", rename = "conversationSummary")]
-    summary: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -233,7 +221,7 @@ impl Wish {
             "set-silence-detection" => {
                 Self::SetSilenceDetection { enabled: arguments_of::<Switch>(arguments)?.enabled }
             }
-            "end-call" => Self::EndCall { summary: text(arguments_of::<EndCall>(arguments)?.summary) },
+            "end-call" => Self::EndCall,
             "live-agent-handoff" => {
                 let LiveAgentHandoff { reason, summary } = arguments_of(arguments)?;
                 Self::LiveAgentHandoff { reason: text(reason), summary: text(summary) }
@@ -348,8 +336,9 @@ mod tests {
 
     #[test]
     fn a_card_number_does_not_travel_in_a_summary() {
-        let wish = Wish::read("end-call", r#"{"summary":"paid with 4242 4242 4242 4242"}"#, &settings());
-        let Ok(Wish::EndCall { summary }) = wish else { panic!() };
+        let arguments = r#"{"reason":"asked","summary":"paid with 4242 4242 4242 4242"}"#;
+        let wish = Wish::read("live-agent-handoff", arguments, &settings());
+        let Ok(Wish::LiveAgentHandoff { summary, .. }) = wish else { panic!() };
         assert_eq!(summary.reveal(), "paid with [digits removed]");
     }
 

@@ -31,6 +31,11 @@ fn output(success: bool, message: &str) -> String {
 /// The first thing that the model reads. The caller's number is not in it.
 pub(super) fn call_details(setup: &Setup) -> String {
     let mut details = match setup.direction.as_str() {
+        _ if setup.is_reconnect() => {
+            "Call details: this call was going on already when the connection was lost, and nothing is known of it. \
+             Apologise, and ask how you can help."
+                .to_owned()
+        }
         "outbound-api" => "Call details: you called this person; the call has just been answered.".to_owned(),
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
@@ -48,6 +53,19 @@ fn next_step(capture: &Capture) -> String {
     match capture.next_field() {
         Some(field) => format!("call {}", field.tool()),
         None => "call finish-capture".to_owned(),
+    }
+}
+
+/// What to do about a submission that was refused.
+fn after_refusal(code: Option<u32>, capture: &Capture) -> String {
+    match code {
+        Some(64008 | 64010 | 64012 | 64022 | 64023) => {
+            "call cancel-capture, and offer another card or a person (call live-agent-handoff)".to_owned()
+        }
+        Some(64001..=64007 | 64009 | 64011 | 64013..=64018 | 64024) => {
+            "call cancel-capture, and offer a person (call live-agent-handoff)".to_owned()
+        }
+        _ => next_step(capture),
     }
 }
 
@@ -100,8 +118,8 @@ pub(super) fn finish_answered(answer: &Answer, capture: Option<&Capture>) -> Str
             "The payment is submitted; that is not yet a success. Next: say that it is being processed, then wait: a \
              payment update brings the result.",
         ),
-        (Answer::Refused { reason, .. }, Some(capture)) => {
-            refused(&format!("The payment was not submitted. {reason} Next: {}.", next_step(capture)))
+        (Answer::Refused { reason, code }, Some(capture)) => {
+            refused(&format!("The payment was not submitted. {reason} Next: {}.", after_refusal(*code, capture)))
         }
         (Answer::Refused { reason, .. }, None) => refused(&format!("The payment was not submitted. {reason}")),
         (Answer::Gone, _) => {
@@ -131,7 +149,13 @@ pub(super) fn misfit(misfit: Misfit, capture: Option<&Capture>) -> String {
     refused(&match misfit {
         Misfit::AlreadyOpen => format!("A payment session is open already. Next: {next}."),
         Misfit::NotConfirmed => {
-            "The payment session is not open: Twilio has not confirmed it. Next: call start-capture again.".to_owned()
+            "The payment session is not open: Twilio has not confirmed it. Next: call start-capture again with the same \
+             amount, or call cancel-capture to give it up."
+                .to_owned()
+        }
+        Misfit::RefusedTooOften => {
+            "Submitting was refused too often. Next: call cancel-capture, and offer a person (call live-agent-handoff)."
+                .to_owned()
         }
         Misfit::NotNeeded(field) => format!("This payment does not need the {field}. Next: {next}."),
         Misfit::CardFirst => "The card number comes before the security code. Next: call capture-card.".to_owned(),
@@ -257,7 +281,18 @@ pub(super) fn lost() -> String {
 }
 
 /// The caller spoke over the goodbye.
-pub(super) const CALL_GOES_ON: &str = "The caller spoke before the call had ended, so it goes on.";
+pub(super) const CALL_GOES_ON: &str =
+    "The caller was heard before the call had ended, so it goes on. If it was only noise, take leave again.";
+
+/// A session that nobody ever confirmed is given up; should it show up, it is cancelled.
+pub(super) const NEVER_OPENED: &str = "The payment is given up; nothing was charged. Next: tell the caller so.";
+
+/// The call was about to end with a payment open.
+pub(super) const CANCELLED_AT_THE_END: &str =
+    "Payment update: the open payment was cancelled, since the call was about to end; nothing was charged.";
+
+/// For the person who takes over, when the server hands the call over.
+pub(super) const RESULT_UNKNOWN: &str = "A payment was submitted, and its result was not known yet.";
 
 /// Answers of the tools that act on the call itself.
 pub(super) const SILENCE_BY_ITSELF: &str =
@@ -270,6 +305,10 @@ pub(super) const TOO_MANY_CALLS: &str = "Too many tool calls in a row. Speak to 
 /// What came through the microphone instead of the keypad.
 pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card were cut out of what the caller said. Card data is entered on the keypad only: if \
      the caller read out card details, ask to use the keypad.";
+
+/// The call goes on on a new socket.
+pub(super) const LINE_WAS_BROKEN: &str =
+    "The connection was lost for a moment. The caller may not have heard your last words: go on where you were.";
 
 /// What the caller entered on the keypad outside a payment.
 pub(super) fn keyed(keys: &str) -> String {

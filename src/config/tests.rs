@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 18] = [
+const OPTIONAL: [&str; 21] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -36,6 +36,9 @@ const OPTIONAL: [&str; 18] = [
     "VALIDATE_TWILIO_SIGNATURE",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
+    "LIVE_AGENT_WORKFLOW_SID",
+    "RESUME_SECONDS",
+    "DRAIN_SECONDS",
 ];
 
 /// The required variables, with others added or put in their place.
@@ -158,8 +161,15 @@ fn the_example_file_names_every_variable_and_its_default() {
     let known: BTreeSet<&str> = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL).collect();
     assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
 
-    let chosen =
-        ["LIVE_AGENT_NUMBER", "PLAY_MEDIA_HOSTS", "TWILIO_EDGE", "TWILIO_REGION", "TWILIO_API_BASE_URL", "ASSETS_DIR"];
+    let chosen = [
+        "LIVE_AGENT_NUMBER",
+        "LIVE_AGENT_WORKFLOW_SID",
+        "PLAY_MEDIA_HOSTS",
+        "TWILIO_EDGE",
+        "TWILIO_REGION",
+        "TWILIO_API_BASE_URL",
+        "ASSETS_DIR",
+    ];
     let defaults: Vec<(&str, &str)> =
         named.into_iter().filter(|(name, _)| OPTIONAL.contains(name) && !chosen.contains(name)).collect();
     let (spelt_out, left_out) = (with(&defaults).unwrap().0, with(&[]).unwrap().0);

@@ -1,6 +1,7 @@
 //! What each kind of value may be. An error is a sentence that the variable's name begins, and never shows the value.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use url::Url;
 
@@ -30,6 +31,8 @@ pub(super) enum BadValue {
     Currency,
     #[error("is not a kind of token")]
     TokenType,
+    #[error("is not a time in seconds")]
+    Seconds,
     #[error("has something in it that is not a host name")]
     Host,
 }
@@ -56,6 +59,12 @@ pub(super) fn phone_number(text: &str) -> Result<String, BadValue> {
         && digits.bytes().all(|byte| byte.is_ascii_digit())
         && !digits.starts_with('0');
     fits.then(|| text.to_owned()).ok_or(BadValue::PhoneNumber)
+}
+
+/// Whole seconds, an hour at most.
+pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or(BadValue::Seconds)
 }
 
 /// Host names with commas between them.

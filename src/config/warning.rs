@@ -22,7 +22,9 @@ pub enum Warning {
     #[error("{0} is plain http: what goes there, credentials included, can be read on the way")]
     PlainHttp(&'static str),
     /// Nobody to hand a call to.
-    #[error("LIVE_AGENT_NUMBER is not set: a caller who is to be handed off hears an apology, and the call ends")]
+    #[error(
+        "neither LIVE_AGENT_NUMBER nor LIVE_AGENT_WORKFLOW_SID is set: a caller who is to be handed off hears an apology, and the call ends"
+    )]
     NoLiveAgent,
     /// A token that could be guessed.
     #[error("OPERATOR_TOKEN has fewer than {0} characters: make a longer one, for example with `openssl rand -hex 32`")]

@@ -2,66 +2,149 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tracing::{info, warn};
 
 use super::signed::{Form, Signed};
-use super::{Voice, twiml};
-use crate::relay::twiml::Verb;
+use super::{LiveAgent, Voice, twiml};
+use crate::relay::RECONNECT;
+use crate::relay::twiml::{ConversationRelay, Verb};
 use crate::session::{Calls, News};
 
+/// How often a call whose session failed is connected again. The count stands in the action's URL, so that it holds
+/// whichever process is asked.
+const MAX_RECONNECTS: u32 = 3;
+
 /// What Twilio asks about.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Ended {
     /// The caller is gone: nothing that is answered matters.
     Call,
-    /// The agent wants a person to take over, or the session failed with the caller still there.
-    NeedsPerson,
-    /// The dialled person hung up: the conversation is over.
+    /// The session failed and the caller is still there.
+    SessionFailed,
+    /// The agent wants a person to take over, and this is for the person.
+    HandedOff(String),
+    /// The person hung up: the conversation is over.
     PersonSpoke,
-    /// The dialled person could not be reached.
+    /// No person could be reached.
     PersonUnreachable,
     /// The session ended as it should.
     Session,
 }
 
+/// What the action's URL carries.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Counted {
+    reconnects: u32,
+}
+
 /// Answers with TwiML; asked twice, it answers the same.
-pub(super) async fn post(State(voice): State<Arc<Voice>>, State(calls): State<Calls>, signed: Signed) -> Response {
+pub(super) async fn post(
+    State(voice): State<Arc<Voice>>,
+    State(calls): State<Calls>,
+    Query(counted): Query<Counted>,
+    signed: Signed,
+) -> Response {
+    let ended = Ended::read(&signed.form);
+    let reconnects = ended == Ended::SessionFailed && counted.reconnects < MAX_RECONNECTS;
     if let Some(call) = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok()) {
-        calls.deliver(&call, News::Over);
-        info!(%call, ended = ?Ended::read(&signed.form), "session ended");
+        info!(%call, ended = ended.name(), reconnects, "a session has ended");
+        if !reconnects {
+            calls.deliver(&call, News::Over);
+        }
     }
-    let apology = || vec![Verb::Say(voice.no_agent.clone()), Verb::Hangup];
-    let verbs = match (Ended::read(&signed.form), &voice.live_agent_number) {
-        (Ended::Call, _) => Vec::new(),
-        (Ended::NeedsPerson, Some(number)) => {
-            vec![Verb::Dial { action: voice.action.clone(), number: number.clone() }]
-        }
-        (Ended::NeedsPerson, None) => {
-            warn!("a caller needs a person and LIVE_AGENT_NUMBER is not set");
-            apology()
-        }
-        (Ended::PersonUnreachable, _) => apology(),
-        (Ended::PersonSpoke | Ended::Session, _) => vec![Verb::Hangup],
-    };
-    twiml(&verbs)
+    twiml(&match ended {
+        Ended::Call => Vec::new(),
+        Ended::SessionFailed if reconnects => vec![voice.reconnect(counted.reconnects + 1)],
+        Ended::SessionFailed => voice.find_person(r#"{"reasonCode":"session-failed"}"#),
+        Ended::HandedOff(data) => voice.find_person(&data),
+        Ended::PersonUnreachable => voice.apology(),
+        Ended::PersonSpoke | Ended::Session => vec![Verb::Hangup],
+    })
 }
 
 impl Ended {
     fn read(form: &Form) -> Self {
-        let call_status = form.filled("CallStatus").unwrap_or("in-progress");
         if let Some(dialled) = form.filled("DialCallStatus") {
-            return match dialled {
-                "completed" | "answered" => Self::PersonSpoke,
-                _ => Self::PersonUnreachable,
+            return if matches!(dialled, "completed" | "answered") {
+                Self::PersonSpoke
+            } else {
+                Self::PersonUnreachable
             };
         }
-        match call_status {
-            "completed" | "busy" | "failed" | "no-answer" | "canceled" => Self::Call,
-            _ if form.filled("HandoffData").is_some() => Self::NeedsPerson,
-            _ if form.filled("SessionStatus") == Some("failed") => Self::NeedsPerson,
+        if let Some(queued) = form.filled("QueueResult") {
+            return if matches!(queued, "bridged" | "hangup") { Self::PersonSpoke } else { Self::PersonUnreachable };
+        }
+        match (form.filled("CallStatus").unwrap_or("in-progress"), form.filled("HandoffData")) {
+            ("completed" | "busy" | "failed" | "no-answer" | "canceled", _) => Self::Call,
+            (_, Some(data)) => Self::HandedOff(data.to_owned()),
+            _ if form.filled("SessionStatus") == Some("failed") => Self::SessionFailed,
             _ => Self::Session,
+        }
+    }
+
+    /// For the log: without what the agent wrote for the person.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Call => "call over",
+            Self::SessionFailed => "session failed",
+            Self::HandedOff(_) => "handed off",
+            Self::PersonSpoke => "person spoke",
+            Self::PersonUnreachable => "person unreachable",
+            Self::Session => "session over",
+        }
+    }
+}
+
+impl Voice {
+    /// The same session once more, without the greeting.
+    fn reconnect(&self, reconnects: u32) -> Verb {
+        let mut relay: ConversationRelay = self.relay.clone();
+        relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
+        relay.parameters.push((RECONNECT.to_owned(), reconnects.to_string()));
+        Verb::Connect { action: format!("{}?reconnects={reconnects}", self.action), relay }
+    }
+
+    /// Puts the caller through to a person, with what the agent wrote down.
+    fn find_person(&self, data: &str) -> Vec<Verb> {
+        let action = self.action.clone();
+        match &self.live_agent {
+            Some(LiveAgent::Workflow(workflow)) => {
+                vec![Verb::Enqueue { action, workflow: workflow.clone(), task: task(data) }]
+            }
+            Some(LiveAgent::Number(number)) => vec![Verb::Dial { action, number: number.clone() }],
+            None => {
+                warn!("a caller needs a person: set LIVE_AGENT_NUMBER or LIVE_AGENT_WORKFLOW_SID");
+                self.apology()
+            }
+        }
+    }
+
+    fn apology(&self) -> Vec<Verb> {
+        vec![Verb::Say(self.no_agent.clone()), Verb::Hangup]
+    }
+}
+
+/// The attributes of a task are a JSON object; anything else would be refused.
+fn task(data: &str) -> String {
+    let attributes = serde_json::from_str::<Map<String, Value>>(data);
+    let attributes = attributes.unwrap_or_else(|_| Map::from_iter([("handoffData".to_owned(), Value::from(data))]));
+    Value::Object(attributes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_a_json_object_whatever_was_handed_over() {
+        assert_eq!(task(r#"{"reasonCode":"x"}"#), r#"{"reasonCode":"x"}"#);
+        for odd in ["", "[1]", "plain words", "\"text\""] {
+            assert!(serde_json::from_str::<Map<String, Value>>(&task(odd)).is_ok(), "{odd}");
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) async fn post(State(app): State<App>, State(voice): State<Arc<Voice>>
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    app.session.calls.stir();
     info!(call = signed.form.filled("CallSid").and_then(known_shape), "a call comes in");
     twiml(&[Verb::Connect { action: voice.action.clone(), relay: voice.relay.clone() }])
 }

@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use tracing::Instrument;
 
 use super::signed::SignedUpgrade;
-use crate::session::{self, Received, Sent};
+use crate::session::{self, Broken, Line, Received, Sent};
 
 /// The largest frame that is read.
 const MAX_FRAME: usize = 64 * 1024;
@@ -38,8 +38,8 @@ pub(super) async fn get(
 async fn converse(context: Arc<session::Context>, socket: WebSocket) {
     let (outgoing, incoming) = socket.split();
     let incoming = incoming.filter_map(|message| ready(received(message)));
-    let outgoing = outgoing.with(|frame| ready(Ok::<_, axum::Error>(message(frame))));
-    session::run(context, incoming, outgoing).await;
+    let outgoing = outgoing.sink_map_err(|_| Broken).with(|frame| ready(Ok(message(frame))));
+    session::run(context, Line::new(incoming, outgoing)).await;
 }
 
 /// Pings are answered by the library. Whatever breaks the socket ends it.

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
 use super::signed::Signed;
-use crate::payment::{News, Outcome, Status};
-use crate::session::{self, Calls, Delivery};
+use crate::payment::Status;
+use crate::session::{self, Calls, Delivery, ledger};
 
 /// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 503 if the call's
 /// task is stuck.
@@ -22,20 +22,13 @@ pub(super) async fn post(State(calls): State<Calls>, signed: Signed) -> Response
         }
     };
     status.delivery = signed.delivery;
-    let (call, payment) = (status.call.clone(), status.sid.clone());
-    let result = match &status.news {
-        News::Ended(ending) => Some(ending.outcome.clone()),
-        _ => None,
-    };
-    match calls.deliver(&call, session::News::PaymentStatus(status)) {
+    let unread = status.clone();
+    match calls.deliver(&unread.call, session::News::PaymentStatus(status)) {
         Delivery::Delivered => {}
-        Delivery::UnknownCall => match result {
-            Some(result @ Outcome::Success) => error!(%call, %payment, %result, "a payment ended after its call"),
-            Some(result) => warn!(%call, %payment, %result, "a payment ended after its call"),
-            None => {}
-        },
+        Delivery::UnknownCall => ledger::late(&unread),
         Delivery::Full => {
-            error!(%call, %payment, "the call's mailbox is full: a payment status was not taken");
+            error!(call = %unread.call, payment = %unread.sid, "the call's mailbox is full: a payment status was not taken");
+            ledger::late(&unread);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     }

@@ -104,14 +104,18 @@ where
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        let verifier = Arc::<Verifier>::from_ref(state);
         let (parts, body) = request.into_parts();
+        if verifier.signer.is_some() {
+            signature(&parts.headers)?;
+        }
         let body: Bytes = to_bytes(body, MAX_BODY).await.map_err(|_| Refused::Body)?;
         let form: Vec<(String, String)> = if is_form(&parts.headers) {
             url::form_urlencoded::parse(&body).into_owned().collect()
         } else {
             Vec::new()
         };
-        Arc::<Verifier>::from_ref(state).webhook(&parts.uri, &parts.headers, &form, &body)?;
+        verifier.webhook(&parts.uri, &parts.headers, &form, &body)?;
         let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
         Ok(Self { form: Form(form), delivery: delivery.map(str::to_owned) })
     }

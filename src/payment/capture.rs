@@ -6,11 +6,17 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use super::{Amount, Change, Create, Ending, EntryError, Field, Fields, IdempotencyKey, Keys, News, Status, Update};
+use super::{
+    Amount, Change, Create, Currency, Ending, EntryError, Field, Fields, IdempotencyKey, Keys, News, Outcome, Status,
+    Update,
+};
 use crate::sid::PaymentSid;
 
 /// How many deliveries are remembered to recognise one that comes twice.
 const DELIVERIES: usize = 64;
+
+/// How often `complete` may be refused in one session: each time may be a new attempt to charge.
+const MAX_REFUSALS: u32 = 3;
 
 /// A payment session that has not ended, as far as is known.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub struct Capture {
     /// For each field, the newest callback: its date, and whether it ended an entry.
     newest: [Option<(Timestamp, bool)>; Field::ALL.len()],
     wrong: [u32; Field::ALL.len()],
+    /// The field was entered before and is asked for again: without `Required` only new keys tell old from new.
+    again: bool,
+    /// How often `complete` was asked for and refused.
+    refusals: u32,
     deliveries: VecDeque<String>,
 }
 
@@ -89,6 +99,8 @@ pub enum Misfit {
     Submitted,
     /// It is being cancelled.
     Cancelling,
+    /// Submitting was refused too often.
+    RefusedTooOften,
 }
 
 /// What a callback means for the call.
@@ -134,6 +146,8 @@ impl Capture {
             unconfirmed: None,
             newest: Default::default(),
             wrong: Default::default(),
+            again: false,
+            refusals: 0,
             deliveries: VecDeque::new(),
         };
         let create = Create { key: capture.key(Asked::Create, keys), charge };
@@ -142,9 +156,11 @@ impl Capture {
 
     /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
     pub fn open_again(&mut self, charge: Option<Amount>, keys: &mut Keys) -> Result<Create, Misfit> {
-        let repeats = matches!(self.unconfirmed, Some((Asked::Create, _))) && charge == self.charge;
-        if self.stage != Stage::Opening || !repeats {
+        if self.stage != Stage::Opening {
             return Err(Misfit::AlreadyOpen);
+        }
+        if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
+            return Err(Misfit::NotConfirmed);
         }
         Ok(Create { key: self.key(Asked::Create, keys), charge })
     }
@@ -158,6 +174,7 @@ impl Capture {
             (Stage::Submitting, _) => return Err(Misfit::Submitted),
             (Stage::Cancelling, _) => return Err(Misfit::Cancelling),
             (_, Change::Capture(field)) => self.capture(field)?,
+            (_, Change::Complete) if self.refusals >= MAX_REFUSALS => return Err(Misfit::RefusedTooOften),
             (_, Change::Complete) => self.complete()?,
             (_, Change::Cancel) => Stage::Cancelling,
         };
@@ -178,6 +195,7 @@ impl Capture {
             }
             _ => {}
         }
+        self.again = self.captured.contains(field);
         self.captured.remove(field);
         Ok(Stage::Capturing { field, keys: 0 })
     }
@@ -190,35 +208,57 @@ impl Capture {
         }
     }
 
-    /// Takes Twilio's answer to `create`. The SID may be known already, from a callback that was faster.
-    pub fn create_answered(&mut self, create: &Create, answer: &Answer) {
-        match answer {
+    /// Takes Twilio's answer to `create` and tells what it amounts to: a refusal of a request that was sent before, and may
+    /// have been carried out then, is no refusal. The SID may be known already, from a callback that was faster.
+    pub fn create_answered(&mut self, create: &Create, answer: Answer) -> Answer {
+        let answer = self.in_doubt(Asked::Create, answer);
+        match &answer {
             Answer::Created(sid) => self.confirm_open(sid),
             Answer::Unknown if self.stage == Stage::Opening => {
                 self.unconfirmed = Some((Asked::Create, create.key.clone()));
             }
             _ => {}
         }
+        answer
     }
 
-    /// Takes Twilio's answer to `update`.
-    pub fn update_answered(&mut self, update: &Update, answer: &Answer) {
-        let Answer::Refused { code, .. } = answer else {
-            if *answer == Answer::Unknown {
-                self.unconfirmed = Some((Asked::Update(update.change), update.key.clone()));
+    /// Takes Twilio's answer to `update` and tells what it amounts to, as [`create_answered`](Self::create_answered) does.
+    pub fn update_answered(&mut self, update: &Update, answer: Answer) -> Answer {
+        let asked = Asked::Update(update.change);
+        let answer = self.in_doubt(asked, answer);
+        match &answer {
+            Answer::Refused { code, .. } => self.refused(update.change, *code),
+            Answer::Unknown => self.unconfirmed = Some((asked, update.key.clone())),
+            Answer::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked) => {
+                self.unconfirmed = None;
             }
-            return;
-        };
-        let refused = match (self.stage, update.change) {
+            _ => {}
+        }
+        answer
+    }
+
+    /// Whatever answers the repetition of a request tells nothing of what became of the first.
+    fn in_doubt(&self, asked: Asked, answer: Answer) -> Answer {
+        let doubtful = matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked);
+        let repeatable = matches!(asked, Asked::Create | Asked::Update(Change::Complete));
+        match answer {
+            Answer::Refused { .. } | Answer::Gone if doubtful && repeatable => Answer::Unknown,
+            answer => answer,
+        }
+    }
+
+    fn refused(&mut self, change: Change, code: Option<u32>) {
+        let refused = match (self.stage, change) {
             (Stage::Capturing { field, .. }, Change::Capture(asked)) => field == asked,
             (Stage::Submitting, Change::Complete) | (Stage::Cancelling, Change::Cancel) => true,
             _ => false,
         };
         if refused {
             self.stage = Stage::Open;
+            self.refusals += u32::from(change == Change::Complete && code != Some(64019));
         }
         // 64019: something is still required, and Twilio is the one who knows what.
-        if let (Change::Complete, Some(64019), Some(required)) = (update.change, code, self.required) {
+        if let (Change::Complete, Some(64019), Some(required)) = (change, code, self.required) {
             self.captured = self.captured.without(required);
         }
     }
@@ -239,7 +279,7 @@ impl Capture {
             }
             News::Entered { field, present } if self.is_news(*field, status.updated, true) => {
                 // PartialResult=false alone is no success: it also answers our own request for the field.
-                let done = status.required.map_or(*present, |required| !required.contains(*field));
+                let done = status.required.map_or(*present && !self.again, |required| !required.contains(*field));
                 if done { self.entered(*field) } else { Meaning::Nothing }
             }
             News::Wrong { field, error } => self.wrong(*field, error, status.updated),
@@ -252,6 +292,7 @@ impl Capture {
         match &mut self.stage {
             Stage::Capturing { field: current, keys: so_far } if *current == field => {
                 *so_far = keys;
+                self.again = false;
                 Meaning::Progress
             }
             _ => Meaning::Nothing,
@@ -286,9 +327,26 @@ impl Capture {
         self.sid.as_ref()
     }
 
-    /// Whether a callback for `sid` may be about this session.
+    /// Whether the session may have this SID.
     pub fn may_be(&self, sid: &PaymentSid) -> bool {
         self.sid.as_ref().is_none_or(|known| known == sid)
+    }
+
+    /// Whether the callback is about this session. As long as its SID is not known, one with another amount is not, and
+    /// neither is a success: what was not submitted cannot succeed.
+    pub fn is_meant(&self, status: &Status) -> bool {
+        let success = matches!(&status.news, News::Ended(ending) if ending.outcome == Outcome::Success);
+        match &self.sid {
+            Some(sid) => *sid == status.sid,
+            None => !success && status.charge.as_ref().is_none_or(|charge| self.is_charge(charge)),
+        }
+    }
+
+    fn is_charge(&self, text: &str) -> bool {
+        self.charge.map_or_else(
+            || Amount::parse(text, Currency::USD).is_ok_and(|amount| amount.is_none()),
+            |charge| Amount::parse(text, charge.currency()) == Ok(Some(charge)),
+        )
     }
 
     /// Where the session stands.
@@ -335,9 +393,12 @@ impl Capture {
     }
 
     fn key(&mut self, asked: Asked, keys: &mut Keys) -> IdempotencyKey {
-        match self.unconfirmed.take() {
-            Some((unconfirmed, key)) if unconfirmed == asked => key,
-            _ => keys.make(),
+        match &self.unconfirmed {
+            Some((unconfirmed, key)) if *unconfirmed == asked => key.clone(),
+            _ => {
+                self.unconfirmed = None;
+                keys.make()
+            }
         }
     }
 

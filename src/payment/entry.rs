@@ -1,6 +1,6 @@
 //! What is written down of a payment.
 
-use super::{Amount, Ending, EntryError, Field};
+use super::{Amount, Change, Ending, EntryError, Field};
 use crate::sid::PaymentSid;
 
 /// One thing that happened to a payment. None of it is card data.
@@ -45,6 +45,20 @@ pub enum Entry {
     },
     /// The call ended, or the session was given up before it was there: it is being cancelled.
     Abandoned {
+        /// The session.
+        sid: PaymentSid,
+    },
+    /// A request was refused.
+    Refused {
+        /// The session.
+        sid: PaymentSid,
+        /// What was asked for.
+        change: Change,
+        /// Twilio's error code.
+        code: Option<u32>,
+    },
+    /// Nobody knows whether the session was cancelled as it should be.
+    NotCancelled {
         /// The session.
         sid: PaymentSid,
     },

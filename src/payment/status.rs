@@ -25,6 +25,8 @@ pub struct Status {
     pub updated: Option<Timestamp>,
     /// `Required`: what is still missing. Absent is not empty: it says nothing.
     pub required: Option<Fields>,
+    /// `ChargeAmount`, as it was written; when charging, and where the callback has it.
+    pub charge: Option<String>,
     /// What happened.
     pub news: News,
     /// A masked field held more than four digits in a row: it was dropped, and somebody should know.
@@ -230,6 +232,7 @@ impl Status {
             delivery: None,
             updated: filled("DateUpdated").and_then(|date| date.parse().ok()),
             required: get("Required").map(required),
+            charge: filled("ChargeAmount").map(str::to_owned),
             unmasked: masked.into_iter().flatten().any(has_long_digit_run),
             news: news(&filled, card),
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::redact::Private;
 use crate::sid::CallSid;
@@ -25,7 +26,7 @@ pub enum Incoming {
     /// A frame of ours was refused, or speech could not be made.
     Error {
         /// Twilio's text, which repeats the frame it complains of: private.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         description: Private<String>,
     },
     /// What `events` in the TwiML asks for.
@@ -41,22 +42,32 @@ pub enum Incoming {
 #[serde(rename_all = "camelCase")]
 pub struct Setup {
     /// New on every socket; says nothing about the call.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub session_id: String,
     /// The key of everything else.
     pub call_sid: CallSid,
     /// `inbound` or `outbound-api`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub direction: String,
     /// Who called: E.164, `client:…` or a SIP URI.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub from: Private<String>,
     /// Who was called.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub to: Private<String>,
     /// The `<Parameter>`s of the TwiML.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "texts")]
     pub custom_parameters: Private<BTreeMap<String, String>>,
+}
+
+/// The `<Parameter>` that the TwiML carries when it takes up a call whose session has failed.
+pub const RECONNECT: &str = "reconnect";
+
+impl Setup {
+    /// Whether this is a new session of a call that was going on.
+    pub fn is_reconnect(&self) -> bool {
+        self.custom_parameters.reveal().contains_key(RECONNECT)
+    }
 }
 
 /// What the caller said.
@@ -66,7 +77,7 @@ pub struct Prompt {
     /// The transcript; cumulative while `last` is false.
     pub voice_prompt: Private<String>,
     /// False for a partial transcript, which the final one repeats.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "null_is_yes")]
     pub last: bool,
 }
 
@@ -75,7 +86,7 @@ pub struct Prompt {
 #[serde(rename_all = "camelCase")]
 pub struct Interrupt {
     /// Exactly what the caller heard of the speech that was cut.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub utterance_until_interrupt: Private<String>,
 }
 
@@ -94,18 +105,49 @@ pub enum Info {
 
 /// A frame that is not one of ConversationRelay's.
 #[derive(Debug, thiserror::Error)]
-#[error("not a ConversationRelay frame (line {}, column {})", .0.line(), .0.column())]
-pub struct BadFrame(serde_json::Error);
+#[error("not a ConversationRelay frame (line {}, column {})", error.line(), error.column())]
+pub struct BadFrame {
+    error: serde_json::Error,
+    known_form: bool,
+}
+
+impl BadFrame {
+    /// Whether it is an object with a type, as all frames are: a member is new, not the frame broken.
+    pub fn is_of_a_known_form(&self) -> bool {
+        self.known_form
+    }
+}
 
 impl Incoming {
     /// Reads one text frame.
     pub fn parse(frame: &str) -> Result<Self, BadFrame> {
-        serde_json::from_str(frame).map_err(BadFrame)
+        #[derive(Deserialize)]
+        struct Form {
+            #[serde(rename = "type")]
+            _type: String,
+        }
+        let known_form = |_: &serde_json::Error| serde_json::from_str::<Form>(frame).is_ok();
+        serde_json::from_str(frame).map_err(|error| BadFrame { known_form: known_form(&error), error })
     }
 }
 
 fn yes() -> bool {
     true
+}
+
+fn null_is_yes<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(true))
+}
+
+/// Members as texts, whatever scalars they are.
+fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Private<BTreeMap<String, String>>, D::Error> {
+    let members = Option::<BTreeMap<String, Value>>::deserialize(from)?.unwrap_or_default();
+    let text = |value| match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    Ok(Private::new(members.into_iter().map(|(name, value)| (name, text(value))).collect()))
 }
 
 fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
@@ -116,11 +158,13 @@ fn info<'de, D: Deserializer<'de>>(from: D) -> Result<Info, D::Error> {
     #[derive(Deserialize)]
     struct Frame {
         #[serde(default)]
-        name: String,
+        name: Value,
         #[serde(default)]
-        value: Private<String>,
+        value: Value,
     }
     let Frame { name, value } = Frame::deserialize(from)?;
+    let (Value::String(name), Value::String(value)) = (name, value) else { return Ok(Info::Other) };
+    let value = Private::new(value);
     Ok(match name.as_str() {
         "agentSpeaking" => Info::AgentSpeaking(value.reveal() == "on"),
         "clientSpeaking" => Info::ClientSpeaking(value.reveal() == "on"),
@@ -169,6 +213,17 @@ mod tests {
             );
             assert!(matches!(Incoming::parse(&interrupt), Ok(Incoming::Interrupt(_))));
         }
+        for frame in [
+            r#"{"type":"interrupt","utteranceUntilInterrupt":null}"#,
+            r#"{"type":"error","description":null}"#,
+            r#"{"type":"prompt","voicePrompt":"Hi","last":null}"#,
+            r#"{"type":"info","name":"roundTripDelayMs","value":148}"#,
+            r#"{"type":"info"}"#,
+        ] {
+            assert!(Incoming::parse(frame).is_ok(), "{frame}");
+        }
+        assert!(Incoming::parse(r#"{"type":"dtmf"}"#).unwrap_err().is_of_a_known_form());
+        assert!(!Incoming::parse(r#"{"digit":"1"}"#).unwrap_err().is_of_a_known_form());
         let updated = r#"{"type":"configUpdated","anything":{"at":"all"}}"#;
         assert!(matches!(Incoming::parse(updated), Ok(Incoming::Other)));
     }

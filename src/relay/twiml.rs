@@ -75,6 +75,15 @@ pub enum Verb {
         /// E.164.
         number: String,
     },
+    /// Puts the caller into the queue of a TaskRouter workflow.
+    Enqueue {
+        /// Absolute URL that is told how the caller left the queue.
+        action: String,
+        /// `WW…`.
+        workflow: String,
+        /// The attributes of the task: a JSON object.
+        task: String,
+    },
     /// Ends the call.
     Hangup,
 }
@@ -103,6 +112,11 @@ fn write_verb(xml: &mut Xml, verb: &Verb) -> std::io::Result<()> {
         Verb::Dial { action, number } => element(xml, "Dial", &[("action", action)], |xml| {
             element(xml, "Number", &[], |xml| xml.write_event(Event::Text(BytesText::new(number))))
         }),
+        Verb::Enqueue { action, workflow, task } => {
+            element(xml, "Enqueue", &[("workflowSid", workflow), ("action", action)], |xml| {
+                element(xml, "Task", &[], |xml| xml.write_event(Event::Text(BytesText::new(task))))
+            })
+        }
         Verb::Hangup => xml.write_event(Event::Empty(BytesStart::new("Hangup"))),
     }
 }

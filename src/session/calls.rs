@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Line;
 use crate::payment;
 use crate::sid::CallSid;
 
@@ -17,6 +19,8 @@ const MAILBOX: usize = 256;
 pub enum News {
     /// Twilio reported a step of a payment.
     PaymentStatus(payment::Status),
+    /// A new socket of the call is open.
+    Line(Line),
     /// Twilio says that the call is over.
     Over,
 }
@@ -37,6 +41,8 @@ pub enum Delivery {
 pub struct Calls {
     // A std mutex: it is held for a look-up, never across an await.
     live: Arc<Mutex<HashMap<CallSid, Handle>>>,
+    /// When a call was last rung in or ended: what follows from that may still be asked.
+    stirred: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -66,6 +72,25 @@ impl Calls {
             Err(mpsc::error::TrySendError::Full(_)) => Delivery::Full,
             Err(mpsc::error::TrySendError::Closed(_)) => Delivery::UnknownCall,
         }
+    }
+
+    /// Gives a new socket to the task that owns the call; back it comes if there is none.
+    pub(super) fn hand_over(&self, sid: &CallSid, line: Line) -> Result<(), Line> {
+        let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else { return Err(line) };
+        mailbox.try_send(News::Line(line)).map_err(|refused| match refused.into_inner() {
+            News::Line(line) => line,
+            _ => unreachable!("what is refused is what was sent"),
+        })
+    }
+
+    /// Notes that a call rings or has ended: Twilio will ask something soon.
+    pub fn stir(&self) {
+        *self.stirred.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// When a call was last rung in or ended.
+    pub fn stirred(&self) -> Option<Instant> {
+        *self.stirred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many calls are live.
@@ -99,6 +124,7 @@ impl Registration {
 /// Only a registration that is still the call's own is removed: the late end of an old socket leaves the new one alone.
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.calls.stir();
         let mut live = self.calls.lock();
         if live.get(&self.sid).is_some_and(|handle| Arc::ptr_eq(&handle.identity, &self.identity)) {
             live.remove(&self.sid);

@@ -2,7 +2,18 @@
 
 use tracing::{error, info, warn};
 
-use crate::payment::{Amount, Entry, Outcome};
+use crate::payment::{Amount, Entry, News, Outcome, Status};
+
+/// Writes down the result of a payment whose call is over.
+pub fn late(status: &Status) {
+    let News::Ended(ending) = &status.news else { return };
+    let (call, payment, result) = (&status.call, &status.sid, &ending.outcome);
+    if *result == Outcome::Success {
+        error!(%call, %payment, %result, "a payment succeeded after its call: somebody has to know");
+    } else {
+        warn!(%call, %payment, %result, "a payment ended after its call");
+    }
+}
 
 /// Writes an entry down.
 pub(super) fn record(entry: &Entry) {
@@ -24,6 +35,10 @@ pub(super) fn record(entry: &Entry) {
             warn!(payment = %sid, amount = amount(charge), result = %ending.outcome, "payment ended without success");
         }
         Entry::Abandoned { sid } => info!(payment = %sid, "payment abandoned: it is being cancelled"),
+        Entry::Refused { sid, change, code } => warn!(payment = %sid, %change, code, "payment request refused"),
+        Entry::NotCancelled { sid } => {
+            error!(payment = %sid, "it is not known whether the payment was cancelled: look it up at Twilio");
+        }
         Entry::Stalled { sid, times } => {
             warn!(payment = sid.as_ref().map(tracing::field::display), times, "payment stands still");
         }

@@ -117,7 +117,12 @@ impl Caller<'_> {
                 over.map(drop).map_err(|_| "the call to be ended".to_owned())
             }
             Step::HangsUp => self.command(Command::HangUp).await,
-            Step::LosesSocket => self.command(Command::LoseSocket).await,
+            Step::LosesSocket => {
+                self.heard = self.tape.len();
+                let _ = self.line.commands.send(Command::LoseSocket).await;
+                let asked = |event: &Event| matches!(event, Event::Action { status, .. } if status == "failed");
+                self.see(asked, "Twilio to ask what comes next").await
+            }
         }
     }
 

@@ -32,6 +32,7 @@ pub struct Tuning {
 /// A server that runs.
 #[derive(Debug)]
 pub struct House {
+    address: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), server::Error>>,
 }
@@ -53,22 +54,28 @@ impl House {
         assets.server.silence.threshold = tuning.silence.unwrap_or(assets.server.silence.threshold);
         assets.server.stall = tuning.stall.unwrap_or(assets.server.stall);
         assets.server.model.first_token = tuning.first_token.unwrap_or(assets.server.model.first_token);
-        let shutdown = Shutdown::default();
+        let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
         let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));
-        Ok(Self { shutdown, running })
+        Ok(Self { address, shutdown, running })
     }
 
-    /// Stops the server; an error says that it did not stop as it should.
+    /// Stops the server once it knows of no call any more; an error says that it did not stop as it should.
     pub async fn close(self) -> Result<(), String> {
-        self.shutdown.soft.cancel();
+        let forgotten = tokio::time::timeout(Duration::from_secs(5), self.no_calls()).await;
+        self.shutdown.hard.cancel();
         match tokio::time::timeout(Duration::from_secs(5), self.running).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Ok(()))) if forgotten.is_ok() => Ok(()),
+            Ok(Ok(Ok(()))) => Err("the server still knew of a call 5 s after it was over".to_owned()),
             Ok(Ok(Err(error))) => Err(format!("the server failed: {error}")),
             Ok(Err(_)) => Err("the server panicked".to_owned()),
-            Err(_) => {
-                self.shutdown.hard.cancel();
-                Err("the server still had a call 5 s after it was told to stop".to_owned())
-            }
+            Err(_) => Err("the server did not stop within 5 s".to_owned()),
+        }
+    }
+
+    async fn no_calls(&self) {
+        let calls = async || reqwest::get(format!("http://{}/health", self.address)).await?.text().await;
+        while !calls().await.is_ok_and(|health| health.contains(r#""calls":0"#)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

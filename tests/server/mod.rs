@@ -81,6 +81,20 @@ impl Server {
         answer.text().await.unwrap()
     }
 
+    /// Waits until so many calls are live.
+    pub async fn knows_calls(&self, count: usize) {
+        let known = async {
+            while !self.get("/health").await.text().await.unwrap().contains(&format!(r#""calls":{count}"#)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, known).await.expect("the calls are known");
+    }
+
+    pub fn is_told_to_stop(&self) {
+        self.shutdown.soft.cancel();
+    }
+
     pub async fn opens_socket(
         &self,
         signature: Option<&str>,

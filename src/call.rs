@@ -92,7 +92,14 @@ enum Phase {
 
 impl Call {
     /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: idempotency keys begin with it.
-    pub fn begin(settings: Arc<Settings>, setup: &Setup, nonce: Uuid, now: Instant) -> (Self, Vec<Action>) {
+    /// `request` is the JSON object with which an operator had the call placed, if one did.
+    pub fn begin(
+        settings: Arc<Settings>,
+        setup: &Setup,
+        request: Option<&str>,
+        nonce: Uuid,
+        now: Instant,
+    ) -> (Self, Vec<Action>) {
         let mut call = Self {
             phase: Phase::Talking,
             history: History::default(),
@@ -110,10 +117,11 @@ impl Call {
             actions: Vec::new(),
             settings,
         };
-        call.history.push(Item::Developer(words::call_details(setup)));
+        call.history.push(Item::Developer(words::call_details(setup, request)));
         match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.greeted(&greeting),
-            None => call.turn.wake(),
+            None if call.settings.telephone => call.turn.wake(),
+            None => {}
         }
         call.proceed();
         let actions = std::mem::take(&mut call.actions);
@@ -128,6 +136,7 @@ impl Call {
         }
         match event {
             Event::Heard(frame) => self.heard(frame),
+            Event::Instructed(text) => self.instructed(text.reveal()),
             Event::PaymentStatus(status) => self.payment_status(&status),
             Event::Model { request, event } => self.model(request, event),
             Event::ToolFinished { run, outcome } => self.tool_finished(run, outcome),
@@ -138,6 +147,11 @@ impl Call {
         }
         self.proceed();
         std::mem::take(&mut self.actions)
+    }
+
+    /// Whether nothing is to be said or done until somebody else says or does something.
+    pub fn is_idle(&self) -> bool {
+        !self.turn.is_busy() && !self.turn.owed
     }
 
     /// When the call wants a `Tick`, if nothing else happens before.

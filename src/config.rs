@@ -17,6 +17,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::payment;
+use crate::phone_number::PhoneNumber;
 
 pub use problem::{Problem, Problems};
 pub use public_url::{BadPublicUrl, PublicUrl};
@@ -47,7 +48,7 @@ pub struct Config {
     /// What every payment has in common.
     pub payment: payment::Settings,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
-    pub live_agent_number: Option<String>,
+    pub live_agent_number: Option<PhoneNumber>,
     /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
     pub live_agent_workflow: Option<String>,
     /// `RESUME_SECONDS` (60): how long a call whose socket broke waits for a new one.
@@ -78,8 +79,8 @@ pub struct Twilio {
     pub auth_token: SecretString,
     /// `API_KEY` and `API_SECRET`, only together: the REST API's user and password in place of account and token.
     pub api_key: Option<ApiKey>,
-    /// `FROM_NUMBER`, required: the Twilio number of this server, in E.164 form.
-    pub from_number: String,
+    /// `FROM_NUMBER`, required: the Twilio number of this server.
+    pub from_number: PhoneNumber,
     /// Scheme, host and port of the REST API, without a slash at its end: from `TWILIO_EDGE` and `TWILIO_REGION`, or
     /// `TWILIO_API_BASE_URL`.
     pub api_base: String,

@@ -2,10 +2,17 @@
 
 mod connect_action;
 mod connect_conversation_relay;
+mod conversation;
 mod conversation_relay;
 mod health;
+mod json;
+mod operator;
+mod outbound_call;
+mod outbound_twiml;
 mod payment_status_callback;
 mod signed;
+mod twilio_status_callback;
+mod update_response_service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +22,18 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::config::PublicUrl;
+use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
-use crate::session::{self, Calls};
+use crate::session::{self, Calls, Chats};
+use operator::Gate;
+use outbound_call::Outbound;
+use outbound_twiml::{Documents, OUTBOUND_TWIML};
 use signed::Verifier;
 
 /// The path of the socket that the TwiML names.
@@ -33,7 +45,10 @@ pub const CONNECT_ACTION: &str = "/connectAction";
 /// The path to which Twilio reports the steps of a payment.
 pub const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
 
-/// The largest webhook body that is read. Twilio's are below 4 KiB.
+/// The path to which Twilio reports how a call goes on.
+pub const TWILIO_STATUS_CALLBACK: &str = "/twilioStatusCallback";
+
+/// The largest body that is read. Twilio's are below 4 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
 /// How long a webhook may take, its body included; Twilio waits for 15 s.
@@ -44,6 +59,9 @@ const WEBHOOK_LIMIT: Duration = Duration::from_secs(10);
 pub struct App {
     verifier: Arc<Verifier>,
     voice: Arc<Voice>,
+    gate: Arc<Gate>,
+    outbound: Arc<Outbound>,
+    chats: Chats,
     session: Arc<session::Context>,
     draining: CancellationToken,
 }
@@ -67,7 +85,7 @@ pub enum LiveAgent {
     /// By a TaskRouter workflow: `WW…`.
     Workflow(String),
     /// At a phone number, in E.164.
-    Number(String),
+    Number(PhoneNumber),
 }
 
 /// What the doors are made of.
@@ -77,6 +95,8 @@ pub struct Parts {
     pub base_url: PublicUrl,
     /// Checks signatures; `None` lets everybody in.
     pub signer: Option<crate::twilio::Signer>,
+    /// What an operator's request must bear; `None` lets no operator in.
+    pub operator_token: Option<SecretString>,
     /// Attributes, languages and parameters of the session's noun; its URL is set here.
     pub relay: ConversationRelay,
     /// Who takes over from the agent.
@@ -96,12 +116,26 @@ impl App {
             live_agent: parts.live_agent,
             no_agent: parts.session.settings.messages.no_agent.clone(),
         };
+        let outbound = Outbound {
+            status_callback: parts.base_url.http(TWILIO_STATUS_CALLBACK),
+            base_url: parts.base_url.clone(),
+            documents: Documents::default(),
+        };
         Self {
+            gate: Arc::new(Gate::new(parts.operator_token.as_ref())),
+            outbound: Arc::new(outbound),
+            chats: Chats::new(parts.draining.clone()),
             verifier: Arc::new(Verifier::new(parts.base_url, parts.signer)),
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
         }
+    }
+
+    /// Frees what is kept for a while only and has expired.
+    pub fn forget_expired(&self) {
+        self.outbound.documents.forget_expired();
+        self.session.requests.forget_expired();
     }
 
     /// The routes.
@@ -110,11 +144,17 @@ impl App {
             .route("/connectConversationRelay", post(connect_conversation_relay::post))
             .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
             .route(CONNECT_ACTION, post(connect_action::post))
+            .route(TWILIO_STATUS_CALLBACK, post(twilio_status_callback::post))
+            .route(&format!("{OUTBOUND_TWIML}/{{id}}"), post(outbound_twiml::post))
             .route("/", get(health::running))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_LIMIT))
             .layer(DefaultBodyLimit::max(MAX_BODY))
+            // These bound themselves: a reply may take longer, and is told as JSON if it takes too long.
+            .route("/outboundCall", post(outbound_call::post))
+            .route("/conversation", post(conversation::post))
+            .route("/updateResponseService", post(update_response_service::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
             .layer(CatchPanicLayer::new())
             .with_state(self)
@@ -124,6 +164,30 @@ impl App {
 impl FromRef<App> for Arc<Verifier> {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Gate> {
+    fn from_ref(app: &App) -> Self {
+        app.gate.clone()
+    }
+}
+
+impl FromRef<App> for Arc<Outbound> {
+    fn from_ref(app: &App) -> Self {
+        app.outbound.clone()
+    }
+}
+
+impl FromRef<App> for Documents {
+    fn from_ref(app: &App) -> Self {
+        app.outbound.documents.clone()
+    }
+}
+
+impl FromRef<App> for Chats {
+    fn from_ref(app: &App) -> Self {
+        app.chats.clone()
     }
 }
 

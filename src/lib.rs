@@ -1,6 +1,6 @@
 //! An AI agent takes a card payment during a live phone call; the card data goes from the keypad to Twilio alone.
 //!
-//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `config`), a call
+//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`, `expiring`, `config`), a call
 //! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
 //! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
 
@@ -8,8 +8,10 @@ pub mod assets;
 pub mod call;
 pub mod config;
 pub mod endpoints;
+pub mod expiring;
 pub mod llm;
 pub mod payment;
+pub mod phone_number;
 pub mod redact;
 pub mod relay;
 pub mod server;

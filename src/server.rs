@@ -7,7 +7,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
 use crate::assets::Assets;
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
 use crate::llm::{self, Model, Profile};
 use crate::relay::twiml::ConversationRelay;
-use crate::session::{self, Calls};
+use crate::session::{self, Calls, Requests};
 use crate::{call, twilio};
 
 /// How long the server stays after a call was rung in or ended: its socket, or Twilio's question what comes next, is on
@@ -24,6 +24,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long the tasks of calls may take to end after they were told to.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often what has expired is forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Soft, then hard: how a server is told to stop.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,7 @@ pub enum Error {
 pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let session = session(&config, &assets, &shutdown)?;
     let app = App::new(Parts {
+        operator_token: config.operator_token,
         signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
         relay: ConversationRelay {
             url: String::new(),
@@ -70,6 +74,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         session: session.clone(),
         draining: shutdown.soft.clone(),
     });
+    let _sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(app.clone())));
     let calls = session.calls.clone();
     // Tokens are small and nothing answers them: without this they would wait for an acknowledgement.
     let listener = listener.tap_io(|socket| {
@@ -89,6 +94,7 @@ fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<
         profile: Arc::new(Profile::new(&assets.context, &assets.tools).map_err(Error::Tools)?),
         twilio: Arc::new(twilio),
         settings: Arc::new(call::Settings {
+            telephone: true,
             silence: assets.server.silence.clone(),
             messages: assets.server.messages.clone(),
             welcome_greeting: greeting,
@@ -101,11 +107,21 @@ fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<
             keypad: call::Keypad::default(),
         }),
         calls: Calls::default(),
+        requests: Requests::default(),
         tasks: TaskTracker::new(),
         soft_stop: shutdown.soft.clone(),
         drain: config.drain,
         hard_stop: shutdown.hard.clone(),
     }))
+}
+
+/// Forgets what has expired, though nobody asks for it again.
+async fn sweep(app: App) {
+    let mut every = tokio::time::interval(SWEEP);
+    loop {
+        every.tick().await;
+        app.forget_expired();
+    }
 }
 
 /// Completes once no call needs the server any more. Until then it goes on listening, since Twilio has to reach it for

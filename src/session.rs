@@ -4,9 +4,19 @@
 //! carries out the actions. Outsiders hold a mailbox.
 
 mod calls;
+mod chat;
+mod chats;
 pub mod ledger;
+mod profiles;
+mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use calls::{Calls, Delivery, News};
+pub use chat::{Message, NoReply, Reply};
+pub use chats::{Chats, NotSaid};
+pub use profiles::UnknownKey;
+pub use requests::{NotKept, RequestData, Requests};
 
 use std::fmt;
 use std::pin::Pin;
@@ -40,6 +50,9 @@ const TOOL_LIMIT: Duration = Duration::from_secs(15);
 
 /// Bad frames in a row that end a session, as Twilio ends one after ten of ours.
 const MAX_BAD_FRAMES: u32 = 10;
+
+/// The parameter by which a call that was placed finds what it is about.
+pub const CALL_REFERENCE: &str = "callReference";
 
 /// What came through the socket.
 #[derive(Debug)]
@@ -104,6 +117,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// The live calls.
     pub calls: Calls,
+    /// What operators wrote who had calls placed.
+    pub requests: Requests,
     /// Everything that runs for a call.
     pub tasks: TaskTracker,
     /// The server is to stop: calls may go on for a while.
@@ -156,11 +171,16 @@ async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     info!(live = context.calls.count(), direction = %setup.direction, "call connected");
 
-    let (call, actions) = Call::begin(context.settings.clone(), &setup, Uuid::new_v4(), began.into_std());
+    let sid = setup.call_sid.clone();
+    let reference = setup.custom_parameters.reveal().get(CALL_REFERENCE);
+    let request = reference.and_then(|reference| context.requests.connected(reference, &sid));
+    let request = request.as_ref().map(|data| &**data.reveal());
+    let (call, actions) = Call::begin(context.settings.clone(), &setup, request, Uuid::new_v4(), began.into_std());
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
         sid: setup.call_sid,
+        profile: context.profile.clone(),
         call,
         line: Some(line),
         registration,
@@ -175,12 +195,18 @@ async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
         closed: false,
     };
     let end = session.converse(actions).await;
+    // A newer socket may have taken the call over.
+    if !context.calls.knows(&sid) {
+        context.requests.ended(&sid);
+    }
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
 }
 
 struct Session {
     context: Arc<Context>,
     sid: CallSid,
+    /// What the model is told and may call, from the next request on.
+    profile: Arc<Profile>,
     call: Call,
     /// The socket; none while the call waits for a new one.
     line: Option<Line>,
@@ -294,6 +320,16 @@ impl Session {
             News::PaymentStatus(status) => Some(Event::PaymentStatus(status)),
             News::Line(_) if self.end.is_some() => None,
             News::Line(line) => self.take_over(line).await,
+            News::CallStatus(status) if status.is_terminal() => Some(self.ended(End::Told)),
+            News::CallStatus(status) => {
+                info!(?status, "call progress");
+                None
+            }
+            News::Reconfigure { profile } => {
+                info!("other instructions and tools from now on");
+                self.profile = profile;
+                None
+            }
             News::Over => Some(self.ended(End::Told)),
         }
     }
@@ -317,11 +353,13 @@ impl Session {
                 Action::Say(frame) => self.send(Sent::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
                     let id = request.id;
-                    let response = self.context.model.respond(self.context.profile.clone(), request);
+                    let response = self.context.model.respond(self.profile.clone(), request);
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => self.run_tool(run, tool),
+                Action::RunTool { run, tool } => {
+                    begin_tool(&self.context, &self.sid, &self.finished_sender, run, tool);
+                }
                 Action::Record(entry) => ledger::record(&entry),
                 Action::Close => self.close().await,
             }
@@ -337,27 +375,6 @@ impl Session {
         }
     }
 
-    /// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.
-    fn run_tool(&self, run: RunId, tool: Tool) {
-        let name = tool.name();
-        info!(tool = name, "tool begun");
-        let (context, sid, finished) = (self.context.clone(), self.sid.clone(), self.finished_sender.clone());
-        let work = async move {
-            let work = std::panic::AssertUnwindSafe(tools::run(&context.twilio, &sid, tool)).catch_unwind();
-            let outcome = match timeout(TOOL_LIMIT, work).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => Outcome::Lost,
-                Err(_) => {
-                    warn!(tool = name, "tool took too long");
-                    Outcome::Lost
-                }
-            };
-            // Nobody waits for it only if the session's task is gone.
-            let _ = finished.send((run, outcome)).await;
-        };
-        self.context.tasks.spawn(work.in_current_span());
-    }
-
     async fn close(&mut self) {
         let ours = match self.end {
             None => Some(Sent::Close(1000, "the call is over")),
@@ -371,6 +388,33 @@ impl Session {
         }
         self.closed = true;
     }
+}
+
+/// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.
+fn begin_tool(
+    context: &Arc<Context>,
+    sid: &CallSid,
+    finished: &mpsc::Sender<(RunId, Outcome)>,
+    run: RunId,
+    tool: Tool,
+) {
+    let name = tool.name();
+    info!(tool = name, "tool begun");
+    let (twilio, sid, finished) = (context.twilio.clone(), sid.clone(), finished.clone());
+    let work = async move {
+        let work = std::panic::AssertUnwindSafe(tools::run(&twilio, &sid, tool)).catch_unwind();
+        let outcome = match timeout(TOOL_LIMIT, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::Lost,
+            Err(_) => {
+                warn!(tool = name, "tool took too long");
+                Outcome::Lost
+            }
+        };
+        // Nobody waits for it only if the session's task is gone.
+        let _ = finished.send((run, outcome)).await;
+    };
+    context.tasks.spawn(work.in_current_span());
 }
 
 /// The next event of the response in flight; without one, nothing for ever.

@@ -14,11 +14,18 @@ pub enum Call {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Payment {}
 
+/// A text message (`SM…`, or `MM…` with media).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Message {}
+
 /// The SID of a call; the key of everything that belongs to it.
 pub type CallSid = Sid<Call>;
 
 /// The SID of one payment session. The status callback carries it as `Sid`.
 pub type PaymentSid = Sid<Payment>;
+
+/// The SID of a text message.
+pub type MessageSid = Sid<Message>;
 
 /// Twilio's identifier of an `Of`.
 ///

@@ -1,11 +1,17 @@
 //! Twilio's REST API as this server uses it, and the signature that Twilio's own requests carry.
 
+mod calls;
 mod client;
 mod error;
+mod messages;
 mod payments;
 mod refusal;
 mod signature;
+#[cfg(test)]
+mod stand_in;
 
+pub use calls::{CallStatus, Document, MAX_INLINE_TWIML, NewCall};
 pub use client::{BadConfig, Client};
 pub use error::{Cause, Error};
+pub use messages::MAX_MESSAGE;
 pub use signature::Signer;

@@ -1,5 +1,8 @@
-//! What Twilio, and whoever is not Twilio, gets at the doors of the real server.
+//! What Twilio, operators, and whoever is neither, get at the doors of the real server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+
+mod operator;
 mod server;
 
 use futures_util::{SinkExt, StreamExt};
@@ -29,7 +32,7 @@ async fn a_call_that_comes_in_is_connected_to_the_relay() {
 #[tokio::test]
 async fn what_twilio_did_not_sign_is_refused_before_it_is_read() {
     let server = Server::start(&[]).await;
-    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction"] {
+    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction", "/twilioStatusCallback"] {
         for signature in [None, Some("bm90IGEgc2lnbmF0dXJl"), Some("no base64 at all")] {
             let answer = server.anyone_posts(path, "CallSid=CA1", signature).await;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {signature:?}");
@@ -122,7 +125,7 @@ async fn a_server_that_stops_takes_no_new_calls() {
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
     socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
-    server.knows_calls(1).await;
+    server.has_calls(1).await;
     server.is_told_to_stop();
     assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     let rings = server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA2")]).await;
@@ -136,7 +139,7 @@ async fn calls_without_a_payment_are_cut_when_half_of_the_drain_is_over() {
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
     socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
-    server.knows_calls(1).await;
+    server.has_calls(1).await;
     server.is_told_to_stop();
     let closed = socket.next().await;
     assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012), "{closed:?}");
@@ -149,15 +152,15 @@ async fn the_newest_socket_of_a_call_owns_it() {
     let setup = || Message::text(r#"{"type":"setup","callSid":"CA1"}"#);
     let mut older = server.opens_socket(Some(&signature)).await.unwrap();
     older.send(setup()).await.unwrap();
-    server.knows_calls(1).await;
+    server.has_calls(1).await;
     let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
     newer.send(setup()).await.unwrap();
     let closed = older.next().await;
     assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1001), "{closed:?}");
-    server.knows_calls(1).await;
+    server.has_calls(1).await;
     newer.close(None).await.unwrap();
     server.twilio_posts("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
-    server.knows_calls(0).await;
+    server.has_calls(0).await;
 }
 
 #[tokio::test]

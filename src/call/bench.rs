@@ -15,6 +15,9 @@ pub(super) const GREETING: &str = "Welcome!";
 pub(super) const SORRY: &str = "Sorry, I lost my train of thought.";
 pub(super) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(super) const GOODBYE: &str = "Goodbye!";
+/// Arguments that every tool takes.
+pub(super) const EVERY_ARGUMENT: &str =
+    r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3"}"#;
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
 pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);
@@ -34,6 +37,7 @@ pub(super) struct Line {
 
 pub(super) fn settings() -> Settings {
     Settings {
+        telephone: true,
         silence: Silence {
             enabled: true,
             threshold: THRESHOLD,
@@ -73,7 +77,7 @@ impl Line {
         let frame =
             r#"{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING"}"#;
         let Ok(Incoming::Setup(setup)) = Incoming::parse(frame) else { panic!("a setup frame") };
-        let (call, actions) = Call::begin(Arc::new(settings), &setup, Uuid::nil(), now);
+        let (call, actions) = Call::begin(Arc::new(settings), &setup, None, Uuid::nil(), now);
         let mut line = Self { call, now, did: Vec::new(), asked: None, running: Vec::new(), calls_made: 0 };
         line.take(actions);
         line

@@ -13,6 +13,8 @@ use crate::relay::{Incoming, Outgoing};
 pub enum Event {
     /// Twilio sent a frame.
     Heard(Incoming),
+    /// Whoever runs this server says something to the model, which is to answer it.
+    Instructed(Private<String>),
     /// Twilio reported a step of a payment.
     PaymentStatus(payment::Status),
     /// The model's response went on.

@@ -73,7 +73,14 @@ impl Call {
         }
     }
 
-    /// The caller's turn: whatever the agent was saying is over.
+    /// The operator says something to the model. It stands above what a caller says, so it goes by another role.
+    pub(super) fn instructed(&mut self, text: &str) {
+        if self.phase == Phase::Talking && !text.trim().is_empty() {
+            self.input(Item::Developer(without_card_numbers(text.trim()).into_owned()));
+        }
+    }
+
+    /// Somebody else's turn: whatever the agent was saying is over.
     fn input(&mut self, item: Item) {
         self.stop_reply();
         self.speech.superseded(&mut self.history);

@@ -105,6 +105,10 @@ impl Call {
             let goodbye = self.settings.messages.goodbye.clone();
             return self.say(&goodbye);
         }
+        if !self.settings.telephone {
+            // Whoever asked is told that there is no answer; that is not for the chat to say.
+            return;
+        }
         self.failures += 1;
         if self.failures >= MAX_FAILURES {
             return self.hand_over("model-unavailable");

@@ -21,6 +21,9 @@ impl Call {
     /// What to run, with everything in it that the model may not choose; or what to do instead.
     fn decide(&mut self, call: &ToolCall) -> Result<Tool, String> {
         let wish = Wish::read(&call.name, &call.arguments, &self.settings).map_err(|reason| words::refused(&reason))?;
+        if wish.needs_telephone() && !self.settings.telephone {
+            return Err(words::refused(words::NO_TELEPHONE));
+        }
         match wish {
             Wish::StartCapture { charge } => {
                 self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)

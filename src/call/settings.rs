@@ -7,6 +7,9 @@ use crate::payment;
 /// Everything that a call is told at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Whether there is a telephone at the other end. Without one, as in a chat, nobody is greeted or handed over, and
+    /// tools that need a live call are answered that they do.
+    pub telephone: bool,
     /// Watching for a silent caller.
     pub silence: Silence,
     /// What the server itself says.

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
+mod without_telephone;
+
 use std::time::Duration;
 
-use super::bench::{GOODBYE, GREETING, HAND_OFF, Line, RESUME, SORRY, STALL, THRESHOLD, card, payment, settings};
+use super::bench::{
+    EVERY_ARGUMENT, GOODBYE, GREETING, HAND_OFF, Line, RESUME, SORRY, STALL, THRESHOLD, card, payment, settings,
+};
 use super::*;
 use crate::payment::{Answer, Change, Entry, Field};
 

@@ -13,6 +13,7 @@ use super::{LiveAgent, Voice, twiml};
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{ConversationRelay, Verb};
 use crate::session::{Calls, News};
+use crate::twilio::CallStatus;
 
 /// How often a call whose session failed is connected again. The count stands in the action's URL, so that it holds
 /// whichever process is asked.
@@ -79,8 +80,9 @@ impl Ended {
         if let Some(queued) = form.filled("QueueResult") {
             return if matches!(queued, "bridged" | "hangup") { Self::PersonSpoke } else { Self::PersonUnreachable };
         }
-        match (form.filled("CallStatus").unwrap_or("in-progress"), form.filled("HandoffData")) {
-            ("completed" | "busy" | "failed" | "no-answer" | "canceled", _) => Self::Call,
+        let call_over = form.filled("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
+        match (call_over.is_some_and(|status| status.is_terminal()), form.filled("HandoffData")) {
+            (true, _) => Self::Call,
             (_, Some(data)) => Self::HandedOff(data.to_owned()),
             _ if form.filled("SessionStatus") == Some("failed") => Self::SessionFailed,
             _ => Self::Session,
@@ -116,7 +118,7 @@ impl Voice {
             Some(LiveAgent::Workflow(workflow)) => {
                 vec![Verb::Enqueue { action, workflow: workflow.clone(), task: task(data) }]
             }
-            Some(LiveAgent::Number(number)) => vec![Verb::Dial { action, number: number.clone() }],
+            Some(LiveAgent::Number(number)) => vec![Verb::Dial { action, number: number.as_str().to_owned() }],
             None => {
                 warn!("a caller needs a person: set LIVE_AGENT_NUMBER or LIVE_AGENT_WORKFLOW_SID");
                 self.apology()

@@ -80,6 +80,11 @@ impl Model {
         })))
     }
 
+    /// Within what time it has to answer.
+    pub fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
     /// Asks the model. The clock of the limits starts now; the request goes out when the stream is first polled.
     ///
     /// The last event, and no other, is `Done` or `Failed`. A poll may be abandoned without loss; dropping the stream

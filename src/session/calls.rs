@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Line;
+use crate::llm::Profile;
 use crate::payment;
 use crate::sid::CallSid;
+use crate::twilio::CallStatus;
 
 /// News that a session may leave unread. A payment sends one for each key that is pressed.
 const MAILBOX: usize = 256;
@@ -21,6 +23,13 @@ pub enum News {
     PaymentStatus(payment::Status),
     /// A new socket of the call is open.
     Line(Line),
+    /// Twilio reported how the call goes on; twice or out of order is no matter.
+    CallStatus(CallStatus),
+    /// From the next request to the model on these instructions and tools are used; what was said so far stays.
+    Reconfigure {
+        /// They.
+        profile: Arc<Profile>,
+    },
     /// Twilio says that the call is over.
     Over,
 }
@@ -91,6 +100,11 @@ impl Calls {
     /// When a call was last rung in or ended.
     pub fn stirred(&self) -> Option<Instant> {
         *self.stirred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the call is live.
+    pub fn knows(&self, sid: &CallSid) -> bool {
+        self.lock().contains_key(sid)
     }
 
     /// How many calls are live.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::error::{Cause, Error};
+use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::sid::Sid;
 use crate::{config, payment};
@@ -27,16 +28,28 @@ const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Twilio's REST API, as one account.
 ///
-/// A request that is repeated repeats its idempotency key, so that Twilio does once what was asked for twice.
+/// A request that is repeated repeats its idempotency key, so that Twilio does once what was asked for twice; one that
+/// has none is repeated only if Twilio certainly did nothing.
 pub struct Client {
     pub(super) settings: payment::Settings,
     pub(super) status_callback: String,
     pub(super) limits: Limits,
     http: reqwest::Client,
     pub(super) origin: Url,
+    /// This server's number.
+    pub(super) from: PhoneNumber,
     account_sid: String,
     user: String,
     password: SecretString,
+}
+
+/// When a request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It carries an idempotency key: sent twice, it is done once.
+    Freely,
+    /// Done twice it would call somebody twice: only if it was never sent, or Twilio had no time for it.
+    IfNotDone,
 }
 
 /// How long things may take: a caller is listening to silence.
@@ -87,6 +100,7 @@ impl Client {
             limits: LIMITS,
             http,
             origin,
+            from: config.from_number.clone(),
             account_sid: config.account_sid.clone(),
             user: user.clone(),
             password: password.clone(),
@@ -94,8 +108,8 @@ impl Client {
     }
 
     /// Posts a form to a resource of the account and returns the body of the answer, at most [`ANSWER_BYTES`] of it.
-    /// `form` must carry an idempotency key, since it may be sent more than once.
-    pub(super) async fn post(&self, path: &[&str], form: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    /// It may be sent more than once, as `repeat` says.
+    pub(super) async fn post(&self, path: &[&str], form: &[(&str, &str)], repeat: Repeat) -> Result<Vec<u8>, Error> {
         let url = self.url(path);
         let give_up = Instant::now() + self.limits.request;
         let mut waits = ExponentialBuilder::new()
@@ -112,7 +126,8 @@ impl Client {
                 Err(failure) => failure,
             };
             perhaps_done |= matches!(failure.error, Error::Unknown(_));
-            let wait = waits.next().filter(|_| failure.again);
+            let again = failure.again && (repeat == Repeat::Freely || !perhaps_done);
+            let wait = waits.next().filter(|_| again);
             let wait = wait.map(|wait| failure.asks_to_wait.unwrap_or_default().max(wait).min(LONGEST_WAIT));
             let Some(wait) = wait.filter(|wait| Instant::now() + *wait < give_up) else {
                 return Err(failure.after(perhaps_done));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::client::Client;
+use super::client::{Client, Repeat};
 use super::error::{Cause, Error};
 use crate::payment::{Change, Create, Update};
 use crate::sid::{CallSid, PaymentSid};
@@ -26,7 +26,7 @@ impl Client {
             Some((amount, currency)) => form.extend([("ChargeAmount", amount.as_str()), ("Currency", currency.code())]),
             None => form.push(("TokenType", settings.token_type.as_str())),
         }
-        let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form).await?;
+        let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, Repeat::Freely).await?;
         let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
         Ok(created.sid)
     }
@@ -41,7 +41,7 @@ impl Client {
         };
         let form = [("IdempotencyKey", update.key.as_str()), ("StatusCallback", &self.status_callback), change];
         let payment = format!("{}.json", update.sid);
-        self.post(&["Calls", call.as_str(), "Payments", &payment], &form).await?;
+        self.post(&["Calls", call.as_str(), "Payments", &payment], &form, Repeat::Freely).await?;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! The real server on a free port, and the requests of Twilio and of strangers.
+//! The real server on a free port, and the requests of Twilio, of operators and of strangers.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub mod openai;
+pub mod twilio;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use crelay_payments::config::{Config, Vars};
 use crelay_payments::server::{Shutdown, serve};
 use crelay_payments::twilio::Signer;
 use futures_util::{SinkExt, StreamExt};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -19,7 +21,12 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const PUBLIC: &str = "https://pay.example.com";
 const AUTH_TOKEN: &str = "12345";
+/// What an operator's request bears.
+pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A socket as Twilio holds it.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A server that runs until it is dropped.
 pub struct Server {
@@ -81,24 +88,46 @@ impl Server {
         answer.text().await.unwrap()
     }
 
-    /// Waits until so many calls are live.
-    pub async fn knows_calls(&self, count: usize) {
-        let known = async {
-            while !self.get("/health").await.text().await.unwrap().contains(&format!(r#""calls":{count}"#)) {
+    /// A request to an operator's endpoint, with nothing in it yet.
+    pub fn request(&self, path: &str) -> RequestBuilder {
+        self.http.post(self.local(path))
+    }
+
+    pub async fn operator_posts(&self, path: &str, body: &Value) -> Response {
+        self.request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
+    }
+
+    /// Twilio connects a call, and the server has taken it.
+    pub async fn connects(&self, call: &str, parameters: &Value) -> Socket {
+        let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
+        let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
+        let live = self.calls().await;
+        let setup =
+            json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
+        socket.send(Message::text(setup.to_string())).await.unwrap();
+        self.has_calls(live + 1).await;
+        socket
+    }
+
+    /// Waits until this many calls are live.
+    pub async fn has_calls(&self, count: u64) {
+        let waits = async {
+            while self.calls().await != count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, known).await.expect("the calls are known");
+        tokio::time::timeout(PATIENCE, waits).await.expect("so many calls are live");
+    }
+
+    async fn calls(&self) -> u64 {
+        self.get("/health").await.json::<Value>().await.unwrap()["calls"].as_u64().unwrap()
     }
 
     pub fn is_told_to_stop(&self) {
         self.shutdown.soft.cancel();
     }
 
-    pub async fn opens_socket(
-        &self,
-        signature: Option<&str>,
-    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, StatusCode> {
+    pub async fn opens_socket(&self, signature: Option<&str>) -> Result<Socket, StatusCode> {
         let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
         if let Some(signature) = signature {
             request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
@@ -139,4 +168,23 @@ impl Drop for Server {
 
 fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
     form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The caller says something.
+pub async fn caller_says(socket: &mut Socket, words: &str) {
+    let prompt = json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true});
+    socket.send(Message::text(prompt.to_string())).await.unwrap();
+}
+
+/// Waits until the agent has said something, and tells it.
+pub async fn agent_says(socket: &mut Socket) -> String {
+    let mut said = String::new();
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the agent says something");
+        let frame: Value = serde_json::from_str(frame.unwrap().unwrap().to_text().unwrap()).unwrap();
+        said.push_str(frame["token"].as_str().unwrap_or_default());
+        if frame["last"] == json!(true) {
+            return said;
+        }
+    }
 }

@@ -1,83 +1,18 @@
 //! The client against a Twilio of our own, over real sockets.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::*;
 use crate::config;
-use crate::payment::{Amount, Currency, Field, Keys, Settings, TokenType};
+use crate::payment::{Amount, Currency, Field, Keys};
 use crate::twilio::BadConfig;
+use crate::twilio::stand_in::{Twilio, client};
 
 const CREATED: &str = r#"{"sid":"PK1","call_sid":"CA1","account_sid":"AC1","uri":"/x","date_created":null}"#;
-
-/// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
-#[derive(Clone, Default)]
-struct Twilio {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-/// Status, `Retry-After` and body.
-type Answer = (u16, &'static str, &'static str);
-
-struct Asked {
-    path: String,
-    headers: HeaderMap,
-    form: String,
-}
-
-impl Twilio {
-    async fn start(answers: &[Answer]) -> (Self, Client) {
-        let twilio = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(twilio.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        (twilio, client(&origin, None))
-    }
-
-    fn forms(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|asked| asked.form.clone()).collect()
-    }
-}
-
-async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 4096).await.unwrap();
-    let form = String::from_utf8(body.to_vec()).unwrap();
-    twilio.asked.lock().unwrap().push(Asked { path: head.uri.path().to_owned(), headers: head.headers, form });
-    let answer = twilio.answers.lock().unwrap().pop_front();
-    let (status, retry_after, body) = answer.expect("a panic closes the connection");
-    let headers = [("retry-after", retry_after), ("twilio-request-id", "RQ1")];
-    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
-}
-
-fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
-    let config = config::Twilio {
-        account_sid: "AC1".to_owned(),
-        auth_token: "token".into(),
-        api_key,
-        from_number: "+15005550006".to_owned(),
-        api_base: origin.to_owned(),
-    };
-    let settings = Settings {
-        connector: "My connector".to_owned(),
-        currency: Currency::USD,
-        token_type: TokenType::OneTime,
-        security_code: true,
-        postal_code: false,
-    };
-    Client::new(&config, settings, "https://example.com/payment-status-callback".to_owned()).unwrap()
-}
 
 fn call() -> CallSid {
     "CA1".parse().unwrap()
@@ -263,7 +198,7 @@ fn an_origin_must_be_one_and_no_secret_is_printed() {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
         api_key: None,
-        from_number: String::new(),
+        from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),
     };
     let settings = client("http://127.0.0.1:1", None).settings;

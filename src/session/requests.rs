@@ -1,0 +1,158 @@
+//! What operators wrote who had calls placed, kept until the call has ended, for an hour at most.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::expiring::{Expiring, Full};
+use crate::redact::Private;
+use crate::sid::CallSid;
+
+/// How many calls that were asked for and have not ended are remembered.
+const MAX_REQUESTS: usize = 10_000;
+
+/// How long a request is remembered at most.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// The requests by `callReference`. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    // A std mutex: it is held for a look-up, never across an await.
+    kept: Arc<Mutex<Expiring<String, Request>>>,
+}
+
+/// A JSON object: everything about the call but who is called.
+pub type RequestData = Private<Arc<str>>;
+
+#[derive(Debug)]
+struct Request {
+    data: RequestData,
+    /// The call that it became, once that is known.
+    call: Option<CallSid>,
+}
+
+/// Why a request is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// Its reference belongs to another; the same request may be made again under another.
+    #[error("this callReference belongs to a call that has not ended: use another, or wait")]
+    InUse,
+    /// Too many are kept.
+    #[error("too many calls have been asked for and have not ended: try again later")]
+    Full,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { kept: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))) }
+    }
+}
+
+impl Requests {
+    /// Keeps what the call of this reference is about.
+    pub fn keep(&self, reference: &str, data: RequestData) -> Result<(), NotKept> {
+        let mut kept = self.lock();
+        let reference = reference.to_owned();
+        if kept.get_mut(&reference, now()).is_some() {
+            return Err(NotKept::InUse);
+        }
+        kept.insert(reference, Request { data, call: None }, now()).map_err(|Full| NotKept::Full)
+    }
+
+    /// Twilio has placed the call.
+    pub fn placed(&self, reference: &str, call: &CallSid) {
+        if let Some(request) = self.lock().get_mut(&reference.to_owned(), now()) {
+            request.call.get_or_insert_with(|| call.clone());
+        }
+    }
+
+    /// What a call that connects with this reference is about; nothing if the reference is another call's.
+    pub(super) fn connected(&self, reference: &str, call: &CallSid) -> Option<RequestData> {
+        let mut kept = self.lock();
+        let request = kept.get_mut(&reference.to_owned(), now())?;
+        (request.call.get_or_insert_with(|| call.clone()) == call).then(|| request.data.clone())
+    }
+
+    /// Forgets a request whose call was not placed.
+    pub fn forget(&self, reference: &str) {
+        self.lock().remove(&reference.to_owned(), now());
+    }
+
+    /// Forgets what belonged to a call that has ended.
+    pub fn ended(&self, call: &CallSid) {
+        self.lock().retain(|_, request| request.call.as_ref() != Some(call));
+    }
+
+    /// Frees what has expired.
+    pub fn forget_expired(&self) {
+        self.lock().forget_expired(now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Expiring<String, Request>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> RequestData {
+        Private::new(Arc::from(r#"{"order":7}"#))
+    }
+
+    fn sid(text: &str) -> CallSid {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_there_for_its_call_until_it_has_ended() {
+        let requests = Requests::default();
+        requests.keep("order-7", data()).unwrap();
+        requests.placed("order-7", &sid("CA1"));
+        assert_eq!(requests.connected("order-7", &sid("CA2")), None, "another call's");
+        assert_eq!(requests.connected("order-7", &sid("CA1")), Some(data()));
+        assert_eq!(requests.keep("order-7", data()), Err(NotKept::InUse));
+        requests.ended(&sid("CA2"));
+        assert_eq!(requests.connected("order-7", &sid("CA1")), Some(data()), "twice, if its socket came back");
+        requests.ended(&sid("CA1"));
+        assert_eq!(requests.connected("order-7", &sid("CA1")), None);
+        assert_eq!(requests.keep("order-7", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_may_connect_before_twilios_answer_is_here() {
+        let requests = Requests::default();
+        requests.keep("order-7", data()).unwrap();
+        assert_eq!(requests.connected("order-7", &sid("CA1")), Some(data()));
+        requests.placed("order-7", &sid("CA1"));
+        requests.ended(&sid("CA1"));
+        assert_eq!(requests.connected("order-7", &sid("CA1")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_later_it_is_forgotten() {
+        let requests = Requests::default();
+        requests.keep("order-7", data()).unwrap();
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(requests.connected("order-7", &sid("CA1")), None);
+        requests.forget_expired();
+        assert_eq!(requests.keep("order-7", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_an_end_to_what_is_kept() {
+        let requests = Requests::default();
+        for n in 0..MAX_REQUESTS {
+            requests.keep(&n.to_string(), data()).unwrap();
+        }
+        assert_eq!(requests.keep("one more", data()), Err(NotKept::Full));
+        requests.forget("0");
+        assert_eq!(requests.keep("one more", data()), Ok(()));
+    }
+}

@@ -1,0 +1,94 @@
+//! A session on channels, with a model that only listens.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures_util::{sink, stream};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::assets::Assets;
+use crate::call::Keypad;
+use crate::config::{Config, Vars};
+
+/// What sessions share, with a model that is asked there.
+pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
+    let vars = [
+        ("SERVER_BASE_URL", "pay.example.com"),
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_BASE_URL", base_url),
+        ("ACCOUNT_SID", "AC1"),
+        ("AUTH_TOKEN", "12345"),
+        ("FROM_NUMBER", "+15550100002"),
+        ("PAYMENT_CONNECTOR", "Default"),
+    ];
+    let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
+    let assets = Assets::built_in();
+    Arc::new(Context {
+        model: Model::new(&config.openai, assets.server.model).unwrap(),
+        profile: Arc::new(Profile::new(&assets.context, &assets.tools).unwrap()),
+        twilio: Arc::new(twilio::Client::new(&config.twilio, config.payment.clone(), String::new()).unwrap()),
+        settings: Arc::new(Settings {
+            telephone: true,
+            silence: assets.server.silence,
+            messages: assets.server.messages,
+            welcome_greeting: None,
+            payment: config.payment,
+            stall: assets.server.stall,
+            resume: config.resume,
+            listen: false,
+            languages: Vec::new(),
+            play_media_hosts: Vec::new(),
+            keypad: Keypad::default(),
+        }),
+        calls: Calls::default(),
+        requests: Requests::default(),
+        tasks: TaskTracker::new(),
+        soft_stop: CancellationToken::new(),
+        drain: config.drain,
+        hard_stop: CancellationToken::new(),
+    })
+}
+
+/// A model that refuses to answer and passes on what it was asked.
+async fn model() -> (String, mpsc::Receiver<String>) {
+    let (heard, asked) = mpsc::channel(8);
+    let listen = async |State(heard): State<mpsc::Sender<String>>, body: String| {
+        heard.send(body).await.unwrap();
+        StatusCode::BAD_REQUEST
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let router = Router::new().fallback(listen).with_state(heard);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (base_url, asked)
+}
+
+#[tokio::test]
+async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
+    let (base_url, mut asked) = model().await;
+    let context = context_with_model_at(&base_url);
+    let (line, frames) = mpsc::channel::<&str>(8);
+    let received = async |mut frames: mpsc::Receiver<&'static str>| {
+        let frame = frames.recv().await?;
+        Some((Received::Text(frame.to_owned()), frames))
+    };
+    let frames = Box::pin(stream::unfold(frames, received));
+    let outgoing = sink::drain().sink_map_err(|_| Broken);
+    tokio::spawn(run(context.clone(), Line::new(frames, outgoing)));
+
+    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
+    line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
+    let before = asked.recv().await.unwrap();
+    assert!(before.contains("Good morning") && !before.contains("You sell tea."), "{before}");
+
+    let no_tools: &[&str] = &[];
+    let profile = Arc::new(Profile::new("You sell tea.", no_tools).unwrap());
+    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), News::Reconfigure { profile }), Delivery::Delivered);
+    // The session takes it: on this one thread it runs before the test does again.
+    tokio::task::yield_now().await;
+    line.send(r#"{"type":"prompt","voicePrompt":"A pot, please","last":true}"#).await.unwrap();
+    let after = asked.recv().await.unwrap();
+    assert!(after.contains(r#""instructions":"You sell tea.","tools":[]"#), "{after}");
+    assert!(after.contains("Good morning") && after.contains("A pot, please"), "{after}");
+}

@@ -1,0 +1,107 @@
+//! The Messages resource: sending a text message.
+
+use serde::Deserialize;
+
+use super::client::{Client, Repeat};
+use super::error::{Cause, Error};
+use crate::phone_number::PhoneNumber;
+use crate::sid::MessageSid;
+
+/// The longest text that Twilio sends, in characters (error 21617).
+pub const MAX_MESSAGE: usize = 1_600;
+
+impl Client {
+    /// Sends a text of 1 to [`MAX_MESSAGE`] characters from this server's own number. Success means that it is queued, not
+    /// that it was delivered. Twilio takes no idempotency key here, so after [`Error::Unknown`] it may arrive.
+    pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, Error> {
+        let form = [("To", to.as_str()), ("From", self.from.as_str()), ("Body", body)];
+        let answer = self.post(&["Messages.json"], &form, Repeat::IfNotDone).await?;
+        let created: Created = serde_json::from_slice(&answer).map_err(|_| Error::Unknown(Cause::Unreadable))?;
+        Ok(created.sid)
+    }
+}
+
+/// What is needed of the answer to a create.
+#[derive(Deserialize)]
+struct Created {
+    sid: MessageSid,
+}
+
+impl Error {
+    /// Why a text message was not sent and what to do about it, in words of ours for the model.
+    pub fn message_reason(&self) -> &'static str {
+        match self {
+            Self::Refused { status, code, .. } => refusal(*status, *code),
+            Self::Unreached(_) => {
+                "The message service could not be reached, and nothing was sent. Apologise, and try once more."
+            }
+            Self::Unknown(_) => {
+                "The message service did not confirm the message, so it may arrive or not. Do not send it again: ask \
+                 whether it has arrived."
+            }
+        }
+    }
+}
+
+fn refusal(status: u16, code: Option<u32>) -> &'static str {
+    match (code.unwrap_or_default(), status) {
+        (21211 | 21614, _) => {
+            "This number cannot receive text messages. Tell the caller so, and offer to say it instead."
+        }
+        (21610, _) => {
+            "The owner of this number has opted out of text messages by sending STOP. Tell the caller that sending \
+             START to this number allows them again."
+        }
+        (21408 | 21612, _) => "Text messages cannot be sent to this number. Tell the caller so.",
+        (21602 | 21617, _) => "The message must have 1 to 1600 characters, and nothing was sent. Send a shorter one.",
+        (21611 | 20429, _) | (_, 429) => {
+            "The message service is busy, and nothing was sent. Ask for patience, and try once more."
+        }
+        _ => {
+            "Text messages cannot be sent at the moment, and trying again will not help. Apologise, and offer to say it \
+             instead."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twilio::stand_in::{Answer, Twilio};
+
+    const CREATED: Answer = (201, "", r#"{"sid":"SM1","status":"queued","num_segments":"1","price":null}"#);
+
+    async fn send(answers: &[Answer]) -> (Twilio, Result<MessageSid, Error>) {
+        let (twilio, client) = Twilio::start(answers).await;
+        let sent = client.send_message(&"+15550100001".parse().unwrap(), "See you at 5 & bring it").await;
+        (twilio, sent)
+    }
+
+    #[tokio::test]
+    async fn a_message_is_sent_from_the_servers_number() {
+        let (twilio, sent) = send(&[CREATED]).await;
+        assert_eq!(sent.unwrap().as_str(), "SM1");
+        assert_eq!(twilio.forms(), ["To=%2B15550100001&From=%2B15005550006&Body=See+you+at+5+%26+bring+it"]);
+        assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Messages.json");
+    }
+
+    #[tokio::test]
+    async fn a_message_is_sent_again_only_if_it_certainly_was_not() {
+        let (twilio, sent) = send(&[(429, "", ""), CREATED]).await;
+        assert!(sent.is_ok() && twilio.forms().len() == 2);
+        for answers in [&[(500, "", "")][..], &[]] {
+            let (twilio, sent) = send(answers).await;
+            assert!(matches!(sent, Err(Error::Unknown(_))) && twilio.forms().len() == 1, "{answers:?}");
+        }
+        let (twilio, sent) = send(&[(400, "", r#"{"code":21610}"#), CREATED]).await;
+        assert!(sent.unwrap_err().message_reason().contains("STOP") && twilio.forms().len() == 1);
+    }
+
+    #[test]
+    fn every_documented_code_has_words_of_its_own() {
+        let unknown = refusal(400, None);
+        for code in [21211, 21408, 21602, 21610, 21611, 21612, 21614, 21617, 20429] {
+            assert_ne!(refusal(400, Some(code)), unknown, "{code}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A Twilio of our own for tests, over real sockets.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+
+use super::Client;
+use crate::config;
+use crate::payment::{Currency, Settings, TokenType};
+
+/// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
+#[derive(Clone, Default)]
+pub(super) struct Twilio {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    pub(super) asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+/// Status, `Retry-After` and body.
+pub(super) type Answer = (u16, &'static str, &'static str);
+
+pub(super) struct Asked {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) form: String,
+}
+
+impl Twilio {
+    pub(super) async fn start(answers: &[Answer]) -> (Self, Client) {
+        let twilio = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(answer).with_state(twilio.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (twilio, client(&origin, None))
+    }
+
+    pub(super) fn forms(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.form.clone()).collect()
+    }
+}
+
+async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 4096).await.unwrap();
+    let form = String::from_utf8(body.to_vec()).unwrap();
+    twilio.asked.lock().unwrap().push(Asked { path: head.uri.path().to_owned(), headers: head.headers, form });
+    let answer = twilio.answers.lock().unwrap().pop_front();
+    let (status, retry_after, body) = answer.expect("a panic closes the connection");
+    let headers = [("retry-after", retry_after), ("twilio-request-id", "RQ1")];
+    (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
+}
+
+pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
+    let config = config::Twilio {
+        account_sid: "AC1".to_owned(),
+        auth_token: "token".into(),
+        api_key,
+        from_number: "+15005550006".parse().unwrap(),
+        api_base: origin.to_owned(),
+    };
+    let settings = Settings {
+        connector: "My connector".to_owned(),
+        currency: Currency::USD,
+        token_type: TokenType::OneTime,
+        security_code: true,
+        postal_code: false,
+    };
+    Client::new(&config, settings, "https://example.com/payment-status-callback".to_owned()).unwrap()
+}

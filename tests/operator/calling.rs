@@ -1,0 +1,165 @@
+//! Calling somebody, and what Twilio tells of the call.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::{house, refusal};
+use crate::server::openai::Reply;
+use crate::server::{Server, agent_says, caller_says};
+
+fn order() -> Value {
+    json!({"properties": {
+        "phoneNumber": "+15550100001", "callReference": "order-7", "amount": 25.5, "customer": "Ann & Bob",
+        "items": [{"name": "Tea", "count": 2}],
+    }})
+}
+
+#[tokio::test]
+async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
+    let (server, twilio, openai) = house(&[Reply::Says("It is about your tea.")]).await;
+    let answer = server.operator_posts("/outboundCall", &order()).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let placed: Value = answer.json().await.unwrap();
+    assert_eq!(placed, json!({"callSid": "CA1", "callReference": "order-7"}));
+
+    let call = &twilio.placed()[0];
+    let twiml = call.twiml.clone().unwrap();
+    assert_eq!(call.to, "+15550100001");
+    for part in [
+        r#"<Connect action="https://pay.example.com/connectAction">"#,
+        r#"<Parameter name="callReference" value="order-7"/>"#,
+        r#"<Parameter name="amount" value="25.5"/>"#,
+        r#"<Parameter name="customer" value="Ann &amp; Bob"/>"#,
+    ] {
+        assert!(twiml.contains(part), "{part} in {twiml}");
+    }
+    assert!(!twiml.contains("phoneNumber") && !twiml.contains("Tea"));
+
+    let parameters = json!({"callReference": "order-7", "amount": "25.5", "customer": "Ann & Bob"});
+    let mut socket = server.connects("CA1", &parameters).await;
+    caller_says(&mut socket, "What is it about?").await;
+    assert_eq!(agent_says(&mut socket).await, "It is about your tea.");
+    let shown = openai.shown();
+    assert!(shown.contains("you called this person") && shown.contains("Tea"), "{shown}");
+    assert!(!shown.contains("15550100001"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call() {
+    let (server, twilio, _) = house(&[]).await;
+    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    let (status, why) = refusal(server.operator_posts("/outboundCall", &order()).await).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(why.contains("callReference"), "{why}");
+
+    let socket = server.connects("CA1", &json!({"callReference": "order-7"})).await;
+    drop(socket);
+    // The call waits for a new socket until Twilio says that it is over.
+    server.has_calls(1).await;
+    server.twilio_posts("/twilioStatusCallback", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.has_calls(0).await;
+    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    // Nobody answers this one: there is no socket that could end.
+    let busy = [("CallSid", "CA2"), ("CallStatus", "busy"), ("SequenceNumber", "2")];
+    assert_eq!(server.twilio_posts("/twilioStatusCallback", &busy).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    assert_eq!(twilio.placed().len(), 3);
+}
+
+#[tokio::test]
+async fn a_reference_gives_its_data_to_its_own_call_only() {
+    let (server, _, openai) = house(&[Reply::Says("Hello.")]).await;
+    server.operator_posts("/outboundCall", &order()).await;
+    let mut socket = server.connects("CA9", &json!({"callReference": "order-7"})).await;
+    caller_says(&mut socket, "Hi").await;
+    agent_says(&mut socket).await;
+    assert!(!openai.shown().contains("Tea"), "{}", openai.shown());
+}
+
+#[tokio::test]
+async fn a_long_document_is_fetched_once_by_twilio_and_by_nobody_else() {
+    let (server, twilio, _) = house(&[]).await;
+    let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
+    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let url = twilio.placed()[0].url.clone().expect("it does not fit into the request");
+    let path = url.strip_prefix("https://pay.example.com").unwrap();
+
+    let stranger = server.anyone_posts(path, "CallSid=CA1", None).await;
+    assert_eq!(stranger.status(), StatusCode::FORBIDDEN);
+    let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
+    let answer = server.twilio_posts(path, &form).await;
+    assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/xml".parse().unwrap()));
+    assert!(answer.text().await.unwrap().contains("value=\"long long "));
+    assert_eq!(server.twilio_posts(path, &form).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.twilio_posts("/outboundTwiml/1", &form).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_carried_out_calls_nobody() {
+    let (server, twilio, _) = house(&[]).await;
+    for (properties, reason) in [
+        (json!({}), "E.164"),
+        (json!({"phoneNumber": "555-0100"}), "E.164"),
+        (json!({"phoneNumber": "+15550100001", "note": "4242 4242 4242 4242"}), "card"),
+        (json!({"phoneNumber": "+15550100001", "contextKey": "No Such"}), "known are: PaymentContext"),
+        (json!({"phoneNumber": "+15550100001", "manifestKey": "NoSuch"}), "known are: PaymentToolManifest"),
+        (json!({"phoneNumber": "+15550100001", "note": "&".repeat(20_000)}), "64,000"),
+    ] {
+        let answer = server.operator_posts("/outboundCall", &json!({"properties": properties})).await;
+        let (status, why) = refusal(answer).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{why}");
+        assert!(why.contains(reason) && !why.contains("4242"), "{why}");
+    }
+    assert!(twilio.placed().is_empty());
+}
+
+#[tokio::test]
+async fn what_twilio_refuses_is_told_with_whose_fault_it_is() {
+    let (server, twilio, _) = house(&[]).await;
+    let placing = async |refusal: (u16, u32)| {
+        twilio.refuses(Some(refusal));
+        self::refusal(server.operator_posts("/outboundCall", &order()).await).await
+    };
+    let (status, why) = placing((400, 21211)).await;
+    assert!(status == StatusCode::BAD_REQUEST && why.contains("phoneNumber"), "{status} {why}");
+    let (status, why) = placing((401, 20003)).await;
+    assert!(status == StatusCode::BAD_GATEWAY && why.contains("AUTH_TOKEN"), "{status} {why}");
+    let (status, why) = placing((429, 20429)).await;
+    assert!(status == StatusCode::SERVICE_UNAVAILABLE && why.contains("try again"), "{status} {why}");
+    // It may have been placed: it is not placed again.
+    let (status, why) = placing((500, 20500)).await;
+    assert!(status == StatusCode::GATEWAY_TIMEOUT && why.contains("before you try again"), "{status} {why}");
+    twilio.refuses(None);
+    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CONFLICT);
+    assert!(twilio.placed().is_empty());
+}
+
+async fn reports(server: &Server, status: &str, sequence: &str) -> StatusCode {
+    let form = [("CallSid", "CA1"), ("CallStatus", status), ("SequenceNumber", sequence)];
+    server.twilio_posts("/twilioStatusCallback", &form).await.status()
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_ends_though_its_socket_never_closed() {
+    let (server, ..) = house(&[Reply::Says("Still here.")]).await;
+    let mut socket = server.connects("CA1", &json!({})).await;
+    for (status, sequence) in [("in-progress", "2"), ("ringing", "1"), ("ringing", "1"), ("new-word", "x")] {
+        assert_eq!(reports(&server, status, sequence).await, StatusCode::NO_CONTENT);
+    }
+    caller_says(&mut socket, "Hello?").await;
+    assert_eq!(agent_says(&mut socket).await, "Still here.");
+
+    assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
+    server.has_calls(0).await;
+    // Twice, and one that was overtaken.
+    assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
+    assert_eq!(reports(&server, "initiated", "0").await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_status_without_a_call_is_refused() {
+    let (server, ..) = house(&[]).await;
+    for form in [&[("CallSid", "CA1")][..], &[("CallStatus", "busy")], &[("callSid", "CA1"), ("CallStatus", "busy")]] {
+        assert_eq!(server.twilio_posts("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);
+    }
+}

@@ -1,0 +1,139 @@
+//! A chat in writing with the agent.
+
+use futures_util::StreamExt;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{house, refusal};
+use crate::server::openai::Reply;
+use crate::server::{OPERATOR_TOKEN, Server};
+
+async fn says(server: &Server, body: Value) -> Value {
+    let answer = server.operator_posts("/conversation", &body).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.json().await.unwrap()
+}
+
+async fn streams(server: &Server, body: &Value) -> Response {
+    let request = server.request("/conversation").bearer_auth(OPERATOR_TOKEN).json(body);
+    let answer = request.header("Accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer
+}
+
+#[tokio::test]
+async fn the_agent_answers_and_remembers() {
+    let (server, _, openai) = house(&[Reply::Says("Hello, Ann."), Reply::Says("You are Ann.")]).await;
+    let first = says(&server, json!({"message": "I am Ann."})).await;
+    assert_eq!(first["reply"], "Hello, Ann.");
+    assert!(first.get("toolCalls").is_none(), "{first}");
+    let second = says(&server, json!({"sessionId": first["sessionId"], "message": "Who am I?", "role": "user"})).await;
+    assert_eq!((&second["reply"], &second["sessionId"]), (&json!("You are Ann."), &first["sessionId"]));
+    let shown = openai.shown();
+    for item in [
+        r#"{"content":"I am Ann.","role":"user"}"#,
+        r#"{"content":"Hello, Ann.","role":"assistant"}"#,
+        r#"{"content":"Who am I?","role":"user"}"#,
+    ] {
+        assert!(shown.contains(item), "{item} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_system_message_stands_above_what_users_say() {
+    let (server, _, openai) = house(&[Reply::Says("Aye.")]).await;
+    says(&server, json!({"message": "Talk like a pirate.", "role": "system"})).await;
+    assert!(openai.shown().contains(r#"{"content":"Talk like a pirate.","role":"developer"}"#), "{}", openai.shown());
+}
+
+#[tokio::test]
+async fn tools_that_need_a_live_call_say_so() {
+    let replies = [Reply::Calls("start-capture", r#"{"chargeAmount":"5.00"}"#), Reply::Says("Please call us.")];
+    let (server, _, openai) = house(&replies).await;
+    let answer = says(&server, json!({"message": "I want to pay."})).await;
+    assert_eq!(answer["reply"], "Please call us.");
+    assert_eq!(answer["toolCalls"], json!([{"name": "start-capture", "arguments": {"chargeAmount": "5.00"}}]));
+    assert!(openai.shown().contains("only during a phone call"), "{}", openai.shown());
+}
+
+#[tokio::test]
+async fn no_card_number_comes_in() {
+    for role in ["user", "system"] {
+        let (server, _, openai) = house(&[Reply::Says("Keep it to yourself.")]).await;
+        says(&server, json!({"message": "It is 4242 4242 4242 4242", "role": role})).await;
+        assert!(openai.shown().contains("[digits removed]") && !openai.shown().contains("4242"), "{role}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_come_as_events_when_they_are_asked_for() {
+    let (server, ..) = house(&[Reply::Says("One two \nthree.")]).await;
+    let answer = streams(&server, &json!({"message": "Count."})).await;
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    let events = answer.text().await.unwrap();
+    let expected = "event: token\ndata: {\"token\":\"One \"}\n\nevent: token\ndata: {\"token\":\"two \"}\n\n\
+                    event: token\ndata: {\"token\":\"\\nthree.\"}\n\nevent: done\ndata: {\"sessionId\":\"";
+    assert!(events.starts_with(expected), "{events}");
+    assert!(events.ends_with("\",\"reply\":\"One two \\nthree.\"}\n\n"), "{events}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_stops_the_model_and_may_come_back() {
+    let replies = [Reply::Says("Hello."), Reply::Stalls("Once upon "), Reply::Says("The end.")];
+    let (server, _, openai) = house(&replies).await;
+    let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();
+    let story = json!({"sessionId": session, "message": "Tell me a story."});
+    let answer = streams(&server, &story).await;
+    let mut events = answer.bytes_stream();
+    let first = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(first.contains("Once "), "{first}");
+
+    // While that goes on, nobody else may speak in this chat.
+    let (status, why) = refusal(server.operator_posts("/conversation", &story).await).await;
+    assert!(status == StatusCode::CONFLICT && why.contains("still being answered"), "{status} {why}");
+
+    drop(events);
+    openai.is_stopped().await;
+    let last = loop {
+        let answer = server.operator_posts("/conversation", &json!({"sessionId": session, "message": "Well?"})).await;
+        // Its turn is given back a moment after the model was stopped.
+        if answer.status() != StatusCode::CONFLICT {
+            break answer.json::<Value>().await.unwrap();
+        }
+    };
+    assert_eq!(last["reply"], "The end.");
+    assert!(openai.shown().contains(r#"{"content":"Once"#), "{}", openai.shown());
+}
+
+#[tokio::test]
+async fn a_chat_that_is_not_known_is_not_made_up() {
+    let (server, _, openai) = house(&[]).await;
+    for session in ["mine", "00000000-0000-4000-8000-000000000000"] {
+        let body = json!({"sessionId": session, "message": "Hi"});
+        let (status, why) = refusal(server.operator_posts("/conversation", &body).await).await;
+        assert!(status == StatusCode::NOT_FOUND && why.contains("sessionId"), "{status} {why}");
+    }
+    for body in [json!({"message": " "}), json!({"message": "Hi", "role": "assistant"}), json!({"message": 1})] {
+        assert_eq!(
+            refusal(server.operator_posts("/conversation", &body).await).await.0,
+            StatusCode::BAD_REQUEST,
+            "{body}"
+        );
+    }
+    assert_eq!(openai.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_model_that_fails_is_an_error_and_no_reply() {
+    let (server, ..) =
+        house(&[Reply::Says("Hello."), Reply::Fails(400), Reply::Says(" "), Reply::Says("Again.")]).await;
+    let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();
+    let next = json!({"sessionId": session, "message": "Well?"});
+    for _ in 0..2 {
+        let (status, why) = refusal(server.operator_posts("/conversation", &next).await).await;
+        assert!(status == StatusCode::BAD_GATEWAY && why.contains("send the message again"), "{status} {why}");
+    }
+    assert_eq!(says(&server, next).await["reply"], "Again.");
+    let events = streams(&server, &json!({"message": "Hi"})).await.text().await.unwrap();
+    assert!(events.starts_with("event: error\ndata: {\"error\":\"the model gave no answer"), "{events}");
+}

@@ -1,0 +1,124 @@
+//! OpenAI's Responses API, played over real HTTP: answers what it is told to, in order.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What the model does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Says this, a token a word.
+    Says(&'static str),
+    /// Calls this tool with these arguments.
+    Calls(&'static str, &'static str),
+    /// Says this and then nothing, for ever.
+    Stalls(&'static str),
+    /// Answers with this status.
+    Fails(u16),
+}
+
+/// A model with its replies; without one left it fails with 400.
+#[derive(Clone)]
+pub struct OpenAi {
+    pub base_url: String,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+    asked: Arc<Mutex<Vec<Value>>>,
+    /// How many responses were dropped before their end.
+    dropped: watch::Sender<usize>,
+}
+
+impl OpenAi {
+    pub async fn start(replies: &[Reply]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let openai = Self {
+            base_url: format!("http://{}/v1", listener.local_addr().unwrap()),
+            replies: Arc::new(Mutex::new(replies.iter().cloned().collect())),
+            asked: Arc::default(),
+            dropped: watch::Sender::new(0),
+        };
+        let router = Router::new().route("/v1/responses", post(respond)).with_state(openai.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        openai
+    }
+
+    /// What the model was last shown of the conversation, an item a line.
+    pub fn shown(&self) -> String {
+        let asked = self.asked.lock().unwrap();
+        let input = asked.last().expect("the model was asked")["input"].as_array().unwrap().clone();
+        input.iter().map(|item| item.to_string() + "\n").collect()
+    }
+
+    /// How often the model was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// Waits until a response was dropped before its end.
+    pub async fn is_stopped(&self) {
+        self.dropped.subscribe().wait_for(|count| *count > 0).await.unwrap();
+    }
+}
+
+async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
+    openai.asked.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+    let reply = openai.replies.lock().unwrap().pop_front().unwrap_or(Reply::Fails(400));
+    let stalls = matches!(reply, Reply::Stalls(_));
+    let mut events: Vec<Value> = match reply {
+        Reply::Fails(status) => {
+            let error = json!({"error": {"message": "no", "type": "server_error", "param": null, "code": null}});
+            return (StatusCode::from_u16(status).unwrap(), axum::Json(error)).into_response();
+        }
+        Reply::Says(words) | Reply::Stalls(words) => words
+            .split_inclusive(' ')
+            .map(|token| json!({"type": "response.output_text.delta", "delta": token}))
+            .collect(),
+        Reply::Calls(name, arguments) => {
+            let call_id = format!("call_{}", openai.asked());
+            let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
+            vec![json!({"type": "response.output_item.done", "item": item})]
+        }
+    };
+    let mut flight = Flight { dropped: openai.dropped.clone(), landed: false };
+    if !stalls {
+        events.push(json!({"type": "response.completed", "response": {"usage": {}}}));
+    }
+    let last = events.len() - 1;
+    let events = stream::iter(events.into_iter().enumerate()).map(move |(at, event)| {
+        flight.is_at(!stalls && at == last);
+        let kind = event["type"].as_str().unwrap();
+        Ok::<_, Infallible>(Bytes::from(format!("event: {kind}\ndata: {event}\n\n")))
+    });
+    let rest = stream::pending().take(if stalls { usize::MAX } else { 0 });
+    ([("content-type", "text/event-stream")], Body::from_stream(events.chain(rest))).into_response()
+}
+
+/// A response on its way; dropped with the connection.
+struct Flight {
+    dropped: watch::Sender<usize>,
+    landed: bool,
+}
+
+impl Flight {
+    fn is_at(&mut self, the_end: bool) {
+        self.landed = the_end;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.dropped.send_modify(|count| *count += 1);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Twilio's Calls API, played over real HTTP: strict about what it is sent.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use tokio::net::TcpListener;
+
+const FIELDS: &[&str] = &["To", "From", "Twiml", "Url", "StatusCallback", "StatusCallbackEvent"];
+
+/// A Twilio that places calls, the first as `CA1`.
+#[derive(Clone, Default)]
+pub struct Twilio {
+    pub origin: String,
+    placed: Arc<Mutex<Vec<Placed>>>,
+    /// Answers with this status and error code instead.
+    refusal: Arc<Mutex<Option<(u16, u32)>>>,
+}
+
+/// A call that was placed.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub to: String,
+    pub twiml: Option<String>,
+    pub url: Option<String>,
+}
+
+impl Twilio {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let twilio = Self { origin: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
+        let router = Router::new().route("/2010-04-01/Accounts/AC1/Calls.json", post(place)).with_state(twilio.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        twilio
+    }
+
+    pub fn placed(&self) -> Vec<Placed> {
+        self.placed.lock().unwrap().clone()
+    }
+
+    pub fn refuses(&self, with: Option<(u16, u32)>) {
+        *self.refusal.lock().unwrap() = with;
+    }
+}
+
+async fn place(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -> Response {
+    let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let all = |name: &str| form.iter().filter(|(key, _)| key == name).map(|(_, it)| it.clone()).collect::<Vec<_>>();
+    let one = |name: &str| all(name).first().cloned();
+    let refuse = |status: u16, code: u32| {
+        let body = format!(r#"{{"code":{code},"message":"refused","status":{status}}}"#);
+        (StatusCode::from_u16(status).unwrap(), body).into_response()
+    };
+    // AC1:12345
+    if headers.get("authorization").is_none_or(|value| value != "Basic QUMxOjEyMzQ1") {
+        return refuse(401, 20003);
+    }
+    if let Some((status, code)) = *twilio.refusal.lock().unwrap() {
+        return refuse(status, code);
+    }
+    let known = form.iter().all(|(name, _)| FIELDS.contains(&name.as_str()));
+    let single = FIELDS.iter().filter(|name| **name != "StatusCallbackEvent").all(|name| all(name).len() <= 1);
+    let (twiml, url) = (one("Twiml"), one("Url"));
+    let document = match (&twiml, &url) {
+        (Some(twiml), None) => twiml.chars().count() <= 4000,
+        (None, Some(url)) => url.starts_with("https://"),
+        _ => false,
+    };
+    let events = ["initiated", "ringing", "answered", "completed"];
+    let reported = one("StatusCallback").as_deref() == Some("https://pay.example.com/twilioStatusCallback")
+        && all("StatusCallbackEvent") == events;
+    let from = one("From").as_deref() == Some("+15550100002");
+    let (Some(to), true) = (one("To"), known && single && document && reported && from) else {
+        return refuse(400, 20001);
+    };
+    let mut placed = twilio.placed.lock().unwrap();
+    placed.push(Placed { to, twiml, url });
+    let body = format!(r#"{{"sid":"CA{}","status":"queued","direction":"outbound-api","price":null}}"#, placed.len());
+    (StatusCode::CREATED, body).into_response()
+}

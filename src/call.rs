@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use crate::payment::Keys;
+use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{Outgoing, Setup};
 use farewell::Farewell;
@@ -57,6 +58,8 @@ const KEYPAD_NOISE_LIMIT: Duration = Duration::from_secs(3);
 pub struct Call {
     settings: Arc<Settings>,
     phase: Phase,
+    /// The number of the person on the line, where it is one that can be called.
+    caller_number: Option<PhoneNumber>,
     history: History,
     speech: Speech,
     turn: Turn,
@@ -102,6 +105,7 @@ impl Call {
     ) -> (Self, Vec<Action>) {
         let mut call = Self {
             phase: Phase::Talking,
+            caller_number: setup.caller().reveal().parse().ok(),
             history: History::default(),
             speech: Speech::default(),
             turn: Turn::default(),

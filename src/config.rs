@@ -55,6 +55,8 @@ pub struct Config {
     pub resume: Duration,
     /// `DRAIN_SECONDS` (300): how long live calls may go on after the server was told to stop.
     pub drain: Duration,
+    /// `SMS_ALLOWED_NUMBERS`: to whom text messages may be sent beside the caller; nobody by default.
+    pub sms_allowed: Vec<PhoneNumber>,
     /// `PLAY_MEDIA_HOSTS`: from where recordings may be played, over https; none by default.
     pub play_media_hosts: Vec<String>,
 }
@@ -127,6 +129,8 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         values::hosts,
         "host names with commas between them, such as media.example.com",
     );
+    let sms_allowed =
+        vars.optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
     let operator_token = vars.optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
     let assets_dir =
         vars.optional("ASSETS_DIR", values::directory, "a directory, or nothing for the assets that are built in");
@@ -156,6 +160,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         live_agent_workflow,
         resume: resume.unwrap_or(Duration::from_secs(60)),
         drain: drain.unwrap_or(Duration::from_secs(300)),
+        sms_allowed: sms_allowed.unwrap_or_default(),
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
 }

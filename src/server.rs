@@ -103,6 +103,7 @@ fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<
             resume: config.resume,
             listen: false,
             languages: assets.server.languages(),
+            sms_allowed: config.sms_allowed.clone(),
             play_media_hosts: config.play_media_hosts.clone(),
             keypad: call::Keypad::default(),
         }),

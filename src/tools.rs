@@ -15,6 +15,7 @@ mod finish_capture;
 mod live_agent_handoff;
 mod play_media;
 mod send_dtmf;
+mod send_sms;
 mod set_listen_mode;
 mod set_silence_detection;
 mod start_capture;
@@ -41,6 +42,7 @@ pub async fn run(twilio: &Client, call: &CallSid, tool: Tool) -> Outcome {
         Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
         Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
         Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
+        Tool::SendSms { to, body } => send_sms::send_sms(twilio, &to, &body).await,
         Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
     }
 }

@@ -17,7 +17,7 @@ pub(super) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(super) const GOODBYE: &str = "Goodbye!";
 /// Arguments that every tool takes.
 pub(super) const EVERY_ARGUMENT: &str =
-    r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3"}"#;
+    r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi"}"#;
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
 pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);
@@ -61,6 +61,7 @@ pub(super) fn settings() -> Settings {
         resume: RESUME,
         listen: false,
         languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
+        sms_allowed: vec!["+14155550199".parse().unwrap()],
         play_media_hosts: vec!["media.example.com".to_owned()],
         keypad: Keypad { max_digits: 6, pause: Duration::from_secs(3_600) },
     }

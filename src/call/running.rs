@@ -4,6 +4,7 @@ use super::event::RunId;
 use super::tool::{Outcome, Tool, Wish};
 use super::{Action, Call, Farewell, Phase, ToolCall, words};
 use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
+use crate::phone_number::PhoneNumber;
 use crate::relay::Outgoing;
 
 impl Call {
@@ -46,6 +47,17 @@ impl Call {
             Wish::SwitchLanguage(languages) => Ok(Tool::SwitchLanguage(languages)),
             Wish::PlayMedia { source, times } => Ok(Tool::PlayMedia { source, times }),
             Wish::SetListenMode { enabled } => Ok(Tool::SetListenMode { enabled }),
+            Wish::SendSms { to, body } => Ok(Tool::SendSms { to: self.recipient(to)?, body }),
+        }
+    }
+
+    /// Only the caller, and whom the operator allows: the model may have been talked into anything.
+    fn recipient(&self, to: Option<PhoneNumber>) -> Result<PhoneNumber, String> {
+        let caller = self.caller_number.as_ref();
+        match to {
+            None => caller.cloned().ok_or_else(|| words::refused(words::NO_NUMBER)),
+            Some(to) if Some(&to) == caller || self.settings.sms_allowed.contains(&to) => Ok(to),
+            Some(_) => Err(words::refused(words::OTHER_NUMBER)),
         }
     }
 
@@ -107,6 +119,8 @@ impl Call {
                 self.actions.push(Action::Say(frame));
                 words::done(done)
             }
+            (_, Outcome::Message(Ok(()))) => words::done("The message is on its way. Do not send it again."),
+            (_, Outcome::Message(Err(reason))) => words::refused(reason),
             (_, Outcome::ListenMode { enabled }) => {
                 self.listening = enabled;
                 self.watch.reset(self.now);

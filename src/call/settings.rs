@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::payment;
+use crate::phone_number::PhoneNumber;
 
 /// Everything that a call is told at its start.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub languages: Vec<String>,
     /// From where recordings may be played: `PLAY_MEDIA_HOSTS`.
     pub play_media_hosts: Vec<String>,
+    /// To whom text messages may be sent beside the caller: `SMS_ALLOWED_NUMBERS`.
+    pub sms_allowed: Vec<PhoneNumber>,
     /// Keys that are pressed while no payment is open.
     pub keypad: Keypad,
 }

@@ -805,6 +805,30 @@ fn tones_recordings_and_languages_go_out_after_what_was_said() {
 }
 
 #[test]
+fn messages_go_to_the_caller_or_to_whom_the_operator_allows() {
+    for (to, recipient) in [
+        ("", Some("+14155550100")),
+        (r#""to":"+14155550100","#, Some("+14155550100")),
+        (r#""to":"+14155550199","#, Some("+14155550199")),
+        (r#""to":"+14155550111","#, None),
+    ] {
+        let mut line = Line::open();
+        line.caller_says("Send me a receipt");
+        line.model_calls("send-sms", &format!(r#"{{{to}"message":"Paid with 4242424242424242."}}"#));
+        line.model(ModelEvent::Done);
+        match (line.running.pop(), recipient) {
+            (Some((run, Tool::SendSms { to, body })), Some(recipient)) => {
+                assert_eq!((to.as_str(), body.reveal().as_str()), (recipient, "Paid with [digits removed]."));
+                line.feed(Event::ToolFinished { run, outcome: Outcome::Message(Ok(())) });
+                assert!(line.history().contains("Do not send it again"));
+            }
+            (None, None) => assert!(line.history().contains("only to the number of this call")),
+            (ran, _) => panic!("{to}: {ran:?}"),
+        }
+    }
+}
+
+#[test]
 fn no_tones_go_out_while_a_payment_is_open() {
     let mut line = Line::open();
     line.at_card_number("PK1");

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::settings::Settings;
 use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Update};
+use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, without_card_numbers};
 use crate::relay::{Digits, Languages, Outgoing};
 
@@ -26,6 +27,7 @@ pub const TOOLS: &[&str] = &[
     "switch-language",
     "play-media",
     "set-listen-mode",
+    "send-sms",
 ];
 
 /// What the model wants, read from its arguments. `callSid` and `paymentSid` are not among them: the call has its own.
@@ -40,6 +42,7 @@ pub(super) enum Wish {
     SwitchLanguage(Languages),
     PlayMedia { source: Url, times: u16 },
     SetListenMode { enabled: bool },
+    SendSms { to: Option<PhoneNumber>, body: Private<String> },
 }
 
 /// A tool to run, with everything that the model may not choose already in it.
@@ -92,6 +95,13 @@ pub enum Tool {
         /// Whether the agent only listens.
         enabled: bool,
     },
+    /// `send-sms`
+    SendSms {
+        /// The caller's own number, or one that the operator allows.
+        to: PhoneNumber,
+        /// 1 to 1,600 characters.
+        body: Private<String>,
+    },
 }
 
 impl Tool {
@@ -112,6 +122,7 @@ impl Tool {
             Self::SwitchLanguage(_) => "switch-language",
             Self::PlayMedia { .. } => "play-media",
             Self::SetListenMode { .. } => "set-listen-mode",
+            Self::SendSms { .. } => "send-sms",
         }
     }
 
@@ -153,6 +164,8 @@ pub enum Outcome {
         /// Whether it only listens.
         enabled: bool,
     },
+    /// A text message was queued, or why not, in words for the model.
+    Message(Result<(), &'static str>),
     /// The tool broke or took too long: what it did is not known.
     Lost,
 }
@@ -200,6 +213,16 @@ struct PlayMedia {
     times: u16,
 }
 
+#[derive(Deserialize)]
+struct SendSms {
+    to: Option<String>,
+    #[serde(alias = "body")]
+    message: String,
+}
+
+/// The longest text message, in characters: Twilio's error 21617.
+const MAX_MESSAGE: usize = 1_600;
+
 fn once() -> u16 {
     1
 }
@@ -236,6 +259,11 @@ impl Wish {
                 Self::PlayMedia { source: allowed(source, &settings.play_media_hosts)?, times: times.clamp(1, 10) }
             }
             "set-listen-mode" => Self::SetListenMode { enabled: arguments_of::<Switch>(arguments)?.enabled },
+            "send-sms" => {
+                let SendSms { to, message } = arguments_of(arguments)?;
+                let to = to.map(|to| to.trim().parse()).transpose();
+                Self::SendSms { to: to.map_err(|bad| format!("That is no number: {bad}."))?, body: sms(&message)? }
+            }
             _ => return Err(format!("There is no tool of that name. The tools are: {}.", TOOLS.join(", "))),
         })
     }
@@ -253,7 +281,8 @@ impl Wish {
             | Self::SendDtmf { .. }
             | Self::SwitchLanguage(_)
             | Self::PlayMedia { .. }
-            | Self::SetListenMode { .. } => true,
+            | Self::SetListenMode { .. }
+            | Self::SendSms { .. } => true,
         }
     }
 }
@@ -276,6 +305,15 @@ fn charge(arguments: StartCapture, currency: Currency) -> Result<Option<Amount>,
     Amount::parse(text, currency).map_err(|bad| {
         format!("chargeAmount {bad}. Send it as decimal text in {currency}, such as \"25.00\", or leave it out to store the card.")
     })
+}
+
+fn sms(message: &str) -> Result<Private<String>, String> {
+    let body = without_card_numbers(message.trim());
+    if (1..=MAX_MESSAGE).contains(&body.chars().count()) {
+        Ok(Private::new(body.into_owned()))
+    } else {
+        Err(format!("A message has 1 to {MAX_MESSAGE} characters. Send a shorter one."))
+    }
 }
 
 /// Only languages that the session was opened with: Twilio refuses others.

@@ -321,6 +321,13 @@ pub(super) fn keyed(keys: &str) -> String {
     format!("[on the keypad] {keys}")
 }
 
+/// `send-sms` without a number, on a call without one.
+pub(super) const NO_NUMBER: &str = "The number of this caller is not known, so no message can be sent.";
+
+/// `send-sms` to a stranger.
+pub(super) const OTHER_NUMBER: &str =
+    "Messages can be sent only to the number of this call. Leave `to` out, and send it there if the caller wants it.";
+
 /// Tones would go to the same line as the card.
 pub(super) const NO_TONES_NOW: &str = "While a payment is open no tones can be sent.";
 

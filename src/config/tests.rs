@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 21] = [
+const OPTIONAL: [&str; 22] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -36,6 +36,7 @@ const OPTIONAL: [&str; 21] = [
     "VALIDATE_TWILIO_SIGNATURE",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
+    "SMS_ALLOWED_NUMBERS",
     "LIVE_AGENT_WORKFLOW_SID",
     "RESUME_SECONDS",
     "DRAIN_SECONDS",
@@ -163,6 +164,7 @@ fn the_example_file_names_every_variable_and_its_default() {
 
     let chosen = [
         "LIVE_AGENT_NUMBER",
+        "SMS_ALLOWED_NUMBERS",
         "LIVE_AGENT_WORKFLOW_SID",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::public_url::is_local;
 use crate::payment::{Currency, TokenType};
-use crate::phone_number::PhoneNumber;
+use crate::phone_number::{BadPhoneNumber, PhoneNumber};
 
 /// Why a text is not a value of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,11 @@ pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, BadValue> {
 pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
     let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
     seconds.map(Duration::from_secs).ok_or(BadValue::Seconds)
+}
+
+/// Phone numbers with commas between them.
+pub(super) fn phone_numbers(text: &str) -> Result<Vec<PhoneNumber>, BadPhoneNumber> {
+    text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::parse).collect()
 }
 
 /// Host names with commas between them.

@@ -64,6 +64,11 @@ pub struct Setup {
 pub const RECONNECT: &str = "reconnect";
 
 impl Setup {
+    /// The person on the line, whoever called whom.
+    pub fn caller(&self) -> &Private<String> {
+        if self.direction.starts_with("outbound") { &self.to } else { &self.from }
+    }
+
     /// Whether this is a new session of a call that was going on.
     pub fn is_reconnect(&self) -> bool {
         self.custom_parameters.reveal().contains_key(RECONNECT)

@@ -38,6 +38,7 @@ pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
             resume: config.resume,
             listen: false,
             languages: Vec::new(),
+            sms_allowed: Vec::new(),
             play_media_hosts: Vec::new(),
             keypad: Keypad::default(),
         }),

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::middleware::HttpRequestFactory;
-use futures_util::stream::{self, BoxStream};
 use reqwest::redirect;
 
-use super::response::Response;
+use super::Limits;
 use super::transport::{self, Endpoint};
-use super::{Limits, Profile};
-use crate::call::{ModelEvent, Request};
 use crate::config;
 
 /// How long a connection may take to open.
@@ -83,14 +80,6 @@ impl Model {
     /// Within what time it has to answer.
     pub fn limits(&self) -> Limits {
         self.0.limits
-    }
-
-    /// Asks the model. The clock of the limits starts now; the request goes out when the stream is first polled.
-    ///
-    /// The last event, and no other, is `Done` or `Failed`. A poll may be abandoned without loss; dropping the stream
-    /// abandons the request.
-    pub fn respond(&self, profile: Arc<Profile>, request: Request) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(Response::new(self.0.clone(), profile, request), Response::next))
     }
 }
 

@@ -8,19 +8,30 @@ use async_openai::error::OpenAIError;
 use async_openai::types::stream::StreamResponse;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Profile;
 use super::body::Body;
 use super::event::{Broken, Event, Usage};
-use super::model::Inner;
+use super::model::{Inner, Model};
 use super::transport::Failure;
 use crate::call::{ModelEvent, Request, ToolCall};
 use crate::redact::Private;
 
 /// The longest wait before an attempt. A server that asks for more is not asked again: a caller is waiting.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+impl Model {
+    /// Asks the model. The clock of the limits starts now; the request goes out when the stream is first polled.
+    ///
+    /// The last event, and no other, is `Done` or `Failed`. A poll may be abandoned without loss; dropping the stream
+    /// abandons the request.
+    pub fn respond(&self, profile: Arc<Profile>, request: Request) -> BoxStream<'static, ModelEvent> {
+        Box::pin(stream::unfold(Response::new(self.0.clone(), profile, request), Response::next))
+    }
+}
 
 /// The state of the stream that `Model::respond` returns.
 pub(super) struct Response {

@@ -19,4 +19,9 @@ USER 65532:65532
 # A proxy knows one port: if it is busy, that is an error.
 ENV PORT_FALLBACK=false
 EXPOSE 3001
+# Not /ready: a container that drains is well, and must not be replaced before its calls have ended.
+HEALTHCHECK --interval=15s --timeout=6s --start-period=5s \
+    CMD ["/usr/local/bin/crelay-payments", "health"]
+# Stop it with more time than DRAIN_SECONDS and 40 seconds: docker stop -t 340.
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/crelay-payments"]

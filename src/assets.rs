@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod json;
 mod manifest;
+mod mistakes;
 mod relay;
 mod server_config;
 #[cfg(test)]

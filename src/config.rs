@@ -248,8 +248,8 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
     })
 }
 
-/// `PC` and 32 hexadecimal digits; examples write `x` for them.
-fn is_connector_sid(name: &str) -> bool {
+/// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits; examples write `x` for them.
+pub(crate) fn is_connector_sid(name: &str) -> bool {
     let digits = name.strip_prefix("PC").unwrap_or_default();
     digits.len() >= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'x')
 }

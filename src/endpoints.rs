@@ -36,6 +36,9 @@ use outbound_call::Outbound;
 use outbound_twiml::{Documents, OUTBOUND_TWIML};
 use signed::Verifier;
 
+/// The path of the voice webhook: what Twilio asks when a call comes in.
+pub const CONNECT_CONVERSATION_RELAY: &str = "/connectConversationRelay";
+
 /// The path of the socket that the TwiML names.
 pub const CONVERSATION_RELAY: &str = "/conversation-relay";
 
@@ -141,7 +144,7 @@ impl App {
     /// The routes.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/connectConversationRelay", post(connect_conversation_relay::post))
+            .route(CONNECT_CONVERSATION_RELAY, post(connect_conversation_relay::post))
             .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
             .route(CONNECT_ACTION, post(connect_action::post))
             .route(TWILIO_STATUS_CALLBACK, post(twilio_status_callback::post))

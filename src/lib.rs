@@ -2,10 +2,11 @@
 //!
 //! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`, `expiring`, `config`), a call
 //! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
-//! call (`session`), the doors (`endpoints`), the server and its simulator. A room uses those below it.
+//! call (`session`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A room uses those below it.
 
 pub mod assets;
 pub mod call;
+pub mod check;
 pub mod config;
 pub mod endpoints;
 pub mod expiring;

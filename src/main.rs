@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crelay_payments::assets::Assets;
+use crelay_payments::check;
 use crelay_payments::config::{Config, Vars};
+use crelay_payments::endpoints::CONNECT_CONVERSATION_RELAY;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::{self, Colours, Options, Which};
 use secrecy::SecretString;
@@ -18,6 +20,9 @@ use tracing::{info, warn};
 
 /// How many ports are tried after a busy one.
 const PORTS_TRIED: u16 = 50;
+
+/// Where a server is that was told of no port.
+const DEFAULT_PORT: u16 = 3001;
 
 /// The exit code for a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -41,6 +46,13 @@ enum Command {
     ///
     /// Needs no account, no key and no configuration. The exit code is 1 if anything that should hold did not.
     Simulate(Simulate),
+    /// Tell before the first call what would go wrong in it.
+    ///
+    /// Looks at the configuration, the assets, the Twilio account and its number, the public address and the model, and
+    /// changes nothing. The exit code is 1 if anything has to be mended, and 2 if the configuration cannot be used.
+    Check,
+    /// Ask the server on this machine how it is: for a container's health check.
+    Health,
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +87,8 @@ async fn main() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(Vars::from_process()).await,
         Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
+        Command::Check => check(&Vars::from_process()).await,
+        Command::Health => health(&Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -108,7 +122,7 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
 
     let listener = listen(config.port, config.port_fallback).await?;
     info!("listening on {}", listener.local_addr()?);
-    info!("the voice webhook of your Twilio number: POST {}", config.base_url.http("/connectConversationRelay"));
+    info!("the voice webhook of your Twilio number: POST {}", config.base_url.http(CONNECT_CONVERSATION_RELAY));
 
     let shutdown = Shutdown::default();
     tokio::spawn(stop_on_signals(shutdown.clone()));
@@ -145,6 +159,25 @@ async fn simulate(what: Simulate, vars: &Vars) -> anyhow::Result<ExitCode> {
     let colours = if colours { Colours::On } else { Colours::Off };
     let report = simulator::run(Options { which, model, interactive: what.interactive, colours }).await?;
     Ok(if report.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn check(vars: &Vars) -> anyhow::Result<ExitCode> {
+    let (config, warnings) = match Config::from_vars(vars) {
+        Ok(read) => read,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    let report = check::check(&config, &warnings).await;
+    println!("{report}");
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn health(vars: &Vars) -> anyhow::Result<ExitCode> {
+    let port = vars.get("PORT").map_or(Ok(DEFAULT_PORT), str::parse).context("PORT is not a port number")?;
+    check::health(port).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Listens on the port, or, where that is allowed, on the next one that is free.

@@ -1,0 +1,135 @@
+//! What the assets say, before a caller hears it: that they can be read, that they agree, and who would hear card data.
+
+use std::path::Path;
+
+use super::agreement::{Disagreement, disagreement};
+use super::report::Finding;
+use crate::assets::{Assets, ServerConfig};
+
+/// Reads all assets in the directory, those that are not in use included. Blocks while it does.
+pub(super) fn findings(dir: &Path) -> Vec<Finding> {
+    let loaded = Assets::load(dir);
+    let mut mistakes: Vec<String> = Assets::mistakes(dir).iter().map(ToString::to_string).collect();
+    let loaded = match loaded {
+        Ok(loaded) => Some(loaded),
+        Err(mistake) => {
+            let mistake = mistake.to_string();
+            if !mistakes.contains(&mistake) {
+                mistakes.insert(0, mistake);
+            }
+            None
+        }
+    };
+    let mut findings: Vec<Finding> = mistakes.into_iter().map(|mistake| Finding::bad("assets", mistake)).collect();
+    let Some(loaded) = loaded else { return findings };
+    if findings.is_empty() {
+        findings.push(Finding::good("assets", format!("in use are {}", loaded.files.join(", "))));
+    }
+    findings.extend(loaded.warnings.iter().map(|warning| Finding::doubt("assets", warning.to_string())));
+    findings.extend(tools(&loaded.assets));
+    findings.extend(pci(&loaded.assets.server));
+    findings
+}
+
+fn tools(assets: &Assets) -> Vec<Finding> {
+    let manifest: Vec<&str> = assets.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let Disagreement { missing, doubtful } = disagreement(&assets.context, &manifest);
+    if missing.is_empty() && doubtful.is_empty() {
+        return vec![Finding::good("tools", "every tool that the context names is in the manifest")];
+    }
+    let missing = missing.into_iter().map(|name| {
+        let words =
+            format!("the context tells the agent to use {name}, which is not in the manifest: add it, or take it out");
+        Finding::bad("tools", words)
+    });
+    let doubtful = doubtful.into_iter().map(|name| {
+        Finding::doubt(
+            "tools",
+            format!("the context names {name}, and no tool has that name: make sure that none is meant"),
+        )
+    });
+    missing.chain(doubtful).collect()
+}
+
+/// What Twilio's Responsibility Matrix has to be asked about.
+fn pci(server: &ServerConfig) -> Vec<Finding> {
+    let mut findings = vec![Finding::doubt(
+        "PCI",
+        format!(
+            "speech goes through {}: confirm in Twilio's Responsibility Matrix that each is PCI-compliant",
+            speech(server).join("; ")
+        ),
+    )];
+    // The three hand what is said to products that are not for card data.
+    for name in ["intelligenceService", "conversationConfiguration", "conversationId"] {
+        if attribute(&server.relay, name).is_some() {
+            let words =
+                format!("{name} is set, and what it feeds is not PCI-compliant: take it out of serverConfig.json");
+            findings.push(Finding::doubt("PCI", words));
+        }
+    }
+    for name in ["welcomeGreeting", "hints"] {
+        if attribute(&server.relay, name).is_some_and(|text| text.contains(|c: char| c.is_ascii_digit())) {
+            let words =
+                format!("{name} has digits in it: Twilio does not protect it, so make sure that they are of no card");
+            findings.push(Finding::doubt("PCI", words));
+        }
+    }
+    findings
+}
+
+/// Who speaks and who listens, for the session and for each language that has somebody else.
+fn speech(server: &ServerConfig) -> Vec<String> {
+    let provider = |of: &[(String, String)], name: &str| attribute(of, name).map(str::to_owned);
+    let default = || "Twilio's default".to_owned();
+    let speaks = provider(&server.relay, "ttsProvider").unwrap_or_else(default);
+    let listens = provider(&server.relay, "transcriptionProvider").unwrap_or_else(default);
+    let main = attribute(&server.relay, "language").unwrap_or("en-US");
+    let languages = server.languages.iter().map(|language| {
+        let code = attribute(language, "code").unwrap_or_default();
+        let speaks = provider(language, "ttsProvider").unwrap_or_else(|| speaks.clone());
+        let listens = provider(language, "transcriptionProvider").unwrap_or_else(|| listens.clone());
+        format!("{code}: {speaks} (TTS), {listens} (STT)")
+    });
+    std::iter::once(format!("{main}: {speaks} (TTS), {listens} (STT)")).chain(languages).collect()
+}
+
+fn attribute<'a>(attributes: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
+    attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+
+    #[test]
+    fn what_is_built_in_agrees_with_itself() {
+        let findings = findings(Path::new("/nonexistent"));
+        assert!(findings.iter().all(|it| it.level != Level::Bad), "{findings:?}");
+        assert!(findings.iter().any(|it| it.level == Level::Good && it.subject == "tools"), "{findings:?}");
+    }
+
+    #[test]
+    fn each_language_is_told_with_its_own_providers_or_those_of_the_session() {
+        let mut server = Assets::built_in().server;
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        server.relay = vec![pair("ttsProvider", "Amazon"), pair("language", "de-DE")];
+        server.languages = vec![vec![pair("code", "fr-FR"), pair("transcriptionProvider", "Google")]];
+        assert_eq!(
+            speech(&server),
+            ["de-DE: Amazon (TTS), Twilio's default (STT)", "fr-FR: Amazon (TTS), Google (STT)"]
+        );
+    }
+
+    #[test]
+    fn what_would_hear_card_data_is_told() {
+        let mut server = Assets::built_in().server;
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        server.relay =
+            vec![pair("intelligenceService", "GA1"), pair("hints", "four two"), pair("welcomeGreeting", "4242")];
+        let words: Vec<String> = pci(&server).into_iter().map(|finding| finding.words).collect();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[1].starts_with("intelligenceService") && words[2].starts_with("welcomeGreeting"), "{words:?}");
+    }
+}

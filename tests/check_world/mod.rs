@@ -1,0 +1,201 @@
+//! What `check` looks at, played strictly: one listener is Twilio, OpenAI, and the proxy that leads to the public address.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+pub struct World {
+    directory: PathBuf,
+    vars: Vec<(String, String)>,
+    answers: Answers,
+}
+
+#[derive(Clone)]
+struct Answers {
+    account: Value,
+    number: Value,
+    health: (u16, String),
+}
+
+/// What the binary found.
+pub struct Found {
+    pub code: i32,
+    pub printed: String,
+}
+
+impl Found {
+    /// A line begins like this.
+    pub fn has(&self, line: &str) {
+        assert!(self.printed.lines().any(|it| it.starts_with(line)), "no line {line:?} in\n{}", self.printed);
+    }
+}
+
+/// The number of a world, as Twilio describes it.
+pub fn json_of(world: &World) -> Value {
+    world.answers.number.clone()
+}
+
+impl World {
+    /// All is well. `name` is that of its directory.
+    pub fn new(name: &str) -> Self {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        let answers = Answers {
+            account: json!({ "status": "active", "type": "Full", "friendly_name": "Acme" }),
+            number: json!({
+                "phone_number": "+15550100002",
+                "capabilities": { "voice": true, "sms": true, "mms": false },
+                "voice_url": "http://pay.example.com/connectConversationRelay",
+                "voice_method": "POST",
+                "voice_application_sid": "",
+                "trunk_sid": null,
+            }),
+            health: (200, r#"{"status":"ok","calls":2}"#.to_owned()),
+        };
+        Self { directory, vars: Vec::new(), answers }
+    }
+
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.vars.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn without(self, variable: &str) -> Self {
+        self.with(variable, "")
+    }
+
+    pub fn asset(self, name: &str, text: &str) -> Self {
+        let assets = self.directory.join("assets");
+        std::fs::create_dir_all(&assets).unwrap();
+        std::fs::write(assets.join(name), text).unwrap();
+        self
+    }
+
+    pub fn account(mut self, account: Value) -> Self {
+        self.answers.account = account;
+        self
+    }
+
+    pub fn number(mut self, number: Value) -> Self {
+        self.answers.number = number;
+        self
+    }
+
+    pub fn health(mut self, status: u16, body: &str) -> Self {
+        self.answers.health = (status, body.to_owned());
+        self
+    }
+
+    pub async fn check(self) -> Found {
+        let address = play(self.answers.clone()).await;
+        let origin = format!("http://{address}");
+        let needed = [
+            // No local address: the proxy leads there, but by a tunnel to nothing that speaks TLS.
+            ("SERVER_BASE_URL", "http://pay.example.com"),
+            ("HTTP_PROXY", &origin),
+            ("HTTPS_PROXY", &format!("http://{}", tunnel().await)),
+            ("NO_PROXY", "127.0.0.1"),
+            ("TWILIO_API_BASE_URL", &origin),
+            ("OPENAI_BASE_URL", &format!("{origin}/v1")),
+            ("OPENAI_API_KEY", "hush-key"),
+            ("ACCOUNT_SID", "AC1"),
+            ("AUTH_TOKEN", "hush-token"),
+            ("FROM_NUMBER", "+15550100002"),
+            ("PAYMENT_CONNECTOR", "Default"),
+        ];
+        let mut command = self.command("check");
+        command.envs(needed).envs(self.vars);
+        let output = run(command).await;
+        let printed = [output.stdout, output.stderr].concat();
+        Found { code: output.status.code().unwrap(), printed: String::from_utf8(printed).unwrap() }
+    }
+
+    /// The exit code of `health`, with the port of the stand-in.
+    pub async fn health_of_this_machine(self) -> i32 {
+        let address = play(self.answers.clone()).await;
+        let mut command = self.command("health");
+        command.env("PORT", address.port().to_string()).env("HTTP_PROXY", "http://127.0.0.1:9");
+        run(command).await.status.code().unwrap()
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+        command.arg(what).env_clear().current_dir(&self.directory);
+        command
+    }
+}
+
+/// Runs the binary on a thread of its own, since what it asks is answered by this one.
+async fn run(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+async fn play(answers: Answers) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer).with_state(answers);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    address
+}
+
+/// A proxy whose tunnels end at something that is no TLS.
+async fn tunnel() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let _ = socket.read(&mut asked).await;
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            // The greeting of the TLS client; answered by prose.
+            let _ = socket.read(&mut asked).await;
+            let _ = socket.write_all(b"This is no TLS at all, and never was.\r\n").await;
+        }
+    });
+    address
+}
+
+/// Nothing but what is documented is answered.
+async fn answer(State(answers): State<Answers>, request: Request) -> Response {
+    if request.method() != "GET" {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let authorization =
+        request.headers().get(header::AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let basic = |user: &str| format!("Basic {}", BASE64_STANDARD.encode(user));
+    let with_token = authorization == basic("AC1:hush-token");
+    let with_key = authorization == basic("SK1:hush-secret");
+    let refused =
+        || (StatusCode::UNAUTHORIZED, r#"{"code":20003,"message":"Authenticate","status":401}"#).into_response();
+    let json = |value: Value| axum::Json(value).into_response();
+    match (request.uri().path(), request.uri().query()) {
+        ("/2010-04-01/Accounts/AC1.json", None) if with_token => json(answers.account),
+        ("/2010-04-01/Accounts/AC1/IncomingPhoneNumbers.json", Some("PhoneNumber=%2B15550100002"))
+            if with_token || with_key =>
+        {
+            json(json!({ "incoming_phone_numbers": [answers.number], "page": 0 }))
+        }
+        (path, _) if path.starts_with("/2010-04-01/Accounts/AC1") => refused(),
+        (path, None) if path.starts_with("/v1/models/") && authorization != "Bearer hush-key" => refused(),
+        ("/v1/models/gpt-4o", None) => json(json!({ "id": "gpt-4o", "object": "model" })),
+        ("/v1/models/slow", None) => std::future::pending().await,
+        ("/health", None) if authorization.is_empty() => {
+            let (status, body) = answers.health;
+            let location = [(header::LOCATION, "https://www.example.com/health?hush-secret")];
+            (StatusCode::from_u16(status).unwrap(), location, Body::from(body)).into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}

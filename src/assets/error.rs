@@ -78,12 +78,6 @@ pub enum Warning {
         /// What stands there.
         kind: String,
     },
-    /// `Server.ListenMode` is on.
-    #[error("{file}: Server.ListenMode is not supported: the agent speaks")]
-    ListenMode {
-        /// The file.
-        file: String,
-    },
     /// A directory with none of the files in it.
     #[error("{dir}: holds no asset; those that are built in are used")]
     NothingThere {

@@ -28,6 +28,10 @@ pub struct ServerConfig {
     pub stall: Duration,
     /// `Messages`.
     pub messages: call::Messages,
+    /// `Server.ListenMode.enabled` (false): the agent only listens.
+    pub listen: bool,
+    /// `Keypad`.
+    pub keypad: call::Keypad,
 }
 
 impl ServerConfig {
@@ -86,6 +90,11 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
             goodbye: sections.messages.goodbye,
             no_agent: sections.messages.no_agent,
         },
+        listen: sections.server.listen_mode.enabled,
+        keypad: call::Keypad {
+            max_digits: sections.keypad.max_digits.max(1) as usize,
+            pause: sections.keypad.pause_seconds,
+        },
     };
     Ok((config, active, warnings))
 }
@@ -98,8 +107,7 @@ fn warnings(file: &File, sections: &Sections, ignored: Vec<String>) -> Vec<Warni
     });
     let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| *kind != "file");
     let loader = kind.map(|kind| Warning::LoaderType { file: label(), kind: kind.to_owned() });
-    let listen = sections.server.listen_mode.enabled.then(|| Warning::ListenMode { file: label() });
-    unread.chain(loader).chain(listen).collect()
+    unread.chain(loader).collect()
 }
 
 /// The name of a context or a manifest: that of its file, without `.md` or `.json`. It leads to no other directory.
@@ -131,6 +139,7 @@ struct Sections {
     server: Server,
     model: Model,
     payments: Payments,
+    keypad: Keypad,
     messages: Messages,
 }
 
@@ -196,6 +205,21 @@ struct Model {
 struct Payments {
     #[serde(deserialize_with = "seconds::<1, 3600, _>")]
     stall_seconds: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Keypad {
+    #[serde(deserialize_with = "at_most::<64, _>")]
+    max_digits: u32,
+    #[serde(deserialize_with = "seconds::<1, 60, _>")]
+    pause_seconds: Duration,
+}
+
+impl Default for Keypad {
+    fn default() -> Self {
+        Self { max_digits: 20, pause_seconds: Duration::from_secs(3) }
+    }
 }
 
 #[derive(Deserialize)]

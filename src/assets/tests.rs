@@ -164,10 +164,12 @@ fn what_is_not_read_is_told() {
                 "SilenceDetection": { "seconds": 9 } },
             "AssetLoader": { "assetLoaderType": "sync" },
             "Server": { "ListenMode": { "enabled": true } },
+            "Keypad": { "maxDigits": 4, "pauseSeconds": 1.5 },
             "Telemetry": {} }"#,
     )
     .unwrap();
-    assert!(assets.server.relay.is_empty());
+    assert!(assets.server.relay.is_empty() && assets.server.listen);
+    assert_eq!((assets.server.keypad.max_digits, assets.server.keypad.pause), (4, Duration::from_millis(1_500)));
     assert_eq!(
         warnings,
         [
@@ -177,7 +179,6 @@ fn what_is_not_read_is_told() {
             "serverConfig.json: ConversationRelay.SilenceDetection.seconds is not known to this version and is left out",
             "serverConfig.json: Telemetry is not known to this version and is left out",
             "serverConfig.json: assetLoaderType \"sync\" is not supported: the assets are taken from files",
-            "serverConfig.json: Server.ListenMode is not supported: the agent speaks",
         ]
     );
 }

@@ -45,12 +45,6 @@ pub struct Keypad {
     pub pause: Duration,
 }
 
-impl Default for Keypad {
-    fn default() -> Self {
-        Self { max_digits: 20, pause: Duration::from_secs(3) }
-    }
-}
-
 /// `SilenceDetection` of serverConfig.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {

@@ -8,7 +8,6 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::assets::Assets;
-use crate::call::Keypad;
 use crate::config::{Config, Vars};
 
 /// What sessions share, with a model that is asked there.
@@ -40,7 +39,7 @@ pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
             languages: Vec::new(),
             sms_allowed: Vec::new(),
             play_media_hosts: Vec::new(),
-            keypad: Keypad::default(),
+            keypad: assets.server.keypad,
         }),
         calls: Calls::default(),
         requests: Requests::default(),

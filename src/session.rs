@@ -7,6 +7,7 @@ mod calls;
 mod chat;
 mod chats;
 pub mod ledger;
+mod line;
 mod profiles;
 mod requests;
 #[cfg(test)]
@@ -15,16 +16,15 @@ mod tests;
 pub use calls::{Calls, Delivery, News};
 pub use chat::{Message, NoReply, Reply};
 pub use chats::{Chats, NotSaid};
+pub use line::{Broken, Line, Received, Sent};
 pub use profiles::UnknownKey;
 pub use requests::{NotKept, RequestData, Requests};
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,9 +42,6 @@ use calls::Registration;
 /// How long the first frame may take.
 const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a write to the socket may take before the socket counts as dead.
-const WRITE_LIMIT: Duration = Duration::from_secs(5);
-
 /// How long a tool may take; Twilio's client gives up before.
 const TOOL_LIMIT: Duration = Duration::from_secs(15);
 
@@ -53,56 +50,6 @@ const MAX_BAD_FRAMES: u32 = 10;
 
 /// The parameter by which a call that was placed finds what it is about.
 pub const CALL_REFERENCE: &str = "callReference";
-
-/// What came through the socket.
-#[derive(Debug)]
-pub enum Received {
-    /// A text frame.
-    Text(String),
-    /// A frame that cannot be ConversationRelay's.
-    Bad,
-    /// The socket was closed, with this code, or broke.
-    Closed(Option<u16>),
-}
-
-/// What goes out through the socket.
-#[derive(Debug)]
-pub enum Sent {
-    /// A text frame.
-    Text(String),
-    /// The socket is closed with a code and a reason.
-    Close(u16, &'static str),
-}
-
-/// One socket of a call.
-pub struct Line {
-    incoming: BoxStream<'static, Received>,
-    outgoing: Pin<Box<dyn Sink<Sent, Error = Broken> + Send>>,
-}
-
-/// The socket takes nothing any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
-
-impl Line {
-    /// A line from the two halves of a socket.
-    pub fn new(
-        incoming: impl Stream<Item = Received> + Send + 'static,
-        outgoing: impl Sink<Sent, Error = Broken> + Send + 'static,
-    ) -> Self {
-        Self { incoming: incoming.boxed(), outgoing: Box::pin(outgoing) }
-    }
-
-    async fn send(&mut self, frame: Sent) -> Result<(), Broken> {
-        timeout(WRITE_LIMIT, self.outgoing.send(frame)).await.unwrap_or(Err(Broken))
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Line")
-    }
-}
 
 /// What all sessions share.
 #[derive(Debug)]

@@ -154,6 +154,14 @@ impl Line {
         self.model(ModelEvent::Done);
     }
 
+    /// The model hands the call off, and the tool has answered.
+    pub(super) fn model_hands_off(&mut self) {
+        self.model_calls("live-agent-handoff", r#"{"reason":"asked","summary":"wants to pay"}"#);
+        self.model(ModelEvent::Done);
+        let (run, Tool::LiveAgentHandoff { reason, summary }) = self.running.remove(0) else { panic!("a hand-off") };
+        self.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    }
+
     /// The tool that runs gets this answer.
     pub(super) fn tool_answers(&mut self, outcome: Outcome) -> usize {
         let (run, _) = self.running.remove(0);

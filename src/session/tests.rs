@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::{sink, stream};
+use futures_util::{SinkExt as _, sink, stream};
 use tokio::net::TcpListener;
 
 use super::*;

@@ -133,10 +133,7 @@ fn a_person_who_takes_over_is_told_of_a_result_that_is_open() {
 fn a_result_that_comes_during_the_goodbye_is_told_before_it() {
     let mut line = with_an_unanswered_completion();
     line.caller_says("Give me a person");
-    line.model_calls("live-agent-handoff", r#"{"reason":"asked"}"#);
-    line.model(ModelEvent::Done);
-    let (run, Tool::LiveAgentHandoff { reason, summary }) = line.running.remove(0) else { panic!() };
-    line.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    line.model_hands_off();
     line.model_replies("I connect you.", &[]);
     line.twilio_reports("PK1", &[("Result", "success")]);
     assert!(line.history().contains("storing the card succeeded"));

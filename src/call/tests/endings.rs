@@ -6,10 +6,7 @@ use super::*;
 fn noise_over_a_hand_off_does_not_leave_the_caller_alone() {
     let mut line = Line::open();
     line.caller_says("Give me a person");
-    line.model_calls("live-agent-handoff", r#"{"reason":"asked"}"#);
-    line.model(ModelEvent::Done);
-    let (run, Tool::LiveAgentHandoff { reason, summary }) = line.running.remove(0) else { panic!() };
-    line.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    line.model_hands_off();
     line.model_replies("I connect you.", &[]);
     line.caller_interrupts("I");
     line.passes(4 * SECOND);
@@ -126,10 +123,7 @@ fn a_hand_off_cancels_the_open_payment_first() {
     let mut line = Line::open();
     line.at_card_number("PK1");
     line.caller_says("Give me a person");
-    line.model_calls("live-agent-handoff", r#"{"reason":"asked","summary":"wants to pay"}"#);
-    line.model(ModelEvent::Done);
-    let (run, Tool::LiveAgentHandoff { reason, summary }) = line.running.remove(0) else { panic!() };
-    line.feed(Event::ToolFinished { run, outcome: Outcome::HandOff { reason, summary } });
+    line.model_hands_off();
     line.model_replies("I connect you.", &[]);
     line.passes(10 * SECOND);
     assert!(line.ends().is_empty());

@@ -285,7 +285,6 @@ impl Session {
     async fn take_over(&mut self, line: Line) -> Option<Event> {
         info!("a new socket takes the call up");
         self.bad_frames = 0;
-        self.line_broke = false;
         if let Some(mut older) = self.line.replace(line) {
             let _ = older.send(Sent::Close(1001, "a newer socket has taken the call")).await;
             let actions = self.call.handle(Event::SocketLost, Instant::now().into_std());

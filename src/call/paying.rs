@@ -193,17 +193,18 @@ impl Call {
     /// not believed. A goodbye that is under way waits: the caller has to know.
     fn result(&mut self, sid: &PaymentSid, ending: &Ending, tell: bool) {
         let Some(&Over { charge, submitted, .. }) = self.payments.result(sid) else { return };
-        let success = ending.outcome == Outcome::Success;
-        if tell || (success && submitted) {
-            let unheard_of = Outcome::Other("success-without-submission".to_owned());
-            let outcome = if success && !submitted { &unheard_of } else { &ending.outcome };
-            self.note(words::ended(outcome, charge.map(|amount| format!("{amount:?}"))));
+        let mut ending = ending.clone();
+        if ending.outcome == Outcome::Success && !submitted {
+            ending.outcome = Outcome::Other("success-without-submission".to_owned());
+        }
+        if tell || ending.outcome == Outcome::Success {
+            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = false;
             }
         }
-        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending: ending.clone() }));
+        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending }));
     }
 
     fn payment_moved(&mut self) {
@@ -237,7 +238,7 @@ impl Call {
         self.run(None, Tool::CancelCapture(Update { sid, key, change: Change::Cancel }));
     }
 
-    /// The call ends: an open payment is cancelled, unless it was submitted or its cancelling is under way.
+    /// The call ends: an open payment is cancelled, unless it was submitted. A cancelling that nobody confirmed is repeated.
     pub(super) fn abandon_payment(&mut self) {
         let Some(capture) = self.payments.open() else { return };
         match (capture.stage(), capture.sid().cloned()) {

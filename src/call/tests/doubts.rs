@@ -258,3 +258,14 @@ fn a_session_that_shows_up_after_it_was_given_up_is_cancelled() {
     line.twilio_reports("PK9", &[("PaymentMethod", "credit-card")]);
     assert!(matches!(line.running.as_slice(), [(_, Tool::CancelCapture(update))] if update.sid == payment("PK9")));
 }
+
+#[test]
+fn a_success_of_what_was_never_submitted_is_neither_told_nor_written_down_as_one() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.twilio_reports("PK1", &[("Result", "success")]);
+    assert!(!line.history().contains("succeeded") && line.history().contains("did not go through"));
+    line.twilio_reports("PK9", &[("Result", "success")]);
+    let succeeded = |entry: &&Entry| matches!(entry, Entry::Ended { ending, .. } if ending.outcome == crate::payment::Outcome::Success);
+    assert_eq!(line.records().into_iter().filter(succeeded).count(), 0);
+}

@@ -25,8 +25,8 @@ mod words;
 
 pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};
 pub use history::{Item, ToolCall};
-pub use settings::{Keypad, Messages, Settings, Silence};
-pub use tool::{Outcome, TOOLS, Tool};
+pub use settings::{Environment, Keypad, Messages, Settings, Silence};
+pub use tool::{ContextKeys, Outcome, TOOLS, Tool};
 
 use std::fmt;
 use std::sync::Arc;

@@ -86,6 +86,9 @@ pub struct Twilio {
     /// Scheme, host and port of the REST API, without a slash at its end: from `TWILIO_EDGE` and `TWILIO_REGION`, or
     /// `TWILIO_API_BASE_URL`.
     pub api_base: String,
+    /// Scheme, host and port of Twilio Sync, without a slash at its end: `TWILIO_API_BASE_URL`, or
+    /// `https://sync.twilio.com`, since it is not known to follow an edge or a region.
+    pub sync_base: String,
 }
 
 /// A Twilio API key.
@@ -106,6 +109,15 @@ impl Config {
         let mut reading = Reading::new(vars);
         let config = read(&mut reading);
         reading.finish(config)
+    }
+}
+
+impl Twilio {
+    /// Reads what Twilio's REST APIs need, and nothing else.
+    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<Warning>), Problems> {
+        let mut reading = Reading::new(vars);
+        let twilio = twilio(&mut reading);
+        reading.finish(twilio)
     }
 }
 
@@ -186,7 +198,7 @@ fn twilio(vars: &mut Reading<'_>) -> Option<Twilio> {
         vars.required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
     let api_key = api_key(vars);
     let from_number = vars.required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
-    let api_base = twilio_api_base(vars);
+    let (api_base, sync_base) = twilio_bases(vars);
 
     let unusual = account_sid.as_ref().is_some_and(|sid| !sid.starts_with("AC"));
     vars.warn_if(unusual, Warning::UnusualSid { variable: "ACCOUNT_SID", prefix: "AC" });
@@ -196,6 +208,7 @@ fn twilio(vars: &mut Reading<'_>) -> Option<Twilio> {
         api_key,
         from_number: from_number?,
         api_base,
+        sync_base,
     })
 }
 
@@ -212,8 +225,8 @@ fn api_key(vars: &mut Reading<'_>) -> Option<ApiKey> {
     Some(ApiKey { sid: sid?, secret: secret?.into() })
 }
 
-/// `https://api[.edge][.region].twilio.com`. An edge without a region is one of `us1`.
-fn twilio_api_base(vars: &mut Reading<'_>) -> String {
+/// `https://api[.edge][.region].twilio.com`, where an edge without a region is one of `us1`; and Sync's, which has one.
+fn twilio_bases(vars: &mut Reading<'_>) -> (String, String) {
     let origin =
         vars.optional("TWILIO_API_BASE_URL", values::origin, "scheme, host and port, such as https://example.com");
     let edge = vars.optional("TWILIO_EDGE", values::label, "the name of an edge, such as sydney");
@@ -221,13 +234,15 @@ fn twilio_api_base(vars: &mut Reading<'_>) -> String {
     if let Some(origin) = origin {
         vars.warn_if(edge.is_some() || region.is_some(), Warning::EdgeUnused);
         vars.warn_if(values::is_exposed(&origin), Warning::PlainHttp("TWILIO_API_BASE_URL"));
-        return values::without_slash(&origin);
+        let origin = values::without_slash(&origin);
+        return (origin.clone(), origin);
     }
-    match (edge, region) {
+    let api = match (edge, region) {
         (None, None) => "https://api.twilio.com".to_owned(),
         (None, Some(region)) => format!("https://api.{region}.twilio.com"),
         (Some(edge), region) => format!("https://api.{edge}.{}.twilio.com", region.as_deref().unwrap_or("us1")),
-    }
+    };
+    (api, "https://sync.twilio.com".to_owned())
 }
 
 fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {

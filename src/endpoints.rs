@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::assets::Shelf;
 use crate::config::PublicUrl;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
@@ -74,12 +75,12 @@ pub struct App {
 struct Voice {
     /// Where Twilio asks once the session has ended.
     action: String,
-    /// The session's noun, the same for every call.
-    relay: ConversationRelay,
+    /// The URL of the session's socket.
+    socket: String,
     /// Who takes over.
     live_agent: Option<LiveAgent>,
-    /// What is said when nobody does.
-    no_agent: String,
+    /// What else a call is led by.
+    shelf: Arc<Shelf>,
 }
 
 /// How a person is found who takes over.
@@ -100,8 +101,6 @@ pub struct Parts {
     pub signer: Option<crate::twilio::Signer>,
     /// What an operator's request must bear; `None` lets no operator in.
     pub operator_token: Option<SecretString>,
-    /// Attributes, languages and parameters of the session's noun; its URL is set here.
-    pub relay: ConversationRelay,
     /// Who takes over from the agent.
     pub live_agent: Option<LiveAgent>,
     /// What sessions share.
@@ -115,9 +114,9 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let voice = Voice {
             action: parts.base_url.http(CONNECT_ACTION),
-            relay: ConversationRelay { url: parts.base_url.wss(CONVERSATION_RELAY), ..parts.relay },
+            socket: parts.base_url.wss(CONVERSATION_RELAY),
             live_agent: parts.live_agent,
-            no_agent: parts.session.settings.messages.no_agent.clone(),
+            shelf: parts.session.shelf.clone(),
         };
         let outbound = Outbound {
             status_callback: parts.base_url.http(TWILIO_STATUS_CALLBACK),
@@ -161,6 +160,24 @@ impl App {
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
             .layer(CatchPanicLayer::new())
             .with_state(self)
+    }
+}
+
+impl Voice {
+    /// The session's noun for a call that comes in now.
+    fn relay(&self) -> ConversationRelay {
+        let library = self.shelf.library();
+        ConversationRelay {
+            url: self.socket.clone(),
+            attributes: library.server.relay.clone(),
+            languages: library.server.languages.clone(),
+            parameters: library.server.parameters.clone(),
+        }
+    }
+
+    /// What is said when nobody takes over.
+    fn no_agent(&self) -> String {
+        self.shelf.library().server.messages.no_agent.clone()
     }
 }
 

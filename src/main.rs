@@ -4,13 +4,14 @@ mod logging;
 
 use std::io::{ErrorKind, IsTerminal};
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use crelay_payments::assets::Assets;
+use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
-use crelay_payments::config::{Config, Vars};
+use crelay_payments::config::{self, Config, Problem, Vars};
 use crelay_payments::endpoints::CONNECT_CONVERSATION_RELAY;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::{self, Colours, Options, Which};
@@ -53,6 +54,21 @@ enum Command {
     Check,
     /// Ask the server on this machine how it is: for a container's health check.
     Health,
+    /// Put contexts (*.md), manifests (*.json) and serverConfig.json into Twilio Sync.
+    ///
+    /// Needs ACCOUNT_SID, AUTH_TOKEN and FROM_NUMBER. Everything is checked before anything is sent; the exit code is 1 if
+    /// anything was refused.
+    UploadAssets(Upload),
+}
+
+#[derive(Debug, Args)]
+struct Upload {
+    /// The files; each is kept under its own name
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Replace what says something else in Sync
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +105,7 @@ async fn main() -> ExitCode {
         Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
         Command::Check => check(&Vars::from_process()).await,
         Command::Health => health(&Vars::from_process()).await,
+        Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -105,20 +122,18 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(BAD_CONFIGURATION));
         }
     };
-    let loaded = match Assets::load(&config.assets_dir) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("{error}");
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
-    };
     for warning in warnings {
         warn!("{warning}");
     }
-    for warning in loaded.warnings {
-        warn!("{warning}");
-    }
-    info!(files = %loaded.files.join(", "), model = config.openai.model, "assets loaded");
+    info!(model = config.openai.model, "configured");
+    let assets = match Assets::open(&config.assets_dir, &config.twilio).await {
+        Ok(assets) => assets,
+        Err(BadAssets::Files(errors)) => {
+            eprintln!("{errors}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+        Err(error) => return Err(error.into()),
+    };
 
     let listener = listen(config.port, config.port_fallback).await?;
     info!("listening on {}", listener.local_addr()?);
@@ -126,7 +141,7 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
 
     let shutdown = Shutdown::default();
     tokio::spawn(stop_on_signals(shutdown.clone()));
-    server::serve(config, loaded.assets, listener, shutdown).await?;
+    server::serve(config, assets, listener, shutdown).await?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -177,6 +192,31 @@ async fn check(vars: &Vars) -> anyhow::Result<ExitCode> {
 async fn health(vars: &Vars) -> anyhow::Result<ExitCode> {
     let port = vars.get("PORT").map_or(Ok(DEFAULT_PORT), str::parse).context("PORT is not a port number")?;
     check::health(port).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
+    let twilio = match config::Twilio::from_vars(vars) {
+        Ok((twilio, _)) => twilio,
+        Err(problems) => {
+            for Problem { place, what, mend } in problems.iter() {
+                eprintln!("{place} {what}: give {mend}");
+            }
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    logging::start(vars.get("RUST_LOG").or(Some("warn")));
+    let tell = |file: &Path, done| {
+        let done = match done {
+            Uploaded::Added => "added",
+            Uploaded::Replaced => "replaced",
+            Uploaded::Unchanged => "unchanged",
+        };
+        println!("{}  {done}", file.display());
+    };
+    for warning in upload(&what.files, what.force, &twilio, tell).await? {
+        eprintln!("{warning}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{info, warn};
 
-use crate::assets::Assets;
+use crate::assets::{Assets, Shelf};
+use crate::call::Environment;
 use crate::config::Config;
 use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
-use crate::llm::{self, Model, Profile};
-use crate::relay::twiml::ConversationRelay;
+use crate::llm::{self, Model};
 use crate::session::{self, Calls, Requests};
-use crate::{call, twilio};
+use crate::twilio;
 
 /// How long the server stays after a call was rung in or ended: its socket, or Twilio's question what comes next, is on
 /// its way.
@@ -46,9 +46,6 @@ pub enum Error {
     /// The client for OpenAI.
     #[error("the client for OpenAI could not be built")]
     Model(#[source] llm::BadConfig),
-    /// The tools cannot be written as JSON.
-    #[error("the tools cannot be written as JSON")]
-    Tools(#[source] serde_json::Error),
     /// The socket.
     #[error("the server stopped listening")]
     Listen(#[from] std::io::Error),
@@ -56,16 +53,11 @@ pub enum Error {
 
 /// Serves calls on `listener` until told to stop.
 pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
-    let session = session(&config, &assets, &shutdown)?;
+    let (shelf, watch) = assets.begin();
+    let session = session(&config, shelf.clone(), &shutdown)?;
     let app = App::new(Parts {
         operator_token: config.operator_token,
         signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
-        relay: ConversationRelay {
-            url: String::new(),
-            attributes: assets.server.relay,
-            languages: assets.server.languages,
-            parameters: assets.server.parameters,
-        },
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
             (None, number) => number.map(LiveAgent::Number),
@@ -75,6 +67,8 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         draining: shutdown.soft.clone(),
     });
     let _sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(app.clone())));
+    // Whoever takes no new calls needs no new assets.
+    tokio::spawn(shutdown.soft.clone().run_until_cancelled_owned(watch.run(shelf)));
     let calls = session.calls.clone();
     // Tokens are small and nothing answers them: without this they would wait for an acknowledgement.
     let listener = listener.tap_io(|socket| {
@@ -85,28 +79,19 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     Ok(())
 }
 
-fn session(config: &Config, assets: &Assets, shutdown: &Shutdown) -> Result<Arc<session::Context>, Error> {
+fn session(config: &Config, shelf: Arc<Shelf>, shutdown: &Shutdown) -> Result<Arc<session::Context>, Error> {
     let callback = config.base_url.http(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::Client::new(&config.twilio, config.payment.clone(), callback).map_err(Error::Twilio)?;
-    let greeting = assets.server.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty());
     Ok(Arc::new(session::Context {
-        model: Model::new(&config.openai, assets.server.model).map_err(Error::Model)?,
-        profile: Arc::new(Profile::new(&assets.context, &assets.tools).map_err(Error::Tools)?),
-        twilio: Arc::new(twilio),
-        settings: Arc::new(call::Settings {
-            telephone: true,
-            silence: assets.server.silence.clone(),
-            messages: assets.server.messages.clone(),
-            welcome_greeting: greeting,
+        model: Model::new(&config.openai, shelf.library().server.model).map_err(Error::Model)?,
+        shelf,
+        environment: Environment {
             payment: config.payment.clone(),
-            stall: assets.server.stall,
             resume: config.resume,
-            listen: assets.server.listen,
-            languages: assets.server.languages(),
-            sms_allowed: config.sms_allowed.clone(),
             play_media_hosts: config.play_media_hosts.clone(),
-            keypad: assets.server.keypad,
-        }),
+            sms_allowed: config.sms_allowed.clone(),
+        },
+        twilio: Arc::new(twilio),
         calls: Calls::default(),
         requests: Requests::default(),
         tasks: TaskTracker::new(),

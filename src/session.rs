@@ -3,12 +3,12 @@
 //! The task alone touches its [`Call`]: it turns frames, callbacks, model output, tool results and time into events, and
 //! carries out the actions. Outsiders hold a mailbox.
 
+mod briefing;
 mod calls;
 mod chat;
 mod chats;
 pub mod ledger;
 mod line;
-mod profiles;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,6 @@ pub use calls::{Calls, Delivery, News};
 pub use chat::{Message, NoReply, Reply};
 pub use chats::{Chats, NotSaid};
 pub use line::{Broken, Line, Received, Sent};
-pub use profiles::UnknownKey;
 pub use requests::{NotKept, RequestData, Requests};
 
 use std::sync::Arc;
@@ -32,11 +31,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::call::{Action, Call, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Tool};
-use crate::llm::{Model, Profile};
+use crate::assets::{Library, Shelf};
+use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
+use crate::llm::Model;
 use crate::relay::{Incoming, Setup};
 use crate::sid::CallSid;
 use crate::{tools, twilio};
+use briefing::{Briefing, CONTEXT_KEY, MANIFEST_KEY};
 use calls::Registration;
 
 /// How long the first frame may take.
@@ -56,12 +57,12 @@ pub const CALL_REFERENCE: &str = "callReference";
 pub struct Context {
     /// The model.
     pub model: Model,
-    /// Its instructions and tools.
-    pub profile: Arc<Profile>,
+    /// What a call is led by: taken once, when it begins.
+    pub shelf: Arc<Shelf>,
+    /// What the environment decides for all calls.
+    pub environment: Environment,
     /// Twilio's REST API.
     pub twilio: Arc<twilio::Client>,
-    /// What calls do and say.
-    pub settings: Arc<Settings>,
     /// The live calls.
     pub calls: Calls,
     /// What operators wrote who had calls placed.
@@ -119,15 +120,18 @@ async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
     info!(live = context.calls.count(), direction = %setup.direction, "call connected");
 
     let sid = setup.call_sid.clone();
-    let reference = setup.custom_parameters.reveal().get(CALL_REFERENCE);
+    let reference = parameter(&setup, CALL_REFERENCE);
     let request = reference.and_then(|reference| context.requests.connected(reference, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
-    let (call, actions) = Call::begin(context.settings.clone(), &setup, request, Uuid::new_v4(), began.into_std());
+    let library = context.shelf.library();
+    let settings = Arc::new(library.server.settings(&context.environment));
+    let (call, actions) = Call::begin(settings, &setup, request, Uuid::new_v4(), began.into_std());
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
+        model: context.model.within(library.server.model),
+        briefing: Briefing::begin(library, keys(&setup)),
         sid: setup.call_sid,
-        profile: context.profile.clone(),
         call,
         line: Some(line),
         registration,
@@ -149,11 +153,22 @@ async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
 }
 
+fn keys(setup: &Setup) -> ContextKeys {
+    let key = |name| parameter(setup, name).map(str::to_owned);
+    ContextKeys { context: key(CONTEXT_KEY), manifest: key(MANIFEST_KEY) }
+}
+
+/// A `<Parameter>` of the TwiML; one that is empty says nothing.
+fn parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
+    setup.custom_parameters.reveal().get(name).map(String::as_str).filter(|value| !value.is_empty())
+}
+
 struct Session {
     context: Arc<Context>,
+    model: Model,
     sid: CallSid,
     /// What the model is told and may call, from the next request on.
-    profile: Arc<Profile>,
+    briefing: Briefing,
     call: Call,
     /// The socket; none while the call waits for a new one.
     line: Option<Line>,
@@ -272,9 +287,8 @@ impl Session {
                 info!(?status, "call progress");
                 None
             }
-            News::Reconfigure { profile } => {
-                info!("other instructions and tools from now on");
-                self.profile = profile;
+            News::Reconfigure { keys, library } => {
+                self.briefing.take(keys, Some(library));
                 None
             }
             News::Over => Some(self.ended(End::Told)),
@@ -299,13 +313,14 @@ impl Session {
                 Action::Say(frame) => self.send(Sent::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
                     let id = request.id;
-                    let response = self.context.model.respond(self.profile.clone(), request);
+                    let response = self.model.respond(self.briefing.profile(), request);
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => {
-                    begin_tool(&self.context, &self.sid, &self.finished_sender, run, tool);
+                    begin_tool(&self.context, self.briefing.library(), &self.sid, &self.finished_sender, run, tool);
                 }
+                Action::ChangeContext(keys) => self.briefing.take(keys, None),
                 Action::Record(entry) => ledger::record(&entry),
                 Action::Close => self.close().await,
             }
@@ -339,6 +354,7 @@ impl Session {
 /// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.
 fn begin_tool(
     context: &Arc<Context>,
+    library: Arc<Library>,
     sid: &CallSid,
     finished: &mpsc::Sender<(RunId, Outcome)>,
     run: RunId,
@@ -348,7 +364,7 @@ fn begin_tool(
     info!(tool = name, "tool begun");
     let (twilio, sid, finished) = (context.twilio.clone(), sid.clone(), finished.clone());
     let work = async move {
-        let work = std::panic::AssertUnwindSafe(tools::run(&twilio, &sid, tool)).catch_unwind();
+        let work = std::panic::AssertUnwindSafe(tools::run(&twilio, &library, &sid, tool)).catch_unwind();
         let outcome = match timeout(TOOL_LIMIT, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Outcome::Lost,

@@ -4,6 +4,7 @@
 //! is simulated, and strictly: whatever Twilio or OpenAI would refuse, ignore or misread fails the run.
 
 mod caller;
+mod desk;
 mod house;
 mod interactive;
 mod openai;
@@ -22,6 +23,7 @@ use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
 pub use scenario::Check;
+pub use twilio::Sync as TwilioSync;
 pub use view::Colours;
 
 use pace::Pace;

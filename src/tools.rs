@@ -10,6 +10,7 @@ mod capture_card;
 mod capture_expiry_date;
 mod capture_postal_code;
 mod capture_security_code;
+mod change_context;
 mod end_call;
 mod finish_capture;
 mod live_agent_handoff;
@@ -21,13 +22,14 @@ mod set_silence_detection;
 mod start_capture;
 mod switch_language;
 
+use crate::assets::Library;
 use crate::call::{Outcome, Tool};
 use crate::payment::Answer;
 use crate::sid::CallSid;
 use crate::twilio::{self, Client};
 
-/// Runs a tool for a call.
-pub async fn run(twilio: &Client, call: &CallSid, tool: Tool) -> Outcome {
+/// Runs a tool for a call that is led by this library.
+pub async fn run(twilio: &Client, library: &Library, call: &CallSid, tool: Tool) -> Outcome {
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(twilio, call, &create).await,
         Tool::CaptureCard(update) => capture_card::capture_card(twilio, call, &update).await,
@@ -43,6 +45,7 @@ pub async fn run(twilio: &Client, call: &CallSid, tool: Tool) -> Outcome {
         Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
         Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
         Tool::SendSms { to, body } => send_sms::send_sms(twilio, &to, &body).await,
+        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys).await,
         Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
     }
 }

@@ -6,12 +6,16 @@ mod error;
 mod messages;
 mod payments;
 mod refusal;
+mod rest;
 mod signature;
 #[cfg(test)]
 mod stand_in;
+mod sync;
 
 pub use calls::{CallStatus, Document, MAX_INLINE_TWIML, NewCall};
-pub use client::{BadConfig, Client};
+pub use client::Client;
 pub use error::{Cause, Error};
 pub use messages::MAX_MESSAGE;
+pub use rest::BadConfig;
 pub use signature::Signer;
+pub use sync::{Entry, MAX_DATA, Service, ServiceSid, SyncClient, SyncError};

@@ -20,7 +20,7 @@ async fn where_all_is_well_it_says_so_and_prints_no_secret() {
     assert_eq!(found.code, 0, "{}", found.printed);
     for line in [
         "✓ configuration",
-        "✓ assets         in use are serverConfig.json (built in)",
+        "✓ assets         calls begin with PaymentContext and PaymentToolManifest",
         "✓ tools",
         "! PCI            speech goes through en-US: ElevenLabs (TTS), Deepgram (STT); en-AU: ",
         "✓ account        is active",

@@ -1,6 +1,8 @@
 //! What can be wrong with an asset, with the file and, where there is one, the line.
 
-/// Why the assets cannot be used. The text says where to look.
+use std::fmt;
+
+/// Why an asset cannot be used. The text says where to look.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetError {
     /// The file is there and cannot be read.
@@ -10,6 +12,14 @@ pub enum AssetError {
         file: String,
         /// The system's words.
         source: std::io::Error,
+    },
+    /// The directory is another one than was meant.
+    #[error("{dir}: holds more than {limit} files: is it the right directory?")]
+    TooMany {
+        /// The directory.
+        dir: String,
+        /// How many it may hold.
+        limit: usize,
     },
     /// The file is larger than any asset has reason to be.
     #[error("{file}: is larger than {limit} bytes")]
@@ -31,13 +41,15 @@ pub enum AssetError {
         /// The file.
         file: String,
     },
-    /// `AssetLoader` names what is neither in the directory nor built in.
-    #[error("{file}: is named by AssetLoader in serverConfig.json and does not exist; built in are {built_in}")]
+    /// `AssetLoader` names what is not there.
+    #[error("{file}: AssetLoader names {missing}, which does not exist; there are {known}")]
     Missing {
-        /// The file.
+        /// The file of `serverConfig.json`.
         file: String,
-        /// The names of those that would be there.
-        built_in: String,
+        /// The name that leads nowhere, as that of a file.
+        missing: String,
+        /// The keys of those that would be there.
+        known: String,
     },
     /// Broken JSON, a value that does not fit, a tool that does not exist.
     #[error("{file}:{line}: {what}")]
@@ -49,6 +61,39 @@ pub enum AssetError {
         /// What is wrong there.
         what: String,
     },
+    /// The parts of a large context in Twilio Sync do not make a whole.
+    #[error("{file}: {what}; upload it once more, with --force")]
+    Parts {
+        /// The item of its first part.
+        file: String,
+        /// What is wrong with them.
+        what: String,
+    },
+}
+
+/// Why assets cannot be used: everything that has to be mended, in a line each.
+#[derive(Debug)]
+pub struct AssetErrors(pub(super) Vec<AssetError>);
+
+impl std::error::Error for AssetErrors {}
+
+impl fmt::Display for AssetErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A key that no context, or no manifest, has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {kind} {key}; there are {known}")]
+pub struct UnknownKey {
+    /// `context` or `manifest`.
+    pub kind: &'static str,
+    /// The key, if it has the shape of one: fit for a log.
+    pub key: String,
+    /// The keys that there are.
+    pub known: String,
 }
 
 /// What is allowed in the assets and probably not meant.
@@ -70,13 +115,27 @@ pub enum Warning {
         /// The key with those that it stands in.
         key: String,
     },
-    /// `assetLoaderType` is something other than `file`.
-    #[error("{file}: assetLoaderType {kind:?} is not supported: the assets are taken from files")]
+    /// `assetLoaderType` is neither `file` nor `sync`.
+    #[error("{file}: assetLoaderType is {kind:?}, neither file nor sync: the assets are taken from files")]
     LoaderType {
         /// The file.
         file: String,
         /// What stands there.
         kind: String,
+    },
+    /// `assetLoaderType` is not what the server was started with.
+    #[error(
+        "{file}: assetLoaderType is read when the server starts, from its own serverConfig.json: it has no effect here"
+    )]
+    LoaderTypeLate {
+        /// The file.
+        file: String,
+    },
+    /// The name of a file or an item cannot be the key of an asset.
+    #[error("{file}: is left out, since a context or a manifest is named in letters, digits, - and _")]
+    Key {
+        /// The file or the item.
+        file: String,
     },
     /// A directory with none of the files in it.
     #[error("{dir}: holds no asset; those that are built in are used")]

@@ -113,3 +113,18 @@ pub(super) fn at_most<'de, const MAX: u32, D: Deserializer<'de>>(json: D) -> Res
 
     json.deserialize_u32(AtMost::<MAX>)
 }
+
+/// Takes the white space out of JSON, except within strings.
+pub(super) fn compact(json: &str) -> String {
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut kept = |c: &char| {
+        let within = quoted;
+        if !escaped && *c == '"' {
+            quoted = !quoted;
+        }
+        escaped = within && !escaped && *c == '\\';
+        within || !c.is_ascii_whitespace()
+    };
+    json.chars().filter(|c| kept(c)).collect()
+}

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::AssetError;
 use super::file::File;
-use super::json::{invalid, text, without_place};
+use super::json::{compact, invalid, text, without_place};
 use crate::call::TOOLS;
 
 /// A tool as the model is told of it. Written in the form of the Responses API.
@@ -118,21 +118,6 @@ fn schema(parameters: Option<&RawValue>) -> Result<Box<RawValue>, &'static str> 
         return Err("the parameters of a tool are a JSON schema, an object");
     }
     RawValue::from_string(compact(text)).map_err(|_| "the parameters of a tool are not JSON")
-}
-
-/// Takes the white space out of JSON, except within strings.
-fn compact(json: &str) -> String {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut kept = |c: &char| {
-        let within = quoted;
-        if !escaped && *c == '"' {
-            quoted = !quoted;
-        }
-        escaped = within && !escaped && *c == '\\';
-        within || !c.is_ascii_whitespace()
-    };
-    json.chars().filter(|c| kept(c)).collect()
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::file::File;
-use super::json::{self, at_most, seconds, speech, text};
+use super::json::{self, at_most, seconds, speech};
+use super::name::Key;
 use super::relay::{Configuration, Language, Parameters};
 use super::{AssetError, Warning};
 use crate::relay::twiml::Attributes;
@@ -44,29 +45,58 @@ impl ServerConfig {
         std::iter::once(main).chain(self.languages.iter().filter_map(|language| attribute(language, "code"))).collect()
     }
 
+    /// What a call that begins now does and says. What the environment decides is not of this file.
+    pub fn settings(&self, environment: &call::Environment) -> call::Settings {
+        call::Settings {
+            telephone: true,
+            silence: self.silence.clone(),
+            messages: self.messages.clone(),
+            welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
+            payment: environment.payment.clone(),
+            stall: self.stall,
+            resume: environment.resume,
+            listen: self.listen,
+            languages: self.languages(),
+            sms_allowed: environment.sms_allowed.clone(),
+            play_media_hosts: environment.play_media_hosts.clone(),
+            keypad: self.keypad,
+        }
+    }
+
     /// What Twilio says by itself when a session begins.
     pub fn welcome_greeting(&self) -> Option<&str> {
         self.relay.iter().find(|(name, _)| name == "welcomeGreeting").map(|(_, text)| text.as_str())
     }
 }
 
-/// Which context and which manifest a call begins with.
+/// `AssetLoader`: which context and which manifest a call begins with, and where they are.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) context: Key,
     pub(super) manifest: Key,
+    pub(super) loader: Option<LoaderType>,
+}
+
+/// `assetLoaderType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoaderType {
+    File,
+    Sync,
 }
 
 pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>), AssetError> {
     let (sections, ignored) = json::parse::<Sections>(file)?;
     let warnings = warnings(file, &sections, ignored);
     let loader = sections.asset_loader;
+    let key = |name: &str| name.parse().expect("the tests load an empty configuration");
     let active = Active {
-        context: loader.context.or(loader.active_context_key).unwrap_or_else(|| Key("PaymentContext".to_owned())),
-        manifest: loader
-            .manifest
-            .or(loader.active_manifest_key)
-            .unwrap_or_else(|| Key("PaymentToolManifest".to_owned())),
+        context: loader.context.or(loader.active_context_key).unwrap_or_else(|| key("PaymentContext")),
+        manifest: loader.manifest.or(loader.active_manifest_key).unwrap_or_else(|| key("PaymentToolManifest")),
+        loader: match loader.asset_loader_type.as_deref() {
+            Some("file") => Some(LoaderType::File),
+            Some("sync") => Some(LoaderType::Sync),
+            _ => None,
+        },
     };
     let relay = sections.conversation_relay;
     let config = ServerConfig {
@@ -105,30 +135,9 @@ fn warnings(file: &File, sections: &Sections, ignored: Vec<String>) -> Vec<Warni
         Some(("ConversationRelay.Configuration", "url" | "action")) => Warning::ServersOwn { file: label(), key },
         _ => Warning::Unknown { file: label(), key },
     });
-    let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| *kind != "file");
+    let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| !matches!(*kind, "file" | "sync"));
     let loader = kind.map(|kind| Warning::LoaderType { file: label(), kind: kind.to_owned() });
     unread.chain(loader).collect()
-}
-
-/// The name of a context or a manifest: that of its file, without `.md` or `.json`. It leads to no other directory.
-#[derive(Debug)]
-pub(super) struct Key(String);
-
-impl Key {
-    pub(super) fn file(&self, extension: &str) -> String {
-        format!("{}.{extension}", self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "the name of a file without its ending: letters, digits, - and _";
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        text(json, EXPECTED, |text| {
-            let fits = (1..=100).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with('.');
-            fits.then(|| Self(text.to_owned())).ok_or_else(|| format!("expected {EXPECTED}"))
-        })
-    }
 }
 
 #[derive(Deserialize, Default)]

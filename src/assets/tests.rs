@@ -1,6 +1,6 @@
 //! Directories of assets: what is taken from where, and what is told about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -23,11 +23,14 @@ impl Dir {
     }
 
     /// What came of loading, errors and warnings as text without the directory.
-    fn load(&self) -> Result<(Assets, Vec<String>), String> {
+    fn load(&self) -> Result<(Library, Vec<String>), String> {
         let dir = format!("{}/", self.0.display());
         let told = |text: String| text.replace(&dir, "");
-        let loaded = Assets::load(&self.0).map_err(|err| told(err.to_string()))?;
-        Ok((loaded.assets, loaded.warnings.iter().map(|warning| told(warning.to_string())).collect()))
+        let loaded = Library::load(&self.0).map_err(|err| told(err.to_string()))?;
+        if !loaded.mistakes.is_empty() {
+            return Err(told(AssetErrors(loaded.mistakes).to_string()));
+        }
+        Ok((loaded.library, loaded.warnings.iter().map(|warning| told(warning.to_string())).collect()))
     }
 }
 
@@ -37,12 +40,18 @@ impl Drop for Dir {
     }
 }
 
-fn config(text: &str) -> Result<(Assets, Vec<String>), String> {
+fn config(text: &str) -> Result<(Library, Vec<String>), String> {
     Dir::with(&[("serverConfig.json", text)]).load()
 }
 
-fn names(assets: &Assets) -> Vec<&str> {
-    assets.tools.iter().map(|tool| tool.name.as_str()).collect()
+/// The tools that a call begins with.
+fn names(assets: &Library) -> Vec<&str> {
+    assets.tools(assets.default_manifest()).unwrap().iter().map(|tool| tool.name.as_str()).collect()
+}
+
+/// The context that a call begins with.
+fn context(assets: &Library) -> &str {
+    assets.context(assets.default_context()).unwrap()
 }
 
 fn attribute<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -51,11 +60,12 @@ fn attribute<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a s
 
 #[test]
 fn what_is_built_in_is_whole() {
-    let assets = Assets::built_in();
+    let assets = Library::built_in();
     assert_eq!(names(&assets), TOOLS);
-    assert!(assets.context.contains("Payment update:") && assets.context.contains("Next:"));
-    assert!(assets.context.contains(crate::redact::CUT));
-    assert!(!assets.context.to_lowercase().contains("star key"), "it would cancel the payment");
+    let told = context(&assets);
+    assert!(told.contains("Payment update:") && told.contains("Next:"));
+    assert!(told.contains(crate::redact::CUT));
+    assert!(!told.to_lowercase().contains("star key"), "it would cancel the payment");
     assert_eq!(attribute(&assets.server.relay, "interruptible"), Some("speech"), "keys must not interrupt");
     assert_eq!(attribute(&assets.server.relay, "dtmfDetection"), Some("true"));
     assert!(assets.server.welcome_greeting().is_some());
@@ -69,15 +79,18 @@ fn what_is_built_in_is_whole() {
 
 #[test]
 fn the_folder_of_the_repository_draws_no_warning() {
-    let loaded = Assets::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"))).unwrap();
+    let loaded = Library::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"))).unwrap();
     assert_eq!(loaded.warnings, []);
-    assert!(loaded.files[1].ends_with("assets/PaymentContext.md"), "{:?}", loaded.files);
+    assert_eq!(loaded.library.contexts().collect::<Vec<_>>(), ["PaymentContext", "defaultContext"]);
+    assert_eq!(loaded.library.manifests().collect::<Vec<_>>(), ["PaymentToolManifest", "defaultToolManifest"]);
+    assert_eq!(loaded.library.changes_since(&Library::built_in()), Vec::<String>::new());
 }
 
 #[test]
 fn every_tool_that_is_built_in_has_an_object_for_its_arguments_and_is_not_strict() {
-    for tool in Assets::built_in().tools {
-        let written = serde_json::to_value(&tool).unwrap();
+    let assets = Library::built_in();
+    for tool in assets.manifests().flat_map(|key| assets.tools(key).unwrap()) {
+        let written = serde_json::to_value(tool).unwrap();
         assert_eq!(written["type"], "function");
         assert_eq!(written["parameters"]["type"], "object", "{}", tool.name);
         assert_eq!(written["strict"], Value::Bool(false), "optional arguments are not for strict tools: {}", tool.name);
@@ -90,17 +103,17 @@ fn an_empty_configuration_means_the_defaults() {
     let (assets, warnings) = config("{}").unwrap();
     assert!(warnings.is_empty());
     assert_eq!(names(&assets), TOOLS);
-    assert_eq!(assets.server.silence, Assets::built_in().server.silence);
-    assert_eq!(assets.server.stall, Assets::built_in().server.stall);
-    assert_eq!(assets.server.messages, Assets::built_in().server.messages);
-    assert_eq!(assets.server.model, Assets::built_in().server.model);
+    assert_eq!(assets.server.silence, Library::built_in().server.silence);
+    assert_eq!(assets.server.stall, Library::built_in().server.stall);
+    assert_eq!(assets.server.messages, Library::built_in().server.messages);
+    assert_eq!(assets.server.model, Library::built_in().server.model);
 }
 
 #[test]
 fn a_directory_that_is_not_there_means_what_is_built_in() {
-    let loaded = Assets::load(Path::new("/nonexistent/assets")).unwrap();
+    let loaded = Library::load(Path::new("/nonexistent/assets")).unwrap();
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.files[0], "serverConfig.json (built in)");
+    assert_eq!(context(&loaded.library), context(&Library::built_in()));
 }
 
 #[test]
@@ -120,7 +133,7 @@ fn both_spellings_of_the_active_assets_are_read() {
         let dir = Dir::with(&[("serverConfig.json", config.as_str()), ("acme.md", "\u{feff}You are Acme's agent.")]);
         let (assets, warnings) = dir.load().unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        assert_eq!(assets.context, "You are Acme's agent.");
+        assert_eq!(context(&assets), "You are Acme's agent.");
         assert_eq!(names(&assets), TOOLS[7..]);
     }
 }
@@ -162,7 +175,7 @@ fn what_is_not_read_is_told() {
         r#"{ "ConversationRelay": {
                 "Configuration": { "url": "wss://example.com", "interruptByDtmf": true, "languages": [{ "code": "en-AU", "tone": 1 }] },
                 "SilenceDetection": { "seconds": 9 } },
-            "AssetLoader": { "assetLoaderType": "sync" },
+            "AssetLoader": { "assetLoaderType": "redis" },
             "Server": { "ListenMode": { "enabled": true } },
             "Keypad": { "maxDigits": 4, "pauseSeconds": 1.5 },
             "Telemetry": {} }"#,
@@ -178,7 +191,7 @@ fn what_is_not_read_is_told() {
             "serverConfig.json: ConversationRelay.Configuration.languages.0.tone is not known to this version and is left out",
             "serverConfig.json: ConversationRelay.SilenceDetection.seconds is not known to this version and is left out",
             "serverConfig.json: Telemetry is not known to this version and is left out",
-            "serverConfig.json: assetLoaderType \"sync\" is not supported: the assets are taken from files",
+            "serverConfig.json: assetLoaderType is \"redis\", neither file nor sync: the assets are taken from files",
         ]
     );
 }
@@ -252,8 +265,7 @@ fn files_that_cannot_be_used_are_named() {
         (&[("PaymentContext.md", large.as_str())], "PaymentContext.md: is larger than 1048576 bytes"),
         (
             &[("serverConfig.json", r#"{ "AssetLoader": { "context": "acme" } }"#)],
-            "acme.md: is named by AssetLoader in serverConfig.json and does not exist; built in are PaymentContext.md and \
-             defaultContext.md",
+            "serverConfig.json: AssetLoader names acme.md, which does not exist; there are PaymentContext, defaultContext",
         ),
         (
             &[("PaymentToolManifest.json", "{\n \"tools\": [{\n  \"name\": \"send-fax\"}]}")],
@@ -276,7 +288,8 @@ proptest! {
     #[test]
     fn a_slip_never_panics_and_its_line_exists(at in any::<prop::sample::Index>(), slip in "[\\PC\n]{0,2}") {
         for name in ["serverConfig.json", "PaymentToolManifest.json"] {
-            let mut text = file::Shelf::BuiltIn.take(name).unwrap().text;
+            let (_, file) = file::built_in().find(|(known, _)| known.to_string() == name).unwrap();
+            let mut text = file.text;
             let at = at.index(text.len());
             text.replace_range(at..=at, &slip);
             let file = file::File::new(name, &text);

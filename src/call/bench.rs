@@ -16,8 +16,7 @@ pub(super) const SORRY: &str = "Sorry, I lost my train of thought.";
 pub(super) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(super) const GOODBYE: &str = "Goodbye!";
 /// Arguments that every tool takes.
-pub(super) const EVERY_ARGUMENT: &str =
-    r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi"}"#;
+pub(super) const EVERY_ARGUMENT: &str = r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi","contextKey":"acme"}"#;
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
 pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::history::{Item, ToolCall};
-use super::tool::{Outcome, Tool};
+use super::tool::{ContextKeys, Outcome, Tool};
 use crate::payment::{self, Entry};
 use crate::redact::Private;
 use crate::relay::{Incoming, Outgoing};
@@ -72,6 +72,8 @@ pub enum Action {
         /// What to run.
         tool: Tool,
     },
+    /// From the next request on, ask with these instructions and tools.
+    ChangeContext(ContextKeys),
     /// Write down what became of a payment.
     Record(Entry),
     /// Forget the call: nothing is left to be done.

@@ -420,7 +420,7 @@ impl World {
                     self.settled.insert(update.sid.clone());
                 }
                 Action::Close => self.closed = true,
-                Action::RunTool { .. } | Action::Record(_) | Action::Say(_) => {}
+                Action::RunTool { .. } | Action::ChangeContext(_) | Action::Record(_) | Action::Say(_) => {}
             }
             let shown = format!("{:?}", self.line.did[at]);
             for secret in ["4111", "1299", "90210", "SECRET", "word"] {

@@ -47,6 +47,8 @@ impl Call {
             Wish::SwitchLanguage(languages) => Ok(Tool::SwitchLanguage(languages)),
             Wish::PlayMedia { source, times } => Ok(Tool::PlayMedia { source, times }),
             Wish::SetListenMode { enabled } => Ok(Tool::SetListenMode { enabled }),
+            Wish::ChangeContext { .. } if self.payments.is_open() => Err(words::refused(words::SAME_CONTEXT_NOW)),
+            Wish::ChangeContext { keys, summary } => Ok(Tool::ChangeContext { keys, summary }),
             Wish::SendSms { to, body } => Ok(Tool::SendSms { to: self.recipient(to)?, body }),
         }
     }
@@ -121,6 +123,11 @@ impl Call {
             }
             (_, Outcome::Message(Ok(()))) => words::done("The message is on its way. Do not send it again."),
             (_, Outcome::Message(Err(reason))) => words::refused(reason),
+            (Tool::ChangeContext { summary, .. }, Outcome::Context(Ok(keys))) => {
+                self.actions.push(Action::ChangeContext(keys));
+                words::context_changed(summary.reveal())
+            }
+            (_, Outcome::Context(Err(reason))) => words::refused(&reason),
             (_, Outcome::ListenMode { enabled }) => {
                 self.listening = enabled;
                 self.watch.reset(self.now);
@@ -130,7 +137,7 @@ impl Call {
                     "You are heard again."
                 })
             }
-            (_, Outcome::Payment(_) | Outcome::Lost) => words::lost(),
+            (_, Outcome::Payment(_) | Outcome::Context(_) | Outcome::Lost) => words::lost(),
         }
     }
 

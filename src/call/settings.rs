@@ -36,6 +36,19 @@ pub struct Settings {
     pub keypad: Keypad,
 }
 
+/// What the environment decides for all calls, whatever serverConfig.json says.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// What every payment has in common.
+    pub payment: payment::Settings,
+    /// `RESUME_SECONDS`.
+    pub resume: Duration,
+    /// `PLAY_MEDIA_HOSTS`.
+    pub play_media_hosts: Vec<String>,
+    /// `SMS_ALLOWED_NUMBERS`.
+    pub sms_allowed: Vec<PhoneNumber>,
+}
+
 /// `Keypad` of serverConfig.json: when the keys that a caller presses are a whole input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keypad {

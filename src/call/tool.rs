@@ -28,6 +28,7 @@ pub const TOOLS: &[&str] = &[
     "play-media",
     "set-listen-mode",
     "send-sms",
+    "change-context",
 ];
 
 /// What the model wants, read from its arguments. `callSid` and `paymentSid` are not among them: the call has its own.
@@ -43,6 +44,16 @@ pub(super) enum Wish {
     PlayMedia { source: Url, times: u16 },
     SetListenMode { enabled: bool },
     SendSms { to: Option<PhoneNumber>, body: Private<String> },
+    ChangeContext { keys: ContextKeys, summary: Private<String> },
+}
+
+/// A context and a manifest by their keys. `None` stands for the one in use, or for the default where none is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContextKeys {
+    /// `contextKey`.
+    pub context: Option<String>,
+    /// `manifestKey`.
+    pub manifest: Option<String>,
 }
 
 /// A tool to run, with everything that the model may not choose already in it.
@@ -102,6 +113,13 @@ pub enum Tool {
         /// 1 to 1,600 characters.
         body: Private<String>,
     },
+    /// `change-context`
+    ChangeContext {
+        /// Where to.
+        keys: ContextKeys,
+        /// What the call was about so far.
+        summary: Private<String>,
+    },
 }
 
 impl Tool {
@@ -123,6 +141,7 @@ impl Tool {
             Self::PlayMedia { .. } => "play-media",
             Self::SetListenMode { .. } => "set-listen-mode",
             Self::SendSms { .. } => "send-sms",
+            Self::ChangeContext { .. } => "change-context",
         }
     }
 
@@ -164,6 +183,8 @@ pub enum Outcome {
         /// Whether it only listens.
         enabled: bool,
     },
+    /// These keys lead somewhere; or not, in words for the model.
+    Context(Result<ContextKeys, String>),
     /// A text message was queued, or why not, in words for the model.
     Message(Result<(), &'static str>),
     /// The tool broke or took too long: what it did is not known.
@@ -220,6 +241,15 @@ struct SendSms {
     message: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangeContext {
+    context_key: String,
+    manifest_key: Option<String>,
+    #[serde(default, alias = "conversationSummary")]
+    summary: Option<String>,
+}
+
 /// The longest text message, in characters: Twilio's error 21617.
 const MAX_MESSAGE: usize = 1_600;
 
@@ -264,6 +294,11 @@ impl Wish {
                 let to = to.map(|to| to.trim().parse()).transpose();
                 Self::SendSms { to: to.map_err(|bad| format!("That is no number: {bad}."))?, body: sms(&message)? }
             }
+            "change-context" => {
+                let ChangeContext { context_key, manifest_key, summary } = arguments_of(arguments)?;
+                let keys = ContextKeys { context: Some(context_key), manifest: manifest_key };
+                Self::ChangeContext { keys, summary: text(summary) }
+            }
             _ => return Err(format!("There is no tool of that name. The tools are: {}.", TOOLS.join(", "))),
         })
     }
@@ -283,6 +318,7 @@ impl Wish {
             | Self::PlayMedia { .. }
             | Self::SetListenMode { .. }
             | Self::SendSms { .. } => true,
+            Self::ChangeContext { .. } => false,
         }
     }
 }

@@ -331,6 +331,15 @@ pub(super) const OTHER_NUMBER: &str =
 /// Tones would go to the same line as the card.
 pub(super) const NO_TONES_NOW: &str = "While a payment is open no tones can be sent.";
 
+/// The agent that opened a payment has the tools to end it.
+pub(super) const SAME_CONTEXT_NOW: &str =
+    "A payment is open. Finish it, or call cancel-capture; then change the context.";
+
+/// Other instructions and tools hold from now on.
+pub(super) fn context_changed(summary: &str) -> String {
+    done(&format!("From now on you have other instructions and tools: go on by them. The call so far: {summary}"))
+}
+
 /// The session ended before its tool could do anything.
 pub(super) fn session_over() -> String {
     refused("The payment session is over; a payment update says why.")

@@ -4,36 +4,30 @@ use std::path::Path;
 
 use super::agreement::{Disagreement, disagreement};
 use super::report::Finding;
-use crate::assets::{Assets, ServerConfig};
+use crate::assets::{Library, Loaded, ServerConfig};
 
 /// Reads all assets in the directory, those that are not in use included. Blocks while it does.
 pub(super) fn findings(dir: &Path) -> Vec<Finding> {
-    let loaded = Assets::load(dir);
-    let mut mistakes: Vec<String> = Assets::mistakes(dir).iter().map(ToString::to_string).collect();
-    let loaded = match loaded {
-        Ok(loaded) => Some(loaded),
-        Err(mistake) => {
-            let mistake = mistake.to_string();
-            if !mistakes.contains(&mistake) {
-                mistakes.insert(0, mistake);
-            }
-            None
-        }
+    let Loaded { library, mistakes, warnings } = match Library::load(dir) {
+        Ok(loaded) => loaded,
+        Err(mistake) => return vec![Finding::bad("assets", mistake.to_string())],
     };
-    let mut findings: Vec<Finding> = mistakes.into_iter().map(|mistake| Finding::bad("assets", mistake)).collect();
-    let Some(loaded) = loaded else { return findings };
+    let mut findings: Vec<Finding> = mistakes.iter().map(|it| Finding::bad("assets", it.to_string())).collect();
     if findings.is_empty() {
-        findings.push(Finding::good("assets", format!("in use are {}", loaded.files.join(", "))));
+        let (context, manifest) = (library.default_context(), library.default_manifest());
+        findings.push(Finding::good("assets", format!("calls begin with {context} and {manifest}")));
     }
-    findings.extend(loaded.warnings.iter().map(|warning| Finding::doubt("assets", warning.to_string())));
-    findings.extend(tools(&loaded.assets));
-    findings.extend(pci(&loaded.assets.server));
+    findings.extend(warnings.iter().map(|warning| Finding::doubt("assets", warning.to_string())));
+    findings.extend(tools(&library));
+    findings.extend(pci(&library.server));
     findings
 }
 
-fn tools(assets: &Assets) -> Vec<Finding> {
-    let manifest: Vec<&str> = assets.tools.iter().map(|tool| tool.name.as_str()).collect();
-    let Disagreement { missing, doubtful } = disagreement(&assets.context, &manifest);
+fn tools(library: &Library) -> Vec<Finding> {
+    let context = library.context(library.default_context()).unwrap_or_default();
+    let manifest = library.tools(library.default_manifest()).unwrap_or_default();
+    let manifest: Vec<&str> = manifest.iter().map(|tool| tool.name.as_str()).collect();
+    let Disagreement { missing, doubtful } = disagreement(context, &manifest);
     if missing.is_empty() && doubtful.is_empty() {
         return vec![Finding::good("tools", "every tool that the context names is in the manifest")];
     }
@@ -112,7 +106,7 @@ mod tests {
 
     #[test]
     fn each_language_is_told_with_its_own_providers_or_those_of_the_session() {
-        let mut server = Assets::built_in().server;
+        let mut server = Library::built_in().server;
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         server.relay = vec![pair("ttsProvider", "Amazon"), pair("language", "de-DE")];
         server.languages = vec![vec![pair("code", "fr-FR"), pair("transcriptionProvider", "Google")]];
@@ -124,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_would_hear_card_data_is_told() {
-        let mut server = Assets::built_in().server;
+        let mut server = Library::built_in().server;
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         server.relay =
             vec![pair("intelligenceService", "GA1"), pair("hints", "four two"), pair("welcomeGreeting", "4242")];

@@ -119,14 +119,23 @@ fn the_two_halves_of_an_api_key_come_together() {
 
 #[test]
 fn the_twilio_host_follows_edge_and_region() {
-    for (variables, base) in [
-        (&[("TWILIO_EDGE", "sydney"), ("TWILIO_REGION", "au1")][..], "https://api.sydney.au1.twilio.com"),
-        (&[("TWILIO_REGION", "au1")], "https://api.au1.twilio.com"),
-        (&[("TWILIO_EDGE", "dublin")], "https://api.dublin.us1.twilio.com"),
-        (&[("TWILIO_API_BASE_URL", "http://127.0.0.1:4010/")], "http://127.0.0.1:4010"),
+    let sync = "https://sync.twilio.com";
+    for (variables, base, sync_base) in [
+        (&[("TWILIO_EDGE", "sydney"), ("TWILIO_REGION", "au1")][..], "https://api.sydney.au1.twilio.com", sync),
+        (&[("TWILIO_REGION", "au1")], "https://api.au1.twilio.com", sync),
+        (&[("TWILIO_EDGE", "dublin")], "https://api.dublin.us1.twilio.com", sync),
+        (&[("TWILIO_API_BASE_URL", "http://127.0.0.1:4010/")], "http://127.0.0.1:4010", "http://127.0.0.1:4010"),
     ] {
-        assert_eq!(with(variables).unwrap().0.twilio.api_base, base);
+        let twilio = with(variables).unwrap().0.twilio;
+        assert_eq!((twilio.api_base.as_str(), twilio.sync_base.as_str()), (base, sync_base));
     }
+}
+
+#[test]
+fn twilio_alone_needs_its_own_variables_alone() {
+    let vars = [("ACCOUNT_SID", "AC1"), ("AUTH_TOKEN", "hush"), ("FROM_NUMBER", "+15550001111")];
+    assert_eq!(Twilio::from_vars(&vars.into_iter().collect()).unwrap().0.account_sid, "AC1");
+    assert_eq!(places(&Twilio::from_vars(&Vars::default()).unwrap_err()), ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Ended {
 impl Voice {
     /// The same session once more, without the greeting.
     fn reconnect(&self, reconnects: u32) -> Verb {
-        let mut relay: ConversationRelay = self.relay.clone();
+        let mut relay: ConversationRelay = self.relay();
         relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
         relay.parameters.push((RECONNECT.to_owned(), reconnects.to_string()));
         Verb::Connect { action: format!("{}?reconnects={reconnects}", self.action), relay }
@@ -127,7 +127,7 @@ impl Voice {
     }
 
     fn apology(&self) -> Vec<Verb> {
-        vec![Verb::Say(self.no_agent.clone()), Verb::Hangup]
+        vec![Verb::Say(self.no_agent()), Verb::Hangup]
     }
 }
 

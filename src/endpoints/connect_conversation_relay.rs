@@ -18,7 +18,7 @@ pub(super) async fn post(State(app): State<App>, State(voice): State<Arc<Voice>>
     }
     app.session.calls.stir();
     info!(call = signed.form.filled("CallSid").and_then(known_shape), "a call comes in");
-    twiml(&[Verb::Connect { action: voice.action.clone(), relay: voice.relay.clone() }])
+    twiml(&[Verb::Connect { action: voice.action.clone(), relay: voice.relay() }])
 }
 
 /// The SID for the log, if it is fit for one.

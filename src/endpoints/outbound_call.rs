@@ -59,7 +59,8 @@ pub(super) async fn post(
         return Err(Problem::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
     let order = Order::read(asked.properties).map_err(Problem::bad)?;
-    app.session.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
+    let library = app.session.shelf.library();
+    library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
     let document = document(&app.voice, &order)?;
     let requests = &app.session.requests;
     requests.keep(&order.reference, order.data.clone())?;
@@ -82,7 +83,7 @@ pub(super) async fn post(
 
 /// The TwiML of the call: that of one that comes in, with the order's parameters.
 fn document(voice: &Voice, order: &Order) -> Result<String, Problem> {
-    let mut relay = voice.relay.clone();
+    let mut relay = voice.relay();
     relay.parameters.retain(|(name, _)| order.parameters.iter().all(|(own, _)| own != name));
     relay.parameters.extend(order.parameters.iter().cloned());
     let document = twiml::response(&[Verb::Connect { action: voice.action.clone(), relay }]);

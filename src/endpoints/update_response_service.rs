@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::json::{Json, Problem};
 use super::operator::Operator;
+use crate::call::ContextKeys;
 use crate::session::{self, Delivery, News};
 use crate::sid::CallSid;
 
@@ -27,11 +28,13 @@ pub(super) async fn post(
     State(context): State<Arc<session::Context>>,
     Json(asked): Json<Asked>,
 ) -> Result<StatusCode, Problem> {
-    if asked.context_key.is_none() && asked.manifest_key.is_none() {
+    let keys = ContextKeys { context: asked.context_key, manifest: asked.manifest_key };
+    if keys == ContextKeys::default() {
         return Err(Problem::bad("give contextKey, manifestKey or both"));
     }
-    let profile = context.profile(asked.context_key.as_deref(), asked.manifest_key.as_deref()).map_err(Problem::bad)?;
-    match context.calls.deliver(&asked.call_sid, News::Reconfigure { profile }) {
+    let library = context.shelf.library();
+    library.profile(keys.context.as_deref(), keys.manifest.as_deref()).map_err(Problem::bad)?;
+    match context.calls.deliver(&asked.call_sid, News::Reconfigure { keys, library }) {
         Delivery::Delivered => {
             info!(call = %asked.call_sid, "a call is reconfigured");
             Ok(StatusCode::NO_CONTENT)

@@ -15,8 +15,8 @@ use crate::config;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long a connection may say nothing while an answer is due, unless the first token may take longer.
-const READ: Duration = Duration::from_secs(10);
+/// How long a connection may say nothing while an answer is due. The limits of a response end it before.
+const READ: Duration = Duration::from_secs(60);
 /// How long an unused connection is kept: longer than callers pause.
 const IDLE: Duration = Duration::from_secs(90);
 /// How often an HTTP/2 connection is asked whether it still lives, so that no caller finds out.
@@ -26,7 +26,10 @@ const PONG: Duration = Duration::from_secs(5);
 
 /// A model of OpenAI's Responses API. Cheap to clone; all clones share their connections and what they learned.
 #[derive(Clone)]
-pub struct Model(pub(super) Arc<Inner>);
+pub struct Model {
+    pub(super) inner: Arc<Inner>,
+    limits: Limits,
+}
 
 /// Why no model can be asked.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +45,6 @@ pub enum BadConfig {
 pub(super) struct Inner {
     pub(super) client: Client<Endpoint>,
     pub(super) name: String,
-    pub(super) limits: Limits,
     /// Whether the model reasons: guessed from its name, or seen.
     reasons: AtomicBool,
     /// Whether OpenAI refused to hand out encrypted reasoning.
@@ -55,7 +57,7 @@ impl Model {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
-            .read_timeout(READ.max(limits.first_token))
+            .read_timeout(READ)
             .pool_idle_timeout(IDLE)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PONG)
@@ -68,18 +70,23 @@ impl Model {
             let http = http.clone();
             tower::service_fn(move |request: HttpRequestFactory| transport::open(http.clone(), request))
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             client: Client::build(http, endpoint).with_http_service(once),
             name: config.model.clone(),
-            limits,
             reasons: AtomicBool::new(reasons(&config.model)),
             keeps_reasoning: AtomicBool::new(false),
-        })))
+        });
+        Ok(Self { inner, limits })
+    }
+
+    /// The same model, asked within other limits.
+    pub fn within(&self, limits: Limits) -> Self {
+        Self { inner: self.inner.clone(), limits }
     }
 
     /// Within what time it has to answer.
     pub fn limits(&self) -> Limits {
-        self.0.limits
+        self.limits
     }
 }
 
@@ -103,7 +110,7 @@ impl Inner {
 /// Which model, and nothing of its key.
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Model({:?})", self.0.name)
+        write!(f, "Model({:?})", self.inner.name)
     }
 }
 

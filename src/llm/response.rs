@@ -12,11 +12,11 @@ use futures_util::stream::{self, BoxStream};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Profile;
 use super::body::Body;
 use super::event::{Broken, Event, Usage};
 use super::model::{Inner, Model};
 use super::transport::Failure;
+use super::{Limits, Profile};
 use crate::call::{ModelEvent, Request, ToolCall};
 use crate::redact::Private;
 
@@ -29,13 +29,17 @@ impl Model {
     /// The last event, and no other, is `Done` or `Failed`. A poll may be abandoned without loss; dropping the stream
     /// abandons the request.
     pub fn respond(&self, profile: Arc<Profile>, request: Request) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(Response::new(self.0.clone(), profile, request), Response::next))
+        Box::pin(stream::unfold(Response::new(self.inner.clone(), self.limits(), profile, request), Response::next))
     }
 }
+
+/// How long the stream may say nothing, unless the first token may take longer.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The state of the stream that `Model::respond` returns.
 pub(super) struct Response {
     model: Arc<Inner>,
+    limits: Limits,
     profile: Arc<Profile>,
     request: Request,
     asked: Instant,
@@ -55,14 +59,15 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub(super) fn new(model: Arc<Inner>, profile: Arc<Profile>, request: Request) -> Self {
+    pub(super) fn new(model: Arc<Inner>, limits: Limits, profile: Arc<Profile>, request: Request) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
-            .with_max_times(model.limits.retries as usize)
+            .with_max_times(limits.retries as usize)
             .with_jitter()
             .build();
         Self {
             model,
+            limits,
             profile,
             request,
             asked: Instant::now(),
@@ -94,7 +99,7 @@ impl Response {
     }
 
     fn deadline(&self) -> Instant {
-        let limits = &self.model.limits;
+        let limits = &self.limits;
         let limit = if self.first_token.is_none() { limits.first_token.min(limits.response) } else { limits.response };
         self.asked + limit
     }
@@ -111,7 +116,10 @@ impl Response {
             self.events = Some(self.open().await?);
             return Ok(());
         };
-        match events.next().await {
+        let Ok(event) = timeout(SILENCE.max(self.limits.first_token), events.next()).await else {
+            return Err(Failure::Cut);
+        };
+        match event {
             Some(Ok(raw)) => match Event::read(&raw) {
                 Ok(event) => return self.take(event),
                 Err(Broken(kind)) => tracing::debug!(kind, "skipped an event that cannot be read"),
@@ -125,7 +133,7 @@ impl Response {
     async fn open(&mut self) -> Result<StreamResponse<Box<RawValue>>, Failure> {
         self.attempts += 1;
         // Half of the time, if more attempts are left for the rest: a connection may have died unnoticed.
-        let limits = &self.model.limits;
+        let limits = &self.limits;
         let limit = if self.attempts <= limits.retries { limits.first_token / 2 } else { limits.first_token };
         loop {
             let asks_for_reasoning = self.model.asks_for_reasoning();

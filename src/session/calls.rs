@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Line;
-use crate::llm::Profile;
+use crate::assets::Library;
+use crate::call::ContextKeys;
 use crate::payment;
 use crate::sid::CallSid;
 use crate::twilio::CallStatus;
@@ -25,10 +26,12 @@ pub enum News {
     Line(Line),
     /// Twilio reported how the call goes on; twice or out of order is no matter.
     CallStatus(CallStatus),
-    /// From the next request to the model on these instructions and tools are used; what was said so far stays.
+    /// From the next request to the model on another context or manifest is used; what was said so far stays.
     Reconfigure {
-        /// They.
-        profile: Arc<Profile>,
+        /// Which.
+        keys: ContextKeys,
+        /// Out of this.
+        library: Arc<Library>,
     },
     /// Twilio says that the call is over.
     Over,

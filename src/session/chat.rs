@@ -14,9 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::briefing::Briefing;
 use super::chats::Ask;
 use super::{Context, begin_tool, ledger, next_of};
-use crate::call::{Action, Call, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Silence, ToolCall};
+use crate::call::{
+    Action, Call, ContextKeys, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Silence, ToolCall,
+};
+use crate::llm::Model;
 use crate::redact::Private;
 use crate::relay::{Incoming, Interrupt, Outgoing, Prompt, Setup};
 use crate::sid::CallSid;
@@ -69,6 +73,8 @@ pub enum NoReply {
 /// One chat.
 pub(super) struct Chat {
     context: Arc<Context>,
+    model: Model,
+    briefing: Briefing,
     call: Call,
     sid: CallSid,
     response: Option<(RequestId, BoxStream<'static, ModelEvent>)>,
@@ -92,11 +98,13 @@ struct Turn {
 impl Chat {
     /// A chat in which nothing has been said.
     pub(super) fn begin(context: Arc<Context>, id: Uuid) -> Self {
+        let library = context.shelf.library();
+        let settings = library.server.settings(&context.environment);
         let settings = Settings {
             telephone: false,
             welcome_greeting: None,
-            silence: Silence { enabled: false, ..context.settings.silence.clone() },
-            ..(*context.settings).clone()
+            silence: Silence { enabled: false, ..settings.silence },
+            ..settings
         };
         let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
@@ -110,7 +118,9 @@ impl Chat {
         // Nothing is to be done before somebody says something.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, id, now());
         let (finished_sender, finished) = mpsc::channel(16);
-        Self { context, call, sid, response: None, finished_sender, finished }
+        let model = context.model.within(library.server.model);
+        let briefing = Briefing::begin(library, ContextKeys::default());
+        Self { context, model, briefing, call, sid, response: None, finished_sender, finished }
     }
 
     /// Answers one message after the other, until none comes for [`IDLE`] or the server stops.
@@ -136,7 +146,7 @@ impl Chat {
     /// Whether there was an answer.
     async fn answer(&mut self, ask: Ask) -> bool {
         let Ask { message, replies, turn: may_speak } = ask;
-        let limit = self.context.model.limits().response;
+        let limit = self.model.limits().response;
         let stop = self.context.hard_stop.clone();
         let mut turn = Turn::default();
         let answered = tokio::select! {
@@ -202,10 +212,13 @@ impl Chat {
                 Action::Say(frame) => turn.say(frame),
                 Action::AskModel(request) => {
                     let id = request.id;
-                    self.response = Some((id, self.context.model.respond(self.context.profile.clone(), request)));
+                    self.response = Some((id, self.model.respond(self.briefing.profile(), request)));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => begin_tool(&self.context, &self.sid, &self.finished_sender, run, tool),
+                Action::RunTool { run, tool } => {
+                    begin_tool(&self.context, self.briefing.library(), &self.sid, &self.finished_sender, run, tool);
+                }
+                Action::ChangeContext(keys) => self.briefing.take(keys, None),
                 Action::Record(entry) => ledger::record(&entry),
                 Action::Close => {}
             }

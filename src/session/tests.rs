@@ -7,7 +7,7 @@ use futures_util::{SinkExt as _, sink, stream};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::assets::Assets;
+use crate::assets::{Assets, Shelf};
 use crate::config::{Config, Vars};
 
 /// What sessions share, with a model that is asked there.
@@ -24,23 +24,15 @@ pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
     let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
     let assets = Assets::built_in();
     Arc::new(Context {
-        model: Model::new(&config.openai, assets.server.model).unwrap(),
-        profile: Arc::new(Profile::new(&assets.context, &assets.tools).unwrap()),
+        model: Model::new(&config.openai, assets.library.server.model).unwrap(),
+        shelf: Arc::new(Shelf::new(assets.library)),
         twilio: Arc::new(twilio::Client::new(&config.twilio, config.payment.clone(), String::new()).unwrap()),
-        settings: Arc::new(Settings {
-            telephone: true,
-            silence: assets.server.silence,
-            messages: assets.server.messages,
-            welcome_greeting: None,
+        environment: Environment {
             payment: config.payment,
-            stall: assets.server.stall,
             resume: config.resume,
-            listen: false,
-            languages: Vec::new(),
-            sms_allowed: Vec::new(),
             play_media_hosts: Vec::new(),
-            keypad: assets.server.keypad,
-        }),
+            sms_allowed: Vec::new(),
+        },
         calls: Calls::default(),
         requests: Requests::default(),
         tasks: TaskTracker::new(),
@@ -80,15 +72,17 @@ async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_h
     line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
     line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
     let before = asked.recv().await.unwrap();
-    assert!(before.contains("Good morning") && !before.contains("You sell tea."), "{before}");
+    assert!(before.contains("Good morning") && !before.contains("You take no payments on this line"), "{before}");
 
-    let no_tools: &[&str] = &[];
-    let profile = Arc::new(Profile::new("You sell tea.", no_tools).unwrap());
-    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), News::Reconfigure { profile }), Delivery::Delivered);
+    let library = context.shelf.library();
+    let keys =
+        ContextKeys { context: Some("defaultContext".to_owned()), manifest: Some("defaultToolManifest".to_owned()) };
+    let news = News::Reconfigure { keys, library };
+    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), news), Delivery::Delivered);
     // The session takes it: on this one thread it runs before the test does again.
     tokio::task::yield_now().await;
     line.send(r#"{"type":"prompt","voicePrompt":"A pot, please","last":true}"#).await.unwrap();
     let after = asked.recv().await.unwrap();
-    assert!(after.contains(r#""instructions":"You sell tea.","tools":[]"#), "{after}");
+    assert!(after.contains("You take no payments on this line") && !after.contains("start-capture"), "{after}");
     assert!(after.contains("Good morning") && after.contains("A pot, please"), "{after}");
 }

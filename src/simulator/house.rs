@@ -21,13 +21,20 @@ pub const PUBLIC: &str = "https://pay.example.com";
 pub struct Tuning {
     /// Environment variables.
     pub vars: &'static [(&'static str, &'static str)],
+    /// `serverConfig.json`; empty for the one that is built in.
+    pub config: &'static str,
     /// `SilenceDetection.secondsThreshold`, for the real clock.
     pub silence: Option<Duration>,
     /// `Payments.stallSeconds`, for the real clock.
     pub stall: Option<Duration>,
     /// `Model.firstTokenSeconds`, for the real clock.
     pub first_token: Option<Duration>,
+    /// The assets are in Twilio Sync, and edited while the call goes on.
+    pub sync: bool,
 }
+
+/// How often assets in Sync are looked at, for the real clock.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -46,14 +53,21 @@ pub async fn door() -> anyhow::Result<(TcpListener, SocketAddr)> {
 
 impl House {
     /// Starts the server with these variables.
-    pub fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
+    pub async fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // What comes first wins.
         let (config, _) = Config::from_vars(&tuned.chain(vars).collect::<Vars>())?;
-        let mut assets = Assets::built_in();
-        assets.server.silence.threshold = tuning.silence.unwrap_or(assets.server.silence.threshold);
-        assets.server.stall = tuning.stall.unwrap_or(assets.server.stall);
-        assets.server.model.first_token = tuning.first_token.unwrap_or(assets.server.model.first_token);
+        let mut assets = if tuning.sync {
+            Assets::open(&config.assets_dir, &config.twilio).await?.looked_at_every(LOOK)
+        } else if tuning.config.is_empty() {
+            Assets::built_in()
+        } else {
+            Assets::configured(tuning.config)?
+        };
+        let server = &mut assets.library.server;
+        server.silence.threshold = tuning.silence.unwrap_or(server.silence.threshold);
+        server.stall = tuning.stall.unwrap_or(server.stall);
+        server.model.first_token = tuning.first_token.unwrap_or(server.model.first_token);
         let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
         let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));
         Ok(Self { address, shutdown, running })

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::caller::{Caller, Step};
+use super::desk::Desk;
 use super::house::{self, House};
 use super::interactive;
 use super::openai::{Live, OpenAi};
@@ -44,6 +45,7 @@ struct Set {
     webhooks: Webhooks,
     line: Line,
     house: House,
+    desk: Option<Desk>,
     stand_ins: [JoinHandle<()>; 2],
 }
 
@@ -103,9 +105,16 @@ impl Stage {
         let account = Account { sid: ACCOUNT.to_owned(), token: AUTH_TOKEN.to_owned(), call: CALL.to_owned() };
         let twilio = Twilio::new(account, scenario.twilio.clone(), self.pace, webhooks.clone(), tape.clone());
         let openai = self.openai(scenario, &tape)?;
-        let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone())).await?;
+        let desk = scenario.server.sync.then(|| Desk::new(ACCOUNT, AUTH_TOKEN)).transpose()?;
+        let sync = desk.as_ref().map(Desk::router).unwrap_or_default();
+        let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone()).merge(sync)).await?;
         let (openai_at, openai_serves) = stand_in(openai.router()).await?;
-        let house = House::open(door, self.vars(&twilio_at, &openai_at), &scenario.server)?;
+        let mut vars = self.vars(&twilio_at, &openai_at);
+        if let Some(desk) = &desk {
+            vars.push(("ASSETS_DIR".to_owned(), desk.directory()));
+            desk.edit_during_payment(tape.clone());
+        }
+        let house = House::open(door, vars, &scenario.server).await?;
         probe(&webhooks, &tape).await;
         let relay = Relay {
             twilio: twilio.clone(),
@@ -115,7 +124,7 @@ impl Stage {
             pace: self.pace,
             tape: tape.clone(),
         };
-        Ok(Set { line: relay.ring(), tape, twilio, webhooks, house, stand_ins: [twilio_serves, openai_serves] })
+        Ok(Set { line: relay.ring(), tape, twilio, webhooks, house, desk, stand_ins: [twilio_serves, openai_serves] })
     }
 
     /// The model: a stand-in, or one that passes everything on.
@@ -156,7 +165,7 @@ impl Stage {
         entered: &[String],
         began: Instant,
     ) -> anyhow::Result<Outcome> {
-        let Set { tape, twilio, webhooks, house, stand_ins, .. } = set;
+        let Set { tape, twilio, webhooks, house, desk, stand_ins, .. } = set;
         let all_told = |entries: &[Entry]| {
             let count = |is: fn(&Event) -> bool| entries.iter().filter(|entry| is(&entry.event)).count();
             let ended = count(|event| matches!(event, Event::Ended { .. }));
@@ -166,6 +175,9 @@ impl Stage {
         // What is missing then is told by the checks.
         let _ = tape.until(AFTERMATH, all_told).await;
         late_callback(&webhooks, &tape).await;
+        if let Some(desk) = desk {
+            desk.look(&webhooks, &tape).await?;
+        }
         if let Err(what) = house.close().await {
             tape.violation(what);
         }

@@ -6,6 +6,7 @@ mod form;
 mod quirks;
 mod rest;
 mod session;
+mod sync;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ pub use card::Field;
 pub use courier::{Answer, Webhooks};
 pub use quirks::{Mask, Mishap, Quirks, Refusal, Trouble};
 pub use rest::router;
+pub use sync::Sync;
 
 use super::pace::Pace;
 use super::tape::{Event, Tape, lock};

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::client::{Client, Repeat};
+use super::client::Client;
 use super::error::{Cause, Error};
+use super::rest::Repeat;
 use crate::phone_number::PhoneNumber;
 use crate::sid::CallSid;
 
@@ -52,7 +53,7 @@ impl Client {
             ("StatusCallbackEvent", "answered"),
             ("StatusCallbackEvent", "completed"),
         ];
-        let body = self.post(&["Calls.json"], &form, Repeat::IfNotDone).await?;
+        let body = self.post(&["Calls.json"], &form, Repeat::IfUndone).await?;
         let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
         Ok(created.sid)
     }

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::client::{Client, Repeat};
+use super::client::Client;
 use super::error::{Cause, Error};
+use super::rest::Repeat;
 use crate::phone_number::PhoneNumber;
 use crate::sid::MessageSid;
 
@@ -15,7 +16,7 @@ impl Client {
     /// that it was delivered. Twilio takes no idempotency key here, so after [`Error::Unknown`] it may arrive.
     pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, Error> {
         let form = [("To", to.as_str()), ("From", self.from.as_str()), ("Body", body)];
-        let answer = self.post(&["Messages.json"], &form, Repeat::IfNotDone).await?;
+        let answer = self.post(&["Messages.json"], &form, Repeat::IfUndone).await?;
         let created: Created = serde_json::from_slice(&answer).map_err(|_| Error::Unknown(Cause::Unreadable))?;
         Ok(created.sid)
     }

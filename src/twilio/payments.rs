@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::client::{Client, Repeat};
+use super::client::Client;
 use super::error::{Cause, Error};
+use super::rest::Repeat;
 use crate::payment::{Change, Create, Update};
 use crate::sid::{CallSid, PaymentSid};
 

@@ -62,6 +62,7 @@ pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
         api_key,
         from_number: "+15005550006".parse().unwrap(),
         api_base: origin.to_owned(),
+        sync_base: origin.to_owned(),
     };
     let settings = Settings {
         connector: "My connector".to_owned(),

@@ -101,8 +101,8 @@ async fn an_order_that_cannot_be_carried_out_calls_nobody() {
         (json!({}), "E.164"),
         (json!({"phoneNumber": "555-0100"}), "E.164"),
         (json!({"phoneNumber": "+15550100001", "note": "4242 4242 4242 4242"}), "card"),
-        (json!({"phoneNumber": "+15550100001", "contextKey": "No Such"}), "known are: PaymentContext"),
-        (json!({"phoneNumber": "+15550100001", "manifestKey": "NoSuch"}), "known are: PaymentToolManifest"),
+        (json!({"phoneNumber": "+15550100001", "contextKey": "No Such"}), "there are PaymentContext"),
+        (json!({"phoneNumber": "+15550100001", "manifestKey": "NoSuch"}), "there are PaymentToolManifest"),
         (json!({"phoneNumber": "+15550100001", "note": "&".repeat(20_000)}), "64,000"),
     ] {
         let answer = server.operator_posts("/outboundCall", &json!({"properties": properties})).await;

@@ -27,8 +27,8 @@ async fn what_cannot_be_changed_is_told() {
     for (body, status, reason) in [
         (json!({"callSid": "CA2", "contextKey": "PaymentContext"}), StatusCode::NOT_FOUND, "callSid"),
         (json!({"callSid": "CA1"}), StatusCode::BAD_REQUEST, "contextKey, manifestKey or both"),
-        (json!({"callSid": "CA1", "contextKey": "nope"}), StatusCode::BAD_REQUEST, "known are: PaymentContext"),
-        (json!({"callSid": "CA1", "manifestKey": "nope"}), StatusCode::BAD_REQUEST, "known are: PaymentToolManifest"),
+        (json!({"callSid": "CA1", "contextKey": "nope"}), StatusCode::BAD_REQUEST, "there are PaymentContext"),
+        (json!({"callSid": "CA1", "manifestKey": "nope"}), StatusCode::BAD_REQUEST, "there are PaymentToolManifest"),
         (json!({"callSid": "", "contextKey": "PaymentContext"}), StatusCode::BAD_REQUEST, "a SID is"),
     ] {
         let (told, why) = refusal(server.operator_posts("/updateResponseService", &body).await).await;

@@ -102,3 +102,30 @@ fn an_agent_that_only_listens_says_nothing_and_its_tools_run() {
     line.model_replies("Here I am.", &[]);
     assert_eq!(line.said_since(0), "Here I am.");
 }
+
+#[test]
+fn another_context_is_taken_with_what_the_call_was_about_and_never_while_a_payment_is_open() {
+    let mut line = Line::open();
+    let asks = |line: &mut Line| {
+        line.caller_says("About my order");
+        line.model_calls("change-context", r#"{"contextKey":"orders","summary":"Wants to know of an order."}"#);
+        line.model(ModelEvent::Done);
+    };
+    asks(&mut line);
+    let (run, Tool::ChangeContext { keys, .. }) = line.running.remove(0) else { panic!() };
+    assert_eq!((keys.context.as_deref(), keys.manifest.as_deref()), (Some("orders"), None));
+    let from = line.feed(Event::ToolFinished { run, outcome: Outcome::Context(Ok(keys.clone())) });
+    assert!(matches!(&line.did[from..], [Action::ChangeContext(taken), Action::AskModel(_)] if *taken == keys));
+    assert!(line.history().contains("The call so far: Wants to know of an order."));
+    line.model_replies("Which one?", &[]);
+
+    asks(&mut line);
+    let refusal = Outcome::Context(Err("there is no context orders".to_owned()));
+    let from = line.tool_answers(refusal);
+    assert!(!line.did[from..].iter().any(|action| matches!(action, Action::ChangeContext(_))));
+    line.model_replies("I cannot help with that.", &[]);
+
+    line.at_card_number("PK1");
+    asks(&mut line);
+    assert!(line.running.is_empty() && line.history().contains("then change the context"));
+}

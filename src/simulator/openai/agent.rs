@@ -101,6 +101,10 @@ impl Mind<'_> {
             return self
                 .and_go_on("For your safety, please do not say card details. Use the keypad when I ask you to.");
         }
+        if any(&["card", "pay"]) && !self.has("start-capture") {
+            let arguments = json!({"contextKey": "PaymentContext", "manifestKey": "PaymentToolManifest", "summary": "The caller wants to leave a card."});
+            return with("Gladly.", "change-context", &arguments);
+        }
         if let Some(amount) = amount(&said) {
             return say(&format!("That is {amount} dollars, charged to your card. Shall I go ahead?"));
         }
@@ -121,6 +125,10 @@ impl Mind<'_> {
             _ if self.payment_is_open() => self.and_go_on("Please go on with the keypad."),
             _ => self.call("Thank you.", "start-capture"),
         }
+    }
+
+    fn has(&self, tool: &str) -> bool {
+        self.tools.iter().any(|known| known == tool)
     }
 
     // ---- the server ----
@@ -171,6 +179,7 @@ impl Mind<'_> {
             "finish-capture" | "live-agent-handoff" => say("One moment, please."),
             "cancel-capture" => say("The payment is cancelled, and nothing was charged."),
             "end-call" => say("Goodbye!"),
+            "change-context" => say("I can take your card over the keypad and store it safely. Shall I go ahead?"),
             _ => match self.tool_named(message) {
                 Some((tool, true)) => self.call("", &tool),
                 _ => self.and_go_on("Good."),

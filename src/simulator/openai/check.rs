@@ -34,8 +34,10 @@ const MEMBERS: &[&str] = &[
 /// What was issued and seen so far.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// `instructions` and `tools` of the first request: the cached prefix.
+    /// `instructions` and `tools`: the cached prefix.
     prefix: Option<(String, Value)>,
+    /// How often the context was changed when the prefix was.
+    contexts: usize,
     /// By `call_id`: what this side called.
     issued: HashMap<String, Issued>,
     previous: Vec<Item>,
@@ -117,13 +119,6 @@ impl Ledger {
         }
         let tools = request.get("tools").cloned().unwrap_or(Value::Null);
         let names = tool_names(&tools, wrong);
-        let prefix = self.prefix.get_or_insert_with(|| (instructions.clone(), tools.clone()));
-        if prefix.0 != instructions {
-            wrong.push("instructions changed during the call: the prompt cache is lost".to_owned());
-        }
-        if prefix.1 != tools {
-            wrong.push("tools changed during the call: the prompt cache is lost".to_owned());
-        }
         let Some(Value::Array(items)) = request.get("input") else {
             wrong.push("input is not a list".to_owned());
             return None;
@@ -135,11 +130,28 @@ impl Ledger {
                 Err(what) => wrong.push(what),
             }
         }
+        self.check_prefix(&instructions, &tools, &input, wrong);
         self.check_calls(&input, wrong);
         self.check_reasoning(&input, wrong);
         let known = self.previous.iter().zip(&input).take_while(|(before, now)| before == now).count();
         self.previous.clone_from(&input);
         Some(Asked { instructions, tools, names, input, known })
+    }
+
+    /// Only a change of the context changes the prefix.
+    fn check_prefix(&mut self, instructions: &str, tools: &Value, input: &[Item], wrong: &mut Vec<String>) {
+        let is_change = |item: &&Item| matches!(item, Item::Call { name, .. } if name == "change-context");
+        let contexts = input.iter().filter(is_change).count();
+        let now = (instructions.to_owned(), tools.clone());
+        let prefix = self.prefix.get_or_insert_with(|| now.clone());
+        if *prefix == now {
+            return;
+        }
+        if contexts == self.contexts {
+            wrong.push("instructions or tools changed during the call: the prompt cache is lost".to_owned());
+        }
+        self.contexts = contexts;
+        *prefix = now;
     }
 
     /// Every call has exactly one output behind it, every output its call, and every call is one that was issued.

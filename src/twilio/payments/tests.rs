@@ -79,7 +79,7 @@ async fn sids_cannot_leave_their_place_in_the_path() {
 async fn an_api_key_pair_comes_before_the_token() {
     let (twilio, client) = Twilio::start(&[(202, "", "")]).await;
     let key = config::ApiKey { sid: "SK1".to_owned(), secret: "secret".into() };
-    let client = self::client(client.origin.as_str(), Some(key));
+    let client = self::client(client.rest.origin.as_str(), Some(key));
     client.update_payment(&call(), &update(Change::Cancel)).await.unwrap();
     let asked = &twilio.asked.lock().unwrap()[0];
     assert_eq!(asked.headers["authorization"], "Basic U0sxOnNlY3JldA==");
@@ -152,8 +152,8 @@ async fn a_twilio_that_does_not_answer_leaves_it_unknown_in_good_time() {
     // A listener that never accepts: the kernel takes the connection, and nobody reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = client(&format!("http://{}", listener.local_addr().unwrap()), None);
-    client.limits.attempt = Duration::from_millis(100);
-    client.limits.request = Duration::from_millis(150);
+    client.rest.limits.attempt = Duration::from_millis(100);
+    client.rest.limits.request = Duration::from_millis(150);
     let asked = Instant::now();
     let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
     assert!(matches!(error, Error::Unknown(Cause::NoAnswer(_))), "{error:?}");
@@ -200,6 +200,7 @@ fn an_origin_must_be_one_and_no_secret_is_printed() {
         api_key: None,
         from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),
+        sync_base: String::new(),
     };
     let settings = client("http://127.0.0.1:1", None).settings;
     for origin in ["", "api.twilio.com", "mailto:x", "wss://host", "https://"] {

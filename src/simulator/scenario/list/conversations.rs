@@ -27,6 +27,8 @@ pub fn all() -> Vec<Scenario> {
         .with_model(Behaviour { drawls: true, ..Behaviour::default() }),
         interrupted_goodbye("interrupted-last-word", "The caller talks over the goodbye when all of it has been sent."),
         silence(),
+        sync_edit(),
+        change_context(),
     ]
 }
 
@@ -96,6 +98,24 @@ fn interrupted_goodbye(name: &'static str, about: &'static str) -> Scenario {
         Says("Yes, please."),
     ];
     scenario(name, about).plays(&[&second_thoughts, ENTERS_CARD, LEAVES]).expects(STORED)
+}
+
+fn change_context() -> Scenario {
+    let config = r#"{
+        "ConversationRelay": { "Configuration": { "welcomeGreeting": "Hello.", "events": "speaker-events tokens-played" } },
+        "AssetLoader": { "context": "defaultContext", "manifest": "defaultToolManifest" }
+    }"#;
+    let pays = [Hears(""), Says("I'd like to put a card on file."), Hears("go ahead"), Says("Yes, please.")];
+    scenario("change-context", "An agent that takes no payments becomes one that does, in the middle of the call.")
+        .plays(&[&pays, ENTERS_CARD, LEAVES])
+        .with_server(Tuning { config, ..Tuning::default() })
+        .expects(STORED)
+        .expects(&[Expect::Calls("change-context", 1)])
+}
+
+fn sync_edit() -> Scenario {
+    let about = "All assets are in Twilio Sync, and all are edited during a payment: only the next call notices.";
+    stores_a_card("sync-edit", about).with_server(Tuning { sync: true, ..Tuning::default() })
 }
 
 fn silence() -> Scenario {

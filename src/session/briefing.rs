@@ -1,0 +1,100 @@
+//! What the agent of a call is briefed with: a context and a manifest, out of the library as it was when the call began.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use crate::assets::{Library, UnknownKey};
+use crate::call::ContextKeys;
+use crate::llm::Profile;
+
+/// The parameters by which a call chooses what its agent is briefed with.
+pub const CONTEXT_KEY: &str = "contextKey";
+/// See [`CONTEXT_KEY`].
+pub const MANIFEST_KEY: &str = "manifestKey";
+
+/// Instructions and tools of one call.
+#[derive(Debug)]
+pub(super) struct Briefing {
+    library: Arc<Library>,
+    keys: ContextKeys,
+    profile: Arc<Profile>,
+}
+
+impl Briefing {
+    /// For a call, which cannot be refused any more: instead of what is not known the default is taken, and the log says
+    /// so.
+    pub(super) fn begin(library: Arc<Library>, keys: ContextKeys) -> Self {
+        let profile = library.profile_or_default(keys.context.as_deref(), keys.manifest.as_deref());
+        let keys = ContextKeys {
+            context: keys.context.filter(|key| library.context(key).is_some()),
+            manifest: keys.manifest.filter(|key| library.tools(key).is_some()),
+        };
+        Self { library, keys, profile }
+    }
+
+    /// What the keys are looked up in.
+    pub(super) fn library(&self) -> Arc<Library> {
+        self.library.clone()
+    }
+
+    /// What goes to the model with every request.
+    pub(super) fn profile(&self) -> Arc<Profile> {
+        self.profile.clone()
+    }
+
+    /// Takes what these keys name, from the same library or from this one, and keeps what they do not name. If a key leads
+    /// nowhere everything stays, and the log says so.
+    pub(super) fn take(&mut self, keys: ContextKeys, library: Option<Arc<Library>>) {
+        match self.change(keys, library) {
+            Ok(()) => info!("other instructions and tools from now on"),
+            Err(unknown) => error!(%unknown, "the call stays as it is"),
+        }
+    }
+
+    fn change(&mut self, keys: ContextKeys, library: Option<Arc<Library>>) -> Result<(), UnknownKey> {
+        let library = library.unwrap_or_else(|| self.library.clone());
+        let keys = ContextKeys {
+            context: keys.context.or_else(|| self.keys.context.clone()),
+            manifest: keys.manifest.or_else(|| self.keys.manifest.clone()),
+        };
+        let profile = library.profile(keys.context.as_deref(), keys.manifest.as_deref())?;
+        *self = Self { library, keys, profile };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(context: &str, manifest: &str) -> ContextKeys {
+        let key = |key: &str| (!key.is_empty()).then(|| key.to_owned());
+        ContextKeys { context: key(context), manifest: key(manifest) }
+    }
+
+    fn told(briefing: &Briefing) -> String {
+        format!("{:?}", briefing.profile())
+    }
+
+    #[test]
+    fn what_a_change_does_not_name_stays_as_it_is() {
+        let library = Arc::new(Library::built_in());
+        let mut briefing = Briefing::begin(library.clone(), keys("", "defaultToolManifest"));
+        briefing.change(keys("defaultContext", ""), None).unwrap();
+        let both = Briefing::begin(library, keys("defaultContext", "defaultToolManifest"));
+        assert_eq!(told(&briefing), told(&both));
+    }
+
+    #[test]
+    fn a_key_that_leads_nowhere_changes_nothing_now_or_later() {
+        let library = Arc::new(Library::built_in());
+        let mut briefing = Briefing::begin(library.clone(), keys("gone", ""));
+        let default = told(&Briefing::begin(library, ContextKeys::default()));
+        assert_eq!(told(&briefing), default);
+        assert!(briefing.change(keys("defaultContext", "gone"), None).is_err());
+        assert_eq!(told(&briefing), default);
+        briefing.change(keys("", "PaymentToolManifest"), None).unwrap();
+        assert_eq!(told(&briefing), default, "the unknown context is not asked for again");
+    }
+}

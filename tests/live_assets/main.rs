@@ -1,0 +1,211 @@
+//! Assets that change while the real server takes calls: files, and Twilio Sync played over real HTTP.
+
+#![expect(clippy::unwrap_used, reason = "in a test, that is how an error is told")]
+
+mod stage;
+
+use serde_json::{Value, json};
+use stage::{Directory, Stage};
+
+const SYNC: &str = r#"{ "AssetLoader": { "context": "acme", "assetLoaderType": "sync" } }"#;
+
+fn content(text: &str) -> Value {
+    json!({ "content": text })
+}
+
+/// More than twice what fits into an item of Sync.
+fn long() -> String {
+    "You are Acme's agent, and \"kind\" is how you are.\n".repeat(800)
+}
+
+#[tokio::test]
+async fn a_start_puts_into_sync_what_is_missing_and_nothing_else() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[
+        ("serverConfig.json", SYNC),
+        ("acme.md", "Be kind."),
+        ("long.md", &long()),
+        ("Desk.json", r#"[{ "type": "function", "name": "end-call" }]"#),
+    ]);
+    let server = stage.serve(&dir).await;
+    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "long#3"]);
+    assert_eq!(stage.sync.item("Context", "acme"), Some(content("Be kind.")));
+    assert_eq!(stage.sync.keys("ToolManifest"), ["Desk"]);
+    assert_eq!(stage.sync.item("ToolManifest", "Desk").unwrap()["tools"][0]["name"], "end-call");
+    assert_eq!(stage.sync.document("serverConfig").unwrap()["AssetLoader"]["context"], "acme");
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be kind.");
+    assert_eq!(server.call(&[("contextKey", "long")]).await.asks().await.instructions, long());
+
+    let writes = stage.sync.writes().len();
+    stage.serve(&dir).await;
+    assert_eq!(stage.sync.writes().len(), writes, "all is there: {:?}", stage.sync.writes());
+    assert_eq!(stage.sync.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_edited_in_sync_is_never_overwritten_by_a_start() {
+    let stage = Stage::new().await;
+    for name in ["Something else", "ConversationRelay", "Another", "ConversationRelay"] {
+        stage.sync.add_service(name);
+    }
+    let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
+    stage.serve(&dir).await;
+    assert_eq!(stage.sync.services(), 4, "none is made");
+    let oldest = format!("/v1/Services/IS{:032x}/", 2);
+    assert!(stage.sync.writes().iter().all(|write| write.contains(&oldest)), "{:?}", stage.sync.writes());
+    assert!(!stage.sync.writes().is_empty());
+
+    let stage = Stage::new().await;
+    stage.sync.edit("Context", "acme", content("Be brief."));
+    let server = stage.serve(&dir).await;
+    assert_eq!(stage.sync.item("Context", "acme"), Some(content("Be brief.")));
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
+    assert_eq!(stage.sync.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_edit_in_sync_is_for_the_next_call_and_not_for_the_one_in_flight() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
+    let server = stage.serve(&dir).await;
+    let mut in_flight = server.call(&[]).await;
+    assert_eq!(in_flight.asks().await.instructions, "Be kind.");
+
+    stage.sync.edit("Context", "acme", content("Be brief."));
+    stage.sync.edit("Context", "night", content("Whisper."));
+    server.until_calls_are_told(&[("contextKey", "night")], "Whisper.").await;
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
+    assert_eq!(in_flight.asks().await.instructions, "Be kind.");
+}
+
+#[tokio::test]
+async fn a_broken_edit_leaves_the_last_good_one_and_does_not_hold_up_others() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
+    let server = stage.serve(&dir).await;
+    stage.sync.edit("Context", "acme", content("Be brief."));
+    server.until_calls_are_told(&[], "Be brief.").await;
+
+    stage.sync.edit("Context", "acme", json!({ "contents": "Be rude." }));
+    stage.sync.edit("ToolManifest", "Broken", json!({ "tools": [{ "name": "send-fax" }] }));
+    stage.sync.edit("Context", "night#2", content("Half of a whisper."));
+    stage.sync.edit("Context", "day", content("Sing."));
+    server.until_calls_are_told(&[("contextKey", "day")], "Sing.").await;
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
+    // Nothing leads calls that is not there.
+    let parameters = [("contextKey", "night"), ("manifestKey", "Broken")];
+    assert_eq!(server.call(&parameters).await.asks().await.instructions, "Be brief.");
+
+    // Of what is taken away, the file that stands under it comes back.
+    stage.sync.remove("Context", "acme");
+    server.until_calls_are_told(&[], "Be kind.").await;
+}
+
+#[tokio::test]
+async fn while_sync_is_down_calls_are_led_by_the_files_and_then_by_sync() {
+    let stage = Stage::new().await;
+    stage.sync.set_down(true);
+    let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
+    let server = stage.serve(&dir).await;
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be kind.");
+    stage.sync.edit("Context", "acme", content("Be brief."));
+    stage.sync.set_down(false);
+    server.until_calls_are_told(&[], "Be brief.").await;
+    assert_eq!(stage.sync.document("serverConfig").unwrap()["AssetLoader"]["context"], "acme");
+}
+
+#[tokio::test]
+async fn custom_parameters_choose_what_a_call_uses() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[("night.md", "Whisper."), ("Desk.json", r#"[{ "name": "end-call" }]"#)]);
+    let server = stage.serve(&dir).await;
+    let usual = server.call(&[("contextKey", ""), ("callReference", "7")]).await.asks().await;
+    assert!(usual.instructions.contains("Payment update:") && usual.tools.len() > 1);
+    let night = server.call(&[("contextKey", "night"), ("manifestKey", "Desk")]).await.asks().await;
+    assert_eq!((night.instructions.as_str(), night.tools), ("Whisper.", vec!["end-call".to_owned()]));
+    let unknown = server.call(&[("contextKey", "dusk"), ("manifestKey", "Desk")]).await.asks().await;
+    assert_eq!((unknown.instructions, unknown.tools.len()), (usual.instructions, 1));
+}
+
+#[tokio::test]
+async fn files_are_looked_at_while_the_server_runs() {
+    let stage = Stage::new().await;
+    let greeting = |text: &str| {
+        let configuration = json!({ "welcomeGreeting": text });
+        let server =
+            json!({ "ConversationRelay": { "Configuration": configuration }, "AssetLoader": { "context": "acme" } });
+        server.to_string()
+    };
+    let dir = Directory::with(&[("serverConfig.json", &greeting("Good day.")), ("acme.md", "Be kind.")]);
+    let server = stage.serve(&dir).await;
+    let mut in_flight = server.call(&[]).await;
+    assert!(server.twiml().await.contains(r#"welcomeGreeting="Good day.""#));
+
+    dir.write("acme.md", "Be brief.");
+    server.until_calls_are_told(&[], "Be brief.").await;
+    dir.write("acme.md", " ");
+    dir.write("serverConfig.json", &greeting("Good evening."));
+    server.until_twiml_has(r#"welcomeGreeting="Good evening.""#).await;
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.", "an empty context is none");
+    assert_eq!(in_flight.asks().await.instructions, "Be kind.");
+    dir.remove("serverConfig.json");
+    server.until_twiml_has("Hello, and thank you for calling.").await;
+}
+
+#[tokio::test]
+async fn assets_are_uploaded_on_purpose_and_replaced_only_by_force() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[("acme.md", "Be kind."), ("long.md", &long())]);
+    let (code, told) = stage.uploads(&dir, &["acme.md", "long.md"]).await;
+    assert_eq!((code, told.as_str()), (0, "acme.md  added\nlong.md  added\n"));
+    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "long#3"]);
+    let (code, told) = stage.uploads(&dir, &["acme.md", "long.md"]).await;
+    assert_eq!((code, told.as_str()), (0, "acme.md  unchanged\nlong.md  unchanged\n"));
+
+    dir.write("long.md", &long()[..20_000]);
+    dir.write("night.md", "Whisper.");
+    let writes = stage.sync.writes().len();
+    let (code, told) = stage.uploads(&dir, &["night.md", "long.md"]).await;
+    assert_eq!(code, 1);
+    assert!(told.contains("long.md: says something else in Twilio Sync; --force replaces that"), "{told}");
+    assert_eq!(stage.sync.writes().len(), writes, "nothing is sent unless everything can be");
+    let (code, told) = stage.uploads(&dir, &["night.md", "long.md", "--force"]).await;
+    assert_eq!((code, told.as_str()), (0, "long.md  replaced\nnight.md  added\n"));
+    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "night"], "the third part is gone");
+    assert_eq!(stage.uploads(&dir, &["long.md"]).await.1, "long.md  unchanged\n");
+    assert_eq!(stage.sync.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_uploaded_that_is_not_in_order() {
+    let stage = Stage::new().await;
+    let parameters: String = "x".repeat(20_000);
+    let dir = Directory::with(&[
+        ("good.md", "Be kind."),
+        ("empty.md", ""),
+        ("Fax.json", "{ \"tools\": [\n{ \"name\": \"send-fax\" }] }"),
+        ("Large.json", &format!(r#"[{{ "name": "end-call", "description": "{parameters}" }}]"#)),
+        ("serverConfig.json", r#"{ "AssetLoader": { "context": "nowhere" } }"#),
+        ("notes.txt", ""),
+        ("my notes.md", "Be kind."),
+    ]);
+    for (file, told) in [
+        ("empty.md", "empty.md: is empty"),
+        ("Fax.json", "Fax.json:2: there is no tool \"send-fax\""),
+        ("Large.json", "Large.json: is 20"),
+        ("serverConfig.json", "serverConfig.json: AssetLoader names nowhere.md, which does not exist"),
+        ("notes.txt", "notes.txt: is no asset"),
+        ("my notes.md", "my notes.md: expected the name of a file"),
+        ("absent.md", "absent.md: does not exist"),
+        ("./good.md", "would be the same asset as"),
+    ] {
+        let (code, output) = stage.uploads(&dir, &["good.md", file]).await;
+        assert_eq!(code, 1, "{output}");
+        assert!(output.contains(told), "{told} in {output}");
+    }
+    assert_eq!(stage.sync.writes(), Vec::<String>::new());
+    stage.sync.set_down(true);
+    let (code, output) = stage.uploads(&dir, &["good.md"]).await;
+    assert_eq!(code, 1);
+    assert!(output.contains("Twilio Sync could not be read") && output.contains("HTTP 503"), "{output}");
+}

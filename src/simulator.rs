@@ -4,10 +4,12 @@
 //! is simulated, and strictly: whatever Twilio or OpenAI would refuse, ignore or misread fails the run.
 
 mod caller;
+mod deployment;
 mod desk;
 mod house;
 mod interactive;
 mod openai;
+mod operator;
 mod pace;
 mod prying;
 mod relay;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::deployment::Deployment;
 use super::pace::Pace;
 use super::relay::{Command, Line};
 use super::tape::{Entry, Event, Tape};
-use super::twilio::{Field, Request, Twilio};
+use super::twilio::{Field, Request, Twilio, Webhooks};
 
 /// One line of a script.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +40,8 @@ pub enum Step {
     HangsUp,
     /// The socket between Twilio and the server breaks.
     LosesSocket,
+    /// Not the caller's doing: the server is told to stop, as in a roll-out.
+    ServerStops,
 }
 
 /// The caller with everything that a caller needs.
@@ -48,6 +51,10 @@ pub struct Caller<'a> {
     pub line: &'a mut Line,
     /// The keypad.
     pub twilio: &'a Twilio,
+    /// What answers the phone.
+    pub deployment: &'a Deployment,
+    /// What leads there.
+    pub webhooks: &'a Webhooks,
     /// What happened so far.
     pub tape: &'a Tape,
     /// How fast time passes.
@@ -122,6 +129,11 @@ impl Caller<'_> {
                 let _ = self.line.commands.send(Command::LoseSocket).await;
                 let asked = |event: &Event| matches!(event, Event::Action { status, .. } if status == "failed");
                 self.see(asked, "Twilio to ask what comes next").await
+            }
+            Step::ServerStops => {
+                self.heard = self.tape.len();
+                self.deployment.roll_out(self.webhooks, self.tape).await;
+                Ok(())
             }
         }
     }

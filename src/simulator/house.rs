@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
@@ -31,10 +31,15 @@ pub struct Tuning {
     pub first_token: Option<Duration>,
     /// The assets are in Twilio Sync, and edited while the call goes on.
     pub sync: bool,
+    /// Another instance stands ready to take over when this one is told to stop.
+    pub relieved: bool,
 }
 
 /// How often assets in Sync are looked at, for the real clock.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a server that was told to stop may take once its calls are over: it lingers for what Twilio still asks.
+const LEAVES: Duration = Duration::from_secs(15);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -73,15 +78,38 @@ impl House {
         Ok(Self { address, shutdown, running })
     }
 
-    /// Stops the server once it knows of no call any more; an error says that it did not stop as it should.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells the server to take no new calls and to stop once those that are live are over.
+    pub fn stop(&self) {
+        self.shutdown.soft.cancel();
+    }
+
+    /// The status that a GET is answered; 0 if there is no answer.
+    pub async fn asked(&self, path: &str) -> u16 {
+        let answer = reqwest::get(format!("http://{}{path}", self.address)).await;
+        answer.map_or(0, |answer| answer.status().as_u16())
+    }
+
+    /// Stops the server once it knows of no call any more; an error says that it did not stop as it should. One that was told
+    /// to stop before has to leave by itself.
     pub async fn close(self) -> Result<(), String> {
+        if self.shutdown.soft.is_cancelled() {
+            return match tokio::time::timeout(LEAVES, self.running).await {
+                Ok(left) => ended(left),
+                Err(_) => Err(format!("the server was told to stop and still runs {} s later", LEAVES.as_secs())),
+            };
+        }
         let forgotten = tokio::time::timeout(Duration::from_secs(5), self.no_calls()).await;
         self.shutdown.hard.cancel();
         match tokio::time::timeout(Duration::from_secs(5), self.running).await {
-            Ok(Ok(Ok(()))) if forgotten.is_ok() => Ok(()),
-            Ok(Ok(Ok(()))) => Err("the server still knew of a call 5 s after it was over".to_owned()),
-            Ok(Ok(Err(error))) => Err(format!("the server failed: {error}")),
-            Ok(Err(_)) => Err("the server panicked".to_owned()),
+            Ok(Ok(Ok(()))) if forgotten.is_err() => {
+                Err("the server still knew of a call 5 s after it was over".to_owned())
+            }
+            Ok(left) => ended(left),
             Err(_) => Err("the server did not stop within 5 s".to_owned()),
         }
     }
@@ -91,5 +119,13 @@ impl House {
         while !calls().await.is_ok_and(|health| health.contains(r#""calls":0"#)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+fn ended(left: Result<Result<(), server::Error>, JoinError>) -> Result<(), String> {
+    match left {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the server failed: {error}")),
+        Err(_) => Err("the server panicked".to_owned()),
     }
 }

@@ -2,11 +2,12 @@
 //! caller does, and asks the action what to do when the session is over.
 
 mod frames;
+mod handover;
+mod outbound;
 mod socket;
 mod speaker;
 mod twiml;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 pub use twiml::Twiml;
 
 use super::pace::Pace;
+use super::scenario::Begins;
 use super::tape::{Event, Tape};
 use super::twilio::{Account, Answer, Twilio, Webhooks};
 use crate::twilio::Signer;
@@ -72,15 +74,17 @@ pub struct Relay {
     pub webhooks: Webhooks,
     /// Signs the upgrade.
     pub signer: Signer,
-    /// Where the server listens.
-    pub local: SocketAddr,
+    /// Who calls whom.
+    pub begins: Begins,
     /// How fast people talk.
     pub pace: Pace,
     /// What happens is written here.
     pub tape: Tape,
 }
 
+/// The person on the line.
 const CALLER: &str = "+15550100001";
+/// The number of the server.
 const CALLED: &str = "+15550100002";
 /// How often a lost session is opened again, if the action asks for it.
 const RECONNECTS: usize = 3;
@@ -100,11 +104,13 @@ impl Relay {
     }
 
     async fn carry(self, mut caller: mpsc::Receiver<Command>, sound: watch::Sender<Voice>) -> Result<(), String> {
-        let url = self.webhooks.public().join("/connectConversationRelay").map_err(|error| error.to_string())?;
-        let answer = self.webhooks.post(&url, &self.form("ringing", &[]), "voice").await;
-        let twiml = self.read("the voice webhook", &answer)?;
-        self.tape.write(Event::Called { answer: twiml.told().join(", "), took: answer.took });
-        let mut connect = twiml.connect().ok_or("the voice webhook did not answer with <Connect>")??;
+        let (placed, mut connect) = match self.begins {
+            Begins::CallerRings => (None, self.rings().await?),
+            Begins::OperatorCalls(properties) => {
+                let (placed, connect) = self.order(properties()).await?;
+                (Some(placed), connect)
+            }
+        };
         for session in 0..=RECONNECTS {
             let id = format!("VX{:032x}", session + 1);
             let opened = Session::open(&self, &connect, &id, session > 0).await?;
@@ -116,7 +122,19 @@ impl Relay {
             }
         }
         self.twilio.call_is_over();
+        if let Some(placed) = placed {
+            self.completed(&placed).await;
+        }
         Ok(())
+    }
+
+    /// The caller calls.
+    async fn rings(&self) -> Result<Connect, String> {
+        let url = self.webhooks.public().join("/connectConversationRelay").map_err(|error| error.to_string())?;
+        let answer = self.webhooks.post(&url, &self.form("ringing", &[]), "voice").await;
+        let twiml = self.read("the voice webhook", &answer)?;
+        self.tape.write(Event::Called { answer: twiml.told().join(", "), took: answer.took });
+        twiml.connect().ok_or("the voice webhook did not answer with <Connect>")?
     }
 
     /// The session is over: asks the action, and answers with the next session, if there is to be one.
@@ -145,7 +163,10 @@ impl Relay {
         if call == "completed" {
             return Ok(None);
         }
-        twiml.connect().transpose()
+        match twiml.put_through()? {
+            Some(way) => self.put_through(way).await,
+            None => twiml.connect().transpose(),
+        }
     }
 
     fn read(&self, what: &str, answer: &Answer) -> Result<Twiml, String> {
@@ -160,19 +181,28 @@ impl Relay {
         Twiml::read(&answer.body).map_err(|wrong| format!("{what}: {wrong}"))
     }
 
+    /// The direction of the call, who calls and who is called.
+    fn parties(&self) -> (&'static str, &'static str, &'static str) {
+        match self.begins {
+            Begins::CallerRings => ("inbound", CALLER, CALLED),
+            Begins::OperatorCalls(_) => ("outbound-api", CALLED, CALLER),
+        }
+    }
+
     /// The form of a voice webhook, in the recorded shape.
     fn form(&self, status: &str, more: &[(&str, String)]) -> Vec<(String, String)> {
         let Account { sid, call, .. } = self.twilio.account();
+        let (direction, from, to) = self.parties();
         let mut form: Vec<(String, String)> = [
             ("AccountSid", sid.as_str()),
             ("ApiVersion", "2010-04-01"),
             ("CallSid", call),
             ("CallStatus", status),
-            ("Direction", "inbound"),
-            ("From", CALLER),
-            ("Caller", CALLER),
-            ("To", CALLED),
-            ("Called", CALLED),
+            ("Direction", direction),
+            ("From", from),
+            ("Caller", from),
+            ("To", to),
+            ("Called", to),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();

@@ -3,6 +3,8 @@
 mod checks;
 mod list;
 
+use serde_json::Value;
+
 use super::caller::Step;
 use super::house::Tuning;
 use super::openai::Behaviour;
@@ -18,6 +20,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it is about, in one sentence.
     pub about: &'static str,
+    /// Who calls whom.
+    pub begins: Begins,
     /// What the caller does.
     pub script: Vec<Step>,
     /// How Twilio behaves.
@@ -28,6 +32,15 @@ pub struct Scenario {
     pub server: Tuning,
     /// What has to hold, beyond what always has to.
     pub expect: Vec<Expect>,
+}
+
+/// How a call comes about.
+#[derive(Debug, Clone, Copy)]
+pub enum Begins {
+    /// The caller calls.
+    CallerRings,
+    /// An operator has the caller called, with these properties beside the number.
+    OperatorCalls(fn() -> Value),
 }
 
 impl Scenario {
@@ -68,6 +81,19 @@ pub enum Expect {
     SessionEnds(&'static str),
     /// The action answered with a verb that begins like this.
     Action(&'static str),
+    /// The model was told something with these words in it.
+    Tells(&'static str),
+    /// Twilio was asked to place one call, with its TwiML or with a URL for it.
+    PlacesCall {
+        /// Whether the TwiML came along.
+        inline: bool,
+    },
+    /// While the server drained, `GET /ready` and another call were answered 503.
+    TurnsCallsAway,
+    /// The caller was queued with a task whose `conversationSummary` holds these words.
+    Queues(&'static str),
+    /// While the agent was only to listen the model talked and called this tool, and nothing was said.
+    OnlyListens(&'static str),
     /// The action got data for a hand-off.
     HandsOff,
     /// The action got no data for a hand-off.

@@ -12,10 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::caller::{Caller, Step};
+use super::deployment::{Deployment, Proxy};
 use super::desk::Desk;
 use super::house::{self, House};
 use super::interactive;
 use super::openai::{Live, OpenAi};
+use super::operator::OPERATOR_TOKEN;
 use super::pace::Pace;
 use super::relay::{Line, Relay};
 use super::scenario::{self, Scenario};
@@ -44,7 +46,7 @@ struct Set {
     twilio: Twilio,
     webhooks: Webhooks,
     line: Line,
-    house: House,
+    deployment: Deployment,
     desk: Option<Desk>,
     stand_ins: [JoinHandle<()>; 2],
 }
@@ -70,9 +72,9 @@ impl Stage {
     pub async fn play(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let began = Instant::now();
         let mut set = self.set_up(scenario).await?;
-        let mut caller = self.caller(&mut set.line, &set.twilio, &set.tape);
+        let mut caller = self.caller(&mut set);
         if let Err(what) = caller.follow(&scenario.script).await {
-            set.tape.violation(format!("the caller waited in vain {what}"));
+            caller.tape.violation(format!("the caller waited in vain {what}"));
         }
         // A script that ends before the call does: the caller has nothing more to say.
         if !caller.line.over.is_finished() {
@@ -86,14 +88,15 @@ impl Stage {
         let began = Instant::now();
         let scenario = Scenario { script: Vec::new(), expect: Vec::new(), ..scenario.clone() };
         let mut set = self.set_up(&scenario).await?;
-        let entered = interactive::converse(self.caller(&mut set.line, &set.twilio, &set.tape)).await;
+        let entered = interactive::converse(self.caller(&mut set)).await;
         self.wind_up(set, &scenario, &entered, began).await
     }
 
-    fn caller<'a>(&self, line: &'a mut Line, twilio: &'a Twilio, tape: &'a Tape) -> Caller<'a> {
+    fn caller<'a>(&self, set: &'a mut Set) -> Caller<'a> {
+        let Set { line, twilio, deployment, webhooks, tape, .. } = set;
         let lenient = matches!(self.model, Model::Live { .. });
         let patience = Duration::from_secs(if lenient { 60 } else { 15 });
-        Caller { line, twilio, tape, pace: self.pace, patience, lenient, heard: 0 }
+        Caller { line, twilio, deployment, webhooks, tape, pace: self.pace, patience, lenient, heard: 0 }
     }
 
     async fn set_up(&self, scenario: &Scenario) -> anyhow::Result<Set> {
@@ -101,7 +104,8 @@ impl Stage {
         let tape = Tape::new(move |entry| watcher(entry));
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
         let (door, local) = house::door().await?;
-        let webhooks = Webhooks::new(format!("http://{local}"), house::PUBLIC.parse()?, signer.clone())?;
+        let proxy = Proxy::new(local);
+        let webhooks = Webhooks::new(proxy.clone(), house::PUBLIC.parse()?, signer.clone())?;
         let account = Account { sid: ACCOUNT.to_owned(), token: AUTH_TOKEN.to_owned(), call: CALL.to_owned() };
         let twilio = Twilio::new(account, scenario.twilio.clone(), self.pace, webhooks.clone(), tape.clone());
         let openai = self.openai(scenario, &tape)?;
@@ -114,17 +118,23 @@ impl Stage {
             vars.push(("ASSETS_DIR".to_owned(), desk.directory()));
             desk.edit_during_payment(tape.clone());
         }
-        let house = House::open(door, vars, &scenario.server).await?;
+        let next = if scenario.server.relieved {
+            Some(House::open(house::door().await?.0, vars.clone(), &scenario.server).await?)
+        } else {
+            None
+        };
+        let deployment = Deployment { proxy, first: House::open(door, vars, &scenario.server).await?, next };
         probe(&webhooks, &tape).await;
         let relay = Relay {
             twilio: twilio.clone(),
             webhooks: webhooks.clone(),
             signer,
-            local,
+            begins: scenario.begins,
             pace: self.pace,
             tape: tape.clone(),
         };
-        Ok(Set { line: relay.ring(), tape, twilio, webhooks, house, desk, stand_ins: [twilio_serves, openai_serves] })
+        let (line, stand_ins) = (relay.ring(), [twilio_serves, openai_serves]);
+        Ok(Set { tape, twilio, webhooks, line, deployment, desk, stand_ins })
     }
 
     /// The model: a stand-in, or one that passes everything on.
@@ -148,6 +158,7 @@ impl Stage {
             ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
             ("FROM_NUMBER", "+15550100002".to_owned()),
             ("PAYMENT_CONNECTOR", "Default".to_owned()),
+            ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
             ("OPENAI_API_KEY", API_KEY.to_owned()),
             ("OPENAI_BASE_URL", format!("{openai}/v1")),
         ];
@@ -165,7 +176,7 @@ impl Stage {
         entered: &[String],
         began: Instant,
     ) -> anyhow::Result<Outcome> {
-        let Set { tape, twilio, webhooks, house, desk, stand_ins, .. } = set;
+        let Set { tape, twilio, webhooks, deployment, desk, stand_ins, .. } = set;
         let all_told = |entries: &[Entry]| {
             let count = |is: fn(&Event) -> bool| entries.iter().filter(|entry| is(&entry.event)).count();
             let ended = count(|event| matches!(event, Event::Ended { .. }));
@@ -178,7 +189,7 @@ impl Stage {
         if let Some(desk) = desk {
             desk.look(&webhooks, &tape).await?;
         }
-        if let Err(what) = house.close().await {
+        if let Err(what) = deployment.close().await {
             tape.violation(what);
         }
         stand_ins.iter().for_each(JoinHandle::abort);
@@ -210,7 +221,7 @@ pub async fn stand_in(router: Router) -> anyhow::Result<(String, JoinHandle<()>)
 /// Strangers knock at every door that is Twilio's alone, before the call comes in.
 async fn probe(webhooks: &Webhooks, tape: &Tape) {
     let form = [("CallSid".to_owned(), CALL.to_owned()), ("AccountSid".to_owned(), ACCOUNT.to_owned())];
-    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction"] {
+    for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction", "/twilioStatusCallback"] {
         let Ok(url) = webhooks.public().join(path) else { continue };
         for signature in [None, Some("bm90IGEgc2lnbmF0dXJlIGF0IGFsbA==")] {
             let answer = webhooks.post_signed(&url, &form, "stranger", signature).await;

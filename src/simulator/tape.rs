@@ -34,6 +34,14 @@ pub enum Event {
     Keys { dots: String, what: String },
     /// A keypad digit reached the socket as a `dtmf` frame.
     Dtmf,
+    /// Twilio was asked to place the call: its TwiML came along, or is to be asked for.
+    Placed { inline: bool },
+    /// Twilio reported how the call goes on.
+    Progress { status: &'static str },
+    /// The server was told to stop; what it answered to `GET /ready` and to another call that came in.
+    ToldToStop { ready: u16, voice: u16 },
+    /// The caller waits in the queue of a workflow, with this task.
+    Queued { workflow: String, task: String },
     /// The caller hung up.
     HungUp,
     /// The socket was cut on the way, without a close frame.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::deployment::Proxy;
 use super::house::PUBLIC;
 use super::openai::{Behaviour, Fault, OpenAi};
 use super::tape::{Event, Tape};
@@ -25,7 +26,7 @@ fn violations(tape: &Tape) -> Vec<String> {
 async fn payments(quirks: Quirks) -> (String, Tape) {
     let tape = tape();
     let account = Account { sid: "AC1".to_owned(), token: "t".to_owned(), call: "CA1".to_owned() };
-    let nowhere = "http://127.0.0.1:9".to_owned();
+    let nowhere = Proxy::new(([127, 0, 0, 1], 9).into());
     let webhooks = Webhooks::new(nowhere, PUBLIC.parse().unwrap(), Signer::new(&SecretString::from("t"))).unwrap();
     // The callbacks have a tape of their own: that nobody answers them does not matter here.
     let twilio = Twilio::new(account, quirks, Pace::FAST, webhooks, tape.clone());

@@ -1,5 +1,6 @@
 //! Twilio's Payments API, played strictly over real HTTP: what the real one would ignore is a violation here.
 
+mod calls;
 mod card;
 mod courier;
 mod form;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
+pub use calls::{Document, Placed};
 pub use card::Field;
 pub use courier::{Answer, Webhooks};
 pub use quirks::{Mask, Mishap, Quirks, Refusal, Trouble};
@@ -84,6 +86,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Payments {
     call_up: bool,
+    /// Calls that were ordered and not placed yet.
+    placed: Vec<Placed>,
     sessions: Vec<Session>,
     /// Idempotency keys, with the request that each was used for and what it was answered.
     answered: HashMap<String, rest::Done>,
@@ -117,6 +121,17 @@ impl Twilio {
     /// Whether keys that a payment takes also reach ConversationRelay.
     pub fn leaks(&self) -> bool {
         self.0.quirks.leak
+    }
+
+    /// Whether nobody takes over a call that is handed off.
+    pub fn nobody_answers(&self) -> bool {
+        self.0.quirks.nobody_answers
+    }
+
+    /// Takes the call that was ordered. `None` unless it is the only one.
+    pub fn placed(&self) -> Option<Placed> {
+        let mut placed = std::mem::take(&mut lock(&self.0.state).placed);
+        placed.pop().filter(|_| placed.is_empty())
     }
 
     /// The call is answered: payments can be created from now on.

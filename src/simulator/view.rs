@@ -86,6 +86,15 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
             ("Agent", Ink::Agent, format!("{}{}", text.trim(), if *cut { " —" } else { "" }))
         }
         Event::Keys { dots, what } => ("Caller", Ink::Caller, format!("{dots}   ({what}, on the keypad)")),
+        Event::Placed { inline } => {
+            let how = if *inline { "with its TwiML" } else { "with a URL for its TwiML" };
+            ("Twilio", Ink::Dim, format!("is asked to place a call, {how}"))
+        }
+        Event::Progress { status } => ("Twilio", Ink::Dim, format!("reports: the call is {status}")),
+        Event::ToldToStop { ready, voice } => {
+            ("server", Ink::Dim, format!("is told to stop: /ready → {ready}, another call → {voice}"))
+        }
+        Event::Queued { workflow, .. } => ("Twilio", Ink::Dim, format!("queues the caller for {workflow}")),
         Event::HungUp => ("Caller", Ink::Caller, "hangs up".to_owned()),
         Event::Dropped => ("Twilio", Ink::Dim, "the socket breaks".to_owned()),
         Event::EndFrame { handoff: None } => ("server", Ink::Dim, "end".to_owned()),

@@ -65,6 +65,7 @@ impl Mind<'_> {
             (.., Some(Item::Output { call_id, output })) => self.follow_output(call_id, output),
             (.., Some(Item::User(said))) => self.answer_caller(said),
             (.., Some(Item::Developer(update))) => self.follow_update(update),
+            _ if self.was_cut_off() => say("Sorry, we were cut off. How can I help you?"),
             _ => say("Hello, and thank you for calling. How can I help you?"),
         }
     }
@@ -74,11 +75,17 @@ impl Mind<'_> {
     fn answer_caller(&self, said: &str) -> Reply {
         let said = said.to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if any(&["just listen"]) {
+            return with("I will only listen.", "set-listen-mode", &json!({"enabled": true}));
+        }
+        if any(&["speak again"]) {
+            return with("", "set-listen-mode", &json!({"enabled": false}));
+        }
         if any(&["still here", "still there", "wait", "hold on", "one moment"]) {
             return self.and_go_on("Of course, take your time. I am here.");
         }
         if any(&["agent", "person", "human", "representative"]) {
-            let arguments = json!({"reason": "the caller asked for a person"});
+            let arguments = json!({"reason": "the caller asked for a person", "summary": self.summary()});
             return with("Of course. I will put you through to a colleague.", "live-agent-handoff", &arguments);
         }
         if any(&["cancel", "changed my mind", "forget it", "stop the payment"]) {
@@ -180,6 +187,10 @@ impl Mind<'_> {
             "cancel-capture" => say("The payment is cancelled, and nothing was charged."),
             "end-call" => say("Goodbye!"),
             "change-context" => say("I can take your card over the keypad and store it safely. Shall I go ahead?"),
+            // What happened while nothing could be said is told now.
+            "set-listen-mode" if message.contains("heard again") => say(&self
+                .last_update()
+                .map_or_else(|| "Thank you.".to_owned(), |update| self.follow_update(update).say)),
             _ => match self.tool_named(message) {
                 Some((tool, true)) => self.call("", &tool),
                 _ => self.and_go_on("Good."),

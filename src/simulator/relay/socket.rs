@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::frames::Frame;
 use super::speaker::{Sound, Speaker};
 use super::twiml::Connect;
-use super::{CALLED, CALLER, Command, Relay, Voice};
+use super::{Command, Relay, Voice};
 use crate::simulator::tape::Event;
 use crate::simulator::twilio::Pressed;
 
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         let headers = request.headers_mut();
         headers.insert("User-Agent", HeaderValue::from_static("Jetty/11.0.24"));
         headers.insert("X-Twilio-Signature", HeaderValue::from_str(&signature).map_err(|e| broken(&e))?);
-        let stream = TcpStream::connect(relay.local).await.map_err(|e| broken(&e))?;
+        let stream = TcpStream::connect(relay.webhooks.server().leads_to()).await.map_err(|e| broken(&e))?;
         let _ = stream.set_nodelay(true);
         let (socket, answer) = tokio_tungstenite::client_async(request, stream).await.map_err(|e| broken(&e))?;
         if answer.headers().contains_key("sec-websocket-protocol") {
@@ -102,6 +102,8 @@ impl<'a> Session<'a> {
 
     fn setup(&self, id: &str, again: bool) -> Value {
         let account = self.relay.twilio.account();
+        let (direction, from, to) = self.relay.parties();
+        let in_progress = again || direction != "inbound";
         let parameters: serde_json::Map<String, Value> =
             self.connect.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
@@ -109,13 +111,13 @@ impl<'a> Session<'a> {
             "sessionId": id,
             "callSid": account.call,
             "parentCallSid": "",
-            "from": CALLER,
-            "to": CALLED,
-            "forwardedFrom": CALLED,
+            "from": from,
+            "to": to,
+            "forwardedFrom": to,
             "callerName": "",
-            "direction": "inbound",
+            "direction": direction,
             "callType": "PSTN",
-            "callStatus": if again { "IN_PROGRESS" } else { "RINGING" },
+            "callStatus": if in_progress { "IN_PROGRESS" } else { "RINGING" },
             "accountSid": account.sid,
             "customParameters": parameters,
         })
@@ -303,6 +305,11 @@ impl<'a> Session<'a> {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Ok(Message::Binary(_))) => String::new(),
+            Some(Ok(Message::Close(Some(close)))) if close.code == CloseCode::Restart && self.is_rolled_out() => {
+                self.cut_short();
+                self.relay.tape.write(Event::Dropped);
+                return Some(Over::Failed);
+            }
             Some(Ok(Message::Close(_)) | Err(_)) | None => {
                 self.relay.tape.violation("the server closed the socket without `end`");
                 return Some(Over::Failed);
@@ -327,6 +334,11 @@ impl<'a> Session<'a> {
                 Some(Over::Failed)
             }
         }
+    }
+
+    /// Whether the server was told to stop: only then may it close the socket of a call that goes on.
+    fn is_rolled_out(&self) -> bool {
+        self.relay.tape.entries().iter().any(|entry| matches!(entry.event, Event::ToldToStop { .. }))
     }
 
     fn do_frame(&mut self, frame: Frame) {

@@ -2,6 +2,7 @@
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
+use serde_json::{Map, Value};
 use url::Url;
 
 /// A document: its verbs in order.
@@ -34,6 +35,25 @@ pub struct Connect {
     /// The `<Parameter>`s.
     pub parameters: Vec<(String, String)>,
     attributes: Vec<(String, String)>,
+}
+
+/// A verb that gives the caller to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutThrough {
+    /// `<Dial>`
+    Dial {
+        /// Asked when the talk is over, or nobody answered.
+        action: Url,
+    },
+    /// `<Enqueue workflowSid>`
+    Enqueue {
+        /// Asked when the caller has left the queue.
+        action: Url,
+        /// `WW…`.
+        workflow: String,
+        /// The attributes of the task: a JSON object.
+        task: String,
+    },
 }
 
 /// Every element that is known here: its parents, whether it has a text, and its attributes.
@@ -132,6 +152,26 @@ impl Twiml {
     /// The session that the document opens, if it does.
     pub fn connect(&self) -> Option<Result<Connect, String>> {
         self.verbs.iter().find(|verb| verb.name == "Connect").map(Connect::read)
+    }
+
+    /// How the caller is put through to a person, if that is what the document does.
+    pub fn put_through(&self) -> Result<Option<PutThrough>, String> {
+        let Some(verb) = self.verbs.iter().find(|verb| matches!(verb.name.as_str(), "Dial" | "Enqueue")) else {
+            return Ok(None);
+        };
+        let action = verb.attribute("action").and_then(|action| Url::parse(action).ok());
+        let action =
+            action.ok_or_else(|| format!("<{}> has no action: nothing follows if nobody answers", verb.name))?;
+        if verb.name == "Dial" {
+            return Ok(Some(PutThrough::Dial { action }));
+        }
+        let workflow = verb.attribute("workflowSid").filter(|sid| sid.starts_with("WW"));
+        let workflow = workflow.ok_or("<Enqueue> names no workflow (14220)")?.to_owned();
+        let [task] = verb.children.as_slice() else { return Err("<Enqueue> needs one <Task>".to_owned()) };
+        if serde_json::from_str::<Map<String, Value>>(&task.text).is_err() {
+            return Err(format!("the attributes of a <Task> are not a JSON object (14221): {}", task.text));
+        }
+        Ok(Some(PutThrough::Enqueue { action, workflow, task: task.text.clone() }))
     }
 
     /// The verbs as one would tell them.
@@ -321,6 +361,26 @@ mod tests {
             Twiml::read("<Response><Say>Bye &amp; thanks</Say><Dial><Number>+1555</Number></Dial><Hangup/></Response>");
         assert_eq!(twiml.unwrap().told(), ["Say Bye & thanks", "Dial +1555", "Hangup"]);
         assert!(Twiml::read("<Response/>").unwrap().told().is_empty());
+    }
+
+    #[test]
+    fn a_caller_is_put_through_with_an_action_and_a_task_that_is_json() {
+        let way = |verb: &str| Twiml::read(&format!("<Response>{verb}</Response>")).unwrap().put_through();
+        let dial = way("<Dial action=\"https://e.com/a\"><Number>+1555</Number></Dial>");
+        assert!(matches!(dial, Ok(Some(PutThrough::Dial { .. }))), "{dial:?}");
+        let queue =
+            way("<Enqueue workflowSid=\"WW1\" action=\"https://e.com/a\"><Task>{&quot;a&quot;:1}</Task></Enqueue>");
+        assert!(matches!(queue, Ok(Some(PutThrough::Enqueue { task, .. })) if task == "{\"a\":1}"));
+        assert_eq!(way("<Hangup/>"), Ok(None));
+        for verb in [
+            "<Dial><Number>+1555</Number></Dial>",
+            "<Enqueue action=\"https://e.com/a\"><Task>{}</Task></Enqueue>",
+            "<Enqueue workflowSid=\"WQ1\" action=\"https://e.com/a\"><Task>{}</Task></Enqueue>",
+            "<Enqueue workflowSid=\"WW1\" action=\"https://e.com/a\"/>",
+            "<Enqueue workflowSid=\"WW1\" action=\"https://e.com/a\"><Task>[1]</Task></Enqueue>",
+        ] {
+            assert!(way(verb).is_err(), "{verb}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Reads the tape when a call is over: what held, and what did not.
 
+use serde_json::Value;
+
 use super::{Expect, Scenario};
 use crate::simulator::prying;
 use crate::simulator::tape::{Entry, Event, Evidence};
@@ -152,6 +154,14 @@ impl Tape<'_> {
                 Check::that(format!("the session is {wanted}"), status == wanted, || format!("it is {status}"))
             }
             Expect::Action(verb) => self.action(verb),
+            Expect::Tells(words) => {
+                let told = self.any(|event| matches!(event, Event::Update { text } if text.contains(words)));
+                Check::that(format!("the model is told “{words}”"), told, || "it was not".to_owned())
+            }
+            Expect::PlacesCall { inline } => self.places_call(inline),
+            Expect::TurnsCallsAway => self.turns_calls_away(),
+            Expect::Queues(words) => self.queues(words),
+            Expect::OnlyListens(tool) => self.only_listens(tool),
             Expect::HandsOff => {
                 Check::that("the call is handed off", self.handoff(), || "no hand-off data came".to_owned())
             }
@@ -203,14 +213,76 @@ impl Tape<'_> {
     }
 
     fn action(&self, verb: &str) -> Check {
-        let verbs = self.events().rev().find_map(|event| match event {
-            Event::Action { verbs, .. } => Some(verbs.clone()),
-            _ => None,
-        });
-        let verbs = verbs.unwrap_or_default();
+        let verbs: Vec<&str> = self
+            .events()
+            .filter_map(|event| match event {
+                Event::Action { verbs, .. } => Some(verbs.iter().map(String::as_str)),
+                _ => None,
+            })
+            .flatten()
+            .collect();
         Check::that(format!("the action answers {verb}"), verbs.iter().any(|it| it.starts_with(verb)), || {
             verbs.join(", ")
         })
+    }
+
+    fn places_call(&self, inline: bool) -> Check {
+        let placed: Vec<bool> = self
+            .events()
+            .filter_map(|event| match event {
+                Event::Placed { inline } => Some(*inline),
+                _ => None,
+            })
+            .collect();
+        let what = if inline { "one call placed, with its TwiML" } else { "one call placed, with a URL for its TwiML" };
+        Check::that(what, placed == [inline], || format!("{} placed, inline: {placed:?}", placed.len()))
+    }
+
+    fn turns_calls_away(&self) -> Check {
+        let answers = self.events().find_map(|event| match event {
+            Event::ToldToStop { ready, voice } => Some((*ready, *voice)),
+            _ => None,
+        });
+        let what = "while it drains, /ready and a new call are answered 503";
+        Check::that(what, answers == Some((503, 503)), || format!("answered {answers:?}"))
+    }
+
+    fn queues(&self, words: &str) -> Check {
+        let task = self.events().find_map(|event| match event {
+            Event::Queued { task, .. } => Some(task.as_str()),
+            _ => None,
+        });
+        let summary = task.and_then(|task| serde_json::from_str::<Value>(task).ok());
+        let carried = summary.as_ref().and_then(|task| task["conversationSummary"].as_str());
+        let held = carried.is_some_and(|summary| summary.contains(words));
+        let what = format!("the caller is queued, and the task's summary says “{words}”");
+        Check::that(what, held, || task.unwrap_or("nobody was queued").to_owned())
+    }
+
+    fn only_listens(&self, tool: &str) -> Check {
+        let (mut is_to, mut listening, mut aloud) = (false, false, None);
+        let (mut words, mut called) = (false, false);
+        for event in self.events() {
+            match event {
+                Event::ToolAnswered { name, output } if name == "set-listen-mode" => {
+                    is_to = output.contains("only listen");
+                    listening &= is_to;
+                }
+                // What was on its way when the tool was called is still heard; the caller lets it finish.
+                Event::CallerSaid { .. } => listening = is_to,
+                Event::AgentSaid { text, .. } if listening => aloud = Some(text.clone()),
+                Event::ModelSaid { .. } => words |= listening,
+                Event::ToolCalled { name, .. } => called |= listening && name == tool,
+                _ => {}
+            }
+        }
+        let broken = match aloud {
+            Some(text) => Some(format!("“{text}” was heard")),
+            None if !words => Some("the model said nothing that could have been heard".to_owned()),
+            None if !called => Some(format!("{tool} was not called")),
+            None => None,
+        };
+        Check::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
     }
 
     fn no_reminder_during_payment(&self) -> Check {

@@ -2,11 +2,14 @@
 
 mod conversations;
 mod deliveries;
+mod drains;
 mod endings;
 mod entries;
+mod hand_offs;
 mod models;
+mod outbound;
 
-use super::{Expect, Scenario};
+use super::{Begins, Expect, Scenario};
 use crate::simulator::caller::Step::{self, Enters, Hears, IsLetGo, Says};
 use crate::simulator::house::Tuning;
 use crate::simulator::openai::Behaviour;
@@ -15,7 +18,17 @@ use crate::simulator::twilio::{Quirks, Request};
 
 /// Every scenario, the happy path first.
 pub fn all() -> Vec<Scenario> {
-    [conversations::all(), entries::all(), endings::all(), deliveries::all(), models::all()].concat()
+    [
+        conversations::all(),
+        hand_offs::all(),
+        outbound::all(),
+        entries::all(),
+        endings::all(),
+        drains::all(),
+        deliveries::all(),
+        models::all(),
+    ]
+    .concat()
 }
 
 const VISA: &str = "4242424242424242";
@@ -48,6 +61,7 @@ fn scenario(name: &'static str, about: &'static str) -> Scenario {
     Scenario {
         name,
         about,
+        begins: Begins::CallerRings,
         script: Vec::new(),
         twilio: Quirks::default(),
         model: Behaviour::default(),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Quirks;
+use crate::simulator::deployment::Proxy;
 use crate::simulator::tape::{Event, Tape};
 use crate::twilio::Signer;
 
@@ -27,22 +28,27 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     client: reqwest::Client,
-    local: String,
+    server: Proxy,
     public: Url,
     signer: Signer,
 }
 
 impl Webhooks {
-    /// Webhooks for a server that listens at `local` (`http://127.0.0.1:…`) and is known to the world as `public`.
-    pub fn new(local: String, public: Url, signer: Signer) -> anyhow::Result<Self> {
+    /// Webhooks for a server that `server` leads to and that is known to the world as `public`.
+    pub fn new(server: Proxy, public: Url, signer: Signer) -> anyhow::Result<Self> {
         // Twilio gives a webhook 15 s; who needs more than a tenth of that here would not survive a real line.
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
-        Ok(Self { client, local, public, signer })
+        Ok(Self { client, server, public, signer })
     }
 
     /// Where the world reaches the server.
     pub fn public(&self) -> &Url {
         &self.public
+    }
+
+    /// What leads to the server.
+    pub fn server(&self) -> &Proxy {
+        &self.server
     }
 
     /// Posts a form to a URL of the server, signed.
@@ -62,7 +68,7 @@ impl Webhooks {
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let mut request = self
             .client
-            .post(format!("{}{path}", self.local))
+            .post(format!("http://{}{path}", self.server.leads_to()))
             .header("User-Agent", "TwilioProxy/1.1")
             .header("I-Twilio-Idempotency-Token", token)
             .form(form);

@@ -34,6 +34,8 @@ pub struct Quirks {
     pub ends_at_full_length: bool,
     /// Requests that HTTP fails.
     pub trouble: Option<Trouble>,
+    /// Nobody takes over a call that is handed off.
+    pub nobody_answers: bool,
 }
 
 impl Default for Quirks {
@@ -53,6 +55,7 @@ impl Default for Quirks {
             declines: None,
             ends_at_full_length: false,
             trouble: None,
+            nobody_answers: false,
         }
     }
 }

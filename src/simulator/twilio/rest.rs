@@ -1,4 +1,4 @@
-//! The two routes of the Payments API, with authentication, idempotency and the ways in which HTTP can fail.
+//! The routes of Twilio's REST API: those of Payments, with authentication, idempotency and the ways in which HTTP can fail.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::form::{Common, Create, Update, Wrong};
 use super::session::{Callback, Ending, Session, State as Doing};
-use super::{Mishap, Request, Twilio, lock};
+use super::{Mishap, Request, Twilio, calls, lock};
 use crate::simulator::tape::Event;
 
 /// What a request was answered, kept for its replays.
@@ -37,9 +37,10 @@ struct Reply {
 /// A callback that a request leads to, and where it goes.
 type Telling = Option<(url::Url, Callback, String)>;
 
-/// The Payments API as a router; everything else is a violation.
+/// The API as a router; everything else is a violation.
 pub fn router(twilio: Twilio) -> Router {
     Router::new()
+        .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(update))
         .fallback(nothing_there)
@@ -163,12 +164,12 @@ impl Twilio {
         self.0.tape.write(Event::Requested { request, status, note: note.to_owned() });
     }
 
-    fn refuse_stranger(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
+    pub(super) fn refuse_stranger(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
         let known = &self.0.account;
         let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", known.sid, known.token)));
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
         let violation = |what: &str, status, code| {
-            self.0.tape.violation(format!("a request to Payments: {what}"));
+            self.0.tape.violation(format!("a request to Twilio: {what}"));
             Some(refuse(status, code))
         };
         if text(header::AUTHORIZATION) != Some(&wanted) {
@@ -307,7 +308,7 @@ fn answer(twilio: &Twilio, call: &str, reply: &Reply) -> Response {
     (status(reply.status), [("Twilio-Request-Id", "RQ00000000000000000000000000000001")], Json(body)).into_response()
 }
 
-fn refuse(http: u16, code: u32) -> Response {
+pub(super) fn refuse(http: u16, code: u32) -> Response {
     let body = json!({
         "code": code,
         "message": "refused by the simulator",

@@ -32,10 +32,12 @@ impl Mind<'_> {
 
     /// The last word of the server, if nothing was answered to it.
     pub fn unheeded_update(&self) -> Option<&str> {
-        self.fresh().iter().rev().find_map(|item| match item {
-            Item::Developer(text) if is_update(text) => Some(text.as_str()),
-            _ => None,
-        })
+        last_update(self.fresh())
+    }
+
+    /// The last word of the server.
+    pub fn last_update(&self) -> Option<&str> {
+        last_update(self.input)
     }
 
     /// A tool that `text` says to call, and whether it is to be called without asking the caller.
@@ -97,6 +99,20 @@ impl Mind<'_> {
         since.filter(|it| matches!(it, Item::Call { name, .. } if name == tool)).count()
     }
 
+    /// Whether the call was going on before and nothing is known of it.
+    pub fn was_cut_off(&self) -> bool {
+        matches!(self.input.first(), Some(Item::Developer(text)) if text.contains("going on already"))
+    }
+
+    /// For a person who takes over: what the caller wanted, in the caller's own first words.
+    pub fn summary(&self) -> String {
+        let first = self.input.iter().find_map(|item| match item {
+            Item::User(said) => Some(said.as_str()),
+            _ => None,
+        });
+        format!("The caller began with: {}", first.unwrap_or("nothing"))
+    }
+
     /// The amount that was last named to the caller.
     pub fn charge(&self) -> Option<String> {
         self.input.iter().rev().find_map(|item| match item {
@@ -104,6 +120,13 @@ impl Mind<'_> {
             _ => None,
         })
     }
+}
+
+fn last_update(items: &[Item]) -> Option<&str> {
+    items.iter().rev().find_map(|item| match item {
+        Item::Developer(text) if is_update(text) => Some(text.as_str()),
+        _ => None,
+    })
 }
 
 /// Whether the server tells what the payment did.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, STORED};
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, LEAVES, NOTHING_PAID, STORED};
 use super::{scenario, stores_a_card};
 use crate::simulator::caller::Step::{Hears, IsLetGo, Presses, Says, Sees, SpeaksOver, Waits};
 use crate::simulator::house::Tuning;
@@ -17,7 +17,7 @@ pub fn all() -> Vec<Scenario> {
         stores_a_card("happy-path", "A caller stores a card for later: card number, security code, expiry date."),
         charge(),
         cancel_by_voice(),
-        hand_off(),
+        listen_mode(),
         interruption(),
         interrupted_tool(),
         interrupted_goodbye(
@@ -55,12 +55,19 @@ fn cancel_by_voice() -> Scenario {
         .expects(&[Expect::Does(Request::Cancel, 1), Expect::Results(&["transaction-cancelled"])])
 }
 
-fn hand_off() -> Scenario {
-    scenario("hand-off", "The caller asks for a person in the middle of a payment.")
-        .plays(&[ASKS_TO_STORE, &[Presses(CardNumber, "42424242")], GETS_A_PERSON])
-        .with_server(Tuning { vars: &[("LIVE_AGENT_NUMBER", "+15550100099")], ..Tuning::default() })
-        .expects(NOTHING_PAID)
-        .expects(&[Expect::HandsOff, Expect::Action("Dial"), Expect::SessionEnds("ended")])
+fn listen_mode() -> Scenario {
+    let has_it_listen = [
+        Hears(""),
+        Says("Please just listen for now, my child is asleep."),
+        Hears("only listen"),
+        Says("I'd like to put a card on file."),
+        Says("Yes, please."),
+    ];
+    let has_it_speak = [Sees(Request::Complete), Waits(6), Says("Thank you, you may speak again.")];
+    scenario("listen-mode", "The agent is asked to only listen: it works without a word, until it may speak again.")
+        .plays(&[&has_it_listen, ENTERS_CARD, &has_it_speak, LEAVES])
+        .expects(STORED)
+        .expects(&[Expect::OnlyListens("capture-card"), Expect::Calls("set-listen-mode", 2)])
 }
 
 fn interruption() -> Scenario {

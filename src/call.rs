@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::payment::Keys;
+use crate::payment::Ids;
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{Outgoing, Setup};
@@ -94,7 +94,7 @@ enum Phase {
 }
 
 impl Call {
-    /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: idempotency keys begin with it.
+    /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: the ids of its payments come from it.
     /// `request` is the JSON object with which an operator had the call placed, if one did.
     pub fn begin(
         settings: Arc<Settings>,
@@ -109,7 +109,7 @@ impl Call {
             history: History::default(),
             speech: Speech::default(),
             turn: Turn::default(),
-            payments: Payments::new(Keys::new(nonce), now),
+            payments: Payments::new(Ids::new(nonce), now),
             watch: Watch::new(&settings.silence, now),
             parked: None,
             listening: settings.listen,

@@ -6,18 +6,18 @@ mod amount;
 mod capture;
 mod entry;
 mod field;
+mod id;
 mod status;
 
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
 pub use entry::Entry;
 pub use field::{Field, Fields};
+pub use id::{IdempotencyKey, Ids, PaymentId};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
 
 use std::fmt;
 use std::str::FromStr;
-
-use uuid::Uuid;
 
 use crate::sid::PaymentSid;
 
@@ -90,40 +90,11 @@ impl FromStr for TokenType {
     }
 }
 
-/// Twilio's `IdempotencyKey`: one for each logical request, repeated by every retry of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    /// The key as it goes over the wire.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Makes the idempotency keys of one call: a nonce that no other call has, and a count.
-#[derive(Debug, Clone)]
-pub struct Keys {
-    nonce: Uuid,
-    made: u32,
-}
-
-impl Keys {
-    /// Keys that begin with `nonce`.
-    pub fn new(nonce: Uuid) -> Self {
-        Self { nonce, made: 0 }
-    }
-
-    /// A key that was not made before.
-    pub fn make(&mut self) -> IdempotencyKey {
-        self.made += 1;
-        IdempotencyKey(format!("{}-{}", self.nonce, self.made))
-    }
-}
-
 /// A request to create a payment session on the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
+    /// The payment.
+    pub id: PaymentId,
     /// The key of this logical request.
     pub key: IdempotencyKey,
     /// What to charge; `None` tokenizes the card.
@@ -133,6 +104,8 @@ pub struct Create {
 /// A request to move a payment session on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
+    /// The payment.
+    pub id: PaymentId,
     /// The session.
     pub sid: PaymentSid,
     /// The key of this logical request.
@@ -152,12 +125,19 @@ pub enum Change {
     Cancel,
 }
 
+impl Change {
+    /// The value of `Capture`, or of `Status`, on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Capture(field) => field.wire(),
+            Self::Complete => "complete",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Capture(field) => f.write_str(field.wire()),
-            Self::Complete => f.write_str("complete"),
-            Self::Cancel => f.write_str("cancel"),
-        }
+        f.write_str(self.word())
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
-    Amount, Capture, Change, Create, Ending, Entry, Keys, Meaning, News, Outcome, Settings, Stage, Status, Update,
+    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Settings,
+    Stage, Status, Update,
 };
 use crate::sid::PaymentSid;
 
@@ -27,7 +28,7 @@ struct Over {
 
 /// The payments of one call.
 pub(super) struct Payments {
-    keys: Keys,
+    ids: Ids,
     open: Option<Capture>,
     over: VecDeque<Over>,
     moved: Instant,
@@ -35,8 +36,8 @@ pub(super) struct Payments {
 }
 
 impl Payments {
-    pub(super) fn new(keys: Keys, now: Instant) -> Self {
-        Self { keys, open: None, over: VecDeque::new(), moved: now, stalls: 0 }
+    pub(super) fn new(ids: Ids, now: Instant) -> Self {
+        Self { ids, open: None, over: VecDeque::new(), moved: now, stalls: 0 }
     }
 
     pub(super) fn open(&self) -> Option<&Capture> {
@@ -72,11 +73,11 @@ impl Payments {
         charge: Option<Amount>,
         now: Instant,
     ) -> Result<Create, String> {
-        if let Some(capture) = &mut self.open {
-            let again = capture.open_again(charge, &mut self.keys);
+        if let Some(capture) = &self.open {
+            let again = capture.open_again(charge);
             return again.map_err(|misfit| words::misfit(misfit, self.open.as_ref()));
         }
-        let (capture, create) = Capture::open(settings.fields(), charge, &mut self.keys);
+        let (capture, create) = Capture::open(self.ids.make(), settings.fields(), charge);
         self.open = Some(capture);
         self.stalls = 0;
         self.moved = now;
@@ -86,7 +87,7 @@ impl Payments {
     /// Asks for a change of the open session.
     pub(super) fn change(&mut self, change: Change, now: Instant) -> Result<Update, String> {
         let capture = self.open.as_mut().ok_or_else(words::no_payment)?;
-        let update = capture.request(change, &mut self.keys);
+        let update = capture.request(change);
         if update.is_ok() {
             self.moved = now;
         }
@@ -224,30 +225,35 @@ impl Call {
             self.payments.over(status.sid.clone());
             self.result(&status.sid, ending, false);
         } else {
-            self.cancel_unwanted(status.sid.clone());
+            let id = self.payments.ids.make();
+            self.cancel_unwanted(id, status.sid.clone());
         }
     }
 
-    pub(super) fn cancel_unwanted(&mut self, sid: PaymentSid) {
+    pub(super) fn cancel_unwanted(&mut self, id: PaymentId, sid: PaymentSid) {
         if self.phase == Phase::Talking && self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
             self.note(words::CANCELLED_AT_THE_END);
         }
+        let open = self.payments.open_mut().filter(|capture| capture.sid() == Some(&sid));
+        let update = open.and_then(|capture| capture.request(Change::Cancel).ok());
+        let key = id.change_key(Change::Cancel, 1);
+        let update = update.unwrap_or_else(|| Update { id, sid: sid.clone(), key, change: Change::Cancel });
         self.payments.over(sid.clone());
-        self.actions.push(Action::Record(Entry::Abandoned { sid: sid.clone() }));
-        let key = self.payments.keys.make();
-        self.run(None, Tool::CancelCapture(Update { sid, key, change: Change::Cancel }));
+        self.actions.push(Action::Record(Entry::Abandoned { sid }));
+        self.run(None, Tool::CancelCapture(update));
     }
 
     /// The call ends: an open payment is cancelled, unless it was submitted. A cancelling that nobody confirmed is repeated.
     pub(super) fn abandon_payment(&mut self) {
         let Some(capture) = self.payments.open() else { return };
+        let id = capture.id();
         match (capture.stage(), capture.sid().cloned()) {
             (Stage::Submitting, Some(sid)) => {
                 let charge = capture.charge();
                 self.actions.push(Action::Record(Entry::Unresolved { sid: sid.clone(), charge }));
                 self.payments.over(sid);
             }
-            (Stage::Open | Stage::Capturing { .. }, Some(sid)) => self.cancel_unwanted(sid),
+            (Stage::Open | Stage::Capturing { .. }, Some(sid)) => self.cancel_unwanted(id, sid),
             // Its create is running, and its answer is waited for; or there never was an answer.
             (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
             (_, None) => self.payments.forget(),

@@ -148,7 +148,7 @@ impl Call {
             }
             if !self.payments.open().is_some_and(|capture| capture.may_be(sid)) {
                 // It was given up before it was there.
-                self.cancel_unwanted(sid.clone());
+                self.cancel_unwanted(create.id, sid.clone());
                 return words::session_over();
             }
         }

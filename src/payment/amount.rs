@@ -97,6 +97,12 @@ impl Amount {
         Ok((minor > 0).then_some(Self { minor, currency }))
     }
 
+    /// An amount of so many minor units (cents), if it can be charged.
+    pub fn from_minor(minor: u64, currency: Currency) -> Option<Self> {
+        let limit = 1_000_000 * 10_u64.pow(currency.exponent());
+        (1..limit).contains(&minor).then_some(Self { minor, currency })
+    }
+
     /// The amount in minor units (cents).
     pub fn minor(self) -> u64 {
         self.minor
@@ -172,6 +178,8 @@ mod tests {
             assert_eq!(usd(text), Err(BadAmount::NotDecimal), "{text}");
         }
         assert_eq!(usd("1000000"), Err(BadAmount::TooLarge));
+        assert_eq!(Amount::from_minor(100_000_000, Currency::USD), None);
+        assert_eq!(Amount::from_minor(0, Currency::USD), None);
     }
 
     proptest! {
@@ -180,6 +188,7 @@ mod tests {
             let _ = usd(&text);
             let amount = Amount { minor, currency: Currency::USD };
             prop_assert_eq!(usd(&amount.to_string()), Ok(Some(amount)));
+            prop_assert_eq!(Amount::from_minor(minor, Currency::USD), Some(amount));
         }
     }
 }

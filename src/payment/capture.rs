@@ -2,13 +2,13 @@
 //!
 //! Callbacks arrive in any order, twice, and before the answer to the request that caused them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
 
 use super::{
-    Amount, Change, Create, Currency, Ending, EntryError, Field, Fields, IdempotencyKey, Keys, News, Outcome, Status,
-    Update,
+    Amount, Change, Create, Currency, Ending, EntryError, Field, Fields, IdempotencyKey, News, Outcome, PaymentId,
+    Status, Update,
 };
 use crate::sid::PaymentSid;
 
@@ -21,6 +21,7 @@ const MAX_REFUSALS: u32 = 3;
 /// A payment session that has not ended, as far as is known.
 #[derive(Debug)]
 pub struct Capture {
+    id: PaymentId,
     needed: Fields,
     charge: Option<Amount>,
     sid: Option<PaymentSid>,
@@ -30,6 +31,8 @@ pub struct Capture {
     required: Option<Fields>,
     /// The last request, if nobody knows whether it was carried out: repeating it repeats its key.
     unconfirmed: Option<(Asked, IdempotencyKey)>,
+    /// How often each change was asked for, those not counted that repeat an unconfirmed one.
+    attempts: HashMap<Change, u32>,
     /// For each field, the newest callback: its date, and whether it ended an entry.
     newest: [Option<(Timestamp, bool)>; Field::ALL.len()],
     wrong: [u32; Field::ALL.len()],
@@ -135,8 +138,9 @@ enum Asked {
 
 impl Capture {
     /// Opens a session that needs these fields; without an amount the card is tokenized.
-    pub fn open(needed: Fields, charge: Option<Amount>, keys: &mut Keys) -> (Self, Create) {
-        let mut capture = Self {
+    pub fn open(id: PaymentId, needed: Fields, charge: Option<Amount>) -> (Self, Create) {
+        let capture = Self {
+            id,
             needed,
             charge,
             sid: None,
@@ -144,29 +148,29 @@ impl Capture {
             captured: Fields::default(),
             required: None,
             unconfirmed: None,
+            attempts: HashMap::new(),
             newest: Default::default(),
             wrong: Default::default(),
             again: false,
             refusals: 0,
             deliveries: VecDeque::new(),
         };
-        let create = Create { key: capture.key(Asked::Create, keys), charge };
-        (capture, create)
+        (capture, Create { id, key: id.create_key(), charge })
     }
 
     /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
-    pub fn open_again(&mut self, charge: Option<Amount>, keys: &mut Keys) -> Result<Create, Misfit> {
+    pub fn open_again(&self, charge: Option<Amount>) -> Result<Create, Misfit> {
         if self.stage != Stage::Opening {
             return Err(Misfit::AlreadyOpen);
         }
         if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
             return Err(Misfit::NotConfirmed);
         }
-        Ok(Create { key: self.key(Asked::Create, keys), charge })
+        Ok(Create { id: self.id, key: self.id.create_key(), charge })
     }
 
     /// Takes a change if it fits the moment.
-    pub fn request(&mut self, change: Change, keys: &mut Keys) -> Result<Update, Misfit> {
+    pub fn request(&mut self, change: Change) -> Result<Update, Misfit> {
         let repeated = matches!(self.unconfirmed, Some((Asked::Update(unconfirmed), _)) if unconfirmed == change);
         self.stage = match (self.stage, change) {
             (Stage::Opening, _) => return Err(Misfit::NotConfirmed),
@@ -179,7 +183,7 @@ impl Capture {
             (_, Change::Cancel) => Stage::Cancelling,
         };
         let sid = self.sid.clone().ok_or(Misfit::NotConfirmed)?;
-        Ok(Update { sid, key: self.key(Asked::Update(change), keys), change })
+        Ok(Update { id: self.id, sid, key: self.key(change), change })
     }
 
     fn capture(&mut self, field: Field) -> Result<Stage, Misfit> {
@@ -322,6 +326,11 @@ impl Capture {
         Meaning::Wrong { field: current, error: error.clone(), times: *times }
     }
 
+    /// The payment.
+    pub fn id(&self) -> PaymentId {
+        self.id
+    }
+
     /// The session's SID, once it is known.
     pub fn sid(&self) -> Option<&PaymentSid> {
         self.sid.as_ref()
@@ -392,12 +401,14 @@ impl Capture {
         }
     }
 
-    fn key(&mut self, asked: Asked, keys: &mut Keys) -> IdempotencyKey {
+    fn key(&mut self, change: Change) -> IdempotencyKey {
         match &self.unconfirmed {
-            Some((unconfirmed, key)) if *unconfirmed == asked => key.clone(),
+            Some((unconfirmed, key)) if *unconfirmed == Asked::Update(change) => key.clone(),
             _ => {
                 self.unconfirmed = None;
-                keys.make()
+                let attempts = self.attempts.entry(change).or_default();
+                *attempts += 1;
+                self.id.change_key(change, *attempts)
             }
         }
     }

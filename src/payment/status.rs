@@ -128,6 +128,8 @@ pub struct Ending {
     pub confirmation: Option<String>,
     /// `PaymentToken` of a tokenization. Never shown to the model, never logged.
     pub token: Option<SecretString>,
+    /// `ProfileId` of a tokenization.
+    pub profile: Option<String>,
     /// The last four digits of the card.
     pub last4: Option<Last4>,
 }
@@ -161,6 +163,26 @@ impl Outcome {
         }
     }
 
+    /// `Result` as a word, without the code that explains it.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Success => "success",
+            Self::ConnectorError(_) => "payment-connector-error",
+            Self::Star => "caller-interrupted-with-star",
+            Self::HungUp => "caller-hung-up",
+            Self::Cancelled => "cancelled",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// `PayErrorCode`, where one came.
+    pub fn code(&self) -> Option<u32> {
+        match self {
+            Self::ConnectorError(code) => *code,
+            _ => None,
+        }
+    }
+
     /// Whether the bank refused this card, so that another card may work.
     pub fn is_decline(&self) -> bool {
         matches!(self, Self::ConnectorError(Some(64008 | 64010 | 64012)))
@@ -170,15 +192,8 @@ impl Outcome {
 /// The outcome as a word for a log line.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Success => f.write_str("success"),
-            Self::ConnectorError(Some(code)) => write!(f, "payment-connector-error {code}"),
-            Self::ConnectorError(None) => f.write_str("payment-connector-error"),
-            Self::Star => f.write_str("caller-interrupted-with-star"),
-            Self::HungUp => f.write_str("caller-hung-up"),
-            Self::Cancelled => f.write_str("cancelled"),
-            Self::Other(word) => f.write_str(word),
-        }
+        f.write_str(self.word())?;
+        self.code().map_or(Ok(()), |code| write!(f, " {code}"))
     }
 }
 
@@ -246,6 +261,7 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> Ne
             outcome: Outcome::from_wire(result, code),
             confirmation: filled("PaymentConfirmationCode").map(str::to_owned),
             token: filled("PaymentToken").map(SecretString::from),
+            profile: filled("ProfileId").map(str::to_owned),
             last4: card.and_then(Last4::from_mask),
         });
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config;
-use crate::payment::{Amount, Currency, Field, Keys};
+use crate::payment::{Amount, Currency, Field, Ids, PaymentId};
 use crate::twilio::BadConfig;
 use crate::twilio::stand_in::{Twilio, client};
 
@@ -18,17 +18,23 @@ fn call() -> CallSid {
     "CA1".parse().unwrap()
 }
 
+fn id() -> PaymentId {
+    Ids::new(Uuid::nil()).make()
+}
+
 fn create(charge: &str) -> Create {
     let charge = Amount::parse(charge, Currency::USD).unwrap();
-    Create { key: Keys::new(Uuid::nil()).make(), charge }
+    Create { id: id(), key: id().create_key(), charge }
 }
 
 fn update(change: Change) -> Update {
-    Update { sid: "PK1".parse().unwrap(), key: Keys::new(Uuid::nil()).make(), change }
+    Update { id: id(), sid: "PK1".parse().unwrap(), key: id().change_key(change, 1), change }
 }
 
-const KEY_AND_CALLBACK: &str = "IdempotencyKey=00000000-0000-0000-0000-000000000000-1\
-    &StatusCallback=https%3A%2F%2Fexample.com%2Fpayment-status-callback";
+fn key_and_callback(step: &str) -> String {
+    let id = id();
+    format!("IdempotencyKey={id}-{step}&StatusCallback=https%3A%2F%2Fexample.com%2Fpayment-status-callback")
+}
 
 #[tokio::test]
 async fn a_payment_without_an_amount_tokenizes() {
@@ -37,8 +43,9 @@ async fn a_payment_without_an_amount_tokenizes() {
     assert_eq!(
         twilio.forms(),
         [format!(
-            "{KEY_AND_CALLBACK}&PaymentConnector=My+connector&PaymentMethod=credit-card\
-             &SecurityCode=true&PostalCode=false&TokenType=one-time"
+            "{}&PaymentConnector=My+connector&PaymentMethod=credit-card\
+             &SecurityCode=true&PostalCode=false&TokenType=one-time",
+            key_and_callback("create")
         )]
     );
     let asked = &twilio.asked.lock().unwrap()[0];
@@ -61,8 +68,12 @@ async fn an_update_is_a_capture_or_a_status() {
     for change in [Change::Capture(Field::CardNumber), Change::Complete, Change::Cancel] {
         client.update_payment(&call(), &update(change)).await.unwrap();
     }
-    let changes = ["Capture=payment-card-number", "Status=complete", "Status=cancel"];
-    assert_eq!(twilio.forms(), changes.map(|change| format!("{KEY_AND_CALLBACK}&{change}")));
+    let changes = [
+        ("payment-card-number-1", "Capture=payment-card-number"),
+        ("complete-1", "Status=complete"),
+        ("cancel-1", "Status=cancel"),
+    ];
+    assert_eq!(twilio.forms(), changes.map(|(step, change)| format!("{}&{change}", key_and_callback(step))));
     assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
 }
 

@@ -1,0 +1,99 @@
+//! What a card number is, and where one hides in a run of digits.
+
+use super::scan::Run;
+
+/// ISO/IEC 7812 allows no more.
+pub(super) const MAX_CARD_DIGITS: usize = 19;
+
+/// Shorter ones are not issued.
+pub(super) const MIN_CARD_DIGITS: usize = 13;
+
+/// Whether digits are a card number, by length and Luhn check.
+pub(super) fn is_card_number(digits: &[u8]) -> bool {
+    (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&digits.len()) && luhn(digits)
+}
+
+/// Whether they are, and are also as long as the brand's that the first of them tell. Where it is not known that digits
+/// belong together this keeps phone numbers from being taken for a card's: one in ten passes the Luhn check.
+pub(super) fn is_of_a_brand(digits: &[u8]) -> bool {
+    let first = |n: usize| digits.iter().take(n).fold(0, |value, digit| value * 10 + u32::from(*digit));
+    let lengths: &[usize] = match (first(2), first(4)) {
+        (34 | 37, _) => &[15],
+        (36 | 38 | 39, _) | (30, 3000..=3059 | 3095) => &[14, 16, 19],
+        (35, 3528..=3589) => &[16, 17, 18, 19],
+        (40..=49, _) => &[13, 16, 19],
+        (51..=55, _) | (_, 2221..=2720) => &[16],
+        (22, 2200..=2204) | (60..=69 | 81, _) => &[16, 17, 18, 19],
+        (50 | 56..=58, _) => &[13, 14, 15, 16, 17, 18, 19],
+        _ => return false,
+    };
+    lengths.contains(&digits.len()) && is_card_number(digits)
+}
+
+/// Whether a run holds a card number: from where one of its groups begins to where one ends; or at the beginning or end of
+/// it, with the digits that stand beside it on the card.
+pub(super) fn has_card_number(run: &Run) -> bool {
+    let begins_card = |at: usize| {
+        let from = run.groups[at].digits.start;
+        let ends = run.groups[at..].iter().map(|group| group.digits.end);
+        ends.take_while(|to| to - from <= MAX_CARD_DIGITS).any(|to| is_card_number(&run.digits[from..to]))
+    };
+    (0..run.groups.len()).any(begins_card) || is_card_at_an_end(&run.digits)
+}
+
+/// The lengths of nearly all cards: in a number that is longer, others would be found by chance.
+fn is_card_at_an_end(digits: &[u8]) -> bool {
+    (14..=16)
+        .filter(|length| *length < digits.len())
+        .any(|length| is_of_a_brand(&digits[..length]) || is_of_a_brand(&digits[digits.len() - length..]))
+}
+
+fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(n, digit)| {
+            let digit = u32::from(*digit);
+            if n % 2 == 0 { digit } else { digit * 2 / 10 + digit * 2 % 10 }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits(text: &str) -> Vec<u8> {
+        text.bytes().map(|digit| digit - b'0').collect()
+    }
+
+    #[test]
+    fn the_numbers_of_all_brands_are_known() {
+        for number in [
+            "4222222222222",
+            "4242424242424242",
+            "4000000000000000006",
+            "5555555555554444",
+            "2223003122003222",
+            "378282246310005",
+            "6011111111111117",
+            "30569309025904",
+            "36227206271667",
+            "3566002020360505",
+            "6200000000000005",
+        ] {
+            assert!(is_card_number(&digits(number)) && is_of_a_brand(&digits(number)), "{number}");
+        }
+    }
+
+    #[test]
+    fn length_and_check_digit_decide() {
+        for number in ["4242424242424241", "42424242", "424242424242", "42424242424242424242"] {
+            assert!(!is_card_number(&digits(number)), "{number}");
+        }
+        // Long enough and by chance with a good check digit, but of no brand.
+        assert!(is_card_number(&digits("1234567812345670")) && !is_of_a_brand(&digits("1234567812345670")));
+    }
+}

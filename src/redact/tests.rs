@@ -1,0 +1,79 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_spoken_card_number_is_cut_and_the_sentence_stays() {
+    for number in [
+        "4242424242424242",
+        "4242 4242 4242 4242",
+        "4242-4242-4242-4242",
+        "4, 2, 4, 2, 4, 2, 4, 2, 4, 2, 4, 2, 4, 2, 4, 2",
+        "4242 ... 4242, um, 4242 and then 4242",
+        "four two four two four two four two four two four two four two four two",
+        "Four two, four two. Four two four two, uh, forty-two forty-two forty two, forty two",
+        "four thousand two hundred forty two, four thousand two hundred and forty-two, 4242 forty-two 42",
+        "three seven eight two eight double two four six three one triple zero five",
+        "cuatro dos cuatro dos cuarenta y dos cuarenta y dos 4242 4242",
+        "zweiundvierzig zweiundvierzig vier zwo vier zwo 4242 4242",
+        "quarante-deux quarante-deux quatre deux quatre deux 4242 4242",
+    ] {
+        let said = format!("It is {number}; cancel my other one.");
+        assert_eq!(without_card_numbers(&said), format!("It is {CUT}; cancel my other one."), "{number}");
+        assert!(has_card_number(&said));
+    }
+}
+
+#[test]
+fn a_card_number_is_cut_with_what_stands_beside_it_on_the_card() {
+    for number in
+        ["4242424242424242 12/27 123", "42424242424242421227123", "one, 4242 4242 4242 4242", "14242424242424242"]
+    {
+        assert_eq!(without_card_numbers(number), CUT, "{number}");
+    }
+}
+
+#[test]
+fn phone_numbers_dates_and_amounts_survive() {
+    for said in [
+        "Call +1 415 867 5309 on 12/05/2026",
+        "I owe 1,234.56 dollars",
+        "Call 415 867 5309 or 415 867 5310 after 5",
+        "My order is 4242424242424241",
+        "call me at four one five eight six seven five three oh nine",
+        "Once more: it is one thousand two hundred thirty four dollars, due on the twenty first of May nineteen eighty four",
+        "no digits",
+        "",
+    ] {
+        assert_eq!(without_card_numbers(said), said);
+    }
+}
+
+#[test]
+fn during_a_capture_short_runs_go_too_and_counts_stay() {
+    for (said, left) in [
+        ("I have 2 cards, code 123", "I have 2 cards, code [digits removed]"),
+        ("it expires 12/27", "it expires [digits removed]"),
+        ("4 2 4 2 please", "[digits removed] please"),
+        ("cancel, I have two cards", "cancel, I have two cards"),
+        ("it is seven three one, cancel that", "it is [digits removed], cancel that"),
+        ("double four two, and twelve twenty-seven", "[digits removed]"),
+        ("er ist siebenhunderteinunddreißig", "er ist [digits removed]"),
+    ] {
+        assert_eq!(without_digit_runs(said), left);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_run_of_three_digits_is_left(said in "\\PC{0,80}") {
+        let cut = without_digit_runs(&said);
+        prop_assert!(!cut.as_bytes().windows(3).any(|run| run.iter().all(u8::is_ascii_digit)));
+    }
+
+    #[test]
+    fn what_was_cut_once_is_cut_for_good(said in "[0-9a-z ,]{0,80}|((four|two|42|4242|oh|um|,|-) ){0,30}") {
+        let cut = without_card_numbers(&said).into_owned();
+        prop_assert_eq!(without_card_numbers(&cut), cut.as_str());
+    }
+}

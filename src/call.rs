@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use crate::payment::Ids;
 use crate::phone_number::PhoneNumber;
-use crate::redact::Private;
+use crate::redact::{Private, Shield};
 use crate::relay::{Outgoing, Setup};
 use farewell::Farewell;
 use history::History;
@@ -61,6 +61,8 @@ pub struct Call {
     /// The number of the person on the line, where it is one that can be called.
     caller_number: Option<PhoneNumber>,
     history: History,
+    /// Cuts card numbers out of what is heard.
+    shield: Shield,
     speech: Speech,
     turn: Turn,
     payments: Payments,
@@ -107,6 +109,7 @@ impl Call {
             phase: Phase::Talking,
             caller_number: setup.caller().reveal().parse().ok(),
             history: History::default(),
+            shield: Shield::default(),
             speech: Speech::default(),
             turn: Turn::default(),
             payments: Payments::new(Ids::new(nonce), now),

@@ -140,7 +140,7 @@ impl Line {
     pub(super) fn model_calls(&mut self, name: &str, arguments: &str) {
         self.calls_made += 1;
         let call_id = format!("call_{}", self.calls_made);
-        let call = ToolCall { call_id, item_id: None, name: name.to_owned(), arguments: arguments.to_owned() };
+        let call = ToolCall::new(call_id, None, name.to_owned(), arguments);
         self.model(ModelEvent::Call(call));
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Call, Item, Phase, words};
 use crate::call::Action;
-use crate::redact::{Private, without_card_numbers, without_digit_runs};
+use crate::redact::{Heard, Private, Strictness, without_card_numbers};
 use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
 
 /// After an interruption, how long the caller has to say something before the agent goes on with what it owes.
@@ -52,22 +52,23 @@ impl Call {
 
     fn keyed(&mut self) {
         let Some((keys, _)) = self.keys.take() else { return };
-        let keys = without_card_numbers(keys.reveal());
-        if !keys.is_empty() {
-            self.input(Item::Caller(words::keyed(&keys)));
+        if !keys.reveal().is_empty() {
+            let heard = self.shield.hear(&words::keyed(keys.reveal()), Strictness::Cards);
+            self.input(Item::Caller, heard);
         }
     }
 
     fn prompted(&mut self, prompt: &Prompt) {
         let said = prompt.voice_prompt.reveal().trim();
-        let shielded = if self.payments.is_open() { without_digit_runs(said) } else { without_card_numbers(said) };
         self.caller_speaks = None;
         self.watch.reset(self.now);
         if said.is_empty() {
             return;
         }
-        let digits_were_cut = shielded != said;
-        self.input(Item::Caller(shielded.into_owned()));
+        let strictness = if self.payments.is_open() { Strictness::Runs } else { Strictness::Cards };
+        let heard = self.shield.hear(said, strictness);
+        let digits_were_cut = heard.was_cut;
+        self.input(Item::Caller, heard);
         if digits_were_cut {
             self.note(words::DIGITS_WERE_SPOKEN);
         }
@@ -76,19 +77,25 @@ impl Call {
     /// The operator says something to the model. It stands above what a caller says, so it goes by another role.
     pub(super) fn instructed(&mut self, text: &str) {
         if self.phase == Phase::Talking && !text.trim().is_empty() {
-            self.input(Item::Developer(without_card_numbers(text.trim()).into_owned()));
+            let heard = self.shield.hear(text.trim(), Strictness::Cards);
+            self.input(Item::Developer, heard);
         }
     }
 
-    /// Somebody else's turn: whatever the agent was saying is over.
-    fn input(&mut self, item: Item) {
+    /// Somebody else's turn: whatever the agent was saying is over. What stands of a card number that this input completes
+    /// is cut before the model is asked again.
+    fn input(&mut self, item: fn(String) -> Item, heard: Heard) {
         self.stop_reply();
         self.speech.superseded(&mut self.history);
+        for card in &heard.cards {
+            self.turn.forget(card, &mut self.history);
+            self.speech.forget(card);
+        }
         self.stay();
         self.payments.attended(self.now);
         self.turn.hold = None;
         self.turn.wake();
-        self.turn.note(item);
+        self.turn.note(item(heard.text));
     }
 
     /// The reply is over, and of what is remembered of it only what the caller heard. If nothing is said now, the agent
@@ -96,7 +103,8 @@ impl Call {
     fn interrupted(&mut self, interrupt: &Interrupt) {
         let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty();
         self.stop_reply();
-        self.speech.interrupted(interrupt.utterance_until_interrupt.reveal(), &mut self.history, self.now);
+        let heard = without_card_numbers(interrupt.utterance_until_interrupt.reveal());
+        self.speech.interrupted(&heard, &mut self.history, self.now);
         self.watch.reset(self.now);
         self.stay();
         self.turn.owed |= unfinished;

@@ -1,8 +1,11 @@
 //! What was said so far, as the model is to see it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::value::RawValue;
+
+use crate::redact::{Card, ShieldedJson, has_card_number, json_without_card_numbers, without_card_numbers};
 
 /// What a history may hold in bytes of text; beyond it the oldest turns are forgotten.
 const MAX_BYTES: usize = 256 * 1024;
@@ -29,7 +32,7 @@ pub enum Item {
     },
 }
 
-/// A tool call as the model made it: nothing in it is checked.
+/// A tool call as the model made it: nothing in it is checked but that it holds no card number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolCall {
     /// OpenAI's `call_id`, which the output repeats.
@@ -39,7 +42,15 @@ pub struct ToolCall {
     /// The tool's name.
     pub name: String,
     /// JSON text; may be empty or broken.
-    pub arguments: String,
+    pub arguments: ShieldedJson,
+}
+
+impl ToolCall {
+    /// A call with the arguments that the model wrote. This is the one place where they are checked: nobody sees them before.
+    pub fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
+        let name = if has_card_number(&name) { "unknown".to_owned() } else { name };
+        Self { call_id, item_id, name, arguments: ShieldedJson::new(arguments) }
+    }
 }
 
 /// The items of a call, in order. An item keeps its position for as long as it is remembered.
@@ -51,9 +62,9 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Adds an item and tells its position.
+    /// Adds an item and tells its position. Whatever it is and wherever it comes from, no card number stands in it.
     pub(super) fn push(&mut self, item: Item) -> usize {
-        self.items.push(Some(item));
+        self.items.push(Some(item.shielded()));
         self.forgotten + self.items.len() - 1
     }
 
@@ -62,6 +73,16 @@ impl History {
         match self.items.get_mut(position.checked_sub(self.forgotten)?) {
             Some(Some(Item::Agent(words))) => Some(words),
             _ => None,
+        }
+    }
+
+    /// Cuts what stands of a card number that came in parts; in the last `inputs` that the caller made even a digit of it.
+    pub(super) fn forget(&mut self, card: &Card, inputs: usize) {
+        let is_input = |item: &Option<Item>| matches!(item, Some(Item::Caller(_)));
+        let inputs = self.items.iter().enumerate().rev().filter(|(_, item)| is_input(item)).take(inputs);
+        let since = inputs.last().map_or(self.items.len(), |(at, _)| at);
+        for (at, item) in self.items.iter_mut().enumerate() {
+            item.iter_mut().for_each(|item| item.forget(card, at >= since));
         }
     }
 
@@ -102,13 +123,49 @@ impl History {
 }
 
 impl Item {
+    fn shielded(self) -> Self {
+        match self {
+            Self::Developer(text) => Self::Developer(shielded(text)),
+            Self::Caller(text) => Self::Caller(shielded(text)),
+            Self::Agent(text) => Self::Agent(shielded(text)),
+            Self::ToolOutput { call_id, output } => {
+                Self::ToolOutput { call_id, output: json_without_card_numbers(&output).into_owned() }
+            }
+            // OpenAI's own, and what was shielded when it came.
+            Self::Reasoning(_) | Self::ToolCall(_) => self,
+        }
+    }
+
+    /// Cuts what stands of a card number; `said` is whether this may be an input of which it was made.
+    pub(super) fn forget(&mut self, card: &Card, said: bool) {
+        match self {
+            Self::Developer(text) | Self::Caller(text) => cut(text, card, said),
+            Self::Agent(text) | Self::ToolOutput { output: text, .. } => cut(text, card, false),
+            Self::ToolCall(call) => card.cut_from_json(&mut call.arguments),
+            Self::Reasoning(_) => {}
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Developer(text) | Self::Caller(text) | Self::Agent(text) => text.len(),
             Self::Reasoning(raw) => raw.get().len(),
-            Self::ToolCall(call) => call.name.len() + call.arguments.len(),
+            Self::ToolCall(call) => call.name.len() + call.arguments.as_str().len(),
             Self::ToolOutput { output, .. } => output.len(),
         }
+    }
+}
+
+fn shielded(text: String) -> String {
+    match without_card_numbers(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cut) => cut,
+    }
+}
+
+fn cut(text: &mut String, card: &Card, said: bool) {
+    if let Cow::Owned(cut) = card.cut_from(text, said) {
+        *text = cut;
     }
 }
 

@@ -277,7 +277,9 @@ impl World {
     fn delta(&mut self) {
         let Some(request) = self.line.asked else { return };
         self.words += 1;
-        let token = format!("word{} ", self.words);
+        // Without digits, which would be held back.
+        let count: String = self.words.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+        let token = format!("word{count} ");
         let event = ModelEvent::Delta(Private::new(token.clone()));
         let from = self.line.feed(Event::Model { request, event });
         assert_eq!(self.line.said_since(from), token, "a token leaves the moment it arrives");

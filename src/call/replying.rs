@@ -39,7 +39,11 @@ impl Call {
             return;
         }
         match event {
-            ModelEvent::Delta(words) => self.model_said(words.into_inner()),
+            ModelEvent::Delta(words) => {
+                let Some(response) = &mut self.turn.response else { return };
+                let words = response.stream.push(words.reveal());
+                self.model_said(words);
+            }
             ModelEvent::Reasoning(item) => {
                 self.history.push(Item::Reasoning(item));
             }
@@ -49,8 +53,16 @@ impl Call {
         }
     }
 
+    /// Says what was held back of the words that have come.
+    fn say_the_rest(&mut self) {
+        if let Some(response) = &mut self.turn.response {
+            let rest = response.stream.finish();
+            self.model_said(rest);
+        }
+    }
+
     fn model_said(&mut self, token: String) {
-        let Some(response) = &mut self.turn.response else { return };
+        let Some(response) = self.turn.response.as_mut().filter(|_| !token.is_empty()) else { return };
         self.turn.spoke |= !token.trim().is_empty();
         if self.listening {
             return;
@@ -68,6 +80,7 @@ impl Call {
     }
 
     fn model_called(&mut self, call: ToolCall) {
+        self.say_the_rest();
         let Some(response) = &mut self.turn.response else { return };
         response.words = None;
         response.calls += 1;
@@ -82,6 +95,7 @@ impl Call {
     }
 
     fn model_done(&mut self, well: bool) {
+        self.say_the_rest();
         let Some(response) = self.turn.response.take() else { return };
         self.history.drop_reasoning_since(response.unused_from);
         self.close_cycle();

@@ -21,7 +21,8 @@ impl Call {
 
     /// What to run, with everything in it that the model may not choose; or what to do instead.
     fn decide(&mut self, call: &ToolCall) -> Result<Tool, String> {
-        let wish = Wish::read(&call.name, &call.arguments, &self.settings).map_err(|reason| words::refused(&reason))?;
+        let wish = Wish::read(&call.name, call.arguments.as_str(), &self.settings)
+            .map_err(|reason| words::refused(&reason))?;
         if wish.needs_telephone() && !self.settings.telephone {
             return Err(words::refused(words::NO_TELEPHONE));
         }

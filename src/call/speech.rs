@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::history::History;
+use crate::redact::Card;
 
 /// How long a character of speech takes: some 15 a second.
 const CHARACTER: Duration = Duration::from_millis(66);
@@ -151,6 +152,13 @@ impl Speech {
         }
         self.unspoken = false;
         self.expected_end = Some(now);
+    }
+
+    /// Cuts what stands of a card number in words that may yet be played.
+    pub(super) fn forget(&mut self, card: &Card) {
+        for utterance in &mut self.utterances {
+            utterance.cut = card.cut_from(&utterance.cut, false).into_owned();
+        }
     }
 
     /// A new prompt came without an interrupt: what Twilio does not report as played, where it reports, is taken as not

@@ -7,6 +7,7 @@ mod endings;
 mod other_tools;
 mod payments;
 mod replies;
+mod shielding;
 mod without_telephone;
 
 use std::time::Duration;

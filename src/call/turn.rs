@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::event::{RequestId, RunId};
 use super::history::{History, Item, ToolCall};
 use super::tool::Tool;
+use crate::redact::{Card, Stream};
 
 /// The turn of the model.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub(super) struct Response {
     pub(super) id: RequestId,
     /// The history position of the words that are being said, while they are.
     pub(super) words: Option<usize>,
+    /// Words on their way to the caller: digits are held back until it is known that they are no card number.
+    pub(super) stream: Stream,
     /// Reasoning from this position on has led to nothing yet.
     pub(super) unused_from: usize,
     /// Tool calls in it.
@@ -60,7 +63,8 @@ impl Turn {
     pub(super) fn ask(&mut self, history: &History) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
-        self.response = Some(Response { id, words: None, unused_from: history.end(), calls: 0 });
+        self.response =
+            Some(Response { id, words: None, stream: Stream::default(), unused_from: history.end(), calls: 0 });
         self.spoke = false;
         self.owed = false;
         self.hold = None;
@@ -111,6 +115,14 @@ impl Turn {
     pub(super) fn wake(&mut self) {
         self.owed = true;
         self.rounds = 0;
+    }
+
+    /// Cuts what stands of a card number that came in parts, here and in the history.
+    pub(super) fn forget(&mut self, card: &Card, history: &mut History) {
+        for item in self.outputs.iter_mut().chain(&mut self.later) {
+            item.forget(card, true);
+        }
+        history.forget(card, usize::try_from(card.inputs()).unwrap_or(usize::MAX));
     }
 
     /// Brings the history up to date. Only when nothing is running.

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::signed::{Form, Signed};
 use super::{LiveAgent, Voice, twiml};
+use crate::redact::json_without_card_numbers;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{ConversationRelay, Verb};
 use crate::session::{Calls, News};
@@ -83,7 +84,7 @@ impl Ended {
         let call_over = form.filled("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
         match (call_over.is_some_and(|status| status.is_terminal()), form.filled("HandoffData")) {
             (true, _) => Self::Call,
-            (_, Some(data)) => Self::HandedOff(data.to_owned()),
+            (_, Some(data)) => Self::HandedOff(json_without_card_numbers(data).into_owned()),
             _ if form.filled("SessionStatus") == Some("failed") => Self::SessionFailed,
             _ => Self::Session,
         }

@@ -138,7 +138,7 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 impl Answer {
     fn new(id: Uuid, reply: Private<String>, tool_calls: Vec<ToolCall>) -> Self {
         let tool_calls = tool_calls.into_iter().map(|call| {
-            let arguments = if call.arguments.is_empty() { "{}".to_owned() } else { call.arguments };
+            let arguments = Some(call.arguments.into_string()).filter(|it| !it.is_empty()).unwrap_or("{}".to_owned());
             let broken = arguments.clone();
             let arguments = RawValue::from_string(arguments).map_or(Arguments::Broken(broken), Arguments::Json);
             Called { name: call.name, arguments }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::MAX_BODY;
+use crate::redact::without_card_numbers;
 
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -30,7 +31,8 @@ impl Problem {
     /// A problem; `error` says what to do about it.
     #[expect(clippy::needless_pass_by_value, reason = "an error is given up to become an answer")]
     pub(super) fn new(status: StatusCode, error: impl ToString) -> Self {
-        Self { status, error: error.to_string() }
+        // It may repeat what is wrong.
+        Self { status, error: without_card_numbers(&error.to_string()).into_owned() }
     }
 
     /// Something in the request is wrong.

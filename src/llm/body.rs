@@ -87,7 +87,7 @@ impl<'a> InputItem<'a> {
                 id: item_id.as_deref().filter(|_| reasoned),
                 call_id,
                 name,
-                arguments: readable(arguments),
+                arguments: readable(arguments.as_str()),
             },
             Item::ToolOutput { call_id, output } => {
                 Self::FunctionCallOutput { r#type: "function_call_output", call_id, output }
@@ -126,12 +126,8 @@ mod tests {
     }
 
     fn tool_call(n: u32, arguments: &str) -> Item {
-        Item::ToolCall(ToolCall {
-            call_id: format!("call_{n}"),
-            item_id: Some(format!("fc_{n}")),
-            name: "capture-card".to_owned(),
-            arguments: arguments.to_owned(),
-        })
+        let item_id = Some(format!("fc_{n}"));
+        Item::ToolCall(ToolCall::new(format!("call_{n}"), item_id, "capture-card".to_owned(), arguments))
     }
 
     fn output(n: u32) -> Item {

@@ -105,7 +105,7 @@ impl Event {
         Ok(match kind_of(item).as_deref() {
             Some("function_call") => {
                 let FunctionCall { id, call_id, name, arguments } = serde_json::from_str(item.get())?;
-                Self::Call(ToolCall { call_id, item_id: id, name, arguments })
+                Self::Call(ToolCall::new(call_id, id, name, &arguments))
             }
             Some("reasoning") => Self::Reasoning(item.to_owned()),
             Some("message") => Self::Message,

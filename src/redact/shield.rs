@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use super::card::{MAX_CARD_DIGITS, has_card_number, is_of_a_brand};
 use super::json::ShieldedJson;
 use super::scan::{Reading, Run, readings};
-use super::{CUT, cut, cut_places};
+use super::{cut, cut_places};
 
 /// So many inputs without a digit end a number that comes in parts.
 const MAX_PAUSE: u64 = 3;
@@ -199,6 +199,7 @@ impl fmt::Debug for Card {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::CUT;
     use proptest::prelude::*;
 
     /// What each input becomes, once those after it are known.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, without_card_numbers};
+use crate::redact::{Private, has_card_number, json_has_card_number};
 use crate::relay::twiml::Attributes;
 use crate::session::{CALL_REFERENCE, RequestData};
 
@@ -83,17 +83,13 @@ fn check(name: &str, value: &Value) -> Result<(), BadOrder> {
     if has_card_number(name) {
         return Err(BadOrder::CardNumberAsName);
     }
-    if has_card_number(&value.to_string()) {
+    if json_has_card_number(value) {
         return Err(BadOrder::CardNumber(name.to_owned()));
     }
     if value.as_str().is_some_and(|text| !text.chars().all(is_xml)) {
         return Err(BadOrder::Character(name.to_owned()));
     }
     Ok(())
-}
-
-fn has_card_number(text: &str) -> bool {
-    without_card_numbers(text) != text
 }
 
 /// Whether XML has a way to write it.

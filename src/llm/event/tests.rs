@@ -25,12 +25,7 @@ fn a_call_is_read_whole() {
     ) else {
         panic!("no call");
     };
-    let whole = ToolCall {
-        call_id: "call_1".to_owned(),
-        item_id: Some("fc_1".to_owned()),
-        name: "end-call".to_owned(),
-        arguments: r#"{"a":"1"}"#.to_owned(),
-    };
+    let whole = ToolCall::new("call_1".to_owned(), Some("fc_1".to_owned()), "end-call".to_owned(), r#"{"a":"1"}"#);
     assert!(call == whole);
 }
 

@@ -1,6 +1,6 @@
 //! An AI agent takes a card payment during a live phone call; the card data goes from the keypad to Twilio alone.
 //!
-//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`, `expiring`, `config`), a call
+//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`, `expiring`, `signing`, `config`), a call
 //! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
 //! call (`session`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A room uses those below it.
 
@@ -18,6 +18,7 @@ pub mod relay;
 pub mod server;
 pub mod session;
 pub mod sid;
+pub mod signing;
 pub mod simulator;
 pub mod tools;
 pub mod twilio;

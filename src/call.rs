@@ -3,12 +3,14 @@
 //! Pure: no I/O, no clock, no lock, nothing spawned, nothing logged. What was said, what the payment is waiting for and
 //! whether silence is being watched stand here and nowhere else, so every order of events can be tried out in a test.
 
+mod agreeing;
 #[cfg(test)]
 mod bench;
 mod event;
 mod farewell;
 mod heard;
 mod history;
+mod naming;
 mod paying;
 #[cfg(test)]
 mod properties;
@@ -28,16 +30,19 @@ pub use history::{Item, ToolCall};
 pub use settings::{Environment, Keypad, Messages, Settings, Silence};
 pub use tool::{ContextKeys, Outcome, TOOLS, Tool};
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payment::Ids;
+use crate::payment::{BadTerms, Currency, Ids, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
 use crate::relay::{Outgoing, Setup};
+use agreeing::Agreement;
 use farewell::Farewell;
 use history::History;
 use paying::Payments;
@@ -65,6 +70,7 @@ pub struct Call {
     shield: Shield,
     speech: Speech,
     turn: Turn,
+    agreement: Agreement,
     payments: Payments,
     watch: Watch,
     /// Since when the call has no socket.
@@ -105,6 +111,8 @@ impl Call {
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
+        let terms = terms(setup, request, settings.payment.currency);
+        let details = words::call_details(setup, request, &terms);
         let mut call = Self {
             phase: Phase::Talking,
             caller_number: setup.caller().reveal().parse().ok(),
@@ -112,6 +120,7 @@ impl Call {
             shield: Shield::default(),
             speech: Speech::default(),
             turn: Turn::default(),
+            agreement: Agreement::new(terms),
             payments: Payments::new(Ids::new(nonce), now),
             watch: Watch::new(&settings.silence, now),
             parked: None,
@@ -124,7 +133,7 @@ impl Call {
             actions: Vec::new(),
             settings,
         };
-        call.history.push(Item::Developer(words::call_details(setup, request)));
+        call.history.push(Item::Developer(details));
         match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.greeted(&greeting),
             None if call.settings.telephone => call.turn.wake(),
@@ -330,6 +339,16 @@ impl Call {
             self.actions.push(Action::Close);
         }
     }
+}
+
+/// What a call brings with it about its payment: what the operator wrote goes before the parameters of the call.
+fn terms(setup: &Setup, request: Option<&str>, configured: Currency) -> Result<Terms, BadTerms> {
+    let request: HashMap<String, Box<RawValue>> =
+        request.and_then(|request| serde_json::from_str(request).ok()).unwrap_or_default();
+    // A number stays what was written, and what is no text is told by its JSON.
+    let text = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
+    let ordered = |name: &str| request.get(name).filter(|value| value.get() != "null").map(|value| text(value));
+    Terms::read(|name| ordered(name).or_else(|| setup.custom_parameters.reveal().get(name).cloned()), configured)
 }
 
 /// Nothing of what was said.

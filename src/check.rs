@@ -6,6 +6,7 @@
 mod address;
 mod agreement;
 mod assets;
+mod business;
 mod http;
 mod model;
 mod report;
@@ -27,13 +28,21 @@ pub async fn check(config: &Config, warnings: &[config::Warning]) -> Report {
         findings.push(Finding::bad("network", words));
         return Report(findings);
     };
-    let (twilio, address, model) = tokio::join!(
+    let business = async {
+        match &config.call_parameters {
+            Some(business) => Some(business::finding(&http, business).await),
+            None => None,
+        }
+    };
+    let (twilio, address, model, business) = tokio::join!(
         twilio::findings(&http, config),
         address::finding(&http, &config.base_url),
         model::finding(&http, &config.openai),
+        business,
     );
     findings.extend(twilio);
     findings.extend([address, model]);
+    findings.extend(business);
     Report(findings)
 }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use url::Url;
 
 use crate::payment;
 use crate::phone_number::PhoneNumber;
@@ -47,6 +48,8 @@ pub struct Config {
     pub twilio: Twilio,
     /// What every payment has in common.
     pub payment: payment::Settings,
+    /// Who tells what a call that comes in is about.
+    pub call_parameters: Option<CallParameters>,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
     pub live_agent_number: Option<PhoneNumber>,
     /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
@@ -100,6 +103,15 @@ pub struct ApiKey {
     pub secret: SecretString,
 }
 
+/// Where to ask the business what a call is about.
+#[derive(Debug, Clone)]
+pub struct CallParameters {
+    /// `CALL_PARAMETERS_URL`: https, or plain http on this machine.
+    pub url: Url,
+    /// `PAYMENT_WEBHOOK_SECRET`: requests to the business are signed with it.
+    pub secret: SecretString,
+}
+
 /// An operator's token with fewer characters draws a warning.
 const OPERATOR_TOKEN_LENGTH: usize = 16;
 
@@ -131,6 +143,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let openai = openai(vars);
     let twilio = twilio(vars);
     let payment = payment(vars);
+    let call_parameters = call_parameters(vars);
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
         vars.optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
@@ -168,6 +181,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         openai: openai?,
         twilio: twilio?,
         payment: payment?,
+        call_parameters,
         live_agent_number,
         live_agent_workflow,
         resume: resume.unwrap_or(Duration::from_secs(60)),
@@ -177,6 +191,9 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     })
 }
 
+const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decimals than CURRENCY has";
+const BUSINESS_URL: &str =
+    "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
 
@@ -249,6 +266,8 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
     let connector =
         vars.required("PAYMENT_CONNECTOR", values::name, "the unique name of the Pay connector, such as Default");
     let currency = vars.optional("CURRENCY", values::currency, "a three-letter ISO 4217 code, such as USD");
+    let currency = currency.unwrap_or(payment::Currency::USD);
+    let limits = charge_limits(vars, currency);
     let token_type = vars.optional("TOKEN_TYPE", values::token_type, "one-time, reusable or payment-method");
     let security_code = flag(vars, "INCLUDE_CVC", true);
     let postal_code = flag(vars, "INCLUDE_POSTAL_CODE", false);
@@ -256,11 +275,39 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
     vars.warn_if(connector.as_deref().is_some_and(is_connector_sid), Warning::ConnectorSid);
     Some(payment::Settings {
         connector: connector?,
-        currency: currency.unwrap_or(payment::Currency::USD),
+        currency,
+        limits: limits?,
         token_type: token_type.unwrap_or(payment::TokenType::OneTime),
         security_code,
         postal_code,
     })
+}
+
+/// What may be charged on a call that does not say what is due. Half a unit is nothing in a currency without decimals.
+fn charge_limits(vars: &mut Reading<'_>, currency: payment::Currency) -> Option<payment::ChargeLimits> {
+    let default = |text| payment::Amount::parse(text, currency).ok().flatten();
+    let mut limit = |variable, default: Option<payment::Amount>| {
+        let set = vars.is_set(variable);
+        let limit = vars.optional(variable, |text| values::amount(text, currency), AMOUNT);
+        if set { limit } else { default }
+    };
+    let least = limit("MIN_CHARGE", default("0.50").or_else(|| default("1")));
+    let most = limit("MAX_CHARGE", default("1000"));
+    let limits = payment::ChargeLimits::new(least?, most?);
+    if limits.is_err() {
+        vars.problem("MAX_CHARGE", "is less than MIN_CHARGE", AMOUNT);
+    }
+    limits.ok()
+}
+
+/// Whom to ask what a call is about, and the secret that what goes there is signed with.
+fn call_parameters(vars: &mut Reading<'_>) -> Option<CallParameters> {
+    let url = vars.optional("CALL_PARAMETERS_URL", values::business_url, BUSINESS_URL);
+    let secret = vars.optional("PAYMENT_WEBHOOK_SECRET", values::token, "a long random text without spaces");
+    if vars.is_set("CALL_PARAMETERS_URL") && !vars.is_set("PAYMENT_WEBHOOK_SECRET") {
+        vars.problem("PAYMENT_WEBHOOK_SECRET", "is not set", "what CALL_PARAMETERS_URL verifies requests with");
+    }
+    Some(CallParameters { url: url?, secret: secret?.into() })
 }
 
 /// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits; examples write `x` for them.

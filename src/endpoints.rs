@@ -28,10 +28,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::assets::Shelf;
-use crate::config::PublicUrl;
+use crate::config::{CallParameters, PublicUrl};
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
 use crate::session::{self, Calls, Chats};
+use connect_conversation_relay::Business;
 use operator::Gate;
 use outbound_call::Outbound;
 use outbound_twiml::{Documents, OUTBOUND_TWIML};
@@ -65,6 +66,8 @@ pub struct App {
     voice: Arc<Voice>,
     gate: Arc<Gate>,
     outbound: Arc<Outbound>,
+    /// Who knows what a call that comes in is about.
+    business: Option<Arc<Business>>,
     chats: Chats,
     session: Arc<session::Context>,
     draining: CancellationToken,
@@ -103,6 +106,8 @@ pub struct Parts {
     pub operator_token: Option<SecretString>,
     /// Who takes over from the agent.
     pub live_agent: Option<LiveAgent>,
+    /// Where to ask what a call that comes in is about.
+    pub call_parameters: Option<CallParameters>,
     /// What sessions share.
     pub session: Arc<session::Context>,
     /// No new calls are taken once this is cancelled.
@@ -110,8 +115,8 @@ pub struct Parts {
 }
 
 impl App {
-    /// Puts the doors in.
-    pub fn new(parts: Parts) -> Self {
+    /// Puts the doors in. It fails if no HTTP client can be set up.
+    pub fn new(parts: Parts) -> Result<Self, reqwest::Error> {
         let voice = Voice {
             action: parts.base_url.http(CONNECT_ACTION),
             socket: parts.base_url.wss(CONVERSATION_RELAY),
@@ -123,7 +128,8 @@ impl App {
             base_url: parts.base_url.clone(),
             documents: Documents::default(),
         };
-        Self {
+        Ok(Self {
+            business: parts.call_parameters.map(Business::new).transpose()?.map(Arc::new),
             gate: Arc::new(Gate::new(parts.operator_token.as_ref())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
@@ -131,7 +137,7 @@ impl App {
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
-        }
+        })
     }
 
     /// Frees what is kept for a while only and has expired.

@@ -8,6 +8,7 @@ mod entry;
 mod field;
 mod id;
 mod status;
+mod terms;
 
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
@@ -15,10 +16,12 @@ pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{IdempotencyKey, Ids, PaymentId};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
+pub use terms::{BadTerms, ChargeLimits, Due, NothingBetween, Terms};
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::redact::Private;
 use crate::sid::PaymentSid;
 
 /// What every payment of this server has in common.
@@ -28,6 +31,8 @@ pub struct Settings {
     pub connector: String,
     /// What amounts are in.
     pub currency: Currency,
+    /// What may be charged on a call that does not say what is due.
+    pub limits: ChargeLimits,
     /// What a payment without an amount leaves behind.
     pub token_type: TokenType,
     /// Whether the security code is asked for.
@@ -99,6 +104,8 @@ pub struct Create {
     pub key: IdempotencyKey,
     /// What to charge; `None` tokenizes the card.
     pub charge: Option<Amount>,
+    /// `Description`: what the payment is for.
+    pub description: Option<Private<String>>,
 }
 
 /// A request to move a payment session on.

@@ -46,6 +46,9 @@ pub enum Error {
     /// The client for OpenAI.
     #[error("the client for OpenAI could not be built")]
     Model(#[source] llm::BadConfig),
+    /// The client for the business.
+    #[error("an HTTP client could not be set up; are root certificates (ca-certificates) installed?")]
+    Http(#[source] reqwest::Error),
     /// The socket.
     #[error("the server stopped listening")]
     Listen(#[from] std::io::Error),
@@ -63,9 +66,11 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
             (None, number) => number.map(LiveAgent::Number),
         },
         base_url: config.base_url,
+        call_parameters: config.call_parameters,
         session: session.clone(),
         draining: shutdown.soft.clone(),
-    });
+    })
+    .map_err(Error::Http)?;
     let _sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(app.clone())));
     // Whoever takes no new calls needs no new assets.
     tokio::spawn(shutdown.soft.clone().run_until_cancelled_owned(watch.run(shelf)));

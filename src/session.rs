@@ -17,7 +17,7 @@ pub use calls::{Calls, Delivery, News};
 pub use chat::{Message, NoReply, Reply};
 pub use chats::{Chats, NotSaid};
 pub use line::{Broken, Line, Received, Sent};
-pub use requests::{NotKept, RequestData, Requests};
+pub use requests::{NotKept, Parameters, RequestData, Requests};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +28,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::assets::{Library, Shelf};
 use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
 use crate::llm::Model;
+use crate::redact::Private;
 use crate::relay::{Incoming, Setup};
 use crate::sid::CallSid;
 use crate::{tools, twilio};
@@ -114,18 +115,26 @@ pub async fn run(context: Arc<Context>, mut line: Line) {
 }
 
 /// The bracket around a session: registers, counts, logs the end once. The registration ends with the value.
-async fn talk(context: Arc<Context>, setup: Setup, line: Line) {
+async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let began = Instant::now();
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     info!(live = context.calls.count(), direction = %setup.direction, "call connected");
 
     let sid = setup.call_sid.clone();
+    if let Some(known) = context.requests.parameters(&sid) {
+        let mut parameters = setup.custom_parameters.into_inner();
+        parameters.extend(known.into_inner());
+        setup.custom_parameters = Private::new(parameters);
+    }
     let reference = parameter(&setup, CALL_REFERENCE);
     let request = reference.and_then(|reference| context.requests.connected(reference, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.shelf.library();
     let settings = Arc::new(library.server.settings(&context.environment));
     let (call, actions) = Call::begin(settings, &setup, request, Uuid::new_v4(), began.into_std());
+    if let Some(why) = call.bad_terms() {
+        error!(%why, "no payment can be taken on this call: its parameters are broken");
+    }
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),

@@ -3,6 +3,7 @@
 //! `simulate` shows a newcomer a payment call without any account; the tests play every scenario. Only the outside world
 //! is simulated, and strictly: whatever Twilio or OpenAI would refuse, ignore or misread fails the run.
 
+mod business;
 mod caller;
 mod deployment;
 mod desk;

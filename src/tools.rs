@@ -11,6 +11,7 @@ mod capture_expiry_date;
 mod capture_postal_code;
 mod capture_security_code;
 mod change_context;
+mod confirm_amount;
 mod end_call;
 mod finish_capture;
 mod live_agent_handoff;
@@ -31,6 +32,7 @@ use crate::twilio::{self, Client};
 /// Runs a tool for a call that is led by this library.
 pub async fn run(twilio: &Client, library: &Library, call: &CallSid, tool: Tool) -> Outcome {
     match tool {
+        Tool::ConfirmAmount { amount } => confirm_amount::confirm_amount(amount).await,
         Tool::StartCapture(create) => start_capture::start_capture(twilio, call, &create).await,
         Tool::CaptureCard(update) => capture_card::capture_card(twilio, call, &update).await,
         Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(twilio, call, &update).await,

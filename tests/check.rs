@@ -58,6 +58,14 @@ async fn credentials_that_twilio_refuses_are_told_by_their_variable() {
 }
 
 #[tokio::test]
+async fn a_business_that_cannot_be_asked_is_told() {
+    let world = World::new("business").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
+    let found = world.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;
+    assert_eq!(found.code, 1, "{}", found.printed);
+    found.has("✗ business       127.0.0.1 takes no connection: look at CALL_PARAMETERS_URL");
+}
+
+#[tokio::test]
 async fn an_account_that_is_not_active_is_told() {
     for (status, line) in [("suspended", "✗ account        is suspended"), ("closed", "✗ account        is closed")]
     {

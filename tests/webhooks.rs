@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
 
+mod business;
 mod operator;
 mod server;
 

@@ -170,7 +170,7 @@ mod tests {
 }"#;
         let err = read(manifest).unwrap_err();
         assert!(
-            err.starts_with("assets/Tools.json:7: there is no tool \"send-fax\"; there are start-capture, "),
+            err.starts_with("assets/Tools.json:7: there is no tool \"send-fax\"; there are confirm-amount, "),
             "{err}"
         );
     }

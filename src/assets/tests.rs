@@ -134,7 +134,7 @@ fn both_spellings_of_the_active_assets_are_read() {
         let (assets, warnings) = dir.load().unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(context(&assets), "You are Acme's agent.");
-        assert_eq!(names(&assets), TOOLS[7..]);
+        assert_eq!(names(&assets), TOOLS[8..]);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::*;
-use crate::payment::{self, Answer, Currency, Entry, Status, TokenType};
+use crate::payment::{self, Amount, Answer, ChargeLimits, Currency, Entry, Status, TokenType};
 use crate::redact::Private;
 use crate::relay::Incoming;
 use crate::sid::PaymentSid;
@@ -16,7 +16,7 @@ pub(super) const SORRY: &str = "Sorry, I lost my train of thought.";
 pub(super) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(super) const GOODBYE: &str = "Goodbye!";
 /// Arguments that every tool takes.
-pub(super) const EVERY_ARGUMENT: &str = r#"{"enabled":true,"digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi","contextKey":"acme"}"#;
+pub(super) const EVERY_ARGUMENT: &str = r#"{"enabled":true,"amount":"1","digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi","contextKey":"acme"}"#;
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
 pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);
@@ -32,6 +32,10 @@ pub(super) struct Line {
     /// Tools that have not answered.
     pub(super) running: Vec<(RunId, Tool)>,
     calls_made: u32,
+}
+
+pub(super) fn dollars(amount: &str) -> Amount {
+    Amount::parse(amount, Currency::USD).unwrap().unwrap()
 }
 
 pub(super) fn settings() -> Settings {
@@ -52,6 +56,7 @@ pub(super) fn settings() -> Settings {
         payment: payment::Settings {
             connector: "Default".to_owned(),
             currency: Currency::USD,
+            limits: ChargeLimits::new(dollars("0.50"), dollars("1000")).unwrap(),
             token_type: TokenType::OneTime,
             security_code: true,
             postal_code: false,
@@ -71,13 +76,25 @@ impl Line {
         Self::open_with(settings())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "some instant is needed to begin with; only differences count")]
     pub(super) fn open_with(settings: Settings) -> Self {
+        Self::open_with_parameters(settings, "{}")
+    }
+
+    /// A call that comes with these custom parameters.
+    pub(super) fn open_with_parameters(settings: Settings, parameters: &str) -> Self {
+        Self::open_with_all(settings, parameters, None)
+    }
+
+    /// A call that comes with these custom parameters, and with what an operator wrote.
+    #[expect(clippy::disallowed_methods, reason = "some instant is needed to begin with; only differences count")]
+    pub(super) fn open_with_all(settings: Settings, parameters: &str, request: Option<&str>) -> Self {
         let now = Instant::now();
-        let frame =
-            r#"{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING"}"#;
-        let Ok(Incoming::Setup(setup)) = Incoming::parse(frame) else { panic!("a setup frame") };
-        let (call, actions) = Call::begin(Arc::new(settings), &setup, None, Uuid::nil(), now);
+        let frame = format!(
+            r#"{{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING",
+            "customParameters":{parameters}}}"#
+        );
+        let Ok(Incoming::Setup(setup)) = Incoming::parse(&frame) else { panic!("a setup frame") };
+        let (call, actions) = Call::begin(Arc::new(settings), &setup, request, Uuid::nil(), now);
         let mut line = Self { call, now, did: Vec::new(), asked: None, running: Vec::new(), calls_made: 0 };
         line.take(actions);
         line
@@ -227,6 +244,22 @@ impl Line {
         let entry = |action: &Action| matches!(action, Action::Record(_));
         let entries = self.did.iter().filter(|action| entry(action));
         entries.map(|action| if let Action::Record(entry) = action { entry } else { unreachable!() }).collect()
+    }
+
+    /// The model says that the caller agreed to an amount, and that is taken.
+    pub(super) fn confirms(&mut self, amount: &str) {
+        self.model_calls("confirm-amount", &format!(r#"{{"amount":"{amount}"}}"#));
+        self.model(ModelEvent::Done);
+        let (run, Tool::ConfirmAmount { amount }) = self.running.remove(0) else { panic!("a confirmation") };
+        self.feed(Event::ToolFinished { run, outcome: Outcome::AmountConfirmed { amount } });
+    }
+
+    /// Agent and caller agree on an amount.
+    pub(super) fn agrees_on(&mut self, amount: &str) {
+        self.caller_says("I want to pay");
+        self.model_replies(&format!("That is {amount} dollars. Shall I go ahead?"), &[]);
+        self.caller_says("Yes");
+        self.confirms(amount);
     }
 
     /// A payment is open and the caller is to enter the card number.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
-    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Settings,
-    Stage, Status, Update,
+    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Settings, Stage, Status,
+    Update,
 };
 use crate::sid::PaymentSid;
 
@@ -197,6 +197,9 @@ impl Call {
         let mut ending = ending.clone();
         if ending.outcome == Outcome::Success && !submitted {
             ending.outcome = Outcome::Other("success-without-submission".to_owned());
+        }
+        if ending.outcome == Outcome::Success {
+            self.agreement.charged(charge, self.history.end());
         }
         if tell || ending.outcome == Outcome::Success {
             self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::bench::{GREETING, Line, THRESHOLD, line, payment, settings, status};
 use super::*;
-use crate::payment::{self as money, Answer, IdempotencyKey};
+use crate::payment::{self as money, Amount, Answer, Due, IdempotencyKey};
 use crate::redact::Private;
 use crate::sid::PaymentSid;
 
@@ -62,7 +62,12 @@ const CALLS: &[(&str, &str)] = &[
     ("end-call", ""),
     ("live-agent-handoff", r#"{"reason":"asked"}"#),
     ("refund", "{"),
+    ("confirm-amount", r#"{"amount":"25.00"}"#),
+    ("confirm-amount", r#"{"amount":"5000.00"}"#),
 ];
+
+/// What a call may bring with it.
+const PARAMETERS: &[&str] = &["{}", "{}", r#"{"amountDue":"30.00"}"#, r#"{"amountDue":"thirty"}"#];
 
 const STATUSES: &[&[(&str, &str)]] = &[
     &[("PaymentMethod", "credit-card")],
@@ -153,6 +158,10 @@ struct World {
     /// Keys of completions that were left unanswered once.
     doubtful: HashSet<IdempotencyKey>,
     settled: HashSet<PaymentSid>,
+    due: Result<Option<Amount>, ()>,
+    /// What the caller was taken to have agreed to.
+    confirmed: HashSet<Amount>,
+    prompts: usize,
     last_stir: Instant,
     spoken_since_caller: bool,
     ended: bool,
@@ -165,8 +174,13 @@ fn solid(text: &str) -> String {
 }
 
 impl World {
-    fn new() -> Self {
-        let line = Line::open();
+    fn new(parameters: &str) -> Self {
+        let line = Line::open_with_parameters(settings(), parameters);
+        let due = match line.call.agreement.terms().map(|terms| terms.due) {
+            Ok(Due::Amount(amount)) => Ok(Some(amount)),
+            Ok(_) => Ok(None),
+            Err(_) => Err(()),
+        };
         let last_stir = line.now;
         Self {
             line,
@@ -182,6 +196,9 @@ impl World {
             completes: HashMap::new(),
             doubtful: HashSet::new(),
             settled: HashSet::new(),
+            due,
+            confirmed: HashSet::new(),
+            prompts: 0,
             last_stir,
             spoken_since_caller: true,
             ended: false,
@@ -194,6 +211,7 @@ impl World {
         match step {
             Step::Prompt { digits } => {
                 let words = if digits { "my card is 4111 1111 1111 1111" } else { "hello" };
+                self.prompts += 1;
                 self.line.caller_says(words);
                 self.heard += &self.cycles.drain(..).collect::<String>();
                 self.cycle_open = false;
@@ -313,6 +331,7 @@ impl World {
         let outcome = match (&tool, answer) {
             (Tool::SetSilenceDetection { enabled }, _) => Outcome::SilenceDetection { enabled: *enabled },
             (Tool::EndCall, _) => Outcome::EndCall,
+            (Tool::ConfirmAmount { amount }, _) => Outcome::AmountConfirmed { amount: *amount },
             (Tool::LiveAgentHandoff { reason, summary }, _) => {
                 Outcome::HandOff { reason: reason.clone(), summary: summary.clone() }
             }
@@ -413,6 +432,22 @@ impl World {
                 }
                 Action::AskModel(request) => self.check_request(request),
                 Action::StopModel => self.abandoned.push(RequestId(self.line.call.turn_requests())),
+                Action::RunTool { tool: Tool::ConfirmAmount { amount }, .. } => {
+                    assert!(self.prompts > 0, "nobody agrees without a word");
+                    assert!(settings().payment.limits.allow(*amount), "an amount is bounded");
+                    self.confirmed.insert(*amount);
+                }
+                Action::RunTool { tool: Tool::StartCapture(create), .. } => match self.due {
+                    Ok(Some(due)) => {
+                        assert_eq!(create.charge, Some(due), "what is due is charged and nothing else");
+                        assert!(self.successes.is_empty(), "what is due is charged once");
+                    }
+                    Ok(None) => assert!(
+                        create.charge.is_none_or(|amount| self.confirmed.contains(&amount)),
+                        "an amount was agreed to"
+                    ),
+                    Err(()) => panic!("no payment starts on broken terms"),
+                },
                 Action::RunTool { tool: Tool::FinishCapture(update), .. } => {
                     let keys = self.completes.entry(update.sid.clone()).or_default();
                     keys.insert(update.key.clone());
@@ -491,8 +526,11 @@ impl Call {
 
 proptest! {
     #[test]
-    fn the_invariants_hold_in_any_order_of_events(steps in prop::collection::vec(step(), 1..80)) {
-        let mut world = World::new();
+    fn the_invariants_hold_in_any_order_of_events(
+        parameters in prop::sample::select(PARAMETERS),
+        steps in prop::collection::vec(step(), 1..80),
+    ) {
+        let mut world = World::new(parameters);
         for step in steps {
             world.live(step);
         }
@@ -500,8 +538,11 @@ proptest! {
     }
 
     #[test]
-    fn the_invariants_hold_in_a_disturbed_payment_call(steps in payment_call()) {
-        let mut world = World::new();
+    fn the_invariants_hold_in_a_disturbed_payment_call(
+        parameters in prop::sample::select(PARAMETERS),
+        steps in payment_call(),
+    ) {
+        let mut world = World::new(parameters);
         for step in steps {
             world.live(step);
         }

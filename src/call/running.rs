@@ -1,7 +1,7 @@
 //! Running tools: whether a call of the model's fits the moment, with what it runs, and what its outcome means.
 
 use super::event::RunId;
-use super::tool::{Outcome, Tool, Wish};
+use super::tool::{Outcome, Tool, Wanted, Wish};
 use super::{Action, Call, Farewell, Phase, ToolCall, words};
 use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
 use crate::phone_number::PhoneNumber;
@@ -21,21 +21,23 @@ impl Call {
 
     /// What to run, with everything in it that the model may not choose; or what to do instead.
     fn decide(&mut self, call: &ToolCall) -> Result<Tool, String> {
-        let wish = Wish::read(&call.name, call.arguments.as_str(), &self.settings)
-            .map_err(|reason| words::refused(&reason))?;
+        let wish = self.read_wish(&call.name, call.arguments.as_str()).map_err(|reason| words::refused(&reason))?;
         if wish.needs_telephone() && !self.settings.telephone {
             return Err(words::refused(words::NO_TELEPHONE));
         }
         match wish {
-            Wish::StartCapture { charge } => {
-                self.payments.start(&self.settings.payment, charge, self.now).map(Tool::StartCapture)
-            }
+            Wish::ConfirmAmount { amount } => self.confirm_amount(amount),
+            Wish::StartCapture { charge } => self.start_capture(charge).map(Tool::StartCapture),
             Wish::Change(Change::Cancel) if self.payments.is_in_doubt() => {
+                self.give_agreement_up();
                 self.payments.forget();
                 Err(words::done(words::NEVER_OPENED))
             }
             Wish::Change(change) => {
                 let update = self.payments.change(change, self.now)?;
+                if change == Change::Cancel {
+                    self.give_agreement_up();
+                }
                 self.turn.forget_steps();
                 Ok(Tool::change(update))
             }
@@ -52,6 +54,13 @@ impl Call {
             Wish::ChangeContext { keys, summary } => Ok(Tool::ChangeContext { keys, summary }),
             Wish::SendSms { to, body } => Ok(Tool::SendSms { to: self.recipient(to)?, body }),
         }
+    }
+
+    fn start_capture(&mut self, wanted: Wanted) -> Result<Create, String> {
+        let charge = self.charge(wanted)?;
+        let create = self.payments.start(&self.settings.payment, charge, self.now)?;
+        let description = self.agreement.terms().ok().and_then(|terms| terms.description.clone());
+        Ok(Create { description, ..create })
     }
 
     /// Only the caller, and whom the operator allows: the model may have been talked into anything.
@@ -75,6 +84,8 @@ impl Call {
         let output = match outcome {
             // What was to be the last word is not, if the caller spoke meanwhile.
             Outcome::EndCall | Outcome::HandOff { .. } if run.overtaken => words::refused(words::CALL_GOES_ON),
+            // It may have been a no.
+            Outcome::AmountConfirmed { .. } if run.overtaken => words::not_run(),
             outcome => self.outcome(&run.tool, outcome, run.call_id.is_some()),
         };
         if let Some(call_id) = run.call_id {
@@ -99,6 +110,10 @@ impl Call {
                 | Tool::CancelCapture(update),
                 outcome,
             ) => self.change_answered(update, answer(outcome), by_model),
+            (_, Outcome::AmountConfirmed { amount }) => {
+                self.agreement.confirm(amount);
+                words::confirmed(amount)
+            }
             (_, Outcome::SilenceDetection { .. }) if self.payments.is_open() => words::done(words::SILENCE_BY_ITSELF),
             (_, Outcome::SilenceDetection { enabled }) => {
                 self.watch.enabled = enabled;

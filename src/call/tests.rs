@@ -2,6 +2,7 @@
 
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
+mod agreeing;
 mod doubts;
 mod endings;
 mod other_tools;

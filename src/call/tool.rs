@@ -13,6 +13,7 @@ use crate::relay::{Digits, Languages, Outgoing};
 
 /// The names of all tools.
 pub const TOOLS: &[&str] = &[
+    "confirm-amount",
     "start-capture",
     "capture-card",
     "capture-security-code",
@@ -34,7 +35,8 @@ pub const TOOLS: &[&str] = &[
 /// What the model wants, read from its arguments. `callSid` and `paymentSid` are not among them: the call has its own.
 #[derive(Debug)]
 pub(super) enum Wish {
-    StartCapture { charge: Option<Amount> },
+    ConfirmAmount { amount: Amount },
+    StartCapture { charge: Wanted },
     Change(Change),
     SetSilenceDetection { enabled: bool },
     EndCall,
@@ -56,9 +58,25 @@ pub struct ContextKeys {
     pub manifest: Option<String>,
 }
 
+/// `chargeAmount`, as far as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Left out.
+    Unsaid,
+    /// Zero: the card is to be stored.
+    Nothing,
+    /// To be charged.
+    Amount(Amount),
+}
+
 /// A tool to run, with everything that the model may not choose already in it.
 #[derive(Debug, Clone)]
 pub enum Tool {
+    /// `confirm-amount`
+    ConfirmAmount {
+        /// What the caller agreed to pay.
+        amount: Amount,
+    },
     /// `start-capture`
     StartCapture(Create),
     /// `capture-card`
@@ -126,6 +144,7 @@ impl Tool {
     /// The name under which the model knows it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::ConfirmAmount { .. } => "confirm-amount",
             Self::StartCapture(_) => "start-capture",
             Self::CaptureCard(_) => "capture-card",
             Self::CaptureSecurityCode(_) => "capture-security-code",
@@ -162,6 +181,11 @@ impl Tool {
 pub enum Outcome {
     /// Twilio's answer to a payment request.
     Payment(Answer),
+    /// The caller agreed to pay this.
+    AmountConfirmed {
+        /// In the currency of the call.
+        amount: Amount,
+    },
     /// The watch for silence is to be this.
     SilenceDetection {
         /// Whether to watch.
@@ -193,6 +217,12 @@ pub enum Outcome {
 
 /// How much of the model's free text is kept.
 const MAX_TEXT: usize = 1_000;
+
+#[derive(Deserialize)]
+struct ConfirmAmount {
+    #[serde(alias = "chargeAmount")]
+    amount: Box<RawValue>,
+}
 
 #[derive(Deserialize)]
 struct StartCapture {
@@ -259,11 +289,19 @@ fn once() -> u16 {
 
 impl Wish {
     /// Reads a tool call; the error is a sentence that the model can act on.
-    pub(super) fn read(name: &str, arguments: &str, settings: &Settings) -> Result<Self, String> {
-        let currency = settings.payment.currency;
+    /// `currency` is what amounts on this call are in.
+    pub(super) fn read(name: &str, arguments: &str, settings: &Settings, currency: Currency) -> Result<Self, String> {
         Ok(match name {
+            "confirm-amount" => {
+                let ConfirmAmount { amount } = arguments_of(arguments)?;
+                let Wanted::Amount(amount) = wanted("amount", Some(&amount), currency)? else {
+                    return Err(NOTHING_TO_CONFIRM.to_owned());
+                };
+                Self::ConfirmAmount { amount }
+            }
             "start-capture" => {
-                Self::StartCapture { charge: charge(arguments_of::<StartCapture>(arguments)?, currency)? }
+                let StartCapture { charge_amount } = arguments_of(arguments)?;
+                Self::StartCapture { charge: wanted("chargeAmount", charge_amount.as_deref(), currency)? }
             }
             "capture-card" => Self::Change(Change::Capture(Field::CardNumber)),
             "capture-security-code" => Self::Change(Change::Capture(Field::SecurityCode)),
@@ -313,7 +351,8 @@ impl Wish {
     /// Whether it can be done only while somebody is on the telephone.
     pub(super) fn needs_telephone(&self) -> bool {
         match self {
-            Self::StartCapture { .. }
+            Self::ConfirmAmount { .. }
+            | Self::StartCapture { .. }
             | Self::Change(_)
             | Self::SetSilenceDetection { .. }
             | Self::EndCall
@@ -335,17 +374,22 @@ fn arguments_of<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
     })
 }
 
+const NOTHING_TO_CONFIRM: &str =
+    "There is no amount to confirm. To store the card without a charge, call start-capture without chargeAmount.";
+
 /// The amount as it was written: a JSON number is read from its text, so that it is never a float.
-fn charge(arguments: StartCapture, currency: Currency) -> Result<Option<Amount>, String> {
-    let Some(raw) = arguments.charge_amount else { return Ok(None) };
-    let raw = raw.get().trim();
+fn wanted(name: &str, raw: Option<&RawValue>, currency: Currency) -> Result<Wanted, String> {
+    let Some(raw) = raw.map(|raw| raw.get().trim()) else { return Ok(Wanted::Unsaid) };
     let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
     if text == "null" || text.is_empty() {
-        return Ok(None);
+        return Ok(Wanted::Unsaid);
     }
-    Amount::parse(text, currency).map_err(|bad| {
-        format!("chargeAmount {bad}. Send it as decimal text in {currency}, such as \"25.00\", or leave it out to store the card.")
-    })
+    let amount = Amount::parse(text, currency).map_err(|bad| {
+        format!(
+            "{name} {bad}. Send it as decimal text in {currency}, such as \"25.00\", or leave it out to store the card."
+        )
+    })?;
+    Ok(amount.map_or(Wanted::Nothing, Wanted::Amount))
 }
 
 fn sms(message: &str) -> Result<Private<String>, String> {
@@ -399,21 +443,28 @@ fn text(text: Option<String>) -> Private<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::bench::{EVERY_ARGUMENT, settings};
+    use crate::call::bench::{EVERY_ARGUMENT, dollars, settings};
 
-    fn amount(arguments: &str) -> Result<Option<String>, String> {
-        match Wish::read("start-capture", arguments, &settings())? {
-            Wish::StartCapture { charge } => Ok(charge.map(|amount| amount.to_string())),
+    fn read(name: &str, arguments: &str) -> Result<Wish, String> {
+        Wish::read(name, arguments, &settings(), Currency::USD)
+    }
+
+    fn amount(arguments: &str) -> Result<Wanted, String> {
+        match read("start-capture", arguments)? {
+            Wish::StartCapture { charge } => Ok(charge),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn an_amount_is_read_exactly_however_it_is_written() {
-        assert_eq!(amount(r#"{"callSid":"CA9","chargeAmount":"25.00"}"#), Ok(Some("25.00".to_owned())));
-        assert_eq!(amount(r#"{"chargeAmount": 0.07}"#), Ok(Some("0.07".to_owned())));
-        for nothing in ["", "{}", r#"{"chargeAmount":0}"#, r#"{"chargeAmount":"0.00"}"#, r#"{"chargeAmount":null}"#] {
-            assert_eq!(amount(nothing), Ok(None), "{nothing}");
+        assert_eq!(amount(r#"{"callSid":"CA9","chargeAmount":"25.00"}"#), Ok(Wanted::Amount(dollars("25"))));
+        assert_eq!(amount(r#"{"chargeAmount": 0.07}"#), Ok(Wanted::Amount(dollars("0.07"))));
+        for unsaid in ["", "{}", r#"{"chargeAmount":null}"#, r#"{"chargeAmount":""}"#] {
+            assert_eq!(amount(unsaid), Ok(Wanted::Unsaid), "{unsaid}");
+        }
+        for nothing in [r#"{"chargeAmount":0}"#, r#"{"chargeAmount":"0.00"}"#] {
+            assert_eq!(amount(nothing), Ok(Wanted::Nothing), "{nothing}");
         }
         for bad in [r#"{"chargeAmount":1e2}"#, r#"{"chargeAmount":"$5"}"#, r#"{"chargeAmount":[]}"#, "{", "[]"] {
             assert!(amount(bad).is_err(), "{bad}");
@@ -421,17 +472,27 @@ mod tests {
     }
 
     #[test]
+    fn only_an_amount_can_be_confirmed() {
+        let confirmed = read("confirm-amount", r#"{"amount":25.5}"#);
+        assert!(matches!(confirmed, Ok(Wish::ConfirmAmount { amount }) if amount == dollars("25.50")));
+        for nothing in [r#"{"amount":"0"}"#, r#"{"amount":null}"#] {
+            assert!(read("confirm-amount", nothing).unwrap_err().contains("start-capture without"), "{nothing}");
+        }
+        assert!(read("confirm-amount", "{}").is_err());
+    }
+
+    #[test]
     fn an_unknown_tool_is_answered_with_those_that_exist() {
-        assert!(Wish::read("refund", "{}", &settings()).unwrap_err().contains("start-capture"));
+        assert!(read("refund", "{}").unwrap_err().contains("start-capture"));
         for name in TOOLS {
-            assert!(Wish::read(name, EVERY_ARGUMENT, &settings()).is_ok(), "{name}");
+            assert!(read(name, EVERY_ARGUMENT).is_ok(), "{name}");
         }
     }
 
     #[test]
     fn a_card_number_does_not_travel_in_a_summary() {
         let arguments = r#"{"reason":"asked","summary":"paid with 4242 4242 4242 4242"}"#;
-        let wish = Wish::read("live-agent-handoff", arguments, &settings());
+        let wish = read("live-agent-handoff", arguments);
         let Ok(Wish::LiveAgentHandoff { summary, .. }) = wish else { panic!() };
         assert_eq!(summary.reveal(), "paid with [digits removed]");
     }
@@ -448,7 +509,7 @@ mod tests {
             ("play-media", r#"{"source":"media.example.com"}"#, "not what the tool takes"),
             ("set-listen-mode", "", "not what the tool takes"),
         ] {
-            let refusal = Wish::read(name, arguments, &settings()).unwrap_err();
+            let refusal = read(name, arguments).unwrap_err();
             assert!(refusal.contains(answer), "{name} {arguments}: {refusal}");
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! The one place for words to the model. None of them holds a digit of a card.
 
+mod charging;
+
 use serde::Serialize;
 
-use crate::payment::{Answer, Capture, EntryError, Field, Misfit, Outcome, Stage};
+use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Misfit, Outcome, Stage, Terms};
 use crate::relay::Setup;
+pub(super) use charging::*;
 
 /// The answer of a tool, as the model sees it.
 #[derive(Serialize)]
@@ -30,7 +33,7 @@ fn output(success: bool, message: &str) -> String {
 
 /// The first thing that the model reads. The caller's number is not in it. `request`, a JSON object, is all that the
 /// operator wrote who had the call placed; the parameters are a part of it.
-pub(super) fn call_details(setup: &Setup, request: Option<&str>) -> String {
+pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<Terms, BadTerms>) -> String {
     let mut details = match setup.direction.as_str() {
         _ if setup.is_reconnect() => {
             "Call details: this call was going on already when the connection was lost, and nothing is known of it. \
@@ -41,6 +44,7 @@ pub(super) fn call_details(setup: &Setup, request: Option<&str>) -> String {
         "chat" => "Call details: there is no phone call. This is a chat in writing; it has just begun.".to_owned(),
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
+    details.push_str(&charging::due(terms));
     let parameters = setup.custom_parameters.reveal();
     let data = match request {
         Some(request) => request.to_owned(),

@@ -18,16 +18,25 @@ pub(super) fn findings(dir: &Path) -> Vec<Finding> {
         findings.push(Finding::good("assets", format!("calls begin with {context} and {manifest}")));
     }
     findings.extend(warnings.iter().map(|warning| Finding::doubt("assets", warning.to_string())));
-    findings.extend(tools(&library));
+    let context = library.context(library.default_context()).unwrap_or_default();
+    let manifest = library.tools(library.default_manifest()).unwrap_or_default();
+    findings.extend(tools(context, &manifest.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>()));
     findings.extend(pci(&library.server));
     findings
 }
 
-fn tools(library: &Library) -> Vec<Finding> {
-    let context = library.context(library.default_context()).unwrap_or_default();
-    let manifest = library.tools(library.default_manifest()).unwrap_or_default();
-    let manifest: Vec<&str> = manifest.iter().map(|tool| tool.name.as_str()).collect();
-    let Disagreement { missing, doubtful } = disagreement(context, &manifest);
+fn tools(context: &str, manifest: &[&str]) -> Vec<Finding> {
+    let confirmed = manifest.contains(&"confirm-amount") || !manifest.contains(&"start-capture");
+    let unconfirmed = (!confirmed).then(|| {
+        let words = "confirm-amount is not in the manifest: only what is due (amountDue) can be charged, so add it or make sure \
+                     that nothing else is meant to be";
+        Finding::doubt("tools", words)
+    });
+    agreement(context, manifest).into_iter().chain(unconfirmed).collect()
+}
+
+fn agreement(context: &str, manifest: &[&str]) -> Vec<Finding> {
+    let Disagreement { missing, doubtful } = disagreement(context, manifest);
     if missing.is_empty() && doubtful.is_empty() {
         return vec![Finding::good("tools", "every tool that the context names is in the manifest")];
     }
@@ -102,6 +111,18 @@ mod tests {
         let findings = findings(Path::new("/nonexistent"));
         assert!(findings.iter().all(|it| it.level != Level::Bad), "{findings:?}");
         assert!(findings.iter().any(|it| it.level == Level::Good && it.subject == "tools"), "{findings:?}");
+    }
+
+    #[test]
+    fn an_agent_that_cannot_confirm_an_amount_is_told() {
+        let library = Library::built_in();
+        let context = library.context("PaymentContext").unwrap();
+        let findings = tools(context, &["start-capture"]);
+        assert!(
+            findings.iter().any(|it| it.level == Level::Bad && it.words.contains("confirm-amount")),
+            "{findings:?}"
+        );
+        assert!(findings.iter().any(|it| it.level == Level::Doubt && it.words.contains("amountDue")), "{findings:?}");
     }
 
     #[test]

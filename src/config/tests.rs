@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 22] = [
+const OPTIONAL: [&str; 26] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -25,6 +25,8 @@ const OPTIONAL: [&str; 22] = [
     "API_KEY",
     "API_SECRET",
     "CURRENCY",
+    "MIN_CHARGE",
+    "MAX_CHARGE",
     "TOKEN_TYPE",
     "INCLUDE_CVC",
     "INCLUDE_POSTAL_CODE",
@@ -34,6 +36,8 @@ const OPTIONAL: [&str; 22] = [
     "ASSETS_DIR",
     "OPERATOR_TOKEN",
     "VALIDATE_TWILIO_SIGNATURE",
+    "CALL_PARAMETERS_URL",
+    "PAYMENT_WEBHOOK_SECRET",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
     "SMS_ALLOWED_NUMBERS",
@@ -118,6 +122,33 @@ fn the_two_halves_of_an_api_key_come_together() {
 }
 
 #[test]
+fn charges_are_bounded_in_the_configured_currency() {
+    let limits = |vars: &[(&str, &str)]| {
+        let limits = with(vars).unwrap().0.payment.limits;
+        format!("{:?} {:?}", limits.least(), limits.most())
+    };
+    assert_eq!(limits(&[]), "0.50 USD 1000.00 USD");
+    assert_eq!(limits(&[("CURRENCY", "JPY")]), "1 JPY 1000 JPY");
+    assert_eq!(limits(&[("MIN_CHARGE", "5"), ("MAX_CHARGE", "5")]), "5.00 USD 5.00 USD");
+    assert_eq!(limits(&[("CURRENCY", "KWD"), ("MIN_CHARGE", "0.005")]), "0.005 KWD 1000.000 KWD");
+    for (name, value) in [("MIN_CHARGE", "0"), ("MIN_CHARGE", "0.005"), ("MIN_CHARGE", "$1"), ("MAX_CHARGE", "1000000")]
+    {
+        assert_eq!(places(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
+    }
+    assert_eq!(places(&with(&[("MIN_CHARGE", "2000")]).unwrap_err()), ["MAX_CHARGE"]);
+}
+
+#[test]
+fn the_business_is_asked_only_with_a_secret_to_sign_with() {
+    let url = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
+    assert_eq!(places(&with(&[url]).unwrap_err()), ["PAYMENT_WEBHOOK_SECRET"]);
+    let (config, _) = with(&[url, ("PAYMENT_WEBHOOK_SECRET", "hush-hush")]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+    assert_eq!(config.call_parameters.unwrap().url.as_str(), "https://shop.example.com/calls");
+    assert!(with(&[("PAYMENT_WEBHOOK_SECRET", "hush-hush")]).unwrap().0.call_parameters.is_none());
+}
+
+#[test]
 fn the_twilio_host_follows_edge_and_region() {
     let sync = "https://sync.twilio.com";
     for (variables, base, sync_base) in [
@@ -172,6 +203,8 @@ fn the_example_file_names_every_variable_and_its_default() {
     assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
 
     let chosen = [
+        "CALL_PARAMETERS_URL",
+        "PAYMENT_WEBHOOK_SECRET",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "LIVE_AGENT_WORKFLOW_SID",
@@ -197,7 +230,7 @@ fn debug_shows_no_secret() {
 proptest! {
     /// Values in the wrong place are secrets more often than not.
     #[test]
-    fn no_value_is_ever_reported(values in prop::collection::vec(prop::option::of("(https?://|\\+|)hush[\\PC\n]{0,8}"), 23)) {
+    fn no_value_is_ever_reported(values in prop::collection::vec(prop::option::of("(https?://|\\+|)hush[\\PC\n]{0,8}"), 32)) {
         let names = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL);
         let vars = names.zip(&values).filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
         let told = match Config::from_vars(&vars) {

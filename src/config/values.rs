@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::public_url::is_local;
-use crate::payment::{Currency, TokenType};
+use crate::payment::{Amount, BadAmount, Currency, TokenType};
 use crate::phone_number::{BadPhoneNumber, PhoneNumber};
 
 /// Why a text is not a value of its kind.
@@ -28,6 +28,12 @@ pub(super) enum BadValue {
     NotOrigin,
     #[error("is not a directory")]
     NotDirectory,
+    #[error("is no more than zero")]
+    NoAmount,
+    #[error("is no amount: {0}")]
+    Amount(#[from] BadAmount),
+    #[error("is neither https nor on this machine")]
+    Exposed,
     #[error("is not a currency code")]
     Currency,
     #[error("is not a kind of token")]
@@ -99,6 +105,11 @@ pub(super) fn currency(text: &str) -> Result<Currency, BadValue> {
     text.parse().map_err(|_| BadValue::Currency)
 }
 
+/// An amount that can be charged.
+pub(super) fn amount(text: &str, currency: Currency) -> Result<Amount, BadValue> {
+    Amount::parse(text, currency)?.ok_or(BadValue::NoAmount)
+}
+
 pub(super) fn token_type(text: &str) -> Result<TokenType, BadValue> {
     text.parse().map_err(|_| BadValue::TokenType)
 }
@@ -132,6 +143,27 @@ pub(super) fn origin(text: &str) -> Result<Url, BadValue> {
     if url.path() == "/" { Ok(url) } else { Err(BadValue::NotOrigin) }
 }
 
+/// A URL of the business, perhaps with a query: what is sent there is about callers and money, so nobody may read it on the
+/// way.
+pub(super) fn business_url(text: &str) -> Result<Url, BadValue> {
+    let url = Url::parse(text).ok().filter(|_| !text.contains(char::is_whitespace)).ok_or(BadValue::Url)?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) if plain => Ok(url),
+        ("http", Some(host)) if plain && is_loopback(&host) => Ok(url),
+        ("http", Some(_)) if plain => Err(BadValue::Exposed),
+        _ => Err(BadValue::Url),
+    }
+}
+
+fn is_loopback(host: &url::Host<&str>) -> bool {
+    match host {
+        url::Host::Domain(name) => *name == "localhost",
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
 /// Whether what is sent there can be read on the way.
 pub(super) fn is_exposed(url: &Url) -> bool {
     url.scheme() == "http" && !url.host().is_some_and(|host| is_local(&host))
@@ -163,6 +195,22 @@ mod tests {
             assert_eq!(token(text), Err(BadValue::Characters));
         }
         assert_eq!(token(&"k".repeat(MAX_LENGTH + 1)), Err(BadValue::TooLong));
+    }
+
+    #[test]
+    fn the_business_is_reached_over_https_or_on_this_machine() {
+        for url in
+            ["https://shop.example.com/calls?x=1", "http://127.0.0.1:9000/", "http://localhost", "http://[::1]/a"]
+        {
+            assert!(business_url(url).is_ok(), "{url}");
+        }
+        for url in ["http://shop.example.com/", "http://10.0.0.1/", "http://localhost.example.com/"] {
+            assert_eq!(business_url(url), Err(BadValue::Exposed), "{url}");
+        }
+        for url in ["shop.example.com", "ftp://a.b", "https://u:p@a.b", "https://a.b/#c", "https://a .b", "mailto:a@b"]
+        {
+            assert_eq!(business_url(url), Err(BadValue::Url), "{url}");
+        }
     }
 
     #[test]

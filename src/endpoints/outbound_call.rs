@@ -58,7 +58,8 @@ pub(super) async fn post(
     if app.draining.is_cancelled() {
         return Err(Problem::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
-    let order = Order::read(asked.properties).map_err(Problem::bad)?;
+    let currency = app.session.environment.payment.currency;
+    let order = Order::read(asked.properties, currency).map_err(Problem::bad)?;
     let library = app.session.shelf.library();
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
     let document = document(&app.voice, &order)?;

@@ -155,7 +155,7 @@ impl Capture {
             refusals: 0,
             deliveries: VecDeque::new(),
         };
-        (capture, Create { id, key: id.create_key(), charge })
+        (capture, Create { id, key: id.create_key(), charge, description: None })
     }
 
     /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
@@ -166,7 +166,7 @@ impl Capture {
         if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
             return Err(Misfit::NotConfirmed);
         }
-        Ok(Create { id: self.id, key: self.id.create_key(), charge })
+        Ok(Create { id: self.id, key: self.id.create_key(), charge, description: None })
     }
 
     /// Takes a change if it fits the moment.

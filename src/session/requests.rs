@@ -1,5 +1,7 @@
-//! What operators wrote who had calls placed, kept until the call has ended, for an hour at most.
+//! What is known of calls before they connect: what operators wrote who had calls placed, and what the business knows of
+//! calls that came in. Kept until the call has ended, for an hour at most.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +17,18 @@ const MAX_REQUESTS: usize = 10_000;
 /// How long a request is remembered at most.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// The requests by `callReference`. Clones share them.
+/// What is known of calls. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Requests {
+    /// What operators wrote, by `callReference`.
     // A std mutex: it is held for a look-up, never across an await.
     kept: Arc<Mutex<Expiring<String, Request>>>,
+    /// What the business knows, by the call that came in.
+    parameters: Arc<Mutex<Expiring<CallSid, Parameters>>>,
 }
+
+/// Parameters of a call, by name: they count as the custom parameters of its TwiML do, and go before them.
+pub type Parameters = Private<BTreeMap<String, String>>;
 
 /// A JSON object: everything about the call but who is called.
 pub type RequestData = Private<Arc<str>>;
@@ -45,7 +53,10 @@ pub enum NotKept {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { kept: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))) }
+        Self {
+            kept: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))),
+            parameters: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))),
+        }
     }
 }
 
@@ -74,6 +85,16 @@ impl Requests {
         (request.call.get_or_insert_with(|| call.clone()) == call).then(|| request.data.clone())
     }
 
+    /// Keeps what the business knows of a call that came in; asked twice, its last answer counts.
+    pub fn keep_parameters(&self, call: &CallSid, parameters: Parameters) -> Result<(), Full> {
+        lock(&self.parameters).insert(call.clone(), parameters, now())
+    }
+
+    /// What the business knows of a call that connects.
+    pub(super) fn parameters(&self, call: &CallSid) -> Option<Parameters> {
+        lock(&self.parameters).get_mut(call, now()).cloned()
+    }
+
     /// Forgets a request whose call was not placed.
     pub fn forget(&self, reference: &str) {
         self.lock().remove(&reference.to_owned(), now());
@@ -82,16 +103,22 @@ impl Requests {
     /// Forgets what belonged to a call that has ended.
     pub fn ended(&self, call: &CallSid) {
         self.lock().retain(|_, request| request.call.as_ref() != Some(call));
+        lock(&self.parameters).remove(call, now());
     }
 
     /// Frees what has expired.
     pub fn forget_expired(&self) {
         self.lock().forget_expired(now());
+        lock(&self.parameters).forget_expired(now());
     }
 
     fn lock(&self) -> MutexGuard<'_, Expiring<String, Request>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now() -> std::time::Instant {
@@ -133,6 +160,21 @@ mod tests {
         requests.placed("order-7", &sid("CA1"));
         requests.ended(&sid("CA1"));
         assert_eq!(requests.connected("order-7", &sid("CA1")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_business_knows_is_there_for_its_call_until_it_has_ended() {
+        let requests = Requests::default();
+        let known = |due: &str| Private::new(BTreeMap::from([("amountDue".to_owned(), due.to_owned())]));
+        requests.keep_parameters(&sid("CA1"), known("25")).unwrap();
+        requests.keep_parameters(&sid("CA1"), known("30")).unwrap();
+        assert_eq!(requests.parameters(&sid("CA2")), None, "another call's");
+        assert_eq!(requests.parameters(&sid("CA1")), Some(known("30")));
+        requests.ended(&sid("CA1"));
+        assert_eq!(requests.parameters(&sid("CA1")), None);
+        requests.keep_parameters(&sid("CA3"), known("1")).unwrap();
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(requests.parameters(&sid("CA3")), None);
     }
 
     #[tokio::test(start_paused = true)]

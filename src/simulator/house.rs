@@ -23,6 +23,8 @@ pub struct Tuning {
     pub vars: &'static [(&'static str, &'static str)],
     /// `serverConfig.json`; empty for the one that is built in.
     pub config: &'static str,
+    /// What the business answers when it is asked what the call is about, as JSON; without it nobody is asked.
+    pub business: Option<&'static str>,
     /// `SilenceDetection.secondsThreshold`, for the real clock.
     pub silence: Option<Duration>,
     /// `Payments.stallSeconds`, for the real clock.

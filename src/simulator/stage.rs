@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::business::{self, Business};
 use super::caller::{Caller, Step};
 use super::deployment::{Deployment, Proxy};
 use super::desk::Desk;
@@ -48,7 +49,7 @@ struct Set {
     line: Line,
     deployment: Deployment,
     desk: Option<Desk>,
-    stand_ins: [JoinHandle<()>; 2],
+    stand_ins: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
@@ -113,10 +114,17 @@ impl Stage {
         let sync = desk.as_ref().map(Desk::router).unwrap_or_default();
         let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone()).merge(sync)).await?;
         let (openai_at, openai_serves) = stand_in(openai.router()).await?;
+        let mut stand_ins = vec![twilio_serves, openai_serves];
         let mut vars = self.vars(&twilio_at, &openai_at);
         if let Some(desk) = &desk {
             vars.push(("ASSETS_DIR".to_owned(), desk.directory()));
             desk.edit_during_payment(tape.clone());
+        }
+        if let Some(knows) = scenario.server.business {
+            let (business_at, serves) = stand_in(Business::new(knows, CALL, tape.clone()).router()).await?;
+            vars.push(("CALL_PARAMETERS_URL".to_owned(), format!("{business_at}{}", business::CALLS)));
+            vars.push(("PAYMENT_WEBHOOK_SECRET".to_owned(), business::SECRET.to_owned()));
+            stand_ins.push(serves);
         }
         let next = if scenario.server.relieved {
             Some(House::open(house::door().await?.0, vars.clone(), &scenario.server).await?)
@@ -133,8 +141,7 @@ impl Stage {
             pace: self.pace,
             tape: tape.clone(),
         };
-        let (line, stand_ins) = (relay.ring(), [twilio_serves, openai_serves]);
-        Ok(Set { tape, twilio, webhooks, line, deployment, desk, stand_ins })
+        Ok(Set { tape, twilio, webhooks, line: relay.ring(), deployment, desk, stand_ins })
     }
 
     /// The model: a stand-in, or one that passes everything on.

@@ -24,6 +24,8 @@ pub struct Entry {
 pub enum Event {
     /// Twilio asked the voice webhook and got this TwiML.
     Called { answer: String, took: Duration },
+    /// The server asked the business what the call is about.
+    AskedBusiness { knows: String },
     /// ConversationRelay's socket is open and `setup` was sent.
     Connected,
     /// The caller said something; `over` is whether the agent was speaking.

@@ -80,6 +80,7 @@ pub fn line(entry: &Entry, colours: Colours) -> Option<String> {
 fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
     Some(match event {
         Event::Called { answer, took } => ("Twilio", Ink::Dim, format!("a call comes in → {answer}  {}", ms(*took))),
+        Event::AskedBusiness { knows } => ("business", Ink::Dim, format!("is asked about the call → {knows}")),
         Event::Connected => ("Twilio", Ink::Dim, "ConversationRelay is connected".to_owned()),
         Event::CallerSaid { text, over } => ("Caller", Ink::Caller, format!("{}{text}", if *over { "— " } else { "" })),
         Event::AgentSaid { text, cut } => {

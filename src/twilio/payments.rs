@@ -27,6 +27,9 @@ impl Client {
             Some((amount, currency)) => form.extend([("ChargeAmount", amount.as_str()), ("Currency", currency.code())]),
             None => form.push(("TokenType", settings.token_type.as_str())),
         }
+        if let Some(description) = &create.description {
+            form.push(("Description", description.reveal()));
+        }
         let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, Repeat::Freely).await?;
         let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
         Ok(created.sid)

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::Client;
 use crate::config;
-use crate::payment::{Currency, Settings, TokenType};
+use crate::payment::{Amount, ChargeLimits, Currency, Settings, TokenType};
 
 /// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
 #[derive(Clone, Default)]
@@ -56,6 +56,7 @@ async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
 }
 
 pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
+    let cent = Amount::parse("0.01", Currency::USD).unwrap().unwrap();
     let config = config::Twilio {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
@@ -67,6 +68,7 @@ pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
     let settings = Settings {
         connector: "My connector".to_owned(),
         currency: Currency::USD,
+        limits: ChargeLimits::new(cent, cent).unwrap(),
         token_type: TokenType::OneTime,
         security_code: true,
         postal_code: false,

@@ -45,6 +45,18 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
 }
 
 #[tokio::test]
+async fn what_is_due_is_what_the_operator_ordered() {
+    let (server, _, openai) = house(&[Reply::Says("It is 25 dollars.")]).await;
+    let order =
+        json!({"properties": {"phoneNumber": "+15550100001", "callReference": "order-7", "amountDue": "25.00"}});
+    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let mut socket = server.connects("CA1", &json!({"callReference": "order-7", "amountDue": "1.00"})).await;
+    caller_says(&mut socket, "How much?").await;
+    agent_says(&mut socket).await;
+    assert!(openai.shown().contains("Due on this call: 25.00 USD."), "{}", openai.shown());
+}
+
+#[tokio::test]
 async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call() {
     let (server, twilio, _) = house(&[]).await;
     assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
@@ -103,6 +115,8 @@ async fn an_order_that_cannot_be_carried_out_calls_nobody() {
         (json!({"phoneNumber": "+15550100001", "note": "4242 4242 4242 4242"}), "card"),
         (json!({"phoneNumber": "+15550100001", "contextKey": "No Such"}), "there are PaymentContext"),
         (json!({"phoneNumber": "+15550100001", "manifestKey": "NoSuch"}), "there are PaymentToolManifest"),
+        (json!({"phoneNumber": "+15550100001", "amountDue": 25.0}), "amountDue must be a text"),
+        (json!({"phoneNumber": "+15550100001", "amountDue": "25,00"}), "amountDue not a plain decimal number"),
         (json!({"phoneNumber": "+15550100001", "note": "&".repeat(20_000)}), "64,000"),
     ] {
         let answer = server.operator_posts("/outboundCall", &json!({"properties": properties})).await;

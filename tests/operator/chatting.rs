@@ -67,14 +67,14 @@ async fn no_card_number_comes_in() {
 
 #[tokio::test]
 async fn tokens_come_as_events_when_they_are_asked_for() {
-    let (server, ..) = house(&[Reply::Says("One two \nthree.")]).await;
+    let (server, ..) = house(&[Reply::Says("Tea and \ncake.")]).await;
     let answer = streams(&server, &json!({"message": "Count."})).await;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let events = answer.text().await.unwrap();
-    let expected = "event: token\ndata: {\"token\":\"One \"}\n\nevent: token\ndata: {\"token\":\"two \"}\n\n\
-                    event: token\ndata: {\"token\":\"\\nthree.\"}\n\nevent: done\ndata: {\"sessionId\":\"";
+    let expected = "event: token\ndata: {\"token\":\"Tea \"}\n\nevent: token\ndata: {\"token\":\"and \"}\n\n\
+                    event: token\ndata: {\"token\":\"\\ncake.\"}\n\nevent: done\ndata: {\"sessionId\":\"";
     assert!(events.starts_with(expected), "{events}");
-    assert!(events.ends_with("\",\"reply\":\"One two \\nthree.\"}\n\n"), "{events}");
+    assert!(events.ends_with("\",\"reply\":\"Tea and \\ncake.\"}\n\n"), "{events}");
 }
 
 #[tokio::test]

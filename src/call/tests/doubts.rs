@@ -171,10 +171,12 @@ fn a_cancelled_payment_is_written_down_as_ended_and_told_once() {
 #[test]
 fn a_session_that_was_never_confirmed_can_be_given_up_for_another_amount() {
     let mut line = Line::open();
-    line.caller_says("I want to pay 25");
+    line.agrees_on("25.00");
     line.model_calls("start-capture", r#"{"chargeAmount":"25.00"}"#);
     line.model(ModelEvent::Done);
     line.twilio_answers(Answer::Unknown);
+    line.model_replies("One moment.", &[]);
+    line.agrees_on("30.00");
     line.model_calls("start-capture", r#"{"chargeAmount":"30.00"}"#);
     line.model(ModelEvent::Done);
     assert!(line.running.is_empty() && line.history().contains("cancel-capture to give it up"));

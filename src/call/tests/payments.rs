@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_values_that_the_model_sends_for_sids_are_not_used() {
     let mut line = Line::open();
-    line.caller_says("I want to pay");
+    line.agrees_on("25.00");
     line.model_calls("start-capture", r#"{"callSid":"CA666","chargeAmount":"25.00"}"#);
     line.model(ModelEvent::Done);
     line.twilio_answers(Answer::Created(payment("PK1")));

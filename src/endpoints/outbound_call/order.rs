@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::payment::{BadTerms, Currency, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, has_card_number, json_has_card_number};
 use crate::relay::twiml::Attributes;
@@ -46,16 +47,21 @@ pub(super) enum BadOrder {
     CardNumber(String),
     #[error("the name of a property looks like a card number: card data must not come in here")]
     CardNumberAsName,
+    #[error("properties.{0}")]
+    Terms(#[from] BadTerms),
 }
 
 impl Order {
-    /// Reads the properties. A reference is made up where there is none.
-    pub(super) fn read(mut properties: Map<String, Value>) -> Result<Self, BadOrder> {
+    /// Reads the properties; amounts are in `currency` unless they name another. A reference is made up where there is none.
+    pub(super) fn read(mut properties: Map<String, Value>, currency: Currency) -> Result<Self, BadOrder> {
         let to = properties.remove("phoneNumber");
         let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()).ok_or(BadOrder::PhoneNumber)?;
         let reference = text(&properties, CALL_REFERENCE)?;
         let context_key = text(&properties, "contextKey")?;
         let manifest_key = text(&properties, "manifestKey")?;
+        // An amount comes as text: as a number it could have been rounded on its way here.
+        text(&properties, "amountDue")?;
+        Terms::read(|name| properties.get(name).filter(|value| !value.is_null()).map(plain), currency)?;
         properties.iter().try_for_each(|(name, value)| check(name, value))?;
 
         let reference = reference.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -65,6 +71,11 @@ impl Order {
         let data = Private::new(Arc::from(Value::Object(properties).to_string()));
         Ok(Self { to, reference, context_key, manifest_key, parameters, data })
     }
+}
+
+/// A value as text: what it says, or its JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A property that has to be a text, if it is there.
@@ -109,11 +120,12 @@ fn parameter(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::BadAmount;
     use proptest::prelude::*;
     use serde_json::json;
 
     fn read(properties: &Value) -> Result<Order, BadOrder> {
-        Order::read(properties.as_object().unwrap().clone())
+        Order::read(properties.as_object().unwrap().clone(), Currency::USD)
     }
 
     #[test]
@@ -161,6 +173,13 @@ mod tests {
             (json!({"phoneNumber": 15_550_100_001_u64}), BadOrder::PhoneNumber),
             (json!({"phoneNumber": "+15550100001", "callReference": 7}), BadOrder::Text("callReference")),
             (json!({"phoneNumber": "+15550100001", "contextKey": ""}), BadOrder::Text("contextKey")),
+            (json!({"phoneNumber": "+15550100001", "amountDue": 25.1}), BadOrder::Text("amountDue")),
+            (
+                json!({"phoneNumber": "+15550100001", "amountDue": "25,10"}),
+                BadTerms::Amount(BadAmount::NotDecimal).into(),
+            ),
+            (json!({"phoneNumber": "+15550100001", "currency": "EUR"}), BadTerms::CurrencyAlone.into()),
+            (json!({"phoneNumber": "+15550100001", "description": "a\nb"}), BadTerms::Description.into()),
             (json!({"phoneNumber": "+15550100001", "a": "\u{1}"}), BadOrder::Character("a".to_owned())),
             (json!({"phoneNumber": "+15550100001", "": 1}), BadOrder::Name),
         ] {

@@ -21,6 +21,7 @@ pub struct Reply {
 
 /// Ways of this model that are neither right nor wrong.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 pub struct Habits {
     /// Starts a payment with three calls in one response, as the flow of the documentation suggests.
     pub all_at_once: bool,
@@ -28,6 +29,10 @@ pub struct Habits {
     pub invents_sids: bool,
     /// Calls a tool that does not exist, once.
     pub invents_a_tool: bool,
+    /// Begins to charge without having asked, once.
+    pub hasty: bool,
+    /// Charges ten times as much as was said, once.
+    pub greedy: bool,
 }
 
 /// Decides what to do after `input`.
@@ -112,8 +117,14 @@ impl Mind<'_> {
             let arguments = json!({"contextKey": "PaymentContext", "manifestKey": "PaymentToolManifest", "summary": "The caller wants to leave a card."});
             return with("Gladly.", "change-context", &arguments);
         }
+        if let Some(due) = self.due().filter(|_| any(&["card", "pay"])) {
+            return say(&format!("Your bill comes to {due} dollars. Shall I go ahead?"));
+        }
         if let Some(amount) = amount(&said) {
-            return say(&format!("That is {amount} dollars, charged to your card. Shall I go ahead?"));
+            if self.habits.hasty && !self.has_called("start-capture") {
+                return self.call("Gladly.", "start-capture");
+            }
+            return ask_for(&amount);
         }
         if any(&["card", "pay"]) {
             return say("I can take your card over the keypad and store it safely. Shall I go ahead?");
@@ -130,6 +141,7 @@ impl Mind<'_> {
         match offered.flatten() {
             Some(tool) if !self.called_since_update(&tool) => self.call("Gladly.", &tool),
             _ if self.payment_is_open() => self.and_go_on("Please go on with the keypad."),
+            _ if self.charge().is_some() && self.due().is_none() => self.call("Thank you.", "confirm-amount"),
             _ => self.call("Thank you.", "start-capture"),
         }
     }
@@ -174,6 +186,9 @@ impl Mind<'_> {
         let done = result.get("success").and_then(Value::as_bool).unwrap_or(false);
         if !done {
             return match self.tool_named(message) {
+                Some((tool, false)) if tool == "confirm-amount" => {
+                    self.charge().map_or_else(Reply::default, |amount| ask_for(&amount))
+                }
                 Some((tool, true)) if self.failures_in_a_row() < 3 => self.call("", &tool),
                 _ => say("I am sorry, that did not work. Would you like to speak to a person?"),
             };
@@ -227,8 +242,13 @@ impl Mind<'_> {
             return say("I am sorry, this does not seem to work. Would you like to speak to a person?");
         }
         let mut arguments = json!({});
-        if let Some(amount) = self.charge().filter(|_| tool == "start-capture") {
-            arguments["chargeAmount"] = json!(amount);
+        match (tool, self.charge()) {
+            ("confirm-amount", Some(amount)) => arguments["amount"] = json!(amount),
+            ("start-capture", Some(amount)) if self.habits.greedy && !self.has_called(tool) => {
+                arguments["chargeAmount"] = json!(amount.replace('.', "0."));
+            }
+            ("start-capture", Some(amount)) if self.due().is_none() => arguments["chargeAmount"] = json!(amount),
+            _ => {}
         }
         if self.habits.invents_sids {
             arguments["callSid"] = json!("CA99999999999999999999999999999999");
@@ -239,8 +259,7 @@ impl Mind<'_> {
             reply.calls.push(("set-silence-detection".to_owned(), json!({"enabled": false}).to_string()));
             reply.calls.push(("capture-card".to_owned(), "{}".to_owned()));
         }
-        let invented = self.input.iter().any(|it| matches!(it, Item::Call { name, .. } if name == "check-weather"));
-        if self.habits.invents_a_tool && !invented {
+        if self.habits.invents_a_tool && !self.has_called("check-weather") {
             reply.calls.insert(0, ("check-weather".to_owned(), "{".to_owned()));
         }
         reply
@@ -272,6 +291,10 @@ fn say(words: &str) -> Reply {
     Reply { say: words.to_owned(), calls: Vec::new() }
 }
 
+fn ask_for(amount: &str) -> Reply {
+    say(&format!("That is {amount} dollars, charged to your card. Shall I go ahead?"))
+}
+
 fn with(words: &str, tool: &str, arguments: &Value) -> Reply {
     Reply { say: words.to_owned(), calls: vec![(tool.to_owned(), arguments.to_string())] }
 }
@@ -281,9 +304,17 @@ mod tests {
     use super::*;
 
     fn tools() -> Vec<String> {
-        ["start-capture", "capture-card", "capture-security-code", "cancel-capture", "end-call", "live-agent-handoff"]
-            .map(str::to_owned)
-            .into()
+        [
+            "confirm-amount",
+            "start-capture",
+            "capture-card",
+            "capture-security-code",
+            "cancel-capture",
+            "end-call",
+            "live-agent-handoff",
+        ]
+        .map(str::to_owned)
+        .into()
     }
 
     fn reply(input: &[Item]) -> Reply {
@@ -315,7 +346,7 @@ mod tests {
         let asked = reply(&[user("I'd like to pay $25.5 please.")]);
         assert!(asked.say.contains("25.50 dollars") && asked.calls.is_empty());
         let agreed = reply(&[user("I'd like to pay $25.5."), Item::Assistant(asked.say), user("Yes, please.")]);
-        assert_eq!(agreed.calls, [("start-capture".to_owned(), r#"{"chargeAmount":"25.50"}"#.to_owned())]);
+        assert_eq!(agreed.calls, [("confirm-amount".to_owned(), r#"{"amount":"25.50"}"#.to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The scenarios, by name, and the pieces that they are made of.
 
+mod amounts;
 mod conversations;
 mod deliveries;
 mod drains;
@@ -20,6 +21,7 @@ use crate::simulator::twilio::{Quirks, Request};
 pub fn all() -> Vec<Scenario> {
     [
         conversations::all(),
+        amounts::all(),
         hand_offs::all(),
         outbound::all(),
         entries::all(),

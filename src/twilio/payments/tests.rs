@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::config;
 use crate::payment::{Amount, Currency, Field, Ids, PaymentId};
+use crate::redact::Private;
 use crate::twilio::BadConfig;
 use crate::twilio::stand_in::{Twilio, client};
 
@@ -24,7 +25,7 @@ fn id() -> PaymentId {
 
 fn create(charge: &str) -> Create {
     let charge = Amount::parse(charge, Currency::USD).unwrap();
-    Create { id: id(), key: id().create_key(), charge }
+    Create { id: id(), key: id().create_key(), charge, description: None }
 }
 
 fn update(change: Change) -> Update {
@@ -60,6 +61,14 @@ async fn an_amount_is_charged_and_nothing_tokenized() {
     let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
     client.create_payment(&call(), &create("25")).await.unwrap();
     assert!(twilio.forms()[0].ends_with("&PostalCode=false&ChargeAmount=25.00&Currency=USD"), "{:?}", twilio.forms());
+}
+
+#[tokio::test]
+async fn what_a_payment_is_for_is_told() {
+    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    let description = Some(Private::new("Invoice 7 & 8".to_owned()));
+    client.create_payment(&call(), &Create { description, ..create("25") }).await.unwrap();
+    assert!(twilio.forms()[0].ends_with("&Currency=USD&Description=Invoice+7+%26+8"), "{:?}", twilio.forms());
 }
 
 #[tokio::test]

@@ -75,8 +75,13 @@ impl Mind<'_> {
 
     /// Whether a payment was started and nothing has said since that it is over.
     pub fn payment_is_open(&self) -> bool {
-        let started =
-            self.input.iter().rposition(|it| matches!(it, Item::Call { name, .. } if name == "start-capture"));
+        let refused = |id: &str| {
+            let of = |it: &Item| matches!(it, Item::Output { call_id, output } if call_id == id && output.contains("\"success\":false"));
+            self.input.iter().any(of)
+        };
+        let starts =
+            |it: &Item| matches!(it, Item::Call { name, call_id, .. } if name == "start-capture" && !refused(call_id));
+        let started = self.input.iter().rposition(starts);
         let over = |it: &Item| {
             matches!(it, Item::Developer(text) if is_update(text)
                 && ["declin", "cancelled", "succeeded", "is over", "ended"].iter().any(|word| text.to_lowercase().contains(word)))
@@ -111,6 +116,19 @@ impl Mind<'_> {
             _ => None,
         });
         format!("The caller began with: {}", first.unwrap_or("nothing"))
+    }
+
+    /// Whether a tool was ever called.
+    pub fn has_called(&self, tool: &str) -> bool {
+        self.input.iter().any(|it| matches!(it, Item::Call { name, .. } if name == tool))
+    }
+
+    /// The amount that is due on this call, where the server says so.
+    pub fn due(&self) -> Option<String> {
+        self.input.iter().find_map(|item| match item {
+            Item::Developer(text) => text.split_once("Due on this call: ")?.1.split(' ').next().map(str::to_owned),
+            _ => None,
+        })
     }
 
     /// The amount that was last named to the caller.

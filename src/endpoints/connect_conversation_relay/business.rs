@@ -1,0 +1,147 @@
+//! The business is asked what a call that comes in is about.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{StatusCode, header};
+use reqwest::redirect;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::config::CallParameters;
+use crate::redact::Private;
+use crate::session::Parameters;
+use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+
+/// How long the business may take over all: the caller hears it ring.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The longest answer that is read.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+/// The business, at its URL.
+#[derive(Debug)]
+pub(in crate::endpoints) struct Business {
+    config: CallParameters,
+    http: reqwest::Client,
+}
+
+/// What the business is told of a call.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IncomingCall<'a> {
+    pub(super) call_sid: &'a str,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+}
+
+/// Why nothing is known of a call. Each is what the business did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unknown {
+    #[error("took longer than {} seconds", ANSWER.as_secs())]
+    TooSlow,
+    #[error("could not be reached, or broke its answer off")]
+    Unreached,
+    #[error("answered HTTP {0}, not 200")]
+    Status(u16),
+    #[error("answered with more than {ANSWER_BYTES} bytes")]
+    TooLong,
+    #[error("did not answer with a JSON object of texts, numbers and booleans")]
+    Unreadable,
+}
+
+impl Business {
+    /// A business that is asked as configured. It fails where the machine's certificates do.
+    pub(in crate::endpoints) fn new(config: CallParameters) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .timeout(ANSWER)
+            .redirect(redirect::Policy::none())
+            .build()?;
+        Ok(Self { config, http })
+    }
+
+    /// Asks once, and for two seconds at most.
+    pub(super) async fn ask(&self, call: &IncomingCall<'_>) -> Result<Parameters, Unknown> {
+        timeout(ANSWER, self.answer(call)).await.map_err(|_| Unknown::TooSlow)?
+    }
+
+    async fn answer(&self, call: &IncomingCall<'_>) -> Result<Parameters, Unknown> {
+        let body = serde_json::to_vec(call).expect("strings always serialise");
+        let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let request = self
+            .http
+            .post(self.config.url.clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header(TIMESTAMP_HEADER, timestamp)
+            .header(SIGNATURE_HEADER, sign(&self.config.secret, timestamp, &body))
+            .body(body);
+        let mut response = request.send().await.map_err(|error| Unknown::from(&error))?;
+        if response.status() != StatusCode::OK {
+            return Err(Unknown::Status(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| Unknown::from(&error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES {
+                return Err(Unknown::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        parameters(&body)
+    }
+}
+
+impl From<&reqwest::Error> for Unknown {
+    fn from(error: &reqwest::Error) -> Self {
+        if error.is_timeout() { Self::TooSlow } else { Self::Unreached }
+    }
+}
+
+/// Reads the answer. A number stays what was written: no float touches an amount. `null` is left out.
+fn parameters(body: &[u8]) -> Result<Parameters, Unknown> {
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).map_err(|_| Unknown::Unreadable)?;
+    let written = members.into_iter().filter(|(_, value)| value.get() != "null");
+    let parameters = written.map(|(name, value)| match value.get().as_bytes().first() {
+        Some(b'"') => Ok((name, serde_json::from_str(value.get()).map_err(|_| Unknown::Unreadable)?)),
+        Some(b'{' | b'[') | None => Err(Unknown::Unreadable),
+        Some(_) => Ok((name, value.get().to_owned())),
+    });
+    parameters.collect::<Result<_, _>>().map(Private::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(body: &str) -> Result<Vec<(String, String)>, Unknown> {
+        parameters(body.as_bytes()).map(|read| read.into_inner().into_iter().collect())
+    }
+
+    #[test]
+    fn texts_numbers_and_booleans_are_parameters_and_numbers_stay_what_was_written() {
+        let body = r#"{"amountDue": 25.10, "currency": "EUR", "note": "Tea \"7\"", "vip": true, "fax": null}"#;
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read(body).unwrap(),
+            [pair("amountDue", "25.10"), pair("currency", "EUR"), pair("note", "Tea \"7\""), pair("vip", "true")]
+        );
+        assert_eq!(read(r#"{"amountDue":1e2}"#).unwrap(), [pair("amountDue", "1e2")]);
+    }
+
+    #[test]
+    fn what_is_no_object_of_plain_values_is_refused_whole() {
+        for body in ["", "[]", "null", "25", r#"{"a":{}}"#, r#"{"a":[1]}"#, r#"{"a":1"#, r#"{"a":1}x"#] {
+            assert_eq!(read(body), Err(Unknown::Unreadable), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(body in "\\PC{0,60}|\\{\"[a-z]{0,3}\": ?(\"[^\"]{0,5}\"|[0-9.e]{1,5}|\\[\\])\\}") {
+            let _ = read(&body);
+        }
+    }
+}

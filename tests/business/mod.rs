@@ -1,0 +1,89 @@
+//! The business is asked what a call is about; whatever it answers, the caller is connected.
+
+use std::time::{Duration, Instant};
+
+use crate::server::openai::{OpenAi, Reply};
+use crate::server::{Server, agent_says, caller_says};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// A business that answers like this; its URL.
+async fn business<F: Future<Output = Response> + Send + 'static>(
+    answer: impl Fn(String) -> F + Clone + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/calls?key=1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/calls", post(answer))).await });
+    url
+}
+
+const CALL: [(&str, &str); 3] = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];
+
+/// A call comes in to a server that asks this business; what the model is shown of it, and how long the TwiML took.
+async fn told(url: &str) -> (String, Duration) {
+    let openai = OpenAi::start(&[Reply::Says("Hello.")]).await;
+    let vars =
+        [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", "hush"), ("OPENAI_BASE_URL", &openai.base_url)];
+    let server = Server::start(&vars).await;
+    #[expect(clippy::disallowed_methods, reason = "how long it really takes is what is tested")]
+    let began = Instant::now();
+    let answer = server.twilio_posts("/connectConversationRelay", &CALL).await;
+    let took = began.elapsed();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let twiml = answer.text().await.unwrap();
+    assert!(twiml.contains("<ConversationRelay") && !twiml.contains("Ann"), "{twiml}");
+    let mut socket = server.connects("CA1", &json!({"customer": "unknown", "channel": "phone"})).await;
+    caller_says(&mut socket, "Hello?").await;
+    agent_says(&mut socket).await;
+    (openai.shown(), took)
+}
+
+#[tokio::test]
+async fn what_the_business_knows_reaches_the_agent_and_not_the_twiml() {
+    let url = business(|body: String| async move {
+        assert_eq!(body, r#"{"callSid":"CA1","from":"+15550100001","to":"+15550100002"}"#);
+        r#"{"amountDue": 25.10, "currency": "EUR", "customer": "Ann"}"#.into_response()
+    })
+    .await;
+    let (shown, _) = told(&url).await;
+    assert!(shown.contains("Due on this call: 25.10 EUR."), "{shown}");
+    assert!(shown.contains("Ann") && shown.contains("channel") && !shown.contains("unknown"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_amount_that_is_broken_is_not_taken_for_none() {
+    let url = business(|_| async { r#"{"amountDue": "25,10"}"#.into_response() }).await;
+    assert!(told(&url).await.0.contains("No payment can be taken on this call"));
+}
+
+#[tokio::test]
+async fn without_an_answer_that_can_be_used_the_call_goes_on() {
+    let elsewhere = business(|_| async { r#"{"customer": "Ann"}"#.into_response() }).await;
+    let redirects = business(move |_| {
+        let elsewhere = elsewhere.clone();
+        async move { Redirect::temporary(&elsewhere).into_response() }
+    });
+    for url in [
+        redirects.await,
+        business(|_| async { (StatusCode::INTERNAL_SERVER_ERROR, r#"{"customer": "Ann"}"#).into_response() }).await,
+        business(|_| async { format!(r#"{{"customer": "Ann", "a": "{}"}}"#, "x".repeat(16 * 1024)).into_response() })
+            .await,
+        business(|_| async { r#"{"customer": "Ann", "items": []}"#.into_response() }).await,
+        business(|_| async { panic!("the connection breaks") }).await,
+        "http://127.0.0.1:9/calls".to_owned(),
+    ] {
+        let (shown, _) = told(&url).await;
+        assert!(!shown.contains("Ann") && shown.contains("unknown"), "{url}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_business_that_does_not_answer_is_waited_for_no_longer_than_two_seconds() {
+    let url = business(|_| std::future::pending()).await;
+    let (_, took) = told(&url).await;
+    assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}

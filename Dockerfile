@@ -15,7 +15,10 @@ RUN apt-get update \
 COPY --from=build /usr/local/bin/crelay-payments /usr/local/bin/crelay-payments
 # The assets are built into the binary. To lead calls by others, put them into /srv/assets.
 WORKDIR /srv
-USER 65532:65532
+# The ledger lies on a volume: payments outlive the container.
+ENV DATABASE_URL=sqlite:///data/crelay-payments.db
+RUN mkdir --mode=700 /data && chown 65532:65532 /data
+VOLUME /data
 # A proxy knows one port: if it is busy, that is an error.
 ENV PORT_FALLBACK=false
 EXPOSE 3001
@@ -24,4 +27,5 @@ HEALTHCHECK --interval=15s --timeout=6s --start-period=5s \
     CMD ["/usr/local/bin/crelay-payments", "health"]
 # Stop it with more time than DRAIN_SECONDS and 40 seconds: docker stop -t 340.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/usr/local/bin/crelay-payments"]
+# A volume may belong to root at first (Fly's do): it is handed over, and then nothing runs as root any more.
+ENTRYPOINT ["/bin/sh", "-c", "if [ \"$(id -u)\" = 0 ]; then chown 65532:65532 /data && exec setpriv --reuid=65532 --regid=65532 --clear-groups --no-new-privs \"$0\" \"$@\"; fi; exec \"$0\" \"$@\"", "/usr/local/bin/crelay-payments"]

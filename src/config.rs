@@ -48,8 +48,14 @@ pub struct Config {
     pub twilio: Twilio,
     /// What every payment has in common.
     pub payment: payment::Settings,
-    /// Who tells what a call that comes in is about.
-    pub call_parameters: Option<CallParameters>,
+    /// `CALL_PARAMETERS_URL`: who tells what a call that comes in is about.
+    pub call_parameters: Option<Business>,
+    /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger; made if it is missing.
+    pub database: PathBuf,
+    /// `PAYMENT_WEBHOOK_URL`: who is told what becomes of payments.
+    pub webhook: Option<Business>,
+    /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that nobody is told.
+    pub token_retention: Duration,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
     pub live_agent_number: Option<PhoneNumber>,
     /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
@@ -94,6 +100,15 @@ pub struct Twilio {
     pub sync_base: String,
 }
 
+/// Who is told what becomes of payments, and how the business knows that it was this server.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// `PAYMENT_WEBHOOK_URL`: https, or http to this machine. `Debug` shows it: keep secrets in the other one.
+    pub url: Url,
+    /// `PAYMENT_WEBHOOK_SECRET`: signs what is sent.
+    pub secret: SecretString,
+}
+
 /// A Twilio API key.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
@@ -103,14 +118,27 @@ pub struct ApiKey {
     pub secret: SecretString,
 }
 
-/// Where to ask the business what a call is about.
+/// Where the business is reached.
 #[derive(Debug, Clone)]
-pub struct CallParameters {
-    /// `CALL_PARAMETERS_URL`: https, or plain http on this machine.
+pub struct Business {
+    /// https, or plain http on this machine.
     pub url: Url,
-    /// `PAYMENT_WEBHOOK_SECRET`: requests to the business are signed with it.
+    /// `PAYMENT_WEBHOOK_SECRET`: requests are signed with it.
     pub secret: SecretString,
 }
+
+/// `DATABASE_URL` if it is not set.
+const DATABASE: &str = "sqlite://data/crelay-payments.db";
+
+/// The command line's share of a configuration: where the ledger is.
+pub fn database(vars: &Vars) -> Result<PathBuf, Problems> {
+    let mut reading = Reading::new(vars);
+    let path = database_path(&mut reading);
+    reading.finish(path).map(|(path, _)| path)
+}
+
+/// The secret that signs requests to the business has so many characters at least.
+const BUSINESS_SECRET_LENGTH: usize = 16;
 
 /// An operator's token with fewer characters draws a warning.
 const OPERATOR_TOKEN_LENGTH: usize = 16;
@@ -143,7 +171,9 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let openai = openai(vars);
     let twilio = twilio(vars);
     let payment = payment(vars);
-    let call_parameters = call_parameters(vars);
+    let database = database_path(vars);
+    let (call_parameters, webhook) = business(vars);
+    let token_retention = vars.optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
         vars.optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
@@ -182,6 +212,9 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         twilio: twilio?,
         payment: payment?,
         call_parameters,
+        database: database?,
+        webhook,
+        token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,
         live_agent_workflow,
         resume: resume.unwrap_or(Duration::from_secs(60)),
@@ -196,6 +229,37 @@ const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
+
+fn database_path(vars: &mut Reading<'_>) -> Option<PathBuf> {
+    let mend = "sqlite:// and the path of a file, such as sqlite://data/crelay-payments.db";
+    let path = vars.optional("DATABASE_URL", values::sqlite_file, mend);
+    if path.is_none() && vars.is_set("DATABASE_URL") {
+        return None;
+    }
+    path.or_else(|| values::sqlite_file(DATABASE).ok())
+}
+
+/// Who tells what calls are about, and who is told what becomes of payments.
+fn business(vars: &mut Reading<'_>) -> (Option<Business>, Option<Business>) {
+    const SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
+    const URLS: [&str; 2] = ["CALL_PARAMETERS_URL", "PAYMENT_WEBHOOK_URL"];
+    let mend = "a long random text without spaces: openssl rand -hex 32";
+    let urls = URLS.map(|url| vars.optional(url, values::business_url, BUSINESS_URL));
+    let secret = vars.optional(SECRET, values::token, mend);
+    let reached = URLS.iter().any(|url| vars.is_set(url));
+    if reached && !vars.is_set(SECRET) {
+        vars.problem(SECRET, "is not set, and requests to the business are signed with it", mend);
+    }
+    if vars.is_set(SECRET) && !reached {
+        vars.problem(URLS[1], "is not set, and PAYMENT_WEBHOOK_SECRET is", BUSINESS_URL);
+    }
+    if secret.as_ref().is_some_and(|secret| secret.len() < BUSINESS_SECRET_LENGTH) {
+        vars.problem(SECRET, "has fewer than 16 characters", mend);
+    }
+    let secret = secret.map(SecretString::from);
+    let [call_parameters, webhook] = urls.map(|url| Some(Business { url: url?, secret: secret.clone()? }));
+    (call_parameters, webhook)
+}
 
 fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {
     let api_key = vars.required("OPENAI_API_KEY", values::token, "the secret key of your OpenAI project (sk-…)");
@@ -301,15 +365,6 @@ fn charge_limits(vars: &mut Reading<'_>, currency: payment::Currency) -> Option<
 }
 
 /// Whom to ask what a call is about, and the secret that what goes there is signed with.
-fn call_parameters(vars: &mut Reading<'_>) -> Option<CallParameters> {
-    let url = vars.optional("CALL_PARAMETERS_URL", values::business_url, BUSINESS_URL);
-    let secret = vars.optional("PAYMENT_WEBHOOK_SECRET", values::token, "a long random text without spaces");
-    if vars.is_set("CALL_PARAMETERS_URL") && !vars.is_set("PAYMENT_WEBHOOK_SECRET") {
-        vars.problem("PAYMENT_WEBHOOK_SECRET", "is not set", "what CALL_PARAMETERS_URL verifies requests with");
-    }
-    Some(CallParameters { url: url?, secret: secret?.into() })
-}
-
 /// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits; examples write `x` for them.
 pub(crate) fn is_connector_sid(name: &str) -> bool {
     let digits = name.strip_prefix("PC").unwrap_or_default();

@@ -10,6 +10,7 @@ mod operator;
 mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
+mod payments;
 mod signed;
 mod twilio_status_callback;
 mod update_response_service;
@@ -28,7 +29,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::assets::Shelf;
-use crate::config::{CallParameters, PublicUrl};
+use crate::config::{self, PublicUrl};
+use crate::ledger::Ledger;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
 use crate::session::{self, Calls, Chats};
@@ -107,7 +109,7 @@ pub struct Parts {
     /// Who takes over from the agent.
     pub live_agent: Option<LiveAgent>,
     /// Where to ask what a call that comes in is about.
-    pub call_parameters: Option<CallParameters>,
+    pub call_parameters: Option<config::Business>,
     /// What sessions share.
     pub session: Arc<session::Context>,
     /// No new calls are taken once this is cancelled.
@@ -154,6 +156,9 @@ impl App {
             .route(CONNECT_ACTION, post(connect_action::post))
             .route(TWILIO_STATUS_CALLBACK, post(twilio_status_callback::post))
             .route(&format!("{OUTBOUND_TWIML}/{{id}}"), post(outbound_twiml::post))
+            .route("/payments", get(payments::list))
+            .route("/payments/{id}", get(payments::one))
+            .route("/payments/{id}/settle", post(payments::settle))
             .route("/", get(health::running))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
@@ -226,6 +231,12 @@ impl FromRef<App> for Arc<Voice> {
 impl FromRef<App> for Arc<session::Context> {
     fn from_ref(app: &App) -> Self {
         app.session.clone()
+    }
+}
+
+impl FromRef<App> for Ledger {
+    fn from_ref(app: &App) -> Self {
+        app.session.ledger.clone()
     }
 }
 

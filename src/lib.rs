@@ -1,8 +1,10 @@
 //! An AI agent takes a card payment during a live phone call; the card data goes from the keypad to Twilio alone.
 //!
-//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`, `expiring`, `signing`, `config`), a call
-//! as a value and the two clients (`call`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a
-//! call (`session`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A room uses those below it.
+//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`,
+//! `expiring`, `signing`, `config`), a call as a value, what is written down of payments, and the two clients (`call`,
+//! `ledger`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a call (`session`), what goes on
+//! beside the calls (`recovery`, `webhook`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A
+//! room uses those below it.
 
 pub mod assets;
 pub mod call;
@@ -10,9 +12,11 @@ pub mod check;
 pub mod config;
 pub mod endpoints;
 pub mod expiring;
+pub mod ledger;
 pub mod llm;
 pub mod payment;
 pub mod phone_number;
+pub mod recovery;
 pub mod redact;
 pub mod relay;
 pub mod server;
@@ -22,3 +26,4 @@ pub mod signing;
 pub mod simulator;
 pub mod tools;
 pub mod twilio;
+pub mod webhook;

@@ -2,7 +2,7 @@
 
 mod logging;
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,8 +13,11 @@ use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
 use crelay_payments::config::{self, Config, Problem, Vars};
 use crelay_payments::endpoints::CONNECT_CONVERSATION_RELAY;
+use crelay_payments::ledger::{self, Filter, Ledger, Verdict};
+use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::{self, Colours, Options, Which};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -59,6 +62,12 @@ enum Command {
     /// Needs ACCOUNT_SID, AUTH_TOKEN and FROM_NUMBER. Everything is checked before anything is sent; the exit code is 1 if
     /// anything was refused.
     UploadAssets(Upload),
+    /// List the payments of the ledger, oldest first; the server may be running meanwhile.
+    Payments(Payments),
+    /// Say what became of a payment that is unknown, after it was looked up at the processor.
+    ///
+    /// It cannot be taken back. The server may be running meanwhile, and tells the business.
+    Settle(Settle),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +78,34 @@ struct Upload {
     /// Replace what says something else in Sync
     #[arg(long)]
     force: bool,
+}
+
+#[derive(Debug, Args)]
+struct Payments {
+    /// Only those opened then or later: a day in UTC (2026-11-01), a moment, or how long ago (30m, 24h, 7d)
+    #[arg(long)]
+    since: Option<String>,
+    /// Only those in this state: opened, capturing, submitted, charged, tokenized, declined, cancelled, abandoned, unknown
+    #[arg(long)]
+    state: Option<ledger::State>,
+    /// As CSV, for reconciliation
+    #[arg(long)]
+    csv: bool,
+}
+
+#[derive(Debug, Args)]
+struct Settle {
+    /// The id of the payment, as `payments` shows it
+    id: PaymentId,
+    /// What became of it: charged, tokenized, declined or cancelled
+    #[arg(long = "as")]
+    verdict: Verdict,
+    /// The processor's confirmation code
+    #[arg(long)]
+    confirmation: Option<String>,
+    /// Why, or how it was found out
+    #[arg(long)]
+    note: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +143,8 @@ async fn main() -> ExitCode {
         Command::Check => check(&Vars::from_process()).await,
         Command::Health => health(&Vars::from_process()).await,
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
+        Command::Payments(which) => payments(&which, &Vars::from_process()).await,
+        Command::Settle(what) => settle(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -218,6 +257,46 @@ async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
         eprintln!("{warning}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Payments that are read from the ledger at once.
+const PAGE: u32 = 1000;
+
+async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
+    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
+    let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().map(|payment: &ledger::Payment| payment.id);
+        let page = ledger.payments(&Filter { since, state: which.state, after, limit: PAGE }).await?;
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
+    // Whoever reads it may have seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn settle(what: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
+    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
+    let Settle { id, verdict, confirmation, note } = what;
+    let payment = ledger.settle(id, &ledger::Settlement { verdict, confirmation, note }).await?;
+    println!("{} is {}", payment.id, payment.state);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The ledger of the server on this machine; none if the configuration cannot be used, which is told.
+async fn visit(vars: &Vars) -> anyhow::Result<Option<Ledger>> {
+    match config::database(vars) {
+        Ok(path) => Ok(Some(Ledger::visit(&path).await?)),
+        Err(problems) => {
+            eprintln!("{problems}");
+            Ok(None)
+        }
+    }
 }
 
 /// Listens on the port, or, where that is allowed, on the next one that is free.

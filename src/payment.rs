@@ -14,7 +14,7 @@ pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
 pub use entry::Entry;
 pub use field::{Field, Fields};
-pub use id::{IdempotencyKey, Ids, PaymentId};
+pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
 pub use terms::{BadTerms, ChargeLimits, Due, NothingBetween, Terms};
 

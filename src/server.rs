@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::assets::{Assets, Shelf};
 use crate::call::Environment;
 use crate::config::Config;
 use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
+use crate::ledger::{self, Ledger};
 use crate::llm::{self, Model};
 use crate::session::{self, Calls, Requests};
-use crate::twilio;
+use crate::webhook::Webhook;
+use crate::{recovery, twilio};
 
 /// How long the server stays after a call was rung in or ended: its socket, or Twilio's question what comes next, is on
 /// its way.
@@ -49,6 +52,12 @@ pub enum Error {
     /// The client for the business.
     #[error("an HTTP client could not be set up; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::NotOpen),
+    /// What is in the ledger.
+    #[error(transparent)]
+    LedgerUnread(#[from] ledger::Error),
     /// The socket.
     #[error("the server stopped listening")]
     Listen(#[from] std::io::Error),
@@ -57,7 +66,18 @@ pub enum Error {
 /// Serves calls on `listener` until told to stop.
 pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let (shelf, watch) = assets.begin();
-    let session = session(&config, shelf.clone(), &shutdown)?;
+    let ledger = Ledger::open(&config.database).await?;
+    let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
+    let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
+    // Before anybody is answered: a callback, or the call itself, may be about what was left open.
+    let left = ledger.take_stock().await?;
+    let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), left);
+    let retention = retain(ledger.clone(), config.token_retention, webhook.is_some());
+    let mut beside = vec![tokio::spawn(recovery), tokio::spawn(retention)];
+    if let Some(webhook) = webhook {
+        let ledger = ledger.clone();
+        beside.push(tokio::spawn(async move { webhook.run(&ledger).await }));
+    }
     let app = App::new(Parts {
         operator_token: config.operator_token,
         signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
@@ -71,9 +91,9 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         draining: shutdown.soft.clone(),
     })
     .map_err(Error::Http)?;
-    let _sweeper = AbortOnDropHandle::new(tokio::spawn(sweep(app.clone())));
-    // Whoever takes no new calls needs no new assets.
-    tokio::spawn(shutdown.soft.clone().run_until_cancelled_owned(watch.run(shelf)));
+    beside.push(tokio::spawn(sweep(app.clone())));
+    beside.push(tokio::spawn(watch.run(shelf)));
+    let beside: Vec<_> = beside.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
     // Tokens are small and nothing answers them: without this they would wait for an acknowledgement.
     let listener = listener.tap_io(|socket| {
@@ -81,15 +101,23 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     });
     let stopped = drained(calls, session.tasks.clone(), config.drain, shutdown);
     axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await?;
+    drop(beside);
+    ledger.close().await;
     Ok(())
 }
 
-fn session(config: &Config, shelf: Arc<Shelf>, shutdown: &Shutdown) -> Result<Arc<session::Context>, Error> {
+fn session(
+    config: &Config,
+    shelf: Arc<Shelf>,
+    shutdown: &Shutdown,
+    ledger: Ledger,
+) -> Result<Arc<session::Context>, Error> {
     let callback = config.base_url.http(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::Client::new(&config.twilio, config.payment.clone(), callback).map_err(Error::Twilio)?;
     Ok(Arc::new(session::Context {
         model: Model::new(&config.openai, shelf.library().server.model).map_err(Error::Model)?,
         shelf,
+        ledger,
         environment: Environment {
             payment: config.payment.clone(),
             resume: config.resume,
@@ -112,6 +140,25 @@ async fn sweep(app: App) {
     loop {
         every.tick().await;
         app.forget_expired();
+    }
+}
+
+/// Keeps no payment token longer than it has to be kept.
+async fn retain(ledger: Ledger, retention: Duration, told: bool) {
+    let mut every = tokio::time::interval(SWEEP);
+    loop {
+        every.tick().await;
+        let before = Timestamp::now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+        let erased = async {
+            if !told {
+                ledger.drop_outcomes(before).await?;
+            }
+            ledger.erase_tokens(before).await?;
+            ledger.wipe_erased().await
+        };
+        if let Err(error) = erased.await {
+            error!(%error, "payment tokens that have expired cannot be erased");
+        }
     }
 }
 

@@ -7,8 +7,8 @@ mod briefing;
 mod calls;
 mod chat;
 mod chats;
-pub mod ledger;
 mod line;
+pub mod payment_log;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -33,11 +33,12 @@ use uuid::Uuid;
 
 use crate::assets::{Library, Shelf};
 use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
+use crate::ledger::{Ledger, OnCall};
 use crate::llm::Model;
 use crate::redact::Private;
 use crate::relay::{Incoming, Setup};
-use crate::sid::CallSid;
-use crate::{tools, twilio};
+use crate::tools::{self, Desk};
+use crate::twilio;
 use briefing::{Briefing, CONTEXT_KEY, MANIFEST_KEY};
 use calls::Registration;
 
@@ -64,6 +65,8 @@ pub struct Context {
     pub environment: Environment,
     /// Twilio's REST API.
     pub twilio: Arc<twilio::Client>,
+    /// Where payments are written down.
+    pub ledger: Ledger,
     /// The live calls.
     pub calls: Calls,
     /// What operators wrote who had calls placed.
@@ -76,6 +79,13 @@ pub struct Context {
     pub drain: Duration,
     /// Ends all sessions at once.
     pub hard_stop: CancellationToken,
+}
+
+impl Context {
+    /// What the tools of a call work with.
+    fn desk(&self, setup: &Setup) -> Arc<Desk> {
+        Arc::new(Desk { twilio: self.twilio.clone(), ledger: self.ledger.clone(), call: OnCall::new(setup) })
+    }
 }
 
 /// Why a session ended.
@@ -138,9 +148,9 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
+        desk: context.desk(&setup),
         model: context.model.within(library.server.model),
         briefing: Briefing::begin(library, keys(&setup)),
-        sid: setup.call_sid,
         call,
         line: Some(line),
         registration,
@@ -158,6 +168,9 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     // A newer socket may have taken the call over.
     if !context.calls.knows(&sid) {
         context.requests.ended(&sid);
+        if let Err(error) = context.ledger.call_over(&sid).await {
+            error!(%error, "what the call leaves open was not written down; the next start of the server sees to it");
+        }
     }
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
 }
@@ -175,7 +188,8 @@ fn parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
 struct Session {
     context: Arc<Context>,
     model: Model,
-    sid: CallSid,
+    /// What its tools work with.
+    desk: Arc<Desk>,
     /// What the model is told and may call, from the next request on.
     briefing: Briefing,
     call: Call,
@@ -208,7 +222,7 @@ impl Session {
         self.mailbox.close();
         while let Ok(news) = self.mailbox.try_recv() {
             if let News::PaymentStatus(status) = news {
-                ledger::late(&status);
+                payment_log::late(&status);
             }
         }
         self.end
@@ -327,10 +341,10 @@ impl Session {
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => {
-                    begin_tool(&self.context, self.briefing.library(), &self.sid, &self.finished_sender, run, tool);
+                    begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
                 }
                 Action::ChangeContext(keys) => self.briefing.take(keys, None),
-                Action::Record(entry) => ledger::record(&entry),
+                Action::Record(entry) => payment_log::record(&entry),
                 Action::Close => self.close().await,
             }
         }
@@ -363,17 +377,17 @@ impl Session {
 /// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.
 fn begin_tool(
     context: &Arc<Context>,
+    desk: &Arc<Desk>,
     library: Arc<Library>,
-    sid: &CallSid,
     finished: &mpsc::Sender<(RunId, Outcome)>,
     run: RunId,
     tool: Tool,
 ) {
     let name = tool.name();
     info!(tool = name, "tool begun");
-    let (twilio, sid, finished) = (context.twilio.clone(), sid.clone(), finished.clone());
+    let (desk, finished) = (desk.clone(), finished.clone());
     let work = async move {
-        let work = std::panic::AssertUnwindSafe(tools::run(&twilio, &library, &sid, tool)).catch_unwind();
+        let work = std::panic::AssertUnwindSafe(tools::run(&desk, &library, tool)).catch_unwind();
         let outcome = match timeout(TOOL_LIMIT, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Outcome::Lost,

@@ -57,28 +57,33 @@ mod tests {
     use proptest::prelude::*;
 
     fn secret() -> SecretString {
-        "whsec_example".into()
+        "a-secret-for-examples-only".into()
     }
 
-    /// Made with `printf '%s' '1764000000.{"callSid":"CA1"}' | openssl dgst -sha256 -hmac whsec_example`.
-    const VECTOR: &str = "v1=401bc2167ed2a4e3dce91973d74f7e43d22f9dfcea1b2bec9f04d28d6c6f2cda";
+    /// As the README has it, and `openssl dgst -sha256 -hmac` makes it.
+    const BODY: &str = r#"{"id":"9a8f1282-65e4-5cf2-8b69-1b4cefccc055","state":"charged"}"#;
+    const TIMESTAMP: u64 = 1_790_000_000;
+    const VECTOR: &str = "v1=d44efb5345e59b965c40f5d1c169eb22a9d207f038dbf9c56c730e8e0ef881ff";
 
     #[test]
     fn the_signature_is_what_other_programs_make_of_it() {
-        let body = br#"{"callSid":"CA1"}"#;
-        assert_eq!(sign(&secret(), 1_764_000_000, body), VECTOR);
-        assert!(verify(&secret(), 1_764_000_000, body, VECTOR));
-        assert!(verify(&secret(), 1_764_000_000, body, &VECTOR.to_uppercase().replace("V1", "v1")));
+        assert_eq!(sign(&secret(), TIMESTAMP, BODY.as_bytes()), VECTOR);
+        assert!(verify(&secret(), TIMESTAMP, BODY.as_bytes(), VECTOR));
+        assert!(verify(&secret(), TIMESTAMP, BODY.as_bytes(), &VECTOR.to_uppercase().replace("V1", "v1")));
+        let readme = include_str!("../README.md");
+        for part in [secret().expose_secret(), "1790000000", BODY, VECTOR] {
+            assert!(readme.contains(part), "{part}");
+        }
     }
 
     #[test]
     fn whatever_was_changed_is_noticed() {
-        let body = br#"{"callSid":"CA1"}"#;
-        assert!(!verify(&secret(), 1_764_000_001, body, VECTOR));
-        assert!(!verify(&secret(), 1_764_000_000, br#"{"callSid":"CA2"}"#, VECTOR));
-        assert!(!verify(&"another".into(), 1_764_000_000, body, VECTOR));
+        let body = BODY.as_bytes();
+        assert!(!verify(&secret(), TIMESTAMP + 1, body, VECTOR));
+        assert!(!verify(&secret(), TIMESTAMP, &BODY.as_bytes()[1..], VECTOR));
+        assert!(!verify(&"another".into(), TIMESTAMP, body, VECTOR));
         for signature in ["", "v1=", "v2=00", &VECTOR[3..], &VECTOR[..VECTOR.len() - 2], "v1=zz", "v1=0"] {
-            assert!(!verify(&secret(), 1_764_000_000, body, signature), "{signature}");
+            assert!(!verify(&secret(), TIMESTAMP, body, signature), "{signature}");
         }
     }
 

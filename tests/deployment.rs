@@ -21,3 +21,10 @@ fn proxy_and_image_name_the_port_that_the_server_listens_on() {
     assert_eq!(fly("internal_port = "), 3001);
     assert!(include_str!("../Dockerfile").contains("EXPOSE 3001\n"));
 }
+
+#[test]
+fn the_ledger_lies_on_the_volume() {
+    let mounted = include_str!("../fly.toml").contains("destination = \"/data\"");
+    let image = include_str!("../Dockerfile");
+    assert!(mounted && image.contains("VOLUME /data\n") && image.contains("DATABASE_URL=sqlite:///data/"));
+}

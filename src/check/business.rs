@@ -2,12 +2,12 @@
 
 use super::http::{As, Http};
 use super::report::Finding;
-use crate::config::CallParameters;
+use crate::config::Business;
 
 const SUBJECT: &str = "business";
 
 /// Looks whether anything answers at the URL. It is not asked about a call, since there is none.
-pub(super) async fn finding(http: &Http, config: &CallParameters) -> Finding {
+pub(super) async fn finding(http: &Http, config: &Business) -> Finding {
     let host = config.url.host_str().unwrap_or_default();
     match http.get(config.url.clone(), As::Anyone).await.map(|answer| answer.status) {
         Ok(300..=399) => Finding::bad(

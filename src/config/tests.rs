@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 26] = [
+const OPTIONAL: [&str; 29] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -37,13 +37,16 @@ const OPTIONAL: [&str; 26] = [
     "OPERATOR_TOKEN",
     "VALIDATE_TWILIO_SIGNATURE",
     "CALL_PARAMETERS_URL",
-    "PAYMENT_WEBHOOK_SECRET",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
     "SMS_ALLOWED_NUMBERS",
     "LIVE_AGENT_WORKFLOW_SID",
     "RESUME_SECONDS",
     "DRAIN_SECONDS",
+    "DATABASE_URL",
+    "PAYMENT_WEBHOOK_URL",
+    "PAYMENT_WEBHOOK_SECRET",
+    "TOKEN_RETENTION_HOURS",
 ];
 
 /// The required variables, with others added or put in their place.
@@ -73,6 +76,8 @@ fn six_variables_are_enough() {
     assert_eq!(config.payment.currency, Currency::USD);
     assert_eq!(config.payment.token_type, TokenType::OneTime);
     assert_eq!((config.payment.security_code, config.payment.postal_code), (true, false));
+    assert_eq!(config.database, PathBuf::from("data/crelay-payments.db"));
+    assert!(config.webhook.is_none() && config.token_retention == Duration::from_secs(72 * 3600));
 }
 
 #[test]
@@ -139,13 +144,20 @@ fn charges_are_bounded_in_the_configured_currency() {
 }
 
 #[test]
-fn the_business_is_asked_only_with_a_secret_to_sign_with() {
-    let url = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
-    assert_eq!(places(&with(&[url]).unwrap_err()), ["PAYMENT_WEBHOOK_SECRET"]);
-    let (config, _) = with(&[url, ("PAYMENT_WEBHOOK_SECRET", "hush-hush")]).unwrap();
-    assert!(!format!("{config:?}").contains("hush"));
-    assert_eq!(config.call_parameters.unwrap().url.as_str(), "https://shop.example.com/calls");
-    assert!(with(&[("PAYMENT_WEBHOOK_SECRET", "hush-hush")]).unwrap().0.call_parameters.is_none());
+fn the_business_is_reached_only_with_a_secret_that_cannot_be_guessed() {
+    let asked = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
+    let told = ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/payments");
+    let secret = ("PAYMENT_WEBHOOK_SECRET", "hush-hush-hush-hush");
+    let (config, _) = with(&[asked, secret]).unwrap();
+    assert!(!format!("{config:?}").contains("hush") && config.webhook.is_none());
+    assert_eq!(config.call_parameters.unwrap().url.as_str(), asked.1);
+    let (config, _) = with(&[told, secret]).unwrap();
+    assert!(config.call_parameters.is_none() && config.webhook.unwrap().url.as_str() == told.1);
+    for url in [asked, told] {
+        assert_eq!(places(&with(&[url]).unwrap_err()), [secret.0]);
+        assert_eq!(places(&with(&[url, (secret.0, "hush")]).unwrap_err()), [secret.0]);
+    }
+    assert_eq!(places(&with(&[secret]).unwrap_err()), [told.0]);
 }
 
 #[test]
@@ -213,6 +225,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "TWILIO_REGION",
         "TWILIO_API_BASE_URL",
         "ASSETS_DIR",
+        "PAYMENT_WEBHOOK_URL",
     ];
     let defaults: Vec<(&str, &str)> =
         named.into_iter().filter(|(name, _)| OPTIONAL.contains(name) && !chosen.contains(name)).collect();
@@ -222,7 +235,13 @@ fn the_example_file_names_every_variable_and_its_default() {
 
 #[test]
 fn debug_shows_no_secret() {
-    let secrets = [("API_KEY", "SK1"), ("API_SECRET", "hush-secret"), ("OPERATOR_TOKEN", "hush-operator-token")];
+    let secrets = [
+        ("API_KEY", "SK1"),
+        ("API_SECRET", "hush-secret"),
+        ("OPERATOR_TOKEN", "hush-operator-token"),
+        ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/"),
+        ("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret"),
+    ];
     let (config, _) = with(&secrets).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
 }

@@ -42,6 +42,10 @@ pub(super) enum BadValue {
     Seconds,
     #[error("has something in it that is not a host name")]
     Host,
+    #[error("is not a time in hours")]
+    Hours,
+    #[error("is not the URL of an SQLite file")]
+    SqliteFile,
 }
 
 /// Longer than any key or name that is known.
@@ -67,6 +71,20 @@ pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, BadValue> {
 pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
     let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
     seconds.map(Duration::from_secs).ok_or(BadValue::Seconds)
+}
+
+/// Whole hours, a year at most.
+pub(super) fn hours(text: &str) -> Result<Duration, BadValue> {
+    let hours = text.parse().ok().filter(|hours| (1..=8760).contains(hours));
+    hours.map(|hours: u64| Duration::from_secs(hours * 3600)).ok_or(BadValue::Hours)
+}
+
+/// `sqlite://` and a path. What is kept in memory only would be lost with the process.
+pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, BadValue> {
+    let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).ok_or(BadValue::SqliteFile)?;
+    let file =
+        !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']) && !path.contains(":memory:");
+    file.then(|| PathBuf::from(path)).ok_or(BadValue::SqliteFile)
 }
 
 /// Phone numbers with commas between them.
@@ -210,6 +228,23 @@ mod tests {
         for url in ["shop.example.com", "ftp://a.b", "https://u:p@a.b", "https://a.b/#c", "https://a .b", "mailto:a@b"]
         {
             assert_eq!(business_url(url), Err(BadValue::Url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_is_a_file() {
+        assert_eq!(sqlite_file("sqlite://data/a.db"), Ok(PathBuf::from("data/a.db")));
+        assert_eq!(sqlite_file("sqlite:///srv/data/a.db"), Ok(PathBuf::from("/srv/data/a.db")));
+        for text in [
+            "",
+            "data/a.db",
+            "postgres://h/d",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite://data/",
+            "sqlite://a.db?mode=ro",
+        ] {
+            assert_eq!(sqlite_file(text), Err(BadValue::SqliteFile), "{text}");
         }
     }
 

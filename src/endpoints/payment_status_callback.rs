@@ -1,6 +1,9 @@
 //! `POST /payment-status-callback`: Twilio reports a step of a payment.
 //!
-//! Answered at once: the news goes into the mailbox of the call, and nobody waits for a model.
+//! Written down before it is answered, whether the call is live or not; then the news goes into the mailbox of the call, and
+//! nobody waits for a model.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,11 +12,11 @@ use tracing::{error, warn};
 
 use super::signed::Signed;
 use crate::payment::Status;
-use crate::session::{self, Calls, Delivery, ledger};
+use crate::session::{self, Delivery, payment_log};
 
-/// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 503 if the call's
-/// task is stuck.
-pub(super) async fn post(State(calls): State<Calls>, signed: Signed) -> Response {
+/// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 500 if it could not be
+/// written down, and 503 if the call's task is stuck: it may come again.
+pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: Signed) -> Response {
     let mut status = match Status::from_form(signed.form.fields()) {
         Ok(status) => status,
         Err(bad) => {
@@ -23,14 +26,20 @@ pub(super) async fn post(State(calls): State<Calls>, signed: Signed) -> Response
     };
     status.delivery = signed.delivery;
     let unread = status.clone();
-    match calls.deliver(&unread.call, session::News::PaymentStatus(status)) {
+    let written = context.ledger.reported(&unread).await;
+    // The caller is to hear it even if it is not written.
+    match context.calls.deliver(&unread.call, session::News::PaymentStatus(status)) {
         Delivery::Delivered => {}
-        Delivery::UnknownCall => ledger::late(&unread),
+        Delivery::UnknownCall => payment_log::late(&unread),
         Delivery::Full => {
             error!(call = %unread.call, payment = %unread.sid, "the call's mailbox is full: a payment status was not taken");
-            ledger::late(&unread);
+            payment_log::late(&unread);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
+    }
+    if let Err(error) = written {
+        error!(call = %unread.call, payment = %unread.sid, %error, "a payment status was not written down");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     StatusCode::NO_CONTENT.into_response()
 }

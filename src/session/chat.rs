@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::briefing::Briefing;
 use super::chats::Ask;
-use super::{Context, begin_tool, ledger, next_of};
+use super::{Context, begin_tool, next_of, payment_log};
 use crate::call::{
     Action, Call, ContextKeys, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Silence, ToolCall,
 };
@@ -24,6 +24,7 @@ use crate::llm::Model;
 use crate::redact::Private;
 use crate::relay::{Incoming, Interrupt, Outgoing, Prompt, Setup};
 use crate::sid::CallSid;
+use crate::tools::Desk;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -76,7 +77,8 @@ pub(super) struct Chat {
     model: Model,
     briefing: Briefing,
     call: Call,
-    sid: CallSid,
+    /// What its tools work with.
+    desk: Arc<Desk>,
     response: Option<(RequestId, BoxStream<'static, ModelEvent>)>,
     finished_sender: mpsc::Sender<(RunId, Outcome)>,
     finished: mpsc::Receiver<(RunId, Outcome)>,
@@ -109,7 +111,7 @@ impl Chat {
         let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
             session_id: String::new(),
-            call_sid: sid.clone(),
+            call_sid: sid,
             direction: "chat".to_owned(),
             from: Private::default(),
             to: Private::default(),
@@ -120,7 +122,8 @@ impl Chat {
         let (finished_sender, finished) = mpsc::channel(16);
         let model = context.model.within(library.server.model);
         let briefing = Briefing::begin(library, ContextKeys::default());
-        Self { context, model, briefing, call, sid, response: None, finished_sender, finished }
+        let desk = context.desk(&setup);
+        Self { context, model, briefing, desk, call, response: None, finished_sender, finished }
     }
 
     /// Answers one message after the other, until none comes for [`IDLE`] or the server stops.
@@ -216,10 +219,10 @@ impl Chat {
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => {
-                    begin_tool(&self.context, self.briefing.library(), &self.sid, &self.finished_sender, run, tool);
+                    begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
                 }
                 Action::ChangeContext(keys) => self.briefing.take(keys, None),
-                Action::Record(entry) => ledger::record(&entry),
+                Action::Record(entry) => payment_log::record(&entry),
                 Action::Close => {}
             }
         }

@@ -9,9 +9,10 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::assets::{Assets, Shelf};
 use crate::config::{Config, Vars};
+use crate::ledger::Directory;
 
-/// What sessions share, with a model that is asked there.
-pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
+/// What sessions share, with a model that is asked there; and the directory of their ledger.
+pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Directory) {
     let vars = [
         ("SERVER_BASE_URL", "pay.example.com"),
         ("OPENAI_API_KEY", "sk-test"),
@@ -23,7 +24,9 @@ pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
     ];
     let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
     let assets = Assets::built_in();
-    Arc::new(Context {
+    let directory = Directory::new();
+    let context = Arc::new(Context {
+        ledger: Ledger::open(&directory.file()).await.unwrap(),
         model: Model::new(&config.openai, assets.library.server.model).unwrap(),
         shelf: Arc::new(Shelf::new(assets.library)),
         twilio: Arc::new(twilio::Client::new(&config.twilio, config.payment.clone(), String::new()).unwrap()),
@@ -39,7 +42,8 @@ pub(super) fn context_with_model_at(base_url: &str) -> Arc<Context> {
         soft_stop: CancellationToken::new(),
         drain: config.drain,
         hard_stop: CancellationToken::new(),
-    })
+    });
+    (context, directory)
 }
 
 /// A model that refuses to answer and passes on what it was asked.
@@ -59,7 +63,7 @@ async fn model() -> (String, mpsc::Receiver<String>) {
 #[tokio::test]
 async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
     let (base_url, mut asked) = model().await;
-    let context = context_with_model_at(&base_url);
+    let (context, _directory) = context_with_model_at(&base_url).await;
     let (line, frames) = mpsc::channel::<&str>(8);
     let received = async |mut frames: mpsc::Receiver<&'static str>| {
         let frame = frames.recv().await?;

@@ -3,11 +3,13 @@
 //! The only file of the simulator that knows the server from within; everything else speaks HTTP and WebSocket to it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
+use uuid::Uuid;
 
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
@@ -49,6 +51,8 @@ pub struct House {
     address: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), server::Error>>,
+    /// The directory of the server's ledger; it goes away with the house.
+    ledger: PathBuf,
 }
 
 /// A socket for the server, bound before it is configured.
@@ -61,9 +65,11 @@ pub async fn door() -> anyhow::Result<(TcpListener, SocketAddr)> {
 impl House {
     /// Starts the server with these variables.
     pub async fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
+        let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
+        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}/ledger.db", ledger.display()));
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // What comes first wins.
-        let (config, _) = Config::from_vars(&tuned.chain(vars).collect::<Vars>())?;
+        let (config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
         let mut assets = if tuning.sync {
             Assets::open(&config.assets_dir, &config.twilio).await?.looked_at_every(LOOK)
         } else if tuning.config.is_empty() {
@@ -77,7 +83,7 @@ impl House {
         server.model.first_token = tuning.first_token.unwrap_or(server.model.first_token);
         let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
         let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));
-        Ok(Self { address, shutdown, running })
+        Ok(Self { address, shutdown, running, ledger })
     }
 
     /// Where it listens.
@@ -98,16 +104,16 @@ impl House {
 
     /// Stops the server once it knows of no call any more; an error says that it did not stop as it should. One that was told
     /// to stop before has to leave by itself.
-    pub async fn close(self) -> Result<(), String> {
+    pub async fn close(mut self) -> Result<(), String> {
         if self.shutdown.soft.is_cancelled() {
-            return match tokio::time::timeout(LEAVES, self.running).await {
+            return match tokio::time::timeout(LEAVES, &mut self.running).await {
                 Ok(left) => ended(left),
                 Err(_) => Err(format!("the server was told to stop and still runs {} s later", LEAVES.as_secs())),
             };
         }
         let forgotten = tokio::time::timeout(Duration::from_secs(5), self.no_calls()).await;
         self.shutdown.hard.cancel();
-        match tokio::time::timeout(Duration::from_secs(5), self.running).await {
+        match tokio::time::timeout(Duration::from_secs(5), &mut self.running).await {
             Ok(Ok(Ok(()))) if forgotten.is_err() => {
                 Err("the server still knew of a call 5 s after it was over".to_owned())
             }
@@ -129,5 +135,12 @@ fn ended(left: Result<Result<(), server::Error>, JoinError>) -> Result<(), Strin
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the server failed: {error}")),
         Err(_) => Err("the server panicked".to_owned()),
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // It is in the system's directory for such things: what cannot be removed goes away sometime.
+        let _ = std::fs::remove_dir_all(&self.ledger);
     }
 }

@@ -1,12 +1,16 @@
 //! `cancel-capture`: the payment is given up.
 
-use super::payment;
+use tracing::error;
+
+use super::{Desk, send};
 use crate::call::Outcome;
-use crate::payment::{Answer, Update};
-use crate::sid::CallSid;
-use crate::twilio::Client;
+use crate::payment::Update;
 
 /// Gives the payment up and discards what was entered: `Status=cancel`. To try again needs a new session.
-pub(super) async fn cancel_capture(twilio: &Client, call: &CallSid, update: &Update) -> Outcome {
-    payment(twilio.update_payment(call, update).await.map(|()| Answer::Accepted))
+pub(crate) async fn cancel_capture(desk: &Desk, update: &Update) -> Outcome {
+    // What cannot be written down is cancelled all the same: no payment stays open for want of a ledger.
+    if let Err(error) = desk.ledger.asking(&desk.call, update).await {
+        error!(payment = %update.sid, %error, "a payment is cancelled and not written down");
+    }
+    Outcome::Payment(send(desk, update).await)
 }

@@ -1,12 +1,10 @@
 //! `capture-postal-code`: the caller enters the postal code.
 
-use super::payment;
+use super::{Desk, change};
 use crate::call::Outcome;
-use crate::payment::{Answer, Update};
-use crate::sid::CallSid;
-use crate::twilio::Client;
+use crate::payment::Update;
 
 /// Asks Twilio to take the postal code from the keypad: `Capture=postal-code`.
-pub(super) async fn capture_postal_code(twilio: &Client, call: &CallSid, update: &Update) -> Outcome {
-    payment(twilio.update_payment(call, update).await.map(|()| Answer::Accepted))
+pub(super) async fn capture_postal_code(desk: &Desk, update: &Update) -> Outcome {
+    change(desk, update).await
 }

@@ -1,12 +1,10 @@
 //! `finish-capture`: what was entered is submitted.
 
-use super::payment;
+use super::{Desk, change};
 use crate::call::Outcome;
-use crate::payment::{Answer, Update};
-use crate::sid::CallSid;
-use crate::twilio::Client;
+use crate::payment::Update;
 
 /// Submits what was entered: `Status=complete`. Accepted is not paid: the result comes by callback.
-pub(super) async fn finish_capture(twilio: &Client, call: &CallSid, update: &Update) -> Outcome {
-    payment(twilio.update_payment(call, update).await.map(|()| Answer::Accepted))
+pub(super) async fn finish_capture(desk: &Desk, update: &Update) -> Outcome {
+    change(desk, update).await
 }

@@ -106,9 +106,11 @@ impl Stage {
         Self { sync, vars, asked }
     }
 
-    /// Starts the server with the assets in a directory.
+    /// Starts the server with the assets in a directory. Its ledger is beside them, where no asset is looked for.
     pub async fn serve(&self, dir: &Directory) -> Server {
-        let vars: Vars = self.vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let ledger = format!("sqlite://{}/{}.db", dir.0.display(), uuid::Uuid::new_v4());
+        let vars = self.vars.iter().map(|(name, value)| (*name, value.as_str()));
+        let vars: Vars = vars.chain([("DATABASE_URL", ledger.as_str())]).collect();
         let (config, _) = Config::from_vars(&vars).unwrap();
         let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().looked_at_every(LOOK);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,6 +4,7 @@ pub mod openai;
 pub mod twilio;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crelay_payments::assets::Assets;
@@ -34,6 +35,7 @@ pub struct Server {
     signer: Signer,
     http: reqwest::Client,
     shutdown: Shutdown,
+    ledger: PathBuf,
 }
 
 impl Server {
@@ -48,13 +50,16 @@ impl Server {
             ("FROM_NUMBER", "+15550100002"),
             ("PAYMENT_CONNECTOR", "Default"),
         ];
+        let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
+        let database = format!("sqlite://{}/ledger.db", ledger.display());
+        let needed = [&needed[..], &[("DATABASE_URL", &database)]].concat();
         let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         tokio::spawn(serve(config, Assets::built_in(), listener, shutdown.clone()));
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), http, shutdown }
+        Self { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), http, shutdown, ledger }
     }
 
     pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
@@ -163,6 +168,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.hard.cancel();
+        let _ = std::fs::remove_dir_all(&self.ledger);
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use crate::config::CallParameters;
+use crate::config;
 use crate::redact::Private;
 use crate::session::Parameters;
 use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
@@ -23,7 +23,7 @@ const ANSWER_BYTES: usize = 16 * 1024;
 /// The business, at its URL.
 #[derive(Debug)]
 pub(in crate::endpoints) struct Business {
-    config: CallParameters,
+    config: config::Business,
     http: reqwest::Client,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum Unknown {
 
 impl Business {
     /// A business that is asked as configured. It fails where the machine's certificates do.
-    pub(in crate::endpoints) fn new(config: CallParameters) -> Result<Self, reqwest::Error> {
+    pub(in crate::endpoints) fn new(config: config::Business) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .timeout(ANSWER)

@@ -1,0 +1,187 @@
+//! `GET /payments`, `GET /payments/{id}` and `POST /payments/{id}/settle`: what the ledger says, and the operator's word on
+//! what it does not know. No answer has a token in it.
+
+use axum::Json as Answer;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use super::json::{Json, Problem};
+use super::operator::Operator;
+use crate::ledger::{self, Filter, Happened, Ledger, NotSettled, Payment, Settlement};
+use crate::payment::{Amount, PaymentId};
+use crate::redact::Private;
+
+/// Payments on a page, if nothing else is asked for, and at most.
+const PAGE: u32 = 100;
+const MAX_PAGE: u32 = 500;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    since: Option<String>,
+    state: Option<String>,
+    limit: Option<u32>,
+    after: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    payments: Vec<Row>,
+    /// What `after` is on the next page; none on the last.
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Whole {
+    #[serde(flatten)]
+    payment: Row,
+    events: Vec<Happened>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Word {
+    outcome: String,
+    confirmation_code: Option<String>,
+    note: Option<String>,
+}
+
+/// A payment as an operator sees it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    id: String,
+    state: ledger::State,
+    call_sid: String,
+    payment_sid: Option<String>,
+    caller: Option<String>,
+    call_reference: Option<String>,
+    description: Option<String>,
+    amount: Option<String>,
+    minor: Option<u64>,
+    currency: Option<String>,
+    exponent: Option<u32>,
+    method: String,
+    last4: Option<String>,
+    confirmation_code: Option<String>,
+    profile_id: Option<String>,
+    /// Whether a token waits for its delivery.
+    holds_token: bool,
+    result: Option<String>,
+    result_code: Option<u32>,
+    opened_at: Timestamp,
+    submitted_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+/// A page of payments, oldest first.
+pub(super) async fn list(
+    _: Operator,
+    State(ledger): State<Ledger>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Answer<Page>, Problem> {
+    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text()))?;
+    let limit = asked.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::bad(format!("limit is a number from 1 to {MAX_PAGE}")));
+    }
+    let since = asked.since.map(|since| ledger::since(&since, Timestamp::now())).transpose().map_err(Problem::bad)?;
+    let state = asked.state.map(|state| state.parse()).transpose().map_err(Problem::bad)?;
+    let after: Option<PaymentId> = asked.after.map(|id| id.parse()).transpose().map_err(Problem::bad)?;
+    if let Some(id) = after {
+        ledger.payment(id).await?.ok_or_else(|| Problem::bad("after is not the id of a payment"))?;
+    }
+    // One more than is shown tells whether there is another page.
+    let mut payments = ledger.payments(&Filter { since, state, after, limit: limit + 1 }).await?;
+    let more = payments.len() > limit as usize;
+    payments.truncate(limit as usize);
+    let next = payments.last().filter(|_| more).map(|last| last.id.to_string());
+    Ok(Answer(Page { payments: payments.into_iter().map(Row::from).collect(), next }))
+}
+
+/// A payment, and what happened to it.
+pub(super) async fn one(
+    _: Operator,
+    State(ledger): State<Ledger>,
+    Path(id): Path<String>,
+) -> Result<Answer<Whole>, Problem> {
+    let id = known(&id)?;
+    let payment = ledger.payment(id).await?.ok_or(NotSettled::NoSuchPayment)?;
+    Ok(Answer(Whole { payment: payment.into(), events: ledger.history(id).await? }))
+}
+
+/// 409 if it is not unknown what became of it.
+pub(super) async fn settle(
+    _: Operator,
+    State(ledger): State<Ledger>,
+    Path(id): Path<String>,
+    Json(word): Json<Word>,
+) -> Result<Answer<Row>, Problem> {
+    let id = known(&id)?;
+    let verdict = word.outcome.parse().map_err(Problem::bad)?;
+    let settlement = Settlement { verdict, confirmation: word.confirmation_code, note: word.note };
+    let payment = ledger.settle(id, &settlement).await?;
+    warn!(payment = %id, state = %payment.state, "the operator settled a payment");
+    Ok(Answer(payment.into()))
+}
+
+fn known(id: &str) -> Result<PaymentId, Problem> {
+    id.parse().map_err(|_| NotSettled::NoSuchPayment.into())
+}
+
+impl From<Payment> for Row {
+    fn from(payment: Payment) -> Self {
+        let amount = payment.amount;
+        Self {
+            id: payment.id.to_string(),
+            state: payment.state,
+            call_sid: payment.call.to_string(),
+            payment_sid: payment.sid.map(|sid| sid.to_string()),
+            caller: payment.caller.map(|number| number.as_str().to_owned()),
+            call_reference: payment.reference.map(Private::into_inner),
+            description: payment.description.map(Private::into_inner),
+            amount: amount.map(|amount| amount.to_string()),
+            minor: amount.map(Amount::minor),
+            currency: amount.map(|amount| amount.currency().to_string()),
+            exponent: amount.map(|amount| amount.currency().exponent()),
+            method: payment.method,
+            last4: payment.last4,
+            confirmation_code: payment.confirmation,
+            profile_id: payment.profile,
+            holds_token: payment.holds_token,
+            result: payment.result,
+            result_code: payment.result_code,
+            opened_at: payment.opened_at,
+            submitted_at: payment.submitted_at,
+            ended_at: payment.ended_at,
+        }
+    }
+}
+
+/// Which, and nothing of the caller.
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl From<ledger::Error> for Problem {
+    fn from(error: ledger::Error) -> Self {
+        error!(%error, "an operator's request was not answered");
+        Self::unavailable("the ledger cannot be read or written at the moment: the log says why")
+    }
+}
+
+impl From<NotSettled> for Problem {
+    fn from(why: NotSettled) -> Self {
+        match why {
+            NotSettled::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
+            NotSettled::NotUnknown(_) => Self::new(StatusCode::CONFLICT, why),
+            NotSettled::Mismatch { .. } => Self::bad(why),
+            NotSettled::Unwritten(error) => error.into(),
+        }
+    }
+}

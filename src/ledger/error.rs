@@ -1,0 +1,105 @@
+//! Why something could not be written, or was not allowed.
+
+use std::path::PathBuf;
+
+use super::State;
+
+/// Why the ledger could not be read or written. The same may succeed later.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite.
+    #[error("the ledger cannot be read or written: {0}")]
+    Database(sqlx::Error),
+    /// A row cannot be what it says.
+    #[error("the ledger holds something that this version cannot read: {0}")]
+    Unreadable(&'static str),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Why the ledger cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpen {
+    /// Two servers would carry the same payment on.
+    #[error(
+        "another server uses the ledger {}: stop it, or give this one a DATABASE_URL of its own", .0.display()
+    )]
+    InUse(PathBuf),
+    /// The directory or the file.
+    #[error("the ledger {} cannot be made or opened: give its directory to the user that runs this, or set DATABASE_URL", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
+    /// There is nothing to read.
+    #[error("there is no ledger {}: has a server run here? DATABASE_URL says where it is", .0.display())]
+    Missing(PathBuf),
+    /// SQLite.
+    #[error("the ledger {} cannot be opened", .0.display())]
+    Database(PathBuf, #[source] sqlx::Error),
+    /// It was written by another version.
+    #[error("the ledger {} is not what this version knows", .0.display())]
+    Migration(PathBuf, #[source] sqlx::migrate::MigrateError),
+}
+
+/// Why Twilio must not be asked for a step of a payment.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It would not be known afterwards.
+    #[error(transparent)]
+    Unwritten(#[from] Error),
+    /// What became of an earlier payment of this call is not known: it may have been charged.
+    #[error("an earlier payment of the call is not settled")]
+    Unsettled,
+    /// An earlier payment of this call is being cancelled, since the server was started anew.
+    #[error("an earlier payment of the call is being cancelled")]
+    Recovering,
+    /// The payment has ended, or another request to submit it is unanswered.
+    #[error("the payment cannot be submitted any more")]
+    Over,
+}
+
+impl Refused {
+    /// What is wrong and what to do about it, in words for the model.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unwritten(_) => {
+                "Nothing was done, since payments cannot be recorded at the moment. Apologise, and offer to try once more \
+                 or to connect the caller with a person."
+            }
+            Self::Unsettled => {
+                "An earlier payment of this call was submitted, and its result is not known yet: it may have gone through. \
+                 Do not take another one. Tell the caller that the first is being looked into, and offer to connect them \
+                 with a person."
+            }
+            Self::Recovering => {
+                "An earlier payment of this call is still being cancelled. Ask the caller for a moment, and start again."
+            }
+            Self::Over => {
+                "This payment has ended or was submitted before, so it was not submitted again. Wait for a payment update, \
+                 and do not announce a result."
+            }
+        }
+    }
+}
+
+/// Why a payment was not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSettled {
+    /// There is no such payment.
+    #[error("no payment has this id")]
+    NoSuchPayment,
+    /// Only what is unknown can be settled.
+    #[error("the payment is {0}: only one that is unknown can be settled")]
+    NotUnknown(State),
+    /// It was to do the other thing.
+    #[error("the payment was to {}", if *.charges { "charge an amount: it cannot be tokenized" } else { "store a card: it cannot be charged" })]
+    Mismatch {
+        /// Whether it was to charge an amount.
+        charges: bool,
+    },
+    /// It could not be written.
+    #[error(transparent)]
+    Unwritten(#[from] Error),
+}

@@ -1,0 +1,169 @@
+//! Outcomes on their way to the business. Each is written with the change that it tells of, and stays until it is taken.
+
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::payment::{Find, find};
+use super::{Error, Event, Ledger, Payment, State, Writing};
+use crate::payment::{Amount, PaymentId};
+
+/// What the business is told, as JSON. A payment may have two outcomes, one after the other: one that was given up, or
+/// settled by hand, and succeeded after all.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    id: String,
+    state: String,
+    at: Timestamp,
+    call_sid: String,
+    call_reference: Option<String>,
+    /// Decimal text in major units; none where a card was to be stored.
+    amount: Option<String>,
+    minor: Option<u64>,
+    currency: Option<String>,
+    last4: Option<String>,
+    confirmation_code: Option<String>,
+    /// Only while it is being delivered.
+    payment_token: Option<String>,
+    profile_id: Option<String>,
+    error: Option<Failure>,
+}
+
+/// Why it is no success: Twilio's result and code, where there was one.
+#[derive(Serialize, Deserialize)]
+struct Failure {
+    result: Option<String>,
+    code: Option<u32>,
+}
+
+/// Nothing of it.
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outcome").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// An outcome that is to be delivered now.
+#[derive(Debug)]
+pub struct Due {
+    seq: i64,
+    /// The payment.
+    pub payment: PaymentId,
+    /// The body of the request. The token is in it.
+    pub body: SecretString,
+    /// How often it was sent in vain.
+    pub attempts: u32,
+}
+
+impl Outcome {
+    fn of(payment: &Payment, at: Timestamp) -> Self {
+        let failure = || Failure { result: payment.result.clone(), code: payment.result_code };
+        Self {
+            id: payment.id.to_string(),
+            state: payment.state.to_string(),
+            at,
+            call_sid: payment.call.to_string(),
+            call_reference: payment.reference.as_ref().map(|reference| reference.reveal().clone()),
+            amount: payment.amount.map(|amount| amount.to_string()),
+            minor: payment.amount.map(Amount::minor),
+            currency: payment.amount.map(|amount| amount.currency().to_string()),
+            last4: payment.last4.clone(),
+            confirmation_code: payment.confirmation.clone(),
+            payment_token: None,
+            profile_id: payment.profile.clone(),
+            error: (!payment.state.is_paid()).then(failure),
+        }
+    }
+}
+
+/// Puts the outcome of a payment into the outbox.
+pub(super) async fn put(writing: &mut Writing, payment: &Payment) -> Result<(), Error> {
+    let outcome = Outcome::of(payment, writing.now);
+    let outcome = serde_json::to_string(&outcome).expect("texts and numbers always serialise");
+    sqlx::query("INSERT INTO outbox (payment_id, outcome, written_at, due_at) VALUES (?1, ?2, ?3, ?3)")
+        .bind(payment.id.to_string())
+        .bind(outcome)
+        .bind(writing.now.as_millisecond())
+        .execute(&mut *writing.transaction)
+        .await?;
+    Ok(())
+}
+
+impl Ledger {
+    /// What is to be delivered now, the oldest first, so many at most; of a payment only its oldest outcome.
+    pub async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Error> {
+        let rows = sqlx::query(
+            "SELECT outbox.id, payment_id, outcome, attempts, token FROM outbox JOIN payments ON payments.id = payment_id \
+             WHERE delivered_at IS NULL AND due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM outbox AS older \
+             WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL) \
+             ORDER BY due_at LIMIT ?2",
+        )
+        .bind(now.as_millisecond())
+        .bind(limit)
+        .fetch_all(&self.0.readers)
+        .await?;
+        rows.iter().map(due).collect()
+    }
+
+    /// When the next delivery is due, if one is left.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
+        let next = sqlx::query_scalar("SELECT min(due_at) FROM outbox WHERE delivered_at IS NULL");
+        let next: Option<i64> = next.fetch_one(&self.0.readers).await?;
+        Ok(next.and_then(|at| Timestamp::from_millisecond(at).ok()))
+    }
+
+    /// Waits until an outcome was written. Those that another process writes are not noticed.
+    pub async fn outcome_written(&self) {
+        self.0.outcome_written.notified().await;
+    }
+
+    /// The business has taken an outcome: the token is erased.
+    pub async fn delivered(&self, due: &Due) -> Result<(), Error> {
+        let mut writing = self.write().await?;
+        let delivered = sqlx::query("UPDATE outbox SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL")
+            .bind(writing.now.as_millisecond())
+            .bind(due.seq)
+            .execute(&mut *writing.transaction)
+            .await?;
+        if delivered.rows_affected() == 0 {
+            return Ok(());
+        }
+        let payment = find(&mut *writing.transaction, Find::Id(due.payment)).await?;
+        let payment = payment.ok_or(Error::Unreadable("an outcome without a payment"))?;
+        writing.append(&payment, &Event::Delivered { attempts: due.attempts + 1 }, None).await?;
+        let left = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payment_id = ? AND delivered_at IS NULL)";
+        let left = sqlx::query_scalar(left).bind(due.payment.to_string()).fetch_one(&mut *writing.transaction);
+        if !left.await? {
+            writing.erase_token(&payment).await?;
+        }
+        writing.commit().await
+    }
+
+    /// The business has not taken an outcome: it is sent again then.
+    pub async fn postponed(&self, due: &Due, until: Timestamp) -> Result<(), Error> {
+        let mut writing = self.write().await?;
+        sqlx::query("UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ?")
+            .bind(until.as_millisecond())
+            .bind(due.seq)
+            .execute(&mut *writing.transaction)
+            .await?;
+        writing.commit().await
+    }
+}
+
+fn due(row: &SqliteRow) -> Result<Due, Error> {
+    let outcome: String = row.try_get("outcome")?;
+    let mut outcome: Outcome = serde_json::from_str(&outcome).map_err(|_| Error::Unreadable("an outcome"))?;
+    let state: State = outcome.state.parse().map_err(|_| Error::Unreadable("a state"))?;
+    let token = row.try_get::<Option<String>, _>("token")?.map(SecretString::from);
+    outcome.payment_token = token.filter(|_| state.is_paid()).map(|token| token.expose_secret().to_owned());
+    Ok(Due {
+        seq: row.try_get("id")?,
+        payment: outcome.id.parse().map_err(|_| Error::Unreadable("an id"))?,
+        body: serde_json::to_string(&outcome).expect("texts and numbers always serialise").into(),
+        attempts: row.try_get("attempts")?,
+    })
+}

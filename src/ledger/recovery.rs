@@ -1,0 +1,96 @@
+//! What a server that died left open, and what it is made of when the next one starts.
+
+use super::{Error, Ledger, OnCall, Payment, State, payment};
+use crate::payment::{Amount, Change, Create, PaymentId, Update};
+use crate::redact::Private;
+use crate::sid::{CallSid, PaymentSid};
+
+/// A payment whose session may still be open at Twilio. Nothing was submitted in it.
+#[derive(Debug, Clone)]
+pub struct Left {
+    id: PaymentId,
+    /// The call.
+    pub call: OnCall,
+    /// The session, if it is known.
+    pub sid: Option<PaymentSid>,
+    charge: Option<Amount>,
+    description: Option<Private<String>>,
+    /// Which request to cancel it this will be: the last one that was made, if one was.
+    cancel: u32,
+}
+
+impl Left {
+    /// The request for the session once more, with its key: Twilio answers with the SID, and opens no second one.
+    pub fn create(&self) -> Create {
+        let description = self.description.clone();
+        Create { id: self.id, key: self.id.create_key(), charge: self.charge, description }
+    }
+
+    /// The request to cancel the session; one that was made before is repeated with its key.
+    pub fn cancel(&self, sid: PaymentSid) -> Update {
+        let key = self.id.change_key(Change::Cancel, self.cancel);
+        Update { id: self.id, sid, key, change: Change::Cancel }
+    }
+}
+
+impl Ledger {
+    /// Takes stock after a start, before anything else is done: what was submitted is unknown from now on, and what may be
+    /// open at Twilio is told, for it has to be cancelled. On the calls of the latter no payment begins until
+    /// [`put_away`](Self::put_away).
+    pub async fn take_stock(&self) -> Result<Vec<Left>, Error> {
+        let mut writing = self.write().await?;
+        let mut left = Vec::new();
+        for state in [State::Submitted, State::Opened, State::Capturing] {
+            let filter = payment::Filter { since: None, state: Some(state), after: None, limit: u32::MAX };
+            for mut payment in payment::list(&mut *writing.transaction, &filter).await? {
+                if state == State::Submitted {
+                    writing.give_up(&mut payment, "the server died").await?;
+                } else {
+                    left.push(writing.left(payment).await?);
+                }
+            }
+        }
+        writing.commit().await?;
+        self.0.recovering.send_modify(|open| open.extend(left.iter().map(|left| (left.call.sid.clone(), left.id))));
+        Ok(left)
+    }
+
+    /// What was left open is cancelled, or cannot be: it is given up.
+    pub async fn put_away(&self, left: &Left) -> Result<(), Error> {
+        let written = async {
+            let mut writing = self.write().await?;
+            if let Some(mut payment) = writing.find(payment::Find::Id(left.id)).await? {
+                writing.give_up(&mut payment, "the server died").await?;
+            }
+            writing.commit().await
+        };
+        let written = written.await;
+        self.0.recovering.send_modify(|open| {
+            open.remove(&(left.call.sid.clone(), left.id));
+        });
+        written
+    }
+
+    /// Waits until nothing of the call is left open by a server that died.
+    pub async fn recovered(&self, call: &CallSid) {
+        // The sender lives as long as this ledger does.
+        let _ = self.0.recovering.subscribe().wait_for(|left| left.iter().all(|(of, _)| of != call)).await;
+    }
+
+    pub(super) fn is_recovering(&self, call: &CallSid) -> bool {
+        self.0.recovering.borrow().iter().any(|(of, _)| of == call)
+    }
+}
+
+impl super::Writing {
+    async fn left(&mut self, payment: Payment) -> Result<Left, Error> {
+        let asked = "SELECT count(DISTINCT json_extract(data, '$.key')) FROM events WHERE payment_id = ? AND kind = 'asking' \
+             AND json_extract(data, '$.change') = 'cancel'";
+        let asked: u32 =
+            sqlx::query_scalar(asked).bind(payment.id.to_string()).fetch_one(&mut *self.transaction).await?;
+        let call =
+            OnCall { sid: payment.call.clone(), caller: payment.caller.clone(), reference: payment.reference.clone() };
+        let Payment { id, sid, amount, description, .. } = payment;
+        Ok(Left { id, call, sid, charge: amount, description, cancel: asked.max(1) })
+    }
+}

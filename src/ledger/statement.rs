@@ -1,0 +1,148 @@
+//! Payments as a person or a spreadsheet reads them. No token, no caller.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::{Payment, State};
+use crate::payment::Amount;
+
+/// Payments as a table for a terminal, with the sum of what was charged in each currency.
+#[derive(Debug)]
+pub struct Table<'a>(pub &'a [Payment]);
+
+/// Payments as CSV (RFC 4180), with a line of names.
+#[derive(Debug)]
+pub struct Csv<'a>(pub &'a [Payment]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "no payments");
+        }
+        writeln!(
+            f,
+            "{:20}  {:9}  {:>14}  {:4}  {:36}  {:34}  {:20}  REFERENCE",
+            "OPENED", "STATE", "AMOUNT", "CARD", "ID", "CALL", "CONFIRMATION"
+        )?;
+        for payment in self.0 {
+            writeln!(
+                f,
+                "{:20}  {:9}  {:>14}  {:4}  {:36}  {:34}  {:20}  {}",
+                seconds(payment.opened_at),
+                payment.state,
+                payment.amount.map_or("store a card".to_owned(), |amount| format!("{amount:?}")),
+                shown(payment.last4.as_deref()),
+                payment.id,
+                payment.call.as_str(),
+                shown(payment.confirmation.as_deref().or(payment.result.as_deref())),
+                payment.reference.as_ref().map_or("", |reference| reference.reveal().as_str()),
+            )?;
+        }
+        let of = |state| self.0.iter().filter(move |payment| payment.state == state);
+        let counts: Vec<String> = State::ALL
+            .into_iter()
+            .map(|state| (state, of(state).count()))
+            .filter(|(_, count)| *count > 0)
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        write!(f, "\n{}", counts.join(", "))?;
+        let mut sums: Vec<(String, u64, Amount)> = Vec::new();
+        for amount in of(State::Charged).filter_map(|payment| payment.amount) {
+            let code = amount.currency().to_string();
+            match sums.iter_mut().find(|(of, ..)| *of == code) {
+                Some((_, minor, _)) => *minor += amount.minor(),
+                None => sums.push((code, amount.minor(), amount)),
+            }
+        }
+        for (code, minor, one) in sums {
+            write!(f, "; charged {} {code}", decimal(minor, one.currency().exponent()))?;
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for Csv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "id,state,opened_at,submitted_at,ended_at,call_sid,payment_sid,call_reference,description,amount,minor,currency,\
+             method,last4,confirmation_code,profile_id,result,result_code\r"
+        )?;
+        for payment in self.0 {
+            let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let amount = payment.amount;
+            let fields = [
+                payment.id.to_string(),
+                payment.state.to_string(),
+                payment.opened_at.to_string(),
+                time(payment.submitted_at),
+                time(payment.ended_at),
+                payment.call.to_string(),
+                payment.sid.as_ref().map(ToString::to_string).unwrap_or_default(),
+                payment.reference.as_ref().map(|text| text.reveal().clone()).unwrap_or_default(),
+                payment.description.as_ref().map(|text| text.reveal().clone()).unwrap_or_default(),
+                amount.map(|amount| amount.to_string()).unwrap_or_default(),
+                amount.map(|amount| amount.minor().to_string()).unwrap_or_default(),
+                amount.map(|amount| amount.currency().to_string()).unwrap_or_default(),
+                payment.method.clone(),
+                text(&payment.last4),
+                text(&payment.confirmation),
+                text(&payment.profile),
+                text(&payment.result),
+                payment.result_code.map(|code| code.to_string()).unwrap_or_default(),
+            ];
+            writeln!(f, "{}\r", fields.map(|field| quoted(&field)).join(","))?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(text: Option<&str>) -> &str {
+    text.unwrap_or("-")
+}
+
+fn seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+fn decimal(minor: u64, exponent: u32) -> String {
+    let unit = 10_u64.pow(exponent);
+    let fraction =
+        if exponent > 0 { format!(".{:0width$}", minor % unit, width = exponent as usize) } else { String::new() };
+    format!("{}{fraction}", minor / unit)
+}
+
+/// A field that a spreadsheet takes as text: quoted where it has to be, and never a formula.
+fn quoted(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let field = if formula { format!("'{field}") } else { field.to_owned() };
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_text_for_every_spreadsheet() {
+        for (field, written) in [
+            ("order-7", "order-7"),
+            ("", ""),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+            ("two\nlines", "\"two\nlines\""),
+        ] {
+            assert_eq!(quoted(field), written);
+        }
+    }
+
+    #[test]
+    fn sums_have_the_decimals_of_their_currency() {
+        assert_eq!(decimal(123_456, 2), "1234.56");
+        assert_eq!(decimal(1500, 0), "1500");
+        assert_eq!(decimal(1005, 3), "1.005");
+    }
+}

@@ -1,0 +1,121 @@
+//! The ledger in a file of its own.
+
+mod callbacks;
+mod erasing;
+mod outbox;
+mod starting;
+mod steps;
+
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use super::*;
+use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Status, Update};
+
+/// A directory that goes away with the test.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4())))
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.join("ledger.db")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A ledger with one call, as the tools and the callbacks write it.
+struct Desk {
+    ledger: Ledger,
+    call: OnCall,
+    ids: Ids,
+    directory: Directory,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let directory = Directory::new();
+        let ledger = Ledger::open(&directory.file()).await.unwrap();
+        Self { ledger, call: call("CA1"), ids: Ids::new(Uuid::from_u128(1)), directory }
+    }
+
+    /// A payment that was asked for; none of it was answered.
+    async fn opening(&mut self, charge: &str) -> Result<Create, Refused> {
+        let id = self.ids.make();
+        let charge = Amount::parse(charge, Currency::USD).unwrap();
+        let create = Create { id, key: id.create_key(), charge, description: None };
+        self.ledger.opening(&self.call, &create).await.map(|()| create)
+    }
+
+    /// A payment with a session.
+    async fn opened(&mut self, charge: &str, sid: &str) -> PaymentId {
+        let create = self.opening(charge).await.unwrap();
+        self.ledger.created(&create, &Answer::Created(sid.parse().unwrap())).await.unwrap();
+        create.id
+    }
+
+    async fn submitted(&mut self, charge: &str, sid: &str) -> PaymentId {
+        let id = self.opened(charge, sid).await;
+        self.does(&update(id, sid, Change::Capture(Field::CardNumber), 1), &Answer::Accepted).await.unwrap();
+        self.does(&update(id, sid, Change::Complete, 1), &Answer::Accepted).await.unwrap();
+        id
+    }
+
+    async fn does(&self, update: &Update, answer: &Answer) -> Result<(), Refused> {
+        self.ledger.asking(&self.call, update).await?;
+        Ok(self.ledger.answered(update, answer).await?)
+    }
+
+    async fn told(&self, sid: &str, fields: &[(&str, &str)]) -> Reported {
+        self.ledger.reported(&status(sid, fields)).await.unwrap()
+    }
+
+    async fn state(&self, id: PaymentId) -> State {
+        self.ledger.payment(id).await.unwrap().unwrap().state
+    }
+
+    async fn kinds(&self, id: PaymentId) -> Vec<String> {
+        self.ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect()
+    }
+
+    /// The same file, after the server was killed.
+    async fn restarted(self) -> Self {
+        let Self { ledger, call, ids, directory } = self;
+        ledger.close().await;
+        drop(ledger);
+        let ledger = Ledger::open(&directory.file()).await.unwrap();
+        Self { ledger, call, ids, directory }
+    }
+}
+
+fn call(sid: &str) -> OnCall {
+    OnCall { sid: sid.parse().unwrap(), caller: "+15550100001".parse().ok(), reference: None }
+}
+
+fn update(id: PaymentId, sid: &str, change: Change, n: u32) -> Update {
+    Update { id, sid: sid.parse().unwrap(), key: id.change_key(change, n), change }
+}
+
+fn status(sid: &str, fields: &[(&str, &str)]) -> Status {
+    let form: Vec<_> = [("CallSid", "CA1"), ("Sid", sid)]
+        .iter()
+        .chain(fields)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let mut status = Status::from_form(&form).unwrap();
+    status.delivery = fields.iter().find(|(name, _)| *name == "delivery").map(|(_, token)| (*token).to_owned());
+    status
+}
+
+const TOKENIZED: [(&str, &str); 3] = [("Result", "success"), ("PaymentToken", "tok_hush-hush"), ("ProfileId", "p1")];
+const CHARGED: [(&str, &str); 3] =
+    [("Result", "success"), ("PaymentConfirmationCode", "ch_1"), ("PaymentCardNumber", "xxxxxxxxxxxx4242")];

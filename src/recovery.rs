@@ -1,0 +1,79 @@
+//! What a server that died left open at Twilio is cancelled by the next one, in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tracing::{error, info, warn};
+
+use crate::call::Outcome;
+use crate::ledger::{Ledger, Left};
+use crate::payment::{Answer, Create};
+use crate::sid::PaymentSid;
+use crate::tools::{self, Desk};
+use crate::twilio;
+
+/// So many payments at once.
+const AT_ONCE: usize = 4;
+
+/// How long to wait before each attempt.
+const ATTEMPTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(15)];
+
+/// Puts away what was left open. A payment that cannot be cancelled is given up all the same, and logged.
+pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, left: Vec<Left>) {
+    if left.is_empty() {
+        return;
+    }
+    warn!(payments = left.len(), "the server before this one died with payments open: they are cancelled");
+    let one = async |left: Left| {
+        let desk = Desk { twilio: twilio.clone(), ledger: ledger.clone(), call: left.call.clone() };
+        cancel(&desk, &left).await;
+        if let Err(error) = ledger.put_away(&left).await {
+            error!(%error, "a payment that was left open was not written down as given up");
+        }
+    };
+    stream::iter(left).for_each_concurrent(AT_ONCE, one).await;
+}
+
+async fn cancel(desk: &Desk, left: &Left) {
+    for wait in ATTEMPTS {
+        tokio::time::sleep(wait).await;
+        let sid = match &left.sid {
+            Some(sid) => sid.clone(),
+            None => match learn(desk, &left.create()).await {
+                Learnt::Sid(sid) => sid,
+                Learnt::Nothing => return info!("a payment that was left open was never opened at Twilio"),
+                Learnt::Again => continue,
+            },
+        };
+        match tools::cancel_capture(desk, &left.cancel(sid.clone())).await {
+            Outcome::Payment(Answer::Accepted) => {
+                return info!(payment = %sid, "a payment that was left open is cancelled");
+            }
+            Outcome::Payment(Answer::Gone) => return info!(payment = %sid, "a payment that was left open had ended"),
+            _ => {}
+        }
+    }
+    error!(
+        call = %desk.call.sid,
+        payment = left.sid.as_ref().map(tracing::field::display),
+        "it is not known whether the payment was cancelled: look it up at Twilio"
+    );
+}
+
+/// What came of asking for the session once more.
+enum Learnt {
+    Sid(PaymentSid),
+    /// There is none: the call is over, or Twilio does not want it.
+    Nothing,
+    Again,
+}
+
+/// Asks for the session once more, with the key of the first time: it is the same session.
+async fn learn(desk: &Desk, create: &Create) -> Learnt {
+    match tools::open_session(desk, create).await {
+        Outcome::Payment(Answer::Created(sid)) => Learnt::Sid(sid),
+        Outcome::Payment(Answer::Gone | Answer::Refused { code: Some(_), .. }) => Learnt::Nothing,
+        _ => Learnt::Again,
+    }
+}

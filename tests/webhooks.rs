@@ -4,6 +4,7 @@
 
 mod business;
 mod operator;
+#[expect(dead_code, reason = "the tests of the ledger run a server of their own")]
 mod server;
 
 use futures_util::{SinkExt, StreamExt};

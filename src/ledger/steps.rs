@@ -121,17 +121,11 @@ impl Ledger {
         let mut writing = self.write().await?;
         let Some(mut payment) = writing.meant(update).await? else { return Ok(()) };
         writing.append(&payment, &Event::Answered { to: update.change.word(), answer }, None).await?;
-        match (update.change, answer) {
-            // It was certainly not done, unless it was asked before and left unanswered.
-            (Change::Complete, Answer::Refused { .. } | Answer::Gone)
-                if payment.state == State::Submitted && writing.asked(&payment, &update.key).await? == 1 =>
-            {
-                writing.advance(&mut payment, State::Capturing).await?;
-            }
-            (Change::Cancel, Answer::Accepted) => {
-                writing.advance(&mut payment, State::Cancelled).await?;
-            }
-            _ => {}
+        // Accepted is not done: what became of it comes by callback. But what is refused was certainly not done, unless it was
+        // asked before and left unanswered.
+        let refused = matches!(answer, Answer::Refused { .. } | Answer::Gone) && update.change == Change::Complete;
+        if refused && payment.state == State::Submitted && writing.asked(&payment, &update.key).await? == 1 {
+            writing.advance(&mut payment, State::Capturing).await?;
         }
         writing.commit().await
     }

@@ -1,7 +1,8 @@
-//! What an operator can do: call somebody, chat, change a live call.
+//! What an operator can do: call somebody, chat, change a live call, see and settle payments.
 
 mod calling;
 mod chatting;
+mod paying;
 mod reconfiguring;
 
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -11,7 +12,12 @@ use crate::server::openai::{OpenAi, Reply};
 use crate::server::twilio::Twilio;
 use crate::server::{OPERATOR_TOKEN, Server};
 
-const ENDPOINTS: [&str; 3] = ["/outboundCall", "/conversation", "/updateResponseService"];
+const ENDPOINTS: [&str; 4] = [
+    "/outboundCall",
+    "/conversation",
+    "/updateResponseService",
+    "/payments/2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10/settle",
+];
 
 /// A server with an operator, between Twilio and the model.
 async fn house(replies: &[Reply]) -> (Server, Twilio, OpenAi) {

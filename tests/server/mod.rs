@@ -62,14 +62,26 @@ impl Server {
         Self { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), http, shutdown, ledger }
     }
 
+    /// A server that somebody else runs.
+    pub fn at(address: SocketAddr) -> Self {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
+        Self { address, signer, http, shutdown: Shutdown::default(), ledger: PathBuf::new() }
+    }
+
     pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
         self.signer.sign(url, &owned(form))
     }
 
     pub async fn twilio_posts(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.twilio_tries(path, form).await.unwrap()
+    }
+
+    /// An error if the server is gone.
+    pub async fn twilio_tries(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
         let signature = self.signature(&format!("{PUBLIC}{path}"), form);
         let request = self.http.post(self.local(path)).header("X-Twilio-Signature", signature);
-        request.form(&owned(form)).send().await.unwrap()
+        request.form(&owned(form)).send().await
     }
 
     pub async fn anyone_posts(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
@@ -96,6 +108,10 @@ impl Server {
     /// A request to an operator's endpoint, with nothing in it yet.
     pub fn request(&self, path: &str) -> RequestBuilder {
         self.http.post(self.local(path))
+    }
+
+    pub async fn operator_gets(&self, path: &str) -> Response {
+        self.http.get(self.local(path)).bearer_auth(OPERATOR_TOKEN).send().await.unwrap()
     }
 
     pub async fn operator_posts(&self, path: &str, body: &Value) -> Response {

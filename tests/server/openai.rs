@@ -64,6 +64,16 @@ impl OpenAi {
         self.asked.lock().unwrap().len()
     }
 
+    /// Waits until the model was asked so often.
+    pub async fn is_asked(&self, times: usize) {
+        let waits = async {
+            while self.asked() < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(super::PATIENCE, waits).await.expect("the model is asked");
+    }
+
     /// Waits until a response was dropped before its end.
     pub async fn is_stopped(&self) {
         self.dropped.subscribe().wait_for(|count| *count > 0).await.unwrap();

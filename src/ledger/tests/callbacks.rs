@@ -9,6 +9,7 @@ async fn a_success_is_believed_whenever_it_comes_and_nothing_after_it() {
     let mut desk = Desk::new().await;
     let cancelled = desk.opened("25", "PK1").await;
     desk.does(&update(cancelled, "PK1", Change::Cancel, 1), &Answer::Accepted).await.unwrap();
+    desk.told("PK1", &[("Result", "transaction-cancelled")]).await;
     let abandoned = desk.opened("26", "PK2").await;
     desk.ledger.call_over(&desk.call.sid).await.unwrap();
     let unknown = desk.submitted("27", "PK3").await;

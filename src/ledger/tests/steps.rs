@@ -99,10 +99,10 @@ async fn a_session_that_nobody_asked_for_is_in_the_ledger_before_it_is_cancelled
         Err(Refused::Over)
     ));
     desk.does(&update(id, "PK9", Change::Cancel, 1), &Answer::Accepted).await.unwrap();
-    assert_eq!(
-        (desk.state(id).await, desk.kinds(id).await),
-        (State::Cancelled, ["found", "asking", "answered"].map(str::to_owned).to_vec(),)
-    );
+    assert_eq!(desk.state(id).await, State::Opened, "accepted is not done");
+    desk.told("PK9", &[("Result", "transaction-cancelled")]).await;
+    assert_eq!(desk.state(id).await, State::Cancelled);
+    assert_eq!(desk.kinds(id).await, ["found", "asking", "answered", "ended"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,306 @@
+//! The ledger through the real binary: killed at every step of a payment call and started again on the same file.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+
+#[path = "ledger/binary.rs"]
+mod binary;
+#[expect(dead_code, reason = "here a call is all that happens")]
+mod server;
+#[path = "ledger/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use binary::{Home, Running};
+use futures_util::{StreamExt as _, stream};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use server::openai::{OpenAi, Reply};
+use server::{Server, Socket, caller_says};
+use sqlx::{Connection as _, Executor as _};
+use uuid::Uuid;
+use world::{Moment, World};
+
+const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
+const CALL: &str = "CA1";
+
+/// What the model does in a payment call that nothing disturbs.
+const REPLIES: [Reply; 10] = [
+    Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#),
+    Reply::Calls("capture-card", "{}"),
+    Reply::Says("Please enter the card number."),
+    Reply::Calls("capture-security-code", "{}"),
+    Reply::Says("And the code."),
+    Reply::Calls("capture-expiry-date", "{}"),
+    Reply::Says("And the date."),
+    Reply::Calls("finish-capture", "{}"),
+    Reply::Says("One moment."),
+    Reply::Says("All set."),
+];
+
+/// A payment call, between a Twilio, a model and a business.
+struct Scene {
+    world: World,
+    openai: OpenAi,
+    home: Home,
+}
+
+impl Scene {
+    async fn stopping_at(moment: Option<Moment>) -> Self {
+        Self { world: World::stopping_at(moment).await, openai: OpenAi::start(&REPLIES).await, home: Home::new() }
+    }
+
+    async fn serves(&self) -> Running {
+        self.home.serves(&self.world, &self.openai).await
+    }
+
+    /// Plays the call from its beginning to its end. What Twilio reports and is answered 2xx is noted.
+    async fn plays(&self, server: &Server, answered: &mut Vec<String>) -> reqwest::Result<()> {
+        let mut socket = connects(server).await;
+        caller_says(&mut socket, "I would like to pay 25 dollars.").await;
+        self.world.until("opened", |seen| !seen.asked.is_empty()).await;
+        let sid = self.world.seen(|seen| seen.asked[0].0.clone());
+        report(server, &sid, "exists", &[("ChargeAmount", "25.00")], answered).await?;
+        self.world.until("asked for a field", |seen| seen.asked.iter().any(|(_, what, _)| what == FIELDS[0])).await;
+        self.world.reaches(Moment::Opened).await;
+        for (at, field) in FIELDS.into_iter().enumerate() {
+            self.world.until("asked for a field", |seen| seen.asked.iter().any(|(_, what, _)| what == field)).await;
+            self.openai.is_asked(3 + 2 * at).await;
+            let required = FIELDS[at + 1..].join(",");
+            let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
+            report(server, &sid, field, &entered, answered).await?;
+            self.world.reaches(Moment::Entered(at)).await;
+        }
+        self.world.until("completed", |seen| seen.asked.iter().any(|(_, what, _)| what == "complete")).await;
+        // Whether its answer has been read by now is left open: it makes no difference.
+        self.world.reaches(Moment::Submitted).await;
+        succeed(server, &sid, answered).await?;
+        self.world.reaches(Moment::Told).await;
+        self.world.business_opens();
+        self.world.until("delivered", |seen| !seen.told.is_empty()).await;
+        self.world.reaches(Moment::Delivered).await;
+        Ok(())
+    }
+
+    /// Everything that has to hold after a kill, once a server runs again.
+    async fn holds(&self, server: &Server, answered: &[String]) -> String {
+        self.world.business_opens();
+        let list: Value = server.operator_gets("/payments").await.json().await.unwrap();
+        let payments = list["payments"].as_array().unwrap();
+        let asked = self.world.seen(|seen| seen.asked.clone());
+        let Some(payment) = payments.first() else {
+            assert!(asked.is_empty() && answered.is_empty(), "Twilio was asked, and the ledger is empty: {asked:?}");
+            return "none".to_owned();
+        };
+        assert_eq!(payments.len(), 1, "{list}");
+        let id = payment["id"].as_str().unwrap();
+        let before = self.settled(server, id).await;
+        let payment = read(server, id).await;
+
+        // Every request that Twilio saw was written down before.
+        let events = payment["events"].as_array().unwrap();
+        let written: Vec<&str> = events.iter().filter_map(|event| event["data"]["key"].as_str()).collect();
+        for (_, what, key) in self.world.seen(|seen| seen.asked.clone()) {
+            assert!(written.contains(&key.as_str()), "{what} under {key} is not in {payment}");
+        }
+        assert!(self.world.keys_of("complete").len() <= 1 && self.world.keys_of("create").len() <= 1);
+        // Every report that was taken is there.
+        for what in answered {
+            let is_it = |event: &Value| match what.as_str() {
+                "exists" => event["kind"] == "opened",
+                "result" => event["kind"] == "ended",
+                field => event["kind"] == "entered" && event["data"]["field"] == field,
+            };
+            assert!(events.iter().any(is_it), "{what} was taken and is not in {payment}");
+        }
+        // What was not submitted is cancelled at Twilio, and what was is not.
+        let submitted = events.iter().any(|event| event["data"]["change"] == "complete");
+        assert_eq!(self.world.keys_of("cancel").is_empty(), submitted, "{payment}");
+        // The business knows how it ended, and the ledger has nothing to hide from it.
+        let last = payment["state"].clone();
+        self.world.until("told", |seen| seen.told.iter().any(|told| told["state"] == last)).await;
+        self.world.seen(|seen| assert!(seen.told.iter().all(|told| told["id"] == id && told["minor"] == 2500)));
+        before
+    }
+
+    /// What the payment is after the restart; then a late result, or the operator, settles it.
+    async fn settled(&self, server: &Server, id: &str) -> String {
+        let mut payment = read(server, id).await;
+        while ["opened", "capturing"].contains(&payment["state"].as_str().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            payment = read(server, id).await;
+        }
+        let state = payment["state"].as_str().unwrap().to_owned();
+        assert_ne!(state, "submitted");
+        if state == "unknown" {
+            let sid = payment["paymentSid"].as_str().unwrap();
+            if self.world.keys_of("complete").is_empty() {
+                let word = json!({"outcome": "cancelled", "note": "Twilio never saw it"});
+                let answer = server.operator_posts(&format!("/payments/{id}/settle"), &word).await;
+                assert_eq!(answer.status(), StatusCode::OK);
+            } else {
+                succeed(server, sid, &mut Vec::new()).await.unwrap();
+                succeed(server, sid, &mut Vec::new()).await.unwrap();
+                assert_eq!(read(server, id).await["state"], "charged");
+            }
+        }
+        state
+    }
+}
+
+async fn connects(server: &Server) -> Socket {
+    server.connects(CALL, &json!({"callReference": "order-7", "amountDue": "25.00"})).await
+}
+
+async fn report(
+    server: &Server,
+    sid: &str,
+    what: &str,
+    fields: &[(&str, &str)],
+    answered: &mut Vec<String>,
+) -> reqwest::Result<()> {
+    let form = [&[("CallSid", CALL), ("Sid", sid)], fields].concat();
+    if server.twilio_tries("/payment-status-callback", &form).await?.status().is_success() {
+        answered.push(what.to_owned());
+    }
+    Ok(())
+}
+
+async fn succeed(server: &Server, sid: &str, answered: &mut Vec<String>) -> reqwest::Result<()> {
+    let success = [
+        ("Result", "success"),
+        ("PaymentConfirmationCode", "ch_1"),
+        ("PaymentCardNumber", "xxxxxxxxxxxx4242"),
+        ("ChargeAmount", "25.00"),
+    ];
+    report(server, sid, "result", &success, answered).await
+}
+
+async fn read(server: &Server, id: &str) -> Value {
+    server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap()
+}
+
+/// Plays a call until the moment, kills the server, starts it again, and tells what the payment is then.
+async fn killed_at(moment: Moment) -> String {
+    let scene = Scene::stopping_at(Some(moment)).await;
+    let running = scene.serves().await;
+    let mut answered = Vec::new();
+    tokio::select! {
+        () = scene.world.stops() => {}
+        played = scene.plays(&running.server, &mut answered) => panic!("it was never {moment:?}: {played:?}"),
+    }
+    running.is_killed();
+    let running = scene.serves().await;
+    scene.holds(&running.server, &answered).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_at_any_step_forgets_nothing_and_charges_nothing_twice() {
+    let moments = [
+        (Moment::AskedToOpen, "abandoned"),
+        (Moment::Opened, "abandoned"),
+        (Moment::AskedFor(0), "abandoned"),
+        (Moment::Entered(0), "abandoned"),
+        (Moment::AskedFor(1), "abandoned"),
+        (Moment::Entered(1), "abandoned"),
+        (Moment::AskedFor(2), "abandoned"),
+        (Moment::AskedToComplete, "unknown"),
+        (Moment::Submitted, "unknown"),
+        (Moment::Told, "charged"),
+        (Moment::Delivered, "charged"),
+    ];
+    let kills = moments.map(|(moment, state)| async move { (moment, killed_at(moment).await, state) });
+    stream::iter(kills)
+        .buffer_unordered(3)
+        .for_each(async |(moment, found, state)| assert_eq!(found, state, "{moment:?}"))
+        .await;
+}
+
+/// Many times, at any moment at all. It takes minutes: `CRELAY_LONG=1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_at_random_forgets_nothing_and_charges_nothing_twice() {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
+    let rounds = if std::env::var_os("CRELAY_LONG").is_some() { 120 } else { 3 };
+    let round = async |_| {
+        let scene = Scene::stopping_at(None).await;
+        let running = scene.serves().await;
+        let delay = Duration::from_micros(
+            u64::from(u16::from_be_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[1]])) * 8,
+        );
+        let mut answered = Vec::new();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            played = scene.plays(&running.server, &mut answered) => played.unwrap(),
+        }
+        running.is_killed();
+        let running = scene.serves().await;
+        scene.holds(&running.server, &answered).await;
+    };
+    stream::iter(0..rounds).for_each_concurrent(3, round).await;
+}
+
+#[tokio::test]
+async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_first_is_settled() {
+    let scene = Scene::stopping_at(Some(Moment::Submitted)).await;
+    let running = scene.serves().await;
+    let mut answered = Vec::new();
+    tokio::select! {
+        () = scene.world.stops() => {}
+        _ = scene.plays(&running.server, &mut answered) => panic!("it never was submitted"),
+    }
+    running.is_killed();
+    let again = [Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#), Reply::Says("I am sorry.")];
+    let openai = OpenAi::start(&again).await;
+    let running = scene.home.serves(&scene.world, &openai).await;
+    let mut socket = connects(&running.server).await;
+    caller_says(&mut socket, "Hello? I was paying.").await;
+    server::agent_says(&mut socket).await;
+    assert!(openai.shown().contains("An earlier payment of this call was submitted"), "{}", openai.shown());
+    assert_eq!(scene.world.keys_of("create").len(), 1);
+
+    // The operator looks it up and settles it from the command line, while the server runs.
+    let list = scene.home.runs(&["payments", "--state", "unknown", "--csv"]).await;
+    let csv = String::from_utf8(list.stdout).unwrap();
+    let mut lines = csv.lines().skip(1);
+    let id = lines.next().unwrap().split(',').next().unwrap().to_owned();
+    assert!(lines.next().is_none() && csv.contains(",order-7,,25.00,2500,USD,credit-card,"), "{csv}");
+    let settled = scene.home.runs(&["settle", &id, "--as", "charged", "--confirmation", "ch_9"]).await;
+    assert!(settled.status.success(), "{settled:?}");
+    let again = scene.home.runs(&["settle", &id, "--as", "declined"]).await;
+    assert!(!again.status.success() && String::from_utf8(again.stderr).unwrap().contains("the payment is charged"));
+    scene.world.business_opens();
+    scene.world.until("told", |seen| seen.told.iter().any(|told| told["confirmationCode"] == "ch_9")).await;
+    let table = String::from_utf8(scene.home.runs(&["payments", "--since", "24h"]).await.stdout).unwrap();
+    assert!(table.contains("1 charged; charged 25.00 USD"), "{table}");
+}
+
+#[tokio::test]
+async fn without_a_ledger_that_can_be_written_twilio_is_not_asked_and_its_reports_may_come_again() {
+    let scene = Scene::stopping_at(None).await;
+    let openai = OpenAi::start(&[REPLIES[0].clone(), Reply::Says("I am sorry.")]).await;
+    let running = scene.home.serves(&scene.world, &openai).await;
+    let file = format!("sqlite://{}", scene.home.ledger().display());
+    let mut other = sqlx::SqliteConnection::connect(&file).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut socket = connects(&running.server).await;
+    caller_says(&mut socket, "I would like to pay.").await;
+    server::agent_says(&mut socket).await;
+    assert!(openai.shown().contains("payments cannot be recorded at the moment"), "{}", openai.shown());
+    assert_eq!(scene.world.seen(|seen| seen.asked.len()), 0);
+    let form = [("CallSid", CALL), ("Sid", "PK1"), ("Result", "success")];
+    let answer = running.server.twilio_posts("/payment-status-callback", &form).await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    other.execute("ROLLBACK").await.unwrap();
+    let answer = running.server.twilio_posts("/payment-status-callback", &form).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_second_server_does_not_use_the_same_ledger() {
+    let scene = Scene::stopping_at(None).await;
+    let _running = scene.serves().await;
+    let second = scene.home.starts_in_vain(&scene.world, &scene.openai).await;
+    assert_eq!(second.status.code(), Some(1));
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(told.contains("another server uses the ledger data/crelay-payments.db"), "{told}");
+}

@@ -41,7 +41,7 @@ use uuid::Uuid;
 use crate::payment::{BadTerms, Currency, Ids, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
-use crate::relay::{Outgoing, Setup};
+use crate::relay::{Languages, Outgoing, Setup};
 use agreeing::Agreement;
 use farewell::Farewell;
 use history::History;
@@ -77,6 +77,8 @@ pub struct Call {
     parked: Option<Instant>,
     /// The agent only listens.
     listening: bool,
+    /// The languages that were switched to.
+    languages: Option<Languages>,
     /// Keys that were pressed, and when the last of them was.
     keys: Option<(Private<String>, Instant)>,
     /// Since when the caller is speaking, where Twilio tells.
@@ -125,6 +127,7 @@ impl Call {
             watch: Watch::new(&settings.silence, now),
             parked: None,
             listening: settings.listen,
+            languages: None,
             keys: None,
             caller_speaks: None,
             farewell: None,
@@ -307,6 +310,10 @@ impl Call {
         self.watch.reset(self.now);
         self.payments.moved(self.now);
         self.turn.hold = None;
+        // A new session of Twilio's begins in the language of its TwiML.
+        if let Some(languages) = self.languages.clone() {
+            self.actions.push(Action::Say(Outgoing::Language(languages)));
+        }
         if self.turn.owed {
             self.note(words::LINE_WAS_BROKEN);
         }

@@ -130,8 +130,15 @@ impl Call {
                 words::done(words::SAY_HAND_OFF)
             }
             (_, Outcome::Send(frame)) => {
-                let done = match frame {
-                    Outgoing::Language(_) => "From now on the other language is spoken or heard. Go on in it.",
+                let done = match &frame {
+                    Outgoing::Language(languages) => {
+                        let later = languages.clone();
+                        self.languages = Some(match self.languages.take() {
+                            Some(earlier) => earlier.then(later),
+                            None => later,
+                        });
+                        "From now on the other language is spoken or heard. Go on in it."
+                    }
                     _ => "It is played after what you said.",
                 };
                 self.actions.push(Action::Say(frame));

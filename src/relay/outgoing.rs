@@ -76,6 +76,23 @@ pub enum Languages {
     },
 }
 
+impl Languages {
+    /// What holds once `later` has been sent as well.
+    pub fn then(self, later: Self) -> Self {
+        match (self, later) {
+            (
+                Self::Spoken { tts_language } | Self::Both { tts_language, .. },
+                Self::Heard { transcription_language },
+            )
+            | (
+                Self::Heard { transcription_language } | Self::Both { transcription_language, .. },
+                Self::Spoken { tts_language },
+            ) => Self::Both { tts_language, transcription_language },
+            (_, later) => later,
+        }
+    }
+}
+
 impl FromStr for Digits {
     type Err = BadDigits;
 

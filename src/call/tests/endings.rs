@@ -189,6 +189,27 @@ fn a_call_whose_socket_broke_is_taken_up_where_it_was() {
 }
 
 #[test]
+fn a_call_that_is_taken_up_again_is_still_in_the_language_that_was_switched_to() {
+    let mut line = Line::open();
+    let mut switches_to = |arguments: &str| {
+        line.caller_says("Another language, please");
+        line.model_calls("switch-language", arguments);
+        line.model(ModelEvent::Done);
+        let (run, Tool::SwitchLanguage(languages)) = line.running.remove(0) else { panic!("a switch") };
+        line.feed(Event::ToolFinished { run, outcome: Outcome::Send(Outgoing::Language(languages)) });
+        line.model_replies("Here we go.", &[]);
+    };
+    switches_to(r#"{"ttsLanguage":"en-AU"}"#);
+    switches_to(r#"{"transcriptionLanguage":"en-AU"}"#);
+    line.passes(5 * SECOND);
+    line.feed(Event::SocketLost);
+    let from = line.feed(Event::Resumed);
+    let [Action::Say(Outgoing::Language(languages))] = &line.did[from..] else { panic!("one frame") };
+    let both = Languages::Both { tts_language: "en-AU".to_owned(), transcription_language: "en-AU".to_owned() };
+    assert_eq!(*languages, both);
+}
+
+#[test]
 fn a_call_that_was_quiet_when_its_socket_broke_stays_quiet() {
     let mut line = Line::open();
     line.caller_says("Hello");

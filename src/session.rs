@@ -150,7 +150,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
         context: context.clone(),
         desk: context.desk(&setup),
         model: context.model.within(library.server.model),
-        briefing: Briefing::begin(library, keys(&setup)),
+        briefing: Briefing::begin(library, &keys(&setup)),
         call,
         line: Some(line),
         registration,
@@ -311,7 +311,7 @@ impl Session {
                 None
             }
             News::Reconfigure { keys, library } => {
-                self.briefing.take(keys, Some(library));
+                self.briefing.take(&keys, Some(library));
                 None
             }
             News::Over => Some(self.ended(End::Told)),
@@ -343,7 +343,7 @@ impl Session {
                 Action::RunTool { run, tool } => {
                     begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
                 }
-                Action::ChangeContext(keys) => self.briefing.take(keys, None),
+                Action::ChangeContext(keys) => self.briefing.take(&keys, None),
                 Action::Record(entry) => payment_log::record(&entry),
                 Action::Close => self.close().await,
             }

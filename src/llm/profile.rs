@@ -23,6 +23,11 @@ impl Profile {
     pub fn of(instructions: Arc<RawValue>, tools: Arc<RawValue>) -> Self {
         Self { instructions, tools }
     }
+
+    /// These instructions, and the tools of another.
+    pub fn with_tools_of(&self, other: &Self) -> Self {
+        Self::of(self.instructions.clone(), other.tools.clone())
+    }
 }
 
 /// How much it is, not what it says.

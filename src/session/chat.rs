@@ -121,7 +121,7 @@ impl Chat {
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, id, now());
         let (finished_sender, finished) = mpsc::channel(16);
         let model = context.model.within(library.server.model);
-        let briefing = Briefing::begin(library, ContextKeys::default());
+        let briefing = Briefing::begin(library, &ContextKeys::default());
         let desk = context.desk(&setup);
         Self { context, model, briefing, desk, call, response: None, finished_sender, finished }
     }
@@ -221,7 +221,7 @@ impl Chat {
                 Action::RunTool { run, tool } => {
                     begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
                 }
-                Action::ChangeContext(keys) => self.briefing.take(keys, None),
+                Action::ChangeContext(keys) => self.briefing.take(&keys, None),
                 Action::Record(entry) => payment_log::record(&entry),
                 Action::Close => {}
             }

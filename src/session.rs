@@ -48,7 +48,7 @@ const SETUP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a tool may take; Twilio's client gives up before.
 const TOOL_LIMIT: Duration = Duration::from_secs(15);
 
-/// Bad frames in a row that end a session, as Twilio ends one after ten of ours.
+/// Bad frames in a row that close a socket, as Twilio closes one after ten of ours.
 const MAX_BAD_FRAMES: u32 = 10;
 
 /// The parameter by which a call that was placed finds what it is about.
@@ -99,8 +99,6 @@ enum End {
     Stopped,
     /// The socket broke and no new one came.
     NotResumed,
-    /// Too many bad frames in a row.
-    BadFrames,
     /// Twilio did not close the socket after `end`.
     NotClosed,
 }
@@ -241,7 +239,7 @@ impl Session {
             () = self.registration.stopped(), if live => Some(self.ended(End::Stopped)),
             () = until(drained), if live => Some(self.ended(End::Stopped)),
             () = self.context.soft_stop.cancelled(), if self.drain_until.is_none() => self.drain(),
-            frame = next_frame(&mut self.line), if live => self.received(frame),
+            frame = next_frame(&mut self.line), if live => self.received(frame).await,
             Some(news) = self.mailbox.recv() => self.told(news).await,
             (request, event) = next_of(&mut self.response) => Some(Event::Model { request, event }),
             Some((run, outcome)) = self.finished.recv() => Some(Event::ToolFinished { run, outcome }),
@@ -260,11 +258,11 @@ impl Session {
         Event::HungUp
     }
 
-    fn received(&mut self, frame: Received) -> Option<Event> {
+    async fn received(&mut self, frame: Received) -> Option<Event> {
         let frame = match frame {
             Received::Text(frame) => Incoming::parse(&frame),
             Received::Closed(code) => return Some(self.line_closed(code)),
-            Received::Bad => return self.bad_frame(),
+            Received::Bad => return self.bad_frame().await,
         };
         match frame {
             Ok(Incoming::Error { .. }) => {
@@ -277,7 +275,7 @@ impl Session {
             }
             Err(error) => {
                 debug!(%error, "a frame was ignored");
-                if error.is_of_a_known_form() { None } else { self.bad_frame() }
+                if error.is_of_a_known_form() { None } else { self.bad_frame().await }
             }
         }
     }
@@ -292,12 +290,17 @@ impl Session {
         Event::SocketLost
     }
 
-    fn bad_frame(&mut self) -> Option<Event> {
+    /// A socket that brings nothing else is closed; the call, and a payment in it, waits for a better one.
+    async fn bad_frame(&mut self) -> Option<Event> {
         self.bad_frames += 1;
         if self.bad_frames < MAX_BAD_FRAMES {
             return None;
         }
-        Some(self.ended(End::BadFrames))
+        if let Some(mut line) = self.line.take() {
+            let _ = line.send(Sent::Close(1007, "too many bad frames")).await;
+        }
+        warn!("too many bad frames in a row: the socket is closed, and the call waits for a new one");
+        Some(Event::SocketLost)
     }
 
     async fn told(&mut self, news: News) -> Option<Event> {
@@ -362,7 +365,6 @@ impl Session {
     async fn close(&mut self) {
         let ours = match self.end {
             None => Some(Sent::Close(1000, "the call is over")),
-            Some(End::BadFrames) => Some(Sent::Close(1007, "too many bad frames")),
             Some(End::Stopped) => Some(Sent::Close(1012, "the server stops")),
             Some(_) => None,
         };

@@ -60,11 +60,9 @@ async fn model() -> (String, mpsc::Receiver<String>) {
     (base_url, asked)
 }
 
-#[tokio::test]
-async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
-    let (base_url, mut asked) = model().await;
-    let (context, _directory) = context_with_model_at(&base_url).await;
-    let (line, frames) = mpsc::channel::<&str>(8);
+/// A socket of Twilio's, on which it says this; what it is told is not looked at.
+fn socket(context: &Arc<Context>) -> mpsc::Sender<&'static str> {
+    let (line, frames) = mpsc::channel::<&str>(16);
     let received = async |mut frames: mpsc::Receiver<&'static str>| {
         let frame = frames.recv().await?;
         Some((Received::Text(frame.to_owned()), frames))
@@ -72,7 +70,38 @@ async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_h
     let frames = Box::pin(stream::unfold(frames, received));
     let outgoing = sink::drain().sink_map_err(|_| Broken);
     tokio::spawn(run(context.clone(), Line::new(frames, outgoing)));
+    line
+}
 
+#[tokio::test]
+async fn bad_frames_cost_a_call_its_socket_and_nothing_else() {
+    let (base_url, mut asked) = model().await;
+    let (context, _directory) = context_with_model_at(&base_url).await;
+    let line = socket(&context);
+    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
+    line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
+    asked.recv().await.unwrap();
+    for _ in 0..MAX_BAD_FRAMES {
+        line.send("{").await.unwrap();
+    }
+    // The session lets go of the socket, and with it of what would be read from it.
+    line.closed().await;
+    let line = socket(&context);
+    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
+    line.send(r#"{"type":"prompt","voicePrompt":"Are you there?","last":true}"#).await.unwrap();
+    while let Some(request) = asked.recv().await {
+        assert!(request.contains("Good morning"), "it is a new call: {request}");
+        if request.contains("Are you there?") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
+    let (base_url, mut asked) = model().await;
+    let (context, _directory) = context_with_model_at(&base_url).await;
+    let line = socket(&context);
     line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
     line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
     let before = asked.recv().await.unwrap();

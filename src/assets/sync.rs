@@ -1,6 +1,7 @@
 //! Assets in Twilio Sync: the service, its maps and its document, and what lies in them.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 use tracing::{error, info, warn};
@@ -34,8 +35,9 @@ pub(super) struct Contents {
     warnings: Vec<Warning>,
 }
 
-/// If this stays the same, so does what lies there.
-pub(super) type Revisions = Vec<(Name, usize, String)>;
+/// If this stays the same, so does what lies there. The data count as well: an entry that was removed and made anew may
+/// begin with the revision that it had.
+pub(super) type Revisions = Vec<(Name, usize, String, u64)>;
 
 impl Store {
     /// The service, if there is one. Of several, the oldest: then all servers find the same.
@@ -180,18 +182,22 @@ impl Contents {
 
     pub(super) fn revisions(&self) -> Revisions {
         let of = |(name, parts): (&Name, &BTreeMap<usize, Entry>)| -> Vec<_> {
-            parts.iter().map(|(part, entry)| (name.clone(), *part, entry.revision.clone())).collect()
+            parts
+                .iter()
+                .map(|(part, entry)| (name.clone(), *part, entry.revision.clone(), hash(entry.data.get())))
+                .collect()
         };
         self.assets.iter().flat_map(of).collect()
     }
 
-    /// Whether there is an asset of this name, and whether it says the same as the file.
+    /// Whether there is an asset of this name, and whether it says the same as the file. What is left of an upload of the
+    /// file that broke off is none.
     pub(super) fn compare(&self, name: &Name, file: &File) -> Option<bool> {
-        let there = self.assets.get(name)?;
+        let pieces = parts::split(name, file);
+        let there = self.assets.get(name).filter(|there| !is_unfinished(there, &pieces))?;
         Some(match name {
             Name::Context(_) => read(name, there).is_ok_and(|there| there.text == file.text),
             Name::Manifest(_) | Name::ServerConfig => {
-                let pieces = parts::split(name, file);
                 there.get(&1).zip(pieces.first()).is_some_and(|(entry, piece)| same_json(entry.data.get(), piece))
             }
         })
@@ -201,6 +207,13 @@ impl Contents {
         let files = self.assets.iter().map(|(name, there)| (name.clone(), read(name, there))).collect();
         Layer { files, warnings: self.warnings.clone() }
     }
+}
+
+/// Only compared with others of the same process.
+fn hash(data: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The entries of an asset as a file. Its text is what the file's would be.
@@ -223,7 +236,7 @@ fn label(map: &str, key: &str) -> String {
     format!("Sync {map}/{}", key.escape_debug())
 }
 
-/// Whether this is what is left of a seeding of the same pieces that broke off: a start may finish it.
+/// Whether this is what is left of the same pieces when putting them there broke off: that may be finished.
 fn is_unfinished(there: &BTreeMap<usize, Entry>, pieces: &[String]) -> bool {
     let first = there.get(&1).zip(pieces.first());
     there.len() < pieces.len() && first.is_some_and(|(entry, piece)| same_json(entry.data.get(), piece))

@@ -102,6 +102,17 @@ async fn a_broken_edit_leaves_the_last_good_one_and_does_not_hold_up_others() {
 }
 
 #[tokio::test]
+async fn what_is_removed_from_sync_and_made_anew_is_noticed() {
+    let stage = Stage::new().await;
+    let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
+    let server = stage.serve(&dir).await;
+    // Its revision is again that of the one that was seeded.
+    stage.sync.remove("Context", "acme");
+    stage.sync.edit("Context", "acme", content("Be brief."));
+    server.until_calls_are_told(&[], "Be brief.").await;
+}
+
+#[tokio::test]
 async fn while_sync_is_down_calls_are_led_by_the_files_and_then_by_sync() {
     let stage = Stage::new().await;
     stage.sync.set_down(true);
@@ -161,6 +172,13 @@ async fn assets_are_uploaded_on_purpose_and_replaced_only_by_force() {
     assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "long#3"]);
     let (code, told) = stage.uploads(&dir, &["acme.md", "long.md"]).await;
     assert_eq!((code, told.as_str()), (0, "acme.md  unchanged\nlong.md  unchanged\n"));
+
+    for part in ["long#2", "long#3"] {
+        stage.sync.remove("Context", part);
+    }
+    let (code, told) = stage.uploads(&dir, &["long.md"]).await;
+    assert_eq!((code, told.as_str()), (0, "long.md  added\n"), "an upload that broke off is repeated as it was");
+    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "long#3"]);
 
     dir.write("long.md", &long()[..20_000]);
     dir.write("night.md", "Whisper.");

@@ -21,7 +21,6 @@ struct Account {
     authorization: String,
     /// The oldest first.
     services: Vec<Service>,
-    revisions: usize,
     down: bool,
     writes: Vec<String>,
     violations: Vec<String>,
@@ -61,16 +60,14 @@ impl Sync {
         if account.services.is_empty() {
             account.add_service("ConversationRelay");
         }
-        let revision = account.next_revision();
-        account.services[0].maps.entry(map.to_owned()).or_default().insert(key.to_owned(), (revision, data));
+        put(account.services[0].maps.entry(map.to_owned()).or_default(), key, data);
     }
 
     /// Somebody edits a document, or adds it; in the oldest service.
     pub fn edit_document(&self, name: &str, data: Value) {
         let mut account = self.lock();
-        let revision = account.next_revision();
         if let Some(service) = account.services.first_mut() {
-            service.documents.insert(name.to_owned(), (revision, data));
+            put(&mut service.documents, name, data);
         }
     }
 
@@ -129,9 +126,12 @@ impl Account {
         let sid = format!("IS{:032x}", self.services.len() + 1);
         self.services.push(Service { sid, friendly_name: friendly_name.to_owned(), ..Service::default() });
     }
+}
 
-    fn next_revision(&mut self) -> usize {
-        self.revisions += 1;
-        self.revisions
-    }
+/// Puts data under a key. Revisions are counted from the making of an entry: one that is made anew begins anew.
+fn put<'a>(entries: &'a mut Entries, key: &str, data: Value) -> &'a (usize, Value) {
+    let revision = entries.get(key).map_or(0, |(revision, _)| revision + 1);
+    let entry = entries.entry(key.to_owned()).or_default();
+    *entry = (revision, data);
+    entry
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::{Account, Entries, Service, Sync};
+use super::{Account, Entries, Service, Sync, put};
 
 /// The most that a document or an item may hold, in bytes.
 const MAX_DATA: usize = 16 * 1024;
@@ -72,7 +72,6 @@ async fn maps(State(sync): State<Sync>, Path(service): Path<String>, request: Re
 
 async fn items(State(sync): State<Sync>, Path((service, map)): Path<(String, String)>, request: Request) -> Response {
     sync.serve(request, &["Key", "Data"], |account, asked| {
-        let revision = account.next_revision();
         let items = account.map(&service, &map)?;
         if asked.method == Method::GET {
             return asked.page("items", &items.iter().map(|(key, entry)| told(key, entry)).collect::<Vec<_>>());
@@ -81,10 +80,7 @@ async fn items(State(sync): State<Sync>, Path((service, map)): Path<(String, Str
         if items.contains_key(key) {
             return Err((409, 54208));
         }
-        let entry = (revision, data);
-        let answer = created(&told(key, &entry));
-        items.insert(key.to_owned(), entry);
-        Ok(answer)
+        Ok(created(&told(key, put(items, key, data))))
     })
     .await
 }
@@ -95,31 +91,25 @@ async fn item(
     request: Request,
 ) -> Response {
     sync.serve(request, &["Data"], |account, asked| {
-        let revision = account.next_revision();
         let items = account.map(&service, &map)?;
-        let entry = items.get_mut(&key).ok_or((404, 54201))?;
+        items.get(&key).ok_or((404, 54201))?;
         if asked.method == Method::DELETE {
             items.remove(&key);
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        *entry = (revision, asked.data()?);
-        Ok(Json(told(&key, entry)).into_response())
+        Ok(Json(told(&key, put(items, &key, asked.data()?))).into_response())
     })
     .await
 }
 
 async fn documents(State(sync): State<Sync>, Path(service): Path<String>, request: Request) -> Response {
     sync.serve(request, &["UniqueName", "Data"], |account, asked| {
-        let revision = account.next_revision();
         let documents = &mut account.service(&service)?.documents;
         let (name, data) = (asked.field("UniqueName")?, asked.data()?);
         if documents.contains_key(name) {
             return Err((409, 54301));
         }
-        let entry = (revision, data);
-        let answer = created(&told(name, &entry));
-        documents.insert(name.to_owned(), entry);
-        Ok(answer)
+        Ok(created(&told(name, put(documents, name, data))))
     })
     .await
 }
@@ -130,12 +120,11 @@ async fn document(
     request: Request,
 ) -> Response {
     sync.serve(request, &["Data"], |account, asked| {
-        let revision = account.next_revision();
-        let entry = account.service(&service)?.documents.get_mut(&name).ok_or((404, 54100))?;
-        if asked.method == Method::POST {
-            *entry = (revision, asked.data()?);
+        let documents = &mut account.service(&service)?.documents;
+        if asked.method == Method::POST && documents.contains_key(&name) {
+            put(documents, &name, asked.data()?);
         }
-        Ok(Json(told(&name, entry)).into_response())
+        Ok(Json(told(&name, documents.get(&name).ok_or((404, 54100))?)).into_response())
     })
     .await
 }

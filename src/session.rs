@@ -48,6 +48,9 @@ const SETUP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a tool may take; Twilio's client gives up before.
 const TOOL_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a call that is to be cut may go on once its payment has ended: the caller has to hear what became of it.
+const TELL_LIMIT: Duration = Duration::from_secs(30);
+
 /// Bad frames in a row that close a socket, as Twilio closes one after ten of ours.
 const MAX_BAD_FRAMES: u32 = 10;
 
@@ -159,6 +162,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
         bad_frames: 0,
         line_broke: false,
         drain_until: None,
+        payment_ended: None,
         end: None,
         closed: false,
     };
@@ -203,6 +207,8 @@ struct Session {
     line_broke: bool,
     /// Set once the server is to stop: when the call is cut without an open payment, and when at all events.
     drain_until: Option<(Instant, Instant)>,
+    /// When the last payment ended.
+    payment_ended: Option<Instant>,
     /// Set once the caller is gone: only what is running is waited for.
     end: Option<End>,
     closed: bool,
@@ -213,7 +219,11 @@ impl Session {
         self.carry_out(actions).await;
         while !self.closed {
             let Some(event) = self.next_event().await else { continue };
+            let paying = self.call.has_open_payment();
             let actions = self.call.handle(event, Instant::now().into_std());
+            if paying && !self.call.has_open_payment() {
+                self.payment_ended = Some(Instant::now());
+            }
             self.carry_out(actions).await;
         }
         // What was taken and not read: the results at least are written down.
@@ -233,7 +243,7 @@ impl Session {
             return Some(self.line_closed(None));
         }
         let live = self.end.is_none();
-        let drained = self.drain_until.map(|(quiet, any)| if self.call.has_open_payment() { any } else { quiet });
+        let drained = self.cut_at();
         tokio::select! {
             biased;
             () = self.registration.stopped(), if live => Some(self.ended(End::Stopped)),
@@ -245,6 +255,13 @@ impl Session {
             Some((run, outcome)) = self.finished.recv() => Some(Event::ToolFinished { run, outcome }),
             () = until(self.call.deadline().map(Instant::from)) => Some(Event::Tick),
         }
+    }
+
+    /// When the call is cut since the server is to stop, if it is.
+    fn cut_at(&self) -> Option<Instant> {
+        let (quiet, any) = self.drain_until?;
+        let told = self.payment_ended.map_or(quiet, |ended| ended + TELL_LIMIT);
+        Some(if self.call.has_open_payment() { any } else { told.clamp(quiet, any) })
     }
 
     fn drain(&mut self) -> Option<Event> {

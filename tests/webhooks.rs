@@ -9,7 +9,10 @@ mod server;
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::StatusCode;
-use server::Server;
+use serde_json::json;
+use server::openai::{OpenAi, Reply};
+use server::twilio::Twilio;
+use server::{Server, agent_says, caller_says};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
@@ -145,6 +148,40 @@ async fn calls_without_a_payment_are_cut_when_half_of_the_drain_is_over() {
     server.is_told_to_stop();
     let closed = socket.next().await;
     assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012), "{closed:?}");
+}
+
+#[tokio::test]
+async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
+    let replies = [Reply::Calls("start-capture", "{}"), Reply::Says("Ready."), Reply::Says("You cancelled it.")];
+    let (twilio, openai) = (Twilio::start().await, OpenAi::start(&replies).await);
+    let vars = [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", &openai.base_url)];
+    let server = Server::start(&vars).await;
+    let mut pays = server.connects("CA1", &json!({})).await;
+    caller_says(&mut pays, "I want to pay").await;
+    assert_eq!(agent_says(&mut pays).await, "Ready.");
+    let mut talks = server.connects("CA2", &json!({})).await;
+
+    server.is_told_to_stop();
+    let cut = talks.next().await;
+    assert!(matches!(&cut, Some(Ok(Message::Close(_)))), "half of the drain is over: {cut:?}");
+    let star = [("CallSid", "CA1"), ("Sid", "PK1"), ("Result", "caller-interrupted-with-star")];
+    assert_eq!(server.twilio_posts("/payment-status-callback", &star).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(agent_says(&mut pays).await, "You cancelled it.");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_large_costs_a_call_its_socket_and_nothing_else() {
+    let server = Server::start(&[]).await;
+    let mut older = server.connects("CA1", &json!({})).await;
+    older.send(Message::text(" ".repeat(64 * 1024 + 1))).await.unwrap();
+    assert!(!matches!(older.next().await, Some(Ok(Message::Text(_)))), "it is closed");
+    server.has_calls(1).await;
+    let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
+    let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
+    newer.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
+    caller_says(&mut newer, "Hello?").await;
+    assert!(agent_says(&mut newer).await.contains("something went wrong"), "the model is not there, and the call is");
+    server.has_calls(1).await;
 }
 
 #[tokio::test]

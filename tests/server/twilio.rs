@@ -1,4 +1,4 @@
-//! Twilio's Calls API, played over real HTTP: strict about what it is sent.
+//! Twilio's Calls API, played over real HTTP: strict about what it is sent. Payments are opened, and no more.
 
 use std::sync::{Arc, Mutex};
 
@@ -32,7 +32,13 @@ impl Twilio {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let twilio = Self { origin: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
-        let router = Router::new().route("/2010-04-01/Accounts/AC1/Calls.json", post(place)).with_state(twilio.clone());
+        let router = Router::new()
+            .route("/2010-04-01/Accounts/AC1/Calls.json", post(place))
+            .route(
+                "/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json",
+                post((StatusCode::CREATED, r#"{"sid":"PK1"}"#)),
+            )
+            .with_state(twilio.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         twilio
     }

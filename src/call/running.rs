@@ -125,7 +125,11 @@ impl Call {
                 words::done(words::SAY_GOODBYE)
             }
             (_, Outcome::HandOff { reason, summary }) => {
-                let data = words::handoff_data("live-agent-handoff", reason.reveal(), summary.reveal());
+                let mut summary = summary.into_inner();
+                if self.payments.is_submitting() {
+                    summary = format!("{summary} {}", words::RESULT_UNKNOWN);
+                }
+                let data = words::handoff_data("live-agent-handoff", reason.reveal(), summary.trim());
                 self.farewell = Some(Farewell { handoff_data: Some(data), said: self.turn.spoke });
                 words::done(words::SAY_HAND_OFF)
             }

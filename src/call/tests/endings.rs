@@ -135,6 +135,20 @@ fn a_hand_off_cancels_the_open_payment_first() {
 }
 
 #[test]
+fn the_person_who_takes_over_is_told_that_a_result_is_not_known() {
+    let mut line = Line::open();
+    line.at_finish("PK1");
+    line.model_replies("", &["finish-capture"]);
+    line.twilio_answers(Answer::Accepted);
+    line.model_hands_off();
+    line.model_replies("I connect you.", &[]);
+    line.passes(10 * SECOND);
+    let ends = line.ends();
+    let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
+    assert!(data.contains("wants to pay A payment was submitted, and its result was not known yet."), "{data}");
+}
+
+#[test]
 fn a_hang_up_in_mid_card_cancels_the_payment_and_closes() {
     let mut line = Line::open();
     line.at_card_number("PK1");

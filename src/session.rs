@@ -13,6 +13,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use briefing::{CONTEXT_KEY, MANIFEST_KEY};
 pub use calls::{Calls, Delivery, News};
 pub use chat::{Message, NoReply, Reply};
 pub use chats::{Chats, NotSaid};
@@ -39,7 +40,7 @@ use crate::redact::Private;
 use crate::relay::{Incoming, Setup};
 use crate::tools::{self, Desk};
 use crate::twilio;
-use briefing::{Briefing, CONTEXT_KEY, MANIFEST_KEY};
+use briefing::Briefing;
 use calls::Registration;
 
 /// How long the first frame may take.

@@ -7,18 +7,21 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
+use url::form_urlencoded;
 
 use super::signed::{Form, Signed};
 use super::{LiveAgent, Voice, twiml};
 use crate::redact::json_without_card_numbers;
 use crate::relay::RECONNECT;
-use crate::relay::twiml::{ConversationRelay, Verb};
-use crate::session::{Calls, News};
+use crate::relay::twiml::{Attributes, ConversationRelay, Verb};
+use crate::session::{CONTEXT_KEY, Calls, MANIFEST_KEY, News};
 use crate::twilio::CallStatus;
 
-/// How often a call whose session failed is connected again. The count stands in the action's URL, so that it holds
-/// whichever process is asked.
+/// How often a call whose session failed is connected again.
 const MAX_RECONNECTS: u32 = 3;
+
+/// Under this name the count stands in the action's URL.
+const RECONNECTS: &str = "reconnects";
 
 /// What Twilio asks about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +40,24 @@ enum Ended {
     Session,
 }
 
-/// What the action's URL carries.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Counted {
+/// What the action's URL carries from one session of a call to the next, whichever process is asked.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Carried {
     reconnects: u32,
+    context_key: Option<String>,
+    manifest_key: Option<String>,
 }
 
 /// Answers with TwiML; asked twice, it answers the same.
 pub(super) async fn post(
     State(voice): State<Arc<Voice>>,
     State(calls): State<Calls>,
-    Query(counted): Query<Counted>,
+    Query(carried): Query<Carried>,
     signed: Signed,
 ) -> Response {
     let ended = Ended::read(&signed.form);
-    let reconnects = ended == Ended::SessionFailed && counted.reconnects < MAX_RECONNECTS;
+    let reconnects = ended == Ended::SessionFailed && carried.reconnects < MAX_RECONNECTS;
     if let Some(call) = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok()) {
         info!(%call, ended = ended.name(), reconnects, "a session has ended");
         if !reconnects {
@@ -61,12 +66,39 @@ pub(super) async fn post(
     }
     twiml(&match ended {
         Ended::Call => Vec::new(),
-        Ended::SessionFailed if reconnects => vec![voice.reconnect(counted.reconnects + 1)],
+        Ended::SessionFailed if reconnects => vec![voice.reconnect(&carried.again())],
         Ended::SessionFailed => voice.find_person(r#"{"reasonCode":"session-failed"}"#),
         Ended::HandedOff(data) => voice.find_person(&data),
         Ended::PersonUnreachable => voice.apology(),
         Ended::PersonSpoke | Ended::Session => vec![Verb::Hangup],
     })
+}
+
+impl Carried {
+    /// For the first session of a call that was placed with these keys.
+    pub(super) fn keys(context_key: Option<String>, manifest_key: Option<String>) -> Self {
+        Self { reconnects: 0, context_key, manifest_key }
+    }
+
+    /// The action's URL with all this in it.
+    pub(super) fn action(&self, url: &str) -> String {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.pairs()).finish();
+        if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
+    }
+
+    fn again(&self) -> Self {
+        Self { reconnects: self.reconnects + 1, ..self.clone() }
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let reconnects = (self.reconnects > 0).then(|| self.reconnects.to_string());
+        let pairs = [
+            (RECONNECTS, reconnects),
+            (CONTEXT_KEY, self.context_key.clone()),
+            (MANIFEST_KEY, self.manifest_key.clone()),
+        ];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 impl Ended {
@@ -105,11 +137,15 @@ impl Ended {
 
 impl Voice {
     /// The same session once more, without the greeting.
-    fn reconnect(&self, reconnects: u32) -> Verb {
+    fn reconnect(&self, carried: &Carried) -> Verb {
         let mut relay: ConversationRelay = self.relay();
         relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
-        relay.parameters.push((RECONNECT.to_owned(), reconnects.to_string()));
-        Verb::Connect { action: format!("{}?reconnects={reconnects}", self.action), relay }
+        let own = carried.pairs().filter(|(name, _)| *name != RECONNECTS);
+        let own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
+        relay.parameters.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
+        relay.parameters.extend(own);
+        relay.parameters.push((RECONNECT.to_owned(), carried.reconnects.to_string()));
+        Verb::Connect { action: carried.action(&self.action), relay }
     }
 
     /// Puts the caller through to a person, with what the agent wrote down.

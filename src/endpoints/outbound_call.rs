@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 
+use super::connect_action::Carried;
 use super::json::{Json, Problem};
 use super::operator::Operator;
 use super::outbound_twiml::Documents;
@@ -87,7 +88,8 @@ fn document(voice: &Voice, order: &Order) -> Result<String, Problem> {
     let mut relay = voice.relay();
     relay.parameters.retain(|(name, _)| order.parameters.iter().all(|(own, _)| own != name));
     relay.parameters.extend(order.parameters.iter().cloned());
-    let document = twiml::response(&[Verb::Connect { action: voice.action.clone(), relay }]);
+    let action = Carried::keys(order.context_key.clone(), order.manifest_key.clone()).action(&voice.action);
+    let document = twiml::response(&[Verb::Connect { action, relay }]);
     if document.len() > MAX_TWIML {
         let error = "the properties are too long: text, numbers and booleans among them must fit into a TwiML document of \
                      64,000 bytes";

@@ -79,6 +79,21 @@ async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call()
 }
 
 #[tokio::test]
+async fn a_call_that_is_connected_again_keeps_the_keys_that_it_was_placed_with() {
+    let (server, twilio, _) = house(&[]).await;
+    let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext"}});
+    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let mut twiml = twilio.placed()[0].twiml.clone().unwrap();
+    for again in ["", "reconnects=1&amp;", "reconnects=2&amp;"] {
+        let path = format!("/connectAction?{again}contextKey=defaultContext");
+        assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{path} in {twiml}");
+        let failed = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+        twiml = server.twilio_posts(&path.replace("&amp;", "&"), &failed).await.text().await.unwrap();
+        assert!(twiml.contains(r#"<Parameter name="contextKey" value="defaultContext"/>"#), "{twiml}");
+    }
+}
+
+#[tokio::test]
 async fn a_reference_gives_its_data_to_its_own_call_only() {
     let (server, _, openai) = house(&[Reply::Says("Hello.")]).await;
     server.operator_posts("/outboundCall", &order()).await;

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, Unexpected, Visitor};
 
 use super::AssetError;
 use super::file::File;
+use crate::relay::twiml::is_xml;
 
 /// Reads the whole file, and the keys in it that nothing was read from.
 pub(super) fn parse<T: DeserializeOwned>(file: &File) -> Result<(T, Vec<String>), AssetError> {
@@ -61,8 +62,14 @@ pub(super) fn speech<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Er
     text(json, "something to say", |text| match text.trim() {
         "" => Err("expected something to say".to_owned()),
         text if text.len() > MAX_SPEECH => Err(format!("expected at most {MAX_SPEECH} bytes to say")),
-        text => Ok(text.to_owned()),
+        text => writable(text).map(|()| text.to_owned()),
     })
+}
+
+/// Refuses what TwiML cannot hold: Twilio would refuse the document of every call.
+pub(super) fn writable(text: &str) -> Result<(), String> {
+    let written = text.chars().all(is_xml);
+    written.then_some(()).ok_or_else(|| "expected no control characters".to_owned())
 }
 
 /// A time in seconds, whole or not, from `MIN` to `MAX`.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::json::writable;
 use crate::relay::twiml::{Attributes, LANGUAGE_ATTRIBUTES, RELAY_ATTRIBUTES};
 
 /// `ConversationRelay.Configuration`. Names are matched in any case and kept as they are documented; those that are
@@ -82,7 +83,7 @@ impl<'de> Deserialize<'de> for Parameters {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         struct Parameter {
-            name: String,
+            name: Text,
             value: Text,
         }
 
@@ -98,14 +99,14 @@ impl<'de> Deserialize<'de> for Parameters {
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Parameters, A::Error> {
                 let mut read = Attributes::new();
                 while let Some(Parameter { name, value }) = entries.next_element()? {
-                    read.push((name, value.0));
+                    read.push((name.0, value.0));
                 }
                 Ok(Parameters(read))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
                 let mut read = Attributes::new();
-                while let Some((name, Text(value))) = map.next_entry()? {
+                while let Some((Text(name), Text(value))) = map.next_entry()? {
                     read.push((name, value));
                 }
                 Ok(Parameters(read))
@@ -173,6 +174,7 @@ impl<F: FnOnce(&str) -> Result<(), String>> Visitor<'_> for Scalar<F> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        writable(text).map_err(E::custom)?;
         if !text.is_empty() {
             (self.0)(text).map_err(E::custom)?;
         }

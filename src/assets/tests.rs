@@ -248,6 +248,12 @@ fn a_value_that_does_not_fit_is_refused_with_its_line() {
             "{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}",
             "3: expected the name of a file without its ending",
         ),
+        (
+            "{\"ConversationRelay\": {\"Configuration\": {\n \"welcomeGreeting\": \"Hi\\u0007\"}}}",
+            "2: expected no control characters",
+        ),
+        ("{\"ConversationRelay\": {\"Parameters\": {\n \"a\": \"\\u0000\"}}}", "2: expected no control characters"),
+        ("{\"Messages\": {\n \"noAgent\": \"Bye\\u001b\"}}", "2: expected no control characters"),
         ("{\n \"Model\": {,", "2: "),
         ("null", "1: "),
         ("{}\n}", "2: trailing characters"),

@@ -88,6 +88,11 @@ pub enum Verb {
     Hangup,
 }
 
+/// Whether XML has a way to write it. With anything else in it a document is refused whole (error 12100).
+pub fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r') || !c.is_ascii_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
 /// Writes a `<Response>` document.
 pub fn response(verbs: &[Verb]) -> String {
     let mut writer = Writer::new(Vec::new());

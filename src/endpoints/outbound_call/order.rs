@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::payment::{BadTerms, Currency, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, has_card_number, json_has_card_number};
-use crate::relay::twiml::Attributes;
+use crate::relay::twiml::{Attributes, is_xml};
 use crate::session::{CALL_REFERENCE, RequestData};
 
 /// The longest name of a property, and the longest reference or key, in bytes.
@@ -101,11 +101,6 @@ fn check(name: &str, value: &Value) -> Result<(), BadOrder> {
         return Err(BadOrder::Character(name.to_owned()));
     }
     Ok(())
-}
-
-/// Whether XML has a way to write it.
-fn is_xml(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r') || !c.is_ascii_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// What can stand in a `<Parameter>`.

@@ -105,7 +105,10 @@ async fn a_session_that_failed_is_connected_again_three_times_and_then_a_person_
         let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
         path = format!("/connectAction?reconnects={reconnects}");
         assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{twiml}");
-        assert!(twiml.contains(r#"<Parameter name="reconnect""#) && !twiml.contains("welcomeGreeting"), "{twiml}");
+        assert!(
+            twiml.contains(r#"<Parameter name="crelayReconnect""#) && !twiml.contains("welcomeGreeting"),
+            "{twiml}"
+        );
     }
     let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
     assert!(twiml.contains("<Number>+15550009999</Number>"), "{twiml}");

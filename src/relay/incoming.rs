@@ -60,8 +60,9 @@ pub struct Setup {
     pub custom_parameters: Private<BTreeMap<String, String>>,
 }
 
-/// The `<Parameter>` that the TwiML carries when it takes up a call whose session has failed.
-pub const RECONNECT: &str = "reconnect";
+/// The `<Parameter>` that the TwiML carries when it takes up a call whose session has failed. Operators name parameters as
+/// they like, so it is none that they would choose.
+pub const RECONNECT: &str = "crelayReconnect";
 
 impl Setup {
     /// The person on the line, whoever called whom.
@@ -188,6 +189,11 @@ mod tests {
         let setup = r#"{"type":"setup","sessionId":"VX1","callSid":"CA1","parentCallSid":"","from":"+15550100001","to":"+15550100001","forwardedFrom":null,"callerName":"","direction":"inbound","callType":"PSTN","callStatus":"RINGING","accountSid":"AC0","customParameters":{"callReference":"7"}}"#;
         let Ok(Incoming::Setup(setup)) = Incoming::parse(setup) else { panic!() };
         assert_eq!((setup.call_sid.as_str(), setup.custom_parameters.reveal()["callReference"].as_str()), ("CA1", "7"));
+
+        assert!(!setup.is_reconnect());
+
+        let ordered = r#"{"type":"setup","callSid":"CA1","customParameters":{"reconnect":"on Monday"}}"#;
+        assert!(matches!(Incoming::parse(ordered), Ok(Incoming::Setup(setup)) if !setup.is_reconnect()));
 
         let partial = r#"{"type":"prompt","voicePrompt":"Hold","lang":"en","last":false}"#;
         assert!(matches!(Incoming::parse(partial), Ok(Incoming::Prompt(prompt)) if !prompt.last));

@@ -15,7 +15,7 @@ use crate::assets::{Assets, Shelf};
 use crate::call::Environment;
 use crate::config::Config;
 use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, State};
 use crate::llm::{self, Model};
 use crate::session::{self, Calls, Requests};
 use crate::webhook::Webhook;
@@ -71,6 +71,10 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.
     let left = ledger.take_stock().await?;
+    let unknown = ledger.count(State::Unknown).await?;
+    if unknown > 0 {
+        error!(payments = unknown, "payments are unknown and may have been charged: see `payments --state unknown`");
+    }
     let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), left);
     let retention = retain(ledger.clone(), config.token_retention, webhook.is_some());
     let mut beside = vec![tokio::spawn(recovery), tokio::spawn(retention)];

@@ -85,14 +85,14 @@ impl Scene {
     /// Everything that has to hold after a kill, once a server runs again.
     async fn holds(&self, server: &Server, answered: &[String]) -> String {
         self.world.business_opens();
-        let list: Value = server.operator_gets("/payments").await.json().await.unwrap();
-        let payments = list["payments"].as_array().unwrap();
+        let all: Value = server.operator_gets("/payments").await.json().await.unwrap();
+        let payments = all["payments"].as_array().unwrap();
         let asked = self.world.seen(|seen| seen.asked.clone());
         let Some(payment) = payments.first() else {
             assert!(asked.is_empty() && answered.is_empty(), "Twilio was asked, and the ledger is empty: {asked:?}");
             return "none".to_owned();
         };
-        assert_eq!(payments.len(), 1, "{list}");
+        assert_eq!(payments.len(), 1, "{all}");
         let id = payment["id"].as_str().unwrap();
         let before = self.settled(server, id).await;
         let payment = read(server, id).await;
@@ -189,7 +189,7 @@ async fn killed_at(moment: Moment) -> String {
         () = scene.world.stops() => {}
         played = scene.plays(&running.server, &mut answered) => panic!("it was never {moment:?}: {played:?}"),
     }
-    running.is_killed();
+    running.dies();
     let running = scene.serves().await;
     scene.holds(&running.server, &answered).await
 }
@@ -209,7 +209,7 @@ async fn a_server_that_is_killed_at_any_step_forgets_nothing_and_charges_nothing
         (Moment::Told, "charged"),
         (Moment::Delivered, "charged"),
     ];
-    let kills = moments.map(|(moment, state)| async move { (moment, killed_at(moment).await, state) });
+    let kills = moments.map(|(moment, state)| Box::pin(async move { (moment, killed_at(moment).await, state) }));
     stream::iter(kills)
         .buffer_unordered(3)
         .for_each(async |(moment, found, state)| assert_eq!(found, state, "{moment:?}"))
@@ -220,7 +220,7 @@ async fn a_server_that_is_killed_at_any_step_forgets_nothing_and_charges_nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_at_random_forgets_nothing_and_charges_nothing_twice() {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
-    let rounds = if std::env::var_os("CRELAY_LONG").is_some() { 120 } else { 3 };
+    let rounds = if std::env::var_os("CRELAY_LONG").is_some() { 400 } else { 3 };
     let round = async |_| {
         let scene = Scene::stopping_at(None).await;
         let running = scene.serves().await;
@@ -232,7 +232,7 @@ async fn a_server_that_is_killed_at_random_forgets_nothing_and_charges_nothing_t
             () = tokio::time::sleep(delay) => {}
             played = scene.plays(&running.server, &mut answered) => played.unwrap(),
         }
-        running.is_killed();
+        running.dies();
         let running = scene.serves().await;
         scene.holds(&running.server, &answered).await;
     };
@@ -248,7 +248,7 @@ async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_fir
         () = scene.world.stops() => {}
         _ = scene.plays(&running.server, &mut answered) => panic!("it never was submitted"),
     }
-    running.is_killed();
+    running.dies();
     let again = [Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#), Reply::Says("I am sorry.")];
     let openai = OpenAi::start(&again).await;
     let running = scene.home.serves(&scene.world, &openai).await;

@@ -125,6 +125,13 @@ impl Ledger {
         list(&self.0.readers, filter).await
     }
 
+    /// How many payments stand there.
+    pub async fn count(&self, state: State) -> Result<u64, Error> {
+        let count = sqlx::query_scalar("SELECT count(*) FROM payments WHERE state = ?").bind(state.as_str());
+        let count: i64 = count.fetch_one(&self.0.readers).await?;
+        Ok(count.unsigned_abs())
+    }
+
     /// A payment, if there is one of this id.
     pub async fn payment(&self, id: PaymentId) -> Result<Option<Payment>, Error> {
         find(&self.0.readers, Find::Id(id)).await

@@ -26,18 +26,18 @@ impl fmt::Display for Table<'_> {
             "OPENED", "STATE", "AMOUNT", "CARD", "ID", "CALL", "CONFIRMATION"
         )?;
         for payment in self.0 {
-            writeln!(
-                f,
+            let line = format!(
                 "{:20}  {:9}  {:>14}  {:4}  {:36}  {:34}  {:20}  {}",
                 seconds(payment.opened_at),
                 payment.state,
-                payment.amount.map_or("store a card".to_owned(), |amount| format!("{amount:?}")),
+                amount(payment),
                 shown(payment.last4.as_deref()),
                 payment.id,
                 payment.call.as_str(),
                 shown(payment.confirmation.as_deref().or(payment.result.as_deref())),
                 payment.reference.as_ref().map_or("", |reference| reference.reveal().as_str()),
-            )?;
+            );
+            writeln!(f, "{}", line.trim_end())?;
         }
         let of = |state| self.0.iter().filter(move |payment| payment.state == state);
         let counts: Vec<String> = State::ALL
@@ -96,6 +96,15 @@ impl fmt::Display for Csv<'_> {
             writeln!(f, "{}\r", fields.map(|field| quoted(&field)).join(","))?;
         }
         Ok(())
+    }
+}
+
+/// What was to be charged. Of a session that was not opened here Twilio does not tell it.
+fn amount(payment: &Payment) -> String {
+    match payment.amount {
+        Some(amount) => format!("{amount:?}"),
+        None if payment.state == State::Charged => "not known".to_owned(),
+        None => "store a card".to_owned(),
     }
 }
 

@@ -187,6 +187,17 @@ impl Caller<'_> {
     }
 
     async fn wait_to_be_asked(&mut self, field: Field) -> Result<(), String> {
+        loop {
+            self.wait_for_capture(field).await?;
+            self.wait_for_silence().await?;
+            // It may have timed out meanwhile: then the agent asks again.
+            if self.twilio.capturing() == Some(field) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn wait_for_capture(&self, field: Field) -> Result<(), String> {
         let asked = async {
             while self.twilio.capturing() != Some(field) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -196,8 +207,7 @@ impl Caller<'_> {
             let told = |entries: &[Entry]| entries[from..].iter().any(|entry| self.names(entry, field)).then_some(());
             let _ = self.tape.until(self.pace.real(LISTENS), told).await;
         };
-        self.wait(asked, &format!("to be asked for the {}", field.words())).await?;
-        self.wait_for_silence().await
+        self.wait(asked, &format!("to be asked for the {}", field.words())).await
     }
 
     fn names(&self, entry: &Entry, field: Field) -> bool {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use url::Url;
 
-use super::house::House;
-use super::tape::{Event, Tape, lock};
+use super::house::{self, House};
+use super::tape::{Entry, Event, Tape, lock};
 use super::twilio::Webhooks;
 
 /// What stands before the server: leads everybody to the instance that takes calls. Clones lead to the same one.
@@ -56,11 +56,26 @@ impl Deployment {
         }
     }
 
+    /// Looks at what is written down of payments, once nothing of it is going on any more and the business knows.
+    pub async fn ledger(&self, tape: &Tape) {
+        let mut payments = self.first.ledger(tape).await;
+        if let Some(next) = &self.next {
+            payments.extend(next.ledger(tape).await);
+        }
+        let ended = payments.iter().filter(|(state, _)| state != "unknown").count();
+        let told = |entries: &[Entry]| {
+            let told = entries.iter().filter(|entry| matches!(entry.event, Event::Told { .. })).count();
+            (told >= ended).then_some(())
+        };
+        let _ = tape.until(house::WRITES, told).await;
+        tape.write(Event::Ledger { payments });
+    }
+
     /// Stops what still runs, once no call is known any more; an error says what did not stop as it should.
-    pub async fn close(self) -> Result<(), String> {
-        let first = self.first.close().await;
+    pub async fn close(self, tape: &Tape) -> Result<(), String> {
+        let first = self.first.close(tape).await;
         match self.next {
-            Some(next) => first.and(next.close().await),
+            Some(next) => first.and(next.close(tape).await),
             None => first,
         }
     }

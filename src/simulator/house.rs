@@ -7,16 +7,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
+use crate::ledger::{Filter, Ledger, Payment};
 use crate::server::{self, Shutdown};
+use crate::simulator::operator::OPERATOR_TOKEN;
+use crate::simulator::tape::Tape;
 
 /// Where the world reaches the server; it exists only in signatures.
 pub const PUBLIC: &str = "https://pay.example.com";
+
+/// The file of the ledger in its directory.
+const LEDGER: &str = "ledger.db";
+
+/// How long the server may take to write down what became of a call, and to tell the business.
+pub const WRITES: Duration = Duration::from_secs(3);
 
 /// What a scenario changes about the server.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +66,27 @@ pub struct House {
     ledger: PathBuf,
 }
 
+/// `GET /payments`, as far as it matters here.
+#[derive(Default, Deserialize)]
+struct Listed {
+    payments: Vec<ListedPayment>,
+}
+
+#[derive(Deserialize)]
+struct ListedPayment {
+    state: String,
+    amount: Option<String>,
+    #[serde(rename = "holdsToken")]
+    holds_token: bool,
+}
+
+impl ListedPayment {
+    /// Whether something is yet to be written down of it, or its token to be delivered.
+    fn is_going_on(&self) -> bool {
+        self.holds_token || matches!(self.state.as_str(), "opened" | "capturing" | "submitted")
+    }
+}
+
 /// A socket for the server, bound before it is configured.
 pub async fn door() -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
@@ -66,7 +98,7 @@ impl House {
     /// Starts the server with these variables.
     pub async fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
         let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}/ledger.db", ledger.display()));
+        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}/{LEDGER}", ledger.display()));
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // What comes first wins.
         let (config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
@@ -102,9 +134,56 @@ impl House {
         answer.map_or(0, |answer| answer.status().as_u16())
     }
 
+    /// What the ledger says of each payment, its state and its amount, once nothing in it is going on any more.
+    pub async fn ledger(&self, tape: &Tape) -> Vec<(String, Option<String>)> {
+        let until = Instant::now() + WRITES;
+        loop {
+            let listed = self.payments(tape).await;
+            // What is left undone then is told by the checks.
+            if !listed.iter().any(ListedPayment::is_going_on) || Instant::now() > until {
+                return listed.into_iter().map(|payment| (payment.state, payment.amount)).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// As the operator is told; as the file says, where the server has stopped.
+    async fn payments(&self, tape: &Tape) -> Vec<ListedPayment> {
+        let asked = async {
+            let client = reqwest::Client::builder().timeout(WRITES).no_proxy().build()?;
+            let url = format!("http://{}/payments", self.address);
+            client.get(url).bearer_auth(OPERATOR_TOKEN).send().await?.error_for_status()?.text().await
+        };
+        let Ok::<_, reqwest::Error>(listed) = asked.await else {
+            return self.written().await;
+        };
+        tape.keep("an answer to the operator", &listed);
+        serde_json::from_str::<Listed>(&listed).unwrap_or_default().payments
+    }
+
+    async fn written(&self) -> Vec<ListedPayment> {
+        let Ok(ledger) = Ledger::visit(&self.ledger.join(LEDGER)).await else { return Vec::new() };
+        let all = Filter { since: None, state: None, after: None, limit: u32::MAX };
+        let listed = |payment: Payment| ListedPayment {
+            state: payment.state.to_string(),
+            amount: payment.amount.map(|amount| amount.to_string()),
+            holds_token: false,
+        };
+        ledger.payments(&all).await.unwrap_or_default().into_iter().map(listed).collect()
+    }
+
     /// Stops the server once it knows of no call any more; an error says that it did not stop as it should. One that was told
-    /// to stop before has to leave by itself.
-    pub async fn close(mut self) -> Result<(), String> {
+    /// to stop before has to leave by itself. What it wrote is kept as evidence.
+    pub async fn close(mut self, tape: &Tape) -> Result<(), String> {
+        let stopped = self.stopped().await;
+        for file in std::fs::read_dir(&self.ledger).into_iter().flatten().flatten() {
+            let bytes = std::fs::read(file.path()).unwrap_or_default();
+            tape.keep("a file of the ledger", String::from_utf8_lossy(&bytes));
+        }
+        stopped
+    }
+
+    async fn stopped(&mut self) -> Result<(), String> {
         if self.shutdown.soft.is_cancelled() {
             return match tokio::time::timeout(LEAVES, &mut self.running).await {
                 Ok(left) => ended(left),

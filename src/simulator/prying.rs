@@ -21,7 +21,7 @@ pub fn pry(evidence: &[Evidence], entered: &[String]) -> Vec<String> {
 }
 
 /// Whether `bytes` hold the secret: as it is, or a card number with separators in it. Short digits count only where they
-/// stand alone, or every SID and time stamp would be suspect.
+/// stand alone, or every SID, UUID and time stamp would be suspect.
 fn holds(bytes: &str, secret: &str) -> bool {
     let digits = secret.bytes().all(|byte| byte.is_ascii_digit());
     if digits && secret.len() > 8 {
@@ -29,7 +29,7 @@ fn holds(bytes: &str, secret: &str) -> bool {
         return bytes.contains(secret) || squeezed.contains(secret);
     }
     bytes.match_indices(secret).any(|(at, _)| {
-        let alone = |c: Option<char>| !c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        let alone = |c: Option<char>| !c.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         !digits || (alone(bytes[..at].chars().next_back()) && alone(bytes[at + secret.len()..].chars().next()))
     })
 }

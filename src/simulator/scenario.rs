@@ -98,4 +98,6 @@ pub enum Expect {
     HandsOff,
     /// The action got no data for a hand-off.
     NoHandOff,
+    /// The ledger said this of the payments after the call, each time that it was looked at.
+    Ledger(&'static [&'static [&'static str]]),
 }

@@ -49,7 +49,7 @@ struct Set {
     line: Line,
     deployment: Deployment,
     desk: Option<Desk>,
-    stand_ins: Vec<JoinHandle<()>>,
+    stand_ins: [JoinHandle<()>; 3],
 }
 
 impl Stage {
@@ -114,17 +114,16 @@ impl Stage {
         let sync = desk.as_ref().map(Desk::router).unwrap_or_default();
         let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone()).merge(sync)).await?;
         let (openai_at, openai_serves) = stand_in(openai.router()).await?;
-        let mut stand_ins = vec![twilio_serves, openai_serves];
-        let mut vars = self.vars(&twilio_at, &openai_at);
+        let knows = scenario.server.business;
+        let business = Business::new(knows.unwrap_or_default(), CALL, tape.clone());
+        let (business_at, business_serves) = stand_in(business.router()).await?;
+        let mut vars = self.vars(&twilio_at, &openai_at, &business_at);
         if let Some(desk) = &desk {
             vars.push(("ASSETS_DIR".to_owned(), desk.directory()));
             desk.edit_during_payment(tape.clone());
         }
-        if let Some(knows) = scenario.server.business {
-            let (business_at, serves) = stand_in(Business::new(knows, CALL, tape.clone()).router()).await?;
+        if knows.is_some() {
             vars.push(("CALL_PARAMETERS_URL".to_owned(), format!("{business_at}{}", business::CALLS)));
-            vars.push(("PAYMENT_WEBHOOK_SECRET".to_owned(), business::SECRET.to_owned()));
-            stand_ins.push(serves);
         }
         let next = if scenario.server.relieved {
             Some(House::open(house::door().await?.0, vars.clone(), &scenario.server).await?)
@@ -141,6 +140,7 @@ impl Stage {
             pace: self.pace,
             tape: tape.clone(),
         };
+        let stand_ins = [twilio_serves, openai_serves, business_serves];
         Ok(Set { tape, twilio, webhooks, line: relay.ring(), deployment, desk, stand_ins })
     }
 
@@ -157,7 +157,7 @@ impl Stage {
     }
 
     /// The environment of the server.
-    fn vars(&self, twilio: &str, openai: &str) -> Vec<(String, String)> {
+    fn vars(&self, twilio: &str, openai: &str, business: &str) -> Vec<(String, String)> {
         let mut vars = vec![
             ("SERVER_BASE_URL", house::PUBLIC.to_owned()),
             ("TWILIO_API_BASE_URL", twilio.to_owned()),
@@ -167,6 +167,8 @@ impl Stage {
             ("PAYMENT_CONNECTOR", "Default".to_owned()),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
             ("OPENAI_API_KEY", API_KEY.to_owned()),
+            ("PAYMENT_WEBHOOK_URL", format!("{business}{}", business::PAYMENTS)),
+            ("PAYMENT_WEBHOOK_SECRET", business::SECRET.to_owned()),
             ("OPENAI_BASE_URL", format!("{openai}/v1")),
         ];
         if let Model::Live { model, .. } = &self.model {
@@ -184,6 +186,10 @@ impl Stage {
         began: Instant,
     ) -> anyhow::Result<Outcome> {
         let Set { tape, twilio, webhooks, deployment, desk, stand_ins, .. } = set;
+        if scenario.twilio.late_result {
+            deployment.ledger(&tape).await;
+            twilio.late_results();
+        }
         let all_told = |entries: &[Entry]| {
             let count = |is: fn(&Event) -> bool| entries.iter().filter(|entry| is(&entry.event)).count();
             let ended = count(|event| matches!(event, Event::Ended { .. }));
@@ -196,7 +202,8 @@ impl Stage {
         if let Some(desk) = desk {
             desk.look(&webhooks, &tape).await?;
         }
-        if let Err(what) = deployment.close().await {
+        deployment.ledger(&tape).await;
+        if let Err(what) = deployment.close(&tape).await {
             tape.violation(what);
         }
         stand_ins.iter().for_each(JoinHandle::abort);

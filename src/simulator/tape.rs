@@ -66,6 +66,10 @@ pub enum Event {
     ModelSaid { text: String },
     /// The model called a tool.
     ToolCalled { name: String, arguments: String },
+    /// The business was told of an outcome.
+    Told { state: String },
+    /// The ledger was looked at: the state of each payment, oldest first, with its amount.
+    Ledger { payments: Vec<(String, Option<String>)> },
     /// The tool's output came back with the next request.
     ToolAnswered { name: String, output: String },
     /// A request to Twilio's Payments API was answered.

@@ -144,10 +144,21 @@ impl Twilio {
         let open: Vec<String> = {
             let mut state = lock(&self.0.state);
             state.call_up = false;
-            state.sessions.iter().map(|session| session.sid.clone()).collect()
+            let late = |session: &&Session| self.0.quirks.late_result && session.state == State::Completing;
+            state.sessions.iter().filter(|session| !late(session)).map(|session| session.sid.clone()).collect()
         };
         for sid in &open {
             self.end(sid, Ending::Word("caller-hung-up"));
+        }
+    }
+
+    /// The results that were late come: every one is a success.
+    pub fn late_results(&self) {
+        let is_late = |session: &&Session| session.state == State::Completing;
+        let late: Vec<String> =
+            lock(&self.0.state).sessions.iter().filter(is_late).map(|session| session.sid.clone()).collect();
+        for sid in &late {
+            self.end(sid, Ending::Success);
         }
     }
 
@@ -241,7 +252,7 @@ impl Twilio {
 
     /// What comes of a completion: a while later, and only once.
     fn settle(&self, sid: String) {
-        if self.0.quirks.silent_complete {
+        if self.0.quirks.silent_complete || self.0.quirks.late_result {
             return;
         }
         let twilio = self.clone();

@@ -132,6 +132,12 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
             ("Twilio", Ink::Bold, format!("result: {result}{code}"))
         }
+        Event::Told { state } => ("server", Ink::Dim, format!("tells the business: {state}")),
+        Event::Ledger { payments } if payments.is_empty() => return None,
+        Event::Ledger { payments } => {
+            let states: Vec<&str> = payments.iter().map(|(state, _)| state.as_str()).collect();
+            ("ledger", Ink::Dim, states.join(", "))
+        }
         Event::Violation(what) => ("✗", Ink::Bad, what.clone()),
         Event::Dtmf
         | Event::Created { .. }

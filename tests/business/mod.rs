@@ -21,13 +21,14 @@ async fn business<F: Future<Output = Response> + Send + 'static>(
     url
 }
 
+const SECRET: &str = "a-secret-of-the-tests";
 const CALL: [(&str, &str); 3] = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];
 
 /// A call comes in to a server that asks this business; what the model is shown of it, and how long the TwiML took.
 async fn told(url: &str) -> (String, Duration) {
     let openai = OpenAi::start(&[Reply::Says("Hello.")]).await;
     let vars =
-        [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", "hush"), ("OPENAI_BASE_URL", &openai.base_url)];
+        [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
     #[expect(clippy::disallowed_methods, reason = "how long it really takes is what is tested")]
     let began = Instant::now();

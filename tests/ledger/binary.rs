@@ -90,7 +90,7 @@ impl Running {
     }
 
     /// Ends it as the loss of its machine would.
-    pub fn is_killed(mut self) {
+    pub fn dies(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

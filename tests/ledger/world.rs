@@ -82,9 +82,10 @@ impl World {
         look(&self.seen.lock().unwrap())
     }
 
-    fn note(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.seen.lock().unwrap());
+    fn note<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        let noted = change(&mut self.seen.lock().unwrap());
         self.changed.send_modify(|count| *count += 1);
+        noted
     }
 
     /// Waits until it is so.
@@ -136,12 +137,12 @@ fn form(body: &str) -> HashMap<String, String> {
 
 async fn create(State(world): State<World>, Path(call): Path<String>, body: String) -> Response {
     let key = form(&body)["IdempotencyKey"].clone();
-    let mut sid = String::new();
-    world.note(|seen| {
+    let sid = world.note(|seen| {
         // The same key opens the same session.
         let next = format!("PK-{call}-{}", seen.sids.len());
-        sid = seen.sids.entry(key.clone()).or_insert(next).clone();
+        let sid = seen.sids.entry(key.clone()).or_insert(next).clone();
         seen.asked.push((sid.clone(), "create".to_owned(), key.clone()));
+        sid
     });
     if world.seen(|seen| seen.asked.iter().filter(|(.., other)| *other == key).count()) == 1 {
         world.reaches(Moment::AskedToOpen).await;

@@ -42,6 +42,7 @@ async fn what_a_server_that_died_left_open_is_found_and_what_it_submitted_is_unk
     let mut desk = desk.restarted().await;
     let left = desk.ledger.take_stock().await.unwrap();
     assert_eq!(desk.state(submitted).await, State::Unknown);
+    assert_eq!(desk.ledger.count(State::Unknown).await.unwrap(), 1);
     let [one, other] = &left[..] else { panic!("{left:?}") };
     let (one, other) = if one.sid.is_none() { (one, other) } else { (other, one) };
     assert_eq!(one.create(), nameless, "the same request, with the same key");

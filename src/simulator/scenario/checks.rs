@@ -39,6 +39,8 @@ pub fn check(
     if tape.any(|event| matches!(event, Event::Created { .. })) {
         checks.push(tape.nothing_left_open());
         checks.push(tape.success_only_after_result());
+        checks.push(tape.ledger_agrees());
+        checks.push(tape.business_knows());
     }
     let tells =
         |expect: &&Expect| !own_words || !matches!(expect, Expect::Says(_) | Expect::NeverSays(_) | Expect::Calls(..));
@@ -96,6 +98,64 @@ impl Tape<'_> {
             }
         }
         Check::new("success announced only after Twilio's result", early.map(|text| format!("“{text}” came too early")))
+    }
+
+    /// What Twilio carried out is what the ledger says: each success, with its amount, and nothing half done.
+    fn ledger_agrees(&self) -> Check {
+        let last = self.events().rev().find_map(|event| match event {
+            Event::Ledger { payments } => Some(payments.clone()),
+            _ => None,
+        });
+        let told = last.unwrap_or_default();
+        let made = self.events().filter_map(|event| match event {
+            Event::Created { charge } => Some(charge.clone()),
+            _ => None,
+        });
+        let results = self.events().filter_map(|event| match event {
+            Event::Ended { result, .. } => Some(result.as_str()),
+            _ => None,
+        });
+        let paid: Vec<(String, Option<String>)> = made
+            .zip(results)
+            .filter(|(_, result)| *result == "success")
+            .map(|(charge, _)| (if charge.is_some() { "charged" } else { "tokenized" }.to_owned(), charge))
+            .collect();
+        let is_paid = |state: &str| matches!(state, "charged" | "tokenized");
+        let in_ledger: Vec<_> = told.iter().filter(|(state, _)| is_paid(state)).cloned().collect();
+        let half_done = told.iter().any(|(state, _)| matches!(state.as_str(), "opened" | "capturing" | "submitted"));
+        Check::that("the ledger says what Twilio did", paid == in_ledger && !half_done, || format!("{told:?}"))
+    }
+
+    /// The business was told of every payment in the ledger how it ended, once.
+    fn business_knows(&self) -> Check {
+        let mut told: Vec<&str> = self
+            .events()
+            .filter_map(|event| match event {
+                Event::Told { state } => Some(state.as_str()),
+                _ => None,
+            })
+            .collect();
+        let last = self.events().rev().find_map(|event| match event {
+            Event::Ledger { payments } => Some(payments.iter().map(|(state, _)| state.as_str()).collect()),
+            _ => None,
+        });
+        let mut ended: Vec<&str> = last.unwrap_or_default();
+        ended.retain(|state| *state != "unknown");
+        told.sort_unstable();
+        ended.sort_unstable();
+        Check::that("the business is told of each outcome once", told == ended, || told.join(", "))
+    }
+
+    fn ledger(&self, wanted: &[&[&str]]) -> Check {
+        let looks = self.events().filter_map(|event| match event {
+            Event::Ledger { payments } => Some(payments.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>()),
+            _ => None,
+        });
+        let looks: Vec<Vec<&str>> = looks.collect();
+        let told =
+            |looks: &[Vec<&str>]| looks.iter().map(|states| states.join(", ")).collect::<Vec<_>>().join(", then ");
+        let wanted: Vec<Vec<&str>> = wanted.iter().map(|states| states.to_vec()).collect();
+        Check::that(format!("the ledger: {}", told(&wanted)), looks == wanted, || told(&looks))
     }
 
     fn said(&self, words: &str) -> bool {
@@ -165,6 +225,7 @@ impl Tape<'_> {
             Expect::HandsOff => {
                 Check::that("the call is handed off", self.handoff(), || "no hand-off data came".to_owned())
             }
+            Expect::Ledger(states) => self.ledger(states),
             Expect::NoHandOff => Check::that("the call is not handed off", !self.handoff(), || "it was".to_owned()),
         }
     }

@@ -28,6 +28,8 @@ pub struct Quirks {
     pub leak: bool,
     /// No callback after `Status=complete`.
     pub silent_complete: bool,
+    /// The callback after `Status=complete` comes long after the call.
+    pub late_result: bool,
     /// The first completions are declined with this code.
     pub declines: Option<(u32, usize)>,
     /// An entry is over as soon as it is as long as it can be.
@@ -52,6 +54,7 @@ impl Default for Quirks {
             cancel_result: "transaction-cancelled",
             leak: false,
             silent_complete: false,
+            late_result: false,
             declines: None,
             ends_at_full_length: false,
             trouble: None,

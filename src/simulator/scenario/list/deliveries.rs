@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ASKS_TO_STORE, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, scenario, stores_a_card};
-use crate::simulator::caller::Step::Hears;
+use crate::simulator::caller::Step::{HangsUp, Hears};
 use crate::simulator::house::Tuning;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::CardNumber;
@@ -48,6 +48,7 @@ pub fn all() -> Vec<Scenario> {
         refused("wrong-connector", "Twilio does not know the connector, and says so at once.", 64004, false),
         refused("connector-trouble", "The payment is created, and its connector fails a moment later.", 64001, true),
         no_result(),
+        unknown_outcome(),
     ]
 }
 
@@ -67,6 +68,19 @@ fn refused(name: &'static str, about: &'static str, code: u32, by_callback: bool
         .with_twilio(Quirks { refusal: Some(refusal), ..Quirks::default() })
         .expects(NOTHING_PAID)
         .expects(&[Expect::HandsOff])
+}
+
+fn unknown_outcome() -> Scenario {
+    let about =
+        "The caller hangs up before the result comes: the ledger says that it is unknown, until it comes after all.";
+    scenario("unknown-outcome", about)
+        .plays(&[ASKS_TO_STORE, ENTERS_CARD, &[Hears("One moment"), HangsUp]])
+        .with_twilio(Quirks { late_result: true, ..Quirks::default() })
+        .expects(&[
+            Expect::Does(Request::Complete, 1),
+            Expect::NeverSays("All set"),
+            Expect::Ledger(&[&["unknown"], &["tokenized"]]),
+        ])
 }
 
 fn no_result() -> Scenario {

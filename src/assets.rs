@@ -17,6 +17,7 @@ mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod upload;
 
 pub use error::{AssetError, AssetErrors, UnknownKey, Warning};

@@ -8,6 +8,7 @@ mod agreeing;
 mod bench;
 mod event;
 mod farewell;
+mod guiding;
 mod heard;
 mod history;
 mod naming;
@@ -26,6 +27,7 @@ mod turn;
 mod words;
 
 pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};
+pub use guiding::{Guide, Texts};
 pub use history::{Item, ToolCall};
 pub use settings::{Environment, Keypad, Messages, Settings, Silence};
 pub use tool::{ContextKeys, Outcome, TOOLS, Tool};
@@ -44,6 +46,7 @@ use crate::redact::{Private, Shield};
 use crate::relay::{Languages, Outgoing, Setup};
 use agreeing::Agreement;
 use farewell::Farewell;
+use guiding::Guidance;
 use history::History;
 use paying::Payments;
 use silence::{Due, Watch};
@@ -72,6 +75,7 @@ pub struct Call {
     turn: Turn,
     agreement: Agreement,
     payments: Payments,
+    guidance: Guidance,
     watch: Watch,
     /// Since when the call has no socket.
     parked: Option<Instant>,
@@ -124,6 +128,7 @@ impl Call {
             turn: Turn::default(),
             agreement: Agreement::new(terms),
             payments: Payments::new(Ids::new(nonce), now),
+            guidance: Guidance::default(),
             watch: Watch::new(&settings.silence, now),
             parked: None,
             listening: settings.listen,
@@ -192,7 +197,8 @@ impl Call {
         let held = self.turn.hold.filter(|_| self.turn.owed);
         let reminder = self.watch.due_at(self.settings.silence.threshold);
         let stall = self.payments.stalls_at(self.settings.stall).filter(|_| self.farewell.is_none());
-        [caller_quiet, keyed, quiet, held]
+        let guidance = self.guidance.due_at();
+        [caller_quiet, keyed, quiet, held, guidance]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.now)
@@ -214,6 +220,8 @@ impl Call {
         }
         self.watch_keypad();
         self.begin_tools();
+        self.guide();
+        self.make_way();
         if self.turn.is_busy() {
             return self.watch.stir(self.now);
         }
@@ -222,6 +230,7 @@ impl Call {
             return self.watch.stir(self.now);
         }
         self.watch_payment();
+        self.say_guidance();
         if self.farewell.is_some() {
             self.take_leave();
         } else if self.turn.owed {
@@ -280,6 +289,12 @@ impl Call {
         if self.payments.is_open() { KEYPAD_NOISE_LIMIT } else { CALLER_SPEECH_LIMIT }
     }
 
+    /// What the agent speaks, as a BCP 47 code; empty if nobody has said.
+    fn language(&self) -> &str {
+        let switched_to = self.languages.as_ref().and_then(Languages::spoken);
+        switched_to.or_else(|| self.settings.languages.first().map(String::as_str)).unwrap_or_default()
+    }
+
     fn note(&mut self, text: impl Into<String>) {
         self.turn.note(Item::Developer(text.into()));
     }
@@ -292,6 +307,7 @@ impl Call {
             Phase::Over { .. } => return,
         }
         let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
+        let speaking = speaking && !self.leads();
         let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty() || speaking;
         self.parked.get_or_insert(self.now);
         self.stop_reply();
@@ -314,6 +330,7 @@ impl Call {
         if let Some(languages) = self.languages.clone() {
             self.actions.push(Action::Say(Outgoing::Language(languages)));
         }
+        self.repeat_guidance(self.now);
         if self.turn.owed {
             self.note(words::LINE_WAS_BROKEN);
         }

@@ -15,7 +15,7 @@ pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
 pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
-pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
+pub use status::{BadStatus, CardType, Ending, EntryError, Last4, News, Outcome, Status};
 pub use terms::{BadTerms, ChargeLimits, Due, NothingBetween, Terms};
 
 use std::fmt;

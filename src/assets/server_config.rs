@@ -8,6 +8,7 @@ use super::file::File;
 use super::json::{self, at_most, seconds, speech};
 use super::name::Key;
 use super::relay::{Configuration, Language, Parameters};
+use super::texts::Languages;
 use super::{AssetError, Warning};
 use crate::relay::twiml::Attributes;
 use crate::{call, llm};
@@ -25,6 +26,9 @@ pub struct ServerConfig {
     pub silence: call::Silence,
     /// `Model`.
     pub model: llm::Limits,
+    /// `Payments.flow`: the texts of the server where it leads (`"guided"`), nothing where the model does (`"assistant"`, the
+    /// default).
+    pub guide: Option<call::Guide>,
     /// `Payments.stallSeconds` (60).
     pub stall: Duration,
     /// `Messages`.
@@ -53,6 +57,7 @@ impl ServerConfig {
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
             payment: environment.payment.clone(),
+            guide: self.guide.clone(),
             stall: self.stall,
             resume: environment.resume,
             listen: self.listen,
@@ -112,6 +117,10 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
             first_token: sections.model.first_token_seconds,
             response: sections.model.response_seconds,
             retries: sections.model.retries,
+        },
+        guide: match sections.payments.flow {
+            Flow::Assistant => None,
+            Flow::Guided => Some(call::Guide::new(sections.payments.texts.0)),
         },
         stall: sections.payments.stall_seconds,
         messages: call::Messages {
@@ -214,6 +223,17 @@ struct Model {
 struct Payments {
     #[serde(deserialize_with = "seconds::<1, 3600, _>")]
     stall_seconds: Duration,
+    flow: Flow,
+    texts: Languages,
+}
+
+/// Who leads through a payment.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+enum Flow {
+    #[default]
+    Assistant,
+    Guided,
 }
 
 #[derive(Deserialize)]
@@ -267,7 +287,7 @@ impl Default for Model {
 
 impl Default for Payments {
     fn default() -> Self {
-        Self { stall_seconds: Duration::from_secs(60) }
+        Self { stall_seconds: Duration::from_secs(60), flow: Flow::default(), texts: Languages::default() }
     }
 }
 

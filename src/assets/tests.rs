@@ -170,6 +170,23 @@ fn attributes_become_text_in_their_documented_spelling() {
 }
 
 #[test]
+fn the_texts_of_the_guided_flow_are_completed_by_what_is_built_in() {
+    assert!(config("{}").unwrap().0.server.guide.is_none(), "the model leads unless the flow is guided");
+    let (assets, warnings) = config(
+        r#"{ "Payments": { "flow": "guided", "texts": {
+            "es-ES": { "retry": "Otra vez." }, "en-GB": { "cardNumber": "Your card number, then hash.", "pin": "x" } } } }"#,
+    )
+    .unwrap();
+    let guide = assets.server.guide.unwrap();
+    assert_eq!(guide.texts("es-MX").retry, "Otra vez.");
+    assert!(guide.texts("es-ES").card_number.starts_with("Por favor"));
+    assert_eq!(guide.texts("en-GB").card_number, "Your card number, then hash.");
+    assert!(guide.texts("en-US").card_number.starts_with("Please type"), "the built-in texts of that very code");
+    assert_eq!(guide.texts("it-IT").retry, "Otra vez.", "the first that is written");
+    assert_eq!(warnings, ["serverConfig.json: Payments.texts.en-GB.pin is not known to this version and is left out"]);
+}
+
+#[test]
 fn what_is_not_read_is_told() {
     let (assets, warnings) = config(
         r#"{ "ConversationRelay": {
@@ -219,6 +236,15 @@ fn a_value_that_does_not_fit_is_refused_with_its_line() {
             "{\n \"Payments\": {\n  \"stallSeconds\": \"60\"\n }\n}",
             "3: invalid type: string \"60\", expected seconds from 1",
         ),
+        (
+            "{\n \"Payments\": {\n  \"flow\": \"led\"\n }\n}",
+            "3: unknown variant `led`, expected `assistant` or `guided`",
+        ),
+        (
+            "{\"Payments\": {\"texts\": {\n \"it-IT\": {\"retry\": \"Di nuovo.\"}}}}",
+            "2: it-IT has no cardNumber, and none is built in for that language",
+        ),
+        ("{\"Payments\": {\"texts\": {\n \"en-US\": {\"retry\": \" \"}}}}", "2: expected something to say"),
         ("{\n \"Messages\": {\n  \"goodbye\": \" \"\n }\n}", "3: expected something to say"),
         (
             "{\"ConversationRelay\": {\n \"SilenceDetection\": {\n \"messages\": [\n \"\"\n]}}}",

@@ -61,6 +61,7 @@ pub(super) fn settings() -> Settings {
             security_code: true,
             postal_code: false,
         },
+        guide: None,
         stall: STALL,
         resume: RESUME,
         listen: false,
@@ -69,6 +70,11 @@ pub(super) fn settings() -> Settings {
         play_media_hosts: vec!["media.example.com".to_owned()],
         keypad: Keypad { max_digits: 6, pause: Duration::from_secs(3_600) },
     }
+}
+
+/// The server leads through payments.
+pub(super) fn guided() -> Settings {
+    Settings { guide: Some(Guide::new(Vec::new())), ..settings() }
 }
 
 impl Line {

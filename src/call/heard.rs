@@ -93,6 +93,7 @@ impl Call {
         }
         self.stay();
         self.payments.attended(self.now);
+        self.skip_repetition();
         self.turn.hold = None;
         self.turn.wake();
         self.turn.note(item(heard.text));
@@ -109,6 +110,9 @@ impl Call {
         self.stay();
         self.turn.owed |= unfinished;
         self.turn.hold = Some(self.now + INTERRUPT_HOLD);
+        if !self.turn.owed {
+            self.repeat_guidance(self.now + INTERRUPT_HOLD);
+        }
     }
 
     fn informed(&mut self, info: Info) {

@@ -152,30 +152,39 @@ impl Call {
             return self.unexpected(status);
         };
         let charge = capture.charge();
-        match capture.told(status) {
+        let meaning = capture.told(status);
+        if let Some(card) = &status.card {
+            self.card_recognised(card);
+        }
+        match meaning {
             Meaning::Nothing => {}
             Meaning::Opened => {
                 self.payment_moved();
                 self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge }));
                 let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
-                if !answer_is_due {
-                    self.payment_step(words::opened());
+                match (answer_is_due, self.leads()) {
+                    (true, _) => {}
+                    (false, true) => self.note(words::opened_and_led()),
+                    (false, false) => self.payment_step(words::opened()),
                 }
             }
             Meaning::Progress => self.payment_moved(),
             Meaning::Captured(field) => {
                 self.payment_moved();
                 self.actions.push(Action::Record(Entry::Captured { sid: sid.clone(), field }));
-                if let Some(capture) = self.payments.open() {
+                if self.leads() {
+                    self.turn.note_step(Item::Developer(words::entered(field)));
+                } else if let Some(capture) = self.payments.open() {
                     let step = words::captured(field, capture);
                     self.payment_step(step);
                 }
             }
             Meaning::Wrong { field, error, times } => {
                 self.payment_moved();
-                let step = words::wrong(field, &error, times);
+                if !self.guide_again(field, &error, times) {
+                    self.payment_step(words::wrong(field, &error, times));
+                }
                 self.actions.push(Action::Record(Entry::Wrong { sid: sid.clone(), field, error }));
-                self.payment_step(step);
             }
             Meaning::Ended(ending) => self.payment_ended(sid, &ending),
         }
@@ -202,6 +211,7 @@ impl Call {
             self.agreement.charged(charge, self.history.end());
         }
         if tell || ending.outcome == Outcome::Success {
+            self.guided_payment_ended(&ending.outcome, charge.is_some());
             self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {
@@ -217,7 +227,7 @@ impl Call {
     }
 
     /// Tells the model of a step of the open payment, and wakes it.
-    fn payment_step(&mut self, step: String) {
+    pub(super) fn payment_step(&mut self, step: String) {
         self.turn.note_step(Item::Developer(step));
         self.turn.wake();
     }
@@ -282,10 +292,11 @@ impl Call {
         let times = self.payments.stalls;
         let Some(capture) = self.payments.open() else { return };
         let update = words::stalled(capture, times);
+        let entering = matches!(capture.stage(), Stage::Capturing { .. });
         self.actions.push(Action::Record(Entry::Stalled { sid: capture.sid().cloned(), times }));
         if times >= MAX_STALLS {
             self.hand_over("payment-stalled");
-        } else {
+        } else if !(entering && times == 1 && self.repeat_guidance(self.now)) {
             self.payment_step(update);
             self.turn.settle(&mut self.history);
         }

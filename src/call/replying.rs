@@ -25,11 +25,17 @@ impl Call {
             return;
         }
         if self.turn.rounds >= MAX_ROUNDS {
+            if self.leads() {
+                // The payment goes on without it.
+                self.turn.owed = false;
+                return;
+            }
             return self.hand_over("model-unavailable");
         }
         self.watch.stir(self.now);
         let id = self.turn.ask(&self.history);
-        let progress = self.payments.open().map(|capture| Item::Developer(words::progress(capture)));
+        let leads = self.leads();
+        let progress = self.payments.open().map(|capture| Item::Developer(words::progress(capture, leads)));
         let input = self.history.input(progress);
         self.actions.push(Action::AskModel(Request { id, input }));
     }
@@ -102,9 +108,12 @@ impl Call {
         let called = response.calls > 0;
         if well && self.turn.spoke {
             self.failures = 0;
+            self.guidance.told();
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = true;
             }
+        } else if well && self.leads() && self.farewell.is_none() {
+            // It was only told, and has nothing to add.
         } else if !called {
             self.model_failed();
         }
@@ -121,6 +130,9 @@ impl Call {
         }
         if !self.settings.telephone {
             // Whoever asked is told that there is no answer; that is not for the chat to say.
+            return;
+        }
+        if self.guide_without_model() {
             return;
         }
         self.failures += 1;

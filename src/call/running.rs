@@ -27,6 +27,9 @@ impl Call {
         }
         match wish {
             Wish::ConfirmAmount { amount } => self.confirm_amount(amount),
+            Wish::StartCapture { .. } | Wish::Change(Change::Capture(_) | Change::Complete) if self.leads() => {
+                Err(words::refused(words::SERVER_LEADS))
+            }
             Wish::StartCapture { charge } => self.start_capture(charge).map(Tool::StartCapture),
             Wish::Change(Change::Cancel) if self.payments.is_in_doubt() => {
                 self.give_agreement_up();
@@ -37,6 +40,7 @@ impl Call {
                 let update = self.payments.change(change, self.now)?;
                 if change == Change::Cancel {
                     self.give_agreement_up();
+                    self.guidance.stop();
                 }
                 self.turn.forget_steps();
                 Ok(Tool::change(update))
@@ -59,6 +63,7 @@ impl Call {
     fn start_capture(&mut self, wanted: Wanted) -> Result<Create, String> {
         let charge = self.charge(wanted)?;
         let create = self.payments.start(&self.settings.payment, charge, self.now)?;
+        self.begin_guidance();
         let description = self.agreement.terms().ok().and_then(|terms| terms.description.clone());
         Ok(Create { description, ..create })
     }
@@ -90,6 +95,10 @@ impl Call {
         };
         if let Some(call_id) = run.call_id {
             self.turn.answer(call_id, output);
+            // What comes next is the server's to say.
+            if matches!(run.tool, Tool::StartCapture(_)) && self.leads() && !run.overtaken {
+                self.turn.owed = false;
+            }
         }
         if matches!(self.phase, Phase::Over { .. }) {
             self.abandon_payment();
@@ -188,11 +197,20 @@ impl Call {
                 self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge: create.charge }));
             }
             // The callback was faster, and the answer got lost: the session is open all the same.
-            (Answer::Unknown, Some(sid)) => return words::started(&Answer::Created(sid)),
+            (Answer::Unknown, Some(sid)) => return self.started(&Answer::Created(sid)),
             (Answer::Refused { .. } | Answer::Gone | Answer::Accepted, None) => self.payments.forget(),
             _ => {}
         }
-        words::started(answer)
+        let answer = answer.clone();
+        self.started(&answer)
+    }
+
+    /// What the model is told of a session that it asked for.
+    fn started(&self, answer: &Answer) -> String {
+        match answer {
+            Answer::Created(_) if self.leads() => words::done(words::SERVER_LEADS),
+            answer => words::started(answer),
+        }
     }
 
     fn change_answered(&mut self, update: &Update, answer: Answer, by_model: bool) -> String {
@@ -203,6 +221,7 @@ impl Call {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
             return if cancelled { words::cancel_answered(&Answer::Gone) } else { words::session_over() };
         };
+        let awaited = capture.awaits(update.change);
         let answer = capture.update_answered(update, answer);
         match &answer {
             Answer::Gone => self.payments.over(update.sid.clone()),
@@ -215,6 +234,12 @@ impl Call {
                 self.actions.push(Action::Record(Entry::Submitted { sid: update.sid.clone() }));
             }
             _ => {}
+        }
+        if !by_model && !cancelled {
+            if awaited {
+                self.guided_change_answered(update.change, &answer);
+            }
+            return String::new();
         }
         match update.change {
             Change::Capture(field) => words::capture_answered(field, &answer),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::guiding::Guide;
 use crate::payment;
 use crate::phone_number::PhoneNumber;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub welcome_greeting: Option<String>,
     /// What every payment has in common.
     pub payment: payment::Settings,
+    /// What the server says when it leads through a payment by itself: `Payments.flow` "guided". Without it the model leads.
+    pub guide: Option<Guide>,
     /// How long an open payment may stand still before the caller is offered a retry, then a person:
     /// `Payments.stallSeconds`.
     pub stall: Duration,

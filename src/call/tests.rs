@@ -5,6 +5,7 @@
 mod agreeing;
 mod doubts;
 mod endings;
+mod guided;
 mod other_tools;
 mod payments;
 mod replies;

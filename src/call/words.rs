@@ -3,12 +3,14 @@
 //! The one place for words to the model. None of them holds a digit of a card.
 
 mod charging;
+mod guiding;
 
 use serde::Serialize;
 
 use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Misfit, Outcome, Stage, Terms};
 use crate::relay::Setup;
 pub(super) use charging::*;
+pub(super) use guiding::*;
 
 /// The answer of a tool, as the model sees it.
 #[derive(Serialize)]
@@ -266,7 +268,7 @@ pub(super) fn stalled(capture: &Capture, stalls: u32) -> String {
 }
 
 /// Where an open payment stands: one item, shown last and made anew for each request.
-pub(super) fn progress(capture: &Capture) -> String {
+pub(super) fn progress(capture: &Capture, server_leads: bool) -> String {
     let stage = match capture.stage() {
         Stage::Opening => "the session is being opened".to_owned(),
         Stage::Open => "nothing is being entered".to_owned(),
@@ -275,7 +277,9 @@ pub(super) fn progress(capture: &Capture) -> String {
         Stage::Submitting => "submitted, waiting for the result".to_owned(),
         Stage::Cancelling => "being cancelled".to_owned(),
     };
-    format!("Payment in progress: {stage}. In: {}. Still needed: {}.", capture.captured(), capture.missing())
+    let (captured, missing) = (capture.captured(), capture.missing());
+    let leader = if server_leads { " The server asks for the fields by itself." } else { "" };
+    format!("Payment in progress: {stage}. In: {captured}. Still needed: {missing}.{leader}")
 }
 
 /// A tool call that was never begun, since the caller spoke first.

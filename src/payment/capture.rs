@@ -358,6 +358,16 @@ impl Capture {
         )
     }
 
+    /// Whether this is what was asked for last and has not come about.
+    pub fn awaits(&self, change: Change) -> bool {
+        match self.stage {
+            Stage::Capturing { field, .. } => change == Change::Capture(field),
+            Stage::Submitting => change == Change::Complete,
+            Stage::Cancelling => change == Change::Cancel,
+            Stage::Opening | Stage::Open => false,
+        }
+    }
+
     /// Where the session stands.
     pub fn stage(&self) -> Stage {
         self.stage

@@ -27,10 +27,31 @@ pub struct Status {
     pub required: Option<Fields>,
     /// `ChargeAmount`, as it was written; when charging, and where the callback has it.
     pub charge: Option<String>,
+    /// `PaymentCardType`, where it is told.
+    pub card: Option<CardType>,
     /// What happened.
     pub news: News,
     /// A masked field held more than four digits in a row: it was dropped, and somebody should know.
     pub unmasked: bool,
+}
+
+/// What kind of card it is, as far as that matters: how many digits its security code has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CardType {
+    /// American Express, whose code has four.
+    Amex,
+    /// Any other, in Twilio's word: three.
+    Other(String),
+}
+
+impl CardType {
+    /// Reads Twilio's word.
+    pub fn from_wire(word: &str) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "amex" | "american-express" => Self::Amex,
+            other => Self::Other(word_only(other)),
+        }
+    }
 }
 
 /// What a callback tells.
@@ -248,6 +269,7 @@ impl Status {
             updated: filled("DateUpdated").and_then(|date| date.parse().ok()),
             required: get("Required").map(required),
             charge: filled("ChargeAmount").map(str::to_owned),
+            card: filled("PaymentCardType").map(CardType::from_wire),
             unmasked: masked.into_iter().flatten().any(has_long_digit_run),
             news: news(&filled, card),
         })

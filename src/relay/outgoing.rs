@@ -77,6 +77,14 @@ pub enum Languages {
 }
 
 impl Languages {
+    /// What is to be spoken, where that changes.
+    pub fn spoken(&self) -> Option<&str> {
+        match self {
+            Self::Spoken { tts_language } | Self::Both { tts_language, .. } => Some(tts_language),
+            Self::Heard { .. } => None,
+        }
+    }
+
     /// What holds once `later` has been sent as well.
     pub fn then(self, later: Self) -> Self {
         match (self, later) {

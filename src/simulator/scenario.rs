@@ -73,6 +73,8 @@ pub enum Expect {
     WrongEntries(usize),
     /// The model called this tool so often.
     Calls(&'static str, usize),
+    /// The model was not asked for anything from the creation of a payment to its end.
+    ModelRests,
     /// The server broke off a response of the model.
     StopsTheModel,
     /// While a payment was open, nothing was said that the model had not said.

@@ -30,6 +30,8 @@ pub enum Event {
     Connected,
     /// The caller said something; `over` is whether the agent was speaking.
     CallerSaid { text: String, over: bool },
+    /// The first word of something to say has come from the server.
+    Speaks,
     /// The caller heard this of the agent; `cut` is whether the caller spoke over the rest.
     AgentSaid { text: String, cut: bool },
     /// The caller begins to press keys: dots, never digits.

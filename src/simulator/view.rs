@@ -142,6 +142,7 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
         Event::Dtmf
         | Event::Created { .. }
         | Event::SessionEnded { .. }
+        | Event::Speaks
         | Event::Asked
         | Event::ModelSaid { .. }
         | Event::Callback { .. } => return None,
@@ -199,24 +200,40 @@ fn verdict(check: &Check, colours: Colours) -> String {
 }
 
 fn figures(outcome: &Outcome) -> String {
-    let mut took: Vec<Duration> = outcome
-        .tape
-        .iter()
-        .filter_map(|entry| match entry.event {
-            Event::Callback { took, .. } => Some(took),
-            _ => None,
-        })
-        .collect();
-    took.sort_unstable();
+    let answered = outcome.tape.iter().filter_map(|entry| match entry.event {
+        Event::Callback { took, .. } => Some(took),
+        _ => None,
+    });
     let asked = outcome.tape.iter().filter(|entry| matches!(entry.event, Event::Asked)).count();
-    let call = format!("{:.1} s, {asked} requests to the model", outcome.took.as_secs_f64());
-    match took.as_slice() {
-        [] => call,
-        [.., longest] => {
-            let median = took[took.len() / 2];
-            format!("{call}, {} callbacks answered in {} (at most {})", took.len(), ms(median), ms(*longest))
+    let mut figures = format!("{:.1} s, {asked} requests to the model", outcome.took.as_secs_f64());
+    if let Some((count, took)) = typical(answered.collect()) {
+        let _ = write!(figures, ", {count} callbacks answered in {took}");
+    }
+    if let Some((count, took)) = typical(words_after_entries(&outcome.tape)) {
+        let _ = write!(figures, ", the next words after {count} entries in {took}");
+    }
+    figures
+}
+
+/// From the end of each entry to the first word that was sent after it, before the next one.
+fn words_after_entries(tape: &[Entry]) -> Vec<Duration> {
+    let mut entered = None;
+    let mut times = Vec::new();
+    for entry in tape {
+        match entry.event {
+            Event::Entered { .. } => entered = Some(entry.at),
+            Event::Speaks => times.extend(entered.take().map(|at| entry.at.saturating_sub(at))),
+            _ => {}
         }
     }
+    times
+}
+
+/// How many times there are, and the median and the longest of them.
+fn typical(mut times: Vec<Duration>) -> Option<(usize, String)> {
+    times.sort_unstable();
+    let longest = times.last()?;
+    Some((times.len(), format!("{} (at most {})", ms(times[times.len() / 2]), ms(*longest))))
 }
 
 fn ms(took: Duration) -> String {
@@ -270,6 +287,14 @@ mod tests {
         assert!(lines[0].starts_with("   1234  Agent    word"));
         assert!(lines[1].starts_with(&format!("{:MARGIN$}word", "")));
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
+    }
+
+    #[test]
+    fn the_time_from_an_entry_to_the_next_words_is_told() {
+        let entered = Event::Entered { field: crate::simulator::twilio::Field::CardNumber, error: None, keys: 16 };
+        let tape = [(5, Event::Speaks), (10, entered.clone()), (12, Event::Speaks), (20, Event::Speaks), (30, entered)]
+            .map(|(at, event)| Entry { at: Duration::from_millis(at), event });
+        assert_eq!(words_after_entries(&tape), [Duration::from_millis(2)]);
     }
 
     #[test]

@@ -352,6 +352,9 @@ impl<'a> Session<'a> {
                         .tape
                         .violation("an empty final token without words before it: a turn with nothing in it");
                 }
+                if self.tokens == 0 && !token.is_empty() {
+                    self.relay.tape.write(Event::Speaks);
+                }
                 self.tokens = if last { 0 } else { self.tokens + usize::from(!token.is_empty()) };
                 self.speaker.push(&token, last, interruptible.unwrap_or(true));
             }

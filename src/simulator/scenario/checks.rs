@@ -199,6 +199,7 @@ impl Tape<'_> {
                     format!("called {}", often(calls))
                 })
             }
+            Expect::ModelRests => self.model_rests(),
             Expect::StopsTheModel => Check::that(
                 "the model is stopped when the caller speaks over it",
                 self.any(|event| matches!(event, Event::StoppedModel)),
@@ -344,6 +345,20 @@ impl Tape<'_> {
             None => None,
         };
         Check::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
+    }
+
+    fn model_rests(&self) -> Check {
+        let mut open = false;
+        let mut asked = 0;
+        for event in self.events() {
+            match event {
+                Event::Created { .. } => open = true,
+                Event::Ended { .. } => open = false,
+                Event::Asked if open => asked += 1,
+                _ => {}
+            }
+        }
+        Check::that("the model is not needed while a payment is open", asked == 0, || format!("asked {}", often(asked)))
     }
 
     fn no_reminder_during_payment(&self) -> Check {

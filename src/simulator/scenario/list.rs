@@ -6,6 +6,7 @@ mod deliveries;
 mod drains;
 mod endings;
 mod entries;
+mod guided;
 mod hand_offs;
 mod models;
 mod outbound;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Scenario> {
         hand_offs::all(),
         outbound::all(),
         entries::all(),
+        guided::all(),
         endings::all(),
         drains::all(),
         deliveries::all(),

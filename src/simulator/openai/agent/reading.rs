@@ -147,9 +147,9 @@ fn last_update(items: &[Item]) -> Option<&str> {
     })
 }
 
-/// Whether the server tells what the payment did.
+/// Whether the server tells what the payment did, and what is to be done.
 pub fn is_update(text: &str) -> bool {
-    text.starts_with("Payment update:")
+    text.starts_with("Payment update:") && text.contains("Next:")
 }
 
 /// Whether an item wants an answer.

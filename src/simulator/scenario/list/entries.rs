@@ -11,9 +11,10 @@ use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, PostalCode, Se
 use crate::simulator::twilio::{Mask, Quirks, Request};
 
 const MASTERCARD: &str = "5555555555554444";
-const AMEX: &str = "378282246310005";
+/// American Express: 15 digits.
+pub const AMEX: &str = "378282246310005";
 /// One digit of it is wrong.
-const MISTYPED: &str = "4242424242424241";
+pub const MISTYPED: &str = "4242424242424241";
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {

@@ -1,0 +1,87 @@
+//! `Payments.texts`: what the server says in the guided flow, by language. What is left out is taken from what is built in.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::json::speech;
+use crate::call::Texts;
+
+/// The texts by BCP 47 code, in the order in which they are written: the first counts for every language without texts.
+#[derive(Default)]
+pub(super) struct Languages(pub(super) Vec<(String, Texts)>);
+
+/// The texts of one language as they are written.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Written {
+    card_number: Option<Speech>,
+    security_code: Option<Speech>,
+    security_code_amex: Option<Speech>,
+    security_code_any: Option<Speech>,
+    expiration_date: Option<Speech>,
+    postal_code: Option<Speech>,
+    retry: Option<Speech>,
+    processing: Option<Speech>,
+    charged: Option<Speech>,
+    stored: Option<Speech>,
+    failed: Option<Speech>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Speech(#[serde(deserialize_with = "speech")] String);
+
+impl Written {
+    /// All texts; the error is the name of one that is missing.
+    fn complete(self, built_in: Option<&Texts>) -> Result<Texts, &'static str> {
+        let text = |written: Option<Speech>, name: &'static str, known: fn(&Texts) -> &String| {
+            written.map(|Speech(text)| text).or_else(|| built_in.map(|texts| known(texts).clone())).ok_or(name)
+        };
+        Ok(Texts {
+            card_number: text(self.card_number, "cardNumber", |it| &it.card_number)?,
+            security_code: text(self.security_code, "securityCode", |it| &it.security_code)?,
+            security_code_amex: text(self.security_code_amex, "securityCodeAmex", |it| &it.security_code_amex)?,
+            security_code_any: text(self.security_code_any, "securityCodeAny", |it| &it.security_code_any)?,
+            expiration_date: text(self.expiration_date, "expirationDate", |it| &it.expiration_date)?,
+            postal_code: text(self.postal_code, "postalCode", |it| &it.postal_code)?,
+            retry: text(self.retry, "retry", |it| &it.retry)?,
+            processing: text(self.processing, "processing", |it| &it.processing)?,
+            charged: text(self.charged, "charged", |it| &it.charged)?,
+            stored: text(self.stored, "stored", |it| &it.stored)?,
+            failed: text(self.failed, "failed", |it| &it.failed)?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Languages {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct ByCode;
+
+        impl<'de> Visitor<'de> for ByCode {
+            type Value = Languages;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("texts by language, such as {\"en-US\": {\"cardNumber\": \"…\"}}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Languages, A::Error> {
+                let mut languages: Vec<(String, Texts)> = Vec::new();
+                while let Some(code) = map.next_key::<String>()? {
+                    if languages.iter().any(|(known, _)| known.eq_ignore_ascii_case(&code)) {
+                        return Err(A::Error::custom(format!("{code} is there twice")));
+                    }
+                    let texts = map.next_value::<Written>()?.complete(Texts::built_in_for(&code).as_ref());
+                    let missing = |name| {
+                        A::Error::custom(format!("{code} has no {name}, and none is built in for that language"))
+                    };
+                    languages.push((code.clone(), texts.map_err(missing)?));
+                }
+                Ok(Languages(languages))
+            }
+        }
+
+        json.deserialize_map(ByCode)
+    }
+}

@@ -289,10 +289,10 @@ impl Call {
         if self.payments.is_open() { KEYPAD_NOISE_LIMIT } else { CALLER_SPEECH_LIMIT }
     }
 
-    /// What the agent speaks, as a BCP 47 code; empty if nobody has said.
+    /// What the agent speaks, as a BCP 47 code.
     fn language(&self) -> &str {
         let switched_to = self.languages.as_ref().and_then(Languages::spoken);
-        switched_to.or_else(|| self.settings.languages.first().map(String::as_str)).unwrap_or_default()
+        switched_to.unwrap_or(&self.settings.language)
     }
 
     fn note(&mut self, text: impl Into<String>) {

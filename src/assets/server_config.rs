@@ -42,11 +42,15 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// The languages that a session is opened with, as BCP 47 codes.
     pub fn languages(&self) -> Vec<String> {
-        let attribute = |attributes: &Attributes, wanted: &str| {
-            attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
-        };
-        let main = attribute(&self.relay, "language").unwrap_or_else(|| "en-US".to_owned());
-        std::iter::once(main).chain(self.languages.iter().filter_map(|language| attribute(language, "code"))).collect()
+        let main = attribute(&self.relay, "language").unwrap_or(TWILIOS_LANGUAGE);
+        let others = self.languages.iter().filter_map(|language| attribute(language, "code"));
+        std::iter::once(main).chain(others).map(str::to_owned).collect()
+    }
+
+    /// What the agent speaks at first, as a BCP 47 code.
+    pub fn spoken_language(&self) -> &str {
+        let spoken = attribute(&self.relay, "ttsLanguage").or_else(|| attribute(&self.relay, "language"));
+        spoken.unwrap_or(TWILIOS_LANGUAGE)
     }
 
     /// What a call that begins now does and says. What the environment decides is not of this file.
@@ -61,6 +65,7 @@ impl ServerConfig {
             stall: self.stall,
             resume: environment.resume,
             listen: self.listen,
+            language: self.spoken_language().to_owned(),
             languages: self.languages(),
             sms_allowed: environment.sms_allowed.clone(),
             play_media_hosts: environment.play_media_hosts.clone(),
@@ -70,8 +75,15 @@ impl ServerConfig {
 
     /// What Twilio says by itself when a session begins.
     pub fn welcome_greeting(&self) -> Option<&str> {
-        self.relay.iter().find(|(name, _)| name == "welcomeGreeting").map(|(_, text)| text.as_str())
+        attribute(&self.relay, "welcomeGreeting")
     }
+}
+
+/// What is spoken and heard where `language` is not set.
+const TWILIOS_LANGUAGE: &str = "en-US";
+
+fn attribute<'a>(attributes: &'a Attributes, wanted: &str) -> Option<&'a str> {
+    attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }
 
 /// `AssetLoader`: which context and which manifest a call begins with, and where they are.

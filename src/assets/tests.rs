@@ -171,7 +171,11 @@ fn attributes_become_text_in_their_documented_spelling() {
 
 #[test]
 fn the_texts_of_the_guided_flow_are_completed_by_what_is_built_in() {
-    assert!(config("{}").unwrap().0.server.guide.is_none(), "the model leads unless the flow is guided");
+    let plain = config("{}").unwrap().0.server;
+    assert!(plain.guide.is_none(), "the model leads unless the flow is guided");
+    assert_eq!(plain.spoken_language(), "en-US");
+    let relay = r#"{ "ConversationRelay": { "Configuration": { "language": "en-US", "ttsLanguage": "es-US" } } }"#;
+    assert_eq!(config(relay).unwrap().0.server.spoken_language(), "es-US");
     let (assets, warnings) = config(
         r#"{ "Payments": { "flow": "guided", "texts": {
             "es-ES": { "retry": "Otra vez." }, "en-GB": { "cardNumber": "Your card number, then hash.", "pin": "x" } } } }"#,

@@ -65,6 +65,7 @@ pub(super) fn settings() -> Settings {
         stall: STALL,
         resume: RESUME,
         listen: false,
+        language: "en-US".to_owned(),
         languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
         sms_allowed: vec!["+14155550199".parse().unwrap()],
         play_media_hosts: vec!["media.example.com".to_owned()],

@@ -181,7 +181,8 @@ impl Call {
 
     /// An entry was wrong: whether the server asks for it again.
     pub(super) fn guide_again(&mut self, field: Field, error: &EntryError, times: u32) -> bool {
-        if !self.leads() || times > MAX_RETRIES {
+        // Another session is none that the caller could mend.
+        if !self.leads() || times > MAX_RETRIES || *error == EntryError::SessionInProgress {
             self.guidance.stop();
             return false;
         }
@@ -223,9 +224,11 @@ impl Call {
 
     /// The model failed: the server says what the caller has to know. Tells whether there was anything to say.
     pub(super) fn guide_without_model(&mut self) -> bool {
-        if self.repeat_guidance(self.now) {
-            return true;
-        }
+        self.repeat_guidance(self.now) || self.tell_result()
+    }
+
+    /// Says how a payment ended, if nobody has yet. Tells whether there was anything to say.
+    pub(super) fn tell_result(&mut self) -> bool {
         let untold = self.guidance.untold.take();
         let text = untold.zip(self.texts()).map(|(untold, texts)| match untold {
             Untold::Charged => texts.charged.clone(),

@@ -125,6 +125,7 @@ impl Call {
         self.turn.rounds = 0;
         if let Some(farewell) = &mut self.farewell {
             farewell.said = true;
+            self.tell_result();
             let goodbye = self.settings.messages.goodbye.clone();
             return self.say(&goodbye);
         }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub resume: Duration,
     /// The agent only listens: what the model says is not spoken, its tools run. `Server.ListenMode`.
     pub listen: bool,
+    /// What the agent speaks at first, as a BCP 47 code.
+    pub language: String,
     /// The languages that the session is opened with, as BCP 47 codes.
     pub languages: Vec<String>,
     /// From where recordings may be played: `PLAY_MEDIA_HOSTS`.

@@ -21,6 +21,7 @@ pub(super) fn findings(dir: &Path) -> Vec<Finding> {
     let context = library.context(library.default_context()).unwrap_or_default();
     let manifest = library.tools(library.default_manifest()).unwrap_or_default();
     findings.extend(tools(context, &manifest.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>()));
+    findings.extend(texts(&library.server));
     findings.extend(pci(&library.server));
     findings
 }
@@ -52,6 +53,21 @@ fn agreement(context: &str, manifest: &[&str]) -> Vec<Finding> {
         )
     });
     missing.chain(doubtful).collect()
+}
+
+/// Languages in which the server would have to lead through a payment, and has no texts.
+fn texts(server: &ServerConfig) -> Vec<Finding> {
+    let Some(guide) = &server.guide else { return Vec::new() };
+    let silent = server.languages().into_iter().filter(|code| !guide.speaks(code));
+    silent
+        .map(|code| {
+            let words = format!(
+                "the flow is guided and there are no texts for {code}, so others are said: add it to Payments.texts in \
+                 serverConfig.json"
+            );
+            Finding::doubt("texts", words)
+        })
+        .collect()
 }
 
 /// What Twilio's Responsibility Matrix has to be asked about.
@@ -135,6 +151,16 @@ mod tests {
             speech(&server),
             ["de-DE: Amazon (TTS), Twilio's default (STT)", "fr-FR: Amazon (TTS), Google (STT)"]
         );
+    }
+
+    #[test]
+    fn a_language_in_which_the_server_cannot_lead_is_told() {
+        let mut server = Library::built_in().server;
+        server.languages = vec![vec![("code".to_owned(), "it-IT".to_owned())]];
+        assert!(texts(&server).is_empty(), "the model leads");
+        server.guide = Some(crate::call::Guide::new(Vec::new()));
+        let found = texts(&server);
+        assert!(found.len() == 1 && found[0].words.contains("it-IT"), "{found:?}");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use tracing::{info, warn};
 use url::form_urlencoded;
 
+use super::connect_conversation_relay::ask_business;
 use super::signed::{Form, Signed};
-use super::{LiveAgent, Voice, twiml};
+use super::{App, LiveAgent, Voice, twiml};
 use crate::redact::json_without_card_numbers;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, ConversationRelay, Verb};
@@ -51,6 +52,7 @@ pub(super) struct Carried {
 
 /// Answers with TwiML; asked twice, it answers the same.
 pub(super) async fn post(
+    State(app): State<App>,
     State(voice): State<Arc<Voice>>,
     State(calls): State<Calls>,
     Query(carried): Query<Carried>,
@@ -62,6 +64,9 @@ pub(super) async fn post(
         info!(%call, ended = ended.name(), reconnects, "a session has ended");
         if !reconnects {
             calls.deliver(&call, News::Over);
+        } else if !calls.knows(&call) && signed.form.filled("Direction") == Some("inbound") {
+            // What was known of it went with the process that had it.
+            ask_business(&app, &call, &signed.form).await;
         }
     }
     twiml(&match ended {

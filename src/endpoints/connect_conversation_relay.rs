@@ -24,14 +24,15 @@ pub(super) async fn post(State(app): State<App>, State(voice): State<Arc<Voice>>
     app.session.calls.stir();
     let call = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok());
     info!(call = call.as_ref().map(tracing::field::display::<&CallSid>), "a call comes in");
-    if let (Some(business), Some(call)) = (&app.business, &call) {
-        ask(business, &app, call, &signed.form).await;
+    if let Some(call) = &call {
+        ask_business(&app, call, &signed.form).await;
     }
     twiml(&[Verb::Connect { action: voice.action.clone(), relay: voice.relay() }])
 }
 
 /// Keeps what the business knows of the call until it connects. Without it the call goes on all the same.
-async fn ask(business: &Business, app: &App, call: &CallSid, form: &Form) {
+pub(super) async fn ask_business(app: &App, call: &CallSid, form: &Form) {
+    let Some(business) = &app.business else { return };
     let party = |name| form.filled(name).unwrap_or_default();
     let incoming = IncomingCall { call_sid: call.as_str(), from: party("From"), to: party("To") };
     match business.ask(&incoming).await {

@@ -88,3 +88,18 @@ async fn a_business_that_does_not_answer_is_waited_for_no_longer_than_two_second
     let (_, took) = told(&url).await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_call_that_outlived_its_server_is_asked_about_again() {
+    let url = business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
+    let openai = OpenAi::start(&[Reply::Says("Hello again.")]).await;
+    let vars =
+        [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", "hush"), ("OPENAI_BASE_URL", &openai.base_url)];
+    let server = Server::start(&vars).await;
+    let failed = [("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("Direction", "inbound")];
+    assert!(server.asks_what_next(&failed).await.contains("reconnect"));
+    let mut socket = server.connects("CA1", &json!({"reconnect": "1"})).await;
+    caller_says(&mut socket, "Hello?").await;
+    agent_says(&mut socket).await;
+    assert!(openai.shown().contains("Due on this call: 25.00 USD."), "{}", openai.shown());
+}

@@ -39,6 +39,11 @@ impl Guide {
         Self(configured.into_iter().chain(Texts::built_in()).collect())
     }
 
+    /// Whether there are texts in the language of a BCP 47 code.
+    pub fn speaks(&self, code: &str) -> bool {
+        of_language(&self.0, code).is_some()
+    }
+
     /// The texts for a BCP 47 code: those of that code, else those of its language, else the first.
     pub fn texts(&self, code: &str) -> &Texts {
         let exact = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(code));
@@ -95,7 +100,7 @@ fn english() -> Texts {
         "Thank you. One moment while that goes through.",
         "Your payment went through. Thank you.",
         "Your card is stored. Thank you.",
-        "I am sorry, that did not go through, and nothing was charged.",
+        "I am sorry, that did not go through.",
     ])
 }
 
@@ -111,7 +116,7 @@ fn spanish() -> Texts {
         "Gracias. Un momento mientras se procesa.",
         "Su pago se realizó. Gracias.",
         "Su tarjeta quedó guardada. Gracias.",
-        "Lo siento, no se pudo realizar, y no se cobró nada.",
+        "Lo siento, no se pudo realizar.",
     ])
 }
 
@@ -127,7 +132,7 @@ fn german() -> Texts {
         "Danke. Einen Moment, das wird jetzt verarbeitet.",
         "Ihre Zahlung ist erfolgt. Vielen Dank.",
         "Ihre Karte ist gespeichert. Vielen Dank.",
-        "Es tut mir leid, das hat nicht geklappt, und es wurde nichts abgebucht.",
+        "Es tut mir leid, das hat nicht geklappt.",
     ])
 }
 
@@ -143,7 +148,7 @@ fn french() -> Texts {
         "Merci. Un instant, le paiement est en cours.",
         "Votre paiement est effectué. Merci.",
         "Votre carte est enregistrée. Merci.",
-        "Je suis désolé, cela n'a pas abouti, et rien n'a été débité.",
+        "Je suis désolé, cela n'a pas abouti.",
     ])
 }
 
@@ -185,6 +190,7 @@ mod tests {
     fn texts_are_found_by_code_then_by_language_then_the_first() {
         let austrian = Texts { retry: "Das war nix.".to_owned(), ..german() };
         let guide = Guide::new(vec![("de-AT".to_owned(), austrian.clone())]);
+        assert!(guide.speaks("es-MX") && !guide.speaks("it-IT"));
         for (code, texts) in [
             ("de-at", &austrian),
             ("de-DE", &german()),

@@ -99,6 +99,12 @@ fn the_texts_follow_the_language_of_the_call() {
     line.model_replies("Claro.", &["start-capture"]);
     let from = line.twilio_answers(Answer::Created(payment("PK1")));
     assert!(line.said_since(from).starts_with("Por favor, marque"));
+
+    let mut line = Line::open_with(Settings { language: "de-AT".into(), ..guided() });
+    line.caller_says("Bitte die Karte speichern");
+    line.model_replies("Gern.", &["start-capture"]);
+    let from = line.twilio_answers(Answer::Created(payment("PK1")));
+    assert!(line.said_since(from).starts_with("Bitte geben Sie Ihre Kartennummer"));
 }
 
 #[test]
@@ -173,6 +179,18 @@ fn without_the_model_the_payment_goes_on_and_its_result_is_told() {
     line.caller_says("Thanks");
     let from = line.model(ModelEvent::Failed);
     assert_eq!(line.said_since(from), SORRY, "it is told once");
+}
+
+#[test]
+fn a_result_that_comes_during_the_goodbye_is_told_before_it() {
+    let mut line = at_card_number();
+    line.caller_says("Goodbye");
+    line.model_calls("end-call", "");
+    line.model(ModelEvent::Done);
+    line.tool_answers(Outcome::EndCall);
+    line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
+    let from = line.model(ModelEvent::Failed);
+    assert_eq!(line.said_since(from), format!("I am sorry, that did not go through.{GOODBYE}"));
 }
 
 #[test]

@@ -119,24 +119,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A payment call that gets as far as its events let it, so that random steps meet every stage.
+/// A payment call that gets as far as its events let it, so that random steps meet every stage: one that stores a card, or
+/// one that charges an amount, asks for it before, and tries to charge it once more.
 fn payment_call() -> impl Strategy<Value = Vec<Step>> {
     let ok = Step::ToolFinished { which: 0, answer: 0 };
-    let mut path = vec![Step::Prompt { digits: false }];
-    for (call, kind) in [(0, 0), (2, 2), (3, 4), (4, 5), (5, 6)] {
-        path.extend([Step::Call(call), Step::Done, ok, Step::Status { which: 0, kind, at: 0 }]);
-    }
-    let length = path.len();
-    (prop::collection::vec((0..length, step()), 0..12), prop::collection::vec(step(), 0..20)).prop_map(
-        move |(disturbances, rest)| {
+    let prompt = Step::Prompt { digits: false };
+    let payment = |start: usize| -> Vec<Step> {
+        let step = |(call, kind)| [Step::Call(call), Step::Done, ok, Step::Status { which: 0, kind, at: 0 }];
+        [(start, 0), (2, 2), (3, 4), (4, 5), (5, 6)].into_iter().flat_map(step).collect()
+    };
+    let stores = [vec![prompt], payment(0)].concat();
+    let agrees =
+        vec![prompt, Step::Call(1), Step::Done, Step::Delta, Step::Done, prompt, Step::Call(12), Step::Done, ok];
+    let charges = [agrees, payment(1), vec![Step::Call(1), Step::Done, ok]].concat();
+    prop::sample::select(vec![stores, charges]).prop_flat_map(|path| {
+        let disturbances = prop::collection::vec((0..path.len(), step()), 0..12);
+        (disturbances, prop::collection::vec(step(), 0..20)).prop_map(move |(disturbances, rest)| {
             let mut steps = path.clone();
             for (at, step) in disturbances {
                 steps.insert(at, step);
             }
             steps.extend(rest);
             steps
-        },
-    )
+        })
+    })
 }
 
 /// The outside world, and what it knows to be true.
@@ -159,7 +165,9 @@ struct World {
     doubtful: HashSet<IdempotencyKey>,
     settled: HashSet<PaymentSid>,
     due: Result<Option<Amount>, ()>,
-    /// What the caller was taken to have agreed to.
+    charges: HashMap<PaymentSid, Option<Amount>>,
+    ended_payments: HashSet<PaymentSid>,
+    /// What the caller was taken to have agreed to, and was not charged.
     confirmed: HashSet<Amount>,
     prompts: usize,
     last_stir: Instant,
@@ -198,6 +206,8 @@ impl World {
             doubtful: HashSet::new(),
             settled: HashSet::new(),
             due,
+            charges: HashMap::new(),
+            ended_payments: HashSet::new(),
             confirmed: HashSet::new(),
             prompts: 0,
             last_stir,
@@ -340,7 +350,7 @@ impl World {
             (_, 8) => Outcome::Payment(refused),
             (_, 9) => Outcome::Lost,
             (_, 6) => Outcome::Payment(Answer::Gone),
-            (Tool::StartCapture(_), _) => {
+            (Tool::StartCapture(create), _) => {
                 let sid = match self.sids.len() {
                     n if n > 0 && !self.settled.contains(&self.sids[n - 1]) => self.sids[n - 1].clone(),
                     n => payment(&format!("PK{n}")),
@@ -348,6 +358,7 @@ impl World {
                 if !self.sids.contains(&sid) {
                     self.sids.push(sid.clone());
                 }
+                self.charges.insert(sid.clone(), create.charge);
                 Outcome::Payment(Answer::Created(sid))
             }
             _ => Outcome::Payment(Answer::Accepted),
@@ -392,8 +403,13 @@ impl World {
         if let money::News::Ended(ending) = &status.news {
             let submitted = self.completes.get(&sid).is_some_and(|keys| !keys.is_empty());
             if ending.outcome == money::Outcome::Success && submitted {
+                // Of two results the first counts.
+                if let (Some(Some(amount)), false) = (self.charges.get(&sid), self.ended_payments.contains(&sid)) {
+                    self.confirmed.remove(amount);
+                }
                 self.successes.insert(sid.clone());
             }
+            self.ended_payments.insert(sid.clone());
             self.settled.insert(sid);
         }
         let was_open = self.line.call.payments.is_open();

@@ -246,6 +246,22 @@ fn what_twilio_refuses_is_the_models() {
 }
 
 #[test]
+fn an_answer_that_was_overtaken_by_its_callback_changes_nothing() {
+    for late in [Answer::Refused { code: None, reason: "No." }, Answer::Unknown] {
+        let mut line = Line::open_with(guided());
+        line.caller_says("Store my card");
+        line.model_replies("Sure.", &["start-capture"]);
+        line.twilio_answers(Answer::Created(payment("PK1")));
+        card_is_in(&mut line, "visa");
+        let from = line.twilio_answers(late);
+        assert_eq!((asked_of_twilio(&line, from), line.asked), (vec![], None));
+        line.twilio_answers(Answer::Accepted);
+        let from = entered(&mut line, "security-code", "expiration-date", &[("SecurityCode", "xxx")]);
+        assert!(line.said_since(from).starts_with("Now the expiry date"), "the server leads on");
+    }
+}
+
+#[test]
 fn a_caller_who_cancels_is_not_asked_any_further() {
     let mut line = at_card_number();
     line.caller_says("Cancel that");

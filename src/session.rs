@@ -37,7 +37,7 @@ use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Out
 use crate::ledger::{Ledger, OnCall};
 use crate::llm::Model;
 use crate::redact::Private;
-use crate::relay::{Incoming, Setup};
+use crate::relay::{Incoming, RECONNECT, Setup};
 use crate::tools::{self, Desk};
 use crate::twilio;
 use briefing::Briefing;
@@ -135,7 +135,8 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let sid = setup.call_sid.clone();
     if let Some(known) = context.requests.parameters(&sid) {
         let mut parameters = setup.custom_parameters.into_inner();
-        parameters.extend(known.into_inner());
+        // That word is the server's own.
+        parameters.extend(known.into_inner().into_iter().filter(|(name, _)| name != RECONNECT));
         setup.custom_parameters = Private::new(parameters);
     }
     let reference = parameter(&setup, CALL_REFERENCE);

@@ -97,6 +97,11 @@ impl Call {
         }
         let Some(capture) = self.payments.open().filter(|capture| capture.stage() == Stage::Open) else { return };
         let change = capture.next_field().map_or(Change::Complete, Change::Capture);
+        // The caller may be saying that it shall not be.
+        let unanswered = self.turn.owed || self.turn.is_busy() || self.is_caller_speaking();
+        if change == Change::Complete && unanswered {
+            return;
+        }
         match self.payments.change(change, self.now) {
             Ok(update) => {
                 let again = std::mem::take(&mut self.guidance.again);
@@ -155,17 +160,20 @@ impl Call {
         self.settings.guide.as_ref().map(|guide| guide.texts(self.language()))
     }
 
-    /// Has the caller told once more what is waited for, from `from` on. Tells whether anything is.
+    /// Has the caller told once more what is waited for, from `from` on, unless there is something new to say. Tells whether
+    /// the server leads: then there is, or will be.
     pub(super) fn repeat_guidance(&mut self, from: Instant) -> bool {
-        if !self.leads() || self.guidance.due.as_ref().is_some_and(|due| !due.repeats) {
-            return self.leads();
+        if !self.leads() {
+            return false;
         }
         let ask = match self.payments.open().map(Capture::stage) {
-            Some(Stage::Capturing { field, .. }) => Ask::Field { field, again: false },
-            Some(Stage::Submitting) => Ask::Processing,
-            _ => return false,
+            Some(Stage::Capturing { field, .. }) => Some(Ask::Field { field, again: false }),
+            Some(Stage::Submitting) => Some(Ask::Processing),
+            _ => None,
         };
-        self.guidance.due = Some(Due { ask, repeats: true, from });
+        if let Some(ask) = ask.filter(|_| self.guidance.due.as_ref().is_none_or(|due| due.repeats)) {
+            self.guidance.due = Some(Due { ask, repeats: true, from });
+        }
         true
     }
 

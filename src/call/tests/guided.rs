@@ -148,6 +148,45 @@ fn a_question_is_answered_and_the_entry_goes_on() {
 }
 
 #[test]
+fn nothing_is_submitted_before_the_caller_was_answered() {
+    let at_last_field = || {
+        let mut line = at_card_number();
+        card_is_in(&mut line, "visa");
+        line.twilio_answers(Answer::Accepted);
+        entered(&mut line, "security-code", "expiration-date", &[("SecurityCode", "xxx")]);
+        line.twilio_answers(Answer::Accepted);
+        line
+    };
+    let last_field = |line: &mut Line| entered(line, "expiration-date", "", &[("ExpirationDate", "1229")]);
+
+    let mut line = at_last_field();
+    line.caller_says("Cancel that, please");
+    let from = last_field(&mut line);
+    line.model_replies("Of course.", &["cancel-capture"]);
+    assert_eq!(asked_of_twilio(&line, from), [Change::Cancel]);
+
+    let mut line = at_last_field();
+    line.caller_says("Is that all?");
+    let from = last_field(&mut line);
+    assert_eq!(asked_of_twilio(&line, from), []);
+    line.model_replies("Yes, it is.", &[]);
+    assert_eq!(asked_of_twilio(&line, from), [Change::Complete]);
+
+    let mut line = at_last_field();
+    line.caller_says("Hello?");
+    let from = last_field(&mut line);
+    line.model(ModelEvent::Failed);
+    assert_eq!(asked_of_twilio(&line, from), [Change::Complete], "without the model, too");
+
+    let mut line = at_last_field();
+    line.frame(r#"{"type":"info","name":"clientSpeaking","value":"on"}"#);
+    let from = last_field(&mut line);
+    assert_eq!(asked_of_twilio(&line, from), []);
+    line.passes(4 * SECOND);
+    assert_eq!(asked_of_twilio(&line, from), [Change::Complete], "it was only noise");
+}
+
+#[test]
 fn a_response_that_has_not_begun_gives_way_and_is_asked_for_again() {
     let mut line = at_card_number();
     line.caller_says("Is that safe?");

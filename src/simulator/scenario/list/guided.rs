@@ -4,7 +4,7 @@ use super::entries::{AMEX, MISTYPED};
 use super::{
     ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, STORED, VISA, scenario,
 };
-use crate::simulator::caller::Step::{Enters, HangsUp, Hears, Says, Sees};
+use crate::simulator::caller::Step::{Enters, HangsUp, Hears, IsLetGo, Says, Sees};
 use crate::simulator::house::Tuning;
 use crate::simulator::openai::{Behaviour, Fault};
 use crate::simulator::scenario::{Expect, Scenario};
@@ -33,6 +33,7 @@ pub fn all() -> Vec<Scenario> {
             .expects(&[Expect::ModelRests, Expect::Says("the four digits on the front")]),
         hopeless(),
         question(),
+        cancel_by_voice(),
         model_down(),
         spanish(),
         stores_a_card("guided-callbacks-first", "Every callback overtakes the answer to its request, twice.")
@@ -101,6 +102,26 @@ fn question() -> Scenario {
     stores_a_card("guided-question", "The caller asks something in between: the model answers, and the entry goes on.")
         .plays(&[ASKS_TO_STORE, &asks, ENTERS_CARD, LEAVES])
         .expects(&[Expect::Does(Request::Capture(CardNumber), 1), Expect::Calls("capture-card", 0)])
+}
+
+fn cancel_by_voice() -> Scenario {
+    let cancels = [
+        Enters(CardNumber, VISA),
+        Sees(Request::Capture(SecurityCode)),
+        Says("Sorry, I changed my mind. Please cancel that."),
+        Hears("cancelling|cancelled"),
+        Says("No. That's all, goodbye."),
+        IsLetGo,
+    ];
+    scenario("guided-cancel", "The caller wants to cancel between two fields: the server asks no further.")
+        .plays(&[ASKS_TO_STORE, &cancels])
+        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
+        .expects(NOTHING_PAID)
+        .expects(&[
+            Expect::Does(Request::Cancel, 1),
+            Expect::Does(Request::Capture(ExpirationDate), 0),
+            Expect::Results(&["transaction-cancelled"]),
+        ])
 }
 
 fn model_down() -> Scenario {

@@ -169,7 +169,8 @@ impl App {
             .route("/conversation", post(conversation::post))
             .route("/updateResponseService", post(update_response_service::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
-            .layer(CatchPanicLayer::new())
+            // The library's own answer would log what the panic says, which may be anything.
+            .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
             .with_state(self)
     }
 }

@@ -1,6 +1,7 @@
 //! What is kept for a while only, bounded in number and in time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,12 @@ use std::time::{Duration, Instant};
 ///
 /// An expired entry is never given out; its memory is freed by [`Self::forget_expired`], which somebody has to call
 /// now and then, and by an insert that finds the map full.
-#[derive(Debug)]
 pub struct Expiring<K, V> {
     limit: usize,
     lifetime: Duration,
     entries: HashMap<K, Entry<V>>,
 }
 
-#[derive(Debug)]
 struct Entry<V> {
     expires: Instant,
     value: V,
@@ -61,6 +60,13 @@ impl<K: Eq + Hash, V> Expiring<K, V> {
     /// Frees what has expired.
     pub fn forget_expired(&mut self, now: Instant) {
         self.entries.retain(|_, entry| now < entry.expires);
+    }
+}
+
+/// How many entries, and none of them.
+impl<K, V> fmt::Debug for Expiring<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expiring({} of {})", self.entries.len(), self.limit)
     }
 }
 

@@ -130,7 +130,7 @@ pub async fn run(context: Arc<Context>, mut line: Line) {
 async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let began = Instant::now();
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
-    info!(live = context.calls.count(), direction = %setup.direction, "call connected");
+    info!(live = context.calls.count(), outbound = setup.is_outbound(), "call connected");
 
     let sid = setup.call_sid.clone();
     if let Some(known) = context.requests.parameters(&sid) {

@@ -1,5 +1,7 @@
 //! What a call is fed and what it answers with.
 
+use std::fmt;
+
 use serde_json::value::RawValue;
 
 use super::history::{Item, ToolCall};
@@ -42,7 +44,6 @@ pub enum Event {
 }
 
 /// One event of the model's streamed response.
-#[derive(Debug)]
 pub enum ModelEvent {
     /// Words to say, as they come.
     Delta(Private<String>),
@@ -95,4 +96,17 @@ pub struct Request {
     pub id: RequestId,
     /// Everything said so far, in the order in which the model is to see it.
     pub input: Vec<Item>,
+}
+
+/// The kind of event and nothing of what it says.
+impl fmt::Debug for ModelEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delta(_) => f.write_str("Delta"),
+            Self::Reasoning(_) => f.write_str("Reasoning"),
+            Self::Call(call) => write!(f, "Call({call:?})"),
+            Self::Done => f.write_str("Done"),
+            Self::Failed => f.write_str("Failed"),
+        }
+    }
 }

@@ -17,6 +17,7 @@ use super::operator::Operator;
 use super::outbound_twiml::Documents;
 use super::{App, Voice};
 use crate::config::PublicUrl;
+use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
 use crate::session::NotKept;
 use crate::sid::CallSid;
@@ -38,7 +39,7 @@ pub(super) struct Outbound {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    properties: Map<String, Value>,
+    properties: Private<Map<String, Value>>,
 }
 
 /// The answer.
@@ -60,7 +61,7 @@ pub(super) async fn post(
         return Err(Problem::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
     let currency = app.session.environment.payment.currency;
-    let order = Order::read(asked.properties, currency).map_err(Problem::bad)?;
+    let order = Order::read(asked.properties.into_inner(), currency).map_err(Problem::bad)?;
     let library = app.session.shelf.library();
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
     let document = document(&app.voice, &order)?;

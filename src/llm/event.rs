@@ -2,6 +2,7 @@
 //! adds some; a terminal one counts as such even if the rest of it cannot be read.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +10,6 @@ use serde_json::value::RawValue;
 use crate::call::ToolCall;
 
 /// What an event means here.
-#[derive(Debug)]
 pub(super) enum Event {
     /// Words to say: `response.output_text.delta`, or `response.refusal.delta`, which is spoken too.
     Text(String),
@@ -198,6 +198,23 @@ fn usage(json: &str) -> Usage {
         cached: usage.input_tokens_details.unwrap_or_default().cached_tokens,
         output: usage.output_tokens,
         reasoning: usage.output_tokens_details.unwrap_or_default().reasoning_tokens,
+    }
+}
+
+/// The kind of event and nothing of what it says.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Arguments => f.write_str("Arguments"),
+            Self::Call(call) => write!(f, "{call:?}"),
+            Self::Reasoning(_) => f.write_str("Reasoning"),
+            Self::Message => f.write_str("Message"),
+            Self::Completed(usage) => write!(f, "Completed({usage:?})"),
+            Self::Incomplete(usage) => write!(f, "Incomplete({usage:?})"),
+            Self::Failed(fault) => write!(f, "Failed({fault:?})"),
+            Self::Other => f.write_str("Other"),
+        }
     }
 }
 

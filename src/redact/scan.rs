@@ -14,7 +14,7 @@ const MAX_GAP: usize = 8;
 const MAX_FILLERS: usize = 4;
 
 /// Digits with nothing but pauses between them.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Run {
     /// 0 to 9 each.
     pub(super) digits: Vec<u8>,
@@ -23,7 +23,6 @@ pub(super) struct Run {
 }
 
 /// Digits that belong together.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     /// Where they stand in the run.
     pub(super) digits: Range<usize>,

@@ -67,7 +67,12 @@ pub const RECONNECT: &str = "crelayReconnect";
 impl Setup {
     /// The person on the line, whoever called whom.
     pub fn caller(&self) -> &Private<String> {
-        if self.direction.starts_with("outbound") { &self.to } else { &self.from }
+        if self.is_outbound() { &self.to } else { &self.from }
+    }
+
+    /// Whether we called.
+    pub fn is_outbound(&self) -> bool {
+        self.direction.starts_with("outbound")
     }
 
     /// Whether this is a new session of a call that was going on.

@@ -1,5 +1,7 @@
 //! TwiML: the few verbs that this program answers with. Everything that is written into a document is escaped.
 
+use std::fmt;
+
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
@@ -44,7 +46,7 @@ pub const LANGUAGE_ATTRIBUTES: &[&str] = &["code", "ttsProvider", "voice", "tran
 pub type Attributes = Vec<(String, String)>;
 
 /// The `<ConversationRelay>` noun.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ConversationRelay {
     /// The socket that Twilio opens; `wss://`.
     pub url: String,
@@ -57,7 +59,7 @@ pub struct ConversationRelay {
 }
 
 /// A TwiML verb.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Verb {
     /// Opens a ConversationRelay session; what follows it runs only if there is no action.
     Connect {
@@ -161,6 +163,26 @@ fn element(
     xml.write_event(Event::Start(BytesStart::new(name).with_attributes(attributes.iter().copied())))?;
     children(xml)?;
     xml.write_event(Event::End(BytesEnd::new(name)))
+}
+
+/// How many parameters, and none of them: they say what a call is about.
+impl fmt::Debug for ConversationRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConversationRelay({} parameters)", self.parameters.len())
+    }
+}
+
+/// The name of the verb and nothing of what it says.
+impl fmt::Debug for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect { .. } => "Connect",
+            Self::Say(_) => "Say",
+            Self::Dial { .. } => "Dial",
+            Self::Enqueue { .. } => "Enqueue",
+            Self::Hangup => "Hangup",
+        })
+    }
 }
 
 #[cfg(test)]

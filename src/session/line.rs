@@ -12,7 +12,6 @@ use tokio::time::timeout;
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What came through the socket.
-#[derive(Debug)]
 pub enum Received {
     /// A text frame.
     Text(String),
@@ -23,7 +22,6 @@ pub enum Received {
 }
 
 /// What goes out through the socket.
-#[derive(Debug)]
 pub enum Sent {
     /// A text frame.
     Text(String),
@@ -59,5 +57,26 @@ impl Line {
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Line")
+    }
+}
+
+/// The kind of frame and nothing of what it says.
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Bad => f.write_str("Bad"),
+            Self::Closed(code) => write!(f, "Closed({code:?})"),
+        }
+    }
+}
+
+/// The kind of frame and nothing of what it says.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Close(code, reason) => write!(f, "Close({code}, {reason})"),
+        }
     }
 }

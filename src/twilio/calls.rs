@@ -1,6 +1,7 @@
 //! The Calls resource: placing a call, and the words in which Twilio tells how one goes on.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -26,7 +27,6 @@ pub struct NewCall<'a> {
 }
 
 /// The TwiML of a call.
-#[derive(Debug)]
 pub enum Document<'a> {
     /// The document itself, at most [`MAX_INLINE_TWIML`] characters. It has no URL: every URL in it is absolute.
     Inline(&'a str),
@@ -155,6 +155,16 @@ impl FromStr for CallStatus {
                 let fit = |c: &char| c.is_ascii_lowercase() || *c == '-';
                 Self::Other(other.chars().filter(fit).take(32).collect())
             }
+        })
+    }
+}
+
+/// Which kind, and nothing of the document: it says what the call is about.
+impl fmt::Debug for Document<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inline(_) => "Inline",
+            Self::At(_) => "At",
         })
     }
 }

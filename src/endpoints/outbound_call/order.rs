@@ -1,5 +1,6 @@
 //! What an operator writes who has somebody called, read and checked.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -15,7 +16,6 @@ use crate::session::{CALL_REFERENCE, RequestData};
 const MAX_NAME: usize = 128;
 
 /// An order to call somebody.
-#[derive(Debug)]
 pub(super) struct Order {
     pub(super) to: PhoneNumber,
     pub(super) reference: String,
@@ -109,6 +109,13 @@ fn parameter(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Nothing of what it is about.
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Order")
     }
 }
 

@@ -12,6 +12,7 @@ mod interactive;
 mod openai;
 mod operator;
 mod pace;
+mod planted;
 mod prying;
 mod relay;
 mod scenario;
@@ -25,6 +26,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
+pub use planted::{Dice, Planted};
+pub use prying::{Evidence, search};
 pub use scenario::Check;
 pub use twilio::Sync as TwilioSync;
 pub use view::Colours;

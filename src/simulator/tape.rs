@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::prying::Evidence;
 use super::twilio::{Field, Request};
 
 /// One thing that happened.
@@ -86,15 +87,6 @@ pub enum Event {
     Callback { terminal: Option<String>, took: Duration },
     /// Something that may never happen.
     Violation(String),
-}
-
-/// Something that the server sent.
-#[derive(Debug, Clone)]
-pub struct Evidence {
-    /// Where it was caught.
-    pub place: &'static str,
-    /// All of it.
-    pub bytes: String,
 }
 
 /// The tape of one call; clones write to the same one.

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{Expect, Scenario};
 use crate::simulator::prying;
-use crate::simulator::tape::{Entry, Event, Evidence};
+use crate::simulator::prying::Evidence;
+use crate::simulator::tape::{Entry, Event};
 use crate::simulator::twilio::Request;
 
 /// One thing that had to hold.

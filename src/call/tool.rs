@@ -8,7 +8,7 @@ use url::Url;
 use super::settings::Settings;
 use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Update};
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, has_card_number, without_card_numbers};
+use crate::redact::{Private, without_card_numbers};
 use crate::relay::{Digits, Languages, Outgoing};
 
 /// The names of all tools.
@@ -318,12 +318,7 @@ impl Wish {
                 Self::LiveAgentHandoff { reason: text(reason), summary: text(summary) }
             }
             "send-dtmf" => {
-                let digits = arguments_of::<SendDtmf>(arguments)?.digits;
-                // Tones may be spread out by pauses.
-                if has_card_number(&digits.replace(|c: char| !c.is_ascii_digit(), "")) {
-                    return Err("A card number is never sent as tones.".to_owned());
-                }
-                let digits = digits.parse();
+                let digits = arguments_of::<SendDtmf>(arguments)?.digits.parse();
                 Self::SendDtmf { digits: digits.map_err(|bad| format!("The digits cannot be sent: {bad}."))? }
             }
             "switch-language" => Self::SwitchLanguage(languages(arguments_of(arguments)?, settings)?),

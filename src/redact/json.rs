@@ -68,6 +68,10 @@ fn shield(value: &mut Value) -> bool {
             }
             is_card
         }
+        Value::String(text) if is_card_in_tones(text) => {
+            *text = CUT.to_owned();
+            true
+        }
         Value::String(text) => match without_card_numbers(text) {
             Cow::Borrowed(_) => false,
             Cow::Owned(cut) => {
@@ -95,6 +99,12 @@ fn shield(value: &mut Value) -> bool {
             cut
         }
     }
+}
+
+/// Whether these are keypad tones that make up a card number, with the pauses that tones may have: `4242w4242`.
+fn is_card_in_tones(text: &str) -> bool {
+    let tones = text.chars().all(|c| c.is_ascii_digit() || matches!(c, 'w' | 'W' | '*' | '#' | ',' | ' '));
+    tones && has_card_number(&text.replace(|c: char| !c.is_ascii_digit(), ""))
 }
 
 /// The items of a list as they would be read out.
@@ -125,6 +135,7 @@ mod tests {
                 r#"{"a":"four two four two forty-two forty-two forty-two forty-two 4242"}"#,
                 r#"{"a":"[digits removed]"}"#,
             ),
+            (r#"{"digits":"4w2w4w2w4242w4242w4242#"}"#, r#"{"digits":"[digits removed]"}"#),
             (r#"{"a": 4242424242424242"#, r#"{"a": [digits removed]"#),
         ] {
             assert_eq!(json_without_card_numbers(json), left);

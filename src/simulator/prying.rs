@@ -40,18 +40,18 @@ pub fn pry(evidence: &[Evidence], entered: &[String]) -> Vec<String> {
 /// was put there, with anything but digits in between, percent-encoded, or spread over tokens.
 pub fn search(evidence: &[Evidence], planted: &[Planted]) -> Vec<String> {
     let mut found = Vec::new();
+    let written: Vec<String> = planted.iter().map(|it| letters_of(&it.text())).collect();
     let tokens = said(evidence);
     let tokens = tokens.iter().map(|(place, said)| (*place, said.as_str()));
     for (place, bytes) in evidence.iter().map(|it| (it.place, it.bytes.as_str())).chain(tokens) {
         let decoded = decoded(bytes);
         for bytes in [Some(bytes), decoded.as_deref()].into_iter().flatten() {
-            let (digits, letters) = (digits_of(bytes), letters_of(bytes));
-            let holds = |it: &&Planted| {
-                digits.contains(&it.number)
-                    || letters.contains(&letters_of(&it.text()))
-                    || numbers_of(bytes).contains(&it.number)
-            };
-            found.extend(planted.iter().filter(holds).map(|it| format!("{place} holds “{}”", it.text())));
+            let (digits, letters, numbers) = (digits_of(bytes), letters_of(bytes), numbers_of(bytes));
+            for (it, written) in planted.iter().zip(&written) {
+                if digits.contains(&it.number) || numbers.contains(&it.number) || letters.contains(written) {
+                    found.push(format!("{place} holds “{}”", it.text()));
+                }
+            }
         }
     }
     found.sort();

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const PUBLIC: &str = "https://pay.example.com";
-const AUTH_TOKEN: &str = "12345";
+pub const AUTH_TOKEN: &str = "12345";
 /// What an operator's request bears.
 pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,17 +56,17 @@ impl Server {
         let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shutdown = Shutdown::default();
-        tokio::spawn(serve(config, Assets::built_in(), listener, shutdown.clone()));
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), http, shutdown, ledger }
+        let server = Self { ledger, ..Self::at(address) };
+        tokio::spawn(serve(config, Assets::built_in(), listener, server.shutdown.clone()));
+        server
     }
 
-    /// A server that somebody else runs.
+    /// A server that somebody else has started.
     pub fn at(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Self { address, signer, http, shutdown: Shutdown::default(), ledger: PathBuf::new() }
+        Self { address, signer, http, shutdown, ledger: PathBuf::new() }
     }
 
     pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {

@@ -20,8 +20,12 @@ use tokio::sync::watch;
 pub enum Reply {
     /// Says this, a token a word.
     Says(&'static str),
+    /// Says this, in these tokens.
+    Streams(Vec<String>),
     /// Calls this tool with these arguments.
     Calls(&'static str, &'static str),
+    /// The same, with a name and arguments that were made up.
+    Invents(String, String),
     /// Says this and then nothing, for ever.
     Stalls(&'static str),
     /// Answers with this status.
@@ -50,6 +54,16 @@ impl OpenAi {
         let router = Router::new().route("/v1/responses", post(respond)).with_state(openai.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         openai
+    }
+
+    /// Gives it one more reply.
+    pub fn will(&self, reply: Reply) {
+        self.replies.lock().unwrap().push_back(reply);
+    }
+
+    /// Every request since the last time, as it came.
+    pub fn take_requests(&self) -> Vec<String> {
+        self.asked.lock().unwrap().drain(..).map(|request| request.to_string()).collect()
     }
 
     /// What the model was last shown of the conversation, an item a line.
@@ -93,11 +107,11 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
             .split_inclusive(' ')
             .map(|token| json!({"type": "response.output_text.delta", "delta": token}))
             .collect(),
-        Reply::Calls(name, arguments) => {
-            let call_id = format!("call_{}", openai.asked());
-            let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
-            vec![json!({"type": "response.output_item.done", "item": item})]
+        Reply::Streams(tokens) => {
+            tokens.iter().map(|token| json!({"type": "response.output_text.delta", "delta": token})).collect()
         }
+        Reply::Calls(name, arguments) => vec![called(&openai, name, arguments)],
+        Reply::Invents(name, arguments) => vec![called(&openai, &name, &arguments)],
     };
     let mut flight = Flight { dropped: openai.dropped.clone(), landed: false };
     if !stalls {
@@ -111,6 +125,12 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
     });
     let rest = stream::pending().take(if stalls { usize::MAX } else { 0 });
     ([("content-type", "text/event-stream")], Body::from_stream(events.chain(rest))).into_response()
+}
+
+fn called(openai: &OpenAi, name: &str, arguments: &str) -> Value {
+    let call_id = format!("call_{}", openai.asked());
+    let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
+    json!({"type": "response.output_item.done", "item": item})
 }
 
 /// A response on its way; dropped with the connection.

@@ -133,7 +133,7 @@ fn no_tool_gets_a_card_number() {
     assert_eq!(body.reveal(), &format!("Your card: {CUT}"));
     line.tool_answers(Outcome::Message(Ok(())));
     let history = line.history();
-    assert!(history.contains("never sent as tones") && history.contains("chargeAmount"), "{history}");
+    assert!(history.contains("The digits cannot be sent") && history.contains("chargeAmount"), "{history}");
     assert!(!line.request().input.iter().any(|item| matches!(item, Item::ToolCall(call) if call.arguments.as_str().contains("42424242") || call.name.contains("4242"))));
 }
 

@@ -41,6 +41,12 @@ pub fn has_card_number(text: &str) -> bool {
     scan::runs(text).iter().flatten().any(card::has_card_number)
 }
 
+/// Whether the digits of a text, all of them, are the number of a known brand's card.
+pub fn is_number_of_a_card(text: &str) -> bool {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
+    card::is_of_a_brand(&digits)
+}
+
 /// Cuts the runs that `unwanted` names.
 fn cut(text: &str, unwanted: impl Fn(&Run) -> bool) -> Cow<'_, str> {
     let unwanted = scan::runs(text).into_iter().flatten().filter(unwanted).map(|run| run.place());

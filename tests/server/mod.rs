@@ -56,7 +56,8 @@ impl Server {
         let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { ledger, ..Self::at(address) };
+        let mut server = Self::at(address);
+        server.ledger = ledger;
         tokio::spawn(serve(config, Assets::built_in(), listener, server.shutdown.clone()));
         server
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::payment::{BadTerms, Currency, Terms};
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, has_card_number, json_has_card_number};
+use crate::redact::{Private, has_card_number, is_number_of_a_card, json_has_card_number};
 use crate::relay::twiml::{Attributes, is_xml};
 use crate::session::{CALL_REFERENCE, RequestData};
 
@@ -55,7 +55,12 @@ impl Order {
     /// Reads the properties; amounts are in `currency` unless they name another. A reference is made up where there is none.
     pub(super) fn read(mut properties: Map<String, Value>, currency: Currency) -> Result<Self, BadOrder> {
         let to = properties.remove("phoneNumber");
-        let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()).ok_or(BadOrder::PhoneNumber)?;
+        let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let to: PhoneNumber = to.ok_or(BadOrder::PhoneNumber)?;
+        // Some card numbers are as long as a phone number may be; no phone number begins as they do and is as long.
+        if is_number_of_a_card(to.as_str()) {
+            return Err(BadOrder::CardNumber("phoneNumber".to_owned()));
+        }
         let reference = text(&properties, CALL_REFERENCE)?;
         let context_key = text(&properties, "contextKey")?;
         let manifest_key = text(&properties, "manifestKey")?;
@@ -163,6 +168,8 @@ mod tests {
             assert_eq!(refused, BadOrder::CardNumber("note".to_owned()), "{value}");
             assert!(!refused.to_string().contains("4242"));
         }
+        let called = read(&json!({"phoneNumber": "+378282246310005"})).unwrap_err();
+        assert_eq!(called, BadOrder::CardNumber("phoneNumber".to_owned()));
         let named = read(&json!({"phoneNumber": "+15550100001", "4242424242424242": "note"})).unwrap_err();
         assert!(!named.to_string().contains("4242"), "{named}");
     }

@@ -29,6 +29,7 @@ pub fn all() -> Vec<Scenario> {
         silence(),
         sync_edit(),
         change_context(),
+        spoken_card_number(),
     ]
 }
 
@@ -133,4 +134,29 @@ fn silence() -> Scenario {
         .with_server(Tuning { silence: Some(Duration::from_millis(350)), ..Tuning::default() })
         .expects(STORED)
         .expects(&[Expect::NoReminderDuringPayment])
+}
+
+fn spoken_card_number() -> Scenario {
+    let in_two_parts = [
+        Hears(""),
+        Says("Hi. My card is four two four two, double four, no: four two four two, four two four two."),
+        Hears(""),
+        Says("And then it is forty-two forty-two, 4242."),
+        Hears("do not say card details"),
+    ];
+    let during_the_capture = [
+        Sees(Request::Capture(CardNumber)),
+        Says("Can I just tell you? Four two four two 4242, um, four thousand two hundred forty-two, and 42 forty-two."),
+        Hears("do not say card details"),
+        Says("It is seven three one on the back."),
+        Hears("do not say card details"),
+    ];
+    let asks = [Says("I'd like to put a card on file, then."), Hears("go ahead"), Says("Yes, please.")];
+    scenario(
+        "spoken-card-number",
+        "The caller reads the card number out, in words and in two parts; it is heard by nobody, and then keyed in.",
+    )
+    .plays(&[&in_two_parts, &asks, &during_the_capture, ENTERS_CARD, LEAVES])
+    .expects(STORED)
+    .expects(&[Expect::WrongEntries(0)])
 }

@@ -1,6 +1,6 @@
 //! Card numbers are typed, spoken and misplaced in every way into the real server; then every byte that left it is searched.
 //!
-//! A few dozen of them by default; `CRELAY_LONG=1` plants some thousand.
+//! A few dozen of them by default; `CRELAY_LONG=1` plants two thousand, and `CRELAY_SEED` chooses others.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
 
@@ -9,6 +9,7 @@ mod binary;
 mod server;
 
 use binary::Binary;
+use crelay_payments::config::Vars;
 use crelay_payments::redact::CUT;
 use crelay_payments::simulator::{Dice, Planted, search};
 use serde_json::json;
@@ -71,8 +72,9 @@ const BATCH: usize = 42;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_card_number_leaves_the_server_wherever_it_is_put() {
     let binary = Binary::start().await;
-    let batches = if std::env::var_os("CRELAY_LONG").is_some() { 50 } else { 1 };
-    let mut dice = Dice::new(std::env::var("CRELAY_SEED").map_or(1, |seed| seed.parse().unwrap()));
+    let vars = Vars::from_process();
+    let batches = if vars.get("CRELAY_LONG").is_some() { 50 } else { 1 };
+    let mut dice = Dice::new(vars.get("CRELAY_SEED").map_or(1, |seed| seed.parse().unwrap()));
     for batch in 0..batches {
         let mut planted = Vec::new();
         for case in 0..BATCH {
@@ -104,8 +106,13 @@ async fn plant(binary: &Binary, way: Way, case: usize, dice: &mut Dice) -> Plant
     println!("{case}: {way:?}");
     let planted = match way {
         Way::SpokenInParts | Way::ChatInParts => Planted::in_parts(dice),
-        Way::KeyedOutsideACapture | Way::KeyedDuringACapture | Way::KeyedInParts | Way::Tones => Planted::typed(dice),
-        Way::Amount | Way::ToolName | Way::Callback => Planted::typed(dice),
+        Way::KeyedOutsideACapture
+        | Way::KeyedDuringACapture
+        | Way::KeyedInParts
+        | Way::Tones
+        | Way::Amount
+        | Way::ToolName
+        | Way::Callback => Planted::typed(dice),
         _ => Planted::whole(dice),
     };
     let (number, text) = (planted.number.as_str(), planted.parts[0].as_str());
@@ -193,20 +200,8 @@ async fn misplaces(binary: &Binary, socket: &mut Socket, call: &str, way: Way, p
             goes_on(binary, socket, true).await;
             assert!(!binary.openai.shown().contains(first), "{}", binary.openai.shown());
         }
-        Way::SpokenDuringACapture => {
-            opens_a_capture(binary, socket).await;
-            says(binary, socket, text).await;
-            goes_on(binary, socket, true).await;
-        }
-        Way::KeyedDuringACapture => {
-            opens_a_capture(binary, socket).await;
-            binary.presses(socket, number).await;
-            goes_on(binary, socket, false).await;
-        }
-        Way::Callback => {
-            opens_a_capture(binary, socket).await;
-            reports_unmasked(binary, socket, call, number).await;
-            goes_on(binary, socket, false).await;
+        Way::SpokenDuringACapture | Way::KeyedDuringACapture | Way::Callback => {
+            during_a_capture(binary, socket, call, way, planted).await;
         }
         Way::HandOff => hands_off(binary, socket, call, text).await,
         Way::ModelOutput => {
@@ -214,6 +209,24 @@ async fn misplaces(binary: &Binary, socket: &mut Socket, call: &str, way: Way, p
             binary.says(socket, "What did I say?", Reply::Streams(tokens)).await;
             goes_on(binary, socket, true).await;
         }
+        Way::Message | Way::Tones | Way::Amount | Way::ToolName => in_a_tool(binary, socket, way, planted).await,
+        Way::BadFrame => {
+            for frame in
+                [json!({"type": text, "a": number}), json!({"type": "error", "description": text}), json!(text)]
+            {
+                binary.sends(socket, &frame).await;
+            }
+            binary.sends(socket, &json!({"type": "prompt", "voicePrompt": [text]})).await;
+            goes_on(binary, socket, false).await;
+        }
+        _ => {}
+    }
+}
+
+/// The model puts it into the arguments of a tool.
+async fn in_a_tool(binary: &Binary, socket: &mut Socket, way: Way, planted: &Planted) {
+    let (number, text) = (planted.number.as_str(), planted.parts[0].as_str());
+    match way {
         Way::Message => calls(binary, socket, "send-sms", &json!({"to": "+15550100009", "message": text})).await,
         Way::Tones => {
             let tones: String = number.chars().flat_map(|digit| [digit, 'w']).collect();
@@ -226,17 +239,7 @@ async fn misplaces(binary: &Binary, socket: &mut Socket, call: &str, way: Way, p
             binary.says(socket, "I want to pay.", Reply::Says("Hm.")).await;
             goes_on(binary, socket, false).await;
         }
-        Way::ToolName => calls(binary, socket, number, &json!({number: number})).await,
-        Way::BadFrame => {
-            for frame in
-                [json!({"type": text, "a": number}), json!({"type": "error", "description": text}), json!(text)]
-            {
-                binary.sends(socket, &frame).await;
-            }
-            binary.sends(socket, &json!({"type": "prompt", "voicePrompt": [text]})).await;
-            goes_on(binary, socket, false).await;
-        }
-        _ => {}
+        _ => calls(binary, socket, number, &json!({number: number})).await,
     }
 }
 
@@ -258,10 +261,17 @@ async fn calls(binary: &Binary, socket: &mut Socket, name: &str, arguments: &ser
     goes_on(binary, socket, true).await;
 }
 
-async fn opens_a_capture(binary: &Binary, socket: &mut Socket) {
+/// While the caller is to enter a card.
+async fn during_a_capture(binary: &Binary, socket: &mut Socket, call: &str, way: Way, planted: &Planted) {
     binary.openai.will(Reply::Calls("start-capture", "{}"));
     binary.openai.will(Reply::Calls("capture-card", "{}"));
     assert_eq!(binary.says(socket, "I want to pay.", Reply::Says("Go ahead.")).await, "Go ahead.");
+    match way {
+        Way::SpokenDuringACapture => says(binary, socket, &planted.parts[0]).await,
+        Way::KeyedDuringACapture => binary.presses(socket, &planted.number).await,
+        _ => reports_unmasked(binary, socket, call, &planted.number).await,
+    }
+    goes_on(binary, socket, way == Way::SpokenDuringACapture).await;
 }
 
 /// Twilio should mask what it reports; here it masks nothing, and uses the number for every word that it has.

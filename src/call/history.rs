@@ -82,7 +82,9 @@ impl History {
         let inputs = self.items.iter().enumerate().rev().filter(|(_, item)| is_input(item)).take(inputs);
         let since = inputs.last().map_or(self.items.len(), |(at, _)| at);
         for (at, item) in self.items.iter_mut().enumerate() {
-            item.iter_mut().for_each(|item| item.forget(card, at >= since));
+            if let Some(item) = item {
+                item.forget(card, at >= since);
+            }
         }
     }
 

@@ -69,7 +69,7 @@ fn shield(value: &mut Value) -> bool {
             is_card
         }
         Value::String(text) if is_card_in_tones(text) => {
-            *text = CUT.to_owned();
+            CUT.clone_into(text);
             true
         }
         Value::String(text) => match without_card_numbers(text) {
@@ -80,7 +80,10 @@ fn shield(value: &mut Value) -> bool {
             }
         },
         Value::Array(items) => {
-            let cut = items.iter_mut().fold(false, |cut, item| shield(item) || cut);
+            let mut cut = false;
+            for item in items.iter_mut() {
+                cut |= shield(item);
+            }
             let scalars = items.iter().all(|item| !item.is_array() && !item.is_object());
             if scalars && has_card_number(&texts(items)) {
                 *value = CUT.into();
@@ -89,7 +92,10 @@ fn shield(value: &mut Value) -> bool {
             cut
         }
         Value::Object(members) => {
-            let cut = members.values_mut().fold(false, |cut, member| shield(member) || cut);
+            let mut cut = false;
+            for member in members.values_mut() {
+                cut |= shield(member);
+            }
             if members.keys().any(|name| has_card_number(name)) {
                 let renamed = std::mem::take(members).into_iter();
                 let renamed = renamed.map(|(name, member)| (without_card_numbers(&name).into_owned(), member));

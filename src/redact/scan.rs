@@ -228,7 +228,7 @@ impl Number {
         let last_two = self.rest % 100;
         let is_unit = (1..10).contains(&last_two) && self.open == 1;
         match way {
-            Way::UnitsFirst if self.and && is_unit => return (20..100).contains(&value) && value % 10 == 0,
+            Way::UnitsFirst if self.and && is_unit => return (20..100).contains(&value) && value.is_multiple_of(10),
             Way::Scores if value == 20 && last_two == 4 && is_unit => return close,
             Way::Scores if last_two % 20 == 10 && self.open == 10 => return close && (7..10).contains(&value),
             _ => {}

@@ -131,9 +131,10 @@ fn may_be_part(run: &Run, reading: &Reading) -> bool {
 /// beginning of another, since one in ten passes the check before its end.
 fn remember(parts: &mut VecDeque<Part>, reading: &Reading, input: u64) {
     let Some(last) = reading.runs.last().filter(|run| may_be_part(run, reading)) else {
-        return if parts.back().is_some_and(|part| input - part.input > MAX_PAUSE) {
-            parts.clear()
-        };
+        if parts.back().is_some_and(|part| input - part.input > MAX_PAUSE) {
+            parts.clear();
+        }
+        return;
     };
     let groups = last.groups.iter().rev().take(MAX_CARD_DIGITS).rev();
     parts.push_back(Part { input, groups: groups.map(|group| last.digits[group.digits.clone()].to_vec()).collect() });

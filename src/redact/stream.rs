@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::card::has_card_number;
 use super::cut_places;
-use super::scan::readings;
+use super::scan::{Run, readings};
 
 /// How many bytes are held back at most: no card number is that long, however it is read out.
 const MAX_HELD: usize = 1_024;
@@ -33,11 +33,11 @@ impl Stream {
         }
         let runs = || readings.iter().flat_map(|reading| &reading.runs);
         // A run is decided as a whole, though one language may see its end before another does.
-        while let Some(run) = runs().map(|run| run.place()).find(|run| run.start < until && until < run.end) {
+        while let Some(run) = runs().map(Run::place).find(|run| run.start < until && until < run.end) {
             until = run.start;
         }
         let cards = runs().filter(|run| run.place().end <= until && has_card_number(run));
-        let cards = cards.map(|run| run.place()).collect();
+        let cards = cards.map(Run::place).collect();
         self.give(until, cards)
     }
 

@@ -133,7 +133,7 @@ impl Planted {
     /// A number in two parts or three, none of which is one by itself.
     pub fn in_parts(dice: &mut Dice) -> Self {
         let number = dice.card_number();
-        let mut cuts: Vec<usize> = (0..1 + dice.below(2)).map(|_| 4 + dice.below(number.len() - 7)).collect();
+        let mut cuts: Vec<usize> = (0..=dice.below(2)).map(|_| 4 + dice.below(number.len() - 7)).collect();
         cuts.sort_unstable();
         cuts.dedup();
         let ends = cuts.iter().copied().chain([number.len()]);
@@ -207,7 +207,7 @@ fn chunked(chunk: &str, dice: &mut Dice) -> String {
         3 if value >= 100 && value % 100 >= 10 => {
             format!("{} hundred {}{}", UNITS[value / 100], dice.pick(&["", "and "]), two_digits(value % 100))
         }
-        4 if value >= 1000 && value / 100 % 10 > 0 && value % 100 >= 10 => {
+        4 if value >= 1000 && !(value / 100).is_multiple_of(10) && value % 100 >= 10 => {
             format!("{} thousand {} hundred {}", UNITS[value / 1000], UNITS[value / 100 % 10], two_digits(value % 100))
         }
         1 => UNITS[value].to_owned(),

@@ -92,7 +92,8 @@ impl Binary {
         let mut add = |place, texts: Vec<String>| {
             evidence.extend(texts.into_iter().map(|bytes| Evidence { place, bytes }));
         };
-        add("a request to the model", self.openai.take_requests());
+        let asked = std::mem::take(&mut *self.openai.asked.lock().unwrap());
+        add("a request to the model", asked.iter().map(Value::to_string).collect());
         add("a request to Twilio", std::mem::take(&mut *self.twilio.asked.lock().unwrap()));
         add("the log", vec![std::mem::take(&mut *self.log.lock().unwrap())]);
         evidence

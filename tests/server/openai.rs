@@ -32,12 +32,26 @@ pub enum Reply {
     Fails(u16),
 }
 
+impl Reply {
+    /// The same, as it goes over the wire.
+    fn in_full(self) -> Self {
+        match self {
+            Self::Says(words) | Self::Stalls(words) => {
+                Self::Streams(words.split_inclusive(' ').map(str::to_owned).collect())
+            }
+            Self::Calls(name, arguments) => Self::Invents(name.to_owned(), arguments.to_owned()),
+            full => full,
+        }
+    }
+}
+
 /// A model with its replies; without one left it fails with 400.
 #[derive(Clone)]
 pub struct OpenAi {
     pub base_url: String,
     replies: Arc<Mutex<VecDeque<Reply>>>,
-    asked: Arc<Mutex<Vec<Value>>>,
+    /// Every request.
+    pub asked: Arc<Mutex<Vec<Value>>>,
     /// How many responses were dropped before their end.
     dropped: watch::Sender<usize>,
 }
@@ -47,10 +61,11 @@ impl OpenAi {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let openai = Self {
             base_url: format!("http://{}/v1", listener.local_addr().unwrap()),
-            replies: Arc::new(Mutex::new(replies.iter().cloned().collect())),
+            replies: Arc::default(),
             asked: Arc::default(),
             dropped: watch::Sender::new(0),
         };
+        replies.iter().cloned().for_each(|reply| openai.will(reply));
         let router = Router::new().route("/v1/responses", post(respond)).with_state(openai.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         openai
@@ -59,11 +74,6 @@ impl OpenAi {
     /// Gives it one more reply.
     pub fn will(&self, reply: Reply) {
         self.replies.lock().unwrap().push_back(reply);
-    }
-
-    /// Every request since the last time, as it came.
-    pub fn take_requests(&self) -> Vec<String> {
-        self.asked.lock().unwrap().drain(..).map(|request| request.to_string()).collect()
     }
 
     /// What the model was last shown of the conversation, an item a line.
@@ -98,20 +108,21 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
     openai.asked.lock().unwrap().push(serde_json::from_str(&body).unwrap());
     let reply = openai.replies.lock().unwrap().pop_front().unwrap_or(Reply::Fails(400));
     let stalls = matches!(reply, Reply::Stalls(_));
+    let reply = reply.in_full();
     let mut events: Vec<Value> = match reply {
         Reply::Fails(status) => {
             let error = json!({"error": {"message": "no", "type": "server_error", "param": null, "code": null}});
             return (StatusCode::from_u16(status).unwrap(), axum::Json(error)).into_response();
         }
-        Reply::Says(words) | Reply::Stalls(words) => words
-            .split_inclusive(' ')
-            .map(|token| json!({"type": "response.output_text.delta", "delta": token}))
-            .collect(),
         Reply::Streams(tokens) => {
             tokens.iter().map(|token| json!({"type": "response.output_text.delta", "delta": token})).collect()
         }
-        Reply::Calls(name, arguments) => vec![called(&openai, name, arguments)],
-        Reply::Invents(name, arguments) => vec![called(&openai, &name, &arguments)],
+        Reply::Invents(name, arguments) => {
+            let call_id = format!("call_{}", openai.asked());
+            let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
+            vec![json!({"type": "response.output_item.done", "item": item})]
+        }
+        short => unreachable!("{short:?} was written out"),
     };
     let mut flight = Flight { dropped: openai.dropped.clone(), landed: false };
     if !stalls {
@@ -125,12 +136,6 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
     });
     let rest = stream::pending().take(if stalls { usize::MAX } else { 0 });
     ([("content-type", "text/event-stream")], Body::from_stream(events.chain(rest))).into_response()
-}
-
-fn called(openai: &OpenAi, name: &str, arguments: &str) -> Value {
-    let call_id = format!("call_{}", openai.asked());
-    let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
-    json!({"type": "response.output_item.done", "item": item})
 }
 
 /// A response on its way; dropped with the connection.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use serde::de::IgnoredAny;
 
@@ -20,6 +20,9 @@ const TELLING: usize = 4;
 
 /// Digits before a card number that are no part of it: `one`, `number two`.
 const MAX_STRAY: usize = 2;
+
+/// How long most card numbers are.
+const USUAL: RangeInclusive<usize> = 15..=16;
 
 /// How many digits of a card stand beside its number: a security code, an expiry date, both.
 const BESIDE: RangeInclusive<usize> = 3..=8;
@@ -63,6 +66,8 @@ pub struct Card {
 /// A run of digits that was heard.
 struct Part {
     input: u64,
+    /// Where it stood in that input.
+    place: Range<usize>,
     groups: Vec<Vec<u8>>,
 }
 
@@ -80,9 +85,19 @@ impl Shield {
                 if card.is_some() || (strictness == Strictness::Runs && run.digits.len() >= 3) {
                     places.push(run.place());
                 }
-                cards.extend(card);
+                if let Some(card) = card {
+                    places.extend(
+                        parts.iter().filter(|part| card.began_with(part, self.inputs)).map(|part| part.place.clone()),
+                    );
+                    cards.push(card);
+                }
+                if may_be_part(run, reading) {
+                    remember(parts, run, self.inputs);
+                }
             }
-            remember(parts, reading, self.inputs);
+            if parts.back().is_some_and(|part| self.inputs - part.input > MAX_PAUSE) {
+                parts.clear();
+            }
         }
         let text = cut_places(text, places);
         Heard { was_cut: matches!(text, Cow::Owned(_)), text: text.into_owned(), cards }
@@ -112,7 +127,8 @@ fn completed(parts: &VecDeque<Part>, run: &Run, input: u64) -> Option<Card> {
                     break;
                 }
                 let after = run.digits.len() - group.digits.end;
-                if (after == 0 || BESIDE.contains(&after)) && is_of_a_brand(&digits) {
+                let ends = after == 0 || (BESIDE.contains(&after) && USUAL.contains(&digits.len()));
+                if ends && is_of_a_brand(&digits) {
                     let parts = parts.iter().skip(at).map(|part| part.groups.concat()).collect();
                     return Some(Card { digits, parts, inputs: input - part.input });
                 }
@@ -127,17 +143,12 @@ fn may_be_part(run: &Run, reading: &Reading) -> bool {
     run.digits.len() > MAX_STRAY || reading.strangers == 0
 }
 
-/// Keeps what the next input could go on with: the last run, behind those of the inputs before. Even a card number may be the
-/// beginning of another, since one in ten passes the check before its end.
-fn remember(parts: &mut VecDeque<Part>, reading: &Reading, input: u64) {
-    let Some(last) = reading.runs.last().filter(|run| may_be_part(run, reading)) else {
-        if parts.back().is_some_and(|part| input - part.input > MAX_PAUSE) {
-            parts.clear();
-        }
-        return;
-    };
-    let groups = last.groups.iter().rev().take(MAX_CARD_DIGITS).rev();
-    parts.push_back(Part { input, groups: groups.map(|group| last.digits[group.digits.clone()].to_vec()).collect() });
+/// Keeps a run that the next one could go on with. Even a card number may be the beginning of another, since one in ten
+/// passes the check before its end.
+fn remember(parts: &mut VecDeque<Part>, run: &Run, input: u64) {
+    let groups = run.groups.iter().rev().take(MAX_CARD_DIGITS).rev();
+    let groups = groups.map(|group| run.digits[group.digits.clone()].to_vec()).collect();
+    parts.push_back(Part { input, place: run.place(), groups });
     let later = |parts: &VecDeque<Part>| parts.iter().skip(1).map(Part::len).sum::<usize>();
     while later(parts) >= MAX_CARD_DIGITS - 1 {
         parts.pop_front();
@@ -170,6 +181,11 @@ impl Card {
                 Some(if is_json { text } else { "{}".to_owned() })
             }
         });
+    }
+
+    /// Whether it is made of this part, and that stands in the same input as its end.
+    fn began_with(&self, part: &Part, input: u64) -> bool {
+        part.input == input && self.parts.contains(&part.groups.concat())
     }
 
     fn is_part(&self, run: &[u8], said: bool) -> bool {
@@ -231,6 +247,8 @@ mod tests {
             &["3782", "822463", "10005 and 1227"],
             &["one 4242 4242", "4242 4242 123"],
             &["cuatro dos cuatro dos cuatro dos", "cuatro dos 4242 4242"],
+            &["it is 4242 4242, are you writing, 4242 4242"],
+            &["it is 4242, are you writing? 4242", "4242 yes, and the rest is 4242"],
         ] {
             let kept = heard(parts);
             assert!(!kept.concat().contains(|c: char| c.is_ascii_digit()), "{kept:?}");
@@ -250,6 +268,7 @@ mod tests {
             &["call 415 867 5309", "my order is 1234", "I owe 25.00", "two cards", "90210"][..],
             &["it is 4242 4242", "yes", "no", "hm", "well then", "4242 4242"],
             &["4242 4242", "4242 4241"],
+            &["call 415 867 5309 or 415 867 5310", "or 650 555 0100, order 90210"],
         ] {
             assert_eq!(heard(inputs), inputs);
         }

@@ -39,6 +39,8 @@ pub(super) enum Way {
 pub(super) struct Language {
     pub(super) way: Way,
     words: HashMap<&'static str, Part>,
+    /// Numbers that are everyday words in another language: by themselves they say little.
+    weak: &'static [&'static str],
     /// Pieces of words that are numbers only inside longer ones: `ein` in `einundzwanzig`. Empty where words are not joined.
     stems: HashMap<&'static str, Part>,
 }
@@ -60,6 +62,11 @@ impl Language {
             None if self.stems.is_empty() => None,
             None => self.pieces(word, 0),
         }
+    }
+
+    /// Whether a number word is an everyday word in another language.
+    pub(super) fn is_weak(&self, word: &str) -> bool {
+        self.weak.contains(&word)
     }
 
     /// Whether letters that follow could make a word of it that can be read.

@@ -20,6 +20,8 @@ pub(super) struct Run {
     pub(super) digits: Vec<u8>,
     /// The numbers that it is made of: `4242`, or `forty-two`.
     pub(super) groups: Vec<Group>,
+    /// All of its words are everyday words in another language: `um, 25` is no 125.
+    pub(super) doubtful: bool,
 }
 
 /// Digits that belong together.
@@ -35,6 +37,11 @@ impl Run {
     pub(super) fn place(&self) -> Range<usize> {
         let from = self.groups.first().map_or(0, |group| group.place.start);
         from..self.groups.last().map_or(from, |group| group.place.end)
+    }
+
+    /// Whether it may be a part of a card, as far as three digits tell.
+    pub(super) fn is_long(&self) -> bool {
+        self.digits.len() >= 3 && !self.doubtful
     }
 
     fn push(&mut self, digits: &[u8], place: Range<usize>) {
@@ -75,6 +82,9 @@ struct Reader<'a> {
     /// Words without digits since the last digit.
     fillers: usize,
     strangers: usize,
+    /// Number words in the run that are everyday words elsewhere, and those that are not.
+    weak: usize,
+    strong: usize,
 }
 
 /// A number in words, while it is read.
@@ -91,7 +101,17 @@ struct Number {
 
 impl<'a> Reader<'a> {
     fn new(language: &'a Language) -> Self {
-        Self { language, runs: Vec::new(), run: Run::default(), number: None, repeat: None, fillers: 0, strangers: 0 }
+        Self {
+            language,
+            runs: Vec::new(),
+            run: Run::default(),
+            number: None,
+            repeat: None,
+            fillers: 0,
+            strangers: 0,
+            weak: 0,
+            strong: 0,
+        }
     }
 
     fn read(mut self, tokens: &[Token], text: &str) -> Reading {
@@ -102,7 +122,7 @@ impl<'a> Reader<'a> {
             match &token.kind {
                 Kind::Numeral(digits) => self.numeral(digits, &token.place),
                 Kind::Word(word) => match self.language.read(word) {
-                    Some(parts) => self.word(parts, token),
+                    Some(parts) => self.word(word, parts, token),
                     // Its last letters may be yet to come.
                     None if n + 1 == tokens.len()
                         && token.place.end == text.len()
@@ -141,7 +161,10 @@ impl<'a> Reader<'a> {
         self.fillers = 0;
     }
 
-    fn word(&mut self, parts: Vec<Part>, token: &Token) {
+    fn word(&mut self, word: &str, parts: Vec<Part>, token: &Token) {
+        if parts.iter().any(|part| !matches!(part, Part::And | Part::Filler)) {
+            *(if self.language.is_weak(word) { &mut self.weak } else { &mut self.strong }) += 1;
+        }
         for (n, part) in parts.into_iter().enumerate() {
             // What is one word is one number.
             self.part(part, token.close || n > 0, &token.place);
@@ -216,6 +239,8 @@ impl<'a> Reader<'a> {
         self.finish_number();
         self.repeat = None;
         self.fillers = 0;
+        self.run.doubtful = self.weak > 0 && self.strong == 0;
+        (self.weak, self.strong) = (0, 0);
         if !self.run.digits.is_empty() {
             self.runs.push(std::mem::take(&mut self.run));
         }

@@ -82,7 +82,7 @@ impl Shield {
             for run in &reading.runs {
                 let card = if may_be_part(run, reading) { completed(parts, run, self.inputs) } else { None };
                 let card = card.or_else(|| whole(run));
-                if card.is_some() || (strictness == Strictness::Runs && run.digits.len() >= 3) {
+                if card.is_some() || (strictness == Strictness::Runs && run.is_long()) {
                     places.push(run.place());
                 }
                 if let Some(card) = card {

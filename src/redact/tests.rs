@@ -56,6 +56,8 @@ fn during_a_capture_short_runs_go_too_and_counts_stay() {
         ("it expires 12/27", "it expires [digits removed]"),
         ("4 2 4 2 please", "[digits removed] please"),
         ("cancel, I have two cards", "cancel, I have two cards"),
+        ("um, um, 25 dollars, once 12, due 30", "um, um, 25 dollars, once 12, due 30"),
+        ("um dois três", "[digits removed]"),
         ("it is seven three one, cancel that", "it is [digits removed], cancel that"),
         ("double four two, and twelve twenty-seven", "[digits removed]"),
         ("er ist siebenhunderteinunddreißig", "er ist [digits removed]"),

@@ -21,6 +21,8 @@ struct Words {
     and: &'static str,
     /// What a caller says between digits.
     pauses: &'static str,
+    /// Numbers that are everyday words in English.
+    weak: &'static [&'static str],
     /// Like `units` (1) and `tens`, but only inside longer words.
     stem_one: &'static str,
     stem_tens: &'static str,
@@ -42,6 +44,7 @@ const NONE: Words = Words {
     triple: "",
     and: "",
     pauses: "",
+    weak: &[],
     stem_one: "",
     stem_tens: "",
     stem_hundred: "",
@@ -72,6 +75,7 @@ const SPANISH: Words = Words {
     triple: "triple",
     and: "y",
     pauses: "luego despues guion coma este pues bueno espacio si",
+    weak: &["once"],
     stem_tens: "veinti",
     ..NONE
 };
@@ -115,6 +119,7 @@ const PORTUGUESE: Words = Words {
     triple: "triplo",
     and: "e",
     pauses: "depois traco hifen virgula entao agora sim espaco",
+    weak: &["um"],
     ..NONE
 };
 
@@ -128,6 +133,7 @@ const ITALIAN: Words = Words {
     triple: "triplo|tripla",
     and: "e",
     pauses: "poi trattino virgola allora spazio dunque",
+    weak: &["due"],
     stem_tens: "vent trent quarant cinquant sessant settant ottant novant",
     stem_hundred: "cent",
     stem_thousand: "mila",
@@ -138,6 +144,7 @@ const ITALIAN: Words = Words {
 pub(super) fn languages() -> [Language; 6] {
     [ENGLISH, SPANISH, GERMAN, FRENCH, PORTUGUESE, ITALIAN].map(|words| Language {
         way: words.way,
+        weak: words.weak,
         stems: stems(&words),
         words: whole(&words),
     })

@@ -5,6 +5,7 @@
 mod card;
 mod json;
 mod language;
+mod number;
 mod private;
 mod scan;
 mod shield;

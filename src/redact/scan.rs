@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::language::{LANGUAGES, Language, Part, Way};
+use super::language::{LANGUAGES, Language, Part};
+use super::number::Number;
 use super::token::{Kind, Token, tokens};
 
 /// How many characters that are neither letters nor digits may stand between two digits of a run: pauses, dashes, dots.
@@ -85,18 +86,6 @@ struct Reader<'a> {
     /// Number words in the run that are everyday words elsewhere, and those that are not.
     weak: usize,
     strong: usize,
-}
-
-/// A number in words, while it is read.
-struct Number {
-    thousands: u32,
-    rest: u32,
-    /// What may be added: anything below this.
-    open: u32,
-    place: Range<usize>,
-    repeat: u8,
-    /// `and` came last.
-    and: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -183,7 +172,7 @@ impl<'a> Reader<'a> {
             Part::And => {
                 self.fillers += 1;
                 if let Some(number) = &mut self.number {
-                    number.and = true;
+                    number.joined();
                 }
             }
             Part::Filler => {
@@ -198,41 +187,32 @@ impl<'a> Reader<'a> {
         self.fillers = 0;
         let way = self.language.way;
         match &mut self.number {
-            Some(number) if number.takes(value, way, close) => number.add(value, way, place),
-            _ => self.begin_number(value, open(value, way), place),
+            Some(number) if number.takes(value, way, close) => number.add(value, way, place.end),
+            _ => self.begin_number(Number::new(value, way), place),
         }
     }
 
     fn multiply(&mut self, by: u32, place: &Range<usize>) {
         self.fillers = 0;
-        match &mut self.number {
-            Some(number) if by == 100 && (1..100).contains(&number.rest) => {
-                number.rest *= 100;
-                number.open = 100;
-                number.place.end = place.end;
-            }
-            Some(number) if by == 1_000 && number.thousands == 0 && (1..1_000).contains(&number.rest) => {
-                number.thousands = number.rest;
-                number.rest = 0;
-                number.open = 1_000;
-                number.place.end = place.end;
-            }
-            _ => self.begin_number(by, by, place),
+        if !self.number.as_mut().is_some_and(|number| number.multiply(by, place.end)) {
+            self.begin_number(Number::new(by, self.language.way), place);
         }
     }
 
-    fn begin_number(&mut self, value: u32, open: u32, place: &Range<usize>) {
+    fn begin_number(&mut self, mut number: Number, place: &Range<usize>) {
         self.finish_number();
-        let (repeat, from) = self.repeat.take().unwrap_or((1, place.start));
-        let (thousands, rest) = (value / 1_000, value % 1_000);
-        self.number = Some(Number { thousands, rest, open, place: from..place.end, repeat, and: false });
+        number.place = place.clone();
+        if let Some((times, from)) = self.repeat.take() {
+            number.times = times;
+            number.place.start = from;
+        }
+        self.number = Some(number);
     }
 
     fn finish_number(&mut self) {
-        let Some(number) = self.number.take() else { return };
-        let value = (number.thousands * 1_000 + number.rest).to_string();
-        let digits: Vec<u8> = value.bytes().map(|digit| digit - b'0').collect();
-        self.run.push(&digits.repeat(number.repeat.into()), number.place);
+        if let Some(number) = self.number.take() {
+            self.run.push(&number.digits(), number.place);
+        }
     }
 
     fn close(&mut self) {
@@ -244,47 +224,6 @@ impl<'a> Reader<'a> {
         if !self.run.digits.is_empty() {
             self.runs.push(std::mem::take(&mut self.run));
         }
-    }
-}
-
-impl Number {
-    /// Whether a number word that follows belongs to this number.
-    fn takes(&self, value: u32, way: Way, close: bool) -> bool {
-        let last_two = self.rest % 100;
-        let is_unit = (1..10).contains(&last_two) && self.open == 1;
-        match way {
-            Way::UnitsFirst if self.and && is_unit => return (20..100).contains(&value) && value.is_multiple_of(10),
-            Way::Scores if value == 20 && last_two == 4 && is_unit => return close,
-            Way::Scores if last_two % 20 == 10 && self.open == 10 => return close && (7..10).contains(&value),
-            _ => {}
-        }
-        // A comma may follow the hundreds; the units follow their tens at once.
-        value > 0 && value < self.open && (close || self.open >= 100)
-    }
-
-    /// Adds a number word that it takes.
-    fn add(&mut self, value: u32, way: Way, place: &Range<usize>) {
-        let four_score = way == Way::Scores && value == 20 && self.open == 1;
-        self.rest = if four_score { self.rest - 4 + 80 } else { self.rest + value };
-        self.open = match way {
-            Way::Scores if four_score => 20,
-            // Its units came first.
-            Way::UnitsFirst if value < 100 => 1,
-            _ => open(value, way),
-        };
-        self.and = false;
-        self.place.end = place.end;
-    }
-}
-
-/// What may be added to a number that ends in `value`.
-fn open(value: u32, way: Way) -> u32 {
-    match value {
-        60 if way == Way::Scores => 20,
-        10 if way == Way::Scores => 10,
-        20..100 if value.is_multiple_of(10) && way != Way::UnitsFirst => 10,
-        100.. if value.is_multiple_of(100) => 100,
-        _ => 1,
     }
 }
 

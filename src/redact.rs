@@ -31,12 +31,6 @@ pub fn without_card_numbers(text: &str) -> Cow<'_, str> {
     cut(text, card::has_card_number)
 }
 
-/// Cuts every run of three digits or more, in numerals or words, and so also dates such as `12/27`: while a card is being
-/// captured, any of them may be a part of it.
-pub fn without_digit_runs(text: &str) -> Cow<'_, str> {
-    cut(text, Run::is_long)
-}
-
 /// Whether there is a card number in a text.
 pub fn has_card_number(text: &str) -> bool {
     scan::runs(text).iter().flatten().any(card::has_card_number)

@@ -5,7 +5,7 @@ use super::scan::Run;
 /// ISO/IEC 7812 allows no more.
 pub(super) const MAX_CARD_DIGITS: usize = 19;
 
-/// Shorter ones are not issued.
+/// Shorter ones are not issued any more.
 pub(super) const MIN_CARD_DIGITS: usize = 13;
 
 /// Whether digits are a card number, by length and Luhn check.

@@ -32,7 +32,8 @@ const BESIDE: RangeInclusive<usize> = 3..=8;
 pub enum Strictness {
     /// Card numbers.
     Cards,
-    /// Any run of three digits too: a card is being entered.
+    /// Any run of three digits too, and so also dates such as `12/27`: while a card is being captured, any of them may be a
+    /// part of it.
     Runs,
 }
 
@@ -146,8 +147,10 @@ fn may_be_part(run: &Run, reading: &Reading) -> bool {
 /// Keeps a run that the next one could go on with. Even a card number may be the beginning of another, since one in ten
 /// passes the check before its end.
 fn remember(parts: &mut VecDeque<Part>, run: &Run, input: u64) {
-    let groups = run.groups.iter().rev().take(MAX_CARD_DIGITS).rev();
-    let groups = groups.map(|group| run.digits[group.digits.clone()].to_vec()).collect();
+    if run.digits.len() > MAX_CARD_DIGITS {
+        return parts.clear();
+    }
+    let groups = run.groups.iter().map(|group| run.digits[group.digits.clone()].to_vec()).collect();
     parts.push_back(Part { input, place: run.place(), groups });
     let later = |parts: &VecDeque<Part>| parts.iter().skip(1).map(Part::len).sum::<usize>();
     while later(parts) >= MAX_CARD_DIGITS - 1 {

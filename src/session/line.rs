@@ -80,3 +80,14 @@ impl fmt::Debug for Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_frame_is_shown() {
+        let (received, sent) = (Received::Text("secret".to_owned()), Sent::Text("secret".to_owned()));
+        assert_eq!(format!("{received:?} {sent:?}"), "Text Text");
+    }
+}

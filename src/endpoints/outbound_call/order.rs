@@ -142,6 +142,7 @@ mod tests {
             "amount": 25.5, "vip": true, "note": null, "items": [{"name": "Tea & cake"}],
         }))
         .unwrap();
+        assert_eq!(format!("{order:?}"), "Order");
         assert_eq!((order.to.as_str(), order.reference.as_str()), ("+15550100001", "order-7"));
         assert_eq!((order.context_key.as_deref(), order.manifest_key), (Some("PaymentContext"), None));
         let mut parameters: Vec<_> = order.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -27,6 +27,8 @@ fn a_call_is_read_whole() {
     };
     let whole = ToolCall::new("call_1".to_owned(), Some("fc_1".to_owned()), "end-call".to_owned(), r#"{"a":"1"}"#);
     assert!(call == whole);
+    assert_eq!(format!("{:?}", Event::Call(call)), "ToolCall(end-call call_1)");
+    assert_eq!(format!("{:?}", Event::Text("secret".to_owned())), "Text");
 }
 
 #[test]

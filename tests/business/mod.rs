@@ -94,7 +94,7 @@ async fn a_call_that_outlived_its_server_is_asked_about_again() {
     let url = business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
     let openai = OpenAi::start(&[Reply::Says("Hello again.")]).await;
     let vars =
-        [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", "hush"), ("OPENAI_BASE_URL", &openai.base_url)];
+        [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
     let failed = [("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("Direction", "inbound")];
     assert!(server.asks_what_next(&failed).await.contains("reconnect"));

@@ -10,6 +10,7 @@ mod library;
 mod manifest;
 mod name;
 mod parts;
+mod payments;
 mod relay;
 mod server_config;
 mod shelf;

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payment::{BadTerms, Currency, Ids, Terms};
+use crate::payment::{self, BadTerms, Ids, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
 use crate::relay::{Languages, Outgoing, Setup};
@@ -117,7 +117,7 @@ impl Call {
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
-        let terms = terms(setup, request, settings.payment.currency);
+        let terms = terms(setup, request, &settings.payment).map(Arc::new);
         let details = words::call_details(setup, request, &terms);
         let mut call = Self {
             phase: Phase::Talking,
@@ -365,14 +365,17 @@ impl Call {
     }
 }
 
-/// What a call brings with it about its payment: what the operator wrote goes before the parameters of the call.
-fn terms(setup: &Setup, request: Option<&str>, configured: Currency) -> Result<Terms, BadTerms> {
+/// How a call pays: what the operator wrote goes before the parameters of the call.
+fn terms(setup: &Setup, request: Option<&str>, settings: &payment::Settings) -> Result<Terms, BadTerms> {
     let request: HashMap<String, Box<RawValue>> =
         request.and_then(|request| serde_json::from_str(request).ok()).unwrap_or_default();
     // A number stays what was written, and what is no text is told by its JSON.
     let text = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
-    let ordered = |name: &str| request.get(name).filter(|value| value.get() != "null").map(|value| text(value));
-    Terms::read(|name| ordered(name).or_else(|| setup.custom_parameters.reveal().get(name).cloned()), configured)
+    let ordered =
+        request.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, value)| (name, text(&value)));
+    let mut parameters = setup.custom_parameters.reveal().clone();
+    parameters.extend(ordered);
+    settings.terms(&parameters)
 }
 
 /// Nothing of what was said.

@@ -22,7 +22,7 @@ use http::Http;
 /// Looks at everything that a call needs. Takes as long as the slowest answer, and 5 seconds at most.
 pub async fn check(config: &Config, warnings: &[config::Warning]) -> Report {
     let mut findings = configuration(warnings);
-    findings.extend(assets::findings(&config.assets_dir));
+    findings.extend(assets::findings(&config.assets_dir, &config.payment));
     let Ok(http) = Http::new() else {
         let words = "no HTTP client can be set up: install root certificates (ca-certificates)";
         findings.push(Finding::bad("network", words));

@@ -344,6 +344,7 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
         token_type: token_type.unwrap_or(payment::TokenType::OneTime),
         security_code,
         postal_code,
+        options: payment::Options::default(),
     })
 }
 

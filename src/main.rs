@@ -12,7 +12,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
 use crelay_payments::config::{self, Config, Problem, Vars};
-use crelay_payments::endpoints::CONNECT_CONVERSATION_RELAY;
 use crelay_payments::ledger::{self, Filter, Ledger, Verdict};
 use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
@@ -175,9 +174,6 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
     };
 
     let listener = listen(config.port, config.port_fallback).await?;
-    info!("listening on {}", listener.local_addr()?);
-    info!("the voice webhook of your Twilio number: POST {}", config.base_url.http(CONNECT_CONVERSATION_RELAY));
-
     let shutdown = Shutdown::default();
     tokio::spawn(stop_on_signals(shutdown.clone()));
     server::serve(config, assets, listener, shutdown).await?;

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::call::Outcome;
 use crate::ledger::{Ledger, Left};
-use crate::payment::{Answer, Create};
+use crate::payment::{Answer, Settings};
 use crate::sid::PaymentSid;
 use crate::tools::{self, Desk};
 use crate::twilio;
@@ -19,15 +19,16 @@ const AT_ONCE: usize = 4;
 /// How long to wait before each attempt.
 const ATTEMPTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(15)];
 
-/// Puts away what was left open. A payment that cannot be cancelled is given up all the same, and logged.
-pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, left: Vec<Left>) {
+/// Puts away what was left open by a server with such settings. A payment that cannot be cancelled is given up all the same, and
+/// logged.
+pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, settings: Settings, left: Vec<Left>) {
     if left.is_empty() {
         return;
     }
     warn!(payments = left.len(), "the server before this one died with payments open: they are cancelled");
     let one = async |left: Left| {
         let desk = Desk { twilio: twilio.clone(), ledger: ledger.clone(), call: left.call.clone() };
-        cancel(&desk, &left).await;
+        cancel(&desk, &settings, &left).await;
         if let Err(error) = ledger.put_away(&left).await {
             error!(%error, "a payment that was left open was not written down as given up");
         }
@@ -35,12 +36,12 @@ pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, left: Vec<Lef
     stream::iter(left).for_each_concurrent(AT_ONCE, one).await;
 }
 
-async fn cancel(desk: &Desk, left: &Left) {
+async fn cancel(desk: &Desk, settings: &Settings, left: &Left) {
     for wait in ATTEMPTS {
         tokio::time::sleep(wait).await;
         let sid = match &left.sid {
             Some(sid) => sid.clone(),
-            None => match learn(desk, &left.create()).await {
+            None => match learn(desk, settings, left).await {
                 Learnt::Sid(sid) => sid,
                 Learnt::Nothing => return info!("a payment that was left open was never opened at Twilio"),
                 Learnt::Again => continue,
@@ -70,8 +71,10 @@ enum Learnt {
 }
 
 /// Asks for the session once more, with the key of the first time: it is the same session.
-async fn learn(desk: &Desk, create: &Create) -> Learnt {
-    match tools::open_session(desk, create).await {
+async fn learn(desk: &Desk, settings: &Settings, left: &Left) -> Learnt {
+    // Without all of its terms it cannot be asked for.
+    let Ok(create) = left.create(settings) else { return Learnt::Again };
+    match tools::open_session(desk, &create).await {
         Outcome::Payment(Answer::Created(sid)) => Learnt::Sid(sid),
         Outcome::Payment(Answer::Gone | Answer::Refused { code: Some(_), .. }) => Learnt::Nothing,
         _ => Learnt::Again,

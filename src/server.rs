@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::assets::{Assets, Shelf};
 use crate::call::Environment;
 use crate::config::Config;
-use crate::endpoints::{App, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
+use crate::endpoints::{App, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
 use crate::ledger::{self, Ledger, State};
 use crate::llm::{self, Model};
 use crate::session::{self, Calls, Requests};
@@ -65,17 +65,19 @@ pub enum Error {
 
 /// Serves calls on `listener` until told to stop.
 pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let (address, webhook_url) = (listener.local_addr()?, config.base_url.http(CONNECT_CONVERSATION_RELAY));
     let (shelf, watch) = assets.begin();
     let ledger = Ledger::open(&config.database).await?;
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.
     let left = ledger.take_stock().await?;
+    let settings = shelf.library().server.payment(&session.environment);
     let unknown = ledger.count(State::Unknown).await?;
     if unknown > 0 {
         error!(payments = unknown, "payments are unknown and may have been charged: see `payments --state unknown`");
     }
-    let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), left);
+    let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), settings, left);
     let retention = retain(ledger.clone(), config.token_retention, webhook.is_some());
     let mut beside = vec![tokio::spawn(recovery), tokio::spawn(retention)];
     if let Some(webhook) = webhook {
@@ -104,6 +106,8 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         let _ = socket.set_nodelay(true);
     });
     let stopped = drained(calls, session.tasks.clone(), config.drain, shutdown);
+    info!("listening on {address}");
+    info!("the voice webhook of your Twilio number: POST {webhook_url}");
     axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await?;
     drop(beside);
     ledger.close().await;
@@ -117,7 +121,7 @@ fn session(
     ledger: Ledger,
 ) -> Result<Arc<session::Context>, Error> {
     let callback = config.base_url.http(PAYMENT_STATUS_CALLBACK);
-    let twilio = twilio::Client::new(&config.twilio, config.payment.clone(), callback).map_err(Error::Twilio)?;
+    let twilio = twilio::Client::new(&config.twilio, callback).map_err(Error::Twilio)?;
     Ok(Arc::new(session::Context {
         model: Model::new(&config.openai, shelf.library().server.model).map_err(Error::Model)?,
         shelf,

@@ -146,7 +146,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let settings = Arc::new(library.server.settings(&context.environment));
     let (call, actions) = Call::begin(settings, &setup, request, Uuid::new_v4(), began.into_std());
     if let Some(why) = call.bad_terms() {
-        error!(%why, "no payment can be taken on this call: its parameters are broken");
+        error!(%why, "no payment can be taken on this call");
     }
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {

@@ -6,6 +6,8 @@
 #![expect(clippy::unused_async, reason = "every tool is an async function, those that wait for nothing too")]
 
 mod cancel_capture;
+mod capture_bank_account_number;
+mod capture_bank_routing_number;
 mod capture_card;
 mod capture_expiry_date;
 mod capture_postal_code;
@@ -56,6 +58,12 @@ pub async fn run(desk: &Desk, library: &Library, tool: Tool) -> Outcome {
         Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(desk, &update).await,
         Tool::CaptureExpiryDate(update) => capture_expiry_date::capture_expiry_date(desk, &update).await,
         Tool::CapturePostalCode(update) => capture_postal_code::capture_postal_code(desk, &update).await,
+        Tool::CaptureBankRoutingNumber(update) => {
+            capture_bank_routing_number::capture_bank_routing_number(desk, &update).await
+        }
+        Tool::CaptureBankAccountNumber(update) => {
+            capture_bank_account_number::capture_bank_account_number(desk, &update).await
+        }
         Tool::FinishCapture(update) => finish_capture::finish_capture(desk, &update).await,
         Tool::CancelCapture(update) => cancel_capture::cancel_capture(desk, &update).await,
         Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,

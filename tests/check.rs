@@ -22,6 +22,7 @@ async fn where_all_is_well_it_says_so_and_prints_no_secret() {
         "✓ configuration",
         "✓ assets         calls begin with PaymentContext and PaymentToolManifest",
         "✓ tools",
+        "✓ payments       are made with a card: card number, security code, expiry date",
         "! PCI            speech goes through en-US: ElevenLabs (TTS), Deepgram (STT); en-AU: ",
         "✓ account        is active",
         "✓ number         FROM_NUMBER belongs",

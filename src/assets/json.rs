@@ -103,22 +103,27 @@ pub(super) fn seconds<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>
 
 /// A whole number from 0 to `MAX`.
 pub(super) fn at_most<'de, const MAX: u32, D: Deserializer<'de>>(json: D) -> Result<u32, D::Error> {
-    struct AtMost<const MAX: u32>;
+    whole::<0, MAX, D>(json)
+}
 
-    impl<const MAX: u32> Visitor<'_> for AtMost<MAX> {
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn whole<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(json: D) -> Result<u32, D::Error> {
+    struct Whole<const MIN: u32, const MAX: u32>;
+
+    impl<const MIN: u32, const MAX: u32> Visitor<'_> for Whole<MIN, MAX> {
         type Value = u32;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a whole number from 0 to {MAX}")
+            write!(f, "a whole number from {MIN} to {MAX}")
         }
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-            let fits = u32::try_from(number).ok().filter(|number| *number <= MAX);
+            let fits = u32::try_from(number).ok().filter(|number| (MIN..=MAX).contains(number));
             fits.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
         }
     }
 
-    json.deserialize_u32(AtMost::<MAX>)
+    json.deserialize_u32(Whole::<MIN, MAX>)
 }
 
 /// Takes the white space out of JSON, except within strings.

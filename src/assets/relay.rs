@@ -199,7 +199,7 @@ impl<F: FnOnce(&str) -> Result<(), String>> Visitor<'_> for Scalar<F> {
 }
 
 /// The value of a parameter: anything that a [`Scalar`] may be.
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use super::file::File;
 use super::json::{self, at_most, seconds, speech};
 use super::name::Key;
+use super::payments::Payments;
 use super::relay::{Configuration, Language, Parameters};
-use super::texts::Languages;
 use super::{AssetError, Warning};
 use crate::relay::twiml::Attributes;
-use crate::{call, llm};
+use crate::{call, llm, payment};
 
 /// What `serverConfig.json` says of calls.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub guide: Option<call::Guide>,
     /// `Payments.stallSeconds` (60).
     pub stall: Duration,
+    /// The rest of `Payments`: what Twilio is told of every payment.
+    pub payments: payment::Options,
     /// `Messages`.
     pub messages: call::Messages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -53,6 +55,11 @@ impl ServerConfig {
         spoken.unwrap_or(TWILIOS_LANGUAGE)
     }
 
+    /// How a call that begins now pays, unless it says otherwise.
+    pub fn payment(&self, environment: &call::Environment) -> payment::Settings {
+        payment::Settings { options: self.payments.clone(), ..environment.payment.clone() }
+    }
+
     /// What a call that begins now does and says. What the environment decides is not of this file.
     pub fn settings(&self, environment: &call::Environment) -> call::Settings {
         call::Settings {
@@ -60,7 +67,7 @@ impl ServerConfig {
             silence: self.silence.clone(),
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
-            payment: environment.payment.clone(),
+            payment: self.payment(environment),
             guide: self.guide.clone(),
             stall: self.stall,
             resume: environment.resume,
@@ -130,11 +137,9 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
             response: sections.model.response_seconds,
             retries: sections.model.retries,
         },
-        guide: match sections.payments.flow {
-            Flow::Assistant => None,
-            Flow::Guided => Some(call::Guide::new(sections.payments.texts.0)),
-        },
         stall: sections.payments.stall_seconds,
+        payments: sections.payments.options(),
+        guide: sections.payments.guide(),
         messages: call::Messages {
             model_unavailable: sections.messages.model_unavailable,
             hand_off: sections.messages.hand_off,
@@ -232,24 +237,6 @@ struct Model {
 
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Payments {
-    #[serde(deserialize_with = "seconds::<1, 3600, _>")]
-    stall_seconds: Duration,
-    flow: Flow,
-    texts: Languages,
-}
-
-/// Who leads through a payment.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-enum Flow {
-    #[default]
-    Assistant,
-    Guided,
-}
-
-#[derive(Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 struct Keypad {
     #[serde(deserialize_with = "at_most::<64, _>")]
     max_digits: u32,
@@ -294,12 +281,6 @@ impl Default for SilenceDetection {
 impl Default for Model {
     fn default() -> Self {
         Self { first_token_seconds: Duration::from_secs(8), response_seconds: Duration::from_secs(60), retries: 2 }
-    }
-}
-
-impl Default for Payments {
-    fn default() -> Self {
-        Self { stall_seconds: Duration::from_secs(60), flow: Flow::default(), texts: Languages::default() }
     }
 }
 

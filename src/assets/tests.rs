@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::call::TOOLS;
+use crate::payment::{BankAccountType, CardType, MethodName, Options, Timeout};
 
 /// A directory that goes away with the test.
 struct Dir(PathBuf);
@@ -134,7 +135,7 @@ fn both_spellings_of_the_active_assets_are_read() {
         let (assets, warnings) = dir.load().unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(context(&assets), "You are Acme's agent.");
-        assert_eq!(names(&assets), TOOLS[8..]);
+        assert_eq!(names(&assets), TOOLS[10..]);
     }
 }
 
@@ -218,8 +219,61 @@ fn what_is_not_read_is_told() {
 }
 
 #[test]
+fn what_twilio_is_told_of_payments_is_read() {
+    let (assets, warnings) = config(
+        r#"{ "Payments": { "method": "ach-debit", "bankAccountType": "consumer-savings", "timeout": 20, "input": "dtmf",
+            "validCardTypes": ["visa", "diners-club"], "minPostalCodeLength": 5, "description": "Tea",
+            "requireMatchingInputs": ["payment-card-number", "postal-code"],
+            "parameters": { "AVSName": "Acme", "MerchantAccountId": 7, "vip": true } } }"#,
+    )
+    .unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let options = assets.server.payments;
+    assert_eq!(options.method, MethodName::AchDebit);
+    assert_eq!(options.bank_account_type, BankAccountType::ConsumerSavings);
+    assert_eq!(options.valid_card_types, [CardType::Visa, CardType::DinersClub]);
+    assert_eq!(options.matching.to_string(), "card number, postal code");
+    assert_eq!((options.min_postal_code_length, options.timeout.map(Timeout::seconds)), (Some(5), Some(20)));
+    assert_eq!(options.description.unwrap().reveal(), "Tea");
+    let parameters = serde_json::to_string(options.parameters.reveal()).unwrap();
+    assert_eq!(parameters, r#"{"AVSName":"Acme","MerchantAccountId":"7","vip":"true"}"#);
+    assert_eq!(config("{}").unwrap().0.server.payments, Options::default());
+}
+
+/// Each configuration is refused with this line and these words.
+fn are_refused(cases: &[(&str, &str)]) {
+    for (text, told) in cases {
+        let err = config(text).map(|_| text).unwrap_err();
+        assert!(err.starts_with(&format!("serverConfig.json:{told}")), "{text}: {err}");
+    }
+}
+
+#[test]
+fn what_twilio_would_refuse_of_a_payment_is_refused_with_its_line() {
+    are_refused(&[
+        ("{\n \"Payments\": {\n  \"method\": \"cash\"\n }\n}", "3: must be credit-card or ach-debit"),
+        (
+            "{\n \"Payments\": {\n  \"timeout\": 0\n }\n}",
+            "3: invalid value: integer `0`, expected a whole number from 1 to 600",
+        ),
+        ("{\n \"Payments\": {\n  \"minPostalCodeLength\": 21\n }\n}", "3: invalid value: integer `21`"),
+        ("{\n \"Payments\": {\n  \"input\": \"speech\"\n }\n}", "3: must be dtmf"),
+        ("{\n \"Payments\": {\n  \"validCardTypes\": [\n\"cash\"]\n }\n}", "4: must be visa, mastercard"),
+        (
+            "{\n \"Payments\": {\n  \"requireMatchingInputs\": [\"bank-account-number\"]\n }\n}",
+            "3: must be payment-card-number",
+        ),
+        (
+            "{\n \"Payments\": {\n  \"parameters\": {\"a\": [1]}\n }\n}",
+            "3: invalid type: sequence, expected a text, a number",
+        ),
+        ("{\n \"Payments\": {\n  \"description\": \"\"\n }\n}", "3: must be a text of 1 to 512 characters"),
+    ]);
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_refused_with_its_line() {
-    for (text, told) in [
+    are_refused(&[
         (
             "{\n \"Model\": {\n  \"retries\": 6\n }\n}",
             "3: invalid value: integer `6`, expected a whole number from 0 to 5",
@@ -287,10 +341,7 @@ fn a_value_that_does_not_fit_is_refused_with_its_line() {
         ("{\n \"Model\": {,", "2: "),
         ("null", "1: "),
         ("{}\n}", "2: trailing characters"),
-    ] {
-        let err = config(text).map(|_| text).unwrap_err();
-        assert!(err.starts_with(&format!("serverConfig.json:{told}")), "{text}: {err}");
-    }
+    ]);
 }
 
 #[test]

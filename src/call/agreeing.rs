@@ -1,5 +1,7 @@
 //! What may be charged on this call: what is due, or what the caller agreed to. The model alone decides on neither.
 
+use std::sync::Arc;
+
 use super::naming::names;
 use super::tool::{Tool, Wanted, Wish};
 use super::{Call, words};
@@ -7,7 +9,7 @@ use crate::payment::{Amount, BadTerms, Capture, ChargeLimits, Due, Terms};
 
 /// The terms of the call, and what became of them.
 pub(super) struct Agreement {
-    terms: Result<Terms, BadTerms>,
+    terms: Result<Arc<Terms>, BadTerms>,
     /// The amount that the model was told to ask for, and where in the history that was.
     asked: Option<(Amount, usize)>,
     /// What was said before this point of the history was about a payment that is over.
@@ -19,12 +21,12 @@ pub(super) struct Agreement {
 }
 
 impl Agreement {
-    pub(super) fn new(terms: Result<Terms, BadTerms>) -> Self {
+    pub(super) fn new(terms: Result<Arc<Terms>, BadTerms>) -> Self {
         Self { terms, asked: None, begins: 0, confirmed: None, paid: false }
     }
 
-    pub(super) fn terms(&self) -> Result<&Terms, BadTerms> {
-        self.terms.as_ref().map_err(|bad| *bad)
+    pub(super) fn terms(&self) -> Result<&Arc<Terms>, &BadTerms> {
+        self.terms.as_ref()
     }
 
     /// Takes what `confirm-amount` answered.
@@ -50,13 +52,18 @@ impl Agreement {
 
 impl Call {
     /// Why no payment can start on this call, if none can: what it brought with it cannot be read.
-    pub fn bad_terms(&self) -> Option<BadTerms> {
+    pub fn bad_terms(&self) -> Option<&BadTerms> {
         self.agreement.terms().err()
+    }
+
+    /// By what terms this call pays; or what to tell the model if it cannot.
+    pub(super) fn terms(&self) -> Result<&Arc<Terms>, String> {
+        self.agreement.terms().map_err(|_| words::refused(words::NO_TERMS))
     }
 
     /// What a payment that the model wants to start is to charge; or what has to be settled first.
     pub(super) fn charge(&mut self, wanted: Wanted) -> Result<Option<Amount>, String> {
-        let due = self.agreement.terms().map_err(|_| words::refused(words::NO_TERMS))?.due;
+        let due = self.terms()?.due;
         match (due, wanted) {
             (Due::Amount(_), _) if self.agreement.paid => Err(words::refused(words::PAID)),
             (Due::Amount(due), Wanted::Unsaid) => Ok(Some(due)),
@@ -74,7 +81,7 @@ impl Call {
 
     /// Whether the caller can have agreed to the amount: the agent named it, or was told to, and then the caller spoke.
     pub(super) fn confirm_amount(&mut self, amount: Amount) -> Result<Tool, String> {
-        match self.agreement.terms().map_err(|_| words::refused(words::NO_TERMS))?.due {
+        match self.terms()?.due {
             Due::Amount(due) if due == amount => return Err(words::amount_is_due(due)),
             Due::Amount(due) => return Err(words::other_amount(due)),
             Due::Nothing => return Err(words::refused(words::NOTHING_DUE)),
@@ -103,7 +110,7 @@ impl Call {
     /// Reads what the model wants, amounts in the currency of the call.
     pub(super) fn read_wish(&self, name: &str, arguments: &str) -> Result<Wish, String> {
         let configured = self.settings.payment.currency;
-        let currency = self.agreement.terms().map_or(configured, |terms| terms.currency(configured));
+        let currency = self.agreement.terms().map_or(configured, |terms| terms.currency);
         Wish::read(name, arguments, &self.settings, currency)
     }
 }

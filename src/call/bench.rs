@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::*;
-use crate::payment::{self, Amount, Answer, ChargeLimits, Currency, Entry, Status, TokenType};
+use crate::payment::{self, Amount, Answer, Currency, Entry, Status};
 use crate::redact::Private;
 use crate::relay::Incoming;
 use crate::sid::PaymentSid;
@@ -53,14 +53,7 @@ pub(super) fn settings() -> Settings {
             no_agent: "Nobody is free.".to_owned(),
         },
         welcome_greeting: Some(GREETING.to_owned()),
-        payment: payment::Settings {
-            connector: "Default".to_owned(),
-            currency: Currency::USD,
-            limits: ChargeLimits::new(dollars("0.50"), dollars("1000")).unwrap(),
-            token_type: TokenType::OneTime,
-            security_code: true,
-            postal_code: false,
-        },
+        payment: payment::Settings::sample(),
         guide: None,
         stall: STALL,
         resume: RESUME,

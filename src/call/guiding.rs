@@ -148,8 +148,8 @@ impl Call {
         let Some(texts) = self.texts() else { return };
         let text = match due.ask {
             Ask::Field { field, again } => {
-                let asks = texts.field(field, self.guidance.card.as_ref());
-                if again { format!("{} {asks}", texts.retry) } else { asks.to_owned() }
+                let asks = texts.field(field, self.guidance.card);
+                if again { format!("{} {asks}", texts.retry) } else { asks.into_owned() }
             }
             Ask::Processing => texts.processing.clone(),
         };
@@ -183,8 +183,8 @@ impl Call {
     }
 
     /// Twilio tells what kind of card it is.
-    pub(super) fn card_recognised(&mut self, card: &CardType) {
-        self.guidance.card = Some(card.clone());
+    pub(super) fn card_recognised(&mut self, card: CardType) {
+        self.guidance.card = Some(card);
     }
 
     /// An entry was wrong: whether the server asks for it again.

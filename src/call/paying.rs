@@ -1,11 +1,12 @@
 //! The payments of a call: one open at most, those that are over, and what callbacks mean for the conversation.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
-    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Settings, Stage, Status,
+    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Stage, Status, Terms,
     Update,
 };
 use crate::sid::PaymentSid;
@@ -20,6 +21,8 @@ const MAX_STALLS: u32 = 3;
 struct Over {
     sid: PaymentSid,
     charge: Option<Amount>,
+    /// What it was to be paid with.
+    means: &'static str,
     /// It was submitted: only then can it succeed.
     submitted: bool,
     /// Its result came.
@@ -67,17 +70,12 @@ impl Payments {
     }
 
     /// Opens a session, or repeats a request for it that was not answered.
-    pub(super) fn start(
-        &mut self,
-        settings: &Settings,
-        charge: Option<Amount>,
-        now: Instant,
-    ) -> Result<Create, String> {
+    pub(super) fn start(&mut self, terms: &Arc<Terms>, charge: Option<Amount>, now: Instant) -> Result<Create, String> {
         if let Some(capture) = &self.open {
             let again = capture.open_again(charge);
             return again.map_err(|misfit| words::misfit(misfit, self.open.as_ref()));
         }
-        let (capture, create) = Capture::open(self.ids.make(), settings.fields(), charge);
+        let (capture, create) = Capture::open(self.ids.make(), terms, charge);
         self.open = Some(capture);
         self.stalls = 0;
         self.moved = now;
@@ -118,8 +116,9 @@ impl Payments {
             self.over.pop_front();
         }
         let submitted = capture.as_ref().is_some_and(|capture| capture.stage() == Stage::Submitting);
+        let means = capture.as_ref().map_or("card", Capture::means);
         let charge = capture.and_then(|capture| capture.charge());
-        self.over.push_back(Over { sid, charge, submitted, ended: false });
+        self.over.push_back(Over { sid, charge, means, submitted, ended: false });
     }
 
     /// Takes the result of a session that is over, if it is the first.
@@ -153,7 +152,7 @@ impl Call {
         };
         let charge = capture.charge();
         let meaning = capture.told(status);
-        if let Some(card) = &status.card {
+        if let Some(card) = status.card {
             self.card_recognised(card);
         }
         match meaning {
@@ -162,10 +161,10 @@ impl Call {
                 self.payment_moved();
                 self.actions.push(Action::Record(Entry::Opened { sid: sid.clone(), charge }));
                 let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
-                match (answer_is_due, self.leads()) {
-                    (true, _) => {}
-                    (false, true) => self.note(words::opened_and_led()),
-                    (false, false) => self.payment_step(words::opened()),
+                match (answer_is_due, self.leads(), self.payments.open().map(words::opened)) {
+                    (true, ..) | (_, false, None) => {}
+                    (false, true, _) => self.note(words::opened_and_led()),
+                    (false, false, Some(step)) => self.payment_step(step),
                 }
             }
             Meaning::Progress => self.payment_moved(),
@@ -202,7 +201,7 @@ impl Call {
     /// Writes the result of a session that is over down, once, and tells the model. A success of what was never submitted is
     /// not believed. A goodbye that is under way waits: the caller has to know.
     fn result(&mut self, sid: &PaymentSid, ending: &Ending, tell: bool) {
-        let Some(&Over { charge, submitted, .. }) = self.payments.result(sid) else { return };
+        let Some(&Over { charge, means, submitted, .. }) = self.payments.result(sid) else { return };
         let mut ending = ending.clone();
         if ending.outcome == Outcome::Success && !submitted {
             ending.outcome = Outcome::Other("success-without-submission".to_owned());
@@ -212,7 +211,7 @@ impl Call {
         }
         if tell || ending.outcome == Outcome::Success {
             self.guided_payment_ended(&ending.outcome, charge.is_some());
-            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}"))));
+            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}")), means));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = false;

@@ -62,10 +62,10 @@ impl Call {
 
     fn start_capture(&mut self, wanted: Wanted) -> Result<Create, String> {
         let charge = self.charge(wanted)?;
-        let create = self.payments.start(&self.settings.payment, charge, self.now)?;
+        let terms = self.terms()?.clone();
+        let create = self.payments.start(&terms, charge, self.now)?;
         self.begin_guidance();
-        let description = self.agreement.terms().ok().and_then(|terms| terms.description.clone());
-        Ok(Create { description, ..create })
+        Ok(create)
     }
 
     /// Only the caller, and whom the operator allows: the model may have been talked into anything.
@@ -115,6 +115,8 @@ impl Call {
                 | Tool::CaptureSecurityCode(update)
                 | Tool::CaptureExpiryDate(update)
                 | Tool::CapturePostalCode(update)
+                | Tool::CaptureBankRoutingNumber(update)
+                | Tool::CaptureBankAccountNumber(update)
                 | Tool::FinishCapture(update)
                 | Tool::CancelCapture(update),
                 outcome,
@@ -209,7 +211,7 @@ impl Call {
     fn started(&self, answer: &Answer) -> String {
         match answer {
             Answer::Created(_) if self.leads() => words::done(words::SERVER_LEADS),
-            answer => words::started(answer),
+            answer => words::started(answer, self.payments.open()),
         }
     }
 

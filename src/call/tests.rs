@@ -6,6 +6,7 @@ mod agreeing;
 mod doubts;
 mod endings;
 mod guided;
+mod methods;
 mod other_tools;
 mod payments;
 mod replies;

@@ -19,6 +19,8 @@ pub const TOOLS: &[&str] = &[
     "capture-security-code",
     "capture-expiry-date",
     "capture-postal-code",
+    "capture-bank-routing-number",
+    "capture-bank-account-number",
     "finish-capture",
     "cancel-capture",
     "set-silence-detection",
@@ -87,6 +89,10 @@ pub enum Tool {
     CaptureExpiryDate(Update),
     /// `capture-postal-code`
     CapturePostalCode(Update),
+    /// `capture-bank-routing-number`
+    CaptureBankRoutingNumber(Update),
+    /// `capture-bank-account-number`
+    CaptureBankAccountNumber(Update),
     /// `finish-capture`
     FinishCapture(Update),
     /// `cancel-capture`; the call also runs it by itself when it ends with a payment open.
@@ -150,6 +156,8 @@ impl Tool {
             Self::CaptureSecurityCode(_) => "capture-security-code",
             Self::CaptureExpiryDate(_) => "capture-expiry-date",
             Self::CapturePostalCode(_) => "capture-postal-code",
+            Self::CaptureBankRoutingNumber(_) => "capture-bank-routing-number",
+            Self::CaptureBankAccountNumber(_) => "capture-bank-account-number",
             Self::FinishCapture(_) => "finish-capture",
             Self::CancelCapture(_) => "cancel-capture",
             Self::SetSilenceDetection { .. } => "set-silence-detection",
@@ -166,10 +174,14 @@ impl Tool {
 
     pub(super) fn change(update: Update) -> Self {
         match update.change {
-            Change::Capture(Field::CardNumber) => Self::CaptureCard(update),
-            Change::Capture(Field::SecurityCode) => Self::CaptureSecurityCode(update),
-            Change::Capture(Field::ExpirationDate) => Self::CaptureExpiryDate(update),
-            Change::Capture(Field::PostalCode) => Self::CapturePostalCode(update),
+            Change::Capture(field) => match field.first() {
+                Field::SecurityCode => Self::CaptureSecurityCode(update),
+                Field::ExpirationDate => Self::CaptureExpiryDate(update),
+                Field::PostalCode => Self::CapturePostalCode(update),
+                Field::BankRoutingNumber => Self::CaptureBankRoutingNumber(update),
+                Field::BankAccountNumber => Self::CaptureBankAccountNumber(update),
+                _ => Self::CaptureCard(update),
+            },
             Change::Complete => Self::FinishCapture(update),
             Change::Cancel => Self::CancelCapture(update),
         }
@@ -307,6 +319,8 @@ impl Wish {
             "capture-security-code" => Self::Change(Change::Capture(Field::SecurityCode)),
             "capture-expiry-date" => Self::Change(Change::Capture(Field::ExpirationDate)),
             "capture-postal-code" => Self::Change(Change::Capture(Field::PostalCode)),
+            "capture-bank-routing-number" => Self::Change(Change::Capture(Field::BankRoutingNumber)),
+            "capture-bank-account-number" => Self::Change(Change::Capture(Field::BankAccountNumber)),
             "finish-capture" => Self::Change(Change::Complete),
             "cancel-capture" => Self::Change(Change::Cancel),
             "set-silence-detection" => {

@@ -7,7 +7,9 @@ mod guiding;
 
 use serde::Serialize;
 
-use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Misfit, Outcome, Stage, Terms};
+use std::sync::Arc;
+
+use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Method, Misfit, Outcome, Stage, Terms};
 use crate::relay::Setup;
 pub(super) use charging::*;
 pub(super) use guiding::*;
@@ -35,7 +37,7 @@ fn output(success: bool, message: &str) -> String {
 
 /// The first thing that the model reads. The caller's number is not in it. `request`, a JSON object, is all that the
 /// operator wrote who had the call placed; the parameters are a part of it.
-pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<Terms, BadTerms>) -> String {
+pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<Arc<Terms>, BadTerms>) -> String {
     let mut details = match setup.direction.as_str() {
         _ if setup.is_reconnect() => {
             "Call details: this call was going on already when the connection was lost, and nothing is known of it. \
@@ -47,6 +49,9 @@ pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
     details.push_str(&charging::due(terms));
+    if matches!(terms, Ok(terms) if matches!(terms.method, Method::AchDebit { .. })) {
+        details.push_str(BY_ACCOUNT);
+    }
     let parameters = setup.custom_parameters.reveal();
     let data = match request {
         Some(request) => request.to_owned(),
@@ -58,9 +63,14 @@ pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<
     details
 }
 
+/// The call pays otherwise than most.
+const BY_ACCOUNT: &str = " A payment on this call is taken from a bank account, with its routing number and its account \
+    number, and not by card.";
+
 /// Which tool comes next, as the end of a sentence.
 fn next_step(capture: &Capture) -> String {
     match capture.next_field() {
+        Some(field) if field.is_matcher() => format!("call {}, so that it is entered once more", field.tool()),
         Some(field) => format!("call {}", field.tool()),
         None => "call finish-capture".to_owned(),
     }
@@ -70,7 +80,8 @@ fn next_step(capture: &Capture) -> String {
 fn after_refusal(code: Option<u32>, capture: &Capture) -> String {
     match code {
         Some(64008 | 64010 | 64012 | 64022 | 64023) => {
-            "call cancel-capture, and offer another card or a person (call live-agent-handoff)".to_owned()
+            let means = capture.means();
+            format!("call cancel-capture, and offer another {means} or a person (call live-agent-handoff)")
         }
         Some(64001..=64007 | 64009 | 64011 | 64013..=64018 | 64024) => {
             "call cancel-capture, and offer a person (call live-agent-handoff)".to_owned()
@@ -80,9 +91,12 @@ fn after_refusal(code: Option<u32>, capture: &Capture) -> String {
 }
 
 /// Twilio's answer to `start-capture`.
-pub(super) fn started(answer: &Answer) -> String {
+pub(super) fn started(answer: &Answer, capture: Option<&Capture>) -> String {
     match answer {
-        Answer::Created(_) => done("The payment session is open. Next: call capture-card."),
+        Answer::Created(_) => match capture {
+            Some(capture) => done(&format!("The payment session is open. Next: {}.", next_step(capture))),
+            None => session_over(),
+        },
         Answer::Refused { reason, .. } => refused(&format!("No payment session was opened. {reason}")),
         Answer::Gone | Answer::Accepted => refused("No payment session was opened: the call is not in progress."),
         Answer::Unknown => refused(
@@ -109,6 +123,24 @@ pub(super) fn capture_answered(field: Field, answer: &Answer) -> String {
 
 fn asking(field: Field) -> &'static str {
     match field {
+        Field::CardNumberMatcher => {
+            "ask the caller to enter the same card number once more, so that it is certain, and then press hash"
+        }
+        Field::SecurityCodeMatcher => {
+            "ask the caller to enter the same security code once more, so that it is certain, and then press hash"
+        }
+        Field::ExpirationDateMatcher => {
+            "ask the caller to enter the same expiry date once more, so that it is certain, and then press hash"
+        }
+        Field::PostalCodeMatcher => {
+            "ask the caller to enter the same postal code once more, so that it is certain, and then press hash"
+        }
+        Field::BankRoutingNumber => {
+            "ask the caller to enter the routing number of the bank, nine digits, on the keypad and then press hash"
+        }
+        Field::BankAccountNumber => {
+            "ask the caller to enter the number of the bank account on the keypad and then press hash"
+        }
         Field::CardNumber => "ask the caller to enter the card number on the keypad and then press hash",
         Field::SecurityCode => {
             "ask the caller to enter the security code on the keypad, three digits or, on American Express, four, \
@@ -189,8 +221,8 @@ pub(super) fn no_payment() -> String {
 }
 
 /// A session is open of which the model was told that nobody knows.
-pub(super) fn opened() -> String {
-    "Payment update: the payment session is open after all. Next: call capture-card.".to_owned()
+pub(super) fn opened(capture: &Capture) -> String {
+    format!("Payment update: the payment session is open after all. Next: {}.", next_step(capture))
 }
 
 /// A field is in.
@@ -204,7 +236,12 @@ pub(super) fn captured(field: Field, capture: &Capture) -> String {
 
 /// An entry was wrong.
 pub(super) fn wrong(field: Field, error: &EntryError, times: u32) -> String {
-    let field = if *error == EntryError::Sequence { Field::CardNumber } else { field };
+    let field = match error {
+        EntryError::Sequence => Field::CardNumber,
+        // Both entries begin anew.
+        EntryError::Mismatch => field.first(),
+        _ => field,
+    };
     let tool = field.tool();
     match times {
         ..3 => format!("Payment update: the {field} was not taken: {error}. Next: say so kindly and call {tool}."),
@@ -215,21 +252,19 @@ pub(super) fn wrong(field: Field, error: &EntryError, times: u32) -> String {
     }
 }
 
-/// The payment ended.
-pub(super) fn ended(outcome: &Outcome, charged: Option<String>) -> String {
+/// The payment ended. `means` is what it was to be paid with.
+pub(super) fn ended(outcome: &Outcome, charged: Option<String>, means: &str) -> String {
     let what = match (outcome, charged) {
         (Outcome::Success, Some(amount)) => {
             format!("the payment of {amount} succeeded. Next: tell the caller that it went through")
         }
-        (Outcome::Success, None) => {
-            "storing the card succeeded; nothing was charged. Next: tell the caller that the card is securely stored"
-                .to_owned()
-        }
-        (declined, _) if declined.is_decline() => {
-            "the card was declined and nothing was charged. Next: say so kindly and offer another card (call \
+        (Outcome::Success, None) => format!(
+            "storing the {means} succeeded; nothing was charged. Next: tell the caller that the {means} is securely stored"
+        ),
+        (declined, _) if declined.is_decline() => format!(
+            "the {means} was declined and nothing was charged. Next: say so kindly and offer another {means} (call \
              start-capture) or a person (call live-agent-handoff)"
-                .to_owned()
-        }
+        ),
         (Outcome::ConnectorError(_) | Outcome::Other(_), _) => {
             "the payment did not go through, for a technical reason. Next: say so, and offer to try again (call \
              start-capture) or a person (call live-agent-handoff)"

@@ -5,9 +5,10 @@ use std::path::Path;
 use super::agreement::{Disagreement, disagreement};
 use super::report::Finding;
 use crate::assets::{Library, Loaded, ServerConfig};
+use crate::payment::{self, BadTerms};
 
 /// Reads all assets in the directory, those that are not in use included. Blocks while it does.
-pub(super) fn findings(dir: &Path) -> Vec<Finding> {
+pub(super) fn findings(dir: &Path, payment: &payment::Settings) -> Vec<Finding> {
     let Loaded { library, mistakes, warnings } = match Library::load(dir) {
         Ok(loaded) => loaded,
         Err(mistake) => return vec![Finding::bad("assets", mistake.to_string())],
@@ -21,9 +22,24 @@ pub(super) fn findings(dir: &Path) -> Vec<Finding> {
     let context = library.context(library.default_context()).unwrap_or_default();
     let manifest = library.tools(library.default_manifest()).unwrap_or_default();
     findings.extend(tools(context, &manifest.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>()));
+    findings.push(payments(&library.server, payment));
     findings.extend(texts(&library.server));
     findings.extend(pci(&library.server));
     findings
+}
+
+/// How a call pays that brings nothing but what every call brings.
+fn payments(server: &ServerConfig, settings: &payment::Settings) -> Finding {
+    let settings = payment::Settings { options: server.payments.clone(), ..settings.clone() };
+    match settings.terms(&server.parameters.iter().cloned().collect()) {
+        Ok(terms) => {
+            Finding::good("payments", format!("are made with a {}: {}", terms.method.means(), terms.method.fields()))
+        }
+        Err(why @ BadTerms::NoAvsName) => {
+            Finding::doubt("payments", format!("{why}; a call that does not bring it takes no payment"))
+        }
+        Err(why) => Finding::bad("payments", format!("no call can pay: {why} (serverConfig.json)")),
+    }
 }
 
 fn tools(context: &str, manifest: &[&str]) -> Vec<Finding> {
@@ -121,10 +137,32 @@ fn attribute<'a>(attributes: &'a [(String, String)], wanted: &str) -> Option<&'a
 mod tests {
     use super::*;
     use crate::check::Level;
+    use crate::payment::MethodName;
+
+    #[test]
+    fn how_a_call_pays_is_told_or_why_none_can() {
+        let mut server = Library::built_in().server;
+        let found = |server: &ServerConfig| {
+            let Finding { level, words, .. } = payments(server, &payment::Settings::sample());
+            (level, words)
+        };
+        assert_eq!(
+            found(&server),
+            (Level::Good, "are made with a card: card number, security code, expiry date".to_owned())
+        );
+        server.payments.method = MethodName::AchDebit;
+        let (level, words) = found(&server);
+        assert!(level == Level::Doubt && words.contains("avsName"), "{words}");
+        server.parameters = vec![("avsName".to_owned(), "Acme".to_owned())];
+        assert!(found(&server).1.starts_with("are made with a bank account: bank routing number"));
+        server.parameters.push(("paymentTimeout".to_owned(), "soon".to_owned()));
+        let (level, words) = found(&server);
+        assert!(level == Level::Bad && words.contains("paymentTimeout"), "{words}");
+    }
 
     #[test]
     fn what_is_built_in_agrees_with_itself() {
-        let findings = findings(Path::new("/nonexistent"));
+        let findings = findings(Path::new("/nonexistent"), &payment::Settings::sample());
         assert!(findings.iter().all(|it| it.level != Level::Bad), "{findings:?}");
         assert!(findings.iter().any(|it| it.level == Level::Good && it.subject == "tools"), "{findings:?}");
     }

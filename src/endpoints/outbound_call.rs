@@ -60,9 +60,9 @@ pub(super) async fn post(
     if app.draining.is_cancelled() {
         return Err(Problem::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
-    let currency = app.session.environment.payment.currency;
-    let order = Order::read(asked.properties.into_inner(), currency).map_err(Problem::bad)?;
     let library = app.session.shelf.library();
+    let payment = library.server.payment(&app.session.environment);
+    let order = Order::read(asked.properties.into_inner(), &payment).map_err(Problem::bad)?;
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
     let document = document(&app.voice, &order)?;
     let requests = &app.session.requests;

@@ -1,7 +1,9 @@
 //! What a server that died left open, and what it is made of when the next one starts.
 
+use std::sync::Arc;
+
 use super::{Error, Ledger, OnCall, Payment, State, payment};
-use crate::payment::{Amount, Change, Create, PaymentId, Update};
+use crate::payment::{Amount, BadTerms, Change, Create, PaymentId, Settings, Update};
 use crate::redact::Private;
 use crate::sid::{CallSid, PaymentSid};
 
@@ -14,16 +16,21 @@ pub struct Left {
     /// The session, if it is known.
     pub sid: Option<PaymentSid>,
     charge: Option<Amount>,
+    method: String,
     description: Option<Private<String>>,
     /// Which request to cancel it this will be: the last one that was made, if one was.
     cancel: u32,
 }
 
 impl Left {
-    /// The request for the session once more, with its key: Twilio answers with the SID, and opens no second one.
-    pub fn create(&self) -> Create {
-        let description = self.description.clone();
-        Create { id: self.id, key: self.id.create_key(), charge: self.charge, description }
+    /// The request for the session once more, with its key: Twilio answers with the SID, and opens no second one. What the
+    /// ledger does not keep of its terms is taken from these settings; an error says that they do not fit.
+    pub fn create(&self, settings: &Settings) -> Result<Create, BadTerms> {
+        let said =
+            [("paymentMethod", Some(&self.method)), ("description", self.description.as_ref().map(Private::reveal))];
+        let said = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+        let terms = Arc::new(settings.terms(&said.collect())?);
+        Ok(Create { id: self.id, key: self.id.create_key(), charge: self.charge, terms })
     }
 
     /// The request to cancel the session; one that was made before is repeated with its key.
@@ -90,7 +97,7 @@ impl super::Writing {
             sqlx::query_scalar(asked).bind(payment.id.to_string()).fetch_one(&mut *self.transaction).await?;
         let call =
             OnCall { sid: payment.call.clone(), caller: payment.caller.clone(), reference: payment.reference.clone() };
-        let Payment { id, sid, amount, description, .. } = payment;
-        Ok(Left { id, call, sid, charge: amount, description, cancel: asked.max(1) })
+        let Payment { id, sid, amount, method, description, .. } = payment;
+        Ok(Left { id, call, sid, charge: amount, method, description, cancel: asked.max(1) })
     }
 }

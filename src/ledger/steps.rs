@@ -8,7 +8,7 @@ use crate::redact::{Private, without_card_numbers};
 use crate::relay::Setup;
 use crate::sid::{CallSid, PaymentSid};
 
-/// `PaymentMethod` of every payment.
+/// `PaymentMethod` of a payment that was not begun here.
 const METHOD: &str = "credit-card";
 
 /// The longest reference that is kept, in characters.
@@ -178,7 +178,8 @@ impl Writing {
         sid: Option<&PaymentSid>,
     ) -> Result<Payment, Error> {
         let charge = create.and_then(|create| create.charge);
-        let description = create.and_then(|create| create.description.as_ref());
+        let terms = create.map(|create| &*create.terms);
+        let description = terms.and_then(|terms| terms.description.as_ref());
         let minor = charge.map(|amount| i64::try_from(amount.minor()).expect("amounts are below 10^9 minor units"));
         let text = |text: Option<&Private<String>>| text.map(|text| text.reveal().clone());
         sqlx::query(
@@ -190,11 +191,11 @@ impl Writing {
         .bind(sid.map(PaymentSid::as_str))
         .bind(call.caller.as_ref().map(PhoneNumber::as_str))
         .bind(text(call.reference.as_ref()))
-        .bind(text(description))
+        .bind(description.map(|text| text.reveal().to_owned()))
         .bind(minor)
         .bind(charge.map(|amount| amount.currency().code().to_owned()))
         .bind(charge.map(|amount| amount.currency().exponent()))
-        .bind(METHOD)
+        .bind(terms.map_or(METHOD, |terms| terms.method.name().wire()))
         .bind(self.now.as_millisecond())
         .execute(&mut *self.transaction)
         .await?;

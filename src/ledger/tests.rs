@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Status, Update};
+use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Settings, Status, Update};
 
 /// A directory that goes away with the test.
 pub(crate) struct Directory(PathBuf);
@@ -52,7 +52,7 @@ impl Desk {
     async fn opening(&mut self, charge: &str) -> Result<Create, Refused> {
         let id = self.ids.make();
         let charge = Amount::parse(charge, Currency::USD).unwrap();
-        let create = Create { id, key: id.create_key(), charge, description: None };
+        let create = Create { id, key: id.create_key(), charge, terms: Settings::sample_terms() };
         self.ledger.opening(&self.call, &create).await.map(|()| create)
     }
 

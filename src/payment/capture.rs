@@ -3,12 +3,13 @@
 //! Callbacks arrive in any order, twice, and before the answer to the request that caused them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{
     Amount, Change, Create, Currency, Ending, EntryError, Field, Fields, IdempotencyKey, News, Outcome, PaymentId,
-    Status, Update,
+    Status, Terms, Update,
 };
 use crate::sid::PaymentSid;
 
@@ -22,6 +23,7 @@ const MAX_REFUSALS: u32 = 3;
 #[derive(Debug)]
 pub struct Capture {
     id: PaymentId,
+    terms: Arc<Terms>,
     needed: Fields,
     charge: Option<Amount>,
     sid: Option<PaymentSid>,
@@ -137,11 +139,12 @@ enum Asked {
 }
 
 impl Capture {
-    /// Opens a session that needs these fields; without an amount the card is tokenized.
-    pub fn open(id: PaymentId, needed: Fields, charge: Option<Amount>) -> (Self, Create) {
+    /// Opens a session on these terms; without an amount the card, or the account, is tokenized.
+    pub fn open(id: PaymentId, terms: &Arc<Terms>, charge: Option<Amount>) -> (Self, Create) {
         let capture = Self {
             id,
-            needed,
+            terms: terms.clone(),
+            needed: terms.fields(),
             charge,
             sid: None,
             stage: Stage::Opening,
@@ -155,7 +158,7 @@ impl Capture {
             refusals: 0,
             deliveries: VecDeque::new(),
         };
-        (capture, Create { id, key: id.create_key(), charge, description: None })
+        (capture, Create { id, key: id.create_key(), charge, terms: terms.clone() })
     }
 
     /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
@@ -166,11 +169,15 @@ impl Capture {
         if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
             return Err(Misfit::NotConfirmed);
         }
-        Ok(Create { id: self.id, key: self.id.create_key(), charge, description: None })
+        Ok(Create { id: self.id, key: self.id.create_key(), charge, terms: self.terms.clone() })
     }
 
-    /// Takes a change if it fits the moment.
+    /// Takes a change if it fits the moment. A field that is in is asked for once more where its matcher is missing.
     pub fn request(&mut self, change: Change) -> Result<Update, Misfit> {
+        let change = match change {
+            Change::Capture(field) => Change::Capture(self.missing_matcher(field).unwrap_or(field)),
+            change => change,
+        };
         let repeated = matches!(self.unconfirmed, Some((Asked::Update(unconfirmed), _)) if unconfirmed == change);
         self.stage = match (self.stage, change) {
             (Stage::Opening, _) => return Err(Misfit::NotConfirmed),
@@ -186,6 +193,11 @@ impl Capture {
         Ok(Update { id: self.id, sid, key: self.key(change), change })
     }
 
+    fn missing_matcher(&self, field: Field) -> Option<Field> {
+        let matcher = field.matcher()?;
+        (self.captured.contains(field) && self.missing().contains(matcher)).then_some(matcher)
+    }
+
     fn capture(&mut self, field: Field) -> Result<Stage, Misfit> {
         if !self.needed.contains(field) {
             return Err(Misfit::NotNeeded(field));
@@ -199,9 +211,18 @@ impl Capture {
             }
             _ => {}
         }
-        self.again = self.captured.contains(field);
-        self.captured.remove(field);
+        // A matcher's value may stand under its field's name.
+        self.again = self.captured.contains(field) || field.is_matcher();
+        self.forget(field);
         Ok(Stage::Capturing { field, keys: 0 })
+    }
+
+    /// A field is not in, or no longer; nor is then what repeats it.
+    fn forget(&mut self, field: Field) {
+        self.captured.remove(field);
+        if let Some(matcher) = field.matcher() {
+            self.captured.remove(matcher);
+        }
     }
 
     fn complete(&self) -> Result<Stage, Misfit> {
@@ -321,6 +342,10 @@ impl Capture {
         }
         self.confirm_capture(current);
         self.stage = Stage::Open;
+        if *error == EntryError::Mismatch {
+            // Which of the two was mistyped nobody knows: both are entered anew.
+            self.forget(current.first());
+        }
         let times = &mut self.wrong[current as usize];
         *times += 1;
         Meaning::Wrong { field: current, error: error.clone(), times: *times }
@@ -373,9 +398,14 @@ impl Capture {
         self.stage
     }
 
-    /// What is charged; `None` when the card is tokenized.
+    /// What is charged; `None` when the card, or the account, is tokenized.
     pub fn charge(&self) -> Option<Amount> {
         self.charge
+    }
+
+    /// What is paid with, in the words of a conversation: `card` or `bank account`.
+    pub fn means(&self) -> &'static str {
+        self.terms.method.means()
     }
 
     /// What is in.

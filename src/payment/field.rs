@@ -1,4 +1,4 @@
-//! The fields of a card that are collected, and sets of them.
+//! The fields of a card or a bank account that are collected, and sets of them.
 
 use std::fmt;
 
@@ -7,46 +7,103 @@ use std::fmt;
 pub enum Field {
     /// The card number.
     CardNumber,
+    /// The card number once more: `RequireMatchingInputs` asks for it.
+    CardNumberMatcher,
     /// The security code: three digits, four on American Express.
     SecurityCode,
+    /// The security code once more.
+    SecurityCodeMatcher,
     /// The expiry date as four digits, month and year.
     ExpirationDate,
+    /// The expiry date once more.
+    ExpirationDateMatcher,
     /// The postal code of the card's holder.
     PostalCode,
+    /// The postal code once more.
+    PostalCodeMatcher,
+    /// The number of the bank: nine digits.
+    BankRoutingNumber,
+    /// The number of the account at that bank.
+    BankAccountNumber,
 }
 
 impl Field {
     /// All of them, in the order in which they are asked for.
-    pub const ALL: [Self; 4] = [Self::CardNumber, Self::SecurityCode, Self::ExpirationDate, Self::PostalCode];
+    pub const ALL: [Self; 10] = [
+        Self::CardNumber,
+        Self::CardNumberMatcher,
+        Self::SecurityCode,
+        Self::SecurityCodeMatcher,
+        Self::ExpirationDate,
+        Self::ExpirationDateMatcher,
+        Self::PostalCode,
+        Self::PostalCodeMatcher,
+        Self::BankRoutingNumber,
+        Self::BankAccountNumber,
+    ];
+
+    /// The field that is entered once more to match this one, where Twilio has one.
+    pub fn matcher(self) -> Option<Self> {
+        match self {
+            Self::CardNumber => Some(Self::CardNumberMatcher),
+            Self::SecurityCode => Some(Self::SecurityCodeMatcher),
+            Self::ExpirationDate => Some(Self::ExpirationDateMatcher),
+            Self::PostalCode => Some(Self::PostalCodeMatcher),
+            _ => None,
+        }
+    }
+
+    /// The field that this one has to match; itself, if it is no matcher.
+    pub fn first(self) -> Self {
+        Self::ALL.into_iter().find(|field| field.matcher() == Some(self)).unwrap_or(self)
+    }
+
+    /// Whether it repeats another.
+    pub fn is_matcher(self) -> bool {
+        self.first() != self
+    }
 
     /// The value of `Capture` on the wire.
     pub fn wire(self) -> &'static str {
         match self {
             Self::CardNumber => "payment-card-number",
+            Self::CardNumberMatcher => "payment-card-number-matcher",
             Self::SecurityCode => "security-code",
+            Self::SecurityCodeMatcher => "security-code-matcher",
             Self::ExpirationDate => "expiration-date",
+            Self::ExpirationDateMatcher => "expiration-date-matcher",
             Self::PostalCode => "postal-code",
+            Self::PostalCodeMatcher => "postal-code-matcher",
+            Self::BankRoutingNumber => "bank-routing-number",
+            Self::BankAccountNumber => "bank-account-number",
         }
     }
 
-    /// The tool that asks for it.
+    /// The tool that asks for it. A field and its matcher have the same: what is missing is asked for.
     pub fn tool(self) -> &'static str {
         match self {
-            Self::CardNumber => "capture-card",
-            Self::SecurityCode => "capture-security-code",
-            Self::ExpirationDate => "capture-expiry-date",
-            Self::PostalCode => "capture-postal-code",
+            Self::CardNumber | Self::CardNumberMatcher => "capture-card",
+            Self::SecurityCode | Self::SecurityCodeMatcher => "capture-security-code",
+            Self::ExpirationDate | Self::ExpirationDateMatcher => "capture-expiry-date",
+            Self::PostalCode | Self::PostalCodeMatcher => "capture-postal-code",
+            Self::BankRoutingNumber => "capture-bank-routing-number",
+            Self::BankAccountNumber => "capture-bank-account-number",
         }
     }
 
     /// Reads either spelling that `Capture` and `Required` are known to use: `expiration-date`, `ExpirationDate`.
     pub fn from_wire(text: &str) -> Option<Self> {
         let key: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        if let Some(first) = key.strip_suffix("matcher") {
+            return Self::from_wire(first)?.matcher();
+        }
         match key.as_str() {
             "paymentcardnumber" | "cardnumber" => Some(Self::CardNumber),
             "securitycode" => Some(Self::SecurityCode),
             "expirationdate" => Some(Self::ExpirationDate),
             "postalcode" | "paymentcardpostalcode" => Some(Self::PostalCode),
+            "bankroutingnumber" => Some(Self::BankRoutingNumber),
+            "bankaccountnumber" => Some(Self::BankAccountNumber),
             _ => None,
         }
     }
@@ -57,16 +114,22 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CardNumber => "card number",
+            Self::CardNumberMatcher => "repeated card number",
             Self::SecurityCode => "security code",
+            Self::SecurityCodeMatcher => "repeated security code",
             Self::ExpirationDate => "expiry date",
+            Self::ExpirationDateMatcher => "repeated expiry date",
             Self::PostalCode => "postal code",
+            Self::PostalCodeMatcher => "repeated postal code",
+            Self::BankRoutingNumber => "bank routing number",
+            Self::BankAccountNumber => "bank account number",
         })
     }
 }
 
 /// A set of fields.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fields(u8);
+pub struct Fields(u16);
 
 impl Fields {
     /// Puts a field in.
@@ -124,5 +187,32 @@ impl fmt::Display for Fields {
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{{self}}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_read_as_it_is_written_and_in_the_other_spelling() {
+        for field in Field::ALL {
+            assert_eq!(Field::from_wire(field.wire()), Some(field));
+        }
+        assert_eq!(Field::from_wire("BankRoutingNumber"), Some(Field::BankRoutingNumber));
+        assert_eq!(Field::from_wire("PaymentCardNumberMatcher"), Some(Field::CardNumberMatcher));
+        // Twilio has no matcher for a bank account.
+        for unknown in ["bank-account-number-matcher", "matcher", "", "payment-card-number-matcher-matcher"] {
+            assert_eq!(Field::from_wire(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_matcher_is_asked_for_by_the_tool_of_its_field_and_right_behind_it() {
+        for (at, field) in Field::ALL.into_iter().enumerate() {
+            let Some(matcher) = field.matcher() else { continue };
+            assert_eq!((matcher.first(), matcher.tool(), Field::ALL[at + 1]), (field, field.tool(), matcher));
+            assert!(matcher.is_matcher() && !field.is_matcher());
+        }
     }
 }

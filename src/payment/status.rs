@@ -9,7 +9,7 @@ use std::fmt;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Field, Fields};
+use super::{CardType, Field, Fields};
 use crate::sid::{CallSid, PaymentSid};
 
 /// One status callback.
@@ -33,25 +33,6 @@ pub struct Status {
     pub news: News,
     /// A masked field held more than four digits in a row: it was dropped, and somebody should know.
     pub unmasked: bool,
-}
-
-/// What kind of card it is, as far as that matters: how many digits its security code has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CardType {
-    /// American Express, whose code has four.
-    Amex,
-    /// Any other, in Twilio's word: three.
-    Other(String),
-}
-
-impl CardType {
-    /// Reads Twilio's word.
-    pub fn from_wire(word: &str) -> Self {
-        match word.to_ascii_lowercase().as_str() {
-            "amex" | "american-express" => Self::Amex,
-            other => Self::Other(word_only(other)),
-        }
-    }
 }
 
 /// What a callback tells.
@@ -99,6 +80,14 @@ pub enum EntryError {
     SecurityCode,
     /// Too short.
     PostalCode,
+    /// Not the number of a bank.
+    RoutingNumber,
+    /// Not the number of an account.
+    AccountNumber,
+    /// A kind of account that is not taken.
+    AccountType,
+    /// It is not what was entered first.
+    Mismatch,
     /// The security code was asked for before the card number.
     Sequence,
     /// A session is running already.
@@ -116,6 +105,10 @@ impl EntryError {
             "invalid-date" | "date-validation-failed" => Self::Date,
             "invalid-security-code" => Self::SecurityCode,
             "invalid-postal-code" => Self::PostalCode,
+            "invalid-bank-routing-number" => Self::RoutingNumber,
+            "invalid-bank-account-number" => Self::AccountNumber,
+            "invalid-bank-account-type" => Self::AccountType,
+            "input-matching-failed" => Self::Mismatch,
             "invalid-card-number-security-code-capture-sequence" => Self::Sequence,
             "session-in-progress" => Self::SessionInProgress,
             other => Self::Other(word_only(other)),
@@ -133,6 +126,10 @@ impl fmt::Display for EntryError {
             Self::Date => f.write_str("that is not a valid expiry date, or the card has expired"),
             Self::SecurityCode => f.write_str("that security code has the wrong length for this card"),
             Self::PostalCode => f.write_str("that is not a valid postal code"),
+            Self::RoutingNumber => f.write_str("that is not a valid routing number; it has nine digits"),
+            Self::AccountNumber => f.write_str("that is not a valid account number"),
+            Self::AccountType => f.write_str("that kind of bank account is not accepted"),
+            Self::Mismatch => f.write_str("the two entries are not the same"),
             Self::Sequence => f.write_str("the card number has to come before the security code"),
             Self::SessionInProgress => f.write_str("another payment session is running on this call"),
             Self::Other(word) => write!(f, "the entry was not accepted ({word})"),
@@ -151,7 +148,7 @@ pub struct Ending {
     pub token: Option<SecretString>,
     /// `ProfileId` of a tokenization.
     pub profile: Option<String>,
-    /// The last four digits of the card.
+    /// The last digits of the card or the account: four at most.
     pub last4: Option<Last4>,
 }
 
@@ -218,22 +215,37 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The last four digits of a card: all of a card number that this program ever holds.
+/// The last four digits of a card, or the last two to four of a bank account: all of a number that this program ever holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Last4([u8; 4]);
+pub struct Last4 {
+    digits: [u8; 4],
+    /// How many of them there are, from the first.
+    count: u8,
+}
 
 impl Last4 {
     /// Takes the trailing run of digits of a masked card number, if it is exactly four.
     pub fn from_mask(mask: &str) -> Option<Self> {
+        Self::trailing(mask).filter(|last| last.count == 4)
+    }
+
+    /// Takes the trailing run of digits of a masked account number, if it is two to four.
+    pub fn from_account_mask(mask: &str) -> Option<Self> {
+        Self::trailing(mask)
+    }
+
+    fn trailing(mask: &str) -> Option<Self> {
         let run = mask.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let digits = mask.as_bytes().get(mask.len() - run..)?;
-        digits.try_into().ok().map(Self)
+        let count = u8::try_from(run).ok().filter(|count| (2..=4).contains(count))?;
+        let mut digits = [0; 4];
+        digits[..run].copy_from_slice(&mask.as_bytes()[mask.len() - run..]);
+        Some(Self { digits, count })
     }
 }
 
 impl fmt::Display for Last4 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|digit| write!(f, "{}", char::from(*digit)))
+        self.digits[..usize::from(self.count)].iter().try_for_each(|digit| write!(f, "{}", char::from(*digit)))
     }
 }
 
@@ -260,8 +272,8 @@ impl Status {
         let get = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
         let filled = |name: &str| get(name).filter(|value| !value.is_empty());
 
-        let card = filled("PaymentCardNumber");
-        let masked = [card, filled("SecurityCode"), filled("BankAccountNumber")];
+        let is_masked = |name: &str| MASKED.iter().any(|masked| name.starts_with(masked));
+        let unmasked = |(name, value): &(String, String)| is_masked(name) && has_long_digit_run(value);
         Ok(Self {
             call: filled("CallSid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::CallSid)?,
             sid: filled("Sid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::Sid)?,
@@ -269,14 +281,17 @@ impl Status {
             updated: filled("DateUpdated").and_then(|date| date.parse().ok()),
             required: get("Required").map(required),
             charge: filled("ChargeAmount").map(str::to_owned),
-            card: filled("PaymentCardType").map(CardType::from_wire),
-            unmasked: masked.into_iter().flatten().any(has_long_digit_run),
-            news: news(&filled, card),
+            card: filled("PaymentCardType").and_then(|word| word.to_ascii_lowercase().parse().ok()),
+            unmasked: form.iter().any(unmasked),
+            news: news(&filled),
         })
     }
 }
 
-fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> News {
+/// Fields of the form that are masked, each also with `Matcher` behind its name.
+const MASKED: [&str; 3] = ["PaymentCardNumber", "SecurityCode", "BankAccountNumber"];
+
+fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>) -> News {
     if let Some(result) = filled("Result") {
         let code = filled("PayErrorCode").and_then(|code| code.parse().ok());
         return News::Ended(Ending {
@@ -284,7 +299,9 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> Ne
             confirmation: filled("PaymentConfirmationCode").map(str::to_owned),
             token: filled("PaymentToken").map(SecretString::from),
             profile: filled("ProfileId").map(str::to_owned),
-            last4: card.and_then(Last4::from_mask),
+            last4: filled("PaymentCardNumber")
+                .and_then(Last4::from_mask)
+                .or_else(|| filled("BankAccountNumber").and_then(Last4::from_account_mask)),
         });
     }
     let field = filled("Capture").and_then(Field::from_wire);
@@ -292,12 +309,7 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> Ne
         return News::Wrong { field, error: EntryError::from_wire(error) };
     }
     let Some(field) = field else { return News::Exists };
-    let value = match field {
-        Field::CardNumber => card,
-        Field::SecurityCode => filled("SecurityCode"),
-        Field::ExpirationDate => filled("ExpirationDate"),
-        Field::PostalCode => filled("PaymentCardPostalCode").or(filled("PostalCode")),
-    };
+    let value = value(field, filled);
     // PartialResult is text; absent says nothing, so only the word `false` ends an entry.
     if filled("PartialResult").is_some_and(|partial| partial.eq_ignore_ascii_case("false")) {
         News::Entered { field, present: value.is_some() }
@@ -305,6 +317,20 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, card: Option<&str>) -> Ne
         let keys = value.map_or(0, |value| value.chars().filter(|c| c.is_alphanumeric() || *c == '*').count());
         News::Entering { field, keys: keys.min(32) }
     }
+}
+
+/// What stands for a field in the form. How a matcher's is called is not documented: it may be its field's.
+fn value<'a>(field: Field, filled: &impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
+    let name = match field.first() {
+        Field::SecurityCode => "SecurityCode",
+        Field::ExpirationDate => "ExpirationDate",
+        Field::PostalCode => "PaymentCardPostalCode",
+        Field::BankRoutingNumber => "BankRoutingNumber",
+        Field::BankAccountNumber => "BankAccountNumber",
+        _ => "PaymentCardNumber",
+    };
+    let own = || filled(&format!("{name}Matcher")).filter(|_| field.is_matcher());
+    own().or_else(|| filled(name)).or_else(|| filled("PostalCode").filter(|_| field == Field::PostalCode))
 }
 
 fn required(list: &str) -> Fields {
@@ -399,6 +425,39 @@ mod tests {
     }
 
     #[test]
+    fn of_a_bank_account_only_the_last_digits_are_held() {
+        let about = [("Capture", "bank-routing-number"), ("BankRoutingNumber", "110000000")];
+        let entering = read(&[&about[..], &[("PartialResult", "true")]].concat());
+        assert!(matches!(entering.news, News::Entering { field: Field::BankRoutingNumber, keys: 9 }));
+        assert!(!entering.unmasked, "a routing number is never masked");
+        assert!(!format!("{entering:?}").contains("110000000"));
+
+        let done =
+            read(&[("Result", "success"), ("BankRoutingNumber", "110000000"), ("BankAccountNumber", "*******92")]);
+        let News::Ended(ending) = done.news else { panic!() };
+        assert_eq!(ending.last4.unwrap().to_string(), "92");
+        for mask in ["", "*********", "********9", "000123456789"] {
+            assert_eq!(Last4::from_account_mask(mask), None, "{mask}");
+        }
+        assert!(read(&[("BankAccountNumber", "000123456789")]).unmasked);
+    }
+
+    #[test]
+    fn a_matcher_is_read_by_its_own_name_and_by_its_fields() {
+        for name in ["PaymentCardNumber", "PaymentCardNumberMatcher"] {
+            let about = [("Capture", "payment-card-number-matcher"), (name, "xxxx")];
+            let entering = read(&[&about[..], &[("PartialResult", "true")]].concat());
+            assert!(matches!(entering.news, News::Entering { field: Field::CardNumberMatcher, keys: 4 }), "{name}");
+        }
+        let required = read(&[("Required", "payment-card-number-matcher, SecurityCode")]).required.unwrap();
+        assert_eq!(required.to_string(), "repeated card number, security code");
+        let wrong = read(&[("Capture", "payment-card-number-matcher"), ("ErrorType", "input-matching-failed")]);
+        let mismatch = News::Wrong { field: Some(Field::CardNumberMatcher), error: EntryError::Mismatch };
+        assert_eq!(format!("{:?}", wrong.news), format!("{mismatch:?}"));
+        assert!(read(&[("PaymentCardNumberMatcher", "4242424242424242")]).unmasked);
+    }
+
+    #[test]
     fn a_result_that_is_not_known_is_no_success() {
         for (word, outcome) in [
             ("payment-connector-error", Outcome::ConnectorError(Some(64008))),
@@ -425,7 +484,8 @@ mod tests {
         fn no_form_panics_and_nothing_secret_is_shown(
             names in prop::collection::vec(
                 prop::sample::select(&["Result", "Capture", "PartialResult", "ErrorType", "Required", "DateUpdated",
-                    "PaymentCardNumber", "SecurityCode", "ExpirationDate", "PaymentToken", "PayErrorCode"][..]), 0..8),
+                    "PaymentCardNumber", "SecurityCode", "ExpirationDate", "PaymentToken", "PayErrorCode",
+                    "BankRoutingNumber", "BankAccountNumber", "PaymentCardNumberMatcher"][..]), 0..8),
             value in "[0-9]{5,16}|\\PC{0,20}",
         ) {
             let fields: Vec<_> = names.into_iter().map(|name| (name, value.as_str())).collect();

@@ -1,180 +1,314 @@
-//! What a call brings with it about its payment, and what may be charged where it brings nothing.
-//!
-//! The names are those of the call's parameters, wherever they came from: `amountDue`, `currency`, `description`.
+//! By what terms one call pays: the server's settings, and what the parameters of the call say otherwise.
 
-use super::{Amount, BadAmount, BadCurrency, Currency};
-use crate::redact::{Private, without_card_numbers};
+use std::collections::BTreeMap;
+use std::str::FromStr;
 
-/// The longest description, in characters.
-const MAX_DESCRIPTION: usize = 255;
+use super::method::{AvsName, Card, CardType, Method, MethodName};
+use super::settings::{Description, Parameters, Settings, Timeout, TokenType};
+use super::{BadDue, Currency, Due, Field, Fields};
 
-/// The terms of a call's payments.
+/// Everything about the payments of one call. What Twilio would refuse as contradictory cannot be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
+    /// The unique name of the Pay connector.
+    pub connector: String,
     /// What is to be charged.
     pub due: Due,
-    /// `description`: what the payment is for, as the processor is told it.
-    pub description: Option<Private<String>>,
+    /// What amounts are in.
+    pub currency: Currency,
+    /// What a payment without an amount leaves behind.
+    pub token_type: TokenType,
+    /// What is paid with.
+    pub method: Method,
+    /// How long the caller may let pass between two digits; Twilio's own 5 s if there is none.
+    pub timeout: Option<Timeout>,
+    /// What it is for.
+    pub description: Option<Description>,
+    /// What the payment processor is told beside all that, the name of an account's holder aside.
+    pub parameters: Parameters,
 }
 
-/// What a call is to charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// The call says nothing: caller and agent agree on an amount, or on none.
-    Open,
-    /// This amount and no other.
-    Amount(Amount),
-    /// `amountDue` is 0: nothing is charged, the card is stored.
-    Nothing,
-}
-
-/// Why the terms of a call cannot be told. No payment may start then: whatever was charged would be a guess.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a call cannot pay. Each is a sentence for whoever chose the parameters of the call; none repeats what was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTerms {
-    /// Not an amount of its currency.
-    #[error("amountDue {0}: send decimal text in major units, such as \"25.00\"")]
-    Amount(BadAmount),
-    /// Not a currency.
-    #[error("currency: {0}")]
-    Currency(#[from] BadCurrency),
-    /// What may be charged is known in the server's own currency only.
-    #[error("currency is another than CURRENCY, and there is no amountDue: send both, or neither")]
-    CurrencyAlone,
-    /// Not fit to be sent on.
+    /// What is due cannot be read.
+    #[error(transparent)]
+    Due(#[from] BadDue),
+    /// It is not one of the values that it can have.
+    #[error("{name} {expected}")]
+    Value {
+        /// The parameter.
+        name: &'static str,
+        /// What it can be, as the end of a sentence.
+        expected: String,
+    },
+    /// The parameter belongs to another method.
+    #[error("{name} is for {method} only, and this call does not pay so: set paymentMethod, or leave {name} out")]
+    OtherMethod {
+        /// The parameter.
+        name: &'static str,
+        /// The method's word.
+        method: &'static str,
+    },
+    /// Twilio demands the name of an account's holder (error 64014).
     #[error(
-        "description: send at most {MAX_DESCRIPTION} characters, without control characters and without a card number"
+        "ach-debit needs the name of the account's holder: set avsName, or AVSName among the parameters of Payments"
     )]
-    Description,
+    NoAvsName,
+}
+
+/// The name under which Twilio wants the holder of an account.
+const AVS_NAME: &str = "AVSName";
+
+/// The parameters of a call that say something of its payments. No other is read.
+#[derive(Debug, Clone, Copy)]
+struct Said<'a>(&'a BTreeMap<String, String>);
+
+impl Settings {
+    /// The terms of a call with these parameters: `amountDue` and `currency`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
+    /// `paymentParameters`, a JSON object; for a card `validCardTypes` and `requireMatchingInputs`, each a list, and
+    /// `minPostalCodeLength`; for a bank account `bankAccountType` and `avsName`.
+    pub fn terms(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
+        let said = Said(parameters);
+        let text = |name| parameters.get(name).map(String::as_str);
+        let due = Due::read(text("amountDue"), text("currency"), self.currency)?;
+        let method = match said.word("paymentMethod")?.unwrap_or(self.options.method) {
+            MethodName::CreditCard => self.card(said)?,
+            MethodName::AchDebit => self.account(said)?,
+        };
+        let seconds = |text: &str| text.parse().ok().and_then(Timeout::from_seconds);
+        Ok(Terms {
+            connector: self.connector.clone(),
+            due,
+            currency: if let Due::Amount(amount) = due { amount.currency() } else { self.currency },
+            token_type: said.word("tokenType")?.unwrap_or(self.token_type),
+            method,
+            timeout: said
+                .read("paymentTimeout", "must be whole seconds from 1 to 600", seconds)?
+                .or(self.options.timeout),
+            description: said.word::<Description>("description")?.or_else(|| self.options.description.clone()),
+            parameters: self.parameters(said)?.without(AVS_NAME),
+        })
+    }
+
+    fn parameters(&self, said: Said<'_>) -> Result<Parameters, BadTerms> {
+        const EXPECTED: &str = "must be a JSON object of one level, as a text";
+        let own = said.read("paymentParameters", EXPECTED, Parameters::from_json)?.unwrap_or_default();
+        Ok(self.options.parameters.clone().with(own.reveal().clone()))
+    }
+
+    fn card(&self, said: Said<'_>) -> Result<Method, BadTerms> {
+        said.leaves_out(&["bankAccountType", "avsName"], MethodName::AchDebit)?;
+        let options = &self.options;
+        let digits = |text: &str| text.parse().ok().filter(|digits| (1..=20).contains(digits));
+        let min_postal_code_length = said.read("minPostalCodeLength", "must be a number from 1 to 20", digits)?;
+        let matching: Option<Fields> = said.list("requireMatchingInputs", MATCHING, matching)?;
+        let asked = [(Field::SecurityCode, self.security_code), (Field::PostalCode, self.postal_code)];
+        let not_asked = asked.into_iter().filter(|(_, asked)| !asked).map(|(field, _)| field).collect();
+        Ok(Method::Card(Card {
+            security_code: self.security_code,
+            postal_code: self.postal_code,
+            min_postal_code_length: min_postal_code_length
+                .or(options.min_postal_code_length)
+                .filter(|_| self.postal_code),
+            valid_types: said
+                .list("validCardTypes", "must be kinds of cards, such as visa mastercard", |word| {
+                    word.parse::<CardType>().ok()
+                })?
+                .unwrap_or_else(|| options.valid_card_types.clone()),
+            matching: matching.unwrap_or(options.matching).without(not_asked),
+        }))
+    }
+
+    fn account(&self, said: Said<'_>) -> Result<Method, BadTerms> {
+        let for_cards = ["validCardTypes", "requireMatchingInputs", "minPostalCodeLength"];
+        said.leaves_out(&for_cards, MethodName::CreditCard)?;
+        let among = self.parameters(said)?;
+        let among = || among.get(AVS_NAME).and_then(|name| name.parse().ok());
+        Ok(Method::AchDebit {
+            account_type: said.word("bankAccountType")?.unwrap_or(self.options.bank_account_type),
+            avs_name: said.word::<AvsName>("avsName")?.or_else(among).ok_or(BadTerms::NoAvsName)?,
+        })
+    }
+}
+
+/// What `requireMatchingInputs` can hold.
+pub const MATCHING: &str = "must be payment-card-number, expiration-date, security-code or postal-code";
+
+/// A field of a card that can be entered twice, from Twilio's word for it.
+pub fn matching(word: &str) -> Option<Field> {
+    Field::ALL.into_iter().find(|field| field.matcher().is_some() && field.wire() == word)
+}
+
+impl<'a> Said<'a> {
+    fn get(self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// A parameter that is one word of a vocabulary.
+    fn word<T: FromStr<Err: std::fmt::Display>>(self, name: &'static str) -> Result<Option<T>, BadTerms> {
+        let read = |text: &str| text.parse().map_err(|bad: T::Err| BadTerms::Value { name, expected: bad.to_string() });
+        self.get(name).map(read).transpose()
+    }
+
+    fn read<T>(
+        self,
+        name: &'static str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, BadTerms> {
+        let bad = || BadTerms::Value { name, expected: expected.to_owned() };
+        self.get(name).map(|text| read(text).ok_or_else(bad)).transpose()
+    }
+
+    /// A parameter that is a list, with commas or spaces between its words.
+    fn list<T, C: FromIterator<T>>(
+        self,
+        name: &'static str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<C>, BadTerms> {
+        self.read(name, expected, |text| text.split([',', ' ']).filter(|word| !word.is_empty()).map(&read).collect())
+    }
+
+    fn leaves_out(self, names: &[&'static str], method: MethodName) -> Result<(), BadTerms> {
+        match names.iter().find(|name| self.get(name).is_some()) {
+            Some(name) => Err(BadTerms::OtherMethod { name, method: method.wire() }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Terms {
-    /// Reads the terms among the parameters of a call. `parameter` tells the value of one, as text; a parameter that is
-    /// there is read strictly, an empty `amountDue` too. `configured` is what amounts are in where no currency is named.
-    pub fn read(parameter: impl Fn(&str) -> Option<String>, configured: Currency) -> Result<Self, BadTerms> {
-        let currency = parameter("currency").map_or(Ok(configured), |text| text.parse())?;
-        let due = match parameter("amountDue") {
-            Some(text) => match Amount::parse(&text, currency).map_err(BadTerms::Amount)? {
-                Some(amount) => Due::Amount(amount),
-                None => Due::Nothing,
-            },
-            None if currency != configured => return Err(BadTerms::CurrencyAlone),
-            None => Due::Open,
+    /// The fields that a payment needs, in the order in which they are asked for.
+    pub fn fields(&self) -> Fields {
+        self.method.fields()
+    }
+
+    /// `Parameter` as it goes over the wire: a JSON object of one level; none if there is nothing to say.
+    pub fn parameter(&self) -> Option<String> {
+        let holder = match &self.method {
+            Method::AchDebit { avs_name, .. } => Some((AVS_NAME.to_owned(), avs_name.reveal().to_owned())),
+            Method::Card(_) => None,
         };
-        let description =
-            parameter("description").filter(|text| !text.trim().is_empty()).map(description).transpose()?;
-        Ok(Self { due, description })
-    }
-
-    /// What amounts on this call are in.
-    pub fn currency(&self, configured: Currency) -> Currency {
-        if let Due::Amount(amount) = self.due { amount.currency() } else { configured }
-    }
-}
-
-fn description(text: String) -> Result<Private<String>, BadTerms> {
-    let fits = text.chars().count() <= MAX_DESCRIPTION && !text.chars().any(char::is_control);
-    (fits && without_card_numbers(&text) == text).then_some(Private::new(text)).ok_or(BadTerms::Description)
-}
-
-/// What may be charged where a call does not say what is due: `MIN_CHARGE` and `MAX_CHARGE`, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChargeLimits {
-    least: Amount,
-    most: Amount,
-}
-
-/// The limits leave no amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("MIN_CHARGE is more than MAX_CHARGE")]
-pub struct NothingBetween;
-
-impl ChargeLimits {
-    /// From `least` to `most`, which are of one currency.
-    pub fn new(least: Amount, most: Amount) -> Result<Self, NothingBetween> {
-        let limits = Self { least, most };
-        limits.allow(most).then_some(limits).ok_or(NothingBetween)
-    }
-
-    /// Whether this may be charged.
-    pub fn allow(&self, amount: Amount) -> bool {
-        let one_currency = amount.currency() == self.least.currency() && amount.currency() == self.most.currency();
-        one_currency && (self.least.minor()..=self.most.minor()).contains(&amount.minor())
-    }
-
-    /// The least that may be charged.
-    pub fn least(&self) -> Amount {
-        self.least
-    }
-
-    /// The most that may be charged.
-    pub fn most(&self) -> Amount {
-        self.most
+        let all = self.parameters.clone().with(holder);
+        let json = || serde_json::to_string(all.reveal()).expect("a map of strings always serialises");
+        (!all.is_empty()).then(json)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::{BankAccountType, Options};
     use proptest::prelude::*;
 
-    fn read(parameters: &[(&str, &str)]) -> Result<Terms, BadTerms> {
-        let get = |name: &str| parameters.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
-        Terms::read(get, Currency::USD)
+    fn settings(options: Options) -> Settings {
+        Settings { options, ..Settings::sample() }
     }
 
-    fn amount(text: &str, currency: &str) -> Amount {
-        Amount::parse(text, currency.parse().unwrap()).unwrap().unwrap()
-    }
-
-    #[test]
-    fn an_amount_due_is_of_the_currency_that_comes_with_it() {
-        assert_eq!(read(&[]).unwrap().due, Due::Open);
-        assert_eq!(read(&[("amountDue", "25")]).unwrap().due, Due::Amount(amount("25.00", "USD")));
-        assert_eq!(read(&[("amountDue", "0.00")]).unwrap().due, Due::Nothing);
-        let yen = read(&[("amountDue", "1500"), ("currency", "jpy")]).unwrap();
-        assert_eq!(
-            (yen.due, yen.currency(Currency::USD)),
-            (Due::Amount(amount("1500", "JPY")), "JPY".parse().unwrap())
-        );
-        assert_eq!(read(&[("currency", "USD")]).unwrap().currency(Currency::USD), Currency::USD);
+    fn terms(said: &[(&str, &str)]) -> Result<Terms, BadTerms> {
+        let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        settings(Options::default()).terms(&said)
     }
 
     #[test]
-    fn what_is_broken_is_never_taken_for_nothing() {
-        for amount in ["", " ", "25,00", "$25", "1e3", "-1", "25.005", "1000000", "null"] {
-            assert!(matches!(read(&[("amountDue", amount)]), Err(BadTerms::Amount(_))), "{amount:?}");
+    fn a_call_that_says_nothing_pays_by_card_and_as_configured() {
+        let plain = terms(&[("amount", "25"), ("callReference", "7")]).unwrap();
+        assert_eq!(plain.fields().to_string(), "card number, security code, expiry date");
+        assert_eq!((plain.parameter(), plain.timeout, plain.description), (None, None, None));
+    }
+
+    #[test]
+    fn a_call_chooses_among_what_twilio_takes() {
+        let account = terms(&[
+            ("paymentMethod", "ach-debit"),
+            ("bankAccountType", "consumer-savings"),
+            ("avsName", "Ann \"A\" Lee"),
+            ("description", "Invoice 1042"),
+            ("paymentTimeout", "30"),
+        ])
+        .unwrap();
+        assert!(matches!(&account.method, Method::AchDebit { account_type: BankAccountType::ConsumerSavings, .. }));
+        assert_eq!(account.parameter().as_deref(), Some(r#"{"AVSName":"Ann \"A\" Lee"}"#));
+        assert_eq!(account.timeout.map(Timeout::seconds), Some(30));
+        assert_eq!(account.description.unwrap().reveal(), "Invoice 1042");
+
+        let card = terms(&[
+            ("validCardTypes", "visa, amex"),
+            ("requireMatchingInputs", "payment-card-number,postal-code"),
+            ("minPostalCodeLength", "5"),
+            ("tokenType", "reusable"),
+        ])
+        .unwrap();
+        let Method::Card(asked) = &card.method else { panic!("{card:?}") };
+        assert_eq!(asked.valid_types, [CardType::Visa, CardType::Amex]);
+        // The postal code is not asked for: neither twice nor in a certain length.
+        assert_eq!((asked.matching.to_string().as_str(), asked.min_postal_code_length), ("card number", None));
+        assert_eq!(card.token_type, TokenType::Reusable);
+    }
+
+    #[test]
+    fn what_twilio_would_refuse_is_refused_with_what_to_do() {
+        for (said, why) in [
+            (&[("paymentMethod", "cash")][..], "paymentMethod must be credit-card or ach-debit"),
+            (&[("paymentMethod", "ach-debit")], "avsName"),
+            (&[("bankAccountType", "consumer-savings")], "bankAccountType is for ach-debit only"),
+            (&[("avsName", "Ann"), ("paymentMethod", "credit-card")], "avsName is for ach-debit only"),
+            (
+                &[("paymentMethod", "ach-debit"), ("avsName", "Ann"), ("validCardTypes", "visa")],
+                "validCardTypes is for credit-card only",
+            ),
+            (&[("validCardTypes", "visa cash")], "validCardTypes must be"),
+            (&[("requireMatchingInputs", "bank-account-number")], "requireMatchingInputs must be"),
+            (&[("paymentTimeout", "601")], "1 to 600"),
+            (&[("minPostalCodeLength", "0")], "1 to 20"),
+            (&[("paymentParameters", "{\"a\":[]}")], "paymentParameters must be a JSON object"),
+            (&[("description", "4242 4242 4242 4242")], "description must be"),
+        ] {
+            let refused = terms(said).unwrap_err().to_string();
+            assert!(refused.contains(why) && !refused.contains("4242"), "{said:?}: {refused}");
         }
-        assert!(matches!(read(&[("amountDue", "1.5"), ("currency", "JPY")]), Err(BadTerms::Amount(_))));
-        assert!(matches!(read(&[("amountDue", "1"), ("currency", "dollars")]), Err(BadTerms::Currency(_))));
-        assert_eq!(read(&[("currency", "EUR")]), Err(BadTerms::CurrencyAlone));
-        for text in ["4242 4242 4242 4242", "a\nb", "é".repeat(256).as_str()] {
-            assert_eq!(read(&[("description", text)]), Err(BadTerms::Description), "{text}");
-        }
     }
 
     #[test]
-    fn a_description_is_kept_and_not_printed() {
-        let terms = read(&[("description", "Invoice 7 for Ann")]).unwrap();
-        assert_eq!(terms.description.as_ref().unwrap().reveal(), "Invoice 7 for Ann");
-        assert!(!format!("{terms:?}").contains("Ann"));
-        assert_eq!(read(&[("description", " ")]).unwrap().description, None);
-    }
-
-    #[test]
-    fn limits_bound_one_currency_and_leave_something() {
-        let limits = ChargeLimits::new(amount("0.50", "USD"), amount("1000", "USD")).unwrap();
-        for (text, allowed) in [("0.49", false), ("0.50", true), ("1000.00", true), ("1000.01", false)] {
-            assert_eq!(limits.allow(amount(text, "USD")), allowed, "{text}");
-        }
-        assert!(!limits.allow(amount("25", "EUR")));
-        assert_eq!(ChargeLimits::new(amount("2", "USD"), amount("1", "USD")), Err(NothingBetween));
-        assert!(ChargeLimits::new(amount("2", "USD"), amount("2", "USD")).is_ok());
+    fn the_configuration_stands_where_a_call_says_nothing() {
+        let options = Options {
+            method: MethodName::AchDebit,
+            bank_account_type: BankAccountType::CommercialChecking,
+            parameters: Parameters::default().with([("AVSName".to_owned(), "Acme".to_owned())]),
+            valid_card_types: vec![CardType::Discover],
+            ..Options::default()
+        };
+        let settings = settings(options);
+        let account = settings.terms(&BTreeMap::new()).unwrap();
+        assert_eq!(account.parameter().as_deref(), Some(r#"{"AVSName":"Acme"}"#));
+        let by_card = settings.terms(&BTreeMap::from([("paymentMethod".to_owned(), "credit-card".to_owned())]));
+        let by_card = by_card.unwrap();
+        assert_eq!(by_card.parameter(), None, "a card has no holder's name");
+        assert!(matches!(by_card.method, Method::Card(card) if card.valid_types == [CardType::Discover]));
+        let own = r#"{"MerchantAccountId":7,"AVSName":"Ann"}"#;
+        let of_call = settings.terms(&BTreeMap::from([("paymentParameters".to_owned(), own.to_owned())]));
+        assert_eq!(of_call.unwrap().parameter().as_deref(), Some(r#"{"AVSName":"Ann","MerchantAccountId":"7"}"#));
     }
 
     proptest! {
         #[test]
-        fn no_parameters_panic(due in "[0-9.]{0,9}|\\PC{0,9}", currency in "[A-Z]{3}|\\PC{0,5}", about in "\\PC{0,40}") {
-            let _ = read(&[("amountDue", &due), ("currency", &currency), ("description", &about)]);
+        fn no_parameters_panic_and_none_make_a_contradiction(
+            said in prop::collection::btree_map(
+                prop::sample::select(&["paymentMethod", "bankAccountType", "avsName", "validCardTypes",
+                    "requireMatchingInputs", "minPostalCodeLength", "paymentTimeout", "description", "tokenType",
+                    "paymentParameters"][..])
+                    .prop_map(str::to_owned),
+                prop::sample::select(&["ach-debit", "credit-card", "consumer-savings", "Ann", "visa", "5", "security-code",
+                    "", ",", "\u{1}", "{\"AVSName\":\"Ann\"}"][..]).prop_map(str::to_owned),
+                0..6,
+            ),
+        ) {
+            if let Ok(terms) = settings(Options::default()).terms(&said) {
+                let named = terms.parameter().is_some_and(|json| json.contains(AVS_NAME));
+                prop_assert_eq!(named, matches!(terms.method, Method::AchDebit { .. }));
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Dire
         ledger: Ledger::open(&directory.file()).await.unwrap(),
         model: Model::new(&config.openai, assets.library.server.model).unwrap(),
         shelf: Arc::new(Shelf::new(assets.library)),
-        twilio: Arc::new(twilio::Client::new(&config.twilio, config.payment.clone(), String::new()).unwrap()),
+        twilio: Arc::new(twilio::Client::new(&config.twilio, String::new()).unwrap()),
         environment: Environment {
             payment: config.payment,
             resume: config.resume,

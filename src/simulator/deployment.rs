@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
 use url::Url;
 
 use super::house::{self, House};
+use super::operator;
 use super::tape::{Entry, Event, Tape, lock};
 use super::twilio::Webhooks;
 
@@ -50,7 +52,9 @@ impl Deployment {
             Ok(url) => knock(webhooks, &url).await,
             Err(_) => 0,
         };
-        tape.write(Event::ToldToStop { ready, voice });
+        let somebody = json!({"properties": {"phoneNumber": "+15550100003"}});
+        let order = operator::order(&self.proxy, "/outboundCall", &somebody).await.map_or(0, |(status, _)| status);
+        tape.write(Event::ToldToStop { ready, voice, order });
         if let Some(next) = &self.next {
             self.proxy.lead_to(next.address());
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
 use crate::ledger::{Filter, Ledger, Payment};
+use crate::payment::Options;
 use crate::server::{self, Shutdown};
 use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::tape::Tape;
@@ -46,6 +47,8 @@ pub struct Tuning {
     pub first_token: Option<Duration>,
     /// The assets are in Twilio Sync, and edited while the call goes on.
     pub sync: bool,
+    /// `Payments`, as far as Twilio is told of it.
+    pub payments: Option<fn() -> Options>,
     /// Another instance stands ready to take over when this one is told to stop.
     pub relieved: bool,
 }
@@ -112,6 +115,9 @@ impl House {
         let server = &mut assets.library.server;
         server.silence.threshold = tuning.silence.unwrap_or(server.silence.threshold);
         server.stall = tuning.stall.unwrap_or(server.stall);
+        if let Some(options) = tuning.payments {
+            server.payments = options();
+        }
         server.model.first_token = tuning.first_token.unwrap_or(server.model.first_token);
         let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
         let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));

@@ -63,6 +63,8 @@ pub enum Expect {
     NeverSays(&'static str),
     /// Payments were created with these amounts, one after the other; none tokenizes.
     Payments(&'static [Option<&'static str>]),
+    /// The first payment was created with this method, and what else was said of it.
+    PaysBy(&'static str),
     /// Payments ended with these words of Twilio's.
     Results(&'static [&'static str]),
     /// Twilio did this so many times, however often it was asked.
@@ -90,7 +92,7 @@ pub enum Expect {
         /// Whether the TwiML came along.
         inline: bool,
     },
-    /// While the server drained, `GET /ready` and another call were answered 503.
+    /// While the server drained, `GET /ready`, another call and an order to call were answered 503.
     TurnsCallsAway,
     /// The caller was queued with a task whose `conversationSummary` holds these words.
     Queues(&'static str),

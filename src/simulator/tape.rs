@@ -43,8 +43,8 @@ pub enum Event {
     Placed { inline: bool },
     /// Twilio reported how the call goes on.
     Progress { status: &'static str },
-    /// The server was told to stop; what it answered to `GET /ready` and to another call that came in.
-    ToldToStop { ready: u16, voice: u16 },
+    /// The server was told to stop; what it answered to `GET /ready`, to another call that came in, and to an order to call.
+    ToldToStop { ready: u16, voice: u16, order: u16 },
     /// The caller waits in the queue of a workflow, with this task.
     Queued { workflow: String, task: String },
     /// The caller hung up.
@@ -78,7 +78,7 @@ pub enum Event {
     /// A request to Twilio's Payments API was answered.
     Requested { request: Request, status: u16, note: String },
     /// A payment session came to be.
-    Created { charge: Option<String> },
+    Created { charge: Option<String>, how: String },
     /// The entry of a field is over.
     Entered { field: Field, error: Option<String>, keys: usize },
     /// A payment session is over, with the word that Twilio has for it.

@@ -92,8 +92,9 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
             ("Twilio", Ink::Dim, format!("is asked to place a call, {how}"))
         }
         Event::Progress { status } => ("Twilio", Ink::Dim, format!("reports: the call is {status}")),
-        Event::ToldToStop { ready, voice } => {
-            ("server", Ink::Dim, format!("is told to stop: /ready → {ready}, another call → {voice}"))
+        Event::ToldToStop { ready, voice, order } => {
+            let answers = format!("/ready → {ready}, another call → {voice}, an order to call → {order}");
+            ("server", Ink::Dim, format!("is told to stop: {answers}"))
         }
         Event::Queued { workflow, .. } => ("Twilio", Ink::Dim, format!("queues the caller for {workflow}")),
         Event::HungUp => ("Caller", Ink::Caller, "hangs up".to_owned()),

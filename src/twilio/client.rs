@@ -8,8 +8,8 @@ use url::Url;
 
 use super::error::Error;
 use super::rest::{Ask, BadConfig, Limits, Repeat, Rest};
+use crate::config;
 use crate::phone_number::PhoneNumber;
-use crate::{config, payment};
 
 /// A caller is listening to silence. A payment's answer is below 1 KiB.
 const LIMITS: Limits =
@@ -20,7 +20,6 @@ const LIMITS: Limits =
 /// A request that is repeated repeats its idempotency key, so that Twilio does once what was asked for twice; one that
 /// has none is repeated only if Twilio certainly did nothing.
 pub struct Client {
-    pub(super) settings: payment::Settings,
     pub(super) status_callback: String,
     pub(super) rest: Rest,
     /// This server's number.
@@ -29,16 +28,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `config`'s account. Payments are made by `settings`, and Twilio reports them to `status_callback`,
-    /// an absolute URL.
-    pub fn new(
-        config: &config::Twilio,
-        settings: payment::Settings,
-        status_callback: String,
-    ) -> Result<Self, BadConfig> {
+    /// A client for `config`'s account. Twilio reports payments to `status_callback`, an absolute URL.
+    pub fn new(config: &config::Twilio, status_callback: String) -> Result<Self, BadConfig> {
         let rest = Rest::new(config, &config.api_base, LIMITS)?;
         let (from, account_sid) = (config.from_number.clone(), config.account_sid.clone());
-        Ok(Self { settings, status_callback, rest, from, account_sid })
+        Ok(Self { status_callback, rest, from, account_sid })
     }
 
     /// Posts a form to a resource of the account and returns the body of the answer. It may be sent more than once, as

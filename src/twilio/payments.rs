@@ -1,35 +1,32 @@
 //! The Payments subresource of a call: create a session, move it on. What became of it comes by status callback only.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::client::Client;
 use super::error::{Cause, Error};
 use super::rest::Repeat;
-use crate::payment::{Change, Create, Update};
+use crate::payment::{Change, Create, Field, Method, Terms, Update};
 use crate::sid::{CallSid, PaymentSid};
 
 impl Client {
     /// Opens a payment session on the call, which must be in progress. Success means that Twilio accepted the request;
     /// its callback may be here before this answer is.
     pub async fn create_payment(&self, call: &CallSid, create: &Create) -> Result<PaymentSid, Error> {
-        let settings = &self.settings;
-        let charge = create.charge.map(|amount| (amount.to_string(), amount.currency()));
         let mut form = vec![
-            ("IdempotencyKey", create.key.as_str()),
-            ("StatusCallback", &self.status_callback),
-            ("PaymentConnector", &settings.connector),
-            ("PaymentMethod", "credit-card"),
-            // Twilio's own default is true for both, and `complete` fails for a field that was not asked for.
-            ("SecurityCode", word(settings.security_code)),
-            ("PostalCode", word(settings.postal_code)),
+            ("IdempotencyKey", Cow::from(create.key.as_str())),
+            ("StatusCallback", Cow::from(&self.status_callback)),
         ];
-        match &charge {
-            Some((amount, currency)) => form.extend([("ChargeAmount", amount.as_str()), ("Currency", currency.code())]),
-            None => form.push(("TokenType", settings.token_type.as_str())),
+        form.extend(terms(&create.terms));
+        match create.charge {
+            Some(amount) => {
+                form.push(("ChargeAmount", amount.to_string().into()));
+                form.push(("Currency", amount.currency().code().to_owned().into()));
+            }
+            None => form.push(("TokenType", create.terms.token_type.as_str().into())),
         }
-        if let Some(description) = &create.description {
-            form.push(("Description", description.reveal()));
-        }
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_ref())).collect();
         let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, Repeat::Freely).await?;
         let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
         Ok(created.sid)
@@ -54,6 +51,37 @@ impl Client {
 #[derive(Deserialize)]
 struct Created {
     sid: PaymentSid,
+}
+
+/// What a create says of the terms, but for the amount.
+fn terms(terms: &Terms) -> Vec<(&'static str, Cow<'_, str>)> {
+    let mut form: Vec<(&str, Cow<'_, str>)> =
+        vec![("PaymentConnector", Cow::from(&terms.connector)), ("PaymentMethod", terms.method.name().wire().into())];
+    match &terms.method {
+        Method::Card(card) => {
+            // Twilio's own default is true for both, and `complete` fails for a field that was not asked for.
+            form.push(("SecurityCode", word(card.security_code).into()));
+            form.push(("PostalCode", word(card.postal_code).into()));
+            form.extend(card.min_postal_code_length.map(|length| ("MinPostalCodeLength", length.to_string().into())));
+            if !card.valid_types.is_empty() {
+                let types: Vec<&str> = card.valid_types.iter().map(|card| card.wire()).collect();
+                form.push(("ValidCardTypes", types.join(" ").into()));
+            }
+            if !card.matching.is_empty() {
+                let fields: Vec<&str> = card.matching.iter().map(Field::wire).collect();
+                form.push(("RequireMatchingInputs", fields.join(",").into()));
+            }
+        }
+        Method::AchDebit { account_type, .. } => {
+            form.push(("BankAccountType", account_type.wire().into()));
+            form.push(("SecurityCode", word(false).into()));
+            form.push(("PostalCode", word(false).into()));
+        }
+    }
+    form.extend(terms.timeout.map(|timeout| ("Timeout", timeout.seconds().to_string().into())));
+    form.extend(terms.description.as_ref().map(|text| ("Description", text.reveal().into())));
+    form.extend(terms.parameter().map(|json| ("Parameter", json.into())));
+    form
 }
 
 fn word(flag: bool) -> &'static str {

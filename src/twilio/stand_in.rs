@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 
 use super::Client;
 use crate::config;
-use crate::payment::{Amount, ChargeLimits, Currency, Settings, TokenType};
 
 /// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
 #[derive(Clone, Default)]
@@ -56,7 +55,6 @@ async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
 }
 
 pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
-    let cent = Amount::parse("0.01", Currency::USD).unwrap().unwrap();
     let config = config::Twilio {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
@@ -65,13 +63,5 @@ pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
         api_base: origin.to_owned(),
         sync_base: origin.to_owned(),
     };
-    let settings = Settings {
-        connector: "My connector".to_owned(),
-        currency: Currency::USD,
-        limits: ChargeLimits::new(cent, cent).unwrap(),
-        token_type: TokenType::OneTime,
-        security_code: true,
-        postal_code: false,
-    };
-    Client::new(&config, settings, "https://example.com/payment-status-callback".to_owned()).unwrap()
+    Client::new(&config, "https://example.com/payment-status-callback".to_owned()).unwrap()
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::ledger::{Directory, OnCall};
-use crate::payment::{Answer, Ids, Status};
+use crate::payment::{Answer, Ids, Settings, Status};
 
 const SECRET: &str = "a-secret-of-the-tests";
 
@@ -57,7 +57,7 @@ async fn ledger(calls: u32) -> (Ledger, Directory) {
         let sid = format!("CA{n}");
         let call = OnCall { sid: sid.parse().unwrap(), caller: None, reference: None };
         let id = Ids::new(Uuid::from_u128(n.into())).make();
-        let create = crate::payment::Create { id, key: id.create_key(), charge: None, description: None };
+        let create = crate::payment::Create { id, key: id.create_key(), charge: None, terms: Settings::sample_terms() };
         ledger.opening(&call, &create).await.unwrap();
         let payment = format!("PK{n}");
         ledger.created(&create, &Answer::Created(payment.parse().unwrap())).await.unwrap();

@@ -44,6 +44,7 @@ impl Binary {
         let openai = OpenAi::start(&[]).await;
         let (twilio, origin) = Twilio::start().await;
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shield");
+        let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_crelay-payments"))
             .env_clear()

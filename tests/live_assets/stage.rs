@@ -165,7 +165,10 @@ impl Server {
         let signature = self.signer.sign("wss://pay.example.com/conversation-relay", &[]);
         request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
         let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        let name = uuid::Uuid::new_v4().to_string();
+        // In letters: a number that is long enough may be taken for that of a card, and is cut out.
+        let letter = |digit: u8| char::from(b'a' + digit % 16);
+        let name: String =
+            uuid::Uuid::new_v4().as_bytes().iter().flat_map(|byte| [letter(byte / 16), letter(*byte)]).collect();
         let parameters: serde_json::Map<String, Value> =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
         let setup = json!({ "type": "setup", "callSid": format!("CA{name}"), "customParameters": parameters });

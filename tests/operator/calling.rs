@@ -133,6 +133,9 @@ async fn an_order_that_cannot_be_carried_out_calls_nobody() {
         (json!({"phoneNumber": "+15550100001", "amountDue": 25.0}), "amountDue must be a text"),
         (json!({"phoneNumber": "+15550100001", "amountDue": "25,00"}), "amountDue not a plain decimal number"),
         (json!({"phoneNumber": "+15550100001", "note": "&".repeat(20_000)}), "64,000"),
+        (json!({"phoneNumber": "+15550100001", "paymentMethod": "cash"}), "credit-card or ach-debit"),
+        (json!({"phoneNumber": "+15550100001", "paymentMethod": "ach-debit"}), "avsName"),
+        (json!({"phoneNumber": "+15550100001", "bankAccountType": "consumer-savings"}), "is for ach-debit only"),
     ] {
         let answer = server.operator_posts("/outboundCall", &json!({"properties": properties})).await;
         let (status, why) = refusal(answer).await;

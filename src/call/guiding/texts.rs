@@ -1,5 +1,7 @@
 //! What the server says by itself while it leads through a payment, in the languages that it knows.
 
+use std::borrow::Cow;
+
 use crate::payment::{CardType, Field};
 
 /// What is said in one language: whole utterances, plain and short.
@@ -17,13 +19,19 @@ pub struct Texts {
     pub expiration_date: String,
     /// Asks for the postal code.
     pub postal_code: String,
+    /// Asks for the routing number of a bank.
+    pub bank_routing_number: String,
+    /// Asks for the number of a bank account.
+    pub bank_account_number: String,
+    /// Stands before what is asked for twice, so that it is certain.
+    pub once_more: String,
     /// Stands before what is asked for again after a wrong entry.
     pub retry: String,
     /// The payment is submitted.
     pub processing: String,
-    /// The card was charged. Said only if the model cannot.
+    /// The payment was made. Said only if the model cannot.
     pub charged: String,
-    /// The card is stored. Said only if the model cannot.
+    /// The card, or the account, is stored. Said only if the model cannot.
     pub stored: String,
     /// The payment ended without success. Said only if the model cannot.
     pub failed: String,
@@ -62,18 +70,21 @@ fn language(code: &str) -> &str {
 }
 
 impl Texts {
-    /// What asks for a field.
-    pub(super) fn field(&self, field: Field, card: Option<&CardType>) -> &str {
-        match field {
-            Field::CardNumber => &self.card_number,
+    /// What asks for a field, or for it once more.
+    pub(super) fn field(&self, field: Field, card: Option<CardType>) -> Cow<'_, str> {
+        let asks = match field.first() {
             Field::SecurityCode => match card {
                 Some(CardType::Amex) => &self.security_code_amex,
-                Some(CardType::Other(_)) => &self.security_code,
+                Some(_) => &self.security_code,
                 None => &self.security_code_any,
             },
             Field::ExpirationDate => &self.expiration_date,
             Field::PostalCode => &self.postal_code,
-        }
+            Field::BankRoutingNumber => &self.bank_routing_number,
+            Field::BankAccountNumber => &self.bank_account_number,
+            _ => &self.card_number,
+        };
+        if field.is_matcher() { format!("{} {asks}", self.once_more).into() } else { asks.into() }
     }
 
     /// What is built in for a code, or for its language.
@@ -96,10 +107,13 @@ fn english() -> Texts {
         "Now the security code, three digits, or four on American Express, then pound.",
         "Now the expiry date as four digits, month and year, then pound.",
         "Now the postal code of the card, then pound.",
+        "Please type the nine digits of your bank's routing number on the keypad, then press pound.",
+        "Now your account number, then pound.",
+        "Once more, so that it is certain.",
         "That was not accepted.",
         "Thank you. One moment while that goes through.",
         "Your payment went through. Thank you.",
-        "Your card is stored. Thank you.",
+        "Your payment details are stored. Thank you.",
         "I am sorry, that did not go through.",
     ])
 }
@@ -112,10 +126,13 @@ fn spanish() -> Texts {
         "Ahora el código de seguridad, tres dígitos, o cuatro en American Express, y después numeral.",
         "Ahora la fecha de vencimiento en cuatro dígitos, mes y año, y después numeral.",
         "Ahora el código postal de la tarjeta, y después numeral.",
+        "Por favor, marque los nueve dígitos del número de ruta de su banco y después la tecla numeral.",
+        "Ahora el número de su cuenta, y después numeral.",
+        "Una vez más, para estar seguros.",
         "No fue aceptado.",
         "Gracias. Un momento mientras se procesa.",
         "Su pago se realizó. Gracias.",
-        "Su tarjeta quedó guardada. Gracias.",
+        "Sus datos de pago quedaron guardados. Gracias.",
         "Lo siento, no se pudo realizar.",
     ])
 }
@@ -128,10 +145,13 @@ fn german() -> Texts {
         "Jetzt die Prüfnummer, drei Ziffern, bei American Express vier, dann Raute.",
         "Jetzt das Ablaufdatum in vier Ziffern, Monat und Jahr, dann Raute.",
         "Jetzt die Postleitzahl zur Karte, dann Raute.",
+        "Bitte geben Sie die neun Ziffern der Routing-Nummer Ihrer Bank ein, dann die Rautetaste.",
+        "Jetzt Ihre Kontonummer, dann Raute.",
+        "Noch einmal, zur Sicherheit.",
         "Das wurde nicht angenommen.",
         "Danke. Einen Moment, das wird jetzt verarbeitet.",
         "Ihre Zahlung ist erfolgt. Vielen Dank.",
-        "Ihre Karte ist gespeichert. Vielen Dank.",
+        "Ihre Zahlungsdaten sind gespeichert. Vielen Dank.",
         "Es tut mir leid, das hat nicht geklappt.",
     ])
 }
@@ -144,16 +164,19 @@ fn french() -> Texts {
         "Maintenant le code de sécurité, trois chiffres, ou quatre pour American Express, puis dièse.",
         "Maintenant la date d'expiration en quatre chiffres, mois et année, puis dièse.",
         "Maintenant le code postal de la carte, puis dièse.",
+        "Veuillez taper les neuf chiffres du numéro de routage de votre banque, puis la touche dièse.",
+        "Maintenant le numéro de votre compte, puis dièse.",
+        "Encore une fois, par sécurité.",
         "Cela n'a pas été accepté.",
         "Merci. Un instant, le paiement est en cours.",
         "Votre paiement est effectué. Merci.",
-        "Votre carte est enregistrée. Merci.",
+        "Vos coordonnées de paiement sont enregistrées. Merci.",
         "Je suis désolé, cela n'a pas abouti.",
     ])
 }
 
 /// In the order of the struct.
-fn texts(texts: [&str; 11]) -> Texts {
+fn texts(texts: [&str; 14]) -> Texts {
     let [
         card_number,
         security_code,
@@ -161,6 +184,9 @@ fn texts(texts: [&str; 11]) -> Texts {
         security_code_any,
         expiration_date,
         postal_code,
+        bank_routing_number,
+        bank_account_number,
+        once_more,
         retry,
         processing,
         charged,
@@ -174,6 +200,9 @@ fn texts(texts: [&str; 11]) -> Texts {
         security_code_any,
         expiration_date,
         postal_code,
+        bank_routing_number,
+        bank_account_number,
+        once_more,
         retry,
         processing,
         charged,
@@ -209,9 +238,9 @@ mod tests {
     #[test]
     fn an_american_express_card_is_asked_for_four_digits_and_an_unknown_one_for_either() {
         let texts = english();
-        let asked =
-            |card: Option<&str>| texts.field(Field::SecurityCode, card.map(CardType::from_wire).as_ref()).to_owned();
-        assert!(asked(Some("amex")).contains("four digits") && asked(Some("visa")).contains("three digits"));
+        let asked = |card| texts.field(Field::SecurityCode, card).into_owned();
+        assert!(asked(Some(CardType::Amex)).contains("four digits"));
+        assert!(asked(Some(CardType::Visa)).contains("three digits"));
         assert!(asked(None).contains("three digits, or four"));
     }
 }

@@ -34,7 +34,7 @@ fn what_is_due_is_charged_and_nothing_else() {
     starts(&mut line, "");
     assert_eq!(format!("{:?}", charge(&line).unwrap()), "25.00 EUR");
     let Tool::StartCapture(create) = &line.running[0].1 else { panic!() };
-    assert_eq!(create.description.as_ref().unwrap().reveal(), "Invoice 7");
+    assert_eq!(create.terms.description.as_ref().unwrap().reveal(), "Invoice 7");
 }
 
 #[test]

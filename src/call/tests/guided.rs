@@ -213,7 +213,7 @@ fn without_the_model_the_payment_goes_on_and_its_result_is_told() {
     line.twilio_answers(Answer::Accepted);
     line.twilio_reports("PK1", &[("Result", "success")]);
     let from = line.model(ModelEvent::Failed);
-    assert_eq!(line.said_since(from), "Your card is stored. Thank you.");
+    assert_eq!(line.said_since(from), "Your payment details are stored. Thank you.");
     assert!(line.asked.is_none() && line.ends().is_empty());
     line.caller_says("Thanks");
     let from = line.model(ModelEvent::Failed);

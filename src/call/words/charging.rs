@@ -1,10 +1,12 @@
 //! What the model is told of what may be charged.
 
 use super::{done, refused};
+use std::sync::Arc;
+
 use crate::payment::{Amount, BadTerms, ChargeLimits, Due, Terms};
 
 /// What the call says of its payment, as further sentences.
-pub(super) fn due(terms: &Result<Terms, BadTerms>) -> String {
+pub(super) fn due(terms: &Result<Arc<Terms>, BadTerms>) -> String {
     match terms.as_ref().map(|terms| terms.due) {
         Ok(Due::Open) => String::new(),
         Ok(Due::Amount(due)) => format!(
@@ -20,8 +22,8 @@ pub(super) fn due(terms: &Result<Terms, BadTerms>) -> String {
 }
 
 /// What the call brought with it about its payment is broken.
-pub(in crate::call) const NO_TERMS: &str = "No payment can be taken on this call, since what is due was not passed on correctly. If \
-     the caller wants to pay, say that it is not possible right now and offer a person (call live-agent-handoff).";
+pub(in crate::call) const NO_TERMS: &str = "No payment can be taken on this call, since it was not set up rightly; that is no fault of the \
+     caller's. If the caller wants to pay, say that it is not possible right now and offer a person (call live-agent-handoff).";
 
 /// `amountDue` was charged before.
 pub(in crate::call) const PAID: &str =

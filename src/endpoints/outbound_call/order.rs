@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::payment::{BadTerms, Currency, Terms};
+use crate::payment::{self, BadTerms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, has_card_number, is_number_of_a_card, json_has_card_number};
 use crate::relay::twiml::{Attributes, is_xml};
@@ -52,8 +52,9 @@ pub(super) enum BadOrder {
 }
 
 impl Order {
-    /// Reads the properties; amounts are in `currency` unless they name another. A reference is made up where there is none.
-    pub(super) fn read(mut properties: Map<String, Value>, currency: Currency) -> Result<Self, BadOrder> {
+    /// Reads the properties of a call that pays by these settings, unless it says otherwise. A reference is made up where there
+    /// is none.
+    pub(super) fn read(mut properties: Map<String, Value>, payment: &payment::Settings) -> Result<Self, BadOrder> {
         let to = properties.remove("phoneNumber");
         let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
         let to: PhoneNumber = to.ok_or(BadOrder::PhoneNumber)?;
@@ -66,7 +67,8 @@ impl Order {
         let manifest_key = text(&properties, "manifestKey")?;
         // An amount comes as text: as a number it could have been rounded on its way here.
         text(&properties, "amountDue")?;
-        Terms::read(|name| properties.get(name).filter(|value| !value.is_null()).map(plain), currency)?;
+        let said = properties.iter().filter(|(_, value)| !value.is_null());
+        payment.terms(&said.map(|(name, value)| (name.clone(), plain(value))).collect())?;
         properties.iter().try_for_each(|(name, value)| check(name, value))?;
 
         let reference = reference.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -127,12 +129,12 @@ impl fmt::Debug for Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::BadAmount;
+    use crate::payment::{BadAmount, BadDue};
     use proptest::prelude::*;
     use serde_json::json;
 
     fn read(properties: &Value) -> Result<Order, BadOrder> {
-        Order::read(properties.as_object().unwrap().clone(), Currency::USD)
+        Order::read(properties.as_object().unwrap().clone(), &payment::Settings::sample())
     }
 
     #[test]
@@ -186,10 +188,9 @@ mod tests {
             (json!({"phoneNumber": "+15550100001", "amountDue": 25.1}), BadOrder::Text("amountDue")),
             (
                 json!({"phoneNumber": "+15550100001", "amountDue": "25,10"}),
-                BadTerms::Amount(BadAmount::NotDecimal).into(),
+                BadTerms::from(BadDue::Amount(BadAmount::NotDecimal)).into(),
             ),
-            (json!({"phoneNumber": "+15550100001", "currency": "EUR"}), BadTerms::CurrencyAlone.into()),
-            (json!({"phoneNumber": "+15550100001", "description": "a\nb"}), BadTerms::Description.into()),
+            (json!({"phoneNumber": "+15550100001", "currency": "EUR"}), BadTerms::from(BadDue::CurrencyAlone).into()),
             (json!({"phoneNumber": "+15550100001", "a": "\u{1}"}), BadOrder::Character("a".to_owned())),
             (json!({"phoneNumber": "+15550100001", "": 1}), BadOrder::Name),
         ] {

@@ -17,7 +17,7 @@ CREATE TABLE payments (
     currency TEXT,
     exponent INTEGER,
     method TEXT NOT NULL,
-    last4 TEXT CHECK (length(last4) = 4),
+    last4 TEXT CHECK (length(last4) BETWEEN 2 AND 4),
     confirmation TEXT,
     -- Erased once it is delivered.
     token TEXT,

@@ -45,7 +45,11 @@ async fn what_a_server_that_died_left_open_is_found_and_what_it_submitted_is_unk
     assert_eq!(desk.ledger.count(State::Unknown).await.unwrap(), 1);
     let [one, other] = &left[..] else { panic!("{left:?}") };
     let (one, other) = if one.sid.is_none() { (one, other) } else { (other, one) };
-    assert_eq!(one.create(), nameless, "the same request, with the same key");
+    assert_eq!(
+        one.create(&crate::payment::Settings::sample()).unwrap(),
+        nameless,
+        "the same request, with the same key"
+    );
     assert_eq!(other.cancel("PK3".parse().unwrap()), cancel);
 
     assert!(matches!(desk.opening("1").await, Err(Refused::Recovering)), "its call has to wait");

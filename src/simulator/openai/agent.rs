@@ -126,6 +126,9 @@ impl Mind<'_> {
             }
             return ask_for(&amount);
         }
+        if any(&["bank account"]) {
+            return say("I can take your bank account over the keypad and store it safely. Shall I go ahead?");
+        }
         if any(&["card", "pay"]) {
             return say("I can take your card over the keypad and store it safely. Shall I go ahead?");
         }
@@ -160,7 +163,8 @@ impl Mind<'_> {
             Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
             Some((tool, true)) => self.call(self.confirmation(), &tool),
             _ if has(&["declin", "refused", "rejected"]) => {
-                say("I am sorry, the card was declined. Would you like to try another card?")
+                let means = if has(&["bank account"]) { "bank account" } else { "card" };
+                say(&format!("I am sorry, the {means} was declined. Would you like to try another {means}?"))
             }
             _ if has(&["cancel", "star key"]) => {
                 say("The payment is cancelled, and nothing was charged. Would you like to start again?")
@@ -169,6 +173,8 @@ impl Mind<'_> {
             _ if has(&["succe", "went through"]) && !has(&["unsucce", "not succe", "did not succe"]) => {
                 if self.charge().is_some() {
                     say("All set, your payment went through. Is there anything else?")
+                } else if has(&["bank account"]) {
+                    say("All set, your bank account is stored safely. Is there anything else?")
                 } else {
                     say("All set, your card is stored safely. Is there anything else?")
                 }
@@ -194,6 +200,11 @@ impl Mind<'_> {
             };
         }
         match self.name_of(call_id).unwrap_or_default() {
+            asked if message.contains("once more") => {
+                say(&format!("Once more the same {}, please, then hash.", named(asked)))
+            }
+            "capture-bank-routing-number" => say("Please enter the routing number of your bank, then press hash."),
+            "capture-bank-account-number" => say("Now the account number, then hash."),
             "capture-card" => say("Please enter your card number on the keypad, then press hash."),
             "capture-security-code" => say("Now the security code of the card, then hash."),
             "capture-expiry-date" => say("Now the expiry date as four digits, month and year, then hash."),
@@ -233,6 +244,8 @@ impl Mind<'_> {
             Some("capture-security-code") => "Code received.",
             Some("capture-expiry-date") => "Got the date.",
             Some("capture-postal-code") => "Got the postal code.",
+            Some("capture-bank-routing-number") => "Got the bank.",
+            Some("capture-bank-account-number") => "Got the account.",
             _ => "All right.",
         }
     }
@@ -286,6 +299,16 @@ const WRONG: &[&str] = &[
     "stopped before",
     "retry",
 ];
+
+/// What a tool asks for.
+fn named(tool: &str) -> &'static str {
+    match tool {
+        "capture-security-code" => "security code",
+        "capture-expiry-date" => "expiry date",
+        "capture-postal-code" => "postal code",
+        _ => "card number",
+    }
+}
 
 fn say(words: &str) -> Reply {
     Reply { say: words.to_owned(), calls: Vec::new() }

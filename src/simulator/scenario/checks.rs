@@ -109,7 +109,7 @@ impl Tape<'_> {
         });
         let told = last.unwrap_or_default();
         let made = self.events().filter_map(|event| match event {
-            Event::Created { charge } => Some(charge.clone()),
+            Event::Created { charge, .. } => Some(charge.clone()),
             _ => None,
         });
         let results = self.events().filter_map(|event| match event {
@@ -175,6 +175,13 @@ impl Tape<'_> {
                 Check::that(format!("the agent never says “{words}”"), !self.said(words), || "it did".to_owned())
             }
             Expect::Payments(amounts) => self.payments(amounts),
+            Expect::PaysBy(wanted) => {
+                let how = self.events().find_map(|event| match event {
+                    Event::Created { how, .. } => Some(how.as_str()),
+                    _ => None,
+                });
+                Check::that(format!("paid by {wanted}"), how == Some(wanted), || how.unwrap_or("nothing").to_owned())
+            }
             Expect::Results(words) => self.results(words),
             Expect::Does(request, times) => {
                 let done = self.done(request);
@@ -236,7 +243,7 @@ impl Tape<'_> {
         let made: Vec<Option<&str>> = self
             .events()
             .filter_map(|event| match event {
-                Event::Created { charge } => Some(charge.as_deref()),
+                Event::Created { charge, .. } => Some(charge.as_deref()),
                 _ => None,
             })
             .collect();
@@ -303,11 +310,11 @@ impl Tape<'_> {
 
     fn turns_calls_away(&self) -> Check {
         let answers = self.events().find_map(|event| match event {
-            Event::ToldToStop { ready, voice } => Some((*ready, *voice)),
+            Event::ToldToStop { ready, voice, order } => Some((*ready, *voice, *order)),
             _ => None,
         });
-        let what = "while it drains, /ready and a new call are answered 503";
-        Check::that(what, answers == Some((503, 503)), || format!("answered {answers:?}"))
+        let what = "while it drains, /ready, a new call and an order to call are answered 503";
+        Check::that(what, answers == Some((503, 503, 503)), || format!("answered {answers:?}"))
     }
 
     fn queues(&self, words: &str) -> Check {

@@ -8,6 +8,7 @@ mod endings;
 mod entries;
 mod guided;
 mod hand_offs;
+mod methods;
 mod models;
 mod outbound;
 
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         outbound::all(),
         entries::all(),
         guided::all(),
+        methods::all(),
         endings::all(),
         drains::all(),
         deliveries::all(),

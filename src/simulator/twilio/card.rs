@@ -5,25 +5,70 @@
 pub enum Field {
     /// The card number.
     CardNumber,
+    /// The card number once more.
+    CardNumberMatcher,
     /// Month and year.
     ExpirationDate,
+    /// Month and year once more.
+    ExpirationDateMatcher,
     /// CVC.
     SecurityCode,
+    /// CVC once more.
+    SecurityCodeMatcher,
     /// The postal code of the card's holder.
     PostalCode,
+    /// The postal code once more.
+    PostalCodeMatcher,
+    /// The number of the bank.
+    BankRoutingNumber,
+    /// The number of the account.
+    BankAccountNumber,
 }
 
 impl Field {
     /// All that are played here.
-    pub const ALL: [Self; 4] = [Self::CardNumber, Self::ExpirationDate, Self::SecurityCode, Self::PostalCode];
+    pub const ALL: [Self; 10] = [
+        Self::CardNumber,
+        Self::CardNumberMatcher,
+        Self::ExpirationDate,
+        Self::ExpirationDateMatcher,
+        Self::SecurityCode,
+        Self::SecurityCodeMatcher,
+        Self::PostalCode,
+        Self::PostalCodeMatcher,
+        Self::BankRoutingNumber,
+        Self::BankAccountNumber,
+    ];
+
+    /// The field that is entered to match this one.
+    pub fn matcher(self) -> Option<Self> {
+        match self {
+            Self::CardNumber => Some(Self::CardNumberMatcher),
+            Self::ExpirationDate => Some(Self::ExpirationDateMatcher),
+            Self::SecurityCode => Some(Self::SecurityCodeMatcher),
+            Self::PostalCode => Some(Self::PostalCodeMatcher),
+            _ => None,
+        }
+    }
+
+    /// The field that this one has to match, if it has to.
+    pub fn matches(self) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.matcher() == Some(self))
+    }
 
     /// The value of `Capture`.
     pub fn kebab(self) -> &'static str {
         match self {
             Self::CardNumber => "payment-card-number",
+            Self::CardNumberMatcher => "payment-card-number-matcher",
             Self::ExpirationDate => "expiration-date",
+            Self::ExpirationDateMatcher => "expiration-date-matcher",
             Self::SecurityCode => "security-code",
+            Self::SecurityCodeMatcher => "security-code-matcher",
             Self::PostalCode => "postal-code",
+            Self::PostalCodeMatcher => "postal-code-matcher",
+            Self::BankRoutingNumber => "bank-routing-number",
+            Self::BankAccountNumber => "bank-account-number",
         }
     }
 
@@ -31,9 +76,15 @@ impl Field {
     pub fn pascal(self) -> &'static str {
         match self {
             Self::CardNumber => "PaymentCardNumber",
+            Self::CardNumberMatcher => "PaymentCardNumberMatcher",
             Self::ExpirationDate => "ExpirationDate",
+            Self::ExpirationDateMatcher => "ExpirationDateMatcher",
             Self::SecurityCode => "SecurityCode",
+            Self::SecurityCodeMatcher => "SecurityCodeMatcher",
             Self::PostalCode => "PaymentCardPostalCode",
+            Self::PostalCodeMatcher => "PaymentCardPostalCodeMatcher",
+            Self::BankRoutingNumber => "BankRoutingNumber",
+            Self::BankAccountNumber => "BankAccountNumber",
         }
     }
 
@@ -41,9 +92,15 @@ impl Field {
     pub fn words(self) -> &'static str {
         match self {
             Self::CardNumber => "card number",
+            Self::CardNumberMatcher => "same card number",
             Self::ExpirationDate => "expiry date",
+            Self::ExpirationDateMatcher => "same expiry date",
             Self::SecurityCode => "security code",
+            Self::SecurityCodeMatcher => "same security code",
             Self::PostalCode => "postal code",
+            Self::PostalCodeMatcher => "same postal code",
+            Self::BankRoutingNumber => "routing number",
+            Self::BankAccountNumber => "account number",
         }
     }
 }
@@ -57,7 +114,7 @@ pub enum Brand {
     Mastercard,
     /// 15 digits, 34 or 37; its security code has four.
     Amex,
-    /// Known, but not among the cards that are taken unless asked for.
+    /// 16 digits, 6011 or 65; not among the cards that are taken unless asked for.
     Discover,
 }
 
@@ -103,32 +160,62 @@ impl Brand {
     }
 }
 
-/// Twilio's verdict on an entry: fine, or an `ErrorType`. `brand` is that of the card number that stands already.
-pub fn verdict(field: Field, entry: &str, brand: Option<Brand>) -> Result<(), &'static str> {
-    match field {
-        Field::CardNumber => match Brand::of(entry) {
-            Some(brand) if brand.takes(entry.len()) && luhn(entry) => {
-                if brand == Brand::Discover {
-                    Err("invalid-card-type")
-                } else {
-                    Ok(())
-                }
-            }
-            _ => Err("invalid-card-number"),
-        },
-        Field::SecurityCode => {
-            let length = brand.map_or(3, Brand::code_length);
-            if entry.len() == length { Ok(()) } else { Err("invalid-security-code") }
-        }
-        Field::ExpirationDate => expiry(entry).ok_or("invalid-date"),
-        Field::PostalCode => {
-            if entry.len() >= 3 {
-                Ok(())
-            } else {
-                Err("invalid-postal-code")
-            }
+/// What a session takes of each field.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The words of the card types that are taken.
+    pub card_types: Vec<String>,
+    /// How many digits a postal code has at least.
+    pub postal_code_length: usize,
+}
+
+impl Default for Taken {
+    /// What Twilio takes where nothing else is asked for.
+    fn default() -> Self {
+        Self { card_types: ["visa", "mastercard", "amex"].map(str::to_owned).into(), postal_code_length: 3 }
+    }
+}
+
+impl Taken {
+    /// Twilio's verdict on an entry: fine, or an `ErrorType`. `brand` is that of the card number that stands already.
+    pub fn verdict(&self, field: Field, entry: &str, brand: Option<Brand>) -> Result<(), &'static str> {
+        let fine = match field {
+            Field::CardNumber => return self.card(entry),
+            Field::SecurityCode => entry.len() == brand.map_or(3, Brand::code_length),
+            Field::ExpirationDate => expiry(entry).is_some(),
+            Field::PostalCode => entry.len() >= self.postal_code_length,
+            Field::BankRoutingNumber => is_routing_number(entry),
+            Field::BankAccountNumber => (4..=17).contains(&entry.len()),
+            // They are held against what was entered first.
+            Field::CardNumberMatcher
+            | Field::ExpirationDateMatcher
+            | Field::SecurityCodeMatcher
+            | Field::PostalCodeMatcher => true,
+        };
+        let error = match field {
+            Field::SecurityCode => "invalid-security-code",
+            Field::ExpirationDate => "invalid-date",
+            Field::PostalCode => "invalid-postal-code",
+            Field::BankRoutingNumber => "invalid-bank-routing-number",
+            _ => "invalid-bank-account-number",
+        };
+        if fine { Ok(()) } else { Err(error) }
+    }
+
+    fn card(&self, entry: &str) -> Result<(), &'static str> {
+        match Brand::of(entry).filter(|brand| brand.takes(entry.len()) && luhn(entry)) {
+            None => Err("invalid-card-number"),
+            Some(brand) if !self.card_types.iter().any(|word| word == brand.word()) => Err("invalid-card-type"),
+            Some(_) => Ok(()),
         }
     }
+}
+
+/// Nine digits, whose check sum has the weights 3, 7 and 1.
+fn is_routing_number(entry: &str) -> bool {
+    let weighted = |(digit, weight): (u8, u32)| u32::from(digit - b'0') * weight;
+    let sum: u32 = entry.bytes().zip([3, 7, 1].into_iter().cycle()).map(weighted).sum();
+    entry.len() == 9 && sum > 0 && sum.is_multiple_of(10)
 }
 
 /// The clock of the stand-in stands in August 2026, so that a card never expires under a test.
@@ -157,6 +244,10 @@ fn luhn(number: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn verdict(field: Field, entry: &str, brand: Option<Brand>) -> Result<(), &'static str> {
+        Taken::default().verdict(field, entry, brand)
+    }
+
     #[test]
     fn a_card_number_needs_a_brand_its_length_and_the_check_digit() {
         for number in ["4242424242424242", "5555555555554444", "2223003122003222", "378282246310005", "4222222222222"] {
@@ -166,6 +257,9 @@ mod tests {
             assert_eq!(verdict(Field::CardNumber, number, None), Err("invalid-card-number"), "{number}");
         }
         assert_eq!(verdict(Field::CardNumber, "6011111111111117", None), Err("invalid-card-type"));
+        let taken = Taken { card_types: vec!["discover".to_owned()], ..Taken::default() };
+        assert_eq!(taken.verdict(Field::CardNumber, "6011111111111117", None), Ok(()));
+        assert_eq!(taken.verdict(Field::CardNumber, "4242424242424242", None), Err("invalid-card-type"));
     }
 
     #[test]
@@ -180,5 +274,16 @@ mod tests {
         for (entry, fine) in [("0826", true), ("1229", true), ("0726", false), ("1329", false), ("129", false)] {
             assert_eq!(verdict(Field::ExpirationDate, entry, None).is_ok(), fine, "{entry}");
         }
+    }
+
+    #[test]
+    fn a_routing_number_has_nine_digits_and_a_check_sum() {
+        for number in ["110000000", "011000015", "111000025"] {
+            assert_eq!(verdict(Field::BankRoutingNumber, number, None), Ok(()), "{number}");
+        }
+        for number in ["110000001", "11000000", "000000000", ""] {
+            assert_eq!(verdict(Field::BankRoutingNumber, number, None), Err("invalid-bank-routing-number"), "{number}");
+        }
+        assert_eq!(verdict(Field::BankAccountNumber, "12", None), Err("invalid-bank-account-number"));
     }
 }

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::card::Taken;
 use super::{Field, Request};
 
 /// A request to create a payment session.
@@ -15,6 +16,14 @@ pub struct Create {
     pub token_type: String,
     /// `PaymentConnector`.
     pub connector: String,
+    /// `PaymentMethod`.
+    pub method: String,
+    /// `BankAccountType`, where an account is paid from.
+    pub account_type: Option<String>,
+    /// `Description`.
+    pub description: Option<String>,
+    /// What is taken of each field.
+    pub taken: Taken,
     /// The fields that the session needs before it can be completed.
     pub needs: Vec<Field>,
     /// Seconds between two digits, after the first.
@@ -69,6 +78,7 @@ const CREATE: &[&str] = &[
     "Confirmation",
 ];
 const UPDATE: &[&str] = &["IdempotencyKey", "StatusCallback", "Capture", "Status"];
+const ACCOUNTS: &[&str] = &["consumer-checking", "consumer-savings", "commercial-checking"];
 const CARDS: &[&str] =
     &["visa", "mastercard", "amex", "maestro", "discover", "optima", "jcb", "diners-club", "enroute"];
 
@@ -83,7 +93,7 @@ impl Create {
             ));
         }
         let token_type = form.one_of("TokenType", &["one-time", "reusable", "payment-method"])?.unwrap_or("reusable");
-        form.one_of("PaymentMethod", &["credit-card"])?;
+        let method = form.one_of("PaymentMethod", &["credit-card", "ach-debit"])?.unwrap_or("credit-card");
         form.one_of("Input", &["dtmf"])?;
         form.one_of("Confirmation", &["true", "false"])?;
         form.shape("Currency", "three letters", |it| it.len() == 3 && it.bytes().all(|c| c.is_ascii_alphabetic()))?;
@@ -92,26 +102,81 @@ impl Create {
         form.shape("Timeout", "1 to 600 seconds", |it| it.parse::<u32>().is_ok_and(|n| (1..=600).contains(&n)))?;
         form.shape("Parameter", "a single-level JSON object", is_flat_object)?;
         form.shape("ValidCardTypes", "card types with spaces between", |it| it.split(' ').all(|c| CARDS.contains(&c)))?;
-        for name in ["BankAccountType", "RequireMatchingInputs"] {
-            if form.get(name).is_some() {
-                return Err(Wrong { code: 64017, what: format!("{name} does not fit a payment by credit card here") });
-            }
+        let needs = if method == "ach-debit" { account_fields(&form)? } else { card_fields(&form)? };
+        let account_type = form.one_of("BankAccountType", ACCOUNTS)?.unwrap_or("consumer-checking");
+        let mut taken = Taken::default();
+        if let Some(types) = form.get("ValidCardTypes") {
+            taken.card_types = types.split(' ').map(str::to_owned).collect();
         }
-        let mut needs = vec![Field::CardNumber, Field::ExpirationDate];
-        for (name, field) in [("SecurityCode", Field::SecurityCode), ("PostalCode", Field::PostalCode)] {
-            if form.one_of(name, &["true", "false"])? != Some("false") {
-                needs.push(field);
-            }
+        if let Some(length) = form.get("MinPostalCodeLength").and_then(|it| it.parse().ok()) {
+            taken.postal_code_length = length;
         }
         Ok(Self {
             common: Common::read(&form, public)?,
             charge,
             token_type: token_type.to_owned(),
             connector: form.get("PaymentConnector").unwrap_or("Default").to_owned(),
+            method: method.to_owned(),
+            account_type: (method == "ach-debit").then(|| account_type.to_owned()),
+            description: form.get("Description").map(str::to_owned),
+            taken,
             needs,
             timeout: form.get("Timeout").and_then(|it| it.parse().ok()).unwrap_or(5),
         })
     }
+}
+
+impl Create {
+    /// How it is paid, for the tape.
+    pub fn told(&self) -> String {
+        let parts = [Some(self.method.clone()), self.account_type.clone(), self.description.clone()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The fields that a payment by card needs.
+fn card_fields(form: &Form) -> Result<Vec<Field>, Wrong> {
+    if form.get("BankAccountType").is_some() {
+        return Err(Wrong { code: 64017, what: "BankAccountType was sent for a payment by card".to_owned() });
+    }
+    let mut needs = vec![Field::CardNumber, Field::ExpirationDate];
+    for (name, field) in [("SecurityCode", Field::SecurityCode), ("PostalCode", Field::PostalCode)] {
+        if form.one_of(name, &["true", "false"])? != Some("false") {
+            needs.push(field);
+        }
+    }
+    let twice = form.get("RequireMatchingInputs").map_or_else(Vec::new, |list| list.split(',').collect());
+    for word in twice {
+        let field = Field::ALL.into_iter().find(|field| field.kebab() == word && needs.contains(field));
+        let matcher = field.and_then(Field::matcher);
+        needs.push(
+            matcher.ok_or_else(|| invalid(format!("RequireMatchingInputs names {word:?}, which is not asked for")))?,
+        );
+    }
+    Ok(needs)
+}
+
+/// The fields that a payment from a bank account needs.
+fn account_fields(form: &Form) -> Result<Vec<Field>, Wrong> {
+    for name in ["ValidCardTypes", "MinPostalCodeLength", "RequireMatchingInputs"] {
+        if form.get(name).is_some() {
+            return Err(invalid(format!("{name} was sent for a payment from a bank account")));
+        }
+    }
+    for name in ["SecurityCode", "PostalCode"] {
+        if form.one_of(name, &["true", "false"])? == Some("true") {
+            return Err(invalid(format!("{name} was asked of a bank account")));
+        }
+    }
+    let parameters: Option<serde_json::Value> = form.get("Parameter").and_then(|json| serde_json::from_str(json).ok());
+    let holder = parameters.as_ref().and_then(|all| all["AVSName"].as_str());
+    if holder.is_none_or(str::is_empty) {
+        return Err(Wrong {
+            code: 64014,
+            what: "a payment from a bank account has no AVSName in Parameter".to_owned(),
+        });
+    }
+    Ok(vec![Field::BankRoutingNumber, Field::BankAccountNumber])
 }
 
 impl Update {
@@ -123,7 +188,7 @@ impl Update {
                 .into_iter()
                 .find(|field| field.kebab() == capture)
                 .map(Request::Capture)
-                .ok_or_else(|| invalid(format!("Capture={capture} is none of the fields of a card")))?,
+                .ok_or_else(|| invalid(format!("Capture={capture} is none of the fields")))?,
             (None, Some("complete")) => Request::Complete,
             (None, Some("cancel")) => Request::Cancel,
             (None, Some(other)) => return Err(invalid(format!("Status={other} is neither complete nor cancel"))),
@@ -252,6 +317,34 @@ mod tests {
         ] {
             assert!(create(rest).is_err(), "{rest}");
         }
+    }
+
+    #[test]
+    fn a_bank_account_needs_a_holder_and_nothing_of_a_card() {
+        let holder = "&PaymentMethod=ach-debit&Parameter={\"AVSName\":\"Ann\"}";
+        let session = create(&format!("{holder}&BankAccountType=consumer-savings&SecurityCode=false")).unwrap();
+        assert_eq!(session.needs, [Field::BankRoutingNumber, Field::BankAccountNumber]);
+        assert_eq!(session.account_type.as_deref(), Some("consumer-savings"));
+        assert_eq!(create("&BankAccountType=consumer-savings").unwrap_err().code, 64017);
+        for rest in ["", "&Parameter={}", "&Parameter={\"AVSName\":\"\"}", "&Parameter={\"avsname\":\"Ann\"}"] {
+            assert_eq!(create(&format!("&PaymentMethod=ach-debit{rest}")).unwrap_err().code, 64014, "{rest}");
+        }
+        for rest in ["&ValidCardTypes=visa", "&RequireMatchingInputs=security-code", "&PostalCode=true"] {
+            assert!(create(&format!("{holder}{rest}")).is_err(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_match_is_needed_twice_and_has_to_be_asked_for() {
+        let twice = create("&PostalCode=false&RequireMatchingInputs=payment-card-number,security-code").unwrap();
+        assert!(twice.needs.contains(&Field::CardNumberMatcher) && twice.needs.contains(&Field::SecurityCodeMatcher));
+        for rest in ["postal-code", "bank-account-number", "payment-card-number+security-code", ""] {
+            assert!(create(&format!("&PostalCode=false&RequireMatchingInputs={rest}")).is_err(), "{rest}");
+        }
+        assert_eq!(
+            update("&Capture=payment-card-number-matcher").unwrap().change,
+            Request::Capture(Field::CardNumberMatcher)
+        );
     }
 
     #[test]

@@ -215,12 +215,13 @@ impl Twilio {
         }
         let sid = format!("PK{:032x}", 0xabc0 + state.sessions.len());
         let charge = create.charge.clone();
+        let how = create.told();
         let account = &self.0.account;
         let mut session = Session::new(sid.clone(), &account.sid, &account.call, create);
         let told = (session.callback.clone(), session.created(&self.0.quirks), "the session is open".to_owned());
         state.sessions.push(session);
         drop(state);
-        self.0.tape.write(Event::Created { charge });
+        self.0.tape.write(Event::Created { charge, how });
         if let Some(refusal) = refusal {
             let (twilio, sid) = (self.clone(), sid.clone());
             tokio::spawn(async move {
@@ -254,6 +255,11 @@ impl Twilio {
                 if session.state == Doing::Completing {
                     self.0.tape.violation("a field was captured after complete");
                     return (Reply::refused(64021), None);
+                }
+                let misplaced = field.matches().is_some_and(|first| session.value(first).is_none());
+                if misplaced || !session.asked.needs.contains(&field) {
+                    self.0.tape.violation(format!("the {} was asked for, which has no place now", field.words()));
+                    return (Reply::refused(64020), None);
                 }
                 let form = session.capture(field, quirks);
                 (accepted, Some((session.callback.clone(), form, format!("waiting for the {}", field.words()))))

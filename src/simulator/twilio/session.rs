@@ -2,7 +2,7 @@
 //!
 //! Pure but for the clock of the callbacks, which is its own.
 
-use super::card::{self, Brand};
+use super::card::Brand;
 use super::form::Create;
 use super::{Field, Quirks};
 
@@ -92,7 +92,7 @@ impl Session {
     /// Starts the entry of a field; what stood there is gone.
     pub fn capture(&mut self, field: Field, quirks: &Quirks) -> Callback {
         self.moves += 1;
-        self.entered.retain(|(known, _)| *known != field);
+        self.entered.retain(|(known, _)| *known != field && Some(*known) != field.matcher());
         if field == Field::SecurityCode && self.brand().is_none() {
             self.state = State::Open;
             let error = "invalid-card-number-security-code-capture-sequence";
@@ -170,7 +170,7 @@ impl Session {
         error: Option<&'static str>,
         quirks: &Quirks,
     ) -> (Callback, Option<Entered>) {
-        let error = error.or_else(|| card::verdict(field, entry, self.brand()).err());
+        let error = error.or_else(|| self.verdict(field, entry).err());
         self.state = State::Open;
         if error.is_none() {
             self.entered.push((field, entry.to_owned()));
@@ -179,16 +179,30 @@ impl Session {
         (callback, Some(Entered { field, keys: entry.len(), error }))
     }
 
+    fn verdict(&self, field: Field, entry: &str) -> Result<(), &'static str> {
+        match field.matches() {
+            Some(first) if self.value(first) != Some(entry) => Err("input-matching-failed"),
+            Some(_) => Ok(()),
+            None => self.asked.taken.verdict(field, entry, self.brand()),
+        }
+    }
+
+    /// What was entered for a field and taken.
+    pub fn value(&self, field: Field) -> Option<&str> {
+        self.entered.iter().find(|(known, _)| *known == field).map(|(_, entry)| entry.as_str())
+    }
+
     fn brand(&self) -> Option<Brand> {
-        self.entered.iter().find(|(field, _)| *field == Field::CardNumber).and_then(|(_, number)| Brand::of(number))
+        self.value(Field::CardNumber).and_then(Brand::of)
     }
 
     fn full_length(&self, field: Field, entry: &str) -> Option<usize> {
         match field {
-            Field::CardNumber => Brand::of(entry).map(Brand::number_length),
-            Field::SecurityCode => Some(self.brand().map_or(3, Brand::code_length)),
-            Field::ExpirationDate => Some(4),
-            Field::PostalCode => None,
+            Field::CardNumber | Field::CardNumberMatcher => Brand::of(entry).map(Brand::number_length),
+            Field::SecurityCode | Field::SecurityCodeMatcher => Some(self.brand().map_or(3, Brand::code_length)),
+            Field::ExpirationDate | Field::ExpirationDateMatcher => Some(4),
+            Field::BankRoutingNumber => Some(9),
+            Field::PostalCode | Field::PostalCodeMatcher | Field::BankAccountNumber => None,
         }
     }
 
@@ -202,7 +216,11 @@ impl Session {
         if !entry.is_empty() && (partial || error.is_some()) {
             put(
                 field.pascal(),
-                if field == Field::ExpirationDate { entry.to_owned() } else { quirks.mask.partial(entry.len()) },
+                if matches!(field, Field::ExpirationDate | Field::BankRoutingNumber) {
+                    entry.to_owned()
+                } else {
+                    quirks.mask.partial(entry.len())
+                },
             );
         }
         let word = |field: Field| match field {
@@ -220,11 +238,15 @@ impl Session {
     }
 
     fn put_values(&self, form: &mut Callback, quirks: &Quirks) {
-        for (field, entry) in &self.entered {
+        for (field, entry) in self.entered.iter().filter(|(field, _)| field.matches().is_none()) {
             let shown = match field {
                 Field::CardNumber => quirks.mask.whole(entry),
                 Field::SecurityCode => "x".repeat(entry.len()),
-                Field::ExpirationDate | Field::PostalCode => entry.clone(),
+                Field::BankAccountNumber => {
+                    let (hidden, last) = entry.split_at(entry.len().saturating_sub(2));
+                    format!("{}{last}", "*".repeat(hidden.len()))
+                }
+                _ => entry.clone(),
             };
             form.push((field.pascal().to_owned(), shown));
             if let (Field::CardNumber, Some(brand)) = (field, Brand::of(entry)) {
@@ -250,7 +272,10 @@ impl Session {
         put("AccountSid", &self.account);
         put("DateCreated", &date(0));
         put("PaymentConnector", &self.asked.connector);
-        put("PaymentMethod", "credit-card");
+        put("PaymentMethod", &self.asked.method);
+        if let Some(account) = &self.asked.account_type {
+            put("BankAccountType", account);
+        }
         match &self.asked.charge {
             Some(amount) => put("ChargeAmount", amount),
             None => put("TokenType", &self.asked.token_type),
@@ -340,5 +365,29 @@ mod tests {
         let over = enter(&mut session, Field::CardNumber, "378282246310005", &quirks);
         assert_eq!(get(&over, "PartialResult"), Some("false"));
         assert!(session.press('#', &quirks).is_none());
+    }
+
+    #[test]
+    fn what_is_entered_again_has_to_match_and_goes_with_its_field() {
+        let quirks = Quirks::default();
+        let mut session = session("&RequireMatchingInputs=payment-card-number");
+        enter(&mut session, Field::CardNumber, "4242424242424242#", &quirks);
+        let over = enter(&mut session, Field::CardNumberMatcher, "5555555555554444#", &quirks);
+        assert_eq!(get(&over, "ErrorType"), Some("input-matching-failed"));
+        let over = enter(&mut session, Field::CardNumberMatcher, "4242424242424242#", &quirks);
+        assert_eq!(get(&over, "Required"), Some("expiration-date,security-code"));
+        session.capture(Field::CardNumber, &quirks);
+        assert!(session.required().contains(&Field::CardNumberMatcher));
+    }
+
+    #[test]
+    fn a_routing_number_is_told_in_full_and_an_account_by_its_last_two_digits() {
+        let quirks = Quirks::default();
+        let mut session = session("&PaymentMethod=ach-debit&Parameter={\"AVSName\":\"Ann\"}");
+        enter(&mut session, Field::BankRoutingNumber, "110000000#", &quirks);
+        let over = enter(&mut session, Field::BankAccountNumber, "000123456789#", &quirks);
+        assert_eq!(get(&over, "BankRoutingNumber"), Some("110000000"));
+        assert_eq!(get(&over, "BankAccountNumber"), Some("**********89"));
+        assert_eq!((get(&over, "BankAccountType"), get(&over, "Required")), (Some("consumer-checking"), Some("")));
     }
 }

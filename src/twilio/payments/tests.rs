@@ -1,5 +1,6 @@
 //! The client against a Twilio of our own, over real sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -8,8 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config;
-use crate::payment::{Amount, Currency, Field, Ids, PaymentId};
-use crate::redact::Private;
+use crate::payment::{Amount, Currency, Field, Ids, Options, PaymentId, Settings, Timeout};
 use crate::twilio::BadConfig;
 use crate::twilio::stand_in::{Twilio, client};
 
@@ -24,8 +24,14 @@ fn id() -> PaymentId {
 }
 
 fn create(charge: &str) -> Create {
+    create_by(charge, &[], Options::default())
+}
+
+fn create_by(charge: &str, said: &[(&str, &str)], options: Options) -> Create {
     let charge = Amount::parse(charge, Currency::USD).unwrap();
-    Create { id: id(), key: id().create_key(), charge, description: None }
+    let settings = Settings { connector: "My connector".to_owned(), options, ..Settings::sample() };
+    let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Create { id: id(), key: id().create_key(), charge, terms: Arc::new(settings.terms(&said).unwrap()) }
 }
 
 fn update(change: Change) -> Update {
@@ -64,11 +70,30 @@ async fn an_amount_is_charged_and_nothing_tokenized() {
 }
 
 #[tokio::test]
-async fn what_a_payment_is_for_is_told() {
+async fn a_card_is_taken_by_the_terms_of_the_call() {
     let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
-    let description = Some(Private::new("Invoice 7 & 8".to_owned()));
-    client.create_payment(&call(), &Create { description, ..create("25") }).await.unwrap();
-    assert!(twilio.forms()[0].ends_with("&Currency=USD&Description=Invoice+7+%26+8"), "{:?}", twilio.forms());
+    let options = Options { timeout: Timeout::from_seconds(30), ..Options::default() };
+    let said = [
+        ("validCardTypes", "visa,diners-club"),
+        ("requireMatchingInputs", "expiration-date payment-card-number"),
+        ("description", "Tea & cake"),
+    ];
+    client.create_payment(&call(), &create_by("25", &said, options)).await.unwrap();
+    let form = &twilio.forms()[0];
+    let terms = "&PaymentMethod=credit-card&SecurityCode=true&PostalCode=false&ValidCardTypes=visa+diners-club\
+                 &RequireMatchingInputs=payment-card-number%2Cexpiration-date&Timeout=30&Description=Tea+%26+cake&Charge";
+    assert!(form.contains(terms), "{form}");
+}
+
+#[tokio::test]
+async fn a_bank_account_is_taken_with_the_name_of_its_holder_and_nothing_of_a_card() {
+    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    let said = [("paymentMethod", "ach-debit"), ("bankAccountType", "commercial-checking"), ("avsName", "Acme")];
+    client.create_payment(&call(), &create_by("25", &said, Options::default())).await.unwrap();
+    let form = &twilio.forms()[0];
+    let terms = "&PaymentMethod=ach-debit&BankAccountType=commercial-checking&SecurityCode=false&PostalCode=false\
+                 &Parameter=%7B%22AVSName%22%3A%22Acme%22%7D&ChargeAmount=25.00&Currency=USD";
+    assert!(form.ends_with(terms), "{form}");
 }
 
 #[tokio::test]
@@ -222,10 +247,9 @@ fn an_origin_must_be_one_and_no_secret_is_printed() {
         api_base: String::new(),
         sync_base: String::new(),
     };
-    let settings = client("http://127.0.0.1:1", None).settings;
     for origin in ["", "api.twilio.com", "mailto:x", "wss://host", "https://"] {
         config.api_base = origin.to_owned();
-        let refused = Client::new(&config, settings.clone(), String::new());
+        let refused = Client::new(&config, String::new());
         assert!(matches!(refused, Err(BadConfig::Origin(_))), "{origin}");
     }
 }

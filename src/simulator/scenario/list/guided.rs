@@ -133,7 +133,7 @@ fn model_down() -> Scenario {
         Enters(CardNumber, VISA),
         Enters(SecurityCode, CODE),
         Enters(ExpirationDate, DATE),
-        Hears("Your card is stored"),
+        Hears("details are stored"),
         HangsUp,
     ];
     scenario("guided-model-down", "The model goes down when the payment has begun: the payment does not.")

@@ -93,6 +93,16 @@ fn attribute<'a>(attributes: &'a Attributes, wanted: &str) -> Option<&'a str> {
     attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }
 
+/// What Twilio does by itself is not enough: without the one a socket that breaks ends the call, without the other no key is heard.
+fn with_defaults(mut attributes: Attributes) -> Attributes {
+    for name in ["applicationReconnect", "dtmfDetection"] {
+        if attribute(&attributes, name).is_none() {
+            attributes.push((name.to_owned(), "true".to_owned()));
+        }
+    }
+    attributes
+}
+
 /// `AssetLoader`: which context and which manifest a call begins with, and where they are.
 #[derive(Debug)]
 pub(super) struct Active {
@@ -124,7 +134,7 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
     };
     let relay = sections.conversation_relay;
     let config = ServerConfig {
-        relay: relay.configuration.attributes,
+        relay: with_defaults(relay.configuration.attributes),
         languages: relay.configuration.languages.into_iter().chain(relay.languages).map(|Language(it)| it).collect(),
         parameters: [relay.configuration.parameters.0, relay.parameters.0].concat(),
         silence: call::Silence {

@@ -160,13 +160,18 @@ fn languages_and_parameters_may_stand_inside_or_beside() {
 fn attributes_become_text_in_their_documented_spelling() {
     let (assets, _) = config(
         r#"{ "ConversationRelay": { "Configuration": {
-            "speechtimeout": 800, "eotThreshold": 0.7, "DTMFDetection": true, "hints": "", "voice": null } } }"#,
+            "speechtimeout": 800, "eotThreshold": 0.7, "DTMFDetection": false, "hints": "", "voice": null } } }"#,
     )
     .unwrap();
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(
         assets.server.relay,
-        [pair("speechTimeout", "800"), pair("eotThreshold", "0.7"), pair("dtmfDetection", "true")]
+        [
+            pair("speechTimeout", "800"),
+            pair("eotThreshold", "0.7"),
+            pair("dtmfDetection", "false"),
+            pair("applicationReconnect", "true")
+        ]
     );
 }
 
@@ -203,7 +208,8 @@ fn what_is_not_read_is_told() {
             "Telemetry": {} }"#,
     )
     .unwrap();
-    assert!(assets.server.relay.is_empty() && assets.server.listen);
+    assert!(attribute(&assets.server.relay, "url").is_none() && assets.server.listen);
+    assert_eq!(attribute(&assets.server.relay, "dtmfDetection"), Some("true"), "what is not said is what calls need");
     assert_eq!((assets.server.keypad.max_digits, assets.server.keypad.pause), (4, Duration::from_millis(1_500)));
     assert_eq!(
         warnings,

@@ -35,6 +35,7 @@ use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
 use crate::session::{self, Calls, Chats};
 use connect_conversation_relay::Business;
+use json::Problem;
 use operator::Gate;
 use outbound_call::Outbound;
 use outbound_twiml::{Documents, OUTBOUND_TWIML};
@@ -170,6 +171,15 @@ impl App {
             .route("/updateResponseService", post(update_response_service::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
             // The library's own answer would log what the panic says, which may be anything.
+            .fallback(async || {
+                Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the endpoints")
+            })
+            .method_not_allowed_fallback(async || {
+                Problem::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "this endpoint takes another method; the README lists them",
+                )
+            })
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
             .with_state(self)
     }

@@ -50,6 +50,19 @@ async fn what_twilio_did_not_sign_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_answered_with_what_to_do() {
+    let server = Server::start(&[]).await;
+    for (answer, status) in [
+        (server.get("/nowhere").await, StatusCode::NOT_FOUND),
+        (server.get("/conversation").await, StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(answer.status(), status);
+        let problem: serde_json::Value = answer.json().await.unwrap();
+        assert!(problem["error"].as_str().unwrap().contains("the README lists"), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn the_socket_opens_only_for_twilio() {
     let server = Server::start(&[]).await;
     let wss = server.signature("wss://pay.example.com/conversation-relay", &[]);

@@ -1,4 +1,4 @@
-//! What a server that died left open at Twilio is cancelled by the next one, in the background.
+//! What a server that died, or a session that broke, left open at Twilio is cancelled in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, settings: Set
     if left.is_empty() {
         return;
     }
-    warn!(payments = left.len(), "the server before this one died with payments open: they are cancelled");
+    warn!(payments = left.len(), "payments were left open, and nobody goes on with them: they are cancelled");
     let one = async |left: Left| {
         let desk = Desk { twilio: twilio.clone(), ledger: ledger.clone(), call: left.call.clone() };
         cancel(&desk, &settings, &left).await;

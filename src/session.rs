@@ -20,6 +20,7 @@ pub use chats::{Chats, NotSaid};
 pub use line::{Broken, Line, Received, Sent};
 pub use requests::{NotKept, Parameters, RequestData, Requests};
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ use crate::ledger::{Ledger, OnCall};
 use crate::llm::Model;
 use crate::redact::Private;
 use crate::relay::{Incoming, RECONNECT, Setup};
+use crate::sid::CallSid;
 use crate::tools::{self, Desk};
-use crate::twilio;
+use crate::{payment, recovery, twilio};
 use briefing::Briefing;
 use calls::Registration;
 
@@ -105,6 +107,8 @@ enum End {
     NotResumed,
     /// Twilio did not close the socket after `end`.
     NotClosed,
+    /// The session panicked.
+    Broke,
 }
 
 /// Serves one ConversationRelay socket: a new call's from its first frame to the end of the call; one of a call that is
@@ -144,6 +148,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.shelf.library();
     let settings = Arc::new(library.server.settings(&context.environment));
+    let payment = settings.payment.clone();
     let (call, actions) = Call::begin(settings, &setup, request, Uuid::new_v4(), began.into_std());
     if let Some(why) = call.bad_terms() {
         error!(%why, "no payment can be taken on this call");
@@ -168,7 +173,10 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
         end: None,
         closed: false,
     };
-    let end = session.converse(actions).await;
+    let end = AssertUnwindSafe(session.converse(actions)).catch_unwind().await.unwrap_or_else(|_| {
+        context.tasks.spawn(put_away(context.clone(), sid.clone(), payment).in_current_span());
+        Some(End::Broke)
+    });
     // A newer socket may have taken the call over.
     if !context.calls.knows(&sid) {
         context.requests.ended(&sid);
@@ -177,6 +185,15 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
         }
     }
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
+}
+
+/// A session that broke cancels nothing any more: its open payment is put away as that of a server that died is.
+async fn put_away(context: Arc<Context>, call: CallSid, payment: payment::Settings) {
+    error!("the session broke: its open payment, if there is one, is cancelled");
+    match context.ledger.take_stock_of(&call).await {
+        Ok(left) => recovery::put_away(context.ledger.clone(), context.twilio.clone(), payment, left).await,
+        Err(error) => error!(%error, "what the call leaves open is not known; the next start of the server sees to it"),
+    }
 }
 
 fn keys(setup: &Setup) -> ContextKeys {
@@ -408,7 +425,7 @@ fn begin_tool(
     info!(tool = name, "tool begun");
     let (desk, finished) = (desk.clone(), finished.clone());
     let work = async move {
-        let work = std::panic::AssertUnwindSafe(tools::run(&desk, &library, tool)).catch_unwind();
+        let work = AssertUnwindSafe(tools::run(&desk, &library, tool)).catch_unwind();
         let outcome = match timeout(TOOL_LIMIT, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Outcome::Lost,

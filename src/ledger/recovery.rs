@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Ledger, OnCall, Payment, State, payment};
+use super::{Error, Ledger, OnCall, Payment, State, Writing, payment};
 use crate::payment::{Amount, BadTerms, Change, Create, PaymentId, Settings, Update};
 use crate::redact::Private;
 use crate::sid::{CallSid, PaymentSid};
@@ -20,6 +20,8 @@ pub struct Left {
     description: Option<Private<String>>,
     /// Which request to cancel it this will be: the last one that was made, if one was.
     cancel: u32,
+    /// Why nobody goes on with it.
+    why: &'static str,
 }
 
 impl Left {
@@ -46,15 +48,29 @@ impl Ledger {
     /// [`put_away`](Self::put_away).
     pub async fn take_stock(&self) -> Result<Vec<Left>, Error> {
         let mut writing = self.write().await?;
-        let mut left = Vec::new();
+        let mut open = Vec::new();
         for state in [State::Submitted, State::Opened, State::Capturing] {
             let filter = payment::Filter { since: None, state: Some(state), after: None, limit: u32::MAX };
-            for mut payment in payment::list(&mut *writing.transaction, &filter).await? {
-                if state == State::Submitted {
-                    writing.give_up(&mut payment, "the server died").await?;
-                } else {
-                    left.push(writing.left(payment).await?);
-                }
+            open.extend(payment::list(&mut *writing.transaction, &filter).await?);
+        }
+        self.leave(writing, open, "the server died").await
+    }
+
+    /// As [`take_stock`](Self::take_stock), for one call whose session broke.
+    pub async fn take_stock_of(&self, call: &CallSid) -> Result<Vec<Left>, Error> {
+        let mut writing = self.write().await?;
+        let mut open = payment::of_call(&mut *writing.transaction, call).await?;
+        open.retain(|payment| matches!(payment.state, State::Submitted | State::Opened | State::Capturing));
+        self.leave(writing, open, "the session broke").await
+    }
+
+    async fn leave(&self, mut writing: Writing, open: Vec<Payment>, why: &'static str) -> Result<Vec<Left>, Error> {
+        let mut left = Vec::new();
+        for mut payment in open {
+            if payment.state == State::Submitted {
+                writing.give_up(&mut payment, why).await?;
+            } else {
+                left.push(writing.left(payment, why).await?);
             }
         }
         writing.commit().await?;
@@ -67,7 +83,7 @@ impl Ledger {
         let written = async {
             let mut writing = self.write().await?;
             if let Some(mut payment) = writing.find(payment::Find::Id(left.id)).await? {
-                writing.give_up(&mut payment, "the server died").await?;
+                writing.give_up(&mut payment, left.why).await?;
             }
             writing.commit().await
         };
@@ -89,8 +105,8 @@ impl Ledger {
     }
 }
 
-impl super::Writing {
-    async fn left(&mut self, payment: Payment) -> Result<Left, Error> {
+impl Writing {
+    async fn left(&mut self, payment: Payment, why: &'static str) -> Result<Left, Error> {
         let asked = "SELECT count(DISTINCT json_extract(data, '$.key')) FROM events WHERE payment_id = ? AND kind = 'asking' \
              AND json_extract(data, '$.change') = 'cancel'";
         let asked: u32 =
@@ -98,6 +114,6 @@ impl super::Writing {
         let call =
             OnCall { sid: payment.call.clone(), caller: payment.caller.clone(), reference: payment.reference.clone() };
         let Payment { id, sid, amount, method, description, .. } = payment;
-        Ok(Left { id, call, sid, charge: amount, method, description, cancel: asked.max(1) })
+        Ok(Left { id, call, sid, charge: amount, method, description, cancel: asked.max(1), why })
     }
 }

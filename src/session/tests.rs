@@ -17,6 +17,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Dire
         ("SERVER_BASE_URL", "pay.example.com"),
         ("OPENAI_API_KEY", "sk-test"),
         ("OPENAI_BASE_URL", base_url),
+        ("TWILIO_API_BASE_URL", base_url.trim_end_matches("/v1")),
         ("ACCOUNT_SID", "AC1"),
         ("AUTH_TOKEN", "12345"),
         ("FROM_NUMBER", "+15550100002"),
@@ -46,12 +47,13 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Dire
     (context, directory)
 }
 
-/// A model that refuses to answer and passes on what it was asked.
+/// A model that refuses to answer, and a Twilio that cancels payments; what they were asked is passed on.
 async fn model() -> (String, mpsc::Receiver<String>) {
     let (heard, asked) = mpsc::channel(8);
     let listen = async |State(heard): State<mpsc::Sender<String>>, body: String| {
+        let cancels = body.contains("Status=cancel");
         heard.send(body).await.unwrap();
-        StatusCode::BAD_REQUEST
+        if cancels { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -118,4 +120,25 @@ async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_h
     let after = asked.recv().await.unwrap();
     assert!(after.contains("You take no payments on this line") && !after.contains("start-capture"), "{after}");
     assert!(after.contains("Good morning") && after.contains("A pot, please"), "{after}");
+}
+
+#[tokio::test]
+async fn a_session_that_breaks_leaves_no_payment_open() {
+    let (base_url, mut asked) = model().await;
+    let (context, _directory) = context_with_model_at(&base_url).await;
+    let setup = futures_util::stream::iter([Received::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
+    let breaks = stream::once(async { panic!("a fault of this program's") });
+    let outgoing = sink::drain().sink_map_err(|_| Broken);
+    let call = OnCall { sid: "CA1".parse().unwrap(), caller: None, reference: None };
+    let id = payment::Ids::new(Uuid::nil()).make();
+    let create = payment::Create { id, key: id.create_key(), charge: None, terms: payment::Settings::sample_terms() };
+    context.ledger.opening(&call, &create).await.unwrap();
+    context.ledger.created(&create, &payment::Answer::Created("PK1".parse().unwrap())).await.unwrap();
+
+    run(context.clone(), Line::new(Box::pin(setup.chain(breaks)), outgoing)).await;
+    assert!(asked.recv().await.unwrap().contains("Status=cancel"));
+    context.tasks.close();
+    context.tasks.wait().await;
+    let state = context.ledger.payment(id).await.unwrap().unwrap().state;
+    assert_eq!((state, context.calls.count()), (crate::ledger::State::Abandoned, 0));
 }

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod json;
 mod library;
+mod limits;
 mod manifest;
 mod name;
 mod parts;

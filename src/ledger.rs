@@ -7,6 +7,7 @@ mod callbacks;
 mod error;
 mod event;
 mod file;
+mod guards;
 mod outbox;
 mod payment;
 mod recovery;
@@ -23,6 +24,7 @@ mod verdict;
 
 pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
+pub use guards::Bar;
 pub use outbox::{Due, Outcome};
 pub use payment::{Filter, Happened, Payment};
 pub use recovery::Left;
@@ -41,15 +43,17 @@ use std::sync::atomic::AtomicBool;
 use jiff::Timestamp;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Notify, watch};
+use tracing::error;
 
-use crate::payment::PaymentId;
+use crate::payment::{Pattern, PaymentId};
 use crate::sid::CallSid;
 use event::Event;
+use guards::Guards;
 use payment::Find;
 
-/// The ledger of this server. Clones share it.
+/// The ledger of this server. Clones share it. As it is opened it lets everything through: see [`within`](Self::within).
 #[derive(Debug, Clone)]
-pub struct Ledger(Arc<Inner>);
+pub struct Ledger(Arc<Inner>, Guards);
 
 #[derive(Debug)]
 struct Inner {
@@ -83,7 +87,7 @@ impl Ledger {
     async fn write(&self) -> Result<Writing, Error> {
         // Whoever begins with reading and then writes could find that somebody else has written meanwhile.
         let transaction = self.0.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Writing { transaction, now: Timestamp::now(), ledger: self.clone(), outcome: false })
+        Ok(Writing { transaction, now: Timestamp::now(), ledger: self.clone(), outcome: false, alerts: Vec::new() })
     }
 }
 
@@ -94,6 +98,8 @@ struct Writing {
     ledger: Ledger,
     /// An outcome is a part of it.
     outcome: bool,
+    /// Card testing that was noticed, and on which call.
+    alerts: Vec<(CallSid, Pattern)>,
 }
 
 impl Writing {
@@ -101,6 +107,9 @@ impl Writing {
         self.transaction.commit().await?;
         if self.outcome {
             self.ledger.0.outcome_written.notify_one();
+        }
+        for (call, pattern) in self.alerts {
+            error!(%call, seen = %pattern, "card testing");
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod due;
 mod entry;
 mod field;
 mod id;
+mod limits;
 mod method;
 mod settings;
 mod status;
@@ -19,9 +20,10 @@ pub use due::{BadDue, ChargeLimits, Due, NothingBetween};
 pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
+pub use limits::{AmountCap, BadAmountCap, Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
 pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
 pub use settings::{BadTokenType, Description, Options, Parameters, Settings, Timeout, TokenType};
-pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status};
+pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status, is_decline};
 pub use terms::{BadTerms, MATCHING, Terms, matching};
 
 use std::fmt;
@@ -53,6 +55,8 @@ pub struct Update {
     pub key: IdempotencyKey,
     /// What to do.
     pub change: Change,
+    /// Why the server itself gives the payment up, where it does: the ledger says so whatever Twilio answers.
+    pub given_up: Option<&'static str>,
 }
 
 /// What an update asks for: exactly one of `Capture` and `Status` on the wire.

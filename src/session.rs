@@ -89,8 +89,9 @@ pub struct Context {
 
 impl Context {
     /// What the tools of a call work with.
-    fn desk(&self, setup: &Setup) -> Arc<Desk> {
-        Arc::new(Desk { twilio: self.twilio.clone(), ledger: self.ledger.clone(), call: OnCall::new(setup) })
+    fn desk(&self, setup: &Setup, library: &Library) -> Arc<Desk> {
+        let ledger = self.ledger.within(library.server.limits, self.environment.payment.currency);
+        Arc::new(Desk { twilio: self.twilio.clone(), ledger, call: OnCall::new(setup) })
     }
 }
 
@@ -156,7 +157,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
-        desk: context.desk(&setup),
+        desk: context.desk(&setup, &library),
         model: context.model.within(library.server.model),
         briefing: Briefing::begin(library, &keys(&setup)),
         call,

@@ -43,7 +43,7 @@ use crate::twilio::{self, Client};
 pub struct Desk {
     /// Twilio's REST API.
     pub twilio: Arc<Client>,
-    /// Where payments are written down.
+    /// Where payments are written down, within the limits of the call.
     pub ledger: Ledger,
     /// The call.
     pub call: OnCall,
@@ -82,7 +82,7 @@ pub async fn run(desk: &Desk, library: &Library, tool: Tool) -> Outcome {
 async fn change(desk: &Desk, update: &Update) -> Outcome {
     match desk.ledger.asking(&desk.call, update).await {
         Ok(()) => Outcome::Payment(send(desk, update).await),
-        Err(refusal) => refused(&refusal),
+        Err(refusal) => refused(desk, &refusal),
     }
 }
 
@@ -104,7 +104,11 @@ fn answer(answer: Result<Answer, twilio::Error>) -> Answer {
 }
 
 /// The ledger does not let it be done: Twilio is not asked.
-fn refused(refusal: &ledger::Refused) -> Outcome {
+fn refused(desk: &Desk, refusal: &ledger::Refused) -> Outcome {
+    if let ledger::Refused::Barred(bar) = refusal {
+        warn!(call = %desk.call.sid, cap = %bar, "a guard does not let a payment go on");
+        return Outcome::Barred(refusal.reason());
+    }
     warn!(%refusal, "a step of a payment is not allowed by the ledger");
     Outcome::Payment(Answer::Refused { code: None, reason: refusal.reason() })
 }

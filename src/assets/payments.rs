@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::json::{seconds, text, whole};
+use super::limits::Limits;
 use super::relay::Text;
 use super::texts::Languages;
 use crate::call;
@@ -21,6 +22,8 @@ pub(super) struct Payments {
     pub(super) stall_seconds: Duration,
     flow: Flow,
     texts: Languages,
+    #[serde(rename = "Limits")]
+    pub(super) limits: Limits,
     #[serde(deserialize_with = "word")]
     method: MethodName,
     #[serde(deserialize_with = "word")]
@@ -54,6 +57,7 @@ impl Default for Payments {
             stall_seconds: Duration::from_secs(60),
             flow: Flow::default(),
             texts: Languages::default(),
+            limits: Limits::default(),
             method: MethodName::default(),
             bank_account_type: BankAccountType::default(),
             valid_card_types: Vec::new(),
@@ -69,10 +73,10 @@ impl Default for Payments {
 
 impl Payments {
     /// What the server says where it leads; nothing where the model does.
-    pub(super) fn guide(self) -> Option<call::Guide> {
+    pub(super) fn guide(&self) -> Option<call::Guide> {
         match self.flow {
             Flow::Assistant => None,
-            Flow::Guided => Some(call::Guide::new(self.texts.0)),
+            Flow::Guided => Some(call::Guide::new(self.texts.0.clone())),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct ServerConfig {
     pub stall: Duration,
     /// The rest of `Payments`: what Twilio is told of every payment.
     pub payments: payment::Options,
+    /// `Payments.Limits`.
+    pub limits: payment::Limits,
     /// `Messages`.
     pub messages: call::Messages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -150,6 +152,7 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
         stall: sections.payments.stall_seconds,
         payments: sections.payments.options(),
         guide: sections.payments.guide(),
+        limits: sections.payments.limits.read(),
         messages: call::Messages {
             model_unavailable: sections.messages.model_unavailable,
             hand_off: sections.messages.hand_off,

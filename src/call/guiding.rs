@@ -210,10 +210,11 @@ impl Call {
             }
             Answer::Unknown => self.follow_model(words::unanswered(change)),
             Answer::Refused { reason, code } => {
-                self.follow_model(words::not_done(change, reason, *code, self.payments.open()));
+                let declines = self.payments.declines();
+                self.follow_model(words::not_done(change, reason, *code, self.payments.open(), declines));
             }
             Answer::Gone => {
-                self.guidance.untold = Some(Untold::Failed);
+                self.guided_payment_failed();
                 self.follow_model(words::session_gone());
             }
             Answer::Accepted | Answer::Created(_) => {}
@@ -228,6 +229,11 @@ impl Call {
             (Outcome::Success, false) => Untold::Stored,
             _ => Untold::Failed,
         });
+    }
+
+    /// A payment that the server led through is over, and nothing came of it.
+    pub(super) fn guided_payment_failed(&mut self) {
+        self.guidance.untold = Some(Untold::Failed);
     }
 
     /// The model failed: the server says what the caller has to know. Tells whether there was anything to say.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
     Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Stage, Status, Terms,
-    Update,
+    Update, is_decline,
 };
 use crate::sid::PaymentSid;
 
@@ -36,11 +36,13 @@ pub(super) struct Payments {
     over: VecDeque<Over>,
     moved: Instant,
     stalls: u32,
+    /// Cards that were declined on this call.
+    declines: u32,
 }
 
 impl Payments {
     pub(super) fn new(ids: Ids, now: Instant) -> Self {
-        Self { ids, open: None, over: VecDeque::new(), moved: now, stalls: 0 }
+        Self { ids, open: None, over: VecDeque::new(), moved: now, stalls: 0, declines: 0 }
     }
 
     pub(super) fn open(&self) -> Option<&Capture> {
@@ -67,6 +69,16 @@ impl Payments {
     /// Whether a session was asked for, Twilio never answered, and nobody waits for its answer any more.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.open.as_ref().is_some_and(|capture| capture.stage() == Stage::Opening)
+    }
+
+    /// Cards that were declined on this call.
+    pub(super) fn declines(&self) -> u32 {
+        self.declines
+    }
+
+    /// Twilio refused a change: a submission perhaps since the bank refused the card.
+    pub(super) fn refused(&mut self, change: Change, code: Option<u32>) {
+        self.declines += u32::from(change == Change::Complete && is_decline(code));
     }
 
     /// Opens a session, or repeats a request for it that was not answered.
@@ -206,12 +218,14 @@ impl Call {
         if ending.outcome == Outcome::Success && !submitted {
             ending.outcome = Outcome::Other("success-without-submission".to_owned());
         }
+        self.payments.declines += u32::from(ending.outcome.is_decline());
         if ending.outcome == Outcome::Success {
             self.agreement.charged(charge, self.history.end());
         }
         if tell || ending.outcome == Outcome::Success {
             self.guided_payment_ended(&ending.outcome, charge.is_some());
-            self.note(words::ended(&ending.outcome, charge.map(|amount| format!("{amount:?}")), means));
+            let charged = charge.map(|amount| format!("{amount:?}"));
+            self.note(words::ended(&ending.outcome, charged, means, self.payments.declines));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = false;
@@ -243,13 +257,17 @@ impl Call {
     }
 
     pub(super) fn cancel_unwanted(&mut self, id: PaymentId, sid: PaymentSid) {
-        if self.phase == Phase::Talking && self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
-            self.note(words::CANCELLED_AT_THE_END);
-        }
+        self.give_up(id, sid, None);
+    }
+
+    /// Cancels a session that is of no use any more; with `why` the ledger says that the server gave the payment up.
+    pub(super) fn give_up(&mut self, id: PaymentId, sid: PaymentSid, why: Option<&'static str>) {
         let open = self.payments.open_mut().filter(|capture| capture.sid() == Some(&sid));
         let update = open.and_then(|capture| capture.request(Change::Cancel).ok());
         let key = id.change_key(Change::Cancel, 1);
-        let update = update.unwrap_or_else(|| Update { id, sid: sid.clone(), key, change: Change::Cancel });
+        let update =
+            update.unwrap_or_else(|| Update { id, sid: sid.clone(), key, change: Change::Cancel, given_up: None });
+        let update = Update { given_up: why, ..update };
         self.payments.over(sid.clone());
         self.actions.push(Action::Record(Entry::Abandoned { sid }));
         self.run(None, Tool::CancelCapture(update));
@@ -265,7 +283,12 @@ impl Call {
                 self.actions.push(Action::Record(Entry::Unresolved { sid: sid.clone(), charge }));
                 self.payments.over(sid);
             }
-            (Stage::Open | Stage::Capturing { .. }, Some(sid)) => self.cancel_unwanted(id, sid),
+            (Stage::Open | Stage::Capturing { .. }, Some(sid)) => {
+                if self.phase == Phase::Talking {
+                    self.note(words::CANCELLED_AT_THE_END);
+                }
+                self.cancel_unwanted(id, sid);
+            }
             // Its create is running, and its answer is waited for; or there never was an answer.
             (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
             (_, None) => self.payments.forget(),
@@ -294,10 +317,24 @@ impl Call {
         let entering = matches!(capture.stage(), Stage::Capturing { .. });
         self.actions.push(Action::Record(Entry::Stalled { sid: capture.sid().cloned(), times }));
         if times >= MAX_STALLS {
+            self.give_stuck_up();
             self.hand_over("payment-stalled");
         } else if !(entering && times == 1 && self.repeat_guidance(self.now)) {
             self.payment_step(update);
             self.turn.settle(&mut self.history);
         }
+    }
+
+    /// A payment that stands still is cancelled before a person takes over. What is submitted cannot be, and what is being
+    /// cancelled or opened is seen to when the call ends.
+    fn give_stuck_up(&mut self) {
+        let open = |capture: &&Capture| matches!(capture.stage(), Stage::Open | Stage::Capturing { .. });
+        let Some(capture) = self.payments.open().filter(open) else { return };
+        let Some((id, sid)) = capture.sid().map(|sid| (capture.id(), sid.clone())) else { return };
+        self.guidance.stop();
+        self.turn.forget_steps();
+        self.watch.reset(self.now);
+        self.give_up(id, sid, Some("it stood still"));
+        self.note(words::STOOD_STILL);
     }
 }

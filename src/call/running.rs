@@ -109,6 +109,17 @@ impl Call {
 
     fn outcome(&mut self, tool: &Tool, outcome: Outcome, by_model: bool) -> String {
         match (tool, outcome) {
+            (Tool::StartCapture(create), Outcome::Barred(reason)) => {
+                self.start_answered(create, &Answer::Refused { code: None, reason })
+            }
+            (
+                Tool::CaptureCard(update)
+                | Tool::CaptureSecurityCode(update)
+                | Tool::CaptureExpiryDate(update)
+                | Tool::CapturePostalCode(update)
+                | Tool::FinishCapture(update),
+                Outcome::Barred(reason),
+            ) => self.change_barred(update, reason, by_model),
             (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
             (
                 Tool::CaptureCard(update)
@@ -175,7 +186,7 @@ impl Call {
                     "You are heard again."
                 })
             }
-            (_, Outcome::Payment(_) | Outcome::Context(_) | Outcome::Lost) => words::lost(),
+            (_, Outcome::Payment(_) | Outcome::Barred(_) | Outcome::Context(_) | Outcome::Lost) => words::lost(),
         }
     }
 
@@ -215,6 +226,28 @@ impl Call {
         }
     }
 
+    /// A guard did not let an open payment go on: it is cancelled, and the model is to offer a person.
+    fn change_barred(&mut self, update: &Update, reason: &'static str, by_model: bool) -> String {
+        let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
+            return words::session_over();
+        };
+        capture.update_answered(update, Answer::Refused { code: None, reason });
+        if capture.stage() != Stage::Cancelling {
+            let id = capture.id();
+            self.guidance.stop();
+            self.turn.forget_steps();
+            self.watch.reset(self.now);
+            self.give_up(id, update.sid.clone(), Some("a guard did not let it go on"));
+        }
+        if by_model {
+            return words::refused(&words::barred(reason));
+        }
+        self.guided_payment_failed();
+        self.note(format!("Payment update: {}", words::barred(reason)));
+        self.turn.wake();
+        String::new()
+    }
+
     fn change_answered(&mut self, update: &Update, answer: Answer, by_model: bool) -> String {
         let cancelled = update.change == Change::Cancel;
         if cancelled && !by_model && !matches!(answer, Answer::Accepted | Answer::Gone) {
@@ -229,6 +262,7 @@ impl Call {
             Answer::Gone => self.payments.over(update.sid.clone()),
             Answer::Accepted if cancelled => self.payments.over(update.sid.clone()),
             Answer::Refused { code, .. } => {
+                self.payments.refused(update.change, *code);
                 let (sid, change, code) = (update.sid.clone(), update.change, *code);
                 self.actions.push(Action::Record(Entry::Refused { sid, change, code }));
             }
@@ -245,7 +279,7 @@ impl Call {
         }
         match update.change {
             Change::Capture(field) => words::capture_answered(field, &answer),
-            Change::Complete => words::finish_answered(&answer, self.payments.open()),
+            Change::Complete => words::finish_answered(&answer, self.payments.open(), self.payments.declines()),
             Change::Cancel => words::cancel_answered(&answer),
         }
     }

@@ -5,6 +5,7 @@
 mod agreeing;
 mod doubts;
 mod endings;
+mod guards;
 mod guided;
 mod methods;
 mod other_tools;

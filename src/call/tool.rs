@@ -193,6 +193,8 @@ impl Tool {
 pub enum Outcome {
     /// Twilio's answer to a payment request.
     Payment(Answer),
+    /// A guard did not let the payment go on; Twilio was not asked. With what the model is to do.
+    Barred(&'static str),
     /// The caller agreed to pay this.
     AmountConfirmed {
         /// In the currency of the call.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use std::sync::Arc;
 
-use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Method, Misfit, Outcome, Stage, Terms};
+use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Method, Misfit, Outcome, Stage, Terms, is_decline};
 use crate::relay::Setup;
 pub(super) use charging::*;
 pub(super) use guiding::*;
@@ -76,9 +76,10 @@ fn next_step(capture: &Capture) -> String {
     }
 }
 
-/// What to do about a submission that was refused.
-fn after_refusal(code: Option<u32>, capture: &Capture) -> String {
+/// What to do about a submission that was refused, so many cards having been declined on this call.
+fn after_refusal(code: Option<u32>, capture: &Capture, declines: u32) -> String {
     match code {
+        _ if is_decline(code) && declines > 1 => format!("call cancel-capture, and {PERSON_FIRST}"),
         Some(64008 | 64010 | 64012 | 64022 | 64023) => {
             let means = capture.means();
             format!("call cancel-capture, and offer another {means} or a person (call live-agent-handoff)")
@@ -154,14 +155,15 @@ fn asking(field: Field) -> &'static str {
 }
 
 /// Twilio's answer to `finish-capture`. It is never more than 'submitted'.
-pub(super) fn finish_answered(answer: &Answer, capture: Option<&Capture>) -> String {
+pub(super) fn finish_answered(answer: &Answer, capture: Option<&Capture>, declines: u32) -> String {
     match (answer, capture) {
         (Answer::Accepted | Answer::Created(_), _) => done(
             "The payment is submitted; that is not yet a success. Next: say that it is being processed, then wait: a \
              payment update brings the result.",
         ),
         (Answer::Refused { reason, code }, Some(capture)) => {
-            refused(&format!("The payment was not submitted. {reason} Next: {}.", after_refusal(*code, capture)))
+            let next = after_refusal(*code, capture, declines);
+            refused(&format!("The payment was not submitted. {reason} Next: {next}."))
         }
         (Answer::Refused { reason, .. }, None) => refused(&format!("The payment was not submitted. {reason}")),
         (Answer::Gone, _) => {
@@ -252,8 +254,11 @@ pub(super) fn wrong(field: Field, error: &EntryError, times: u32) -> String {
     }
 }
 
-/// The payment ended. `means` is what it was to be paid with.
-pub(super) fn ended(outcome: &Outcome, charged: Option<String>, means: &str) -> String {
+/// What a caller is offered whose second card was declined, or a later one.
+const PERSON_FIRST: &str = "offer a person first (call live-agent-handoff), and one more card only if the caller asks for that (call start-capture)";
+
+/// The payment ended. `means` is what it was to be paid with, `declines` how many cards were declined on this call by now.
+pub(super) fn ended(outcome: &Outcome, charged: Option<String>, means: &str, declines: u32) -> String {
     let what = match (outcome, charged) {
         (Outcome::Success, Some(amount)) => {
             format!("the payment of {amount} succeeded. Next: tell the caller that it went through")
@@ -261,7 +266,10 @@ pub(super) fn ended(outcome: &Outcome, charged: Option<String>, means: &str) -> 
         (Outcome::Success, None) => format!(
             "storing the {means} succeeded; nothing was charged. Next: tell the caller that the {means} is securely stored"
         ),
-        (declined, _) if declined.is_decline() => format!(
+        (no, _) if no.is_decline() && declines > 1 => format!(
+            "the {means} was declined, as one was before, and nothing was charged. Next: say so kindly and {PERSON_FIRST}"
+        ),
+        (no, _) if no.is_decline() => format!(
             "the {means} was declined and nothing was charged. Next: say so kindly and offer another {means} (call \
              start-capture) or a person (call live-agent-handoff)"
         ),
@@ -337,6 +345,15 @@ pub(super) const NEVER_OPENED: &str = "The payment is given up; nothing was char
 /// The call was about to end with a payment open.
 pub(super) const CANCELLED_AT_THE_END: &str =
     "Payment update: the open payment was cancelled, since the call was about to end; nothing was charged.";
+
+/// An open payment is cancelled, and the server hands the call over.
+pub(super) const STOOD_STILL: &str =
+    "Payment update: nothing was entered for too long, so the payment was cancelled; nothing was charged.";
+
+/// A guard did not let an open payment go on.
+pub(super) fn barred(reason: &str) -> String {
+    format!("The payment was cancelled; nothing was charged or stored. {reason}")
+}
 
 /// For the person who takes over, when the server hands the call over.
 pub(super) const RESULT_UNKNOWN: &str = "A payment was submitted, and its result was not known yet.";

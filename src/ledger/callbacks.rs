@@ -83,7 +83,9 @@ impl Writing {
         .await?;
         let written = self.find(Find::Id(payment.id)).await?;
         *payment = written.ok_or(Error::Unreadable("a row that was just written"))?;
-        self.advance(payment, next).await?;
+        if self.advance(payment, next).await? && ending.outcome.is_decline() {
+            self.declined(payment, ending.outcome.code()).await?;
+        }
         Ok(())
     }
 }
@@ -101,7 +103,7 @@ fn event(status: &Status) -> Option<Event<'_>> {
         // PartialResult=false alone is no success: it also answers our own request for the field.
         News::Entered { field, present } => {
             let done = status.required.map_or(*present, |required| !required.contains(*field));
-            done.then_some(Event::Entered { field: *field })
+            done.then_some(Event::Entered { field: *field, last4: status.last4 })
         }
         News::Wrong { field, error } => Some(Event::Wrong { field: *field, error }),
         News::Ended(ending) => Some(Event::Ended { outcome: &ending.outcome }),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::State;
+use super::{Bar, State};
 
 /// Why the ledger could not be read or written. The same may succeed later.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum Refused {
     /// The payment has ended, or another request to submit it is unanswered.
     #[error("the payment cannot be submitted any more")]
     Over,
+    /// A guard speaks against it.
+    #[error("a guard does not let it through: {0}")]
+    Barred(Bar),
 }
 
 impl Refused {
@@ -79,6 +82,10 @@ impl Refused {
             Self::Over => {
                 "This payment has ended or was submitted before, so it was not submitted again. Wait for a payment update, \
                  and do not announce a result."
+            }
+            Self::Barred(_) => {
+                "No card payment can be taken on this call any more: do not begin another one. Say that it cannot be done \
+                 over the telephone right now, without a reason, and offer a person (call live-agent-handoff)."
             }
         }
     }

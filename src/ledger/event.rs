@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::payment::{Answer, Change, EntryError, Field, IdempotencyKey, Outcome};
+use super::Bar;
+use crate::payment::{Answer, Change, EntryError, Field, IdempotencyKey, Last4, Outcome, Pattern};
 use crate::sid::PaymentSid;
 
 /// One thing that happened. None of it is card data or a token.
@@ -18,12 +19,18 @@ pub(super) enum Event<'a> {
     Asking { change: Change, key: &'a IdempotencyKey },
     /// What Twilio answered to `create`, or to a change.
     Answered { to: &'static str, answer: &'a Answer },
-    /// A field is in.
-    Entered { field: Field },
+    /// A field is in. Twilio shows how the card number ends.
+    Entered { field: Field, last4: Option<Last4> },
     /// An entry was wrong.
     Wrong { field: Option<Field>, error: &'a EntryError },
     /// Twilio's result.
     Ended { outcome: &'a Outcome },
+    /// The bank refused the card.
+    Declined { code: Option<u32>, last4: Option<Last4> },
+    /// With that decline it looks like card testing.
+    CardTesting { pattern: Pattern },
+    /// A guard did not let it go on.
+    Barred { bar: Bar, change: Change },
     /// Nobody goes on with it.
     GivenUp { why: &'static str },
     /// The operator said what became of it.
@@ -45,6 +52,9 @@ impl Event<'_> {
             Self::Entered { .. } => "entered",
             Self::Wrong { .. } => "wrong",
             Self::Ended { .. } => "ended",
+            Self::Declined { .. } => "declined",
+            Self::CardTesting { .. } => "card-testing",
+            Self::Barred { .. } => "barred",
             Self::GivenUp { .. } => "given-up",
             Self::Settled { .. } => "settled",
             Self::Delivered { .. } => "delivered",
@@ -68,13 +78,24 @@ impl Event<'_> {
                 };
                 json!({"to": to, "answer": answer, "code": code})
             }
-            Self::Entered { field } => json!({"field": field.wire()}),
+            Self::Entered { field, last4: None } => json!({"field": field.wire()}),
+            Self::Entered { field, last4 } => json!({"field": field.wire(), "last4": digits(*last4)}),
             Self::Wrong { field, error } => json!({"field": field.map(Field::wire), "error": error.to_string()}),
             Self::Ended { outcome } => json!({"result": outcome.word(), "code": outcome.code()}),
+            Self::Declined { code, last4 } => json!({"code": code, "last4": digits(*last4)}),
+            Self::CardTesting { pattern } => {
+                let last4 = if let Pattern::LastFour(last4) = pattern { Some(*last4) } else { None };
+                json!({"seen": pattern.word(), "last4": digits(last4)})
+            }
+            Self::Barred { bar, change } => json!({"by": bar.to_string(), "change": change.word()}),
             Self::GivenUp { why } => json!({"why": why}),
             Self::Settled { outcome, note } => json!({"outcome": outcome, "note": note}),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
             Self::Erased => json!({}),
         }
     }
+}
+
+fn digits(last4: Option<Last4>) -> Option<String> {
+    last4.map(|last4| last4.to_string())
 }

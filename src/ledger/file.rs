@@ -16,7 +16,7 @@ use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, watch};
 
-use super::{Inner, Ledger, NotOpen};
+use super::{Guards, Inner, Ledger, NotOpen};
 
 /// How long a write waits for another, of this process or of another. Somebody is on the telephone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,7 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Connections that only read.
 const READERS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "payments", include_str!("migrations/0001_payments.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "payments", include_str!("migrations/0001_payments.sql")),
+    (2, "guards", include_str!("migrations/0002_guards.sql")),
+];
 
 impl Ledger {
     /// Opens the ledger of a server: makes what is missing, and keeps every other server out of it.
@@ -71,7 +74,7 @@ impl Ledger {
         let database = |error| NotOpen::Database(path.to_owned(), error);
         let writer = pool(1).connect_with(options.clone()).await.map_err(database)?;
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             path: path.to_owned(),
             writer,
             readers,
@@ -79,7 +82,8 @@ impl Ledger {
             recovering: watch::Sender::new(HashSet::new()),
             outcome_written: Notify::new(),
             to_be_wiped: AtomicBool::new(false),
-        })))
+        };
+        Ok(Self(Arc::new(inner), Guards::NONE))
     }
 }
 

@@ -38,7 +38,7 @@ impl Left {
     /// The request to cancel the session; one that was made before is repeated with its key.
     pub fn cancel(&self, sid: PaymentSid) -> Update {
         let key = self.id.change_key(Change::Cancel, self.cancel);
-        Update { id: self.id, sid, key, change: Change::Cancel }
+        Update { id: self.id, sid, key, change: Change::Cancel, given_up: None }
     }
 }
 

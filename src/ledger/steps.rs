@@ -2,7 +2,7 @@
 
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Refused, State, Writing};
-use crate::payment::{Answer, Change, Create, IdempotencyKey, PaymentId, Update};
+use crate::payment::{Answer, Change, Create, IdempotencyKey, PaymentId, Update, is_decline};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, without_card_numbers};
 use crate::relay::Setup;
@@ -50,6 +50,7 @@ impl Ledger {
             asked_before
         } else {
             writing.stands_alone(call).await?;
+            writing.may_start(call, create).await?;
             writing.insert(call, create.id, Some(create), None).await?
         };
         writing.append(&payment, &Event::Opening { key: &create.key }, None).await?;
@@ -94,6 +95,14 @@ impl Ledger {
             None => return Err(Refused::Over),
         };
         writing.learn(&mut payment, &update.sid).await?;
+        let repeats = update.change == Change::Complete && !payment.state.may_become(State::Submitted);
+        if !repeats && let Err(refused) = writing.may_go_on(&payment, update.change).await {
+            if let Refused::Barred(bar) = refused {
+                writing.append(&payment, &Event::Barred { bar, change: update.change }, None).await?;
+                writing.commit().await?;
+            }
+            return Err(refused);
+        }
         match update.change {
             Change::Capture(_) if payment.state == State::Opened => {
                 writing.advance(&mut payment, State::Capturing).await?;
@@ -111,6 +120,9 @@ impl Ledger {
             }
             Change::Capture(_) | Change::Cancel => {}
         }
+        if let Some(why) = update.given_up {
+            writing.give_up(&mut payment, why).await?;
+        }
         let asking = Event::Asking { change: update.change, key: &update.key };
         writing.append(&payment, &asking, None).await?;
         Ok(writing.commit().await?)
@@ -126,6 +138,11 @@ impl Ledger {
         let refused = matches!(answer, Answer::Refused { .. } | Answer::Gone) && update.change == Change::Complete;
         if refused && payment.state == State::Submitted && writing.asked(&payment, &update.key).await? == 1 {
             writing.advance(&mut payment, State::Capturing).await?;
+            if let Answer::Refused { code, .. } = answer
+                && is_decline(*code)
+            {
+                writing.declined(&payment, *code).await?;
+            }
         }
         writing.commit().await
     }

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod erasing;
+mod guards;
 mod outbox;
 mod starting;
 mod steps;
@@ -102,7 +103,7 @@ fn call(sid: &str) -> OnCall {
 }
 
 fn update(id: PaymentId, sid: &str, change: Change, n: u32) -> Update {
-    Update { id, sid: sid.parse().unwrap(), key: id.change_key(change, n), change }
+    Update { id, sid: sid.parse().unwrap(), key: id.change_key(change, n), change, given_up: None }
 }
 
 fn status(sid: &str, fields: &[(&str, &str)]) -> Status {

@@ -190,7 +190,7 @@ impl Capture {
             (_, Change::Cancel) => Stage::Cancelling,
         };
         let sid = self.sid.clone().ok_or(Misfit::NotConfirmed)?;
-        Ok(Update { id: self.id, sid, key: self.key(change), change })
+        Ok(Update { id: self.id, sid, key: self.key(change), change, given_up: None })
     }
 
     fn missing_matcher(&self, field: Field) -> Option<Field> {

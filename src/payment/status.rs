@@ -29,6 +29,8 @@ pub struct Status {
     pub charge: Option<String>,
     /// `PaymentCardType`, where it is told.
     pub card: Option<CardType>,
+    /// The last four digits of the card, where the mask shows them.
+    pub last4: Option<Last4>,
     /// What happened.
     pub news: News,
     /// A masked field held more than four digits in a row: it was dropped, and somebody should know.
@@ -203,8 +205,13 @@ impl Outcome {
 
     /// Whether the bank refused this card, so that another card may work.
     pub fn is_decline(&self) -> bool {
-        matches!(self, Self::ConnectorError(Some(64008 | 64010 | 64012)))
+        is_decline(self.code())
     }
+}
+
+/// Whether an error code of Twilio's, of a result or of a refused `complete`, says that the bank refused the card.
+pub fn is_decline(code: Option<u32>) -> bool {
+    matches!(code, Some(64008 | 64010 | 64012))
 }
 
 /// The outcome as a word for a log line.
@@ -274,6 +281,9 @@ impl Status {
 
         let is_masked = |name: &str| MASKED.iter().any(|masked| name.starts_with(masked));
         let unmasked = |(name, value): &(String, String)| is_masked(name) && has_long_digit_run(value);
+        let last4 = filled("PaymentCardNumber")
+            .and_then(Last4::from_mask)
+            .or_else(|| filled("BankAccountNumber").and_then(Last4::from_account_mask));
         Ok(Self {
             call: filled("CallSid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::CallSid)?,
             sid: filled("Sid").and_then(|sid| sid.parse().ok()).ok_or(BadStatus::Sid)?,
@@ -282,8 +292,9 @@ impl Status {
             required: get("Required").map(required),
             charge: filled("ChargeAmount").map(str::to_owned),
             card: filled("PaymentCardType").and_then(|word| word.to_ascii_lowercase().parse().ok()),
+            last4,
             unmasked: form.iter().any(unmasked),
-            news: news(&filled),
+            news: news(&filled, last4),
         })
     }
 }
@@ -291,7 +302,7 @@ impl Status {
 /// Fields of the form that are masked, each also with `Matcher` behind its name.
 const MASKED: [&str; 3] = ["PaymentCardNumber", "SecurityCode", "BankAccountNumber"];
 
-fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>) -> News {
+fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, last4: Option<Last4>) -> News {
     if let Some(result) = filled("Result") {
         let code = filled("PayErrorCode").and_then(|code| code.parse().ok());
         return News::Ended(Ending {
@@ -299,9 +310,7 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>) -> News {
             confirmation: filled("PaymentConfirmationCode").map(str::to_owned),
             token: filled("PaymentToken").map(SecretString::from),
             profile: filled("ProfileId").map(str::to_owned),
-            last4: filled("PaymentCardNumber")
-                .and_then(Last4::from_mask)
-                .or_else(|| filled("BankAccountNumber").and_then(Last4::from_account_mask)),
+            last4,
         });
     }
     let field = filled("Capture").and_then(Field::from_wire);

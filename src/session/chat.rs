@@ -121,8 +121,8 @@ impl Chat {
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, id, now());
         let (finished_sender, finished) = mpsc::channel(16);
         let model = context.model.within(library.server.model);
+        let desk = context.desk(&setup, &library);
         let briefing = Briefing::begin(library, &ContextKeys::default());
-        let desk = context.desk(&setup);
         Self { context, model, briefing, desk, call, response: None, finished_sender, finished }
     }
 

@@ -21,7 +21,7 @@ pub(super) async fn start_capture(desk: &Desk, create: &Create) -> Outcome {
 /// Asks Twilio for a session, or once more for the same.
 pub(crate) async fn open_session(desk: &Desk, create: &Create) -> Outcome {
     if let Err(refusal) = desk.ledger.opening(&desk.call, create).await {
-        return refused(&refusal);
+        return refused(desk, &refusal);
     }
     let answer = answer(desk.twilio.create_payment(&desk.call.sid, create).await.map(Answer::Created));
     written(desk.ledger.created(create, &answer).await);

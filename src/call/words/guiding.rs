@@ -30,10 +30,16 @@ pub(in crate::call) fn model_leads(capture: Option<&Capture>) -> String {
 }
 
 /// A request of the server's own was refused.
-pub(in crate::call) fn not_done(change: Change, reason: &str, code: Option<u32>, capture: Option<&Capture>) -> String {
+pub(in crate::call) fn not_done(
+    change: Change,
+    reason: &str,
+    code: Option<u32>,
+    capture: Option<&Capture>,
+    declines: u32,
+) -> String {
     let what = what(change);
     let next = match (change, capture) {
-        (Change::Complete, Some(capture)) => after_refusal(code, capture),
+        (Change::Complete, Some(capture)) => after_refusal(code, capture, declines),
         (_, capture) => next(capture),
     };
     format!("Payment update: {what} was refused. {reason} From here on you lead through the payment. Next: {next}.")

@@ -35,7 +35,7 @@ fn create_by(charge: &str, said: &[(&str, &str)], options: Options) -> Create {
 }
 
 fn update(change: Change) -> Update {
-    Update { id: id(), sid: "PK1".parse().unwrap(), key: id().change_key(change, 1), change }
+    Update { id: id(), sid: "PK1".parse().unwrap(), key: id().change_key(change, 1), change, given_up: None }
 }
 
 fn key_and_callback(step: &str) -> String {

@@ -1,0 +1,183 @@
+//! `Payments.Limits` of serverConfig.json. What is not named has its default; `null` lifts a cap.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+use super::json::text;
+use crate::payment::{self, AmountCap};
+
+/// Minutes in a week.
+const WEEK: u32 = 7 * 24 * 60;
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Limits {
+    per_call: Caps,
+    #[serde(rename = "perCallerIn24Hours")]
+    per_caller: Caps,
+    per_hour: Caps,
+    #[serde(deserialize_with = "named")]
+    card_testing: Option<Option<CardTesting>>,
+}
+
+/// What is named: the outer `Option`. What caps: the inner one.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Caps {
+    #[serde(deserialize_with = "named")]
+    wrong_entries: Option<Option<Count>>,
+    #[serde(deserialize_with = "named")]
+    declines: Option<Option<Count>>,
+    #[serde(deserialize_with = "named")]
+    payments: Option<Option<Count>>,
+    #[serde(deserialize_with = "named")]
+    amount: Option<Option<Total>>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct CardTesting {
+    declines: Whole<2, 1_000>,
+    cards: Whole<2, 1_000>,
+    minutes: Whole<1, WEEK>,
+    block_minutes: Whole<1, WEEK>,
+}
+
+type Count = Whole<1, 1_000_000>;
+
+impl Default for CardTesting {
+    fn default() -> Self {
+        let payment::CardTesting { declines, cards, window, block } = payment::CardTesting::default();
+        let minutes = |time: Duration| Whole(u32::try_from(time.as_secs() / 60).unwrap_or(WEEK));
+        Self { declines: Whole(declines), cards: Whole(cards), minutes: minutes(window), block_minutes: minutes(block) }
+    }
+}
+
+impl Limits {
+    /// What holds, with the defaults where nothing is named.
+    pub(super) fn read(self) -> payment::Limits {
+        let default = payment::Limits::default();
+        payment::Limits {
+            per_call: self.per_call.over(default.per_call),
+            per_caller: self.per_caller.over(default.per_caller),
+            per_hour: self.per_hour.over(default.per_hour),
+            card_testing: self.card_testing.map_or(default.card_testing, |named| named.map(CardTesting::read)),
+        }
+    }
+}
+
+impl Caps {
+    fn over(self, default: payment::Caps) -> payment::Caps {
+        let count = |named: Option<Option<Count>>, default| named.map_or(default, |cap| cap.map(|Whole(most)| most));
+        payment::Caps {
+            wrong_entries: count(self.wrong_entries, default.wrong_entries),
+            declines: count(self.declines, default.declines),
+            payments: count(self.payments, default.payments),
+            amount: self.amount.map_or(default.amount, |cap| cap.map(|Total(most)| most)),
+        }
+    }
+}
+
+impl CardTesting {
+    fn read(self) -> payment::CardTesting {
+        let Self {
+            declines: Whole(declines),
+            cards: Whole(cards),
+            minutes: Whole(window),
+            block_minutes: Whole(block),
+        } = self;
+        let minutes = |minutes: u32| Duration::from_secs(60 * u64::from(minutes));
+        payment::CardTesting { declines, cards, window: minutes(window), block: minutes(block) }
+    }
+}
+
+/// What is there is named, `null` too.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(json: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(json).map(Some)
+}
+
+/// Decimal text.
+struct Total(AmountCap);
+
+impl<'de> Deserialize<'de> for Total {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let read = |amount: &str| amount.parse().map(Self).map_err(|bad: payment::BadAmountCap| bad.to_string());
+        text(json, "decimal text such as \"5000.00\"", read)
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+struct Whole<const MIN: u32, const MAX: u32>(u32);
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Within<const MIN: u32, const MAX: u32>;
+
+        impl<const MIN: u32, const MAX: u32> Visitor<'_> for Within<MIN, MAX> {
+            type Value = u32;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from {MIN} to {MAX}")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
+                let fits = u32::try_from(number).ok().filter(|number| (MIN..=MAX).contains(number));
+                fits.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+        }
+
+        json.deserialize_u32(Within::<MIN, MAX>).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::file::File;
+    use crate::assets::json;
+
+    fn read(text: &str) -> Result<payment::Limits, String> {
+        let file = File { label: "serverConfig.json".to_owned(), text: text.to_owned() };
+        json::parse::<Limits>(&file).map(|(limits, _)| limits.read()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_named_has_its_default_and_null_lifts_a_cap() {
+        let default = payment::Limits::default();
+        assert_eq!(read("{}"), Ok(default));
+        let limits = read(
+            r#"{"perCall": {"payments": 2, "declines": null, "amount": "500.00"}, "perHour": {"amount": "20000"},
+                "cardTesting": {"minutes": 30}}"#,
+        )
+        .unwrap();
+        let per_call =
+            payment::Caps { payments: Some(2), declines: None, amount: "500".parse().ok(), ..default.per_call };
+        assert_eq!((limits.per_call, limits.per_caller), (per_call, default.per_caller));
+        assert_eq!(limits.per_hour, payment::Caps { amount: "20000".parse().ok(), ..default.per_hour });
+        let testing = payment::CardTesting { window: Duration::from_secs(1_800), ..Default::default() };
+        assert_eq!(limits.card_testing, Some(testing));
+        assert_eq!(read(r#"{"cardTesting": null}"#).unwrap().card_testing, None);
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused_with_its_place() {
+        for (text, what) in [
+            (
+                "{\"perCall\": {\n\"payments\": 0}}",
+                "serverConfig.json:2: invalid value: integer `0`, expected a whole number from 1",
+            ),
+            (
+                "{\"perHour\": {\"amount\": 500}}",
+                "serverConfig.json:1: invalid type: integer `500`, expected decimal text",
+            ),
+            ("{\"perHour\": {\"amount\": \"5,000\"}}", "serverConfig.json:1: expected a decimal number above 0"),
+            ("{\"cardTesting\": {\"declines\": 1}}", "integer `1`, expected a whole number from 2 to 1000"),
+        ] {
+            let told = read(text).unwrap_err();
+            assert!(told.contains(what), "{told}");
+        }
+    }
+}

@@ -76,6 +76,7 @@ fn what_is_built_in_is_whole() {
     assert_eq!(assets.server.silence.messages.len(), 3);
     assert_eq!(assets.server.model.first_token, Duration::from_secs(8));
     assert_eq!(assets.server.stall, Duration::from_secs(60));
+    assert_eq!(assets.server.limits, crate::payment::Limits::default());
 }
 
 #[test]
@@ -106,6 +107,7 @@ fn an_empty_configuration_means_the_defaults() {
     assert_eq!(names(&assets), TOOLS);
     assert_eq!(assets.server.silence, Library::built_in().server.silence);
     assert_eq!(assets.server.stall, Library::built_in().server.stall);
+    assert_eq!(assets.server.limits, Library::built_in().server.limits);
     assert_eq!(assets.server.messages, Library::built_in().server.messages);
     assert_eq!(assets.server.model, Library::built_in().server.model);
 }

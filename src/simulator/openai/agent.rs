@@ -106,6 +106,9 @@ impl Mind<'_> {
         if any(&["how does", "tell me about", "explain"]) {
             return self.and_go_on(EXPLANATION);
         }
+        if any(&["one more card"]) && !self.payment_is_open() {
+            return self.call("Gladly.", "start-capture");
+        }
         if any(&["yes", "sure", "go ahead", "please do", "again", "okay"]) {
             return self.agreed();
         }
@@ -162,6 +165,10 @@ impl Mind<'_> {
         match tool {
             Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
             Some((tool, true)) => self.call(self.confirmation(), &tool),
+            _ if has(&["a person first"]) => say(
+                "I am sorry, that card was declined as well. Shall I put you through to a person, or would you like to try \
+                 another card?",
+            ),
             _ if has(&["declin", "refused", "rejected"]) => {
                 let means = if has(&["bank account"]) { "bank account" } else { "card" };
                 say(&format!("I am sorry, the {means} was declined. Would you like to try another {means}?"))

@@ -6,6 +6,7 @@ mod deliveries;
 mod drains;
 mod endings;
 mod entries;
+mod guards;
 mod guided;
 mod hand_offs;
 mod methods;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         hand_offs::all(),
         outbound::all(),
         entries::all(),
+        guards::all(),
         guided::all(),
         methods::all(),
         endings::all(),

@@ -121,7 +121,7 @@ impl Call {
         let details = words::call_details(setup, request, &terms);
         let mut call = Self {
             phase: Phase::Talking,
-            caller_number: setup.caller().reveal().parse().ok(),
+            caller_number: setup.caller(),
             history: History::default(),
             shield: Shield::default(),
             speech: Speech::default(),

@@ -15,7 +15,16 @@ pub struct PhoneNumber(Box<str>);
 #[error("a phone number is in E.164 form: a plus sign, the country code and the number, such as +15550001111")]
 pub struct BadPhoneNumber;
 
+/// What networks put in the place of a number that is withheld: ANONYMOUS, BLOCKED, RESTRICTED, UNAVAILABLE and UNKNOWN, as
+/// a telephone's keys spell them. They have the form of a number, and many callers have them in common.
+const WITHHELD: [&str; 5] = ["+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"];
+
 impl PhoneNumber {
+    /// Whether it is no number, but the word for one that the caller withholds.
+    pub fn is_withheld(&self) -> bool {
+        WITHHELD.contains(&self.as_str())
+    }
+
     /// The number: a plus sign and 7 to 15 digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -62,6 +71,12 @@ mod tests {
         for text in ["15550001111", "+1 555 000 1111", "+05550001111", "+1555", "+1555000111122223", "+", ""] {
             assert_eq!(text.parse::<PhoneNumber>(), Err(BadPhoneNumber), "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_spelled_on_the_keys_is_nobodys_number() {
+        assert!("+266696687".parse::<PhoneNumber>().unwrap().is_withheld());
+        assert!(!"+15550001111".parse::<PhoneNumber>().unwrap().is_withheld());
     }
 
     #[test]

@@ -19,22 +19,16 @@ pub(super) struct Limits {
     #[serde(rename = "perCallerIn24Hours")]
     per_caller: Caps,
     per_hour: Caps,
-    #[serde(deserialize_with = "named")]
-    card_testing: Option<Option<CardTesting>>,
+    card_testing: Named<CardTesting>,
 }
 
-/// What is named: the outer `Option`. What caps: the inner one.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Caps {
-    #[serde(deserialize_with = "named")]
-    wrong_entries: Option<Option<Count>>,
-    #[serde(deserialize_with = "named")]
-    declines: Option<Option<Count>>,
-    #[serde(deserialize_with = "named")]
-    payments: Option<Option<Count>>,
-    #[serde(deserialize_with = "named")]
-    amount: Option<Option<Total>>,
+    wrong_entries: Named<Count>,
+    declines: Named<Count>,
+    payments: Named<Count>,
+    amount: Named<Total>,
 }
 
 #[derive(Deserialize)]
@@ -64,19 +58,19 @@ impl Limits {
             per_call: self.per_call.over(default.per_call),
             per_caller: self.per_caller.over(default.per_caller),
             per_hour: self.per_hour.over(default.per_hour),
-            card_testing: self.card_testing.map_or(default.card_testing, |named| named.map(CardTesting::read)),
+            card_testing: self.card_testing.or(default.card_testing, CardTesting::read),
         }
     }
 }
 
 impl Caps {
     fn over(self, default: payment::Caps) -> payment::Caps {
-        let count = |named: Option<Option<Count>>, default| named.map_or(default, |cap| cap.map(|Whole(most)| most));
+        let count = |named: Named<Count>, default| named.or(default, |Whole(most)| most);
         payment::Caps {
             wrong_entries: count(self.wrong_entries, default.wrong_entries),
             declines: count(self.declines, default.declines),
             payments: count(self.payments, default.payments),
-            amount: self.amount.map_or(default.amount, |cap| cap.map(|Total(most)| most)),
+            amount: self.amount.or(default.amount, |Total(most)| most),
         }
     }
 }
@@ -94,9 +88,31 @@ impl CardTesting {
     }
 }
 
-/// What is there is named, `null` too.
-fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(json: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(json).map(Some)
+/// What stands at a key.
+#[derive(Default)]
+enum Named<T> {
+    /// The key is not there.
+    #[default]
+    Not,
+    /// `null`.
+    Lifted,
+    As(T),
+}
+
+impl<T> Named<T> {
+    fn or<U>(self, default: Option<U>, read: impl FnOnce(T) -> U) -> Option<U> {
+        match self {
+            Self::Not => default,
+            Self::Lifted => None,
+            Self::As(named) => Some(read(named)),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(json)?.map_or(Self::Lifted, Self::As))
+    }
 }
 
 /// Decimal text.

@@ -240,7 +240,7 @@ struct World {
     abandoned: Vec<RequestId>,
     successes: HashSet<PaymentSid>,
     completes: HashMap<PaymentSid, HashSet<IdempotencyKey>>,
-    /// Keys of completions that were left unanswered once.
+    /// Keys of creations and completions that were left unanswered once.
     doubtful: HashSet<IdempotencyKey>,
     settled: HashSet<PaymentSid>,
     due: Result<Option<Amount>, ()>,
@@ -432,6 +432,7 @@ impl World {
             (_, 8) => Outcome::Payment(refused),
             (_, 9) => Outcome::Lost,
             (_, 6) => Outcome::Payment(Answer::Gone),
+            (tool, 5) if self.may_be_barred(tool) => Outcome::Barred("a guard"),
             (Tool::StartCapture(create), _) => {
                 let sid = match self.sids.len() {
                     n if n > 0 && !self.settled.contains(&self.sids[n - 1]) => self.sids[n - 1].clone(),
@@ -447,10 +448,13 @@ impl World {
         };
         match (&tool, &outcome) {
             // Only a refusal of what was never in doubt makes room for a new attempt.
-            (Tool::FinishCapture(update), Outcome::Payment(Answer::Refused { .. }))
+            (Tool::FinishCapture(update), Outcome::Payment(Answer::Refused { .. }) | Outcome::Barred(_))
                 if !self.doubtful.contains(&update.key) =>
             {
                 self.completes.entry(update.sid.clone()).or_default().remove(&update.key);
+            }
+            (Tool::StartCapture(create), Outcome::Payment(Answer::Unknown) | Outcome::Lost) => {
+                self.doubtful.insert(create.key.clone());
             }
             (Tool::FinishCapture(update), Outcome::Payment(Answer::Unknown) | Outcome::Lost) => {
                 self.doubtful.insert(update.key.clone());
@@ -468,6 +472,22 @@ impl World {
         }
         self.line.feed(Event::ToolFinished { run, outcome });
         self.stir();
+    }
+
+    /// No guard bars what is repeated: it may have been done before. Of what Twilio was not asked for, it reports nothing.
+    fn may_be_barred(&self, tool: &Tool) -> bool {
+        match tool {
+            Tool::StartCapture(create) => {
+                let unreported = self.line.call.payments.open().is_none_or(|capture| capture.sid().is_none());
+                unreported && !self.doubtful.contains(&create.key)
+            }
+            Tool::FinishCapture(update) => !self.doubtful.contains(&update.key),
+            Tool::CaptureCard(_)
+            | Tool::CaptureSecurityCode(_)
+            | Tool::CaptureExpiryDate(_)
+            | Tool::CapturePostalCode(_) => true,
+            _ => false,
+        }
     }
 
     fn status(&mut self, which: usize, kind: usize, at: u32) {

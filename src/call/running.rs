@@ -109,17 +109,6 @@ impl Call {
 
     fn outcome(&mut self, tool: &Tool, outcome: Outcome, by_model: bool) -> String {
         match (tool, outcome) {
-            (Tool::StartCapture(create), Outcome::Barred(reason)) => {
-                self.start_answered(create, &Answer::Refused { code: None, reason })
-            }
-            (
-                Tool::CaptureCard(update)
-                | Tool::CaptureSecurityCode(update)
-                | Tool::CaptureExpiryDate(update)
-                | Tool::CapturePostalCode(update)
-                | Tool::FinishCapture(update),
-                Outcome::Barred(reason),
-            ) => self.change_barred(update, reason, by_model),
             (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
             (
                 Tool::CaptureCard(update)
@@ -131,7 +120,7 @@ impl Call {
                 | Tool::FinishCapture(update)
                 | Tool::CancelCapture(update),
                 outcome,
-            ) => self.change_answered(update, answer(outcome), by_model),
+            ) => self.changed(update, outcome, by_model),
             (_, Outcome::AmountConfirmed { amount }) => {
                 self.agreement.confirm(amount);
                 words::confirmed(amount)
@@ -226,6 +215,13 @@ impl Call {
         }
     }
 
+    fn changed(&mut self, update: &Update, outcome: Outcome, by_model: bool) -> String {
+        match outcome {
+            Outcome::Barred(reason) => self.change_barred(update, reason, by_model),
+            outcome => self.change_answered(update, answer(outcome), by_model),
+        }
+    }
+
     /// A guard did not let an open payment go on: it is cancelled, and the model is to offer a person.
     fn change_barred(&mut self, update: &Update, reason: &'static str, by_model: bool) -> String {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
@@ -289,6 +285,7 @@ impl Call {
 fn answer(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Payment(answer) => answer,
+        Outcome::Barred(reason) => Answer::Refused { code: None, reason },
         _ => Answer::Unknown,
     }
 }

@@ -32,11 +32,7 @@ impl OnCall {
             let text = setup.custom_parameters.reveal().get(name)?.chars().take(MAX_TEXT).collect::<String>();
             Some(Private::new(without_card_numbers(&text).into_owned())).filter(|text| !text.reveal().is_empty())
         };
-        Self {
-            sid: setup.call_sid.clone(),
-            caller: setup.caller().reveal().parse().ok(),
-            reference: parameter("callReference"),
-        }
+        Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference: parameter("callReference") }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::sid::CallSid;
 
@@ -65,9 +66,10 @@ pub struct Setup {
 pub const RECONNECT: &str = "crelayReconnect";
 
 impl Setup {
-    /// The person on the line, whoever called whom.
-    pub fn caller(&self) -> &Private<String> {
-        if self.is_outbound() { &self.to } else { &self.from }
+    /// The number of the person on the line, where it is known and can be called.
+    pub fn caller(&self) -> Option<PhoneNumber> {
+        let number = if self.is_outbound() { &self.to } else { &self.from };
+        number.reveal().parse().ok().filter(|number: &PhoneNumber| !number.is_withheld())
     }
 
     /// Whether we called.
@@ -196,6 +198,11 @@ mod tests {
         assert_eq!((setup.call_sid.as_str(), setup.custom_parameters.reveal()["callReference"].as_str()), ("CA1", "7"));
 
         assert!(!setup.is_reconnect());
+        assert_eq!(setup.caller(), "+15550100001".parse().ok());
+        for withheld in ["+266696687", "anonymous", ""] {
+            let from = Private::new(withheld.to_owned());
+            assert_eq!(Setup { from, ..setup.clone() }.caller(), None, "{withheld}");
+        }
 
         let ordered = r#"{"type":"setup","callSid":"CA1","customParameters":{"reconnect":"on Monday"}}"#;
         assert!(matches!(Incoming::parse(ordered), Ok(Incoming::Setup(setup)) if !setup.is_reconnect()));

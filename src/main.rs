@@ -15,6 +15,7 @@ use crelay_payments::config::{self, Config, Problem, Vars};
 use crelay_payments::ledger::{self, Filter, Ledger, Verdict};
 use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
+use crelay_payments::simulator::proof::{self, Proof};
 use crelay_payments::simulator::{self, Colours, Options, Which};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -49,6 +50,13 @@ enum Command {
     ///
     /// Needs no account, no key and no configuration. The exit code is 1 if anything that should hold did not.
     Simulate(Simulate),
+    /// Show that no card data leaves the server in this set-up, and write it down for an assessor.
+    ///
+    /// Runs this program as it is configured, with Twilio, OpenAI and the business played by stand-ins and a ledger of its own;
+    /// needs no account, and uses no configured credential. Card numbers are entered, spoken and misplaced in every known way,
+    /// and every byte that left the server is searched: log, requests, socket, answers, webhook, ledger. The exit code is 1 if
+    /// anything was found or could not be tried, and 2 if the configuration cannot be used.
+    Prove(Prove),
     /// Tell before the first call what would go wrong in it.
     ///
     /// Looks at the configuration, the assets, the Twilio account and its number, the public address and the model, and
@@ -125,6 +133,19 @@ struct Simulate {
     interactive: bool,
 }
 
+#[derive(Debug, Args)]
+struct Prove {
+    /// Where to write crelay-payments-proof.md and crelay-payments-proof.json
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// How many card numbers; one for each way at least
+    #[arg(long, default_value_t = 230, value_parser = clap::value_parser!(u32).range(proof::WAYS..=100_000))]
+    numbers: u32,
+    /// The same seed puts the same numbers into the same places
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Model {
     /// A stand-in that follows the context like a dutiful agent
@@ -139,6 +160,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(Vars::from_process()).await,
         Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
+        Command::Prove(what) => prove(what, Vars::from_process()).await,
         Command::Check => check(&Vars::from_process()).await,
         Command::Health => health(&Vars::from_process()).await,
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
@@ -209,6 +231,36 @@ async fn simulate(what: Simulate, vars: &Vars) -> anyhow::Result<ExitCode> {
     let colours = if colours { Colours::On } else { Colours::Off };
     let report = simulator::run(Options { which, model, interactive: what.interactive, colours }).await?;
     Ok(if report.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn prove(what: Prove, vars: Vars) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&what.out).with_context(|| format!("{} cannot be made", what.out.display()))?;
+    let program = std::env::current_exe().context("this program does not know where it is")?;
+    let options = proof::Options { program, vars, numbers: what.numbers as usize, seed: what.seed };
+    let watched = std::io::stderr().is_terminal();
+    let progress = |done| {
+        if watched {
+            eprint!("\r{done} of {} card numbers", what.numbers);
+        }
+    };
+    let proved = proof::prove(options, progress).await;
+    if watched {
+        eprintln!();
+    }
+    let report = match proved? {
+        Proof::Tried(report) => report,
+        Proof::Unusable(why) => {
+            eprintln!("{why}");
+            return Ok(ExitCode::from(BAD_CONFIGURATION));
+        }
+    };
+    println!("{}", report.summary());
+    for (extension, text) in [("md", report.markdown()), ("json", report.json()?)] {
+        let file = what.out.join("crelay-payments-proof").with_extension(extension);
+        std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+        println!("{}", file.display());
+    }
+    Ok(if report.verdict == proof::Verdict::NothingFound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn check(vars: &Vars) -> anyhow::Result<ExitCode> {

@@ -13,6 +13,7 @@ mod openai;
 mod operator;
 mod pace;
 mod planted;
+pub mod proof;
 mod prying;
 mod relay;
 mod scenario;
@@ -26,8 +27,6 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
-pub use planted::{Dice, Planted};
-pub use prying::{Evidence, search};
 pub use scenario::Check;
 pub use twilio::Sync as TwilioSync;
 pub use view::Colours;

@@ -68,6 +68,19 @@ impl Vars {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Every variable that is set, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The same, with these values where nothing is set.
+    pub(crate) fn or(mut self, defaults: &[(&str, &str)]) -> Self {
+        for (name, value) in defaults {
+            self.add((*name).to_owned(), value);
+        }
+        self
+    }
+
     pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
     }

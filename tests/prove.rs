@@ -1,0 +1,136 @@
+//! Card numbers are entered, spoken and misplaced in every way into the real server; every byte that left it is searched.
+//!
+//! `CRELAY_LONG=1` plants two thousand of them, and `CRELAY_SEED` chooses others.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crelay_payments::config::Vars;
+use crelay_payments::simulator::proof::{self, Options, Proof, Report, Verdict};
+use serde_json::Value;
+
+/// The command in a directory of its own, without an environment.
+struct Proving {
+    directory: PathBuf,
+    command: Command,
+}
+
+impl Proving {
+    fn new(name: &str, arguments: &[&str]) -> Self {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+        command.env_clear().current_dir(&directory).arg("prove").args(arguments);
+        Self { directory, command }
+    }
+
+    fn with(mut self, vars: &[(&str, &str)]) -> Self {
+        self.command.envs(vars.iter().copied());
+        self
+    }
+
+    fn runs(&mut self) -> Output {
+        self.command.output().unwrap()
+    }
+
+    fn wrote(&self, file: &str) -> String {
+        std::fs::read_to_string(self.directory.join(file)).unwrap()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.wrote("crelay-payments-proof.json")).unwrap()
+    }
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+async fn prove(vars: Vars, numbers: usize, seed: u64) -> Box<Report> {
+    let program = Path::new(env!("CARGO_BIN_EXE_crelay-payments")).to_owned();
+    match proof::prove(Options { program, vars, numbers, seed }, |_| {}).await.unwrap() {
+        Proof::Tried(report) => report,
+        Proof::Unusable(why) => panic!("{why}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_card_number_leaves_the_server_wherever_it_is_put() {
+    let vars = Vars::from_process();
+    let numbers = if vars.get("CRELAY_LONG").is_some() { 2000 } else { 46 };
+    let seed = vars.get("CRELAY_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let report = prove(Vars::default(), numbers, seed).await;
+    assert_eq!(report.verdict, Verdict::NothingFound, "{}", report.summary());
+    assert_eq!(report.numbers, numbers);
+}
+
+#[test]
+fn the_proof_of_a_set_up_is_written_down_and_shows_neither_numbers_nor_secrets() {
+    let mut proving = Proving::new("prove", &["--numbers", "23", "--seed", "5", "--out", "proof"]).with(&[
+        ("SERVER_BASE_URL", "https://pay.shop.example/voice"),
+        ("AUTH_TOKEN", "hush-hush"),
+        ("OPENAI_API_KEY", "sk-hush-hush"),
+        ("PAYMENT_CONNECTOR", "Shop"),
+        ("PAYMENT_WEBHOOK_URL", "https://hush.example/hush-hush"),
+        ("PAYMENT_WEBHOOK_SECRET", "hush-hush-hush-hush"),
+        ("LIVE_AGENT_NUMBER", "+15550107777"),
+        ("ASSETS_DIR", "assets"),
+    ]);
+    std::fs::create_dir(proving.directory.join("assets")).unwrap();
+    let config = r#"{"Payments": {"flow": "guided"}}"#;
+    std::fs::write(proving.directory.join("assets/serverConfig.json"), config).unwrap();
+    let output = proving.runs();
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    let markdown = proving.wrote("proof/crelay-payments-proof.md");
+    let report: Value = serde_json::from_str(&proving.wrote("proof/crelay-payments-proof.json")).unwrap();
+    for place in report["places"].as_array().unwrap() {
+        assert!(place["bytes"].as_u64().unwrap() > 0 && place["pieces"].as_u64().unwrap() > 0, "{place}");
+        assert!(place["witness"] == true && place["control"]["found"] == place["control"]["written"], "{place}");
+        assert!(markdown.contains(place["place"].as_str().unwrap()), "{place}");
+    }
+    assert!(report["ways"].as_array().unwrap().iter().all(|way| way["times"] == 1), "{report}");
+    let set_up = &report["setUp"];
+    assert_eq!(set_up["configured"]["PAYMENT_CONNECTOR"], "Shop");
+    assert_eq!(set_up["configured"]["LIVE_AGENT_NUMBER"], Value::Null);
+    assert!(set_up["replaced"].as_array().unwrap().contains(&"PAYMENT_WEBHOOK_SECRET".into()), "{set_up}");
+    assert!(set_up["filledIn"].as_array().unwrap().contains(&"FROM_NUMBER".into()), "{set_up}");
+    assert!(set_up["assets"]["serverConfig.json"].is_string(), "{set_up}");
+    let all = markdown + &report.to_string() + &printed(&output);
+    assert!(!all.contains("hush") && !all.contains("5550107777"), "{all}");
+    assert!(!all.contains(&proof::first_card(5)), "{all}");
+    assert!(all.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() < 13), "{all}");
+}
+
+/// The name of the model goes into every request and into the log: here it is a card number, the first that the seed makes.
+#[test]
+fn a_set_up_that_leaks_is_found_out() {
+    let card = proof::first_card(9);
+    let mut proving = Proving::new("prove-leak", &["--numbers", "23", "--seed", "9"]).with(&[("OPENAI_MODEL", &card)]);
+    let output = proving.runs();
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+    let report = proving.json();
+    assert_eq!(report["verdict"], "found");
+    let findings = report["findings"].as_array().unwrap();
+    for place in ["the log", "requests to the model"] {
+        assert!(findings.iter().any(|it| it["place"] == place && it["way"] == "Entered"), "{place}: {findings:?}");
+    }
+    let all = proving.wrote("crelay-payments-proof.md") + &report.to_string() + &printed(&output);
+    assert!(!all.contains(&card) && all.contains(&card[card.len() - 4..]), "{all}");
+}
+
+#[test]
+fn a_set_up_that_cannot_be_used_is_told_with_every_mistake() {
+    let mut proving = Proving::new("prove-bad", &[]).with(&[("CURRENCY", "shells"), ("AUTH_TOKEN", "a b")]);
+    let output = proving.runs();
+    assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
+    assert!(printed(&output).contains("CURRENCY") && printed(&output).contains("AUTH_TOKEN"), "{}", printed(&output));
+
+    let mut proving = Proving::new("prove-bad-assets", &[]).with(&[("ASSETS_DIR", ".")]);
+    std::fs::write(proving.directory.join("serverConfig.json"), "{").unwrap();
+    let output = proving.runs();
+    assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
+    assert!(printed(&output).contains("serverConfig.json"), "{}", printed(&output));
+}

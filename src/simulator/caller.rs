@@ -30,8 +30,10 @@ pub enum Step {
     Presses(Field, &'static str),
     /// Waits until Twilio has given up on an entry.
     RunsOutOfTime,
-    /// Waits until Twilio was asked for this.
+    /// Waits until Twilio was asked for this, and has answered.
     Sees(Request),
+    /// Waits until Twilio has opened a payment session, whether the server knows of it or not.
+    SeesSession,
     /// Does nothing for so many seconds of the call.
     Waits(u64),
     /// Waits until the call is over.
@@ -114,6 +116,9 @@ impl Caller<'_> {
             Step::Sees(request) => {
                 let asked = |event: &Event| matches!(event, Event::Requested { request: it, .. } if *it == request);
                 self.see(asked, &format!("Twilio to be asked for: {request}")).await
+            }
+            Step::SeesSession => {
+                self.see(|event| matches!(event, Event::Created { .. }), "a payment session to be opened").await
             }
             Step::Waits(seconds) => {
                 self.pace.pass(Duration::from_secs(seconds)).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, LEAVES, NOTHING_PAID, STORED};
 use super::{scenario, stores_a_card};
-use crate::simulator::caller::Step::{Hears, IsLetGo, Presses, Says, Sees, SpeaksOver, Waits};
+use crate::simulator::caller::Step::{Hears, IsLetGo, Presses, Says, Sees, SeesSession, SpeaksOver, Waits};
 use crate::simulator::house::Tuning;
 use crate::simulator::openai::Behaviour;
 use crate::simulator::scenario::{Expect, Scenario};
@@ -89,7 +89,7 @@ fn interruption() -> Scenario {
 fn interrupted_tool() -> Scenario {
     let slow = Trouble { on: Request::Create, how: Mishap::Slow(6), times: 1 };
     scenario("interrupted-tool", "The caller says something while a payment is being created: it is created once.")
-        .plays(&[ASKS_TO_STORE, &[Waits(2), Says("Hold on a second.")], ENTERS_CARD, LEAVES])
+        .plays(&[ASKS_TO_STORE, &[SeesSession, Says("Hold on a second.")], ENTERS_CARD, LEAVES])
         .with_twilio(Quirks { trouble: Some(slow), ..Quirks::default() })
         .expects(STORED)
         .expects(&[Expect::Calls("start-capture", 1)])

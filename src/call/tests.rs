@@ -7,6 +7,7 @@ mod doubts;
 mod endings;
 mod guards;
 mod guided;
+mod guided_methods;
 mod methods;
 mod other_tools;
 mod payments;

@@ -37,8 +37,12 @@ impl Agreement {
 
     /// Money was charged, perhaps after all.
     pub(super) fn charged(&mut self, amount: Option<Amount>, now_at: usize) {
-        self.paid |= amount.is_some();
         self.given_up(amount, now_at);
+        if amount.is_some() {
+            self.paid = true;
+            // Nobody agreed to pay twice, though another amount was talked about meanwhile.
+            self.begins = now_at;
+        }
     }
 
     /// The payment was thrown away: another of the same amount has to be agreed anew.

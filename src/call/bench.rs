@@ -274,7 +274,17 @@ impl Line {
 
     /// Every field is in; the model was told and is asked.
     pub(super) fn at_finish(&mut self, sid: &str) {
-        self.at_card_number(sid);
+        self.caller_says("I want to pay");
+        self.model_replies("Sure.", &["start-capture"]);
+        self.twilio_answers(Answer::Created(payment(sid)));
+        self.model_replies("", &["capture-card"]);
+        self.enters_all(sid);
+    }
+
+    /// The card number was asked for, and the caller enters all there is; the model was told and is asked.
+    pub(super) fn enters_all(&mut self, sid: &str) {
+        self.twilio_answers(Answer::Accepted);
+        self.model_replies("Card number, then hash.", &[]);
         self.twilio_reports(sid, &card("false", "security-code,expiration-date"));
         self.model_replies("Got your card.", &["capture-security-code"]);
         self.twilio_answers(Answer::Accepted);

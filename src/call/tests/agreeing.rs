@@ -183,3 +183,25 @@ fn an_amount_is_agreed_for_one_payment_and_for_another_try_if_the_card_is_declin
     line.model(ModelEvent::Done);
     assert!(line.running.is_empty());
 }
+
+#[test]
+fn what_is_paid_is_agreed_anew_though_another_amount_was_talked_about_meanwhile() {
+    let mut line = Line::open();
+    line.agrees_on("25.00");
+    starts(&mut line, r#"{"chargeAmount":"25.00"}"#);
+    line.twilio_answers(Answer::Created(payment("PK1")));
+    line.model_replies("And 30.00 dollars for the other one?", &[]);
+    line.caller_says("Yes");
+    line.confirms("30.00");
+    line.model_replies("", &["capture-card"]);
+    line.enters_all("PK1");
+    line.model_replies("", &["finish-capture"]);
+    line.twilio_answers(Answer::Accepted);
+    line.model_replies("One moment.", &[]);
+    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.model_calls("confirm-amount", r#"{"amount":"25.00"}"#);
+    line.model(ModelEvent::Done);
+    assert!(line.running.is_empty() && line.history().contains("not agreed to 25.00 USD"));
+    starts(&mut line, r#"{"chargeAmount":"30.00"}"#);
+    assert_eq!(charge(&line), Some(dollars("30.00")));
+}

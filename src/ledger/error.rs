@@ -52,6 +52,9 @@ pub enum Refused {
     /// What became of an earlier payment of this call is not known: it may have been charged.
     #[error("an earlier payment of the call is not settled")]
     Unsettled,
+    /// What was due on this call was charged before.
+    #[error("what was due on the call is paid")]
+    Paid,
     /// An earlier payment of this call is being cancelled, since the server was started anew.
     #[error("an earlier payment of the call is being cancelled")]
     Recovering,
@@ -75,6 +78,10 @@ impl Refused {
                 "An earlier payment of this call was submitted, and its result is not known yet: it may have gone through. \
                  Do not take another one. Tell the caller that the first is being looked into, and offer to connect them \
                  with a person."
+            }
+            Self::Paid => {
+                "The amount that was due on this call is paid already, so nothing more is charged. Tell the caller so, and do \
+                 not start again."
             }
             Self::Recovering => {
                 "An earlier payment of this call is still being cancelled. Ask the caller for a moment, and start again."

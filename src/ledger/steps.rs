@@ -2,7 +2,7 @@
 
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Refused, State, Writing};
-use crate::payment::{Answer, Change, Create, IdempotencyKey, PaymentId, Update, is_decline};
+use crate::payment::{Answer, Change, Create, Due, IdempotencyKey, PaymentId, Update, is_decline};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, without_card_numbers};
 use crate::relay::Setup;
@@ -45,7 +45,7 @@ impl Ledger {
         let payment = if let Some(asked_before) = writing.find(Find::Id(create.id)).await? {
             asked_before
         } else {
-            writing.stands_alone(call).await?;
+            writing.stands_alone(call, create).await?;
             writing.may_start(call, create).await?;
             writing.insert(call, create.id, Some(create), None).await?
         };
@@ -159,13 +159,15 @@ impl Ledger {
 
 impl Writing {
     /// Whether a new payment may begin on the call. An older one that was given up is put away.
-    async fn stands_alone(&mut self, call: &OnCall) -> Result<(), Refused> {
+    async fn stands_alone(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
         if self.ledger.is_recovering(&call.sid) {
             return Err(Refused::Recovering);
         }
         for mut older in of_call(&mut *self.transaction, &call.sid).await.map_err(Refused::Unwritten)? {
             match older.state {
                 State::Submitted | State::Unknown => return Err(Refused::Unsettled),
+                // The call may have outlived the server, or the socket, that charged it and knew.
+                State::Charged if matches!(create.terms.due, Due::Amount(_)) => return Err(Refused::Paid),
                 State::Opened | State::Capturing => self.give_up(&mut older, "another was begun").await?,
                 _ => {}
             }

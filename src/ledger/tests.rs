@@ -13,7 +13,9 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Settings, Status, Update};
+use crate::payment::{
+    Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Settings, Status, Terms, Update,
+};
 
 /// A directory that goes away with the test.
 pub(crate) struct Directory(PathBuf);
@@ -39,6 +41,7 @@ struct Desk {
     ledger: Ledger,
     call: OnCall,
     ids: Ids,
+    terms: Arc<Terms>,
     directory: Directory,
 }
 
@@ -46,14 +49,20 @@ impl Desk {
     async fn new() -> Self {
         let directory = Directory::new();
         let ledger = Ledger::open(&directory.file()).await.unwrap();
-        Self { ledger, call: call("CA1"), ids: Ids::new(Uuid::from_u128(1)), directory }
+        Self {
+            ledger,
+            call: call("CA1"),
+            ids: Ids::new(Uuid::from_u128(1)),
+            terms: Settings::sample_terms(),
+            directory,
+        }
     }
 
     /// A payment that was asked for; none of it was answered.
     async fn opening(&mut self, charge: &str) -> Result<Create, Refused> {
         let id = self.ids.make();
         let charge = Amount::parse(charge, Currency::USD).unwrap();
-        let create = Create { id, key: id.create_key(), charge, terms: Settings::sample_terms() };
+        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone() };
         self.ledger.opening(&self.call, &create).await.map(|()| create)
     }
 
@@ -90,11 +99,11 @@ impl Desk {
 
     /// The same file, after the server was killed.
     async fn restarted(self) -> Self {
-        let Self { ledger, call, ids, directory } = self;
+        let Self { ledger, call, ids, terms, directory } = self;
         ledger.close().await;
         drop(ledger);
         let ledger = Ledger::open(&directory.file()).await.unwrap();
-        Self { ledger, call, ids, directory }
+        Self { ledger, call, ids, terms, directory }
     }
 }
 

@@ -79,6 +79,26 @@ async fn nothing_is_begun_on_a_call_whose_payment_is_not_settled() {
 }
 
 #[tokio::test]
+async fn what_is_due_on_a_call_is_charged_once_whoever_asks_for_it_later() {
+    let mut desk = Desk::new().await;
+    let due = |amount: &str| [("amountDue".to_owned(), amount.to_owned())].into_iter().collect();
+    desk.terms = Settings::sample().terms(&due("25")).unwrap().into();
+    desk.submitted("25", "PK1").await;
+    desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")]).await;
+    let charged = desk.submitted("25", "PK2").await;
+    desk.told("PK2", &CHARGED).await;
+    let mut desk = desk.restarted().await;
+    assert_eq!(desk.state(charged).await, State::Charged);
+    // The call goes on with a server that knows nothing of it but what is due.
+    assert!(matches!(desk.opening("25").await, Err(Refused::Paid)));
+    desk.terms = Settings::sample_terms();
+    assert!(desk.opening("25").await.is_ok(), "what the caller agrees to anew is another matter");
+    desk.call = call("CA2");
+    desk.terms = Settings::sample().terms(&due("25")).unwrap().into();
+    assert!(desk.opening("25").await.is_ok(), "and so is another call");
+}
+
+#[tokio::test]
 async fn what_was_given_up_is_put_away_by_the_next_and_by_the_end_of_the_call() {
     let mut desk = Desk::new().await;
     let forgotten = desk.opening("25").await.unwrap().id;

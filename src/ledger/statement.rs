@@ -37,7 +37,8 @@ impl fmt::Display for Table<'_> {
                 shown(payment.confirmation.as_deref().or(payment.result.as_deref())),
                 payment.reference.as_ref().map_or("", |reference| reference.reveal().as_str()),
             );
-            writeln!(f, "{}", line.trim_end())?;
+            // A reference steers no terminal, and makes no line of its own.
+            writeln!(f, "{}", line.trim_end().replace(char::is_control, "\u{fffd}"))?;
         }
         let of = |state| self.0.iter().filter(move |payment| payment.state == state);
         let counts: Vec<String> = State::ALL

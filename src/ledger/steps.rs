@@ -29,8 +29,10 @@ impl OnCall {
     /// What a call's first frame tells.
     pub fn new(setup: &Setup) -> Self {
         let parameter = |name: &str| {
-            let text = setup.custom_parameters.reveal().get(name)?.chars().take(MAX_TEXT).collect::<String>();
-            Some(Private::new(without_card_numbers(&text).into_owned())).filter(|text| !text.reveal().is_empty())
+            // Cut first: of a number that is cut in two too much would stay.
+            let text = without_card_numbers(setup.custom_parameters.reveal().get(name)?);
+            let text: String = text.chars().take(MAX_TEXT).collect();
+            (!text.is_empty()).then(|| Private::new(text))
         };
         Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference: parameter("callReference") }
     }

@@ -63,8 +63,8 @@ impl Ledger {
     /// Settles a payment that is unknown, and no other. It cannot be taken back, unless Twilio reports a success after all.
     pub async fn settle(&self, id: PaymentId, settlement: &Settlement) -> Result<Payment, NotSettled> {
         let text = |text: &Option<String>| {
-            let text: String = text.as_deref()?.trim().chars().take(MAX_TEXT).collect();
-            Some(without_card_numbers(&text).into_owned()).filter(|text| !text.is_empty())
+            let text: String = without_card_numbers(text.as_deref()?.trim()).chars().take(MAX_TEXT).collect();
+            Some(text).filter(|text| !text.is_empty())
         };
         let (confirmation, note) = (text(&settlement.confirmation), text(&settlement.note));
         let next = settlement.verdict.state();

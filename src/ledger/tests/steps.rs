@@ -1,6 +1,8 @@
 //! What the tools write, and what they are not allowed.
 
 use super::*;
+use crate::redact::Private;
+use crate::relay::Incoming;
 
 #[tokio::test]
 async fn a_payment_is_followed_from_the_wish_to_the_result() {
@@ -149,5 +151,28 @@ async fn an_event_is_never_changed_and_a_payment_never_deleted() {
     for forbidden in ["UPDATE events SET kind = 'x'", "DELETE FROM events", "DELETE FROM payments"] {
         let error = sqlx::query(forbidden).execute(&desk.ledger.0.writer).await.unwrap_err();
         assert!(error.to_string().contains("never"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_reference_steers_no_terminal_that_shows_it() {
+    let mut desk = Desk::new().await;
+    desk.call.reference = Some(Private::new("7\u{1b}[2J\u{1b}]0;x\u{7}\n9 charged".to_owned()));
+    desk.opening("25").await.unwrap();
+    let all = desk.ledger.payments(&Filter { since: None, state: None, after: None, limit: 9 }).await.unwrap();
+    let table = Table(&all).to_string();
+    assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
+    assert_eq!(table.lines().count(), 4, "names, the payment, nothing, the sums: {table}");
+}
+
+#[test]
+fn a_card_number_in_a_reference_is_cut_wherever_the_reference_is_too_long() {
+    for before in 230..256 {
+        let reference = format!("{}4242424242424242", "x".repeat(before));
+        let setup =
+            format!(r#"{{"type":"setup","callSid":"CA1","customParameters":{{"callReference":"{reference}"}}}}"#);
+        let Ok(Incoming::Setup(setup)) = Incoming::parse(&setup) else { panic!("a setup frame") };
+        let kept = OnCall::new(&setup).reference.unwrap();
+        assert!(!kept.reveal().contains("42") && kept.reveal().chars().count() <= 256, "{before}");
     }
 }

@@ -12,12 +12,13 @@ pub(super) fn names(words: &str, amount: Amount) -> bool {
     if said.iter().any(|number| number.minor_units == Some(amount.minor())) {
         return true;
     }
-    let whole = said.iter().position(|number| number.whole == Some(major));
+    let whole = said.iter().position(|number| number.whole == Some(major) && !number.is_cents);
     match whole {
         // "Twenty-five dollars and ten cents" is not 25.00.
         Some(at) if minor == 0 => !said[at + 1..].iter().any(|number| number.is_cents),
         Some(at) => said[at + 1..].iter().any(|number| number.is_cents && number.whole == Some(minor)),
-        None => false,
+        // "Fifty cents" are 0.50 where no dollars stand before them.
+        None => major == 0 && said.first().is_some_and(|number| number.is_cents && number.whole == Some(minor)),
     }
 }
 
@@ -52,6 +53,9 @@ fn numbers(words: &str, exponent: usize) -> Vec<Number> {
             if let Some(number) = numbers.last_mut() {
                 number.is_cents = true;
             }
+        } else if bare == "percent" || word.contains('%') {
+            // A share is no amount.
+            numbers.pop_if(|_| bare == "percent");
         } else if bare.bytes().any(|byte| byte.is_ascii_digit()) {
             numbers.push(figures(bare, exponent));
         }
@@ -150,6 +154,9 @@ mod tests {
             ("One hundred and fifty dollars?", "150"),
             ("Two thousand three hundred and forty-five dollars", "2345"),
             ("That makes nineteen dollars.", "19"),
+            ("That is fifty cents.", "0.50"),
+            ("Only 75 cents, all right?", "0.75"),
+            ("With 25% off that is 30 dollars.", "30"),
         ] {
             assert!(names(words, usd(amount)), "{words}");
         }
@@ -168,6 +175,11 @@ mod tests {
             ("One hundred and fifty dollars", "100"),
             ("Fifteen dollars?", "50"),
             ("ten twenty five", "25"),
+            ("There is a fee of fifty cents.", "50"),
+            ("50 cents", "50"),
+            ("Twenty-five dollars and fifty cents.", "0.50"),
+            ("You get 25% off.", "25"),
+            ("You get twenty-five percent off.", "25"),
             ("How can I help you today?", "25"),
             ("", "25"),
         ] {

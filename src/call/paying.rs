@@ -215,13 +215,14 @@ impl Call {
     fn result(&mut self, sid: &PaymentSid, ending: &Ending, tell: bool) {
         let Some(&Over { charge, means, submitted, .. }) = self.payments.result(sid) else { return };
         let mut ending = ending.clone();
+        if ending.outcome == Outcome::Success {
+            // Believed or not: money may have moved, and nobody agreed to pay twice.
+            self.agreement.charged(charge, self.history.end());
+        }
         if ending.outcome == Outcome::Success && !submitted {
             ending.outcome = Outcome::Other("success-without-submission".to_owned());
         }
         self.payments.declines += u32::from(ending.outcome.is_decline());
-        if ending.outcome == Outcome::Success {
-            self.agreement.charged(charge, self.history.end());
-        }
         if tell || ending.outcome == Outcome::Success {
             self.guided_payment_ended(&ending.outcome, charge.is_some());
             let charged = charge.map(|amount| format!("{amount:?}"));

@@ -271,3 +271,13 @@ fn a_success_of_what_was_never_submitted_is_neither_told_nor_written_down_as_one
     let succeeded = |entry: &&Entry| matches!(entry, Entry::Ended { ending, .. } if ending.outcome == crate::payment::Outcome::Success);
     assert_eq!(line.records().into_iter().filter(succeeded).count(), 0);
 }
+
+#[test]
+fn what_was_reported_as_a_success_is_not_charged_again_though_it_is_not_believed() {
+    let mut line = Line::open_with_parameters(settings(), r#"{"amountDue":"25.00"}"#);
+    line.at_card_number("PK1");
+    line.twilio_reports("PK1", &[("Result", "success")]);
+    assert!(line.history().contains("did not go through"));
+    line.model_replies("Once more?", &["start-capture"]);
+    assert!(line.running.is_empty() && line.history().contains("is paid already"), "{}", line.history());
+}

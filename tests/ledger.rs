@@ -249,7 +249,8 @@ async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_fir
         _ = scene.plays(&running.server, &mut answered) => panic!("it never was submitted"),
     }
     running.dies();
-    let again = [Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#), Reply::Says("I am sorry.")];
+    let starts = || Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#);
+    let again = [starts(), Reply::Says("I am sorry."), starts(), Reply::Says("It is paid.")];
     let openai = OpenAi::start(&again).await;
     let running = scene.home.serves(&scene.world, &openai).await;
     let mut socket = connects(&running.server).await;
@@ -272,6 +273,11 @@ async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_fir
     scene.world.until("told", |seen| seen.told.iter().any(|told| told["confirmationCode"] == "ch_9")).await;
     let table = String::from_utf8(scene.home.runs(&["payments", "--since", "24h"]).await.stdout).unwrap();
     assert!(table.contains("1 charged; charged 25.00 USD"), "{table}");
+
+    caller_says(&mut socket, "Shall I pay again?").await;
+    server::agent_says(&mut socket).await;
+    assert!(openai.shown().contains("is paid already, so nothing more is charged"), "{}", openai.shown());
+    assert_eq!(scene.world.keys_of("create").len(), 1);
 }
 
 #[tokio::test]

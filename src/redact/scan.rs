@@ -142,11 +142,11 @@ impl<'a> Reader<'a> {
 
     fn numeral(&mut self, digits: &[u8], place: &Range<usize>) {
         self.finish_number();
-        let times = match self.repeat.take() {
-            Some((times, _)) if digits.len() <= 2 => times,
-            _ => 1,
+        let (times, from) = match self.repeat.take() {
+            Some((times, from)) if digits.len() <= 2 => (times, from),
+            _ => (1, place.start),
         };
-        self.run.push(&digits.repeat(times.into()), place.clone());
+        self.run.push(&digits.repeat(times.into()), from..place.end);
         self.fillers = 0;
     }
 

@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(flows(&["It is 4242", " 4242 42", "42 4242", ", right"]).concat(), format!("It is {cut}, right"));
         assert_eq!(flows(&["4", "2"].repeat(8)).concat(), cut);
         assert_eq!(flows(&["for", "ty-two "].repeat(8)).concat(), format!("for{cut} "));
+        assert_eq!(flows(&["It is double ", "4 ", "85 2757 ", "4230 8327", "."]).concat(), format!("It is {cut}."));
     }
 
     #[test]

@@ -21,6 +21,10 @@ const TELLING: usize = 4;
 /// Digits before a card number that are no part of it: `one`, `number two`.
 const MAX_STRAY: usize = 2;
 
+/// After so many digits in a row a digit or two may be the end of a card number, whatever else is said: `and a two, that's it`.
+/// Shorter ones are often telephone numbers.
+const NEARLY: usize = 13;
+
 /// How long most card numbers are.
 const USUAL: RangeInclusive<usize> = 15..=16;
 
@@ -81,7 +85,9 @@ impl Shield {
         let (mut places, mut cards) = (Vec::new(), Vec::new());
         for (parts, reading) in self.parts.iter_mut().zip(&readings) {
             for run in &reading.runs {
-                let card = if may_be_part(run, reading) { completed(parts, run, self.inputs) } else { None };
+                let nearly = parts.back().is_some_and(|part| part.len() >= NEARLY);
+                let ends = nearly || may_be_part(run, reading);
+                let card = if ends { completed(parts, run, self.inputs) } else { None };
                 let card = card.or_else(|| whole(run));
                 if card.is_some() || (strictness == Strictness::Runs && run.is_long()) {
                     places.push(run.place());
@@ -251,6 +257,8 @@ mod tests {
             &["one 4242 4242", "4242 4242 123"],
             &["cuatro dos cuatro dos cuatro dos", "cuatro dos 4242 4242"],
             &["it is 4242 4242, are you writing, 4242 4242"],
+            &["5105 1051 0510 510", "zero, that's it"],
+            &["5105 1051 0510 51", "and it ends with 00"],
             &["it is 4242, are you writing? 4242", "4242 yes, and the rest is 4242"],
         ] {
             let kept = heard(parts);
@@ -271,6 +279,8 @@ mod tests {
             &["call 415 867 5309", "my order is 1234", "I owe 25.00", "two cards", "90210"][..],
             &["it is 4242 4242", "yes", "no", "hm", "well then", "4242 4242"],
             &["4242 4242", "4242 4241"],
+            &["call me at +44 20 7946 0958", "one moment, please"],
+            &["5105 1051 0510 510", "one moment, please"],
             &["call 415 867 5309 or 415 867 5310", "or 650 555 0100, order 90210"],
         ] {
             assert_eq!(heard(inputs), inputs);

@@ -1,12 +1,10 @@
 //! `Payments.Limits` of serverConfig.json. What is not named has its default; `null` lifts a cap.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::json::text;
+use super::json::{text, whole};
 use crate::payment::{self, AmountCap};
 
 /// Minutes in a week.
@@ -130,22 +128,7 @@ struct Whole<const MIN: u32, const MAX: u32>(u32);
 
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Within<const MIN: u32, const MAX: u32>;
-
-        impl<const MIN: u32, const MAX: u32> Visitor<'_> for Within<MIN, MAX> {
-            type Value = u32;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number from {MIN} to {MAX}")
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<u32, E> {
-                let fits = u32::try_from(number).ok().filter(|number| (MIN..=MAX).contains(number));
-                fits.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
-            }
-        }
-
-        json.deserialize_u32(Within::<MIN, MAX>).map(Self)
+        whole::<MIN, MAX, D>(json).map(Self)
     }
 }
 

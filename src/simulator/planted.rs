@@ -44,7 +44,8 @@ const PAUSES: &[&str] =
 const BEFORE: &[&str] = &["", "My card is ", "it's ", "Yes, so: ", "Okay. The number on it is "];
 const AFTER: &[&str] = &["", ".", " please", ", got it?", ". Can you charge that now?"];
 
-const UNITS: [&str; 20] = [
+/// Zero to nineteen in English.
+pub(super) const UNITS: [&str; 20] = [
     "zero",
     "one",
     "two",
@@ -66,7 +67,8 @@ const UNITS: [&str; 20] = [
     "eighteen",
     "nineteen",
 ];
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+/// Twenty to ninety in English.
+pub(super) const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SPANISH: [&str; 10] = ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"];
 const GERMAN: [&str; 10] = ["null", "eins", "zwo", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"];
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::planted::Planted;
+use super::planted::{Planted, TENS, UNITS};
 use super::twilio::TOKEN;
 
 /// Something that the server sent.
@@ -144,29 +144,6 @@ fn unescaped(text: &str) -> Option<String> {
 
 /// The digits that a text names, in numerals and in English words, and nothing else: `four`, `forty-two`, `double oh`.
 fn numbers_of(text: &str) -> String {
-    const UNITS: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     let mut digits = String::new();
     let (mut times, mut tens) = (1, false);
     let text = text.to_lowercase();

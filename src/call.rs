@@ -24,6 +24,7 @@ mod speech;
 mod tests;
 mod tool;
 mod turn;
+mod wish;
 mod words;
 
 pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::naming::names;
-use super::tool::{Tool, Wanted, Wish};
+use super::tool::Tool;
+use super::wish::{Wanted, Wish};
 use super::{Call, words};
 use crate::payment::{Amount, BadTerms, Capture, ChargeLimits, Due, Terms};
 

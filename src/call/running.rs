@@ -1,7 +1,8 @@
 //! Running tools: whether a call of the model's fits the moment, with what it runs, and what its outcome means.
 
 use super::event::RunId;
-use super::tool::{Outcome, Tool, Wanted, Wish};
+use super::tool::{Outcome, Tool};
+use super::wish::{Wanted, Wish};
 use super::{Action, Call, Farewell, Phase, ToolCall, words};
 use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
 use crate::phone_number::PhoneNumber;

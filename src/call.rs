@@ -84,6 +84,8 @@ pub struct Call {
     listening: bool,
     /// The languages that were switched to.
     languages: Option<Languages>,
+    /// When the last payment was over.
+    payment_closed: Option<Instant>,
     /// Keys that were pressed, and when the last of them was.
     keys: Option<(Private<String>, Instant)>,
     /// Since when the caller is speaking, where Twilio tells.
@@ -134,6 +136,7 @@ impl Call {
             parked: None,
             listening: settings.listen,
             languages: None,
+            payment_closed: None,
             keys: None,
             caller_speaks: None,
             farewell: None,
@@ -159,6 +162,7 @@ impl Call {
         if self.phase == (Phase::Over { closed: true }) {
             return Vec::new();
         }
+        let was_open = self.payments.is_open();
         match event {
             Event::Heard(frame) => self.heard(frame),
             Event::Instructed(text) => self.instructed(text.reveal()),
@@ -171,6 +175,9 @@ impl Call {
             Event::Tick => {}
         }
         self.proceed();
+        if was_open && !self.payments.is_open() {
+            self.payment_closed = Some(now);
+        }
         std::mem::take(&mut self.actions)
     }
 

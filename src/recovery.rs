@@ -62,6 +62,9 @@ async fn cancel(desk: &Desk, settings: &Settings, left: &Left) {
     );
 }
 
+/// Twilio's error for a second session on a call: there is one, and it is not told which.
+const SESSION_RUNS: u32 = 64021;
+
 /// What came of asking for the session once more.
 enum Learnt {
     Sid(PaymentSid),
@@ -76,6 +79,7 @@ async fn learn(desk: &Desk, settings: &Settings, left: &Left) -> Learnt {
     let Ok(create) = left.create(settings) else { return Learnt::Again };
     match tools::open_session(desk, &create).await {
         Outcome::Payment(Answer::Created(sid)) => Learnt::Sid(sid),
+        Outcome::Payment(Answer::Refused { code: Some(SESSION_RUNS), .. }) => Learnt::Again,
         Outcome::Payment(Answer::Gone | Answer::Refused { code: Some(_), .. }) => Learnt::Nothing,
         _ => Learnt::Again,
     }

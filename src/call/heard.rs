@@ -10,6 +10,9 @@ use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
 /// After an interruption, how long the caller has to say something before the agent goes on with what it owes.
 const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
 
+/// How much later than the report of a payment's end a key, or a word, may arrive that belonged to it.
+const LATE_KEYS: Duration = Duration::from_secs(3);
+
 impl Call {
     pub(super) fn heard(&mut self, frame: Incoming) {
         if self.phase != Phase::Talking {
@@ -20,11 +23,17 @@ impl Call {
             Incoming::Prompt(_) => self.caller_speaks(),
             Incoming::Interrupt(interrupt) => self.interrupted(&interrupt),
             Incoming::Info(info) => self.informed(info),
-            // While a payment is open any key may be a digit of the card: not even its coming is noted.
-            Incoming::Dtmf { .. } if self.payments.is_open() => {}
+            // Any key may be a digit of the card: not even its coming is noted.
+            Incoming::Dtmf { .. } if self.is_card_time() => {}
             Incoming::Dtmf { digit } => self.key_pressed(digit.reveal()),
             Incoming::Setup(_) | Incoming::Error { .. } | Incoming::Other => {}
         }
+    }
+
+    /// Whether what the caller keys or says may be a part of the card: while a payment is open, and shortly after, since the
+    /// report that ends it may overtake the last key on its way here.
+    fn is_card_time(&self) -> bool {
+        self.payments.is_open() || self.payment_closed.is_some_and(|closed| self.now < closed + LATE_KEYS)
     }
 
     /// Outside payments keys are an input like any other, once it is whole.
@@ -43,7 +52,7 @@ impl Call {
 
     /// Takes the keys that were pressed as an input after a pause. A payment that was opened meanwhile makes them void.
     pub(super) fn watch_keypad(&mut self) {
-        if self.payments.is_open() {
+        if self.is_card_time() {
             self.keys = None;
         } else if self.keys.as_ref().is_some_and(|(_, last)| self.now >= *last + self.settings.keypad.pause) {
             self.keyed();
@@ -65,7 +74,7 @@ impl Call {
         if said.is_empty() {
             return;
         }
-        let strictness = if self.payments.is_open() { Strictness::Runs } else { Strictness::Cards };
+        let strictness = if self.is_card_time() { Strictness::Runs } else { Strictness::Cards };
         let heard = self.shield.hear(said, strictness);
         let digits_were_cut = heard.was_cut;
         self.input(Item::Caller, heard);

@@ -117,3 +117,13 @@ fn a_call_whose_parameters_contradict_twilio_takes_no_payment_and_goes_on() {
     configured.payment.options = Options { method: crate::payment::MethodName::AchDebit, ..Options::default() };
     assert!(Line::open_with(configured).call.bad_terms().is_some(), "an account has a holder");
 }
+
+#[test]
+fn what_only_the_processor_needs_is_not_shown_to_the_model() {
+    let parameters =
+        r#"{"paymentMethod":"ach-debit","avsName":"Ann Lee","paymentParameters":"{\"Merchant\":\"7\"}","note":"Tea"}"#;
+    let mut line = Line::open_with_parameters(settings(), parameters);
+    line.caller_says("Hello");
+    let shown = line.history();
+    assert!(shown.contains(r#""note":"Tea""#) && !shown.contains("Ann") && !shown.contains("Merchant"), "{shown}");
+}

@@ -152,3 +152,18 @@ fn data_that_came_with_the_call_holds_no_card_number() {
     );
     assert!(!details.contains("4242"), "{details}");
 }
+
+#[test]
+fn a_key_that_the_end_of_the_payment_has_overtaken_goes_nowhere() {
+    let mut line = Line::open();
+    line.at_card_number("PK1");
+    line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
+    line.model_replies("It is cancelled.", &[]);
+    keys(&mut line, "731#");
+    line.caller_says("it was 731");
+    assert!(!line.history().contains("731"), "{}", line.history());
+    line.model_replies("Please use the keypad.", &[]);
+    line.passes(std::time::Duration::from_secs(4));
+    keys(&mut line, "731#");
+    assert!(line.history().ends_with("caller: [on the keypad] 731\n"), "{}", line.history());
+}

@@ -21,8 +21,8 @@ const TELLING: usize = 4;
 /// Digits before a card number that are no part of it: `one`, `number two`.
 const MAX_STRAY: usize = 2;
 
-/// After so many digits in a row a digit or two may be the end of a card number, whatever else is said: `and a two, that's it`.
-/// Shorter ones are often telephone numbers.
+/// After so many digits in a row that are no card number a digit or two may be its end, whatever else is said: `and a two, that's
+/// it`. Shorter ones are often telephone numbers.
 const NEARLY: usize = 13;
 
 /// How long most card numbers are.
@@ -85,7 +85,7 @@ impl Shield {
         let (mut places, mut cards) = (Vec::new(), Vec::new());
         for (parts, reading) in self.parts.iter_mut().zip(&readings) {
             for run in &reading.runs {
-                let nearly = parts.back().is_some_and(|part| part.len() >= NEARLY);
+                let nearly = parts.back().is_some_and(Part::is_nearly_a_card);
                 let ends = nearly || may_be_part(run, reading);
                 let card = if ends { completed(parts, run, self.inputs) } else { None };
                 let card = card.or_else(|| whole(run));
@@ -167,6 +167,10 @@ fn remember(parts: &mut VecDeque<Part>, run: &Run, input: u64) {
 impl Part {
     fn len(&self) -> usize {
         self.groups.iter().map(Vec::len).sum()
+    }
+
+    fn is_nearly_a_card(&self) -> bool {
+        self.len() >= NEARLY && !is_of_a_brand(&self.groups.concat())
     }
 }
 

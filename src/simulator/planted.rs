@@ -78,13 +78,23 @@ impl Dice {
         Self(seed)
     }
 
+    /// Chance of its own for each case. The steps are constant, so that seeds with a simple relation would share what they draw.
+    pub fn of_case(seed: u64, case: usize) -> Self {
+        let of_seed = Self(seed).draw();
+        Self(Self(of_seed ^ case as u64).draw())
+    }
+
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.draw() % limit as u64).unwrap_or(0)
+    }
+
+    fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap_or(0)
+        mixed ^ (mixed >> 31)
     }
 
     /// One of several; there is one at least.

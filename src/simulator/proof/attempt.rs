@@ -294,7 +294,7 @@ fn is_cut(shown: &str) -> anyhow::Result<()> {
 
 /// The chance of an attempt: the same for the same seed and number, whatever the others are.
 pub fn dice(seed: u64, case: usize) -> Dice {
-    Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(case as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    Dice::of_case(seed, case)
 }
 
 /// The number that is put somewhere in this way.

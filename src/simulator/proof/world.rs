@@ -23,7 +23,7 @@ use crate::simulator::twilio::Sync;
 use crate::twilio::Signer;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that is up.
 #[derive(Debug)]

@@ -75,22 +75,26 @@ fn socket(context: &Arc<Context>) -> mpsc::Sender<&'static str> {
     line
 }
 
+/// A call on a socket of its own, whose caller begins with this.
+async fn call(context: &Arc<Context>, prompt: &'static str) -> mpsc::Sender<&'static str> {
+    let line = socket(context);
+    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
+    line.send(prompt).await.unwrap();
+    line
+}
+
 #[tokio::test]
 async fn bad_frames_cost_a_call_its_socket_and_nothing_else() {
     let (base_url, mut asked) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
-    let line = socket(&context);
-    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
-    line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
+    let line = call(&context, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await;
     asked.recv().await.unwrap();
     for _ in 0..MAX_BAD_FRAMES {
         line.send("{").await.unwrap();
     }
     // The session lets go of the socket, and with it of what would be read from it.
     line.closed().await;
-    let line = socket(&context);
-    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
-    line.send(r#"{"type":"prompt","voicePrompt":"Are you there?","last":true}"#).await.unwrap();
+    let _line = call(&context, r#"{"type":"prompt","voicePrompt":"Are you there?","last":true}"#).await;
     while let Some(request) = asked.recv().await {
         assert!(request.contains("Good morning"), "it is a new call: {request}");
         if request.contains("Are you there?") {
@@ -103,9 +107,7 @@ async fn bad_frames_cost_a_call_its_socket_and_nothing_else() {
 async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
     let (base_url, mut asked) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
-    let line = socket(&context);
-    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
-    line.send(r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await.unwrap();
+    let line = call(&context, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await;
     let before = asked.recv().await.unwrap();
     assert!(before.contains("Good morning") && !before.contains("You take no payments on this line"), "{before}");
 

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payment::{self, BadTerms, Ids, Terms};
+use crate::payment::{self, BadTerms, Due as AmountDue, Ids, Known, State, Terms};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
 use crate::relay::{Languages, Outgoing, Setup};
@@ -112,16 +112,17 @@ enum Phase {
 
 impl Call {
     /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: the ids of its payments come from it.
-    /// `request` is the JSON object with which an operator had the call placed, if one did.
+    /// `request` is the JSON object with which an operator had the call placed, if one did; `known` is what the ledger knows of it.
     pub fn begin(
         settings: Arc<Settings>,
         setup: &Setup,
         request: Option<&str>,
+        known: &Known,
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
         let terms = terms(setup, request, &settings.payment).map(Arc::new);
-        let details = words::call_details(setup, request, &terms);
+        let details = words::call_details(setup, request, &terms, known);
         let mut call = Self {
             phase: Phase::Talking,
             caller_number: setup.caller(),
@@ -146,6 +147,7 @@ impl Call {
             settings,
         };
         call.history.push(Item::Developer(details));
+        call.remember(known);
         match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.greeted(&greeting),
             None if call.settings.telephone => call.turn.wake(),
@@ -154,6 +156,17 @@ impl Call {
         call.proceed();
         let actions = std::mem::take(&mut call.actions);
         (call, actions)
+    }
+
+    /// What was charged on this call before its server died is charged.
+    fn remember(&mut self, known: &Known) {
+        let charged = known.on_call.iter().filter(|payment| {
+            matches!(payment.state, State::Charged | State::Pending | State::Unknown | State::Disputed)
+        });
+        let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
+        for payment in charged.filter(|_| due) {
+            self.agreement.charged(payment.charge, self.history.end());
+        }
     }
 
     /// Takes an event and answers with what is to be done, in this order. `now` never goes backwards.

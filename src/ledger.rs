@@ -8,11 +8,11 @@ mod error;
 mod event;
 mod file;
 mod guards;
+mod orders;
 mod outbox;
 mod payment;
 mod recovery;
 mod since;
-mod state;
 mod statement;
 mod steps;
 #[cfg(test)]
@@ -22,6 +22,7 @@ pub(crate) use tests::Directory;
 mod tokens;
 mod verdict;
 
+pub use crate::payment::{ParseStateError, State};
 pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
 pub use guards::Bar;
@@ -29,7 +30,6 @@ pub use outbox::{Due, Outcome};
 pub use payment::{Filter, Happened, Payment};
 pub use recovery::Left;
 pub use since::{BadSince, since};
-pub use state::{BadState, State};
 pub use statement::{Csv, Table};
 pub use steps::OnCall;
 pub use verdict::{Settlement, Verdict};
@@ -45,7 +45,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Notify, watch};
 use tracing::error;
 
-use crate::payment::{Pattern, PaymentId};
+use crate::payment::{Doubt, Pattern, PaymentId};
 use crate::sid::CallSid;
 use event::Event;
 use guards::Guards;
@@ -98,8 +98,53 @@ struct Writing {
     ledger: Ledger,
     /// An outcome is a part of it.
     outcome: bool,
-    /// Card testing that was noticed, and on which call.
-    alerts: Vec<(CallSid, Pattern)>,
+    /// What an operator has to know once it is written.
+    alerts: Vec<Alert>,
+}
+
+/// Something that an operator has to act on.
+#[derive(Debug)]
+enum Alert {
+    CardTesting {
+        call: CallSid,
+        pattern: Pattern,
+    },
+    /// A success that is contradicted: the payment is unknown.
+    DoubtfulSuccess {
+        id: PaymentId,
+        call: CallSid,
+        doubt: Doubt,
+    },
+    /// A success of a payment that had ended otherwise.
+    LateSuccess {
+        id: PaymentId,
+        call: CallSid,
+        before: State,
+    },
+}
+
+impl Alert {
+    fn log(&self) {
+        match self {
+            Self::CardTesting { call, pattern } => {
+                error!(event = "payment.card_testing", %call, seen = %pattern, "This looks like card testing.");
+            }
+            Self::DoubtfulSuccess { id, call, doubt } => error!(
+                event = "payment.doubtful_success",
+                payment = %id,
+                %call,
+                why = %doubt,
+                "Twilio reports a success that is contradicted: the payment is unknown until it is settled."
+            ),
+            Self::LateSuccess { id, call, before } => error!(
+                event = "payment.late_success",
+                payment = %id,
+                %call,
+                %before,
+                "A payment succeeded after it had ended otherwise."
+            ),
+        }
+    }
 }
 
 impl Writing {
@@ -108,9 +153,7 @@ impl Writing {
         if self.outcome {
             self.ledger.0.outcome_written.notify_one();
         }
-        for (call, pattern) in self.alerts {
-            error!(%call, seen = %pattern, "card testing");
-        }
+        self.alerts.iter().for_each(Alert::log);
         Ok(())
     }
 
@@ -138,6 +181,12 @@ impl Writing {
         if !payment.state.may_become(next) {
             return Ok(false);
         }
+        self.set_state(payment, next).await?;
+        Ok(true)
+    }
+
+    /// Moves a payment on, whatever the table says: for what an operator corrects, and for successes in doubt.
+    async fn set_state(&mut self, payment: &mut Payment, next: State) -> Result<(), Error> {
         payment.state = next;
         let now = self.now.as_millisecond();
         sqlx::query(
@@ -146,15 +195,20 @@ impl Writing {
         )
         .bind(next.as_str())
         .bind(now)
-        .bind(next.is_final())
+        .bind(next.is_told())
         .bind(payment.id.to_string())
         .execute(&mut *self.transaction)
         .await?;
-        if next.is_final() {
+        if next.is_told() {
             payment.ended_at = Some(self.now);
-            self.outcome = true;
-            outbox::put(self, payment).await?;
+            self.tell(payment).await?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Has the business told how a payment stands now.
+    async fn tell(&mut self, payment: &Payment) -> Result<(), Error> {
+        self.outcome = true;
+        outbox::put(self, payment).await
     }
 }

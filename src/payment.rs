@@ -2,28 +2,36 @@
 //!
 //! Pure: nothing here does I/O, reads a clock or logs. Facts about the wire are those of Twilio's Payments resource.
 
+mod agreed;
 mod amount;
 mod capture;
 mod due;
 mod entry;
 mod field;
 mod id;
+mod known;
 mod limits;
 mod method;
+mod outcome;
 mod settings;
+mod state;
 mod status;
 mod terms;
 
+pub use agreed::{Agreed, Consent, Purpose, text_version};
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
 pub use due::{BadDue, ChargeLimits, Due, NothingBetween};
 pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
+pub use known::{Known, KnownPayment, OrderRules};
 pub use limits::{AmountCap, BadAmountCap, Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
 pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
+pub use outcome::{Doubt, Intent, Outcome, is_amount, is_decline};
 pub use settings::{BadTokenType, Description, Options, Parameters, Settings, Timeout, TokenType};
-pub use status::{BadStatus, Ending, EntryError, Last4, News, Outcome, Status, is_decline};
+pub use state::{ParseStateError, State};
+pub use status::{BadStatus, Ending, EntryError, Last4, News, ResultWord, Status};
 pub use terms::{BadTerms, MATCHING, Terms, matching};
 
 use std::fmt;
@@ -42,6 +50,17 @@ pub struct Create {
     pub charge: Option<Amount>,
     /// Everything else.
     pub terms: Arc<Terms>,
+    /// The caller's yes to this amount, where one was asked for.
+    pub agreed: Option<Agreed>,
+}
+
+impl Create {
+    /// Whether the caller agreed to pay the same amount again.
+    pub fn is_again(&self) -> bool {
+        let again =
+            |agreed: &Agreed| matches!(agreed.purpose, Purpose::ChargeAgain(amount) if Some(amount) == self.charge);
+        self.agreed.as_ref().is_some_and(|agreed| agreed.consent == Consent::Yes && again(agreed))
+    }
 }
 
 /// A request to move a payment session on.

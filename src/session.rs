@@ -54,6 +54,9 @@ const TOOL_LIMIT: Duration = Duration::from_secs(15);
 /// How long a call that is to be cut may go on once its payment has ended: the caller has to hear what became of it.
 const TELL_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long the ledger may take to say what it knows of a call that begins.
+const KNOWN_LIMIT: Duration = Duration::from_secs(1);
+
 /// Bad frames in a row that close a socket, as Twilio closes one after ten of ours.
 const MAX_BAD_FRAMES: u32 = 10;
 
@@ -150,14 +153,16 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let library = context.shelf.library();
     let settings = Arc::new(library.server.settings(&context.environment));
     let payment = settings.payment.clone();
-    let (call, actions) = Call::begin(settings, &setup, request, Uuid::new_v4(), began.into_std());
+    let desk = context.desk(&setup, &library);
+    let known = known(&desk).await;
+    let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), began.into_std());
     if let Some(why) = call.bad_terms() {
         error!(%why, "no payment can be taken on this call");
     }
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
-        desk: context.desk(&setup, &library),
+        desk,
         model: context.model.within(library.server.model),
         briefing: Briefing::begin(library, &keys(&setup)),
         call,
@@ -186,6 +191,22 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
         }
     }
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
+}
+
+/// What the ledger knows of a call before it begins. Without it the call begins all the same: what is known stands in the way of a second
+/// payment when that is to be recorded.
+async fn known(desk: &Desk) -> payment::Known {
+    match timeout(KNOWN_LIMIT, desk.ledger.known(&desk.call)).await {
+        Ok(Ok(known)) => known,
+        Ok(Err(error)) => {
+            error!(event = "ledger.read_failed", %error, "What the ledger knows of the call cannot be read.");
+            payment::Known::default()
+        }
+        Err(_) => {
+            error!(event = "ledger.read_failed", "What the ledger knows of the call was not read in time.");
+            payment::Known::default()
+        }
+    }
 }
 
 /// A session that broke cancels nothing any more: its open payment is put away as that of a server that died is.

@@ -109,7 +109,10 @@ fn refused(desk: &Desk, refusal: &ledger::Refused) -> Outcome {
         warn!(call = %desk.call.sid, cap = %bar, "a guard does not let a payment go on");
         return Outcome::Barred(refusal.reason());
     }
-    warn!(%refusal, "a step of a payment is not allowed by the ledger");
+    warn!(event = "payment.refused_by_ledger", %refusal, "The ledger does not allow a step of a payment.");
+    if let ledger::Refused::Order(payment) = refusal {
+        return Outcome::OrderTaken(*payment);
+    }
     Outcome::Payment(Answer::Refused { code: None, reason: refusal.reason() })
 }
 

@@ -57,6 +57,7 @@ impl Limits {
             per_caller: self.per_caller.over(default.per_caller),
             per_hour: self.per_hour.over(default.per_hour),
             card_testing: self.card_testing.or(default.card_testing, CardTesting::read),
+            orders: default.orders,
         }
     }
 }

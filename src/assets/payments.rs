@@ -12,7 +12,9 @@ use super::limits::Limits;
 use super::relay::Text;
 use super::texts::Languages;
 use crate::call;
-use crate::payment::{self, BankAccountType, CardType, Description, Field, MATCHING, MethodName, Options, Timeout};
+use crate::payment::{
+    self, BankAccountType, CardType, Description, Field, MATCHING, MethodName, Options, OrderRules, Timeout,
+};
 
 /// The section.
 #[derive(Deserialize)]
@@ -23,7 +25,10 @@ pub(super) struct Payments {
     flow: Flow,
     texts: Languages,
     #[serde(rename = "Limits")]
-    pub(super) limits: Limits,
+    limits: Limits,
+    pay_again: bool,
+    #[serde(deserialize_with = "whole::<0, 10_080, _>")]
+    same_again_minutes: u32,
     #[serde(deserialize_with = "word")]
     method: MethodName,
     #[serde(deserialize_with = "word")]
@@ -58,6 +63,8 @@ impl Default for Payments {
             flow: Flow::default(),
             texts: Languages::default(),
             limits: Limits::default(),
+            pay_again: OrderRules::default().pay_again,
+            same_again_minutes: OrderRules::default().same_again_minutes,
             method: MethodName::default(),
             bank_account_type: BankAccountType::default(),
             valid_card_types: Vec::new(),
@@ -78,6 +85,12 @@ impl Payments {
             Flow::Assistant => None,
             Flow::Guided => Some(call::Guide::new(self.texts.0.clone())),
         }
+    }
+
+    /// How much is let through, and which payments are one debt.
+    pub(super) fn limits(self) -> payment::Limits {
+        let orders = OrderRules { pay_again: self.pay_again, same_again_minutes: self.same_again_minutes };
+        payment::Limits { orders, ..self.limits.read() }
     }
 
     /// What Twilio is told.

@@ -152,7 +152,7 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
         stall: sections.payments.stall_seconds,
         payments: sections.payments.options(),
         guide: sections.payments.guide(),
-        limits: sections.payments.limits.read(),
+        limits: sections.payments.limits(),
         messages: call::Messages {
             model_unavailable: sections.messages.model_unavailable,
             hand_off: sections.messages.hand_off,

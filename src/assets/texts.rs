@@ -30,6 +30,7 @@ struct Written {
     charged: Option<Speech>,
     stored: Option<Speech>,
     failed: Option<Speech>,
+    unknown: Option<Speech>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +58,7 @@ impl Written {
             charged: text(self.charged, "charged", |it| &it.charged)?,
             stored: text(self.stored, "stored", |it| &it.stored)?,
             failed: text(self.failed, "failed", |it| &it.failed)?,
+            unknown: text(self.unknown, "unknown", |it| &it.unknown)?,
         })
     }
 }

@@ -94,7 +94,8 @@ impl Line {
             "customParameters":{parameters}}}"#
         );
         let Ok(Incoming::Setup(setup)) = Incoming::parse(&frame) else { panic!("a setup frame") };
-        let (call, actions) = Call::begin(Arc::new(settings), &setup, request, Uuid::nil(), now);
+        let (call, actions) =
+            Call::begin(Arc::new(settings), &setup, request, &payment::Known::default(), Uuid::nil(), now);
         let mut line = Self { call, now, did: Vec::new(), asked: None, running: Vec::new(), calls_made: 0 };
         line.take(actions);
         line

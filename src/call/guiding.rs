@@ -51,6 +51,7 @@ enum Untold {
     Charged,
     Stored,
     Failed,
+    Unknown,
 }
 
 impl Guidance {
@@ -222,11 +223,12 @@ impl Call {
     }
 
     /// A payment ended. Should the model not tell the caller, the server will.
-    pub(super) fn guided_payment_ended(&mut self, outcome: &Outcome, charged: bool) {
+    pub(super) fn guided_payment_ended(&mut self, outcome: Outcome, charged: bool) {
         self.guidance.due = None;
         self.guidance.untold = Some(match (outcome, charged) {
-            (Outcome::Success, true) => Untold::Charged,
-            (Outcome::Success, false) => Untold::Stored,
+            (Outcome::Succeeded, true) => Untold::Charged,
+            (Outcome::Succeeded, false) => Untold::Stored,
+            (Outcome::Unknown(_), _) => Untold::Unknown,
             _ => Untold::Failed,
         });
     }
@@ -248,6 +250,7 @@ impl Call {
             Untold::Charged => texts.charged.clone(),
             Untold::Stored => texts.stored.clone(),
             Untold::Failed => texts.failed.clone(),
+            Untold::Unknown => texts.unknown.clone(),
         });
         text.inspect(|text| self.say(text)).is_some()
     }

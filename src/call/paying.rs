@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
-    Amount, Capture, Change, Create, Ending, Entry, Ids, Meaning, News, Outcome, PaymentId, Stage, Status, Terms,
-    Update, is_decline,
+    Agreed, Amount, Capture, Change, Create, Ending, Entry, Ids, Intent, Meaning, News, Outcome, PaymentId, Stage,
+    Status, Terms, Update, is_decline,
 };
 use crate::sid::PaymentSid;
 
@@ -20,13 +20,12 @@ const MAX_STALLS: u32 = 3;
 /// A payment that is over for the call. Its result may still come, and is written down then.
 struct Over {
     sid: PaymentSid,
-    charge: Option<Amount>,
+    /// What it was to do.
+    intent: Intent,
     /// What it was to be paid with.
     means: &'static str,
-    /// It was submitted: only then can it succeed.
-    submitted: bool,
-    /// Its result came.
-    ended: bool,
+    /// What its result was, once one came.
+    outcome: Option<Outcome>,
 }
 
 /// The payments of one call.
@@ -36,7 +35,7 @@ pub(super) struct Payments {
     over: VecDeque<Over>,
     moved: Instant,
     stalls: u32,
-    /// Cards that were declined on this call.
+    /// Cards that were submitted on this call and did not succeed.
     declines: u32,
 }
 
@@ -71,7 +70,7 @@ impl Payments {
         self.open.as_ref().is_some_and(|capture| capture.stage() == Stage::Opening)
     }
 
-    /// Cards that were declined on this call.
+    /// Cards that were submitted on this call and did not succeed.
     pub(super) fn declines(&self) -> u32 {
         self.declines
     }
@@ -82,12 +81,18 @@ impl Payments {
     }
 
     /// Opens a session, or repeats a request for it that was not answered.
-    pub(super) fn start(&mut self, terms: &Arc<Terms>, charge: Option<Amount>, now: Instant) -> Result<Create, String> {
+    pub(super) fn start(
+        &mut self,
+        terms: &Arc<Terms>,
+        charge: Option<Amount>,
+        agreed: Option<Agreed>,
+        now: Instant,
+    ) -> Result<Create, String> {
         if let Some(capture) = &self.open {
             let again = capture.open_again(charge);
             return again.map_err(|misfit| words::misfit(misfit, self.open.as_ref()));
         }
-        let (capture, create) = Capture::open(self.ids.make(), terms, charge);
+        let (capture, create) = Capture::open(self.ids.make(), terms, charge, agreed);
         self.open = Some(capture);
         self.stalls = 0;
         self.moved = now;
@@ -127,17 +132,27 @@ impl Payments {
         if self.over.len() == MAX_OVER {
             self.over.pop_front();
         }
-        let submitted = capture.as_ref().is_some_and(|capture| capture.stage() == Stage::Submitting);
         let means = capture.as_ref().map_or("card", Capture::means);
-        let charge = capture.and_then(|capture| capture.charge());
-        self.over.push_back(Over { sid, charge, means, submitted, ended: false });
+        let never_submitted = Intent { charge: None, bank_debit: false, submitted: false };
+        let intent = capture.map_or(never_submitted, |capture| capture.intent());
+        self.over.push_back(Over { sid, intent, means, outcome: None });
     }
 
-    /// Takes the result of a session that is over, if it is the first.
-    fn result(&mut self, sid: &PaymentSid) -> Option<&Over> {
-        let over = self.over.iter_mut().find(|over| over.sid == *sid && !over.ended)?;
-        over.ended = true;
-        Some(over)
+    /// Takes the result of a session that is over, if it says more than is known: the first one, and a success after anything else.
+    fn result(&mut self, sid: &PaymentSid, ending: &Ending) -> Option<(&Over, Outcome)> {
+        let over = self.over.iter_mut().find(|over| over.sid == *sid)?;
+        let outcome = Outcome::of(ending, &over.intent);
+        let says_more = match (over.outcome, outcome) {
+            (None, _) => true,
+            (Some(Outcome::Succeeded), _) => false,
+            (Some(known), outcome) => outcome.is_success_in_any_way() && outcome != known,
+        };
+        if !says_more {
+            return None;
+        }
+        let first = over.outcome.replace(outcome).is_none();
+        self.declines += u32::from(first && over.intent.submitted && !outcome.is_success_in_any_way());
+        Some((over, outcome))
     }
 
     /// The session never was.
@@ -210,29 +225,25 @@ impl Call {
         self.result(sid, ending, !told);
     }
 
-    /// Writes the result of a session that is over down, once, and tells the model. A success of what was never submitted is
-    /// not believed. A goodbye that is under way waits: the caller has to know.
+    /// Records what a result says of a session that is over, and tells the model. A goodbye that is under way waits: the caller has to
+    /// know.
     fn result(&mut self, sid: &PaymentSid, ending: &Ending, tell: bool) {
-        let Some(&Over { charge, means, submitted, .. }) = self.payments.result(sid) else { return };
-        let mut ending = ending.clone();
-        if ending.outcome == Outcome::Success {
-            // Believed or not: money may have moved, and nobody agreed to pay twice.
-            self.agreement.charged(charge, self.history.end());
+        let Some((&Over { intent, means, .. }, outcome)) = self.payments.result(sid, ending) else { return };
+        if outcome.is_success_in_any_way() {
+            // Believed or not: money may have moved, and the caller agreed to pay once.
+            self.agreement.charged(intent.charge, self.history.end());
         }
-        if ending.outcome == Outcome::Success && !submitted {
-            ending.outcome = Outcome::Other("success-without-submission".to_owned());
-        }
-        self.payments.declines += u32::from(ending.outcome.is_decline());
-        if tell || ending.outcome == Outcome::Success {
-            self.guided_payment_ended(&ending.outcome, charge.is_some());
-            let charged = charge.map(|amount| format!("{amount:?}"));
-            self.note(words::ended(&ending.outcome, charged, means, self.payments.declines));
+        // The answer to `cancel-capture` tells of the cancelling; nothing else tells of money that may have moved.
+        if tell || !matches!(outcome, Outcome::Cancelled | Outcome::Abandoned | Outcome::Failed | Outcome::Declined) {
+            self.guided_payment_ended(outcome, intent.charge.is_some());
+            self.note(words::ended(outcome, ending, &intent, means, self.payments.declines));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = false;
             }
         }
-        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending }));
+        let (charge, ending) = (intent.charge, ending.clone());
+        self.actions.push(Action::Record(Entry::Ended { sid: sid.clone(), charge, ending, outcome }));
     }
 
     fn payment_moved(&mut self) {

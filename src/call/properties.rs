@@ -504,9 +504,9 @@ impl World {
         let status = status(sid.as_str(), &fields);
         if let money::News::Ended(ending) = &status.news {
             let submitted = self.completes.get(&sid).is_some_and(|keys| !keys.is_empty());
-            if ending.outcome == money::Outcome::Success && submitted {
-                // Of two results the first counts.
-                if let (Some(Some(amount)), false) = (self.charges.get(&sid), self.ended_payments.contains(&sid)) {
+            if ending.result == money::ResultWord::Success && submitted {
+                // A success is the last word, whatever came before; the second one says nothing.
+                if let (Some(Some(amount)), false) = (self.charges.get(&sid), self.successes.contains(&sid)) {
                     self.confirmed.remove(amount);
                 }
                 self.successes.insert(sid.clone());

@@ -64,7 +64,7 @@ impl Call {
     fn start_capture(&mut self, wanted: Wanted) -> Result<Create, String> {
         let charge = self.charge(wanted)?;
         let terms = self.terms()?.clone();
-        let create = self.payments.start(&terms, charge, self.now)?;
+        let create = self.payments.start(&terms, charge, None, self.now)?;
         self.begin_guidance();
         Ok(create)
     }
@@ -110,6 +110,10 @@ impl Call {
 
     fn outcome(&mut self, tool: &Tool, outcome: Outcome, by_model: bool) -> String {
         match (tool, outcome) {
+            (Tool::StartCapture(_), Outcome::OrderTaken(payment)) => {
+                self.payments.forget();
+                words::order_taken(&payment)
+            }
             (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
             (
                 Tool::CaptureCard(update)
@@ -176,7 +180,10 @@ impl Call {
                     "You are heard again."
                 })
             }
-            (_, Outcome::Payment(_) | Outcome::Barred(_) | Outcome::Context(_) | Outcome::Lost) => words::lost(),
+            (
+                _,
+                Outcome::Payment(_) | Outcome::Barred(_) | Outcome::OrderTaken(_) | Outcome::Context(_) | Outcome::Lost,
+            ) => words::lost(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::payment::{Amount, Answer, Change, Create, Field, Update};
+use crate::payment::{Amount, Answer, Change, Create, Field, KnownPayment, Update};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{Digits, Languages, Outgoing};
@@ -163,6 +163,8 @@ pub enum Outcome {
     Payment(Answer),
     /// A guard did not let the payment go on; Twilio was not asked. With what the model is to do.
     Barred(&'static str),
+    /// Another payment of the same order stands in the way; Twilio was not asked.
+    OrderTaken(KnownPayment),
     /// The caller agreed to pay this.
     AmountConfirmed {
         /// In the currency of the call.

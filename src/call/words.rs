@@ -4,6 +4,7 @@
 
 mod charging;
 mod guiding;
+mod known;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,10 +12,14 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::payment::{Answer, BadTerms, Capture, EntryError, Field, Method, Misfit, Outcome, Stage, Terms, is_decline};
+use crate::payment::{
+    Answer, BadTerms, Capture, Ending, EntryError, Field, Intent, Known, Method, Misfit, Outcome, ResultWord, Stage,
+    Terms, is_decline,
+};
 use crate::relay::Setup;
 pub(super) use charging::*;
 pub(super) use guiding::*;
+pub(super) use known::order_taken;
 
 /// The answer of a tool, as the model sees it.
 #[derive(Serialize)]
@@ -39,10 +44,15 @@ fn output(success: bool, message: &str) -> String {
 
 /// The first thing that the model reads. The caller's number is not in it. `request`, a JSON object, is all that the
 /// operator wrote who had the call placed; the parameters are a part of it.
-pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<Arc<Terms>, BadTerms>) -> String {
+pub(super) fn call_details(
+    setup: &Setup,
+    request: Option<&str>,
+    terms: &Result<Arc<Terms>, BadTerms>,
+    known: &Known,
+) -> String {
     let mut details = match setup.direction.as_str() {
         _ if setup.is_reconnect() => {
-            "Call details: this call was going on already when the connection was lost, and nothing is known of it. \
+            "Call details: this call was going on already when the connection was lost, and nothing is known of what was said. \
              Apologise, and ask how you can help."
                 .to_owned()
         }
@@ -51,6 +61,7 @@ pub(super) fn call_details(setup: &Setup, request: Option<&str>, terms: &Result<
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
     details.push_str(&charging::due(terms));
+    details.push_str(&known::known(known));
     if matches!(terms, Ok(terms) if matches!(terms.method, Method::AchDebit { .. })) {
         details.push_str(BY_ACCOUNT);
     }
@@ -266,38 +277,57 @@ pub(super) fn wrong(field: Field, error: &EntryError, times: u32) -> String {
 /// What a caller is offered whose second card was declined, or a later one.
 const PERSON_FIRST: &str = "offer a person first (call live-agent-handoff), and one more card only if the caller asks for that (call start-capture)";
 
-/// The payment ended. `means` is what it was to be paid with, `declines` how many cards were declined on this call by now.
-pub(super) fn ended(outcome: &Outcome, charged: Option<String>, means: &str, declines: u32) -> String {
-    let what = match (outcome, charged) {
-        (Outcome::Success, Some(amount)) => {
-            format!("the payment of {amount} succeeded. Next: tell the caller that it went through")
-        }
-        (Outcome::Success, None) => format!(
-            "storing the {means} succeeded; nothing was charged. Next: tell the caller that the {means} is securely stored"
-        ),
-        (no, _) if no.is_decline() && declines > 1 => format!(
+/// The payment ended. `means` is what it was to be paid with, `declines` how many cards did not succeed on this call by now.
+pub(super) fn ended(outcome: Outcome, ending: &Ending, intent: &Intent, means: &str, declines: u32) -> String {
+    let what = match outcome {
+        Outcome::Succeeded => succeeded(intent, means),
+        Outcome::Declined if declines > 1 => format!(
             "the {means} was declined, as one was before, and nothing was charged. Next: say so kindly and {PERSON_FIRST}"
         ),
-        (no, _) if no.is_decline() => format!(
+        Outcome::Declined => format!(
             "the {means} was declined and nothing was charged. Next: say so kindly and offer another {means} (call \
              start-capture) or a person (call live-agent-handoff)"
         ),
-        (Outcome::ConnectorError(_) | Outcome::Other(_), _) => {
-            "the payment did not go through, for a technical reason. Next: say so, and offer to try again (call \
-             start-capture) or a person (call live-agent-handoff)"
+        Outcome::Failed if declines > 1 => format!(
+            "the payment did not go through, for a technical reason, and nothing was charged. Next: say so and {PERSON_FIRST}"
+        ),
+        Outcome::Failed => {
+            "the payment did not go through, for a technical reason, and nothing was charged. Next: say so, and \
+             offer to try again (call start-capture) or a person (call live-agent-handoff)"
                 .to_owned()
         }
-        (Outcome::Star, _) => {
+        Outcome::Cancelled if ending.result == ResultWord::Star => {
             "the caller pressed the star key, which cancelled the payment; nothing was charged. Next: say so and ask \
              whether to begin again (call start-capture)"
                 .to_owned()
         }
-        (Outcome::Cancelled | Outcome::HungUp, _) => {
+        Outcome::Cancelled | Outcome::Abandoned => {
             "the payment was cancelled; nothing was charged. Next: tell the caller so".to_owned()
         }
+        Outcome::Unknown(_) => RESULT_NOT_KNOWN.to_owned(),
     };
     format!("Payment update: {what}.")
 }
+
+fn succeeded(intent: &Intent, means: &str) -> String {
+    match intent.charge {
+        Some(amount) if intent.bank_debit => format!(
+            "the debit of {amount:?} succeeded so far: the bank has it, and it settles within days. Next: tell the caller that it is \
+             on its way"
+        ),
+        Some(amount) => {
+            format!("the payment of {amount:?} succeeded. Next: tell the caller that it went through")
+        }
+        None => format!(
+            "storing the {means} succeeded; nothing was charged. Next: tell the caller that the {means} is securely stored"
+        ),
+    }
+}
+
+/// It may have been charged.
+const RESULT_NOT_KNOWN: &str = "it is not known whether the payment went through: it may have been charged. Do not say that it \
+    worked or failed, and do not begin another payment for the same. Next: tell the caller that a person looks it up and gets back \
+    to them, and offer one now (call live-agent-handoff)";
 
 /// Nothing moved for too long: a retry is offered first, then a person.
 pub(super) fn stalled(capture: &Capture, stalls: u32) -> String {

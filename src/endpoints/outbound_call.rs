@@ -17,6 +17,7 @@ use super::operator::Operator;
 use super::outbound_twiml::Documents;
 use super::{App, Voice};
 use crate::config::PublicUrl;
+use crate::payment::KnownPayment;
 use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
 use crate::session::NotKept;
@@ -50,7 +51,8 @@ struct Placed {
     call_reference: String,
 }
 
-/// 201 once Twilio has queued the call. 409 if the reference is in use, so that an order that is sent twice calls once.
+/// 201 once Twilio has queued the call. 409 if the reference is in use, so that an order that is sent twice calls once; and if the order
+/// has a payment that stands in the way of another one.
 pub(super) async fn post(
     _: Operator,
     State(app): State<App>,
@@ -64,6 +66,10 @@ pub(super) async fn post(
     let payment = library.server.payment(&app.session.environment);
     let order = Order::read(asked.properties.into_inner(), &payment).map_err(Problem::bad)?;
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
+    let ledger = app.session.ledger.within(library.server.limits, app.session.environment.payment.currency);
+    if let Some(payment) = ledger.standing(order.order_reference()).await? {
+        return Err(Problem::new(StatusCode::CONFLICT, OrderTaken(payment)));
+    }
     let document = document(&app.voice, &order)?;
     let requests = &app.session.requests;
     requests.keep(&order.reference, order.data.clone())?;
@@ -83,6 +89,15 @@ pub(super) async fn post(
         }
     }
 }
+
+/// Why no call is placed for an order that has a payment.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this order has a payment that is {} since {}: see `GET /payments`. Where references repeat, set Payments.payAgain in \
+     serverConfig.json",
+    .0.state, .0.at
+)]
+struct OrderTaken(KnownPayment);
 
 /// The TwiML of the call: that of one that comes in, with the order's parameters.
 fn document(voice: &Voice, order: &Order) -> Result<String, Problem> {

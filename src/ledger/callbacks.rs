@@ -5,8 +5,8 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::payment::{Find, of_call};
-use super::{Error, Event, Ledger, OnCall, Payment, State, Writing};
-use crate::payment::{Amount, Currency, Ending, Field, Ids, News, Outcome, Status};
+use super::{Alert, Error, Event, Ledger, OnCall, Payment, State, Writing};
+use crate::payment::{Ending, Field, Ids, News, Outcome, ResultWord, Status, is_amount};
 
 /// What became of a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,14 @@ impl Ledger {
         let mut writing = self.write().await?;
         let Some(mut payment) = writing.reported_on(status).await? else { return Ok(Reported::Unknown) };
         let learnt = writing.learn(&mut payment, &status.sid).await?;
-        let (event, delivery) = (event(status), delivery(status));
+        let outcome = writing.outcome_of(&payment, status);
+        let (event, delivery) = (event(status, outcome), delivery(status));
         let appended = match &event {
             Some(event) => writing.append(&payment, event, delivery.as_deref()).await?,
             None => false,
         };
-        if let (News::Ended(ending), true) = (&status.news, appended) {
-            writing.end(&mut payment, ending).await?;
+        if let (News::Ended(ending), Some(outcome), true) = (&status.news, outcome, appended) {
+            writing.end(&mut payment, ending, outcome).await?;
         }
         writing.commit().await?;
         Ok(if learnt || appended { Reported::Written } else { Reported::Nothing })
@@ -47,17 +48,17 @@ impl Writing {
         if let Some(known) = self.find(Find::Sid(&status.sid)).await? {
             return Ok(Some(known));
         }
-        let success = matches!(&status.news, News::Ended(ending) if ending.outcome == Outcome::Success);
+        let success = matches!(&status.news, News::Ended(ending) if ending.result == ResultWord::Success);
         if success {
-            // What was not submitted cannot succeed: this is none of the payments here, and money has moved all the same.
+            // What was not submitted cannot succeed: this is none of the payments here, and money may have moved all the same.
             return self.found(status).await.map(Some);
         }
         let of_call = of_call(&mut *self.transaction, &status.call).await?;
-        Ok(of_call.into_iter().rev().find(|payment| payment.sid.is_none() && charges(payment, status)))
+        Ok(of_call.into_iter().rev().find(|payment| payment.sid.is_none() && may_be_of(payment, status)))
     }
 
     async fn found(&mut self, status: &Status) -> Result<Payment, Error> {
-        let call = OnCall { sid: status.call.clone(), caller: None, reference: None };
+        let call = OnCall::unknown(status.call.clone());
         let id = Ids::new(Uuid::new_v4()).make();
         let payment = self.insert(&call, id, None, Some(&status.sid)).await?;
         let found = Event::Found { sid: &status.sid, charge: status.charge.as_deref() };
@@ -65,14 +66,54 @@ impl Writing {
         Ok(payment)
     }
 
-    async fn end(&mut self, payment: &mut Payment, ending: &Ending) -> Result<(), Error> {
-        let next = State::after(ending, payment.amount.is_some());
-        if !payment.state.may_become(next) {
+    /// What a result means for the payment. One that was refused when it was submitted, and then given up, ended with that refusal.
+    fn outcome_of(&self, payment: &Payment, status: &Status) -> Option<Outcome> {
+        let News::Ended(ending) = &status.news else { return None };
+        let outcome = Outcome::of(ending, &payment.intent());
+        let given_up = matches!(outcome, Outcome::Cancelled | Outcome::Abandoned);
+        Some(payment.refusal().filter(|_| given_up).unwrap_or(outcome))
+    }
+
+    async fn end(&mut self, payment: &mut Payment, ending: &Ending, outcome: Outcome) -> Result<(), Error> {
+        let intent = payment.intent();
+        let before = payment.state;
+        let next = before.after(outcome, &intent);
+        let succeeded = outcome == Outcome::Succeeded;
+        let first_success = succeeded && payment.result.as_deref() != Some(ResultWord::Success.as_str());
+        let first_word = before == State::Unknown && payment.result.is_none();
+        if next.is_none() && !first_success && !first_word {
             return Ok(());
         }
-        self.result(payment, ending.outcome.word(), ending.outcome.code()).await?;
+        self.write_result(payment, ending).await?;
+        if !succeeded && intent.submitted && !matches!(outcome, Outcome::Unknown(doubt) if doubt.is_doubtful_success())
+        {
+            self.card_failed(payment, ending.code).await?;
+        }
+        match (next, outcome) {
+            (Some(next), Outcome::Unknown(doubt)) if doubt.is_doubtful_success() => {
+                self.alerts.push(Alert::DoubtfulSuccess { id: payment.id, call: payment.call.clone(), doubt });
+                self.set_state(payment, next).await
+            }
+            (Some(next), _) => {
+                if succeeded && before.is_final() {
+                    self.alerts.push(Alert::LateSuccess { id: payment.id, call: payment.call.clone(), before });
+                }
+                self.set_state(payment, next).await
+            }
+            // An operator knew before Twilio said so: the confirmation code, or the token, is news all the same.
+            (None, _) if succeeded => self.tell(payment).await,
+            (None, _) => Ok(()),
+        }
+    }
+
+    async fn write_result(&mut self, payment: &mut Payment, ending: &Ending) -> Result<(), Error> {
+        // A refusal that explains how a payment ended stays.
+        if payment.refusal().is_none() || ending.result == ResultWord::Success {
+            self.result(payment, ending.result.as_str(), ending.code, ending.text().as_deref()).await?;
+        }
         sqlx::query(
-            "UPDATE payments SET last4 = coalesce(?, last4), confirmation = ?, token = ?, profile = ? WHERE id = ?",
+            "UPDATE payments SET last4 = coalesce(?, last4), confirmation = coalesce(?, confirmation), token = coalesce(?, token), \
+             profile = coalesce(?, profile) WHERE id = ?",
         )
         .bind(ending.last4.map(|last4| last4.to_string()))
         .bind(&ending.confirmation)
@@ -83,30 +124,24 @@ impl Writing {
         .await?;
         let written = self.find(Find::Id(payment.id)).await?;
         *payment = written.ok_or(Error::Unreadable("a row that was just written"))?;
-        if self.advance(payment, next).await? && ending.outcome.is_decline() {
-            self.declined(payment, ending.outcome.code()).await?;
-        }
         Ok(())
     }
 }
 
-/// Whether the amount of a callback, where it has one, is that of the payment.
-fn charges(payment: &Payment, status: &Status) -> bool {
-    let Some(text) = &status.charge else { return true };
-    let currency = payment.amount.map_or(Currency::USD, Amount::currency);
-    Amount::parse(text, currency) == Ok(payment.amount)
+/// Whether a callback may be about the payment: its amount, where it has one, is the payment's.
+fn may_be_of(payment: &Payment, status: &Status) -> bool {
+    status.charge.as_deref().is_none_or(|charge| is_amount(charge, payment.amount))
 }
 
-fn event(status: &Status) -> Option<Event<'_>> {
+fn event(status: &Status, outcome: Option<Outcome>) -> Option<Event<'_>> {
     match &status.news {
         News::Entering { .. } | News::Exists => None,
-        // PartialResult=false alone is no success: it also answers our own request for the field.
         News::Entered { field, present } => {
-            let done = status.required.map_or(*present, |required| !required.contains(*field));
-            done.then_some(Event::Entered { field: *field, last4: status.last4 })
+            let last4 = status.last4;
+            status.is_entered(*field, *present).then_some(Event::Entered { field: *field, last4 })
         }
         News::Wrong { field, error } => Some(Event::Wrong { field: *field, error }),
-        News::Ended(ending) => Some(Event::Ended { outcome: &ending.outcome }),
+        News::Ended(ending) => Some(Event::Ended { ending, outcome: outcome? }),
     }
 }
 
@@ -116,7 +151,11 @@ fn delivery(status: &Status) -> Option<String> {
         return Some(token.clone());
     }
     let what = match &status.news {
-        News::Ended(ending) => return Some(format!("result {}", ending.outcome)),
+        News::Ended(ending) => {
+            let [charge, confirmation] =
+                [&ending.charge, &ending.confirmation].map(|text| text.as_deref().unwrap_or_default());
+            return Some(format!("result {ending} {charge} {confirmation}"));
+        }
         News::Entered { field, .. } => format!("entered {}", field.wire()),
         News::Wrong { field, .. } => format!("wrong {}", field.map_or("", Field::wire)),
         News::Entering { .. } | News::Exists => return None,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Bar, State};
+use crate::payment::{Amount, KnownPayment};
 
 /// Why the ledger could not be read or written. The same may succeed later.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,17 @@ pub enum Refused {
     /// What was due on this call was charged before.
     #[error("what was due on the call is paid")]
     Paid,
+    /// The order has a payment already, on this call or on another one.
+    #[error("the order has a payment that is {}", .0.state)]
+    Order(KnownPayment),
+    /// The same caller paid the same amount a little while ago, without a reference that tells the two apart.
+    #[error("the same was paid {minutes} minutes ago")]
+    PaidBefore {
+        /// What was paid.
+        amount: Amount,
+        /// How long ago.
+        minutes: u32,
+    },
     /// An earlier payment of this call is being cancelled, since the server was started anew.
     #[error("an earlier payment of the call is being cancelled")]
     Recovering,
@@ -82,6 +94,9 @@ impl Refused {
             Self::Paid => {
                 "The amount that was due on this call is paid already, so nothing more is charged. Tell the caller so, and do \
                  not start again."
+            }
+            Self::Order(_) | Self::PaidBefore { .. } => {
+                "There is another payment for the same already, so nothing was begun. Offer to connect the caller with a person."
             }
             Self::Recovering => {
                 "An earlier payment of this call is still being cancelled. Ask the caller for a moment, and start again."

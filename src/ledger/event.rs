@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Bar;
-use crate::payment::{Answer, Change, EntryError, Field, IdempotencyKey, Last4, Outcome, Pattern};
+use crate::payment::{
+    Agreed, Amount, Answer, Change, Ending, EntryError, Field, IdempotencyKey, Last4, Outcome, Pattern,
+};
 use crate::sid::PaymentSid;
 
 /// One thing that happened. None of it is card data or a token.
@@ -23,11 +25,13 @@ pub(super) enum Event<'a> {
     Entered { field: Field, last4: Option<Last4> },
     /// An entry was wrong.
     Wrong { field: Option<Field>, error: &'a EntryError },
-    /// Twilio's result.
-    Ended { outcome: &'a Outcome },
-    /// The bank refused the card.
-    Declined { code: Option<u32>, last4: Option<Last4> },
-    /// With that decline it looks like card testing.
+    /// The caller said yes to it, in answer to this.
+    Agreed { agreed: &'a Agreed },
+    /// Twilio's result, and what it means.
+    Ended { ending: &'a Ending, outcome: Outcome },
+    /// A card was submitted and did not succeed.
+    CardFailed { code: Option<u32>, last4: Option<Last4> },
+    /// With that card it looks like card testing.
     CardTesting { pattern: Pattern },
     /// A guard did not let it go on.
     Barred { bar: Bar, change: Change },
@@ -51,8 +55,9 @@ impl Event<'_> {
             Self::Answered { .. } => "answered",
             Self::Entered { .. } => "entered",
             Self::Wrong { .. } => "wrong",
+            Self::Agreed { .. } => "agreed",
             Self::Ended { .. } => "ended",
-            Self::Declined { .. } => "declined",
+            Self::CardFailed { .. } => "card-failed",
             Self::CardTesting { .. } => "card-testing",
             Self::Barred { .. } => "barred",
             Self::GivenUp { .. } => "given-up",
@@ -81,8 +86,17 @@ impl Event<'_> {
             Self::Entered { field, last4: None } => json!({"field": field.wire()}),
             Self::Entered { field, last4 } => json!({"field": field.wire(), "last4": digits(*last4)}),
             Self::Wrong { field, error } => json!({"field": field.map(Field::wire), "error": error.to_string()}),
-            Self::Ended { outcome } => json!({"result": outcome.word(), "code": outcome.code()}),
-            Self::Declined { code, last4 } => json!({"code": code, "last4": digits(*last4)}),
+            Self::Agreed { agreed } => agreed_data(agreed),
+            Self::Ended { ending, outcome } => json!({
+                "result": ending.result.as_str(),
+                "code": ending.code,
+                "text": ending.text(),
+                "chargeAmount": ending.charge,
+                "connectorStatus": ending.connector_statuses.first(),
+                "confirmationCode": ending.confirmation,
+                "outcome": outcome_data(*outcome),
+            }),
+            Self::CardFailed { code, last4 } => json!({"code": code, "last4": digits(*last4)}),
             Self::CardTesting { pattern } => {
                 let last4 = if let Pattern::LastFour(last4) = pattern { Some(*last4) } else { None };
                 json!({"seen": pattern.word(), "last4": digits(last4)})
@@ -94,6 +108,32 @@ impl Event<'_> {
             Self::Erased => json!({}),
         }
     }
+}
+
+fn outcome_data(outcome: Outcome) -> Value {
+    match outcome {
+        Outcome::Succeeded => json!("succeeded"),
+        Outcome::Declined => json!("declined"),
+        Outcome::Failed => json!("failed"),
+        Outcome::Cancelled => json!("cancelled"),
+        Outcome::Abandoned => json!("abandoned"),
+        Outcome::Unknown(doubt) => json!(format!("unknown: {doubt}")),
+    }
+}
+
+/// A statement and its answer, for an event of a payment or of a call.
+pub(super) fn agreed_data(agreed: &Agreed) -> Value {
+    let amount = agreed.purpose.amount();
+    json!({
+        "purpose": agreed.purpose.as_str(),
+        "amount": amount.map(|amount| amount.to_string()),
+        "currency": amount.map(|amount| amount.currency().to_string()),
+        "minor": amount.map(Amount::minor),
+        "text": agreed.text,
+        "language": agreed.language,
+        "version": agreed.version,
+        "answer": agreed.consent.as_str(),
+    })
 }
 
 fn digits(last4: Option<Last4>) -> Option<String> {

@@ -24,9 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Connections that only read.
 const READERS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "payments", include_str!("migrations/0001_payments.sql")),
     (2, "guards", include_str!("migrations/0002_guards.sql")),
+    (3, "orders", include_str!("migrations/0003_orders.sql")),
 ];
 
 impl Ledger {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Error, Event, Ledger, OnCall, Payment, Refused, Writing};
+use super::{Alert, Error, Event, Ledger, OnCall, Payment, Refused, Writing};
 use crate::payment::{
     Cap, Caps, CardTesting, Change, Counted, Create, Currency, Declined, Last4, Limits, Pattern, Scope, Tally,
 };
@@ -13,7 +13,7 @@ use crate::phone_number::PhoneNumber;
 /// What a ledger lets through.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guards {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What caps on amounts are in.
     currency: Currency,
 }
@@ -69,7 +69,7 @@ impl Writing {
 
     /// Whether a payment may go on like this. That it may not is written down.
     pub(super) async fn may_go_on(&mut self, payment: &Payment, change: Change) -> Result<(), Refused> {
-        let call = OnCall { sid: payment.call.clone(), caller: payment.caller.clone(), reference: None };
+        let call = OnCall { caller: payment.caller.clone(), ..OnCall::unknown(payment.call.clone()) };
         match change {
             Change::Capture(_) => self.check(&call, Caps::against_entry).await,
             Change::Complete if self.is_card_testing(payment).await? => Err(Refused::Barred(Bar::CardTesting)),
@@ -107,17 +107,23 @@ impl Writing {
     async fn tally(&mut self, those: &Those<'_>) -> Result<Tally, Error> {
         let Those { clause, value, since } = *those;
         let query = format!(
-            "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state NOT IN ('declined', 'cancelled', \
-             'abandoned')), 0) FROM payments WHERE {clause} AND opened_at > ?2"
+            "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state NOT IN ('declined', 'failed', \
+             'cancelled', 'abandoned', 'returned')), 0) FROM payments WHERE {clause} AND opened_at > ?2"
         );
         let currency = self.ledger.1.currency;
         let begun = sqlx::query_as(&query).bind(value).bind(since).bind(currency.code());
         let (payments, minor): (i64, i64) = begun.fetch_one(&mut *self.transaction).await?;
         let query = format!("SELECT count(*) FROM payments WHERE {clause} AND state = 'submitted'");
         let submitted: i64 = sqlx::query_scalar(&query).bind(value).fetch_one(&mut *self.transaction).await?;
+        // Whatever the result would have been: the card did not succeed, as far as is known.
+        let query = format!(
+            "SELECT count(*) FROM payments WHERE {clause} AND state = 'unknown' AND result IS NULL AND submitted_at > ?2"
+        );
+        let without_result = sqlx::query_scalar(&query).bind(value).bind(since);
+        let without_result: i64 = without_result.fetch_one(&mut *self.transaction).await?;
         Ok(Tally {
             wrong_entries: self.events(those, "wrong").await?,
-            declines: self.events(those, "declined").await?,
+            declines: self.events(those, "card-failed").await?.saturating_add(without_result.unsigned_abs()),
             submitted: submitted.unsigned_abs(),
             payments: payments.unsigned_abs(),
             minor: minor.unsigned_abs(),
@@ -132,13 +138,13 @@ impl Writing {
         Ok(count.unsigned_abs())
     }
 
-    /// A card was declined: writes it down, and notices what it adds up to.
-    pub(super) async fn declined(&mut self, payment: &Payment, code: Option<u32>) -> Result<(), Error> {
+    /// Records that a card was submitted and did not succeed, and notices what that adds up to.
+    pub(super) async fn card_failed(&mut self, payment: &Payment, code: Option<u32>) -> Result<(), Error> {
         let last4 = match payment.last4.as_deref().and_then(Last4::from_mask) {
             Some(last4) => Some(last4),
             None => self.entered_last4(payment).await?,
         };
-        self.append(payment, &Event::Declined { code, last4 }, None).await?;
+        self.append(payment, &Event::CardFailed { code, last4 }, None).await?;
         let Some(testing) = self.ledger.1.limits.card_testing else { return Ok(()) };
         let declined = self.declines_like(payment.caller.as_ref(), last4, testing).await?;
         for pattern in testing.patterns(&declined) {
@@ -148,7 +154,7 @@ impl Writing {
             };
             if !known {
                 self.append(payment, &Event::CardTesting { pattern }, None).await?;
-                self.alerts.push((payment.call.clone(), pattern));
+                self.alerts.push(Alert::CardTesting { call: payment.call.clone(), pattern });
             }
         }
         Ok(())
@@ -165,7 +171,7 @@ impl Writing {
         if let Some(caller) = caller {
             let those = Those { clause: "payments.caller = ?1", value: Some(caller.as_str()), since };
             let query = format!(
-                "SELECT count(*), count(DISTINCT json_extract(data, '$.last4')) {} AND kind = 'declined' AND at > ?2",
+                "SELECT count(*), count(DISTINCT json_extract(data, '$.last4')) {} AND kind = 'card-failed' AND at > ?2",
                 those.events()
             );
             let counts = sqlx::query_as(&query).bind(those.value).bind(since);
@@ -173,8 +179,7 @@ impl Writing {
             (declined.of_caller, declined.cards_of_caller) = (of_caller.unsigned_abs(), cards.unsigned_abs());
         }
         if let Some(last4) = last4 {
-            let query =
-                "SELECT count(*) FROM events WHERE kind = 'declined' AND at > ? AND json_extract(data, '$.last4') = ?";
+            let query = "SELECT count(*) FROM events WHERE kind = 'card-failed' AND at > ? AND json_extract(data, '$.last4') = ?";
             let count = sqlx::query_scalar(query).bind(since).bind(last4.to_string());
             let count: i64 = count.fetch_one(&mut *self.transaction).await?;
             declined.of_last4 = Some((last4, count.unsigned_abs()));

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteExecutor};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
 use super::{Error, Ledger, State};
-use crate::payment::{Amount, PaymentId};
+use crate::payment::{Amount, Intent, MethodName, Outcome, PaymentId};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::sid::{CallSid, PaymentSid};
@@ -25,12 +26,16 @@ pub struct Payment {
     pub sid: Option<PaymentSid>,
     /// The caller's number, where it is one that can be called.
     pub caller: Option<PhoneNumber>,
-    /// What the business calls the call.
+    /// What the business calls the call: `callReference`.
     pub reference: Option<Private<String>>,
+    /// What the business calls the debt, where that is another word: `orderReference`.
+    pub order_reference: Option<Private<String>>,
     /// What it is paid for.
     pub description: Option<Private<String>>,
     /// What is charged; `None`: the card is tokenized.
     pub amount: Option<Amount>,
+    /// How much of it is refunded, in minor units.
+    pub refunded: u64,
     /// Twilio's `PaymentMethod`.
     pub method: String,
     /// The last four digits of the card.
@@ -45,9 +50,13 @@ pub struct Payment {
     pub result: Option<String>,
     /// `PayErrorCode`, or the code with which Twilio refused to open a session.
     pub result_code: Option<u32>,
+    /// What Twilio and the processor said of it: at most 500 characters without card numbers.
+    pub result_text: Option<String>,
+    /// Real money; `false` where the connector is in test mode.
+    pub live: bool,
     /// When it was first asked for.
     pub opened_at: Timestamp,
-    /// When it was last submitted.
+    /// When it was last submitted; `None` if Twilio certainly refused that.
     pub submitted_at: Option<Timestamp>,
     /// When its outcome came.
     pub ended_at: Option<Timestamp>,
@@ -84,8 +93,9 @@ pub(super) enum Find<'a> {
     Sid(&'a PaymentSid),
 }
 
-const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, description, minor, currency, method, \
-     last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, opened_at, submitted_at, ended_at";
+pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, description, minor, currency, \
+     refunded, method, \
+     last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
 pub(super) async fn find(database: impl SqliteExecutor<'_>, which: Find<'_>) -> Result<Option<Payment>, Error> {
     let (column, value) = match which {
@@ -102,6 +112,14 @@ pub(super) async fn of_call(database: impl SqliteExecutor<'_>, call: &CallSid) -
     let query = format!("SELECT {COLUMNS} FROM payments WHERE call_sid = ? ORDER BY seq");
     let rows = sqlx::query(&query).bind(call.as_str()).fetch_all(database).await?;
     rows.iter().map(read).collect()
+}
+
+/// The payments that a query over [`COLUMNS`] finds.
+pub(super) async fn find_all<'q>(
+    query: Query<'q, Sqlite, SqliteArguments<'q>>,
+    database: impl SqliteExecutor<'_>,
+) -> Result<Vec<Payment>, Error> {
+    query.fetch_all(database).await?.iter().map(read).collect()
 }
 
 pub(super) async fn list(database: impl SqliteExecutor<'_>, filter: &Filter) -> Result<Vec<Payment>, Error> {
@@ -151,6 +169,22 @@ impl Ledger {
     }
 }
 
+/// `result` of a payment whose submission Twilio refused.
+pub(super) const REFUSED: &str = "refused";
+
+impl Payment {
+    /// What its outcome depends on.
+    pub(super) fn intent(&self) -> Intent {
+        let bank_debit = self.method == MethodName::AchDebit.wire();
+        Intent { charge: self.amount, bank_debit, submitted: self.submitted_at.is_some() }
+    }
+
+    /// How it ends if it is given up now, where its last submission was refused.
+    pub(super) fn refusal(&self) -> Option<Outcome> {
+        (self.result.as_deref() == Some(REFUSED)).then(|| Outcome::of_refusal(self.result_code))
+    }
+}
+
 fn read(row: &SqliteRow) -> Result<Payment, Error> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
@@ -173,8 +207,10 @@ fn read(row: &SqliteRow) -> Result<Payment, Error> {
             .map_err(|_| Error::Unreadable("the SID of a payment"))?,
         caller: maybe("caller")?.and_then(|number| number.parse().ok()),
         reference: maybe("call_reference")?.map(Private::new),
+        order_reference: maybe("order_reference")?.map(Private::new),
         description: maybe("description")?.map(Private::new),
         amount,
+        refunded: row.try_get::<i64, _>("refunded")?.unsigned_abs(),
         method: text("method")?,
         last4: maybe("last4")?,
         confirmation: maybe("confirmation")?,
@@ -182,6 +218,8 @@ fn read(row: &SqliteRow) -> Result<Payment, Error> {
         profile: maybe("profile")?,
         result: maybe("result")?,
         result_code: row.try_get("result_code")?,
+        result_text: maybe("result_text")?,
+        live: row.try_get("live")?,
         opened_at: time(row.try_get("opened_at")?)?,
         submitted_at: times("submitted_at")?.map(time).transpose()?,
         ended_at: times("ended_at")?.map(time).transpose()?,

@@ -32,7 +32,7 @@ impl Left {
             [("paymentMethod", Some(&self.method)), ("description", self.description.as_ref().map(Private::reveal))];
         let said = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
         let terms = Arc::new(settings.terms(&said.collect())?);
-        Ok(Create { id: self.id, key: self.id.create_key(), charge: self.charge, terms })
+        Ok(Create { id: self.id, key: self.id.create_key(), charge: self.charge, terms, agreed: None })
     }
 
     /// The request to cancel the session; one that was made before is repeated with its key.
@@ -111,8 +111,12 @@ impl Writing {
              AND json_extract(data, '$.change') = 'cancel'";
         let asked: u32 =
             sqlx::query_scalar(asked).bind(payment.id.to_string()).fetch_one(&mut *self.transaction).await?;
-        let call =
-            OnCall { sid: payment.call.clone(), caller: payment.caller.clone(), reference: payment.reference.clone() };
+        let call = OnCall {
+            sid: payment.call.clone(),
+            caller: payment.caller.clone(),
+            reference: payment.reference.clone(),
+            order: payment.order_reference.clone(),
+        };
         let Payment { id, sid, amount, method, description, .. } = payment;
         Ok(Left { id, call, sid, charge: amount, method, description, cancel: asked.max(1), why })
     }

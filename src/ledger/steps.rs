@@ -1,8 +1,9 @@
 //! What the tools write: that Twilio is about to be asked, before it is, and what it answered.
 
+use super::payment::REFUSED;
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Refused, State, Writing};
-use crate::payment::{Answer, Change, Create, Due, IdempotencyKey, PaymentId, Update, is_decline};
+use crate::payment::{Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, without_card_numbers};
 use crate::relay::Setup;
@@ -23,6 +24,8 @@ pub struct OnCall {
     pub caller: Option<PhoneNumber>,
     /// What the business calls it: the call's parameter `callReference`.
     pub reference: Option<Private<String>>,
+    /// What the business calls the debt, where that is another word: the call's parameter `orderReference`.
+    pub order: Option<Private<String>>,
 }
 
 impl OnCall {
@@ -34,7 +37,13 @@ impl OnCall {
             let text: String = text.chars().take(MAX_TEXT).collect();
             (!text.is_empty()).then(|| Private::new(text))
         };
-        Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference: parameter("callReference") }
+        let (reference, order) = (parameter("callReference"), parameter("orderReference"));
+        Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference, order }
+    }
+
+    /// A call of which nothing is known.
+    pub fn unknown(sid: CallSid) -> Self {
+        Self { sid, caller: None, reference: None, order: None }
     }
 }
 
@@ -47,9 +56,13 @@ impl Ledger {
         let payment = if let Some(asked_before) = writing.find(Find::Id(create.id)).await? {
             asked_before
         } else {
-            writing.stands_alone(call, create).await?;
+            writing.check_order(call, create).await?;
             writing.may_start(call, create).await?;
-            writing.insert(call, create.id, Some(create), None).await?
+            let payment = writing.insert(call, create.id, Some(create), None).await?;
+            if let Some(agreed) = &create.agreed {
+                writing.append(&payment, &Event::Agreed { agreed }, None).await?;
+            }
+            payment
         };
         writing.append(&payment, &Event::Opening { key: &create.key }, None).await?;
         Ok(writing.commit().await?)
@@ -62,15 +75,14 @@ impl Ledger {
         writing.append(&payment, &Event::Answered { to: "create", answer }, None).await?;
         // Whatever answers the repetition of a request tells nothing of what became of the first.
         let first = writing.asked(&payment, &create.key).await? == 1;
+        let not_done = answer.is_certainly_not_done(!first) && payment.sid.is_none();
         match answer {
             Answer::Created(sid) => drop(writing.learn(&mut payment, sid).await?),
-            Answer::Refused { code, .. } if first && payment.sid.is_none() => {
-                writing.result(&payment, "not-created", *code).await?;
-                payment.result = Some("not-created".to_owned());
-                payment.result_code = *code;
-                writing.advance(&mut payment, State::Declined).await?;
+            Answer::Refused { code, .. } if not_done => {
+                writing.result(&mut payment, "not-created", *code, None).await?;
+                writing.advance(&mut payment, State::Failed).await?;
             }
-            Answer::Gone if first && payment.sid.is_none() => {
+            Answer::Gone if not_done => {
                 writing.advance(&mut payment, State::Abandoned).await?;
             }
             Answer::Refused { .. } | Answer::Gone | Answer::Accepted | Answer::Unknown => {}
@@ -115,6 +127,7 @@ impl Ledger {
                 if !writing.advance(&mut payment, State::Submitted).await? {
                     return Err(Refused::Over);
                 }
+                writing.forget_refusal(&mut payment).await?;
             }
             Change::Capture(_) | Change::Cancel => {}
         }
@@ -131,16 +144,10 @@ impl Ledger {
         let mut writing = self.write().await?;
         let Some(mut payment) = writing.meant(update).await? else { return Ok(()) };
         writing.append(&payment, &Event::Answered { to: update.change.word(), answer }, None).await?;
-        // Accepted is not done: what became of it comes by callback. But what is refused was certainly not done, unless it was
-        // asked before and left unanswered.
-        let refused = matches!(answer, Answer::Refused { .. } | Answer::Gone) && update.change == Change::Complete;
-        if refused && payment.state == State::Submitted && writing.asked(&payment, &update.key).await? == 1 {
-            writing.advance(&mut payment, State::Capturing).await?;
-            if let Answer::Refused { code, .. } = answer
-                && is_decline(*code)
-            {
-                writing.declined(&payment, *code).await?;
-            }
+        // Accepted is not done: the result comes by callback.
+        let submitted = update.change == Change::Complete && payment.state == State::Submitted;
+        if submitted && answer.is_certainly_not_done(writing.asked(&payment, &update.key).await? > 1) {
+            writing.not_submitted(&mut payment, answer).await?;
         }
         writing.commit().await
     }
@@ -160,26 +167,42 @@ impl Ledger {
 }
 
 impl Writing {
-    /// Whether a new payment may begin on the call. An older one that was given up is put away.
-    async fn stands_alone(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
-        if self.ledger.is_recovering(&call.sid) {
-            return Err(Refused::Recovering);
-        }
-        for mut older in of_call(&mut *self.transaction, &call.sid).await.map_err(Refused::Unwritten)? {
-            match older.state {
-                State::Submitted | State::Unknown => return Err(Refused::Unsettled),
-                // The call may have outlived the server, or the socket, that charged it and knew.
-                State::Charged if matches!(create.terms.due, Due::Amount(_)) => return Err(Refused::Paid),
-                State::Opened | State::Capturing => self.give_up(&mut older, "another was begun").await?,
-                _ => {}
-            }
+    /// What is submitted anew was not refused yet.
+    async fn forget_refusal(&mut self, payment: &mut Payment) -> Result<(), Error> {
+        if payment.refusal().is_some() {
+            payment.result = None;
+            sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = ?")
+                .bind(payment.id.to_string())
+                .execute(&mut *self.transaction)
+                .await?;
         }
         Ok(())
     }
 
+    /// Twilio certainly did not take the submission.
+    async fn not_submitted(&mut self, payment: &mut Payment, answer: &Answer) -> Result<(), Error> {
+        self.advance(payment, State::Capturing).await?;
+        sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = ?")
+            .bind(payment.id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        payment.submitted_at = None;
+        let Answer::Refused { code, .. } = answer else { return Ok(()) };
+        self.result(payment, REFUSED, *code, None).await?;
+        // What is missing or out of order (64018, 64019) says nothing of the card.
+        let of_the_card =
+            Outcome::of_refusal(*code) == Outcome::Declined || !matches!(code, None | Some(64018..=64021));
+        if of_the_card { self.card_failed(payment, *code).await } else { Ok(()) }
+    }
+
     /// Nobody goes on with a payment.
     pub(super) async fn give_up(&mut self, payment: &mut Payment, why: &'static str) -> Result<(), Error> {
-        let next = if payment.state == State::Submitted { State::Unknown } else { State::Abandoned };
+        let next = match (payment.state, payment.refusal()) {
+            (State::Submitted, _) => State::Unknown,
+            (_, Some(Outcome::Declined)) => State::Declined,
+            (_, Some(_)) => State::Failed,
+            (_, None) => State::Abandoned,
+        };
         if payment.state.may_become(next) {
             self.append(payment, &Event::GivenUp { why }, None).await?;
             self.advance(payment, next).await?;
@@ -200,14 +223,17 @@ impl Writing {
         let minor = charge.map(|amount| i64::try_from(amount.minor()).expect("amounts are below 10^9 minor units"));
         let text = |text: Option<&Private<String>>| text.map(|text| text.reveal().clone());
         sqlx::query(
-            "INSERT INTO payments (id, state, call_sid, payment_sid, caller, call_reference, description, minor, currency, \
-             exponent, method, opened_at) VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO payments (id, state, call_sid, payment_sid, caller, call_reference, order_reference, \
+             order_key, description, minor, currency, exponent, method, opened_at) \
+             VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(id.to_string())
         .bind(call.sid.as_str())
         .bind(sid.map(PaymentSid::as_str))
         .bind(call.caller.as_ref().map(PhoneNumber::as_str))
         .bind(text(call.reference.as_ref()))
+        .bind(text(call.order.as_ref()))
+        .bind(call.order_key())
         .bind(description.map(|text| text.reveal().to_owned()))
         .bind(minor)
         .bind(charge.map(|amount| amount.currency().code().to_owned()))
@@ -250,10 +276,21 @@ impl Writing {
         Ok(asked.fetch_one(&mut *self.transaction).await?)
     }
 
-    pub(super) async fn result(&mut self, payment: &Payment, word: &str, code: Option<u32>) -> Result<(), Error> {
-        sqlx::query("UPDATE payments SET result = ?, result_code = ? WHERE id = ?")
+    /// Records Twilio's result: its word, the code that explains it, and the words beside it.
+    pub(super) async fn result(
+        &mut self,
+        payment: &mut Payment,
+        word: &str,
+        code: Option<u32>,
+        text: Option<&str>,
+    ) -> Result<(), Error> {
+        payment.result = Some(word.to_owned());
+        payment.result_code = code;
+        payment.result_text = text.map(str::to_owned);
+        sqlx::query("UPDATE payments SET result = ?, result_code = ?, result_text = ? WHERE id = ?")
             .bind(word)
             .bind(code)
+            .bind(text)
             .bind(payment.id.to_string())
             .execute(&mut *self.transaction)
             .await?;

@@ -3,6 +3,7 @@
 mod callbacks;
 mod erasing;
 mod guards;
+mod orders;
 mod outbox;
 mod starting;
 mod steps;
@@ -62,7 +63,7 @@ impl Desk {
     async fn opening(&mut self, charge: &str) -> Result<Create, Refused> {
         let id = self.ids.make();
         let charge = Amount::parse(charge, Currency::USD).unwrap();
-        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone() };
+        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone(), agreed: None };
         self.ledger.opening(&self.call, &create).await.map(|()| create)
     }
 
@@ -108,7 +109,7 @@ impl Desk {
 }
 
 fn call(sid: &str) -> OnCall {
-    OnCall { sid: sid.parse().unwrap(), caller: "+15550100001".parse().ok(), reference: None }
+    OnCall { sid: sid.parse().unwrap(), caller: "+15550100001".parse().ok(), ..OnCall::unknown("CA0".parse().unwrap()) }
 }
 
 fn update(id: PaymentId, sid: &str, change: Change, n: u32) -> Update {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Amount, Change, Create, Currency, Ending, EntryError, Field, Fields, IdempotencyKey, News, Outcome, PaymentId,
-    Status, Terms, Update,
+    Agreed, Amount, Change, Create, Ending, EntryError, Field, Fields, IdempotencyKey, Intent, MethodName, News,
+    PaymentId, ResultWord, Status, Terms, Update, is_amount,
 };
 use crate::sid::PaymentSid;
 
@@ -43,6 +43,7 @@ pub struct Capture {
     /// How often `complete` was asked for and refused.
     refusals: u32,
     deliveries: VecDeque<String>,
+    agreed: Option<Agreed>,
 }
 
 /// Where a session stands.
@@ -132,6 +133,19 @@ pub enum Meaning {
     Ended(Ending),
 }
 
+impl Answer {
+    /// Whether Twilio says that it did nothing.
+    pub fn is_negative(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Gone)
+    }
+
+    /// Whether the request that this answers was certainly not carried out: a refusal says so, unless the same request was sent
+    /// before and left unanswered; it may have been carried out then.
+    pub fn is_certainly_not_done(&self, sent_before: bool) -> bool {
+        self.is_negative() && !sent_before
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Create,
@@ -140,7 +154,7 @@ enum Asked {
 
 impl Capture {
     /// Opens a session on these terms; without an amount the card, or the account, is tokenized.
-    pub fn open(id: PaymentId, terms: &Arc<Terms>, charge: Option<Amount>) -> (Self, Create) {
+    pub fn open(id: PaymentId, terms: &Arc<Terms>, charge: Option<Amount>, agreed: Option<Agreed>) -> (Self, Create) {
         let capture = Self {
             id,
             terms: terms.clone(),
@@ -157,8 +171,9 @@ impl Capture {
             again: false,
             refusals: 0,
             deliveries: VecDeque::new(),
+            agreed: agreed.clone(),
         };
-        (capture, Create { id, key: id.create_key(), charge, terms: terms.clone() })
+        (capture, Create { id, key: id.create_key(), charge, terms: terms.clone(), agreed })
     }
 
     /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
@@ -169,7 +184,8 @@ impl Capture {
         if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
             return Err(Misfit::NotConfirmed);
         }
-        Ok(Create { id: self.id, key: self.id.create_key(), charge, terms: self.terms.clone() })
+        let (terms, agreed) = (self.terms.clone(), self.agreed.clone());
+        Ok(Create { id: self.id, key: self.id.create_key(), charge, terms, agreed })
     }
 
     /// Takes a change if it fits the moment. A field that is in is asked for once more where its matcher is missing.
@@ -266,9 +282,10 @@ impl Capture {
     fn in_doubt(&self, asked: Asked, answer: Answer) -> Answer {
         let doubtful = matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked);
         let repeatable = matches!(asked, Asked::Create | Asked::Update(Change::Complete));
-        match answer {
-            Answer::Refused { .. } | Answer::Gone if doubtful && repeatable => Answer::Unknown,
-            answer => answer,
+        if repeatable && answer.is_negative() && !answer.is_certainly_not_done(doubtful) {
+            Answer::Unknown
+        } else {
+            answer
         }
     }
 
@@ -303,9 +320,8 @@ impl Capture {
                 self.entering(*field, *keys)
             }
             News::Entered { field, present } if self.is_news(*field, status.updated, true) => {
-                // PartialResult=false alone is no success: it also answers our own request for the field.
-                let done = status.required.map_or(*present && !self.again, |required| !required.contains(*field));
-                if done { self.entered(*field) } else { Meaning::Nothing }
+                let stale = self.again && status.required.is_none();
+                if !stale && status.is_entered(*field, *present) { self.entered(*field) } else { Meaning::Nothing }
             }
             News::Wrong { field, error } => self.wrong(*field, error, status.updated),
             News::Exists | News::Entering { .. } | News::Entered { .. } => Meaning::Nothing,
@@ -369,18 +385,11 @@ impl Capture {
     /// Whether the callback is about this session. As long as its SID is not known, one with another amount is not, and
     /// neither is a success: what was not submitted cannot succeed.
     pub fn is_meant(&self, status: &Status) -> bool {
-        let success = matches!(&status.news, News::Ended(ending) if ending.outcome == Outcome::Success);
+        let success = matches!(&status.news, News::Ended(ending) if ending.result == ResultWord::Success);
         match &self.sid {
             Some(sid) => *sid == status.sid,
-            None => !success && status.charge.as_ref().is_none_or(|charge| self.is_charge(charge)),
+            None => !success && status.charge.as_ref().is_none_or(|charge| is_amount(charge, self.charge)),
         }
-    }
-
-    fn is_charge(&self, text: &str) -> bool {
-        self.charge.map_or_else(
-            || Amount::parse(text, Currency::USD).is_ok_and(|amount| amount.is_none()),
-            |charge| Amount::parse(text, charge.currency()) == Ok(Some(charge)),
-        )
     }
 
     /// Whether this is what was asked for last and has not come about.
@@ -401,6 +410,12 @@ impl Capture {
     /// What is charged; `None` when the card, or the account, is tokenized.
     pub fn charge(&self) -> Option<Amount> {
         self.charge
+    }
+
+    /// What its outcome depends on.
+    pub fn intent(&self) -> Intent {
+        let bank_debit = self.terms.method.name() == MethodName::AchDebit;
+        Intent { charge: self.charge, bank_debit, submitted: self.stage == Stage::Submitting }
     }
 
     /// What is paid with, in the words of a conversation: `card` or `bank account`.

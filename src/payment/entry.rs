@@ -1,6 +1,6 @@
 //! What is written down of a payment.
 
-use super::{Amount, Change, Ending, EntryError, Field};
+use super::{Amount, Change, Ending, EntryError, Field, Outcome};
 use crate::sid::PaymentSid;
 
 /// One thing that happened to a payment. None of it is card data.
@@ -40,8 +40,10 @@ pub enum Entry {
         sid: PaymentSid,
         /// What was to be charged.
         charge: Option<Amount>,
-        /// How it ended.
+        /// What Twilio reported.
         ending: Ending,
+        /// What that means.
+        outcome: Outcome,
     },
     /// The call ended, or the session was given up before it was there: it is being cancelled.
     Abandoned {

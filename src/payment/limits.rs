@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Amount, Currency, Last4};
+use super::{Amount, Currency, Last4, OrderRules};
 
 /// Decimals of the currency that has the most.
 const DECIMALS: u32 = 3;
@@ -22,6 +22,8 @@ pub struct Limits {
     pub per_hour: Caps,
     /// What is taken for card testing, if anything is.
     pub card_testing: Option<CardTesting>,
+    /// Which payments are one debt.
+    pub orders: OrderRules,
 }
 
 /// The most that there may be of each; `None`: any number.
@@ -136,7 +138,8 @@ impl Limits {
     /// No limit at all.
     pub const NONE: Self = {
         let none = Caps { wrong_entries: None, declines: None, payments: None, amount: None };
-        Self { per_call: none, per_caller: none, per_hour: none, card_testing: None }
+        let orders = OrderRules { pay_again: false, same_again_minutes: 0 };
+        Self { per_call: none, per_caller: none, per_hour: none, card_testing: None, orders }
     };
 
     /// The caps of a scope.
@@ -158,6 +161,7 @@ impl Default for Limits {
             per_caller: caps(Some(20), Some(6), Some(10)),
             per_hour: caps(None, Some(60), None),
             card_testing: Some(CardTesting::default()),
+            orders: OrderRules::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{CardType, Field, Fields};
+use crate::redact::{has_card_number, without_card_numbers};
 use crate::sid::{CallSid, PaymentSid};
 
 /// One status callback.
@@ -142,8 +143,19 @@ impl fmt::Display for EntryError {
 /// How a payment session ended.
 #[derive(Debug, Clone)]
 pub struct Ending {
-    /// The outcome.
-    pub outcome: Outcome,
+    /// `Result`.
+    pub result: ResultWord,
+    /// `PayErrorCode`, where one came.
+    pub code: Option<u32>,
+    /// `PaymentError`: at most 256 characters, card numbers cut.
+    pub payment_error: Option<String>,
+    /// `ConnectorError`, likewise.
+    pub connector_error: Option<String>,
+    /// `PayConnector_payment_status` and `PayConnector_gateway_status`, likewise, as far as the connector sends them (Shuttle's
+    /// does).
+    pub connector_statuses: Vec<String>,
+    /// `ChargeAmount` as it was written, where the result has it.
+    pub charge: Option<String>,
     /// `PaymentConfirmationCode` of a charge.
     pub confirmation: Option<String>,
     /// `PaymentToken` of a tokenization. Never shown to the model, never logged.
@@ -154,71 +166,71 @@ pub struct Ending {
     pub last4: Option<Last4>,
 }
 
-/// `Result`, with the error code that explains it.
+/// `Result`, as a word. What it means for the money is for [`Outcome`](super::Outcome) to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ResultWord {
     /// Charged, or tokenized.
     Success,
-    /// The processor or its connector said no; `PayErrorCode` where one came.
-    ConnectorError(Option<u32>),
+    /// `payment-connector-error`: the processor or its connector said no, or something went wrong there.
+    ConnectorError,
     /// The caller pressed the star key.
     Star,
     /// The caller hung up.
     HungUp,
-    /// Cancelled by a request of ours.
+    /// Cancelled: documented nowhere, and seen as `transaction-cancelled` after a `cancel`.
     Cancelled,
-    /// Anything else that is not success, in Twilio's word.
+    /// What was entered was not taken, so that nothing went to the gateway: `validation-error`, and `too-many-failed-attempts` of
+    /// `<Pay>`.
+    NotTaken(&'static str),
+    /// Any other word of Twilio's.
     Other(String),
 }
 
-impl Outcome {
-    fn from_wire(word: &str, code: Option<u32>) -> Self {
-        match word {
+impl ResultWord {
+    fn from_wire(word: &str) -> Self {
+        let word = word.trim().to_ascii_lowercase();
+        match word.as_str() {
             "success" => Self::Success,
-            "payment-connector-error" => Self::ConnectorError(code),
+            "payment-connector-error" => Self::ConnectorError,
             "caller-interrupted-with-star" => Self::Star,
             "caller-hung-up" => Self::HungUp,
+            "validation-error" => Self::NotTaken("validation-error"),
+            "too-many-failed-attempts" => Self::NotTaken("too-many-failed-attempts"),
             word if word.contains("cancel") => Self::Cancelled,
             word => Self::Other(word_only(word)),
         }
     }
 
-    /// `Result` as a word, without the code that explains it.
-    pub fn word(&self) -> &str {
+    /// The word, in lower case.
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Success => "success",
-            Self::ConnectorError(_) => "payment-connector-error",
+            Self::ConnectorError => "payment-connector-error",
             Self::Star => "caller-interrupted-with-star",
             Self::HungUp => "caller-hung-up",
             Self::Cancelled => "cancelled",
+            Self::NotTaken(word) => word,
             Self::Other(word) => word,
         }
     }
+}
 
-    /// `PayErrorCode`, where one came.
-    pub fn code(&self) -> Option<u32> {
-        match self {
-            Self::ConnectorError(code) => *code,
-            _ => None,
+impl Ending {
+    /// What Twilio and the processor said of it, for a person to read: `card is declined (card_declined)`.
+    pub fn text(&self) -> Option<String> {
+        match (&self.payment_error, &self.connector_error) {
+            (Some(error), Some(of_connector)) => Some(format!("{error} ({of_connector})")),
+            (Some(error), None) | (None, Some(error)) => Some(error.clone()),
+            (None, None) => None,
         }
     }
-
-    /// Whether the bank refused this card, so that another card may work.
-    pub fn is_decline(&self) -> bool {
-        is_decline(self.code())
-    }
 }
 
-/// Whether an error code of Twilio's, of a result or of a refused `complete`, says that the bank refused the card.
-pub fn is_decline(code: Option<u32>) -> bool {
-    matches!(code, Some(64008 | 64010 | 64012))
-}
-
-/// The outcome as a word for a log line.
-impl fmt::Display for Outcome {
+/// The word and its code, for a log line.
+impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())?;
-        self.code().map_or(Ok(()), |code| write!(f, " {code}"))
+        f.write_str(self.result.as_str())?;
+        self.code.map_or(Ok(()), |code| write!(f, " {code}"))
     }
 }
 
@@ -299,17 +311,34 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Whether the entry of a field that is over put it in; `present` is whether a value stands there. `PartialResult=false` alone is no
+    /// success: it also answers our own request for the field. `Required` decides where it is there.
+    pub fn is_entered(&self, field: Field, present: bool) -> bool {
+        self.required.map_or(present, |required| !required.contains(field))
+    }
+}
+
 /// Fields of the form that are masked, each also with `Matcher` behind its name.
 const MASKED: [&str; 3] = ["PaymentCardNumber", "SecurityCode", "BankAccountNumber"];
 
 fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, last4: Option<Last4>) -> News {
     if let Some(result) = filled("Result") {
-        let code = filled("PayErrorCode").and_then(|code| code.parse().ok());
+        let text = |name| filled(name).map(|text| shortened(text, MAX_TEXT));
+        let code = |name| filled(name).map(|code| shortened(code, MAX_CODE));
         return News::Ended(Ending {
-            outcome: Outcome::from_wire(result, code),
-            confirmation: filled("PaymentConfirmationCode").map(str::to_owned),
-            token: filled("PaymentToken").map(SecretString::from),
-            profile: filled("ProfileId").map(str::to_owned),
+            result: ResultWord::from_wire(result),
+            code: filled("PayErrorCode").and_then(|code| code.parse().ok()).filter(|code| *code < 100_000),
+            payment_error: text("PaymentError"),
+            connector_error: text("ConnectorError"),
+            connector_statuses: ["PayConnector_payment_status", "PayConnector_gateway_status"]
+                .into_iter()
+                .filter_map(code)
+                .collect(),
+            charge: filled("ChargeAmount").map(str::to_owned),
+            confirmation: code("PaymentConfirmationCode"),
+            token: filled("PaymentToken").and_then(token),
+            profile: code("ProfileId"),
             last4,
         });
     }
@@ -340,6 +369,26 @@ fn value<'a>(field: Field, filled: &impl Fn(&str) -> Option<&'a str>) -> Option<
     };
     let own = || filled(&format!("{name}Matcher")).filter(|_| field.is_matcher());
     own().or_else(|| filled(name)).or_else(|| filled("PostalCode").filter(|_| field == Field::PostalCode))
+}
+
+/// The longest code that is kept, in characters.
+const MAX_CODE: usize = 64;
+
+/// The longest text of a result that is kept, in characters.
+const MAX_TEXT: usize = 256;
+
+/// The longest token that is kept, in bytes. A token that is cut is none.
+const MAX_TOKEN: usize = 1024;
+
+/// A text of the processor's without card numbers and control characters, cut to so many characters.
+fn shortened(text: &str, most: usize) -> String {
+    // Card numbers first: of a number that is cut in two too much would stay.
+    without_card_numbers(text).chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
+}
+
+/// A payment token, unless it is a card number or endless.
+fn token(text: &str) -> Option<SecretString> {
+    (text.len() <= MAX_TOKEN && !has_card_number(text)).then(|| SecretString::from(text))
 }
 
 fn required(list: &str) -> Fields {
@@ -389,7 +438,7 @@ mod tests {
             ("DateUpdated", "2021-08-10T03:58:27.290Z"),
         ]);
         let News::Ended(ending) = charged.news else { panic!() };
-        assert_eq!((ending.outcome, ending.confirmation.as_deref()), (Outcome::Success, Some("ch_a9dc")));
+        assert_eq!((ending.result, ending.confirmation.as_deref()), (ResultWord::Success, Some("ch_a9dc")));
         assert_eq!(ending.last4.unwrap().to_string(), "1111");
         assert!(ending.token.is_none() && charged.updated.is_some());
 
@@ -467,18 +516,38 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_is_not_known_is_no_success() {
-        for (word, outcome) in [
-            ("payment-connector-error", Outcome::ConnectorError(Some(64008))),
-            ("caller-interrupted-with-star", Outcome::Star),
-            ("caller-hung-up", Outcome::HungUp),
-            ("transaction-cancelled", Outcome::Cancelled),
-            ("validation-error", Outcome::Other("validation-error".to_owned())),
-            ("Success", Outcome::Other("Success".to_owned())),
+    fn results_are_read_in_any_case() {
+        for (word, result) in [
+            ("payment-connector-error", ResultWord::ConnectorError),
+            ("Caller-Interrupted-With-Star", ResultWord::Star),
+            ("caller-hung-up", ResultWord::HungUp),
+            ("transaction-cancelled", ResultWord::Cancelled),
+            ("validation-error", ResultWord::NotTaken("validation-error")),
+            (" SUCCESS ", ResultWord::Success),
+            ("successful", ResultWord::Other("successful".to_owned())),
         ] {
             let status = read(&[("Result", word), ("PayErrorCode", "64008")]);
-            assert!(matches!(status.news, News::Ended(ending) if ending.outcome == outcome), "{word}");
+            assert!(matches!(status.news, News::Ended(ending) if ending.result == result), "{word}");
         }
+    }
+
+    #[test]
+    fn what_the_processor_says_is_bounded_and_holds_no_card_number() {
+        let long = format!("ch_4242424242424242_{}", "x".repeat(5_000));
+        let status = read(&[
+            ("Result", "success"),
+            ("PaymentConfirmationCode", &long),
+            ("ProfileId", &long),
+            ("PaymentError", &long),
+            ("PayConnector_payment_status", &long),
+            ("PaymentToken", "4242424242424242"),
+        ]);
+        let News::Ended(ending) = status.news else { panic!() };
+        let codes = [ending.confirmation.unwrap(), ending.profile.unwrap(), ending.connector_statuses[0].clone()];
+        for (text, most) in codes.into_iter().map(|code| (code, 64)).chain([(ending.payment_error.unwrap(), 256)]) {
+            assert!(text.chars().count() <= most && !text.contains("4242"), "{text}");
+        }
+        assert!(ending.token.is_none(), "a card number is no token");
     }
 
     #[test]
@@ -498,7 +567,8 @@ mod tests {
             value in "[0-9]{5,16}|\\PC{0,20}",
         ) {
             let fields: Vec<_> = names.into_iter().map(|name| (name, value.as_str())).collect();
-            let shown = format!("{:?}", read(&fields).news);
+            // Twilio's error codes have five digits.
+            let shown = format!("{:?}", read(&fields).news).replace(&format!("code: Some({value})"), "");
             prop_assert!(!shown.bytes().collect::<Vec<_>>().windows(5).any(|run| run.iter().all(u8::is_ascii_digit)));
         }
     }

@@ -21,6 +21,7 @@ use crate::call::{
     Action, Call, ContextKeys, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Silence, ToolCall,
 };
 use crate::llm::Model;
+use crate::payment::Known;
 use crate::redact::Private;
 use crate::relay::{Incoming, Interrupt, Outgoing, Prompt, Setup};
 use crate::sid::CallSid;
@@ -118,7 +119,7 @@ impl Chat {
             custom_parameters: Private::default(),
         };
         // Nothing is to be done before somebody says something.
-        let (call, _) = Call::begin(Arc::new(settings), &setup, None, id, now());
+        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &Known::default(), id, now());
         let (finished_sender, finished) = mpsc::channel(16);
         let model = context.model.within(library.server.model);
         let desk = context.desk(&setup, &library);

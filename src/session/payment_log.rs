@@ -2,13 +2,13 @@
 
 use tracing::{error, info, warn};
 
-use crate::payment::{Amount, Entry, News, Outcome, Status};
+use crate::payment::{Amount, Entry, News, Outcome, ResultWord, Status};
 
 /// Writes down the result of a payment whose call is over.
 pub fn late(status: &Status) {
     let News::Ended(ending) = &status.news else { return };
-    let (call, payment, result) = (&status.call, &status.sid, &ending.outcome);
-    if *result == Outcome::Success {
+    let (call, payment, result) = (&status.call, &status.sid, ending);
+    if ending.result == ResultWord::Success {
         error!(%call, %payment, %result, "a payment succeeded after its call: somebody has to know");
     } else {
         warn!(%call, %payment, %result, "a payment ended after its call");
@@ -23,7 +23,7 @@ pub(super) fn record(entry: &Entry) {
         Entry::Captured { sid, field } => info!(payment = %sid, %field, "field captured"),
         Entry::Wrong { sid, field, error } => info!(payment = %sid, %field, %error, "wrong entry"),
         Entry::Submitted { sid } => info!(payment = %sid, "payment submitted"),
-        Entry::Ended { sid, charge, ending } if ending.outcome == Outcome::Success => info!(
+        Entry::Ended { sid, charge, ending, outcome: Outcome::Succeeded } => info!(
             payment = %sid,
             amount = amount(charge),
             confirmation = ending.confirmation.as_deref().unwrap_or("none"),
@@ -31,8 +31,16 @@ pub(super) fn record(entry: &Entry) {
             last4 = ending.last4.map(tracing::field::display),
             "payment succeeded"
         ),
-        Entry::Ended { sid, charge, ending } => {
-            warn!(payment = %sid, amount = amount(charge), result = %ending.outcome, "payment ended without success");
+        Entry::Ended { sid, charge, ending, outcome: Outcome::Unknown(doubt) } => error!(
+            event = "payment.unknown",
+            payment = %sid,
+            amount = amount(charge),
+            result = %ending,
+            why = %doubt,
+            "The result of a payment is not known: look it up at the processor."
+        ),
+        Entry::Ended { sid, charge, ending, .. } => {
+            warn!(payment = %sid, amount = amount(charge), result = %ending, "payment ended without success");
         }
         Entry::Abandoned { sid } => info!(payment = %sid, "payment abandoned: it is being cancelled"),
         Entry::Refused { sid, change, code } => warn!(payment = %sid, %change, code, "payment request refused"),

@@ -131,9 +131,10 @@ async fn a_session_that_breaks_leaves_no_payment_open() {
     let setup = futures_util::stream::iter([Received::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
     let breaks = stream::once(async { panic!("a fault of this program's") });
     let outgoing = sink::drain().sink_map_err(|_| Broken);
-    let call = OnCall { sid: "CA1".parse().unwrap(), caller: None, reference: None };
+    let call = OnCall::unknown("CA1".parse().unwrap());
     let id = payment::Ids::new(Uuid::nil()).make();
-    let create = payment::Create { id, key: id.create_key(), charge: None, terms: payment::Settings::sample_terms() };
+    let (key, terms) = (id.create_key(), payment::Settings::sample_terms());
+    let create = payment::Create { id, key, charge: None, terms, agreed: None };
     context.ledger.opening(&call, &create).await.unwrap();
     context.ledger.created(&create, &payment::Answer::Created("PK1".parse().unwrap())).await.unwrap();
 

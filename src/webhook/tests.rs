@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::ledger::{Directory, OnCall};
-use crate::payment::{Answer, Ids, Settings, Status};
+use crate::payment::{Answer, Change, Field, Ids, Settings, Status};
 
 const SECRET: &str = "a-secret-of-the-tests";
 
@@ -55,12 +55,25 @@ async fn ledger(calls: u32) -> (Ledger, Directory) {
     let ledger = Ledger::open(&directory.file()).await.unwrap();
     for n in 0..calls {
         let sid = format!("CA{n}");
-        let call = OnCall { sid: sid.parse().unwrap(), caller: None, reference: None };
+        let call = OnCall::unknown(sid.parse().unwrap());
         let id = Ids::new(Uuid::from_u128(n.into())).make();
-        let create = crate::payment::Create { id, key: id.create_key(), charge: None, terms: Settings::sample_terms() };
+        let (key, terms) = (id.create_key(), Settings::sample_terms());
+        let create = crate::payment::Create { id, key, charge: None, terms, agreed: None };
         ledger.opening(&call, &create).await.unwrap();
         let payment = format!("PK{n}");
         ledger.created(&create, &Answer::Created(payment.parse().unwrap())).await.unwrap();
+        let complete = crate::payment::Update {
+            id,
+            sid: payment.parse().unwrap(),
+            key: id.change_key(Change::Complete, 1),
+            change: Change::Complete,
+            given_up: None,
+        };
+        let card = Change::Capture(Field::CardNumber);
+        let capture = crate::payment::Update { key: id.change_key(card, 1), change: card, ..complete.clone() };
+        for update in [&capture, &complete] {
+            ledger.asking(&call, update).await.unwrap();
+        }
         let form =
             [("CallSid", sid), ("Sid", payment), ("Result", "success".into()), ("PaymentToken", format!("tok_{n}"))];
         let form = form.map(|(name, value)| (name.to_owned(), value));

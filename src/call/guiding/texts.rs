@@ -35,6 +35,8 @@ pub struct Texts {
     pub stored: String,
     /// The payment ended without success. Said only if the model cannot.
     pub failed: String,
+    /// It is not known whether the payment went through. Said only if the model cannot.
+    pub unknown: String,
 }
 
 /// Texts by language.
@@ -115,6 +117,7 @@ fn english() -> Texts {
         "Your payment went through. Thank you.",
         "Your payment details are stored. Thank you.",
         "I am sorry, that did not go through.",
+        "I do not know yet whether that went through. A colleague looks it up and gets back to you.",
     ])
 }
 
@@ -134,6 +137,7 @@ fn spanish() -> Texts {
         "Su pago se realizó. Gracias.",
         "Sus datos de pago quedaron guardados. Gracias.",
         "Lo siento, no se pudo realizar.",
+        "Todavía no sé si se realizó. Una persona lo revisará y se pondrá en contacto con usted.",
     ])
 }
 
@@ -153,6 +157,7 @@ fn german() -> Texts {
         "Ihre Zahlung ist erfolgt. Vielen Dank.",
         "Ihre Zahlungsdaten sind gespeichert. Vielen Dank.",
         "Es tut mir leid, das hat nicht geklappt.",
+        "Ich weiß noch nicht, ob das geklappt hat. Jemand sieht nach und meldet sich bei Ihnen.",
     ])
 }
 
@@ -172,11 +177,12 @@ fn french() -> Texts {
         "Votre paiement est effectué. Merci.",
         "Vos coordonnées de paiement sont enregistrées. Merci.",
         "Je suis désolé, cela n'a pas abouti.",
+        "Je ne sais pas encore si le paiement est passé. Une personne va vérifier et reviendra vers vous.",
     ])
 }
 
 /// In the order of the struct.
-fn texts(texts: [&str; 14]) -> Texts {
+fn texts(texts: [&str; 15]) -> Texts {
     let [
         card_number,
         security_code,
@@ -192,6 +198,7 @@ fn texts(texts: [&str; 14]) -> Texts {
         charged,
         stored,
         failed,
+        unknown,
     ] = texts.map(str::to_owned);
     Texts {
         card_number,
@@ -208,6 +215,7 @@ fn texts(texts: [&str; 14]) -> Texts {
         charged,
         stored,
         failed,
+        unknown,
     }
 }
 

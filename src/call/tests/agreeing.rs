@@ -50,7 +50,7 @@ fn what_is_due_is_charged_once() {
     line.model_replies("", &["finish-capture"]);
     line.twilio_answers(Answer::Accepted);
     line.model_replies("One moment.", &[]);
-    line.twilio_reports("PK2", &[("Result", "success")]);
+    line.twilio_reports("PK2", &[("Result", "success"), ("PaymentToken", "tok")]);
     assert!(line.history().contains("the payment of 25.00 USD succeeded"));
     line.model_replies("", &["start-capture"]);
     assert!(line.running.is_empty() && line.history().contains("is paid already"));
@@ -198,7 +198,7 @@ fn what_is_paid_is_agreed_anew_though_another_amount_was_talked_about_meanwhile(
     line.model_replies("", &["finish-capture"]);
     line.twilio_answers(Answer::Accepted);
     line.model_replies("One moment.", &[]);
-    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     line.model_calls("confirm-amount", r#"{"amount":"25.00"}"#);
     line.model(ModelEvent::Done);
     assert!(line.running.is_empty() && line.history().contains("not agreed to 25.00 USD"));

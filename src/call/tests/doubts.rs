@@ -28,7 +28,8 @@ fn callbacks_that_come_twice_late_or_for_a_payment_that_is_over_mean_nothing() {
     }
     line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
     line.model_replies("You pressed star.", &[]);
-    assert_eq!(line.twilio_reports("PK1", &[("Result", "success")]), line.did.len());
+    let told = line.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
+    assert_eq!(told, line.did.len(), "of two results without success the first counts");
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn whatever_answers_the_repetition_of_a_completion_tells_nothing_of_the_first() 
             assert!(line.running.is_empty(), "{tool}: the first may have been charged");
         }
         line.model_replies("One moment.", &[]);
-        line.twilio_reports("PK1", &[("Result", "success")]);
+        line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
         assert!(line.history().contains("storing the card succeeded"));
         assert!(matches!(line.records().last(), Some(Entry::Ended { .. })));
     }
@@ -125,7 +126,7 @@ fn a_person_who_takes_over_is_told_of_a_result_that_is_open() {
     }
     let handed = line.ends();
     assert!(matches!(handed.as_slice(), [Some(data)] if data.contains("its result was not known")));
-    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     assert!(matches!(line.records().last(), Some(Entry::Ended { .. })), "and in any case it is written down");
 }
 
@@ -135,7 +136,7 @@ fn a_result_that_comes_during_the_goodbye_is_told_before_it() {
     line.caller_says("Give me a person");
     line.model_hands_off();
     line.model_replies("I connect you.", &[]);
-    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     assert!(line.history().contains("storing the card succeeded"));
     line.model_replies("Your card is stored, and I connect you.", &[]);
     line.passes(20 * SECOND);
@@ -265,10 +266,10 @@ fn a_session_that_shows_up_after_it_was_given_up_is_cancelled() {
 fn a_success_of_what_was_never_submitted_is_neither_told_nor_written_down_as_one() {
     let mut line = Line::open();
     line.at_card_number("PK1");
-    line.twilio_reports("PK1", &[("Result", "success")]);
-    assert!(!line.history().contains("succeeded") && line.history().contains("did not go through"));
-    line.twilio_reports("PK9", &[("Result", "success")]);
-    let succeeded = |entry: &&Entry| matches!(entry, Entry::Ended { ending, .. } if ending.outcome == crate::payment::Outcome::Success);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    assert!(!line.history().contains("succeeded") && line.history().contains("it may have been charged"));
+    line.twilio_reports("PK9", &[("Result", "success"), ("PaymentToken", "tok")]);
+    let succeeded = |entry: &&Entry| matches!(entry, Entry::Ended { outcome: crate::payment::Outcome::Succeeded, .. });
     assert_eq!(line.records().into_iter().filter(succeeded).count(), 0);
 }
 
@@ -276,8 +277,8 @@ fn a_success_of_what_was_never_submitted_is_neither_told_nor_written_down_as_one
 fn what_was_reported_as_a_success_is_not_charged_again_though_it_is_not_believed() {
     let mut line = Line::open_with_parameters(settings(), r#"{"amountDue":"25.00"}"#);
     line.at_card_number("PK1");
-    line.twilio_reports("PK1", &[("Result", "success")]);
-    assert!(line.history().contains("did not go through"));
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    assert!(line.history().contains("it may have been charged"));
     line.model_replies("Once more?", &["start-capture"]);
     assert!(line.running.is_empty() && line.history().contains("is paid already"), "{}", line.history());
 }

@@ -70,7 +70,7 @@ fn the_next_field_is_asked_for_with_the_callback_and_without_the_model() {
     line.twilio_answers(Answer::Accepted);
     assert!(line.records().iter().any(|entry| matches!(entry, Entry::Submitted { .. })));
 
-    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     let history = line.history();
     for told in ["the server leads through it", "the expiry date is in", "storing the card succeeded"] {
         assert!(history.contains(told), "{told} in {history}");
@@ -211,7 +211,7 @@ fn without_the_model_the_payment_goes_on_and_its_result_is_told() {
     line.twilio_answers(Answer::Accepted);
     entered(&mut line, "expiration-date", "", &[("ExpirationDate", "1229")]);
     line.twilio_answers(Answer::Accepted);
-    line.twilio_reports("PK1", &[("Result", "success")]);
+    line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     let from = line.model(ModelEvent::Failed);
     assert_eq!(line.said_since(from), "Your payment details are stored. Thank you.");
     assert!(line.asked.is_none() && line.ends().is_empty());

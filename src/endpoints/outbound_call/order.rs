@@ -19,6 +19,7 @@ const MAX_NAME: usize = 128;
 pub(super) struct Order {
     pub(super) to: PhoneNumber,
     pub(super) reference: String,
+    order: Option<String>,
     pub(super) context_key: Option<String>,
     pub(super) manifest_key: Option<String>,
     /// What Twilio hands back when the call connects: everything that is a text, a number or a boolean.
@@ -63,6 +64,7 @@ impl Order {
             return Err(BadOrder::CardNumber("phoneNumber".to_owned()));
         }
         let reference = text(&properties, CALL_REFERENCE)?;
+        let order = text(&properties, "orderReference")?;
         let context_key = text(&properties, "contextKey")?;
         let manifest_key = text(&properties, "manifestKey")?;
         // An amount comes as text: as a number it could have been rounded on its way here.
@@ -76,7 +78,14 @@ impl Order {
         let parameters = properties.iter().filter_map(|(name, value)| Some((name.clone(), parameter(value)?)));
         let parameters = parameters.collect();
         let data = Private::new(Arc::from(Value::Object(properties).to_string()));
-        Ok(Self { to, reference, context_key, manifest_key, parameters, data })
+        Ok(Self { to, reference, order, context_key, manifest_key, parameters, data })
+    }
+}
+
+impl Order {
+    /// What the debt is called: `orderReference`, else `callReference`.
+    pub(super) fn order_reference(&self) -> &str {
+        self.order.as_deref().unwrap_or(&self.reference)
     }
 }
 

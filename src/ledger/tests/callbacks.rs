@@ -5,23 +5,103 @@ use proptest::prelude::*;
 use super::*;
 
 #[tokio::test]
-async fn a_success_is_believed_whenever_it_comes_and_nothing_after_it() {
+async fn a_success_of_what_was_submitted_is_the_last_word_whenever_it_comes() {
     let mut desk = Desk::new().await;
-    let cancelled = desk.opened("25", "PK1").await;
-    desk.does(&update(cancelled, "PK1", Change::Cancel, 1), &Answer::Accepted).await.unwrap();
-    desk.told("PK1", &[("Result", "transaction-cancelled")]).await;
-    let abandoned = desk.opened("26", "PK2").await;
-    desk.ledger.call_over(&desk.call.sid).await.unwrap();
+    let declined = desk.submitted("25", "PK1").await;
+    desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")]).await;
+    let failed = desk.submitted("26", "PK2").await;
+    desk.told("PK2", &[("Result", "validation-error")]).await;
     let unknown = desk.submitted("27", "PK3").await;
     desk.ledger.call_over(&desk.call.sid).await.unwrap();
     for (id, sid, before) in
-        [(cancelled, "PK1", State::Cancelled), (abandoned, "PK2", State::Abandoned), (unknown, "PK3", State::Unknown)]
+        [(declined, "PK1", State::Declined), (failed, "PK2", State::Failed), (unknown, "PK3", State::Unknown)]
     {
         assert_eq!(desk.state(id).await, before);
         desk.told(sid, &CHARGED).await;
         desk.told(sid, &[("Result", "transaction-cancelled")]).await;
+        let payment = desk.ledger.payment(id).await.unwrap().unwrap();
+        assert_eq!((payment.state, payment.confirmation.as_deref()), (State::Charged, Some("ch_1")));
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_contradicted_makes_a_payment_unknown_whatever_it_was() {
+    let mut desk = Desk::new().await;
+    let cancelled = desk.opened("25", "PK1").await;
+    desk.told("PK1", &[("Result", "transaction-cancelled")]).await;
+    desk.told("PK1", &CHARGED).await;
+    assert_eq!(desk.state(cancelled).await, State::Unknown, "it was never submitted");
+    desk.call = call("CA2");
+    for (n, contradiction) in
+        [("ChargeAmount", "2500.00"), ("PayConnector_payment_status", "DECLINED")].into_iter().enumerate()
+    {
+        desk.call = call(&format!("CA3{n}"));
+        let sid = format!("PK2{n}");
+        let id = desk.submitted("26", &sid).await;
+        desk.told(&sid, &[&CHARGED[..], &[contradiction]].concat()).await;
+        assert_eq!(desk.state(id).await, State::Unknown, "{contradiction:?}");
+        // A success without a doubt settles it.
+        desk.told(&sid, &[("Result", "success"), ("PaymentConfirmationCode", "ch_2")]).await;
         assert_eq!(desk.state(id).await, State::Charged);
     }
+    desk.call = call("CA4");
+    let stored = desk.submitted("0", "PK4").await;
+    desk.told("PK4", &[("Result", "success")]).await;
+    assert_eq!(desk.state(stored).await, State::Unknown, "neither token nor profile");
+}
+
+#[tokio::test]
+async fn what_the_gateway_did_is_unknown_unless_it_is_said() {
+    let mut desk = Desk::new().await;
+    for (n, words) in [
+        &[("Result", "internal-error")][..],
+        &[("Result", "caller-interrupted-with-star")],
+        &[("Result", "caller-hung-up")],
+        &[("Result", "payment-connector-error"), ("PaymentError", "Gateway timed out"), ("PayErrorCode", "64002")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        desk.call = call(&format!("CA{n}"));
+        let sid = format!("PK{n}");
+        let id = desk.submitted("25", &sid).await;
+        desk.told(&sid, words).await;
+        let payment = desk.ledger.payment(id).await.unwrap().unwrap();
+        assert_eq!((payment.state, payment.result.as_deref()), (State::Unknown, Some(words[0].1)), "{words:?}");
+        assert!(matches!(desk.opening("25").await, Err(Refused::Unsettled)), "no new try for that order");
+    }
+}
+
+#[tokio::test]
+async fn a_card_that_was_refused_at_once_is_declined_though_the_caller_gave_up_then() {
+    let mut desk = Desk::new().await;
+    for (n, end) in ["transaction-cancelled", "caller-hung-up", ""].into_iter().enumerate() {
+        desk.call = call(&format!("CA{n}"));
+        let sid = format!("PK{n}");
+        let id = desk.opened("25", &sid).await;
+        desk.does(&update(id, &sid, Change::Capture(Field::CardNumber), 1), &Answer::Accepted).await.unwrap();
+        let refused = Answer::Refused { code: Some(64012), reason: "no" };
+        desk.does(&update(id, &sid, Change::Complete, 1), &refused).await.unwrap();
+        match end {
+            "" => desk.ledger.call_over(&desk.call.sid).await.unwrap(),
+            word => drop(desk.told(&sid, &[("Result", word)]).await),
+        }
+        let payment = desk.ledger.payment(id).await.unwrap().unwrap();
+        assert_eq!((payment.state, payment.result_code), (State::Declined, Some(64012)), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn the_debit_of_an_account_is_pending_until_it_is_settled_or_comes_back() {
+    let mut desk = Desk::new().await;
+    let said = [("paymentMethod", "ach-debit"), ("avsName", "Ann Lee")];
+    let said = said.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    desk.terms = Settings::sample().terms(&said).unwrap().into();
+    let id = desk.submitted("25", "PK1").await;
+    desk.told("PK1", &[("Result", "success"), ("PaymentConfirmationCode", "ch_1")]).await;
+    assert_eq!(desk.state(id).await, State::Pending);
+    let due = desk.ledger.due(Timestamp::now(), 9).await.unwrap();
+    assert!(due[0].body.expose_secret().contains(r#""state":"pending""#));
 }
 
 #[tokio::test]
@@ -42,7 +122,7 @@ async fn a_success_that_belongs_to_no_payment_here_is_written_down_all_the_same(
     assert_eq!(desk.told("PK7", &[("Result", "caller-hung-up"), ("ChargeAmount", "7.00")]).await, Reported::Unknown);
     desk.told("PK7", &CHARGED).await;
     assert_eq!(desk.state(waiting).await, State::Opened);
-    let filter = Filter { since: None, state: Some(State::Charged), after: None, limit: 10 };
+    let filter = Filter { since: None, state: Some(State::Unknown), after: None, limit: 10 };
     let found = desk.ledger.payments(&filter).await.unwrap();
     assert_eq!((found.len(), found[0].sid.as_ref().unwrap().as_str()), (1, "PK7"));
 }

@@ -297,16 +297,51 @@ async fn card_testing_is_an_alert_that_names_the_call_and_not_the_caller() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let alerts: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
     let [alert] = alerts[..] else { panic!("{log}") };
-    assert!(alert.contains("card testing call=CA4 seen=many declines of one caller"), "{alert}");
+    let fields = r#"event="payment.card_testing" call=CA4 seen=many declines of one caller"#;
+    assert!(alert.contains(fields), "{alert}");
     assert!(!log.contains("5550100001"));
 }
 
 #[tokio::test]
-async fn a_technical_failure_is_no_decline() {
-    let mut desk = Desk::within(Limits { per_call: caps(None, Some(1), None, None), ..Limits::NONE }).await;
+async fn every_card_that_was_submitted_and_did_not_succeed_counts_whatever_words_came() {
+    for words in [
+        &[("Result", "payment-connector-error"), ("PayErrorCode", "64001")][..],
+        &[
+            ("Result", "payment-connector-error"),
+            ("PaymentError", "card is declined"),
+            ("ConnectorError", "card_declined"),
+        ],
+        &[("Result", "internal-error")],
+        &[("Result", "a-word-of-2031")],
+    ] {
+        let mut desk = Desk::within(Limits { per_caller: caps(None, Some(1), None, None), ..Limits::NONE }).await;
+        desk.submitted("25", "PK1").await;
+        desk.told("PK1", words).await;
+        desk.on("CA2");
+        assert_eq!(desk.barred("25").await, Some("perCallerIn24Hours.declines".to_owned()), "{words:?}");
+    }
+    let mut desk = Desk::within(Limits { per_caller: caps(None, Some(1), None, None), ..Limits::NONE }).await;
     desk.submitted("25", "PK1").await;
-    desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64001")]).await;
-    assert_eq!(desk.barred("25").await, None);
+    desk.ledger.call_over(&desk.call.sid).await.unwrap();
+    desk.on("CA2");
+    assert_eq!(desk.barred("25").await, Some("perCallerIn24Hours.declines".to_owned()), "no result came");
+    desk.told("PK1", &[("Result", "success"), ("ChargeAmount", "25.00")]).await;
+    assert_eq!(desk.barred("25").await, None, "it succeeded after all");
+}
+
+#[tokio::test]
+async fn cards_that_are_declined_in_words_alone_are_seen_as_card_testing() {
+    let mut desk = Desk::within(Limits::default()).await;
+    let words = [("Result", "payment-connector-error"), ("PaymentError", "card is declined"), ("PayErrorCode", "")];
+    for n in 0..4 {
+        let sid = format!("PK{n}");
+        let id = desk.on(&format!("CA{n}")).with_card(&sid, &format!("000{n}")).await;
+        desk.submits(id, &sid).await.unwrap();
+        desk.told(&sid, &words).await;
+        assert_eq!(desk.state(id).await, State::Declined);
+    }
+    assert_eq!(desk.alerts().await, ["cards-of-one-caller"]);
+    assert!(desk.on("CA9").barred("26").await.is_some());
 }
 
 /// A step of somebody's: on one of three calls of two callers.
@@ -339,7 +374,7 @@ proptest! {
                 per_call: caps(None, Some(2), Some(4), Some("60")),
                 per_caller: caps(None, Some(3), Some(6), Some("80")),
                 per_hour: caps(None, Some(4), Some(8), Some("100")),
-                card_testing: None,
+                ..Limits::NONE
             };
             let mut desk = Desk::within(limits).await;
             let mut open: [Option<(PaymentId, String)>; 3] = [const { None }; 3];

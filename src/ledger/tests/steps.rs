@@ -31,12 +31,12 @@ async fn a_payment_is_followed_from_the_wish_to_the_result() {
 }
 
 #[tokio::test]
-async fn a_session_that_twilio_refuses_is_declined_unless_it_was_asked_for_before() {
+async fn a_session_that_twilio_refuses_has_failed_unless_it_was_asked_for_before() {
     let mut desk = Desk::new().await;
     let refused = Answer::Refused { code: Some(64004), reason: "no" };
     let first = desk.opening("25").await.unwrap();
     desk.ledger.created(&first, &refused).await.unwrap();
-    assert_eq!(desk.state(first.id).await, State::Declined);
+    assert_eq!(desk.state(first.id).await, State::Failed);
     assert_eq!(desk.ledger.payment(first.id).await.unwrap().unwrap().result_code, Some(64004));
 
     let second = desk.opening("25").await.unwrap();

@@ -31,7 +31,8 @@ fn create_by(charge: &str, said: &[(&str, &str)], options: Options) -> Create {
     let charge = Amount::parse(charge, Currency::USD).unwrap();
     let settings = Settings { connector: "My connector".to_owned(), options, ..Settings::sample() };
     let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Create { id: id(), key: id().create_key(), charge, terms: Arc::new(settings.terms(&said).unwrap()) }
+    let terms = Arc::new(settings.terms(&said).unwrap());
+    Create { id: id(), key: id().create_key(), charge, terms, agreed: None }
 }
 
 fn update(change: Change) -> Update {

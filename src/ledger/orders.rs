@@ -1,0 +1,167 @@
+//! One order is paid once, over all calls, callers and restarts. The transaction that records a request for a payment decides.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use sqlx::SqliteExecutor;
+
+use super::payment::{COLUMNS, find_all, of_call};
+use super::{Error, Ledger, OnCall, Payment, Refused, State, Writing, event};
+use crate::payment::{Agreed, Amount, Create, Currency, Due, Known, KnownPayment};
+use crate::phone_number::PhoneNumber;
+
+/// How many unknown payments of a caller are told of.
+const MAX_UNKNOWN: usize = 5;
+
+/// States in which a payment stands in the way of another one of the same order, as SQL has them.
+const IN_THE_WAY: &str = "('opened', 'capturing', 'submitted', 'pending', 'charged', 'unknown', 'disputed')";
+
+impl OnCall {
+    /// What tells one order from another: SHA-256 of its reference, in hex. `None` without a reference.
+    pub(super) fn order_key(&self) -> Option<String> {
+        let reference = self.order.as_ref().or(self.reference.as_ref())?;
+        Some(key(reference.reveal()))
+    }
+}
+
+fn key(reference: &str) -> String {
+    Sha256::digest(reference.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The payments of an order that stand in the way of another one, the newest first.
+async fn of_order(database: impl SqliteExecutor<'_>, key: String) -> Result<Vec<Payment>, Error> {
+    let query =
+        format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {IN_THE_WAY} ORDER BY seq DESC");
+    find_all(sqlx::query(&query).bind(key), database).await
+}
+
+impl Ledger {
+    /// What there is of a call, its order and its caller before the call begins.
+    pub async fn known(&self, call: &OnCall) -> Result<Known, Error> {
+        let readers = &self.0.readers;
+        let on_call = of_call(readers, &call.sid).await?;
+        let agreed = self.agreed_on(call, &on_call).await?;
+        let mut known = Known { on_call: on_call.iter().map(known_payment).collect(), agreed, ..Known::default() };
+        let elsewhere = |payment: &Payment| payment.call != call.sid;
+        if let Some(key) = call.order_key().filter(|_| !self.1.limits.orders.pay_again) {
+            known.order = of_order(readers, key).await?.iter().find(|payment| elsewhere(payment)).map(known_payment);
+        }
+        if let Some(caller) = &call.caller {
+            let query =
+                format!("SELECT {COLUMNS} FROM payments WHERE caller = ? AND state = 'unknown' ORDER BY seq DESC");
+            let unknown = find_all(sqlx::query(&query).bind(caller.as_str().to_owned()), readers).await?;
+            let other = |payment: &KnownPayment| Some(*payment) != known.order;
+            let unknown = unknown.iter().filter(|payment| elsewhere(payment)).map(known_payment).filter(other);
+            known.unknown = unknown.take(MAX_UNKNOWN).collect();
+        }
+        Ok(known)
+    }
+
+    /// The payment that stands in the way of another one of this reference, if one does.
+    pub async fn standing(&self, reference: &str) -> Result<Option<KnownPayment>, Error> {
+        if self.1.limits.orders.pay_again {
+            return Ok(None);
+        }
+        Ok(of_order(&self.0.readers, key(reference)).await?.first().map(known_payment))
+    }
+
+    /// Records a statement of the server's that the caller answered on this call.
+    pub async fn record_statement(&self, call: &OnCall, agreed: &Agreed) -> Result<(), Error> {
+        let mut writing = self.write().await?;
+        sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES (?, ?, 'statement', ?)")
+            .bind(call.sid.as_str())
+            .bind(writing.now.as_millisecond())
+            .bind(event::agreed_data(agreed).to_string())
+            .execute(&mut *writing.transaction)
+            .await?;
+        writing.commit().await
+    }
+
+    /// The amount of the last yes on a call, if no payment was begun after it.
+    async fn agreed_on(&self, call: &OnCall, payments: &[Payment]) -> Result<Option<Amount>, Error> {
+        let query = "SELECT at, json_extract(data, '$.minor'), json_extract(data, '$.currency'), json_extract(data, '$.answer') \
+             FROM call_events WHERE call_sid = ? AND kind = 'statement' AND json_extract(data, '$.minor') IS NOT NULL \
+             ORDER BY id DESC LIMIT 1";
+        let last: Option<(i64, i64, String, String)> =
+            sqlx::query_as(query).bind(call.sid.as_str()).fetch_optional(&self.0.readers).await?;
+        let Some((at, minor, currency, answer)) = last else { return Ok(None) };
+        let used = payments.iter().any(|payment| payment.opened_at.as_millisecond() >= at);
+        let amount = || Amount::from_minor(minor.unsigned_abs(), currency.parse::<Currency>().ok()?);
+        Ok((answer == "yes" && !used).then(amount).flatten())
+    }
+}
+
+impl Writing {
+    /// Whether another payment may begin on the call for the order. An older one of the call that was given up is put away.
+    pub(super) async fn check_order(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
+        if self.ledger.is_recovering(&call.sid) {
+            return Err(Refused::Recovering);
+        }
+        for mut older in of_call(&mut *self.transaction, &call.sid).await? {
+            match older.state {
+                State::Submitted | State::Unknown => return Err(Refused::Unsettled),
+                // The call may have outlived the server, or the socket, that charged it and knew.
+                State::Charged | State::Pending | State::Disputed if matches!(create.terms.due, Due::Amount(_)) => {
+                    return Err(Refused::Paid);
+                }
+                State::Opened | State::Capturing => self.give_up(&mut older, "another was begun").await?,
+                _ => {}
+            }
+        }
+        match call.order_key().filter(|_| !self.ledger.1.limits.orders.pay_again) {
+            Some(key) => self.check_reference(key, create).await,
+            None => self.check_same_again(call, create).await,
+        }
+    }
+
+    async fn check_reference(&mut self, key: String, create: &Create) -> Result<(), Refused> {
+        let of_order = of_order(&mut *self.transaction, key).await?;
+        // To store a card is to pay nothing: only what is not over stands in its way.
+        let in_the_way = |payment: &&Payment| {
+            create.charge.is_some() || !matches!(payment.state, State::Charged | State::Disputed | State::Pending)
+        };
+        match of_order.iter().find(in_the_way) {
+            Some(payment) => Err(Refused::Order(known_payment(payment))),
+            None => Ok(()),
+        }
+    }
+
+    /// Without a reference the order is the caller, or the call, with the amount.
+    async fn check_same_again(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
+        let within = i64::from(self.ledger.1.limits.orders.same_again_minutes);
+        let Some(amount) = create.charge.filter(|_| within > 0) else { return Ok(()) };
+        let query = format!(
+            "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
+             AND state IN {IN_THE_WAY} ORDER BY seq DESC"
+        );
+        let same = sqlx::query(&query)
+            .bind(call.caller.as_ref().map(|caller: &PhoneNumber| caller.as_str().to_owned()))
+            .bind(call.sid.as_str().to_owned())
+            .bind(i64::try_from(amount.minor()).unwrap_or(i64::MAX))
+            .bind(amount.currency().code().to_owned());
+        let same = find_all(same, &mut *self.transaction).await?;
+        let is_over = |payment: &&Payment| matches!(payment.state, State::Charged | State::Pending | State::Disputed);
+        if let Some(payment) = same.iter().find(|payment| !is_over(payment)) {
+            return Err(Refused::Order(known_payment(payment)));
+        }
+        let ago = |payment: &Payment| self.now.duration_since(at(payment)).as_mins();
+        match same.iter().map(ago).find(|ago| *ago < within) {
+            Some(ago) if !create.is_again() => {
+                Err(Refused::PaidBefore { amount, minutes: u32::try_from(ago).unwrap_or_default() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn known_payment(payment: &Payment) -> KnownPayment {
+    KnownPayment { state: payment.state, charge: payment.amount, at: at(payment) }
+}
+
+fn at(payment: &Payment) -> Timestamp {
+    payment.ended_at.unwrap_or(payment.opened_at)
+}

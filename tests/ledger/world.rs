@@ -56,6 +56,8 @@ pub struct World {
     changed: watch::Sender<u64>,
     stop_at: Option<Moment>,
     business_is_open: Arc<Mutex<bool>>,
+    /// Twilio refuses `complete` with this error code.
+    refusal: Arc<Mutex<Option<u32>>>,
 }
 
 impl World {
@@ -68,6 +70,7 @@ impl World {
             changed: watch::Sender::new(0),
             stop_at,
             business_is_open: Arc::default(),
+            refusal: Arc::default(),
         };
         let router = Router::new()
             .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(create))
@@ -121,6 +124,11 @@ impl World {
         *self.business_is_open.lock().unwrap() = true;
     }
 
+    /// From now on Twilio refuses `complete` at once.
+    pub fn refuses_completion(&self, code: Option<u32>) {
+        *self.refusal.lock().unwrap() = code;
+    }
+
     pub fn keys_of(&self, what: &str) -> Vec<String> {
         let mut keys = self.seen(|seen| {
             seen.asked.iter().filter(|(_, asked, _)| asked == what).map(|(.., key)| key.clone()).collect::<Vec<_>>()
@@ -159,6 +167,11 @@ async fn update(State(world): State<World>, Path((_, payment)): Path<(String, St
         Some(field) => world.reaches(Moment::AskedFor(field)).await,
         None if what == "complete" => world.reaches(Moment::AskedToComplete).await,
         None => {}
+    }
+    let refusal = *world.refusal.lock().unwrap();
+    if let Some(code) = refusal.filter(|_| what == "complete") {
+        return (StatusCode::BAD_REQUEST, axum::Json(json!({"code": code, "message": "no", "status": 400})))
+            .into_response();
     }
     (StatusCode::ACCEPTED, "{}").into_response()
 }

@@ -121,11 +121,22 @@ impl Server {
 
     /// Twilio connects a call, and the server has taken it.
     pub async fn connects(&self, call: &str, parameters: &Value) -> Socket {
+        let setup =
+            json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
+        self.begins(&setup).await
+    }
+
+    /// Twilio connects a call that comes from this number, and the server has taken it.
+    pub async fn connects_from(&self, from: &str, call: &str, parameters: &Value) -> Socket {
+        let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
+            "customParameters": parameters});
+        self.begins(&setup).await
+    }
+
+    async fn begins(&self, setup: &Value) -> Socket {
         let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
         let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
         let live = self.calls().await;
-        let setup =
-            json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
         socket.send(Message::text(setup.to_string())).await.unwrap();
         self.has_calls(live + 1).await;
         socket

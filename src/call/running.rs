@@ -226,16 +226,17 @@ impl Call {
     fn changed(&mut self, update: &Update, outcome: Outcome, by_model: bool) -> String {
         match outcome {
             Outcome::Barred(reason) => self.change_barred(update, reason, by_model),
+            Outcome::OrderTaken(payment) => self.change_barred(update, &words::order_is_taken(&payment), by_model),
             outcome => self.change_answered(update, answer(outcome), by_model),
         }
     }
 
     /// A guard did not let an open payment go on: it is cancelled, and the model is to offer a person.
-    fn change_barred(&mut self, update: &Update, reason: &'static str, by_model: bool) -> String {
+    fn change_barred(&mut self, update: &Update, reason: &str, by_model: bool) -> String {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.sid)) else {
             return words::session_over();
         };
-        capture.update_answered(update, Answer::Refused { code: None, reason });
+        capture.update_answered(update, Answer::Refused { code: None, reason: "the ledger does not let it go on" });
         if capture.stage() != Stage::Cancelling {
             let id = capture.id();
             self.guidance.stop();

@@ -19,7 +19,7 @@ use crate::payment::{
 use crate::relay::Setup;
 pub(super) use charging::*;
 pub(super) use guiding::*;
-pub(super) use known::order_taken;
+pub(super) use known::{order_is_taken, order_taken};
 
 /// The answer of a tool, as the model sees it.
 #[derive(Serialize)]

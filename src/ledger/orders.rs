@@ -10,6 +10,7 @@ use super::payment::{COLUMNS, find_all, of_call};
 use super::{Error, Ledger, OnCall, Payment, Refused, State, Writing, event};
 use crate::payment::{Agreed, Amount, Create, Currency, Due, Known, KnownPayment};
 use crate::phone_number::PhoneNumber;
+use crate::sid::CallSid;
 
 /// How many unknown payments of a caller are told of.
 const MAX_UNKNOWN: usize = 5;
@@ -17,26 +18,38 @@ const MAX_UNKNOWN: usize = 5;
 /// States in which a payment stands in the way of another one of the same order, as SQL has them.
 const IN_THE_WAY: &str = "('opened', 'capturing', 'submitted', 'pending', 'charged', 'unknown', 'disputed')";
 
-impl OnCall {
-    /// What tells one order from another: SHA-256 of its reference, in hex. `None` without a reference.
-    pub(super) fn order_key(&self) -> Option<String> {
-        let reference = self.order.as_ref().or(self.reference.as_ref())?;
-        Some(key(reference.reveal()))
-    }
-}
-
-fn key(reference: &str) -> String {
-    Sha256::digest(reference.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+/// What tells one order from another: SHA-256 of its reference, in hex, without the white space around it.
+pub(super) fn order_key(reference: &str) -> String {
+    Sha256::digest(reference.trim().as_bytes()).iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
 }
 
 /// The payments of an order that stand in the way of another one, the newest first.
-async fn of_order(database: impl SqliteExecutor<'_>, key: String) -> Result<Vec<Payment>, Error> {
+async fn of_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, Error> {
     let query =
         format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {IN_THE_WAY} ORDER BY seq DESC");
     find_all(sqlx::query(&query).bind(key), database).await
+}
+
+/// The payments of a caller, or of a call, of this amount that stand in the way of another one, the newest first.
+async fn of_amount(
+    database: impl SqliteExecutor<'_>,
+    call: &CallSid,
+    caller: Option<&PhoneNumber>,
+    amount: Amount,
+) -> Result<Vec<Payment>, Error> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
+         AND state IN {IN_THE_WAY} ORDER BY seq DESC"
+    );
+    let same = sqlx::query(&query)
+        .bind(caller.map(PhoneNumber::as_str))
+        .bind(call.as_str())
+        .bind(i64::try_from(amount.minor()).unwrap_or(i64::MAX))
+        .bind(amount.currency().code().to_owned());
+    find_all(same, database).await
 }
 
 impl Ledger {
@@ -47,7 +60,7 @@ impl Ledger {
         let agreed = self.agreed_on(call, &on_call).await?;
         let mut known = Known { on_call: on_call.iter().map(known_payment).collect(), agreed, ..Known::default() };
         let elsewhere = |payment: &Payment| payment.call != call.sid;
-        if let Some(key) = call.order_key().filter(|_| !self.1.limits.orders.pay_again) {
+        if let Some(key) = call.order_key.as_ref().filter(|_| !self.1.limits.orders.pay_again) {
             known.order = of_order(readers, key).await?.iter().find(|payment| elsewhere(payment)).map(known_payment);
         }
         if let Some(caller) = &call.caller {
@@ -66,7 +79,7 @@ impl Ledger {
         if self.1.limits.orders.pay_again {
             return Ok(None);
         }
-        Ok(of_order(&self.0.readers, key(reference)).await?.first().map(known_payment))
+        Ok(of_order(&self.0.readers, &order_key(reference)).await?.first().map(known_payment))
     }
 
     /// Records a statement of the server's that the caller answered on this call.
@@ -112,19 +125,16 @@ impl Writing {
                 _ => {}
             }
         }
-        match call.order_key().filter(|_| !self.ledger.1.limits.orders.pay_again) {
+        match call.order_key.as_ref().filter(|_| !self.ledger.1.limits.orders.pay_again) {
             Some(key) => self.check_reference(key, create).await,
             None => self.check_same_again(call, create).await,
         }
     }
 
-    async fn check_reference(&mut self, key: String, create: &Create) -> Result<(), Refused> {
-        let of_order = of_order(&mut *self.transaction, key).await?;
+    async fn check_reference(&mut self, key: &str, create: &Create) -> Result<(), Refused> {
         // To store a card is to pay nothing: only what is not over stands in its way.
-        let in_the_way = |payment: &&Payment| {
-            create.charge.is_some() || !matches!(payment.state, State::Charged | State::Disputed | State::Pending)
-        };
-        match of_order.iter().find(in_the_way) {
+        let in_the_way = |payment: &&Payment| create.charge.is_some() || !is_over(payment);
+        match of_order(&mut *self.transaction, key).await?.iter().find(in_the_way) {
             Some(payment) => Err(Refused::Order(known_payment(payment))),
             None => Ok(()),
         }
@@ -134,17 +144,7 @@ impl Writing {
     async fn check_same_again(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
         let within = i64::from(self.ledger.1.limits.orders.same_again_minutes);
         let Some(amount) = create.charge.filter(|_| within > 0) else { return Ok(()) };
-        let query = format!(
-            "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
-             AND state IN {IN_THE_WAY} ORDER BY seq DESC"
-        );
-        let same = sqlx::query(&query)
-            .bind(call.caller.as_ref().map(|caller: &PhoneNumber| caller.as_str().to_owned()))
-            .bind(call.sid.as_str().to_owned())
-            .bind(i64::try_from(amount.minor()).unwrap_or(i64::MAX))
-            .bind(amount.currency().code().to_owned());
-        let same = find_all(same, &mut *self.transaction).await?;
-        let is_over = |payment: &&Payment| matches!(payment.state, State::Charged | State::Pending | State::Disputed);
+        let same = of_amount(&mut *self.transaction, &call.sid, call.caller.as_ref(), amount).await?;
         if let Some(payment) = same.iter().find(|payment| !is_over(payment)) {
             return Err(Refused::Order(known_payment(payment)));
         }
@@ -156,6 +156,28 @@ impl Writing {
             _ => Ok(()),
         }
     }
+
+    /// Whether a payment may still be submitted: an earlier one of the order may have succeeded after all since this one was begun.
+    pub(super) async fn check_submission(&mut self, payment: &Payment) -> Result<(), Refused> {
+        let Some(amount) = payment.amount else { return Ok(()) };
+        let orders = self.ledger.1.limits.orders;
+        let mut others = match payment.order_key.as_ref().filter(|_| !orders.pay_again) {
+            Some(key) => of_order(&mut *self.transaction, key).await?,
+            None if orders.same_again_minutes == 0 => Vec::new(),
+            None => of_amount(&mut *self.transaction, &payment.call, payment.caller.as_ref(), amount).await?,
+        };
+        let since = |other: &Payment| other.ended_at.is_some_and(|ended| ended >= payment.opened_at);
+        others.retain(|other| other.id != payment.id && !other.state.is_open() && (since(other) || !is_over(other)));
+        match others.first() {
+            Some(other) => Err(Refused::Order(known_payment(other))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether money moved, and nothing more is expected.
+fn is_over(payment: &Payment) -> bool {
+    matches!(payment.state, State::Charged | State::Pending | State::Disputed)
 }
 
 fn known_payment(payment: &Payment) -> KnownPayment {

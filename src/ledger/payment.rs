@@ -30,6 +30,8 @@ pub struct Payment {
     pub reference: Option<Private<String>>,
     /// What the business calls the debt, where that is another word: `orderReference`.
     pub order_reference: Option<Private<String>>,
+    /// What tells its order from another, if it has a reference.
+    pub(super) order_key: Option<String>,
     /// What it is paid for.
     pub description: Option<Private<String>>,
     /// What is charged; `None`: the card is tokenized.
@@ -93,7 +95,7 @@ pub(super) enum Find<'a> {
     Sid(&'a PaymentSid),
 }
 
-pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, description, minor, currency, \
+pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, order_key, description, minor, currency, \
      refunded, method, \
      last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
@@ -208,6 +210,7 @@ fn read(row: &SqliteRow) -> Result<Payment, Error> {
         caller: maybe("caller")?.and_then(|number| number.parse().ok()),
         reference: maybe("call_reference")?.map(Private::new),
         order_reference: maybe("order_reference")?.map(Private::new),
+        order_key: maybe("order_key")?,
         description: maybe("description")?.map(Private::new),
         amount,
         refunded: row.try_get::<i64, _>("refunded")?.unsigned_abs(),

@@ -116,6 +116,7 @@ impl Writing {
             caller: payment.caller.clone(),
             reference: payment.reference.clone(),
             order: payment.order_reference.clone(),
+            order_key: payment.order_key.clone(),
         };
         let Payment { id, sid, amount, method, description, .. } = payment;
         Ok(Left { id, call, sid, charge: amount, method, description, cancel: asked.max(1), why })

@@ -1,5 +1,6 @@
 //! What the tools write: that Twilio is about to be asked, before it is, and what it answered.
 
+use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Refused, State, Writing};
@@ -26,6 +27,8 @@ pub struct OnCall {
     pub reference: Option<Private<String>>,
     /// What the business calls the debt, where that is another word: the call's parameter `orderReference`.
     pub order: Option<Private<String>>,
+    /// What tells one order from another: see [`order_key`].
+    pub(super) order_key: Option<String>,
 }
 
 impl OnCall {
@@ -38,12 +41,15 @@ impl OnCall {
             (!text.is_empty()).then(|| Private::new(text))
         };
         let (reference, order) = (parameter("callReference"), parameter("orderReference"));
-        Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference, order }
+        // Of the whole text: two orders must not become one by what is cut.
+        let whole = |name: &str| setup.custom_parameters.reveal().get(name).filter(|text| !text.trim().is_empty());
+        let order_key = whole("orderReference").or_else(|| whole("callReference")).map(|text| order_key(text));
+        Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference, order, order_key }
     }
 
     /// A call of which nothing is known.
     pub fn unknown(sid: CallSid) -> Self {
-        Self { sid, caller: None, reference: None, order: None }
+        Self { sid, caller: None, reference: None, order: None, order_key: None }
     }
 }
 
@@ -124,6 +130,7 @@ impl Ledger {
                 }
             }
             Change::Complete => {
+                writing.check_submission(&payment).await?;
                 if !writing.advance(&mut payment, State::Submitted).await? {
                     return Err(Refused::Over);
                 }
@@ -233,7 +240,7 @@ impl Writing {
         .bind(call.caller.as_ref().map(PhoneNumber::as_str))
         .bind(text(call.reference.as_ref()))
         .bind(text(call.order.as_ref()))
-        .bind(call.order_key())
+        .bind(&call.order_key)
         .bind(description.map(|text| text.reveal().to_owned()))
         .bind(minor)
         .bind(charge.map(|amount| amount.currency().code().to_owned()))

@@ -33,8 +33,13 @@ pub(super) fn known(known: &Known) -> String {
 
 /// Another payment of the same order stands in the way.
 pub(in crate::call) fn order_taken(payment: &KnownPayment) -> String {
+    refused(&order_is_taken(payment))
+}
+
+/// The same, as sentences.
+pub(in crate::call) fn order_is_taken(payment: &KnownPayment) -> String {
     let on = day(payment.at);
-    refused(&match payment.state {
+    match payment.state {
         State::Opened | State::Capturing => {
             "This is being paid on another line at this moment, so no second payment was begun. \
              Next: tell the caller so, and offer a person (call live-agent-handoff)."
@@ -57,7 +62,7 @@ pub(in crate::call) fn order_taken(payment: &KnownPayment) -> String {
              begun. Next: tell the caller so, and offer a person (call live-agent-handoff).",
             amount(payment.charge)
         ),
-    })
+    }
 }
 
 fn payment_of(payment: &KnownPayment) -> String {

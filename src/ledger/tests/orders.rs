@@ -15,8 +15,10 @@ impl Desk {
     }
 
     fn on_line(&mut self, sid: &str, caller: &str, reference: Option<&str>) {
+        let order_key = reference.map(crate::ledger::orders::order_key);
         let reference = reference.map(|text| Private::new(text.to_owned()));
-        self.call = OnCall { sid: sid.parse().unwrap(), caller: caller.parse().ok(), reference, order: None };
+        let unknown = OnCall::unknown(sid.parse().unwrap());
+        self.call = OnCall { caller: caller.parse().ok(), reference, order_key, ..unknown };
     }
 
     async fn in_the_way(&mut self, charge: &str) -> Option<State> {
@@ -63,6 +65,36 @@ async fn what_ended_without_a_charge_makes_room_for_another_payment_of_the_order
     desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")]).await;
     desk.on_line("CA2", ANN, Some("invoice-7"));
     assert_eq!(desk.in_the_way("25").await, None);
+}
+
+#[tokio::test]
+async fn a_payment_is_not_submitted_once_an_earlier_one_of_its_order_has_succeeded_after_all() {
+    for reference in [Some("invoice-7"), None] {
+        let mut desk = Desk::with_orders(false).await;
+        desk.on_line("CA1", ANN, reference);
+        desk.submitted("25", "PK1").await;
+        desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")]).await;
+        let second = desk.opened("25", "PK2").await;
+        desk.does(&update(second, "PK2", Change::Capture(Field::CardNumber), 1), &Answer::Accepted).await.unwrap();
+        desk.told("PK1", &CHARGED).await;
+        let refused = desk.does(&update(second, "PK2", Change::Complete, 1), &Answer::Accepted).await.unwrap_err();
+        assert!(matches!(refused, Refused::Order(KnownPayment { state: State::Charged, .. })), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_cut_from_a_reference_makes_no_two_orders_one() {
+    let key = |reference: &str| {
+        let setup =
+            format!(r#"{{"type":"setup","callSid":"CA1","customParameters":{{"callReference":"{reference}"}}}}"#);
+        let Ok(crate::relay::Incoming::Setup(setup)) = crate::relay::Incoming::parse(&setup) else { panic!() };
+        OnCall::new(&setup).order_key
+    };
+    let long = "x".repeat(300);
+    assert_ne!(key(&format!("{long}1")), key(&format!("{long}2")));
+    assert_ne!(key("4242424242424242"), key("5555555555554444"), "they only look like card numbers");
+    assert_eq!(key(" 7 "), key("7"));
+    assert_eq!(key(" "), None);
 }
 
 #[tokio::test]

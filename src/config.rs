@@ -52,6 +52,8 @@ pub struct Config {
     pub call_parameters: Option<Business>,
     /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger; made if it is missing.
     pub database: PathBuf,
+    /// Whether the ledger is used although it is a copy of another server's: `serve --take-over`, no variable.
+    pub take_over: bool,
     /// `PAYMENT_WEBHOOK_URL`: who is told what becomes of payments.
     pub webhook: Option<Business>,
     /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that nobody is told.
@@ -213,6 +215,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         payment: payment?,
         call_parameters,
         database: database?,
+        take_over: false,
         webhook,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,

@@ -4,10 +4,15 @@
 //! It knows neither Twilio's REST API nor a session; what is asked for, and when, is theirs to say.
 
 mod callbacks;
+mod connection;
+mod database;
 mod error;
 mod event;
-mod file;
+mod fault;
 mod guards;
+mod held;
+mod lease;
+mod maintenance;
 mod orders;
 mod outbox;
 mod payment;
@@ -25,6 +30,7 @@ mod verdict;
 pub use crate::payment::{ParseStateError, State};
 pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
+pub use fault::Fault;
 pub use guards::Bar;
 pub use outbox::{Due, Outcome};
 pub use payment::{Filter, Happened, Payment};
@@ -36,19 +42,25 @@ pub use verdict::{Settlement, Verdict};
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Sqlite, SqlitePool, Transaction};
-use tokio::sync::{Notify, watch};
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::Instant;
 use tracing::error;
 
 use crate::payment::{Doubt, Pattern, PaymentId};
 use crate::sid::CallSid;
+use connection::{PATIENCE, Transaction, Turn, Writer};
+use database::Database;
 use event::Event;
+use fault::Faults;
 use guards::Guards;
+use held::{Held, Record};
+use lease::Lease;
 use payment::Find;
 
 /// The ledger of this server. Clones share it. As it is opened it lets everything through: see [`within`](Self::within).
@@ -57,43 +69,113 @@ pub struct Ledger(Arc<Inner>, Guards);
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    database: Database,
     /// One connection: whoever writes waits for the one who does.
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
-    /// Held as long as the server runs, so that no other uses the file; a visitor has none.
-    _lock: Option<File>,
+    /// The connection for checkpoints, which waits for nobody.
+    checkpointer: Mutex<Option<SqliteConnection>>,
+    /// Transactions since the last checkpoint.
+    commits: AtomicU32,
+    /// That of a server; a visitor has none.
+    lease: Option<Lease>,
+    held: Held,
+    faults: Faults,
     /// What a server that died left open, until it is put away.
     recovering: watch::Sender<HashSet<(CallSid, PaymentId)>>,
     /// An outcome was written.
     outcome_written: Notify,
     /// A token was erased, and may still stand in the write-ahead log.
     to_be_wiped: AtomicBool,
+    /// The file, locked as long as the server runs; a visitor has none. It is closed after the connections.
+    file: Option<File>,
 }
 
 impl Ledger {
     /// Where the ledger is.
     pub fn path(&self) -> &std::path::Path {
-        &self.0.path
+        self.0.database.path()
     }
 
-    /// Finishes what is being written, and closes the file.
+    /// What is wrong with the ledger now.
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.faults.worst()
+    }
+
+    /// Writes what is held, gives the lease back, and closes the file.
     pub async fn close(&self) {
+        self.write_last().await;
+        if let Err(error) = self.release_lease().await {
+            error!(event = "ledger.lease_kept", %error, "The lease of the ledger is not given back.");
+        }
         self.0.readers.close().await;
         self.0.writer.close().await;
+        if let Some(checkpointer) = self.0.checkpointer.lock().await.take() {
+            connection::close(checkpointer).await;
+        }
+        if let Some(file) = &self.0.file {
+            let _ = file.unlock();
+        }
+    }
+
+    async fn release_lease(&self) -> Result<(), Error> {
+        let Some(lease) = &self.0.lease else { return Ok(()) };
+        let mut writing = self.write().await?;
+        lease.release(&mut writing.transaction).await?;
+        writing.commit().await
     }
 
     /// A write. It is undone if it is dropped before it is committed.
     async fn write(&self) -> Result<Writing, Error> {
-        // Whoever begins with reading and then writes could find that somebody else has written meanwhile.
-        let transaction = self.0.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Writing { transaction, now: Timestamp::now(), ledger: self.clone(), outcome: false, alerts: Vec::new() })
+        self.write_within(PATIENCE).await
+    }
+
+    /// A write that begins in that time, or fails. What is held is written before it.
+    async fn write_within(&self, patience: Duration) -> Result<Writing, Error> {
+        let until = Instant::now() + patience;
+        let begun = self.begin_after_held(until).await;
+        // That it had to wait is no fault where it did not wait for long.
+        if patience < PATIENCE && begun.as_ref().is_err_and(Error::is_busy) { begun } else { self.note(begun) }
+    }
+
+    async fn begin_after_held(&self, until: Instant) -> Result<Writing, Error> {
+        loop {
+            let turn = self.0.writer.turn(until).await?;
+            if let Some(turn) = self.write_held(turn, until).await? {
+                return self.begin(turn, until).await;
+            }
+        }
+    }
+
+    async fn begin(&self, turn: Turn, until: Instant) -> Result<Writing, Error> {
+        let transaction = self.0.writer.begin(turn, until).await?;
+        let mut writing =
+            Writing { transaction, now: Timestamp::now(), ledger: self.clone(), outcome: false, alerts: Vec::new() };
+        if let Some(lease) = &self.0.lease
+            && !lease.is_held(&mut writing.transaction).await?
+        {
+            self.0.faults.note_lost_lease();
+        }
+        Ok(writing)
+    }
+
+    /// Notes a failure to write.
+    fn note<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
+        done.inspect_err(|error| self.0.faults.note_failure(error))
+    }
+
+    fn note_refusal<T>(&self, done: Result<T, Refused>) -> Result<T, Refused> {
+        done.inspect_err(|refused| {
+            if let Refused::Unwritten(error) = refused {
+                self.0.faults.note_failure(error);
+            }
+        })
     }
 }
 
 /// A transaction that writes, and its one time.
 struct Writing {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     now: Timestamp,
     ledger: Ledger,
     /// An outcome is a part of it.
@@ -149,12 +231,24 @@ impl Alert {
 
 impl Writing {
     async fn commit(self) -> Result<(), Error> {
-        self.transaction.commit().await?;
-        if self.outcome {
-            self.ledger.0.outcome_written.notify_one();
+        self.finish().await.map(drop)
+    }
+
+    /// Commits it. The turn to write goes on.
+    async fn finish(self) -> Result<Turn, Error> {
+        let Self { transaction, ledger, outcome, alerts, .. } = self;
+        let turn = ledger.note(transaction.commit().await)?;
+        ledger.0.commits.fetch_add(1, Ordering::Relaxed);
+        if outcome {
+            ledger.0.outcome_written.notify_one();
         }
-        self.alerts.iter().for_each(Alert::log);
-        Ok(())
+        alerts.iter().for_each(Alert::log);
+        Ok(turn)
+    }
+
+    /// Whether payments may be taken at all.
+    fn may_take_payments(&self) -> Result<(), Refused> {
+        self.ledger.0.faults.bars_payments().map_or(Ok(()), |fault| Err(Refused::Closed(fault)))
     }
 
     async fn find(&mut self, which: Find<'_>) -> Result<Option<Payment>, Error> {

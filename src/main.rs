@@ -45,7 +45,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve calls (the default).
-    Serve,
+    Serve(Serve),
     /// Play a payment call against the real server, with Twilio, OpenAI and the caller played by this program.
     ///
     /// Needs no account, no key and no configuration. The exit code is 1 if anything that should hold did not.
@@ -75,6 +75,14 @@ enum Command {
     ///
     /// It cannot be taken back. The server may be running meanwhile, and tells the business.
     Settle(Settle),
+}
+
+#[derive(Debug, Default, Args)]
+struct Serve {
+    /// Use the ledger although it is a copy of one that another server works on, or worked on when it died. Stop that server
+    /// before: two servers would carry the same payments on
+    #[arg(long)]
+    take_over: bool,
 }
 
 #[derive(Debug, Args)]
@@ -157,8 +165,8 @@ enum Model {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(Vars::from_process()).await,
+    let done = match arguments.command.unwrap_or(Command::Serve(Serve::default())) {
+        Command::Serve(how) => serve(&how, Vars::from_process()).await,
         Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
         Command::Prove(what) => prove(what, Vars::from_process()).await,
         Command::Check => check(&Vars::from_process()).await,
@@ -173,9 +181,9 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
+async fn serve(how: &Serve, vars: Vars) -> anyhow::Result<ExitCode> {
     logging::start(vars.get("RUST_LOG"));
-    let (config, warnings) = match Config::from_vars(&vars) {
+    let (mut config, warnings) = match Config::from_vars(&vars) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
@@ -185,6 +193,7 @@ async fn serve(vars: Vars) -> anyhow::Result<ExitCode> {
     for warning in warnings {
         warn!("{warning}");
     }
+    config.take_over = how.take_over;
     info!(model = config.openai.model, "configured");
     let assets = match Assets::open(&config.assets_dir, &config.twilio).await {
         Ok(assets) => assets,

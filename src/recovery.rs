@@ -30,7 +30,11 @@ pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, settings: Set
         let desk = Desk { twilio: twilio.clone(), ledger: ledger.clone(), call: left.call.clone() };
         cancel(&desk, &settings, &left).await;
         if let Err(error) = ledger.put_away(&left).await {
-            error!(%error, "a payment that was left open was not written down as given up");
+            error!(
+                event = "ledger.put_away_lost",
+                %error,
+                "That a payment was given up could be neither written nor held."
+            );
         }
     };
     stream::iter(left).for_each_concurrent(AT_ONCE, one).await;

@@ -67,7 +67,11 @@ pub enum Error {
 pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let (address, webhook_url) = (listener.local_addr()?, config.base_url.http(CONNECT_CONVERSATION_RELAY));
     let (shelf, watch) = assets.begin();
-    let ledger = Ledger::open(&config.database).await?;
+    let ledger = if config.take_over {
+        Ledger::take_over(&config.database).await?
+    } else {
+        Ledger::open(&config.database).await?
+    };
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.
@@ -79,7 +83,8 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     }
     let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), settings, left);
     let retention = retain(ledger.clone(), config.token_retention, webhook.is_some());
-    let mut beside = vec![tokio::spawn(recovery), tokio::spawn(retention)];
+    let maintenance = maintain(ledger.clone());
+    let mut beside = vec![tokio::spawn(maintenance), tokio::spawn(recovery), tokio::spawn(retention)];
     if let Some(webhook) = webhook {
         let ledger = ledger.clone();
         beside.push(tokio::spawn(async move { webhook.run(&ledger).await }));
@@ -149,6 +154,10 @@ async fn sweep(app: App) {
         every.tick().await;
         app.forget_expired();
     }
+}
+
+async fn maintain(ledger: Ledger) {
+    ledger.maintain().await;
 }
 
 /// Keeps no payment token longer than it has to be kept.

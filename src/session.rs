@@ -57,6 +57,9 @@ const TELL_LIMIT: Duration = Duration::from_secs(30);
 /// How long the ledger may take to say what it knows of a call that begins.
 const KNOWN_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long it is tried to find out what a session that broke leaves open, while the ledger cannot be written.
+const STOCK_LIMIT: Duration = Duration::from_secs(300);
+
 /// Bad frames in a row that close a socket, as Twilio closes one after ten of ours.
 const MAX_BAD_FRAMES: u32 = 10;
 
@@ -186,8 +189,14 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     // A newer socket may have taken the call over.
     if !context.calls.knows(&sid) {
         context.requests.ended(&sid);
-        if let Err(error) = context.ledger.call_over(&sid).await {
-            error!(%error, "what the call leaves open was not written down; the next start of the server sees to it");
+        // What a session that broke leaves open is cancelled first.
+        let over = if end == Some(End::Broke) { Ok(()) } else { context.ledger.call_over(&sid).await };
+        if let Err(error) = over {
+            error!(
+                event = "ledger.call_over_lost",
+                %error,
+                "What the call leaves open could be neither written nor held: the next start of the server sees to it."
+            );
         }
     }
     info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
@@ -212,9 +221,23 @@ async fn known(desk: &Desk) -> payment::Known {
 /// A session that broke cancels nothing any more: its open payment is put away as that of a server that died is.
 async fn put_away(context: Arc<Context>, call: CallSid, payment: payment::Settings) {
     error!("the session broke: its open payment, if there is one, is cancelled");
-    match context.ledger.take_stock_of(&call).await {
-        Ok(left) => recovery::put_away(context.ledger.clone(), context.twilio.clone(), payment, left).await,
-        Err(error) => error!(%error, "what the call leaves open is not known; the next start of the server sees to it"),
+    let until = Instant::now() + STOCK_LIMIT;
+    loop {
+        match context.ledger.take_stock_of(&call).await {
+            Ok(left) => {
+                return recovery::put_away(context.ledger.clone(), context.twilio.clone(), payment, left).await;
+            }
+            Err(_) if Instant::now() < until && !context.hard_stop.is_cancelled() => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => {
+                return error!(
+                    event = "ledger.stock_unknown",
+                    %error,
+                    "What the broken session leaves open is not known: the next start of the server sees to it."
+                );
+            }
+        }
     }
 }
 

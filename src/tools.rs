@@ -116,9 +116,10 @@ fn refused(desk: &Desk, refusal: &ledger::Refused) -> Outcome {
     Outcome::Payment(Answer::Refused { code: None, reason: refusal.reason() })
 }
 
-/// An answer that cannot be written down changes nothing: what Twilio was asked is written, and its callbacks say the rest.
+/// An answer that can be neither written nor held changes nothing: what Twilio was asked is written, and its callbacks say the
+/// rest.
 fn written(answer: Result<(), ledger::Error>) {
     if let Err(error) = answer {
-        error!(%error, "an answer of Twilio's was not written down");
+        error!(event = "ledger.answer_lost", %error, "An answer of Twilio's could be neither written nor held.");
     }
 }

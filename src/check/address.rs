@@ -13,6 +13,8 @@ const SUBJECT: &str = "base URL";
 struct Health {
     status: String,
     calls: u64,
+    /// What is wrong with the ledger.
+    ledger: Option<String>,
 }
 
 /// Looks at the public address from here, which is not quite where Twilio looks from.
@@ -38,10 +40,13 @@ pub(super) async fn finding(http: &Http, base: &PublicUrl) -> Finding {
             return Finding::doubt(SUBJECT, format!("{base} {failure}: fine if server or tunnel do not run yet"));
         }
     };
-    let health = serde_json::from_slice::<Health>(&answer.body).ok().filter(|health| health.status == "ok");
+    let health = serde_json::from_slice::<Health>(&answer.body).ok();
     match (answer.status, health) {
-        (200, Some(Health { calls, .. })) => {
+        (200, Some(Health { status, calls, .. })) if status == "ok" => {
             Finding::good(SUBJECT, format!("{base} leads to this server ({calls} live calls)"))
+        }
+        (503, Some(Health { ledger: Some(why), .. })) => {
+            Finding::bad(SUBJECT, format!("{base} leads to this server, which takes no payments: {why}"))
         }
         (300..=399, _) => {
             let target = answer.redirect.map(|origin| format!(" to {origin}")).unwrap_or_default();
@@ -68,6 +73,14 @@ pub enum Unwell {
     /// Nobody, or nobody in time.
     #[error("no server answers on port {0}")]
     NoAnswer(u16),
+    /// The server takes no payments.
+    #[error("the server on port {port} takes no payments: {why}")]
+    Degraded {
+        /// Where it was asked.
+        port: u16,
+        /// What it says is wrong.
+        why: String,
+    },
     /// An answer, but not that of a server that is well.
     #[error("the server on port {port} answers HTTP {status}")]
     Status {
@@ -81,9 +94,11 @@ pub enum Unwell {
 /// Asks the server on this machine how it is: for a container without any other HTTP client.
 pub async fn health(port: u16) -> Result<(), Unwell> {
     let url = url(&format!("http://127.0.0.1:{port}"), &["health"]).ok_or(Unwell::NoAnswer(port))?;
-    match Http::without_proxy()?.get(url, As::Anyone).await.map(|answer| answer.status) {
-        Ok(200) => Ok(()),
-        Ok(status) => Err(Unwell::Status { port, status }),
-        Err(_) => Err(Unwell::NoAnswer(port)),
+    let Ok(answer) = Http::without_proxy()?.get(url, As::Anyone).await else { return Err(Unwell::NoAnswer(port)) };
+    let health = serde_json::from_slice::<Health>(&answer.body).ok();
+    match (answer.status, health.and_then(|health| health.ledger)) {
+        (200, _) => Ok(()),
+        (_, Some(why)) => Err(Unwell::Degraded { port, why }),
+        (status, None) => Err(Unwell::Status { port, status }),
     }
 }

@@ -1,7 +1,7 @@
 //! `POST /payment-status-callback`: Twilio reports a step of a payment.
 //!
-//! Written down before it is answered, whether the call is live or not; then the news goes into the mailbox of the call, and
-//! nobody waits for a model.
+//! It is written, or held until it can be, before it is answered, whether the call is live or not; then it goes into the mailbox
+//! of the call, and no model is waited for.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::signed::Signed;
 use crate::payment::Status;
 use crate::session::{self, Delivery, payment_log};
 
-/// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 500 if it could not be
-/// written down, and 503 if the call's task is stuck: it may come again.
+/// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 503 if it could be neither
+/// written nor held, or if the call's task is stuck: it may come again.
 pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: Signed) -> Response {
     let mut status = match Status::from_form(signed.form.fields()) {
         Ok(status) => status,
@@ -30,7 +30,7 @@ pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: S
     let limits = context.shelf.library().server.limits;
     let ledger = context.ledger.within(limits, context.environment.payment.currency);
     let written = ledger.reported(&unread).await;
-    // The caller is to hear it even if it is not written.
+    // The caller hears it even if it is not written.
     match context.calls.deliver(&unread.call, session::News::PaymentStatus(status)) {
         Delivery::Delivered => {}
         Delivery::UnknownCall => payment_log::late(&unread),
@@ -41,8 +41,14 @@ pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: S
         }
     }
     if let Err(error) = written {
-        error!(call = %unread.call, payment = %unread.sid, %error, "a payment status was not written down");
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        error!(
+            event = "ledger.callback_refused",
+            call = %unread.call,
+            payment = %unread.sid,
+            %error,
+            "A payment status could be neither written nor held: Twilio is answered 503."
+        );
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     StatusCode::NO_CONTENT.into_response()
 }

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::payment::{Find, of_call};
-use super::{Alert, Error, Event, Ledger, OnCall, Payment, State, Writing};
+use super::{Alert, Error, Event, Ledger, OnCall, Payment, Record, State, Writing};
 use crate::payment::{Ending, Field, Ids, News, Outcome, ResultWord, Status, is_amount};
 
 /// What became of a callback.
@@ -13,6 +13,8 @@ use crate::payment::{Ending, Field, Ids, News, Outcome, ResultWord, Status, is_a
 pub enum Reported {
     /// It is written down.
     Written,
+    /// It cannot be written now, and will be as soon as that goes.
+    Held,
     /// It was written down before, or there is nothing in it to write.
     Nothing,
     /// No payment of this ledger is meant.
@@ -20,26 +22,28 @@ pub enum Reported {
 }
 
 impl Ledger {
-    /// Writes a callback down.
+    /// Writes a callback down, or holds it until it can be written.
     pub async fn reported(&self, status: &Status) -> Result<Reported, Error> {
         if matches!(status.news, News::Entering { .. }) {
             return Ok(Reported::Nothing);
         }
-        let mut writing = self.write().await?;
-        let Some(mut payment) = writing.reported_on(status).await? else { return Ok(Reported::Unknown) };
-        let learnt = writing.learn(&mut payment, &status.sid).await?;
-        let outcome = writing.outcome_of(&payment, status);
-        let (event, delivery) = (event(status, outcome), delivery(status));
-        let appended = match &event {
-            Some(event) => writing.append(&payment, event, delivery.as_deref()).await?,
-            None => false,
-        };
-        if let (News::Ended(ending), Some(outcome), true) = (&status.news, outcome, appended) {
-            writing.end(&mut payment, ending, outcome).await?;
-        }
-        writing.commit().await?;
-        Ok(if learnt || appended { Reported::Written } else { Reported::Nothing })
+        self.record(Record::Callback(Box::new(status.clone()))).await
     }
+}
+
+pub(super) async fn record(writing: &mut Writing, status: &Status) -> Result<Reported, Error> {
+    let Some(mut payment) = writing.reported_on(status).await? else { return Ok(Reported::Unknown) };
+    let learnt = writing.learn(&mut payment, &status.sid).await?;
+    let outcome = writing.outcome_of(&payment, status);
+    let (event, delivery) = (event(status, outcome), delivery(status));
+    let appended = match &event {
+        Some(event) => writing.append(&payment, event, delivery.as_deref()).await?,
+        None => false,
+    };
+    if let (News::Ended(ending), Some(outcome), true) = (&status.news, outcome, appended) {
+        writing.end(&mut payment, ending, outcome).await?;
+    }
+    Ok(if learnt || appended { Reported::Written } else { Reported::Nothing })
 }
 
 impl Writing {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Bar, State};
+use super::{Bar, Fault, State, connection};
 use crate::payment::{Amount, KnownPayment};
 
 /// Why the ledger could not be read or written. The same may succeed later.
@@ -14,6 +14,40 @@ pub enum Error {
     /// A row cannot be what it says.
     #[error("the ledger holds something that this version cannot read: {0}")]
     Unreadable(&'static str),
+    /// Other writes took too long.
+    #[error("the ledger cannot be written: another write takes too long")]
+    Busy,
+}
+
+impl Error {
+    /// Whether the same may succeed later: it is the machine's fault, and none of what was to be read or written.
+    pub(super) fn may_pass(&self) -> bool {
+        use sqlx::Error::{ColumnDecode, ColumnNotFound, Decode, Encode, PoolClosed, RowNotFound, TypeNotFound};
+        match self {
+            Self::Busy => true,
+            Self::Unreadable(_) => false,
+            Self::Database(
+                ColumnDecode { .. }
+                | ColumnNotFound(_)
+                | Decode(_)
+                | Encode(_)
+                | PoolClosed
+                | RowNotFound
+                | TypeNotFound { .. },
+            ) => false,
+            // A constraint, a type, a size or an index of a parameter.
+            Self::Database(error) => !matches!(connection::code(error), Some(18..=20 | 25)),
+        }
+    }
+
+    /// Whether another write, of this process or of another, was in the way.
+    pub(super) fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy => true,
+            Self::Unreadable(_) => false,
+            Self::Database(error) => connection::is_busy(error),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -30,6 +64,12 @@ pub enum NotOpen {
         "another server uses the ledger {}: stop it, or give this one a DATABASE_URL of its own", .0.display()
     )]
     InUse(PathBuf),
+    /// Another server may be at work on what this is a copy of.
+    #[error(
+        "the ledger {} is a copy of one that a server works on, or worked on when it died: stop that server, and start this \
+         one on its ledger; if that server is gone for good, start once with `crelay-payments serve --take-over`", .0.display()
+    )]
+    Copied(PathBuf),
     /// The directory or the file.
     #[error("the ledger {} cannot be made or opened: give its directory to the user that runs this, or set DATABASE_URL", .0.display())]
     File(PathBuf, #[source] std::io::Error),
@@ -76,6 +116,9 @@ pub enum Refused {
     /// A guard speaks against it.
     #[error("a guard does not let it through: {0}")]
     Barred(Bar),
+    /// The ledger can take no payments.
+    #[error("no payment is taken: {0}")]
+    Closed(Fault),
 }
 
 impl Refused {
@@ -104,6 +147,10 @@ impl Refused {
             Self::Over => {
                 "This payment has ended or was submitted before, so it was not submitted again. Wait for a payment update, \
                  and do not announce a result."
+            }
+            Self::Closed(_) => {
+                "Nothing was done, since no payments can be taken at the moment, and trying again does not help. Apologise, \
+                 and offer to connect the caller with a person (call live-agent-handoff)."
             }
             Self::Barred(_) => {
                 "No card payment can be taken on this call any more: do not begin another one. Say that it cannot be done \

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::SqliteExecutor;
 
 use super::payment::{COLUMNS, find_all, of_call};
-use super::{Error, Ledger, OnCall, Payment, Refused, State, Writing, event};
+use super::{Error, Ledger, OnCall, Payment, Record, Refused, State, Writing, event};
 use crate::payment::{Agreed, Amount, Create, Currency, Due, Known, KnownPayment};
 use crate::phone_number::PhoneNumber;
 use crate::sid::CallSid;
@@ -84,14 +84,7 @@ impl Ledger {
 
     /// Records a statement of the server's that the caller answered on this call.
     pub async fn record_statement(&self, call: &OnCall, agreed: &Agreed) -> Result<(), Error> {
-        let mut writing = self.write().await?;
-        sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES (?, ?, 'statement', ?)")
-            .bind(call.sid.as_str())
-            .bind(writing.now.as_millisecond())
-            .bind(event::agreed_data(agreed).to_string())
-            .execute(&mut *writing.transaction)
-            .await?;
-        writing.commit().await
+        self.record(Record::Statement(call.sid.clone(), Box::new(agreed.clone()))).await.map(drop)
     }
 
     /// The amount of the last yes on a call, if no payment was begun after it.
@@ -106,6 +99,16 @@ impl Ledger {
         let amount = || Amount::from_minor(minor.unsigned_abs(), currency.parse::<Currency>().ok()?);
         Ok((answer == "yes" && !used).then(amount).flatten())
     }
+}
+
+pub(super) async fn record_statement(writing: &mut Writing, call: &CallSid, agreed: &Agreed) -> Result<(), Error> {
+    sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES (?, ?, 'statement', ?)")
+        .bind(call.as_str())
+        .bind(writing.now.as_millisecond())
+        .bind(event::agreed_data(agreed).to_string())
+        .execute(&mut *writing.transaction)
+        .await?;
+    Ok(())
 }
 
 impl Writing {

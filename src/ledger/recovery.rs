@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, Ledger, OnCall, Payment, State, Writing, payment};
+use super::{Error, Ledger, OnCall, Payment, Record, State, Writing, payment};
 use crate::payment::{Amount, BadTerms, Change, Create, PaymentId, Settings, Update};
 use crate::redact::Private;
 use crate::sid::{CallSid, PaymentSid};
@@ -80,14 +80,7 @@ impl Ledger {
 
     /// What was left open is cancelled, or cannot be: it is given up.
     pub async fn put_away(&self, left: &Left) -> Result<(), Error> {
-        let written = async {
-            let mut writing = self.write().await?;
-            if let Some(mut payment) = writing.find(payment::Find::Id(left.id)).await? {
-                writing.give_up(&mut payment, left.why).await?;
-            }
-            writing.commit().await
-        };
-        let written = written.await;
+        let written = self.record(Record::PutAway(Box::new(left.clone()))).await.map(drop);
         self.0.recovering.send_modify(|open| {
             open.remove(&(left.call.sid.clone(), left.id));
         });
@@ -103,6 +96,13 @@ impl Ledger {
     pub(super) fn is_recovering(&self, call: &CallSid) -> bool {
         self.0.recovering.borrow().iter().any(|(of, _)| of == call)
     }
+}
+
+pub(super) async fn record_put_away(writing: &mut Writing, left: &Left) -> Result<(), Error> {
+    if let Some(mut payment) = writing.find(payment::Find::Id(left.id)).await? {
+        writing.give_up(&mut payment, left.why).await?;
+    }
+    Ok(())
 }
 
 impl Writing {

@@ -3,7 +3,7 @@
 use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{Find, of_call};
-use super::{Error, Event, Ledger, Payment, Refused, State, Writing};
+use super::{Error, Event, Ledger, Payment, Record, Refused, State, Writing};
 use crate::payment::{Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, without_card_numbers};
@@ -59,118 +59,158 @@ impl Ledger {
     /// Whatever speaks against another payment now is looked up here, in the one transaction that also writes it down.
     pub async fn opening(&self, call: &OnCall, create: &Create) -> Result<(), Refused> {
         let mut writing = self.write().await?;
-        let payment = if let Some(asked_before) = writing.find(Find::Id(create.id)).await? {
-            asked_before
-        } else {
-            writing.check_order(call, create).await?;
-            writing.may_start(call, create).await?;
-            let payment = writing.insert(call, create.id, Some(create), None).await?;
-            if let Some(agreed) = &create.agreed {
-                writing.append(&payment, &Event::Agreed { agreed }, None).await?;
-            }
-            payment
-        };
-        writing.append(&payment, &Event::Opening { key: &create.key }, None).await?;
+        writing.may_take_payments()?;
+        self.note_refusal(open(&mut writing, call, create).await)?;
         Ok(writing.commit().await?)
     }
 
     /// What Twilio answered when it was asked for a session.
     pub async fn created(&self, create: &Create, answer: &Answer) -> Result<(), Error> {
-        let mut writing = self.write().await?;
-        let Some(mut payment) = writing.find(Find::Id(create.id)).await? else { return Ok(()) };
-        writing.append(&payment, &Event::Answered { to: "create", answer }, None).await?;
-        // Whatever answers the repetition of a request tells nothing of what became of the first.
-        let first = writing.asked(&payment, &create.key).await? == 1;
-        let not_done = answer.is_certainly_not_done(!first) && payment.sid.is_none();
-        match answer {
-            Answer::Created(sid) => drop(writing.learn(&mut payment, sid).await?),
-            Answer::Refused { code, .. } if not_done => {
-                writing.result(&mut payment, "not-created", *code, None).await?;
-                writing.advance(&mut payment, State::Failed).await?;
-            }
-            Answer::Gone if not_done => {
-                writing.advance(&mut payment, State::Abandoned).await?;
-            }
-            Answer::Refused { .. } | Answer::Gone | Answer::Accepted | Answer::Unknown => {}
-        }
-        writing.commit().await
+        self.record(Record::Created(Box::new(create.clone()), answer.clone())).await.map(drop)
     }
 
     /// Twilio is about to be asked for a change. To submit, nothing may be asked before this has succeeded.
     pub async fn asking(&self, call: &OnCall, update: &Update) -> Result<(), Refused> {
+        if update.change == Change::Cancel {
+            let record = Record::Cancelling(call.clone(), Box::new(update.clone()));
+            return Ok(self.record(record).await.map(drop)?);
+        }
         let mut writing = self.write().await?;
-        let mut payment = match writing.meant(update).await? {
-            Some(payment) => payment,
-            // A session that nobody here asked for is cancelled.
-            None if update.change == Change::Cancel => {
-                let payment = writing.insert(call, update.id, None, Some(&update.sid)).await?;
-                let found = Event::Found { sid: &update.sid, charge: None };
-                writing.append(&payment, &found, None).await?;
-                payment
-            }
-            None => return Err(Refused::Over),
-        };
-        writing.learn(&mut payment, &update.sid).await?;
-        let repeats = update.change == Change::Complete && !payment.state.may_become(State::Submitted);
-        if !repeats && let Err(refused) = writing.may_go_on(&payment, update.change).await {
-            if let Refused::Barred(bar) = refused {
-                writing.append(&payment, &Event::Barred { bar, change: update.change }, None).await?;
-                writing.commit().await?;
-            }
-            return Err(refused);
+        writing.may_take_payments()?;
+        let asked = self.note_refusal(ask(&mut writing, call, update).await);
+        // That a guard speaks against it is written down too.
+        if matches!(asked, Ok(()) | Err(Refused::Barred(_))) {
+            writing.commit().await?;
         }
-        match update.change {
-            Change::Capture(_) if payment.state == State::Opened => {
-                writing.advance(&mut payment, State::Capturing).await?;
-            }
-            // The same request once more, and never another beside it.
-            Change::Complete if payment.state == State::Submitted => {
-                if writing.asked(&payment, &update.key).await? == 0 {
-                    return Err(Refused::Over);
-                }
-            }
-            Change::Complete => {
-                writing.check_submission(&payment).await?;
-                if !writing.advance(&mut payment, State::Submitted).await? {
-                    return Err(Refused::Over);
-                }
-                writing.forget_refusal(&mut payment).await?;
-            }
-            Change::Capture(_) | Change::Cancel => {}
-        }
-        if let Some(why) = update.given_up {
-            writing.give_up(&mut payment, why).await?;
-        }
-        let asking = Event::Asking { change: update.change, key: &update.key };
-        writing.append(&payment, &asking, None).await?;
-        Ok(writing.commit().await?)
+        asked
     }
 
     /// What Twilio answered when it was asked for a change.
     pub async fn answered(&self, update: &Update, answer: &Answer) -> Result<(), Error> {
-        let mut writing = self.write().await?;
-        let Some(mut payment) = writing.meant(update).await? else { return Ok(()) };
-        writing.append(&payment, &Event::Answered { to: update.change.word(), answer }, None).await?;
-        // Accepted is not done: the result comes by callback.
-        let submitted = update.change == Change::Complete && payment.state == State::Submitted;
-        if submitted && answer.is_certainly_not_done(writing.asked(&payment, &update.key).await? > 1) {
-            writing.not_submitted(&mut payment, answer).await?;
-        }
-        writing.commit().await
+        self.record(Record::Answered(Box::new(update.clone()), answer.clone())).await.map(drop)
     }
 
     /// The call is over: nobody goes on with its payments. What was submitted is unknown until its result comes.
     pub async fn call_over(&self, call: &CallSid) -> Result<(), Error> {
-        let open = |payment: &Payment| payment.state.is_open() || payment.state == State::Submitted;
-        if !of_call(&self.0.readers, call).await?.iter().any(open) {
+        let payments = of_call(&self.0.readers, call).await;
+        if payments.is_ok_and(|payments| !payments.iter().any(is_going_on)) {
             return Ok(());
         }
-        let mut writing = self.write().await?;
-        for mut payment in of_call(&mut *writing.transaction, call).await?.into_iter().filter(open) {
-            writing.give_up(&mut payment, "the call ended").await?;
-        }
-        writing.commit().await
+        self.record(Record::CallOver(call.clone())).await.map(drop)
     }
+}
+
+async fn open(writing: &mut Writing, call: &OnCall, create: &Create) -> Result<(), Refused> {
+    let payment = if let Some(asked_before) = writing.find(Find::Id(create.id)).await? {
+        asked_before
+    } else {
+        writing.check_order(call, create).await?;
+        writing.may_start(call, create).await?;
+        let payment = writing.insert(call, create.id, Some(create), None).await?;
+        if let Some(agreed) = &create.agreed {
+            writing.append(&payment, &Event::Agreed { agreed }, None).await?;
+        }
+        payment
+    };
+    writing.append(&payment, &Event::Opening { key: &create.key }, None).await?;
+    Ok(())
+}
+
+pub(super) async fn record_created(writing: &mut Writing, create: &Create, answer: &Answer) -> Result<(), Error> {
+    let Some(mut payment) = writing.find(Find::Id(create.id)).await? else { return Ok(()) };
+    writing.append(&payment, &Event::Answered { to: "create", answer }, None).await?;
+    // Whatever answers the repetition of a request tells nothing of what became of the first.
+    let first = writing.asked(&payment, &create.key).await? == 1;
+    let not_done = answer.is_certainly_not_done(!first) && payment.sid.is_none();
+    match answer {
+        Answer::Created(sid) => drop(writing.learn(&mut payment, sid).await?),
+        Answer::Refused { code, .. } if not_done => {
+            writing.result(&mut payment, "not-created", *code, None).await?;
+            writing.advance(&mut payment, State::Failed).await?;
+        }
+        Answer::Gone if not_done => {
+            writing.advance(&mut payment, State::Abandoned).await?;
+        }
+        Answer::Refused { .. } | Answer::Gone | Answer::Accepted | Answer::Unknown => {}
+    }
+    Ok(())
+}
+
+async fn ask(writing: &mut Writing, call: &OnCall, update: &Update) -> Result<(), Refused> {
+    let mut payment = match writing.meant(update).await? {
+        Some(payment) => payment,
+        // A session that nobody here asked for is cancelled.
+        None if update.change == Change::Cancel => {
+            let payment = writing.insert(call, update.id, None, Some(&update.sid)).await?;
+            let found = Event::Found { sid: &update.sid, charge: None };
+            writing.append(&payment, &found, None).await?;
+            payment
+        }
+        None => return Err(Refused::Over),
+    };
+    writing.learn(&mut payment, &update.sid).await?;
+    let repeats = update.change == Change::Complete && !payment.state.may_become(State::Submitted);
+    if !repeats && let Err(refused) = writing.may_go_on(&payment, update.change).await {
+        if let Refused::Barred(bar) = refused {
+            writing.append(&payment, &Event::Barred { bar, change: update.change }, None).await?;
+        }
+        return Err(refused);
+    }
+    match update.change {
+        Change::Capture(_) if payment.state == State::Opened => {
+            writing.advance(&mut payment, State::Capturing).await?;
+        }
+        // The same request once more, and never another beside it.
+        Change::Complete if payment.state == State::Submitted => {
+            if writing.asked(&payment, &update.key).await? == 0 {
+                return Err(Refused::Over);
+            }
+        }
+        Change::Complete => {
+            writing.check_submission(&payment).await?;
+            if !writing.advance(&mut payment, State::Submitted).await? {
+                return Err(Refused::Over);
+            }
+            writing.forget_refusal(&mut payment).await?;
+        }
+        Change::Capture(_) | Change::Cancel => {}
+    }
+    if let Some(why) = update.given_up {
+        writing.give_up(&mut payment, why).await?;
+    }
+    let asking = Event::Asking { change: update.change, key: &update.key };
+    writing.append(&payment, &asking, None).await?;
+    Ok(())
+}
+
+/// Nothing but the ledger itself speaks against a cancellation.
+pub(super) async fn record_cancelling(writing: &mut Writing, call: &OnCall, update: &Update) -> Result<(), Error> {
+    match ask(writing, call, update).await {
+        Err(Refused::Unwritten(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn record_answered(writing: &mut Writing, update: &Update, answer: &Answer) -> Result<(), Error> {
+    let Some(mut payment) = writing.meant(update).await? else { return Ok(()) };
+    writing.append(&payment, &Event::Answered { to: update.change.word(), answer }, None).await?;
+    // Accepted is not done: the result comes by callback.
+    let submitted = update.change == Change::Complete && payment.state == State::Submitted;
+    if submitted && answer.is_certainly_not_done(writing.asked(&payment, &update.key).await? > 1) {
+        writing.not_submitted(&mut payment, answer).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn record_call_over(writing: &mut Writing, call: &CallSid) -> Result<(), Error> {
+    for mut payment in of_call(&mut *writing.transaction, call).await?.into_iter().filter(is_going_on) {
+        writing.give_up(&mut payment, "the call ended").await?;
+    }
+    Ok(())
+}
+
+fn is_going_on(payment: &Payment) -> bool {
+    payment.state.is_open() || payment.state == State::Submitted
 }
 
 impl Writing {

@@ -98,6 +98,14 @@ impl Desk {
         self.ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect()
     }
 
+    /// Runs this on the connection that writes.
+    async fn executes(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut writing = self.ledger.write().await.unwrap();
+        sqlx::query(sql).execute(&mut *writing.transaction).await?;
+        writing.commit().await.unwrap();
+        Ok(())
+    }
+
     /// The same file, after the server was killed.
     async fn restarted(self) -> Self {
         let Self { ledger, call, ids, terms, directory } = self;

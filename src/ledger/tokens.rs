@@ -37,20 +37,25 @@ impl Ledger {
         writing.commit().await
     }
 
-    /// Empties the write-ahead log if a token was erased, for its pages are there as they were before. As long as somebody
-    /// reads them that cannot be done, and has to be tried again.
+    /// Empties the write-ahead log if a token was erased, for its pages are there as they were before. As long as a reader needs
+    /// them that cannot be done, and has to be tried again.
     pub async fn wipe_erased(&self) -> Result<(), Error> {
         if self.0.to_be_wiped.load(Ordering::Acquire) { self.wipe().await } else { Ok(()) }
     }
 
+    /// No write waits for it longer than it takes to copy the pages of one.
     pub(super) async fn wipe(&self) -> Result<(), Error> {
         // Before: what is erased meanwhile needs another time.
         self.0.to_be_wiped.store(false, Ordering::Release);
-        let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.0.writer).await?;
-        if busy != 0 {
+        let wiped = self.empty_log().await;
+        if !matches!(wiped, Ok(true)) {
             self.0.to_be_wiped.store(true, Ordering::Release);
         }
-        Ok(())
+        wiped.map(drop)
+    }
+
+    async fn empty_log(&self) -> Result<bool, Error> {
+        Ok(self.copy_back().await? && self.truncate().await?)
     }
 }
 

@@ -10,7 +10,12 @@ use crate::payment::Update;
 pub(crate) async fn cancel_capture(desk: &Desk, update: &Update) -> Outcome {
     // What cannot be written down is cancelled all the same: no payment stays open for want of a ledger.
     if let Err(error) = desk.ledger.asking(&desk.call, update).await {
-        error!(payment = %update.sid, %error, "a payment is cancelled and not written down");
+        error!(
+            event = "ledger.cancel_lost",
+            payment = %update.sid,
+            %error,
+            "A payment is cancelled, and that could be neither written nor held."
+        );
     }
     Outcome::Payment(send(desk, update).await)
 }

@@ -80,6 +80,6 @@ async fn what_was_erased_when_the_server_died_is_gone_after_the_next_start() {
         std::fs::copy(desk.directory.0.join(file), left.0.join(file)).unwrap();
     }
     assert!(stands(&left.0, "tok_hush"));
-    let _ledger = Ledger::open(&left.file()).await.unwrap();
+    let _ledger = Ledger::take_over(&left.file()).await.unwrap();
     assert!(!stands(&left.0, "tok_hush"));
 }

@@ -43,7 +43,7 @@ impl Desk {
             format!("UPDATE events SET at = at - {ms}"),
             format!("UPDATE payments SET opened_at = opened_at - {ms}"),
         ] {
-            sqlx::query(&change).execute(&self.ledger.0.writer).await.unwrap();
+            self.executes(&change).await.unwrap();
         }
     }
 

@@ -149,7 +149,7 @@ async fn an_event_is_never_changed_and_a_payment_never_deleted() {
     let mut desk = Desk::new().await;
     desk.opened("25", "PK1").await;
     for forbidden in ["UPDATE events SET kind = 'x'", "DELETE FROM events", "DELETE FROM payments"] {
-        let error = sqlx::query(forbidden).execute(&desk.ledger.0.writer).await.unwrap_err();
+        let error = desk.executes(forbidden).await.unwrap_err();
         assert!(error.to_string().contains("never"), "{error}");
     }
 }

@@ -1,0 +1,86 @@
+//! The lease: a row in the database that says which server works on it. Every write of a server looks at it.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::database::Identity;
+
+/// The lease of this server.
+#[derive(Debug)]
+pub(super) struct Lease {
+    owner: String,
+    epoch: i64,
+}
+
+/// Why the lease cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TakeLeaseError {
+    /// The server that has it opened another file than this one.
+    #[error("the file is a copy")]
+    Copied,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl Lease {
+    /// Takes the lease of a file that no other server has locked.
+    ///
+    /// Its last owner is gone if it had opened the same file. If it had opened another, this one is a copy, and the owner may
+    /// still work on its own: then the lease is taken only with `take_over`.
+    pub(super) async fn take(
+        connection: &mut SqliteConnection,
+        identity: Identity,
+        take_over: bool,
+    ) -> Result<Self, TakeLeaseError> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        let last = sqlx::query_as("SELECT owner, epoch, inode, born FROM lease WHERE id = 1");
+        let (last, epoch, inode, born): (Option<String>, i64, i64, Option<i64>) =
+            last.fetch_one(&mut *connection).await?;
+        if last.is_some() && !identity.is_that_of(inode, born) {
+            if !take_over {
+                return Err(TakeLeaseError::Copied);
+            }
+            warn!(event = "ledger.taken_over", "The ledger of another server is taken over.");
+        }
+        let lease = Self { owner: Uuid::new_v4().to_string(), epoch: epoch + 1 };
+        sqlx::query("UPDATE lease SET owner = ?, epoch = ?, beat = 0, beat_at = ?, inode = ?, born = ? WHERE id = 1")
+            .bind(&lease.owner)
+            .bind(lease.epoch)
+            .bind(Timestamp::now().as_millisecond())
+            .bind(identity.inode())
+            .bind(identity.born())
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query("COMMIT").execute(&mut *connection).await?;
+        Ok(lease)
+    }
+
+    /// Whether this server still has the lease.
+    pub(super) async fn is_held(&self, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+        let held = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM lease WHERE id = 1 AND owner = ? AND epoch = ?)");
+        held.bind(&self.owner).bind(self.epoch).fetch_one(connection).await
+    }
+
+    /// Shows that the owner lives.
+    pub(super) async fn beat(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE lease SET beat = beat + 1, beat_at = ? WHERE id = 1 AND owner = ? AND epoch = ?")
+            .bind(Timestamp::now().as_millisecond())
+            .bind(&self.owner)
+            .bind(self.epoch)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives the lease back, if this server still has it.
+    pub(super) async fn release(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE lease SET owner = NULL WHERE id = 1 AND owner = ? AND epoch = ?")
+            .bind(&self.owner)
+            .bind(self.epoch)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}

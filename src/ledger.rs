@@ -130,6 +130,16 @@ impl Ledger {
         self.write_within(PATIENCE).await
     }
 
+    /// A write on which Twilio is asked to take money further. It is refused if the ledger is not this server's, or its file is gone.
+    async fn write_decision(&self) -> Result<Writing, Refused> {
+        let check = || self.0.faults.bars_payments().map_or(Ok(()), |fault| Err(Refused::Closed(fault)));
+        check()?;
+        let writing = self.write().await?;
+        // The lease is looked at in the transaction.
+        check()?;
+        Ok(writing)
+    }
+
     /// A write that begins in that time, or fails. What is held is written before it.
     async fn write_within(&self, patience: Duration) -> Result<Writing, Error> {
         let until = Instant::now() + patience;
@@ -244,11 +254,6 @@ impl Writing {
         }
         alerts.iter().for_each(Alert::log);
         Ok(turn)
-    }
-
-    /// Whether payments may be taken at all.
-    fn may_take_payments(&self) -> Result<(), Refused> {
-        self.ledger.0.faults.bars_payments().map_or(Ok(()), |fault| Err(Refused::Closed(fault)))
     }
 
     async fn find(&mut self, which: Find<'_>) -> Result<Option<Payment>, Error> {

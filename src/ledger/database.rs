@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -72,6 +72,8 @@ impl Ledger {
             TakeLeaseError::Database(error) => failed(error),
         })?;
         let ledger = Self::with(database, Some(file), Some(lease));
+        let readers = join_all((0..READERS).map(|_| ledger.0.readers.acquire())).await;
+        readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
         // What was erased when the last server stopped may still stand in the write-ahead log.
         let wiped = ledger.wipe().await;
         connection::close(connection).await;
@@ -132,11 +134,14 @@ impl Database {
     }
 
     async fn connect_with(&self, options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
-        let connection = options.connect().await?;
+        // Before, for SQLite would take the write-ahead log for that of the other file, and delete it.
+        self.check()?;
+        let connection = options.journal_mode(SqliteJournalMode::Wal).connect().await?;
         self.check()?;
         Ok(connection)
     }
 
+    /// Readers stay as long as the pool, so that it need not look for the file again.
     fn readers(&self) -> SqlitePool {
         let database = Arc::new(self.clone());
         SqlitePoolOptions::new()
@@ -160,7 +165,6 @@ impl Database {
         SqliteConnectOptions::new()
             .filename(&self.path)
             .create_if_missing(false)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(patience)

@@ -58,8 +58,7 @@ impl Ledger {
     ///
     /// Whatever speaks against another payment now is looked up here, in the one transaction that also writes it down.
     pub async fn opening(&self, call: &OnCall, create: &Create) -> Result<(), Refused> {
-        let mut writing = self.write().await?;
-        writing.may_take_payments()?;
+        let mut writing = self.write_decision().await?;
         self.note_refusal(open(&mut writing, call, create).await)?;
         Ok(writing.commit().await?)
     }
@@ -75,8 +74,7 @@ impl Ledger {
             let record = Record::Cancelling(call.clone(), Box::new(update.clone()));
             return Ok(self.record(record).await.map(drop)?);
         }
-        let mut writing = self.write().await?;
-        writing.may_take_payments()?;
+        let mut writing = self.write_decision().await?;
         let asked = self.note_refusal(ask(&mut writing, call, update).await);
         // That a guard speaks against it is written down too.
         if matches!(asked, Ok(()) | Err(Refused::Barred(_))) {

@@ -3,12 +3,15 @@
 mod callbacks;
 mod erasing;
 mod guards;
+mod healing;
+mod one_server;
 mod orders;
 mod outbox;
 mod starting;
 mod steps;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -19,11 +22,14 @@ use crate::payment::{
 };
 
 /// A directory that goes away with the test.
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf, IsMounted);
+
+/// Whether a file system of its own is mounted there.
+type IsMounted = bool;
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4())))
+        Self(std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4())), false)
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -31,8 +37,38 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// A directory with so many KiB of room; none where this process may not mount a file system.
+    fn with_room_for(kib: u32) -> Option<Self> {
+        let mut directory = Self::new();
+        std::fs::create_dir(&directory.0).unwrap();
+        let size = format!("size={kib}k,mode=700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&directory.0).stderr(Stdio::null());
+        directory.1 = mount.status().is_ok_and(|status| status.success());
+        if !directory.1 {
+            eprintln!("skipped: this process may not mount a file system");
+        }
+        directory.1.then_some(directory)
+    }
+
+    /// Leaves no room.
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
+        while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
+        if self.1 {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -46,9 +82,40 @@ struct Desk {
     directory: Directory,
 }
 
+/// What was logged, for a test that is one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps what this thread logs.
+fn logs() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    (log, tracing::subscriber::set_default(lines))
+}
+
 impl Desk {
     async fn new() -> Self {
-        let directory = Directory::new();
+        Self::at(Directory::new()).await
+    }
+
+    async fn at(directory: Directory) -> Self {
         let ledger = Ledger::open(&directory.file()).await.unwrap();
         Self {
             ledger,
@@ -96,6 +163,18 @@ impl Desk {
 
     async fn kinds(&self, id: PaymentId) -> Vec<String> {
         self.ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect()
+    }
+
+    /// The ledger is kept well, as a server keeps it.
+    fn maintained(&self) -> tokio_util::task::AbortOnDropHandle<()> {
+        let ledger = self.ledger.clone();
+        tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move { ledger.maintain().await }))
+    }
+
+    /// Another connection to the file, as another process has it.
+    async fn beside(&self) -> sqlx::SqliteConnection {
+        use sqlx::ConnectOptions as _;
+        sqlx::sqlite::SqliteConnectOptions::new().filename(self.directory.file()).connect().await.unwrap()
     }
 
     /// Runs this on the connection that writes.

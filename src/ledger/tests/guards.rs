@@ -1,6 +1,5 @@
 //! Caps, and card testing.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -270,31 +269,14 @@ async fn many_declines_of_cards_that_end_alike_block_those_cards_whoever_calls()
     desk.submits(like_those, "PK6").await.unwrap();
 }
 
-/// What was logged, for a test that is one thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(line)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn card_testing_is_an_alert_that_names_the_call_and_not_the_caller() {
-    let (log, mut desk) = (Log::default(), Desk::within(only_testing()).await);
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _logging = tracing::subscriber::set_default(lines);
+    let ((log, _logging), mut desk) = (logs(), Desk::within(only_testing()).await);
     for (n, last4) in ["0001", "0002", "0001", "0002"].into_iter().enumerate() {
         desk.on(&format!("CA{n}")).declined(&format!("PK{n}"), last4).await;
     }
     desk.on("CA4").declined("PK4", "0003").await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let alerts: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
     let [alert] = alerts[..] else { panic!("{log}") };
     let fields = r#"event="payment.card_testing" call=CA4 seen=many declines of one caller"#;

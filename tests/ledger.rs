@@ -4,6 +4,8 @@
 
 #[path = "ledger/binary.rs"]
 mod binary;
+#[path = "ledger/faults.rs"]
+mod faults;
 #[expect(dead_code, reason = "here a call is all that happens")]
 mod server;
 #[path = "ledger/world.rs"]
@@ -17,7 +19,6 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use server::openai::{OpenAi, Reply};
 use server::{Server, Socket, caller_says};
-use sqlx::{Connection as _, Executor as _};
 use uuid::Uuid;
 use world::{Moment, World};
 
@@ -278,35 +279,4 @@ async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_fir
     server::agent_says(&mut socket).await;
     assert!(openai.shown().contains("is paid already, so nothing more is charged"), "{}", openai.shown());
     assert_eq!(scene.world.keys_of("create").len(), 1);
-}
-
-#[tokio::test]
-async fn without_a_ledger_that_can_be_written_twilio_is_not_asked_and_its_reports_may_come_again() {
-    let scene = Scene::stopping_at(None).await;
-    let openai = OpenAi::start(&[REPLIES[0].clone(), Reply::Says("I am sorry.")]).await;
-    let running = scene.home.serves(&scene.world, &openai).await;
-    let file = format!("sqlite://{}", scene.home.ledger().display());
-    let mut other = sqlx::SqliteConnection::connect(&file).await.unwrap();
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
-    let mut socket = connects(&running.server).await;
-    caller_says(&mut socket, "I would like to pay.").await;
-    server::agent_says(&mut socket).await;
-    assert!(openai.shown().contains("payments cannot be recorded at the moment"), "{}", openai.shown());
-    assert_eq!(scene.world.seen(|seen| seen.asked.len()), 0);
-    let form = [("CallSid", CALL), ("Sid", "PK1"), ("Result", "success")];
-    let answer = running.server.twilio_posts("/payment-status-callback", &form).await;
-    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    other.execute("ROLLBACK").await.unwrap();
-    let answer = running.server.twilio_posts("/payment-status-callback", &form).await;
-    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-}
-
-#[tokio::test]
-async fn a_second_server_does_not_use_the_same_ledger() {
-    let scene = Scene::stopping_at(None).await;
-    let _running = scene.serves().await;
-    let second = scene.home.starts_in_vain(&scene.world, &scene.openai).await;
-    assert_eq!(second.status.code(), Some(1));
-    let told = String::from_utf8(second.stderr).unwrap();
-    assert!(told.contains("another server uses the ledger data/crelay-payments.db"), "{told}");
 }

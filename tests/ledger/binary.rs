@@ -1,9 +1,10 @@
 //! The real binary, which is killed and started again on the same file.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
@@ -12,41 +13,84 @@ use crate::server::openai::OpenAi;
 use crate::server::{OPERATOR_TOKEN, Server};
 
 /// Where a server works; it goes away with the test.
-pub struct Home(PathBuf);
+pub struct Home {
+    directory: PathBuf,
+    /// A file system with little room is mounted for its data.
+    is_small: bool,
+}
 
 /// A server that is killed with the value.
 pub struct Running {
     child: Child,
     pub server: Server,
+    pub port: u16,
+    log: Arc<Mutex<String>>,
 }
 
 impl Home {
     pub fn new() -> Self {
         let home = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
         std::fs::create_dir(&home).unwrap();
-        Self(home)
+        Self { directory: home, is_small: false }
+    }
+
+    /// One whose data has so much room; none where this process may not mount a file system.
+    pub fn with_room_for(kib: u32) -> Option<Self> {
+        let mut home = Self::new();
+        std::fs::create_dir(home.data()).unwrap();
+        let size = format!("size={kib}k,mode=700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(home.data()).stderr(Stdio::null());
+        home.is_small = mount.status().is_ok_and(|status| status.success());
+        if !home.is_small {
+            eprintln!("skipped: this process may not mount a file system");
+        }
+        home.is_small.then_some(home)
+    }
+
+    /// Leaves no room for data.
+    pub fn fill(&self) {
+        let mut filler = std::fs::File::create(self.data().join("filler")).unwrap();
+        while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
+    }
+
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.data().join("filler")).unwrap();
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
     }
 
     pub fn ledger(&self) -> PathBuf {
-        self.0.join("data/crelay-payments.db")
+        self.data().join("crelay-payments.db")
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
-        command.env_clear().current_dir(&self.0);
+        command.env_clear().current_dir(&self.directory);
         command
     }
 
     /// The command line, beside the server.
     pub async fn runs(&self, arguments: &[&str]) -> Output {
+        self.runs_with(&[], arguments).await
+    }
+
+    pub async fn runs_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = self.command();
-        command.args(arguments);
+        command.args(arguments).envs(vars.iter().copied());
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// Starts a server and waits until it answers.
     pub async fn serves(&self, world: &World, openai: &OpenAi) -> Running {
-        let command = self.server(world, openai);
+        self.serves_with(world, openai, &[]).await
+    }
+
+    pub async fn serves_with(&self, world: &World, openai: &OpenAi, arguments: &[&str]) -> Running {
+        let mut command = self.server(world, openai);
+        command.args(arguments);
         let running = tokio::task::spawn_blocking(move || Running::start(command)).await.unwrap();
         running.server.has_calls(0).await;
         running
@@ -54,7 +98,12 @@ impl Home {
 
     /// Starts a server that has to give up.
     pub async fn starts_in_vain(&self, world: &World, openai: &OpenAi) -> Output {
+        self.starts_in_vain_with(world, openai, &[]).await
+    }
+
+    pub async fn starts_in_vain_with(&self, world: &World, openai: &OpenAi, vars: &[(&str, &str)]) -> Output {
         let mut command = self.server(world, openai);
+        command.envs(vars.iter().copied());
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
@@ -82,11 +131,39 @@ impl Running {
     fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| line.split_once("listening on 0.0.0.0:")?.1.trim().parse::<u16>().ok());
-        // A pipe that nobody reads would fill up.
-        std::thread::spawn(move || lines.for_each(drop));
-        let server = Server::at(SocketAddr::from(([127, 0, 0, 1], port.expect("it listens"))));
-        Self { child, server }
+        let log = Arc::new(Mutex::new(String::new()));
+        let port = lines.find_map(|line| {
+            *log.lock().unwrap() += &format!("{line}\n");
+            line.split_once("listening on 0.0.0.0:")?.1.trim().parse::<u16>().ok()
+        });
+        // A pipe that is not read would fill up.
+        let kept = log.clone();
+        std::thread::spawn(move || lines.for_each(|line| *kept.lock().unwrap() += &format!("{line}\n")));
+        let port = port.expect("it listens");
+        let server = Server::at(SocketAddr::from(([127, 0, 0, 1], port)));
+        Self { child, server, port, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends it SIGTERM.
+    pub fn is_told_to_stop(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits until it has stopped: whether in order.
+    pub async fn stops(&mut self) -> bool {
+        for _ in 0..3_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        false
     }
 
     /// Ends it as the loss of its machine would.
@@ -105,6 +182,9 @@ impl Drop for Running {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        if self.is_small {
+            let _ = Command::new("umount").arg("-l").arg(self.data()).status();
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -1,0 +1,261 @@
+//! The real server while its disk is full, its ledger locked, deleted, copied or taken.
+
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+use super::binary::{Home, Running};
+use super::server::openai::{OpenAi, Reply};
+use super::server::{self, Server, Socket, caller_says};
+use super::world::World;
+use super::{CALL, FIELDS, REPLIES, Scene, connects, read, report, succeed};
+
+/// How long anything may take that is to happen soon. A machine that is busy takes its time.
+const SOON: Duration = Duration::from_secs(15);
+
+impl Scene {
+    async fn at(home: Home) -> Self {
+        Self { world: World::stopping_at(None).await, openai: OpenAi::start(&REPLIES[..9]).await, home }
+    }
+
+    /// Plays a call until its payment is submitted: the SID of the payment.
+    async fn submits(&self, server: &Server) -> (Socket, String) {
+        let mut socket = connects(server).await;
+        caller_says(&mut socket, "I would like to pay 25 dollars.").await;
+        self.world.until("opened", |seen| !seen.asked.is_empty()).await;
+        let sid = self.world.seen(|seen| seen.asked[0].0.clone());
+        for (at, field) in FIELDS.into_iter().enumerate() {
+            self.world.until("asked for a field", |seen| seen.asked.iter().any(|(_, what, _)| what == field)).await;
+            self.openai.is_asked(3 + 2 * at).await;
+            let required = FIELDS[at + 1..].join(",");
+            let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
+            report(server, &sid, field, &entered, &mut Vec::new()).await.unwrap();
+        }
+        self.world.until("completed", |seen| seen.asked.iter().any(|(_, what, _)| what == "complete")).await;
+        // Once the model is asked what to say of it, what Twilio answered is written.
+        self.openai.is_asked(9).await;
+        (socket, sid)
+    }
+
+    /// Another call, on which the model tries to begin a payment, and what it is shown then.
+    async fn tries_to_pay(&self, server: &Server, call: &str) -> String {
+        self.openai.will(Reply::Calls("start-capture", "{}"));
+        self.openai.will(Reply::Says("I am sorry."));
+        let asked = self.openai.asked();
+        let about = json!({"callReference": format!("order of {call}"), "amountDue": "30.00"});
+        let mut socket = server.connects(call, &about).await;
+        caller_says(&mut socket, "I would like to pay.").await;
+        self.openai.is_asked(asked + 2).await;
+        server::agent_says(&mut socket).await;
+        self.openai.shown()
+    }
+
+    /// Twilio reports the success, and is answered 2xx; the call hears of it.
+    async fn is_told_of_success(&self, server: &Server, sid: &str) {
+        let asked = self.openai.asked();
+        self.openai.will(Reply::Says("All set."));
+        let mut answered = Vec::new();
+        succeed(server, sid, &mut answered).await.unwrap();
+        assert_eq!(answered, ["result"], "Twilio is answered 2xx, for it does not ask again");
+        self.openai.is_asked(asked + 1).await;
+        assert!(self.openai.shown().contains("25.00 USD succeeded"), "{}", self.openai.shown());
+    }
+
+    async fn connection(&self) -> SqliteConnection {
+        SqliteConnection::connect(&format!("sqlite://{}", self.home.ledger().display())).await.unwrap()
+    }
+}
+
+/// What `GET /health` answers.
+async fn health(server: &Server) -> (StatusCode, Value) {
+    let answer = server.get("/health").await;
+    (answer.status(), answer.json().await.unwrap())
+}
+
+async fn is_degraded(server: &Server, why: &str) {
+    let (mut last, until) = (None, Instant::now() + SOON);
+    while Instant::now() < until {
+        let (status, body) = health(server).await;
+        if status == StatusCode::SERVICE_UNAVAILABLE && body["ledger"].as_str().unwrap().contains(why) {
+            assert_eq!(body["status"], "degraded");
+            assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+            return;
+        }
+        last = Some(body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not degraded: {last:?}");
+}
+
+/// How long it takes until the server is well and the one payment that was submitted is charged.
+async fn is_well_and_charged(server: &Server) -> Duration {
+    let began = Instant::now();
+    loop {
+        let all: Value = server.operator_gets("/payments?state=charged").await.json().await.unwrap();
+        let (status, body) = health(server).await;
+        if all["payments"].as_array().unwrap().len() == 1 && status == StatusCode::OK {
+            assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < SOON, "{all} {body}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_loses_no_result_and_payments_go_on_once_it_has_room() {
+    let Some(home) = Home::with_room_for(2048) else { return };
+    let scene = Scene::at(home).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    scene.home.fill();
+    let shown = scene.tries_to_pay(&running.server, "CA2").await;
+    assert!(shown.contains("payments cannot be recorded at the moment"), "{shown}");
+    scene.is_told_of_success(&running.server, &sid).await;
+    is_degraded(&running.server, "the disk is full").await;
+    let told = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health"]).await;
+    let words = String::from_utf8(told.stderr).unwrap();
+    assert!(!told.status.success() && words.contains("the disk is full"), "{words}");
+    assert_eq!(scene.world.keys_of("create").len(), 1);
+
+    scene.home.make_room();
+    let took = is_well_and_charged(&running.server).await;
+    eprintln!("well {took:?} after the disk had room again");
+    let told = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health"]).await;
+    assert!(told.status.success());
+    scene.world.business_opens();
+    scene.world.until("told", |seen| seen.told.iter().any(|told| told["confirmationCode"] == "ch_1")).await;
+    scene.tries_to_pay(&running.server, "CA3").await;
+    assert_eq!(scene.world.keys_of("create").len(), 2, "payments begin again");
+    let log = running.log();
+    assert!(log.contains("ledger.write_failed") && log.contains("ledger.writable_again"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_success_that_comes_while_the_file_is_locked_for_long_is_written_and_told() {
+    let scene = Scene::at(Home::new()).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    let mut other = scene.connection().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let locked = Instant::now();
+    scene.is_told_of_success(&running.server, &sid).await;
+    assert!(locked.elapsed() < Duration::from_secs(2), "Twilio does not wait for the lock");
+    let shown = scene.tries_to_pay(&running.server, "CA2").await;
+    assert!(shown.contains("payments cannot be recorded at the moment"), "{shown}");
+    is_degraded(&running.server, "another").await;
+    tokio::time::sleep(Duration::from_millis(5_500).saturating_sub(locked.elapsed())).await;
+    other.execute("ROLLBACK").await.unwrap();
+    let took = is_well_and_charged(&running.server).await;
+    eprintln!("well {took:?} after the lock was gone");
+    scene.world.business_opens();
+    scene.world.until("told", |seen| seen.told.iter().any(|told| told["state"] == "charged")).await;
+    assert_eq!(scene.world.keys_of("create").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_does_not_use_the_same_ledger_by_whatever_name() {
+    let scene = Scene::at(Home::new()).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    let data = scene.home.data();
+    let _ = std::fs::remove_file(data.join("crelay-payments.db.lock"));
+    symlink(scene.home.ledger(), data.join("symbolic.db")).unwrap();
+    std::fs::hard_link(scene.home.ledger(), data.join("hard.db")).unwrap();
+    for name in ["crelay-payments.db", "symbolic.db", "hard.db"] {
+        let url = format!("sqlite://data/{name}");
+        let second = scene.home.starts_in_vain_with(&scene.world, &scene.openai, &[("DATABASE_URL", &url)]).await;
+        let told = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("another server uses the ledger data/{name}")), "{told}");
+    }
+    assert_eq!(health(&running.server).await.0, StatusCode::OK);
+    scene.is_told_of_success(&running.server, &sid).await;
+    is_well_and_charged(&running.server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_ledger_makes_a_second_server_only_if_it_is_to_take_over() {
+    let scene = Scene::at(Home::new()).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    let other = Scene { home: Home::new(), world: scene.world.clone(), openai: OpenAi::start(&[]).await };
+    std::fs::create_dir(other.home.data()).unwrap();
+    for file in std::fs::read_dir(scene.home.data()).unwrap().flatten() {
+        std::fs::copy(file.path(), other.home.data().join(file.file_name())).unwrap();
+    }
+    let second = other.home.starts_in_vain(&other.world, &other.openai).await;
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(second.status.code() == Some(1) && told.contains("serve --take-over"), "{told}");
+    scene.is_told_of_success(&running.server, &sid).await;
+    is_well_and_charged(&running.server).await;
+    running.dies();
+    // One whose server died starts at once, where it is.
+    scene.serves().await.dies();
+    let taken = other.home.serves_with(&other.world, &other.openai, &["serve", "--take-over"]).await;
+    let unknown: Value = taken.server.operator_gets("/payments?state=unknown").await.json().await.unwrap();
+    assert_eq!(unknown["payments"].as_array().unwrap().len(), 1, "{unknown}");
+    taken.dies();
+    other.serves().await;
+}
+
+/// What another server, or a person, does to the lease or to the file, and what the server then says.
+async fn takes_no_payments_after(scene: &Scene, running: &Running, sid: &str, why: &str, event: &str) {
+    is_degraded(&running.server, why).await;
+    let shown = scene.tries_to_pay(&running.server, "CA2").await;
+    assert!(shown.contains("no payments can be taken at the moment"), "{shown}");
+    assert_eq!(scene.world.keys_of("create").len(), 1);
+    scene.is_told_of_success(&running.server, sid).await;
+    let log = running.log();
+    assert_eq!(log.matches(event).count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_lease_was_taken_says_so_and_takes_no_payments() {
+    let scene = Scene::at(Home::new()).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    let mut other = scene.connection().await;
+    other.execute("UPDATE lease SET owner = 'other', epoch = epoch + 1").await.unwrap();
+    takes_no_payments_after(&scene, &running, &sid, "another server", "ledger.lease_lost").await;
+    let all: Value = running.server.operator_gets("/payments").await.json().await.unwrap();
+    let id = all["payments"][0]["id"].as_str().unwrap();
+    assert_eq!(read(&running.server, id).await["state"], "charged", "what Twilio reports is recorded all the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_deleted_under_the_server_is_noticed_and_no_payment_begins() {
+    let scene = Scene::at(Home::new()).await;
+    let running = scene.serves().await;
+    let (_socket, sid) = scene.submits(&running.server).await;
+    let aside = scene.home.data().join("aside");
+    std::fs::rename(scene.home.ledger(), &aside).unwrap();
+    let deleted = Instant::now();
+    takes_no_payments_after(&scene, &running, &sid, "deleted or replaced", "ledger.file_gone").await;
+    eprintln!("noticed at most {:?} after it was deleted", deleted.elapsed());
+    std::fs::rename(aside, scene.home.ledger()).unwrap();
+    is_well_and_charged(&running.server).await;
+    scene.tries_to_pay(&running.server, "CA3").await;
+    assert_eq!(scene.world.keys_of("create").len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_held_when_the_server_is_told_to_stop_is_written_before_it_does() {
+    let scene = Scene::at(Home::new()).await;
+    let mut running = scene.serves().await;
+    let form = [("CallSid", CALL), ("Sid", "PK1"), ("Result", "success")];
+    let mut other = scene.connection().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let answer = running.server.twilio_posts("/payment-status-callback", &form).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    running.is_told_to_stop();
+    other.execute("ROLLBACK").await.unwrap();
+    assert!(running.stops().await);
+    let csv = scene.home.runs(&["payments", "--csv"]).await;
+    let csv = String::from_utf8(csv.stdout).unwrap();
+    assert!(csv.contains("PK1") && !csv.contains(",submitted,"), "{csv}");
+    assert!(!running.log().contains("ledger.held_lost"), "{}", running.log());
+}

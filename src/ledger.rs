@@ -127,7 +127,7 @@ impl Ledger {
 
     /// A write. It is undone if it is dropped before it is committed.
     async fn write(&self) -> Result<Writing, Error> {
-        self.write_within(PATIENCE).await
+        self.write_within(PATIENCE, PATIENCE).await
     }
 
     /// A write on which Twilio is asked to take money further. It is refused if the ledger is not this server's, or its file is gone.
@@ -140,17 +140,18 @@ impl Ledger {
         Ok(writing)
     }
 
-    /// A write that begins in that time, or fails. What is held is written before it.
-    async fn write_within(&self, patience: Duration) -> Result<Writing, Error> {
-        let until = Instant::now() + patience;
-        let begun = self.begin_after_held(until).await;
+    /// A write that begins in that time, or fails, and waits for a lock of another process no longer than that. What is held is
+    /// written before it.
+    async fn write_within(&self, patience: Duration, lock: Duration) -> Result<Writing, Error> {
+        let begun = self.begin_after_held(Instant::now() + patience, lock).await;
         // That it had to wait is no fault where it did not wait for long.
-        if patience < PATIENCE && begun.as_ref().is_err_and(Error::is_busy) { begun } else { self.note(begun) }
+        if lock < PATIENCE && begun.as_ref().is_err_and(Error::is_busy) { begun } else { self.note(begun) }
     }
 
-    async fn begin_after_held(&self, until: Instant) -> Result<Writing, Error> {
+    async fn begin_after_held(&self, until: Instant, lock: Duration) -> Result<Writing, Error> {
         loop {
             let turn = self.0.writer.turn(until).await?;
+            let until = until.min(Instant::now() + lock);
             if let Some(turn) = self.write_held(turn, until).await? {
                 return self.begin(turn, until).await;
             }

@@ -59,6 +59,12 @@ impl Faults {
         self.worst().filter(|fault| !matches!(fault, Fault::Unwritable(_)))
     }
 
+    /// Whether outcomes must not be delivered: that they were could not be recorded, or is for another server to do.
+    pub(super) fn bars_deliveries(&self) -> bool {
+        let known = self.lock();
+        known.is_lease_lost || known.unwritable.is_some()
+    }
+
     pub(super) fn is_unwritable(&self) -> bool {
         self.lock().unwritable.is_some()
     }

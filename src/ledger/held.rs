@@ -2,6 +2,7 @@
 //! anything else is.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,11 +22,11 @@ pub(super) const MOST: usize = 4_096;
 /// Records that are written in one transaction.
 const BATCH: usize = 64;
 
-/// How long a record waits to be written at once. Twilio waits for the answer.
+/// How long a record waits for a lock of another process, or for anything while there is a fault: Twilio waits for the answer.
+/// For the other writes of this process it waits longer, for what is only held is lost in a crash.
 const WAIT: Duration = Duration::from_millis(250);
 
 /// Something that has happened, and has to be recorded whatever speaks against it.
-#[derive(Debug)]
 pub(super) enum Record {
     /// Twilio reported a step of a payment.
     Callback(Box<Status>),
@@ -59,10 +60,10 @@ impl Record {
 }
 
 /// The records that are held.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Held(Mutex<VecDeque<Entry>>);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Entry {
     /// When it happened.
     at: Timestamp,
@@ -109,15 +110,16 @@ impl Ledger {
     /// be written.
     pub(super) async fn record(&self, record: Record) -> Result<Reported, Error> {
         let entry = Entry { at: Timestamp::now(), guards: self.1, record: Arc::new(record) };
-        let written = timeout(PATIENCE, self.write_record(&entry)).await;
+        let patience = if self.0.held.count() > 0 || self.0.faults.is_unwritable() { WAIT } else { PATIENCE };
+        let written = timeout(patience + WAIT, self.write_record(&entry, patience)).await;
         match written.unwrap_or_else(|_| self.note(Err(Error::Busy))) {
             Err(error) if error.may_pass() && self.0.held.push(entry) => Ok(Reported::Held),
             done => done,
         }
     }
 
-    async fn write_record(&self, entry: &Entry) -> Result<Reported, Error> {
-        let mut writing = self.write_within(WAIT).await?;
+    async fn write_record(&self, entry: &Entry, patience: Duration) -> Result<Reported, Error> {
+        let mut writing = self.write_within(patience, WAIT).await?;
         let recorded = self.note(writing.replay(entry).await)?;
         writing.commit().await?;
         Ok(recorded)
@@ -179,5 +181,12 @@ impl Writing {
             Record::PutAway(left) => recovery::record_put_away(self, left).await?,
         }
         Ok(Reported::Written)
+    }
+}
+
+/// How many, and nothing of what they say.
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held({})", self.count())
     }
 }

@@ -102,8 +102,13 @@ impl std::io::Write for Log {
     }
 }
 
+/// With two dispatchers `tracing` asks both what is of interest, and not the one of the thread that comes first.
+static OTHER: std::sync::LazyLock<tracing::Dispatch> =
+    std::sync::LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
 /// Keeps what this thread logs.
 fn logs() -> (Log, tracing::subscriber::DefaultGuard) {
+    std::sync::LazyLock::force(&OTHER);
     let log = Log::default();
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

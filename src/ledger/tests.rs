@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod erasing;
+mod faults;
 mod guards;
 mod healing;
 mod one_server;

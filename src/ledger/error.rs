@@ -25,8 +25,8 @@ impl Error {
         use sqlx::Error::{ColumnDecode, ColumnNotFound, Decode, Encode, PoolClosed, RowNotFound, TypeNotFound};
         match self {
             Self::Busy => true,
-            Self::Unreadable(_) => false,
-            Self::Database(
+            Self::Unreadable(_)
+            | Self::Database(
                 ColumnDecode { .. }
                 | ColumnNotFound(_)
                 | Decode(_)

@@ -24,7 +24,7 @@ pub struct Running {
     child: Child,
     pub server: Server,
     pub port: u16,
-    log: Arc<Mutex<String>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Home {
@@ -131,14 +131,15 @@ impl Running {
     fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Mutex::new(Vec::new()));
         let port = lines.find_map(|line| {
-            *log.lock().unwrap() += &format!("{line}\n");
-            line.split_once("listening on 0.0.0.0:")?.1.trim().parse::<u16>().ok()
+            let port = line.split_once("listening on 0.0.0.0:").and_then(|(_, port)| port.trim().parse::<u16>().ok());
+            log.lock().unwrap().push(line);
+            port
         });
         // A pipe that is not read would fill up.
         let kept = log.clone();
-        std::thread::spawn(move || lines.for_each(|line| *kept.lock().unwrap() += &format!("{line}\n")));
+        std::thread::spawn(move || lines.for_each(|line| kept.lock().unwrap().push(line)));
         let port = port.expect("it listens");
         let server = Server::at(SocketAddr::from(([127, 0, 0, 1], port)));
         Self { child, server, port, log }
@@ -146,7 +147,7 @@ impl Running {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.lock().unwrap().join("\n")
     }
 
     /// Sends it SIGTERM.

@@ -1,11 +1,12 @@
 //! The real server while its disk is full, its ledger locked, deleted, copied or taken.
 
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tokio::time::Instant;
 
 use super::binary::{Home, Running};
 use super::server::openai::{OpenAi, Reply};

@@ -10,6 +10,7 @@ mod orders;
 mod outbox;
 mod starting;
 mod steps;
+mod upgrading;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -103,8 +103,12 @@ impl Home {
 
     pub async fn starts_in_vain_with(&self, world: &World, openai: &OpenAi, vars: &[(&str, &str)]) -> Output {
         let mut command = self.server(world, openai);
-        command.envs(vars.iter().copied());
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        command.envs(vars.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        if !has_ended(&mut child).await {
+            child.kill().unwrap();
+        }
+        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
     }
 
     fn server(&self, world: &World, openai: &OpenAi) -> Command {
@@ -158,13 +162,7 @@ impl Running {
 
     /// Waits until it has stopped: whether in order.
     pub async fn stops(&mut self) -> bool {
-        for _ in 0..3_000 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.success();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        false
+        has_ended(&mut self.child).await && self.child.wait().unwrap().success()
     }
 
     /// Ends it as the loss of its machine would.
@@ -172,6 +170,17 @@ impl Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Waits until a process has ended, if it does in time.
+async fn has_ended(child: &mut Child) -> bool {
+    for _ in 0..2_000 {
+        if child.try_wait().unwrap().is_some() {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    false
 }
 
 impl Drop for Running {

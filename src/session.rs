@@ -386,7 +386,7 @@ impl Session {
 
     async fn told(&mut self, news: News) -> Option<Event> {
         match news {
-            News::PaymentStatus(status) => Some(Event::PaymentStatus(status)),
+            News::PaymentStatus(status) => Some(Event::PaymentStatus(*status)),
             News::Line(_) if self.end.is_some() => None,
             News::Line(line) => self.take_over(line).await,
             News::CallStatus(status) if status.is_terminal() => Some(self.ended(End::Told)),

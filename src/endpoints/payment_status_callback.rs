@@ -31,7 +31,7 @@ pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: S
     let ledger = context.ledger.within(limits, context.environment.payment.currency);
     let written = ledger.reported(&unread).await;
     // The caller hears it even if it is not written.
-    match context.calls.deliver(&unread.call, session::News::PaymentStatus(status)) {
+    match context.calls.deliver(&unread.call, session::News::PaymentStatus(Box::new(status))) {
         Delivery::Delivered => {}
         Delivery::UnknownCall => payment_log::late(&unread),
         Delivery::Full => {

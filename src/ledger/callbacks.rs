@@ -34,7 +34,7 @@ impl Ledger {
 pub(super) async fn record(writing: &mut Writing, status: &Status) -> Result<Reported, Error> {
     let Some(mut payment) = writing.reported_on(status).await? else { return Ok(Reported::Unknown) };
     let learnt = writing.learn(&mut payment, &status.sid).await?;
-    let outcome = writing.outcome_of(&payment, status);
+    let outcome = outcome_of(&payment, status);
     let (event, delivery) = (event(status, outcome), delivery(status));
     let appended = match &event {
         Some(event) => writing.append(&payment, event, delivery.as_deref()).await?,
@@ -68,14 +68,6 @@ impl Writing {
         let found = Event::Found { sid: &status.sid, charge: status.charge.as_deref() };
         self.append(&payment, &found, None).await?;
         Ok(payment)
-    }
-
-    /// What a result means for the payment. One that was refused when it was submitted, and then given up, ended with that refusal.
-    fn outcome_of(&self, payment: &Payment, status: &Status) -> Option<Outcome> {
-        let News::Ended(ending) = &status.news else { return None };
-        let outcome = Outcome::of(ending, &payment.intent());
-        let given_up = matches!(outcome, Outcome::Cancelled | Outcome::Abandoned);
-        Some(payment.refusal().filter(|_| given_up).unwrap_or(outcome))
     }
 
     async fn end(&mut self, payment: &mut Payment, ending: &Ending, outcome: Outcome) -> Result<(), Error> {
@@ -130,6 +122,14 @@ impl Writing {
         *payment = written.ok_or(Error::Unreadable("a row that was just written"))?;
         Ok(())
     }
+}
+
+/// What a result means for the payment. One that was refused when it was submitted, and then given up, ended with that refusal.
+fn outcome_of(payment: &Payment, status: &Status) -> Option<Outcome> {
+    let News::Ended(ending) = &status.news else { return None };
+    let outcome = Outcome::of(ending, &payment.intent());
+    let given_up = matches!(outcome, Outcome::Cancelled | Outcome::Abandoned);
+    Some(payment.refusal().filter(|_| given_up).unwrap_or(outcome))
 }
 
 /// Whether a callback may be about the payment: its amount, where it has one, is the payment's.

@@ -21,7 +21,7 @@ const MAILBOX: usize = 256;
 #[derive(Debug)]
 pub enum News {
     /// Twilio reported a step of a payment.
-    PaymentStatus(payment::Status),
+    PaymentStatus(Box<payment::Status>),
     /// A new socket of the call is open.
     Line(Line),
     /// Twilio reported how the call goes on; twice or out of order is no matter.

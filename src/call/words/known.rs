@@ -1,5 +1,7 @@
 //! What the model is told of payments that were begun before: on this call, for this order, by this caller.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use super::refused;
@@ -13,10 +15,11 @@ pub(super) fn known(known: &Known) -> String {
         known.unknown.iter().map(|payment| format!(" On an earlier call of this caller: {}.", payment_of(payment)));
     let mut text: String = on_call.chain(order).chain(unknown).collect();
     if let Some(amount) = known.agreed {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             " The caller said yes to {amount:?} before the connection was lost, and no payment was begun after it: ask once more \
              (call confirm-amount) before you charge it."
-        ));
+        );
     }
     let all = || known.on_call.iter().chain(&known.order).chain(&known.unknown);
     if all().any(|payment| payment.state == State::Unknown) {

@@ -190,9 +190,9 @@ async fn of_two_calls_at_the_same_moment_one_begins_the_payment() {
         let (ledger, call) = (desk.ledger.clone(), desk.call.clone());
         begin.push(tokio::spawn(async move { ledger.opening(&call, &create).await.is_ok() }));
     }
-    let mut begun = 0;
+    let mut opened = 0;
     for task in begin {
-        begun += u32::from(task.await.unwrap());
+        opened += u32::from(task.await.unwrap());
     }
-    assert_eq!(begun, 1);
+    assert_eq!(opened, 1);
 }

@@ -144,6 +144,16 @@ fn charges_are_bounded_in_the_configured_currency() {
 }
 
 #[test]
+fn a_currency_is_one_in_which_money_is_charged() {
+    for code in ["QQQ", "XXX", "XAU", "XTS", "US", "840"] {
+        let problems = with(&[("CURRENCY", code)]).unwrap_err();
+        assert_eq!(places(&problems), ["CURRENCY"], "{code}");
+        assert!(problems.to_string().contains("ISO 4217"), "{problems}");
+    }
+    assert_eq!(with(&[("CURRENCY", "eur")]).unwrap().0.payment.currency.code(), "EUR");
+}
+
+#[test]
 fn the_business_is_reached_only_with_a_secret_that_cannot_be_guessed() {
     let asked = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
     let told = ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/payments");

@@ -34,7 +34,7 @@ pub(super) enum BadValue {
     Amount(#[from] BadAmount),
     #[error("is neither https nor on this machine")]
     Exposed,
-    #[error("is not a currency code")]
+    #[error("is not the code of a currency in use")]
     Currency,
     #[error("is not a kind of token")]
     TokenType,

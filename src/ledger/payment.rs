@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
 use super::{Error, Ledger, State};
-use crate::payment::{Amount, Intent, MethodName, Outcome, PaymentId};
+use crate::payment::{Amount, Currency, Intent, MethodName, Outcome, PaymentId};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::sid::{CallSid, PaymentSid};
@@ -96,7 +96,7 @@ pub(super) enum Find<'a> {
 }
 
 pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, order_key, description, minor, currency, \
-     refunded, method, \
+     exponent, refunded, method, \
      last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
 pub(super) async fn find(database: impl SqliteExecutor<'_>, which: Find<'_>) -> Result<Option<Payment>, Error> {
@@ -193,7 +193,9 @@ fn read(row: &SqliteRow) -> Result<Payment, Error> {
     let times = |column: &str| row.try_get::<Option<i64>, _>(column);
     let amount = match (row.try_get::<Option<i64>, _>("minor")?, maybe("currency")?) {
         (Some(minor), Some(currency)) => {
-            let currency = currency.parse().map_err(|_| Error::Unreadable("a currency"))?;
+            // It may have left the list of currencies since: what was charged in it is read all the same.
+            let currency = Currency::recorded(&currency, row.try_get("exponent")?);
+            let currency = currency.map_err(|_| Error::Unreadable("a currency"))?;
             let amount = u64::try_from(minor).ok().and_then(|minor| Amount::from_minor(minor, currency));
             Some(amount.ok_or(Error::Unreadable("an amount"))?)
         }

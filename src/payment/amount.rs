@@ -4,42 +4,56 @@ use std::fmt;
 use std::str::FromStr;
 
 /// An ISO 4217 currency, with the number of decimals that its minor unit has.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency {
     code: [u8; 3],
+    exponent: u8,
 }
 
-/// A text that is not a currency code.
+/// The most decimals that a currency has: four, those of CLF and UYW.
+pub(super) const MAX_EXPONENT: u8 = 4;
+
+/// A text that is not the code of a currency in which money can be charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a currency is a three-letter ISO 4217 code such as USD")]
+#[error("a currency is a three-letter ISO 4217 code such as USD, of money in use today")]
 pub struct BadCurrency;
 
 impl Currency {
     /// US dollars.
-    pub const USD: Self = Self { code: *b"USD" };
+    pub const USD: Self = Self { code: *b"USD", exponent: 2 };
 
     /// The upper-case ISO code.
     pub fn code(&self) -> &str {
         std::str::from_utf8(&self.code).unwrap_or("???")
     }
 
-    /// Decimals of the minor unit: 2 for most, 0 for yen, 3 for dinars.
+    /// Decimals of the minor unit: 2 for most, 0 for yen, 3 for dinars, 4 at most.
     pub fn exponent(self) -> u32 {
-        match &self.code {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
-            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
-            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
-            _ => 2,
-        }
+        self.exponent.into()
+    }
+
+    /// A currency as it was written down with an amount. It may have left ISO 4217's list since, and its decimals stay
+    /// those of that time.
+    pub fn recorded(code: &str, exponent: u32) -> Result<Self, BadCurrency> {
+        let code: [u8; 3] = code.as_bytes().try_into().map_err(|_| BadCurrency)?;
+        let exponent = u8::try_from(exponent).ok().filter(|exponent| *exponent <= MAX_EXPONENT).ok_or(BadCurrency)?;
+        code.iter().all(u8::is_ascii_uppercase).then_some(Self { code, exponent }).ok_or(BadCurrency)
     }
 }
 
+/// Reads a code in any case. A code that is not on ISO 4217's list is refused, and so is one that is no money in use: metals,
+/// units of account and test codes, and currencies that were withdrawn.
 impl FromStr for Currency {
     type Err = BadCurrency;
 
     fn from_str(text: &str) -> Result<Self, BadCurrency> {
-        let code: [u8; 3] = text.trim().to_ascii_uppercase().as_bytes().try_into().map_err(|_| BadCurrency)?;
-        code.iter().all(u8::is_ascii_uppercase).then_some(Self { code }).ok_or(BadCurrency)
+        let listed = iso_currency::Currency::from_code(&text.trim().to_ascii_uppercase()).ok_or(BadCurrency)?;
+        // The crate takes the bolívar for withdrawn, since VED is beside it. ISO lists both.
+        let is_withdrawn = listed.is_superseded().is_some() && listed != iso_currency::Currency::VES;
+        if listed.is_special() || is_withdrawn {
+            return Err(BadCurrency);
+        }
+        Self::recorded(listed.code(), listed.exponent().ok_or(BadCurrency)?.into())
     }
 }
 
@@ -173,8 +187,33 @@ mod tests {
     }
 
     #[test]
+    fn a_currency_is_money_on_the_list_of_iso_4217() {
+        for (code, exponent) in
+            [("usd", 2), (" EUR ", 2), ("JPY", 0), ("ISK", 0), ("BHD", 3), ("CLF", 4), ("VES", 2), ("MGA", 2)]
+        {
+            assert_eq!(code.parse::<Currency>().map(Currency::exponent), Ok(exponent), "{code}");
+        }
+        for code in ["QQQ", "XAU", "XXX", "XTS", "XDR", "HRK", "DEM", "US", "USDX", "U$D", "", "ＵＳＤ", "978"] {
+            assert_eq!(code.parse::<Currency>(), Err(BadCurrency), "{code}");
+        }
+        assert_eq!("USD".parse(), Ok(Currency::USD));
+    }
+
+    #[test]
+    fn a_currency_that_left_the_list_is_read_where_it_was_written_down() {
+        let old = Currency::recorded("QQQ", 2).unwrap();
+        assert_eq!(format!("{:?}", Amount::from_minor(2_500, old).unwrap()), "25.00 QQQ");
+        assert_eq!(Currency::recorded("USD", 2), Ok(Currency::USD));
+        for (code, exponent) in [("qqq", 2), ("QQ", 2), ("QQQQ", 2), ("", 0), ("Q\u{e9}", 2), ("USD", 5)] {
+            assert_eq!(Currency::recorded(code, exponent), Err(BadCurrency), "{code}");
+        }
+    }
+
+    #[test]
     fn what_is_not_plain_decimal_text_is_refused() {
-        for text in ["", ".", ".5", "5.", "-1", "+1", "1e3", "$5", "1,000", "NaN", "١"] {
+        for text in
+            ["", ".", ".5", "5.", "-1", "+1", "1e3", "$5", "1,000", "1 000", "1_000", "1.000,00", "NaN", "true", "١"]
+        {
             assert_eq!(usd(text), Err(BadAmount::NotDecimal), "{text}");
         }
         assert_eq!(usd("1000000"), Err(BadAmount::TooLarge));
@@ -183,6 +222,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_code_panics_and_each_is_as_it_is_recorded(code in "[A-Za-z]{3}|\\PC{0,5}", exponent in 0_u32..9) {
+            if let Ok(currency) = code.parse::<Currency>() {
+                prop_assert_eq!(Currency::recorded(currency.code(), currency.exponent()), Ok(currency));
+                prop_assert!(Amount::parse("999999", currency).unwrap().is_some());
+            }
+            let _ = Currency::recorded(&code, exponent);
+        }
+
         #[test]
         fn no_text_panics_and_what_is_read_is_written_the_same(text in "\\PC{0,12}", minor in 1_u64..99_999_999) {
             let _ = usd(&text);

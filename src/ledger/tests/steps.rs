@@ -176,3 +176,18 @@ fn a_card_number_in_a_reference_is_cut_wherever_the_reference_is_too_long() {
         assert!(!kept.reveal().contains("42") && kept.reveal().chars().count() <= 256, "{before}");
     }
 }
+
+#[tokio::test]
+async fn a_payment_in_a_currency_that_is_on_no_list_any_more_is_read_as_it_was_written() {
+    let mut desk = Desk::new().await;
+    let id = desk.opened("25", "PK1").await;
+    desk.executes("UPDATE payments SET currency = 'QQQ'").await.unwrap();
+    let desk = desk.restarted().await;
+    assert_eq!(desk.ledger.take_stock().await.unwrap().len(), 1);
+    let all = desk.ledger.payments(&Filter { since: None, state: None, after: None, limit: 9 }).await.unwrap();
+    assert_eq!(format!("{:?}", all[0].amount.unwrap()), "25.00 QQQ");
+    assert!(Table(&all).to_string().contains("25.00 QQQ") && Csv(&all).to_string().contains("25.00,2500,QQQ"));
+
+    desk.executes("UPDATE payments SET currency = 'no code'").await.unwrap();
+    assert!(matches!(desk.ledger.payment(id).await, Err(Error::Unreadable("a currency"))));
+}

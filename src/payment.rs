@@ -4,6 +4,7 @@
 
 mod agreed;
 mod amount;
+mod amount_cap;
 mod capture;
 mod due;
 mod entry;
@@ -20,13 +21,14 @@ mod terms;
 
 pub use agreed::{Agreed, Consent, Purpose, text_version};
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
+pub use amount_cap::{AmountCap, AmountCaps, BadAmountCap};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
 pub use due::{BadDue, ChargeLimits, Due, NothingBetween};
 pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
 pub use known::{Known, KnownPayment, OrderRules};
-pub use limits::{AmountCap, BadAmountCap, Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
+pub use limits::{Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
 pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
 pub use outcome::{Doubt, Intent, Outcome, is_amount, is_decline};
 pub use settings::{BadTokenType, Description, Options, Parameters, Settings, Timeout, TokenType};

@@ -96,7 +96,7 @@ pub struct Context {
 impl Context {
     /// What the tools of a call work with.
     fn desk(&self, setup: &Setup, library: &Library) -> Arc<Desk> {
-        let ledger = self.ledger.within(library.server.limits, self.environment.payment.currency);
+        let ledger = self.ledger.within(library.server.limits.clone(), self.environment.payment.currency);
         Arc::new(Desk { twilio: self.twilio.clone(), ledger, call: OnCall::new(setup) })
     }
 }

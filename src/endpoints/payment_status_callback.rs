@@ -27,7 +27,7 @@ pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: S
     status.delivery = signed.delivery;
     let unread = status.clone();
     // What adds up to card testing is nothing of one call's: the limits of today decide.
-    let limits = context.shelf.library().server.limits;
+    let limits = context.shelf.library().server.limits.clone();
     let ledger = context.ledger.within(limits, context.environment.payment.currency);
     let written = ledger.reported(&unread).await;
     // The caller hears it even if it is not written.

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::{Alert, Error, Event, Ledger, OnCall, Payment, Refused, Writing};
 use crate::payment::{
-    Cap, Caps, CardTesting, Change, Counted, Create, Currency, Declined, Last4, Limits, Pattern, Scope, Tally,
+    Amount, Cap, Caps, CardTesting, Change, Counted, Create, Currency, Declined, Last4, Limits, Pattern, Scope, Tally,
 };
 use crate::phone_number::PhoneNumber;
 
 /// What a ledger lets through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Guards {
     pub(super) limits: Limits,
-    /// What caps on amounts are in.
+    /// What a cap on amounts without a currency of its own is in.
     currency: Currency,
 }
 
@@ -42,7 +42,8 @@ impl Guards {
 }
 
 impl Ledger {
-    /// The same ledger, for those whose payments these limits hold for. `currency` is that of caps on amounts.
+    /// The same ledger, for those whose payments these limits hold for. `currency` is that of a cap on
+    /// amounts that names none.
     #[must_use]
     pub fn within(&self, limits: Limits, currency: Currency) -> Self {
         Self(self.0.clone(), Guards { limits, currency })
@@ -63,32 +64,34 @@ impl Writing {
         if self.is_caller_blocked(call.caller.as_ref()).await? {
             return Err(Refused::Barred(Bar::CardTesting));
         }
-        let currency = self.ledger.1.currency;
-        self.check(call, |caps, so_far| caps.against_start(so_far, create.charge, currency)).await
+        let configured = self.ledger.1.currency;
+        let charged_in = create.charge.map(Amount::currency);
+        self.check(call, charged_in, |caps, so_far| caps.against_start(so_far, create.charge, configured)).await
     }
 
     /// Whether a payment may go on like this. That it may not is written down.
     pub(super) async fn may_go_on(&mut self, payment: &Payment, change: Change) -> Result<(), Refused> {
         let call = OnCall { caller: payment.caller.clone(), ..OnCall::unknown(payment.call.clone()) };
         match change {
-            Change::Capture(_) => self.check(&call, Caps::against_entry).await,
+            Change::Capture(_) => self.check(&call, None, Caps::against_entry).await,
             Change::Complete if self.is_card_testing(payment).await? => Err(Refused::Barred(Bar::CardTesting)),
-            Change::Complete => self.check(&call, Caps::against_submission).await,
+            Change::Complete => self.check(&call, None, Caps::against_submission).await,
             Change::Cancel => Ok(()),
         }
     }
 
-    /// Asks each scope, the narrowest first.
+    /// Asks each scope, the narrowest first. Amounts are counted in `charged_in`.
     async fn check(
         &mut self,
         call: &OnCall,
+        charged_in: Option<Currency>,
         against: impl Fn(&Caps, &Tally) -> Option<Counted>,
     ) -> Result<(), Refused> {
-        let limits = self.ledger.1.limits;
+        let limits = self.ledger.1.limits.clone();
         for scope in Scope::ALL {
             let caps = limits.caps(scope);
             let Some(those) = self.those(scope, call).filter(|_| *caps != Caps::default()) else { continue };
-            if let Some(counted) = against(caps, &self.tally(&those).await?) {
+            if let Some(counted) = against(caps, &self.tally(&those, charged_in).await?) {
                 return Err(Refused::Barred(Bar::Cap(Cap { scope, counted })));
             }
         }
@@ -104,14 +107,14 @@ impl Writing {
         Some(Those { clause, value, since: scope.window().map_or(0, |window| self.ago(window)) })
     }
 
-    async fn tally(&mut self, those: &Those<'_>) -> Result<Tally, Error> {
+    async fn tally(&mut self, those: &Those<'_>, charged_in: Option<Currency>) -> Result<Tally, Error> {
         let Those { clause, value, since } = *those;
         let query = format!(
             "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state NOT IN ('declined', 'failed', \
              'cancelled', 'abandoned', 'returned')), 0) FROM payments WHERE {clause} AND opened_at > ?2"
         );
-        let currency = self.ledger.1.currency;
-        let begun = sqlx::query_as(&query).bind(value).bind(since).bind(currency.code());
+        let currency = charged_in.map(|currency| currency.code().to_owned());
+        let begun = sqlx::query_as(&query).bind(value).bind(since).bind(currency);
         let (payments, minor): (i64, i64) = begun.fetch_one(&mut *self.transaction).await?;
         let query = format!("SELECT count(*) FROM payments WHERE {clause} AND state = 'submitted'");
         let submitted: i64 = sqlx::query_scalar(&query).bind(value).fetch_one(&mut *self.transaction).await?;

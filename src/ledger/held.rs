@@ -109,7 +109,7 @@ impl Ledger {
     /// Writes a record, or holds it until it can be written. It fails if there is no room for it either, or if it can never
     /// be written.
     pub(super) async fn record(&self, record: Record) -> Result<Reported, Error> {
-        let entry = Entry { at: Timestamp::now(), guards: self.1, record: Arc::new(record) };
+        let entry = Entry { at: Timestamp::now(), guards: self.1.clone(), record: Arc::new(record) };
         let patience = if self.0.held.count() > 0 || self.0.faults.is_unwritable() { WAIT } else { PATIENCE };
         let written = timeout(patience + WAIT, self.write_record(&entry, patience)).await;
         match written.unwrap_or_else(|_| self.note(Err(Error::Busy))) {
@@ -170,7 +170,7 @@ impl Writing {
     /// Writes a record, as of when it happened.
     async fn replay(&mut self, entry: &Entry) -> Result<Reported, Error> {
         self.now = entry.at;
-        self.ledger = Ledger(self.ledger.0.clone(), entry.guards);
+        self.ledger = Ledger(self.ledger.0.clone(), entry.guards.clone());
         match &*entry.record {
             Record::Callback(status) => return callbacks::record(self, status).await,
             Record::Created(create, answer) => steps::record_created(self, create, answer).await?,

@@ -3,16 +3,12 @@
 //! What was counted is an argument. Times are those of the ledger.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Amount, Currency, Last4, OrderRules};
-
-/// Decimals of the currency that has the most.
-const DECIMALS: u32 = 3;
+use super::{Amount, AmountCaps, Currency, Last4, OrderRules};
 
 /// `Payments.Limits` of serverConfig.json.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// On one call.
     pub per_call: Caps,
@@ -27,7 +23,7 @@ pub struct Limits {
 }
 
 /// The most that there may be of each; `None`: any number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caps {
     /// Entries that Twilio did not take. Once there are so many, nothing more can be entered.
     pub wrong_entries: Option<u32>,
@@ -35,21 +31,9 @@ pub struct Caps {
     pub declines: Option<u32>,
     /// Payments that were begun, whatever became of them.
     pub payments: Option<u32>,
-    /// What was charged, or still may be, in all.
-    pub amount: Option<AmountCap>,
+    /// What was charged, or still may be, in all, in each currency.
+    pub amount: Option<AmountCaps>,
 }
-
-/// The most that may be charged in all: decimal text in major units of the currency in which the server charges.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AmountCap {
-    /// Of a major unit: every amount of every currency is a whole number of these.
-    thousandths: u64,
-}
-
-/// A text that caps no amount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a decimal number above 0 and below 10^12, such as \"5000.00\"")]
-pub struct BadAmountCap;
 
 /// Which payments are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +79,7 @@ pub struct Tally {
     pub submitted: u64,
     /// Payments that were begun.
     pub payments: u64,
-    /// Minor units that were charged or may be yet.
+    /// Minor units that were charged or may be yet, in the currency of the charge at hand.
     pub minor: u64,
 }
 
@@ -136,10 +120,12 @@ pub struct Declined {
 
 impl Limits {
     /// No limit at all.
-    pub const NONE: Self = {
-        let none = Caps { wrong_entries: None, declines: None, payments: None, amount: None };
-        let orders = OrderRules { pay_again: false, same_again_minutes: 0 };
-        Self { per_call: none, per_caller: none, per_hour: none, card_testing: None, orders }
+    pub const NONE: Self = Self {
+        per_call: Caps::NONE,
+        per_caller: Caps::NONE,
+        per_hour: Caps::NONE,
+        card_testing: None,
+        orders: OrderRules { pay_again: false, same_again_minutes: 0 },
     };
 
     /// The caps of a scope.
@@ -174,12 +160,17 @@ impl Default for CardTesting {
 }
 
 impl Caps {
-    /// Which cap speaks against a payment that is to begin. `currency` is that of [`amount`](Self::amount): what is charged
-    /// in another is not counted.
-    pub fn against_start(&self, so_far: &Tally, charge: Option<Amount>, currency: Currency) -> Option<Counted> {
-        let charge = charge.filter(|charge| charge.currency() == currency).map(Amount::minor);
-        let total = charge.map(|charge| so_far.minor.saturating_add(charge));
-        let too_much = total.zip(self.amount).is_some_and(|(total, cap)| !cap.allows(total, currency));
+    /// No cap at all.
+    pub const NONE: Self = Self { wrong_entries: None, declines: None, payments: None, amount: None };
+
+    /// Which cap speaks against a payment that is to begin. Amounts count in the currency of the charge, and one that has no
+    /// cap of its own is refused where there are caps on amounts. `configured` is the currency in which the server charges.
+    pub fn against_start(&self, so_far: &Tally, charge: Option<Amount>, configured: Currency) -> Option<Counted> {
+        let too_much = charge.zip(self.amount.as_ref()).is_some_and(|(charge, caps)| {
+            let total = so_far.minor.saturating_add(charge.minor());
+            let cap = caps.of(charge.currency(), configured);
+            !cap.is_some_and(|cap| cap.allows(total, charge.currency()))
+        });
         let payments = reached(self.payments, so_far.payments).then_some(Counted::Payments);
         let declines = reached(self.declines, so_far.declines).then_some(Counted::Declines);
         let before = self.against_entry(so_far).or(declines).or(payments);
@@ -212,36 +203,6 @@ impl CardTesting {
         };
         let of_last4 = declined.of_last4.filter(|(_, count)| many(*count)).map(|(last4, _)| Pattern::LastFour(last4));
         of_caller.into_iter().chain(of_last4)
-    }
-}
-
-impl AmountCap {
-    /// Whether so many minor units may be charged in all.
-    pub fn allows(self, minor: u64, currency: Currency) -> bool {
-        let thousandths = u128::from(minor) * 10_u128.pow(DECIMALS.saturating_sub(currency.exponent()));
-        thousandths <= u128::from(self.thousandths)
-    }
-}
-
-impl FromStr for AmountCap {
-    type Err = BadAmountCap;
-
-    fn from_str(text: &str) -> Result<Self, BadAmountCap> {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        let digits =
-            |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole, 12) || !digits(fraction, DECIMALS as usize) {
-            return Err(BadAmountCap);
-        }
-        let thousandths = format!("{whole}{fraction:0<width$}", width = DECIMALS as usize);
-        let thousandths = thousandths.parse().map_err(|_| BadAmountCap)?;
-        (thousandths > 0).then_some(Self { thousandths }).ok_or(BadAmountCap)
-    }
-}
-
-impl fmt::Debug for AmountCap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.thousandths / 1000, self.thousandths % 1000)
     }
 }
 
@@ -300,8 +261,13 @@ impl fmt::Display for Pattern {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
     use proptest::prelude::*;
+
+    const CURRENCIES: [&str; 4] = ["USD", "EUR", "JPY", "KWD"];
 
     fn dollars(text: &str) -> Amount {
         Amount::parse(text, Currency::USD).unwrap().unwrap()
@@ -319,9 +285,10 @@ mod tests {
             (Caps { wrong_entries: Some(2), ..Caps::default() }, Counted::WrongEntries),
             (Caps { declines: Some(2), ..Caps::default() }, Counted::Declines),
             (Caps { payments: Some(2), ..Caps::default() }, Counted::Payments),
-            (Caps { amount: Some("50".parse().unwrap()), ..Caps::default() }, Counted::Amount),
+            (Caps { amount: Some(AmountCaps::Configured("50".parse().unwrap())), ..Caps::default() }, Counted::Amount),
         ] {
-            assert_eq!((start(caps, one), start(caps, two)), (None, Some(counted)), "{caps:?}");
+            let told = format!("{caps:?}");
+            assert_eq!((start(caps.clone(), one), start(caps, two)), (None, Some(counted)), "{told}");
         }
         assert_eq!(start(Caps::default(), two), None);
     }
@@ -336,23 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_in_another_currency_is_not_counted() {
-        let caps = Caps { amount: Some("1".parse().unwrap()), ..Caps::default() };
-        let yen = Amount::parse("1500", "JPY".parse().unwrap()).unwrap();
-        assert_eq!(caps.against_start(&Tally::default(), yen, Currency::USD), None);
-        assert_eq!(caps.against_start(&Tally::default(), None, Currency::USD), None);
-    }
-
-    #[test]
-    fn a_cap_on_amounts_is_exact_in_every_currency() {
-        let cap: AmountCap = "100.50".parse().unwrap();
-        for (currency, most) in [("USD", 10_050), ("JPY", 100), ("KWD", 100_500)] {
-            let currency = currency.parse().unwrap();
-            assert!(cap.allows(most, currency) && !cap.allows(most + 1, currency), "{currency}");
-        }
-        for bad in ["", ".", "0", "0.00", "-1", "1e3", "5,000", "1.", ".5", "1.0001", "1000000000000", "1 "] {
-            assert_eq!(bad.parse::<AmountCap>(), Err(BadAmountCap), "{bad}");
-        }
+    fn what_is_charged_in_a_currency_without_a_cap_is_refused() {
+        let caps = Caps { amount: Some(AmountCaps::Configured("9000".parse().unwrap())), ..Caps::default() };
+        let euros = Amount::parse("1", "EUR".parse().unwrap()).unwrap();
+        assert_eq!(caps.against_start(&Tally::default(), euros, Currency::USD), Some(Counted::Amount));
+        assert_eq!(caps.against_start(&Tally::default(), None, Currency::USD), None, "nothing is charged");
+        assert_eq!(Caps::default().against_start(&Tally::default(), euros, Currency::USD), None, "there is no cap");
     }
 
     #[test]
@@ -371,20 +327,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_cap_is_passed_by_what_it_lets_through(cap in 1_u64..100_000, charges in prop::collection::vec(1_u64..50_000, 0..20)) {
-            let caps = Caps { amount: Some(AmountCap { thousandths: cap * 10 }), ..Caps::default() };
-            let mut so_far = Tally::default();
-            for charge in charges {
-                let charge = Amount::from_minor(charge, Currency::USD);
-                let fits = so_far.minor + charge.unwrap().minor() <= cap;
-                prop_assert_eq!(caps.against_start(&so_far, charge, Currency::USD).is_none(), fits);
-                so_far.minor += if fits { charge.unwrap().minor() } else { 0 };
+        fn no_cap_is_passed_in_any_currency_by_what_it_lets_through(
+            caps in prop::collection::btree_map(prop::sample::select(&CURRENCIES[..]), 1_u64..100_000, 0..4),
+            charges in prop::collection::vec((prop::sample::select(&CURRENCIES[..]), 1_u64..50_000), 0..30),
+        ) {
+            let currency = |code: &str| code.parse::<Currency>().unwrap();
+            let major = |minor: u64, code| Amount::from_minor(minor, currency(code)).unwrap().to_string();
+            let each = caps.iter().map(|(code, most)| (currency(code), major(*most, code).parse().unwrap())).collect();
+            let limited = Caps { amount: Some(AmountCaps::Each(Arc::new(each))), ..Caps::default() };
+            let mut charged: BTreeMap<&str, u64> = BTreeMap::new();
+            for (code, minor) in charges {
+                let so_far = charged.entry(code).or_default();
+                let tally = Tally { minor: *so_far, ..Tally::default() };
+                let barred = limited.against_start(&tally, Amount::from_minor(minor, currency(code)), Currency::USD);
+                let fits = caps.get(code).is_some_and(|most| *so_far + minor <= *most);
+                prop_assert_eq!(barred.is_none(), fits);
+                *so_far += if fits { minor } else { 0 };
             }
-        }
-
-        #[test]
-        fn no_text_panics(text in "[0-9.]{0,16}|\\PC{0,12}") {
-            let _ = text.parse::<AmountCap>();
         }
     }
 }

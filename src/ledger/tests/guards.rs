@@ -5,13 +5,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::payment::{Caps, CardTesting, Limits};
+use crate::payment::{AmountCaps, Caps, CardTesting, Limits};
 use crate::phone_number::PhoneNumber;
 
 const DECLINE: [(&str, &str); 2] = [("Result", "payment-connector-error"), ("PayErrorCode", "64008")];
 
 fn caps(wrong_entries: Option<u32>, declines: Option<u32>, payments: Option<u32>, amount: Option<&str>) -> Caps {
-    Caps { wrong_entries, declines, payments, amount: amount.map(|text| text.parse().unwrap()) }
+    Caps { wrong_entries, declines, payments, amount: amount.map(|text| AmountCaps::Configured(text.parse().unwrap())) }
 }
 
 fn only_testing() -> Limits {
@@ -97,8 +97,8 @@ impl Desk {
 /// The same caps in each scope: that of the call, of the caller, of the hour.
 fn each_scope(caps: Caps) -> [(Limits, &'static str); 3] {
     [
-        (Limits { per_call: caps, ..Limits::NONE }, "perCall"),
-        (Limits { per_caller: caps, ..Limits::NONE }, "perCallerIn24Hours"),
+        (Limits { per_call: caps.clone(), ..Limits::NONE }, "perCall"),
+        (Limits { per_caller: caps.clone(), ..Limits::NONE }, "perCallerIn24Hours"),
         (Limits { per_hour: caps, ..Limits::NONE }, "perHour"),
     ]
 }
@@ -140,6 +140,61 @@ async fn no_more_is_charged_than_may_be_and_what_came_to_nothing_does_not_count(
         assert_eq!(desk.barred("20").await, None, "to the cent");
         out_of_reach(&mut desk, scope).await;
         assert_eq!(desk.barred("50").await, None, "{scope}");
+    }
+}
+
+/// A cap on amounts in each of these currencies.
+fn each_currency(caps: &[(&str, &str)]) -> Caps {
+    let each = caps.iter().map(|(code, most)| (code.parse().unwrap(), most.parse().unwrap())).collect();
+    Caps { amount: Some(AmountCaps::Each(Arc::new(each))), ..Caps::default() }
+}
+
+impl Desk {
+    /// A payment of so much, such as `25 EUR`.
+    async fn opening_of(&mut self, money: &str) -> Result<Create, Refused> {
+        let (amount, code) = money.split_once(' ').unwrap();
+        let id = self.ids.make();
+        let charge = Amount::parse(amount, code.parse().unwrap()).unwrap();
+        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone() };
+        self.ledger.opening(&self.call, &create).await.map(|()| create)
+    }
+
+    /// A payment of so much, charged; or why it was refused.
+    async fn charges(&mut self, n: usize, money: &str) -> Result<(), String> {
+        let sid = format!("PK{n}");
+        let create = self.opening_of(money).await.map_err(|refused| refused.to_string())?;
+        self.ledger.created(&create, &Answer::Created(sid.parse().unwrap())).await.unwrap();
+        self.does(&update(create.id, &sid, Change::Capture(Field::CardNumber), 1), &Answer::Accepted).await.unwrap();
+        self.submits(create.id, &sid).await.unwrap();
+        self.told(&sid, &CHARGED).await;
+        assert_eq!(self.state(create.id).await, State::Charged);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn euros_do_not_pass_a_cap_of_dollars() {
+    let limits = Limits { per_hour: caps(None, None, None, Some("30")), ..Limits::NONE };
+    let mut desk = Desk::within(limits).await;
+    desk.charges(1, "25 USD").await.unwrap();
+    let refused = desk.charges(2, "9000 EUR").await.unwrap_err();
+    assert!(refused.contains("perHour.amount"), "{refused}");
+    assert!(desk.charges(3, "1 EUR").await.is_err(), "there is no cap for euros, and there is a cap");
+    desk.charges(4, "5 USD").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_charged_in_each_currency_counts_against_its_own_cap() {
+    for (limits, scope) in each_scope(each_currency(&[("USD", "50"), ("EUR", "40.00"), ("JPY", "5000")])) {
+        let mut desk = Desk::within(limits).await;
+        desk.charges(1, "50 USD").await.unwrap();
+        desk.charges(2, "40 EUR").await.unwrap();
+        desk.charges(3, "4999 JPY").await.unwrap();
+        for more in ["0.01 USD", "0.01 EUR", "2 JPY", "1 GBP"] {
+            let refused = desk.charges(4, more).await.unwrap_err();
+            assert!(refused.contains(&format!("{scope}.amount")), "{more}: {refused}");
+        }
+        desk.charges(5, "1 JPY").await.unwrap();
     }
 }
 
@@ -397,6 +452,25 @@ proptest! {
                 let charged = those.iter().filter(|payment| payment.state == State::Charged);
                 let minor: u64 = charged.map(|payment| payment.amount.unwrap().minor()).sum();
                 assert!(declined <= declines && those.len() <= payments && minor <= dollars * 100, "{those:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_order_of_charges_passes_the_cap_of_any_currency(
+        charges in prop::collection::vec((prop::sample::select(&["USD", "EUR", "JPY", "GBP"][..]), 1..40_u64), 0..24),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let most = [("USD", "60"), ("EUR", "45.50"), ("JPY", "30")];
+            let mut desk = Desk::within(Limits { per_hour: each_currency(&most), ..Limits::NONE }).await;
+            let mut charged = std::collections::BTreeMap::from([("USD", 0), ("EUR", 0), ("JPY", 0), ("GBP", 0)]);
+            let most = std::collections::BTreeMap::from([("USD", 60), ("EUR", 45), ("JPY", 30), ("GBP", 0)]);
+            for (n, (code, major)) in charges.into_iter().enumerate() {
+                let fits = charged[code] + major <= most[code];
+                desk.on(&format!("CA{n}")).call.caller = from(&format!("+1555010{n:04}"));
+                assert_eq!(desk.charges(n, &format!("{major} {code}")).await.is_ok(), fits, "{major} {code} after {charged:?}");
+                *charged.get_mut(code).unwrap() += if fits { major } else { 0 };
             }
         });
     }

@@ -396,7 +396,7 @@ fn terms(setup: &Setup, request: Option<&str>, settings: &payment::Settings) -> 
         request.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, value)| (name, text(&value)));
     let mut parameters = setup.custom_parameters.reveal().clone();
     parameters.extend(ordered);
-    settings.terms(&parameters)
+    settings.terms_of_call(&parameters)
 }
 
 /// Nothing of what was said.

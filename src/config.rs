@@ -175,6 +175,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let payment = payment(vars);
     let database = database_path(vars);
     let (call_parameters, webhook) = business(vars);
+    let due_required = call_parameters_required(vars);
     let token_retention = vars.optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
@@ -212,7 +213,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         validate_signature,
         openai: openai?,
         twilio: twilio?,
-        payment: payment?,
+        payment: payment::Settings { due_required, ..payment? },
         call_parameters,
         database: database?,
         take_over: false,
@@ -262,6 +263,16 @@ fn business(vars: &mut Reading<'_>) -> (Option<Business>, Option<Business>) {
     let secret = secret.map(SecretString::from);
     let [call_parameters, webhook] = urls.map(|url| Some(Business { url: url?, secret: secret.clone()? }));
     (call_parameters, webhook)
+}
+
+/// Whether no payment starts without what the business has to say: `CALL_PARAMETERS`.
+fn call_parameters_required(vars: &mut Reading<'_>) -> bool {
+    let mend = "required or optional";
+    let required = vars.optional("CALL_PARAMETERS", values::required, mend).unwrap_or(false);
+    if required && !vars.is_set("CALL_PARAMETERS_URL") {
+        vars.problem("CALL_PARAMETERS_URL", "is not set, and CALL_PARAMETERS is required", BUSINESS_URL);
+    }
+    required
 }
 
 fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {
@@ -335,6 +346,7 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
     let currency = vars.optional("CURRENCY", values::currency, "a three-letter ISO 4217 code, such as USD");
     let currency = currency.unwrap_or(payment::Currency::USD);
     let limits = charge_limits(vars, currency);
+    let max_due = limits.and_then(|limits| max_due(vars, limits.most()));
     let token_type = vars.optional("TOKEN_TYPE", values::token_type, "one-time, reusable or payment-method");
     let security_code = flag(vars, "INCLUDE_CVC", true);
     let postal_code = flag(vars, "INCLUDE_POSTAL_CODE", false);
@@ -344,6 +356,8 @@ fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
         connector: connector?,
         currency,
         limits: limits?,
+        max_due: max_due?,
+        due_required: false,
         token_type: token_type.unwrap_or(payment::TokenType::OneTime),
         security_code,
         postal_code,
@@ -368,7 +382,15 @@ fn charge_limits(vars: &mut Reading<'_>, currency: payment::Currency) -> Option<
     limits.ok()
 }
 
-/// Whom to ask what a call is about, and the secret that what goes there is signed with.
+/// The most that a call may bring as due; ten times the most that may be charged without that, if nothing is set.
+fn max_due(vars: &mut Reading<'_>, most: payment::Amount) -> Option<payment::MaxDue> {
+    let default = payment::AmountCap::ten_times(most);
+    let mend = "amounts in major units with commas between them, such as 10000.00, 9000 EUR";
+    let set = vars.is_set("MAX_DUE");
+    let max_due = vars.optional("MAX_DUE", |text| payment::MaxDue::read(text, default), mend);
+    if set { max_due } else { Some(payment::MaxDue::new(default)) }
+}
+
 /// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits; examples write `x` for them.
 pub(crate) fn is_connector_sid(name: &str) -> bool {
     let digits = name.strip_prefix("PC").unwrap_or_default();

@@ -23,7 +23,7 @@ pub use agreed::{Agreed, Consent, Purpose, text_version};
 pub use amount::{Amount, BadAmount, BadCurrency, Currency};
 pub use amount_cap::{AmountCap, AmountCaps, BadAmountCap};
 pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
-pub use due::{BadDue, ChargeLimits, Due, NothingBetween};
+pub use due::{BadDue, BadMaxDue, ChargeLimits, Due, MaxDue, NothingBetween};
 pub use entry::Entry;
 pub use field::{Field, Fields};
 pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 29] = [
+const OPTIONAL: [&str; 31] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -27,6 +27,7 @@ const OPTIONAL: [&str; 29] = [
     "CURRENCY",
     "MIN_CHARGE",
     "MAX_CHARGE",
+    "MAX_DUE",
     "TOKEN_TYPE",
     "INCLUDE_CVC",
     "INCLUDE_POSTAL_CODE",
@@ -36,6 +37,7 @@ const OPTIONAL: [&str; 29] = [
     "ASSETS_DIR",
     "OPERATOR_TOKEN",
     "VALIDATE_TWILIO_SIGNATURE",
+    "CALL_PARAMETERS",
     "CALL_PARAMETERS_URL",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
@@ -141,6 +143,31 @@ fn charges_are_bounded_in_the_configured_currency() {
         assert_eq!(places(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
     }
     assert_eq!(places(&with(&[("MIN_CHARGE", "2000")]).unwrap_err()), ["MAX_CHARGE"]);
+}
+
+#[test]
+fn what_may_be_due_is_ten_times_what_may_be_charged_unless_it_is_set() {
+    let most = |vars: &[(&str, &str)]| with(vars).unwrap().0.payment.max_due.to_string();
+    assert_eq!(most(&[]), "10000");
+    assert_eq!(most(&[("MAX_CHARGE", "75.50")]), "755");
+    assert_eq!(most(&[("CURRENCY", "JPY")]), "10000");
+    assert_eq!(most(&[("MAX_DUE", "20000.00, 9000 EUR")]), "20000, 9000 EUR");
+    assert_eq!(most(&[("MAX_DUE", "9000 EUR")]), "10000, 9000 EUR");
+    for bad in ["much", "0", "5 QQQ", "1,000.00", "5 USD, 6 USD"] {
+        assert_eq!(places(&with(&[("MAX_DUE", bad)]).unwrap_err()), ["MAX_DUE"], "{bad}");
+    }
+}
+
+#[test]
+fn what_the_business_has_to_say_is_required_only_where_it_is_asked() {
+    let url = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
+    let secret = ("PAYMENT_WEBHOOK_SECRET", "hush-hush-hush-hush");
+    let required = |vars: &[(&str, &str)]| with(vars).unwrap().0.payment.due_required;
+    assert!(!required(&[url, secret]) && !required(&[("CALL_PARAMETERS", "optional")]));
+    assert!(required(&[url, secret, ("CALL_PARAMETERS", "required")]));
+    let unasked = with(&[("CALL_PARAMETERS", "required")]).unwrap_err();
+    assert_eq!(places(&unasked), [url.0]);
+    assert_eq!(places(&with(&[url, secret, ("CALL_PARAMETERS", "requried")]).unwrap_err()), ["CALL_PARAMETERS"]);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) enum BadValue {
     Currency,
     #[error("is not a kind of token")]
     TokenType,
+    #[error("is neither required nor optional")]
+    Required,
     #[error("is not a time in seconds")]
     Seconds,
     #[error("has something in it that is not a host name")]
@@ -56,6 +58,14 @@ pub(super) fn boolean(text: &str) -> Result<bool, BadValue> {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" => Ok(false),
         _ => Err(BadValue::Bool),
+    }
+}
+
+pub(super) fn required(text: &str) -> Result<bool, BadValue> {
+    match text.to_ascii_lowercase().as_str() {
+        "required" => Ok(true),
+        "optional" => Ok(false),
+        _ => Err(BadValue::Required),
     }
 }
 

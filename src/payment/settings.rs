@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::method::{BadWord, BankAccountType, CardType, MethodName};
-use super::{ChargeLimits, Currency, Fields};
+use super::{ChargeLimits, Currency, Fields, MaxDue};
 use crate::redact::{Private, without_card_numbers};
 
 /// What every payment of this server has in common.
@@ -18,6 +18,10 @@ pub struct Settings {
     pub currency: Currency,
     /// What may be charged on a call that does not say what is due.
     pub limits: ChargeLimits,
+    /// The most that a call may bring as due.
+    pub max_due: MaxDue,
+    /// Whether a call that does not say what is due takes no payment: `CALL_PARAMETERS=required`.
+    pub due_required: bool,
     /// What a payment without an amount leaves behind.
     pub token_type: TokenType,
     /// Whether the security code of a card is asked for.
@@ -37,6 +41,8 @@ impl Settings {
             connector: "Default".to_owned(),
             currency: Currency::USD,
             limits: ChargeLimits::new(dollars("0.50"), dollars("1000")).unwrap(),
+            max_due: MaxDue::new("10000".parse().unwrap()),
+            due_required: false,
             token_type: TokenType::OneTime,
             security_code: true,
             postal_code: false,

@@ -65,13 +65,19 @@ const AVS_NAME: &str = "AVSName";
 struct Said<'a>(&'a BTreeMap<String, String>);
 
 impl Settings {
+    /// [`terms`](Self::terms) of a call that can pay: it has to say what is due where that is required.
+    pub fn terms_of_call(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
+        let terms = self.terms(parameters)?;
+        if self.due_required && terms.due == Due::Open { Err(BadDue::Unsaid.into()) } else { Ok(terms) }
+    }
+
     /// The terms of a call with these parameters: `amountDue` and `currency`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
     /// `paymentParameters`, a JSON object; for a card `validCardTypes` and `requireMatchingInputs`, each a list, and
     /// `minPostalCodeLength`; for a bank account `bankAccountType` and `avsName`.
     pub fn terms(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
         let said = Said(parameters);
         let text = |name| parameters.get(name).map(String::as_str);
-        let due = Due::read(text("amountDue"), text("currency"), self.currency)?;
+        let due = Due::read(text("amountDue"), text("currency"), self.currency, &self.max_due)?;
         let method = match said.word("paymentMethod")?.unwrap_or(self.options.method) {
             MethodName::CreditCard => self.card(said)?,
             MethodName::AchDebit => self.account(said)?,
@@ -246,6 +252,21 @@ mod tests {
         // The postal code is not asked for: neither twice nor in a certain length.
         assert_eq!((asked.matching.to_string().as_str(), asked.min_postal_code_length), ("card number", None));
         assert_eq!(card.token_type, TokenType::Reusable);
+    }
+
+    #[test]
+    fn a_call_that_has_to_say_what_is_due_and_does_not_has_no_terms() {
+        let required = Settings { due_required: true, ..Settings::sample() };
+        let said = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            required.terms_of_call(&pairs)
+        };
+        for silent in [&[][..], &[("amount_due", "25.00")], &[("AmountDue", "25.00")], &[("currency", "USD")]] {
+            assert_eq!(said(silent).unwrap_err(), BadTerms::Due(BadDue::Unsaid), "{silent:?}");
+        }
+        assert!(said(&[("amountDue", "25.00")]).is_ok() && said(&[("amountDue", "0")]).is_ok());
+        assert_eq!(said(&[("amountDue", "250000")]).unwrap_err(), BadTerms::Due(BadDue::TooMuch));
+        assert!(Settings::sample().terms_of_call(&BTreeMap::new()).is_ok(), "it is optional");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod endpoints;
 pub mod expiring;
 pub mod ledger;
 pub mod llm;
+mod members;
 pub mod payment;
 pub mod phone_number;
 pub mod recovery;

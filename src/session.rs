@@ -8,6 +8,7 @@ mod calls;
 mod chat;
 mod chats;
 mod line;
+mod parameters;
 pub mod payment_log;
 mod requests;
 #[cfg(test)]
@@ -18,7 +19,7 @@ pub use calls::{Calls, Delivery, News};
 pub use chat::{Message, NoReply, Reply};
 pub use chats::{Chats, NotSaid};
 pub use line::{Broken, Line, Received, Sent};
-pub use requests::{NotKept, Parameters, RequestData, Requests};
+pub use requests::{BusinessAnswer, NotKept, Parameters, RequestData, Requests};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,8 +38,7 @@ use crate::assets::{Library, Shelf};
 use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
 use crate::ledger::{Ledger, OnCall};
 use crate::llm::Model;
-use crate::redact::Private;
-use crate::relay::{Incoming, RECONNECT, Setup};
+use crate::relay::{Incoming, Setup};
 use crate::sid::CallSid;
 use crate::tools::{self, Desk};
 use crate::{payment, recovery, twilio};
@@ -144,12 +144,9 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     info!(live = context.calls.count(), outbound = setup.is_outbound(), "call connected");
 
     let sid = setup.call_sid.clone();
-    if let Some(known) = context.requests.parameters(&sid) {
-        let mut parameters = setup.custom_parameters.into_inner();
-        // That word is the server's own.
-        parameters.extend(known.into_inner().into_iter().filter(|(name, _)| name != RECONNECT));
-        setup.custom_parameters = Private::new(parameters);
-    }
+    let due_required = context.environment.payment.due_required;
+    parameters::take_answer(&mut setup, context.requests.answer(&sid), due_required);
+    parameters::warn_of_unknown_names(&setup);
     let reference = parameter(&setup, CALL_REFERENCE);
     let request = reference.and_then(|reference| context.requests.connected(reference, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
@@ -160,7 +157,7 @@ async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
     let known = known(&desk).await;
     let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), began.into_std());
     if let Some(why) = call.bad_terms() {
-        error!(%why, "no payment can be taken on this call");
+        error!(event = "call_parameters.no_payment", %why, "no payment can be taken on this call");
     }
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use super::connect_action::Carried;
@@ -17,6 +17,7 @@ use super::operator::Operator;
 use super::outbound_twiml::Documents;
 use super::{App, Voice};
 use crate::config::PublicUrl;
+use crate::members::Members;
 use crate::payment::KnownPayment;
 use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
@@ -40,7 +41,7 @@ pub(super) struct Outbound {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    properties: Private<Map<String, Value>>,
+    properties: Private<Members<Value>>,
 }
 
 /// The answer.

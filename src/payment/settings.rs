@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::method::{BadWord, BankAccountType, CardType, MethodName};
 use super::{ChargeLimits, Currency, Fields, MaxDue};
+use crate::members::Members;
 use crate::redact::{Private, without_card_numbers};
 
 /// What every payment of this server has in common.
@@ -143,8 +144,8 @@ impl Parameters {
             Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
-        let members: Map<String, Value> = serde_json::from_str(json).ok()?;
-        Self::new(members.into_iter().map(text).collect::<Option<_>>()?)
+        let members: Members<Value> = serde_json::from_str(json).ok()?;
+        Self::new(members.into_map().ok()?.into_iter().map(text).collect::<Option<_>>()?)
     }
 
     /// The value of a parameter.
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(" Invoice 1042 ".parse::<Description>().unwrap().reveal(), "Invoice 1042");
         assert!("".parse::<Description>().is_err() && "4242 4242 4242 4242".parse::<Description>().is_err());
         assert!(Parameters::new(BTreeMap::from([(String::new(), "x".to_owned())])).is_none());
-        for json in ["", "[]", "{\"a\":{}}", "{\"a\":null}", "{\"\":1}"] {
+        for json in ["", "[]", "{\"a\":1,\"a\":2}", "{\"a\":{}}", "{\"a\":null}", "{\"\":1}"] {
             assert!(Parameters::from_json(json).is_none(), "{json}");
         }
         assert!(Parameters::new((0..51).map(|n| (n.to_string(), String::new())).collect()).is_none());

@@ -23,12 +23,23 @@ pub struct Requests {
     /// What operators wrote, by `callReference`.
     // A std mutex: it is held for a look-up, never across an await.
     kept: Arc<Mutex<Expiring<String, Request>>>,
-    /// What the business knows, by the call that came in.
-    parameters: Arc<Mutex<Expiring<CallSid, Parameters>>>,
+    /// What the business answered, by the call that came in.
+    answers: Arc<Mutex<Expiring<CallSid, BusinessAnswer>>>,
 }
 
 /// Parameters of a call, by name: they count as the custom parameters of its TwiML do, and go before them.
 pub type Parameters = Private<BTreeMap<String, String>>;
+
+/// What the business answered when it was asked about a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusinessAnswer {
+    /// These are parameters of the call.
+    Parameters(Parameters),
+    /// What is due cannot be told, and something may be.
+    BadDue,
+    /// There is no answer that can be used.
+    Nothing,
+}
 
 /// A JSON object: everything about the call but who is called.
 pub type RequestData = Private<Arc<str>>;
@@ -55,7 +66,7 @@ impl Default for Requests {
     fn default() -> Self {
         Self {
             kept: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))),
-            parameters: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))),
+            answers: Arc::new(Mutex::new(Expiring::new(MAX_REQUESTS, LIFETIME))),
         }
     }
 }
@@ -85,14 +96,14 @@ impl Requests {
         (request.call.get_or_insert_with(|| call.clone()) == call).then(|| request.data.clone())
     }
 
-    /// Keeps what the business knows of a call that came in; asked twice, its last answer counts.
-    pub fn keep_parameters(&self, call: &CallSid, parameters: Parameters) -> Result<(), Full> {
-        lock(&self.parameters).insert(call.clone(), parameters, now())
+    /// Keeps what the business answered; asked twice, its last answer counts.
+    pub fn keep_answer(&self, call: &CallSid, answer: BusinessAnswer) -> Result<(), Full> {
+        lock(&self.answers).insert(call.clone(), answer, now())
     }
 
-    /// What the business knows of a call that connects.
-    pub(super) fn parameters(&self, call: &CallSid) -> Option<Parameters> {
-        lock(&self.parameters).get_mut(call, now()).cloned()
+    /// What the business answered about a call that connects; `None` if it was not asked.
+    pub(super) fn answer(&self, call: &CallSid) -> Option<BusinessAnswer> {
+        lock(&self.answers).get_mut(call, now()).cloned()
     }
 
     /// Forgets a request whose call was not placed.
@@ -103,13 +114,13 @@ impl Requests {
     /// Forgets what belonged to a call that has ended.
     pub fn ended(&self, call: &CallSid) {
         self.lock().retain(|_, request| request.call.as_ref() != Some(call));
-        lock(&self.parameters).remove(call, now());
+        lock(&self.answers).remove(call, now());
     }
 
     /// Frees what has expired.
     pub fn forget_expired(&self) {
         self.lock().forget_expired(now());
-        lock(&self.parameters).forget_expired(now());
+        lock(&self.answers).forget_expired(now());
     }
 
     fn lock(&self) -> MutexGuard<'_, Expiring<String, Request>> {
@@ -163,18 +174,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_business_knows_is_there_for_its_call_until_it_has_ended() {
+    async fn what_the_business_answered_is_there_for_its_call_until_it_has_ended() {
         let requests = Requests::default();
-        let known = |due: &str| Private::new(BTreeMap::from([("amountDue".to_owned(), due.to_owned())]));
-        requests.keep_parameters(&sid("CA1"), known("25")).unwrap();
-        requests.keep_parameters(&sid("CA1"), known("30")).unwrap();
-        assert_eq!(requests.parameters(&sid("CA2")), None, "another call's");
-        assert_eq!(requests.parameters(&sid("CA1")), Some(known("30")));
+        let known = |due: &str| {
+            BusinessAnswer::Parameters(Private::new(BTreeMap::from([("amountDue".to_owned(), due.to_owned())])))
+        };
+        requests.keep_answer(&sid("CA1"), known("25")).unwrap();
+        requests.keep_answer(&sid("CA1"), known("30")).unwrap();
+        assert_eq!(requests.answer(&sid("CA2")), None, "another call's");
+        assert_eq!(requests.answer(&sid("CA1")), Some(known("30")));
+        requests.keep_answer(&sid("CA1"), BusinessAnswer::Nothing).unwrap();
+        assert_eq!(requests.answer(&sid("CA1")), Some(BusinessAnswer::Nothing));
         requests.ended(&sid("CA1"));
-        assert_eq!(requests.parameters(&sid("CA1")), None);
-        requests.keep_parameters(&sid("CA3"), known("1")).unwrap();
+        assert_eq!(requests.answer(&sid("CA1")), None);
+        requests.keep_answer(&sid("CA3"), known("1")).unwrap();
         tokio::time::advance(LIFETIME).await;
-        assert_eq!(requests.parameters(&sid("CA3")), None);
+        assert_eq!(requests.answer(&sid("CA3")), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::config;
+use crate::members::Members;
+use crate::payment::contradicted_parameter;
 use crate::redact::Private;
 use crate::session::Parameters;
 use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
@@ -49,7 +51,15 @@ pub(super) enum Unknown {
     TooLong,
     #[error("did not answer with a JSON object of texts, numbers and booleans")]
     Unreadable,
+    #[error("answered with the same name twice")]
+    Repeated,
+    /// How much is due cannot be told, and something may be.
+    #[error("said what is due, in an answer that is no JSON object of texts, numbers and booleans with each name once")]
+    BadDue,
 }
+
+/// The members of an answer that say what is due.
+const DUE: [&str; 2] = ["amountDue", "currency"];
 
 impl Business {
     /// A business that is asked as configured. It fails where the machine's certificates do.
@@ -99,16 +109,24 @@ impl From<&reqwest::Error> for Unknown {
     }
 }
 
-/// Reads the answer. A number stays what was written: no float touches an amount. `null` is left out.
+/// Reads the answer. An answer that says what is due and cannot be used is not taken for one that says nothing.
 fn parameters(body: &[u8]) -> Result<Parameters, Unknown> {
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).map_err(|_| Unknown::Unreadable)?;
+    let members: Members<Box<RawValue>> = serde_json::from_slice(body).map_err(|_| Unknown::Unreadable)?;
+    let says_due = DUE.into_iter().any(|name| members.named(name).any(|value| value.get() != "null"));
+    plain_values(members).map(Private::new).map_err(|why| if says_due { Unknown::BadDue } else { why })
+}
+
+/// The members as texts. A number stays what was written: no float touches an amount. `null` is left out.
+fn plain_values(members: Members<Box<RawValue>>) -> Result<BTreeMap<String, String>, Unknown> {
+    let members = members.into_map().map_err(|_| Unknown::Repeated)?;
     let written = members.into_iter().filter(|(_, value)| value.get() != "null");
     let parameters = written.map(|(name, value)| match value.get().as_bytes().first() {
         Some(b'"') => Ok((name, serde_json::from_str(value.get()).map_err(|_| Unknown::Unreadable)?)),
         Some(b'{' | b'[') | None => Err(Unknown::Unreadable),
         Some(_) => Ok((name, value.get().to_owned())),
     });
-    parameters.collect::<Result<_, _>>().map(Private::new)
+    let parameters = parameters.collect::<Result<_, _>>()?;
+    if contradicted_parameter(&parameters).is_some() { Err(Unknown::Repeated) } else { Ok(parameters) }
 }
 
 #[cfg(test)]
@@ -135,6 +153,59 @@ mod tests {
     fn what_is_no_object_of_plain_values_is_refused_whole() {
         for body in ["", "[]", "null", "25", r#"{"a":{}}"#, r#"{"a":[1]}"#, r#"{"a":1"#, r#"{"a":1}x"#] {
             assert_eq!(read(body), Err(Unknown::Unreadable), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_no_answer() {
+        for (body, why) in [
+            (r#"{"note": "a", "note": "a"}"#, Unknown::Repeated),
+            (r#"{"description": "a", "Description": "b"}"#, Unknown::Repeated),
+            (r#"{"amountDue": "25.00", "amountDue": "250.00"}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "amountDue": null}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "\u0061mountDue": "2.00"}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "amount_due": "250.00"}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "currency": "USD", "Currency": "EUR"}"#, Unknown::BadDue),
+            (r#"{"amountDue": {"value": "25.00"}}"#, Unknown::BadDue),
+            (r#"{"amountDue": ["25.00"]}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "items": []}"#, Unknown::BadDue),
+            (r#"{"amountDue": "25.00", "note": "a", "note": "b"}"#, Unknown::BadDue),
+            (r#"{"amountDue": null, "items": []}"#, Unknown::Unreadable),
+        ] {
+            assert_eq!(read(body), Err(why), "{body}");
+        }
+        assert!(read(r#"{"currency": "USD", "Currency": "USD", "Note": "a", "note": "b"}"#).is_ok());
+    }
+
+    #[test]
+    fn an_amount_is_exact_or_refused_however_it_is_written() {
+        let due = |body: &str| {
+            let said = read(body).unwrap().into_iter().collect();
+            crate::payment::Settings::sample().terms_of_call(&said).map(|terms| format!("{:?}", terms.due))
+        };
+        assert_eq!(due(r#"{"amountDue": 25.10}"#).unwrap(), "Amount(25.10 USD)");
+        assert_eq!(due(r#"{"amountDue": 25.1000000000000000}"#).unwrap(), "Amount(25.10 USD)");
+        for amount in [
+            "25.10000000000000001",
+            "25.104999999999999999",
+            "2.51e1",
+            "25E0",
+            "-25",
+            "true",
+            "false",
+            "\"1,000.00\"",
+            "\"25,10\"",
+            "\"\"",
+            "\"25.10 USD\"",
+            "\"NaN\"",
+            "250000",
+        ] {
+            let body = format!(r#"{{"amountDue": {amount}}}"#);
+            assert!(due(&body).is_err(), "{body}");
+        }
+        for currency in ["840", "true", "\"\"", "\"US Dollar\"", "\"QQQ\""] {
+            let body = format!(r#"{{"amountDue": "25.00", "currency": {currency}}}"#);
+            assert!(due(&body).is_err(), "{body}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::payment::{self, BadTerms};
+use crate::members::{Members, RepeatedNameError};
+use crate::payment::{self, BadTerms, contradicted_parameter};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, has_card_number, is_number_of_a_card, json_has_card_number};
 use crate::relay::twiml::{Attributes, is_xml};
@@ -38,6 +39,8 @@ pub(super) enum BadOrder {
     PhoneNumber,
     #[error("properties.{0} must be a text of 1 to {MAX_NAME} bytes")]
     Text(&'static str),
+    #[error("properties.{0} is there twice: send it once")]
+    Twice(String),
     #[error("the name of a property must be a text of 1 to {MAX_NAME} bytes, without control characters")]
     Name,
     #[error("properties.{0} holds a character that cannot be sent on, such as a control character")]
@@ -55,7 +58,9 @@ pub(super) enum BadOrder {
 impl Order {
     /// Reads the properties of a call that pays by these settings, unless it says otherwise. A reference is made up where there
     /// is none.
-    pub(super) fn read(mut properties: Map<String, Value>, payment: &payment::Settings) -> Result<Self, BadOrder> {
+    pub(super) fn read(properties: Members<Value>, payment: &payment::Settings) -> Result<Self, BadOrder> {
+        let properties = properties.into_map().map_err(|RepeatedNameError(name)| BadOrder::Twice(name))?;
+        let mut properties: Map<String, Value> = properties.into_iter().collect();
         let to = properties.remove("phoneNumber");
         let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
         let to: PhoneNumber = to.ok_or(BadOrder::PhoneNumber)?;
@@ -70,7 +75,11 @@ impl Order {
         // An amount comes as text: as a number it could have been rounded on its way here.
         text(&properties, "amountDue")?;
         let said = properties.iter().filter(|(_, value)| !value.is_null());
-        payment.terms(&said.map(|(name, value)| (name.clone(), plain(value))).collect())?;
+        let said = said.map(|(name, value)| (name.clone(), plain(value))).collect();
+        if let Some(name) = contradicted_parameter(&said) {
+            return Err(BadOrder::Twice(name.to_owned()));
+        }
+        payment.terms(&said)?;
         properties.iter().try_for_each(|(name, value)| check(name, value))?;
 
         let reference = reference.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -143,7 +152,11 @@ mod tests {
     use serde_json::json;
 
     fn read(properties: &Value) -> Result<Order, BadOrder> {
-        Order::read(properties.as_object().unwrap().clone(), &payment::Settings::sample())
+        read_text(&properties.to_string())
+    }
+
+    fn read_text(properties: &str) -> Result<Order, BadOrder> {
+        Order::read(serde_json::from_str(properties).unwrap(), &payment::Settings::sample())
     }
 
     #[test]
@@ -199,12 +212,26 @@ mod tests {
                 json!({"phoneNumber": "+15550100001", "amountDue": "25,10"}),
                 BadTerms::from(BadDue::Amount(BadAmount::NotDecimal)).into(),
             ),
+            (json!({"phoneNumber": "+15550100001", "amountDue": "250000"}), BadTerms::from(BadDue::TooMuch).into()),
+            (
+                json!({"phoneNumber": "+15550100001", "amountDue": "25", "amount_due": "250"}),
+                BadOrder::Twice("amountDue".to_owned()),
+            ),
+            (json!({"phoneNumber": "+15550100001", "amountDue": {"value": "25"}}), BadOrder::Text("amountDue")),
+            (json!({"phoneNumber": "+15550100001", "amountDue": true}), BadOrder::Text("amountDue")),
             (json!({"phoneNumber": "+15550100001", "currency": "EUR"}), BadTerms::from(BadDue::CurrencyAlone).into()),
             (json!({"phoneNumber": "+15550100001", "a": "\u{1}"}), BadOrder::Character("a".to_owned())),
             (json!({"phoneNumber": "+15550100001", "": 1}), BadOrder::Name),
         ] {
             assert_eq!(read(&properties).unwrap_err(), why, "{properties}");
         }
+    }
+
+    #[test]
+    fn a_property_that_is_there_twice_is_refused() {
+        let refused =
+            read_text(r#"{"phoneNumber": "+15550100001", "amountDue": "25", "amountDue": "250"}"#).unwrap_err();
+        assert_eq!(refused, BadOrder::Twice("amountDue".to_owned()));
     }
 
     proptest! {

@@ -67,7 +67,7 @@ pub(super) async fn post(
     let payment = library.server.payment(&app.session.environment);
     let order = Order::read(asked.properties.into_inner(), &payment).map_err(Problem::bad)?;
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
-    let ledger = app.session.ledger.within(library.server.limits, app.session.environment.payment.currency);
+    let ledger = app.session.ledger.within(library.server.limits.clone(), app.session.environment.payment.currency);
     if let Some(payment) = ledger.standing(order.order_reference()).await? {
         return Err(Problem::new(StatusCode::CONFLICT, OrderTaken(payment)));
     }

@@ -155,7 +155,7 @@ impl Desk {
         let (amount, code) = money.split_once(' ').unwrap();
         let id = self.ids.make();
         let charge = Amount::parse(amount, code.parse().unwrap()).unwrap();
-        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone() };
+        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone(), agreed: None };
         self.ledger.opening(&self.call, &create).await.map(|()| create)
     }
 

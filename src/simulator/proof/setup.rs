@@ -51,6 +51,7 @@ const SHOWN: &[&str] = &[
     "INCLUDE_CVC",
     "INCLUDE_POSTAL_CODE",
     "MAX_CHARGE",
+    "MAX_DUE",
     "MIN_CHARGE",
     "OPENAI_MODEL",
     "PAYMENT_CONNECTOR",
@@ -126,6 +127,8 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
     }
     values.extend([
         ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
+        // The business that is played has nothing to say of most calls.
+        ("CALL_PARAMETERS", "optional".to_owned()),
         ("CALL_PARAMETERS_URL", format!("{twilio}{}", outside::CALLS)),
         ("PAYMENT_WEBHOOK_URL", format!("{twilio}{}", outside::PAYMENTS)),
         ("PAYMENT_WEBHOOK_SECRET", "proof-webhook-secret".to_owned()),

@@ -13,7 +13,8 @@ use super::relay::Text;
 use super::texts::Languages;
 use crate::call;
 use crate::payment::{
-    self, BankAccountType, CardType, Description, Field, MATCHING, MethodName, Options, OrderRules, Timeout,
+    self, BankAccountType, CardType, Description, Field, IdParameter, MATCHING, MethodName, Options, OrderRules,
+    Timeout,
 };
 
 /// The section.
@@ -42,6 +43,8 @@ pub(super) struct Payments {
     #[serde(deserialize_with = "some_word")]
     description: Option<Description>,
     parameters: Parameters,
+    #[serde(deserialize_with = "some_word")]
+    id_parameter: Option<IdParameter>,
     /// `dtmf` is all that Twilio takes, and what it takes without a word.
     #[serde(rename = "input", deserialize_with = "dtmf")]
     _input: (),
@@ -73,6 +76,7 @@ impl Default for Payments {
             timeout: None,
             description: None,
             parameters: Parameters::default(),
+            id_parameter: None,
             _input: (),
         }
     }
@@ -104,6 +108,7 @@ impl Payments {
             timeout: self.timeout.and_then(Timeout::from_seconds),
             description: self.description.clone(),
             parameters: self.parameters.0.clone(),
+            id_parameter: self.id_parameter.clone(),
         }
     }
 }

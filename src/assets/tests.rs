@@ -231,7 +231,7 @@ fn what_twilio_is_told_of_payments_is_read() {
     let (assets, warnings) = config(
         r#"{ "Payments": { "method": "ach-debit", "bankAccountType": "consumer-savings", "timeout": 20, "input": "dtmf",
             "validCardTypes": ["visa", "diners-club"], "minPostalCodeLength": 5, "description": "Tea",
-            "requireMatchingInputs": ["payment-card-number", "postal-code"],
+            "requireMatchingInputs": ["payment-card-number", "postal-code"], "idParameter": "ledgerId",
             "parameters": { "AVSName": "Acme", "MerchantAccountId": 7, "vip": true } } }"#,
     )
     .unwrap();
@@ -243,6 +243,7 @@ fn what_twilio_is_told_of_payments_is_read() {
     assert_eq!(options.matching.to_string(), "card number, postal code");
     assert_eq!((options.min_postal_code_length, options.timeout.map(Timeout::seconds)), (Some(5), Some(20)));
     assert_eq!(options.description.unwrap().reveal(), "Tea");
+    assert_eq!(options.id_parameter.unwrap().as_str(), "ledgerId");
     let parameters = serde_json::to_string(options.parameters.reveal()).unwrap();
     assert_eq!(parameters, r#"{"AVSName":"Acme","MerchantAccountId":"7","vip":"true"}"#);
     assert_eq!(config("{}").unwrap().0.server.payments, Options::default());
@@ -274,6 +275,11 @@ fn what_twilio_would_refuse_of_a_payment_is_refused_with_its_line() {
         (
             "{\n \"Payments\": {\n  \"parameters\": {\"a\": [1]}\n }\n}",
             "3: invalid type: sequence, expected a text, a number",
+        ),
+        ("{\n \"Payments\": {\n  \"idParameter\": \"AVSName\"\n }\n}", "3: must be a name of 1 to 64 letters"),
+        (
+            "{\n \"ConversationRelay\": {\n  \"Parameters\": {\"amountDue\": \"1\", \"amountDue\": \"2\"}\n }\n}",
+            "3: expected each parameter once, and amountDue is there twice",
         ),
         ("{\n \"Payments\": {\n  \"description\": \"\"\n }\n}", "3: must be a text of 1 to 512 characters"),
     ]);

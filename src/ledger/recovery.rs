@@ -26,12 +26,21 @@ pub struct Left {
 
 impl Left {
     /// The request for the session once more, with its key: Twilio answers with the SID, and opens no second one. What the
-    /// ledger does not keep of its terms is taken from these settings; an error says that they do not fit.
+    /// ledger does not keep of its terms is taken from these settings; an error says that they do not fit. The description is the
+    /// same as the first time, whatever the settings say today.
     pub fn create(&self, settings: &Settings) -> Result<Create, BadTerms> {
-        let said =
-            [("paymentMethod", Some(&self.method)), ("description", self.description.as_ref().map(Private::reveal))];
+        let said = [
+            ("paymentMethod", Some(&self.method)),
+            ("description", self.description.as_ref().map(Private::reveal)),
+            ("orderReference", self.call.order.as_ref().map(Private::reveal)),
+            ("callReference", self.call.reference.as_ref().map(Private::reveal)),
+        ];
         let said = said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
-        let terms = Arc::new(settings.terms(&said.collect())?);
+        let mut terms = settings.terms(&said.collect())?;
+        if self.description.is_none() {
+            terms.description = None;
+        }
+        let terms = Arc::new(terms);
         Ok(Create { id: self.id, key: self.id.create_key(), charge: self.charge, terms, agreed: None })
     }
 

@@ -4,17 +4,14 @@ use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Record, Refused, State, Writing};
-use crate::payment::{Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update};
+use crate::payment::{Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update, reference};
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, without_card_numbers};
+use crate::redact::Private;
 use crate::relay::Setup;
 use crate::sid::{CallSid, PaymentSid};
 
 /// `PaymentMethod` of a payment that was not begun here.
 const METHOD: &str = "credit-card";
-
-/// The longest reference that is kept, in characters.
-const MAX_TEXT: usize = 256;
 
 /// The call that a payment is on, as far as the ledger wants to know it.
 #[derive(Debug, Clone)]
@@ -34,12 +31,7 @@ pub struct OnCall {
 impl OnCall {
     /// What a call's first frame tells.
     pub fn new(setup: &Setup) -> Self {
-        let parameter = |name: &str| {
-            // Cut first: of a number that is cut in two too much would stay.
-            let text = without_card_numbers(setup.custom_parameters.reveal().get(name)?);
-            let text: String = text.chars().take(MAX_TEXT).collect();
-            (!text.is_empty()).then(|| Private::new(text))
-        };
+        let parameter = |name: &str| reference(setup.custom_parameters.reveal().get(name)?);
         let (reference, order) = (parameter("callReference"), parameter("orderReference"));
         // Of the whole text: two orders must not become one by what is cut.
         let whole = |name: &str| setup.custom_parameters.reveal().get(name).filter(|text| !text.trim().is_empty());

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::method::{BadWord, BankAccountType, CardType, MethodName};
+use super::terms::AVS_NAME;
 use super::{ChargeLimits, Currency, Fields, MaxDue};
 use crate::members::Members;
 use crate::redact::{Private, without_card_numbers};
@@ -76,7 +77,36 @@ pub struct Options {
     pub description: Option<Description>,
     /// `parameters`
     pub parameters: Parameters,
+    /// `idParameter`; without one the id stands in `Description` alone.
+    pub id_parameter: Option<IdParameter>,
 }
+
+/// The name of the member of `Parameter` that tells the payment processor the id of the payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdParameter(String);
+
+impl IdParameter {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdParameter {
+    type Err = BadWord;
+
+    fn from_str(name: &str) -> Result<Self, BadWord> {
+        let fits =
+            (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let is_free = !name.eq_ignore_ascii_case(AVS_NAME);
+        (fits && is_free)
+            .then(|| Self(name.to_owned()))
+            .ok_or(BadWord("a name of 1 to 64 letters, digits, dots, dashes and underscores, and not AVSName"))
+    }
+}
+
+/// The longest `Description`, in characters.
+pub(super) const MAX_DESCRIPTION: usize = 512;
 
 /// `Timeout`: how many seconds the caller may let pass between two digits, 1 to 600.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +140,7 @@ impl FromStr for Description {
 
     fn from_str(text: &str) -> Result<Self, BadWord> {
         let text = text.trim();
-        let fits = (1..=512).contains(&text.chars().count())
+        let fits = (1..=MAX_DESCRIPTION).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
             && without_card_numbers(text) == text;
         fits.then(|| Self(Private::new(text.to_owned())))

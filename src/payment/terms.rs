@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::method::{AvsName, Card, CardType, Method, MethodName};
-use super::settings::{Description, Parameters, Settings, Timeout, TokenType};
-use super::{BadDue, Currency, Due, Field, Fields};
+use super::settings::{Description, IdParameter, MAX_DESCRIPTION, Parameters, Settings, Timeout, TokenType};
+use super::{BadDue, Currency, Due, Field, Fields, PaymentId};
+use crate::redact::{Private, without_card_numbers};
 
 /// Everything about the payments of one call. What Twilio would refuse as contradictory cannot be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Terms {
     pub timeout: Option<Timeout>,
     /// What it is for.
     pub description: Option<Description>,
+    /// What the business calls it: `orderReference`, else `callReference`.
+    pub reference: Option<Private<String>>,
+    /// Under which name among the parameters the payment processor is told the payment's id.
+    pub id_parameter: Option<IdParameter>,
     /// What the payment processor is told beside all that, the name of an account's holder aside.
     pub parameters: Parameters,
 }
@@ -58,7 +63,23 @@ pub enum BadTerms {
 }
 
 /// The name under which Twilio wants the holder of an account.
-const AVS_NAME: &str = "AVSName";
+pub(super) const AVS_NAME: &str = "AVSName";
+
+/// The longest reference, in characters.
+const MAX_REFERENCE: usize = 256;
+
+/// A reference of the business as it is kept and sent on: without card numbers, 256 characters of it; none if nothing is left.
+/// Of what it returns it makes the same again.
+pub fn reference(text: &str) -> Option<Private<String>> {
+    // The digits before the end of what is kept may be a card number where the whole run of digits is none.
+    let kept = |text: &str| without_card_numbers(text).chars().take(MAX_REFERENCE).collect::<String>();
+    let (mut text, mut again) = (kept(text), String::new());
+    while text != again {
+        again = text;
+        text = kept(&again);
+    }
+    (!text.is_empty()).then(|| Private::new(text))
+}
 
 /// The parameters of a call that say something of its payments. No other is read.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +92,8 @@ impl Settings {
         if self.due_required && terms.due == Due::Open { Err(BadDue::Unsaid.into()) } else { Ok(terms) }
     }
 
-    /// The terms of a call with these parameters: `amountDue` and `currency`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
+    /// The terms of a call with these parameters: `amountDue` and `currency`; `orderReference` and
+    /// `callReference`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
     /// `paymentParameters`, a JSON object; for a card `validCardTypes` and `requireMatchingInputs`, each a list, and
     /// `minPostalCodeLength`; for a bank account `bankAccountType` and `avsName`.
     pub fn terms(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
@@ -93,6 +115,8 @@ impl Settings {
                 .read("paymentTimeout", "must be whole seconds from 1 to 600", seconds)?
                 .or(self.options.timeout),
             description: said.word::<Description>("description")?.or_else(|| self.options.description.clone()),
+            reference: ["orderReference", "callReference"].into_iter().find_map(|name| reference(text(name)?)),
+            id_parameter: self.options.id_parameter.clone(),
             parameters: self.parameters(said)?.without(AVS_NAME),
         })
     }
@@ -191,13 +215,30 @@ impl Terms {
         self.method.fields()
     }
 
+    /// `Description` as it goes over the wire: what the payment is for, the reference, and always the id of the payment at its end, by
+    /// which the processor's records are matched with the ledger. What stands before the id is cut, so that all of it has
+    /// [`MAX_DESCRIPTION`] characters at most; it depends on nothing that the ledger does not keep.
+    pub fn description(&self, id: PaymentId) -> String {
+        let parts = [
+            self.description.as_ref().map(Description::reveal),
+            self.reference.as_ref().map(|it| it.reveal().as_str()),
+        ];
+        let about = parts.into_iter().flatten().collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
+        let id = id.to_string();
+        let room = MAX_DESCRIPTION - id.chars().count() - 1;
+        // The two may make a card number together. It is cut out first: of one that is cut in two too much would stay.
+        let about: String = without_card_numbers(&about).chars().take(room).collect();
+        if about.trim().is_empty() { id } else { format!("{} {id}", about.trim()) }
+    }
+
     /// `Parameter` as it goes over the wire: a JSON object of one level; none if there is nothing to say.
-    pub fn parameter(&self) -> Option<String> {
+    pub fn parameter(&self, id: PaymentId) -> Option<String> {
         let holder = match &self.method {
             Method::AchDebit { avs_name, .. } => Some((AVS_NAME.to_owned(), avs_name.reveal().to_owned())),
             Method::Card(_) => None,
         };
-        let all = self.parameters.clone().with(holder);
+        let id = self.id_parameter.as_ref().map(|name| (name.as_str().to_owned(), id.to_string()));
+        let all = self.parameters.clone().with(holder).with(id);
         let json = || serde_json::to_string(all.reveal()).expect("a map of strings always serialises");
         (!all.is_empty()).then(json)
     }
@@ -206,11 +247,15 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{BankAccountType, Options};
+    use crate::payment::{BankAccountType, Ids, Options};
     use proptest::prelude::*;
 
     fn settings(options: Options) -> Settings {
         Settings { options, ..Settings::sample() }
+    }
+
+    fn id() -> PaymentId {
+        Ids::new(uuid::Uuid::nil()).make()
     }
 
     fn terms(said: &[(&str, &str)]) -> Result<Terms, BadTerms> {
@@ -222,7 +267,7 @@ mod tests {
     fn a_call_that_says_nothing_pays_by_card_and_as_configured() {
         let plain = terms(&[("amount", "25"), ("callReference", "7")]).unwrap();
         assert_eq!(plain.fields().to_string(), "card number, security code, expiry date");
-        assert_eq!((plain.parameter(), plain.timeout, plain.description), (None, None, None));
+        assert_eq!((plain.parameter(id()), plain.timeout, plain.description), (None, None, None));
     }
 
     #[test]
@@ -236,7 +281,7 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(&account.method, Method::AchDebit { account_type: BankAccountType::ConsumerSavings, .. }));
-        assert_eq!(account.parameter().as_deref(), Some(r#"{"AVSName":"Ann \"A\" Lee"}"#));
+        assert_eq!(account.parameter(id()).as_deref(), Some(r#"{"AVSName":"Ann \"A\" Lee"}"#));
         assert_eq!(account.timeout.map(Timeout::seconds), Some(30));
         assert_eq!(account.description.unwrap().reveal(), "Invoice 1042");
 
@@ -267,6 +312,32 @@ mod tests {
         assert!(said(&[("amountDue", "25.00")]).is_ok() && said(&[("amountDue", "0")]).is_ok());
         assert_eq!(said(&[("amountDue", "250000")]).unwrap_err(), BadTerms::Due(BadDue::TooMuch));
         assert!(Settings::sample().terms_of_call(&BTreeMap::new()).is_ok(), "it is optional");
+    }
+
+    #[test]
+    fn a_description_ends_in_the_id_of_the_payment() {
+        let id = id().to_string();
+        let sent = |said: &[(&str, &str)]| terms(said).unwrap().description(self::id());
+        assert_eq!(sent(&[]), id);
+        assert_eq!(sent(&[("description", "Invoice 1042")]), format!("Invoice 1042 {id}"));
+        assert_eq!(sent(&[("callReference", "order-7")]), format!("order-7 {id}"));
+        assert_eq!(
+            sent(&[("description", "Tea"), ("callReference", "call-7"), ("orderReference", "order-7")]),
+            format!("Tea order-7 {id}")
+        );
+        assert_eq!(sent(&[("orderReference", ""), ("callReference", "call-7")]), format!("call-7 {id}"));
+        assert_eq!(sent(&[("callReference", "a\u{7}\n")]), format!("a {id}"));
+        let split = sent(&[("description", "4242 4242"), ("callReference", "4242 4242")]);
+        assert!(!split.contains("4242 4242 4242") && split.ends_with(&id), "{split}");
+    }
+
+    #[test]
+    fn the_id_is_a_parameter_too_where_it_has_a_name() {
+        let options = Options { id_parameter: "ledgerId".parse().ok(), ..Options::default() };
+        let said =
+            BTreeMap::from([("paymentParameters".to_owned(), r#"{"Merchant":7,"ledgerId":"forged"}"#.to_owned())]);
+        let sent = settings(options).terms(&said).unwrap().parameter(id()).unwrap();
+        assert_eq!(sent, format!(r#"{{"Merchant":"7","ledgerId":"{}"}}"#, id()));
     }
 
     #[test]
@@ -303,17 +374,37 @@ mod tests {
         };
         let settings = settings(options);
         let account = settings.terms(&BTreeMap::new()).unwrap();
-        assert_eq!(account.parameter().as_deref(), Some(r#"{"AVSName":"Acme"}"#));
+        assert_eq!(account.parameter(id()).as_deref(), Some(r#"{"AVSName":"Acme"}"#));
         let by_card = settings.terms(&BTreeMap::from([("paymentMethod".to_owned(), "credit-card".to_owned())]));
         let by_card = by_card.unwrap();
-        assert_eq!(by_card.parameter(), None, "a card has no holder's name");
+        assert_eq!(by_card.parameter(id()), None, "a card has no holder's name");
         assert!(matches!(by_card.method, Method::Card(card) if card.valid_types == [CardType::Discover]));
         let own = r#"{"MerchantAccountId":7,"AVSName":"Ann"}"#;
         let of_call = settings.terms(&BTreeMap::from([("paymentParameters".to_owned(), own.to_owned())]));
-        assert_eq!(of_call.unwrap().parameter().as_deref(), Some(r#"{"AVSName":"Ann","MerchantAccountId":"7"}"#));
+        assert_eq!(of_call.unwrap().parameter(id()).as_deref(), Some(r#"{"AVSName":"Ann","MerchantAccountId":"7"}"#));
     }
 
     proptest! {
+        #[test]
+        fn a_reference_that_was_kept_is_kept_as_it_is(text in "[0-9 a-]{240,300}|.{0,300}") {
+            let kept = reference(&text);
+            if let Some(text) = &kept {
+                prop_assert!(text.reveal().chars().count() <= MAX_REFERENCE);
+                prop_assert_eq!(&reference(text.reveal()), &kept);
+            }
+        }
+
+        #[test]
+        fn every_description_fits_and_ends_in_the_id(description in "\\PC{0,512}", reference in ".{0,400}") {
+            let said = [("description", description), ("orderReference", reference)];
+            let said = said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            if let Ok(terms) = settings(Options::default()).terms(&said) {
+                let sent = terms.description(id());
+                prop_assert!(sent.chars().count() <= MAX_DESCRIPTION && sent.ends_with(&id().to_string()), "{}", sent);
+                prop_assert!(!sent.contains(char::is_control) && sent == sent.trim());
+            }
+        }
+
         #[test]
         fn no_parameters_panic_and_none_make_a_contradiction(
             said in prop::collection::btree_map(
@@ -327,7 +418,7 @@ mod tests {
             ),
         ) {
             if let Ok(terms) = settings(Options::default()).terms(&said) {
-                let named = terms.parameter().is_some_and(|json| json.contains(AVS_NAME));
+                let named = terms.parameter(id()).is_some_and(|json| json.contains(AVS_NAME));
                 prop_assert_eq!(named, matches!(terms.method, Method::AchDebit { .. }));
             }
         }

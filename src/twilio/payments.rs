@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::client::Client;
 use super::error::{Cause, Error};
 use super::rest::Repeat;
-use crate::payment::{Change, Create, Field, Method, Terms, Update};
+use crate::payment::{Change, Create, Field, Method, Update};
 use crate::sid::{CallSid, PaymentSid};
 
 impl Client {
@@ -18,7 +18,7 @@ impl Client {
             ("IdempotencyKey", Cow::from(create.key.as_str())),
             ("StatusCallback", Cow::from(&self.status_callback)),
         ];
-        form.extend(terms(&create.terms));
+        form.extend(terms(create));
         match create.charge {
             Some(amount) => {
                 form.push(("ChargeAmount", amount.to_string().into()));
@@ -54,7 +54,8 @@ struct Created {
 }
 
 /// What a create says of the terms, but for the amount.
-fn terms(terms: &Terms) -> Vec<(&'static str, Cow<'_, str>)> {
+fn terms(create: &Create) -> Vec<(&'static str, Cow<'_, str>)> {
+    let terms = &create.terms;
     let mut form: Vec<(&str, Cow<'_, str>)> =
         vec![("PaymentConnector", Cow::from(&terms.connector)), ("PaymentMethod", terms.method.name().wire().into())];
     match &terms.method {
@@ -79,8 +80,8 @@ fn terms(terms: &Terms) -> Vec<(&'static str, Cow<'_, str>)> {
         }
     }
     form.extend(terms.timeout.map(|timeout| ("Timeout", timeout.seconds().to_string().into())));
-    form.extend(terms.description.as_ref().map(|text| ("Description", text.reveal().into())));
-    form.extend(terms.parameter().map(|json| ("Parameter", json.into())));
+    form.push(("Description", terms.description(create.id).into()));
+    form.extend(terms.parameter(create.id).map(|json| ("Parameter", json.into())));
     form
 }
 

@@ -81,3 +81,33 @@ async fn payments_are_paged_by_the_last_one_seen() {
     let charged = Filter { since: None, state: Some(State::Charged), after: None, limit: 9 };
     assert!(desk.ledger.payments(&charged).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_is_asked_for_once_more_says_the_same_as_the_first_time_whatever_is_configured_since() {
+    let of_call = |said: &[(&str, &str)]| -> std::collections::BTreeMap<String, String> {
+        said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let mut later = Settings::sample();
+    later.options.description = "Our new shop".parse().ok();
+    for said in [
+        &[][..],
+        &[("description", "Invoice 7"), ("callReference", "call-7"), ("orderReference", "order-7")],
+        &[("callReference", "call-7")],
+        &[("orderReference", "4242 4242 4242 4242 and so on")],
+    ] {
+        let mut desk = Desk::new().await;
+        desk.terms = Arc::new(Settings::sample().terms(&of_call(said)).unwrap());
+        let setup = serde_json::json!({"type": "setup", "callSid": "CA1", "customParameters": of_call(said)});
+        let Ok(crate::relay::Incoming::Setup(setup)) = crate::relay::Incoming::parse(&setup.to_string()) else {
+            panic!()
+        };
+        desk.call = OnCall::new(&setup);
+        let first = desk.opening("25").await.unwrap();
+        let desk = desk.restarted().await;
+        let left = desk.ledger.take_stock().await.unwrap();
+        let again = left[0].create(&later).unwrap();
+        let sent = |create: &Create| (create.key.clone(), create.terms.description(create.id));
+        assert_eq!(sent(&again), sent(&first), "{said:?}");
+        assert!(sent(&again).1.ends_with(&first.id.to_string()));
+    }
+}

@@ -52,8 +52,9 @@ async fn a_payment_without_an_amount_tokenizes() {
         twilio.forms(),
         [format!(
             "{}&PaymentConnector=My+connector&PaymentMethod=credit-card\
-             &SecurityCode=true&PostalCode=false&TokenType=one-time",
-            key_and_callback("create")
+             &SecurityCode=true&PostalCode=false&Description={}&TokenType=one-time",
+            key_and_callback("create"),
+            id()
         )]
     );
     let asked = &twilio.asked.lock().unwrap()[0];
@@ -67,7 +68,8 @@ async fn a_payment_without_an_amount_tokenizes() {
 async fn an_amount_is_charged_and_nothing_tokenized() {
     let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
     client.create_payment(&call(), &create("25")).await.unwrap();
-    assert!(twilio.forms()[0].ends_with("&PostalCode=false&ChargeAmount=25.00&Currency=USD"), "{:?}", twilio.forms());
+    let charge = format!("&PostalCode=false&Description={}&ChargeAmount=25.00&Currency=USD", id());
+    assert!(twilio.forms()[0].ends_with(&charge), "{:?}", twilio.forms());
 }
 
 #[tokio::test]
@@ -78,12 +80,16 @@ async fn a_card_is_taken_by_the_terms_of_the_call() {
         ("validCardTypes", "visa,diners-club"),
         ("requireMatchingInputs", "expiration-date payment-card-number"),
         ("description", "Tea & cake"),
+        ("callReference", "order-7"),
     ];
     client.create_payment(&call(), &create_by("25", &said, options)).await.unwrap();
     let form = &twilio.forms()[0];
-    let terms = "&PaymentMethod=credit-card&SecurityCode=true&PostalCode=false&ValidCardTypes=visa+diners-club\
-                 &RequireMatchingInputs=payment-card-number%2Cexpiration-date&Timeout=30&Description=Tea+%26+cake&Charge";
-    assert!(form.contains(terms), "{form}");
+    let terms = format!(
+        "&PaymentMethod=credit-card&SecurityCode=true&PostalCode=false&ValidCardTypes=visa+diners-club\
+         &RequireMatchingInputs=payment-card-number%2Cexpiration-date&Timeout=30&Description=Tea+%26+cake+order-7+{}&Charge",
+        id()
+    );
+    assert!(form.contains(&terms), "{form}");
 }
 
 #[tokio::test]
@@ -92,9 +98,21 @@ async fn a_bank_account_is_taken_with_the_name_of_its_holder_and_nothing_of_a_ca
     let said = [("paymentMethod", "ach-debit"), ("bankAccountType", "commercial-checking"), ("avsName", "Acme")];
     client.create_payment(&call(), &create_by("25", &said, Options::default())).await.unwrap();
     let form = &twilio.forms()[0];
-    let terms = "&PaymentMethod=ach-debit&BankAccountType=commercial-checking&SecurityCode=false&PostalCode=false\
-                 &Parameter=%7B%22AVSName%22%3A%22Acme%22%7D&ChargeAmount=25.00&Currency=USD";
-    assert!(form.ends_with(terms), "{form}");
+    let terms = format!(
+        "&PaymentMethod=ach-debit&BankAccountType=commercial-checking&SecurityCode=false&PostalCode=false&Description={}\
+         &Parameter=%7B%22AVSName%22%3A%22Acme%22%7D&ChargeAmount=25.00&Currency=USD",
+        id()
+    );
+    assert!(form.ends_with(&terms), "{form}");
+}
+
+#[tokio::test]
+async fn the_id_of_the_payment_is_a_parameter_where_the_connector_takes_one() {
+    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    let options = Options { id_parameter: "ledgerId".parse().ok(), ..Options::default() };
+    client.create_payment(&call(), &create_by("25", &[], options)).await.unwrap();
+    let parameter = format!("&Parameter=%7B%22ledgerId%22%3A%22{}%22%7D&ChargeAmount", id());
+    assert!(twilio.forms()[0].contains(&parameter), "{:?}", twilio.forms());
 }
 
 #[tokio::test]

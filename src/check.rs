@@ -23,6 +23,7 @@ use http::Http;
 pub async fn check(config: &Config, warnings: &[config::Warning]) -> Report {
     let mut findings = configuration(warnings);
     findings.extend(assets::findings(&config.assets_dir, &config.payment));
+    findings.extend(business::amounts(&config.payment, config.call_parameters.is_some()));
     let Ok(http) = Http::new() else {
         let words = "no HTTP client can be set up: install root certificates (ca-certificates)";
         findings.push(Finding::bad("network", words));

@@ -33,10 +33,10 @@ pub use limits::{Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Sco
 pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
 pub use outcome::{Doubt, Intent, Outcome, is_amount, is_decline};
 pub use parameter_names::{PARAMETERS, contradicted_parameter, nearest_parameter};
-pub use settings::{BadTokenType, Description, Options, Parameters, Settings, Timeout, TokenType};
+pub use settings::{BadTokenType, Description, IdParameter, Options, Parameters, Settings, Timeout, TokenType};
 pub use state::{ParseStateError, State};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, ResultWord, Status};
-pub use terms::{BadTerms, MATCHING, Terms, matching};
+pub use terms::{BadTerms, MATCHING, Terms, matching, reference};
 
 use std::fmt;
 use std::sync::Arc;

@@ -23,6 +23,8 @@ async fn where_all_is_well_it_says_so_and_prints_no_secret() {
         "✓ assets         calls begin with PaymentContext and PaymentToolManifest",
         "✓ tools",
         "✓ payments       are made with a card: card number, security code, expiry date",
+        "✓ amounts        are in USD; what is due (amountDue) is up to 10000 (MAX_DUE)",
+        "✓ amounts        a call without amountDue is charged what agent and caller agree on, from 0.50 to 1000.00 USD",
         "! PCI            speech goes through en-US: ElevenLabs (TTS), Deepgram (STT); en-AU: ",
         "✓ account        is active",
         "✓ number         FROM_NUMBER belongs",
@@ -64,6 +66,18 @@ async fn a_business_that_cannot_be_asked_is_told() {
     let found = world.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;
     assert_eq!(found.code, 1, "{}", found.printed);
     found.has("✗ business       127.0.0.1 takes no connection: look at CALL_PARAMETERS_URL");
+    found.has("! business       CALL_PARAMETERS=optional: where it does not say what is due (amountDue), or fails, a call is charged");
+
+    let url = ("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls");
+    let world = World::new("required").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret").with(url.0, url.1);
+    world
+        .with("CALL_PARAMETERS", "required")
+        .check()
+        .await
+        .has("✓ business       CALL_PARAMETERS=required: a call takes no");
+    let found = World::new("required-unasked").with("CALL_PARAMETERS", "required").check().await;
+    assert_eq!(found.code, 2, "{}", found.printed);
+    found.has("  CALL_PARAMETERS_URL  is not set, and CALL_PARAMETERS is required");
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for Parameters {
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Parameters, A::Error> {
                 let mut read = Attributes::new();
                 while let Some(Parameter { name, value }) = entries.next_element()? {
-                    read.push((name.0, value.0));
+                    add(&mut read, name.0, value.0)?;
                 }
                 Ok(Parameters(read))
             }
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Parameters {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
                 let mut read = Attributes::new();
                 while let Some((Text(name), Text(value))) = map.next_entry()? {
-                    read.push((name, value));
+                    add(&mut read, name, value)?;
                 }
                 Ok(Parameters(read))
             }
@@ -115,6 +115,15 @@ impl<'de> Deserialize<'de> for Parameters {
 
         json.deserialize_any(Either)
     }
+}
+
+/// Adds a parameter whose name is not there yet: which of two counts is for nobody to guess.
+fn add<E: Error>(parameters: &mut Attributes, name: String, value: String) -> Result<(), E> {
+    if parameters.iter().any(|(other, _)| *other == name) {
+        return Err(E::custom(format!("expected each parameter once, and {name} is there twice")));
+    }
+    parameters.push((name, value));
+    Ok(())
 }
 
 /// Reads the value of the attribute `name` and adds it, if it is one that is documented and is not empty.

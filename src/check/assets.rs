@@ -5,7 +5,7 @@ use std::path::Path;
 use super::agreement::{Disagreement, disagreement};
 use super::report::Finding;
 use crate::assets::{Library, Loaded, ServerConfig};
-use crate::payment::{self, BadTerms};
+use crate::payment::{self, BadTerms, Currency};
 
 /// Reads all assets in the directory, those that are not in use included. Blocks while it does.
 pub(super) fn findings(dir: &Path, payment: &payment::Settings) -> Vec<Finding> {
@@ -23,6 +23,7 @@ pub(super) fn findings(dir: &Path, payment: &payment::Settings) -> Vec<Finding> 
     let manifest = library.tools(library.default_manifest()).unwrap_or_default();
     findings.extend(tools(context, &manifest.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>()));
     findings.push(payments(&library.server, payment));
+    findings.extend(caps(&library.server.limits, payment.currency));
     findings.extend(texts(&library.server));
     findings.extend(pci(&library.server));
     findings
@@ -40,6 +41,16 @@ fn payments(server: &ServerConfig, settings: &payment::Settings) -> Finding {
         }
         Err(why) => Finding::bad("payments", format!("no call can pay: {why} (serverConfig.json)")),
     }
+}
+
+/// Caps on amounts that leave nothing to be charged in the server's own currency.
+fn caps(limits: &payment::Limits, currency: Currency) -> Option<Finding> {
+    let bars = |caps: &payment::Caps| caps.amount.as_ref().is_some_and(|caps| caps.of(currency, currency).is_none());
+    let barred = payment::Scope::ALL.into_iter().any(|scope| bars(limits.caps(scope)));
+    let words = || {
+        format!("Payments.Limits has caps on amounts and none for {currency} (CURRENCY): nothing can be charged in it")
+    };
+    barred.then(|| Finding::bad("payments", words()))
 }
 
 fn tools(context: &str, manifest: &[&str]) -> Vec<Finding> {
@@ -158,6 +169,18 @@ mod tests {
         server.parameters.push(("paymentTimeout".to_owned(), "soon".to_owned()));
         let (level, words) = found(&server);
         assert!(level == Level::Bad && words.contains("paymentTimeout"), "{words}");
+    }
+
+    #[test]
+    fn a_cap_that_leaves_nothing_to_charge_is_told() {
+        let euros = std::collections::BTreeMap::from([("EUR".parse().unwrap(), "5".parse().unwrap())]);
+        let amount = Some(payment::AmountCaps::Each(std::sync::Arc::new(euros)));
+        let per_hour = payment::Caps { amount, ..payment::Caps::NONE };
+        let limits = payment::Limits { per_hour, ..payment::Limits::NONE };
+        let found = caps(&limits, Currency::USD).unwrap();
+        assert!(found.level == Level::Bad && found.words.contains("none for USD"), "{found:?}");
+        assert_eq!(caps(&limits, "EUR".parse().unwrap()), None);
+        assert_eq!(caps(&payment::Limits::default(), Currency::USD), None);
     }
 
     #[test]

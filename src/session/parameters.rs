@@ -39,14 +39,18 @@ pub(super) fn take_answer(setup: &mut Setup, answer: Option<BusinessAnswer>, due
 
 /// Warns of parameters that nothing reads and whose names are near to one that is read. No value is logged.
 pub(super) fn warn_of_unknown_names(setup: &Setup) {
-    let given = setup.custom_parameters.reveal();
-    let names = given.keys().filter(|name| ![CONTEXT_KEY, MANIFEST_KEY, RECONNECT].contains(&name.as_str()));
-    for known in names.filter_map(|name| nearest_parameter(name)) {
+    for known in nearly_named(setup) {
         warn!(
             event = "call_parameters.unknown_name",
             known, "A parameter of the call is not read, and its name is near to this one."
         );
     }
+}
+
+/// The parameters that others are nearly named like.
+fn nearly_named(setup: &Setup) -> impl Iterator<Item = &'static str> {
+    let names = setup.custom_parameters.reveal().keys().map(String::as_str);
+    names.filter(|name| ![CONTEXT_KEY, MANIFEST_KEY, RECONNECT].contains(name)).filter_map(nearest_parameter)
 }
 
 #[cfg(test)]
@@ -67,6 +71,14 @@ mod tests {
         setup.custom_parameters = Private::new(map(twiml));
         take_answer(&mut setup, answer, required);
         setup.custom_parameters.reveal().get(AMOUNT_DUE).cloned()
+    }
+
+    #[test]
+    fn names_that_are_near_to_one_that_is_read_are_known() {
+        let setup = r#"{"type":"setup","callSid":"CA1","customParameters":{"amount_due":"25","Currency":"USD","customer":"Ann",
+            "amountDue":"25","contextKey":"a","manifestKey":"b","crelayReconnect":"1"}}"#;
+        let Incoming::Setup(setup) = Incoming::parse(setup).unwrap() else { panic!() };
+        assert_eq!(nearly_named(&setup).collect::<Vec<_>>(), ["currency", "amountDue"]);
     }
 
     fn says(pairs: &[(&str, &str)]) -> Option<BusinessAnswer> {

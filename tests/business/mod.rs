@@ -1,5 +1,7 @@
 //! The business is asked what a call is about; whatever it answers, the caller is connected.
 
+mod charging;
+
 use std::time::{Duration, Instant};
 
 use crate::server::openai::{OpenAi, Reply};

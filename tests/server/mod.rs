@@ -58,7 +58,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let mut server = Self::at(address);
         server.ledger = ledger;
-        tokio::spawn(serve(config, Assets::built_in(), listener, server.shutdown.clone()));
+        let has_assets = vars.iter().any(|(name, _)| *name == "ASSETS_DIR");
+        let assets = if has_assets {
+            Assets::open(&config.assets_dir, &config.twilio).await.unwrap()
+        } else {
+            Assets::built_in()
+        };
+        tokio::spawn(serve(config, assets, listener, server.shutdown.clone()));
         server
     }
 

@@ -16,6 +16,8 @@ const FIELDS: &[&str] = &["To", "From", "Twiml", "Url", "StatusCallback", "Statu
 pub struct Twilio {
     pub origin: String,
     placed: Arc<Mutex<Vec<Placed>>>,
+    /// The forms with which payments were asked for.
+    payments: Arc<Mutex<Vec<Vec<(String, String)>>>>,
     /// Answers with this status and error code instead.
     refusal: Arc<Mutex<Option<(u16, u32)>>>,
 }
@@ -34,10 +36,7 @@ impl Twilio {
         let twilio = Self { origin: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
         let router = Router::new()
             .route("/2010-04-01/Accounts/AC1/Calls.json", post(place))
-            .route(
-                "/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json",
-                post((StatusCode::CREATED, r#"{"sid":"PK1"}"#)),
-            )
+            .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(open_payment))
             .with_state(twilio.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         twilio
@@ -47,9 +46,18 @@ impl Twilio {
         self.placed.lock().unwrap().clone()
     }
 
+    pub fn payments(&self) -> Vec<Vec<(String, String)>> {
+        self.payments.lock().unwrap().clone()
+    }
+
     pub fn refuses(&self, with: Option<(u16, u32)>) {
         *self.refusal.lock().unwrap() = with;
     }
+}
+
+async fn open_payment(State(twilio): State<Twilio>, body: String) -> (StatusCode, &'static str) {
+    twilio.payments.lock().unwrap().push(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
+    (StatusCode::CREATED, r#"{"sid":"PK1"}"#)
 }
 
 async fn place(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -> Response {

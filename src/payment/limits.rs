@@ -273,7 +273,7 @@ mod tests {
         Amount::parse(text, Currency::USD).unwrap().unwrap()
     }
 
-    fn start(caps: Caps, so_far: Tally) -> Option<Counted> {
+    fn start(caps: &Caps, so_far: Tally) -> Option<Counted> {
         caps.against_start(&so_far, Some(dollars("25")), Currency::USD)
     }
 
@@ -287,10 +287,9 @@ mod tests {
             (Caps { payments: Some(2), ..Caps::default() }, Counted::Payments),
             (Caps { amount: Some(AmountCaps::Configured("50".parse().unwrap())), ..Caps::default() }, Counted::Amount),
         ] {
-            let told = format!("{caps:?}");
-            assert_eq!((start(caps.clone(), one), start(caps, two)), (None, Some(counted)), "{told}");
+            assert_eq!((start(&caps, one), start(&caps, two)), (None, Some(counted)), "{caps:?}");
         }
-        assert_eq!(start(Caps::default(), two), None);
+        assert_eq!(start(&Caps::default(), two), None);
     }
 
     #[test]
@@ -299,7 +298,7 @@ mod tests {
         let so_far = Tally { declines: 1, submitted: 1, ..Tally::default() };
         assert_eq!(caps.against_submission(&so_far), None);
         assert_eq!(caps.against_submission(&Tally { submitted: 2, ..so_far }), Some(Counted::Declines));
-        assert_eq!(start(caps, Tally { submitted: 2, ..so_far }), None, "it is looked at again when it is submitted");
+        assert_eq!(start(&caps, Tally { submitted: 2, ..so_far }), None, "it is looked at again when it is submitted");
     }
 
     #[test]

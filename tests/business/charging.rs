@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CALL, SECRET, business};
 use crate::server::openai::{OpenAi, Reply};
-use crate::server::twilio::Twilio;
+use crate::server::twilio::{Form, Twilio};
 use crate::server::{OPERATOR_TOKEN, Server, agent_says, caller_says};
 
 /// The model tries to charge by itself, whatever it is told.
@@ -45,7 +45,7 @@ impl Called {
     }
 
     /// The call connects, and the model charges; what it was told, and the payments that Twilio was asked for.
-    async fn charges(&self, parameters: &Value) -> (String, Vec<Vec<(String, String)>>) {
+    async fn charges(&self, parameters: &Value) -> (String, Vec<Form>) {
         let mut socket = self.server.connects("CA1", parameters).await;
         caller_says(&mut socket, "I want to pay.").await;
         agent_says(&mut socket).await;

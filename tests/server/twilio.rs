@@ -11,13 +11,16 @@ use tokio::net::TcpListener;
 
 const FIELDS: &[&str] = &["To", "From", "Twiml", "Url", "StatusCallback", "StatusCallbackEvent"];
 
+/// The fields of a request.
+pub type Form = Vec<(String, String)>;
+
 /// A Twilio that places calls, the first as `CA1`.
 #[derive(Clone, Default)]
 pub struct Twilio {
     pub origin: String,
     placed: Arc<Mutex<Vec<Placed>>>,
     /// The forms with which payments were asked for.
-    payments: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    payments: Arc<Mutex<Vec<Form>>>,
     /// Answers with this status and error code instead.
     refusal: Arc<Mutex<Option<(u16, u32)>>>,
 }
@@ -46,7 +49,7 @@ impl Twilio {
         self.placed.lock().unwrap().clone()
     }
 
-    pub fn payments(&self) -> Vec<Vec<(String, String)>> {
+    pub fn payments(&self) -> Vec<Form> {
         self.payments.lock().unwrap().clone()
     }
 

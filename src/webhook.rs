@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::ledger::{self, Due, Ledger};
-use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long a delivery may take, connection and answer included.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ impl Webhook {
             .post(self.config.url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(TIMESTAMP_HEADER, timestamp)
-            .header(SIGNATURE_HEADER, sign(&self.config.secret, timestamp, body.as_bytes()))
+            .header(SIGNATURE_HEADER, self.config.secrets.sign(timestamp, body.as_bytes()))
             .body(body.to_owned())
             .send()
             .await

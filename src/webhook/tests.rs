@@ -6,12 +6,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::ledger::{Directory, OnCall};
 use crate::payment::{Answer, Change, Field, Ids, Settings, Status};
+use crate::signing::Secrets;
 
 const SECRET: &str = "a-secret-of-the-tests";
 
@@ -40,7 +40,7 @@ impl Business {
         let url = format!("http://{}/payments", listener.local_addr().unwrap()).parse().unwrap();
         let router = Router::new().route("/payments", post(take)).with_state(business.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let config = config::Business { url, secret: SecretString::from(SECRET) };
+        let config = config::Business { url, secrets: SECRET.into() };
         (business, Webhook::new(config).unwrap())
     }
 
@@ -93,7 +93,7 @@ async fn an_outcome_is_delivered_signed_with_its_token_and_then_never_again() {
     assert_eq!(headers["content-type"], "application/json");
     let timestamp: u64 = headers["x-crelay-timestamp"].to_str().unwrap().parse().unwrap();
     assert!(Timestamp::now().as_second().unsigned_abs().abs_diff(timestamp) < 60);
-    assert_eq!(headers["x-crelay-signature"], sign(&SecretString::from(SECRET), timestamp, body.as_bytes()));
+    assert_eq!(headers["x-crelay-signature"], Secrets::from(SECRET).sign(timestamp, body.as_bytes()));
     assert_eq!(ledger.next_due().await.unwrap(), None);
 }
 

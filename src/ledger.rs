@@ -32,7 +32,7 @@ pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
 pub use fault::Fault;
 pub use guards::Bar;
-pub use outbox::{Due, Outcome};
+pub use outbox::{Backlog, Due, LONGEST_WAIT, Outcome};
 pub use payment::{Filter, Happened, Payment};
 pub use recovery::Left;
 pub use since::{BadSince, since};

@@ -8,6 +8,8 @@
 
 pub mod assets;
 pub mod call;
+#[cfg(test)]
+mod captured_log;
 pub mod check;
 pub mod config;
 pub mod endpoints;

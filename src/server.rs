@@ -86,8 +86,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     let maintenance = maintain(ledger.clone());
     let mut beside = vec![tokio::spawn(maintenance), tokio::spawn(recovery), tokio::spawn(retention)];
     if let Some(webhook) = webhook {
-        let ledger = ledger.clone();
-        beside.push(tokio::spawn(async move { webhook.run(&ledger).await }));
+        beside.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
     let app = App::new(Parts {
         operator_token: config.operator_token,

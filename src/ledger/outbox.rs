@@ -1,6 +1,6 @@
 //! Outcomes on their way to the business. Each is written with the change that it tells of, and stays until it is taken.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
@@ -9,6 +9,9 @@ use sqlx::sqlite::SqliteRow;
 use super::payment::{Find, find};
 use super::{Error, Event, Ledger, Payment, State, Writing};
 use crate::payment::{Amount, PaymentId};
+
+/// The longest wait before a delivery is tried again.
+pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the business is told, as JSON. A payment may have two outcomes, one after the other: one that was given up, or
 /// settled by hand, and succeeded after all.
@@ -58,6 +61,22 @@ pub struct Due {
     pub attempts: u32,
 }
 
+/// The outcomes that wait for their delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub waiting: u64,
+    /// When the oldest was written.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Backlog {
+    /// How long the oldest has waited; not below zero, though the clock was set back.
+    pub fn age(&self, now: Timestamp) -> Option<SignedDuration> {
+        self.oldest.map(|oldest| now.duration_since(oldest).max(SignedDuration::ZERO))
+    }
+}
+
 impl Outcome {
     fn of(payment: &Payment, at: Timestamp) -> Self {
         let failure = || Failure { result: payment.result.clone(), code: payment.result_code };
@@ -93,29 +112,56 @@ pub(super) async fn put(writing: &mut Writing, payment: &Payment) -> Result<(), 
 }
 
 impl Ledger {
-    /// What is to be delivered now, the oldest first, so many at most; of a payment only its oldest outcome.
+    /// The outcomes that are due, at most `limit`: those that were never sent first, then by the time that they are due; of a
+    /// payment only its oldest. What is due later than the longest wait from now was written before the clock was set back:
+    /// it is due.
     pub async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Error> {
         if self.0.faults.bars_deliveries() {
             return Ok(Vec::new());
         }
         let rows = sqlx::query(
             "SELECT outbox.id, payment_id, outcome, attempts, token FROM outbox JOIN payments ON payments.id = payment_id \
-             WHERE delivered_at IS NULL AND due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM outbox AS older \
+             WHERE delivered_at IS NULL AND (due_at <= ?1 OR due_at > ?2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
              WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL) \
-             ORDER BY due_at LIMIT ?2",
+             ORDER BY attempts > 0, due_at LIMIT ?3",
         )
         .bind(now.as_millisecond())
+        .bind(longest_wait_from(now))
         .bind(limit)
         .fetch_all(&self.0.readers)
         .await?;
         rows.iter().map(due).collect()
     }
 
-    /// When the next delivery is due, if one is left.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        let next = sqlx::query_scalar("SELECT min(due_at) FROM outbox WHERE delivered_at IS NULL");
+    /// When the next delivery becomes due, of those that are not due yet.
+    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let next = sqlx::query_scalar(
+            "SELECT min(due_at) FROM outbox WHERE delivered_at IS NULL AND due_at > ? AND due_at <= ?",
+        )
+        .bind(now.as_millisecond())
+        .bind(longest_wait_from(now));
         let next: Option<i64> = next.fetch_one(&self.0.readers).await?;
         Ok(next.and_then(|at| Timestamp::from_millisecond(at).ok()))
+    }
+
+    /// What waits for its delivery.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        let row = sqlx::query("SELECT count(*), min(written_at) FROM outbox WHERE delivered_at IS NULL")
+            .fetch_one(&self.0.readers)
+            .await?;
+        let oldest = row.try_get::<Option<i64>, _>(1)?.and_then(|at| Timestamp::from_millisecond(at).ok());
+        Ok(Backlog { waiting: row.try_get::<i64, _>(0)?.unsigned_abs(), oldest })
+    }
+
+    /// Makes everything that waits due now, and returns what that is.
+    pub async fn deliver_now(&self) -> Result<Backlog, Error> {
+        let mut writing = self.write().await?;
+        sqlx::query("UPDATE outbox SET due_at = ? WHERE delivered_at IS NULL")
+            .bind(writing.now.as_millisecond())
+            .execute(&mut *writing.transaction)
+            .await?;
+        writing.commit().await?;
+        self.backlog().await
     }
 
     /// Waits until an outcome was written. Those that another process writes are not noticed.
@@ -155,6 +201,10 @@ impl Ledger {
             .await?;
         writing.commit().await
     }
+}
+
+fn longest_wait_from(now: Timestamp) -> i64 {
+    now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX).as_millisecond()
 }
 
 fn due(row: &SqliteRow) -> Result<Due, Error> {

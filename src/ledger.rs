@@ -23,7 +23,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::Directory;
+pub(crate) use tests::{Directory, with_a_token};
 mod tokens;
 mod verdict;
 

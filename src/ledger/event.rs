@@ -1,5 +1,6 @@
 //! What happened to a payment, as the ledger keeps it: a kind and a little JSON.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Bar;
@@ -41,8 +42,10 @@ pub(super) enum Event<'a> {
     Settled { outcome: &'static str, note: Option<&'a str> },
     /// The business took the outcome.
     Delivered { attempts: u32 },
-    /// The token is gone.
-    Erased,
+    /// The token will be erased soon, and was not delivered.
+    TokenExpires { at: Timestamp },
+    /// The token is gone; whether an event that carries it is still to be delivered.
+    Erased { undelivered: bool },
 }
 
 impl Event<'_> {
@@ -63,7 +66,8 @@ impl Event<'_> {
             Self::GivenUp { .. } => "given-up",
             Self::Settled { .. } => "settled",
             Self::Delivered { .. } => "delivered",
-            Self::Erased => "token-erased",
+            Self::TokenExpires { .. } => "token-expires",
+            Self::Erased { .. } => "token-erased",
         }
     }
 
@@ -105,7 +109,9 @@ impl Event<'_> {
             Self::GivenUp { why } => json!({"why": why}),
             Self::Settled { outcome, note } => json!({"outcome": outcome, "note": note}),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
-            Self::Erased => json!({}),
+            Self::TokenExpires { at } => json!({"at": at}),
+            Self::Erased { undelivered: false } => json!({}),
+            Self::Erased { undelivered: true } => json!({"undelivered": true}),
         }
     }
 }

@@ -183,9 +183,7 @@ impl Ledger {
         let payment = find(&mut *writing.transaction, Find::Id(due.payment)).await?;
         let payment = payment.ok_or(Error::Unreadable("an outcome without a payment"))?;
         writing.append(&payment, &Event::Delivered { attempts: due.attempts + 1 }, None).await?;
-        let left = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payment_id = ? AND delivered_at IS NULL)";
-        let left = sqlx::query_scalar(left).bind(due.payment.to_string()).fetch_one(&mut *writing.transaction);
-        if !left.await? {
+        if !writing.is_undelivered(payment.id).await? {
             writing.erase_token(&payment).await?;
         }
         writing.commit().await

@@ -202,6 +202,14 @@ impl Desk {
     }
 }
 
+/// A ledger with a payment whose token waits for its delivery.
+pub(crate) async fn with_a_token() -> (Ledger, PaymentId, Directory) {
+    let mut desk = Desk::new().await;
+    let id = desk.submitted("0", "PK1").await;
+    desk.told("PK1", &TOKENIZED).await;
+    (desk.ledger, id, desk.directory)
+}
+
 fn call(sid: &str) -> OnCall {
     OnCall { sid: sid.parse().unwrap(), caller: "+15550100001".parse().ok(), ..OnCall::unknown("CA0".parse().unwrap()) }
 }

@@ -58,15 +58,6 @@ async fn without_a_webhook_a_token_is_gone_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_token_that_waits_for_its_delivery_is_kept_however_long_it_takes() {
-    let mut desk = Desk::new().await;
-    let id = desk.submitted("0", "PK1").await;
-    desk.told("PK1", &TOKENIZED).await;
-    desk.ledger.erase_tokens(Timestamp::now() + SignedDuration::from_hours(1)).await.unwrap();
-    assert!(desk.ledger.payment(id).await.unwrap().unwrap().holds_token);
-}
-
-#[tokio::test]
 async fn what_was_erased_when_the_server_died_is_gone_after_the_next_start() {
     let mut desk = Desk::new().await;
     desk.submitted("0", "PK1").await;

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod llm;
 pub mod payment;
 pub mod phone_number;
+pub mod reconcile;
 pub mod recovery;
 pub mod redact;
 pub mod relay;

@@ -3,6 +3,7 @@
 //!
 //! It knows neither Twilio's REST API nor a session; what is asked for, and when, is theirs to say.
 
+mod backup;
 mod callbacks;
 mod connection;
 mod database;
@@ -28,6 +29,7 @@ mod tokens;
 mod verdict;
 
 pub use crate::payment::{ParseStateError, State};
+pub use backup::BackupError;
 pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
 pub use fault::Fault;

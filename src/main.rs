@@ -1,5 +1,6 @@
 //! The command line; the server is the library's.
 
+mod cli;
 mod logging;
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -9,10 +10,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cli::BAD_CONFIGURATION;
 use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
 use crelay_payments::config::{self, Config, Problem, Vars};
-use crelay_payments::ledger::{self, Filter, Ledger, Verdict};
+use crelay_payments::ledger::{self, Filter, Verdict};
 use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::proof::{self, Proof};
@@ -27,9 +29,6 @@ const PORTS_TRIED: u16 = 50;
 
 /// Where a server is that was told of no port.
 const DEFAULT_PORT: u16 = 3001;
-
-/// The exit code for a configuration that cannot be used.
-const BAD_CONFIGURATION: u8 = 2;
 
 /// An AI voice agent takes a card payment during a live Twilio call; the card data goes from the keypad to Twilio alone.
 ///
@@ -75,6 +74,12 @@ enum Command {
     ///
     /// It cannot be taken back. The server may be running meanwhile, and tells the business.
     Settle(Settle),
+    /// Make everything that waits for PAYMENT_WEBHOOK_URL due now, and show how much waits since when.
+    Deliver,
+    /// Copy the ledger into a new file, without payment tokens; the server may be running meanwhile.
+    ///
+    /// The copy has mode 0600 and is checked. It is FILE.part until it is whole, and overwrites nothing.
+    Backup(cli::backup::Backup),
 }
 
 #[derive(Debug, Default, Args)]
@@ -174,6 +179,8 @@ async fn main() -> ExitCode {
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
         Command::Payments(which) => payments(&which, &Vars::from_process()).await,
         Command::Settle(what) => settle(what, &Vars::from_process()).await,
+        Command::Deliver => cli::deliver::run(&Vars::from_process()).await,
+        Command::Backup(what) => cli::backup::run(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -320,40 +327,33 @@ async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
 const PAGE: u32 = 1000;
 
 async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
-    let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
-    let mut found = Vec::new();
-    loop {
-        let after = found.last().map(|payment: &ledger::Payment| payment.id);
-        let page = ledger.payments(&Filter { since, state: which.state, after, limit: PAGE }).await?;
-        if page.is_empty() {
-            break;
+    cli::with_ledger(vars, async |ledger| {
+        let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
+        let mut found = Vec::new();
+        loop {
+            let after = found.last().map(|payment: &ledger::Payment| payment.id);
+            let page = ledger.payments(&Filter { since, state: which.state, after, limit: PAGE }).await?;
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
         }
-        found.extend(page);
-    }
-    let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
-    // Whoever reads it may have seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::SUCCESS)
+        let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
+        // Whoever reads it may have seen enough.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }
 
 async fn settle(what: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
-    let Settle { id, verdict, confirmation, note } = what;
-    let payment = ledger.settle(id, &ledger::Settlement { verdict, confirmation, note }).await?;
-    println!("{} is {}", payment.id, payment.state);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The ledger of the server on this machine; none if the configuration cannot be used, which is told.
-async fn visit(vars: &Vars) -> anyhow::Result<Option<Ledger>> {
-    match config::database(vars) {
-        Ok(path) => Ok(Some(Ledger::visit(&path).await?)),
-        Err(problems) => {
-            eprintln!("{problems}");
-            Ok(None)
-        }
-    }
+    cli::with_ledger(vars, async |ledger| {
+        let Settle { id, verdict, confirmation, note } = what;
+        let payment = ledger.settle(id, &ledger::Settlement { verdict, confirmation, note }).await?;
+        println!("{} is {}", payment.id, payment.state);
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }
 
 /// Listens on the port, or, where that is allowed, on the next one that is free.

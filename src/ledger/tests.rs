@@ -1,5 +1,6 @@
 //! The ledger in a file of its own.
 
+mod backup;
 mod callbacks;
 mod erasing;
 mod faults;

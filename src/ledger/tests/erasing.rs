@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::*;
 
 /// Whether the text stands anywhere in the files of the ledger.
-fn stands(directory: &Path, text: &str) -> bool {
+pub(super) fn stands(directory: &Path, text: &str) -> bool {
     std::fs::read_dir(directory).unwrap().any(|file| {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())

@@ -2,7 +2,11 @@
 
 pub mod backup;
 pub mod deliver;
+pub mod erase;
+pub mod refunded;
+pub mod totals;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use crelay_payments::config::{self, Vars};
@@ -27,4 +31,9 @@ pub async fn with_ledger(
     let done = command(&ledger).await;
     ledger.close().await;
     done
+}
+
+/// Prints a text. A reader that has seen enough closes the pipe, which is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -3,7 +3,7 @@
 mod cli;
 mod logging;
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,16 +70,23 @@ enum Command {
     UploadAssets(Upload),
     /// List the payments of the ledger, oldest first; the server may be running meanwhile.
     Payments(Payments),
-    /// Say what became of a payment that is unknown, after it was looked up at the processor.
+    /// Record the outcome of a payment in state `unknown`, or `pending`, after it was looked up at the processor.
     ///
-    /// It cannot be taken back. The server may be running meanwhile, and tells the business.
+    /// A settlement that was wrong is corrected with --correct and a note. The server may be running meanwhile, and tells the
+    /// business.
     Settle(Settle),
+    /// Record that a payment was refunded, or is disputed, at the processor.
+    Refunded(cli::refunded::Refunded),
     /// Make everything that waits for PAYMENT_WEBHOOK_URL due now, and show how much waits since when.
     Deliver,
     /// Copy the ledger into a new file, without payment tokens; the server may be running meanwhile.
     ///
     /// The copy has mode 0600 and is checked. It is FILE.part until it is whole, and overwrites nothing.
     Backup(cli::backup::Backup),
+    /// Erase the caller, the references and the description of a caller's payments; amounts, states and events stay.
+    ///
+    /// A payment that is not over, or has an event that is not delivered, is left as it is. The exit code is 1 if one was left.
+    Erase(cli::erase::Erase),
 }
 
 #[derive(Debug, Default, Args)]
@@ -105,19 +112,23 @@ struct Payments {
     /// Only those opened then or later: a day in UTC (2026-11-01), a moment, or how long ago (30m, 24h, 7d)
     #[arg(long)]
     since: Option<String>,
-    /// Only those in this state: opened, capturing, submitted, charged, tokenized, declined, cancelled, abandoned, unknown
+    /// Only those in this state: opened, capturing, submitted, pending, charged, tokenized, declined, failed, cancelled,
+    /// abandoned, unknown, returned, refunded, disputed
     #[arg(long)]
     state: Option<ledger::State>,
     /// As CSV, for reconciliation
     #[arg(long)]
     csv: bool,
+    /// Sums by day (UTC), currency and state, of what was submitted since then
+    #[arg(long, conflicts_with = "state")]
+    totals: bool,
 }
 
 #[derive(Debug, Args)]
 struct Settle {
     /// The id of the payment, as `payments` shows it
     id: PaymentId,
-    /// What became of it: charged, tokenized, declined or cancelled
+    /// How it ended: charged, tokenized, declined, cancelled, or returned (a bank debit)
     #[arg(long = "as")]
     verdict: Verdict,
     /// The processor's confirmation code
@@ -126,6 +137,9 @@ struct Settle {
     /// Why, or how it was found out
     #[arg(long)]
     note: Option<String>,
+    /// Correct an earlier settlement; a note has to say why
+    #[arg(long, requires = "note")]
+    correct: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,7 +193,9 @@ async fn main() -> ExitCode {
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
         Command::Payments(which) => payments(&which, &Vars::from_process()).await,
         Command::Settle(what) => settle(what, &Vars::from_process()).await,
+        Command::Refunded(what) => cli::refunded::run(what, &Vars::from_process()).await,
         Command::Deliver => cli::deliver::run(&Vars::from_process()).await,
+        Command::Erase(what) => cli::erase::run(what, &Vars::from_process()).await,
         Command::Backup(what) => cli::backup::run(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
@@ -327,6 +343,9 @@ async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
 const PAGE: u32 = 1000;
 
 async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
+    if which.totals {
+        return cli::totals::run(which.since.as_deref(), which.csv, vars).await;
+    }
     cli::with_ledger(vars, async |ledger| {
         let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
         let mut found = Vec::new();
@@ -339,8 +358,7 @@ async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
             found.extend(page);
         }
         let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
-        // Whoever reads it may have seen enough.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        cli::print(&text);
         Ok(ExitCode::SUCCESS)
     })
     .await
@@ -348,8 +366,9 @@ async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
 
 async fn settle(what: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
     cli::with_ledger(vars, async |ledger| {
-        let Settle { id, verdict, confirmation, note } = what;
-        let payment = ledger.settle(id, &ledger::Settlement { verdict, confirmation, note }).await?;
+        let Settle { id, verdict, confirmation, note, correct } = what;
+        let settlement = ledger::Settlement { verdict, confirmation, note, corrects: correct };
+        let payment = ledger.settle(id, &settlement).await?;
         println!("{} is {}", payment.id, payment.state);
         Ok(ExitCode::SUCCESS)
     })

@@ -55,6 +55,10 @@ impl Retention {
                  `crelay-payments deliver`."
             );
         }
+        if let Some(age) = self.personal_data {
+            // Each transaction erases some, so that a caller who wants to pay does not wait for all of them.
+            while ledger.erase_personal_data(before(age)).await? > 0 {}
+        }
         ledger.wipe_erased().await
     }
 }
@@ -62,12 +66,12 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+    use secrecy::ExposeSecret as _;
     use serde_json::Value;
 
     use super::*;
     use crate::captured_log::CapturedLog;
     use crate::ledger::with_a_token;
-    use secrecy::ExposeSecret as _;
 
     const RETENTION: Retention =
         Retention { tokens: Duration::from_secs(72 * 3600), personal_data: None, has_receiver: true };
@@ -120,6 +124,26 @@ mod tests {
         let (ledger, id, _directory) = with_a_token().await;
         RETENTION.sweep(&ledger, Timestamp::now() - hours(1000)).await.unwrap();
         assert!(has_token(&ledger, id).await);
+    }
+
+    #[tokio::test]
+    async fn personal_data_is_erased_when_its_time_is_over_unless_an_event_waits() {
+        let (ledger, id, _directory) = with_a_token().await;
+        let retention = Retention { personal_data: Some(Duration::from_secs(90 * 24 * 3600)), ..RETENTION };
+        let now = Timestamp::now();
+        let has_caller = async || ledger.payment(id).await.unwrap().unwrap().caller.is_some();
+        retention.sweep(&ledger, now + hours(91 * 24)).await.unwrap();
+        assert!(has_caller().await, "an event waits");
+        for due in ledger.due(now, 9).await.unwrap() {
+            ledger.delivered(&due).await.unwrap();
+        }
+        for early in [now + hours(89 * 24), now - hours(1000 * 24)] {
+            retention.sweep(&ledger, early).await.unwrap();
+            RETENTION.sweep(&ledger, early).await.unwrap();
+            assert!(has_caller().await);
+        }
+        retention.sweep(&ledger, now + hours(91 * 24)).await.unwrap();
+        assert!(!has_caller().await);
     }
 
     #[tokio::test]

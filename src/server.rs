@@ -72,6 +72,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     } else {
         Ledger::open(&config.database).await?
     };
+    ledger.set_live(config.live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.
@@ -87,7 +88,11 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         personal_data: config.ledger_retention,
         has_receiver: webhook.is_some(),
     };
-    let mut beside = vec![tokio::spawn(maintain(ledger.clone())), tokio::spawn(recovery), tokio::spawn(retention.run(ledger.clone()))];
+    let mut beside = vec![
+        tokio::spawn(maintain(ledger.clone())),
+        tokio::spawn(recovery),
+        tokio::spawn(retention.run(ledger.clone())),
+    ];
     if let Some(webhook) = webhook {
         beside.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{Payment, State};
-use crate::payment::Amount;
+use crate::payment::{Amount, Currency};
 
 /// Payments as a table for a terminal, with the sum of what was charged in each currency.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl fmt::Display for Table<'_> {
             }
         }
         for (code, minor, one) in sums {
-            write!(f, "; charged {} {code}", decimal(minor, one.currency().exponent()))?;
+            write!(f, "; charged {} {code}", decimal(minor, one.currency()))?;
         }
         writeln!(f)
     }
@@ -68,7 +68,7 @@ impl fmt::Display for Csv<'_> {
         writeln!(
             f,
             "id,state,opened_at,submitted_at,ended_at,call_sid,payment_sid,call_reference,description,amount,minor,currency,\
-             method,last4,confirmation_code,profile_id,result,result_code\r"
+             method,last4,confirmation_code,profile_id,result,result_code,order_reference,live,refunded_minor\r"
         )?;
         for payment in self.0 {
             let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
@@ -93,6 +93,9 @@ impl fmt::Display for Csv<'_> {
                 text(&payment.profile),
                 text(&payment.result),
                 payment.result_code.map(|code| code.to_string()).unwrap_or_default(),
+                payment.order_reference.as_ref().map(|text| text.reveal().clone()).unwrap_or_default(),
+                payment.live.to_string(),
+                payment.refunded.to_string(),
             ];
             writeln!(f, "{}\r", fields.map(|field| quoted(&field)).join(","))?;
         }
@@ -117,7 +120,9 @@ fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-fn decimal(minor: u64, exponent: u32) -> String {
+/// Minor units as decimal text in major units, without a limit.
+pub fn decimal(minor: u64, currency: Currency) -> String {
+    let exponent = currency.exponent();
     let unit = 10_u64.pow(exponent);
     let fraction =
         if exponent > 0 { format!(".{:0width$}", minor % unit, width = exponent as usize) } else { String::new() };
@@ -151,8 +156,8 @@ mod tests {
 
     #[test]
     fn sums_have_the_decimals_of_their_currency() {
-        assert_eq!(decimal(123_456, 2), "1234.56");
-        assert_eq!(decimal(1500, 0), "1500");
-        assert_eq!(decimal(1005, 3), "1.005");
+        assert_eq!(decimal(123_456, Currency::USD), "1234.56");
+        assert_eq!(decimal(1500, "JPY".parse().unwrap()), "1500");
+        assert_eq!(decimal(1005, "KWD".parse().unwrap()), "1.005");
     }
 }

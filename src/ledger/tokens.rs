@@ -57,6 +57,11 @@ impl Ledger {
         if self.0.to_be_wiped.load(Ordering::Acquire) { self.wipe().await } else { Ok(()) }
     }
 
+    /// Whether what was erased may still stand in the write-ahead log.
+    pub fn is_to_be_wiped(&self) -> bool {
+        self.0.to_be_wiped.load(Ordering::Acquire)
+    }
+
     /// No write waits for it longer than it takes to copy the pages of one.
     pub(super) async fn wipe(&self) -> Result<(), Error> {
         // Before: what is erased meanwhile needs another time.

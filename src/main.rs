@@ -14,7 +14,7 @@ use cli::BAD_CONFIGURATION;
 use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
 use crelay_payments::config::{self, Config, Problem, Vars};
-use crelay_payments::ledger::{self, Filter, Verdict};
+use crelay_payments::ledger::{self, Verdict};
 use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::proof::{self, Proof};
@@ -77,6 +77,11 @@ enum Command {
     Settle(Settle),
     /// Record that a payment was refunded, or is disputed, at the processor.
     Refunded(cli::refunded::Refunded),
+    /// Compare the ledger with the processor's export: settle what is unknown or pending, list what disagrees.
+    ///
+    /// A row is a payment's by the ledger's id in any of its cells, else by the confirmation code, else by amount, currency, last
+    /// four digits and time; a match that is not unique is none. The exit code is 1 if there is something to look at.
+    Reconcile(cli::reconcile::Reconcile),
     /// Make everything that waits for PAYMENT_WEBHOOK_URL due now, and show how much waits since when.
     Deliver,
     /// Copy the ledger into a new file, without payment tokens; the server may be running meanwhile.
@@ -194,6 +199,7 @@ async fn main() -> ExitCode {
         Command::Payments(which) => payments(&which, &Vars::from_process()).await,
         Command::Settle(what) => settle(what, &Vars::from_process()).await,
         Command::Refunded(what) => cli::refunded::run(what, &Vars::from_process()).await,
+        Command::Reconcile(what) => cli::reconcile::run(what, &Vars::from_process()).await,
         Command::Deliver => cli::deliver::run(&Vars::from_process()).await,
         Command::Erase(what) => cli::erase::run(what, &Vars::from_process()).await,
         Command::Backup(what) => cli::backup::run(what, &Vars::from_process()).await,
@@ -339,24 +345,13 @@ async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Payments that are read from the ledger at once.
-const PAGE: u32 = 1000;
-
 async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
     if which.totals {
         return cli::totals::run(which.since.as_deref(), which.csv, vars).await;
     }
     cli::with_ledger(vars, async |ledger| {
         let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
-        let mut found = Vec::new();
-        loop {
-            let after = found.last().map(|payment: &ledger::Payment| payment.id);
-            let page = ledger.payments(&Filter { since, state: which.state, after, limit: PAGE }).await?;
-            if page.is_empty() {
-                break;
-            }
-            found.extend(page);
-        }
+        let found = cli::all_payments(ledger, since, which.state).await?;
         let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
         cli::print(&text);
         Ok(ExitCode::SUCCESS)

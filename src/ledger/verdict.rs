@@ -44,6 +44,11 @@ pub struct Settlement {
 }
 
 impl Verdict {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        self.state().as_str()
+    }
+
     fn state(self) -> State {
         match self {
             Self::Charged => State::Charged,

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::payment::{Amount, Currency, PaymentId};
+use crate::redact::without_card_numbers;
 
 /// The largest file, in bytes, and the longest confirmation code, in characters.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -243,8 +244,24 @@ impl ExportStatus {
             "refunded" | "partially refunded" | "partial refund" => Self::Refunded,
             "disputed" | "chargeback" | "charged back" => Self::Disputed,
             "pending" | "processing" => Self::Pending,
-            other => Self::Other(other.chars().take(32).collect()),
+            // Columns may be out of place.
+            other => Self::Other(without_card_numbers(other).chars().take(32).collect()),
         }
+    }
+}
+
+impl std::fmt::Display for ExportStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Paid => "paid",
+            Self::Failed => "failed",
+            Self::Returned => "returned",
+            Self::Refunded => "refunded",
+            Self::Disputed => "disputed",
+            Self::Pending => "pending",
+            Self::Other(word) if word.is_empty() => "nothing",
+            Self::Other(word) => return write!(f, "{word:?}"),
+        })
     }
 }
 

@@ -2,14 +2,13 @@
 
 use super::erasing::stands;
 use super::*;
-use crate::redact::Private;
 
 /// A caller's payment, of an order.
 async fn charged(desk: &mut Desk, n: u32) -> PaymentId {
     let call = format!("CA{n}");
     desk.call = super::call(&call);
-    desk.call.reference = Some(Private::new(format!("hush-reference-{n}")));
-    desk.call.order = Some(Private::new(format!("hush-order-{n}")));
+    desk.call.is_of(&format!("hush-reference-{n}"));
+    desk.call.is_of_order(&format!("hush-order-{n}"));
     let said = [("description".to_owned(), format!("hush-description-{n}"))].into_iter().collect();
     desk.terms = Settings::sample().terms(&said).unwrap().into();
     let sid = format!("PK{n}");
@@ -47,8 +46,8 @@ async fn what_is_erased_of_a_caller_is_in_no_byte_of_the_files() {
     assert_eq!((payment.state, payment.amount.map(Amount::minor)), (State::Charged, Some(2500)));
     assert_eq!(payment.last4.as_deref(), Some("4242"));
     assert_eq!(desk.kinds(ids[0]).await.last().unwrap(), "personal-data-erased");
-    desk.call.reference = Some(Private::new("hush-reference-7".to_owned()));
-    desk.call.order = Some(Private::new("hush-order-7".to_owned()));
+    desk.call.is_of("hush-reference-7");
+    desk.call.is_of_order("hush-order-7");
     desk.call.sid = "CA99".parse().unwrap();
     assert!(matches!(desk.opening("25").await, Err(Refused::Order(_))), "the order stays paid");
 }
@@ -60,7 +59,7 @@ async fn a_payment_that_is_not_over_or_not_told_keeps_its_caller() {
     deliver_all(&desk).await;
     let untold = charged(&mut desk, 2).await;
     desk.call = call("CA3");
-    desk.call.reference = Some(Private::new("another".to_owned()));
+    desk.call.is_of("another");
     let submitted = desk.submitted("25", "PK3").await;
     let erased = desk.ledger.erase_caller(&"+15550100001".parse().unwrap()).await.unwrap();
     assert_eq!(erased, Erased { erased: 1, left: 2 });

@@ -83,7 +83,7 @@ async fn no_more_is_refunded_than_was_charged_and_nothing_that_was_not() {
         assert!(desk.ledger.record_refund(id, &bad).await.is_err(), "{bad:?}");
     }
     desk.call = call("CA2");
-    desk.call.reference = Some(crate::redact::Private::new("order-2".to_owned()));
+    desk.call.is_of("order-2");
     let submitted = desk.submitted("25", "PK2").await;
     let error = desk.ledger.record_refund(submitted, &refund("1", "re_1")).await;
     assert!(matches!(error, Err(RefundError::NotCharged(State::Submitted))));
@@ -118,7 +118,7 @@ async fn a_dispute_is_won_or_given_in_to() {
 #[tokio::test]
 async fn an_order_that_was_wholly_refunded_may_be_paid_again() {
     let mut desk = Desk::new().await;
-    desk.call.reference = Some(crate::redact::Private::new("order-7".to_owned()));
+    desk.call.is_of("order-7");
     let id = charged(&mut desk, "PK1").await;
     desk.call.sid = "CA2".parse().unwrap();
     desk.ledger.record_refund(id, &refund("20", "re_1")).await.unwrap();

@@ -130,7 +130,7 @@ async fn a_bank_debit_that_is_pending_is_settled_or_comes_back() {
         [("PK1", Verdict::Charged, State::Charged), ("PK2", Verdict::Returned, State::Returned)]
     {
         desk.call = call(&format!("CA-{sid}"));
-        desk.call.reference = Some(crate::redact::Private::new(sid.to_owned()));
+        desk.call.is_of(sid);
         let id = desk.submitted("25", sid).await;
         let mut accepted = status(sid, &CHARGED);
         accepted.call = desk.call.sid.clone();

@@ -11,11 +11,11 @@ pub async fn run(vars: &Vars) -> anyhow::Result<ExitCode> {
         let backlog = ledger.deliver_now().await?;
         match backlog.age(Timestamp::now()) {
             Some(age) => println!(
-                "{} events wait, the oldest for {}: a running server delivers them within five seconds",
+                "waiting: {}, the oldest for {}; a running server delivers within five seconds",
                 backlog.waiting,
                 written(age)
             ),
-            None => println!("no event waits"),
+            None => println!("waiting: none"),
         }
         Ok(ExitCode::SUCCESS)
     })

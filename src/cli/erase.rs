@@ -24,9 +24,9 @@ pub struct Erase {
 pub async fn run(what: Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
         let Erased { erased, left } = ledger.erase_caller(&what.caller).await?;
-        println!("{erased} payments: the caller, the references and the description are erased");
+        println!("erased: {erased}");
         if left > 0 {
-            println!("{left} payments keep them: they are not over, or an event of theirs is not delivered");
+            println!("left: {left}, which are not over or have an event that is not delivered");
         }
         if !is_wiped(ledger).await? {
             eprintln!(

@@ -85,7 +85,7 @@ impl Ledger {
             writing.check_correction(&payment, next, note.as_deref()).await?;
             Some(payment.state)
         } else {
-            check_settlement(&payment, next)?;
+            writing.check_settlement(&payment, next).await?;
             None
         };
         // The code of a settlement that is corrected to no success is wrong as well.
@@ -99,29 +99,31 @@ impl Ledger {
     }
 }
 
-/// Whether a payment can be settled like this.
-fn check_settlement(payment: &Payment, next: State) -> Result<(), NotSettled> {
-    match (payment.state, next) {
-        (State::Unknown, _) => check_intent(payment, next),
-        (State::Pending, State::Charged | State::Returned) | (State::Disputed, State::Charged) => Ok(()),
-        (State::Pending | State::Disputed, _) => Err(NotSettled::NotFrom(payment.state, next)),
-        (state, _) => Err(NotSettled::NotUnknown(state)),
-    }
-}
-
-/// Whether a payment that was to do this can end like that.
-fn check_intent(payment: &Payment, next: State) -> Result<(), NotSettled> {
-    let intent = payment.intent();
-    let charges = intent.charge.is_some();
-    match next {
-        State::Charged if !charges => Err(NotSettled::Mismatch { charges }),
-        State::Tokenized if charges => Err(NotSettled::Mismatch { charges }),
-        State::Returned if !(charges && intent.bank_debit) => Err(NotSettled::NotBankDebit),
-        _ => Ok(()),
-    }
-}
-
 impl Writing {
+    /// Whether a payment can be settled like this.
+    async fn check_settlement(&mut self, payment: &Payment, next: State) -> Result<(), NotSettled> {
+        match (payment.state, next) {
+            (State::Unknown, _) => self.check_intent(payment, next).await,
+            (State::Pending, State::Charged | State::Returned) | (State::Disputed, State::Charged) => Ok(()),
+            (State::Pending | State::Disputed, _) => Err(NotSettled::NotFrom(payment.state, next)),
+            (state, _) => Err(NotSettled::NotUnknown(state)),
+        }
+    }
+
+    /// Whether a payment that was to do this can end like that. Of one that was not begun here nobody knows what it was to do.
+    async fn check_intent(&mut self, payment: &Payment, next: State) -> Result<(), NotSettled> {
+        let intent = payment.intent();
+        let charges = intent.charge.is_some();
+        match next {
+            State::Charged if !charges && !self.has_event(payment, "kind = 'found'").await? => {
+                Err(NotSettled::Mismatch { charges })
+            }
+            State::Tokenized if charges => Err(NotSettled::Mismatch { charges }),
+            State::Returned if !(charges && intent.bank_debit) => Err(NotSettled::NotBankDebit),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether an earlier settlement of a payment can be corrected to this.
     async fn check_correction(&mut self, payment: &Payment, next: State, note: Option<&str>) -> Result<(), NotSettled> {
         if note.is_none() {
@@ -136,7 +138,7 @@ impl Writing {
         if payment.state == next {
             return Err(NotSettled::NotFrom(payment.state, next));
         }
-        check_intent(payment, next)?;
+        self.check_intent(payment, next).await?;
         // An older version wrote no outcome.
         let succeeded = "kind = 'ended' AND coalesce(json_extract(data, '$.outcome') = 'succeeded', \
                          json_extract(data, '$.result') = 'success')";

@@ -159,9 +159,8 @@ enum Decision {
 fn decide(state: State, status: &ExportStatus) -> Decision {
     use ExportStatus::{Disputed, Failed, Other, Paid, Pending, Refunded, Returned};
     match (state, status) {
-        (State::Unknown, Paid) => Decision::Settle(Verdict::Charged),
+        (State::Unknown | State::Pending, Paid) => Decision::Settle(Verdict::Charged),
         (State::Unknown, Failed) => Decision::Settle(Verdict::Declined),
-        (State::Pending, Paid) => Decision::Settle(Verdict::Charged),
         (State::Pending, Failed | Returned) => Decision::Settle(Verdict::Returned),
         (State::Unknown, Pending | Other(_)) => Decision::Open,
         (State::Pending, Pending | Other(_))

@@ -60,10 +60,10 @@ impl Seed {
             postal_code: false,
             options: Options::default(),
         };
-        let said = [("paymentMethod", method), ("description", "hush-description")];
-        let said = said.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
-        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let terms = settings.terms(&said).unwrap().into();
+        let parameters = [("paymentMethod", method), ("description", "hush-description")];
+        let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let terms = settings.terms(&parameters).unwrap().into();
         let mut call = OnCall::unknown(format!("CA{n}").parse().unwrap());
         call.caller = CALLER.parse().ok();
         call.reference = Some(Private::new(format!("hush-order-{n}")));

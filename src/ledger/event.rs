@@ -119,10 +119,9 @@ impl Event<'_> {
                 json!({"outcome": outcome, "note": note, "corrects": corrects})
             }
             Self::Refunded { refund, .. } => json!(refund),
-            Self::PersonalDataErased => json!({}),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
             Self::TokenExpires { at } => json!({"at": at}),
-            Self::Erased { undelivered: false } => json!({}),
+            Self::Erased { undelivered: false } | Self::PersonalDataErased => json!({}),
             Self::Erased { undelivered: true } => json!({"undelivered": true}),
         }
     }

@@ -151,7 +151,7 @@ pub fn read_export(file: impl Read, minor: bool) -> Result<Vec<Row>, ReadExportE
         // The reader's own line is that of the line break before.
         let start = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(counted);
         let start = start + text[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        line += text[counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        line += text[counted..start].split(|byte| *byte == b'\n').skip(1).count() as u64;
         counted = start;
         let cells: Vec<String> = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
@@ -163,7 +163,7 @@ pub fn read_export(file: impl Read, minor: bool) -> Result<Vec<Row>, ReadExportE
 
 /// What separates the cells: the most frequent of the usual ones in the header line.
 fn delimiter(header: &[u8]) -> u8 {
-    let count = |delimiter: u8| header.iter().filter(|byte| **byte == delimiter).count();
+    let count = |delimiter: u8| header.split(|byte| *byte == delimiter).count();
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }
 

@@ -31,10 +31,12 @@ enum Answering {
     Drips,
 }
 
+type Answers = dyn Fn(&str, usize) -> Answering + Send + Sync;
+
 /// A receiver whose answer depends on the body and on how many requests came before.
 #[derive(Clone)]
 struct Business {
-    answers: Arc<dyn Fn(&str, usize) -> Answering + Send + Sync>,
+    answers: Arc<Answers>,
     received: Arc<Mutex<Vec<(HeaderMap, String)>>>,
 }
 

@@ -5,12 +5,11 @@ use super::*;
 
 /// A caller's payment, of an order.
 async fn charged(desk: &mut Desk, n: u32) -> PaymentId {
-    let call = format!("CA{n}");
-    desk.call = super::call(&call);
+    desk.call = call(&format!("CA{n}"));
     desk.call.is_of(&format!("hush-reference-{n}"));
     desk.call.is_of_order(&format!("hush-order-{n}"));
-    let said = [("description".to_owned(), format!("hush-description-{n}"))].into_iter().collect();
-    desk.terms = Settings::sample().terms(&said).unwrap().into();
+    let parameters = [("description".to_owned(), format!("hush-description-{n}"))].into_iter().collect();
+    desk.terms = Settings::sample().terms(&parameters).unwrap().into();
     let sid = format!("PK{n}");
     let id = desk.submitted("25", &sid).await;
     let mut success = status(&sid, &CHARGED);

@@ -249,7 +249,7 @@ impl Ledger {
         let payment = find(&mut *writing.transaction, Find::Id(due.payment)).await?;
         let payment = payment.ok_or(Error::Unreadable("an outcome without a payment"))?;
         writing.append(&payment, &Event::Delivered { attempts: due.attempts + 1 }, None).await?;
-        if !writing.is_undelivered(payment.id).await? {
+        if !writing.is_token_wanted(&payment).await? {
             writing.erase_token(&payment).await?;
         }
         writing.commit().await

@@ -1,11 +1,12 @@
 //! Payments as a person or a spreadsheet reads them. No token, no caller.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::{Payment, State};
-use crate::payment::{Amount, Currency};
+use crate::payment::Currency;
 
 /// Payments as a table for a terminal, with the sum of what was charged in each currency.
 #[derive(Debug)]
@@ -48,19 +49,24 @@ impl fmt::Display for Table<'_> {
             .map(|(state, count)| format!("{count} {state}"))
             .collect();
         write!(f, "\n{}", counts.join(", "))?;
-        let mut sums: Vec<(String, u64, Amount)> = Vec::new();
-        for amount in of(State::Charged).filter_map(|payment| payment.amount) {
-            let code = amount.currency().to_string();
-            match sums.iter_mut().find(|(of, ..)| *of == code) {
-                Some((_, minor, _)) => *minor += amount.minor(),
-                None => sums.push((code, amount.minor(), amount)),
-            }
-        }
-        for (code, minor, one) in sums {
-            write!(f, "; charged {} {code}", decimal(minor, one.currency()))?;
-        }
+        let charged = of(State::Charged).filter_map(|payment| payment.amount);
+        write_sums(f, "charged", charged.map(|amount| (amount.currency(), amount.minor())))?;
+        let refunded = self.0.iter().filter_map(|payment| Some((payment.amount?.currency(), payment.refunded)));
+        write_sums(f, "refunded", refunded.filter(|(_, minor)| *minor > 0))?;
         writeln!(f)
     }
+}
+
+/// Writes the sum of each currency.
+fn write_sums(f: &mut fmt::Formatter<'_>, what: &str, amounts: impl Iterator<Item = (Currency, u64)>) -> fmt::Result {
+    let mut sums: BTreeMap<String, (Currency, u64)> = BTreeMap::new();
+    for (currency, minor) in amounts {
+        sums.entry(currency.to_string()).or_insert((currency, 0)).1 += minor;
+    }
+    for (code, (currency, minor)) in sums {
+        write!(f, "; {what} {} {code}", decimal(minor, currency))?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Csv<'_> {

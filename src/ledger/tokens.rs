@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::payment::Find;
-use super::{Error, Event, Ledger, Payment, Writing};
+use super::{Error, Event, Ledger, Payment, State, Writing};
 use crate::payment::PaymentId;
 
 impl Ledger {
@@ -28,9 +28,10 @@ impl Ledger {
         for payment in writing.with_token(before).await? {
             let ended = payment.ended_at.unwrap_or(writing.now);
             let at = ended.checked_add(retention).unwrap_or(Timestamp::MAX);
-            let undelivered = writing.is_undelivered(payment.id).await?;
             // One delivery key: the event is appended once.
-            if undelivered && writing.append(&payment, &Event::TokenExpires { at }, Some("token-expires")).await? {
+            if writing.is_token_wanted(&payment).await?
+                && writing.append(&payment, &Event::TokenExpires { at }, Some("token-expires")).await?
+            {
                 expiring.push(payment.id);
             }
         }
@@ -94,8 +95,13 @@ impl Writing {
         Ok(payments)
     }
 
-    /// Whether an event of a payment is still to be delivered.
-    pub(super) async fn is_undelivered(&mut self, id: PaymentId) -> Result<bool, Error> {
+    /// Whether the token of a payment is still to be delivered: an event waits, or one will come. That a payment is unknown is
+    /// told without its token.
+    pub(super) async fn is_token_wanted(&mut self, payment: &Payment) -> Result<bool, Error> {
+        Ok(payment.state == State::Unknown || self.is_undelivered(payment.id).await?)
+    }
+
+    async fn is_undelivered(&mut self, id: PaymentId) -> Result<bool, Error> {
         let waits = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payment_id = ? AND delivered_at IS NULL)";
         Ok(sqlx::query_scalar(waits).bind(id.to_string()).fetch_one(&mut *self.transaction).await?)
     }
@@ -110,7 +116,7 @@ impl Writing {
         if erased.rows_affected() == 0 {
             return Ok(false);
         }
-        let undelivered = self.is_undelivered(payment.id).await?;
+        let undelivered = self.is_token_wanted(payment).await?;
         self.append(payment, &Event::Erased { undelivered }, None).await?;
         self.ledger.0.to_be_wiped.store(true, Ordering::Release);
         Ok(undelivered)

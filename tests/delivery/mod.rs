@@ -101,6 +101,20 @@ async fn reports(server: &Server, call: &str) {
     assert!(server.twilio_posts("/payment-status-callback", &form).await.status().is_success());
 }
 
+/// The body of a request is signed with either secret.
+fn is_signed_twice(head: &str, body: &str) {
+    let header = |name: &str| {
+        let of =
+            |line: &str| Some(line.split_once(": ")?.1.to_owned()).filter(|_| line.to_lowercase().starts_with(name));
+        head.lines().find_map(of).unwrap()
+    };
+    let (timestamp, signatures) = (header("x-crelay-timestamp").parse().unwrap(), header("x-crelay-signature"));
+    assert_eq!(signatures.split(',').filter(|signature| signature.starts_with("v1=")).count(), 2, "{signatures}");
+    for secret in [SECRET, PREVIOUS] {
+        assert!(Secrets::from(secret).verify(timestamp, body.as_bytes(), &signatures), "{secret}");
+    }
+}
+
 #[tokio::test]
 async fn a_receiver_that_hangs_or_drips_delays_none_but_its_own() {
     let (receiver, url) = Receiver::start().await;
@@ -132,15 +146,14 @@ async fn what_is_unknown_is_told_at_once_with_all_that_matches_it_and_two_signat
     );
     assert!(body["eventId"].as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{body}");
 
-    let header = |name: &str| {
-        let of =
-            |line: &str| Some(line.split_once(": ")?.1.to_owned()).filter(|_| line.to_lowercase().starts_with(name));
-        head.lines().find_map(of).unwrap()
-    };
-    let (timestamp, signatures) = (header("x-crelay-timestamp").parse().unwrap(), header("x-crelay-signature"));
-    assert_eq!(signatures.split(',').filter(|signature| signature.starts_with("v1=")).count(), 2, "{signatures}");
-    let sent = receiver.0.lock().unwrap()[0].1.clone();
-    for secret in [SECRET, PREVIOUS] {
-        assert!(Secrets::from(secret).verify(timestamp, sent.as_bytes(), &signatures), "{secret}");
-    }
+    is_signed_twice(&head, &receiver.0.lock().unwrap()[0].1);
+}
+
+#[tokio::test]
+async fn the_business_is_asked_about_calls_with_two_signatures_too() {
+    let (receiver, url) = Receiver::start().await;
+    let server = server(&url, &[("CALL_PARAMETERS_URL", &url)]).await;
+    let rings = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];
+    assert!(server.twilio_posts("/connectConversationRelay", &rings).await.status().is_success());
+    is_signed_twice(&receiver.has("CA1").await.0, &receiver.0.lock().unwrap()[0].1);
 }

@@ -147,3 +147,21 @@ async fn a_bank_debit_that_is_pending_is_settled_or_comes_back() {
     assert_eq!(states.iter().filter(|state| *state == "pending").count(), 2, "told as soon as it is known");
     assert_eq!(states.iter().filter(|state| *state == "returned").count(), 2);
 }
+
+#[tokio::test]
+async fn the_token_of_a_doubtful_success_is_kept_until_the_operator_believes_it() {
+    let desk = Desk::new().await;
+    desk.told("PK9", &TOKENIZED).await;
+    let filter = Filter { since: None, state: Some(State::Unknown), after: None, limit: 9 };
+    let id = desk.ledger.payments(&filter).await.unwrap().remove(0).id;
+    let holds_token = async || desk.ledger.payment(id).await.unwrap().unwrap().holds_token;
+    let due = desk.ledger.due(Timestamp::now(), 9).await.unwrap().remove(0);
+    assert!(!due.body.expose_secret().contains("hush"), "nobody stored a card as far as is known");
+    desk.ledger.delivered(&due).await.unwrap();
+    assert!(holds_token().await);
+    desk.ledger.settle(id, &settlement(Verdict::Tokenized)).await.unwrap();
+    let due = desk.ledger.due(Timestamp::now(), 9).await.unwrap().remove(0);
+    assert!(due.body.expose_secret().contains("tok_hush-hush"));
+    desk.ledger.delivered(&due).await.unwrap();
+    assert!(!holds_token().await);
+}

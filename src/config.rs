@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::payment;
 use crate::phone_number::PhoneNumber;
+use crate::signing::Secrets;
 
 pub use problem::{Problem, Problems};
 pub use public_url::{BadPublicUrl, PublicUrl};
@@ -56,8 +57,12 @@ pub struct Config {
     pub take_over: bool,
     /// `PAYMENT_WEBHOOK_URL`: who is told what becomes of payments.
     pub webhook: Option<Business>,
-    /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that nobody is told.
+    /// `PAYMENT_MODE` (live): whether the connector moves real money. It is stored with each payment.
+    pub live: bool,
+    /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that was not delivered.
     pub token_retention: Duration,
+    /// `LEDGER_RETENTION_DAYS`: how long the ledger keeps the personal data of a payment; without it, for ever.
+    pub ledger_retention: Option<Duration>,
     /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
     pub live_agent_number: Option<PhoneNumber>,
     /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
@@ -102,15 +107,6 @@ pub struct Twilio {
     pub sync_base: String,
 }
 
-/// Who is told what becomes of payments, and how the business knows that it was this server.
-#[derive(Debug, Clone)]
-pub struct Webhook {
-    /// `PAYMENT_WEBHOOK_URL`: https, or http to this machine. `Debug` shows it: keep secrets in the other one.
-    pub url: Url,
-    /// `PAYMENT_WEBHOOK_SECRET`: signs what is sent.
-    pub secret: SecretString,
-}
-
 /// A Twilio API key.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
@@ -125,8 +121,8 @@ pub struct ApiKey {
 pub struct Business {
     /// https, or plain http on this machine.
     pub url: Url,
-    /// `PAYMENT_WEBHOOK_SECRET`: requests are signed with it.
-    pub secret: SecretString,
+    /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`: requests are signed with each that is set.
+    pub secrets: Secrets,
 }
 
 /// `DATABASE_URL` if it is not set.
@@ -177,6 +173,8 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let (call_parameters, webhook) = business(vars);
     let due_required = call_parameters_required(vars);
     let token_retention = vars.optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
+    let live = vars.optional("PAYMENT_MODE", values::payment_mode, "live or test");
+    let ledger_retention = vars.optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
         vars.optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
@@ -218,6 +216,8 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         database: database?,
         take_over: false,
         webhook,
+        live: live.unwrap_or(true),
+        ledger_retention,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,
         live_agent_workflow,
@@ -231,6 +231,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
 const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decimals than CURRENCY has";
 const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
+const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
 
@@ -243,25 +244,26 @@ fn database_path(vars: &mut Reading<'_>) -> Option<PathBuf> {
     path.or_else(|| values::sqlite_file(DATABASE).ok())
 }
 
-/// Who tells what calls are about, and who is told what becomes of payments.
+/// `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, which are signed with the same secrets.
 fn business(vars: &mut Reading<'_>) -> (Option<Business>, Option<Business>) {
     const SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
+    const PREVIOUS: &str = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
     const URLS: [&str; 2] = ["CALL_PARAMETERS_URL", "PAYMENT_WEBHOOK_URL"];
-    let mend = "a long random text without spaces: openssl rand -hex 32";
     let urls = URLS.map(|url| vars.optional(url, values::business_url, BUSINESS_URL));
-    let secret = vars.optional(SECRET, values::token, mend);
+    let secret = business_secret(vars, SECRET);
+    let previous = business_secret(vars, PREVIOUS);
     let reached = URLS.iter().any(|url| vars.is_set(url));
     if reached && !vars.is_set(SECRET) {
-        vars.problem(SECRET, "is not set, and requests to the business are signed with it", mend);
+        vars.problem(SECRET, "is not set, and requests to the business are signed with it", BUSINESS_SECRET);
     }
     if vars.is_set(SECRET) && !reached {
         vars.problem(URLS[1], "is not set, and PAYMENT_WEBHOOK_SECRET is", BUSINESS_URL);
     }
-    if secret.as_ref().is_some_and(|secret| secret.len() < BUSINESS_SECRET_LENGTH) {
-        vars.problem(SECRET, "has fewer than 16 characters", mend);
+    if vars.is_set(PREVIOUS) && !vars.is_set(SECRET) && !reached {
+        vars.problem(PREVIOUS, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
     }
-    let secret = secret.map(SecretString::from);
-    let [call_parameters, webhook] = urls.map(|url| Some(Business { url: url?, secret: secret.clone()? }));
+    let secrets = secret.map(|secret| Secrets::new(secret, previous));
+    let [call_parameters, webhook] = urls.map(|url| Some(Business { url: url?, secrets: secrets.clone()? }));
     (call_parameters, webhook)
 }
 
@@ -273,6 +275,14 @@ fn call_parameters_required(vars: &mut Reading<'_>) -> bool {
         vars.problem("CALL_PARAMETERS_URL", "is not set, and CALL_PARAMETERS is required", BUSINESS_URL);
     }
     required
+}
+
+fn business_secret(vars: &mut Reading<'_>, variable: &str) -> Option<SecretString> {
+    let secret = vars.optional(variable, values::token, BUSINESS_SECRET)?;
+    if secret.len() < BUSINESS_SECRET_LENGTH {
+        vars.problem(variable, "has fewer than 16 characters", BUSINESS_SECRET);
+    }
+    Some(secret.into())
 }
 
 fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {

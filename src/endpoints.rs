@@ -160,6 +160,7 @@ impl App {
             .route("/payments", get(payments::list))
             .route("/payments/{id}", get(payments::one))
             .route("/payments/{id}/settle", post(payments::settle))
+            .route("/payments/{id}/refunded", post(payments::refunded))
             .route("/", get(health::running))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))

@@ -3,6 +3,7 @@
 //!
 //! It knows neither Twilio's REST API nor a session; what is asked for, and when, is theirs to say.
 
+mod backup;
 mod callbacks;
 mod connection;
 mod database;
@@ -16,28 +17,35 @@ mod maintenance;
 mod orders;
 mod outbox;
 mod payment;
+mod personal_data;
 mod recovery;
+mod refunds;
 mod since;
 mod statement;
 mod steps;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::Directory;
+pub(crate) use tests::{Directory, with_a_token};
 mod tokens;
+mod totals;
 mod verdict;
 
 pub use crate::payment::{ParseStateError, State};
+pub use backup::BackupError;
 pub use callbacks::Reported;
 pub use error::{Error, NotOpen, NotSettled, Refused};
 pub use fault::Fault;
 pub use guards::Bar;
-pub use outbox::{Due, Outcome};
+pub use outbox::{Backlog, Due, LONGEST_WAIT, Outcome};
 pub use payment::{Filter, Happened, Payment};
+pub use personal_data::Erased;
 pub use recovery::Left;
+pub use refunds::{Refund, RefundError, RefundKind};
 pub use since::{BadSince, since};
-pub use statement::{Csv, Table};
+pub use statement::{Csv, Table, decimal};
 pub use steps::OnCall;
+pub use totals::{Total, TotalsCsv, TotalsTable};
 pub use verdict::{Settlement, Verdict};
 
 use std::collections::HashSet;
@@ -87,6 +95,8 @@ struct Inner {
     outcome_written: Notify,
     /// A token was erased, and may still stand in the write-ahead log.
     to_be_wiped: AtomicBool,
+    /// Whether payments move real money.
+    live: AtomicBool,
     /// The file, locked as long as the server runs; a visitor has none. It is closed after the connections.
     file: Option<File>,
 }
@@ -95,6 +105,11 @@ impl Ledger {
     /// Where the ledger is.
     pub fn path(&self) -> &std::path::Path {
         self.0.database.path()
+    }
+
+    /// Says whether the payments that begin from now on move real money; without it they do.
+    pub fn set_live(&self, live: bool) {
+        self.0.live.store(live, Ordering::Relaxed);
     }
 
     /// What is wrong with the ledger now.
@@ -287,6 +302,12 @@ impl Writing {
 
     /// Moves a payment on, whatever the table says: for what an operator corrects, and for successes in doubt.
     async fn set_state(&mut self, payment: &mut Payment, next: State) -> Result<(), Error> {
+        self.change_state(payment, next).await?;
+        if next.is_told() { self.tell(payment).await } else { Ok(()) }
+    }
+
+    /// As [`set_state`](Self::set_state), for a change that the business is told with more than the state.
+    async fn change_state(&mut self, payment: &mut Payment, next: State) -> Result<(), Error> {
         payment.state = next;
         let now = self.now.as_millisecond();
         sqlx::query(
@@ -301,7 +322,6 @@ impl Writing {
         .await?;
         if next.is_told() {
             payment.ended_at = Some(self.now);
-            self.tell(payment).await?;
         }
         Ok(())
     }

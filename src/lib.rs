@@ -3,11 +3,13 @@
 //! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`,
 //! `expiring`, `signing`, `config`), a call as a value, what is written down of payments, and the two clients (`call`,
 //! `ledger`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a call (`session`), what goes on
-//! beside the calls (`recovery`, `webhook`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A
+//! beside the calls (`recovery`, `retention`, `webhook`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A
 //! room uses those below it.
 
 pub mod assets;
 pub mod call;
+#[cfg(test)]
+mod captured_log;
 pub mod check;
 pub mod config;
 pub mod endpoints;
@@ -17,9 +19,11 @@ pub mod llm;
 mod members;
 pub mod payment;
 pub mod phone_number;
+pub mod reconcile;
 pub mod recovery;
 pub mod redact;
 pub mod relay;
+pub mod retention;
 pub mod server;
 pub mod session;
 pub mod sid;

@@ -1,18 +1,20 @@
 //! The command line; the server is the library's.
 
+mod cli;
 mod logging;
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cli::BAD_CONFIGURATION;
 use crelay_payments::assets::{Assets, BadAssets, Uploaded, upload};
 use crelay_payments::check;
 use crelay_payments::config::{self, Config, Problem, Vars};
-use crelay_payments::ledger::{self, Filter, Ledger, Verdict};
+use crelay_payments::ledger::{self, Verdict};
 use crelay_payments::payment::PaymentId;
 use crelay_payments::server::{self, Shutdown};
 use crelay_payments::simulator::proof::{self, Proof};
@@ -27,9 +29,6 @@ const PORTS_TRIED: u16 = 50;
 
 /// Where a server is that was told of no port.
 const DEFAULT_PORT: u16 = 3001;
-
-/// The exit code for a configuration that cannot be used.
-const BAD_CONFIGURATION: u8 = 2;
 
 /// An AI voice agent takes a card payment during a live Twilio call; the card data goes from the keypad to Twilio alone.
 ///
@@ -71,10 +70,28 @@ enum Command {
     UploadAssets(Upload),
     /// List the payments of the ledger, oldest first; the server may be running meanwhile.
     Payments(Payments),
-    /// Say what became of a payment that is unknown, after it was looked up at the processor.
+    /// Record the outcome of a payment in state `unknown`, or `pending`, after it was looked up at the processor.
     ///
-    /// It cannot be taken back. The server may be running meanwhile, and tells the business.
+    /// A settlement that was wrong is corrected with --correct and a note. The server may be running meanwhile, and tells the
+    /// business.
     Settle(Settle),
+    /// Record that a payment was refunded, or is disputed, at the processor.
+    Refunded(cli::refunded::Refunded),
+    /// Compare the ledger with the processor's export: settle what is unknown or pending, list what disagrees.
+    ///
+    /// A row is a payment's by the ledger's id in any of its cells, else by the confirmation code, else by amount, currency, last
+    /// four digits and time; a match that is not unique is none. The exit code is 1 if there is something to look at.
+    Reconcile(cli::reconcile::Reconcile),
+    /// Make everything that waits for PAYMENT_WEBHOOK_URL due now, and show how much waits since when.
+    Deliver,
+    /// Copy the ledger into a new file, without payment tokens; the server may be running meanwhile.
+    ///
+    /// The copy has mode 0600 and is checked. It is FILE.part until it is whole, and overwrites nothing.
+    Backup(cli::backup::Backup),
+    /// Erase the caller, the references and the description of a caller's payments; amounts, states and events stay.
+    ///
+    /// A payment that is not over, or has an event that is not delivered, is left as it is. The exit code is 1 if one was left.
+    Erase(cli::erase::Erase),
 }
 
 #[derive(Debug, Default, Args)]
@@ -100,19 +117,23 @@ struct Payments {
     /// Only those opened then or later: a day in UTC (2026-11-01), a moment, or how long ago (30m, 24h, 7d)
     #[arg(long)]
     since: Option<String>,
-    /// Only those in this state: opened, capturing, submitted, charged, tokenized, declined, cancelled, abandoned, unknown
+    /// Only those in this state: opened, capturing, submitted, pending, charged, tokenized, declined, failed, cancelled,
+    /// abandoned, unknown, returned, refunded, disputed
     #[arg(long)]
     state: Option<ledger::State>,
     /// As CSV, for reconciliation
     #[arg(long)]
     csv: bool,
+    /// Sums by day (UTC), currency and state, of what was submitted since then
+    #[arg(long, conflicts_with = "state")]
+    totals: bool,
 }
 
 #[derive(Debug, Args)]
 struct Settle {
     /// The id of the payment, as `payments` shows it
     id: PaymentId,
-    /// What became of it: charged, tokenized, declined or cancelled
+    /// How it ended: charged, tokenized, declined, cancelled, or returned (a bank debit)
     #[arg(long = "as")]
     verdict: Verdict,
     /// The processor's confirmation code
@@ -121,6 +142,9 @@ struct Settle {
     /// Why, or how it was found out
     #[arg(long)]
     note: Option<String>,
+    /// Correct an earlier settlement; a note has to say why
+    #[arg(long, requires = "note")]
+    correct: bool,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +198,11 @@ async fn main() -> ExitCode {
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
         Command::Payments(which) => payments(&which, &Vars::from_process()).await,
         Command::Settle(what) => settle(what, &Vars::from_process()).await,
+        Command::Refunded(what) => cli::refunded::run(what, &Vars::from_process()).await,
+        Command::Reconcile(what) => cli::reconcile::run(what, &Vars::from_process()).await,
+        Command::Deliver => cli::deliver::run(&Vars::from_process()).await,
+        Command::Erase(what) => cli::erase::run(what, &Vars::from_process()).await,
+        Command::Backup(what) => cli::backup::run(what, &Vars::from_process()).await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
@@ -316,44 +345,29 @@ async fn upload_assets(what: Upload, vars: &Vars) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Payments that are read from the ledger at once.
-const PAGE: u32 = 1000;
-
 async fn payments(which: &Payments, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
-    let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
-    let mut found = Vec::new();
-    loop {
-        let after = found.last().map(|payment: &ledger::Payment| payment.id);
-        let page = ledger.payments(&Filter { since, state: which.state, after, limit: PAGE }).await?;
-        if page.is_empty() {
-            break;
-        }
-        found.extend(page);
+    if which.totals {
+        return cli::totals::run(which.since.as_deref(), which.csv, vars).await;
     }
-    let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
-    // Whoever reads it may have seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::SUCCESS)
+    cli::with_ledger(vars, async |ledger| {
+        let since = which.since.as_deref().map(|since| ledger::since(since, Timestamp::now())).transpose()?;
+        let found = cli::all_payments(ledger, since, which.state).await?;
+        let text = if which.csv { ledger::Csv(&found).to_string() } else { ledger::Table(&found).to_string() };
+        cli::print(&text);
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }
 
 async fn settle(what: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let Some(ledger) = visit(vars).await? else { return Ok(ExitCode::from(BAD_CONFIGURATION)) };
-    let Settle { id, verdict, confirmation, note } = what;
-    let payment = ledger.settle(id, &ledger::Settlement { verdict, confirmation, note }).await?;
-    println!("{} is {}", payment.id, payment.state);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The ledger of the server on this machine; none if the configuration cannot be used, which is told.
-async fn visit(vars: &Vars) -> anyhow::Result<Option<Ledger>> {
-    match config::database(vars) {
-        Ok(path) => Ok(Some(Ledger::visit(&path).await?)),
-        Err(problems) => {
-            eprintln!("{problems}");
-            Ok(None)
-        }
-    }
+    cli::with_ledger(vars, async |ledger| {
+        let Settle { id, verdict, confirmation, note, correct } = what;
+        let settlement = ledger::Settlement { verdict, confirmation, note, corrects: correct };
+        let payment = ledger.settle(id, &settlement).await?;
+        println!("{} is {}", payment.id, payment.state);
+        Ok(ExitCode::SUCCESS)
+    })
+    .await
 }
 
 /// Listens on the port, or, where that is allowed, on the next one that is free.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use crate::config::Config;
 use crate::endpoints::{App, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
 use crate::ledger::{self, Ledger, State};
 use crate::llm::{self, Model};
+use crate::retention::Retention;
 use crate::session::{self, Calls, Requests};
 use crate::webhook::Webhook;
 use crate::{recovery, twilio};
@@ -72,6 +72,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     } else {
         Ledger::open(&config.database).await?
     };
+    ledger.set_live(config.live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.
@@ -82,12 +83,18 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         error!(payments = unknown, "payments are unknown and may have been charged: see `payments --state unknown`");
     }
     let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), settings, left);
-    let retention = retain(ledger.clone(), config.token_retention, webhook.is_some());
-    let maintenance = maintain(ledger.clone());
-    let mut beside = vec![tokio::spawn(maintenance), tokio::spawn(recovery), tokio::spawn(retention)];
+    let retention = Retention {
+        tokens: config.token_retention,
+        personal_data: config.ledger_retention,
+        has_receiver: webhook.is_some(),
+    };
+    let mut beside = vec![
+        tokio::spawn(maintain(ledger.clone())),
+        tokio::spawn(recovery),
+        tokio::spawn(retention.run(ledger.clone())),
+    ];
     if let Some(webhook) = webhook {
-        let ledger = ledger.clone();
-        beside.push(tokio::spawn(async move { webhook.run(&ledger).await }));
+        beside.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
     let app = App::new(Parts {
         operator_token: config.operator_token,
@@ -158,25 +165,6 @@ async fn sweep(app: App) {
 
 async fn maintain(ledger: Ledger) {
     ledger.maintain().await;
-}
-
-/// Keeps no payment token longer than it has to be kept.
-async fn retain(ledger: Ledger, retention: Duration, told: bool) {
-    let mut every = tokio::time::interval(SWEEP);
-    loop {
-        every.tick().await;
-        let before = Timestamp::now().checked_sub(retention).unwrap_or(Timestamp::MIN);
-        let erased = async {
-            if !told {
-                ledger.drop_outcomes(before).await?;
-            }
-            ledger.erase_tokens(before).await?;
-            ledger.wipe_erased().await
-        };
-        if let Err(error) = erased.await {
-            error!(%error, "payment tokens that have expired cannot be erased");
-        }
-    }
 }
 
 /// Completes once no call needs the server any more. Until then it goes on listening, since Twilio has to reach it for

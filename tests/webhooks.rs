@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
 
 mod business;
+mod delivery;
 mod operator;
 #[expect(dead_code, reason = "the tests of the ledger run a server of their own")]
 mod server;

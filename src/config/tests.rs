@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 31] = [
+const OPTIONAL: [&str; 34] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -48,6 +48,9 @@ const OPTIONAL: [&str; 31] = [
     "DATABASE_URL",
     "PAYMENT_WEBHOOK_URL",
     "PAYMENT_WEBHOOK_SECRET",
+    "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
+    "PAYMENT_MODE",
+    "LEDGER_RETENTION_DAYS",
     "TOKEN_RETENTION_HOURS",
 ];
 
@@ -195,6 +198,22 @@ fn the_business_is_reached_only_with_a_secret_that_cannot_be_guessed() {
         assert_eq!(places(&with(&[url, (secret.0, "hush")]).unwrap_err()), [secret.0]);
     }
     assert_eq!(places(&with(&[secret]).unwrap_err()), [told.0]);
+    let previous = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
+    assert!(with(&[told, secret, (previous, "hush-hush-hush-hash")]).is_ok());
+    assert_eq!(places(&with(&[told, secret, (previous, "hush")]).unwrap_err()), [previous]);
+    assert_eq!(places(&with(&[(previous, "hush-hush-hush-hash")]).unwrap_err()), [previous]);
+}
+
+#[test]
+fn payments_are_live_unless_the_configuration_says_otherwise_and_kept_for_ever_unless_it_does() {
+    let read = |vars: &[(&str, &str)]| with(vars).map(|(config, _)| (config.live, config.ledger_retention));
+    assert_eq!(read(&[]).unwrap(), (true, None));
+    assert_eq!(read(&[("PAYMENT_MODE", "Live")]).unwrap(), (true, None));
+    let days = Duration::from_secs(90 * 24 * 3600);
+    assert_eq!(read(&[("PAYMENT_MODE", "test"), ("LEDGER_RETENTION_DAYS", "90")]).unwrap(), (false, Some(days)));
+    for (name, value) in [("PAYMENT_MODE", "production"), ("LEDGER_RETENTION_DAYS", "0")] {
+        assert_eq!(places(&read(&[(name, value)]).unwrap_err()), [name]);
+    }
 }
 
 #[test]
@@ -255,6 +274,8 @@ fn the_example_file_names_every_variable_and_its_default() {
     let chosen = [
         "CALL_PARAMETERS_URL",
         "PAYMENT_WEBHOOK_SECRET",
+        "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
+        "LEDGER_RETENTION_DAYS",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "LIVE_AGENT_WORKFLOW_SID",
@@ -279,6 +300,7 @@ fn debug_shows_no_secret() {
         ("OPERATOR_TOKEN", "hush-operator-token"),
         ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/"),
         ("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret"),
+        ("PAYMENT_WEBHOOK_PREVIOUS_SECRET", "hush-previous-secret"),
     ];
     let (config, _) = with(&secrets).unwrap();
     assert!(!format!("{config:?}").contains("hush"));

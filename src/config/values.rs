@@ -46,6 +46,10 @@ pub(super) enum BadValue {
     Host,
     #[error("is not a time in hours")]
     Hours,
+    #[error("is not a time in days")]
+    Days,
+    #[error("is neither live nor test")]
+    PaymentMode,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
 }
@@ -87,6 +91,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
 pub(super) fn hours(text: &str) -> Result<Duration, BadValue> {
     let hours = text.parse().ok().filter(|hours| (1..=8760).contains(hours));
     hours.map(|hours: u64| Duration::from_secs(hours * 3600)).ok_or(BadValue::Hours)
+}
+
+/// Whole days, a century at most.
+pub(super) fn days(text: &str) -> Result<Duration, BadValue> {
+    let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
+    days.map(|days: u64| Duration::from_secs(days * 24 * 3600)).ok_or(BadValue::Days)
+}
+
+/// Whether the connector moves real money.
+pub(super) fn payment_mode(text: &str) -> Result<bool, BadValue> {
+    match text.to_ascii_lowercase().as_str() {
+        "live" => Ok(true),
+        "test" => Ok(false),
+        _ => Err(BadValue::PaymentMode),
+    }
 }
 
 /// `sqlite://` and a path. What is kept in memory only would be lost with the process.

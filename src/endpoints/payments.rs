@@ -1,5 +1,5 @@
-//! `GET /payments`, `GET /payments/{id}` and `POST /payments/{id}/settle`: what the ledger says, and the operator's word on
-//! what it does not know. No answer has a token in it.
+//! `GET /payments` and `GET /payments/{id}`: what the ledger says. `POST /payments/{id}/settle` and
+//! `POST /payments/{id}/refunded`: what the operator knows from the processor. No answer has a token in it.
 
 use axum::Json as Answer;
 use axum::extract::rejection::QueryRejection;
@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::json::{Json, Problem};
 use super::operator::Operator;
-use crate::ledger::{self, Filter, Happened, Ledger, NotSettled, Payment, Settlement};
+use crate::ledger::{self, Filter, Happened, Ledger, NotSettled, Payment, Refund, RefundError, RefundKind, Settlement};
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
 
@@ -47,6 +47,18 @@ pub(super) struct Word {
     outcome: String,
     confirmation_code: Option<String>,
     note: Option<String>,
+    #[serde(default)]
+    correct: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Refunded {
+    amount: String,
+    reference: String,
+    #[serde(default)]
+    dispute: bool,
+    at: Option<Timestamp>,
 }
 
 /// A payment as an operator sees it.
@@ -59,11 +71,14 @@ pub(super) struct Row {
     payment_sid: Option<String>,
     caller: Option<String>,
     call_reference: Option<String>,
+    order_reference: Option<String>,
     description: Option<String>,
+    live: bool,
     amount: Option<String>,
     minor: Option<u64>,
     currency: Option<String>,
     exponent: Option<u32>,
+    refunded_minor: u64,
     method: String,
     last4: Option<String>,
     confirmation_code: Option<String>,
@@ -72,6 +87,7 @@ pub(super) struct Row {
     holds_token: bool,
     result: Option<String>,
     result_code: Option<u32>,
+    result_text: Option<String>,
     opened_at: Timestamp,
     submitted_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
@@ -113,7 +129,7 @@ pub(super) async fn one(
     Ok(Answer(Whole { payment: payment.into(), events: ledger.history(id).await? }))
 }
 
-/// 409 if it is not unknown what became of it.
+/// 409 if the payment's state does not allow it, 400 if a note is missing or the payment was to do another thing.
 pub(super) async fn settle(
     _: Operator,
     State(ledger): State<Ledger>,
@@ -122,9 +138,29 @@ pub(super) async fn settle(
 ) -> Result<Answer<Row>, Problem> {
     let id = known(&id)?;
     let verdict = word.outcome.parse().map_err(Problem::bad)?;
-    let settlement = Settlement { verdict, confirmation: word.confirmation_code, note: word.note };
+    let settlement =
+        Settlement { verdict, confirmation: word.confirmation_code, note: word.note, corrects: word.correct };
     let payment = ledger.settle(id, &settlement).await?;
-    warn!(payment = %id, state = %payment.state, "the operator settled a payment");
+    warn!(event = "payment.settled", payment = %id, state = %payment.state, correction = word.correct, "An operator settled a payment.");
+    Ok(Answer(payment.into()))
+}
+
+/// Records a refund or a dispute; the same reference again is answered with the payment as it is. 409 if the payment was not
+/// charged, or less of it is left.
+pub(super) async fn refunded(
+    _: Operator,
+    State(ledger): State<Ledger>,
+    Path(id): Path<String>,
+    Json(refunded): Json<Refunded>,
+) -> Result<Answer<Row>, Problem> {
+    let id = known(&id)?;
+    let kind = if refunded.dispute { RefundKind::Dispute } else { RefundKind::Refund };
+    let refund = Refund { kind, amount: refunded.amount, reference: refunded.reference, at: refunded.at };
+    let payment = ledger.record_refund(id, &refund).await?;
+    warn!(
+        event = "payment.refund_recorded", payment = %id, state = %payment.state, dispute = refunded.dispute,
+        "An operator recorded a refund or a dispute."
+    );
     Ok(Answer(payment.into()))
 }
 
@@ -142,11 +178,14 @@ impl From<Payment> for Row {
             payment_sid: payment.sid.map(|sid| sid.to_string()),
             caller: payment.caller.map(|number| number.as_str().to_owned()),
             call_reference: payment.reference.map(Private::into_inner),
+            order_reference: payment.order_reference.map(Private::into_inner),
             description: payment.description.map(Private::into_inner),
+            live: payment.live,
             amount: amount.map(|amount| amount.to_string()),
             minor: amount.map(Amount::minor),
             currency: amount.map(|amount| amount.currency().to_string()),
             exponent: amount.map(|amount| amount.currency().exponent()),
+            refunded_minor: payment.refunded,
             method: payment.method,
             last4: payment.last4,
             confirmation_code: payment.confirmation,
@@ -154,6 +193,7 @@ impl From<Payment> for Row {
             holds_token: payment.holds_token,
             result: payment.result,
             result_code: payment.result_code,
+            result_text: payment.result_text,
             opened_at: payment.opened_at,
             submitted_at: payment.submitted_at,
             ended_at: payment.ended_at,
@@ -179,9 +219,29 @@ impl From<NotSettled> for Problem {
     fn from(why: NotSettled) -> Self {
         match why {
             NotSettled::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
-            NotSettled::NotUnknown(_) => Self::new(StatusCode::CONFLICT, why),
-            NotSettled::Mismatch { .. } => Self::bad(why),
+            NotSettled::NotUnknown(_)
+            | NotSettled::NotFrom(..)
+            | NotSettled::NeverSettled(_)
+            | NotSettled::Reported
+            | NotSettled::Refunded => Self::new(StatusCode::CONFLICT, why),
+            NotSettled::Mismatch { .. } | NotSettled::NotBankDebit | NotSettled::NoNote => Self::bad(why),
             NotSettled::Unwritten(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefundError> for Problem {
+    fn from(why: RefundError) -> Self {
+        match why {
+            RefundError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
+            RefundError::NotCharged(_)
+            | RefundError::AmountUnknown
+            | RefundError::TooMuch { .. }
+            | RefundError::OtherRefund => Self::new(StatusCode::CONFLICT, why),
+            RefundError::BadAmount(_) | RefundError::NoAmount | RefundError::BadReference | RefundError::InFuture => {
+                Self::bad(why)
+            }
+            RefundError::Unwritten(error) => error.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::payment::{Find, of_call};
 use super::{Alert, Error, Event, Ledger, OnCall, Payment, Record, State, Writing};
-use crate::payment::{Ending, Field, Ids, News, Outcome, ResultWord, Status, is_amount};
+use crate::payment::{Ending, Field, Ids, Last4, News, Outcome, ResultWord, Status, is_amount};
 
 /// What became of a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub(super) async fn record(writing: &mut Writing, status: &Status) -> Result<Rep
         Some(event) => writing.append(&payment, event, delivery.as_deref()).await?,
         None => false,
     };
+    if let (Some(Event::Entered { last4: Some(last4), .. }), true) = (&event, appended) {
+        writing.note_last4(&payment, *last4).await?;
+    }
     if let (News::Ended(ending), Some(outcome), true) = (&status.news, outcome, appended) {
         writing.end(&mut payment, ending, outcome).await?;
     }
@@ -59,6 +62,16 @@ impl Writing {
         }
         let of_call = of_call(&mut *self.transaction, &status.call).await?;
         Ok(of_call.into_iter().rev().find(|payment| payment.sid.is_none() && may_be_of(payment, status)))
+    }
+
+    /// Notes how the card ends before there is a result: a payment that stays unknown is matched with the processor's by it.
+    async fn note_last4(&mut self, payment: &Payment, last4: Last4) -> Result<(), Error> {
+        sqlx::query("UPDATE payments SET last4 = ? WHERE id = ?")
+            .bind(last4.to_string())
+            .bind(payment.id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
     }
 
     async fn found(&mut self, status: &Status) -> Result<Payment, Error> {

@@ -21,11 +21,12 @@ use super::{Guards, Inner, Ledger, NotOpen};
 /// Connections that only read.
 const READERS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "payments", include_str!("migrations/0001_payments.sql")),
     (2, "guards", include_str!("migrations/0002_guards.sql")),
     (3, "orders", include_str!("migrations/0003_orders.sql")),
     (4, "lease", include_str!("migrations/0004_lease.sql")),
+    (5, "operations", include_str!("migrations/0005_operations.sql")),
 ];
 
 /// Which file it is, whatever its name.
@@ -106,6 +107,7 @@ impl Ledger {
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),
             to_be_wiped: std::sync::atomic::AtomicBool::new(false),
+            live: std::sync::atomic::AtomicBool::new(true),
             commits: std::sync::atomic::AtomicU32::new(0),
             file,
         };

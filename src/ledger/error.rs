@@ -166,9 +166,30 @@ pub enum NotSettled {
     /// There is no such payment.
     #[error("no payment has this id")]
     NoSuchPayment,
-    /// Only what is unknown can be settled.
-    #[error("the payment is {0}: only one that is unknown can be settled")]
+    /// Only what is unknown can be settled, or what is pending or disputed.
+    #[error(
+        "the payment is {0}: only one that is unknown, pending or disputed can be settled; an operator's own settlement \
+             can be corrected"
+    )]
     NotUnknown(State),
+    /// The money cannot go this way.
+    #[error("the payment is {0}: it cannot be settled as {1}")]
+    NotFrom(State, State),
+    /// Only a bank debit comes back.
+    #[error("the payment is no bank debit, so it cannot be returned")]
+    NotBankDebit,
+    /// A correction says why.
+    #[error("a correction needs a note that says why")]
+    NoNote,
+    /// There is nothing to correct.
+    #[error("the payment is {0}, and no operator has settled it: there is nothing to correct")]
+    NeverSettled(State),
+    /// What Twilio reported stands.
+    #[error("Twilio itself reported that the payment succeeded: that cannot be corrected")]
+    Reported,
+    /// Refunds or disputes are recorded of it.
+    #[error("a refund or a dispute of the payment is recorded, so it was charged: that cannot be corrected")]
+    Refunded,
     /// It was to do the other thing.
     #[error("the payment was to {}", if *.charges { "charge an amount: it cannot be tokenized" } else { "store a card: it cannot be charged" })]
     Mismatch {

@@ -1,8 +1,10 @@
 //! What happened to a payment, as the ledger keeps it: a kind and a little JSON.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Bar;
+use super::outbox::RefundData;
+use super::{Bar, RefundKind, State};
 use crate::payment::{
     Agreed, Amount, Answer, Change, Ending, EntryError, Field, IdempotencyKey, Last4, Outcome, Pattern,
 };
@@ -37,12 +39,18 @@ pub(super) enum Event<'a> {
     Barred { bar: Bar, change: Change },
     /// Nobody goes on with it.
     GivenUp { why: &'static str },
-    /// The operator said what became of it.
-    Settled { outcome: &'static str, note: Option<&'a str> },
+    /// The operator said how it ended; `corrects` is the state of an earlier settlement that was wrong.
+    Settled { outcome: State, note: Option<&'a str>, corrects: Option<State> },
+    /// The operator recorded a refund or a dispute.
+    Refunded { kind: RefundKind, refund: &'a RefundData },
+    /// The caller, the references and the description are gone.
+    PersonalDataErased,
     /// The business took the outcome.
     Delivered { attempts: u32 },
-    /// The token is gone.
-    Erased,
+    /// The token will be erased soon, and was not delivered.
+    TokenExpires { at: Timestamp },
+    /// The token is gone; whether an event that carries it is still to be delivered.
+    Erased { undelivered: bool },
 }
 
 impl Event<'_> {
@@ -62,8 +70,11 @@ impl Event<'_> {
             Self::Barred { .. } => "barred",
             Self::GivenUp { .. } => "given-up",
             Self::Settled { .. } => "settled",
+            Self::Refunded { kind, .. } => kind.happened(),
+            Self::PersonalDataErased => "personal-data-erased",
             Self::Delivered { .. } => "delivered",
-            Self::Erased => "token-erased",
+            Self::TokenExpires { .. } => "token-expires",
+            Self::Erased { .. } => "token-erased",
         }
     }
 
@@ -103,9 +114,15 @@ impl Event<'_> {
             }
             Self::Barred { bar, change } => json!({"by": bar.to_string(), "change": change.word()}),
             Self::GivenUp { why } => json!({"why": why}),
-            Self::Settled { outcome, note } => json!({"outcome": outcome, "note": note}),
+            Self::Settled { outcome, note, corrects: None } => json!({"outcome": outcome, "note": note}),
+            Self::Settled { outcome, note, corrects } => {
+                json!({"outcome": outcome, "note": note, "corrects": corrects})
+            }
+            Self::Refunded { refund, .. } => json!(refund),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
-            Self::Erased => json!({}),
+            Self::TokenExpires { at } => json!({"at": at}),
+            Self::Erased { undelivered: false } | Self::PersonalDataErased => json!({}),
+            Self::Erased { undelivered: true } => json!({"undelivered": true}),
         }
     }
 }

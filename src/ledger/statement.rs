@@ -1,11 +1,12 @@
 //! Payments as a person or a spreadsheet reads them. No token, no caller.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::{Payment, State};
-use crate::payment::Amount;
+use crate::payment::Currency;
 
 /// Payments as a table for a terminal, with the sum of what was charged in each currency.
 #[derive(Debug)]
@@ -48,19 +49,24 @@ impl fmt::Display for Table<'_> {
             .map(|(state, count)| format!("{count} {state}"))
             .collect();
         write!(f, "\n{}", counts.join(", "))?;
-        let mut sums: Vec<(String, u64, Amount)> = Vec::new();
-        for amount in of(State::Charged).filter_map(|payment| payment.amount) {
-            let code = amount.currency().to_string();
-            match sums.iter_mut().find(|(of, ..)| *of == code) {
-                Some((_, minor, _)) => *minor += amount.minor(),
-                None => sums.push((code, amount.minor(), amount)),
-            }
-        }
-        for (code, minor, one) in sums {
-            write!(f, "; charged {} {code}", decimal(minor, one.currency().exponent()))?;
-        }
+        let charged = of(State::Charged).filter_map(|payment| payment.amount);
+        write_sums(f, "charged", charged.map(|amount| (amount.currency(), amount.minor())))?;
+        let refunded = self.0.iter().filter_map(|payment| Some((payment.amount?.currency(), payment.refunded)));
+        write_sums(f, "refunded", refunded.filter(|(_, minor)| *minor > 0))?;
         writeln!(f)
     }
+}
+
+/// Writes the sum of each currency.
+fn write_sums(f: &mut fmt::Formatter<'_>, what: &str, amounts: impl Iterator<Item = (Currency, u64)>) -> fmt::Result {
+    let mut sums: BTreeMap<String, (Currency, u64)> = BTreeMap::new();
+    for (currency, minor) in amounts {
+        sums.entry(currency.to_string()).or_insert((currency, 0)).1 += minor;
+    }
+    for (code, (currency, minor)) in sums {
+        write!(f, "; {what} {} {code}", decimal(minor, currency))?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Csv<'_> {
@@ -68,7 +74,7 @@ impl fmt::Display for Csv<'_> {
         writeln!(
             f,
             "id,state,opened_at,submitted_at,ended_at,call_sid,payment_sid,call_reference,description,amount,minor,currency,\
-             method,last4,confirmation_code,profile_id,result,result_code\r"
+             method,last4,confirmation_code,profile_id,result,result_code,order_reference,live,refunded_minor\r"
         )?;
         for payment in self.0 {
             let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
@@ -93,6 +99,9 @@ impl fmt::Display for Csv<'_> {
                 text(&payment.profile),
                 text(&payment.result),
                 payment.result_code.map(|code| code.to_string()).unwrap_or_default(),
+                payment.order_reference.as_ref().map(|text| text.reveal().clone()).unwrap_or_default(),
+                payment.live.to_string(),
+                payment.refunded.to_string(),
             ];
             writeln!(f, "{}\r", fields.map(|field| quoted(&field)).join(","))?;
         }
@@ -117,7 +126,9 @@ fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-fn decimal(minor: u64, exponent: u32) -> String {
+/// Minor units as decimal text in major units, without a limit.
+pub fn decimal(minor: u64, currency: Currency) -> String {
+    let exponent = currency.exponent();
     let unit = 10_u64.pow(exponent);
     let fraction =
         if exponent > 0 { format!(".{:0width$}", minor % unit, width = exponent as usize) } else { String::new() };
@@ -151,8 +162,8 @@ mod tests {
 
     #[test]
     fn sums_have_the_decimals_of_their_currency() {
-        assert_eq!(decimal(123_456, 2), "1234.56");
-        assert_eq!(decimal(1500, 0), "1500");
-        assert_eq!(decimal(1005, 3), "1.005");
+        assert_eq!(decimal(123_456, Currency::USD), "1234.56");
+        assert_eq!(decimal(1500, "JPY".parse().unwrap()), "1500");
+        assert_eq!(decimal(1005, "KWD".parse().unwrap()), "1.005");
     }
 }

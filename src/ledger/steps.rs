@@ -1,5 +1,7 @@
 //! What the tools write: that Twilio is about to be asked, before it is, and what it answered.
 
+use std::sync::atomic::Ordering;
+
 use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{Find, of_call};
@@ -261,8 +263,8 @@ impl Writing {
         let text = |text: Option<&Private<String>>| text.map(|text| text.reveal().clone());
         sqlx::query(
             "INSERT INTO payments (id, state, call_sid, payment_sid, caller, call_reference, order_reference, \
-             order_key, description, minor, currency, exponent, method, opened_at) \
-             VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             order_key, description, minor, currency, exponent, method, live, opened_at) \
+             VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(id.to_string())
         .bind(call.sid.as_str())
@@ -276,6 +278,7 @@ impl Writing {
         .bind(charge.map(|amount| amount.currency().code().to_owned()))
         .bind(charge.map(|amount| amount.currency().exponent()))
         .bind(terms.map_or(METHOD, |terms| terms.method.name().wire()))
+        .bind(self.ledger.0.live.load(Ordering::Relaxed))
         .bind(self.now.as_millisecond())
         .execute(&mut *self.transaction)
         .await?;

@@ -1,5 +1,6 @@
 //! The ledger in a file of its own.
 
+mod backup;
 mod callbacks;
 mod erasing;
 mod faults;
@@ -8,6 +9,9 @@ mod healing;
 mod one_server;
 mod orders;
 mod outbox;
+mod personal_data;
+mod refunds;
+mod settling;
 mod starting;
 mod steps;
 mod upgrading;
@@ -22,6 +26,7 @@ use super::*;
 use crate::payment::{
     Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Settings, Status, Terms, Update,
 };
+use crate::redact::Private;
 
 /// A directory that goes away with the test.
 pub(crate) struct Directory(PathBuf, IsMounted);
@@ -199,6 +204,59 @@ impl Desk {
         drop(ledger);
         let ledger = Ledger::open(&directory.file()).await.unwrap();
         Self { ledger, call, ids, terms, directory }
+    }
+}
+
+/// A ledger with a payment whose token waits for its delivery.
+pub(crate) async fn with_a_token() -> (Ledger, PaymentId, Directory) {
+    let mut desk = Desk::new().await;
+    let id = desk.submitted("0", "PK1").await;
+    desk.told("PK1", &TOKENIZED).await;
+    (desk.ledger, id, desk.directory)
+}
+
+impl Payment {
+    /// A payment to store a card, of which little is known.
+    pub(crate) fn sample(id: PaymentId, state: State) -> Self {
+        Self {
+            id,
+            state,
+            call: "CA1".parse().unwrap(),
+            sid: None,
+            caller: None,
+            reference: None,
+            order_reference: None,
+            order_key: None,
+            description: None,
+            amount: None,
+            refunded: 0,
+            method: "credit-card".to_owned(),
+            last4: None,
+            confirmation: None,
+            holds_token: false,
+            profile: None,
+            result: None,
+            result_code: None,
+            result_text: None,
+            live: true,
+            opened_at: Timestamp::UNIX_EPOCH,
+            submitted_at: None,
+            ended_at: None,
+        }
+    }
+}
+
+impl OnCall {
+    /// The call is about this `callReference`.
+    fn is_of(&mut self, reference: &str) {
+        self.reference = Some(Private::new(reference.to_owned()));
+        self.order_key = Some(super::orders::order_key(reference));
+    }
+
+    /// The call is about this `orderReference`.
+    fn is_of_order(&mut self, reference: &str) {
+        self.order = Some(Private::new(reference.to_owned()));
+        self.order_key = Some(super::orders::order_key(reference));
     }
 }
 

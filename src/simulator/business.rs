@@ -9,13 +9,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::tape::{Event, Tape};
 use super::twilio::TOKEN;
-use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, verify};
+use crate::signing::{SIGNATURE_HEADER, Secrets, TIMESTAMP_HEADER};
 
 /// What requests to the business are signed with.
 pub const SECRET: &str = "simulated-webhook-secret";
@@ -76,7 +75,7 @@ fn genuine(headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
         return Err("with a timestamp of another time");
     }
     let signature = text(SIGNATURE_HEADER).ok_or("without a signature")?;
-    let genuine = verify(&SecretString::from(SECRET), timestamp, body, signature);
+    let genuine = Secrets::from(SECRET).verify(timestamp, body, signature);
     genuine.then_some(()).ok_or("with a wrong signature")
 }
 

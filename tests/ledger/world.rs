@@ -9,8 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use crelay_payments::signing;
-use secrecy::SecretString;
+use crelay_payments::signing::Secrets;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -181,7 +180,7 @@ async fn business(State(world): State<World>, headers: HeaderMap, body: String) 
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let timestamp = headers["x-crelay-timestamp"].to_str().unwrap().parse().unwrap();
-    let signature = signing::sign(&SecretString::from(SECRET), timestamp, body.as_bytes());
+    let signature = Secrets::from(SECRET).sign(timestamp, body.as_bytes());
     if headers["x-crelay-signature"] != signature {
         return StatusCode::FORBIDDEN;
     }

@@ -12,11 +12,12 @@ use crate::server::openai::{OpenAi, Reply};
 use crate::server::twilio::Twilio;
 use crate::server::{OPERATOR_TOKEN, Server};
 
-const ENDPOINTS: [&str; 4] = [
+const ENDPOINTS: [&str; 5] = [
     "/outboundCall",
     "/conversation",
     "/updateResponseService",
     "/payments/2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10/settle",
+    "/payments/2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10/refunded",
 ];
 
 /// A server with an operator, between Twilio and the model.

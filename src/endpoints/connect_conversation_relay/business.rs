@@ -14,7 +14,7 @@ use crate::members::Members;
 use crate::payment::contradicted_parameter;
 use crate::redact::Private;
 use crate::session::Parameters;
-use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
+use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long the business may take over all: the caller hears it ring.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ impl Business {
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .header(TIMESTAMP_HEADER, timestamp)
-            .header(SIGNATURE_HEADER, sign(&self.config.secret, timestamp, &body))
+            .header(SIGNATURE_HEADER, self.config.secrets.sign(timestamp, &body))
             .body(body);
         let mut response = request.send().await.map_err(|error| Unknown::from(&error))?;
         if response.status() != StatusCode::OK {

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::*;
 
 /// Whether the text stands anywhere in the files of the ledger.
-fn stands(directory: &Path, text: &str) -> bool {
+pub(super) fn stands(directory: &Path, text: &str) -> bool {
     std::fs::read_dir(directory).unwrap().any(|file| {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
@@ -55,15 +55,6 @@ async fn without_a_webhook_a_token_is_gone_when_its_time_is_over() {
     assert!(!desk.ledger.payment(id).await.unwrap().unwrap().holds_token);
     assert!(!stands(&desk.directory.0, "tok_hush"));
     assert_eq!(desk.kinds(id).await.last().unwrap(), "token-erased");
-}
-
-#[tokio::test]
-async fn a_token_that_waits_for_its_delivery_is_kept_however_long_it_takes() {
-    let mut desk = Desk::new().await;
-    let id = desk.submitted("0", "PK1").await;
-    desk.told("PK1", &TOKENIZED).await;
-    desk.ledger.erase_tokens(Timestamp::now() + SignedDuration::from_hours(1)).await.unwrap();
-    assert!(desk.ledger.payment(id).await.unwrap().unwrap().holds_token);
 }
 
 #[tokio::test]

@@ -128,23 +128,6 @@ async fn a_session_that_nobody_asked_for_is_in_the_ledger_before_it_is_cancelled
 }
 
 #[tokio::test]
-async fn only_what_is_unknown_is_settled_and_as_what_it_was_to_be() {
-    let mut desk = Desk::new().await;
-    let settled =
-        |verdict| Settlement { verdict, confirmation: Some("ch_9".to_owned()), note: Some("looked up".to_owned()) };
-    let id = desk.submitted("25", "PK1").await;
-    let early = desk.ledger.settle(id, &settled(Verdict::Charged)).await;
-    assert!(matches!(early, Err(NotSettled::NotUnknown(State::Submitted))));
-    desk.ledger.call_over(&desk.call.sid).await.unwrap();
-    let wrong = desk.ledger.settle(id, &settled(Verdict::Tokenized)).await;
-    assert!(matches!(wrong, Err(NotSettled::Mismatch { charges: true })));
-    let payment = desk.ledger.settle(id, &settled(Verdict::Charged)).await.unwrap();
-    assert_eq!((payment.state, payment.confirmation.as_deref()), (State::Charged, Some("ch_9")));
-    let nobody = desk.ledger.settle(desk.ids.make(), &settled(Verdict::Declined)).await;
-    assert!(matches!(nobody, Err(NotSettled::NoSuchPayment)));
-}
-
-#[tokio::test]
 async fn an_event_is_never_changed_and_a_payment_never_deleted() {
     let mut desk = Desk::new().await;
     desk.opened("25", "PK1").await;

@@ -41,7 +41,7 @@ const OWN: &[&str] = &[
 ];
 
 /// What the set-up leads to the outside world with, or hides behind: never used here.
-const LEFT_OUT: &[&str] = &["API_KEY", "API_SECRET", "TWILIO_EDGE", "TWILIO_REGION"];
+const LEFT_OUT: &[&str] = &["API_KEY", "API_SECRET", "PAYMENT_WEBHOOK_PREVIOUS_SECRET", "TWILIO_EDGE", "TWILIO_REGION"];
 
 /// What is no secret, and may stand in the report.
 const SHOWN: &[&str] = &[
@@ -50,11 +50,13 @@ const SHOWN: &[&str] = &[
     "DRAIN_SECONDS",
     "INCLUDE_CVC",
     "INCLUDE_POSTAL_CODE",
+    "LEDGER_RETENTION_DAYS",
     "MAX_CHARGE",
     "MAX_DUE",
     "MIN_CHARGE",
     "OPENAI_MODEL",
     "PAYMENT_CONNECTOR",
+    "PAYMENT_MODE",
     "PLAY_MEDIA_HOSTS",
     "PORT_FALLBACK",
     "RESUME_SECONDS",
@@ -186,7 +188,14 @@ mod tests {
 
     #[test]
     fn no_configured_credential_gets_into_the_server_or_the_report() {
-        let secrets = ["AUTH_TOKEN", "API_SECRET", "OPENAI_API_KEY", "OPERATOR_TOKEN", "PAYMENT_WEBHOOK_SECRET"];
+        let secrets = [
+            "AUTH_TOKEN",
+            "API_SECRET",
+            "OPENAI_API_KEY",
+            "OPERATOR_TOKEN",
+            "PAYMENT_WEBHOOK_SECRET",
+            "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
+        ];
         let mut vars: Vec<(&str, &str)> = secrets.iter().map(|name| (*name, "hush-hush-hush-hush")).collect();
         vars.extend([("API_KEY", "SK1"), ("PAYMENT_WEBHOOK_URL", "https://shop.example/hush-hush")]);
         let Prepared { set_up, vars, .. } = prepared(&vars).unwrap();

@@ -1,0 +1,52 @@
+//! `erase`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use crelay_payments::config::Vars;
+use crelay_payments::ledger::{Erased, Ledger};
+use crelay_payments::phone_number::PhoneNumber;
+
+/// How often the write-ahead log is tried to be emptied, and how long to wait in between.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What `erase` is told.
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// The caller's number, in E.164 form
+    #[arg(long)]
+    caller: PhoneNumber,
+}
+
+/// Erases the personal data of a caller's payments.
+pub async fn run(what: Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
+    super::with_ledger(vars, async |ledger| {
+        let Erased { erased, left } = ledger.erase_caller(&what.caller).await?;
+        println!("erased: {erased}");
+        if left > 0 {
+            println!("left: {left}, which are not over or have an event that is not delivered");
+        }
+        if !is_wiped(ledger).await? {
+            eprintln!(
+                "what was erased still stands in the write-ahead log, since the ledger is being read: run this again"
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        Ok(if left > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    })
+    .await
+}
+
+/// Empties the write-ahead log, which a reader may hold up.
+async fn is_wiped(ledger: &Ledger) -> anyhow::Result<bool> {
+    for _ in 0..ATTEMPTS {
+        ledger.wipe_erased().await?;
+        if !ledger.is_to_be_wiped() {
+            return Ok(true);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(false)
+}

@@ -1,0 +1,117 @@
+//! Sums of payments by day, currency and state, to compare with the processor's.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Error, Ledger, State, decimal};
+use crate::payment::Currency;
+
+/// The payments of one day in UTC, by when they were last submitted or else opened, in one currency and one state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// `2026-11-22`.
+    pub day: String,
+    /// `None` where a card was to be stored.
+    pub currency: Option<Currency>,
+    /// The state.
+    pub state: State,
+    /// Whether real money moved.
+    pub live: bool,
+    /// How many payments.
+    pub count: u64,
+    /// What they were to charge, in minor units.
+    pub minor: u64,
+    /// How much of it is refunded, in minor units.
+    pub refunded: u64,
+}
+
+/// Totals as a table for a terminal.
+#[derive(Debug)]
+pub struct TotalsTable<'a>(pub &'a [Total]);
+
+/// Totals as CSV (RFC 4180), with a header line.
+#[derive(Debug)]
+pub struct TotalsCsv<'a>(pub &'a [Total]);
+
+impl Ledger {
+    /// Totals of the payments since then, the oldest day first.
+    pub async fn totals(&self, since: Option<Timestamp>) -> Result<Vec<Total>, Error> {
+        let rows = sqlx::query(
+            "SELECT strftime('%Y-%m-%d', coalesce(submitted_at, opened_at) / 1000, 'unixepoch') AS day, currency, state, live, \
+             count(*) AS count, coalesce(sum(minor), 0) AS minor, sum(refunded) AS refunded FROM payments \
+             WHERE coalesce(submitted_at, opened_at) >= ? GROUP BY day, currency, state, live ORDER BY day, currency, state, live",
+        )
+        .bind(since.map_or(0, Timestamp::as_millisecond))
+        .fetch_all(&self.0.readers)
+        .await?;
+        rows.iter().map(total).collect()
+    }
+}
+
+fn total(row: &SqliteRow) -> Result<Total, Error> {
+    let number = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
+    let currency: Option<String> = row.try_get("currency")?;
+    let state: String = row.try_get("state")?;
+    Ok(Total {
+        day: row.try_get("day")?,
+        currency: currency.map(|code| code.parse()).transpose().map_err(|_| Error::Unreadable("a currency"))?,
+        state: state.parse().map_err(|_| Error::Unreadable("a state"))?,
+        live: row.try_get("live")?,
+        count: number("count")?,
+        minor: number("minor")?,
+        refunded: number("refunded")?,
+    })
+}
+
+impl Total {
+    fn amount(&self, minor: u64) -> String {
+        self.currency.map_or_else(String::new, |currency| decimal(minor, currency))
+    }
+
+    fn currency(&self) -> &str {
+        self.currency.as_ref().map_or("", Currency::code)
+    }
+
+    fn mode(&self) -> &'static str {
+        if self.live { "live" } else { "test" }
+    }
+}
+
+impl fmt::Display for TotalsTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return writeln!(f, "no payments");
+        }
+        writeln!(f, "{:10}  CUR  {:9}  MODE  {:>7}  {:>15}  {:>15}", "DAY", "STATE", "COUNT", "AMOUNT", "REFUNDED")?;
+        for total in self.0 {
+            writeln!(
+                f,
+                "{:10}  {:3}  {:9}  {}  {:>7}  {:>15}  {:>15}",
+                total.day,
+                total.currency(),
+                total.state,
+                total.mode(),
+                total.count,
+                total.amount(total.minor),
+                total.amount(total.refunded)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TotalsCsv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "day,currency,state,mode,count,amount,minor,refunded,refunded_minor\r")?;
+        for total in self.0 {
+            let (amount, refunded) = (total.amount(total.minor), total.amount(total.refunded));
+            let Total { day, state, count, minor, refunded: refunded_minor, .. } = total;
+            let (currency, mode) = (total.currency(), total.mode());
+            writeln!(f, "{day},{currency},{state},{mode},{count},{amount},{minor},{refunded},{refunded_minor}\r")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! What an operator does with the ledger from the command line, while the real server runs on it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+
+#[expect(dead_code, reason = "here nothing is killed")]
+#[path = "ledger/binary.rs"]
+mod binary;
+#[expect(dead_code, reason = "here there are no calls")]
+mod server;
+#[expect(dead_code, reason = "here the business is all that there is")]
+#[path = "ledger/world.rs"]
+mod world;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+use binary::{Home, Running};
+use crelay_payments::ledger::{Ledger, OnCall};
+use crelay_payments::payment::{
+    Amount, Answer, Change, ChargeLimits, Create, Currency, Field, Ids, MaxDue, Options, PaymentId, Settings, Status,
+    TokenType, Update,
+};
+use crelay_payments::redact::Private;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use server::openai::OpenAi;
+use uuid::Uuid;
+use world::World;
+
+const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
+const CALLER: &str = "+15550100001";
+
+/// A ledger with payments in it, its server, and a business.
+struct Scene {
+    home: Home,
+    world: World,
+    running: Option<Running>,
+}
+
+/// Payments of a ledger that no server uses.
+struct Seed {
+    ledger: Ledger,
+    ids: Ids,
+}
+
+impl Seed {
+    async fn new(home: &Home) -> Self {
+        Self { ledger: Ledger::open(&home.ledger()).await.unwrap(), ids: Ids::new(Uuid::new_v4()) }
+    }
+
+    /// A payment that was submitted on a call of its own, and whose call is over.
+    async fn unknown(&mut self, n: u32, method: &str) -> PaymentId {
+        let amount = |text| Amount::parse(text, Currency::USD).unwrap();
+        let settings = Settings {
+            connector: "Default".to_owned(),
+            currency: Currency::USD,
+            limits: ChargeLimits::new(amount("1").unwrap(), amount("100").unwrap()).unwrap(),
+            max_due: MaxDue::new("1000".parse().unwrap()),
+            due_required: false,
+            token_type: TokenType::OneTime,
+            security_code: true,
+            postal_code: false,
+            options: Options::default(),
+        };
+        let parameters = [("paymentMethod", method), ("description", "hush-description")];
+        let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let terms = settings.terms(&parameters).unwrap().into();
+        let mut call = OnCall::unknown(format!("CA{n}").parse().unwrap());
+        call.caller = CALLER.parse().ok();
+        call.reference = Some(Private::new(format!("hush-order-{n}")));
+        let id = self.ids.make();
+        let charge = amount(&format!("{n}.00"));
+        let create = Create { id, key: id.create_key(), charge, terms, agreed: None };
+        self.ledger.opening(&call, &create).await.unwrap();
+        let sid: crelay_payments::sid::PaymentSid = format!("PK{n}").parse().unwrap();
+        self.ledger.created(&create, &Answer::Created(sid.clone())).await.unwrap();
+        for change in [Change::Capture(Field::CardNumber), Change::Complete] {
+            let update = Update { id, sid: sid.clone(), key: id.change_key(change, 1), change, given_up: None };
+            self.ledger.asking(&call, &update).await.unwrap();
+        }
+        self.ledger.call_over(&call.sid).await.unwrap();
+        id
+    }
+
+    /// As [`unknown`](Self::unknown), with a success that came late.
+    async fn succeeded(&mut self, n: u32, method: &str) -> PaymentId {
+        let id = self.unknown(n, method).await;
+        let form = [
+            ("CallSid", format!("CA{n}")),
+            ("Sid", format!("PK{n}")),
+            ("Result", "success".to_owned()),
+            ("PaymentConfirmationCode", format!("ch_{n}")),
+            ("PaymentCardNumber", "xxxxxxxxxxxx4242".to_owned()),
+        ];
+        let form = form.map(|(name, value)| (name.to_owned(), value));
+        self.ledger.reported(&Status::from_form(&form).unwrap()).await.unwrap();
+        id
+    }
+
+    /// Everything that waits is due in 46 minutes, as after an outage.
+    async fn fails_to_deliver(&self) {
+        loop {
+            let due = self.ledger.due(Timestamp::now(), 99).await.unwrap();
+            if due.is_empty() {
+                return;
+            }
+            for due in due {
+                self.ledger.postponed(&due, Timestamp::now() + SignedDuration::from_mins(46)).await.unwrap();
+            }
+        }
+    }
+}
+
+impl Scene {
+    /// A scene with what is put into its ledger; the server runs, and the business takes what it is told.
+    async fn with<T>(seed: impl AsyncFnOnce(&mut Seed) -> T) -> (Self, T) {
+        let home = Home::new();
+        let mut seeding = Seed::new(&home).await;
+        let seeded = seed(&mut seeding).await;
+        seeding.ledger.close().await;
+        drop(seeding);
+        let (world, openai) = (World::stopping_at(None).await, OpenAi::start(&[]).await);
+        world.business_opens();
+        let running = home.serves(&world, &openai).await;
+        (Self { home, world, running: Some(running) }, seeded)
+    }
+
+    /// Runs a command: its exit code and what it printed.
+    async fn runs(&self, arguments: &[&str]) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.home.runs(arguments).await;
+        let printed = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+        (status.code().unwrap(), printed)
+    }
+
+    async fn payment(&self, id: PaymentId) -> Value {
+        let server = &self.running.as_ref().unwrap().server;
+        server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap()
+    }
+
+    /// Waits until the business is told an event of this type, and returns it.
+    async fn is_told(&self, id: PaymentId, kind: &str) -> Value {
+        let is_it = |told: &&Value| told["id"] == id.to_string() && told["type"] == kind;
+        self.world.until(kind, |seen| seen.told.iter().any(|told| is_it(&told))).await;
+        self.world.seen(|seen| seen.told.iter().rfind(is_it).cloned()).unwrap()
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.home.ledger().parent().unwrap().parent().unwrap().join(name)
+    }
+}
+
+#[tokio::test]
+async fn what_waits_after_an_outage_is_delivered_at_once_on_demand() {
+    let (scene, id) = Scene::with(async |seed| {
+        let id = seed.unknown(25, "credit-card").await;
+        seed.fails_to_deliver().await;
+        id
+    })
+    .await;
+    let (code, printed) = scene.runs(&["deliver"]).await;
+    assert!(code == 0 && printed.starts_with("waiting: 1, the oldest for "), "{printed}");
+    let told = scene.is_told(id, "payment.unknown").await;
+    assert_eq!((&told["state"], &told["paymentSid"], &told["live"]), (&"unknown".into(), &"PK25".into(), &true.into()));
+    assert_eq!(scene.runs(&["deliver"]).await, (0, "waiting: none\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_settlement_by_mistake_is_corrected_and_refunds_are_recorded() {
+    let (scene, id) = Scene::with(async |seed| seed.unknown(25, "credit-card").await).await;
+    let text = id.to_string();
+    let settle = async |more: &[&str]| scene.runs(&[&["settle", &text], more].concat()).await;
+    assert_eq!(settle(&["--as", "declined"]).await, (0, format!("{id} is declined\n")));
+    assert_eq!(settle(&["--as", "charged"]).await.0, 1, "no correction");
+    assert_eq!(settle(&["--as", "charged", "--correct"]).await.0, 2, "without a note");
+    let correct = ["--as", "charged", "--correct", "--note", "the wrong row", "--confirmation", "ch_9"];
+    assert_eq!(settle(&correct).await, (0, format!("{id} is charged\n")));
+    assert_eq!(scene.is_told(id, "payment.charged").await["confirmationCode"], "ch_9");
+
+    let refund = async |more: &[&str]| scene.runs(&[&["refunded", &text], more].concat()).await;
+    let (code, printed) = refund(&["--amount", "26", "--reference", "re_1"]).await;
+    assert!(code == 1 && printed.contains("the rest is less"), "{printed}");
+    for _ in 0..2 {
+        let done = refund(&["--amount", "10", "--reference", "re_1", "--at", "1h"]).await;
+        assert_eq!(done, (0, format!("{id} is charged, 10.00 USD refunded\n")));
+    }
+    assert_eq!(scene.is_told(id, "payment.refunded").await["refundedMinor"], 1000);
+    let done = refund(&["--amount", "15", "--reference", "dp_1", "--dispute"]).await;
+    assert_eq!(done, (0, format!("{id} is disputed, 10.00 USD refunded\n")));
+    assert_eq!(scene.is_told(id, "payment.disputed").await["refund"]["reference"], "dp_1");
+    let (code, totals) = scene.runs(&["payments", "--totals", "--csv"]).await;
+    assert!(code == 0 && totals.contains(",USD,disputed,live,1,25.00,2500,10.00,1000"), "{totals}");
+}
+
+#[tokio::test]
+async fn a_backup_is_made_for_its_user_alone_and_overwrites_nothing() {
+    let (scene, ()) = Scene::with(async |seed| {
+        seed.succeeded(25, "credit-card").await;
+    })
+    .await;
+    let (code, printed) = scene.runs(&["backup", "copy.db"]).await;
+    assert_eq!(code, 0, "{printed}");
+    let mode = std::fs::metadata(scene.file("copy.db")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    assert!(!scene.file("copy.db.part").exists());
+    let (code, printed) = scene.runs(&["backup", "copy.db"]).await;
+    assert!(code == 1 && printed.contains("overwrites nothing"), "{printed}");
+    let copy = Ledger::visit(&scene.file("copy.db")).await.unwrap();
+    assert_eq!(copy.count(crelay_payments::ledger::State::Charged).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_personal_data_of_a_caller_is_erased_once_all_is_told() {
+    let (scene, (charged, unknown)) =
+        Scene::with(async |seed| (seed.succeeded(25, "credit-card").await, seed.unknown(26, "credit-card").await))
+            .await;
+    scene.is_told(charged, "payment.charged").await;
+    scene.is_told(unknown, "payment.unknown").await;
+    // The receiver has answered, and the server writes that down.
+    let printed = loop {
+        let (_, printed) = scene.runs(&["erase", "--caller", CALLER]).await;
+        if scene.payment(charged).await["caller"].is_null() {
+            break printed;
+        }
+    };
+    assert!(printed.contains("left: 1"), "{printed}");
+    let erased = scene.payment(charged).await;
+    assert!(
+        erased["callReference"].is_null() && erased["description"].is_null() && erased["minor"] == 2500,
+        "{erased}"
+    );
+    assert_eq!(scene.payment(unknown).await["caller"], CALLER);
+    assert_eq!(scene.runs(&["erase", "--caller", "5550100001"]).await.0, 2, "no number");
+}
+
+#[tokio::test]
+async fn the_processors_export_settles_what_is_unknown_and_shows_what_disagrees() {
+    let (scene, [unknown, failed, charged, debit]) = Scene::with(async |seed| {
+        [
+            seed.unknown(25, "credit-card").await,
+            seed.unknown(26, "credit-card").await,
+            seed.succeeded(27, "credit-card").await,
+            seed.succeeded(28, "ach-debit").await,
+        ]
+    })
+    .await;
+    let rows = [
+        format!("ch_25,hush-order-25 {unknown},25.00,USD,Paid"),
+        format!("ch_26,{failed},26.00,USD,Failed"),
+        "ch_27,,27.00,USD,Failed".to_owned(),
+        "ch_28,,28.00,USD,Returned".to_owned(),
+        "ch_99,the web shop,9.00,USD,Paid".to_owned(),
+    ];
+    let text = format!("ID,Description,Amount,Currency,Status\n{}\n", rows.join("\n"));
+    std::fs::write(scene.file("export.csv"), text).unwrap();
+    let (code, printed) = scene.runs(&["reconcile", "export.csv", "--dry-run"]).await;
+    assert!(code == 1 && printed.contains(&format!("line 2: would be settled as charged: {unknown}")), "{printed}");
+    assert_eq!(scene.payment(unknown).await["state"], "unknown");
+
+    let (code, printed) = scene.runs(&["reconcile", "export.csv"]).await;
+    assert_eq!(code, 1, "{printed}");
+    for line in [
+        format!("line 2: is settled as charged: {unknown}"),
+        format!("line 3: is settled as declined: {failed}"),
+        format!("line 4: the export says failed, the ledger charged: {charged}"),
+        format!("line 5: is settled as returned: {debit}"),
+        "line 6: no payment of the ledger fits".to_owned(),
+        "5 rows: 0 agree, 3 settled, 2 to look at".to_owned(),
+    ] {
+        assert!(printed.contains(&line), "{line} in {printed}");
+    }
+    let told = scene.is_told(unknown, "payment.charged").await;
+    assert_eq!(told["confirmationCode"], "ch_25");
+    scene.is_told(debit, "payment.returned").await;
+    let events = scene.payment(failed).await["events"].to_string();
+    assert!(events.contains("reconciled with export.csv, line 3"), "{events}");
+
+    let agreeing = "id,amount,currency,status\nch_25,25.00,USD,paid\nch_27,27.00,USD,captured\n";
+    std::fs::write(scene.file("export.csv"), agreeing).unwrap();
+    let (code, printed) = scene.runs(&["reconcile", "export.csv", "--dry-run"]).await;
+    assert!(
+        code == 1 && printed.contains(&format!("not in the export: the ledger says returned: {debit}")),
+        "{printed}"
+    );
+    std::fs::write(scene.file("export.csv"), format!("{agreeing}ch_28,28.00,USD,returned\n")).unwrap();
+    assert_eq!(scene.runs(&["reconcile", "export.csv"]).await.0, 0);
+}
+
+#[tokio::test]
+async fn an_operator_settles_corrects_and_refunds_over_http() {
+    let (scene, [unknown, charged]) =
+        Scene::with(async |seed| [seed.unknown(25, "credit-card").await, seed.succeeded(26, "credit-card").await])
+            .await;
+    let server = &scene.running.as_ref().unwrap().server;
+    let posts = async |id: &dyn std::fmt::Display, what: &str, body: Value| {
+        let answer = server.operator_posts(&format!("/payments/{id}/{what}"), &body).await;
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let nobody = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
+    for (id, body, status) in [
+        (&unknown as &dyn std::fmt::Display, json!({"outcome": "declined"}), 200),
+        (&unknown, json!({"outcome": "charged"}), 409),
+        (&unknown, json!({"outcome": "charged", "correct": true}), 400),
+        (&unknown, json!({"outcome": "tokenized", "correct": true, "note": "wrong"}), 400),
+        (&unknown, json!({"outcome": "charged", "correct": true, "note": "wrong"}), 200),
+        (&charged, json!({"outcome": "declined", "correct": true, "note": "wrong"}), 409),
+        (&nobody, json!({"outcome": "declined", "correct": true, "note": "wrong"}), 404),
+    ] {
+        let (answered, answer) = posts(id, "settle", body.clone()).await;
+        assert_eq!(answered, status, "{body}: {answer}");
+    }
+    for (id, body, status) in [
+        (&charged as &dyn std::fmt::Display, json!({"amount": "26.01", "reference": "re_1"}), 409),
+        (&charged, json!({"amount": "one", "reference": "re_1"}), 400),
+        (&charged, json!({"amount": "1", "reference": ""}), 400),
+        (&charged, json!({"amount": 1.5, "reference": "re_1"}), 400),
+        (&charged, json!({"amount": "1", "reference": "re_1", "at": "2999-01-01T00:00:00Z"}), 400),
+        (&charged, json!({"amount": "6", "reference": "re_1", "at": "2026-11-01T00:00:00Z"}), 200),
+        (&charged, json!({"amount": "6.00", "reference": "re_1"}), 200),
+        (&charged, json!({"amount": "5", "reference": "re_1"}), 409),
+        (&charged, json!({"amount": "20", "reference": "re_2"}), 200),
+        (&nobody, json!({"amount": "1", "reference": "re_1"}), 404),
+    ] {
+        let (answered, answer) = posts(id, "refunded", body.clone()).await;
+        assert_eq!(answered, status, "{body}: {answer}");
+    }
+    let payment = scene.payment(charged).await;
+    assert_eq!((&payment["state"], &payment["refundedMinor"]), (&"refunded".into(), &2600.into()));
+    assert_eq!(scene.is_told(unknown, "payment.charged").await["state"], "charged");
+    assert_eq!(scene.is_told(charged, "payment.refunded").await["id"], charged.to_string());
+}

@@ -20,7 +20,7 @@ pub struct Create {
     pub method: String,
     /// `BankAccountType`, where an account is paid from.
     pub account_type: Option<String>,
-    /// `Description`.
+    /// `Description` without the id of the payment that it ends in.
     pub description: Option<String>,
     /// What is taken of each field.
     pub taken: Taken,
@@ -111,14 +111,16 @@ impl Create {
         if let Some(length) = form.get("MinPostalCodeLength").and_then(|it| it.parse().ok()) {
             taken.postal_code_length = length;
         }
+        let common = Common::read(&form, public)?;
+        let description = about(form.get("Description"), &common.key)?;
         Ok(Self {
-            common: Common::read(&form, public)?,
+            common,
             charge,
             token_type: token_type.to_owned(),
             connector: form.get("PaymentConnector").unwrap_or("Default").to_owned(),
             method: method.to_owned(),
             account_type: (method == "ach-debit").then(|| account_type.to_owned()),
-            description: form.get("Description").map(str::to_owned),
+            description,
             taken,
             needs,
             timeout: form.get("Timeout").and_then(|it| it.parse().ok()).unwrap_or(5),
@@ -132,6 +134,16 @@ impl Create {
         let parts = [Some(self.method.clone()), self.account_type.clone(), self.description.clone()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What a description says before the id of the payment, which the key of the request begins with: without it nothing at the
+/// processor can be matched with the ledger.
+fn about(description: Option<&str>, key: &str) -> Result<Option<String>, Wrong> {
+    let Some(id) = key.strip_suffix("-create") else { return Ok(description.map(str::to_owned)) };
+    let about = description.and_then(|text| text.strip_suffix(id));
+    let about = about.filter(|about| about.is_empty() || about.ends_with(' '));
+    let about = about.ok_or_else(|| invalid("Description does not end in the id of the payment"))?.trim();
+    Ok((!about.is_empty()).then(|| about.to_owned()))
 }
 
 /// The fields that a payment by card needs.
@@ -292,6 +304,15 @@ mod tests {
         let session = create("&ChargeAmount=25.00&Currency=USD&SecurityCode=true&PostalCode=false").unwrap();
         assert_eq!(session.charge.as_deref(), Some("25.00"));
         assert_eq!(session.needs, [Field::CardNumber, Field::ExpirationDate, Field::SecurityCode]);
+    }
+
+    #[test]
+    fn a_description_ends_in_the_id_that_the_key_begins_with() {
+        let about = |text| about(Some(text), "9a8f1282-create");
+        assert_eq!(about("Invoice 7 order-7 9a8f1282"), Ok(Some("Invoice 7 order-7".to_owned())));
+        assert_eq!(about("9a8f1282"), Ok(None));
+        assert!(about("Invoice 7").is_err() && about("Invoice-9a8f1282").is_err());
+        assert!(super::about(None, "9a8f1282-create").is_err());
     }
 
     #[test]

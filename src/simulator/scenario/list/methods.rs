@@ -36,7 +36,7 @@ fn bank_account() -> Scenario {
     let call = scenario("bank-account", "Somebody is called and pays a bill from a savings account.")
         .plays(&[ASKS_TO_PAY, ENTERS_ACCOUNT, LEAVES])
         .expects(&[
-            Expect::PaysBy("ach-debit, consumer-savings, Invoice 1042"),
+            Expect::PaysBy("ach-debit, consumer-savings, Invoice 1042 order-9"),
             Expect::Tells("taken from a bank account"),
             Expect::Payments(&[Some("25.00")]),
             Expect::Results(&["success"]),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 use url::form_urlencoded;
@@ -12,6 +11,7 @@ use url::form_urlencoded;
 use super::connect_conversation_relay::ask_business;
 use super::signed::{Form, Signed};
 use super::{App, LiveAgent, Voice, twiml};
+use crate::payment::PARAMETERS;
 use crate::redact::json_without_card_numbers;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, ConversationRelay, Verb};
@@ -41,23 +41,32 @@ enum Ended {
     Session,
 }
 
-/// What the action's URL carries from one session of a call to the next, whichever process is asked.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+/// What the action's URL carries from one session of a call to the next, whichever process is asked. Twilio signs the URL.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Carried {
     reconnects: u32,
     context_key: Option<String>,
     manifest_key: Option<String>,
+    /// How the call pays, if an order says so: the process that had it may be gone.
+    terms: Attributes,
 }
+
+/// Parameters that stay out of a URL: the name of an account's holder, and what only the processor needs. A call that needs them takes no
+/// payment after a crash.
+const NOT_IN_A_URL: [&str; 2] = ["avsName", "paymentParameters"];
+
+/// The longest parameter that is carried, in bytes.
+const MAX_CARRIED: usize = 512;
 
 /// Answers with TwiML; asked twice, it answers the same.
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<Voice>>,
     State(calls): State<Calls>,
-    Query(carried): Query<Carried>,
+    Query(query): Query<Attributes>,
     signed: Signed,
 ) -> Response {
+    let carried = Carried::read(query);
     let ended = Ended::read(&signed.form);
     let reconnects = ended == Ended::SessionFailed && carried.reconnects < MAX_RECONNECTS;
     if let Some(call) = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok()) {
@@ -80,9 +89,24 @@ pub(super) async fn post(
 }
 
 impl Carried {
-    /// For the first session of a call that was placed with these keys.
-    pub(super) fn keys(context_key: Option<String>, manifest_key: Option<String>) -> Self {
-        Self { reconnects: 0, context_key, manifest_key }
+    /// For the first session of a call that was placed with these keys, and is to pay as these parameters of it say.
+    pub(super) fn new(context_key: Option<String>, manifest_key: Option<String>, parameters: &Attributes) -> Self {
+        let terms = parameters.iter().filter(|(name, value)| is_carried(name) && value.len() <= MAX_CARRIED);
+        Self { reconnects: 0, context_key, manifest_key, terms: terms.cloned().collect() }
+    }
+
+    fn read(query: Attributes) -> Self {
+        let mut carried = Self::default();
+        for (name, value) in query {
+            match name.as_str() {
+                RECONNECTS => carried.reconnects = value.parse().unwrap_or(MAX_RECONNECTS),
+                CONTEXT_KEY => carried.context_key = Some(value),
+                MANIFEST_KEY => carried.manifest_key = Some(value),
+                name if is_carried(name) => carried.terms.push((name.to_owned(), value)),
+                _ => {}
+            }
+        }
+        carried
     }
 
     /// The action's URL with all this in it.
@@ -95,15 +119,20 @@ impl Carried {
         Self { reconnects: self.reconnects + 1, ..self.clone() }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> {
+    fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
         let reconnects = (self.reconnects > 0).then(|| self.reconnects.to_string());
         let pairs = [
             (RECONNECTS, reconnects),
             (CONTEXT_KEY, self.context_key.clone()),
             (MANIFEST_KEY, self.manifest_key.clone()),
         ];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        let terms = self.terms.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(terms)
     }
+}
+
+fn is_carried(name: &str) -> bool {
+    PARAMETERS.contains(&name) && !NOT_IN_A_URL.contains(&name)
 }
 
 impl Ended {

@@ -105,7 +105,8 @@ fn document(voice: &Voice, order: &Order) -> Result<String, Problem> {
     let mut relay = voice.relay();
     relay.parameters.retain(|(name, _)| order.parameters.iter().all(|(own, _)| own != name));
     relay.parameters.extend(order.parameters.iter().cloned());
-    let action = Carried::keys(order.context_key.clone(), order.manifest_key.clone()).action(&voice.action);
+    let (context, manifest) = (order.context_key.clone(), order.manifest_key.clone());
+    let action = Carried::new(context, manifest, &order.parameters).action(&voice.action);
     let document = twiml::response(&[Verb::Connect { action, relay }]);
     if document.len() > MAX_TWIML {
         let error = "the properties are too long: text, numbers and booleans among them must fit into a TwiML document of \

@@ -26,7 +26,7 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
     let twiml = call.twiml.clone().unwrap();
     assert_eq!(call.to, "+15550100001");
     for part in [
-        r#"<Connect action="https://pay.example.com/connectAction">"#,
+        r#"<Connect action="https://pay.example.com/connectAction?callReference=order-7">"#,
         r#"<Parameter name="callReference" value="order-7"/>"#,
         r#"<Parameter name="amount" value="25.5"/>"#,
         r#"<Parameter name="customer" value="Ann &amp; Bob"/>"#,
@@ -79,17 +79,22 @@ async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call()
 }
 
 #[tokio::test]
-async fn a_call_that_is_connected_again_keeps_the_keys_that_it_was_placed_with() {
+async fn a_call_that_is_connected_again_keeps_its_keys_and_what_is_due() {
     let (server, twilio, _) = house(&[]).await;
-    let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext"}});
+    let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
+        "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
     assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
     let mut twiml = twilio.placed()[0].twiml.clone().unwrap();
     for again in ["", "reconnects=1&amp;", "reconnects=2&amp;"] {
-        let path = format!("/connectAction?{again}contextKey=defaultContext");
+        let path = format!(
+            "/connectAction?{again}contextKey=defaultContext&amp;amountDue=25.00&amp;callReference=order-7&amp;paymentMethod=ach-debit"
+        );
         assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{path} in {twiml}");
         let failed = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
         twiml = server.twilio_posts(&path.replace("&amp;", "&"), &failed).await.text().await.unwrap();
-        assert!(twiml.contains(r#"<Parameter name="contextKey" value="defaultContext"/>"#), "{twiml}");
+        for (name, value) in [("contextKey", "defaultContext"), ("amountDue", "25.00"), ("callReference", "order-7")] {
+            assert!(twiml.contains(&format!(r#"<Parameter name="{name}" value="{value}"/>"#)), "{twiml}");
+        }
     }
 }
 

@@ -15,11 +15,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use binary::{Home, Running};
+use crelay_payments::config::Config;
 use crelay_payments::ledger::{Ledger, OnCall};
-use crelay_payments::payment::{
-    Amount, Answer, Change, ChargeLimits, Create, Currency, Field, Ids, MaxDue, Options, PaymentId, Settings, Status,
-    TokenType, Update,
-};
+use crelay_payments::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Status, Update};
 use crelay_payments::redact::Private;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -50,27 +48,24 @@ impl Seed {
 
     /// A payment that was submitted on a call of its own, and whose call is over.
     async fn unknown(&mut self, n: u32, method: &str) -> PaymentId {
-        let amount = |text| Amount::parse(text, Currency::USD).unwrap();
-        let settings = Settings {
-            connector: "Default".to_owned(),
-            currency: Currency::USD,
-            limits: ChargeLimits::new(amount("1").unwrap(), amount("100").unwrap()).unwrap(),
-            max_due: MaxDue::new("1000".parse().unwrap()),
-            due_required: false,
-            token_type: TokenType::OneTime,
-            security_code: true,
-            postal_code: false,
-            options: Options::default(),
-        };
+        let needed = [
+            ("SERVER_BASE_URL", "pay.example.com"),
+            ("OPENAI_API_KEY", "sk-test"),
+            ("ACCOUNT_SID", "AC1"),
+            ("AUTH_TOKEN", "12345"),
+            ("FROM_NUMBER", "+15550100002"),
+            ("PAYMENT_CONNECTOR", "Default"),
+        ];
+        let (config, _) = Config::from_vars(&needed.into_iter().collect()).unwrap();
         let parameters = [("paymentMethod", method), ("description", "hush-description")];
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let terms = settings.terms(&parameters).unwrap().into();
+        let terms = config.payment.terms(&parameters).unwrap().into();
         let mut call = OnCall::unknown(format!("CA{n}").parse().unwrap());
         call.caller = CALLER.parse().ok();
         call.reference = Some(Private::new(format!("hush-order-{n}")));
         let id = self.ids.make();
-        let charge = amount(&format!("{n}.00"));
+        let charge = Amount::parse(&n.to_string(), Currency::USD).unwrap();
         let create = Create { id, key: id.create_key(), charge, terms, agreed: None };
         self.ledger.opening(&call, &create).await.unwrap();
         let sid: crelay_payments::sid::PaymentSid = format!("PK{n}").parse().unwrap();

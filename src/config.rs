@@ -57,8 +57,8 @@ pub struct Config {
     pub take_over: bool,
     /// `PAYMENT_WEBHOOK_URL`: who is told what becomes of payments.
     pub webhook: Option<Business>,
-    /// `PAYMENT_MODE` (live): whether the connector moves real money. It is stored with each payment.
-    pub live: bool,
+    /// `PAYMENT_MODE` (live). It is stored with each payment.
+    pub mode: PaymentMode,
     /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that was not delivered.
     pub token_retention: Duration,
     /// `LEDGER_RETENTION_DAYS`: how long the ledger keeps the personal data of a payment; without it, for ever.
@@ -75,6 +75,16 @@ pub struct Config {
     pub sms_allowed: Vec<PhoneNumber>,
     /// `PLAY_MEDIA_HOSTS`: from where recordings may be played, over https; none by default.
     pub play_media_hosts: Vec<String>,
+}
+
+/// Whether the connector moves real money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PaymentMode {
+    /// It does.
+    #[default]
+    Live,
+    /// It is in test mode.
+    Test,
 }
 
 /// How to reach the model.
@@ -173,7 +183,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
     let (call_parameters, webhook) = business(vars);
     let due_required = call_parameters_required(vars);
     let token_retention = vars.optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
-    let live = vars.optional("PAYMENT_MODE", values::payment_mode, "live or test");
+    let mode = vars.optional("PAYMENT_MODE", values::payment_mode, "live or test");
     let ledger_retention = vars.optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
     let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
@@ -216,7 +226,7 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         database: database?,
         take_over: false,
         webhook,
-        live: live.unwrap_or(true),
+        mode: mode.unwrap_or_default(),
         ledger_retention,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,

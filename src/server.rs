@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::assets::{Assets, Shelf};
 use crate::call::Environment;
-use crate::config::Config;
+use crate::config::{Config, PaymentMode};
 use crate::endpoints::{App, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
 use crate::ledger::{self, Ledger, State};
 use crate::llm::{self, Model};
@@ -72,7 +72,7 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
     } else {
         Ledger::open(&config.database).await?
     };
-    ledger.set_live(config.live);
+    ledger.set_live(config.mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
     let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
     // Before anybody is answered: a callback, or the call itself, may be about what was left open.

@@ -206,11 +206,14 @@ fn the_business_is_reached_only_with_a_secret_that_cannot_be_guessed() {
 
 #[test]
 fn payments_are_live_unless_the_configuration_says_otherwise_and_kept_for_ever_unless_it_does() {
-    let read = |vars: &[(&str, &str)]| with(vars).map(|(config, _)| (config.live, config.ledger_retention));
-    assert_eq!(read(&[]).unwrap(), (true, None));
-    assert_eq!(read(&[("PAYMENT_MODE", "Live")]).unwrap(), (true, None));
+    let read = |vars: &[(&str, &str)]| with(vars).map(|(config, _)| (config.mode, config.ledger_retention));
+    assert_eq!(read(&[]).unwrap(), (PaymentMode::Live, None));
+    assert_eq!(read(&[("PAYMENT_MODE", "Live")]).unwrap(), (PaymentMode::Live, None));
     let days = Duration::from_secs(90 * 24 * 3600);
-    assert_eq!(read(&[("PAYMENT_MODE", "test"), ("LEDGER_RETENTION_DAYS", "90")]).unwrap(), (false, Some(days)));
+    assert_eq!(
+        read(&[("PAYMENT_MODE", "test"), ("LEDGER_RETENTION_DAYS", "90")]).unwrap(),
+        (PaymentMode::Test, Some(days))
+    );
     for (name, value) in [("PAYMENT_MODE", "production"), ("LEDGER_RETENTION_DAYS", "0")] {
         assert_eq!(places(&read(&[(name, value)]).unwrap_err()), [name]);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::PaymentMode;
 use super::public_url::is_local;
 use crate::payment::{Amount, BadAmount, Currency, TokenType};
 use crate::phone_number::{BadPhoneNumber, PhoneNumber};
@@ -100,10 +101,10 @@ pub(super) fn days(text: &str) -> Result<Duration, BadValue> {
 }
 
 /// Whether the connector moves real money.
-pub(super) fn payment_mode(text: &str) -> Result<bool, BadValue> {
+pub(super) fn payment_mode(text: &str) -> Result<PaymentMode, BadValue> {
     match text.to_ascii_lowercase().as_str() {
-        "live" => Ok(true),
-        "test" => Ok(false),
+        "live" => Ok(PaymentMode::Live),
+        "test" => Ok(PaymentMode::Test),
         _ => Err(BadValue::PaymentMode),
     }
 }

@@ -528,7 +528,7 @@ impl World {
         for at in self.seen..self.line.did.len() {
             assert!(!self.closed, "nothing is done after the call was closed");
             match &self.line.did[at] {
-                Action::Say(Outgoing::Text { token, last }) => {
+                Action::Say(Outgoing::Text { token, last, .. }) => {
                     assert!(!self.ended && !self.gone, "nothing is said after the end");
                     if reminders.contains(token) {
                         assert!(!self.line.call.payments.is_open(), "no reminder while a payment is open");

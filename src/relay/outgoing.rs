@@ -16,6 +16,12 @@ pub enum Outgoing {
         token: String,
         /// Closes the talk cycle.
         last: bool,
+        /// Whether the caller can cut it off; unset, the session's attribute holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        interruptible: Option<bool>,
+        /// Whether a later frame can cut it off; unset, the session's attribute holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preemptible: Option<bool>,
     },
     /// Plays a recording, after what is queued.
     Play {
@@ -114,17 +120,26 @@ impl FromStr for Digits {
 impl Outgoing {
     /// A token of a reply that goes on.
     pub fn token(token: impl Into<String>) -> Self {
-        Self::Text { token: token.into(), last: false }
+        Self::text(token.into(), false)
     }
 
     /// The empty frame that closes a talk cycle.
     pub fn close() -> Self {
-        Self::Text { token: String::new(), last: true }
+        Self::text(String::new(), true)
     }
 
     /// A whole utterance in one frame.
     pub fn utterance(text: impl Into<String>) -> Self {
-        Self::Text { token: text.into(), last: true }
+        Self::text(text.into(), true)
+    }
+
+    /// A whole utterance in one frame that neither the caller nor a later frame can cut off.
+    pub fn statement(text: impl Into<String>) -> Self {
+        Self::Text { token: text.into(), last: true, interruptible: Some(false), preemptible: Some(false) }
+    }
+
+    fn text(token: String, last: bool) -> Self {
+        Self::Text { token, last, interruptible: None, preemptible: None }
     }
 
     /// The frame as it goes over the socket.
@@ -137,7 +152,7 @@ impl Outgoing {
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text { token, last } => write!(f, "Text({} bytes, last: {last})", token.len()),
+            Self::Text { token, last, .. } => write!(f, "Text({} bytes, last: {last})", token.len()),
             Self::Play { .. } => f.write_str("Play"),
             Self::SendDigits { .. } => f.write_str("SendDigits"),
             Self::Language(languages) => write!(f, "{languages:?}"),
@@ -163,6 +178,10 @@ mod tests {
         let source = "https://example.com/hold.mp3".parse().unwrap();
         for (frame, json) in [
             (Outgoing::token("Hi \"you\""), r#"{"type":"text","token":"Hi \"you\"","last":false}"#),
+            (
+                Outgoing::statement("Yes or no?"),
+                r#"{"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}"#,
+            ),
             (Outgoing::close(), r#"{"type":"text","token":"","last":true}"#),
             (
                 Outgoing::Play { source, times: 2 },

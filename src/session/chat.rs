@@ -241,7 +241,7 @@ impl Chat {
 impl Turn {
     fn say(&mut self, frame: Outgoing) {
         // Nothing else can be written down.
-        let Outgoing::Text { mut token, last } = frame else { return };
+        let Outgoing::Text { mut token, last, .. } = frame else { return };
         if !token.is_empty() {
             if std::mem::take(&mut self.utterance_ended) {
                 token.insert(0, '\n');

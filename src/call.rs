@@ -4,6 +4,7 @@
 //! whether silence is being watched stand here and nowhere else, so every order of events can be tried out in a test.
 
 mod agreeing;
+mod answer;
 #[cfg(test)]
 mod bench;
 mod event;
@@ -11,7 +12,6 @@ mod farewell;
 mod guiding;
 mod heard;
 mod history;
-mod naming;
 mod paying;
 #[cfg(test)]
 mod properties;
@@ -20,6 +20,8 @@ mod running;
 mod settings;
 mod silence;
 mod speech;
+mod spoken_amount;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod tool;
@@ -52,6 +54,7 @@ use history::History;
 use paying::Payments;
 use silence::{Due, Watch};
 use speech::Speech;
+use statement::Statement;
 use turn::Turn;
 
 /// How long Twilio may take to close the socket after `end`.
@@ -77,6 +80,8 @@ pub struct Call {
     agreement: Agreement,
     payments: Payments,
     guidance: Guidance,
+    /// What the server asks the caller, until that is answered.
+    statement: Option<Statement>,
     watch: Watch,
     /// Since when the call has no socket.
     parked: Option<Instant>,
@@ -86,6 +91,8 @@ pub struct Call {
     languages: Option<Languages>,
     /// When the last payment was over.
     payment_closed: Option<Instant>,
+    /// When Twilio last reported on a payment.
+    payment_reported: Option<Instant>,
     /// Keys that were pressed, and when the last of them was.
     keys: Option<(Private<String>, Instant)>,
     /// Since when the caller is speaking, where Twilio tells.
@@ -122,7 +129,7 @@ impl Call {
         now: Instant,
     ) -> (Self, Vec<Action>) {
         let terms = terms(setup, request, &settings.payment).map(Arc::new);
-        let details = words::call_details(setup, request, &terms, known);
+        let details = words::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
             phase: Phase::Talking,
             caller_number: setup.caller(),
@@ -133,11 +140,13 @@ impl Call {
             agreement: Agreement::new(terms),
             payments: Payments::new(Ids::new(nonce), now),
             guidance: Guidance::default(),
+            statement: None,
             watch: Watch::new(&settings.silence, now),
             parked: None,
             listening: settings.listen,
             languages: None,
             payment_closed: None,
+            payment_reported: None,
             keys: None,
             caller_speaks: None,
             farewell: None,
@@ -165,7 +174,7 @@ impl Call {
         });
         let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
-            self.agreement.charged(payment.charge, self.history.end());
+            self.agreement.charged(payment.charge);
         }
     }
 
@@ -179,7 +188,10 @@ impl Call {
         match event {
             Event::Heard(frame) => self.heard(frame),
             Event::Instructed(text) => self.instructed(text.reveal()),
-            Event::PaymentStatus(status) => self.payment_status(&status),
+            Event::PaymentStatus(status) => {
+                self.payment_reported = Some(now);
+                self.payment_status(&status);
+            }
             Event::Model { request, event } => self.model(request, event),
             Event::ToolFinished { run, outcome } => self.tool_finished(run, outcome),
             Event::SocketLost => self.socket_lost(),
@@ -196,7 +208,7 @@ impl Call {
 
     /// Whether nothing is to be said or done until somebody else says or does something.
     pub fn is_idle(&self) -> bool {
-        !self.turn.is_busy() && !self.turn.owed
+        !self.turn.is_busy() && !self.turn.owed && !self.is_stating()
     }
 
     /// When the call wants a `Tick`, if nothing else happens before.
@@ -215,11 +227,12 @@ impl Call {
         let keyed = self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
         let caller_quiet = self.caller_speaks.map(|since| since + self.caller_speech_limit());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.hold.filter(|_| self.turn.owed);
+        let held = self.turn.hold.filter(|_| self.turn.owed || self.is_stating());
         let reminder = self.watch.due_at(self.settings.silence.threshold);
-        let stall = self.payments.stalls_at(self.settings.stall).filter(|_| self.farewell.is_none());
-        let guidance = self.guidance.due_at();
-        [caller_quiet, keyed, quiet, held, guidance]
+        let stall = self.payments.stalls_at(self.settings.stall);
+        let stall = stall.filter(|_| self.farewell.is_none() && !self.is_stating());
+        let (guidance, statement) = (self.guidance.due_at(), self.statement_due_at());
+        [caller_quiet, keyed, quiet, held, guidance, statement]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.now)
@@ -241,6 +254,7 @@ impl Call {
         }
         self.watch_keypad();
         self.begin_tools();
+        self.drop_void_statement();
         self.guide();
         self.make_way();
         if self.turn.is_busy() {
@@ -254,10 +268,19 @@ impl Call {
         self.say_guidance();
         if self.farewell.is_some() {
             self.take_leave();
-        } else if self.turn.owed {
-            self.ask_model();
+        } else {
+            self.attend_statement();
+            self.ask_if_owed();
         }
         self.watch_silence();
+    }
+
+    /// Asks the model, unless a statement has to be answered first: all that happened is told together afterwards.
+    fn ask_if_owed(&mut self) {
+        if self.turn.owed && !self.is_stating() && self.farewell.is_none() {
+            self.turn.settle(&mut self.history);
+            self.ask_model();
+        }
     }
 
     /// Reminds a caller who says nothing, and in the end takes leave. Nobody's talk, thinking, tool or payment counts as
@@ -267,6 +290,7 @@ impl Call {
         let active = self.listening
             || self.turn.is_busy()
             || self.turn.owed
+            || self.is_stating()
             || self.farewell.is_some()
             || self.phase != Phase::Talking;
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
@@ -285,14 +309,18 @@ impl Call {
 
     /// Says a whole utterance of the server's own.
     fn say(&mut self, text: &str) {
-        if self.listening {
-            return;
+        if !self.listening {
+            self.utter(text, Outgoing::utterance(text));
         }
+    }
+
+    /// Sends a whole utterance in this frame.
+    fn utter(&mut self, text: &str, frame: Outgoing) {
         let position = self.history.push(Item::Agent(text.to_owned()));
         self.speech.sent(position, text, self.now);
         self.speech.close();
         self.watch.stir(self.now);
-        self.actions.push(Action::Say(Outgoing::utterance(text)));
+        self.actions.push(Action::Say(frame));
     }
 
     /// Twilio speaks the greeting by itself.
@@ -328,11 +356,15 @@ impl Call {
             Phase::Over { .. } => return,
         }
         let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
-        let speaking = speaking && !self.leads();
+        if speaking {
+            self.guidance.reply_lost();
+        }
+        let speaking = speaking && !self.leads() && !self.is_stating();
         let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty() || speaking;
         self.parked.get_or_insert(self.now);
         self.stop_reply();
         self.speech.superseded(&mut self.history);
+        self.repeat_statement();
         self.caller_speaks = None;
         self.keys = None;
         self.turn.owed |= unfinished;
@@ -373,6 +405,7 @@ impl Call {
         }
         self.turn.waiting.clear();
         self.farewell = None;
+        self.drop_statement();
         self.abandon_payment();
         self.leave();
     }

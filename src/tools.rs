@@ -13,7 +13,6 @@ mod capture_expiry_date;
 mod capture_postal_code;
 mod capture_security_code;
 mod change_context;
-mod confirm_amount;
 mod end_call;
 mod finish_capture;
 mod live_agent_handoff;
@@ -52,7 +51,6 @@ pub struct Desk {
 /// Runs a tool for a call that is led by this library.
 pub async fn run(desk: &Desk, library: &Library, tool: Tool) -> Outcome {
     match tool {
-        Tool::ConfirmAmount { amount } => confirm_amount::confirm_amount(amount).await,
         Tool::StartCapture(create) => start_capture::start_capture(desk, &create).await,
         Tool::CaptureCard(update) => capture_card::capture_card(desk, &update).await,
         Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(desk, &update).await,
@@ -112,6 +110,9 @@ fn refused(desk: &Desk, refusal: &ledger::Refused) -> Outcome {
     warn!(event = "payment.refused_by_ledger", %refusal, "The ledger does not allow a step of a payment.");
     if let ledger::Refused::Order(payment) = refusal {
         return Outcome::OrderTaken(*payment);
+    }
+    if let ledger::Refused::PaidBefore { amount, minutes } = *refusal {
+        return Outcome::PaidBefore { amount, minutes };
     }
     Outcome::Payment(Answer::Refused { code: None, reason: refusal.reason() })
 }

@@ -169,7 +169,11 @@ async fn calls_without_a_payment_are_cut_when_half_of_the_drain_is_over() {
 
 #[tokio::test]
 async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
-    let replies = [Reply::Calls("start-capture", "{}"), Reply::Says("Ready."), Reply::Says("You cancelled it.")];
+    let replies = [
+        Reply::Calls("start-capture", r#"{"chargeAmount":"0"}"#),
+        Reply::Says("Ready."),
+        Reply::Says("You cancelled it."),
+    ];
     let (twilio, openai) = (Twilio::start().await, OpenAi::start(&replies).await);
     let vars = [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;

@@ -24,6 +24,7 @@ pub(super) struct Payments {
     #[serde(deserialize_with = "seconds::<1, 3600, _>")]
     pub(super) stall_seconds: Duration,
     flow: Flow,
+    confirm: Confirm,
     texts: Languages,
     #[serde(rename = "Limits")]
     limits: Limits,
@@ -59,11 +60,23 @@ enum Flow {
     Guided,
 }
 
+/// Which amounts the server asks the caller for a yes to.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+enum Confirm {
+    /// Those that do not come from the business.
+    #[default]
+    UnlessDue,
+    /// All.
+    Always,
+}
+
 impl Default for Payments {
     fn default() -> Self {
         Self {
             stall_seconds: Duration::from_secs(60),
             flow: Flow::default(),
+            confirm: Confirm::default(),
             texts: Languages::default(),
             limits: Limits::default(),
             pay_again: OrderRules::default().pay_again,
@@ -83,12 +96,19 @@ impl Default for Payments {
 }
 
 impl Payments {
-    /// What the server says where it leads; nothing where the model does.
-    pub(super) fn guide(&self) -> Option<call::Guide> {
-        match self.flow {
-            Flow::Assistant => None,
-            Flow::Guided => Some(call::Guide::new(self.texts.0.clone())),
-        }
+    /// What the server says by itself.
+    pub(super) fn texts(&self) -> call::Guide {
+        call::Guide::new(self.texts.0.clone())
+    }
+
+    /// Whether the server leads through a payment by itself.
+    pub(super) fn is_guided(&self) -> bool {
+        matches!(self.flow, Flow::Guided)
+    }
+
+    /// Whether the server asks for a yes to amounts that are due, too.
+    pub(super) fn confirms_due(&self) -> bool {
+        matches!(self.confirm, Confirm::Always)
     }
 
     /// How much is let through, and which payments are one debt.

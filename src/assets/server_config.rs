@@ -26,9 +26,13 @@ pub struct ServerConfig {
     pub silence: call::Silence,
     /// `Model`.
     pub model: llm::Limits,
-    /// `Payments.flow`: the texts of the server where it leads (`"guided"`), nothing where the model does (`"assistant"`, the
+    /// `Payments.texts`, completed by what is built in.
+    pub texts: call::Guide,
+    /// `Payments.flow`: whether the server leads through payments (`"guided"`) or the model does (`"assistant"`, the default).
+    pub guided: bool,
+    /// `Payments.confirm`: whether the server asks for a yes to amounts that are due, too (`"always"`), or not (`"unlessDue"`, the
     /// default).
-    pub guide: Option<call::Guide>,
+    pub confirm_due: bool,
     /// `Payments.stallSeconds` (60).
     pub stall: Duration,
     /// The rest of `Payments`: what Twilio is told of every payment.
@@ -70,7 +74,9 @@ impl ServerConfig {
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
             payment: self.payment(environment),
-            guide: self.guide.clone(),
+            texts: self.texts.clone(),
+            guided: self.guided,
+            confirm_due: self.confirm_due,
             stall: self.stall,
             resume: environment.resume,
             listen: self.listen,
@@ -151,7 +157,9 @@ pub(super) fn parse(file: &File) -> Result<(ServerConfig, Active, Vec<Warning>),
         },
         stall: sections.payments.stall_seconds,
         payments: sections.payments.options(),
-        guide: sections.payments.guide(),
+        texts: sections.payments.texts(),
+        guided: sections.payments.is_guided(),
+        confirm_due: sections.payments.confirms_due(),
         limits: sections.payments.limits(),
         messages: call::Messages {
             model_unavailable: sections.messages.model_unavailable,

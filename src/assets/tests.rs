@@ -180,7 +180,7 @@ fn attributes_become_text_in_their_documented_spelling() {
 #[test]
 fn the_texts_of_the_guided_flow_are_completed_by_what_is_built_in() {
     let plain = config("{}").unwrap().0.server;
-    assert!(plain.guide.is_none(), "the model leads unless the flow is guided");
+    assert!(!plain.guided, "the model leads unless the flow is guided");
     assert_eq!(plain.spoken_language(), "en-US");
     let relay = r#"{ "ConversationRelay": { "Configuration": { "language": "en-US", "ttsLanguage": "es-US" } } }"#;
     assert_eq!(config(relay).unwrap().0.server.spoken_language(), "es-US");
@@ -189,13 +189,34 @@ fn the_texts_of_the_guided_flow_are_completed_by_what_is_built_in() {
             "es-ES": { "retry": "Otra vez." }, "en-GB": { "cardNumber": "Your card number, then hash.", "pin": "x" } } } }"#,
     )
     .unwrap();
-    let guide = assets.server.guide.unwrap();
+    assert!(assets.server.guided);
+    let guide = assets.server.texts;
     assert_eq!(guide.texts("es-MX").retry, "Otra vez.");
     assert!(guide.texts("es-ES").card_number.starts_with("Por favor"));
     assert_eq!(guide.texts("en-GB").card_number, "Your card number, then hash.");
     assert!(guide.texts("en-US").card_number.starts_with("Please type"), "the built-in texts of that very code");
     assert_eq!(guide.texts("it-IT").retry, "Otra vez.", "the first that is written");
     assert_eq!(warnings, ["serverConfig.json: Payments.texts.en-GB.pin is not known to this version and is left out"]);
+}
+
+#[test]
+fn a_text_without_what_it_has_to_name_is_refused() {
+    for (texts, why) in [
+        (r#""en-US": { "confirmAmount": "Shall I charge it?" }"#, "en-US has a confirmAmount without {amount}"),
+        (r#""de-DE": { "confirmAmountAccount": "Einziehen?" }"#, "de-DE has a confirmAmountAccount without {amount}"),
+        (r#""fr-FR": { "payAgain": "Encore {amount} ?" }"#, "fr-FR has a payAgain without {minutes}"),
+        (r#""it-IT": { "retry": "Di nuovo." }"#, "it-IT has no cardNumber, and none is built in"),
+        (r#""en-US": { "assent": " " }"#, "expected something to say"),
+    ] {
+        let refused = config(&format!(r#"{{ "Payments": {{ "texts": {{ {texts} }} }} }}"#)).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let texts = r#"{ "Payments": { "confirm": "always", "texts": { "en-US": { "goOn": "Go on, yes or no?", "assent": "aye" } } } }"#;
+    let server = config(texts).unwrap().0.server;
+    assert!(server.confirm_due && !server.guided);
+    assert_eq!(server.texts.texts("en-US").go_on, "Go on, yes or no?");
+    assert_eq!(server.texts.judge("Aye!"), crate::payment::Consent::Yes);
+    assert!(config(r#"{ "Payments": { "confirm": "sometimes" } }"#).unwrap_err().contains("unlessDue"));
 }
 
 #[test]

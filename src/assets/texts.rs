@@ -1,4 +1,4 @@
-//! `Payments.texts`: what the server says in the guided flow, by language. What is left out is taken from what is built in.
+//! `Payments.texts`: what the server says around payments, by language. What is left out is taken from what is built in.
 
 use std::fmt;
 
@@ -31,6 +31,13 @@ struct Written {
     stored: Option<Speech>,
     failed: Option<Speech>,
     unknown: Option<Speech>,
+    confirm_amount: Option<Speech>,
+    confirm_amount_account: Option<Speech>,
+    pay_again: Option<Speech>,
+    go_on: Option<Speech>,
+    cancelled: Option<Speech>,
+    assent: Option<Speech>,
+    refusal: Option<Speech>,
 }
 
 #[derive(Deserialize)]
@@ -38,11 +45,20 @@ struct Written {
 struct Speech(#[serde(deserialize_with = "speech")] String);
 
 impl Written {
-    /// All texts; the error is the name of one that is missing.
-    fn complete(self, built_in: Option<&Texts>) -> Result<Texts, &'static str> {
+    /// All texts; the error says which one is missing, or what is missing in one.
+    fn complete(self, built_in: Option<&Texts>) -> Result<Texts, String> {
         let text = |written: Option<Speech>, name: &'static str, known: fn(&Texts) -> &String| {
-            written.map(|Speech(text)| text).or_else(|| built_in.map(|texts| known(texts).clone())).ok_or(name)
+            let missing = || format!("has no {name}, and none is built in for that language");
+            written.map(|Speech(text)| text).or_else(|| built_in.map(|texts| known(texts).clone())).ok_or_else(missing)
         };
+        let template = |written, name, known, placeholders: &[&str]| {
+            let text = text(written, name, known)?;
+            match placeholders.iter().find(|placeholder| !text.contains(**placeholder)) {
+                Some(placeholder) => Err(format!("has a {name} without {placeholder}")),
+                None => Ok(text),
+            }
+        };
+        let amount = |written, name, known| template(written, name, known, &["{amount}"]);
         Ok(Texts {
             card_number: text(self.card_number, "cardNumber", |it| &it.card_number)?,
             security_code: text(self.security_code, "securityCode", |it| &it.security_code)?,
@@ -59,6 +75,15 @@ impl Written {
             stored: text(self.stored, "stored", |it| &it.stored)?,
             failed: text(self.failed, "failed", |it| &it.failed)?,
             unknown: text(self.unknown, "unknown", |it| &it.unknown)?,
+            confirm_amount: amount(self.confirm_amount, "confirmAmount", |it| &it.confirm_amount)?,
+            confirm_amount_account: amount(self.confirm_amount_account, "confirmAmountAccount", |it| {
+                &it.confirm_amount_account
+            })?,
+            pay_again: template(self.pay_again, "payAgain", |it| &it.pay_again, &["{amount}", "{minutes}"])?,
+            go_on: text(self.go_on, "goOn", |it| &it.go_on)?,
+            cancelled: text(self.cancelled, "cancelled", |it| &it.cancelled)?,
+            assent: text(self.assent, "assent", |it| &it.assent)?,
+            refusal: text(self.refusal, "refusal", |it| &it.refusal)?,
         })
     }
 }
@@ -81,10 +106,8 @@ impl<'de> Deserialize<'de> for Languages {
                         return Err(A::Error::custom(format!("{code} is there twice")));
                     }
                     let texts = map.next_value::<Written>()?.complete(Texts::built_in_for(&code).as_ref());
-                    let missing = |name| {
-                        A::Error::custom(format!("{code} has no {name}, and none is built in for that language"))
-                    };
-                    languages.push((code.clone(), texts.map_err(missing)?));
+                    let texts = texts.map_err(|what| A::Error::custom(format!("{code} {what}")))?;
+                    languages.push((code, texts));
                 }
                 Ok(Languages(languages))
             }

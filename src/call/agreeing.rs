@@ -1,57 +1,70 @@
-//! What may be charged on this call: what is due, or what the caller agreed to. The model alone decides on neither.
+//! What may be charged on this call: what is due, or what the caller said yes to. The model alone decides on neither.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::naming::names;
-use super::tool::Tool;
+use super::statement::Statement;
 use super::wish::{Wanted, Wish};
 use super::{Call, words};
-use crate::payment::{Amount, BadTerms, Capture, ChargeLimits, Due, Terms};
+use crate::payment::{Agreed, Amount, BadTerms, Capture, ChargeLimits, Consent, Due, Purpose, Terms};
 
-/// The terms of the call, and what became of them.
+/// How long a yes holds.
+const YES_HOLDS: Duration = Duration::from_secs(600);
+
+/// The terms of the call, and what the caller agreed to.
 pub(super) struct Agreement {
     terms: Result<Arc<Terms>, BadTerms>,
-    /// The amount that the model was told to ask for, and where in the history that was.
-    asked: Option<(Amount, usize)>,
-    /// What was said before this point of the history was about a payment that is over.
-    begins: usize,
-    /// What the caller agreed to, until it was charged or given up.
-    confirmed: Option<Amount>,
+    /// The amount that may be charged, until it was charged or given up.
+    confirmed: Option<Yes>,
+    /// The amount that may be charged though the same was paid a few minutes ago.
+    again: Option<Yes>,
     /// The amount that is due was charged.
     paid: bool,
 }
 
+/// A yes of the caller's.
+struct Yes {
+    amount: Amount,
+    agreed: Option<Agreed>,
+    until: Instant,
+}
+
+impl Yes {
+    fn covers(&self, amount: Amount, now: Instant) -> bool {
+        self.amount == amount && now < self.until
+    }
+}
+
 impl Agreement {
     pub(super) fn new(terms: Result<Arc<Terms>, BadTerms>) -> Self {
-        Self { terms, asked: None, begins: 0, confirmed: None, paid: false }
+        Self { terms, confirmed: None, again: None, paid: false }
     }
 
     pub(super) fn terms(&self) -> Result<&Arc<Terms>, &BadTerms> {
         self.terms.as_ref()
     }
 
-    /// Takes what `confirm-amount` answered.
-    pub(super) fn confirm(&mut self, amount: Amount) {
-        self.confirmed = Some(amount);
-        self.asked = None;
+    /// The amount that the caller said yes to, while that holds.
+    fn confirmed(&self, now: Instant) -> Option<Amount> {
+        self.confirmed.as_ref().filter(|yes| yes.covers(yes.amount, now)).map(|yes| yes.amount)
     }
 
-    /// Money was charged, perhaps after all.
-    pub(super) fn charged(&mut self, amount: Option<Amount>, now_at: usize) {
-        self.given_up(amount, now_at);
-        if amount.is_some() {
-            self.paid = true;
-            // Nobody agreed to pay twice, though another amount was talked about meanwhile.
-            self.begins = now_at;
-        }
+    /// The evidence for a charge: the yes to paying it again, if there is one, else the yes to paying it.
+    pub(super) fn evidence(&self, amount: Amount, now: Instant) -> Option<Agreed> {
+        let yes = [&self.again, &self.confirmed].into_iter().flatten().find(|yes| yes.covers(amount, now))?;
+        yes.agreed.clone()
+    }
+
+    /// Money was charged, perhaps after all. Nobody agreed to pay twice.
+    pub(super) fn charged(&mut self, amount: Option<Amount>) {
+        self.given_up(amount);
+        self.paid |= amount.is_some();
     }
 
     /// The payment was thrown away: another of the same amount has to be agreed anew.
-    pub(super) fn given_up(&mut self, amount: Option<Amount>, now_at: usize) {
-        if self.confirmed.is_some() && self.confirmed == amount {
-            self.confirmed = None;
-            self.begins = now_at;
-        }
+    pub(super) fn given_up(&mut self, amount: Option<Amount>) {
+        self.confirmed.take_if(|yes| Some(yes.amount) == amount);
+        self.again.take_if(|yes| Some(yes.amount) == amount);
     }
 }
 
@@ -67,49 +80,84 @@ impl Call {
     }
 
     /// What a payment that the model wants to start is to charge; or what has to be settled first.
-    pub(super) fn charge(&mut self, wanted: Wanted) -> Result<Option<Amount>, String> {
+    pub(super) fn charge(&self, wanted: Wanted) -> Result<Option<Amount>, String> {
         let due = self.terms()?.due;
+        let confirmed = self.agreement.confirmed(self.now);
         match (due, wanted) {
             (Due::Amount(_), _) if self.agreement.paid => Err(words::refused(words::PAID)),
-            (Due::Amount(due), Wanted::Unsaid) => Ok(Some(due)),
-            (Due::Amount(due), Wanted::Amount(amount)) if amount == due => Ok(Some(due)),
-            (Due::Amount(due), _) => Err(words::other_amount(due)),
-            (Due::Open | Due::Nothing, Wanted::Unsaid | Wanted::Nothing) => Ok(None),
+            (Due::Amount(due), Wanted::Amount(other)) if other != due => Err(words::other_amount(due)),
+            (Due::Amount(due), Wanted::Nothing) => Err(words::other_amount(due)),
+            (Due::Amount(due), _) if self.settings.confirm_due && confirmed != Some(due) => Err(words::ask_first(due)),
+            (Due::Amount(due), _) => Ok(Some(due)),
+            (Due::Nothing, Wanted::Unsaid | Wanted::Nothing) | (Due::Open, Wanted::Nothing) => Ok(None),
             (Due::Nothing, Wanted::Amount(_)) => Err(words::refused(words::NOTHING_DUE)),
+            (Due::Open, Wanted::Unsaid) => confirmed.map(Some).ok_or_else(|| words::refused(words::NOTHING_AGREED)),
             (Due::Open, Wanted::Amount(amount)) => {
                 within(&self.settings.payment.limits, amount)?;
-                let confirmed = self.agreement.confirmed == Some(amount);
-                if confirmed { Ok(Some(amount)) } else { Err(self.ask_first(amount)) }
+                if confirmed == Some(amount) { Ok(Some(amount)) } else { Err(words::ask_first(amount)) }
             }
         }
     }
 
-    /// Whether the caller can have agreed to the amount: the agent named it, or was told to, and then the caller spoke.
-    pub(super) fn confirm_amount(&mut self, amount: Amount) -> Result<Tool, String> {
-        match self.terms()?.due {
-            Due::Amount(due) if due == amount => return Err(words::amount_is_due(due)),
-            Due::Amount(due) => return Err(words::other_amount(due)),
-            Due::Nothing => return Err(words::refused(words::NOTHING_DUE)),
-            Due::Open => within(&self.settings.payment.limits, amount)?,
+    /// Has the server ask the caller for a yes to the amount, without one to what is due. What the model is told.
+    pub(super) fn confirm_amount(&mut self, amount: Option<Amount>) -> Result<String, String> {
+        let amount = match (self.terms()?.due, amount) {
+            (Due::Amount(_), _) if self.agreement.paid => return Err(words::refused(words::PAID)),
+            (Due::Amount(due), Some(other)) if other != due => return Err(words::other_amount(due)),
+            (Due::Amount(due), _) if !self.settings.confirm_due => return Err(words::amount_is_due(due)),
+            (Due::Amount(due), _) => due,
+            (Due::Nothing, _) => return Err(words::refused(words::NOTHING_DUE)),
+            (Due::Open, None) => return Err(words::refused(words::NO_AMOUNT)),
+            (Due::Open, Some(amount)) => {
+                within(&self.settings.payment.limits, amount)?;
+                amount
+            }
+        };
+        if self.payments.is_open() {
+            return Err(words::refused(words::PAYMENT_IS_OPEN));
         }
-        let named = self.history.was_answered_since(self.agreement.begins, |said| names(said, amount));
-        let asked = self.agreement.asked.filter(|(asked, _)| *asked == amount);
-        let asked = asked.is_some_and(|(_, at)| self.history.was_answered_since(at, |_| true));
-        if named || asked { Ok(Tool::ConfirmAmount { amount }) } else { Err(self.ask_first(amount)) }
+        self.may_state()?;
+        self.agreement.confirmed = None;
+        self.agreement.again = None;
+        self.state(Statement::confirm_amount(amount));
+        Ok(words::caller_is_asked(amount))
     }
 
-    /// What to ask the caller before this can be charged.
-    fn ask_first(&mut self, amount: Amount) -> String {
-        if self.agreement.asked.is_none_or(|(asked, _)| asked != amount) {
-            self.agreement.asked = Some((amount, self.history.end()));
+    /// Whether the caller would hear a statement and could answer it.
+    fn may_state(&self) -> Result<(), String> {
+        match () {
+            () if self.listening => Err(words::refused(words::NOT_WHILE_LISTENING)),
+            () if self.farewell.is_some() => Err(words::refused(words::NOT_WHILE_LEAVING)),
+            () => Ok(()),
         }
-        words::ask_first(amount)
+    }
+
+    /// The ledger says that the caller paid the same a few minutes ago: the server asks whether it is meant. What the model is told.
+    pub(super) fn ask_to_pay_again(&mut self, amount: Amount, minutes: u32) -> String {
+        if let Err(refusal) = self.may_state() {
+            return refusal;
+        }
+        self.state(Statement::pay_again(amount, minutes));
+        words::caller_is_asked_again(amount, minutes)
+    }
+
+    /// The caller answered what the server asked about an amount.
+    pub(super) fn amount_answered(&mut self, purpose: Purpose, answer: Consent, agreed: Option<Agreed>) {
+        let Some(amount) = purpose.amount() else { return };
+        let yes = Yes { amount, agreed, until: self.now + YES_HOLDS };
+        match (answer, purpose) {
+            (Consent::Yes, Purpose::ChargeAgain(_)) => self.agreement.again = Some(yes),
+            (Consent::Yes, _) => self.agreement.confirmed = Some(yes),
+            (Consent::No | Consent::Unclear, _) => self.agreement.given_up(Some(amount)),
+        }
+        self.note(words::answered(purpose, amount, answer));
+        self.turn.owed = true;
     }
 
     /// The open payment is thrown away at the caller's wish.
     pub(super) fn give_agreement_up(&mut self) {
         let charge = self.payments.open().and_then(Capture::charge);
-        self.agreement.given_up(charge, self.history.end());
+        self.agreement.given_up(charge);
     }
 
     /// Reads what the model wants, amounts in the currency of the call.

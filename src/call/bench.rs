@@ -1,12 +1,12 @@
 //! A phone line for tests: the outside world of one call, in the words of the domain.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::*;
-use crate::payment::{self, Amount, Answer, Currency, Entry, Status};
+use crate::payment::{self, Agreed, Amount, Answer, Currency, Due, Entry, Status};
 use crate::redact::Private;
 use crate::relay::Incoming;
 use crate::sid::PaymentSid;
@@ -20,6 +20,9 @@ pub(super) const EVERY_ARGUMENT: &str = r#"{"enabled":true,"amount":"1","digits"
 pub(super) const THRESHOLD: Duration = Duration::from_secs(20);
 pub(super) const RESUME: Duration = Duration::from_secs(60);
 pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// What is built in, read once.
+static TEXTS: LazyLock<Guide> = LazyLock::new(|| Guide::new(Vec::new()));
 
 /// A call and everything it did.
 pub(super) struct Line {
@@ -54,7 +57,9 @@ pub(super) fn settings() -> Settings {
         },
         welcome_greeting: Some(GREETING.to_owned()),
         payment: payment::Settings::sample(),
-        guide: None,
+        texts: TEXTS.clone(),
+        guided: false,
+        confirm_due: false,
         stall: STALL,
         resume: RESUME,
         listen: false,
@@ -68,7 +73,7 @@ pub(super) fn settings() -> Settings {
 
 /// The server leads through payments.
 pub(super) fn guided() -> Settings {
-    Settings { guide: Some(Guide::new(Vec::new())), ..settings() }
+    Settings { guided: true, ..settings() }
 }
 
 impl Line {
@@ -166,9 +171,17 @@ impl Line {
     pub(super) fn model_replies(&mut self, words: &str, calls: &[&str]) {
         self.model_says(words);
         for name in calls {
-            self.model_calls(name, "");
+            self.model_calls(name, if *name == "start-capture" { self.stores_or_charges() } else { "" });
         }
         self.model(ModelEvent::Done);
+    }
+
+    /// Arguments of `start-capture`: what is due is charged; where nothing is, the card is stored.
+    fn stores_or_charges(&self) -> &'static str {
+        match self.call.agreement.terms().map(|terms| terms.due) {
+            Ok(Due::Open) => r#"{"chargeAmount":"0"}"#,
+            _ => "",
+        }
     }
 
     /// The model hands the call off, and the tool has answered.
@@ -247,20 +260,56 @@ impl Line {
         entries.map(|action| if let Action::Record(entry) = action { entry } else { unreachable!() }).collect()
     }
 
-    /// The model says that the caller agreed to an amount, and that is taken.
-    pub(super) fn confirms(&mut self, amount: &str) {
+    /// The model has the server ask for a yes to an amount, and the caller hears that. Tells what.
+    pub(super) fn asks_for(&mut self, amount: &str) -> String {
         self.model_calls("confirm-amount", &format!(r#"{{"amount":"{amount}"}}"#));
         self.model(ModelEvent::Done);
-        let (run, Tool::ConfirmAmount { amount }) = self.running.remove(0) else { panic!("a confirmation") };
-        self.feed(Event::ToolFinished { run, outcome: Outcome::AmountConfirmed { amount } });
+        self.hears_statement()
     }
 
-    /// Agent and caller agree on an amount.
+    /// Everybody falls silent, and the server says what it has to ask. Tells what.
+    pub(super) fn hears_statement(&mut self) -> String {
+        for _ in 0..60 {
+            if !self.call.is_statement_said() {
+                self.passes(Duration::from_secs(1));
+            }
+        }
+        assert!(self.call.is_statement_said(), "nothing was asked");
+        self.statements().pop().unwrap_or_default()
+    }
+
+    /// What the server asked the caller, each time that it did.
+    pub(super) fn statements(&self) -> Vec<String> {
+        let statement = |action: &Action| match action {
+            Action::Say(Outgoing::Text { token, last: true, interruptible: Some(false), preemptible: Some(false) }) => {
+                Some(token.clone())
+            }
+            _ => None,
+        };
+        self.did.iter().filter_map(statement).collect()
+    }
+
+    /// What was recorded of the caller's answers.
+    pub(super) fn answers(&self) -> Vec<&Agreed> {
+        let answer = |entry: &Entry| matches!(entry, Entry::Answered(_));
+        let answers = self.records().into_iter().filter(|entry| answer(entry));
+        answers.map(|entry| if let Entry::Answered(answer) = entry { answer } else { unreachable!() }).collect()
+    }
+
+    /// The server asks for a yes to an amount, and the caller gives it.
     pub(super) fn agrees_on(&mut self, amount: &str) {
         self.caller_says("I want to pay");
-        self.model_replies(&format!("That is {amount} dollars. Shall I go ahead?"), &[]);
+        self.asks_for(amount);
         self.caller_says("Yes");
-        self.confirms(amount);
+    }
+
+    /// The caller presses keys.
+    pub(super) fn presses(&mut self, keys: &str) -> usize {
+        let from = self.did.len();
+        for key in keys.chars() {
+            self.frame(&format!(r#"{{"type":"dtmf","digit":"{key}"}}"#));
+        }
+        from
     }
 
     /// A payment is open and the caller is to enter the card number.

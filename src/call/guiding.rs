@@ -5,9 +5,12 @@ mod texts;
 
 use std::time::Instant;
 
+use super::history::History;
+use super::statement::Statement;
 use super::tool::Tool;
 use super::{Call, Item, Phase, words};
-use crate::payment::{Answer, Capture, CardType, Change, EntryError, Field, Outcome, Stage};
+use crate::payment::{Answer, Capture, CardType, Change, Consent, EntryError, Field, Outcome, Stage};
+pub(super) use texts::language;
 pub use texts::{Guide, Texts};
 
 /// How often a field is asked for again after a wrong entry.
@@ -29,6 +32,10 @@ pub(super) struct Guidance {
     card: Option<CardType>,
     /// How a payment ended, as long as nobody has told the caller.
     untold: Option<Untold>,
+    /// The caller said something during the payment that was not answered: it is not submitted without a yes.
+    words_unanswered: bool,
+    /// The model's last reply: its place in the history, and its length when it was sent.
+    reply: Option<(usize, usize)>,
 }
 
 /// Something to say.
@@ -71,16 +78,36 @@ impl Guidance {
         self.due.as_ref().map(|due| due.from)
     }
 
-    /// The model has spoken: what it was told, it has told.
-    pub(super) fn told(&mut self) {
+    /// The model has spoken, at this place of the history: what it was told, it has told, and the caller is answered.
+    pub(super) fn told(&mut self, reply: Option<usize>, history: &mut History) {
         self.untold = None;
+        if let Some(length) = reply.and_then(|at| history.agent_mut(at)).map(|words| words.len()) {
+            self.words_unanswered = false;
+            self.reply = reply.map(|at| (at, length));
+        }
+    }
+
+    /// The caller says something during a payment.
+    pub(super) fn caller_spoke(&mut self) {
+        self.words_unanswered = true;
+    }
+
+    /// What was being said was cut off: if that was a reply, the caller was not answered.
+    pub(super) fn reply_cut(&mut self, history: &mut History) {
+        let Some((at, length)) = self.reply.take() else { return };
+        self.words_unanswered |= history.agent_mut(at).is_none_or(|words| words.len() < length);
+    }
+
+    /// What was being said may not have been heard.
+    pub(super) fn reply_lost(&mut self) {
+        self.words_unanswered |= self.reply.take().is_some();
     }
 }
 
 impl Call {
     /// A payment is being opened.
     pub(super) fn begin_guidance(&mut self) {
-        if self.settings.guide.is_some() {
+        if self.settings.guided {
             self.guidance.begin();
         }
     }
@@ -99,10 +126,19 @@ impl Call {
         let Some(capture) = self.payments.open().filter(|capture| capture.stage() == Stage::Open) else { return };
         let change = capture.next_field().map_or(Change::Complete, Change::Capture);
         // The caller may be saying that it shall not be.
-        let unanswered = self.turn.owed || self.turn.is_busy() || self.is_caller_speaking();
-        if change == Change::Complete && unanswered {
-            return;
+        let unanswered = self.turn.owed || self.turn.is_busy() || self.is_caller_speaking() || self.is_stating();
+        match change {
+            Change::Complete if unanswered => {}
+            Change::Complete if self.guidance.words_unanswered => {
+                self.guidance.due = None;
+                self.state(Statement::go_on());
+            }
+            change => self.lead_on(change),
         }
+    }
+
+    /// Asks Twilio for this, and has it said.
+    fn lead_on(&mut self, change: Change) {
         match self.payments.change(change, self.now) {
             Ok(update) => {
                 let again = std::mem::take(&mut self.guidance.again);
@@ -146,7 +182,7 @@ impl Call {
             return;
         }
         let Some(due) = self.guidance.due.take_if(ready) else { return };
-        let Some(texts) = self.texts() else { return };
+        let texts = self.texts();
         let text = match due.ask {
             Ask::Field { field, again } => {
                 let asks = texts.field(field, self.guidance.card);
@@ -157,8 +193,54 @@ impl Call {
         self.say(&text);
     }
 
-    fn texts(&self) -> Option<&Texts> {
-        self.settings.guide.as_ref().map(|guide| guide.texts(self.language()))
+    fn texts(&self) -> &Texts {
+        self.settings.texts.texts(self.language())
+    }
+
+    /// Whether the open payment can be cancelled by the server at the caller's word: it leads, and nothing is submitted.
+    pub(super) fn can_be_refused(&self) -> bool {
+        let stage = self.payments.open().map(Capture::stage);
+        self.leads() && matches!(stage, Some(Stage::Open | Stage::Capturing { .. }))
+    }
+
+    /// Whether the question about going on has lost its object: the payment is over, or does not wait to be submitted.
+    pub(super) fn is_going_on_void(&self) -> bool {
+        !self.leads() || self.payments.open().map(Capture::stage) != Some(Stage::Open)
+    }
+
+    /// The caller refused to go on: the payment is cancelled at Twilio, and the server says so.
+    pub(super) fn cancel_refused(&mut self) {
+        self.cancel_by_itself("the caller refused");
+        self.note(words::CALLER_REFUSED);
+        self.turn.wake();
+    }
+
+    fn cancel_by_itself(&mut self, why: &'static str) {
+        let open = self.payments.open();
+        let Some((id, sid)) = open.and_then(|capture| Some((capture.id(), capture.sid()?.clone()))) else { return };
+        self.guidance.stop();
+        self.turn.forget_steps();
+        self.drop_statement();
+        self.watch.reset(self.now);
+        self.give_up(id, sid, Some(why));
+        self.say(&self.texts().cancelled.clone());
+    }
+
+    /// The caller answered whether the payment is to be submitted.
+    pub(super) fn going_on_answered(&mut self, answer: Consent) {
+        match answer {
+            Consent::Yes => {
+                self.guidance.words_unanswered = false;
+                self.note(words::CALLER_GOES_ON);
+                self.lead_on(Change::Complete);
+            }
+            Consent::No => self.cancel_refused(),
+            Consent::Unclear => {
+                self.cancel_by_itself("the caller did not say yes");
+                self.note(words::NO_CLEAR_YES);
+                self.hand_over("payment-not-agreed");
+            }
+        }
     }
 
     /// Has the caller told once more what is waited for, from `from` on, unless there is something new to say. Tells whether
@@ -246,11 +328,11 @@ impl Call {
     /// Says how a payment ended, if nobody has yet. Tells whether there was anything to say.
     pub(super) fn tell_result(&mut self) -> bool {
         let untold = self.guidance.untold.take();
-        let text = untold.zip(self.texts()).map(|(untold, texts)| match untold {
-            Untold::Charged => texts.charged.clone(),
-            Untold::Stored => texts.stored.clone(),
-            Untold::Failed => texts.failed.clone(),
-            Untold::Unknown => texts.unknown.clone(),
+        let text = untold.map(|untold| match untold {
+            Untold::Charged => self.texts().charged.clone(),
+            Untold::Stored => self.texts().stored.clone(),
+            Untold::Failed => self.texts().failed.clone(),
+            Untold::Unknown => self.texts().unknown.clone(),
         });
         text.inspect(|text| self.say(text)).is_some()
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Call, Item, Phase, words};
 use crate::call::Action;
+use crate::payment::Consent;
 use crate::redact::{Heard, Private, Strictness, without_card_numbers};
 use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
 
@@ -20,9 +21,20 @@ impl Call {
         }
         match frame {
             Incoming::Prompt(prompt) if prompt.last => self.prompted(&prompt),
-            Incoming::Prompt(_) => self.caller_speaks(),
+            Incoming::Prompt(prompt) => {
+                let words = !prompt.voice_prompt.reveal().trim().is_empty();
+                if words && self.payments.is_open() && !self.is_statement_said() {
+                    self.guidance.caller_spoke();
+                }
+                self.caller_speaks();
+            }
             Incoming::Interrupt(interrupt) => self.interrupted(&interrupt),
             Incoming::Info(info) => self.informed(info),
+            Incoming::Dtmf { digit } if self.is_statement_said() => {
+                if self.is_key_an_answer() {
+                    self.key_answers(digit.reveal());
+                }
+            }
             // Any key may be a digit of the card: not even its coming is noted.
             Incoming::Dtmf { .. } if self.is_card_time() => {}
             Incoming::Dtmf { digit } => self.key_pressed(digit.reveal()),
@@ -34,6 +46,25 @@ impl Call {
     /// report that ends it may overtake the last key on its way here.
     fn is_card_time(&self) -> bool {
         self.payments.is_open() || self.payment_closed.is_some_and(|closed| self.now < closed + LATE_KEYS)
+    }
+
+    /// Whether a key that comes now may belong to what Twilio has just reported on.
+    pub(super) fn is_shortly_after_report(&self) -> bool {
+        [self.payment_closed, self.payment_reported].into_iter().flatten().any(|at| self.now < at + LATE_KEYS)
+    }
+
+    /// A key answers the statement that was said. Which other key it was is of no use to anybody.
+    fn key_answers(&mut self, digit: &str) {
+        let (shown, answer) = match digit {
+            "1" => (digit, Consent::Yes),
+            "2" => (digit, Consent::No),
+            _ => ("another key", Consent::Unclear),
+        };
+        self.watch.reset(self.now);
+        let heard = self.shield.hear(&words::keyed(shown), Strictness::Cards);
+        self.take_input(Item::Caller, heard);
+        self.turn.rounds = 0;
+        self.conclude(answer);
     }
 
     /// Outside payments keys are an input like any other, once it is whole.
@@ -59,7 +90,7 @@ impl Call {
         }
     }
 
-    fn keyed(&mut self) {
+    pub(super) fn keyed(&mut self) {
         let Some((keys, _)) = self.keys.take() else { return };
         if !keys.reveal().is_empty() {
             let heard = self.shield.hear(&words::keyed(keys.reveal()), Strictness::Cards);
@@ -77,9 +108,20 @@ impl Call {
         let strictness = if self.is_card_time() { Strictness::Runs } else { Strictness::Cards };
         let heard = self.shield.hear(said, strictness);
         let digits_were_cut = heard.was_cut;
-        self.input(Item::Caller, heard);
+        let answers = self.is_statement_said();
+        self.take_input(Item::Caller, heard);
         if digits_were_cut {
             self.note(words::DIGITS_WERE_SPOKEN);
+        }
+        self.turn.rounds = 0;
+        if answers {
+            return self.conclude(self.settings.texts.judge(said));
+        }
+        self.turn.wake();
+        if self.can_be_refused() && self.settings.texts.is_refusal(said) {
+            self.cancel_refused();
+        } else if self.payments.is_open() {
+            self.guidance.caller_spoke();
         }
     }
 
@@ -94,6 +136,12 @@ impl Call {
     /// Somebody else's turn: whatever the agent was saying is over. What stands of a card number that this input completes
     /// is cut before the model is asked again.
     fn input(&mut self, item: fn(String) -> Item, heard: Heard) {
+        self.take_input(item, heard);
+        self.turn.wake();
+    }
+
+    /// The same where the model does not have to answer: an answer to a statement is the server's to take.
+    fn take_input(&mut self, item: fn(String) -> Item, heard: Heard) {
         self.stop_reply();
         self.speech.superseded(&mut self.history);
         for card in &heard.cards {
@@ -104,7 +152,6 @@ impl Call {
         self.payments.attended(self.now);
         self.skip_repetition();
         self.turn.hold = None;
-        self.turn.wake();
         self.turn.note(item(heard.text));
     }
 
@@ -115,6 +162,8 @@ impl Call {
         self.stop_reply();
         let heard = without_card_numbers(interrupt.utterance_until_interrupt.reveal());
         self.speech.interrupted(&heard, &mut self.history, self.now);
+        self.guidance.reply_cut(&mut self.history);
+        self.statement_interrupted(&heard);
         self.watch.reset(self.now);
         self.stay();
         self.turn.owed |= unfinished;

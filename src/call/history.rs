@@ -88,13 +88,6 @@ impl History {
         }
     }
 
-    /// Whether the caller said something after the agent had said, at this position or later, what `said` looks for.
-    pub(super) fn was_answered_since(&self, position: usize, said: impl Fn(&str) -> bool) -> bool {
-        let mut items = self.items.iter().skip(position.saturating_sub(self.forgotten)).flatten();
-        let found = |item: &Item| matches!(item, Item::Agent(words) if !words.trim().is_empty() && said(words));
-        items.any(found) && items.any(|item| matches!(item, Item::Caller(_)))
-    }
-
     /// Takes out the reasoning that was pushed from `position` on: what it led to was never finished or was only
     /// said, and the API refuses reasoning without what follows it.
     pub(super) fn drop_reasoning_since(&mut self, position: usize) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
-    Agreed, Amount, Capture, Change, Create, Ending, Entry, Ids, Intent, Meaning, News, Outcome, PaymentId, Stage,
-    Status, Terms, Update, is_decline,
+    Agreed, Amount, Capture, Change, Create, Ending, Entry, Ids, Intent, Meaning, News, Outcome, PaymentId, ResultWord,
+    Stage, Status, Terms, Update, is_decline,
 };
 use crate::sid::PaymentSid;
 
@@ -219,6 +219,9 @@ impl Call {
     fn payment_ended(&mut self, sid: &PaymentSid, ending: &Ending) {
         // The answer to cancel-capture, which is still to come, tells it.
         let told = self.turn.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(of) if of.sid == *sid));
+        if matches!(ending.result, ResultWord::Star | ResultWord::Cancelled) {
+            self.give_agreement_up();
+        }
         self.payments.over(sid.clone());
         self.turn.forget_steps();
         self.watch.reset(self.now);
@@ -231,7 +234,7 @@ impl Call {
         let Some((&Over { intent, means, .. }, outcome)) = self.payments.result(sid, ending) else { return };
         if outcome.is_success_in_any_way() {
             // Believed or not: money may have moved, and the caller agreed to pay once.
-            self.agreement.charged(intent.charge, self.history.end());
+            self.agreement.charged(intent.charge);
         }
         // The answer to `cancel-capture` tells of the cancelling; nothing else tells of money that may have moved.
         if tell || !matches!(outcome, Outcome::Cancelled | Outcome::Abandoned | Outcome::Failed | Outcome::Declined) {
@@ -274,6 +277,9 @@ impl Call {
 
     /// Cancels a session that is of no use any more; with `why` the ledger says that the server gave the payment up.
     pub(super) fn give_up(&mut self, id: PaymentId, sid: PaymentSid, why: Option<&'static str>) {
+        if self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
+            self.give_agreement_up();
+        }
         let open = self.payments.open_mut().filter(|capture| capture.sid() == Some(&sid));
         let update = open.and_then(|capture| capture.request(Change::Cancel).ok());
         let key = id.change_key(Change::Cancel, 1);
@@ -318,7 +324,7 @@ impl Call {
     /// Offers a retry, then a person, when an open payment stands still.
     pub(super) fn watch_payment(&mut self) {
         let due = self.payments.stalls_at(self.settings.stall).is_some_and(|due| due <= self.now);
-        if !due || self.farewell.is_some() || self.phase != Phase::Talking {
+        if !due || self.is_stating() || self.farewell.is_some() || self.phase != Phase::Talking {
             return;
         }
         self.payments.moved = self.now;

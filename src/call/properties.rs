@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::bench::{GREETING, Line, THRESHOLD, line, payment, settings, status};
 use super::*;
-use crate::payment::{self as money, Amount, Answer, Due, IdempotencyKey};
+use crate::payment::{self as money, Agreed, Amount, Answer, Consent, Due, Entry, IdempotencyKey, Purpose};
 use crate::redact::Private;
 use crate::sid::PaymentSid;
 
@@ -18,12 +18,15 @@ enum Step {
         digits: bool,
     },
     PartialPrompt,
+    /// The caller says one of [`ANSWERS`].
+    Says(usize),
     /// The caller speaks over this talk cycle, counted from the last, after so much of it.
     Interrupt {
         back: usize,
         heard: usize,
     },
-    Key,
+    /// The caller presses one of [`KEYS`].
+    Key(usize),
     Speaking(bool),
     Delta,
     Call(usize),
@@ -83,8 +86,22 @@ fn way() -> impl Strategy<Value = Way> {
     prop::sample::select(&[Way::Card, Way::CardTwice, Way::Account][..])
 }
 
+/// What the caller says to whatever was asked, and what that is an answer to a statement.
+const ANSWERS: &[(&str, Consent)] = &[
+    ("Yes, please.", Consent::Yes),
+    ("Sí, claro.", Consent::Yes),
+    ("No.", Consent::No),
+    ("No, absolutely not", Consent::No),
+    ("Yes, but only 5 dollars", Consent::Unclear),
+    ("Stop, cancel it, I do not want to pay", Consent::No),
+    ("Don't stop", Consent::Unclear),
+    ("hello", Consent::Unclear),
+];
+
+const KEYS: &[(&str, Consent)] = &[("1", Consent::Yes), ("2", Consent::No), ("4", Consent::Unclear)];
+
 const CALLS: &[(&str, &str)] = &[
-    ("start-capture", ""),
+    ("start-capture", r#"{"chargeAmount":"0"}"#),
     ("start-capture", r#"{"chargeAmount":"25.00"}"#),
     ("capture-card", ""),
     ("capture-security-code", ""),
@@ -100,6 +117,8 @@ const CALLS: &[(&str, &str)] = &[
     ("confirm-amount", r#"{"amount":"5000.00"}"#),
     ("capture-bank-routing-number", ""),
     ("capture-bank-account-number", ""),
+    ("start-capture", ""),
+    ("confirm-amount", ""),
 ];
 
 /// What may be due on a call.
@@ -166,7 +185,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<bool>().prop_map(|digits| Step::Prompt { digits }),
         1 => Just(Step::PartialPrompt),
         2 => (0_usize..3, 0_usize..40).prop_map(|(back, heard)| Step::Interrupt { back, heard }),
-        1 => Just(Step::Key),
+        4 => (0..ANSWERS.len()).prop_map(Step::Says),
+        2 => (0..KEYS.len()).prop_map(Step::Key),
         2 => any::<bool>().prop_map(Step::Speaking),
         8 => Just(Step::Delta),
         8 => (0..CALLS.len()).prop_map(Step::Call),
@@ -184,7 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A payment call that gets as far as its events let it, so that random steps meet every stage: one that stores what is paid with,
-/// or one that charges an amount, asks for it before, and tries to charge it once more.
+/// or one that charges an amount, after the caller's yes to it, and tries to charge it once more.
 fn payment_call() -> impl Strategy<Value = (Way, Vec<Step>)> {
     way().prop_flat_map(|way| (Just(way), steps_of(way)))
 }
@@ -200,6 +220,26 @@ fn paid(way: Way) -> Vec<Step> {
     steps
 }
 
+/// A call on which the server asks for a yes to 25 dollars, and whatever happens until the model tries to charge them.
+fn question() -> impl Strategy<Value = Vec<Step>> {
+    let ok = Step::ToolFinished { which: 0, answer: 0 };
+    let asks = vec![Step::Prompt { digits: false }, Step::Call(12), Step::Done, Step::Passes(5)];
+    let happens = prop_oneof![
+        4 => (0..ANSWERS.len()).prop_map(Step::Says),
+        2 => (0..KEYS.len()).prop_map(Step::Key),
+        2 => (0_usize..90).prop_map(|heard| Step::Interrupt { back: 0, heard }),
+        2 => (1_u64..40).prop_map(Step::Passes),
+        1 => (0_u64..70).prop_map(Step::SocketLost),
+        1 => any::<bool>().prop_map(Step::Speaking),
+        1 => Just(Step::PartialPrompt),
+        1 => Just(Step::Passes(600)),
+    ];
+    let charges = prop::sample::select(vec![1_usize, 16]);
+    (prop::collection::vec(happens, 0..6), charges).prop_map(move |(happens, charges)| {
+        [asks.clone(), happens, vec![Step::Call(charges), Step::Done, ok, Step::Call(charges), Step::Done, ok]].concat()
+    })
+}
+
 fn steps_of(way: Way) -> impl Strategy<Value = Vec<Step>> {
     let ok = Step::ToolFinished { which: 0, answer: 0 };
     let prompt = Step::Prompt { digits: false };
@@ -208,8 +248,7 @@ fn steps_of(way: Way) -> impl Strategy<Value = Vec<Step>> {
         way.path(start).into_iter().flat_map(step).collect()
     };
     let stores = [vec![prompt], payment(0)].concat();
-    let agrees =
-        vec![prompt, Step::Call(1), Step::Done, Step::Delta, Step::Done, prompt, Step::Call(12), Step::Done, ok];
+    let agrees = vec![prompt, Step::Call(12), Step::Done, Step::Passes(5), Step::Says(0)];
     let charges = [agrees, payment(1), vec![Step::Call(1), Step::Done, ok]].concat();
     prop::sample::select(vec![stores, charges]).prop_flat_map(|path| {
         let disturbances = prop::collection::vec((0..path.len(), step()), 0..12);
@@ -246,9 +285,23 @@ struct World {
     due: Result<Option<Amount>, ()>,
     charges: HashMap<PaymentSid, Option<Amount>>,
     ended_payments: HashSet<PaymentSid>,
-    /// What the caller was taken to have agreed to, and was not charged.
-    confirmed: HashSet<Amount>,
-    prompts: usize,
+    /// The statement that was said and not answered, and whether it was cut off before its end.
+    asked: Option<(String, bool)>,
+    /// What the caller's next answer has to be taken for.
+    answers: Option<Consent>,
+    /// The amount that the caller said yes to, and when; it was not charged.
+    agreed: Option<(Amount, Instant)>,
+    /// The amount that the caller said yes to paying again.
+    again: Option<Amount>,
+    /// The model asked for the card to be stored.
+    stores: bool,
+    /// The caller said something during a payment that neither the model nor a yes has answered.
+    unanswered: bool,
+    /// The model has spoken in the response that is in flight.
+    replies: bool,
+    /// When the last report on a payment came, or a payment was over.
+    reported: Option<Instant>,
+    confirms_due: bool,
     last_stir: Instant,
     spoken_since_caller: bool,
     ended: bool,
@@ -261,8 +314,8 @@ fn solid(text: &str) -> String {
 }
 
 impl World {
-    fn new(guided: bool, way: Way, amount_due: Option<&str>) -> Self {
-        let settings = if guided { super::bench::guided() } else { settings() };
+    fn new(guided: bool, confirms_due: bool, way: Way, amount_due: Option<&str>) -> Self {
+        let settings = Settings { guided, confirm_due: confirms_due, ..settings() };
         let due = amount_due.map(|amount| ("amountDue", amount));
         let parameters: std::collections::BTreeMap<_, _> = way.parameters().iter().copied().chain(due).collect();
         let parameters = serde_json::to_string(&parameters).unwrap();
@@ -290,8 +343,15 @@ impl World {
             due,
             charges: HashMap::new(),
             ended_payments: HashSet::new(),
-            confirmed: HashSet::new(),
-            prompts: 0,
+            asked: None,
+            answers: None,
+            agreed: None,
+            again: None,
+            stores: false,
+            unanswered: false,
+            replies: false,
+            reported: None,
+            confirms_due,
             last_stir,
             spoken_since_caller: true,
             ended: false,
@@ -303,22 +363,19 @@ impl World {
     fn live(&mut self, step: Step) {
         match step {
             Step::Prompt { digits } => {
-                let words = if digits { "my card is 4111 1111 1111 1111" } else { "hello" };
-                self.prompts += 1;
-                self.line.caller_says(words);
-                self.heard += &self.cycles.drain(..).collect::<String>();
-                self.cycle_open = false;
-                self.spoken_since_caller = false;
-                self.stir();
+                self.says(if digits { "my card is 4111 1111 1111 1111" } else { "hello" }, Consent::Unclear);
+            }
+            Step::Says(which) => {
+                let (words, answer) = ANSWERS[which];
+                self.says(words, answer);
             }
             Step::PartialPrompt => {
+                self.unanswered |= self.line.call.payments.is_open() && self.asked.is_none();
                 self.line.frame(r#"{"type":"prompt","voicePrompt":"hel","last":false}"#);
                 self.stir();
             }
             Step::Interrupt { back, heard } => self.interrupt(back, heard),
-            Step::Key => {
-                self.line.frame(r#"{"type":"dtmf","digit":"4"}"#);
-            }
+            Step::Key(which) => self.presses(which),
             Step::Speaking(on) => {
                 let value = if on { "on" } else { "off" };
                 self.line.frame(&format!(r#"{{"type":"info","name":"agentSpeaking","value":"{value}"}}"#));
@@ -329,6 +386,7 @@ impl World {
             Step::Delta => self.delta(),
             Step::Call(which) if self.line.asked.is_some() => {
                 let (name, arguments) = CALLS[which];
+                self.stores |= which == 0;
                 self.line.model_calls(name, arguments);
             }
             Step::Reasoning if self.line.asked.is_some() => {
@@ -337,6 +395,7 @@ impl World {
             }
             Step::Done if self.line.asked.is_some() => {
                 self.abandoned.extend(self.line.asked);
+                self.unanswered &= !self.replies;
                 self.line.model(ModelEvent::Done);
             }
             Step::Failed if self.line.asked.is_some() => {
@@ -354,6 +413,7 @@ impl World {
             Step::Status { which, kind, at } => self.status(which, kind, at),
             Step::Again => {
                 if let Some(status) = self.last_status.clone() {
+                    self.reported = Some(self.line.now);
                     self.line.feed(Event::PaymentStatus(status));
                 }
             }
@@ -370,8 +430,45 @@ impl World {
         self.check();
     }
 
+    fn says(&mut self, words: &str, answer: Consent) {
+        if self.asked.is_some() {
+            self.answers(answer);
+        } else {
+            self.unanswered |= self.line.call.payments.is_open();
+        }
+        self.line.caller_says(words);
+        self.heard += &self.cycles.drain(..).collect::<String>();
+        self.cycle_open = false;
+        self.spoken_since_caller = false;
+        self.stir();
+    }
+
+    /// What comes next answers the statement that was said. A yes to what was cut off is none.
+    fn answers(&mut self, answer: Consent) {
+        let was_cut = self.asked.as_ref().is_some_and(|(_, cut)| *cut);
+        self.answers = Some(if was_cut && answer == Consent::Yes { Consent::Unclear } else { answer });
+    }
+
+    fn presses(&mut self, which: usize) {
+        let (key, answer) = KEYS[which];
+        let stage = self.line.call.payments.open().map(money::Capture::stage);
+        let late = self.reported.is_some_and(|at| self.line.now < at + Duration::from_secs(3));
+        let is_answer = self.asked.is_some() && !late && matches!(stage, None | Some(money::Stage::Open));
+        if is_answer {
+            self.answers(answer);
+        }
+        self.line.frame(&format!(r#"{{"type":"dtmf","digit":"{key}"}}"#));
+        if is_answer {
+            self.heard += &self.cycles.drain(..).collect::<String>();
+            self.cycle_open = false;
+            self.spoken_since_caller = false;
+            self.stir();
+        }
+    }
+
     fn socket_lost(&mut self, seconds: u64) {
         let from = self.line.feed(Event::SocketLost);
+        self.asked = None;
         self.heard += &self.cycles.drain(..).collect::<String>();
         self.line.passes(Duration::from_secs(seconds));
         assert_eq!(self.line.said_since(from), "", "nobody would hear it");
@@ -392,6 +489,7 @@ impl World {
         let count: String = self.words.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
         let token = format!("word{count} ");
         let event = ModelEvent::Delta(Private::new(token.clone()));
+        self.replies = true;
         let from = self.line.feed(Event::Model { request, event });
         assert_eq!(self.line.said_since(from), token, "a token leaves the moment it arrives");
     }
@@ -411,6 +509,9 @@ impl World {
         self.cycles.clear();
         self.cycle_open = false;
         self.spoken_since_caller = false;
+        if let Some((text, cut)) = &mut self.asked {
+            *cut |= !solid(&heard).ends_with(&solid(text));
+        }
         self.line.caller_interrupts(&heard);
         self.stir();
     }
@@ -424,7 +525,9 @@ impl World {
         let outcome = match (&tool, answer) {
             (Tool::SetSilenceDetection { enabled }, _) => Outcome::SilenceDetection { enabled: *enabled },
             (Tool::EndCall, _) => Outcome::EndCall,
-            (Tool::ConfirmAmount { amount }, _) => Outcome::AmountConfirmed { amount: *amount },
+            (Tool::StartCapture(create), 4) if create.charge.is_some() && self.may_be_barred(&tool) => {
+                Outcome::PaidBefore { amount: create.charge.unwrap(), minutes: 3 }
+            }
             (Tool::LiveAgentHandoff { reason, summary }, _) => {
                 Outcome::HandOff { reason: reason.clone(), summary: summary.clone() }
             }
@@ -507,7 +610,8 @@ impl World {
             if ending.result == money::ResultWord::Success && submitted {
                 // A success is the last word, whatever came before; the second one says nothing.
                 if let (Some(Some(amount)), false) = (self.charges.get(&sid), self.successes.contains(&sid)) {
-                    self.confirmed.remove(amount);
+                    self.agreed.take_if(|(agreed, _)| agreed == amount);
+                    self.again.take_if(|agreed| agreed == amount);
                 }
                 self.successes.insert(sid.clone());
             }
@@ -516,6 +620,7 @@ impl World {
         }
         let was_open = self.line.call.payments.is_open();
         self.last_status = Some(status.clone());
+        self.reported = Some(self.line.now);
         self.line.feed(Event::PaymentStatus(status));
         if was_open && !self.line.call.payments.is_open() {
             self.stir();
@@ -528,7 +633,11 @@ impl World {
         for at in self.seen..self.line.did.len() {
             assert!(!self.closed, "nothing is done after the call was closed");
             match &self.line.did[at] {
-                Action::Say(Outgoing::Text { token, last, .. }) => {
+                Action::Say(Outgoing::Text { token, last, interruptible, .. }) => {
+                    if *interruptible == Some(false) {
+                        assert!(*last && !self.cycle_open, "a statement is said whole, and between two replies");
+                        self.asked = Some((token.clone(), false));
+                    }
                     assert!(!self.ended && !self.gone, "nothing is said after the end");
                     if reminders.contains(token) {
                         assert!(!self.line.call.payments.is_open(), "no reminder while a payment is open");
@@ -550,27 +659,24 @@ impl World {
                     assert!(!self.cycle_open, "end comes after the final token");
                     self.ended = true;
                 }
-                Action::AskModel(request) => self.check_request(request),
-                Action::StopModel => self.abandoned.push(RequestId(self.line.call.turn_requests())),
-                Action::RunTool { tool: Tool::ConfirmAmount { amount }, .. } => {
-                    assert!(self.prompts > 0, "nobody agrees without a word");
-                    assert!(settings().payment.limits.allow(*amount), "an amount is bounded");
-                    self.confirmed.insert(*amount);
+                Action::AskModel(request) => {
+                    self.replies = false;
+                    self.check_request(request);
                 }
-                Action::RunTool { tool: Tool::StartCapture(create), .. } => match self.due {
-                    Ok(Some(due)) => {
-                        assert_eq!(create.charge, Some(due), "what is due is charged and nothing else");
-                        assert!(self.successes.is_empty(), "what is due is charged once");
-                    }
-                    Ok(None) => assert!(
-                        create.charge.is_none_or(|amount| self.confirmed.contains(&amount)),
-                        "an amount was agreed to"
-                    ),
-                    Err(()) => panic!("no payment starts on broken terms"),
-                },
+                Action::Record(Entry::Answered(answered)) => {
+                    let answered = answered.clone();
+                    self.check_answer(&answered);
+                }
+                Action::StopModel => self.abandoned.push(RequestId(self.line.call.turn_requests())),
+                Action::RunTool { tool: Tool::StartCapture(create), .. } => {
+                    let create = create.clone();
+                    self.check_start(&create);
+                }
                 Action::RunTool { tool: Tool::FinishCapture(update), .. } => {
                     let keys = self.completes.entry(update.sid.clone()).or_default();
-                    keys.insert(update.key.clone());
+                    let is_new = keys.insert(update.key.clone());
+                    let by_server = is_new && self.line.call.leads();
+                    assert!(!(by_server && self.unanswered), "what the caller said is answered before the submission");
                     assert_eq!(keys.len(), 1, "complete is sent once for a payment; a retry repeats its key");
                 }
                 Action::RunTool { tool: Tool::CancelCapture(update), .. } => {
@@ -585,6 +691,50 @@ impl World {
             }
         }
         self.seen = self.line.did.len();
+        let said = self.line.call.is_statement_said();
+        self.asked.take_if(|_| !said);
+        self.answers = None;
+    }
+
+    /// An answer is recorded as what it was, once, to the statement that was said last.
+    fn check_answer(&mut self, answered: &Agreed) {
+        let (text, _) = self.asked.take().expect("what was not said is not answered");
+        assert_eq!(answered.text, text);
+        assert_eq!(answered.consent, self.answers.take().unwrap_or(Consent::Unclear), "{answered:?}");
+        let yes = answered.consent == Consent::Yes;
+        if let Some(amount) = answered.purpose.amount() {
+            let said = spoken_amount::say(amount, &answered.language);
+            assert!(text.contains(&said), "{said} in {text}");
+        }
+        match answered.purpose {
+            Purpose::GoOn => self.unanswered &= !yes,
+            Purpose::ChargeAgain(amount) => self.again = Some(amount).filter(|_| yes),
+            Purpose::Charge(amount) => self.agreed = Some((amount, self.line.now)).filter(|_| yes),
+        }
+    }
+
+    /// A charge starts only for what a statement named that was said whole and answered with yes, and within ten minutes.
+    fn check_start(&mut self, create: &money::Create) {
+        let agreed = self.agreed.filter(|(_, at)| self.line.now < *at + Duration::from_secs(600));
+        let agreed = agreed.map(|(amount, _)| amount);
+        match self.due {
+            Ok(Some(due)) => {
+                assert_eq!(create.charge, Some(due), "what is due is charged and nothing else");
+                assert!(self.successes.is_empty(), "what is due is charged once");
+                assert!(!self.confirms_due || agreed == Some(due), "what is due was agreed to");
+            }
+            Ok(None) => {
+                assert!(create.charge.is_none() || create.charge == agreed, "an amount was agreed to");
+                assert!(create.charge.is_some() || self.stores, "a card is stored only if that was asked for");
+                let evidence = create.agreed.as_ref().and_then(|agreed| agreed.purpose.amount());
+                assert_eq!(evidence, create.charge, "there is evidence of the yes");
+            }
+            Err(()) => panic!("no payment starts on broken terms"),
+        }
+        assert!(!create.is_again() || self.again == create.charge, "the caller agreed to pay again");
+        if !self.doubtful.contains(&create.key) {
+            self.unanswered = false;
+        }
     }
 
     fn check_request(&self, request: &Request) {
@@ -648,11 +798,12 @@ proptest! {
     #[test]
     fn the_invariants_hold_in_any_order_of_events(
         guided: bool,
+        confirms_due: bool,
         way in way(),
         amount_due in prop::sample::select(AMOUNTS_DUE),
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let mut world = World::new(guided, way, amount_due);
+        let mut world = World::new(guided, confirms_due, way, amount_due);
         for step in steps {
             world.live(step);
         }
@@ -662,10 +813,20 @@ proptest! {
     #[test]
     fn the_invariants_hold_in_a_disturbed_payment_call(
         guided: bool,
+        confirms_due: bool,
         amount_due in prop::sample::select(AMOUNTS_DUE),
         (way, steps) in payment_call(),
     ) {
-        let mut world = World::new(guided, way, amount_due);
+        let mut world = World::new(guided, confirms_due, way, amount_due);
+        for step in steps {
+            world.live(step);
+        }
+        world.end();
+    }
+
+    #[test]
+    fn a_charge_starts_after_a_yes_to_what_was_said_last_and_after_nothing_else(guided: bool, steps in question()) {
+        let mut world = World::new(guided, false, Way::Card, None);
         for step in steps {
             world.live(step);
         }
@@ -674,7 +835,7 @@ proptest! {
 
     #[test]
     fn an_undisturbed_payment_call_pays(way in way()) {
-        let mut world = World::new(false, way, None);
+        let mut world = World::new(false, false, way, None);
         for step in paid(way) {
             world.live(step);
         }

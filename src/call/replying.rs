@@ -78,6 +78,7 @@ impl Call {
             None => self.history.push(Item::Agent(String::new())),
         };
         response.words = Some(position);
+        response.reply = Some(position);
         if let Some(words) = self.history.agent_mut(position) {
             words.push_str(&token);
         }
@@ -108,7 +109,7 @@ impl Call {
         let called = response.calls > 0;
         if well && self.turn.spoke {
             self.failures = 0;
-            self.guidance.told();
+            self.guidance.told(response.reply, &mut self.history);
             if let Some(farewell) = &mut self.farewell {
                 farewell.said = true;
             }
@@ -153,6 +154,7 @@ impl Call {
             return;
         }
         self.turn.owed = false;
+        self.drop_statement();
         self.say(&self.settings.messages.hand_off.clone());
         let summary = if self.payments.is_submitting() { words::RESULT_UNKNOWN } else { "" };
         self.farewell = Some(Farewell::said(Some(words::handoff_data(reason, reason, summary))));

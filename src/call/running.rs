@@ -4,7 +4,7 @@ use super::event::RunId;
 use super::tool::{Outcome, Tool};
 use super::wish::{Wanted, Wish};
 use super::{Action, Call, Farewell, Phase, ToolCall, words};
-use crate::payment::{Answer, Change, Create, Entry, Stage, Update};
+use crate::payment::{Amount, Answer, Change, Create, Entry, Stage, Update};
 use crate::phone_number::PhoneNumber;
 use crate::relay::Outgoing;
 
@@ -27,7 +27,8 @@ impl Call {
             return Err(words::refused(words::NO_TELEPHONE));
         }
         match wish {
-            Wish::ConfirmAmount { amount } => self.confirm_amount(amount),
+            Wish::ConfirmAmount { amount } => Err(self.confirm_amount(amount).unwrap_or_else(|refusal| refusal)),
+            Wish::StartCapture { .. } | Wish::EndCall if self.is_stating() => Err(words::refused(words::SERVER_ASKS)),
             Wish::StartCapture { .. } | Wish::Change(Change::Capture(_) | Change::Complete) if self.leads() => {
                 Err(words::refused(words::SERVER_LEADS))
             }
@@ -64,8 +65,12 @@ impl Call {
     fn start_capture(&mut self, wanted: Wanted) -> Result<Create, String> {
         let charge = self.charge(wanted)?;
         let terms = self.terms()?.clone();
-        let create = self.payments.start(&terms, charge, None, self.now)?;
-        self.begin_guidance();
+        let was_open = self.payments.is_open();
+        let agreed = charge.and_then(|amount| self.agreement.evidence(amount, self.now));
+        let create = self.payments.start(&terms, charge, agreed, self.now)?;
+        if !was_open {
+            self.begin_guidance();
+        }
         Ok(create)
     }
 
@@ -90,8 +95,6 @@ impl Call {
         let output = match outcome {
             // What was to be the last word is not, if the caller spoke meanwhile.
             Outcome::EndCall | Outcome::HandOff { .. } if run.overtaken => words::refused(words::CALL_GOES_ON),
-            // It may have been a no.
-            Outcome::AmountConfirmed { .. } if run.overtaken => words::not_run(),
             outcome => self.outcome(&run.tool, outcome, run.call_id.is_some()),
         };
         if let Some(call_id) = run.call_id {
@@ -110,11 +113,7 @@ impl Call {
 
     fn outcome(&mut self, tool: &Tool, outcome: Outcome, by_model: bool) -> String {
         match (tool, outcome) {
-            (Tool::StartCapture(_), Outcome::OrderTaken(payment)) => {
-                self.payments.forget();
-                words::order_taken(&payment)
-            }
-            (Tool::StartCapture(create), outcome) => self.start_answered(create, &answer(outcome)),
+            (Tool::StartCapture(create), outcome) => self.start_finished(create, outcome),
             (
                 Tool::CaptureCard(update)
                 | Tool::CaptureSecurityCode(update)
@@ -126,10 +125,6 @@ impl Call {
                 | Tool::CancelCapture(update),
                 outcome,
             ) => self.changed(update, outcome, by_model),
-            (_, Outcome::AmountConfirmed { amount }) => {
-                self.agreement.confirm(amount);
-                words::confirmed(amount)
-            }
             (_, Outcome::SilenceDetection { .. }) if self.payments.is_open() => words::done(words::SILENCE_BY_ITSELF),
             (_, Outcome::SilenceDetection { enabled }) => {
                 self.watch.enabled = enabled;
@@ -146,24 +141,11 @@ impl Call {
                     summary = format!("{summary} {}", words::RESULT_UNKNOWN);
                 }
                 let data = words::handoff_data("live-agent-handoff", reason.reveal(), summary.trim());
+                self.drop_statement();
                 self.farewell = Some(Farewell { handoff_data: Some(data), said: self.turn.spoke });
                 words::done(words::SAY_HAND_OFF)
             }
-            (_, Outcome::Send(frame)) => {
-                let done = match &frame {
-                    Outgoing::Language(languages) => {
-                        let later = languages.clone();
-                        self.languages = Some(match self.languages.take() {
-                            Some(earlier) => earlier.then(later),
-                            None => later,
-                        });
-                        "From now on the other language is spoken or heard. Go on in it."
-                    }
-                    _ => "It is played after what you said.",
-                };
-                self.actions.push(Action::Say(frame));
-                words::done(done)
-            }
+            (_, Outcome::Send(frame)) => self.send(frame),
             (_, Outcome::Message(Ok(()))) => words::done("The message is on its way. Do not send it again."),
             (_, Outcome::Message(Err(reason))) => words::refused(reason),
             (Tool::ChangeContext { summary, .. }, Outcome::Context(Ok(keys))) => {
@@ -182,8 +164,41 @@ impl Call {
             }
             (
                 _,
-                Outcome::Payment(_) | Outcome::Barred(_) | Outcome::OrderTaken(_) | Outcome::Context(_) | Outcome::Lost,
+                Outcome::Payment(_)
+                | Outcome::Barred(_)
+                | Outcome::OrderTaken(_)
+                | Outcome::PaidBefore { .. }
+                | Outcome::Context(_)
+                | Outcome::Lost,
             ) => words::lost(),
+        }
+    }
+
+    /// Sends a frame that a tool made.
+    fn send(&mut self, frame: Outgoing) -> String {
+        let done = match &frame {
+            Outgoing::Language(languages) => {
+                let later = languages.clone();
+                self.languages = Some(match self.languages.take() {
+                    Some(earlier) => earlier.then(later),
+                    None => later,
+                });
+                "From now on the other language is spoken or heard. Go on in it."
+            }
+            _ => "It is played after what you said.",
+        };
+        self.actions.push(Action::Say(frame));
+        words::done(done)
+    }
+
+    fn start_finished(&mut self, create: &Create, outcome: Outcome) -> String {
+        match outcome {
+            Outcome::OrderTaken(payment) => {
+                self.payments.forget();
+                words::order_taken(&payment)
+            }
+            Outcome::PaidBefore { amount, minutes } => self.paid_before(create, amount, minutes),
+            outcome => self.start_answered(create, &answer(outcome)),
         }
     }
 
@@ -213,6 +228,19 @@ impl Call {
         }
         let answer = answer.clone();
         self.started(&answer)
+    }
+
+    /// The ledger did not let it be asked for: the caller paid the same a few minutes ago.
+    fn paid_before(&mut self, create: &Create, amount: Amount, minutes: u32) -> String {
+        let Some(capture) = self.payments.open_mut() else { return words::session_over() };
+        match capture.create_answered(create, Answer::Refused { code: None, reason: "" }) {
+            Answer::Refused { .. } if capture.sid().is_none() => {
+                self.payments.forget();
+                self.guidance.stop();
+                self.ask_to_pay_again(amount, minutes)
+            }
+            answer => self.started(&answer),
+        }
     }
 
     /// What the model is told of a session that it asked for.

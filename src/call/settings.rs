@@ -8,6 +8,7 @@ use crate::phone_number::PhoneNumber;
 
 /// Everything that a call is told at its start.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Whether there is a telephone at the other end. Without one, as in a chat, nobody is greeted or handed over, and
     /// tools that need a live call are answered that they do.
@@ -20,8 +21,12 @@ pub struct Settings {
     pub welcome_greeting: Option<String>,
     /// What every payment has in common.
     pub payment: payment::Settings,
-    /// What the server says when it leads through a payment by itself: `Payments.flow` "guided". Without it the model leads.
-    pub guide: Option<Guide>,
+    /// What the server says by itself around payments, by language: `Payments.texts`.
+    pub texts: Guide,
+    /// The server leads through payments by itself: `Payments.flow` is "guided". Otherwise the model leads.
+    pub guided: bool,
+    /// The server asks for a yes to amounts that are due, too: `Payments.confirm` is "always".
+    pub confirm_due: bool,
     /// How long an open payment may stand still before the caller is offered a retry, then a person:
     /// `Payments.stallSeconds`.
     pub stall: Duration,

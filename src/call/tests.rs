@@ -7,12 +7,14 @@ mod doubts;
 mod endings;
 mod guards;
 mod guided;
+mod guided_consent;
 mod guided_methods;
 mod methods;
 mod other_tools;
 mod payments;
 mod replies;
 mod shielding;
+mod statements;
 mod without_telephone;
 
 use std::time::Duration;

@@ -42,11 +42,6 @@ pub struct ContextKeys {
 /// A tool to run, with everything that the model may not choose already in it.
 #[derive(Debug, Clone)]
 pub enum Tool {
-    /// `confirm-amount`
-    ConfirmAmount {
-        /// What the caller agreed to pay.
-        amount: Amount,
-    },
     /// `start-capture`
     StartCapture(Create),
     /// `capture-card`
@@ -118,7 +113,6 @@ impl Tool {
     /// The name under which the model knows it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::ConfirmAmount { .. } => "confirm-amount",
             Self::StartCapture(_) => "start-capture",
             Self::CaptureCard(_) => "capture-card",
             Self::CaptureSecurityCode(_) => "capture-security-code",
@@ -165,10 +159,12 @@ pub enum Outcome {
     Barred(&'static str),
     /// Another payment of the same order stands in the way; Twilio was not asked.
     OrderTaken(KnownPayment),
-    /// The caller agreed to pay this.
-    AmountConfirmed {
+    /// The payment was not begun: the same caller paid the same amount a few minutes ago, and did not agree to pay it again.
+    PaidBefore {
         /// In the currency of the call.
         amount: Amount,
+        /// Since that payment, rounded down.
+        minutes: u32,
     },
     /// The watch for silence is to be this.
     SilenceDetection {

@@ -40,6 +40,8 @@ pub(super) struct Response {
     pub(super) id: RequestId,
     /// The history position of the words that are being said, while they are.
     pub(super) words: Option<usize>,
+    /// The history position of the last words that were said.
+    pub(super) reply: Option<usize>,
     /// Words on their way to the caller: digits are held back until it is known that they are no card number.
     pub(super) stream: Stream,
     /// Reasoning from this position on has led to nothing yet.
@@ -63,8 +65,14 @@ impl Turn {
     pub(super) fn ask(&mut self, history: &History) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
-        self.response =
-            Some(Response { id, words: None, stream: Stream::default(), unused_from: history.end(), calls: 0 });
+        self.response = Some(Response {
+            id,
+            words: None,
+            reply: None,
+            stream: Stream::default(),
+            unused_from: history.end(),
+            calls: 0,
+        });
         self.spoke = false;
         self.owed = false;
         self.hold = None;

@@ -15,18 +15,41 @@ use crate::relay::{Digits, Languages};
 /// What the model wants, read from its arguments. `callSid` and `paymentSid` are not among them: the call has its own.
 #[derive(Debug)]
 pub(super) enum Wish {
-    ConfirmAmount { amount: Amount },
-    StartCapture { charge: Wanted },
+    /// Without an amount: what is due.
+    ConfirmAmount {
+        amount: Option<Amount>,
+    },
+    StartCapture {
+        charge: Wanted,
+    },
     Change(Change),
-    SetSilenceDetection { enabled: bool },
+    SetSilenceDetection {
+        enabled: bool,
+    },
     EndCall,
-    LiveAgentHandoff { reason: Private<String>, summary: Private<String> },
-    SendDtmf { digits: Digits },
+    LiveAgentHandoff {
+        reason: Private<String>,
+        summary: Private<String>,
+    },
+    SendDtmf {
+        digits: Digits,
+    },
     SwitchLanguage(Languages),
-    PlayMedia { source: Url, times: u16 },
-    SetListenMode { enabled: bool },
-    SendSms { to: Option<PhoneNumber>, body: Private<String> },
-    ChangeContext { keys: ContextKeys, summary: Private<String> },
+    PlayMedia {
+        source: Url,
+        times: u16,
+    },
+    SetListenMode {
+        enabled: bool,
+    },
+    SendSms {
+        to: Option<PhoneNumber>,
+        body: Private<String>,
+    },
+    ChangeContext {
+        keys: ContextKeys,
+        summary: Private<String>,
+    },
 }
 
 /// `chargeAmount`, as far as it was sent.
@@ -46,7 +69,7 @@ const MAX_TEXT: usize = 1_000;
 #[derive(Deserialize)]
 struct ConfirmAmount {
     #[serde(alias = "chargeAmount")]
-    amount: Box<RawValue>,
+    amount: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -119,10 +142,11 @@ impl Wish {
         Ok(match name {
             "confirm-amount" => {
                 let ConfirmAmount { amount } = arguments_of(arguments)?;
-                let Wanted::Amount(amount) = wanted("amount", Some(&amount), currency)? else {
-                    return Err(NOTHING_TO_CONFIRM.to_owned());
-                };
-                Self::ConfirmAmount { amount }
+                match wanted("amount", amount.as_deref(), currency)? {
+                    Wanted::Unsaid => Self::ConfirmAmount { amount: None },
+                    Wanted::Amount(amount) => Self::ConfirmAmount { amount: Some(amount) },
+                    Wanted::Nothing => return Err(NOTHING_TO_CONFIRM.to_owned()),
+                }
             }
             "start-capture" => {
                 let StartCapture { charge_amount } = arguments_of(arguments)?;
@@ -197,7 +221,7 @@ fn arguments_of<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
 }
 
 const NOTHING_TO_CONFIRM: &str =
-    "There is no amount to confirm. To store the card without a charge, call start-capture without chargeAmount.";
+    "There is no amount to confirm. To keep the card on file without a charge, call start-capture with chargeAmount 0.";
 
 /// The amount as it was written: a JSON number is read from its text, so that it is never a float.
 fn wanted(name: &str, raw: Option<&RawValue>, currency: Currency) -> Result<Wanted, String> {
@@ -208,7 +232,7 @@ fn wanted(name: &str, raw: Option<&RawValue>, currency: Currency) -> Result<Want
     }
     let amount = Amount::parse(text, currency).map_err(|bad| {
         format!(
-            "{name} {bad}. Send it as decimal text in {currency}, such as \"25.00\", or leave it out to store the card."
+            "{name} {bad}. Send it as decimal text in {currency}, such as \"25.00\", or as \"0\" to keep the card on file without a charge."
         )
     })?;
     Ok(amount.map_or(Wanted::Nothing, Wanted::Amount))
@@ -296,11 +320,12 @@ mod tests {
     #[test]
     fn only_an_amount_can_be_confirmed() {
         let confirmed = read("confirm-amount", r#"{"amount":25.5}"#);
-        assert!(matches!(confirmed, Ok(Wish::ConfirmAmount { amount }) if amount == dollars("25.50")));
-        for nothing in [r#"{"amount":"0"}"#, r#"{"amount":null}"#] {
-            assert!(read("confirm-amount", nothing).unwrap_err().contains("start-capture without"), "{nothing}");
+        assert!(matches!(confirmed, Ok(Wish::ConfirmAmount { amount }) if amount == Some(dollars("25.50"))));
+        for due in ["{}", r#"{"amount":null}"#] {
+            assert!(matches!(read("confirm-amount", due), Ok(Wish::ConfirmAmount { amount: None })), "{due}");
         }
-        assert!(read("confirm-amount", "{}").is_err());
+        let nothing = read("confirm-amount", r#"{"amount":"0"}"#);
+        assert!(nothing.unwrap_err().contains("start-capture with chargeAmount 0"));
     }
 
     #[test]

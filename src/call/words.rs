@@ -48,6 +48,7 @@ pub(super) fn call_details(
     setup: &Setup,
     request: Option<&str>,
     terms: &Result<Arc<Terms>, BadTerms>,
+    confirm_due: bool,
     known: &Known,
 ) -> String {
     let mut details = match setup.direction.as_str() {
@@ -60,7 +61,7 @@ pub(super) fn call_details(
         "chat" => "Call details: there is no phone call. This is a chat in writing; it has just begun.".to_owned(),
         _ => "Call details: this person called you; the call has just begun.".to_owned(),
     };
-    details.push_str(&charging::due(terms));
+    details.push_str(&charging::due(terms, confirm_due));
     details.push_str(&known::known(known));
     if matches!(terms, Ok(terms) if matches!(terms.method, Method::AchDebit { .. })) {
         details.push_str(BY_ACCOUNT);

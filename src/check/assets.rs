@@ -82,15 +82,14 @@ fn agreement(context: &str, manifest: &[&str]) -> Vec<Finding> {
     missing.chain(doubtful).collect()
 }
 
-/// Languages in which the server would have to lead through a payment, and has no texts.
+/// Languages in which the server would have to speak for itself, and has no texts.
 fn texts(server: &ServerConfig) -> Vec<Finding> {
-    let Some(guide) = &server.guide else { return Vec::new() };
-    let silent = server.languages().into_iter().filter(|code| !guide.speaks(code));
+    let silent = server.languages().into_iter().filter(|code| !server.texts.speaks(code));
     silent
         .map(|code| {
             let words = format!(
-                "the flow is guided and there are no texts for {code}, so others are said: add it to Payments.texts in \
-                 serverConfig.json"
+                "there are no texts for {code} in which the server asks for a yes to an amount, so those of another language are \
+                 said, and no answer in that language is understood: add it to Payments.texts in serverConfig.json"
             );
             Finding::doubt("texts", words)
         })
@@ -215,11 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn a_language_in_which_the_server_cannot_lead_is_told() {
+    fn a_language_in_which_the_server_cannot_ask_is_told() {
         let mut server = Library::built_in().server;
+        assert!(texts(&server).is_empty());
         server.languages = vec![vec![("code".to_owned(), "it-IT".to_owned())]];
-        assert!(texts(&server).is_empty(), "the model leads");
-        server.guide = Some(crate::call::Guide::new(Vec::new()));
         let found = texts(&server);
         assert!(found.len() == 1 && found[0].words.contains("it-IT"), "{found:?}");
     }

@@ -74,7 +74,7 @@ impl Consent {
 /// The version of a text with its placeholders still in it: the first eight hexadecimal digits of its SHA-256.
 pub fn text_version(template: &str) -> String {
     let digest = Sha256::digest(template.as_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().take(4).fold(String::new(), |version, byte| format!("{version}{byte:02x}"))
 }
 
 #[cfg(test)]

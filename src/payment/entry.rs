@@ -1,6 +1,6 @@
 //! What is written down of a payment.
 
-use super::{Amount, Change, Ending, EntryError, Field, Outcome};
+use super::{Agreed, Amount, Change, Ending, EntryError, Field, Outcome};
 use crate::sid::PaymentSid;
 
 /// One thing that happened to a payment. None of it is card data.
@@ -83,4 +83,6 @@ pub enum Entry {
         /// The session.
         sid: PaymentSid,
     },
+    /// The caller answered a statement of the server's. It belongs to the call and to no session.
+    Answered(Agreed),
 }

@@ -56,5 +56,14 @@ pub(super) fn record(entry: &Entry) {
             "the call ended before the result of a submitted payment was known: look it up at the processor"
         ),
         Entry::Unmasked { sid } => error!(payment = %sid, "Twilio sent card data that was not masked: it was dropped"),
+        Entry::Answered(statement) => info!(
+            event = "statement.answered",
+            purpose = statement.purpose.as_str(),
+            answer = statement.consent.as_str(),
+            amount = statement.purpose.amount().map(|amount| format!("{amount:?}")),
+            language = statement.language,
+            version = statement.version,
+            "The caller answered a statement."
+        ),
     }
 }

@@ -1,10 +1,14 @@
-//! What the server says by itself while it leads through a payment, in the languages that it knows.
+//! What the server says by itself, and understands by itself, in the languages that it knows.
+
+mod built_in;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::payment::{CardType, Field};
+use crate::call::answer::Lexicon;
+use crate::payment::{CardType, Consent, Field, Purpose};
 
-/// What is said in one language: whole utterances, plain and short.
+/// What is said in one language: whole utterances, plain and short. And the words that are understood there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Texts {
     /// Asks for the card number.
@@ -37,28 +41,63 @@ pub struct Texts {
     pub failed: String,
     /// It is not known whether the payment went through. Said only if the model cannot.
     pub unknown: String,
+    /// Asks for a yes to an amount, with `{amount}` in it.
+    pub confirm_amount: String,
+    /// The same where a bank account is debited.
+    pub confirm_amount_account: String,
+    /// Asks for a yes to the same payment once more, with `{amount}` and `{minutes}` in it.
+    pub pay_again: String,
+    /// Asks for a yes to submitting the payment.
+    pub go_on: String,
+    /// The payment was cancelled at the caller's wish.
+    pub cancelled: String,
+    /// Words and phrases of assent, with commas between them.
+    pub assent: String,
+    /// Words and phrases of refusal, with commas between them.
+    pub refusal: String,
 }
 
-/// Texts by language.
+/// Texts by language. A clone shares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guide(Vec<(String, Texts)>);
+pub struct Guide {
+    texts: Arc<[(String, Texts)]>,
+    lexicon: Arc<Lexicon>,
+}
 
 impl Guide {
     /// What is configured, then what is built in. The first counts for every language that is not known.
     pub fn new(configured: Vec<(String, Texts)>) -> Self {
-        Self(configured.into_iter().chain(Texts::built_in()).collect())
+        let texts: Arc<[_]> = configured.into_iter().chain(built_in::built_in()).collect();
+        let lexicon = Lexicon::new(texts.iter().map(|(_, texts)| (texts.assent.as_str(), texts.refusal.as_str())));
+        Self { texts, lexicon: Arc::new(lexicon) }
     }
 
     /// Whether there are texts in the language of a BCP 47 code.
     pub fn speaks(&self, code: &str) -> bool {
-        of_language(&self.0, code).is_some()
+        of_language(&self.texts, code).is_some()
     }
 
     /// The texts for a BCP 47 code: those of that code, else those of its language, else the first.
     pub fn texts(&self, code: &str) -> &Texts {
-        let exact = self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(code));
-        let found = exact.or_else(|| of_language(&self.0, code)).or_else(|| self.0.first());
-        &found.expect("English is built in").1
+        self.find(code).1
+    }
+
+    /// The same with the code that the texts have.
+    pub fn find(&self, code: &str) -> (&str, &Texts) {
+        let exact = self.texts.iter().find(|(known, _)| known.eq_ignore_ascii_case(code));
+        let found = exact.or_else(|| of_language(&self.texts, code)).or_else(|| self.texts.first());
+        let (code, texts) = found.expect("English is built in");
+        (code, texts)
+    }
+
+    /// Whether these words are a yes or a no, in any of the languages.
+    pub fn judge(&self, words: &str) -> Consent {
+        self.lexicon.judge(words)
+    }
+
+    /// Whether these words are a refusal and nothing else, in any of the languages.
+    pub fn is_refusal(&self, words: &str) -> bool {
+        self.lexicon.is_refusal(words)
     }
 }
 
@@ -67,7 +106,8 @@ fn of_language<'a>(known: &'a [(String, Texts)], code: &str) -> Option<&'a (Stri
     known.iter().find(|(known, _)| language(known).eq_ignore_ascii_case(language(code)))
 }
 
-fn language(code: &str) -> &str {
+/// The language in a BCP 47 code.
+pub(in crate::call) fn language(code: &str) -> &str {
     code.split(['-', '_']).next().unwrap_or(code)
 }
 
@@ -89,166 +129,79 @@ impl Texts {
         if field.is_matcher() { format!("{} {asks}", self.once_more).into() } else { asks.into() }
     }
 
+    /// The template of a statement.
+    pub(in crate::call) fn statement(&self, purpose: Purpose, by_account: bool) -> &str {
+        match purpose {
+            Purpose::Charge(_) if by_account => &self.confirm_amount_account,
+            Purpose::Charge(_) => &self.confirm_amount,
+            Purpose::ChargeAgain(_) => &self.pay_again,
+            Purpose::GoOn => &self.go_on,
+        }
+    }
+
     /// What is built in for a code, or for its language.
     pub fn built_in_for(code: &str) -> Option<Self> {
-        of_language(&Self::built_in(), code).map(|(_, texts)| texts.clone())
-    }
-
-    /// English, Spanish, German and French.
-    fn built_in() -> [(String, Self); 4] {
-        [("en-US", english()), ("es-US", spanish()), ("de-DE", german()), ("fr-FR", french())]
-            .map(|(code, texts)| (code.to_owned(), texts))
-    }
-}
-
-fn english() -> Texts {
-    texts([
-        "Please type your card number on the keypad, then press pound.",
-        "Now the security code, the three digits on the back, then pound.",
-        "Now the security code, the four digits on the front, then pound.",
-        "Now the security code, three digits, or four on American Express, then pound.",
-        "Now the expiry date as four digits, month and year, then pound.",
-        "Now the postal code of the card, then pound.",
-        "Please type the nine digits of your bank's routing number on the keypad, then press pound.",
-        "Now your account number, then pound.",
-        "Once more, so that it is certain.",
-        "That was not accepted.",
-        "Thank you. One moment while that goes through.",
-        "Your payment went through. Thank you.",
-        "Your payment details are stored. Thank you.",
-        "I am sorry, that did not go through.",
-        "I do not know yet whether that went through. A colleague looks it up and gets back to you.",
-    ])
-}
-
-fn spanish() -> Texts {
-    texts([
-        "Por favor, marque el número de su tarjeta en el teclado y después la tecla numeral.",
-        "Ahora el código de seguridad, los tres dígitos del reverso, y después numeral.",
-        "Ahora el código de seguridad, los cuatro dígitos del frente, y después numeral.",
-        "Ahora el código de seguridad, tres dígitos, o cuatro en American Express, y después numeral.",
-        "Ahora la fecha de vencimiento en cuatro dígitos, mes y año, y después numeral.",
-        "Ahora el código postal de la tarjeta, y después numeral.",
-        "Por favor, marque los nueve dígitos del número de ruta de su banco y después la tecla numeral.",
-        "Ahora el número de su cuenta, y después numeral.",
-        "Una vez más, para estar seguros.",
-        "No fue aceptado.",
-        "Gracias. Un momento mientras se procesa.",
-        "Su pago se realizó. Gracias.",
-        "Sus datos de pago quedaron guardados. Gracias.",
-        "Lo siento, no se pudo realizar.",
-        "Todavía no sé si se realizó. Una persona lo revisará y se pondrá en contacto con usted.",
-    ])
-}
-
-fn german() -> Texts {
-    texts([
-        "Bitte geben Sie Ihre Kartennummer über die Tasten ein, dann die Rautetaste.",
-        "Jetzt die Prüfnummer, die drei Ziffern auf der Rückseite, dann Raute.",
-        "Jetzt die Prüfnummer, die vier Ziffern auf der Vorderseite, dann Raute.",
-        "Jetzt die Prüfnummer, drei Ziffern, bei American Express vier, dann Raute.",
-        "Jetzt das Ablaufdatum in vier Ziffern, Monat und Jahr, dann Raute.",
-        "Jetzt die Postleitzahl zur Karte, dann Raute.",
-        "Bitte geben Sie die neun Ziffern der Routing-Nummer Ihrer Bank ein, dann die Rautetaste.",
-        "Jetzt Ihre Kontonummer, dann Raute.",
-        "Noch einmal, zur Sicherheit.",
-        "Das wurde nicht angenommen.",
-        "Danke. Einen Moment, das wird jetzt verarbeitet.",
-        "Ihre Zahlung ist erfolgt. Vielen Dank.",
-        "Ihre Zahlungsdaten sind gespeichert. Vielen Dank.",
-        "Es tut mir leid, das hat nicht geklappt.",
-        "Ich weiß noch nicht, ob das geklappt hat. Jemand sieht nach und meldet sich bei Ihnen.",
-    ])
-}
-
-fn french() -> Texts {
-    texts([
-        "Veuillez taper le numéro de votre carte sur le clavier, puis la touche dièse.",
-        "Maintenant le code de sécurité, les trois chiffres au dos, puis dièse.",
-        "Maintenant le code de sécurité, les quatre chiffres au recto, puis dièse.",
-        "Maintenant le code de sécurité, trois chiffres, ou quatre pour American Express, puis dièse.",
-        "Maintenant la date d'expiration en quatre chiffres, mois et année, puis dièse.",
-        "Maintenant le code postal de la carte, puis dièse.",
-        "Veuillez taper les neuf chiffres du numéro de routage de votre banque, puis la touche dièse.",
-        "Maintenant le numéro de votre compte, puis dièse.",
-        "Encore une fois, par sécurité.",
-        "Cela n'a pas été accepté.",
-        "Merci. Un instant, le paiement est en cours.",
-        "Votre paiement est effectué. Merci.",
-        "Vos coordonnées de paiement sont enregistrées. Merci.",
-        "Je suis désolé, cela n'a pas abouti.",
-        "Je ne sais pas encore si le paiement est passé. Une personne va vérifier et reviendra vers vous.",
-    ])
-}
-
-/// In the order of the struct.
-fn texts(texts: [&str; 15]) -> Texts {
-    let [
-        card_number,
-        security_code,
-        security_code_amex,
-        security_code_any,
-        expiration_date,
-        postal_code,
-        bank_routing_number,
-        bank_account_number,
-        once_more,
-        retry,
-        processing,
-        charged,
-        stored,
-        failed,
-        unknown,
-    ] = texts.map(str::to_owned);
-    Texts {
-        card_number,
-        security_code,
-        security_code_amex,
-        security_code_any,
-        expiration_date,
-        postal_code,
-        bank_routing_number,
-        bank_account_number,
-        once_more,
-        retry,
-        processing,
-        charged,
-        stored,
-        failed,
-        unknown,
+        of_language(&built_in::built_in(), code).map(|(_, texts)| texts.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::{Amount, Currency};
+
+    fn of(code: &str) -> Texts {
+        Texts::built_in_for(code).unwrap()
+    }
 
     #[test]
     fn texts_are_found_by_code_then_by_language_then_the_first() {
-        let austrian = Texts { retry: "Das war nix.".to_owned(), ..german() };
+        let austrian = Texts { retry: "Das war nix.".to_owned(), ..of("de") };
         let guide = Guide::new(vec![("de-AT".to_owned(), austrian.clone())]);
         assert!(guide.speaks("es-MX") && !guide.speaks("it-IT"));
         for (code, texts) in [
             ("de-at", &austrian),
-            ("de-DE", &german()),
+            ("de-DE", &of("de")),
             ("de-CH", &austrian),
             ("de", &austrian),
-            ("en-AU", &english()),
-            ("es-ES", &spanish()),
-            ("fr", &french()),
+            ("en-AU", &of("en")),
+            ("es-ES", &of("es")),
+            ("fr", &of("fr")),
             ("it-IT", &austrian),
             ("multi", &austrian),
         ] {
             assert_eq!(guide.texts(code), texts, "{code}");
         }
+        assert_eq!(guide.find("en-AU").0, "en-US");
     }
 
     #[test]
     fn an_american_express_card_is_asked_for_four_digits_and_an_unknown_one_for_either() {
-        let texts = english();
+        let texts = of("en");
         let asked = |card| texts.field(Field::SecurityCode, card).into_owned();
         assert!(asked(Some(CardType::Amex)).contains("four digits"));
         assert!(asked(Some(CardType::Visa)).contains("three digits"));
         assert!(asked(None).contains("three digits, or four"));
+    }
+
+    #[test]
+    fn statements_name_what_they_ask_for_and_how_to_answer_in_every_language() {
+        for code in ["en", "es", "de", "fr"] {
+            let texts = of(code);
+            let amount = Amount::parse("25", Currency::USD).unwrap().unwrap();
+            for purpose in [Purpose::Charge(amount), Purpose::ChargeAgain(amount), Purpose::GoOn] {
+                for by_account in [false, true] {
+                    let text = texts.statement(purpose, by_account);
+                    assert!(text.contains('1') && text.contains('2'), "{code} {purpose:?}");
+                    assert_eq!(text.contains("{amount}"), purpose.amount().is_some(), "{code} {purpose:?}");
+                    assert_eq!(
+                        text.contains("{minutes}"),
+                        purpose == Purpose::ChargeAgain(amount),
+                        "{code} {purpose:?}"
+                    );
+                }
+            }
+            assert_ne!(texts.confirm_amount, texts.confirm_amount_account, "{code}");
+        }
     }
 }

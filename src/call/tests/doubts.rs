@@ -177,12 +177,14 @@ fn a_session_that_was_never_confirmed_can_be_given_up_for_another_amount() {
     line.model(ModelEvent::Done);
     line.twilio_answers(Answer::Unknown);
     line.model_replies("One moment.", &[]);
-    line.agrees_on("30.00");
-    line.model_calls("start-capture", r#"{"chargeAmount":"30.00"}"#);
+    line.caller_says("Make it 30");
+    line.model_calls("confirm-amount", r#"{"amount":"30.00"}"#);
     line.model(ModelEvent::Done);
-    assert!(line.running.is_empty() && line.history().contains("cancel-capture to give it up"));
+    assert!(!line.call.is_stating() && line.history().contains("Finish it or call cancel-capture"));
     line.model_replies("", &["cancel-capture"]);
     assert!(line.history().contains("The payment is given up"));
+    line.asks_for("30.00");
+    line.caller_says("Yes");
     line.model_calls("start-capture", r#"{"chargeAmount":"30.00"}"#);
     line.model(ModelEvent::Done);
     // The first shows up after all: it is not taken for the second.

@@ -1,10 +1,11 @@
 //! The server leads through a payment.
 
+use super::guided_consent::GO_ON;
 use super::*;
 use crate::payment::Entry;
 
 /// The payment is open, and the server has asked for the card number.
-fn at_card_number() -> Line {
+pub(super) fn at_card_number() -> Line {
     let mut line = Line::open_with(guided());
     line.caller_says("Store my card");
     line.model_replies("Sure.", &["start-capture"]);
@@ -15,7 +16,7 @@ fn at_card_number() -> Line {
     line
 }
 
-fn entered(
+pub(super) fn entered(
     line: &mut Line,
     field: &'static str,
     required: &'static str,
@@ -25,7 +26,7 @@ fn entered(
     line.twilio_reports("PK1", &[&form[..], more].concat())
 }
 
-fn card_is_in(line: &mut Line, kind: &'static str) -> usize {
+pub(super) fn card_is_in(line: &mut Line, kind: &'static str) -> usize {
     let more = [("PaymentCardNumber", "xxxxxxxxxxxx4242"), ("PaymentCardType", kind)];
     entered(line, "payment-card-number", "security-code,expiration-date", &more)
 }
@@ -36,7 +37,7 @@ fn wrong_card(line: &mut Line) -> usize {
 }
 
 /// What Twilio was asked for since `from`.
-fn asked_of_twilio(line: &Line, from: usize) -> Vec<Change> {
+pub(super) fn asked_of_twilio(line: &Line, from: usize) -> Vec<Change> {
     let change = |action: &Action| match action {
         Action::RunTool {
             tool:
@@ -148,45 +149,6 @@ fn a_question_is_answered_and_the_entry_goes_on() {
 }
 
 #[test]
-fn nothing_is_submitted_before_the_caller_was_answered() {
-    let at_last_field = || {
-        let mut line = at_card_number();
-        card_is_in(&mut line, "visa");
-        line.twilio_answers(Answer::Accepted);
-        entered(&mut line, "security-code", "expiration-date", &[("SecurityCode", "xxx")]);
-        line.twilio_answers(Answer::Accepted);
-        line
-    };
-    let last_field = |line: &mut Line| entered(line, "expiration-date", "", &[("ExpirationDate", "1229")]);
-
-    let mut line = at_last_field();
-    line.caller_says("Cancel that, please");
-    let from = last_field(&mut line);
-    line.model_replies("Of course.", &["cancel-capture"]);
-    assert_eq!(asked_of_twilio(&line, from), [Change::Cancel]);
-
-    let mut line = at_last_field();
-    line.caller_says("Is that all?");
-    let from = last_field(&mut line);
-    assert_eq!(asked_of_twilio(&line, from), []);
-    line.model_replies("Yes, it is.", &[]);
-    assert_eq!(asked_of_twilio(&line, from), [Change::Complete]);
-
-    let mut line = at_last_field();
-    line.caller_says("Hello?");
-    let from = last_field(&mut line);
-    line.model(ModelEvent::Failed);
-    assert_eq!(asked_of_twilio(&line, from), [Change::Complete], "without the model, too");
-
-    let mut line = at_last_field();
-    line.frame(r#"{"type":"info","name":"clientSpeaking","value":"on"}"#);
-    let from = last_field(&mut line);
-    assert_eq!(asked_of_twilio(&line, from), []);
-    line.passes(4 * SECOND);
-    assert_eq!(asked_of_twilio(&line, from), [Change::Complete], "it was only noise");
-}
-
-#[test]
 fn a_response_that_has_not_begun_gives_way_and_is_asked_for_again() {
     let mut line = at_card_number();
     line.caller_says("Is that safe?");
@@ -210,6 +172,8 @@ fn without_the_model_the_payment_goes_on_and_its_result_is_told() {
     entered(&mut line, "security-code", "expiration-date", &[("SecurityCode", "xxx")]);
     line.twilio_answers(Answer::Accepted);
     entered(&mut line, "expiration-date", "", &[("ExpirationDate", "1229")]);
+    assert_eq!(line.hears_statement(), GO_ON);
+    line.caller_says("Yes");
     line.twilio_answers(Answer::Accepted);
     line.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
     let from = line.model(ModelEvent::Failed);

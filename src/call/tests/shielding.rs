@@ -143,13 +143,15 @@ fn data_that_came_with_the_call_holds_no_card_number() {
     let Ok(crate::relay::Incoming::Setup(setup)) = crate::relay::Incoming::parse(frame) else {
         panic!("a setup frame")
     };
-    let details = words::call_details(&setup, None, &Ok(payment::Settings::sample_terms()), &payment::Known::default());
+    let known = payment::Known::default();
+    let details = words::call_details(&setup, None, &Ok(payment::Settings::sample_terms()), false, &known);
     assert!(!details.contains("4242") && details.contains(CUT), "{details}");
     let details = words::call_details(
         &setup,
         Some(r#"{"items":[{"note":["4242 4242","4242 4242"]}]}"#),
         &Ok(payment::Settings::sample_terms()),
-        &payment::Known::default(),
+        false,
+        &known,
     );
     assert!(!details.contains("4242"), "{details}");
 }

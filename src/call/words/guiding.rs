@@ -14,6 +14,18 @@ pub(in crate::call) fn opened_and_led() -> String {
     format!("Payment update: it is open after all. {SERVER_LEADS}")
 }
 
+/// The caller refused while the server led, and heard that the payment is cancelled.
+pub(in crate::call) const CALLER_REFUSED: &str = "Payment update: the caller did not want to go on, so the server cancelled the \
+     payment and said so; nothing was charged or stored. Next: ask what else you can do.";
+
+/// The caller agreed to the submission.
+pub(in crate::call) const CALLER_GOES_ON: &str =
+    "Payment update: the server asked whether to go on, the caller said yes, and the payment is being submitted.";
+
+/// The caller did not agree to the submission in clear words, and the server hands the call over.
+pub(in crate::call) const NO_CLEAR_YES: &str = "Payment update: the server asked twice whether to go on and got no clear answer, so it \
+     cancelled the payment; nothing was charged or stored.";
+
 /// A field is in, and the server has gone on.
 pub(in crate::call) fn entered(field: Field) -> String {
     format!("Payment update: the {field} is in, and the server went on.")

@@ -38,6 +38,7 @@ use crate::assets::{Library, Shelf};
 use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
 use crate::ledger::{Ledger, OnCall};
 use crate::llm::Model;
+use crate::payment::{Agreed, Entry};
 use crate::relay::{Incoming, Setup};
 use crate::sid::CallSid;
 use crate::tools::{self, Desk};
@@ -425,7 +426,12 @@ impl Session {
                     begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
                 }
                 Action::ChangeContext(keys) => self.briefing.take(&keys, None),
-                Action::Record(entry) => payment_log::record(&entry),
+                Action::Record(entry) => {
+                    payment_log::record(&entry);
+                    if let Entry::Answered(agreed) = entry {
+                        record_statement(&self.context, &self.desk, agreed);
+                    }
+                }
                 Action::Close => self.close().await,
             }
         }
@@ -452,6 +458,17 @@ impl Session {
         }
         self.closed = true;
     }
+}
+
+/// Records a statement and its answer beside the session: the caller does not wait for the ledger.
+fn record_statement(context: &Context, desk: &Arc<Desk>, agreed: Agreed) {
+    let desk = desk.clone();
+    let work = async move {
+        if let Err(error) = desk.ledger.record_statement(&desk.call, &agreed).await {
+            error!(event = "ledger.write_failed", %error, "A caller's answer to a statement cannot be recorded.");
+        }
+    };
+    context.tasks.spawn(work.in_current_span());
 }
 
 /// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.

@@ -8,7 +8,7 @@ mod reading;
 use serde_json::{Value, json};
 
 use super::input::Item;
-use reading::{amount, is_stimulus, is_update};
+use reading::{amount, is_outcome_of_question, is_stimulus, is_update};
 
 /// What the model answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +56,12 @@ impl Mind<'_> {
             Item::User(said) => Some(said),
             _ => None,
         });
+        // What the caller said to the server, the server has answered.
+        if let Some(Item::Developer(text)) = fresh.last()
+            && is_outcome_of_question(text)
+        {
+            return self.follow_update(text);
+        }
         // What was decided is not undone by news that crossed it.
         let decided = fresh.iter().rev().find_map(|item| match item {
             Item::Output { call_id, output } if self.is_final(call_id) => Some((call_id, output)),
@@ -127,7 +133,7 @@ impl Mind<'_> {
             if self.habits.hasty && !self.has_called("start-capture") {
                 return self.call("Gladly.", "start-capture");
             }
-            return ask_for(&amount);
+            return self.call(&format!("{amount} dollars, gladly."), "confirm-amount");
         }
         if any(&["bank account"]) {
             return say("I can take your bank account over the keypad and store it safely. Shall I go ahead?");
@@ -163,6 +169,12 @@ impl Mind<'_> {
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let tool = self.tool_named(text);
         match tool {
+            _ if has(&["said no to"]) => say("All right, nothing is charged. What would you like to do instead?"),
+            _ if has(&["no clear answer"]) => {
+                say("I am sorry, I got no clear answer, so nothing is charged. Shall I put you through to a person?")
+            }
+            _ if has(&["did not want to go on"]) => say("What else can I do for you?"),
+            Some((tool, true)) if has(&["said yes to"]) => self.call("Thank you.", &tool),
             Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
             Some((tool, true)) => self.call(self.confirmation(), &tool),
             _ if has(&["a person first"]) => say(
@@ -199,9 +211,6 @@ impl Mind<'_> {
         let done = result.get("success").and_then(Value::as_bool).unwrap_or(false);
         if !done {
             return match self.tool_named(message) {
-                Some((tool, false)) if tool == "confirm-amount" => {
-                    self.charge().map_or_else(Reply::default, |amount| ask_for(&amount))
-                }
                 Some((tool, true)) if self.failures_in_a_row() < 3 => self.call("", &tool),
                 _ => say("I am sorry, that did not work. Would you like to speak to a person?"),
             };
@@ -267,7 +276,9 @@ impl Mind<'_> {
             ("start-capture", Some(amount)) if self.habits.greedy && !self.has_called(tool) => {
                 arguments["chargeAmount"] = json!(amount.replace('.', "0."));
             }
-            ("start-capture", Some(amount)) if self.due().is_none() => arguments["chargeAmount"] = json!(amount),
+            ("start-capture", amount) if self.due().is_none() => {
+                arguments["chargeAmount"] = json!(amount.as_deref().unwrap_or("0"));
+            }
             _ => {}
         }
         if self.habits.invents_sids {
@@ -321,10 +332,6 @@ fn say(words: &str) -> Reply {
     Reply { say: words.to_owned(), calls: Vec::new() }
 }
 
-fn ask_for(amount: &str) -> Reply {
-    say(&format!("That is {amount} dollars, charged to your card. Shall I go ahead?"))
-}
-
 fn with(words: &str, tool: &str, arguments: &Value) -> Reply {
     Reply { say: words.to_owned(), calls: vec![(tool.to_owned(), arguments.to_string())] }
 }
@@ -372,11 +379,29 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_agreed_on_before_it_is_charged() {
+    fn an_amount_is_asked_about_by_the_server_before_it_is_charged() {
         let asked = reply(&[user("I'd like to pay $25.5 please.")]);
-        assert!(asked.say.contains("25.50 dollars") && asked.calls.is_empty());
-        let agreed = reply(&[user("I'd like to pay $25.5."), Item::Assistant(asked.say), user("Yes, please.")]);
-        assert_eq!(agreed.calls, [("confirm-amount".to_owned(), r#"{"amount":"25.50"}"#.to_owned())]);
+        assert_eq!(asked.calls, [("confirm-amount".to_owned(), r#"{"amount":"25.50"}"#.to_owned())]);
+        let answered = |said: &str, outcome: &str| {
+            reply(&[
+                user("I'd like to pay $25.5 please."),
+                call("1", "confirm-amount"),
+                output("1", "The server asks the caller.", true),
+                Item::Assistant("That is 25 dollars and 50 cents, charged to your card now.".to_owned()),
+                user(said),
+                update(outcome),
+            ])
+        };
+        let yes = answered(
+            "[on the keypad] 1",
+            "the caller said yes to 25.50 USD. Next: call start-capture with this chargeAmount.",
+        );
+        assert_eq!(called(&yes), ["start-capture"]);
+        let no = answered(
+            "No.",
+            "the caller said no to 25.50 USD, and nothing is charged. Next: ask what the caller wants.",
+        );
+        assert!(no.calls.is_empty() && no.say.contains("nothing is charged"));
     }
 
     #[test]

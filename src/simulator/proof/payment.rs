@@ -39,7 +39,8 @@ fn tool(field: &str) -> &'static str {
 async fn opens(attempt: &Attempt<'_>, phone: &mut Phone<'_>) -> anyhow::Result<Opened> {
     let outside = &attempt.world.outside;
     let from = outside.count();
-    let calls = ["start-capture", "capture-card"].map(|tool| Reply::calls(tool, &json!({})));
+    let calls =
+        [Reply::calls("start-capture", &json!({"chargeAmount": "0"})), Reply::calls("capture-card", &json!({}))];
     phone.says("I want to pay.", calls.into_iter().chain([Reply::words("Go ahead.")])).await?;
     let (created, asked) = outside.is_asked(from, PATIENCE, super::outside::Asked::is_new).await?;
     let is_card =

@@ -46,7 +46,9 @@ const CODE: &str = "731";
 const ASKS_TO_STORE: &[Step] =
     &[Hears(""), Says("Hi, I'd like to put a card on file, please."), Hears("go ahead"), Says("Yes, please.")];
 const ASKS_TO_PAY: &[Step] =
-    &[Hears(""), Says("Hello, I'd like to pay my bill of 25 dollars."), Hears("25.00"), Says("Yes, go ahead.")];
+    &[Hears(""), Says("Hello, I'd like to pay my bill of 25 dollars."), Hears(ASKED_FOR_25), Says("Yes, go ahead.")];
+/// What the server asks before an amount is charged.
+const ASKED_FOR_25: &str = "25 dollars, charged to your card now|25 dollars, taken from your bank account now";
 const ENTERS_CARD: &[Step] = &[Enters(CardNumber, VISA), Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
 const LEAVES: &[Step] = &[Hears("All set"), Says("No, that's all, thank you. Goodbye!"), IsLetGo];
 const GETS_A_PERSON: &[Step] = &[Says("Can I talk to a person, please?"), IsLetGo];

@@ -152,6 +152,12 @@ pub fn is_update(text: &str) -> bool {
     text.starts_with("Payment update:") && text.contains("Next:")
 }
 
+/// Whether the server tells what the caller answered to a question of its own.
+pub fn is_outcome_of_question(text: &str) -> bool {
+    let outcomes = ["said yes to", "said no to", "no clear answer", "did not want to go on"];
+    is_update(text) && outcomes.iter().any(|outcome| text.contains(outcome))
+}
+
 /// Whether an item wants an answer.
 pub fn is_stimulus(item: &Item) -> bool {
     match item {

@@ -133,19 +133,24 @@ fn model_down() -> Scenario {
         Enters(CardNumber, VISA),
         Enters(SecurityCode, CODE),
         Enters(ExpirationDate, DATE),
+        Hears("Shall I go on with the payment?"),
+        Says("Yes, please."),
         Hears("details are stored"),
         HangsUp,
     ];
-    scenario("guided-model-down", "The model goes down when the payment has begun: the payment does not.")
-        .plays(&[ASKS_TO_STORE, &asks])
-        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-        .with_model(Behaviour { faults: vec![(3..=usize::MAX, Fault::Status(500))], ..Behaviour::default() })
-        .expects(&[
-            Expect::Payments(&[None]),
-            Expect::Results(&["success"]),
-            Expect::Does(Request::Complete, 1),
-            Expect::NoHandOff,
-        ])
+    scenario(
+        "guided-model-down",
+        "The model goes down when the payment has begun: the server asks the caller whether to go on.",
+    )
+    .plays(&[ASKS_TO_STORE, &asks])
+    .with_server(Tuning { config: GUIDED, ..Tuning::default() })
+    .with_model(Behaviour { faults: vec![(3..=usize::MAX, Fault::Status(500))], ..Behaviour::default() })
+    .expects(&[
+        Expect::Payments(&[None]),
+        Expect::Results(&["success"]),
+        Expect::Does(Request::Complete, 1),
+        Expect::NoHandOff,
+    ])
 }
 
 fn spanish() -> Scenario {

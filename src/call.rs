@@ -275,7 +275,7 @@ impl Call {
         self.watch_silence();
     }
 
-    /// Asks the model, unless a statement has to be answered first: all that happened is told together afterwards.
+    /// Asks the model, unless a statement has to be answered first: the model hears all that happened afterwards.
     fn ask_if_owed(&mut self) {
         if self.turn.owed && !self.is_stating() && self.farewell.is_none() {
             self.turn.settle(&mut self.history);

@@ -4,7 +4,7 @@
 
 #[expect(dead_code, reason = "here callers answer, and little else happens")]
 mod server;
-#[expect(dead_code, reason = "here nothing is killed and nobody is told")]
+#[expect(dead_code, reason = "here no server is killed and no business is told")]
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -21,7 +21,7 @@ use world::World;
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 const PATIENCE: Duration = Duration::from_secs(20);
-const GREETS_NOBODY: &str = r#"{ "Payments": { "flow": "assistant" } }"#;
+const ASSISTANT: &str = r#"{ "Payments": { "flow": "assistant" } }"#;
 const GUIDED: &str = r#"{ "Payments": { "flow": "guided" } }"#;
 const ASKED_FOR_777: &str = "That is 777 dollars, charged to your card now. Say yes or press 1; say no or press 2.";
 const GO_ON: &str = "Shall I go on with the payment? Say yes or press 1; say no or press 2.";
@@ -163,7 +163,7 @@ async fn at_last_field() -> Scene {
 
 #[tokio::test]
 async fn an_amount_that_the_agent_hid_in_other_words_is_heard_by_the_caller_before_it_is_charged() {
-    let mut scene = Scene::new(GREETS_NOBODY).await;
+    let mut scene = Scene::new(ASSISTANT).await;
     let hides = [Reply::Says("Your plan will be active within the hour. Are you still there?")];
     scene.says("Hello", &hides).await;
     scene.hears("still there?").await;
@@ -185,7 +185,7 @@ async fn an_amount_that_the_agent_hid_in_other_words_is_heard_by_the_caller_befo
 #[tokio::test]
 async fn a_yes_by_word_or_by_key_charges_once() {
     for by_key in [false, true] {
-        let mut scene = Scene::new(GREETS_NOBODY).await;
+        let mut scene = Scene::new(ASSISTANT).await;
         scene.says("I want to pay 777 dollars", &[Reply::Calls("confirm-amount", r#"{"amount":"777"}"#)]).await;
         scene.hears(ASKED_FOR_777).await;
         scene.openai.will(Reply::Calls("start-capture", "{}"));
@@ -208,7 +208,7 @@ async fn a_yes_by_word_or_by_key_charges_once() {
 
 #[tokio::test]
 async fn what_is_not_clear_is_asked_twice_and_charged_never() {
-    let mut scene = Scene::new(GREETS_NOBODY).await;
+    let mut scene = Scene::new(ASSISTANT).await;
     scene.says("I want to pay 777 dollars", &[Reply::Calls("confirm-amount", r#"{"amount":"777"}"#)]).await;
     scene.hears(ASKED_FOR_777).await;
     scene.says("Yes, but only 5 dollars of it", &[]).await;
@@ -222,7 +222,7 @@ async fn what_is_not_clear_is_asked_twice_and_charged_never() {
 
 #[tokio::test]
 async fn a_card_is_not_stored_where_nobody_asked_for_that() {
-    let mut scene = Scene::new(GREETS_NOBODY).await;
+    let mut scene = Scene::new(ASSISTANT).await;
     scene.says("Hello", &[Reply::Calls("start-capture", "{}"), Reply::Says("What can I do?")]).await;
     scene.hears("What can I do?").await;
     scene.shows("It is not known what is to be charged").await;

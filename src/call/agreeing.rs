@@ -55,7 +55,7 @@ impl Agreement {
         yes.agreed.clone()
     }
 
-    /// Money was charged, perhaps after all. Nobody agreed to pay twice.
+    /// Takes note that money was charged: the yes to the amount is used up.
     pub(super) fn charged(&mut self, amount: Option<Amount>) {
         self.given_up(amount);
         self.paid |= amount.is_some();
@@ -99,7 +99,7 @@ impl Call {
         }
     }
 
-    /// Has the server ask the caller for a yes to the amount, without one to what is due. What the model is told.
+    /// Has the server ask the caller for a yes to the amount, or to the amount due where none is given. Returns the tool's answer.
     pub(super) fn confirm_amount(&mut self, amount: Option<Amount>) -> Result<String, String> {
         let amount = match (self.terms()?.due, amount) {
             (Due::Amount(_), _) if self.agreement.paid => return Err(words::refused(words::PAID)),
@@ -132,7 +132,7 @@ impl Call {
         }
     }
 
-    /// The ledger says that the caller paid the same a few minutes ago: the server asks whether it is meant. What the model is told.
+    /// Has the server ask the caller whether to charge an amount again that was paid a few minutes ago. Returns the tool's answer.
     pub(super) fn ask_to_pay_again(&mut self, amount: Amount, minutes: u32) -> String {
         if let Err(refusal) = self.may_state() {
             return refusal;

@@ -267,7 +267,7 @@ impl Line {
         self.hears_statement()
     }
 
-    /// Everybody falls silent, and the server says what it has to ask. Tells what.
+    /// Lets time pass until the server has said its statement, and returns that.
     pub(super) fn hears_statement(&mut self) -> String {
         for _ in 0..60 {
             if !self.call.is_statement_said() {

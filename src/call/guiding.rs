@@ -78,7 +78,7 @@ impl Guidance {
         self.due.as_ref().map(|due| due.from)
     }
 
-    /// The model has spoken, at this place of the history: what it was told, it has told, and the caller is answered.
+    /// Takes note of a reply of the model's, at this place of the history: the caller is answered, and knows the result.
     pub(super) fn told(&mut self, reply: Option<usize>, history: &mut History) {
         self.untold = None;
         if let Some(length) = reply.and_then(|at| history.agent_mut(at)).map(|words| words.len()) {

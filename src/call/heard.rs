@@ -53,7 +53,7 @@ impl Call {
         [self.payment_closed, self.payment_reported].into_iter().flatten().any(|at| self.now < at + LATE_KEYS)
     }
 
-    /// A key answers the statement that was said. Which other key it was is of no use to anybody.
+    /// Takes a key as the answer to the statement that was said. The history does not say which other key it was.
     fn key_answers(&mut self, digit: &str) {
         let (shown, answer) = match digit {
             "1" => (digit, Consent::Yes),

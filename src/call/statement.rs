@@ -1,6 +1,6 @@
 //! A statement: something that the server itself says whole and the caller answers with yes or no.
 //!
-//! It waits until everybody is quiet, is said in one utterance that cannot be cut off, and the caller's next input answers it.
+//! It waits until caller and agent are quiet, is said in one utterance that cannot be cut off, and the caller's next input answers it.
 //! Until then the model is not asked. Each answer is recorded, as evidence.
 
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub(super) struct Statement {
 
 #[derive(Debug, Clone, Copy)]
 enum Progress {
-    /// It is to be said as soon as everybody is quiet.
+    /// It is to be said as soon as caller and agent are quiet.
     Waiting,
     /// It was sent, whole.
     Said {

@@ -158,11 +158,11 @@ impl Call {
         (call, actions)
     }
 
-    /// What was charged on this call before its server died is charged.
+    /// Records what was charged on this call before its server died. What may have been charged is for the ledger to refuse, by the
+    /// state that it is in by then.
     fn remember(&mut self, known: &Known) {
-        let charged = known.on_call.iter().filter(|payment| {
-            matches!(payment.state, State::Charged | State::Pending | State::Unknown | State::Disputed)
-        });
+        let is_charged = |state| matches!(state, State::Charged | State::Pending | State::Disputed);
+        let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
         let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
             self.agreement.charged(payment.charge, self.history.end());

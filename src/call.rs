@@ -45,7 +45,7 @@ use crate::payment::{self, BadTerms, Due as AmountDue, Ids, Known, State, Terms}
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
 use crate::relay::{Languages, Outgoing, Setup};
-use agreeing::Agreement;
+use agreeing::{Agreement, Paid};
 use farewell::Farewell;
 use guiding::Guidance;
 use history::History;
@@ -165,7 +165,7 @@ impl Call {
         let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
         let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
-            self.agreement.charged(payment.charge, self.history.end());
+            self.agreement.charged(payment.charge, Paid::Yes, self.history.end());
         }
     }
 

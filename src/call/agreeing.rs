@@ -17,13 +17,24 @@ pub(super) struct Agreement {
     begins: usize,
     /// What the caller agreed to, until it was charged or given up.
     confirmed: Option<Amount>,
-    /// The amount that is due was charged.
-    paid: bool,
+    /// Whether the amount that is due was charged.
+    paid: Paid,
+}
+
+/// Whether an amount was charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Paid {
+    /// It was not.
+    No,
+    /// It may have been.
+    Perhaps,
+    /// It was.
+    Yes,
 }
 
 impl Agreement {
     pub(super) fn new(terms: Result<Arc<Terms>, BadTerms>) -> Self {
-        Self { terms, asked: None, begins: 0, confirmed: None, paid: false }
+        Self { terms, asked: None, begins: 0, confirmed: None, paid: Paid::No }
     }
 
     pub(super) fn terms(&self) -> Result<&Arc<Terms>, &BadTerms> {
@@ -36,11 +47,11 @@ impl Agreement {
         self.asked = None;
     }
 
-    /// Money was charged, perhaps after all.
-    pub(super) fn charged(&mut self, amount: Option<Amount>, now_at: usize) {
+    /// Money was charged, or may have been.
+    pub(super) fn charged(&mut self, amount: Option<Amount>, paid: Paid, now_at: usize) {
         self.given_up(amount, now_at);
         if amount.is_some() {
-            self.paid = true;
+            self.paid = self.paid.max(paid);
             // Nobody agreed to pay twice, though another amount was talked about meanwhile.
             self.begins = now_at;
         }
@@ -70,7 +81,8 @@ impl Call {
     pub(super) fn charge(&mut self, wanted: Wanted) -> Result<Option<Amount>, String> {
         let due = self.terms()?.due;
         match (due, wanted) {
-            (Due::Amount(_), _) if self.agreement.paid => Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Yes => Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Perhaps => Err(words::refused(words::PERHAPS_PAID)),
             (Due::Amount(due), Wanted::Unsaid) => Ok(Some(due)),
             (Due::Amount(due), Wanted::Amount(amount)) if amount == due => Ok(Some(due)),
             (Due::Amount(due), _) => Err(words::other_amount(due)),

@@ -25,9 +25,13 @@ pub(super) fn due(terms: &Result<Arc<Terms>, BadTerms>) -> String {
 pub(in crate::call) const NO_TERMS: &str = "No payment can be taken on this call, since it was not set up rightly; that is no fault of the \
      caller's. If the caller wants to pay, say that it is not possible right now and offer a person (call live-agent-handoff).";
 
-/// `amountDue` was charged before, or a success of it was reported that is not believed.
-pub(in crate::call) const PAID: &str = "The amount that was due is paid already, or may have been charged and is looked up by a person: \
-     nothing else can be charged on this call.";
+/// `amountDue` was charged before.
+pub(in crate::call) const PAID: &str =
+    "The amount that was due is paid already, and nothing else can be charged on this call.";
+
+/// `amountDue` may have been charged: a success was reported that is not believed.
+pub(in crate::call) const PERHAPS_PAID: &str = "The amount that was due may have been charged; a person looks it up, and nothing else can be charged on this call. \
+     Next: tell the caller so, and offer a person (call live-agent-handoff).";
 
 /// `amountDue` is 0.
 pub(in crate::call) const NOTHING_DUE: &str =

@@ -9,6 +9,7 @@ mod deployment;
 mod desk;
 mod house;
 mod interactive;
+mod ledger_file;
 mod openai;
 mod operator;
 mod pace;

@@ -63,11 +63,11 @@ impl Deployment {
         tuning: Tuning,
     ) -> anyhow::Result<Self> {
         let next = if tuning.relieved {
-            Some(House::open(house::door().await?.0, vars.clone(), &tuning, LedgerFile::new()).await?)
+            Some(House::open(house::door().await?.0, vars.clone(), &tuning, LedgerFile::new(false)).await?)
         } else {
             None
         };
-        let ledger = LedgerFile::new();
+        let ledger = LedgerFile::new(tuning.small_disk);
         let first = House::open(listener, vars.clone(), &tuning, ledger.clone()).await?;
         Ok(Self { proxy, vars, tuning, ledger, houses: RwLock::new(Houses { first, next }) })
     }

@@ -45,6 +45,8 @@ pub struct Tuning {
     pub sync: bool,
     /// `Payments`, as far as Twilio is told of it.
     pub payments: Option<fn() -> Options>,
+    /// The ledger is on a small disk of its own, which can be filled.
+    pub small_disk: bool,
     /// Another instance stands ready to take over when this one is told to stop.
     pub relieved: bool,
 }

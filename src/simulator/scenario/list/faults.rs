@@ -2,6 +2,7 @@
 
 use super::{ASKS_ABOUT_BILL, BILL, CODE, DATE, SAYS_GOODBYE, VISA, scenario};
 use crate::simulator::caller::Step::{Enters, Hears, LedgerFails, LedgerHeals, Says, Sees, SeesResult};
+use crate::simulator::house::Tuning;
 use crate::simulator::ledger_file::Fault;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
@@ -39,7 +40,7 @@ fn fails(name: &'static str, about: &'static str, fault: Fault) -> Scenario {
     let success = Report::of(Ending::Success).after(20);
     scenario(name, about)
         .plays(&[ASKS_ABOUT_BILL, &between_fields, &at_the_result, SAYS_GOODBYE])
-        .with_business(BILL)
+        .with_server(Tuning { business: Some(BILL), small_disk: fault == Fault::Full, ..Tuning::default() })
         .with_twilio(Quirks { submissions: vec![Submission::reported(true, &[success])], ..Quirks::default() })
         .expects(&[
             Expect::Payments(&[Some("25.00")]),

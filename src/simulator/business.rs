@@ -94,17 +94,17 @@ async fn about(State(business): State<Business>, headers: HeaderMap, body: Bytes
         tape.violation("the business was not told which call it is");
     }
     tape.write(Event::AskedBusiness { knows: business.0.knows.to_owned() });
-    ([(header::CONTENT_TYPE, "application/json")], known_of(business.0.knows, tape.line())).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], about_call(business.0.knows, tape.line())).into_response()
 }
 
 /// What is known of a call; of a second one also that it is that.
-fn known_of(knows: &str, line: usize) -> String {
-    let mut known: Value = serde_json::from_str(knows).unwrap_or_default();
+fn about_call(knows: &str, line: usize) -> String {
     if line == 1 {
         return knows.to_owned();
     }
-    known[LINE] = Value::from(line.to_string());
-    known.to_string()
+    let mut answer: Value = serde_json::from_str(knows).unwrap_or_default();
+    answer[LINE] = Value::from(line.to_string());
+    answer.to_string()
 }
 
 async fn take(State(business): State<Business>, headers: HeaderMap, body: Bytes) -> StatusCode {

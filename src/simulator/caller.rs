@@ -189,6 +189,13 @@ impl<'a> Caller<'a> {
                 let way = self.wait(forks, "to hear whether it goes on").await?;
                 Box::pin(self.follow(way)).await
             }
+            _ => self.happens(step).await,
+        }
+    }
+
+    /// What is not the caller's doing.
+    async fn happens(&mut self, step: Step) -> Result<(), String> {
+        match step {
             Step::ServerStops => {
                 self.heard = self.tape.len();
                 self.deployment.roll_out(&self.relay.webhooks, &self.tape).await;
@@ -213,6 +220,7 @@ impl<'a> Caller<'a> {
                 }
                 Ok(())
             }
+            _ => Ok(()),
         }
     }
 

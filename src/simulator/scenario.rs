@@ -48,7 +48,7 @@ pub enum Begins {
 impl Scenario {
     /// What is entered on keypads, digits only.
     pub fn entered(&self) -> Vec<String> {
-        let keys = self.script.iter().chain(&self.other_line).flat_map(|step| step.keys());
+        let keys = self.script.iter().chain(&self.other_line).flat_map(Step::keys);
         keys.map(|keys| keys.chars().filter(char::is_ascii_digit).collect()).collect()
     }
 }
@@ -62,7 +62,7 @@ pub enum Expect {
     NeverSays(&'static str),
     /// Payments were created with these amounts, one after the other; none tokenizes.
     Payments(&'static [Option<&'static str>]),
-    /// The first payment was created with this method, and what else was said of it.
+    /// The first payment was created with this method, and what else was said of it begins like this.
     PaysBy(&'static str),
     /// Payments ended with these words of Twilio's.
     Results(&'static [&'static str]),

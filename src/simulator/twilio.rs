@@ -205,7 +205,9 @@ impl Twilio {
             state.sessions.iter_mut().map(|session| (session.sid.clone(), std::mem::take(&mut session.late))).collect()
         };
         for (sid, reports) in late {
-            reports.iter().for_each(|report| self.report(&sid, report));
+            for report in &reports {
+                self.report(&sid, report);
+            }
         }
     }
 

@@ -130,6 +130,27 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
         Event::Entered { field, error: Some(error), .. } => {
             ("Twilio", Ink::Plain, format!("{}: {error}", field.words()))
         }
+        Event::ServerDied => ("server", Ink::Dim, "dies, and another one starts on its ledger".to_owned()),
+        Event::Violation(what) => ("✗", Ink::Bad, what.clone()),
+        Event::Booked { .. }
+        | Event::Ended { .. }
+        | Event::EndedAgain { .. }
+        | Event::LedgerFault { .. }
+        | Event::Told { .. }
+        | Event::Ledger { .. } => return told_of_money(event),
+        Event::Dtmf
+        | Event::Created { .. }
+        | Event::SessionEnded { .. }
+        | Event::Speaks
+        | Event::Asked
+        | Event::ModelSaid { .. }
+        | Event::Callback { .. } => return None,
+    })
+}
+
+/// Where the money is, and who says so.
+fn told_of_money(event: &Event) -> Option<(&'static str, Ink, String)> {
+    Some(match event {
         Event::Booked { charge, .. } => {
             let charge = charge.as_ref().map_or("stores the card".to_owned(), |amount| format!("charges {amount}"));
             ("bank", Ink::Bold, charge)
@@ -139,7 +160,6 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
             ("Twilio", Ink::Bold, format!("result: {result}{code}"))
         }
-        Event::ServerDied => ("server", Ink::Dim, "dies, and another one starts on its ledger".to_owned()),
         Event::LedgerFault { what } => ("ledger", Ink::Dim, (*what).to_owned()),
         Event::Told { state, .. } => ("server", Ink::Dim, format!("tells the business: {state}")),
         Event::Ledger { payments } if payments.is_empty() => return None,
@@ -147,14 +167,7 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
             let states: Vec<&str> = payments.iter().map(|row| row.state.as_str()).collect();
             ("ledger", Ink::Dim, states.join(", "))
         }
-        Event::Violation(what) => ("✗", Ink::Bad, what.clone()),
-        Event::Dtmf
-        | Event::Created { .. }
-        | Event::SessionEnded { .. }
-        | Event::Speaks
-        | Event::Asked
-        | Event::ModelSaid { .. }
-        | Event::Callback { .. } => return None,
+        _ => return None,
     })
 }
 

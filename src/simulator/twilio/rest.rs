@@ -131,7 +131,7 @@ impl Twilio {
     async fn tell(&self, telling: Telling) {
         match telling {
             Some((url, form, what)) if self.shared.quirks.callback_first => {
-                self.call_back_and_wait(url, form, what).await
+                self.call_back_and_wait(url, form, what).await;
             }
             Some((url, form, what)) => {
                 let twilio = self.clone();

@@ -103,24 +103,44 @@ impl<'a> Tape<'a> {
         })
     }
 
-    pub(super) fn ledger(&self, wanted: &[&[&str]]) -> Check {
+    /// What the processor is told of a payment carries its id in the ledger.
+    pub(super) fn processor_can_match(&self) -> Check {
+        let told =
+            |row: &Row| self.events().any(|event| matches!(event, Event::Created { how, .. } if how.contains(&row.id)));
+        let rows = self.looks().last().copied().unwrap_or_default();
+        let lost = rows.iter().find(|row| row.sid.is_some() && !told(row));
+        Check::new("the processor is told the id of each payment", lost.map(|row| row.id.clone()))
+    }
+
+    /// What has to hold of money in a scenario.
+    pub(super) fn expect_of_money(&self, expect: Expect) -> Check {
+        match expect {
+            Expect::Charges(wanted) => self.charges(wanted),
+            Expect::TellsBusiness(states) => self.tells_business(states),
+            Expect::OneHears(words, never) => self.one_hears(words, never),
+            Expect::Ledger(states) => self.ledger(states),
+            _ => Check::new("an expectation of money", Some(format!("{expect:?} is none"))),
+        }
+    }
+
+    fn ledger(&self, wanted: &[&[&str]]) -> Check {
         let states = |rows: &&[Row]| rows.iter().map(|row| row.state.clone()).collect::<Vec<_>>().join(", ");
         let looks = self.looks().iter().map(states).collect::<Vec<_>>().join(", then ");
         let wanted = wanted.iter().map(|states| states.join(", ")).collect::<Vec<_>>().join(", then ");
         Check::that(format!("the ledger: {wanted}"), looks == wanted, || looks)
     }
 
-    pub(super) fn charges(&self, wanted: &[Option<&str>]) -> Check {
+    fn charges(&self, wanted: &[Option<&str>]) -> Check {
         let charged: Vec<Option<&str>> = self.bookings().iter().map(|booking| booking.charge).collect();
         Check::that(format!("the bank: {}", amounts(wanted)), charged == wanted, || amounts(&charged))
     }
 
-    pub(super) fn tells_business(&self, wanted: &[&str]) -> Check {
+    fn tells_business(&self, wanted: &[&str]) -> Check {
         let told: Vec<&str> = self.told().iter().map(|(_, state)| *state).collect();
         Check::that(format!("the business is told: {}", wanted.join(", ")), told == wanted, || told.join(", "))
     }
 
-    pub(super) fn one_hears(&self, words: &str, never: &str) -> Check {
+    fn one_hears(&self, words: &str, never: &str) -> Check {
         let hears = |line: usize, words: &str| {
             let says = |event: &Event| matches!(event, Event::AgentSaid { text, .. } if text.contains(words));
             self.0.iter().any(|entry| entry.line == line && says(&entry.event))

@@ -47,7 +47,7 @@ use crate::payment::{self, BadTerms, Due as AmountDue, Ids, Known, State, Terms}
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Shield};
 use crate::relay::{Languages, Outgoing, Setup};
-use agreeing::Agreement;
+use agreeing::{Agreement, Paid};
 use farewell::Farewell;
 use guiding::Guidance;
 use history::History;
@@ -167,14 +167,14 @@ impl Call {
         (call, actions)
     }
 
-    /// What was charged on this call before its server died is charged.
+    /// Records what was charged on this call before its server died. What may have been charged is for the ledger to refuse, by the
+    /// state that it is in by then.
     fn remember(&mut self, known: &Known) {
-        let charged = known.on_call.iter().filter(|payment| {
-            matches!(payment.state, State::Charged | State::Pending | State::Unknown | State::Disputed)
-        });
+        let is_charged = |state| matches!(state, State::Charged | State::Pending | State::Disputed);
+        let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
         let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
-            self.agreement.charged(payment.charge);
+            self.agreement.charged(payment.charge, Paid::Yes);
         }
     }
 

@@ -9,6 +9,7 @@ mod deployment;
 mod desk;
 mod house;
 mod interactive;
+mod ledger_file;
 mod openai;
 mod operator;
 mod pace;
@@ -127,7 +128,7 @@ pub fn list() -> Vec<(&'static str, &'static str)> {
 
 /// Plays one scenario as fast as it goes, and shows nothing.
 pub async fn play(name: &str) -> anyhow::Result<Outcome> {
-    Stage::fast().play(&named(name)?).await
+    Box::pin(Stage::fast().play(&named(name)?)).await
 }
 
 /// Plays what the options ask for, and shows it. An error means that the simulator itself could not do its work.
@@ -148,8 +149,11 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         }
     });
     show(&view::headline(&scenario, pace, colours));
-    let outcome =
-        if options.interactive { stage.play_with_a_person(&scenario).await? } else { stage.play(&scenario).await? };
+    let outcome = if options.interactive {
+        stage.play_with_a_person(&scenario).await?
+    } else {
+        Box::pin(stage.play(&scenario)).await?
+    };
     show(&view::summary(&outcome, colours));
     Ok(Report { outcomes: vec![outcome] })
 }
@@ -159,7 +163,7 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     let model = options.model;
     let calls = scenario::all().into_iter().map(|scenario| {
         let stage = Stage::with_model(model.clone());
-        async move { stage.play(&scenario).await }
+        async move { Box::pin(stage.play(&scenario)).await }
     });
     let mut calls = stream::iter(calls).buffered(AT_ONCE);
     let mut outcomes = Vec::new();

@@ -18,8 +18,19 @@ pub(super) struct Agreement {
     confirmed: Option<Yes>,
     /// The amount that may be charged though the same was paid a few minutes ago.
     again: Option<Yes>,
-    /// The amount that is due was charged.
-    paid: bool,
+    /// Whether the amount that is due was charged.
+    paid: Paid,
+}
+
+/// Whether an amount was charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Paid {
+    /// It was not.
+    No,
+    /// It may have been.
+    Perhaps,
+    /// It was.
+    Yes,
 }
 
 /// A yes of the caller's.
@@ -37,7 +48,7 @@ impl Yes {
 
 impl Agreement {
     pub(super) fn new(terms: Result<Arc<Terms>, BadTerms>) -> Self {
-        Self { terms, confirmed: None, again: None, paid: false }
+        Self { terms, confirmed: None, again: None, paid: Paid::No }
     }
 
     pub(super) fn terms(&self) -> Result<&Arc<Terms>, &BadTerms> {
@@ -56,9 +67,11 @@ impl Agreement {
     }
 
     /// Takes note that money was charged: the yes to the amount is used up.
-    pub(super) fn charged(&mut self, amount: Option<Amount>) {
+    pub(super) fn charged(&mut self, amount: Option<Amount>, paid: Paid) {
         self.given_up(amount);
-        self.paid |= amount.is_some();
+        if amount.is_some() {
+            self.paid = self.paid.max(paid);
+        }
     }
 
     /// The payment was thrown away: another of the same amount has to be agreed anew.
@@ -84,7 +97,8 @@ impl Call {
         let due = self.terms()?.due;
         let confirmed = self.agreement.confirmed(self.now);
         match (due, wanted) {
-            (Due::Amount(_), _) if self.agreement.paid => Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Yes => Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Perhaps => Err(words::refused(words::PERHAPS_PAID)),
             (Due::Amount(due), Wanted::Amount(other)) if other != due => Err(words::other_amount(due)),
             (Due::Amount(due), Wanted::Nothing) => Err(words::other_amount(due)),
             (Due::Amount(due), _) if self.settings.confirm_due && confirmed != Some(due) => Err(words::ask_first(due)),
@@ -102,7 +116,10 @@ impl Call {
     /// Has the server ask the caller for a yes to the amount, or to the amount due where none is given. Returns the tool's answer.
     pub(super) fn confirm_amount(&mut self, amount: Option<Amount>) -> Result<String, String> {
         let amount = match (self.terms()?.due, amount) {
-            (Due::Amount(_), _) if self.agreement.paid => return Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Yes => return Err(words::refused(words::PAID)),
+            (Due::Amount(_), _) if self.agreement.paid == Paid::Perhaps => {
+                return Err(words::refused(words::PERHAPS_PAID));
+            }
             (Due::Amount(due), Some(other)) if other != due => return Err(words::other_amount(due)),
             (Due::Amount(due), _) if !self.settings.confirm_due => return Err(words::amount_is_due(due)),
             (Due::Amount(due), _) => due,

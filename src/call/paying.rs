@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::agreeing::Paid;
 use super::{Action, Call, Item, Phase, Tool, words};
 use crate::payment::{
     Agreed, Amount, Capture, Change, Create, Ending, Entry, Ids, Intent, Meaning, News, Outcome, PaymentId, ResultWord,
@@ -234,7 +235,8 @@ impl Call {
         let Some((&Over { intent, means, .. }, outcome)) = self.payments.result(sid, ending) else { return };
         if outcome.is_success_in_any_way() {
             // Believed or not: money may have moved, and the caller agreed to pay once.
-            self.agreement.charged(intent.charge);
+            let paid = if outcome == Outcome::Succeeded { Paid::Yes } else { Paid::Perhaps };
+            self.agreement.charged(intent.charge, paid);
         }
         // The answer to `cancel-capture` tells of the cancelling; nothing else tells of money that may have moved.
         if tell || !matches!(outcome, Outcome::Cancelled | Outcome::Abandoned | Outcome::Failed | Outcome::Declined) {

@@ -86,12 +86,14 @@ impl Faults {
         }
     }
 
-    /// Notes that a write succeeded.
-    pub(super) fn note_success(&self) {
-        if let Some((began, _)) = self.lock().unwritable.take() {
+    /// Notes that a write succeeded: whether that ends a fault.
+    pub(super) fn note_success(&self) -> bool {
+        let ended = self.lock().unwritable.take();
+        if let Some((began, _)) = ended {
             let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             info!(event = "ledger.writable_again", after_ms, "The ledger can be written again.");
         }
+        ended.is_some()
     }
 
     /// Notes whether the path leads to the open file.

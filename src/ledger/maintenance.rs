@@ -37,8 +37,10 @@ impl Ledger {
                 self.0.faults.note_file(!self.0.database.is_in_place());
             }
             // A failure is noted where it happens.
-            if (is_due || self.0.held.count() > 0 || self.0.faults.is_unwritable()) && self.beat().await.is_ok() {
-                self.0.faults.note_success();
+            let has_to_write = is_due || self.0.held.count() > 0 || self.0.faults.is_unwritable();
+            if has_to_write && self.beat().await.is_ok() && self.0.faults.note_success() {
+                // What was held is written by now, and was not delivered as long as there was a fault.
+                self.0.outcome_written.notify_one();
             }
         }
     }

@@ -3,6 +3,7 @@
 mod backup;
 mod callbacks;
 mod erasing;
+mod exactness;
 mod faults;
 mod guards;
 mod healing;

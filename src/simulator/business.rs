@@ -1,4 +1,4 @@
-//! The business that owns the number, played over real HTTP: tells what a call is about, and is told what becomes of payments.
+//! The business that owns the number, played over real HTTP: tells what a call is about, and is told the outcomes of payments.
 //! It answers to what is signed as it should be, and to nothing else.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::tape::{Event, Tape};
-use super::twilio::TOKEN;
+use super::twilio::{TOKEN, line_of};
 use crate::signing::{SIGNATURE_HEADER, Secrets, TIMESTAMP_HEADER};
 
 /// What requests to the business are signed with.
@@ -26,7 +26,10 @@ pub const PAYMENTS: &str = "/payments";
 /// How far the clocks of two machines may differ, and a request take, in seconds.
 const TOLERANCE: u64 = 300;
 
-/// The business of one call.
+/// The name of the parameter that tells one call from another: the model's stand-in knows by it whom it talks with.
+pub const LINE: &str = "line";
+
+/// The business.
 #[derive(Debug, Clone)]
 pub struct Business(Arc<Shared>);
 
@@ -34,7 +37,6 @@ pub struct Business(Arc<Shared>);
 struct Shared {
     /// What it answers to whoever asks what the call is about.
     knows: &'static str,
-    call: &'static str,
     tape: Tape,
 }
 
@@ -42,14 +44,15 @@ struct Shared {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
+    id: String,
     state: String,
     payment_token: Option<String>,
 }
 
 impl Business {
-    /// A business that knows this, a JSON object, of the call.
-    pub fn new(knows: &'static str, call: &'static str, tape: Tape) -> Self {
-        Self(Arc::new(Shared { knows, call, tape }))
+    /// A business that knows this, a JSON object, of every call.
+    pub fn new(knows: &'static str, tape: Tape) -> Self {
+        Self(Arc::new(Shared { knows, tape }))
     }
 
     /// What it serves.
@@ -83,14 +86,25 @@ async fn about(State(business): State<Business>, headers: HeaderMap, body: Bytes
     if !business.trusts(&headers, &body) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let tape = &business.0.tape;
     let call: Value = serde_json::from_slice(&body).unwrap_or_default();
     let known = ["from", "to"].iter().all(|party| call[*party].as_str().is_some_and(|number| number.starts_with('+')));
-    if call["callSid"] != business.0.call || !known {
+    let line = call["callSid"].as_str().and_then(line_of);
+    let tape = business.0.tape.on(line.unwrap_or(1));
+    if line.is_none() || !known {
         tape.violation("the business was not told which call it is");
     }
     tape.write(Event::AskedBusiness { knows: business.0.knows.to_owned() });
-    ([(header::CONTENT_TYPE, "application/json")], business.0.knows).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], about_call(business.0.knows, tape.line())).into_response()
+}
+
+/// What is known of a call; of a second one also that it is that.
+fn about_call(knows: &str, line: usize) -> String {
+    if line == 1 {
+        return knows.to_owned();
+    }
+    let mut answer: Value = serde_json::from_str(knows).unwrap_or_default();
+    answer[LINE] = Value::from(line.to_string());
+    answer.to_string()
 }
 
 async fn take(State(business): State<Business>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -107,6 +121,6 @@ async fn take(State(business): State<Business>, headers: HeaderMap, body: Bytes)
     }
     // The token is the business's own; the rest must be as clean as all else.
     tape.keep("what the business was told", String::from_utf8_lossy(&body).replace(TOKEN, ""));
-    tape.write(Event::Told { state: told.state });
+    tape.write(Event::Told { payment: told.id, state: told.state });
     StatusCode::NO_CONTENT
 }

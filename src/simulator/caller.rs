@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::deployment::Deployment;
+use super::ledger_file::Fault;
+use super::operator;
 use super::pace::Pace;
-use super::relay::{Command, Line};
+use super::relay::{Command, Line, Relay};
 use super::tape::{Entry, Event, Tape};
-use super::twilio::{Field, Request, Twilio, Webhooks};
+use super::twilio::{Field, Request, Twilio};
 
 /// One line of a script.
 #[derive(Debug, Clone, Copy)]
@@ -42,23 +45,55 @@ pub enum Step {
     HangsUp,
     /// The socket between Twilio and the server breaks.
     LosesSocket,
+    /// Calls once more, after the call that is over.
+    Redials,
+    /// Goes on in one of two ways, and no further than that.
+    Forks {
+        /// If the agent says something with one of these (separated by `|`) in it, since the last step …
+        hears: &'static str,
+        /// … then like this;
+        then: &'static [Step],
+        /// as soon as Twilio asks for the card number like this.
+        otherwise: &'static [Step],
+    },
     /// Not the caller's doing: the server is told to stop, as in a roll-out.
     ServerStops,
+    /// Not the caller's doing: the server dies, and another one starts on its ledger.
+    ServerDies,
+    /// Not the caller's doing: the ledger cannot be written from now on.
+    LedgerFails(Fault),
+    /// Not the caller's doing: the ledger can be written again.
+    LedgerHeals,
+    /// Not the caller's doing: Twilio has delivered a result, and the server has answered.
+    SeesResult,
+    /// Not the caller's doing: an operator wants the caller called about this order, and is answered with this status.
+    OperatorOrders(&'static str, u16),
+}
+
+impl Step {
+    /// What is pressed on the keypad.
+    pub fn keys(&self) -> Vec<&'static str> {
+        match self {
+            Self::Enters(_, keys) | Self::Presses(_, keys) => vec![keys],
+            Self::Forks { then, otherwise, .. } => then.iter().chain(*otherwise).flat_map(Self::keys).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The caller with everything that a caller needs.
 #[derive(Debug)]
 pub struct Caller<'a> {
+    /// What carries the call.
+    pub relay: Relay,
     /// The phone.
-    pub line: &'a mut Line,
+    pub line: Line,
     /// The keypad.
-    pub twilio: &'a Twilio,
+    pub twilio: Twilio,
     /// What answers the phone.
     pub deployment: &'a Deployment,
-    /// What leads there.
-    pub webhooks: &'a Webhooks,
     /// What happened so far.
-    pub tape: &'a Tape,
+    pub tape: Tape,
     /// How fast time passes.
     pub pace: Pace,
     /// How long a step may take, on the real clock.
@@ -76,7 +111,13 @@ const LISTENS: Duration = Duration::from_secs(8);
 /// From one key to the next.
 const KEY: Duration = Duration::from_millis(260);
 
-impl Caller<'_> {
+impl<'a> Caller<'a> {
+    /// A caller whose phone rings at the server.
+    pub fn begin(relay: Relay, deployment: &'a Deployment, patience: Duration, lenient: bool) -> Self {
+        let (line, twilio, tape, pace) = (relay.clone().ring(), relay.twilio.clone(), relay.tape.clone(), relay.pace);
+        Self { relay, line, twilio, deployment, tape, pace, patience, lenient, heard: 0 }
+    }
+
     /// Goes through a script. An error says what the caller waited for in vain.
     pub async fn follow(&mut self, script: &[Step]) -> Result<(), String> {
         for step in script {
@@ -124,10 +165,7 @@ impl Caller<'_> {
                 self.pace.pass(Duration::from_secs(seconds)).await;
                 Ok(())
             }
-            Step::IsLetGo => {
-                let over = tokio::time::timeout(self.patience, &mut self.line.over).await;
-                over.map(drop).map_err(|_| "the call to be ended".to_owned())
-            }
+            Step::IsLetGo => self.wait_for_the_end().await,
             Step::HangsUp => self.command(Command::HangUp).await,
             Step::LosesSocket => {
                 self.heard = self.tape.len();
@@ -135,11 +173,54 @@ impl Caller<'_> {
                 let asked = |event: &Event| matches!(event, Event::Action { status, .. } if status == "failed");
                 self.see(asked, "Twilio to ask what comes next").await
             }
-            Step::ServerStops => {
+            Step::Redials => {
+                self.wait_for_the_end().await?;
                 self.heard = self.tape.len();
-                self.deployment.roll_out(self.webhooks, self.tape).await;
+                let relay = self.relay.another_call(self.relay.person);
+                *self = Self::begin(relay, self.deployment, self.patience, self.lenient);
                 Ok(())
             }
+            Step::Forks { hears, then, otherwise } => {
+                let said = self.until(|event| says(event, hears));
+                let asked = self.wait_for_field(Field::CardNumber);
+                let forks = async {
+                    tokio::select! { _ = said => then, () = asked => otherwise }
+                };
+                let way = self.wait(forks, "to hear whether it goes on").await?;
+                Box::pin(self.follow(way)).await
+            }
+            _ => self.happens(step).await,
+        }
+    }
+
+    /// What is not the caller's doing.
+    async fn happens(&mut self, step: Step) -> Result<(), String> {
+        match step {
+            Step::ServerStops => {
+                self.heard = self.tape.len();
+                self.deployment.roll_out(&self.relay.webhooks, &self.tape).await;
+                Ok(())
+            }
+            Step::ServerDies => {
+                self.heard = self.tape.len();
+                self.deployment.replace(&self.tape).await.map_err(|error| format!("for another server: {error:#}"))
+            }
+            Step::LedgerFails(fault) => self.ledger_fails(Some(fault)).await,
+            Step::LedgerHeals => self.ledger_fails(None).await,
+            Step::SeesResult => {
+                let delivered = |event: &Event| matches!(event, Event::Callback { terminal: Some(_), .. });
+                self.see(delivered, "the result to be delivered").await
+            }
+            Step::OperatorOrders(reference, wanted) => {
+                let properties = json!({"phoneNumber": self.relay.person, "callReference": reference});
+                let order = json!({"properties": properties});
+                let (status, _) = operator::order(&self.deployment.proxy, "/outboundCall", &order).await?;
+                if status != wanted {
+                    self.tape.violation(format!("an order to call was answered {status}, not {wanted}"));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -163,32 +244,44 @@ impl Caller<'_> {
         let _ = arrived.await;
     }
 
+    async fn wait_for_the_end(&mut self) -> Result<(), String> {
+        if self.line.over.is_finished() {
+            return Ok(());
+        }
+        let over = tokio::time::timeout(self.patience, &mut self.line.over).await;
+        over.map(drop).map_err(|_| "the call to be ended".to_owned())
+    }
+
     async fn command(&mut self, command: Command) -> Result<(), String> {
         self.line.commands.send(command).await.map_err(|_| "to be still on the phone".to_owned())?;
         let over = tokio::time::timeout(self.patience, &mut self.line.over).await;
         over.map(drop).map_err(|_| "the call to end".to_owned())
     }
 
+    async fn ledger_fails(&mut self, fault: Option<Fault>) -> Result<(), String> {
+        self.deployment.ledger_fails(fault, &self.tape).await.map_err(|error| format!("for the ledger: {error:#}"))
+    }
+
     async fn hear(&mut self, words: &str) -> Result<(), String> {
         let lenient = self.lenient;
-        let fits = |event: &Event| match event {
-            Event::AgentSaid { text, .. } => {
-                let text = text.to_lowercase();
-                lenient || words.split('|').any(|words| text.contains(&words.to_lowercase()))
-            }
-            _ => false,
-        };
+        let fits = |event: &Event| if lenient { says(event, "") } else { says(event, words) };
         self.see(fits, &format!("to hear “{words}”")).await
     }
 
     /// Waits for an entry of the tape behind the last one that was heard.
     async fn see(&mut self, fits: impl Fn(&Event) -> bool, what: &str) -> Result<(), String> {
-        let from = self.heard;
-        let found = self.tape.until(self.patience, |entries| {
-            entries.iter().enumerate().skip(from).find_map(|(at, entry)| fits(&entry.event).then_some(at))
-        });
-        self.heard = found.await.ok_or(what)? + 1;
+        self.heard = self.until(fits).await.ok_or(what)? + 1;
         Ok(())
+    }
+
+    /// Where the tape has such an entry of this call, behind the last one that was heard; `None` if that takes too long.
+    async fn until(&self, fits: impl Fn(&Event) -> bool) -> Option<usize> {
+        let (from, line) = (self.heard, self.tape.line());
+        let found = self.tape.until(self.patience, |entries| {
+            let fits = |entry: &Entry| entry.line == line && fits(&entry.event);
+            entries.iter().enumerate().skip(from).find_map(|(at, entry)| fits(entry).then_some(at))
+        });
+        found.await
     }
 
     async fn wait_to_be_asked(&mut self, field: Field) -> Result<(), String> {
@@ -204,9 +297,7 @@ impl Caller<'_> {
 
     async fn wait_for_capture(&self, field: Field) -> Result<(), String> {
         let asked = async {
-            while self.twilio.capturing() != Some(field) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            self.wait_for_field(field).await;
             // The agent says what to enter; who is not told so for long enters it all the same.
             let from = self.tape.len();
             let told = |entries: &[Entry]| entries[from..].iter().any(|entry| self.names(entry, field)).then_some(());
@@ -215,8 +306,15 @@ impl Caller<'_> {
         self.wait(asked, &format!("to be asked for the {}", field.words())).await
     }
 
+    async fn wait_for_field(&self, field: Field) {
+        while self.twilio.capturing() != Some(field) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     fn names(&self, entry: &Entry, field: Field) -> bool {
-        matches!(&entry.event, Event::AgentSaid { text, .. } if self.lenient || text.contains(field.words()))
+        entry.line == self.tape.line()
+            && matches!(&entry.event, Event::AgentSaid { text, .. } if self.lenient || text.contains(field.words()))
     }
 
     async fn wait_for_silence(&mut self) -> Result<(), String> {
@@ -238,6 +336,13 @@ impl Caller<'_> {
     async fn wait<T>(&self, it: impl Future<Output = T>, what: &str) -> Result<T, String> {
         tokio::time::timeout(self.patience, it).await.map_err(|_| what.to_owned())
     }
+}
+
+/// Whether the agent says something with one of these words (separated by `|`) in it.
+fn says(event: &Event, words: &str) -> bool {
+    let Event::AgentSaid { text, .. } = event else { return false };
+    let text = text.to_lowercase();
+    words.split('|').any(|words| text.contains(&words.to_lowercase()))
 }
 
 /// Keys as dots: nobody who watches sees a digit.

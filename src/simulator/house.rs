@@ -3,7 +3,6 @@
 //! The only file of the simulator that knows the server from within; everything else speaks HTTP and WebSocket to it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,21 +10,18 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
 use crate::ledger::{Filter, Ledger, Payment};
 use crate::payment::Options;
 use crate::server::{self, Shutdown};
+use crate::simulator::ledger_file::LedgerFile;
 use crate::simulator::operator::OPERATOR_TOKEN;
-use crate::simulator::tape::Tape;
+use crate::simulator::tape::{Row, Tape};
 
 /// Where the world reaches the server; it exists only in signatures.
 pub const PUBLIC: &str = "https://pay.example.com";
-
-/// The file of the ledger in its directory.
-const LEDGER: &str = "ledger.db";
 
 /// How long the server may take to write down what became of a call, and to tell the business.
 pub const WRITES: Duration = Duration::from_secs(3);
@@ -49,12 +45,17 @@ pub struct Tuning {
     pub sync: bool,
     /// `Payments`, as far as Twilio is told of it.
     pub payments: Option<fn() -> Options>,
+    /// The ledger is on a small disk of its own, which can be filled.
+    pub small_disk: bool,
     /// Another instance stands ready to take over when this one is told to stop.
     pub relieved: bool,
 }
 
 /// How often assets in Sync are looked at, for the real clock.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a server that has to end at once may take.
+const DIES: Duration = Duration::from_secs(5);
 
 /// How long a server that was told to stop may take once its calls are over: it lingers for what Twilio still asks.
 const LEAVES: Duration = Duration::from_secs(15);
@@ -65,8 +66,7 @@ pub struct House {
     address: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), server::Error>>,
-    /// The directory of the server's ledger; it goes away with the house.
-    ledger: PathBuf,
+    ledger: LedgerFile,
 }
 
 /// `GET /payments`, as far as it matters here.
@@ -76,17 +76,24 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ListedPayment {
+    id: String,
     state: String,
+    payment_sid: Option<String>,
     amount: Option<String>,
-    #[serde(rename = "holdsToken")]
     holds_token: bool,
 }
 
 impl ListedPayment {
     /// Whether something is yet to be written down of it, or its token to be delivered.
     fn is_going_on(&self) -> bool {
-        self.holds_token || matches!(self.state.as_str(), "opened" | "capturing" | "submitted")
+        let keeps_token = self.holds_token && self.state == "tokenized";
+        keeps_token || matches!(self.state.as_str(), "opened" | "capturing" | "submitted")
+    }
+
+    fn into_row(self) -> Row {
+        Row { id: self.id, sid: self.payment_sid, state: self.state, amount: self.amount }
     }
 }
 
@@ -98,10 +105,14 @@ pub async fn door() -> anyhow::Result<(TcpListener, SocketAddr)> {
 }
 
 impl House {
-    /// Starts the server with these variables.
-    pub async fn open(listener: TcpListener, vars: Vec<(String, String)>, tuning: &Tuning) -> anyhow::Result<Self> {
-        let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}/{LEDGER}", ledger.display()));
+    /// Starts the server with these variables on this ledger.
+    pub async fn open(
+        listener: TcpListener,
+        vars: Vec<(String, String)>,
+        tuning: &Tuning,
+        ledger: LedgerFile,
+    ) -> anyhow::Result<Self> {
+        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}", ledger.path().display()));
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // What comes first wins.
         let (config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
@@ -134,27 +145,34 @@ impl House {
         self.shutdown.soft.cancel();
     }
 
+    /// Ends the server at once, whatever goes on. The file of its ledger is free then.
+    pub async fn die(&mut self) -> anyhow::Result<()> {
+        self.shutdown.hard.cancel();
+        tokio::time::timeout(DIES, &mut self.running).await.context("the server did not end")???;
+        Ok(())
+    }
+
     /// The status that a GET is answered; 0 if there is no answer.
     pub async fn asked(&self, path: &str) -> u16 {
         let answer = reqwest::get(format!("http://{}{path}", self.address)).await;
         answer.map_or(0, |answer| answer.status().as_u16())
     }
 
-    /// What the ledger says of each payment, its state and its amount, once nothing in it is going on any more.
-    pub async fn ledger(&self, tape: &Tape) -> Vec<(String, Option<String>)> {
+    /// What the ledger says of each payment once nothing in it is going on any more.
+    pub async fn payments(&self, tape: &Tape) -> Vec<Row> {
         let until = Instant::now() + WRITES;
         loop {
-            let listed = self.payments(tape).await;
+            let listed = self.list(tape).await;
             // What is left undone then is told by the checks.
             if !listed.iter().any(ListedPayment::is_going_on) || Instant::now() > until {
-                return listed.into_iter().map(|payment| (payment.state, payment.amount)).collect();
+                return listed.into_iter().map(ListedPayment::into_row).collect();
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// As the operator is told; as the file says, where the server has stopped.
-    async fn payments(&self, tape: &Tape) -> Vec<ListedPayment> {
+    async fn list(&self, tape: &Tape) -> Vec<ListedPayment> {
         let asked = async {
             let client = reqwest::Client::builder().timeout(WRITES).no_proxy().build()?;
             let url = format!("http://{}/payments", self.address);
@@ -168,10 +186,12 @@ impl House {
     }
 
     async fn written(&self) -> Vec<ListedPayment> {
-        let Ok(ledger) = Ledger::visit(&self.ledger.join(LEDGER)).await else { return Vec::new() };
+        let Ok(ledger) = Ledger::visit(&self.ledger.path()).await else { return Vec::new() };
         let all = Filter { since: None, state: None, after: None, limit: u32::MAX };
         let listed = |payment: Payment| ListedPayment {
+            id: payment.id.to_string(),
             state: payment.state.to_string(),
+            payment_sid: payment.sid.map(|sid| sid.to_string()),
             amount: payment.amount.map(|amount| amount.to_string()),
             holds_token: false,
         };
@@ -182,10 +202,7 @@ impl House {
     /// to stop before has to leave by itself. What it wrote is kept as evidence.
     pub async fn close(mut self, tape: &Tape) -> Result<(), String> {
         let stopped = self.stopped().await;
-        for file in std::fs::read_dir(&self.ledger).into_iter().flatten().flatten() {
-            let bytes = std::fs::read(file.path()).unwrap_or_default();
-            tape.keep("a file of the ledger", String::from_utf8_lossy(&bytes));
-        }
+        self.ledger.keep(tape);
         stopped
     }
 
@@ -220,12 +237,5 @@ fn ended(left: Result<Result<(), server::Error>, JoinError>) -> Result<(), Strin
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the server failed: {error}")),
         Err(_) => Err("the server panicked".to_owned()),
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        // It is in the system's directory for such things: what cannot be removed goes away sometime.
-        let _ = std::fs::remove_dir_all(&self.ledger);
     }
 }

@@ -7,7 +7,7 @@ mod input;
 mod live;
 mod stream;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,7 @@ use events::{Pause, Timed};
 use input::Item;
 pub use live::Live;
 
+use super::business::LINE;
 use super::pace::Pace;
 use super::tape::{Event, Tape, lock};
 
@@ -60,9 +61,12 @@ pub enum Fault {
     Ends(usize),
 }
 
-/// The stand-in of the model.
+/// The stand-in of the model, as it is in one conversation.
 #[derive(Debug, Clone)]
-pub struct OpenAi(Arc<Shared>);
+pub struct OpenAi {
+    shared: Arc<Shared>,
+    talk: Arc<Talk>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -71,6 +75,13 @@ struct Shared {
     behaviour: Behaviour,
     live: Option<Live>,
     pace: Pace,
+    /// The conversations, by the number of their call.
+    talks: Mutex<HashMap<usize, Arc<Talk>>>,
+}
+
+/// A conversation.
+#[derive(Debug)]
+struct Talk {
     tape: Tape,
     memory: Mutex<Memory>,
     in_flight: watch::Sender<usize>,
@@ -89,16 +100,17 @@ const NOTICE: Duration = Duration::from_secs(1);
 impl OpenAi {
     /// A model that is asked for as `model` with the API key `key`; with `live`, everything is passed on to the real one.
     pub fn new(key: &str, model: &str, behaviour: Behaviour, live: Option<Live>, pace: Pace, tape: Tape) -> Self {
-        Self(Arc::new(Shared {
-            key: key.to_owned(),
-            model: model.to_owned(),
-            behaviour,
-            live,
-            pace,
-            tape,
-            memory: Mutex::default(),
-            in_flight: watch::Sender::new(0),
-        }))
+        let (key, model, talk) = (key.to_owned(), model.to_owned(), Arc::new(Talk::new(tape)));
+        let talks = Mutex::new(HashMap::from([(1, talk.clone())]));
+        Self { shared: Arc::new(Shared { key, model, behaviour, live, pace, talks }), talk }
+    }
+
+    /// The conversation that a request belongs to: the business says in the call's details which call it is.
+    fn in_talk(&self, body: &str) -> Self {
+        let line = call_in(body).unwrap_or(1);
+        let mut talks = lock(&self.shared.talks);
+        let talk = talks.entry(line).or_insert_with(|| Arc::new(Talk::new(self.talk.tape.on(line)))).clone();
+        Self { shared: self.shared.clone(), talk }
     }
 
     /// The API as a router; everything else is a violation.
@@ -111,30 +123,30 @@ impl OpenAi {
     }
 
     fn violation(&self, what: impl AsRef<str>) {
-        self.0.tape.violation(format!("a request to the model: {}", what.as_ref()));
+        self.talk.tape.violation(format!("a request to the model: {}", what.as_ref()));
     }
 
     /// Reads a request, and tells the tape what is new in it.
     fn read(&self, body: &str) -> (usize, Option<Asked>) {
-        let mut memory = lock(&self.0.memory);
+        let mut memory = lock(&self.talk.memory);
         memory.requests += 1;
         let number = memory.requests;
         let mut wrong = Vec::new();
         let mut before = memory.ledger.previous_developer_texts();
-        let asked = memory.ledger.read(body, &self.0.model, &mut wrong);
+        let asked = memory.ledger.read(body, &self.shared.model, &mut wrong);
         for what in &wrong {
             self.violation(what);
         }
-        self.0.tape.write(Event::Asked);
+        self.talk.tape.write(Event::Asked);
         for item in asked.iter().flat_map(|asked| &asked.input) {
             match item {
                 Item::Output { call_id, output } if memory.answered.insert(call_id.clone()) => {
                     let name = memory.ledger.name_of(call_id).unwrap_or("?").to_owned();
-                    self.0.tape.write(Event::ToolAnswered { name, output: output.clone() });
+                    self.talk.tape.write(Event::ToolAnswered { name, output: output.clone() });
                 }
                 Item::Developer(text) => match before.iter().position(|it| it == text) {
                     Some(known) => drop(before.swap_remove(known)),
-                    None => self.0.tape.write(Event::Update { text: text.clone() }),
+                    None => self.talk.tape.write(Event::Update { text: text.clone() }),
                 },
                 _ => {}
             }
@@ -144,7 +156,7 @@ impl OpenAi {
 
     /// One response at a time: a second request may only follow when the first is done or dropped.
     async fn wait_for_the_last_one(&self) {
-        let mut in_flight = self.0.in_flight.subscribe();
+        let mut in_flight = self.talk.in_flight.subscribe();
         let none = in_flight.wait_for(|count| *count == 0);
         if tokio::time::timeout(NOTICE, none).await.is_err() {
             self.violation("it was sent while another response was on its way");
@@ -152,9 +164,9 @@ impl OpenAi {
     }
 
     fn script(&self, asked: &Asked, number: usize, fault: Option<Fault>) -> Vec<Timed> {
-        let behaviour = &self.0.behaviour;
+        let behaviour = &self.shared.behaviour;
         let reply = agent::decide(&asked.input, &asked.names, behaviour.habits);
-        let script = events::script(asked, &reply, &self.0.model, number, behaviour.reasons);
+        let script = events::script(asked, &reply, &self.shared.model, number, behaviour.reasons);
         let mut events = script.events;
         match fault {
             Some(Fault::Stalls) => events.clear(),
@@ -165,11 +177,14 @@ impl OpenAi {
             }
             Some(Fault::Fails) => {
                 events.truncate(2);
-                events.push(Timed { pause: Pause::Thinking, event: events::failed(asked, &self.0.model, number, 2) });
+                events.push(Timed {
+                    pause: Pause::Thinking,
+                    event: events::failed(asked, &self.shared.model, number, 2),
+                });
             }
             Some(Fault::Status(_)) | None => {}
         }
-        let mut memory = lock(&self.0.memory);
+        let mut memory = lock(&self.talk.memory);
         for (call_id, issued) in script.calls {
             memory.ledger.issue(&call_id, issued);
         }
@@ -182,34 +197,49 @@ impl OpenAi {
         match item["type"].as_str() {
             Some("function_call") => {
                 let issued = Issued { name: text("name"), arguments: text("arguments"), reasoning: None };
-                lock(&self.0.memory).ledger.issue_unknown(&text("call_id"), issued);
-                self.0.tape.write(Event::ToolCalled { name: text("name"), arguments: text("arguments") });
+                lock(&self.talk.memory).ledger.issue_unknown(&text("call_id"), issued);
+                self.talk.tape.write(Event::ToolCalled { name: text("name"), arguments: text("arguments") });
             }
             Some("message") => {
                 let text = item["content"][0]["text"].as_str().unwrap_or_default().to_owned();
-                self.0.tape.write(Event::ModelSaid { text });
+                self.talk.tape.write(Event::ModelSaid { text });
             }
             _ => {}
         }
     }
 }
 
+impl Talk {
+    fn new(tape: Tape) -> Self {
+        Self { tape, memory: Mutex::default(), in_flight: watch::Sender::new(0) }
+    }
+}
+
+/// The number of the call in its details, which are the first item of the input.
+fn call_in(body: &str) -> Option<usize> {
+    let request: Value = serde_json::from_str(body).ok()?;
+    let details = request["input"][0]["content"].as_str()?;
+    let (_, number) = details.split_once(&format!("\"{LINE}\":\""))?;
+    number.split('"').next()?.parse().ok()
+}
+
 async fn respond(State(openai): State<OpenAi>, headers: HeaderMap, body: String) -> Response {
-    openai.0.tape.keep("a request to the model", body.clone());
+    let openai = openai.in_talk(&body);
+    openai.talk.tape.keep("a request to the model", body.clone());
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if bearer != Some(&format!("Bearer {}", openai.0.key)) {
+    if bearer != Some(&format!("Bearer {}", openai.shared.key)) {
         openai.violation("wrong API key");
         return refuse(401, "invalid_api_key");
     }
     let (number, asked) = openai.read(&body);
     openai.wait_for_the_last_one().await;
     let Some(asked) = asked else { return refuse(400, "invalid_request_error") };
-    if let Some(live) = &openai.0.live {
+    if let Some(live) = &openai.shared.live {
         return live.respond(&openai, body).await;
     }
-    let fault = openai.0.behaviour.faults.iter().find(|(on, _)| on.contains(&number)).map(|(_, fault)| *fault);
+    let fault = openai.shared.behaviour.faults.iter().find(|(on, _)| on.contains(&number)).map(|(_, fault)| *fault);
     if let Some(fault) = fault {
-        openai.0.tape.write(Event::ModelFault { what: fault.to_string() });
+        openai.talk.tape.write(Event::ModelFault { what: fault.to_string() });
     }
     if let Some(Fault::Status(status)) = fault {
         return refuse(status, if status == 429 { "rate_limit_exceeded" } else { "server_error" });

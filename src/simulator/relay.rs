@@ -18,7 +18,7 @@ pub use twiml::Twiml;
 use super::pace::Pace;
 use super::scenario::Begins;
 use super::tape::{Event, Tape};
-use super::twilio::{Account, Answer, Twilio, Webhooks};
+use super::twilio::{Answer, Twilio, Webhooks};
 use crate::twilio::Signer;
 use socket::{Over, Session};
 use twiml::Connect;
@@ -66,7 +66,7 @@ pub struct Line {
 }
 
 /// Everything that ConversationRelay needs to carry a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Relay {
     /// Takes the keys.
     pub twilio: Twilio,
@@ -76,20 +76,31 @@ pub struct Relay {
     pub signer: Signer,
     /// Who calls whom.
     pub begins: Begins,
+    /// The person on the line.
+    pub person: &'static str,
     /// How fast people talk.
     pub pace: Pace,
     /// What happens is written here.
     pub tape: Tape,
 }
 
-/// The person on the line.
-const CALLER: &str = "+15550100001";
+/// The person who calls first.
+pub const CALLER: &str = "+15550100001";
+/// Somebody else.
+pub const ANOTHER_CALLER: &str = "+15550100007";
 /// The number of the server.
 const CALLED: &str = "+15550100002";
 /// How often a lost session is opened again, if the action asks for it.
 const RECONNECTS: usize = 3;
 
 impl Relay {
+    /// Another call, by this person.
+    pub fn another_call(&self, person: &'static str) -> Self {
+        let twilio = self.twilio.another_call();
+        let tape = twilio.tape().clone();
+        Self { twilio, begins: Begins::CallerRings, person, tape, ..self.clone() }
+    }
+
     /// The phone rings at the server.
     pub fn ring(self) -> Line {
         let (commands, caller) = mpsc::channel(64);
@@ -184,19 +195,19 @@ impl Relay {
     /// The direction of the call, who calls and who is called.
     fn parties(&self) -> (&'static str, &'static str, &'static str) {
         match self.begins {
-            Begins::CallerRings => ("inbound", CALLER, CALLED),
-            Begins::OperatorCalls(_) => ("outbound-api", CALLED, CALLER),
+            Begins::CallerRings => ("inbound", self.person, CALLED),
+            Begins::OperatorCalls(_) => ("outbound-api", CALLED, self.person),
         }
     }
 
     /// The form of a voice webhook, in the recorded shape.
     fn form(&self, status: &str, more: &[(&str, String)]) -> Vec<(String, String)> {
-        let Account { sid, call, .. } = self.twilio.account();
+        let (sid, call) = (&self.twilio.account().sid, self.twilio.call());
         let (direction, from, to) = self.parties();
         let mut form: Vec<(String, String)> = [
             ("AccountSid", sid.as_str()),
             ("ApiVersion", "2010-04-01"),
-            ("CallSid", call),
+            ("CallSid", call.as_str()),
             ("CallStatus", status),
             ("Direction", direction),
             ("From", from),

@@ -24,6 +24,8 @@ pub struct Scenario {
     pub begins: Begins,
     /// What the caller does.
     pub script: Vec<Step>,
+    /// What somebody else does who calls at the same moment; nothing: nobody calls.
+    pub other_line: Vec<Step>,
     /// How Twilio behaves.
     pub twilio: Quirks,
     /// How the model behaves.
@@ -44,12 +46,9 @@ pub enum Begins {
 }
 
 impl Scenario {
-    /// What the caller enters on the keypad, digits only.
+    /// What is entered on keypads, digits only.
     pub fn entered(&self) -> Vec<String> {
-        let keys = self.script.iter().filter_map(|step| match step {
-            Step::Enters(_, keys) | Step::Presses(_, keys) => Some(keys),
-            _ => None,
-        });
+        let keys = self.script.iter().chain(&self.other_line).flat_map(Step::keys);
         keys.map(|keys| keys.chars().filter(char::is_ascii_digit).collect()).collect()
     }
 }
@@ -63,7 +62,7 @@ pub enum Expect {
     NeverSays(&'static str),
     /// Payments were created with these amounts, one after the other; none tokenizes.
     Payments(&'static [Option<&'static str>]),
-    /// The first payment was created with this method, and what else was said of it.
+    /// The first payment was created with this method, and what else was said of it begins like this.
     PaysBy(&'static str),
     /// Payments ended with these words of Twilio's.
     Results(&'static [&'static str]),
@@ -104,4 +103,10 @@ pub enum Expect {
     NoHandOff,
     /// The ledger said this of the payments after the call, each time that it was looked at.
     Ledger(&'static [&'static [&'static str]]),
+    /// The bank charged these amounts, one after the other, or stored a card.
+    Charges(&'static [Option<&'static str>]),
+    /// The business was told of these states, one after the other.
+    TellsBusiness(&'static [&'static str]),
+    /// On one call, whichever, the caller heard the first words and never the second.
+    OneHears(&'static str, &'static str),
 }

@@ -1,4 +1,4 @@
-//! Sets the stage for one call: the stand-ins, the server between them, the phone, and the tape.
+//! Sets the stage for a scenario: the stand-ins, the server between them, the phones, and the tape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,19 @@ use super::business::{self, Business};
 use super::caller::{Caller, Step};
 use super::deployment::{Deployment, Proxy};
 use super::desk::Desk;
-use super::house::{self, House};
+use super::house;
 use super::interactive;
 use super::openai::{Live, OpenAi};
 use super::operator::OPERATOR_TOKEN;
 use super::pace::Pace;
-use super::relay::{Line, Relay};
+use super::relay::{ANOTHER_CALLER, CALLER, Relay};
 use super::scenario::{self, Scenario};
 use super::tape::{Entry, Event, Tape};
-use super::twilio::{self, Account, Twilio, Webhooks};
+use super::twilio::{self, Account, Twilio, Webhooks, call_sid};
 use super::{Model, Outcome};
 use crate::twilio::Signer;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000001";
-const CALL: &str = "CA00000000000000000000000000000001";
 const AUTH_TOKEN: &str = "simulated-auth-token";
 const API_KEY: &str = "sk-simulated";
 /// How long the server may take to put away what the call has left behind.
@@ -46,7 +45,7 @@ struct Set {
     tape: Tape,
     twilio: Twilio,
     webhooks: Webhooks,
-    line: Line,
+    relay: Relay,
     deployment: Deployment,
     desk: Option<Desk>,
     stand_ins: [JoinHandle<()>; 3],
@@ -72,14 +71,13 @@ impl Stage {
     /// Plays a scenario to its end.
     pub async fn play(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let began = Instant::now();
-        let mut set = self.set_up(scenario).await?;
-        let mut caller = self.caller(&mut set);
-        if let Err(what) = caller.follow(&scenario.script).await {
-            caller.tape.violation(format!("the caller waited in vain {what}"));
-        }
-        // A script that ends before the call does: the caller has nothing more to say.
-        if !caller.line.over.is_finished() {
-            let _ = caller.follow(&[Step::HangsUp]).await;
+        let set = self.set_up(scenario).await?;
+        let first = play_line(self.caller(&set, set.relay.clone()), &scenario.script);
+        if scenario.other_line.is_empty() {
+            first.await;
+        } else {
+            let other = self.caller(&set, set.relay.another_call(ANOTHER_CALLER));
+            tokio::join!(first, play_line(other, &scenario.other_line));
         }
         self.wind_up(set, scenario, &scenario.entered(), began).await
     }
@@ -87,17 +85,18 @@ impl Stage {
     /// A person plays the caller of a scenario.
     pub async fn play_with_a_person(&self, scenario: &Scenario) -> anyhow::Result<Outcome> {
         let began = Instant::now();
-        let scenario = Scenario { script: Vec::new(), expect: Vec::new(), ..scenario.clone() };
-        let mut set = self.set_up(&scenario).await?;
-        let entered = interactive::converse(self.caller(&mut set)).await;
+        let (script, other_line, expect) = (Vec::new(), Vec::new(), Vec::new());
+        let scenario = Scenario { script, other_line, expect, ..scenario.clone() };
+        let set = self.set_up(&scenario).await?;
+        let entered = interactive::converse(self.caller(&set, set.relay.clone())).await;
         self.wind_up(set, &scenario, &entered, began).await
     }
 
-    fn caller<'a>(&self, set: &'a mut Set) -> Caller<'a> {
-        let Set { line, twilio, deployment, webhooks, tape, .. } = set;
+    /// A caller whose phone rings.
+    fn caller<'a>(&self, set: &'a Set, relay: Relay) -> Caller<'a> {
         let lenient = matches!(self.model, Model::Live { .. });
         let patience = Duration::from_secs(if lenient { 60 } else { 15 });
-        Caller { line, twilio, deployment, webhooks, tape, pace: self.pace, patience, lenient, heard: 0 }
+        Caller::begin(relay, &set.deployment, patience, lenient)
     }
 
     async fn set_up(&self, scenario: &Scenario) -> anyhow::Result<Set> {
@@ -107,7 +106,7 @@ impl Stage {
         let (door, local) = house::door().await?;
         let proxy = Proxy::new(local);
         let webhooks = Webhooks::new(proxy.clone(), house::PUBLIC.parse()?, signer.clone())?;
-        let account = Account { sid: ACCOUNT.to_owned(), token: AUTH_TOKEN.to_owned(), call: CALL.to_owned() };
+        let account = Account { sid: ACCOUNT.to_owned(), token: AUTH_TOKEN.to_owned() };
         let twilio = Twilio::new(account, scenario.twilio.clone(), self.pace, webhooks.clone(), tape.clone());
         let openai = self.openai(scenario, &tape)?;
         let desk = scenario.server.sync.then(|| Desk::new(ACCOUNT, AUTH_TOKEN)).transpose()?;
@@ -115,7 +114,7 @@ impl Stage {
         let (twilio_at, twilio_serves) = stand_in(twilio::router(twilio.clone()).merge(sync)).await?;
         let (openai_at, openai_serves) = stand_in(openai.router()).await?;
         let knows = scenario.server.business;
-        let business = Business::new(knows.unwrap_or_default(), CALL, tape.clone());
+        let business = Business::new(knows.unwrap_or_default(), tape.clone());
         let (business_at, business_serves) = stand_in(business.router()).await?;
         let mut vars = self.vars(&twilio_at, &openai_at, &business_at);
         if let Some(desk) = &desk {
@@ -125,23 +124,19 @@ impl Stage {
         if knows.is_some() {
             vars.push(("CALL_PARAMETERS_URL".to_owned(), format!("{business_at}{}", business::CALLS)));
         }
-        let next = if scenario.server.relieved {
-            Some(House::open(house::door().await?.0, vars.clone(), &scenario.server).await?)
-        } else {
-            None
-        };
-        let deployment = Deployment { proxy, first: House::open(door, vars, &scenario.server).await?, next };
+        let deployment = Deployment::start(proxy, door, vars, scenario.server.clone()).await?;
         probe(&webhooks, &tape).await;
         let relay = Relay {
             twilio: twilio.clone(),
             webhooks: webhooks.clone(),
             signer,
             begins: scenario.begins,
+            person: CALLER,
             pace: self.pace,
             tape: tape.clone(),
         };
         let stand_ins = [twilio_serves, openai_serves, business_serves];
-        Ok(Set { tape, twilio, webhooks, line: relay.ring(), deployment, desk, stand_ins })
+        Ok(Set { tape, twilio, webhooks, relay, deployment, desk, stand_ins })
     }
 
     /// The model: a stand-in, or one that passes everything on.
@@ -186,13 +181,16 @@ impl Stage {
         began: Instant,
     ) -> anyhow::Result<Outcome> {
         let Set { tape, twilio, webhooks, deployment, desk, stand_ins, .. } = set;
-        if scenario.twilio.late_result {
-            deployment.ledger(&tape).await;
+        if let Err(error) = deployment.ledger_fails(None, &tape).await {
+            tape.violation(format!("{error:#}"));
+        }
+        if twilio.has_late_results() {
+            deployment.look(&tape).await;
             twilio.late_results();
         }
         let all_told = |entries: &[Entry]| {
             let count = |is: fn(&Event) -> bool| entries.iter().filter(|entry| is(&entry.event)).count();
-            let ended = count(|event| matches!(event, Event::Ended { .. }));
+            let ended = count(|event| matches!(event, Event::Ended { .. } | Event::EndedAgain { .. }));
             let told = count(|event| matches!(event, Event::Callback { terminal: Some(_), .. }));
             (twilio.open_sessions() == 0 && told >= ended).then_some(())
         };
@@ -202,7 +200,7 @@ impl Stage {
         if let Some(desk) = desk {
             desk.look(&webhooks, &tape).await?;
         }
-        deployment.ledger(&tape).await;
+        deployment.look(&tape).await;
         if let Err(what) = deployment.close(&tape).await {
             tape.violation(what);
         }
@@ -216,6 +214,17 @@ impl Stage {
             took: began.elapsed(),
             tape: entries,
         })
+    }
+}
+
+/// Plays a caller to the end of the call.
+async fn play_line(mut caller: Caller<'_>, script: &[Step]) {
+    if let Err(what) = caller.follow(script).await {
+        caller.tape.violation(format!("the caller waited in vain {what}"));
+    }
+    // A script that ends before the call does: the caller has nothing more to say.
+    if !caller.line.over.is_finished() {
+        let _ = caller.follow(&[Step::HangsUp]).await;
     }
 }
 
@@ -234,7 +243,7 @@ pub async fn stand_in(router: Router) -> anyhow::Result<(String, JoinHandle<()>)
 
 /// Strangers knock at every door that is Twilio's alone, before the call comes in.
 async fn probe(webhooks: &Webhooks, tape: &Tape) {
-    let form = [("CallSid".to_owned(), CALL.to_owned()), ("AccountSid".to_owned(), ACCOUNT.to_owned())];
+    let form = [("CallSid".to_owned(), call_sid(1)), ("AccountSid".to_owned(), ACCOUNT.to_owned())];
     for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction", "/twilioStatusCallback"] {
         let Ok(url) = webhooks.public().join(path) else { continue };
         for signature in [None, Some("bm90IGEgc2lnbmF0dXJlIGF0IGFsbA==")] {
@@ -250,7 +259,8 @@ async fn probe(webhooks: &Webhooks, tape: &Tape) {
 /// A callback comes for a call that is not known any more.
 async fn late_callback(webhooks: &Webhooks, tape: &Tape) {
     let Ok(url) = webhooks.public().join("/payment-status-callback") else { return };
-    let form = [("CallSid", CALL), ("Sid", "PK00000000000000000000000000000009"), ("Result", "caller-hung-up")]
+    let call = call_sid(1);
+    let form = [("CallSid", &*call), ("Sid", "PK00000000000000000000000000000009"), ("Result", "caller-hung-up")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let answer = webhooks.post(&url, &form, "late").await;
     if answer.status != 204 {

@@ -14,10 +14,25 @@ use super::twilio::{Field, Request};
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Since the call began.
+    /// Since the first call began.
     pub at: Duration,
+    /// The call that it happened on, counted from 1.
+    pub line: usize,
     /// What it was.
     pub event: Event,
+}
+
+/// A payment in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Twilio's SID of its session, once it is known.
+    pub sid: Option<String>,
+    /// Its state.
+    pub state: String,
+    /// What is charged; `None` stores a card.
+    pub amount: Option<String>,
 }
 
 /// What can happen in a call, seen from outside the server.
@@ -69,10 +84,16 @@ pub enum Event {
     ModelSaid { text: String },
     /// The model called a tool.
     ToolCalled { name: String, arguments: String },
-    /// The business was told of an outcome.
-    Told { state: String },
-    /// The ledger was looked at: the state of each payment, oldest first, with its amount.
-    Ledger { payments: Vec<(String, Option<String>)> },
+    /// The business was told that a payment is in this state.
+    Told { payment: String, state: String },
+    /// The ledger was looked at: its payments, oldest first.
+    Ledger { payments: Vec<Row> },
+    /// The server died, and another one starts on its ledger.
+    ServerDied,
+    /// The file of the ledger cannot be written from now on, or can be again.
+    LedgerFault { what: &'static str },
+    /// The bank charged a card in this session, or stored it.
+    Booked { sid: String, charge: Option<String> },
     /// The tool's output came back with the next request.
     ToolAnswered { name: String, output: String },
     /// A request to Twilio's Payments API was answered.
@@ -83,15 +104,20 @@ pub enum Event {
     Entered { field: Field, error: Option<String>, keys: usize },
     /// A payment session is over, with the word that Twilio has for it.
     Ended { result: String, code: Option<u32> },
+    /// Twilio reports another result of a session that is over.
+    EndedAgain { result: String },
     /// A status callback was delivered.
     Callback { terminal: Option<String>, took: Duration },
     /// Something that may never happen.
     Violation(String),
 }
 
-/// The tape of one call; clones write to the same one.
+/// The tape of a scenario; clones write to the same one, each for one of its calls.
 #[derive(Clone)]
-pub struct Tape(Arc<Shared>);
+pub struct Tape {
+    shared: Arc<Shared>,
+    line: usize,
+}
 
 struct Shared {
     began: Instant,
@@ -104,22 +130,33 @@ struct Shared {
 impl Tape {
     /// An empty tape; `watcher` is shown each entry as it is written.
     pub fn new(watcher: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Shared {
             began: Instant::now(),
             entries: Mutex::default(),
             evidence: Mutex::default(),
             grown: watch::Sender::new(0),
             watcher: Box::new(watcher),
-        }))
+        };
+        Self { shared: Arc::new(shared), line: 1 }
+    }
+
+    /// The same tape for another call.
+    pub fn on(&self, line: usize) -> Self {
+        Self { shared: self.shared.clone(), line }
+    }
+
+    /// The call that this one writes for, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
     }
 
     /// Writes an entry.
     pub fn write(&self, event: Event) {
-        let mut entries = lock(&self.0.entries);
-        let entry = Entry { at: self.0.began.elapsed(), event };
-        (self.0.watcher)(&entry);
+        let mut entries = lock(&self.shared.entries);
+        let entry = Entry { at: self.shared.began.elapsed(), line: self.line, event };
+        (self.shared.watcher)(&entry);
         entries.push(entry);
-        self.0.grown.send_replace(entries.len());
+        self.shared.grown.send_replace(entries.len());
     }
 
     /// Writes down something that may never happen. It fails the run.
@@ -129,31 +166,31 @@ impl Tape {
 
     /// Keeps something that the server sent.
     pub fn keep(&self, place: &'static str, bytes: impl Into<String>) {
-        lock(&self.0.evidence).push(Evidence { place, bytes: bytes.into() });
+        lock(&self.shared.evidence).push(Evidence { place, bytes: bytes.into() });
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        lock(&self.0.entries).len()
+        lock(&self.shared.entries).len()
     }
 
     /// All that happened so far.
     pub fn entries(&self) -> Vec<Entry> {
-        lock(&self.0.entries).clone()
+        lock(&self.shared.entries).clone()
     }
 
     /// All that the server sent so far.
     pub fn evidence(&self) -> Vec<Evidence> {
-        lock(&self.0.evidence).clone()
+        lock(&self.shared.evidence).clone()
     }
 
     /// Waits until `found` finds what it looks for; `None` if that takes longer than `limit`.
     pub async fn until<T>(&self, limit: Duration, mut found: impl FnMut(&[Entry]) -> Option<T>) -> Option<T> {
-        let mut grown = self.0.grown.subscribe();
+        let mut grown = self.shared.grown.subscribe();
         let search = async {
             loop {
                 grown.borrow_and_update();
-                if let Some(it) = found(&lock(&self.0.entries)) {
+                if let Some(it) = found(&lock(&self.shared.entries)) {
                     return Some(it);
                 }
                 grown.changed().await.ok()?;

@@ -25,14 +25,14 @@ fn violations(tape: &Tape) -> Vec<String> {
 /// Twilio's Payments API for a call that is up; callbacks go nowhere.
 async fn payments(quirks: Quirks) -> (String, Tape) {
     let tape = tape();
-    let account = Account { sid: "AC1".to_owned(), token: "t".to_owned(), call: "CA1".to_owned() };
+    let account = Account { sid: "AC1".to_owned(), token: "t".to_owned() };
     let nowhere = Proxy::new(([127, 0, 0, 1], 9).into());
     let webhooks = Webhooks::new(nowhere, PUBLIC.parse().unwrap(), Signer::new(&SecretString::from("t"))).unwrap();
     // The callbacks have a tape of their own: that nobody answers them does not matter here.
     let twilio = Twilio::new(account, quirks, Pace::FAST, webhooks, tape.clone());
     twilio.call_is_up();
     let (origin, _) = stage::stand_in(twilio::router(twilio)).await.unwrap();
-    (format!("{origin}/2010-04-01/Accounts/AC1/Calls/CA1/Payments"), tape)
+    (format!("{origin}/2010-04-01/Accounts/AC1/Calls/{}/Payments", twilio::call_sid(1)), tape)
 }
 
 async fn post(url: &str, token: &str, form: &[(&str, &str)]) -> (u16, Value) {

@@ -62,6 +62,7 @@ pub fn line(entry: &Entry, colours: Colours) -> Option<String> {
     let (who, ink, text) = told(&entry.event)?;
     let time = colours.paint(Ink::Dim, &format!("{:>7}", entry.at.as_millis()));
     let name_ink = if matches!(who, "Caller" | "Agent") || matches!(ink, Ink::Bad) { ink } else { Ink::Dim };
+    let who = if entry.line == 1 { who.to_owned() } else { format!("{who} {}", entry.line) };
     let name = colours.paint(name_ink, &format!("{who:<8}"));
     let mut lines = String::new();
     for (at, part) in wrap(&text, WIDTH - MARGIN).iter().enumerate() {
@@ -129,17 +130,14 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
         Event::Entered { field, error: Some(error), .. } => {
             ("Twilio", Ink::Plain, format!("{}: {error}", field.words()))
         }
-        Event::Ended { result, code } => {
-            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-            ("Twilio", Ink::Bold, format!("result: {result}{code}"))
-        }
-        Event::Told { state } => ("server", Ink::Dim, format!("tells the business: {state}")),
-        Event::Ledger { payments } if payments.is_empty() => return None,
-        Event::Ledger { payments } => {
-            let states: Vec<&str> = payments.iter().map(|(state, _)| state.as_str()).collect();
-            ("ledger", Ink::Dim, states.join(", "))
-        }
+        Event::ServerDied => ("server", Ink::Dim, "dies, and another one starts on its ledger".to_owned()),
         Event::Violation(what) => ("✗", Ink::Bad, what.clone()),
+        Event::Booked { .. }
+        | Event::Ended { .. }
+        | Event::EndedAgain { .. }
+        | Event::LedgerFault { .. }
+        | Event::Told { .. }
+        | Event::Ledger { .. } => return told_of_money(event),
         Event::Dtmf
         | Event::Created { .. }
         | Event::SessionEnded { .. }
@@ -147,6 +145,29 @@ fn told(event: &Event) -> Option<(&'static str, Ink, String)> {
         | Event::Asked
         | Event::ModelSaid { .. }
         | Event::Callback { .. } => return None,
+    })
+}
+
+/// Where the money is, and who says so.
+fn told_of_money(event: &Event) -> Option<(&'static str, Ink, String)> {
+    Some(match event {
+        Event::Booked { charge, .. } => {
+            let charge = charge.as_ref().map_or("stores the card".to_owned(), |amount| format!("charges {amount}"));
+            ("bank", Ink::Bold, charge)
+        }
+        Event::EndedAgain { result } => ("Twilio", Ink::Bold, format!("result, after the one before: {result}")),
+        Event::Ended { result, code } => {
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+            ("Twilio", Ink::Bold, format!("result: {result}{code}"))
+        }
+        Event::LedgerFault { what } => ("ledger", Ink::Dim, (*what).to_owned()),
+        Event::Told { state, .. } => ("server", Ink::Dim, format!("tells the business: {state}")),
+        Event::Ledger { payments } if payments.is_empty() => return None,
+        Event::Ledger { payments } => {
+            let states: Vec<&str> = payments.iter().map(|row| row.state.as_str()).collect();
+            ("ledger", Ink::Dim, states.join(", "))
+        }
+        _ => return None,
     })
 }
 
@@ -282,7 +303,7 @@ mod tests {
     #[test]
     fn lines_are_aligned_and_wrapped() {
         let text = "word ".repeat(30);
-        let entry = Entry { at: Duration::from_millis(1234), event: Event::AgentSaid { text, cut: false } };
+        let entry = Entry { at: Duration::from_millis(1234), line: 1, event: Event::AgentSaid { text, cut: false } };
         let shown = line(&entry, Colours::Off).unwrap();
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[0].starts_with("   1234  Agent    word"));
@@ -294,13 +315,13 @@ mod tests {
     fn the_time_from_an_entry_to_the_next_words_is_told() {
         let entered = Event::Entered { field: crate::simulator::twilio::Field::CardNumber, error: None, keys: 16 };
         let tape = [(5, Event::Speaks), (10, entered.clone()), (12, Event::Speaks), (20, Event::Speaks), (30, entered)]
-            .map(|(at, event)| Entry { at: Duration::from_millis(at), event });
+            .map(|(at, event)| Entry { at: Duration::from_millis(at), line: 1, event });
         assert_eq!(words_after_entries(&tape), [Duration::from_millis(2)]);
     }
 
     #[test]
     fn colours_are_only_used_where_they_are_wanted() {
-        let entry = Entry { at: Duration::ZERO, event: Event::Violation("no".to_owned()) };
+        let entry = Entry { at: Duration::ZERO, line: 1, event: Event::Violation("no".to_owned()) };
         assert!(!line(&entry, Colours::Off).unwrap().contains('\x1b'));
         assert!(line(&entry, Colours::On).unwrap().contains('\x1b'));
     }

@@ -33,6 +33,10 @@ pub(in crate::call) const NO_TERMS: &str = "No payment can be taken on this call
 pub(in crate::call) const PAID: &str =
     "The amount that was due is paid already, and nothing else can be charged on this call.";
 
+/// `amountDue` may have been charged: a success was reported that is not believed.
+pub(in crate::call) const PERHAPS_PAID: &str = "The amount that was due may have been charged; a person looks it up, and nothing else can be charged on this call. \
+     Next: tell the caller so, and offer a person (call live-agent-handoff).";
+
 /// `amountDue` is 0.
 pub(in crate::call) const NOTHING_DUE: &str =
     "Nothing is to be charged on this call. To store the card, call start-capture without chargeAmount.";

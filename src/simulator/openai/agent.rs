@@ -1,7 +1,8 @@
 //! A dutiful agent: reads the input of a request, not a script, and decides what to say and which tools to call.
 //!
 //! It does what a developer message or a tool's output tells it to do next (`call <tool-name>`), unless that sentence
-//! leaves the choice to the caller; it answers the caller; and it asks before it charges.
+//! leaves the choice to the caller; it answers the caller; it tells at the first opportunity what was paid before; and it asks
+//! before it charges.
 
 mod reading;
 
@@ -39,6 +40,9 @@ pub struct Habits {
 pub fn decide(input: &[Item], tools: &[String], habits: Habits) -> Reply {
     let mind = Mind { input, tools, habits };
     let mut reply = mind.react();
+    if let Some(known) = mind.untold().filter(|_| !reply.say.is_empty()) {
+        reply.say = format!("{known} {}", reply.say);
+    }
     reply.calls.retain(|(name, _)| tools.contains(name) || habits.invents_a_tool);
     reply
 }
@@ -150,6 +154,9 @@ impl Mind<'_> {
             Item::Developer(text) if is_update(text) => Some(self.tool_named(text).map(|(tool, _)| tool)),
             _ => None,
         });
+        if let Some(tool) = self.failed_step() {
+            return self.call("Gladly.", tool);
+        }
         match offered.flatten() {
             Some(tool) if !self.called_since_update(&tool) => self.call("Gladly.", &tool),
             _ if self.payment_is_open() => self.and_go_on("Please go on with the keypad."),
@@ -175,6 +182,14 @@ impl Mind<'_> {
             }
             _ if has(&["did not want to go on"]) => say("What else can I do for you?"),
             Some((tool, true)) if has(&["said yes to"]) => self.call("Thank you.", &tool),
+            _ if has(&["not known whether the payment went through"]) => say(
+                "I cannot tell whether the payment went through. A colleague looks it up and gets back to you. Shall I put you \
+                 through to a person now?",
+            ),
+            _ if has(&["for a technical reason"]) => say(
+                "I am sorry, the payment did not work, and nothing was charged. Would you like to try again, or to speak to a \
+                 person?",
+            ),
             Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
             Some((tool, true)) => self.call(self.confirmation(), &tool),
             _ if has(&["a person first"]) => say(
@@ -210,6 +225,9 @@ impl Mind<'_> {
         let message = result.get("message").and_then(Value::as_str).unwrap_or_default();
         let done = result.get("success").and_then(Value::as_bool).unwrap_or(false);
         if !done {
+            if let Some(why) = order_taken(message) {
+                return say(&format!("{why} Would you like to speak to a person?"));
+            }
             return match self.tool_named(message) {
                 Some((tool, true)) if self.failures_in_a_row() < 3 => self.call("", &tool),
                 _ => say("I am sorry, that did not work. Would you like to speak to a person?"),
@@ -317,6 +335,21 @@ const WRONG: &[&str] = &[
     "stopped before",
     "retry",
 ];
+
+/// What the caller hears of an order that has a payment, where the server says so.
+fn order_taken(message: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    match () {
+        () if says(&["on another line"]) => Some("This is being paid on another line at this moment."),
+        () if says(&["may have been charged", "may have gone through"]) => {
+            Some("A payment for this may have been charged already, and a person looks it up.")
+        }
+        () if says(&["was paid on", "is paid already", "were paid"]) => {
+            Some("This was paid already, so nothing more is charged.")
+        }
+        () => None,
+    }
+}
 
 /// What a tool asks for.
 fn named(tool: &str) -> &'static str {

@@ -39,13 +39,13 @@ impl Live {
             Ok(answer) => answer,
             Err(error) => {
                 let what = format!("the model cannot be reached: {}", error.without_url());
-                openai.0.tape.write(Event::ModelFault { what });
+                openai.talk.tape.write(Event::ModelFault { what });
                 return refuse(502, "unreachable");
             }
         };
         let status = answer.status().as_u16();
         if status != 200 {
-            openai.0.tape.write(Event::ModelFault { what: format!("answers {status}") });
+            openai.talk.tape.write(Event::ModelFault { what: format!("answers {status}") });
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             return (status, answer.text().await.unwrap_or_default()).into_response();
         }

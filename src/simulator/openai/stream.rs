@@ -18,7 +18,7 @@ pub struct Flight {
 impl Flight {
     /// One more response is on its way.
     pub fn new(openai: &OpenAi) -> Self {
-        openai.0.in_flight.send_modify(|count| *count += 1);
+        openai.talk.in_flight.send_modify(|count| *count += 1);
         Self { openai: openai.clone(), landed: false }
     }
 
@@ -35,9 +35,9 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.openai.0.in_flight.send_modify(|count| *count -= 1);
+        self.openai.talk.in_flight.send_modify(|count| *count -= 1);
         if !self.landed {
-            self.openai.0.tape.write(Event::StoppedModel);
+            self.openai.talk.tape.write(Event::StoppedModel);
         }
     }
 }
@@ -77,11 +77,11 @@ pub fn scripted(
 
 impl OpenAi {
     async fn take_time(&self, pause: Pause) {
-        let token = if self.0.behaviour.drawls { 400 } else { 30 };
+        let token = if self.shared.behaviour.drawls { 400 } else { 30 };
         match pause {
             Pause::None => {}
-            Pause::Thinking => self.0.pace.pass(Duration::from_millis(450)).await,
-            Pause::Token => self.0.pace.pass(Duration::from_millis(token)).await,
+            Pause::Thinking => self.shared.pace.pass(Duration::from_millis(450)).await,
+            Pause::Token => self.shared.pace.pass(Duration::from_millis(token)).await,
         }
     }
 }

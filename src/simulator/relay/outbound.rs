@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::twiml::{Connect, Twiml};
-use super::{CALLED, CALLER, Relay};
+use super::{CALLED, Relay};
 use crate::simulator::operator;
 use crate::simulator::tape::Event;
 use crate::simulator::twilio::{Document, Placed};
@@ -28,11 +28,11 @@ impl Relay {
     /// An operator has the caller called, who answers. The order is sent twice: only one call may come of it.
     pub(super) async fn order(&self, properties: Value) -> Result<(Placed, Connect), String> {
         let mut properties = properties;
-        properties["phoneNumber"] = json!(CALLER);
+        properties["phoneNumber"] = json!(self.person);
         let order = json!({"properties": properties});
         let server = self.webhooks.server();
         let (status, placed) = operator::order(server, "/outboundCall", &order).await?;
-        if status != 201 || placed["callSid"] != json!(self.twilio.account().call) {
+        if status != 201 || placed["callSid"] != json!(self.twilio.call()) {
             return Err(format!("the order to call was answered {status} {placed}"));
         }
         let (status, _) = operator::order(server, "/outboundCall", &order).await?;
@@ -40,7 +40,7 @@ impl Relay {
             self.tape.violation(format!("the same order, sent again, was answered {status}, not 409"));
         }
         let placed = self.twilio.placed().ok_or("Twilio was not asked to place a call")?;
-        if (placed.to.as_str(), placed.from.as_str()) != (CALLER, CALLED) {
+        if (placed.to.as_str(), placed.from.as_str()) != (self.person, CALLED) {
             self.tape.violation("a call was placed to or from another number");
         }
         // The second overtakes the first.

@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
         json!({
             "type": "setup",
             "sessionId": id,
-            "callSid": account.call,
+            "callSid": self.relay.twilio.call(),
             "parentCallSid": "",
             "from": from,
             "to": to,
@@ -305,7 +305,7 @@ impl<'a> Session<'a> {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
             Some(Ok(Message::Binary(_))) => String::new(),
-            Some(Ok(Message::Close(Some(close)))) if close.code == CloseCode::Restart && self.is_rolled_out() => {
+            Some(Ok(Message::Close(Some(close)))) if close.code == CloseCode::Restart && self.is_stopped() => {
                 self.cut_short();
                 self.relay.tape.write(Event::Dropped);
                 return Some(Over::Failed);
@@ -336,9 +336,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether the server was told to stop: only then may it close the socket of a call that goes on.
-    fn is_rolled_out(&self) -> bool {
-        self.relay.tape.entries().iter().any(|entry| matches!(entry.event, Event::ToldToStop { .. }))
+    /// Whether the server was told to stop, or died: only then may it close the socket of a call that goes on.
+    fn is_stopped(&self) -> bool {
+        let stops = |event: &Event| matches!(event, Event::ToldToStop { .. } | Event::ServerDied);
+        self.relay.tape.entries().iter().any(|entry| stops(&entry.event))
     }
 
     fn do_frame(&mut self, frame: Frame) {

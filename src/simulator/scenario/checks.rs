@@ -1,5 +1,9 @@
 //! Reads the tape when a call is over: what held, and what did not.
 
+mod money;
+
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Expect, Scenario};
@@ -40,8 +44,10 @@ pub fn check(
     if tape.any(|event| matches!(event, Event::Created { .. })) {
         checks.push(tape.nothing_left_open());
         checks.push(tape.success_only_after_result());
-        checks.push(tape.ledger_agrees());
+        checks.push(tape.ledger_agrees_with_bank(scenario));
+        checks.push(tape.no_order_is_charged_twice(scenario));
         checks.push(tape.business_knows());
+        checks.push(tape.processor_can_match());
     }
     let tells =
         |expect: &&Expect| !own_words || !matches!(expect, Expect::Says(_) | Expect::NeverSays(_) | Expect::Calls(..));
@@ -89,80 +95,18 @@ impl Tape<'_> {
     }
 
     fn success_only_after_result(&self) -> Check {
-        let mut result = false;
+        let mut succeeded = HashSet::new();
         let mut early = None;
-        for event in self.events() {
+        for Entry { line, event, .. } in self.0 {
             match event {
-                Event::Callback { terminal: Some(word), .. } => result |= word == "success",
-                Event::AgentSaid { text, .. } if text.contains("All set") && !result => early = Some(text.clone()),
+                Event::Callback { terminal: Some(word), .. } if word == "success" => drop(succeeded.insert(line)),
+                Event::AgentSaid { text, .. } if text.contains("All set") && !succeeded.contains(line) => {
+                    early = Some(text.clone());
+                }
                 _ => {}
             }
         }
         Check::new("success announced only after Twilio's result", early.map(|text| format!("“{text}” came too early")))
-    }
-
-    /// What Twilio carried out is what the ledger says: each success, with its amount, and nothing half done.
-    fn ledger_agrees(&self) -> Check {
-        let last = self.events().rev().find_map(|event| match event {
-            Event::Ledger { payments } => Some(payments.clone()),
-            _ => None,
-        });
-        let told = last.unwrap_or_default();
-        let made = self.events().filter_map(|event| match event {
-            Event::Created { charge, .. } => Some(charge.clone()),
-            _ => None,
-        });
-        let results = self.events().filter_map(|event| match event {
-            Event::Ended { result, .. } => Some(result.as_str()),
-            _ => None,
-        });
-        let paid: Vec<(String, Option<String>)> = made
-            .zip(results)
-            .filter(|(_, result)| *result == "success")
-            .map(|(charge, _)| (if charge.is_some() { "charged" } else { "tokenized" }.to_owned(), charge))
-            .collect();
-        let is_paid = |state: &str| matches!(state, "charged" | "tokenized");
-        let in_ledger: Vec<_> = told.iter().filter(|(state, _)| is_paid(state)).cloned().collect();
-        let half_done = told.iter().any(|(state, _)| matches!(state.as_str(), "opened" | "capturing" | "submitted"));
-        Check::that("the ledger says what Twilio did", paid == in_ledger && !half_done, || format!("{told:?}"))
-    }
-
-    /// The business was told of every payment in the ledger how it ended, once, and else only what was not certain before.
-    fn business_knows(&self) -> Check {
-        let mut told: Vec<&str> = self
-            .events()
-            .filter_map(|event| match event {
-                Event::Told { state } => Some(state.as_str()),
-                _ => None,
-            })
-            .collect();
-        let last = self.events().rev().find_map(|event| match event {
-            Event::Ledger { payments } => Some(payments.iter().map(|(state, _)| state.as_str()).collect()),
-            _ => None,
-        });
-        let ended: Vec<&str> = last.unwrap_or_default();
-        let all = told.join(", ");
-        let mut missed = false;
-        for state in ended {
-            match told.iter().position(|one| *one == state) {
-                Some(at) => drop(told.remove(at)),
-                None => missed = true,
-            }
-        }
-        let uncertain = told.iter().all(|state| matches!(*state, "unknown" | "pending"));
-        Check::that("the business is told of each outcome once", !missed && uncertain, || all)
-    }
-
-    fn ledger(&self, wanted: &[&[&str]]) -> Check {
-        let looks = self.events().filter_map(|event| match event {
-            Event::Ledger { payments } => Some(payments.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>()),
-            _ => None,
-        });
-        let looks: Vec<Vec<&str>> = looks.collect();
-        let told =
-            |looks: &[Vec<&str>]| looks.iter().map(|states| states.join(", ")).collect::<Vec<_>>().join(", then ");
-        let wanted: Vec<Vec<&str>> = wanted.iter().map(|states| states.to_vec()).collect();
-        Check::that(format!("the ledger: {}", told(&wanted)), looks == wanted, || told(&looks))
     }
 
     fn said(&self, words: &str) -> bool {
@@ -180,13 +124,14 @@ impl Tape<'_> {
             Expect::NeverSays(words) => {
                 Check::that(format!("the agent never says “{words}”"), !self.said(words), || "it did".to_owned())
             }
-            Expect::Payments(amounts) => self.payments(amounts),
+            Expect::Payments(wanted) => self.payments(wanted),
             Expect::PaysBy(wanted) => {
                 let how = self.events().find_map(|event| match event {
                     Event::Created { how, .. } => Some(how.as_str()),
                     _ => None,
                 });
-                Check::that(format!("paid by {wanted}"), how == Some(wanted), || how.unwrap_or("nothing").to_owned())
+                let held = how.is_some_and(|how| how.starts_with(wanted));
+                Check::that(format!("paid by {wanted}"), held, || how.unwrap_or("nothing").to_owned())
             }
             Expect::Results(words) => self.results(words),
             Expect::Does(request, times) => {
@@ -214,11 +159,7 @@ impl Tape<'_> {
                 })
             }
             Expect::ModelRests => self.model_rests(),
-            Expect::StopsTheModel => Check::that(
-                "the model is stopped when the caller speaks over it",
-                self.any(|event| matches!(event, Event::StoppedModel)),
-                || "every response ran to its end".to_owned(),
-            ),
+            Expect::StopsTheModel => self.stops_the_model(),
             Expect::NoReminderDuringPayment => self.no_reminder_during_payment(),
             Expect::SessionEnds(wanted) => {
                 let status = self.events().rev().find_map(|event| match event {
@@ -240,8 +181,8 @@ impl Tape<'_> {
             Expect::HandsOff => {
                 Check::that("the call is handed off", self.handoff(), || "no hand-off data came".to_owned())
             }
-            Expect::Ledger(states) => self.ledger(states),
             Expect::NoHandOff => Check::that("the call is not handed off", !self.handoff(), || "it was".to_owned()),
+            _ => self.expect_of_money(expect),
         }
     }
 
@@ -253,19 +194,14 @@ impl Tape<'_> {
                 _ => None,
             })
             .collect();
-        let told = |list: &[Option<&str>]| {
-            let words: Vec<String> =
-                list.iter().map(|it| it.map_or("tokenize".to_owned(), |amount| format!("charge {amount}"))).collect();
-            if words.is_empty() { "none".to_owned() } else { words.join(", ") }
-        };
-        Check::that(format!("payments: {}", told(wanted)), made == wanted, || told(&made))
+        Check::that(format!("payments: {}", amounts(wanted)), made == wanted, || amounts(&made))
     }
 
     fn results(&self, wanted: &[&str]) -> Check {
         let results: Vec<&str> = self
             .events()
             .filter_map(|event| match event {
-                Event::Ended { result, .. } => Some(result.as_str()),
+                Event::Ended { result, .. } | Event::EndedAgain { result } => Some(result.as_str()),
                 _ => None,
             })
             .collect();
@@ -361,6 +297,12 @@ impl Tape<'_> {
         Check::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
     }
 
+    fn stops_the_model(&self) -> Check {
+        let stopped = self.any(|event| matches!(event, Event::StoppedModel));
+        let what = "the model is stopped when the caller speaks over it";
+        Check::that(what, stopped, || "every response ran to its end".to_owned())
+    }
+
     fn model_rests(&self) -> Check {
         let mut open = false;
         let mut asked = 0;
@@ -395,6 +337,13 @@ impl Tape<'_> {
         }
         Check::new("no reminder while a payment is open", reminder.map(|text| format!("“{text}”")))
     }
+}
+
+/// What was to be charged, or was.
+fn amounts(list: &[Option<&str>]) -> String {
+    let words: Vec<String> =
+        list.iter().map(|it| it.map_or("store a card".to_owned(), |amount| format!("charge {amount}"))).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 fn often(times: usize) -> String {

@@ -6,12 +6,15 @@ mod deliveries;
 mod drains;
 mod endings;
 mod entries;
+mod faults;
 mod guards;
 mod guided;
 mod hand_offs;
 mod methods;
 mod models;
+mod orders;
 mod outbound;
+mod outcomes;
 
 use super::{Begins, Expect, Scenario};
 use crate::simulator::caller::Step::{self, Enters, Hears, IsLetGo, Says};
@@ -27,6 +30,9 @@ pub fn all() -> Vec<Scenario> {
         amounts::all(),
         hand_offs::all(),
         outbound::all(),
+        orders::all(),
+        outcomes::all(),
+        faults::all(),
         entries::all(),
         guards::all(),
         guided::all(),
@@ -43,14 +49,21 @@ const VISA: &str = "4242424242424242";
 const DATE: &str = "1229";
 const CODE: &str = "731";
 
+/// What the business says of a call about a bill.
+const BILL: &str =
+    r#"{"amountDue": "25.00", "currency": "USD", "description": "Invoice 7", "callReference": "order-7"}"#;
+
 const ASKS_TO_STORE: &[Step] =
     &[Hears(""), Says("Hi, I'd like to put a card on file, please."), Hears("go ahead"), Says("Yes, please.")];
 const ASKS_TO_PAY: &[Step] =
     &[Hears(""), Says("Hello, I'd like to pay my bill of 25 dollars."), Hears(ASKED_FOR_25), Says("Yes, go ahead.")];
 /// What the server asks before an amount is charged.
 const ASKED_FOR_25: &str = "25 dollars, charged to your card now|25 dollars, taken from your bank account now";
+const ASKS_ABOUT_BILL: &[Step] =
+    &[Hears(""), Says("Hello, I'd like to pay my bill."), Hears("25.00"), Says("Yes, go ahead.")];
 const ENTERS_CARD: &[Step] = &[Enters(CardNumber, VISA), Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
 const LEAVES: &[Step] = &[Hears("All set"), Says("No, that's all, thank you. Goodbye!"), IsLetGo];
+const SAYS_GOODBYE: &[Step] = &[Says("No, that's all, thank you. Goodbye!"), IsLetGo];
 const GETS_A_PERSON: &[Step] = &[Says("Can I talk to a person, please?"), IsLetGo];
 
 /// What holds when a card was stored.
@@ -73,6 +86,7 @@ fn scenario(name: &'static str, about: &'static str) -> Scenario {
         about,
         begins: Begins::CallerRings,
         script: Vec::new(),
+        other_line: Vec::new(),
         twilio: Quirks::default(),
         model: Behaviour::default(),
         server: Tuning::default(),
@@ -103,6 +117,11 @@ impl Scenario {
 
     fn with_model(self, model: Behaviour) -> Self {
         Self { model, ..self }
+    }
+
+    /// The business knows this of the call.
+    fn with_business(self, knows: &'static str) -> Self {
+        Self { server: Tuning { business: Some(knows), ..self.server }, ..self }
     }
 
     fn with_server(self, server: Tuning) -> Self {

@@ -92,24 +92,24 @@ pub async fn create(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    twilio.0.tape.keep("a request to Twilio", format!("Calls.json\n{body}"));
-    let call = twilio.0.account.call.clone();
+    twilio.tape.keep("a request to Twilio", format!("Calls.json\n{body}"));
+    let call = twilio.call();
     if let Some(refused) = twilio.refuse_stranger(&account, &call, &headers) {
         return refused;
     }
-    let placed = match Placed::read(&body, &twilio.0.public) {
+    let placed = match Placed::read(&body, &twilio.shared.public) {
         Ok(placed) => placed,
         Err(what) => {
-            twilio.0.tape.violation(format!("a request to Calls: {what}"));
+            twilio.tape.violation(format!("a request to Calls: {what}"));
             return refuse(400, 20001);
         }
     };
-    twilio.0.tape.write(Event::Placed { inline: matches!(placed.document, Document::Inline(_)) });
+    twilio.tape.write(Event::Placed { inline: matches!(placed.document, Document::Inline(_)) });
     let answer = json!({
         "sid": call, "account_sid": account, "to": placed.to, "from": placed.from,
         "status": "queued", "direction": "outbound-api", "price": null,
     });
-    lock(&twilio.0.state).placed.push(placed);
+    lock(&twilio.shared.state).placed.push(placed);
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 

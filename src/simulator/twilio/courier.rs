@@ -100,13 +100,15 @@ pub struct Delivery {
     pub terminal: Option<String>,
     /// Told when the server has answered.
     pub done: Option<oneshot::Sender<()>>,
+    /// Of the call that it is about.
+    pub tape: Tape,
 }
 
 /// How long callbacks are held back to be shuffled, on the real clock.
 const BURST: Duration = Duration::from_millis(15);
 
 /// Delivers callbacks until there are no more: in order, or as the quirks have it.
-pub async fn carry(mut queue: mpsc::Receiver<Delivery>, webhooks: Webhooks, quirks: Quirks, tape: Tape) {
+pub async fn carry(mut queue: mpsc::Receiver<Delivery>, webhooks: Webhooks, quirks: Quirks) {
     let mut dice = quirks.shuffled.map(Dice);
     let mut count = 0_u64;
     while let Some(first) = queue.recv().await {
@@ -122,7 +124,7 @@ pub async fn carry(mut queue: mpsc::Receiver<Delivery>, webhooks: Webhooks, quir
             count += 1;
             let token = format!("callback-{count}");
             for _ in 0..if quirks.doubled { 2 } else { 1 } {
-                deliver(&delivery, &token, &webhooks, &tape).await;
+                deliver(&delivery, &token, &webhooks).await;
             }
             if let Some(done) = delivery.done {
                 // Whoever waited may have given up.
@@ -132,7 +134,8 @@ pub async fn carry(mut queue: mpsc::Receiver<Delivery>, webhooks: Webhooks, quir
     }
 }
 
-async fn deliver(delivery: &Delivery, token: &str, webhooks: &Webhooks, tape: &Tape) {
+async fn deliver(delivery: &Delivery, token: &str, webhooks: &Webhooks) {
+    let tape = &delivery.tape;
     let answer = webhooks.post(&delivery.url, &delivery.form, token).await;
     tape.write(Event::Callback { terminal: delivery.terminal.clone(), took: answer.took });
     if !(200..300).contains(&answer.status) {

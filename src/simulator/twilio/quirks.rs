@@ -1,5 +1,7 @@
 //! How Twilio may behave where its documentation is silent or its deliveries are not: every way is a switch.
 
+use std::time::Duration;
+
 use super::Request;
 
 /// One choice of all the switches. The default is the kindest reading of the documentation.
@@ -26,12 +28,8 @@ pub struct Quirks {
     pub cancel_result: &'static str,
     /// Keypad digits of a capture also arrive as `dtmf` frames.
     pub leak: bool,
-    /// No callback after `Status=complete`.
-    pub silent_complete: bool,
-    /// The callback after `Status=complete` comes long after the call.
-    pub late_result: bool,
-    /// The first completions are declined with this code.
-    pub declines: Option<(u32, usize)>,
+    /// What comes of each submission; the last one holds for all that follow. Without one each succeeds.
+    pub submissions: Vec<Submission>,
     /// An entry is over as soon as it is as long as it can be.
     pub ends_at_full_length: bool,
     /// Requests that HTTP fails.
@@ -53,13 +51,109 @@ impl Default for Quirks {
             refusal: None,
             cancel_result: "transaction-cancelled",
             leak: false,
-            silent_complete: false,
-            late_result: false,
-            declines: None,
+            submissions: Vec::new(),
             ends_at_full_length: false,
             trouble: None,
             nobody_answers: false,
         }
+    }
+}
+
+/// What comes of a submission: at the bank, and in Twilio's reports of it.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Whether the bank charges the card, or stores it.
+    pub books: bool,
+    /// What Twilio reports of it, one after the other.
+    pub reports: Vec<Report>,
+}
+
+/// One result that Twilio reports of a submission.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    /// When it comes.
+    pub when: When,
+    /// What it says.
+    pub ending: Ending,
+    /// Fields that it has beside those, or with another value.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// When a result comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// So long after the one before it, or after the bank has decided.
+    After(Duration),
+    /// Once all calls are over.
+    Late,
+}
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Charged or tokenized.
+    Success,
+    /// The gateway said no.
+    Declined(u32),
+    /// Something else: the word of `Result`.
+    Word(&'static str),
+}
+
+impl Submission {
+    /// The bank does it, and Twilio says so.
+    pub fn succeeds() -> Self {
+        Self { books: true, reports: vec![Report::of(Ending::Success)] }
+    }
+
+    /// The bank refuses it, and Twilio says so with this code.
+    pub fn declined(code: u32) -> Self {
+        Self::reported(false, &[Report::of(Ending::Declined(code))])
+    }
+
+    /// The bank does it, or does not, whatever is reported.
+    pub fn reported(books: bool, reports: &[Report]) -> Self {
+        Self { books, reports: reports.to_vec() }
+    }
+}
+
+impl Report {
+    /// A result as the documentation has it, half a second after the bank has decided.
+    pub const fn of(ending: Ending) -> Self {
+        Self { when: When::After(Duration::from_millis(500)), ending, fields: &[] }
+    }
+
+    /// The same with these fields.
+    pub const fn with(self, fields: &'static [(&'static str, &'static str)]) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// The same so many seconds after the one before it.
+    pub const fn after(self, seconds: u64) -> Self {
+        Self { when: When::After(Duration::from_secs(seconds)), ..self }
+    }
+
+    /// The same once all calls are over.
+    pub const fn late(self) -> Self {
+        Self { when: When::Late, ..self }
+    }
+}
+
+impl Ending {
+    /// Twilio's word and code.
+    pub fn word(self) -> (&'static str, Option<u32>) {
+        match self {
+            Self::Success => ("success", None),
+            Self::Declined(code) => ("payment-connector-error", Some(code)),
+            Self::Word(word) => (word, None),
+        }
+    }
+}
+
+impl Quirks {
+    /// What comes of a submission, so many having come before it.
+    pub fn submission(&self, before: usize) -> Submission {
+        let last = self.submissions.len().saturating_sub(1);
+        self.submissions.get(before.min(last)).cloned().unwrap_or_else(Submission::succeeds)
     }
 }
 

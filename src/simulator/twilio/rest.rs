@@ -13,8 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::form::{Common, Create, Update, Wrong};
-use super::session::{Callback, Ending, Session, State as Doing};
-use super::{Mishap, Request, Twilio, calls, lock};
+use super::quirks::{Ending, When};
+use super::session::{Callback, Session, State as Doing};
+use super::{Mishap, Payments, Request, Twilio, calls, lock};
 use crate::simulator::tape::Event;
 
 /// What a request was answered, kept for its replays.
@@ -54,7 +55,7 @@ async fn create(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    twilio.serve(&account, &call, None, &uri, &headers, body).await
+    twilio.on(&call).unwrap_or(twilio).serve(&account, &call, None, &uri, &headers, body).await
 }
 
 async fn update(
@@ -67,7 +68,7 @@ async fn update(
     let Some(payment) = payment.strip_suffix(".json") else {
         return nothing_there(State(twilio), Method::POST, uri, Bytes::new()).await;
     };
-    twilio.serve(&account, &call, Some(payment), &uri, &headers, body).await
+    twilio.on(&call).unwrap_or(twilio).serve(&account, &call, Some(payment), &uri, &headers, body).await
 }
 
 async fn nothing_there(State(twilio): State<Twilio>, method: Method, uri: Uri, body: Bytes) -> Response {
@@ -75,8 +76,8 @@ async fn nothing_there(State(twilio): State<Twilio>, method: Method, uri: Uri, b
         // Somebody warms up a connection.
         return refuse(404, 20404);
     }
-    twilio.0.tape.keep("a request to Twilio", String::from_utf8_lossy(&body));
-    twilio.0.tape.violation(format!("Twilio was asked for {method} {}, which is not played here", uri.path()));
+    twilio.tape.keep("a request to Twilio", String::from_utf8_lossy(&body));
+    twilio.tape.violation(format!("Twilio was asked for {method} {}, which is not played here", uri.path()));
     refuse(404, 20404)
 }
 
@@ -90,20 +91,19 @@ impl Twilio {
         headers: &HeaderMap,
         body: String,
     ) -> Response {
-        self.0.tape.keep("a request to Twilio", format!("{uri}\n{body}"));
+        self.tape.keep("a request to Twilio", format!("{uri}\n{body}"));
         if let Some(refused) = self.refuse_stranger(account, call, headers) {
             return refused;
         }
         let read = match payment {
-            None => {
-                Create::read(&body, &self.0.public).map(|create| (create.common.clone(), Request::Create, Some(create)))
-            }
-            Some(_) => Update::read(&body, &self.0.public).map(|update| (update.common, update.change, None)),
+            None => Create::read(&body, &self.shared.public)
+                .map(|create| (create.common.clone(), Request::Create, Some(create))),
+            Some(_) => Update::read(&body, &self.shared.public).map(|update| (update.common, update.change, None)),
         };
         let (common, request, create) = match read {
             Ok(read) => read,
             Err(Wrong { code, what }) => {
-                self.0.tape.violation(format!("a request to Payments: {what}"));
+                self.tape.violation(format!("a request to Payments: {what}"));
                 return refuse(400, code);
             }
         };
@@ -122,7 +122,7 @@ impl Twilio {
             (None, sid) => self.do_update(sid.unwrap_or_default(), &common, request),
         };
         let done = Done { path: uri.path().to_owned(), body, request, reply: reply.clone() };
-        lock(&self.0.state).answered.insert(common.key, done);
+        lock(&self.shared.state).answered.insert(common.key, done);
         self.tell(telling).await;
         self.finish(request, call, &reply, mishap).await
     }
@@ -130,11 +130,13 @@ impl Twilio {
     /// Delivers the callback of a request: now, or while the answer is on its way.
     async fn tell(&self, telling: Telling) {
         match telling {
-            Some((url, form, what)) if self.0.quirks.callback_first => self.call_back_and_wait(url, form, what).await,
+            Some((url, form, what)) if self.shared.quirks.callback_first => {
+                self.call_back_and_wait(url, form, what).await;
+            }
             Some((url, form, what)) => {
                 let twilio = self.clone();
                 tokio::spawn(async move {
-                    twilio.0.pace.pass(Duration::from_millis(60)).await;
+                    twilio.shared.pace.pass(Duration::from_millis(60)).await;
                     twilio.call_back(url, form, what, None);
                 });
             }
@@ -152,8 +154,8 @@ impl Twilio {
                 self.log(request, 0, "done, but never answered");
                 std::future::pending::<()>().await;
             }
-            Some(Mishap::Slow(seconds)) => self.0.pace.pass(Duration::from_secs(seconds)).await,
-            _ => self.0.pace.pass(Duration::from_millis(120)).await,
+            Some(Mishap::Slow(seconds)) => self.shared.pace.pass(Duration::from_secs(seconds)).await,
+            _ => self.shared.pace.pass(Duration::from_millis(120)).await,
         }
         let note = reply.code.map(|code| format!("error {code}")).unwrap_or_default();
         self.log(request, reply.status, &note);
@@ -161,21 +163,21 @@ impl Twilio {
     }
 
     fn log(&self, request: Request, status: u16, note: &str) {
-        self.0.tape.write(Event::Requested { request, status, note: note.to_owned() });
+        self.tape.write(Event::Requested { request, status, note: note.to_owned() });
     }
 
     pub(super) fn refuse_stranger(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
-        let known = &self.0.account;
+        let known = &self.shared.account;
         let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", known.sid, known.token)));
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
         let violation = |what: &str, status, code| {
-            self.0.tape.violation(format!("a request to Twilio: {what}"));
+            self.tape.violation(format!("a request to Twilio: {what}"));
             Some(refuse(status, code))
         };
         if text(header::AUTHORIZATION) != Some(&wanted) {
             return violation("wrong credentials", 401, 20003);
         }
-        if account != known.sid || call != known.call {
+        if account != known.sid || call != self.call() {
             return violation("another account or call", 404, 20404);
         }
         if !text(header::CONTENT_TYPE).is_some_and(|it| it.starts_with("application/x-www-form-urlencoded")) {
@@ -185,29 +187,30 @@ impl Twilio {
     }
 
     fn mishap(&self, request: Request) -> Option<Mishap> {
-        let trouble = self.0.quirks.trouble.filter(|trouble| trouble.on == request)?;
-        let mut state = lock(&self.0.state);
+        let trouble = self.shared.quirks.trouble.filter(|trouble| trouble.on == request)?;
+        let mut state = lock(&self.shared.state);
         state.mishaps += 1;
         (state.mishaps <= trouble.times).then_some(trouble.how)
     }
 
     /// The answer to a request with a key that was used before.
     fn replay(&self, key: &str, uri: &Uri, body: &str) -> Option<Done> {
-        let done = lock(&self.0.state).answered.get(key).cloned()?;
+        let done = lock(&self.shared.state).answered.get(key).cloned()?;
         if done.path != uri.path() || done.body != body {
-            self.0.tape.violation("an idempotency key was used for two different requests");
+            self.tape.violation("an idempotency key was used for two different requests");
         }
         Some(done)
     }
 
     fn do_create(&self, create: Create) -> (Reply, Telling) {
-        let refusal = self.0.quirks.refusal.filter(|refusal| refusal.on == Request::Create);
-        let mut state = lock(&self.0.state);
-        if !state.call_up {
+        let refusal = self.shared.quirks.refusal.filter(|refusal| refusal.on == Request::Create);
+        let mut state = lock(&self.shared.state);
+        let call = self.call();
+        if !state.up.contains(&self.tape.line()) {
             return (Reply::refused(21220), None);
         }
-        if state.sessions.iter().any(|session| session.state != Doing::Ended) {
-            self.0.tape.violation("a second payment was created while one is open");
+        if state.sessions.iter().any(|session| session.call() == call && session.state != Doing::Ended) {
+            self.tape.violation("a second payment was created while one is open");
             return (Reply::refused(64021), None);
         }
         if let Some(refusal) = refusal.filter(|refusal| !refusal.by_callback) {
@@ -216,16 +219,15 @@ impl Twilio {
         let sid = format!("PK{:032x}", 0xabc0 + state.sessions.len());
         let charge = create.charge.clone();
         let how = create.told();
-        let account = &self.0.account;
-        let mut session = Session::new(sid.clone(), &account.sid, &account.call, create);
-        let told = (session.callback.clone(), session.created(&self.0.quirks), "the session is open".to_owned());
+        let mut session = Session::new(sid.clone(), &self.shared.account.sid, &call, create);
+        let told = (session.callback.clone(), session.created(&self.shared.quirks), "the session is open".to_owned());
         state.sessions.push(session);
         drop(state);
-        self.0.tape.write(Event::Created { charge, how });
+        self.tape.write(Event::Created { charge, how });
         if let Some(refusal) = refusal {
             let (twilio, sid) = (self.clone(), sid.clone());
             tokio::spawn(async move {
-                twilio.0.pace.pass(Duration::from_millis(400)).await;
+                twilio.shared.pace.pass(Duration::from_millis(400)).await;
                 twilio.end(&sid, Ending::Declined(refusal.code));
             });
         }
@@ -233,11 +235,12 @@ impl Twilio {
     }
 
     fn do_update(&self, sid: &str, common: &Common, request: Request) -> (Reply, Telling) {
-        let quirks = &self.0.quirks;
-        let mut state = lock(&self.0.state);
-        let call_up = state.call_up;
-        let Some(session) = state.sessions.iter_mut().find(|session| session.sid == sid) else {
-            self.0.tape.violation(format!("an update of the payment {sid}, which does not exist"));
+        let quirks = &self.shared.quirks;
+        let mut state = lock(&self.shared.state);
+        let call_up = state.up.contains(&self.tape.line());
+        let Payments { sessions, submitted, .. } = &mut *state;
+        let Some(session) = sessions.iter_mut().find(|session| session.sid == sid) else {
+            self.tape.violation(format!("an update of the payment {sid}, which does not exist"));
             return (Reply { status: 404, sid: String::new(), code: Some(20404) }, None);
         };
         // Not a violation: the caller's star key or hang-up may cross the request.
@@ -253,12 +256,12 @@ impl Twilio {
             Request::Create => (Reply::refused(64020), None),
             Request::Capture(field) => {
                 if session.state == Doing::Completing {
-                    self.0.tape.violation("a field was captured after complete");
+                    self.tape.violation("a field was captured after complete");
                     return (Reply::refused(64021), None);
                 }
                 let misplaced = field.matches().is_some_and(|first| session.value(first).is_none());
                 if misplaced || !session.asked.needs.contains(&field) {
-                    self.0.tape.violation(format!("the {} was asked for, which has no place now", field.words()));
+                    self.tape.violation(format!("the {} was asked for, which has no place now", field.words()));
                     return (Reply::refused(64020), None);
                 }
                 let form = session.capture(field, quirks);
@@ -267,24 +270,28 @@ impl Twilio {
             Request::Complete => {
                 let required = session.required();
                 if !required.is_empty() {
-                    self.0.tape.violation(format!("complete was sent while {} fields are missing", required.len()));
+                    self.tape.violation(format!("complete was sent while {} fields are missing", required.len()));
                     return (Reply::refused(64019), None);
                 }
                 if session.state == Doing::Completing {
-                    self.0.tape.violation("complete was sent a second time, with another key");
+                    self.tape.violation("complete was sent a second time, with another key");
                     return (Reply::refused(64021), None);
                 }
                 session.state = Doing::Completing;
+                let charge = session.asked.charge.clone();
+                let submission = quirks.submission(*submitted);
+                *submitted += 1;
+                session.late = submission.reports.iter().filter(|report| report.when == When::Late).copied().collect();
                 drop(state);
-                self.settle(sid.to_owned());
+                self.settle(sid.to_owned(), charge, submission);
                 (accepted, None)
             }
             Request::Cancel => {
                 drop(state);
                 let (twilio, sid) = (self.clone(), sid.to_owned());
                 tokio::spawn(async move {
-                    twilio.0.pace.pass(Duration::from_millis(200)).await;
-                    twilio.end(&sid, Ending::Word(twilio.0.quirks.cancel_result));
+                    twilio.shared.pace.pass(Duration::from_millis(200)).await;
+                    twilio.end(&sid, Ending::Word(twilio.shared.quirks.cancel_result));
                 });
                 (accepted, None)
             }
@@ -302,7 +309,7 @@ fn answer(twilio: &Twilio, call: &str, reply: &Reply) -> Response {
     if let Some(code) = reply.code {
         return refuse(reply.status, code);
     }
-    let account = &twilio.0.account.sid;
+    let account = &twilio.shared.account.sid;
     let body = json!({
         "account_sid": account,
         "call_sid": call,

@@ -4,6 +4,7 @@
 
 use super::card::Brand;
 use super::form::Create;
+use super::quirks::{Ending, Report};
 use super::{Field, Quirks};
 
 /// The fields of one callback, in the order in which they are sent.
@@ -22,6 +23,10 @@ pub struct Session {
     pub state: State,
     /// Counts the keys and requests, so that a timer knows whether it is still meant.
     pub moves: u64,
+    /// Results that come once all calls are over.
+    pub late: Vec<Report>,
+    /// It ended with a result of its submission.
+    reported: bool,
     entered: Vec<(Field, String)>,
     account: String,
     call: String,
@@ -57,17 +62,6 @@ pub struct Entered {
     pub error: Option<&'static str>,
 }
 
-/// How a session ends.
-#[derive(Debug, Clone, Copy)]
-pub enum Ending {
-    /// Charged or tokenized.
-    Success,
-    /// The gateway said no.
-    Declined(u32),
-    /// Something else: the word of `Result`.
-    Word(&'static str),
-}
-
 impl Session {
     /// A session that was just created.
     pub fn new(sid: String, account: &str, call: &str, asked: Create) -> Self {
@@ -77,6 +71,8 @@ impl Session {
             asked,
             state: State::Open,
             moves: 0,
+            late: Vec::new(),
+            reported: false,
             entered: Vec::new(),
             account: account.to_owned(),
             call: call.to_owned(),
@@ -127,11 +123,26 @@ impl Session {
         entered.map(|entered| (callback, entered))
     }
 
+    /// The call that it is on.
+    pub fn call(&self) -> &str {
+        &self.call
+    }
+
     /// Ends the session. `None` if it is over already.
     pub fn end(&mut self, ending: Ending, quirks: &Quirks) -> Option<Callback> {
-        if self.state == State::Ended {
+        (self.state != State::Ended).then(|| self.result(ending, &[], quirks))
+    }
+
+    /// Reports a result of its submission, and perhaps not the first. `None` if it ended otherwise.
+    pub fn report(&mut self, report: &Report, quirks: &Quirks) -> Option<Callback> {
+        if self.state == State::Ended && !self.reported {
             return None;
         }
+        self.reported = true;
+        Some(self.result(report.ending, report.fields, quirks))
+    }
+
+    fn result(&mut self, ending: Ending, fields: &[(&str, &str)], quirks: &Quirks) -> Callback {
         self.moves += 1;
         self.state = State::Ended;
         let mut form = self.head(quirks.bare);
@@ -155,7 +166,11 @@ impl Session {
             }
             Ending::Word(word) => put("Result", word),
         }
-        Some(form)
+        for (name, value) in fields {
+            form.retain(|(known, _)| known != name);
+            form.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        form
     }
 
     /// The callback that tells of the session's creation.
@@ -357,6 +372,16 @@ mod tests {
         let done = charged.end(Ending::Success, &quirks).unwrap();
         assert_eq!(get(&done, "PaymentToken"), Some(""));
         assert!(charged.end(Ending::Word("caller-hung-up"), &quirks).is_none());
+    }
+
+    #[test]
+    fn a_result_may_contradict_itself_and_be_followed_by_another() {
+        let (mut session, quirks) = (session("&ChargeAmount=9.99"), Quirks::default());
+        let other = Report::of(Ending::Success).with(&[("ChargeAmount", "999.00")]);
+        let done = session.report(&other, &quirks).unwrap();
+        assert_eq!((get(&done, "Result"), get(&done, "ChargeAmount")), (Some("success"), Some("999.00")));
+        assert!(session.report(&Report::of(Ending::Declined(64012)), &quirks).is_some());
+        assert!(session.end(Ending::Word("caller-hung-up"), &quirks).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the input of a request says: what is new in it, what is still to be done, what was agreed on.
 
 use super::super::input::Item;
-use super::Mind;
+use super::{Mind, order_taken};
 
 impl Mind<'_> {
     /// Whether a call ended the payment or the conversation.
@@ -84,9 +84,20 @@ impl Mind<'_> {
         let started = self.input.iter().rposition(starts);
         let over = |it: &Item| {
             matches!(it, Item::Developer(text) if is_update(text)
-                && ["declin", "cancelled", "succeeded", "is over", "ended"].iter().any(|word| text.to_lowercase().contains(word)))
+                && OVER.iter().any(|word| text.to_lowercase().contains(word)))
         };
         started.is_some_and(|at| !self.input[at..].iter().any(over))
+    }
+
+    /// The step of a payment that was called last and did nothing.
+    pub fn failed_step(&self) -> Option<&str> {
+        let last = self.input.iter().rev().find_map(|it| match it {
+            Item::Output { call_id, output } => Some((call_id, output)),
+            _ => None,
+        });
+        let (call_id, _) = last.filter(|(_, output)| output.contains("\"success\":false"))?;
+        let is_step = |tool: &&str| tool.starts_with("capture-") || *tool == "finish-capture";
+        self.name_of(call_id).filter(is_step)
     }
 
     /// How many tools in a row did nothing.
@@ -107,6 +118,14 @@ impl Mind<'_> {
     /// Whether the call was going on before and nothing is known of it.
     pub fn was_cut_off(&self) -> bool {
         matches!(self.input.first(), Some(Item::Developer(text)) if text.contains("going on already"))
+    }
+
+    /// What the server knew of earlier payments when the call began, if the caller was not told yet.
+    pub fn untold(&self) -> Option<&'static str> {
+        let Some(Item::Developer(details)) = self.input.first() else { return None };
+        let known = order_taken(details)?;
+        let tells = |item: &Item| matches!(item, Item::Assistant(said) if said.contains(known));
+        (!self.input.iter().any(tells)).then_some(known)
     }
 
     /// For a person who takes over: what the caller wanted, in the caller's own first words.
@@ -146,6 +165,10 @@ fn last_update(items: &[Item]) -> Option<&str> {
         _ => None,
     })
 }
+
+/// What the server says of a payment that is over.
+const OVER: &[&str] =
+    &["declin", "cancelled", "succeeded", "is over", "ended", "did not go through", "whether the payment went through"];
 
 /// Whether the server tells what the payment did, and what is to be done.
 pub fn is_update(text: &str) -> bool {

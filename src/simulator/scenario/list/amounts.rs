@@ -1,8 +1,10 @@
 //! What is charged, and who says so.
 
-use super::{ASKED_FOR_25, ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, GETS_A_PERSON, LEAVES, STORED, scenario};
+use super::{
+    ASKED_FOR_25, ASKS_ABOUT_BILL, ASKS_TO_PAY, ASKS_TO_STORE, BILL, ENTERS_CARD, GETS_A_PERSON, LEAVES, STORED,
+    scenario,
+};
 use crate::simulator::caller::Step::{self, Hears, IsLetGo, Says};
-use crate::simulator::house::Tuning;
 use crate::simulator::openai::{Behaviour, Habits};
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Request;
@@ -23,13 +25,10 @@ pub fn all() -> Vec<Scenario> {
         unclear_answer(),
         scenario("nothing-due", "The business says that nothing is due: the card is stored.")
             .plays(&[ASKS_TO_STORE, ENTERS_CARD, LEAVES])
-            .with_server(Tuning { business: Some(r#"{"amountDue": 0}"#), ..Tuning::default() })
+            .with_business(r#"{"amountDue": 0}"#)
             .expects(STORED),
     ]
 }
-
-const ASKS_ABOUT_BILL: &[Step] =
-    &[Hears(""), Says("Hello, I'd like to pay my bill."), Hears("25.00"), Says("Yes, go ahead.")];
 
 /// What holds when 25 dollars were charged, once.
 const CHARGED: &[Expect] = &[
@@ -40,11 +39,7 @@ const CHARGED: &[Expect] = &[
 ];
 
 fn amount_due(name: &'static str, about: &'static str) -> Scenario {
-    let knows = r#"{"amountDue": "25.00", "currency": "USD", "description": "Invoice 7", "callReference": "order-7"}"#;
-    scenario(name, about)
-        .plays(&[ASKS_ABOUT_BILL, ENTERS_CARD, LEAVES])
-        .with_server(Tuning { business: Some(knows), ..Tuning::default() })
-        .expects(CHARGED)
+    scenario(name, about).plays(&[ASKS_ABOUT_BILL, ENTERS_CARD, LEAVES]).with_business(BILL).expects(CHARGED)
 }
 
 fn amount_not_confirmed() -> Scenario {

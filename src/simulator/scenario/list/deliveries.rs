@@ -7,7 +7,7 @@ use crate::simulator::caller::Step::{HangsUp, Hears};
 use crate::simulator::house::Tuning;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::CardNumber;
-use crate::simulator::twilio::{Mask, Mishap, Quirks, Refusal, Request, Trouble};
+use crate::simulator::twilio::{Ending, Mask, Mishap, Quirks, Refusal, Report, Request, Submission, Trouble};
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -73,20 +73,27 @@ fn refused(name: &'static str, about: &'static str, code: u32, by_callback: bool
 fn unknown_outcome() -> Scenario {
     let about =
         "The caller hangs up before the result comes: the ledger says that it is unknown, until it comes after all.";
+    let late = Submission::reported(true, &[Report::of(Ending::Success).late()]);
     scenario("unknown-outcome", about)
         .plays(&[ASKS_TO_STORE, ENTERS_CARD, &[Hears("One moment"), HangsUp]])
-        .with_twilio(Quirks { late_result: true, ..Quirks::default() })
+        .with_twilio(Quirks { submissions: vec![late], ..Quirks::default() })
         .expects(&[
             Expect::Does(Request::Complete, 1),
             Expect::NeverSays("All set"),
             Expect::Ledger(&[&["unknown"], &["tokenized"]]),
+            Expect::TellsBusiness(&["unknown", "tokenized"]),
         ])
 }
 
 fn no_result() -> Scenario {
     scenario("no-result", "Nothing ever comes after the completion: no success is claimed.")
         .plays(&[ASKS_TO_STORE, ENTERS_CARD, &[Hears("One moment"), Hears("")], GETS_A_PERSON])
-        .with_twilio(Quirks { silent_complete: true, ..Quirks::default() })
+        .with_twilio(Quirks { submissions: vec![Submission::reported(true, &[])], ..Quirks::default() })
         .with_server(Tuning { stall: Some(Duration::from_millis(700)), ..Tuning::default() })
-        .expects(&[Expect::Does(Request::Complete, 1), Expect::NeverSays("All set"), Expect::HandsOff])
+        .expects(&[
+            Expect::Does(Request::Complete, 1),
+            Expect::NeverSays("All set"),
+            Expect::Ledger(&[&["unknown"]]),
+            Expect::HandsOff,
+        ])
 }

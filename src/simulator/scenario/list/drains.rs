@@ -39,6 +39,6 @@ fn rolled_out() -> Scenario {
     )
     .plays(&[&goes_on_elsewhere, ENTERS_CARD, LEAVES])
     .with_server(tuning)
-    .expects(&[Expect::TurnsCallsAway, Expect::Tells("nothing is known of it"), Expect::Action("Connect")])
+    .expects(&[Expect::TurnsCallsAway, Expect::Tells("nothing is known of what was said"), Expect::Action("Connect")])
     .expects(STORED)
 }

@@ -8,7 +8,7 @@ use crate::simulator::caller::Step::{Enters, Hears, IsLetGo, Presses, RunsOutOfT
 use crate::simulator::house::Tuning;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, PostalCode, SecurityCode};
-use crate::simulator::twilio::{Mask, Quirks, Request};
+use crate::simulator::twilio::{Mask, Quirks, Request, Submission};
 
 const MASTERCARD: &str = "5555555555554444";
 /// American Express: 15 digits.
@@ -81,7 +81,10 @@ fn decline() -> Scenario {
     ];
     scenario("decline", "The first card is declined; another one is not.")
         .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, LEAVES])
-        .with_twilio(Quirks { declines: Some((64012, 1)), ..Quirks::default() })
+        .with_twilio(Quirks {
+            submissions: vec![Submission::declined(64012), Submission::succeeds()],
+            ..Quirks::default()
+        })
         .expects(&[
             Expect::Payments(&[Some("25.00"), Some("25.00")]),
             Expect::Results(&["payment-connector-error", "success"]),

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::entries::MISTYPED;
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, scenario};
+use super::{
+    ASKS_ABOUT_BILL, ASKS_TO_PAY, ASKS_TO_STORE, BILL, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, scenario,
+};
 use crate::simulator::caller::Step::{self, Enters, Hears, IsLetGo, Says, Sees};
 use crate::simulator::house::Tuning;
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
-use crate::simulator::twilio::{Quirks, Request};
+use crate::simulator::twilio::{Ending, Quirks, Report, Request, Submission};
 
 const THREE_CARDS: &str = r#"{
     "ConversationRelay": { "Configuration": { "welcomeGreeting": "Hello. How can I help you today?", "interruptible": "speech",
@@ -23,7 +25,7 @@ const TWO_WRONG_ENTRIES: &str = r#"{
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
-    vec![card_testing(), worn_out_cards(), mistyped_too_often(), stuck()]
+    vec![card_testing(), card_testing_in_words(), worn_out_cards(), mistyped_too_often(), stuck()]
 }
 
 fn another_card(number: &'static str) -> [Step; 3] {
@@ -55,15 +57,33 @@ const THREE_DECLINES: &[Expect] = &[
 fn card_testing() -> Scenario {
     scenario("card-testing", "Three different cards are declined: the caller is blocked, and offered a person.")
         .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_cards(), GETS_A_PERSON])
-        .with_twilio(Quirks { declines: Some((64012, 9)), ..Quirks::default() })
+        .with_twilio(Quirks { submissions: vec![Submission::declined(64012)], ..Quirks::default() })
         .with_server(Tuning { config: THREE_CARDS, ..Tuning::default() })
         .expects(THREE_DECLINES)
+}
+
+/// No page promises that a decline has a code.
+fn card_testing_in_words() -> Scenario {
+    let in_words = Report::of(Ending::Word("payment-connector-error")).with(&[
+        ("PayErrorCode", ""),
+        ("PaymentError", "card is declined"),
+        ("ConnectorError", "card_declined"),
+    ]);
+    scenario(
+        "card-testing-in-words",
+        "Three different cards are declined in words, without a code: the caller is blocked all the same.",
+    )
+    .plays(&[ASKS_ABOUT_BILL, ENTERS_CARD, &tries_cards(), GETS_A_PERSON])
+    .with_twilio(Quirks { submissions: vec![Submission::reported(false, &[in_words])], ..Quirks::default() })
+    .with_server(Tuning { config: THREE_CARDS, business: Some(BILL), ..Tuning::default() })
+    .expects(THREE_DECLINES)
+    .expects(&[Expect::Charges(&[])])
 }
 
 fn worn_out_cards() -> Scenario {
     scenario("declined-too-often", "Three cards are declined, which is the most on one call: a fourth is not begun.")
         .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_cards(), GETS_A_PERSON])
-        .with_twilio(Quirks { declines: Some((64008, 9)), ..Quirks::default() })
+        .with_twilio(Quirks { submissions: vec![Submission::declined(64008)], ..Quirks::default() })
         .expects(THREE_DECLINES)
 }
 

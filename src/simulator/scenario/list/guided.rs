@@ -9,7 +9,7 @@ use crate::simulator::house::Tuning;
 use crate::simulator::openai::{Behaviour, Fault};
 use crate::simulator::scenario::{Expect, Scenario};
 use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
-use crate::simulator::twilio::{Mishap, Quirks, Request, Trouble};
+use crate::simulator::twilio::{Mishap, Quirks, Request, Submission, Trouble};
 
 const GUIDED: &str = r#"{
     "ConversationRelay": { "Configuration": { "welcomeGreeting": "Hello. How can I help you today?", "interruptible": "speech",
@@ -168,7 +168,10 @@ fn decline() -> Scenario {
     let tries_again = [Hears("declined"), Says("Yes, let me try another one.")];
     scenario("guided-decline", "The first card is declined: the model says so, and the server leads through the next.")
         .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, ENTERS_CARD, LEAVES])
-        .with_twilio(Quirks { declines: Some((64012, 1)), ..Quirks::default() })
+        .with_twilio(Quirks {
+            submissions: vec![Submission::declined(64012), Submission::succeeds()],
+            ..Quirks::default()
+        })
         .with_server(Tuning { config: GUIDED, ..Tuning::default() })
         .expects(&[
             Expect::Payments(&[Some("25.00"), Some("25.00")]),

@@ -11,7 +11,7 @@ use crate::simulator::twilio::Field::{
     BankAccountNumber, BankRoutingNumber, CardNumber, CardNumberMatcher, ExpirationDate, SecurityCode,
     SecurityCodeMatcher,
 };
-use crate::simulator::twilio::{Mask, Quirks, Request};
+use crate::simulator::twilio::{Mask, Quirks, Request, Submission};
 
 const ROUTING: &str = "110000000";
 const ACCOUNT: &str = "000123456789";
@@ -78,7 +78,10 @@ fn bank_account_declined() -> Scenario {
     let tries_again = [Hears("another bank account"), Says("Yes, let me try another one.")];
     stores_an_account("bank-account-declined", "The bank refuses the first account; another one it takes.")
         .plays(&[ASKS_TO_STORE_AN_ACCOUNT, ENTERS_ACCOUNT, &tries_again, ENTERS_ACCOUNT, LEAVES])
-        .with_twilio(Quirks { declines: Some((64010, 1)), ..Quirks::default() })
+        .with_twilio(Quirks {
+            submissions: vec![Submission::declined(64010), Submission::succeeds()],
+            ..Quirks::default()
+        })
         .expects(&[Expect::Results(&["payment-connector-error", "success"]), Expect::Says("bank account was declined")])
 }
 

@@ -103,15 +103,6 @@ impl<'a> Tape<'a> {
         })
     }
 
-    /// What the processor is told of a payment carries its id in the ledger.
-    pub(super) fn processor_can_match(&self) -> Check {
-        let told =
-            |row: &Row| self.events().any(|event| matches!(event, Event::Created { how, .. } if how.contains(&row.id)));
-        let rows = self.looks().last().copied().unwrap_or_default();
-        let lost = rows.iter().find(|row| row.sid.is_some() && !told(row));
-        Check::new("the processor is told the id of each payment", lost.map(|row| row.id.clone()))
-    }
-
     /// What has to hold of money in a scenario.
     pub(super) fn expect_of_money(&self, expect: Expect) -> Check {
         match expect {

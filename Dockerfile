@@ -22,9 +22,10 @@ VOLUME /data
 # A proxy knows one port: if it is busy, that is an error.
 ENV PORT_FALLBACK=false
 EXPOSE 3001
-# Not /ready: a container that drains is well, and must not be replaced before its calls have ended.
+# Not /ready and not /health: a container that drains must not be replaced before its calls have ended, and one that cannot write its
+# ledger holds in memory what it has to write.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=5s \
-    CMD ["/usr/local/bin/crelay-payments", "health"]
+    CMD ["/usr/local/bin/crelay-payments", "health", "--alive"]
 # Stop it with more time than DRAIN_SECONDS and 40 seconds: docker stop -t 340.
 STOPSIGNAL SIGTERM
 # A volume may belong to root at first (Fly's do): it is handed over, and then nothing runs as root any more.

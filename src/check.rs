@@ -14,7 +14,7 @@ mod twilio;
 
 use crate::config::{self, Config};
 
-pub use address::{Unwell, health};
+pub use address::{Unwell, alive, health};
 pub use report::{Finding, Level, Report};
 
 use http::Http;

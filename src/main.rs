@@ -61,8 +61,10 @@ enum Command {
     /// Looks at the configuration, the assets, the Twilio account and its number, the public address and the model, and
     /// changes nothing. The exit code is 1 if anything has to be mended, and 2 if the configuration cannot be used.
     Check,
-    /// Ask the server on this machine how it is: for a container's health check.
-    Health,
+    /// Query this machine's /health
+    ///
+    /// The exit code is 1 if no server answers, or if it takes no payments since the ledger cannot be written.
+    Health(HealthArgs),
     /// Put contexts (*.md), manifests (*.json) and serverConfig.json into Twilio Sync.
     ///
     /// Needs ACCOUNT_SID, AUTH_TOKEN and FROM_NUMBER. Everything is checked before anything is sent; the exit code is 1 if
@@ -130,6 +132,13 @@ struct Payments {
 }
 
 #[derive(Debug, Args)]
+struct HealthArgs {
+    /// Only whether a server answers: for a health check that restarts the container
+    #[arg(long)]
+    alive: bool,
+}
+
+#[derive(Debug, Args)]
 struct Settle {
     /// The id of the payment, as `payments` shows it
     id: PaymentId,
@@ -194,7 +203,7 @@ async fn main() -> ExitCode {
         Command::Simulate(what) => simulate(what, &Vars::from_process()).await,
         Command::Prove(what) => prove(what, Vars::from_process()).await,
         Command::Check => check(&Vars::from_process()).await,
-        Command::Health => health(&Vars::from_process()).await,
+        Command::Health(what) => health(&what, &Vars::from_process()).await,
         Command::UploadAssets(what) => upload_assets(what, &Vars::from_process()).await,
         Command::Payments(which) => payments(&which, &Vars::from_process()).await,
         Command::Settle(what) => settle(what, &Vars::from_process()).await,
@@ -314,9 +323,13 @@ async fn check(vars: &Vars) -> anyhow::Result<ExitCode> {
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn health(vars: &Vars) -> anyhow::Result<ExitCode> {
+async fn health(what: &HealthArgs, vars: &Vars) -> anyhow::Result<ExitCode> {
     let port = vars.get("PORT").map_or(Ok(DEFAULT_PORT), str::parse).context("PORT is not a port number")?;
-    check::health(port).await?;
+    if what.alive {
+        check::alive(port).await?;
+    } else {
+        check::health(port).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

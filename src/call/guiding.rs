@@ -9,7 +9,7 @@ use super::history::History;
 use super::statement::Statement;
 use super::tool::Tool;
 use super::{Call, Item, Phase, words};
-use crate::payment::{Answer, Capture, CardType, Change, Consent, EntryError, Field, Outcome, Stage};
+use crate::payment::{Answer, Capture, CardType, Change, Consent, EntryError, Field, Intent, Outcome, Stage};
 pub(super) use texts::language;
 pub use texts::{Guide, Texts};
 
@@ -56,6 +56,7 @@ enum Ask {
 #[derive(Clone, Copy)]
 enum Untold {
     Charged,
+    Pending,
     Stored,
     Failed,
     Unknown,
@@ -305,13 +306,14 @@ impl Call {
     }
 
     /// A payment ended. Should the model not tell the caller, the server will.
-    pub(super) fn guided_payment_ended(&mut self, outcome: Outcome, charged: bool) {
+    pub(super) fn guided_payment_ended(&mut self, outcome: Outcome, intent: &Intent) {
         self.guidance.due = None;
-        self.guidance.untold = Some(match (outcome, charged) {
-            (Outcome::Succeeded, true) => Untold::Charged,
-            (Outcome::Succeeded, false) => Untold::Stored,
-            (Outcome::Unknown(_), _) => Untold::Unknown,
-            _ => Untold::Failed,
+        self.guidance.untold = Some(match outcome {
+            Outcome::Succeeded if intent.charge.is_none() => Untold::Stored,
+            Outcome::Succeeded if intent.bank_debit => Untold::Pending,
+            Outcome::Succeeded => Untold::Charged,
+            Outcome::Unknown(_) => Untold::Unknown,
+            Outcome::Declined | Outcome::Failed | Outcome::Cancelled | Outcome::Abandoned => Untold::Failed,
         });
     }
 
@@ -330,6 +332,7 @@ impl Call {
         let untold = self.guidance.untold.take();
         let text = untold.map(|untold| match untold {
             Untold::Charged => self.texts().charged.clone(),
+            Untold::Pending => self.texts().pending.clone(),
             Untold::Stored => self.texts().stored.clone(),
             Untold::Failed => self.texts().failed.clone(),
             Untold::Unknown => self.texts().unknown.clone(),

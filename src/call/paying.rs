@@ -240,7 +240,7 @@ impl Call {
         }
         // The answer to `cancel-capture` tells of the cancelling; nothing else tells of money that may have moved.
         if tell || !matches!(outcome, Outcome::Cancelled | Outcome::Abandoned | Outcome::Failed | Outcome::Declined) {
-            self.guided_payment_ended(outcome, intent.charge.is_some());
+            self.guided_payment_ended(outcome, &intent);
             self.note(words::ended(outcome, ending, &intent, means, self.payments.declines));
             self.turn.wake();
             if let Some(farewell) = &mut self.farewell {

@@ -91,6 +91,17 @@ pub enum Unwell {
     },
 }
 
+/// Asks the server on this machine whether it answers at all: for what restarts a container, which would lose what the server holds while
+/// the ledger cannot be written.
+pub async fn alive(port: u16) -> Result<(), Unwell> {
+    let url = url(&format!("http://127.0.0.1:{port}"), &[]).ok_or(Unwell::NoAnswer(port))?;
+    match Http::without_proxy()?.get(url, As::Anyone).await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(Unwell::Status { port, status: answer.status }),
+        Err(_) => Err(Unwell::NoAnswer(port)),
+    }
+}
+
 /// Asks the server on this machine how it is: for a container without any other HTTP client.
 pub async fn health(port: u16) -> Result<(), Unwell> {
     let url = url(&format!("http://127.0.0.1:{port}"), &["health"]).ok_or(Unwell::NoAnswer(port))?;

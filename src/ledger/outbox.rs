@@ -76,6 +76,8 @@ pub(super) struct RefundData {
 struct Failure {
     result: Option<String>,
     code: Option<u32>,
+    #[serde(default)]
+    text: Option<String>,
 }
 
 /// Nothing of it.
@@ -115,7 +117,8 @@ impl Backlog {
 
 impl Outcome {
     fn of(payment: &Payment, at: Timestamp) -> Self {
-        let failure = || Failure { result: payment.result.clone(), code: payment.result_code };
+        let failure =
+            || Failure { result: payment.result.clone(), code: payment.result_code, text: payment.result_text.clone() };
         let text = |text: &Option<Private<String>>| text.as_ref().map(|text| text.reveal().clone());
         Self {
             event_id: Some(Uuid::new_v4().to_string()),

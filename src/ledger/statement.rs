@@ -74,7 +74,7 @@ impl fmt::Display for Csv<'_> {
         writeln!(
             f,
             "id,state,opened_at,submitted_at,ended_at,call_sid,payment_sid,call_reference,description,amount,minor,currency,\
-             method,last4,confirmation_code,profile_id,result,result_code,order_reference,live,refunded_minor\r"
+             method,last4,confirmation_code,profile_id,result,result_code,order_reference,live,refunded_minor,result_text\r"
         )?;
         for payment in self.0 {
             let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
@@ -102,6 +102,7 @@ impl fmt::Display for Csv<'_> {
                 payment.order_reference.as_ref().map(|text| text.reveal().clone()).unwrap_or_default(),
                 payment.live.to_string(),
                 payment.refunded.to_string(),
+                text(&payment.result_text),
             ];
             writeln!(f, "{}\r", fields.map(|field| quoted(&field)).join(","))?;
         }

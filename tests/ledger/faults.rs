@@ -120,6 +120,8 @@ async fn a_full_disk_loses_no_result_and_payments_go_on_once_it_has_room() {
     let told = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health"]).await;
     let words = String::from_utf8(told.stderr).unwrap();
     assert!(!told.status.success() && words.contains("the disk is full"), "{words}");
+    let alive = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health", "--alive"]).await;
+    assert!(alive.status.success(), "a container that holds records must not be restarted");
     assert_eq!(scene.world.keys_of("create").len(), 1);
 
     scene.home.make_room();

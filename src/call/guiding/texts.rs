@@ -35,6 +35,8 @@ pub struct Texts {
     pub processing: String,
     /// The payment was made. Said only if the model cannot.
     pub charged: String,
+    /// The debit of a bank account is accepted. Said only if the model cannot.
+    pub pending: String,
     /// The card, or the account, is stored. Said only if the model cannot.
     pub stored: String,
     /// The payment ended without success. Said only if the model cannot.

@@ -32,7 +32,9 @@ async fn an_outcome_that_is_not_taken_comes_back_later_and_one_that_is_never_aga
     desk.told("PK1", &[("Result", "payment-connector-error"), ("PayErrorCode", "64008")]).await;
     let now = Timestamp::now();
     let first = desk.ledger.due(now, 9).await.unwrap().remove(0);
-    assert!(first.body.expose_secret().contains(r#""error":{"result":"payment-connector-error","code":64008}"#));
+    assert!(
+        first.body.expose_secret().contains(r#""error":{"result":"payment-connector-error","code":64008,"text":null}"#)
+    );
     let later = now + SignedDuration::from_secs(60);
     desk.ledger.postponed(&first, later).await.unwrap();
     assert!(desk.ledger.due(now, 9).await.unwrap().is_empty());

@@ -203,6 +203,8 @@ async fn a_yes_by_word_or_by_key_charges_once() {
         let whole: Value = scene.server.operator_gets(&path).await.json().await.unwrap();
         let agreed = whole["events"].as_array().unwrap().iter().find(|event| event["kind"] == "agreed").unwrap();
         assert!(agreed.to_string().contains(ASKED_FOR_777), "the evidence is with the payment: {agreed}");
+        let statements = whole["statements"].as_array().unwrap();
+        assert!(statements.iter().any(|asked| asked["data"]["answer"] == "yes"), "and with its call: {whole}");
     }
 }
 

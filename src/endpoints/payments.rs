@@ -39,6 +39,8 @@ pub(super) struct Whole {
     #[serde(flatten)]
     payment: Row,
     events: Vec<Happened>,
+    /// What the server asked on the call of the payment, and how the caller answered.
+    statements: Vec<Happened>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,7 +128,8 @@ pub(super) async fn one(
 ) -> Result<Answer<Whole>, Problem> {
     let id = known(&id)?;
     let payment = ledger.payment(id).await?.ok_or(NotSettled::NoSuchPayment)?;
-    Ok(Answer(Whole { payment: payment.into(), events: ledger.history(id).await? }))
+    let (events, statements) = (ledger.history(id).await?, ledger.statements(&payment.call).await?);
+    Ok(Answer(Whole { payment: payment.into(), events, statements }))
 }
 
 /// 409 if the payment's state does not allow it, 400 if a note is missing or the payment was to do another thing.

@@ -159,10 +159,16 @@ impl Ledger {
 
     /// What happened to a payment, in order.
     pub async fn history(&self, id: PaymentId) -> Result<Vec<Happened>, Error> {
-        let rows = sqlx::query("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id")
-            .bind(id.to_string())
-            .fetch_all(&self.0.readers)
-            .await?;
+        self.happened("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id", &id.to_string()).await
+    }
+
+    /// What the server asked on a call, and how the caller answered, in order.
+    pub async fn statements(&self, call: &CallSid) -> Result<Vec<Happened>, Error> {
+        self.happened("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
+    }
+
+    async fn happened(&self, query: &str, of: &str) -> Result<Vec<Happened>, Error> {
+        let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
         let happened = |row: &SqliteRow| {
             let data = RawValue::from_string(row.try_get("data")?).map_err(|_| Error::Unreadable("an event's data"))?;
             Ok(Happened { at: time(row.try_get("at")?)?, kind: row.try_get("kind")?, data })

@@ -32,7 +32,7 @@ pub use known::{Known, KnownPayment, OrderRules};
 pub use limits::{Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
 pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
 pub use outcome::{Doubt, Intent, Outcome, is_amount, is_decline};
-pub use parameter_names::{PARAMETERS, contradicted_parameter, nearest_parameter};
+pub use parameter_names::{PARAMETERS, contradicted_parameter, nearest_parameter, parameter_in_any_spelling};
 pub use settings::{BadTokenType, Description, IdParameter, Options, Parameters, Settings, Timeout, TokenType};
 pub use state::{ParseStateError, State};
 pub use status::{BadStatus, Ending, EntryError, Last4, News, ResultWord, Status};

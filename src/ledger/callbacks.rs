@@ -93,10 +93,15 @@ impl Writing {
         if next.is_none() && !first_success && !first_word {
             return Ok(());
         }
+        // A success that was doubted is settled by a success or a person, and by no other word.
+        if !outcome.is_success_in_any_way() && before == State::Unknown && self.is_doubted(payment).await? {
+            return Ok(());
+        }
         self.write_result(payment, ending).await?;
-        if !succeeded && intent.submitted && !matches!(outcome, Outcome::Unknown(doubt) if doubt.is_doubtful_success())
-        {
-            self.card_failed(payment, ending.code).await?;
+        if succeeded {
+            self.card_recovered(payment).await?;
+        } else if intent.submitted && !self.is_taken_for_failed(payment).await? {
+            self.card_failed(payment, ending.code, false).await?;
         }
         match (next, outcome) {
             (Some(next), Outcome::Unknown(doubt)) if doubt.is_doubtful_success() => {
@@ -113,6 +118,14 @@ impl Writing {
             (None, _) if succeeded => self.tell(payment).await,
             (None, _) => Ok(()),
         }
+    }
+
+    /// Whether a success of the payment was reported and not believed.
+    async fn is_doubted(&mut self, payment: &Payment) -> Result<bool, Error> {
+        let query = "SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ? AND kind = 'ended' \
+             AND json_extract(data, '$.doubtful') = 1)";
+        let doubted = sqlx::query_scalar(query).bind(payment.id.to_string());
+        Ok(doubted.fetch_one(&mut *self.transaction).await?)
     }
 
     async fn write_result(&mut self, payment: &mut Payment, ending: &Ending) -> Result<(), Error> {

@@ -32,7 +32,9 @@ pub(super) enum Event<'a> {
     /// Twilio's result, and what it means.
     Ended { ending: &'a Ending, outcome: Outcome },
     /// A card was submitted and did not succeed.
-    CardFailed { code: Option<u32>, last4: Option<Last4> },
+    CardFailed { code: Option<u32>, last4: Option<Last4>, at_once: bool },
+    /// It succeeded after all.
+    CardRecovered,
     /// With that card it looks like card testing.
     CardTesting { pattern: Pattern },
     /// A guard did not let it go on.
@@ -66,6 +68,7 @@ impl Event<'_> {
             Self::Agreed { .. } => "agreed",
             Self::Ended { .. } => "ended",
             Self::CardFailed { .. } => "card-failed",
+            Self::CardRecovered => "card-recovered",
             Self::CardTesting { .. } => "card-testing",
             Self::Barred { .. } => "barred",
             Self::GivenUp { .. } => "given-up",
@@ -106,8 +109,12 @@ impl Event<'_> {
                 "connectorStatus": ending.connector_statuses.first(),
                 "confirmationCode": ending.confirmation,
                 "outcome": outcome_data(*outcome),
+                "doubtful": *outcome != Outcome::Succeeded && outcome.is_success_in_any_way(),
             }),
-            Self::CardFailed { code, last4 } => json!({"code": code, "last4": digits(*last4)}),
+            Self::CardFailed { code, last4, at_once } => {
+                json!({"code": code, "last4": digits(*last4), "atOnce": at_once})
+            }
+            Self::CardRecovered => json!({}),
             Self::CardTesting { pattern } => {
                 let last4 = if let Pattern::LastFour(last4) = pattern { Some(*last4) } else { None };
                 json!({"seen": pattern.word(), "last4": digits(last4)})

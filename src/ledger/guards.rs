@@ -118,19 +118,36 @@ impl Writing {
         let (payments, minor): (i64, i64) = begun.fetch_one(&mut *self.transaction).await?;
         let query = format!("SELECT count(*) FROM payments WHERE {clause} AND state = 'submitted'");
         let submitted: i64 = sqlx::query_scalar(&query).bind(value).fetch_one(&mut *self.transaction).await?;
-        // Whatever the result would have been: the card did not succeed, as far as is known.
-        let query = format!(
-            "SELECT count(*) FROM payments WHERE {clause} AND state = 'unknown' AND result IS NULL AND submitted_at > ?2"
-        );
-        let without_result = sqlx::query_scalar(&query).bind(value).bind(since);
-        let without_result: i64 = without_result.fetch_one(&mut *self.transaction).await?;
         Ok(Tally {
             wrong_entries: self.events(those, "wrong").await?,
-            declines: self.events(those, "card-failed").await?.saturating_add(without_result.unsigned_abs()),
+            declines: self.failed_cards(those).await?,
             submitted: submitted.unsigned_abs(),
             payments: payments.unsigned_abs(),
             minor: minor.unsigned_abs(),
         })
+    }
+
+    /// How many cards were submitted and did not succeed, without those of which a success was reported after all.
+    async fn failed_cards(&mut self, those: &Those<'_>) -> Result<u64, Error> {
+        let recovered = self.events(those, "card-recovered").await?;
+        Ok(self.events(those, "card-failed").await?.saturating_sub(recovered))
+    }
+
+    /// A payment succeeded whose card was taken for failed.
+    pub(super) async fn card_recovered(&mut self, payment: &Payment) -> Result<(), Error> {
+        if self.is_taken_for_failed(payment).await? {
+            self.append(payment, &Event::CardRecovered, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the last card of a payment is counted as failed for what came after its submission was accepted.
+    pub(super) async fn is_taken_for_failed(&mut self, payment: &Payment) -> Result<bool, Error> {
+        let query = "SELECT coalesce(sum(CASE kind WHEN 'card-failed' THEN 1 ELSE -1 END), 0) FROM events WHERE payment_id = ? \
+             AND kind IN ('card-failed', 'card-recovered') AND coalesce(json_extract(data, '$.atOnce'), 0) = 0";
+        let count = sqlx::query_scalar(query).bind(payment.id.to_string());
+        let count: i64 = count.fetch_one(&mut *self.transaction).await?;
+        Ok(count > 0)
     }
 
     /// How many events of a kind there were.
@@ -142,12 +159,19 @@ impl Writing {
     }
 
     /// Records that a card was submitted and did not succeed, and notices what that adds up to.
-    pub(super) async fn card_failed(&mut self, payment: &Payment, code: Option<u32>) -> Result<(), Error> {
+    ///
+    /// `at_once`: Twilio refused the submission, so that another card may follow in the same payment.
+    pub(super) async fn card_failed(
+        &mut self,
+        payment: &Payment,
+        code: Option<u32>,
+        at_once: bool,
+    ) -> Result<(), Error> {
         let last4 = match payment.last4.as_deref().and_then(Last4::from_mask) {
             Some(last4) => Some(last4),
             None => self.entered_last4(payment).await?,
         };
-        self.append(payment, &Event::CardFailed { code, last4 }, None).await?;
+        self.append(payment, &Event::CardFailed { code, last4, at_once }, None).await?;
         let Some(testing) = self.ledger.1.limits.card_testing else { return Ok(()) };
         let declined = self.declines_like(payment.caller.as_ref(), last4, testing).await?;
         for pattern in testing.patterns(&declined) {

@@ -18,12 +18,23 @@ const MAX_UNKNOWN: usize = 5;
 /// States in which a payment stands in the way of another one of the same order, as SQL has them.
 const IN_THE_WAY: &str = "('opened', 'capturing', 'submitted', 'pending', 'charged', 'unknown', 'disputed')";
 
-/// What tells one order from another: SHA-256 of its reference, in hex, without the white space around it.
+/// What tells one order from another: SHA-256, in hex, of what a person sees of its reference.
 pub(super) fn order_key(reference: &str) -> String {
-    Sha256::digest(reference.trim().as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+    Sha256::digest(as_seen(reference).as_bytes()).iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// A text without what nobody sees, and with one way to write a space and a hyphen.
+fn as_seen(text: &str) -> String {
+    let is_invisible = |c: &char| {
+        let format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}');
+        format || (c.is_control() && !c.is_whitespace())
+    };
+    let plain = |c: char| if matches!(c, '\u{2010}'..='\u{2012}') { '-' } else { c };
+    let seen: String = text.chars().filter(|c| !is_invisible(c)).map(plain).collect();
+    seen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The payments of an order that stand in the way of another one, the newest first.
@@ -112,6 +123,19 @@ pub(super) async fn record_statement(writing: &mut Writing, call: &CallSid, agre
 }
 
 impl Writing {
+    /// The call with the order of its earlier payment, where the socket that asks was not told of one.
+    pub(super) async fn with_known_order(&mut self, call: &OnCall) -> Result<OnCall, Error> {
+        let mut call = call.clone();
+        if call.order_key.is_none() {
+            let earlier = of_call(&mut *self.transaction, &call.sid).await?;
+            if let Some(earlier) = earlier.into_iter().find(|payment| payment.order_key.is_some()) {
+                call.reference = call.reference.or(earlier.reference);
+                call.order_key = earlier.order_key;
+            }
+        }
+        Ok(call)
+    }
+
     /// Whether another payment may begin on the call for the order. An older one of the call that was given up is put away.
     pub(super) async fn check_order(&mut self, call: &OnCall, create: &Create) -> Result<(), Refused> {
         if self.ledger.is_recovering(&call.sid) {

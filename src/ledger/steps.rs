@@ -6,7 +6,9 @@ use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{Find, of_call};
 use super::{Error, Event, Ledger, Payment, Record, Refused, State, Writing};
-use crate::payment::{Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update, reference};
+use crate::payment::{
+    Answer, Change, Create, IdempotencyKey, Outcome, PaymentId, Update, parameter_in_any_spelling, reference,
+};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::Setup;
@@ -33,11 +35,12 @@ pub struct OnCall {
 impl OnCall {
     /// What a call's first frame tells.
     pub fn new(setup: &Setup) -> Self {
-        let parameter = |name: &str| reference(setup.custom_parameters.reveal().get(name)?);
+        let given = setup.custom_parameters.reveal();
+        let parameter = |name: &str| reference(parameter_in_any_spelling(given, name)?);
         let (reference, order) = (parameter("callReference"), parameter("orderReference"));
         // Of the whole text: two orders must not become one by what is cut.
-        let whole = |name: &str| setup.custom_parameters.reveal().get(name).filter(|text| !text.trim().is_empty());
-        let order_key = whole("orderReference").or_else(|| whole("callReference")).map(|text| order_key(text));
+        let whole = |name: &str| parameter_in_any_spelling(given, name).filter(|text| !text.trim().is_empty());
+        let order_key = whole("orderReference").or_else(|| whole("callReference")).map(order_key);
         Self { sid: setup.call_sid.clone(), caller: setup.caller(), reference, order, order_key }
     }
 
@@ -96,9 +99,10 @@ async fn open(writing: &mut Writing, call: &OnCall, create: &Create) -> Result<(
     let payment = if let Some(asked_before) = writing.find(Find::Id(create.id)).await? {
         asked_before
     } else {
-        writing.check_order(call, create).await?;
-        writing.may_start(call, create).await?;
-        let payment = writing.insert(call, create.id, Some(create), None).await?;
+        let call = writing.with_known_order(call).await?;
+        writing.check_order(&call, create).await?;
+        writing.may_start(&call, create).await?;
+        let payment = writing.insert(&call, create.id, Some(create), None).await?;
         if let Some(agreed) = &create.agreed {
             writing.append(&payment, &Event::Agreed { agreed }, None).await?;
         }
@@ -231,7 +235,7 @@ impl Writing {
         // What is missing or out of order (64018, 64019) says nothing of the card.
         let of_the_card =
             Outcome::of_refusal(*code) == Outcome::Declined || !matches!(code, None | Some(64018..=64021));
-        if of_the_card { self.card_failed(payment, *code).await } else { Ok(()) }
+        if of_the_card { self.card_failed(payment, *code, true).await } else { Ok(()) }
     }
 
     /// Nobody goes on with a payment.
@@ -245,6 +249,10 @@ impl Writing {
         if payment.state.may_become(next) {
             self.append(payment, &Event::GivenUp { why }, None).await?;
             self.advance(payment, next).await?;
+            // Whatever its result will be: as far as is known the card did not succeed.
+            if next == State::Unknown && !self.is_taken_for_failed(payment).await? {
+                self.card_failed(payment, None, false).await?;
+            }
         }
         Ok(())
     }

@@ -269,6 +269,10 @@ impl Capture {
         let answer = self.in_doubt(asked, answer);
         match &answer {
             Answer::Refused { code, .. } => self.refused(update.change, *code),
+            // The session is gone, and what was not submitted before cannot succeed.
+            Answer::Gone if self.stage == Stage::Submitting && update.change == Change::Complete => {
+                self.stage = Stage::Open
+            }
             Answer::Unknown => self.unconfirmed = Some((asked, update.key.clone())),
             Answer::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked) => {
                 self.unconfirmed = None;

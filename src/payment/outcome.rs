@@ -47,6 +47,12 @@ pub enum Doubt {
     /// A success of a payment that was never submitted.
     #[error("the success is of a payment that was never submitted")]
     NotSubmitted,
+    /// A result without success comes with what only a success has.
+    #[error("the result is no success, and comes with a confirmation code, a token or a status of one")]
+    ClaimsSuccess,
+    /// An error or a decline beside a success.
+    #[error("the success comes with an error or a decline")]
+    ErrorBeside,
     /// What happened at the gateway is not known.
     #[error("what happened at the gateway is not known")]
     Gateway,
@@ -62,19 +68,18 @@ impl Doubt {
 impl Outcome {
     /// What a result means for a payment that was to do this.
     pub fn of(ending: &Ending, intent: &Intent) -> Self {
+        let doubtful_claim = ending.result != ResultWord::Success && claims_success(ending);
         match &ending.result {
             ResultWord::Success => match contradiction(ending, intent) {
                 Some(doubt) => Self::Unknown(doubt),
                 None => Self::Succeeded,
             },
-            ResultWord::ConnectorError => Self::of_connector_error(ending, intent.submitted),
-            ResultWord::NotTaken(_) => Self::Failed,
+            _ if doubtful_claim => Self::Unknown(Doubt::ClaimsSuccess),
+            ResultWord::ConnectorError | ResultWord::NotTaken(_) if intent.submitted => Self::of_submission(ending),
             ResultWord::Star | ResultWord::Cancelled if !intent.submitted => Self::Cancelled,
             ResultWord::HungUp if !intent.submitted => Self::Abandoned,
-            ResultWord::Other(_) if !intent.submitted => Self::Failed,
-            ResultWord::Star | ResultWord::Cancelled | ResultWord::HungUp | ResultWord::Other(_) => {
-                Self::Unknown(Doubt::Gateway)
-            }
+            _ if !intent.submitted => Self::Failed,
+            _ => Self::Unknown(Doubt::Gateway),
         }
     }
 
@@ -92,22 +97,38 @@ impl Outcome {
         if is_decline(code) { Self::Declined } else { Self::Failed }
     }
 
-    fn of_connector_error(ending: &Ending, submitted: bool) -> Self {
-        if !submitted {
-            return Self::Failed;
-        }
-        let said = [&ending.payment_error, &ending.connector_error].into_iter().flatten();
-        let said: String = said.flat_map(|text| [text.as_str(), "\n"]).collect::<String>().to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        match ending.code {
+    fn of_submission(ending: &Ending) -> Self {
+        let said = said(ending);
+        match (&ending.result, ending.code) {
             // The gateway may have charged before its answer went wrong.
-            _ if says(GATEWAY_IN_DOUBT) => Self::Unknown(Doubt::Gateway),
-            code if is_decline(code) => Self::Declined,
-            _ if says(DECLINES) => Self::Declined,
-            Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024) => Self::Failed,
+            _ if says(&said, GATEWAY_IN_DOUBT) => Self::Unknown(Doubt::Gateway),
+            (_, code) if is_decline(code) => Self::Declined,
+            _ if says(&said, DECLINES) => Self::Declined,
+            (ResultWord::NotTaken(_), _) => Self::Failed,
+            (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => Self::Failed,
             _ => Self::Unknown(Doubt::Gateway),
         }
     }
+}
+
+/// What Twilio, the connector and the gateway say in words, in lower case.
+fn said(ending: &Ending) -> String {
+    let texts =
+        [&ending.payment_error, &ending.connector_error].into_iter().flatten().chain(&ending.connector_messages);
+    texts.flat_map(|text| [text.as_str(), "\n"]).collect::<String>().to_lowercase()
+}
+
+fn says(said: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| said.contains(word))
+}
+
+/// Whether something beside a result without success says that money moved: a confirmation code, or the connector's own status.
+fn claims_success(ending: &Ending) -> bool {
+    let says_yes = |status: &String| {
+        let status = status.to_lowercase();
+        says(&status, STATUSES_THAT_SAY_YES) && !says(&status, STATUSES_THAT_SAY_NO)
+    };
+    ending.confirmation.is_some() || ending.token.is_some() || ending.connector_statuses.iter().any(says_yes)
 }
 
 /// Whether an error code of Twilio's, of a result or of a refused `complete`, says that the bank refused the card.
@@ -133,6 +154,26 @@ const GATEWAY_IN_DOUBT: &[&str] = &[
     "connection reset",
     "connection closed",
     "gateway error",
+    "unknown",
+    "not known",
+    "unable to determine",
+    "unable to confirm",
+    "unable to reach",
+    "unable to connect",
+    "undetermined",
+    "uncertain",
+    "cannot determine",
+    "could not determine",
+    "may have",
+    "might have",
+    "may or may not",
+    "or approved",
+    "approved or",
+    "lost connection",
+    "connection",
+    "communication",
+    "check processor",
+    "duplicate",
 ];
 
 /// Texts of `PaymentError` and `ConnectorError` that say that the bank refused the card, in lower case.
@@ -173,7 +214,10 @@ const DECLINES: &[&str] = &[
     "closed account",
 ];
 
-/// Values of `PayConnector_payment_status` that say no, in lower case.
+/// Values of a connector's status that say yes, in lower case.
+const STATUSES_THAT_SAY_YES: &[&str] = &["success", "succeed", "approved", "paid", "captured", "charged", "settled"];
+
+/// Values of a connector's status that say no, in lower case.
 const STATUSES_THAT_SAY_NO: &[&str] = &[
     "declin",
     "fail",
@@ -190,21 +234,30 @@ const STATUSES_THAT_SAY_NO: &[&str] = &[
     "not_approved",
     "invalid",
     "abort",
+    "unsuccess",
+    "incomplete",
 ];
 
 /// What speaks against a success, if anything does.
 fn contradiction(ending: &Ending, intent: &Intent) -> Option<Doubt> {
-    let says_no = |status: &String| {
-        let status = status.to_lowercase();
-        STATUSES_THAT_SAY_NO.iter().any(|no| status.contains(no))
-    };
+    let says_no = |status: &String| says(&status.to_lowercase(), STATUSES_THAT_SAY_NO);
     if ending.connector_statuses.iter().any(says_no) {
         return Some(Doubt::ConnectorStatus);
+    }
+    let said = said(ending);
+    if ending.code.is_some_and(|code| code != 0) || says(&said, DECLINES) || says(&said, GATEWAY_IN_DOUBT) {
+        return Some(Doubt::ErrorBeside);
     }
     if !intent.submitted {
         return Some(Doubt::NotSubmitted);
     }
-    if ending.charge.as_deref().is_some_and(|charged| !is_amount(charged, intent.charge)) {
+    let other_amount = ending.charge.as_deref().is_some_and(|charged| !is_amount(charged, intent.charge));
+    let other_currency = ending
+        .currency
+        .as_deref()
+        .zip(intent.charge)
+        .is_some_and(|(currency, charge)| !currency.trim().eq_ignore_ascii_case(charge.currency().code()));
+    if other_amount || other_currency {
         return Some(Doubt::OtherAmount);
     }
     let stored = ending.token.is_some() || ending.profile.is_some();
@@ -280,6 +333,12 @@ mod tests {
             ("ChargeAmount", "25,00", Doubt::OtherAmount),
             ("PayConnector_payment_status", "DECLINED", Doubt::ConnectorStatus),
             ("PayConnector_gateway_status", "Failed", Doubt::ConnectorStatus),
+            ("payconnector_payment_status", "unsuccessful", Doubt::ConnectorStatus),
+            ("PayConnector_Status", "incomplete", Doubt::ConnectorStatus),
+            ("PayConnector_gateway_message", "Declined", Doubt::ErrorBeside),
+            ("PayErrorCode", "64012", Doubt::ErrorBeside),
+            ("ConnectorError", "do_not_honor", Doubt::ErrorBeside),
+            ("Currency", "EUR", Doubt::OtherAmount),
         ] {
             assert_eq!(outcome(&[("Result", "success"), (name, value)]), Outcome::Unknown(doubt), "{name}={value}");
         }
@@ -324,6 +383,19 @@ mod tests {
                     "Payment Gateway rejected charge creation. Got malformed response from Payment Provider.",
                 ),
             ],
+            &[
+                ("Result", "payment-connector-error"),
+                ("PaymentError", "Result unknown: the transaction may have been approved or declined"),
+            ],
+            &[
+                ("Result", "payment-connector-error"),
+                ("PaymentError", "Connection declined by gateway while waiting for the answer"),
+            ],
+            &[
+                ("Result", "payment-connector-error"),
+                ("PaymentError", "Unable to determine whether the charge was declined"),
+            ],
+            &[("Result", "validation-error"), ("PaymentError", "gateway time-out, outcome not known")],
             &[("Result", "internal-error")],
             &[("Result", "caller-interrupted-with-star")],
             &[("Result", "caller-hung-up")],
@@ -332,6 +404,22 @@ mod tests {
         ] {
             assert_eq!(outcome(fields), Outcome::Unknown(Doubt::Gateway), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_result_without_success_that_comes_with_what_only_a_success_has_is_unknown() {
+        let decline = [("Result", "payment-connector-error"), ("PayErrorCode", "64012")];
+        for beside in [
+            ("PayConnector_payment_status", "SUCCESS"),
+            ("PaymentConfirmationCode", "ch_real"),
+            ("PaymentToken", "tok"),
+        ] {
+            let fields = [&decline[..], &[beside]].concat();
+            assert_eq!(outcome(&fields), Outcome::Unknown(Doubt::ClaimsSuccess), "{beside:?}");
+        }
+        let fields = [&decline[..], &[("PayConnector_payment_status", "unsuccessful")]].concat();
+        assert_eq!(outcome(&fields), Outcome::Declined);
+        assert_eq!(outcome(&[("Result", "validation-error"), ("PaymentError", "card is declined")]), Outcome::Declined);
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub fn contradicted_parameter(given: &BTreeMap<String, String>) -> Option<&'stat
     })
 }
 
+/// The value of a parameter, also where its name is written with other case or separators: `CallReference`, `call_reference`.
+pub fn parameter_in_any_spelling<'a>(given: &'a BTreeMap<String, String>, known: &str) -> Option<&'a str> {
+    let spelled = || given.iter().find(|(name, _)| plain(name) == plain(known)).map(|(_, value)| value);
+    given.get(known).or_else(spelled).map(String::as_str)
+}
+
 /// A name without case and separators.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect()

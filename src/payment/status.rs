@@ -151,9 +151,13 @@ pub struct Ending {
     pub payment_error: Option<String>,
     /// `ConnectorError`, likewise.
     pub connector_error: Option<String>,
-    /// `PayConnector_payment_status` and `PayConnector_gateway_status`, likewise, as far as the connector sends them (Shuttle's
-    /// does).
+    /// `PayConnector_payment_status`, `PayConnector_gateway_status` and the like, likewise, as far as the connector sends them
+    /// (Shuttle's does).
     pub connector_statuses: Vec<String>,
+    /// `PayConnector_gateway_message` and the like, likewise.
+    pub connector_messages: Vec<String>,
+    /// `Currency` as it was written, where the result has it.
+    pub currency: Option<String>,
     /// `ChargeAmount` as it was written, where the result has it.
     pub charge: Option<String>,
     /// `PaymentConfirmationCode` of a charge.
@@ -306,7 +310,7 @@ impl Status {
             card: filled("PaymentCardType").and_then(|word| word.to_ascii_lowercase().parse().ok()),
             last4,
             unmasked: form.iter().any(unmasked),
-            news: news(&filled, last4),
+            news: news(form, &filled, last4),
         })
     }
 }
@@ -322,7 +326,7 @@ impl Status {
 /// Fields of the form that are masked, each also with `Matcher` behind its name.
 const MASKED: [&str; 3] = ["PaymentCardNumber", "SecurityCode", "BankAccountNumber"];
 
-fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, last4: Option<Last4>) -> News {
+fn news<'a>(form: &[(String, String)], filled: &impl Fn(&str) -> Option<&'a str>, last4: Option<Last4>) -> News {
     if let Some(result) = filled("Result") {
         let text = |name| filled(name).map(|text| shortened(text, MAX_TEXT));
         let code = |name| filled(name).map(|code| shortened(code, MAX_CODE));
@@ -331,10 +335,9 @@ fn news<'a>(filled: &impl Fn(&str) -> Option<&'a str>, last4: Option<Last4>) -> 
             code: filled("PayErrorCode").and_then(|code| code.parse().ok()).filter(|code| *code < 100_000),
             payment_error: text("PaymentError"),
             connector_error: text("ConnectorError"),
-            connector_statuses: ["PayConnector_payment_status", "PayConnector_gateway_status"]
-                .into_iter()
-                .filter_map(code)
-                .collect(),
+            connector_statuses: of_connector(form, "status"),
+            connector_messages: of_connector(form, "message"),
+            currency: filled("Currency").map(str::to_owned),
             charge: filled("ChargeAmount").map(str::to_owned),
             confirmation: code("PaymentConfirmationCode"),
             token: filled("PaymentToken").and_then(token),
@@ -379,6 +382,19 @@ const MAX_TEXT: usize = 256;
 
 /// The longest token that is kept, in bytes. A token that is cut is none.
 const MAX_TOKEN: usize = 1024;
+
+/// The most fields of a connector's own that are read.
+const MAX_OF_CONNECTOR: usize = 8;
+
+/// The values of the connector's own fields (`PayConnector_…`) whose names have this word in them, in any spelling.
+fn of_connector(form: &[(String, String)], word: &str) -> Vec<String> {
+    let is_it = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.strip_prefix("payconnector").is_some_and(|rest| rest.contains(word))
+    };
+    let values = form.iter().filter(|(name, value)| is_it(name) && !value.trim().is_empty());
+    values.map(|(_, value)| shortened(value.trim(), MAX_CODE)).take(MAX_OF_CONNECTOR).collect()
+}
 
 /// A text of the processor's without card numbers and control characters, cut to so many characters.
 fn shortened(text: &str, most: usize) -> String {

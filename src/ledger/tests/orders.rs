@@ -196,3 +196,27 @@ async fn of_two_calls_at_the_same_moment_one_begins_the_payment() {
     }
     assert_eq!(opened, 1);
 }
+
+#[test]
+fn two_ways_to_write_one_reference_are_one_order() {
+    let key = crate::ledger::orders::order_key;
+    for other in [" inv 7", "inv  7", "inv\u{a0}7", "in\u{200b}v 7", "\u{feff}inv 7\u{0}"] {
+        assert_eq!(key(other), key("inv 7"), "{other:?}");
+    }
+    assert_eq!(key("inv\u{2011}7"), key("inv-7"));
+    for other in ["inv 8", "INV 7", "inv7", "inv-7"] {
+        assert_ne!(key(other), key("inv 7"), "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_comes_back_without_its_reference_keeps_its_order() {
+    let mut desk = Desk::with_orders(false).await;
+    desk.on_line("CA1", ANN, Some("invoice-7"));
+    let id = desk.opened("25", "PK1").await;
+    desk.does(&update(id, "PK1", Change::Cancel, 1), &Answer::Accepted).await.unwrap();
+    desk.on_line("CA1", ANN, None);
+    desk.opened("25", "PK2").await;
+    desk.on_line("CA2", BOB, Some("invoice-7"));
+    assert_eq!(desk.in_the_way("25").await, Some(State::Opened));
+}

@@ -220,11 +220,11 @@ impl Call {
             Phase::Over { .. } => return None,
             Phase::Ending { since } => return Some(since + CLOSE_LIMIT),
             Phase::Talking if self.turn.is_busy() => {
-                return self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
+                return self.keys_due_at();
             }
             Phase::Talking => {}
         }
-        let keyed = self.keys.as_ref().map(|(_, last)| *last + self.settings.keypad.pause);
+        let keyed = self.keys_due_at();
         let caller_quiet = self.caller_speaks.map(|since| since + self.caller_speech_limit());
         let quiet = self.speech.quiet_from(self.now);
         let held = self.turn.hold.filter(|_| self.turn.owed || self.is_stating());

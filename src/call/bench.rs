@@ -312,6 +312,13 @@ impl Line {
         from
     }
 
+    /// The caller answers a statement with keys, and waits.
+    pub(super) fn answers_by_key(&mut self, keys: &str) -> usize {
+        let from = self.presses(keys);
+        self.passes(Duration::from_secs(1));
+        from
+    }
+
     /// A payment is open and the caller is to enter the card number.
     pub(super) fn at_card_number(&mut self, sid: &str) {
         self.caller_says("I want to pay");

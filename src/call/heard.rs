@@ -1,6 +1,6 @@
 //! What Twilio tells of the caller: speech, keys, interruptions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Call, Item, Phase, words};
 use crate::call::Action;
@@ -10,6 +10,9 @@ use crate::relay::{Incoming, Info, Interrupt, Outgoing, Prompt};
 
 /// After an interruption, how long the caller has to say something before the agent goes on with what it owes.
 const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
+
+/// How long after its last key the answer to a statement is taken to be whole.
+const ANSWER_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much later than the report of a payment's end a key, or a word, may arrive that belonged to it.
 const LATE_KEYS: Duration = Duration::from_secs(3);
@@ -32,7 +35,7 @@ impl Call {
             Incoming::Info(info) => self.informed(info),
             Incoming::Dtmf { digit } if self.is_statement_said() => {
                 if self.is_key_an_answer() {
-                    self.key_answers(digit.reveal());
+                    self.key_pressed(digit.reveal());
                 }
             }
             // Any key may be a digit of the card: not even its coming is noted.
@@ -53,21 +56,17 @@ impl Call {
         [self.payment_closed, self.payment_reported].into_iter().flatten().any(|at| self.now < at + LATE_KEYS)
     }
 
-    /// Takes a key as the answer to the statement that was said. The history does not say which other key it was.
-    fn key_answers(&mut self, digit: &str) {
-        let (shown, answer) = match digit {
-            "1" => (digit, Consent::Yes),
-            "2" => (digit, Consent::No),
-            _ => ("another key", Consent::Unclear),
-        };
-        self.watch.reset(self.now);
+    /// Takes keys as the answer to the statement that was said: one key alone is one. The history does not say which others came.
+    fn keys_answer(&mut self, keys: &str) {
+        let answer = answer_of_keys(keys);
+        let shown = if answer == Consent::Unclear { "something else" } else { keys };
         let heard = self.shield.hear(&words::keyed(shown), Strictness::Cards);
         self.take_input(Item::Caller, heard);
         self.turn.rounds = 0;
         self.conclude(answer);
     }
 
-    /// Outside payments keys are an input like any other, once it is whole.
+    /// Outside payments keys are an input like any other, once it is whole. So they are where they answer a statement.
     fn key_pressed(&mut self, digit: &str) {
         self.watch.reset(self.now);
         let (mut keys, _) = self.keys.take().unwrap_or_else(|| (Private::default(), self.now));
@@ -81,18 +80,30 @@ impl Call {
         }
     }
 
+    /// When the keys that were pressed are taken as an input, if no other follows.
+    pub(super) fn keys_due_at(&self) -> Option<Instant> {
+        let pause = if self.is_statement_said() { ANSWER_PAUSE } else { self.settings.keypad.pause };
+        self.keys.as_ref().map(|(_, last)| *last + pause)
+    }
+
     /// Takes the keys that were pressed as an input after a pause. A payment that was opened meanwhile makes them void.
     pub(super) fn watch_keypad(&mut self) {
-        if self.is_card_time() {
+        let void = if self.is_statement_said() { !self.is_key_an_answer() } else { self.is_card_time() };
+        if void {
             self.keys = None;
-        } else if self.keys.as_ref().is_some_and(|(_, last)| self.now >= *last + self.settings.keypad.pause) {
+        } else if self.keys_due_at().is_some_and(|due| self.now >= due) {
             self.keyed();
         }
     }
 
     pub(super) fn keyed(&mut self) {
         let Some((keys, _)) = self.keys.take() else { return };
-        if !keys.reveal().is_empty() {
+        if keys.reveal().is_empty() {
+            return;
+        }
+        if self.is_statement_said() {
+            self.keys_answer(keys.reveal());
+        } else {
             let heard = self.shield.hear(&words::keyed(keys.reveal()), Strictness::Cards);
             self.input(Item::Caller, heard);
         }
@@ -115,13 +126,23 @@ impl Call {
         }
         self.turn.rounds = 0;
         if answers {
-            return self.conclude(self.settings.texts.judge(said));
+            let answer = self.judge(said);
+            return self.conclude(answer);
         }
         self.turn.wake();
         if self.can_be_refused() && self.settings.texts.is_refusal(said) {
             self.cancel_refused();
         } else if self.payments.is_open() {
             self.guidance.caller_spoke();
+        }
+    }
+
+    /// What the caller's words answer, with the keys that came before them: two answers that differ are none.
+    fn judge(&mut self, said: &str) -> Consent {
+        let answer = self.settings.texts.judge(said);
+        match self.keys.take() {
+            Some((keys, _)) if !keys.reveal().is_empty() && answer_of_keys(keys.reveal()) != answer => Consent::Unclear,
+            _ => answer,
         }
     }
 
@@ -214,5 +235,13 @@ impl Call {
             self.note(words::CALL_GOES_ON);
             self.turn.owed = true;
         }
+    }
+}
+
+fn answer_of_keys(keys: &str) -> Consent {
+    match keys {
+        "1" => Consent::Yes,
+        "2" => Consent::No,
+        _ => Consent::Unclear,
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Speech {
     expected_end: Option<Instant>,
     /// Twilio's last word on whether the agent speaks; `None` as long as it never said.
     speaking: Option<bool>,
+    /// When it last said that the agent's speech began, and that it ended.
+    began: Option<Instant>,
+    ended: Option<Instant>,
     /// Words went out since Twilio last said that the agent is quiet.
     unspoken: bool,
     /// Twilio tells which tokens were played.
@@ -84,6 +87,7 @@ impl Speech {
     /// Takes Twilio's word that the agent's speech began or ended. `complete`: no more words of the reply will come.
     pub(super) fn speaking(&mut self, speaking: bool, complete: bool, now: Instant) {
         self.speaking = Some(speaking);
+        *if speaking { &mut self.began } else { &mut self.ended } = Some(now);
         if speaking {
             self.expected_end = self.expected_end.max(Some(now));
         } else {
@@ -93,6 +97,15 @@ impl Speech {
                 self.utterances.clear();
             }
         }
+    }
+
+    /// Whether the caller can have heard the first half of words that were sent, to a quiet caller, at that time. What a caller
+    /// says to it sooner answers something else. Where Twilio does not tell when the agent speaks, it is taken for heard.
+    pub(super) fn was_half_heard(&self, words: &str, sent: Instant, now: Instant) -> bool {
+        let takes = CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);
+        let ended = self.ended.is_some_and(|ended| ended > sent);
+        let began = self.began.filter(|began| *began >= sent);
+        self.speaking.is_none() || ended || now >= sent + ONSET + takes || began.is_some_and(|at| now >= at + takes / 2)
     }
 
     /// Takes Twilio's word that a clause was played.

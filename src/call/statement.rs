@@ -129,7 +129,8 @@ impl Call {
         match statement.progress {
             Progress::Waiting => {}
             Progress::Said { cut, .. } => {
-                if self.statement_due_at().is_none_or(|due| due > self.now) || self.is_caller_speaking() {
+                let answering = self.is_caller_speaking() || self.keys.is_some();
+                if answering || self.statement_due_at().is_none_or(|due| due > self.now) {
                     return;
                 }
                 if cut.is_none() {
@@ -195,7 +196,8 @@ impl Call {
     pub(super) fn conclude(&mut self, answer: Consent) {
         let Some(mut statement) = self.statement.take() else { return };
         let was_cut = matches!(statement.progress, Progress::Said { cut: Some(_), .. });
-        let answer = if was_cut && answer == Consent::Yes { Consent::Unclear } else { answer };
+        let was_heard = !was_cut && self.was_heard(&statement);
+        let answer = if answer == Consent::Yes && !was_heard { Consent::Unclear } else { answer };
         let agreed = self.record_answer(&statement, answer);
         if answer == Consent::Unclear && !statement.unclear_before {
             statement.unclear_before = true;
@@ -208,6 +210,14 @@ impl Call {
         match statement.purpose {
             Purpose::GoOn => self.going_on_answered(answer),
             Purpose::Charge(_) | Purpose::ChargeAgain(_) => self.amount_answered(statement.purpose, answer, agreed),
+        }
+    }
+
+    /// Whether what is asked for was heard, as far as Twilio tells.
+    fn was_heard(&self, statement: &Statement) -> bool {
+        match (statement.progress, &statement.wording) {
+            (Progress::Said { at, .. }, Some(wording)) => self.speech.was_half_heard(&wording.text, at, self.now),
+            _ => true,
         }
     }
 

@@ -324,7 +324,7 @@ fn the_same_amount_again_is_charged_after_another_yes() {
 #[test]
 fn the_same_amount_again_is_not_charged_after_a_no() {
     let mut line = paid_before();
-    line.presses("2");
+    line.answers_by_key("2");
     starts(&mut line, r#"{"chargeAmount":"25.00"}"#);
     starts(&mut line, "");
     assert!(line.running.is_empty());

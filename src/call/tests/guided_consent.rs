@@ -144,7 +144,7 @@ fn a_no_to_going_on_cancels_the_payment_and_says_so() {
     }
     let mut line = not_answered("Hello?");
     line.hears_statement();
-    let from = line.presses("2");
+    let from = line.answers_by_key("2");
     assert_eq!(asked_of_twilio(&line, from), [Change::Cancel]);
 }
 
@@ -179,10 +179,10 @@ fn a_key_that_comes_right_after_the_last_field_is_no_consent() {
     line.passes(20 * SECOND);
     last_field(&mut line);
     assert_eq!(line.statements(), [GO_ON], "everybody is quiet");
-    let from = line.presses("1");
+    let from = line.answers_by_key("1");
     assert_eq!((asked_of_twilio(&line, from), line.answers().len()), (vec![], 0), "it may be a digit of the date");
     line.passes(4 * SECOND);
-    let from = line.presses("1");
+    let from = line.answers_by_key("1");
     assert_eq!(asked_of_twilio(&line, from), [Change::Complete]);
 }
 

@@ -55,14 +55,59 @@ fn an_unclear_answer_may_be_followed_by_a_yes() {
 fn a_key_answers_as_a_word_does() {
     for (key, answer) in [("1", Consent::Yes), ("2", Consent::No), ("7", Consent::Unclear), ("*", Consent::Unclear)] {
         let mut line = asked_for_25();
-        line.presses(key);
+        line.answers_by_key(key);
         assert_eq!(line.answers()[0].consent, answer, "{key}");
     }
     let mut line = asked_for_25();
-    line.presses("1#");
+    line.answers_by_key("1#");
     assert!(line.history().contains("caller: [on the keypad] 1\ndeveloper: Payment update: the caller said yes"));
     line.passes(30 * SECOND);
     assert_eq!(line.answers().len(), 1);
+}
+
+#[test]
+fn one_key_alone_is_an_answer_and_many_are_none() {
+    for keys in ["11", "12", "1234", "4242424242424242", "*1", "1*"] {
+        let mut line = asked_for_25();
+        line.answers_by_key(keys);
+        assert_eq!(line.answers()[0].consent, Consent::Unclear, "{keys}");
+        assert_eq!(line.answers().len(), 1, "{keys}");
+        line.hears_statement();
+        line.answers_by_key(keys);
+        assert!(line.history().contains("[on the keypad] something else"), "{keys}: {}", line.history());
+    }
+    for (key, word, answer) in
+        [("1", "No", Consent::Unclear), ("2", "Yes", Consent::Unclear), ("1", "Yes", Consent::Yes)]
+    {
+        let mut line = asked_for_25();
+        line.presses(key);
+        line.caller_says(word);
+        assert_eq!(line.answers()[0].consent, answer, "{key} and {word}");
+    }
+}
+
+#[test]
+fn a_yes_that_came_before_the_amount_can_have_been_heard_is_unclear() {
+    let mut line = Line::open();
+    line.frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
+    line.frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    line.caller_says("I want to pay");
+    line.asks_for("25.00");
+    line.caller_says("Yes");
+    assert_eq!(line.answers()[0].consent, Consent::Unclear, "it answers what was said before");
+    line.hears_statement();
+    line.passes(SECOND);
+    line.frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
+    line.passes(4 * SECOND);
+    line.caller_says("Yes");
+    assert_eq!(line.answers()[1].consent, Consent::Yes, "the amount was heard");
+
+    let mut line = Line::open();
+    line.frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    line.caller_says("I want to pay");
+    line.asks_for("25.00");
+    line.caller_says("No");
+    assert_eq!(line.answers()[0].consent, Consent::No, "a no stays a no");
 }
 
 #[test]
@@ -72,7 +117,7 @@ fn keys_from_before_the_question_are_no_answer_to_it() {
     line.presses("1");
     line.asks_for("25.00");
     assert!(line.answers().is_empty());
-    line.presses("2");
+    line.answers_by_key("2");
     assert_eq!(line.answers()[0].consent, Consent::No);
     assert!(line.history().contains("caller: [on the keypad] 1\nagent: That is 25 dollars"), "{}", line.history());
 }
@@ -87,10 +132,10 @@ fn keys_right_after_a_payment_are_no_answer() {
     line.twilio_answers(Answer::Accepted);
     line.asks_for("30.00");
     line.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
-    line.presses("1");
+    line.answers_by_key("1");
     assert_eq!(line.answers().len(), 1, "it may be a digit of the card that comes late");
     line.passes(4 * SECOND);
-    line.presses("1");
+    line.answers_by_key("1");
     assert_eq!(line.answers()[1].consent, Consent::Yes);
 }
 

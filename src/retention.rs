@@ -56,8 +56,7 @@ impl Retention {
             );
         }
         if let Some(age) = self.personal_data {
-            // Each transaction erases some, so that a caller who wants to pay does not wait for all of them.
-            while ledger.erase_personal_data(before(age)).await? > 0 {}
+            ledger.erase_personal_data(before(age)).await?;
         }
         ledger.wipe_erased().await
     }

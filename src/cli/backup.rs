@@ -13,11 +13,17 @@ pub struct Backup {
     file: PathBuf,
 }
 
-/// Copies the ledger.
+/// Copies the ledger. A signal ends that, and nothing is left of the copy.
 pub async fn run(what: Backup, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
-        ledger.backup(&what.file).await?;
-        println!("{} is written, without payment tokens", what.file.display());
+        tokio::select! {
+            done = ledger.backup(&what.file) => done?,
+            () = crate::signal() => anyhow::bail!("interrupted: there is no backup"),
+        }
+        println!(
+            "{} is written, without payment tokens; a server starts on it with `serve --take-over`",
+            what.file.display()
+        );
         Ok(ExitCode::SUCCESS)
     })
     .await

@@ -1,5 +1,6 @@
 //! `erase`.
 
+use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use crelay_payments::phone_number::PhoneNumber;
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// So many payments take a second or so.
+const MANY: usize = 5000;
+
 /// What `erase` is told.
 #[derive(Debug, Args)]
 pub struct Erase {
@@ -23,7 +27,7 @@ pub struct Erase {
 /// Erases the personal data of a caller's payments.
 pub async fn run(what: Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
-        let Erased { erased, left } = ledger.erase_caller(&what.caller).await?;
+        let Erased { erased, left } = ledger.erase_caller(&what.caller, show_progress).await?;
         println!("erased: {erased}");
         if left > 0 {
             println!("left: {left}, which are not over or have an event that is not delivered");
@@ -37,6 +41,13 @@ pub async fn run(what: Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
         Ok(if left > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
     .await
+}
+
+/// Shows on a terminal how far it is with many payments.
+fn show_progress(done: usize, all: usize) {
+    if all >= MANY && stderr().is_terminal() {
+        eprint!("\rerasing: {done} of {all}{}", if done == all { "\n" } else { "" });
+    }
 }
 
 /// Empties the write-ahead log, which a reader may hold up.

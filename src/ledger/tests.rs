@@ -198,6 +198,21 @@ impl Desk {
         Ok(())
     }
 
+    /// Adds so many payments that are as the one that there is, each with a token of its own if that has one.
+    async fn multiplies(&self, n: u32) {
+        let mut beside = self.beside().await;
+        let columns = "SELECT group_concat(name, ', ') FROM pragma_table_info('payments') \
+                       WHERE name NOT IN ('seq', 'id', 'payment_sid', 'token')";
+        let columns: String = sqlx::query_scalar(columns).fetch_one(&mut beside).await.unwrap();
+        let insert = format!(
+            "WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < {n}) \
+             INSERT INTO payments (id, token, {columns}) \
+             SELECT printf('%s%012x', substr(id, 1, 24), n), token || '-' || n, {columns} FROM payments, counter"
+        );
+        // With the connection that leaves nothing behind when rows move.
+        self.executes(&insert).await.unwrap();
+    }
+
     /// The same file, after the server was killed.
     async fn restarted(self) -> Self {
         let Self { ledger, call, ids, terms, directory } = self;

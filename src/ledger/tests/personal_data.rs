@@ -34,7 +34,7 @@ async fn what_is_erased_of_a_caller_is_in_no_byte_of_the_files() {
     deliver_all(&desk).await;
     let caller = "+15550100001".parse().unwrap();
     assert!(stands(&desk.directory.0, "hush-reference-59") && stands(&desk.directory.0, "hush-description"));
-    let erased = desk.ledger.erase_caller(&caller).await.unwrap();
+    let erased = desk.ledger.erase_caller(&caller, |_, _| {}).await.unwrap();
     assert_eq!(erased, Erased { erased: 60, left: 0 });
     desk.ledger.wipe_erased().await.unwrap();
     assert!(!desk.ledger.is_to_be_wiped());
@@ -60,13 +60,55 @@ async fn a_payment_that_is_not_over_or_not_told_keeps_its_caller() {
     desk.call = call("CA3");
     desk.call.is_of("another");
     let submitted = desk.submitted("25", "PK3").await;
-    let erased = desk.ledger.erase_caller(&"+15550100001".parse().unwrap()).await.unwrap();
+    let erased = desk.ledger.erase_caller(&"+15550100001".parse().unwrap(), |_, _| {}).await.unwrap();
     assert_eq!(erased, Erased { erased: 1, left: 2 });
     let later = Timestamp::now() + jiff::SignedDuration::from_hours(24);
     assert_eq!(desk.ledger.erase_personal_data(later).await.unwrap(), 0);
     for (id, has_caller) in [(told, false), (untold, true), (submitted, true)] {
         assert_eq!(desk.ledger.payment(id).await.unwrap().unwrap().caller.is_some(), has_caller);
     }
+}
+
+#[tokio::test]
+async fn many_payments_are_erased_in_many_transactions() {
+    let mut desk = Desk::new().await;
+    charged(&mut desk, 1).await;
+    deliver_all(&desk).await;
+    desk.multiplies(2000).await;
+    let commits = || desk.ledger.0.commits.load(Ordering::Relaxed);
+    let before = commits();
+    let mut steps = Vec::new();
+    let caller = "+15550100001".parse().unwrap();
+    let erased = desk.ledger.erase_caller(&caller, |done, all| steps.push((done, all))).await.unwrap();
+    assert_eq!(erased, Erased { erased: 2001, left: 0 });
+    assert_eq!(commits() - before, 21, "a hundred payments each");
+    assert_eq!((steps.len(), steps[0], steps[20]), (21, (100, 2001), (2001, 2001)));
+    let kept =
+        "SELECT count(*) FROM payments WHERE coalesce(caller, call_reference, order_reference, description) NOT NULL";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&mut desk.beside().await).await.unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_cut_short_is_finished_by_another_while_payments_are_written() {
+    let mut desk = Desk::new().await;
+    charged(&mut desk, 1).await;
+    deliver_all(&desk).await;
+    desk.multiplies(1000).await;
+    let later = Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let erase = desk.ledger.clone();
+    // In the first transaction, or in the pause after it.
+    let cut = tokio::time::timeout(std::time::Duration::from_millis(5), erase.erase_personal_data(later)).await;
+    assert!(cut.is_err());
+    desk.call = call("CA2");
+    desk.call.caller = None;
+    let (rest, _) = tokio::join!(erase.erase_personal_data(later), desk.opened("25", "PK2"));
+    assert!(rest.unwrap() > 0);
+    assert_eq!(erase.erase_personal_data(later).await.unwrap(), 0);
+    let mut beside = desk.beside().await;
+    let events = "SELECT count(*) FROM events WHERE kind = 'personal-data-erased'";
+    let events: i64 = sqlx::query_scalar(events).fetch_one(&mut beside).await.unwrap();
+    assert_eq!(events, 1001, "each once");
 }
 
 #[tokio::test]

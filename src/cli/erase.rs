@@ -32,6 +32,10 @@ pub async fn run(what: Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
         if left > 0 {
             println!("left: {left}, which are not over or have an event that is not delivered");
         }
+        if let Err(error) = ledger.rebuild().await {
+            eprintln!("what was erased may still stand in unused parts of the file, which could not be written anew: {error}; run this again");
+            return Ok(ExitCode::FAILURE);
+        }
         if !is_wiped(ledger).await? {
             eprintln!(
                 "what was erased still stands in the write-ahead log, since the ledger is being read: run this again"

@@ -17,6 +17,9 @@ const BATCH: usize = 100;
 /// writers of other processes, but lets them try again after 1, 2, 5, 10 ms and so on.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How long a rebuild waits for another writer.
+const REBUILD_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Whether a payment has personal data, as SQL.
 const HAS_ANY: &str =
     "(caller IS NOT NULL OR call_reference IS NOT NULL OR order_reference IS NOT NULL OR description IS NOT NULL)";
@@ -50,6 +53,16 @@ impl Ledger {
         // What an earlier erasure left in the write-ahead log goes as well.
         self.0.to_be_wiped.store(true, Ordering::Release);
         Ok(Erased { erased, left: left.unsigned_abs() })
+    }
+
+    /// Writes the file anew. SQLite overwrites what is deleted, but not where a row stood before its page was split. Other writes
+    /// wait for as long as it takes, some seconds for each gigabyte, and it needs as much room again.
+    pub async fn rebuild(&self) -> Result<(), Error> {
+        let mut connection = self.0.database.connect(REBUILD_PATIENCE).await?;
+        sqlx::query("PRAGMA temp_store = FILE").execute(&mut connection).await?;
+        sqlx::query("VACUUM").execute(&mut connection).await?;
+        self.0.to_be_wiped.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Erases the personal data of the payments that were over before then, some in each transaction, and returns how many they

@@ -36,6 +36,7 @@ async fn what_is_erased_of_a_caller_is_in_no_byte_of_the_files() {
     assert!(stands(&desk.directory.0, "hush-reference-59") && stands(&desk.directory.0, "hush-description"));
     let erased = desk.ledger.erase_caller(&caller, |_, _| {}).await.unwrap();
     assert_eq!(erased, Erased { erased: 60, left: 0 });
+    desk.ledger.rebuild().await.unwrap();
     desk.ledger.wipe_erased().await.unwrap();
     assert!(!desk.ledger.is_to_be_wiped());
     for text in ["hush", "15550100001"] {

@@ -2,21 +2,27 @@
 //!
 //! Pure: rows and payments are arguments, and settlements are left to the caller. A match that is not unique is none.
 
+mod amount;
+mod cells;
 mod export;
+mod finding;
 mod matching;
 #[cfg(test)]
 mod tests;
 
-pub use export::{ExportAmount, ExportStatus, ReadExportError, Row, read_export};
+pub use amount::{CurrencySign, ExportAmount};
+pub use cells::{ExportStatus, Mode, RowKind, RowRefund};
+pub use export::{ReadExportError, Row, read_export};
+pub use finding::{Doubt, Finding};
 
-use std::fmt;
+use std::collections::HashMap;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::ledger::{Payment, State, Verdict};
-use crate::payment::PaymentId;
+use crate::payment::{Currency, PaymentId};
 use matching::{Match, Matches};
 
 /// The result of a comparison.
@@ -43,64 +49,24 @@ pub struct ExportSettlement {
     pub confirmation: Option<String>,
 }
 
-/// Something that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// The ledger and the export say different things of a payment.
-    Disagreement {
-        /// The payment.
-        payment: PaymentId,
-        /// The line of the export.
-        line: u64,
-        /// What the ledger says.
-        state: State,
-        /// What the export says.
-        status: ExportStatus,
-    },
-    /// The amounts, or the currencies, differ, or that of the export cannot be read.
-    OtherAmount {
-        /// The payment.
-        payment: PaymentId,
-        /// The line of the export.
-        line: u64,
-    },
-    /// The payment is not settled, and the export does not say how it ended.
-    Unsettled {
-        /// The payment.
-        payment: PaymentId,
-        /// The line of the export.
-        line: u64,
-        /// What the ledger says.
-        state: State,
-    },
-    /// Several payments, or several rows, fit: none is matched.
-    Ambiguous {
-        /// The line of the export.
-        line: u64,
-    },
-    /// A row that belongs to no payment of the ledger.
-    OrphanRow {
-        /// The line of the export.
-        line: u64,
-    },
-    /// A payment that money should have moved for, and that is not in the export.
-    OrphanPayment {
-        /// The payment.
-        payment: PaymentId,
-        /// What the ledger says.
-        state: State,
-    },
-}
-
 impl Reconciliation {
     /// Compares an export with the payments of the ledger, all of them.
     pub fn of(rows: &[Row], payments: &[Payment]) -> Self {
         let matches = Matches::of(rows, payments);
+        let mut rows_of: HashMap<usize, Vec<&Row>> = HashMap::new();
+        for (row, found) in rows.iter().zip(&matches.of_rows) {
+            if let Match::One(at) | Match::Shared(at) = found {
+                rows_of.entry(*at).or_default().push(row);
+            }
+        }
         let mut result = Self::default();
         for (row, found) in rows.iter().zip(&matches.of_rows) {
             match found {
-                Match::One(at) => result.compare(row, &payments[*at]),
-                Match::Ambiguous => result.findings.push(Finding::Ambiguous { line: row.line }),
+                Match::One(at) => result.compare(row, &payments[*at], &rows_of[at]),
+                Match::Shared(at) if is_history(&payments[*at], &rows_of[at]) => {
+                    result.compare(row, &payments[*at], &rows_of[at]);
+                }
+                Match::Shared(_) | Match::Ambiguous => result.findings.push(Finding::Ambiguous { line: row.line }),
                 // That nothing was charged for somebody else's payment is no news.
                 Match::None if row.status == ExportStatus::Failed => {}
                 Match::None => result.findings.push(Finding::OrphanRow { line: row.line }),
@@ -123,26 +89,150 @@ impl Reconciliation {
         self.findings.is_empty() && self.settlements.is_empty()
     }
 
-    fn compare(&mut self, row: &Row, payment: &Payment) {
+    /// Compares a row with its payment; `all` are the rows of that payment.
+    fn compare(&mut self, row: &Row, payment: &Payment, all: &[&Row]) {
         let (id, line, state) = (payment.id, row.line, payment.state);
-        let is_amount = is_amount(row, payment);
-        match decide(state, &row.status) {
-            Decision::Settle(_) if !is_amount => self.findings.push(Finding::OtherAmount { payment: id, line }),
-            // Of how much nothing was charged makes no difference.
-            Decision::Agrees if !is_amount && row.status != ExportStatus::Failed => {
-                self.findings.push(Finding::OtherAmount { payment: id, line });
+        if row.kind == RowKind::Dispute && state == State::Disputed {
+            self.agreed += 1;
+            return;
+        }
+        if is_refund(row) && has_moved(state) {
+            self.compare_refund(row, payment, all);
+            return;
+        }
+        let doubt = find_doubt(row, payment);
+        let decision = match decide(state, &row.status) {
+            // A part of it, or a refund that is not recorded yet: the amounts say which.
+            Decision::Disagrees if state == State::Charged && is_refunded(row, all) => Decision::Agrees,
+            decision => decision,
+        };
+        // Of how much nothing was charged, and how, makes no difference.
+        let is_nothing = row.status == ExportStatus::Failed && matches!(decision, Decision::Agrees);
+        let finding = match (decision, doubt) {
+            (_, Some(Doubt::Kind(kind))) => Finding::Doubtful { payment: id, line, doubt: Doubt::Kind(kind) },
+            (Decision::Disagrees, _) if comes_back(row, payment, all) => Finding::CameBack { payment: id, line },
+            (Decision::Disagrees, _) => Finding::Disagreement { payment: id, line, state, status: row.status.clone() },
+            (Decision::Open, _) => Finding::Unsettled { payment: id, line, state },
+            (Decision::Agrees, _) if is_nothing => {
+                self.agreed += 1;
+                return;
             }
-            Decision::Agrees => self.agreed += 1,
-            Decision::Settle(verdict) => {
+            (Decision::Agrees | Decision::Settle(_), _) if !is_amount(row, payment) => {
+                Finding::OtherAmount { payment: id, line }
+            }
+            (Decision::Agrees | Decision::Settle(_), Some(doubt)) => Finding::Doubtful { payment: id, line, doubt },
+            (Decision::Agrees, None) => {
+                self.compare_refund(row, payment, all);
+                return;
+            }
+            (Decision::Settle(verdict), None) => {
                 let confirmation = row.confirmations.first().filter(|_| verdict == Verdict::Charged).cloned();
                 self.settlements.push(ExportSettlement { payment: id, line, verdict, confirmation });
+                return;
             }
-            Decision::Open => self.findings.push(Finding::Unsettled { payment: id, line, state }),
-            Decision::Disagrees => {
-                let status = row.status.clone();
-                self.findings.push(Finding::Disagreement { payment: id, line, state, status });
-            }
+        };
+        self.findings.push(finding);
+    }
+
+    /// Compares what is refunded, where the export says it. The first row that says it stands for all of them.
+    fn compare_refund(&mut self, row: &Row, payment: &Payment, all: &[&Row]) {
+        let (Some(amount), true) = (payment.amount, row.refund != RowRefund::Unstated) else {
+            self.agreed += 1;
+            return;
+        };
+        let processor = sum_refunds(all, amount.currency());
+        if processor == Some(payment.refunded) {
+            self.agreed += 1;
+        } else if all.iter().find(|row| row.refund != RowRefund::Unstated).is_some_and(|first| first.line == row.line) {
+            let (payment, currency, ledger) = (payment.id, amount.currency(), payment.refunded);
+            self.findings.push(Finding::OtherRefund { payment, line: row.line, currency, processor, ledger });
         }
+    }
+}
+
+/// Whether several rows of a payment can be its charge and what came after it. Two charges are one too many, and what is
+/// not settled yet is settled by one row alone.
+fn is_history(payment: &Payment, all: &[&Row]) -> bool {
+    has_moved(payment.state) && all.iter().filter(|row| row.kind == RowKind::Payment && is_success(row)).count() <= 1
+}
+
+/// Whether money moved for a payment, and it is known how.
+fn has_moved(state: State) -> bool {
+    matches!(state, State::Charged | State::Returned | State::Refunded | State::Disputed)
+}
+
+fn is_success(row: &Row) -> bool {
+    matches!(row.status, ExportStatus::Paid | ExportStatus::Refunded | ExportStatus::Disputed)
+}
+
+/// Whether a row is a refund that was made.
+fn is_refund(row: &Row) -> bool {
+    let is_made = match &row.status {
+        ExportStatus::Paid | ExportStatus::Refunded => true,
+        ExportStatus::Other(word) => word.is_empty(),
+        _ => false,
+    };
+    row.kind == RowKind::Refund && is_made
+}
+
+/// Whether a row is a charge that is refunded, and it or a row beside it says how much.
+fn is_refunded(row: &Row, all: &[&Row]) -> bool {
+    row.status == ExportStatus::Refunded && all.iter().any(|row| row.refund.is_any())
+}
+
+/// What is refunded as the export says, in minor units; `None` if it cannot be read. A refund may stand beside its charge
+/// and in a row of its own.
+fn sum_refunds(all: &[&Row], currency: Currency) -> Option<u64> {
+    let (mut beside, mut own) = (0_u64, 0_u64);
+    for row in all {
+        let minor = match &row.refund {
+            RowRefund::Unstated => continue,
+            _ if row.currency.is_some_and(|of_row| of_row != currency) => None,
+            RowRefund::Amount(amount) => amount.minor_or_zero_in(currency),
+            RowRefund::Unspecified => None,
+        }?;
+        if is_refund(row) {
+            own = own.saturating_add(minor);
+        } else {
+            beside = beside.max(minor);
+        }
+    }
+    Some(beside.max(own))
+}
+
+/// Whether the export says that a bank debit came back after it was settled.
+fn comes_back(row: &Row, payment: &Payment, all: &[&Row]) -> bool {
+    let is_later = |paid: &&&Row| match (paid.at, row.at) {
+        (Some(paid), Some(failed)) if paid != failed => failed > paid,
+        _ => row.line > paid.line,
+    };
+    let came_back = match row.status {
+        ExportStatus::Returned => true,
+        ExportStatus::Failed => all.iter().filter(|other| is_success(other)).all(|paid| is_later(&paid)),
+        _ => false,
+    };
+    came_back && payment.state == State::Charged && payment.is_bank_debit()
+}
+
+/// Why a row is not plainly the charge of a payment, if it is not.
+fn find_doubt(row: &Row, payment: &Payment) -> Option<Doubt> {
+    let is_other_card = match (&row.last4, &payment.last4) {
+        // Of a bank account the ledger may know two or three digits only.
+        (Some(of_row), Some(of_payment)) => !of_row.ends_with(of_payment.as_str()),
+        _ => false,
+    };
+    if row.kind != RowKind::Payment {
+        Some(Doubt::Kind(row.kind.clone()))
+    } else if row.is_contradicted {
+        Some(Doubt::TwoStatuses)
+    } else if !row.mode.fits(payment.live) {
+        Some(Doubt::OtherMode)
+    } else if is_other_card {
+        Some(Doubt::OtherCard)
+    } else if !row.is_captured {
+        Some(Doubt::NotCaptured)
+    } else {
+        (!has_moved(payment.state) && row.refund.is_any()).then_some(Doubt::Refunded)
     }
 }
 
@@ -178,7 +268,9 @@ fn decide(state: State, status: &ExportStatus) -> Decision {
 fn is_amount(row: &Row, payment: &Payment) -> bool {
     payment.amount.is_some_and(|amount| {
         let currency = amount.currency();
-        row.currency.is_none_or(|of_row| of_row == currency) && row.amount.minor_in(currency) == Some(amount.minor())
+        row.currency.is_none_or(|of_row| of_row == currency)
+            && row.sign.is_none_or(|sign| sign.may_be(currency))
+            && row.amount.minor_in(currency) == Some(amount.minor())
     })
 }
 
@@ -201,25 +293,4 @@ fn days(rows: &[Row]) -> Option<(Timestamp, Timestamp)> {
     let start = |day: Date| day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).ok();
     let last = day(times().max()?).checked_add(1.day()).ok()?;
     Some((start(day(times().min()?))?, start(last)?))
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disagreement { payment, line, state, status } => {
-                write!(f, "line {line}: the export says {status}, the ledger {state}: {payment}")
-            }
-            Self::OtherAmount { payment, line } => {
-                write!(f, "line {line}: the amount is not the ledger's, or cannot be read: {payment}")
-            }
-            Self::Unsettled { payment, line, state } => {
-                write!(f, "line {line}: the export does not say how it ended, the ledger {state}: {payment}")
-            }
-            Self::Ambiguous { line } => write!(f, "line {line}: several payments or rows fit, so none is matched"),
-            Self::OrphanRow { line } => write!(f, "line {line}: no payment of the ledger fits"),
-            Self::OrphanPayment { payment, state } => {
-                write!(f, "not in the export: the ledger says {state}: {payment}")
-            }
-        }
-    }
 }

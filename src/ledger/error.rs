@@ -166,10 +166,10 @@ pub enum NotSettled {
     /// There is no such payment.
     #[error("no payment has this id")]
     NoSuchPayment,
-    /// Only what is unknown can be settled, or what is pending or disputed.
+    /// Only what is unknown can be settled, or what is pending or disputed, or a charged bank debit that came back.
     #[error(
-        "the payment is {0}: only one that is unknown, pending or disputed can be settled; an operator's own settlement \
-             can be corrected"
+        "the payment is {0}: only one that is unknown, pending or disputed can be settled, or a charged bank debit as \
+             returned; an operator's own settlement can be corrected"
     )]
     NotUnknown(State),
     /// The money cannot go this way.

@@ -183,8 +183,12 @@ pub(super) const REFUSED: &str = "refused";
 impl Payment {
     /// What its outcome depends on.
     pub(super) fn intent(&self) -> Intent {
-        let bank_debit = self.method == MethodName::AchDebit.wire();
-        Intent { charge: self.amount, bank_debit, submitted: self.submitted_at.is_some() }
+        Intent { charge: self.amount, bank_debit: self.is_bank_debit(), submitted: self.submitted_at.is_some() }
+    }
+
+    /// Whether it is paid from a bank account, so that it can come back.
+    pub fn is_bank_debit(&self) -> bool {
+        self.method == MethodName::AchDebit.wire()
     }
 
     /// How it ends if it is given up now, where its last submission was refused.

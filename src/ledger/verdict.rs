@@ -70,7 +70,7 @@ impl FromStr for Verdict {
 }
 
 impl Ledger {
-    /// Settles a payment that is unknown, pending or disputed; or corrects what an operator settled before. What Twilio
+    /// Settles a payment that is unknown, pending or disputed, or a charged bank debit that came back; or corrects what an operator settled before. What Twilio
     /// reported as a success is never overridden.
     pub async fn settle(&self, id: PaymentId, settlement: &Settlement) -> Result<Payment, NotSettled> {
         let text = |text: &Option<String>| {
@@ -103,7 +103,8 @@ impl Writing {
     /// Whether a payment can be settled like this.
     async fn check_settlement(&mut self, payment: &Payment, next: State) -> Result<(), NotSettled> {
         match (payment.state, next) {
-            (State::Unknown, _) => self.check_intent(payment, next).await,
+            // A bank debit comes back weeks after it was settled: its settlement was right.
+            (State::Unknown, _) | (State::Charged, State::Returned) => self.check_intent(payment, next).await,
             (State::Pending, State::Charged | State::Returned) | (State::Disputed, State::Charged) => Ok(()),
             (State::Pending | State::Disputed, _) => Err(NotSettled::NotFrom(payment.state, next)),
             (state, _) => Err(NotSettled::NotUnknown(state)),

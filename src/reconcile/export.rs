@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::payment::{Amount, Currency, PaymentId};
-use crate::redact::without_card_numbers;
+use super::amount::{CurrencySign, ExportAmount};
+use super::cells::{ExportStatus, Mode, RowKind, RowRefund, normalize, says_yes};
+use crate::payment::{Currency, PaymentId};
 
 /// The largest file, in bytes, and the longest confirmation code, in characters.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -54,6 +55,47 @@ const TIMES: &[&str] = &[
 ];
 const STATUSES: &[&str] = &["status", "state", "transaction status", "payment status"];
 
+/// Names of columns of which every one counts, as [`normalize`] leaves them, without spaces.
+const KINDS: &[&str] = &[
+    "type",
+    "kind",
+    "transactiontype",
+    "transactionkind",
+    "transtype",
+    "trantype",
+    "recordtype",
+    "entrytype",
+    "reportingcategory",
+    "operation",
+];
+const CAPTURED: &[&str] = &["captured", "iscaptured"];
+const CAPTURED_AMOUNTS: &[&str] = &["amountcaptured", "capturedamount"];
+const LIVE: &[&str] = &["livemode", "live", "islive", "mode", "environment"];
+const TEST: &[&str] = &["test", "testmode", "istest"];
+const REFUNDS: &[&str] = &[
+    "amountrefunded",
+    "refundedamount",
+    "refundamount",
+    "totalrefunded",
+    "refunded",
+    "isrefunded",
+    "refundeddate",
+    "refundeddateutc",
+    "refundedat",
+    "refundstatus",
+];
+const DISPUTES: &[&str] = &[
+    "disputed",
+    "dispute",
+    "isdisputed",
+    "disputedamount",
+    "amountdisputed",
+    "disputestatus",
+    "disputedate",
+    "disputedateutc",
+    "chargeback",
+];
+
 /// One row of an export. `Debug` shows the line alone.
 #[derive(Clone)]
 pub struct Row {
@@ -63,46 +105,28 @@ pub struct Row {
     pub ids: Vec<PaymentId>,
     /// The processor's identifiers, the most specific column first.
     pub confirmations: Vec<String>,
-    /// What was charged.
+    /// What was charged. It is unreadable too where the currency beside it is.
     pub amount: ExportAmount,
     /// The currency, where there is a column for it.
     pub currency: Option<Currency>,
+    /// The currency that the cell of the amount names.
+    pub sign: Option<CurrencySign>,
     /// The last four digits of the card.
     pub last4: Option<String>,
     /// When it was charged. A date without a time of day is none.
     pub at: Option<Timestamp>,
     /// What the processor says of it.
     pub status: ExportStatus,
-}
-
-/// The amount of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExportAmount {
-    /// Decimal text in major units.
-    Major(String),
-    /// Minor units.
-    Minor(u64),
-    /// There is no column, or its text is no amount.
-    Unreadable,
-}
-
-/// What a processor says of a charge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExportStatus {
-    /// It was paid.
-    Paid,
-    /// It was not paid.
-    Failed,
-    /// A bank debit came back.
-    Returned,
-    /// It was paid and refunded, in whole or in part.
-    Refunded,
-    /// It was paid, and is disputed.
-    Disputed,
-    /// It is not known yet.
-    Pending,
-    /// Another word, or none.
-    Other(String),
+    /// Whether another column contradicts the status.
+    pub is_contradicted: bool,
+    /// What the row records.
+    pub kind: RowKind,
+    /// Whether no column says that the amount, or a part of it, is not captured.
+    pub is_captured: bool,
+    /// Whether it is real money.
+    pub mode: Mode,
+    /// How much is refunded, as a column beside the amount says.
+    pub refund: RowRefund,
 }
 
 /// Why an export cannot be read.
@@ -132,7 +156,16 @@ struct Columns {
     currency: Option<usize>,
     last4: Option<usize>,
     time: Option<usize>,
-    status: Option<usize>,
+    statuses: Vec<usize>,
+    kinds: Vec<usize>,
+    captured: Vec<usize>,
+    captured_amounts: Vec<usize>,
+    live: Vec<usize>,
+    test: Vec<usize>,
+    refunds: Vec<usize>,
+    disputes: Vec<usize>,
+    /// Columns whose name says little: a word of theirs that is not known means nothing.
+    vague: Vec<usize>,
 }
 
 /// Reads an export; `minor` says that its amounts are in minor units.
@@ -175,13 +208,27 @@ impl Columns {
             known.iter().filter_map(|known| names.iter().position(|name| name == known)).collect()
         };
         let first = |known: &[&str]| all(known).first().copied();
+        // A mark counts in whichever column it stands, also where two have the same name.
+        let compact: Vec<String> = names.iter().map(|name| name.replace(' ', "")).collect();
+        let every = |known: &[&str]| -> Vec<usize> {
+            let places = |known: &&str| (0..compact.len()).filter(|at| compact[*at] == *known).collect::<Vec<_>>();
+            known.iter().flat_map(places).collect()
+        };
         Ok(Self {
             ids: all(IDS),
             amount: first(AMOUNTS).ok_or(ReadExportError::NoAmountColumn)?,
             currency: first(CURRENCIES),
             last4: first(LAST_FOURS),
             time: first(TIMES),
-            status: first(STATUSES),
+            statuses: all(STATUSES),
+            kinds: every(KINDS),
+            captured: every(CAPTURED),
+            captured_amounts: every(CAPTURED_AMOUNTS),
+            live: every(LIVE),
+            test: every(TEST),
+            refunds: every(REFUNDS),
+            disputes: every(DISPUTES),
+            vague: every(&["mode", "environment"]),
         })
     }
 
@@ -191,77 +238,45 @@ impl Columns {
         ids.sort_unstable();
         ids.dedup();
         let confirmations = self.ids.iter().filter_map(|column| cell(Some(*column)));
+        let cells_of = |columns: &[usize]| -> Vec<&str> {
+            let texts = columns.iter().filter_map(|column| cell(Some(*column))).map(String::as_str);
+            // "-" is an empty cell.
+            texts.filter(|text| text.contains(char::is_alphanumeric)).collect()
+        };
+        let currency: Option<Result<Currency, _>> = cell(self.currency).map(|text| text.parse());
+        let (amount, sign) = match (cell(Some(self.amount)), &currency) {
+            (Some(text), None | Some(Ok(_))) => ExportAmount::read_cell(text, minor),
+            _ => (ExportAmount::Unreadable, None),
+        };
+        let (status, is_contradicted) =
+            ExportStatus::read_all(&cells_of(&self.statuses), &cells_of(&self.disputes), minor);
+        let captures_all =
+            cells_of(&self.captured_amounts).iter().all(|text| amount.is_same(&ExportAmount::read_cell(text, minor).0));
+        let kind = RowKind::read_all(&cells_of(&self.kinds));
+        let refund = match RowRefund::read_all(&cells_of(&self.refunds), minor) {
+            beside if kind != RowKind::Refund || beside.is_any() => beside,
+            _ => RowRefund::of_row(cell(Some(self.amount)).map_or("", String::as_str), minor),
+        };
+        let mode = |columns: &[usize], is_test: bool| -> Vec<Mode> {
+            let named = columns.iter().filter_map(|column| Some((self.vague.contains(column), cell(Some(*column))?)));
+            named.map(|(is_vague, text)| Mode::read(text, is_test, is_vague)).collect()
+        };
         Row {
             line,
             ids,
             confirmations: confirmations.filter(|code| code.chars().count() <= MAX_CODE).cloned().collect(),
-            amount: cell(Some(self.amount)).map_or(ExportAmount::Unreadable, |text| ExportAmount::read(text, minor)),
-            currency: cell(self.currency).and_then(|text| text.parse().ok()),
+            is_captured: captures_all && cells_of(&self.captured).iter().all(|text| says_yes(text) == Some(true)),
+            amount,
+            currency: currency.and_then(Result::ok),
+            sign,
             last4: cell(self.last4).and_then(|text| last4(text)),
             at: cell(self.time).and_then(|text| time(text)),
-            status: ExportStatus::read(cell(self.status).map_or("", String::as_str)),
+            status,
+            is_contradicted,
+            kind,
+            mode: Mode::of_all(&[mode(&self.live, false), mode(&self.test, true)].concat()),
+            refund,
         }
-    }
-}
-
-impl ExportAmount {
-    fn read(text: &str, minor: bool) -> Self {
-        let text = text.trim_matches(|c: char| c.is_whitespace() || "$€£¥".contains(c));
-        if minor {
-            return text.parse().map_or(Self::Unreadable, Self::Minor);
-        }
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let mut groups = whole.split(',');
-        let first = groups.next().unwrap_or_default();
-        // "1,234.56" and no other commas: "25,00" may be 25 or 2500.
-        let grouped = !whole.contains(',') || ((1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3));
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let whole = whole.replace(',', "");
-        if !grouped || whole.is_empty() || !digits(&whole) || !digits(fraction) {
-            return Self::Unreadable;
-        }
-        Self::Major(if fraction.is_empty() { whole } else { format!("{whole}.{fraction}") })
-    }
-
-    /// The amount in a currency, in minor units.
-    pub fn minor_in(&self, currency: Currency) -> Option<u64> {
-        match self {
-            Self::Major(text) => Amount::parse(text, currency).ok().flatten().map(Amount::minor),
-            Self::Minor(minor) => Some(*minor),
-            Self::Unreadable => None,
-        }
-    }
-}
-
-impl ExportStatus {
-    fn read(text: &str) -> Self {
-        match normalize(text).as_str() {
-            "succeeded" | "success" | "successful" | "paid" | "captured" | "settled" | "complete" | "completed" => {
-                Self::Paid
-            }
-            "failed" | "failure" | "declined" => Self::Failed,
-            "returned" => Self::Returned,
-            "refunded" | "partially refunded" | "partial refund" => Self::Refunded,
-            "disputed" | "chargeback" | "charged back" => Self::Disputed,
-            "pending" | "processing" => Self::Pending,
-            // Columns may be out of place.
-            other => Self::Other(without_card_numbers(other).chars().take(32).collect()),
-        }
-    }
-}
-
-impl std::fmt::Display for ExportStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Paid => "paid",
-            Self::Failed => "failed",
-            Self::Returned => "returned",
-            Self::Refunded => "refunded",
-            Self::Disputed => "disputed",
-            Self::Pending => "pending",
-            Self::Other(word) if word.is_empty() => "nothing",
-            Self::Other(word) => return write!(f, "{word:?}"),
-        })
     }
 }
 
@@ -270,12 +285,6 @@ impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row").field("line", &self.line).finish_non_exhaustive()
     }
-}
-
-/// A name in lower case, its words separated by one space: `Created_at (UTC)` is `created at utc`.
-fn normalize(name: &str) -> String {
-    let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// The UUIDs in a text, wherever they stand.
@@ -342,18 +351,6 @@ mod tests {
         }
         assert!(matches!(read_export("ch_1,x\n".as_bytes(), false), Err(ReadExportError::NoAmountColumn)));
         assert!(matches!(read_export("".as_bytes(), false), Err(ReadExportError::NoAmountColumn)));
-    }
-
-    #[test]
-    fn amounts_that_may_mean_two_things_are_no_amounts() {
-        for (text, minor) in [("25", 2500), ("$1,234.5", 123_450), ("1,234,567.00", 0), ("0.10", 10)] {
-            assert_eq!(ExportAmount::read(text, false).minor_in(Currency::USD).unwrap_or(0), minor, "{text}");
-        }
-        for text in ["25,00", "1,23", "-25.00", "(25.00)", "25.00.00", "25.001", "", "1e3", ",250"] {
-            assert_eq!(ExportAmount::read(text, false).minor_in(Currency::USD), None, "{text}");
-        }
-        assert_eq!(ExportAmount::read("2500", true).minor_in(Currency::USD), Some(2500));
-        assert_eq!(ExportAmount::read("25.00", true), ExportAmount::Unreadable);
     }
 
     #[test]

@@ -16,6 +16,8 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 pub(super) enum Match {
     None,
     One(usize),
+    /// No other payment fits, but other rows fit it, and none of those fits another payment: a refund has a row of its own.
+    Shared(usize),
     Ambiguous,
 }
 
@@ -43,9 +45,12 @@ impl Matches {
         // Counted before anything is left out: what fits two rows is neither of them.
         let mut rows_of = vec![0_usize; payments.len()];
         candidates.iter().flatten().for_each(|at| rows_of[*at] += 1);
+        let mut is_doubtful = vec![false; payments.len()];
+        candidates.iter().filter(|all| all.len() > 1).flatten().for_each(|at| is_doubtful[*at] = true);
         let of_row = |candidates: &Vec<usize>| match candidates[..] {
             [] => Match::None,
             [one] if rows_of[one] == 1 => Match::One(one),
+            [one] if !is_doubtful[one] => Match::Shared(one),
             _ => Match::Ambiguous,
         };
         Self {

@@ -149,6 +149,31 @@ async fn a_bank_debit_that_is_pending_is_settled_or_comes_back() {
 }
 
 #[tokio::test]
+async fn only_a_bank_debit_comes_back_after_it_was_settled_as_charged() {
+    let mut desk = Desk::new().await;
+    let card = unknown(&mut desk, "PK1").await;
+    desk.ledger.settle(card, &settlement(Verdict::Charged)).await.unwrap();
+    let wrong = desk.ledger.settle(card, &settlement(Verdict::Returned)).await;
+    assert!(matches!(wrong, Err(NotSettled::NotBankDebit)));
+    assert_eq!(desk.state(card).await, State::Charged);
+
+    let method = [("paymentMethod", "ach-debit"), ("avsName", "Ann Lee")];
+    let method = method.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    desk.terms = Settings::sample().terms(&method.into_iter().collect()).unwrap().into();
+    desk.call = call("CA-PK2");
+    desk.call.is_of("PK2");
+    let debit = unknown(&mut desk, "PK2").await;
+    desk.ledger.settle(debit, &settlement(Verdict::Charged)).await.unwrap();
+    let other = desk.ledger.settle(debit, &settlement(Verdict::Declined)).await;
+    assert!(matches!(other, Err(NotSettled::NotUnknown(State::Charged))));
+    assert_eq!(desk.ledger.settle(debit, &settlement(Verdict::Returned)).await.unwrap().state, State::Returned);
+    let back = desk.ledger.settle(debit, &settlement(Verdict::Charged)).await;
+    assert!(matches!(back, Err(NotSettled::NotUnknown(State::Returned))));
+    let states: Vec<String> = told(&desk).await.into_iter().map(|[_, state, _]| state).collect();
+    assert!(states.ends_with(&["charged".to_owned(), "returned".to_owned()]), "{states:?}");
+}
+
+#[tokio::test]
 async fn the_token_of_a_doubtful_success_is_kept_until_the_operator_believes_it() {
     let desk = Desk::new().await;
     desk.told("PK9", &TOKENIZED).await;

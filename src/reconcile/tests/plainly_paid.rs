@@ -1,0 +1,275 @@
+//! Rows that are not plainly a paid payment of the ledger settle nothing.
+
+use super::*;
+
+/// An export of paid rows of the first payment, with more columns: their names, and a line of cells for each row.
+fn export_with(columns: &str, rows: &[&str]) -> Vec<Row> {
+    let lines = rows.iter().map(|cells| format!("ch_1,{},25.00,usd,paid,{cells}\n", id(1)));
+    read(&format!("id,description,amount,currency,status,{columns}\n{}", lines.collect::<String>()))
+}
+
+fn read(text: &str) -> Vec<Row> {
+    read_export(text.as_bytes(), false).unwrap()
+}
+
+fn compare(rows: &[Row], payment: &Payment) -> Reconciliation {
+    Reconciliation::of(rows, std::slice::from_ref(payment))
+}
+
+fn with(mut payment: Payment, change: impl FnOnce(&mut Payment)) -> Payment {
+    change(&mut payment);
+    payment
+}
+
+fn debit(state: State) -> Payment {
+    with(payment(1, state), |payment| payment.method = "ach-debit".to_owned())
+}
+
+fn is_settled(columns: &str, cells: &str) -> bool {
+    let result = compare(&export_with(columns, &[cells]), &payment(1, State::Unknown));
+    assert_eq!(result.settlements.len() + result.findings.len(), 1, "{columns}: {cells}");
+    !result.settlements.is_empty()
+}
+
+fn says(rows: &[Row], payment: &Payment) -> String {
+    let result = compare(rows, payment);
+    assert!(result.settlements.is_empty());
+    let lines: Vec<String> = result.findings.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+const KINDS: [&str; 17] = [
+    "refund",
+    "Partial Refund",
+    "payment_refund",
+    "authorization",
+    "auth",
+    "Auth Only",
+    "hold",
+    "void",
+    "chargeback",
+    "dispute",
+    "payout",
+    "fee",
+    "transfer",
+    "adjustment",
+    "credit",
+    "reversal",
+    "prior auth capture",
+];
+
+#[test]
+fn only_a_row_that_records_a_payment_settles_one() {
+    for column in ["type", "Kind", "Transaction Type", "transactionType", "reporting_category"] {
+        for kind in ["charge", "Payment", "SALE", "capture", "debit", "purchase", "", "-"] {
+            assert!(is_settled(column, kind), "{column}: {kind}");
+        }
+        for kind in KINDS {
+            assert!(!is_settled(column, kind), "{column}: {kind}");
+        }
+    }
+    assert!(!is_settled("type,type", "charge,refund") && !is_settled("type,kind", "charge,fee"));
+    let charged = payment(1, State::Charged);
+    assert!(
+        says(&export_with("type", &["void"]), &charged).contains("nothing is settled by it, the row records \"void\"")
+    );
+    assert!(!compare(&export_with("type", &["dispute"]), &charged).agrees());
+    assert!(compare(&export_with("type", &["dispute"]), &payment(1, State::Disputed)).agrees());
+}
+
+#[test]
+fn a_refund_that_the_ledger_does_not_know_is_a_difference() {
+    let text = |amount: &str| {
+        let id = id(1);
+        format!("id,description,amount,type\nch_1,{id},25.00,charge\nre_1,{id},{amount},refund\n")
+    };
+    let mut charged = payment(1, State::Charged);
+    for amount in ["10.00", "-10.00", "(10.00)"] {
+        charged.refunded = 0;
+        let said = says(&read(&text(amount)), &charged);
+        assert_eq!(said, format!("line 3: refunded 10.00 at the processor, 0.00 in the ledger: {}", id(1)));
+        charged.refunded = 1000;
+        let result = compare(&read(&text(amount)), &charged);
+        assert!(result.agrees() && result.agreed == 2);
+    }
+    let alone = read(&format!("id,description,amount,type,status\nre_1,{},25.00,refund,succeeded\n", id(1)));
+    let said = says(&alone, &payment(1, State::Charged));
+    assert!(said.contains("refunded 25.00 at the processor, 0.00 in the ledger"), "{said}");
+    assert!(says(&read(&text("ten")), &charged).contains("how much cannot be read"));
+    for state in [State::Unknown, State::Pending] {
+        assert!(!compare(&alone, &payment(1, state)).agrees());
+        let result = compare(&read(&text("10.00")), &payment(1, state));
+        assert!(result.settlements.is_empty() && result.findings.len() == 2, "{state}");
+    }
+}
+
+#[test]
+fn a_refunded_column_is_compared_with_the_ledger() {
+    for (columns, cells) in
+        [("amount_refunded", "10.00"), ("Amount Refunded,refunded", "10.00,true"), ("refunded", "10")]
+    {
+        let said = says(&export_with(columns, &[cells]), &payment(1, State::Charged));
+        assert!(said.contains("refunded 10.00 at the processor, 0.00 in the ledger"), "{said}");
+        let known = with(payment(1, State::Charged), |payment| payment.refunded = 1000);
+        assert!(compare(&export_with(columns, &[cells]), &known).agrees(), "{columns}");
+    }
+    let known = with(payment(1, State::Charged), |payment| payment.refunded = 1000);
+    let said = says(&export_with("amount refunded", &["0.00"]), &known);
+    assert!(said.contains("refunded 0.00 at the processor, 10.00 in the ledger"), "{said}");
+    assert!(compare(&export_with("amount refunded", &[""]), &known).agrees(), "a row of its own may say it");
+    let text = format!("id,description,amount,amount refunded,status\nch_1,{},25.00,10.00,Partially refunded\n", id(1));
+    assert!(compare(&read(&text), &known).agrees());
+    assert!(says(&read(&text), &payment(1, State::Charged)).contains("refunded 10.00 at the processor"));
+    let whole = with(payment(1, State::Refunded), |payment| payment.refunded = 2500);
+    assert!(says(&read(&text), &whole).contains("refunded 10.00 at the processor, 25.00 in the ledger"));
+}
+
+#[test]
+fn what_is_refunded_and_unknown_is_for_a_person() {
+    for (columns, cells) in [
+        ("amount refunded", "25.00"),
+        ("amount refunded", "-10.00"),
+        ("amount_refunded,refunded", "0,true"),
+        ("amount refunded", "some"),
+        ("Refunded date (UTC)", "2026-11-23 10:00"),
+    ] {
+        assert!(!is_settled(columns, cells), "{columns}: {cells}");
+        let said = says(&export_with(columns, &[cells]), &payment(1, State::Unknown));
+        assert!(said.contains("something of it is refunded"), "{said}");
+    }
+    for (columns, cells) in [("amount refunded", "0.00"), ("amount refunded,refunded", "0,false"), ("refunded", "")] {
+        assert!(is_settled(columns, cells), "{columns}: {cells}");
+    }
+}
+
+#[test]
+fn what_is_not_captured_settles_nothing() {
+    for cell in ["false", "No", "0", "n", "partially"] {
+        assert!(!is_settled("captured", cell), "{cell}");
+    }
+    for cell in ["true", "Yes", "1", ""] {
+        assert!(is_settled("Captured", cell), "{cell}");
+    }
+    assert!(!is_settled("amount captured", "10.00") && is_settled("amount captured", "25"));
+    let said = says(&export_with("captured", &["false"]), &payment(1, State::Charged));
+    assert!(said.contains("the amount is not captured"), "{said}");
+}
+
+#[test]
+fn test_money_settles_no_real_payment_and_real_money_no_test() {
+    let test = with(payment(1, State::Unknown), |payment| payment.live = false);
+    for (column, live_cell, test_cell) in [
+        ("livemode", "true", "false"),
+        ("Live", "yes", "no"),
+        ("mode", "live", "TEST"),
+        ("Test", "0", "1"),
+        ("test mode", "false", "true"),
+        ("environment", "production", "sandbox"),
+    ] {
+        assert!(is_settled(column, live_cell) && !is_settled(column, test_cell), "{column}");
+        assert!(compare(&export_with(column, &[live_cell]), &test).settlements.is_empty(), "{column}");
+        assert_eq!(compare(&export_with(column, &[test_cell]), &test).settlements.len(), 1, "{column}");
+    }
+    assert!(!is_settled("livemode,test", "true,true") && !is_settled("livemode", "perhaps"));
+    assert!(is_settled("mode", "card not present"), "that is another mode");
+}
+
+#[test]
+fn a_currency_in_the_amount_is_that_of_the_payment() {
+    let row =
+        |header: &str, cells: &str| read(&format!("id,description,status,{header}\nch_1,{},paid,{cells}\n", id(1)));
+    for amount in ["€25.00", "25.00 EUR", "25.00 €", "25.00 coins", "¤25.00"] {
+        let result = compare(&row("amount", amount), &payment(1, State::Unknown));
+        assert!(result.settlements.is_empty(), "{amount}");
+        assert_eq!(result.findings, [Finding::OtherAmount { payment: id(1), line: 2 }], "{amount}");
+    }
+    for amount in ["$25.00", "25.00 USD", "usd 25", "$25.00 USD", "25.00"] {
+        assert_eq!(compare(&row("amount", amount), &payment(1, State::Unknown)).settlements.len(), 1, "{amount}");
+    }
+    for cells in ["25.00,euros", "€25.00,USD"] {
+        let result = compare(&row("amount,currency", cells), &payment(1, State::Unknown));
+        assert_eq!(result.findings, [Finding::OtherAmount { payment: id(1), line: 2 }], "{cells}");
+    }
+}
+
+#[test]
+fn another_card_settles_nothing_though_the_id_fits() {
+    assert!(!is_settled("last4", "4243") && is_settled("last4", "4242") && is_settled("last4", ""));
+    let said = says(&export_with("last4", &["1881"]), &payment(1, State::Charged));
+    assert!(said.contains("the last four digits are not the ledger's"), "{said}");
+    let account = with(debit(State::Pending), |payment| payment.last4 = Some("89".to_owned()));
+    assert_eq!(compare(&export_with("last4", &["6789"]), &account).settlements.len(), 1);
+}
+
+#[test]
+fn a_status_that_another_column_contradicts_settles_nothing() {
+    assert!(!is_settled("payment status", "refunded") && !is_settled("payment status", "failed"));
+    assert!(is_settled("state", "CA") && is_settled("payment status", "succeeded"));
+    assert!(!is_settled("disputed", "true") && !is_settled("disputed amount", "25.00"));
+    assert!(is_settled("disputed,disputed amount", "false,0.00"));
+}
+
+#[test]
+fn a_bank_debit_that_came_back_after_it_was_settled_is_a_difference() {
+    let row = |status: &str, minutes| ("py_1", id(1).to_string(), minutes, status.to_owned());
+    let came_back = |rows: &[(&str, String, i64, String)], payment: &Payment| {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(code, id, minutes, status)| (*code, id.as_str(), "25.00", "4242", *minutes, status.as_str()))
+            .collect();
+        let said = says(&export(&rows), payment);
+        assert!(!said.is_empty());
+        said.contains(&format!("settle {} --as returned --note", id(1)))
+    };
+    let (charged, card) = (debit(State::Charged), payment(1, State::Charged));
+    for status in ["returned", "failed"] {
+        assert!(came_back(&[row(status, 60)], &charged), "{status}");
+        assert!(came_back(&[row("paid", 0), row(status, 60)], &charged), "{status}");
+        assert!(!came_back(&[row(status, 60)], &card), "{status}");
+    }
+    assert!(!came_back(&[row("failed", -60), row("paid", 0)], &charged), "the first try");
+    assert!(!came_back(&[row("paid", 0), row("returned", 60)], &debit(State::Pending)));
+}
+
+/// Columns that contradict "a paid payment of ours", with a cell each that does.
+fn mark() -> impl Strategy<Value = (&'static str, String)> {
+    let cells = |column: &'static str, cells: &'static [&'static str]| {
+        prop::sample::select(cells).prop_map(move |cell| (column, cell.to_owned()))
+    };
+    prop_oneof![
+        (prop::sample::select(&["type", "kind", "transaction type"][..]), prop::sample::select(&KINDS[..]))
+            .prop_map(|(column, kind)| (column, kind.to_owned())),
+        cells("captured", &["false", "no", "0"]),
+        cells("livemode", &["false", "0", "no"]),
+        cells("mode", &["test"]),
+        cells("test", &["true", "1"]),
+        cells("amount refunded", &["25.00", "10.00", "0.01", "-1", "?1"]),
+        cells("refunded", &["true", "1"]),
+        cells("disputed", &["true"]),
+    ]
+}
+
+proptest! {
+    /// Whatever the ledger says, whatever the other cells say, and whichever way the row is matched.
+    #[test]
+    fn no_row_with_a_mark_settles(
+        marks in prop::collection::vec(mark(), 1..4),
+        state in prop::sample::select(&State::ALL[..]),
+        is_debit: bool,
+        status in prop::sample::select(&["paid", "succeeded", "failed", "returned", "refunded", "pending", ""][..]),
+        named: bool,
+        others in payments(),
+    ) {
+        let names: Vec<&str> = marks.iter().map(|(name, _)| *name).collect();
+        let cells: Vec<&str> = marks.iter().map(|(_, cell)| cell.as_str()).collect();
+        let named = if named { id(90).to_string() } else { String::new() };
+        let text = format!(
+            "id,description,created,amount,currency,last4,status,{}\nch_90,{named},{},25.00,usd,4242,{status},{}\n",
+            names.join(","), at(0), cells.join(","),
+        );
+        let mut all = others;
+        all.push(with(payment(90, state), |payment| payment.method = if is_debit { "ach-debit" } else { "credit-card" }.to_owned()));
+        let result = Reconciliation::of(&read(&text), &all);
+        prop_assert!(result.settlements.is_empty(), "{text}");
+    }
+}

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, join_all};
@@ -43,6 +44,8 @@ pub(super) struct Identity {
 pub(super) struct Database {
     path: PathBuf,
     identity: Identity,
+    /// The write-ahead log was deleted under the connections there are: another one would make a second log.
+    is_log_gone: Arc<AtomicBool>,
 }
 
 impl Ledger {
@@ -61,7 +64,7 @@ impl Ledger {
         let failed = |error| NotOpen::File(path.to_owned(), error);
         tighten(path, &file).map_err(failed)?;
         let identity = Identity::of(&file.metadata().map_err(failed)?);
-        let database = Database { path: path.to_owned(), identity };
+        let database = Database::new(path, identity);
         let failed = |error| NotOpen::Database(path.to_owned(), error);
         let mut connection = database.connect(PATIENCE).await.map_err(failed)?;
         let migration = |error| NotOpen::Migration(path.to_owned(), error);
@@ -89,7 +92,7 @@ impl Ledger {
     pub async fn visit(path: &Path) -> Result<Self, NotOpen> {
         let missing = || NotOpen::Missing(path.to_owned());
         let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file).ok_or_else(missing)?;
-        let database = Database { path: path.to_owned(), identity: Identity::of(&metadata) };
+        let database = Database::new(path, Identity::of(&metadata));
         let failed = |error| NotOpen::Database(path.to_owned(), error);
         connection::close(database.connect(PATIENCE).await.map_err(failed)?).await;
         Ok(Self::with(database, None, None))
@@ -116,6 +119,10 @@ impl Ledger {
 }
 
 impl Database {
+    fn new(path: &Path, identity: Identity) -> Self {
+        Self { path: path.to_owned(), identity, is_log_gone: Arc::default() }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -123,6 +130,18 @@ impl Database {
     /// Whether the path leads to the file.
     pub(super) fn is_in_place(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
+    }
+
+    /// The write-ahead log at the path, if there is one.
+    pub(super) fn log(&self) -> Option<Identity> {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).ok().map(|metadata| Identity::of(&metadata))
+    }
+
+    /// Notes whether the write-ahead log was deleted under the connections there are.
+    pub(super) fn note_log(&self, is_gone: bool) {
+        self.is_log_gone.store(is_gone, Ordering::Release);
     }
 
     /// The connection that writes. It leaves checkpoints to the one for them, for they take time.
@@ -160,7 +179,11 @@ impl Database {
 
     fn check(&self) -> Result<(), sqlx::Error> {
         let other = || io::Error::new(io::ErrorKind::NotFound, "another file, or none, is at the path of the ledger");
-        if self.is_in_place() { Ok(()) } else { Err(sqlx::Error::Io(other())) }
+        if self.is_in_place() && !self.is_log_gone.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(sqlx::Error::Io(other()))
+        }
     }
 
     fn options(&self, patience: Duration) -> SqliteConnectOptions {
@@ -177,6 +200,12 @@ impl Database {
 }
 
 impl Identity {
+    /// Whether this process has the file open. Where there is no `/proc` nobody knows.
+    pub(super) fn is_open_here(self) -> bool {
+        let opened = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        opened.filter_map(|entry| std::fs::metadata(entry.path()).ok()).any(|file| Self::of(&file) == self)
+    }
+
     fn of(metadata: &Metadata) -> Self {
         let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|born| i64::try_from(born.as_nanos()).ok());

@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::database::Identity;
 use super::{Error, Ledger};
 
 /// How often it is tried to write what is held, and how soon it is noticed that writes work again.
@@ -29,12 +30,17 @@ impl Ledger {
     async fn keep_writing(&self) {
         let mut tick = ticking(TICK);
         let mut beaten: Option<Instant> = None;
+        let mut log = None;
         loop {
             tick.tick().await;
             let is_due = beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT);
             if is_due {
                 beaten = Some(Instant::now());
-                self.0.faults.note_file(!self.0.database.is_in_place());
+                let is_log_gone = self.is_log_gone(&mut log);
+                self.0.faults.note_file(is_log_gone || !self.0.database.is_in_place());
+                if is_log_gone && let Err(error) = self.copy_back().await {
+                    warn!(event = "ledger.checkpoint_failed", %error, "What is in the deleted write-ahead log cannot be saved yet.");
+                }
             }
             // A failure is noted where it happens.
             let has_to_write = is_due || self.0.held.count() > 0 || self.0.faults.is_unwritable();
@@ -43,6 +49,18 @@ impl Ledger {
                 self.0.outcome_written.notify_one();
             }
         }
+    }
+
+    /// Whether the write-ahead log that this server writes to is not the one at its path. Then what it commits is lost at a crash,
+    /// unless it was copied into the file. SQLite itself deletes a log only when nobody has it open.
+    fn is_log_gone(&self, known: &mut Option<Identity>) -> bool {
+        let log = self.0.database.log();
+        let is_gone = *known != log && known.is_some_and(Identity::is_open_here);
+        if !is_gone {
+            *known = log;
+        }
+        self.0.database.note_log(is_gone);
+        is_gone
     }
 
     /// Writes what is held, and that this server lives.

@@ -228,6 +228,32 @@ async fn a_file_that_is_deleted_or_replaced_is_noticed_and_nothing_is_begun_unti
 }
 
 #[tokio::test]
+async fn a_write_ahead_log_that_is_deleted_is_noticed_and_loses_nothing() {
+    let mut desk = Desk::new().await;
+    let id = desk.submitted("25", "PK1").await;
+    let _maintained = desk.maintained();
+    let beats = async || {
+        let beats = sqlx::query_scalar::<_, i64>("SELECT beat FROM lease").fetch_one(&desk.ledger.0.readers);
+        beats.await.unwrap() > 0
+    };
+    until("a beat, before which the log is looked at", beats).await;
+    let log = desk.directory.0.join("ledger.db-wal");
+    std::fs::remove_file(&log).unwrap();
+    until("noticed", async || desk.ledger.fault() == Some(Fault::FileGone)).await;
+    assert!(desk.told("PK1", &CHARGED).await != Reported::Held, "it is written, and copied into the file");
+    let saved = async || {
+        let bytes = std::fs::read(desk.directory.file()).unwrap();
+        bytes.windows(7).any(|bytes| bytes == b"charged")
+    };
+    let anew = desk.ledger.0.database.connect(Duration::ZERO).await;
+    assert!(anew.is_err(), "SQLite would make another log");
+    until("saved", saved).await;
+    desk.call = call("CA3");
+    assert!(matches!(desk.opening("30").await, Err(Refused::Closed(Fault::FileGone))));
+    assert_eq!(desk.state(id).await, State::Charged);
+}
+
+#[tokio::test]
 async fn a_reader_that_stays_for_long_holds_up_no_write() {
     let mut desk = Desk::new().await;
     let mut reader = desk.beside().await;

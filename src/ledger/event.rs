@@ -114,7 +114,6 @@ impl Event<'_> {
             Self::CardFailed { code, last4, at_once } => {
                 json!({"code": code, "last4": digits(*last4), "atOnce": at_once})
             }
-            Self::CardRecovered => json!({}),
             Self::CardTesting { pattern } => {
                 let last4 = if let Pattern::LastFour(last4) = pattern { Some(*last4) } else { None };
                 json!({"seen": pattern.word(), "last4": digits(last4)})
@@ -128,7 +127,7 @@ impl Event<'_> {
             Self::Refunded { refund, .. } => json!(refund),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
             Self::TokenExpires { at } => json!({"at": at}),
-            Self::Erased { undelivered: false } | Self::PersonalDataErased => json!({}),
+            Self::CardRecovered | Self::Erased { undelivered: false } | Self::PersonalDataErased => json!({}),
             Self::Erased { undelivered: true } => json!({"undelivered": true}),
         }
     }

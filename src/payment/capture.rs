@@ -130,7 +130,7 @@ pub enum Meaning {
         times: u32,
     },
     /// The session is over.
-    Ended(Ending),
+    Ended(Box<Ending>),
 }
 
 impl Answer {
@@ -271,7 +271,7 @@ impl Capture {
             Answer::Refused { code, .. } => self.refused(update.change, *code),
             // The session is gone, and what was not submitted before cannot succeed.
             Answer::Gone if self.stage == Stage::Submitting && update.change == Change::Complete => {
-                self.stage = Stage::Open
+                self.stage = Stage::Open;
             }
             Answer::Unknown => self.unconfirmed = Some((asked, update.key.clone())),
             Answer::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked) => {

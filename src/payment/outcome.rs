@@ -102,10 +102,10 @@ impl Outcome {
         match (&ending.result, ending.code) {
             // The gateway may have charged before its answer went wrong.
             _ if says(&said, GATEWAY_IN_DOUBT) => Self::Unknown(Doubt::Gateway),
-            (_, code) if is_decline(code) => Self::Declined,
-            _ if says(&said, DECLINES) => Self::Declined,
-            (ResultWord::NotTaken(_), _) => Self::Failed,
-            (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => Self::Failed,
+            (_, code) if is_decline(code) || says(&said, DECLINES) => Self::Declined,
+            (ResultWord::NotTaken(_), _) | (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => {
+                Self::Failed
+            }
             _ => Self::Unknown(Doubt::Gateway),
         }
     }
@@ -313,7 +313,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let News::Ended(ending) = Status::from_form(&form).unwrap().news else { panic!("no result in {fields:?}") };
-        ending
+        *ending
     }
 
     fn outcome(fields: &[(&str, &str)]) -> Outcome {

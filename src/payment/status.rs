@@ -65,7 +65,7 @@ pub enum News {
         error: EntryError,
     },
     /// The session is over.
-    Ended(Ending),
+    Ended(Box<Ending>),
 }
 
 /// `ErrorType`: what was wrong with an entry.
@@ -330,7 +330,7 @@ fn news<'a>(form: &[(String, String)], filled: &impl Fn(&str) -> Option<&'a str>
     if let Some(result) = filled("Result") {
         let text = |name| filled(name).map(|text| shortened(text, MAX_TEXT));
         let code = |name| filled(name).map(|code| shortened(code, MAX_CODE));
-        return News::Ended(Ending {
+        return News::Ended(Box::new(Ending {
             result: ResultWord::from_wire(result),
             code: filled("PayErrorCode").and_then(|code| code.parse().ok()).filter(|code| *code < 100_000),
             payment_error: text("PaymentError"),
@@ -343,7 +343,7 @@ fn news<'a>(form: &[(String, String)], filled: &impl Fn(&str) -> Option<&'a str>
             token: filled("PaymentToken").and_then(token),
             profile: code("ProfileId"),
             last4,
-        });
+        }));
     }
     let field = filled("Capture").and_then(Field::from_wire);
     if let Some(error) = filled("ErrorType") {

@@ -74,6 +74,8 @@ impl ExportStatus {
             .any(|text| says_yes(text) != Some(false) && !ExportAmount::read_cell(text, minor).0.is_zero());
         match status {
             Self::Paid | Self::Other(_) if is_disputed => (Self::Disputed, is_contradicted),
+            // What was not paid is not disputed.
+            Self::Failed | Self::Returned | Self::Pending => (status, is_contradicted || is_disputed),
             status => (status, is_contradicted),
         }
     }

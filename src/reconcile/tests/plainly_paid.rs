@@ -207,6 +207,11 @@ fn a_status_that_another_column_contradicts_settles_nothing() {
     assert!(is_settled("state", "CA") && is_settled("payment status", "succeeded"));
     assert!(!is_settled("disputed", "true") && !is_settled("disputed amount", "25.00"));
     assert!(is_settled("disputed,disputed amount", "false,0.00"));
+    let header = "id,description,created,amount,currency,last4,status,disputed";
+    for status in ["failed", "returned"] {
+        let text = format!("{header}\nch_1,{},{},25.00,usd,4242,{status},true\n", id(1), at(0));
+        assert!(compare(&read(&text), &payment(1, State::Pending)).settlements.is_empty(), "{status}");
+    }
 }
 
 #[test]

@@ -66,8 +66,8 @@ pub enum NotOpen {
     InUse(PathBuf),
     /// Another server may be at work on what this is a copy of.
     #[error(
-        "the ledger {} is a copy of one that a server works on, or worked on when it died: stop that server, and start this \
-         one on its ledger; if that server is gone for good, start once with `crelay-payments serve --take-over`", .0.display()
+        "the ledger {} is a copy: a server may work on the original, so start this one on that; if nobody does any more, start \
+         once with `crelay-payments serve --take-over`", .0.display()
     )]
     Copied(PathBuf),
     /// The directory or the file.

@@ -17,7 +17,7 @@ pub(super) struct Lease {
 /// Why the lease cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TakeLeaseError {
-    /// The server that has it opened another file than this one.
+    /// The server that had it last had opened another file than this one.
     #[error("the file is a copy")]
     Copied,
     #[error(transparent)]
@@ -27,18 +27,21 @@ pub(super) enum TakeLeaseError {
 impl Lease {
     /// Takes the lease of a file that no other server has locked.
     ///
-    /// Its last owner is gone if it had opened the same file. If it had opened another, this one is a copy, and the owner may
-    /// still work on its own: then the lease is taken only with `take_over`.
+    /// Its last owner is gone if it had opened the same file. If it had opened another, this one is a copy, and a server may work
+    /// on the original, even if it was stopped when this was copied: then the lease is taken only with `take_over`.
     pub(super) async fn take(
         connection: &mut SqliteConnection,
         identity: Identity,
         take_over: bool,
     ) -> Result<Self, TakeLeaseError> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        let row = "INSERT OR IGNORE INTO lease (id, owner, epoch, beat, beat_at, inode) VALUES (1, NULL, 0, 0, 0, 0)";
+        sqlx::query(row).execute(&mut *connection).await?;
         let last = sqlx::query_as("SELECT owner, epoch, inode, born FROM lease WHERE id = 1");
         let (last, epoch, inode, born): (Option<String>, i64, i64, Option<i64>) =
             last.fetch_one(&mut *connection).await?;
-        if last.is_some() && !identity.is_that_of(inode, born) {
+        let is_new = last.is_none() && inode == 0;
+        if !is_new && !identity.is_that_of(inode, born) {
             if !take_over {
                 return Err(TakeLeaseError::Copied);
             }

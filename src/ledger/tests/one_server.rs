@@ -71,11 +71,29 @@ async fn a_server_that_died_stands_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_ledger_whose_server_stopped_is_a_ledger() {
+async fn a_copy_of_a_ledger_whose_server_stopped_is_opened_only_to_take_it_over() {
     let mut desk = Desk::new().await;
     desk.opened("25", "PK1").await;
     desk.ledger.close().await;
-    Ledger::open(&copy(&desk.directory).file()).await.unwrap();
+    let copy = copy(&desk.directory);
+    let original = Ledger::open(&desk.directory.file()).await.unwrap();
+    assert!(
+        matches!(Ledger::open(&copy.file()).await, Err(NotOpen::Copied(_))),
+        "two servers would work on one ledger"
+    );
+    original.close().await;
+    Ledger::take_over(&copy.file()).await.unwrap().close().await;
+    Ledger::open(&copy.file()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ledger_that_has_lost_its_lease_is_given_one() {
+    let desk = Desk::new().await;
+    let mut other = desk.beside().await;
+    sqlx::query("DELETE FROM lease").execute(&mut other).await.unwrap();
+    drop(other);
+    desk.ledger.close().await;
+    Ledger::open(&desk.directory.file()).await.unwrap();
 }
 
 #[tokio::test]

@@ -98,8 +98,8 @@ enum Command {
 
 #[derive(Debug, Default, Args)]
 struct Serve {
-    /// Use the ledger although it is a copy of one that another server works on, or worked on when it died. Stop that server
-    /// before: two servers would carry the same payments on
+    /// Use the ledger although it is a copy: a backup, or a file that another server worked on. No server may work on the
+    /// original any more: two would carry the same payments on
     #[arg(long)]
     take_over: bool,
 }

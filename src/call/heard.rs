@@ -14,6 +14,9 @@ const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
 /// How long after its last key the answer to a statement is taken to be whole.
 const ANSWER_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many keys of an answer to a statement are kept: more than one are none, whichever they are.
+const MAX_ANSWER_KEYS: usize = 2;
+
 /// How much later than the report of a payment's end a key, or a word, may arrive that belonged to it.
 const LATE_KEYS: Duration = Duration::from_secs(3);
 
@@ -70,10 +73,12 @@ impl Call {
     fn key_pressed(&mut self, digit: &str) {
         self.watch.reset(self.now);
         let (mut keys, _) = self.keys.take().unwrap_or_else(|| (Private::default(), self.now));
-        if digit != "#" {
+        let answers = self.is_statement_said();
+        if digit != "#" && !(answers && keys.reveal().len() >= MAX_ANSWER_KEYS) {
             keys = Private::new(keys.into_inner() + digit);
         }
-        let whole = digit == "#" || keys.reveal().len() >= self.settings.keypad.max_digits;
+        // An answer has no length that ends it: the key after it would answer the same question, asked again.
+        let whole = digit == "#" || (!answers && keys.reveal().len() >= self.settings.keypad.max_digits);
         self.keys = Some((keys, self.now));
         if whole {
             self.keyed();

@@ -2,6 +2,7 @@
 
 use super::agreeing::{asked_for_25, charge, confirms, line, starts};
 use super::*;
+use crate::call::settings::Keypad;
 use crate::payment::{Consent, Purpose};
 
 #[test]
@@ -84,6 +85,16 @@ fn one_key_alone_is_an_answer_and_many_are_none() {
         line.caller_says(word);
         assert_eq!(line.answers()[0].consent, answer, "{key} and {word}");
     }
+}
+
+#[test]
+fn an_answer_is_not_over_with_its_first_key_where_other_inputs_are() {
+    let keypad = Keypad { max_digits: 1, pause: 3 * SECOND };
+    let mut line = Line::open_with(Settings { keypad, ..settings() });
+    line.caller_says("I want to pay");
+    line.asks_for("25.00");
+    line.answers_by_key("12");
+    assert_eq!(line.answers()[0].consent, Consent::Unclear);
 }
 
 #[test]

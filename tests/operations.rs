@@ -48,15 +48,7 @@ impl Seed {
 
     /// A payment that was submitted on a call of its own, and whose call is over.
     async fn unknown(&mut self, n: u32, method: &str) -> PaymentId {
-        let needed = [
-            ("SERVER_BASE_URL", "pay.example.com"),
-            ("OPENAI_API_KEY", "sk-test"),
-            ("ACCOUNT_SID", "AC1"),
-            ("AUTH_TOKEN", "12345"),
-            ("FROM_NUMBER", "+15550100002"),
-            ("PAYMENT_CONNECTOR", "Default"),
-        ];
-        let (config, _) = Config::from_vars(&needed.into_iter().collect()).unwrap();
+        let (config, _) = Config::from_vars(&server::NEEDED.into_iter().collect()).unwrap();
         let parameters = [("paymentMethod", method), ("description", "hush-description")];
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::world::{SECRET, World};
 use crate::server::openai::OpenAi;
-use crate::server::{OPERATOR_TOKEN, Server};
+use crate::server::{NEEDED, OPERATOR_TOKEN, Server};
 
 /// Where a server works; it goes away with the test.
 pub struct Home {
@@ -113,15 +113,9 @@ impl Home {
 
     fn server(&self, world: &World, openai: &OpenAi) -> Command {
         let mut command = self.command();
-        command.envs([
-            ("SERVER_BASE_URL", "pay.example.com"),
-            ("OPENAI_API_KEY", "sk-test"),
-            ("OPENAI_BASE_URL", &openai.base_url),
+        command.envs(NEEDED).envs([
+            ("OPENAI_BASE_URL", openai.base_url.as_str()),
             ("TWILIO_API_BASE_URL", &world.origin),
-            ("ACCOUNT_SID", "AC1"),
-            ("AUTH_TOKEN", "12345"),
-            ("FROM_NUMBER", "+15550100002"),
-            ("PAYMENT_CONNECTOR", "Default"),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
             ("PAYMENT_WEBHOOK_URL", &format!("{}/business", world.origin)),
             ("PAYMENT_WEBHOOK_SECRET", SECRET),

@@ -38,21 +38,22 @@ pub struct Server {
     ledger: PathBuf,
 }
 
+/// What a server does not start without.
+pub const NEEDED: [(&str, &str); 6] = [
+    ("SERVER_BASE_URL", "pay.example.com"),
+    ("OPENAI_API_KEY", "sk-test"),
+    ("ACCOUNT_SID", "AC1"),
+    ("AUTH_TOKEN", AUTH_TOKEN),
+    ("FROM_NUMBER", "+15550100002"),
+    ("PAYMENT_CONNECTOR", "Default"),
+];
+
 impl Server {
     pub async fn start(vars: &[(&str, &str)]) -> Self {
-        let needed = [
-            ("SERVER_BASE_URL", "pay.example.com"),
-            ("OPENAI_API_KEY", "sk-test"),
-            ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
-            ("TWILIO_API_BASE_URL", "http://127.0.0.1:9"),
-            ("ACCOUNT_SID", "AC1"),
-            ("AUTH_TOKEN", AUTH_TOKEN),
-            ("FROM_NUMBER", "+15550100002"),
-            ("PAYMENT_CONNECTOR", "Default"),
-        ];
+        let nowhere = [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("TWILIO_API_BASE_URL", "http://127.0.0.1:9")];
         let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
         let database = format!("sqlite://{}/ledger.db", ledger.display());
-        let needed = [&needed[..], &[("DATABASE_URL", &database)]].concat();
+        let needed = [&NEEDED[..], &nowhere, &[("DATABASE_URL", &database)]].concat();
         let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

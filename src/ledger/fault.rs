@@ -13,7 +13,7 @@ use super::{Error, connection};
 pub enum Fault {
     /// Writes fail, for this reason. It passes with its cause.
     Unwritable(&'static str),
-    /// The path of the ledger leads to another file than the open one, or to none.
+    /// The path of the ledger, or of its write-ahead log, leads to another file than the open one, or to none.
     FileGone,
     /// Another server has taken the ledger. It lasts until this server is started anew.
     LeaseLost,

@@ -93,8 +93,8 @@ struct Inner {
     recovering: watch::Sender<HashSet<(CallSid, PaymentId)>>,
     /// An outcome was written.
     outcome_written: Notify,
-    /// A token was erased, and may still stand in the write-ahead log.
-    to_be_wiped: AtomicBool,
+    /// What was erased and may still stand in the write-ahead log.
+    erasures: tokens::Erasures,
     /// Whether payments move real money.
     live: AtomicBool,
     /// The file, locked as long as the server runs; a visitor has none. It is closed after the connections.

@@ -109,7 +109,7 @@ impl Ledger {
             faults: super::Faults::default(),
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),
-            to_be_wiped: std::sync::atomic::AtomicBool::new(false),
+            erasures: super::tokens::Erasures::default(),
             live: std::sync::atomic::AtomicBool::new(true),
             commits: std::sync::atomic::AtomicU32::new(0),
             file,

@@ -1,7 +1,6 @@
 //! Personal data of payments - the caller, the references, the description - and its erasure. Amounts, states and events
 //! stay, and so does the hash that keeps an order from being paid twice.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,7 +50,7 @@ impl Ledger {
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
         let left: i64 = left.fetch_one(&self.0.readers).await?;
         // What an earlier erasure left in the write-ahead log goes as well.
-        self.0.to_be_wiped.store(true, Ordering::Release);
+        self.0.erasures.note();
         Ok(Erased { erased, left: left.unsigned_abs() })
     }
 
@@ -61,7 +60,7 @@ impl Ledger {
         let mut connection = self.0.database.connect(REBUILD_PATIENCE).await?;
         sqlx::query("PRAGMA temp_store = FILE").execute(&mut connection).await?;
         sqlx::query("VACUUM").execute(&mut connection).await?;
-        self.0.to_be_wiped.store(true, Ordering::Release);
+        self.0.erasures.note();
         Ok(())
     }
 
@@ -124,7 +123,7 @@ impl Writing {
             .bind(&ids)
             .execute(&mut *self.transaction)
             .await?;
-        self.ledger.0.to_be_wiped.store(true, Ordering::Release);
+        self.ledger.0.erasures.note();
         Ok(erased)
     }
 }

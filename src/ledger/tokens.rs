@@ -1,6 +1,6 @@
 //! Payment tokens, which are kept until they are delivered or their retention is over, and then gone from the file.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +8,31 @@ use jiff::Timestamp;
 use super::payment::Find;
 use super::{Error, Event, Ledger, Payment, State, Writing};
 use crate::payment::PaymentId;
+
+/// How often something was erased, and up to which time the write-ahead log was emptied after. Each is noted after it, or in its
+/// transaction, and while one is open the log is not emptied.
+#[derive(Debug)]
+pub(super) struct Erasures {
+    made: AtomicU64,
+    wiped: AtomicU64,
+}
+
+impl Default for Erasures {
+    /// What the last server erased may still stand in the log.
+    fn default() -> Self {
+        Self { made: AtomicU64::new(1), wiped: AtomicU64::new(0) }
+    }
+}
+
+impl Erasures {
+    pub(super) fn note(&self) {
+        self.made.fetch_add(1, Ordering::Release);
+    }
+
+    fn are_in_log(&self) -> bool {
+        self.wiped.load(Ordering::Acquire) < self.made.load(Ordering::Acquire)
+    }
+}
 
 impl Ledger {
     /// Deletes the outcomes written before then, where there is no receiver.
@@ -55,23 +80,22 @@ impl Ledger {
     /// Empties the write-ahead log if a token was erased, for its pages are there as they were before. As long as a reader needs
     /// them that cannot be done, and has to be tried again.
     pub async fn wipe_erased(&self) -> Result<(), Error> {
-        if self.0.to_be_wiped.load(Ordering::Acquire) { self.wipe().await } else { Ok(()) }
+        if self.is_to_be_wiped() { self.wipe().await } else { Ok(()) }
     }
 
     /// Whether what was erased may still stand in the write-ahead log.
     pub fn is_to_be_wiped(&self) -> bool {
-        self.0.to_be_wiped.load(Ordering::Acquire)
+        self.0.erasures.are_in_log()
     }
 
     /// No write waits for it longer than it takes to copy the pages of one.
     pub(super) async fn wipe(&self) -> Result<(), Error> {
         // Before: what is erased meanwhile needs another time.
-        self.0.to_be_wiped.store(false, Ordering::Release);
-        let wiped = self.empty_log().await;
-        if !matches!(wiped, Ok(true)) {
-            self.0.to_be_wiped.store(true, Ordering::Release);
+        let made = self.0.erasures.made.load(Ordering::Acquire);
+        if self.empty_log().await? {
+            self.0.erasures.wiped.fetch_max(made, Ordering::Release);
         }
-        wiped.map(drop)
+        Ok(())
     }
 
     async fn empty_log(&self) -> Result<bool, Error> {
@@ -118,7 +142,7 @@ impl Writing {
         }
         let undelivered = self.is_token_wanted(payment).await?;
         self.append(payment, &Event::Erased { undelivered }, None).await?;
-        self.ledger.0.to_be_wiped.store(true, Ordering::Release);
+        self.ledger.0.erasures.note();
         Ok(undelivered)
     }
 }

@@ -283,9 +283,9 @@ async fn a_reader_that_stays_for_long_holds_up_no_write() {
         1,
         "it reads what it began with"
     );
-    assert!(desk.ledger.0.to_be_wiped.load(Ordering::Acquire), "its pages are still needed");
+    assert!(desk.ledger.is_to_be_wiped(), "its pages are still needed");
     reader.execute("COMMIT").await.unwrap();
-    until("wiped", async || !desk.ledger.0.to_be_wiped.load(Ordering::Acquire)).await;
+    until("wiped", async || !desk.ledger.is_to_be_wiped()).await;
     took.sort();
     eprintln!("writes beside a reader: median {:?}, slowest {:?}", took[took.len() / 2], took[took.len() - 1]);
 }

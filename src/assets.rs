@@ -1,30 +1,28 @@
-//! How calls are led: contexts (what the agent is told), manifests (which tools it has) and `serverConfig.json`.
+//! Assets: contexts (the instructions of the model), manifests (its tools) and `serverConfig.json` (the behaviour of a
+//! call).
 //!
-//! They are built into the binary, may stand in a directory, and may be kept in Twilio Sync: what comes later in this list
-//! wins, asset by asset. Changes are seen while the server runs; a call keeps what it began with.
+//! They come from three sources: built into the binary, a directory, and Twilio Sync. A later source in this list
+//! overrides an earlier one, asset by asset. Changes are picked up while the server runs; a call keeps the assets it
+//! started with.
 
+mod de;
 mod error;
 mod file;
-mod json;
 mod library;
-mod limits;
 mod manifest;
 mod name;
 mod parts;
-mod payments;
-mod relay;
-mod server_config;
-mod shelf;
+mod reload;
+mod schema;
 mod source;
 mod sync;
 #[cfg(test)]
 mod tests;
-mod texts;
 mod upload;
 
-pub use error::{AssetError, AssetErrors, UnknownKey, Warning};
-pub use library::{Library, Loaded};
+pub use error::{AssetError, AssetErrors, AssetWarning, UnknownKeyError};
+pub use library::{Library, LoadedLibrary};
 pub use manifest::ToolDefinition;
-pub use server_config::ServerConfig;
-pub use shelf::{Assets, BadAssets, Shelf, Watch};
-pub use upload::{UploadError, Uploaded, upload};
+pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError};
+pub use schema::server_config::ServerConfig;
+pub use upload::{UploadError, UploadStatus, upload};

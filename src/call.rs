@@ -1,39 +1,35 @@
-//! A phone call as a value: fed an [`Event`] and the time, it answers with [`Action`]s.
+//! A phone call as a pure state machine: [`Call::handle`] takes a [`CallEvent`] and the time, and returns [`Action`]s.
 //!
-//! Pure: no I/O, no clock, no lock, nothing spawned, nothing logged. What was said, what the payment is waiting for and
-//! whether silence is being watched stand here and nowhere else, so every order of events can be tried out in a test.
+//! This module has no I/O, clock, lock, task or log line. The conversation, the payments and the silence detection keep
+//! their state here and nowhere else, so that tests can try any order of events.
 
-mod agreeing;
-mod answer;
-#[cfg(test)]
-mod bench;
+mod caller_input;
+mod charge_authorization;
+mod closing;
+mod consent_lexicon;
+mod consent_question;
 mod event;
-mod farewell;
-mod guiding;
-mod heard;
+mod guided_flow;
 mod history;
-mod paying;
-#[cfg(test)]
-mod properties;
-mod replying;
-mod running;
+mod model_response;
+mod payments;
+mod prompts;
 mod settings;
 mod silence;
 mod speech;
 mod spoken_amount;
-mod statement;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod tool_calls;
+mod tool_request;
 mod turn;
-mod wish;
-mod words;
 
-pub use event::{Action, Event, ModelEvent, Request, RequestId, RunId};
-pub use guiding::{Guide, Texts};
-pub use history::{Item, ToolCall};
-pub use settings::{Environment, Keypad, Messages, Settings, Silence};
-pub use tool::{ContextKeys, Outcome, TOOLS, Tool};
+pub use event::{Action, CallEvent, ModelEvent, ModelRequest, ModelRequestId, ToolRunId};
+pub use guided_flow::{LocalizedTexts, PaymentTexts};
+pub use history::{ConversationItem, ToolCall};
+pub use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
+pub use tool::{ContextKeys, TOOLS, Tool, ToolOutcome};
 
 use std::collections::HashMap;
 use std::fmt;
@@ -43,63 +39,65 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payment::{self, BadTerms, Due as AmountDue, Ids, Known, State, Terms};
+use crate::payment::{
+    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentState, PaymentTerms, PaymentTermsError,
+};
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, Shield};
-use crate::relay::{Languages, Outgoing, Setup};
-use agreeing::{Agreement, Paid};
-use farewell::Farewell;
-use guiding::Guidance;
+use crate::redact::{Private, Redactor};
+use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
+use charge_authorization::{ChargeAuthorization, ChargeStatus};
+use closing::Closing;
+use consent_question::ConsentQuestion;
+use guided_flow::GuidedFlow;
 use history::History;
-use paying::Payments;
-use silence::{Due, Watch};
-use speech::Speech;
-use statement::Statement;
-use turn::Turn;
+use payments::CallPayments;
+use silence::{SilenceAction, SilenceTimer};
+use speech::AgentSpeech;
+use turn::ModelTurn;
 
 /// How long Twilio may take to close the socket after `end`.
-const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+const SOCKET_CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The longest that somebody is believed to be speaking without a word from Twilio.
+/// How long the caller counts as speaking after the last partial prompt or `clientSpeaking` event.
 const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
 
-/// The same while a payment is open: what the recogniser takes for speech may be keypad tones.
-const KEYPAD_NOISE_LIMIT: Duration = Duration::from_secs(3);
+/// The same limit while a payment is open: the speech recogniser may mistake keypad tones for speech.
+const KEYPAD_SPEECH_LIMIT: Duration = Duration::from_secs(3);
 
-/// Everything that is known about one phone call.
+/// The state of one phone call.
 pub struct Call {
-    settings: Arc<Settings>,
+    settings: Arc<CallSettings>,
     phase: Phase,
-    /// The number of the person on the line, where it is one that can be called.
+    /// The caller's phone number, if it is a valid one.
     caller_number: Option<PhoneNumber>,
     history: History,
-    /// Cuts card numbers out of what is heard.
-    shield: Shield,
-    speech: Speech,
-    turn: Turn,
-    agreement: Agreement,
-    payments: Payments,
-    guidance: Guidance,
-    /// What the server asks the caller, until that is answered.
-    statement: Option<Statement>,
-    watch: Watch,
-    /// Since when the call has no socket.
-    parked: Option<Instant>,
-    /// The agent only listens.
-    listening: bool,
-    /// The languages that were switched to.
-    languages: Option<Languages>,
-    /// When the last payment was over.
-    payment_closed: Option<Instant>,
-    /// When Twilio last reported on a payment.
-    payment_reported: Option<Instant>,
-    /// Keys that were pressed, and when the last of them was.
-    keys: Option<(Private<String>, Instant)>,
-    /// Since when the caller is speaking, where Twilio tells.
-    caller_speaks: Option<Instant>,
-    farewell: Option<Farewell>,
-    /// Responses of the model that failed in a row.
-    failures: u32,
+    /// Removes card numbers from the caller's input.
+    shield: Redactor,
+    speech: AgentSpeech,
+    turn: ModelTurn,
+    authorization: ChargeAuthorization,
+    payments: CallPayments,
+    guided_flow: GuidedFlow,
+    /// The yes/no question that the caller has not answered yet.
+    question: Option<ConsentQuestion>,
+    silence_timer: SilenceTimer,
+    /// When the WebSocket was lost, until a new one resumes the call.
+    socket_lost_at: Option<Instant>,
+    /// Listen mode is on: the model's text is not spoken.
+    listen_only: bool,
+    /// The languages set by `switch-language`.
+    switched_languages: Option<LanguageSwitch>,
+    /// When the last payment closed.
+    payment_closed_at: Option<Instant>,
+    /// When the last payment callback arrived.
+    last_payment_callback: Option<Instant>,
+    /// Keys not yet taken as an input, and when the last one was pressed.
+    pending_keys: Option<(Private<String>, Instant)>,
+    /// When the caller began to speak, if Twilio reports it.
+    caller_speaking_since: Option<Instant>,
+    closing: Option<Closing>,
+    /// Consecutive failed responses of the model.
+    model_failures: u32,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -107,131 +105,134 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Talking,
-    /// `end` was sent: nothing is said any more.
+    /// `end` was sent; nothing more is said.
     Ending {
         since: Instant,
     },
-    /// The caller is gone: what is running is waited for, then the call is closed.
-    Over {
+    /// The call has ended. It closes once the running tools have finished.
+    Ended {
         closed: bool,
     },
 }
 
 impl Call {
-    /// Begins a call with Twilio's first frame. `nonce` is a value that no other call has: the ids of its payments come from it.
-    /// `request` is the JSON object with which an operator had the call placed, if one did; `known` is what the ledger knows of it.
+    /// Begins a call from Twilio's `setup` frame.
+    ///
+    /// `nonce` is unique to the call; the ids of its payments are derived from it. `request` is the JSON object of the
+    /// operator's outbound-call request, if there was one. `known` holds the ledger's earlier payments for the call.
     pub fn begin(
-        settings: Arc<Settings>,
+        settings: Arc<CallSettings>,
         setup: &Setup,
         request: Option<&str>,
-        known: &Known,
+        known: &PaymentHistory,
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
-        let terms = terms(setup, request, &settings.payment).map(Arc::new);
-        let details = words::call_details(setup, request, &terms, settings.confirm_due, known);
+        let terms = parse_terms(setup, request, &settings.payment).map(Arc::new);
+        let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
             phase: Phase::Talking,
             caller_number: setup.caller(),
             history: History::default(),
-            shield: Shield::default(),
-            speech: Speech::default(),
-            turn: Turn::default(),
-            agreement: Agreement::new(terms),
-            payments: Payments::new(Ids::new(nonce), now),
-            guidance: Guidance::default(),
-            statement: None,
-            watch: Watch::new(&settings.silence, now),
-            parked: None,
-            listening: settings.listen,
-            languages: None,
-            payment_closed: None,
-            payment_reported: None,
-            keys: None,
-            caller_speaks: None,
-            farewell: None,
-            failures: 0,
+            shield: Redactor::default(),
+            speech: AgentSpeech::default(),
+            turn: ModelTurn::default(),
+            authorization: ChargeAuthorization::new(terms),
+            payments: CallPayments::new(PaymentIdGenerator::new(nonce), now),
+            guided_flow: GuidedFlow::default(),
+            question: None,
+            silence_timer: SilenceTimer::new(&settings.silence, now),
+            socket_lost_at: None,
+            listen_only: settings.listen_only,
+            switched_languages: None,
+            payment_closed_at: None,
+            last_payment_callback: None,
+            pending_keys: None,
+            caller_speaking_since: None,
+            closing: None,
+            model_failures: 0,
             now,
             actions: Vec::new(),
             settings,
         };
-        call.history.push(Item::Developer(details));
-        call.remember(known);
+        call.history.push(ConversationItem::Developer(details));
+        call.record_known_charges(known);
         match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
-            Some(greeting) => call.greeted(&greeting),
-            None if call.settings.telephone => call.turn.wake(),
+            Some(greeting) => call.record_greeting(&greeting),
+            None if call.settings.has_telephone => call.turn.require_response(),
             None => {}
         }
-        call.proceed();
+        call.advance();
         let actions = std::mem::take(&mut call.actions);
         (call, actions)
     }
 
-    /// Records what was charged on this call before its server died. What may have been charged is for the ledger to refuse, by the
-    /// state that it is in by then.
-    fn remember(&mut self, known: &Known) {
-        let is_charged = |state| matches!(state, State::Charged | State::Pending | State::Disputed);
+    /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
+    /// here: the ledger refuses a further charge according to their state at that time.
+    fn record_known_charges(&mut self, known: &PaymentHistory) {
+        let is_charged =
+            |state| matches!(state, PaymentState::Charged | PaymentState::Pending | PaymentState::Disputed);
         let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
-        let due = matches!(self.agreement.terms().map(|terms| terms.due), Ok(AmountDue::Amount(_)));
+        let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
-            self.agreement.charged(payment.charge, Paid::Yes);
+            self.authorization.record_charge(payment.charge, ChargeStatus::Charged);
         }
     }
 
-    /// Takes an event and answers with what is to be done, in this order. `now` never goes backwards.
-    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+    /// Applies an event and returns the actions to carry out, in order. `now` must never go backwards.
+    pub fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
         self.now = now;
-        if self.phase == (Phase::Over { closed: true }) {
+        if self.phase == (Phase::Ended { closed: true }) {
             return Vec::new();
         }
         let was_open = self.payments.is_open();
         match event {
-            Event::Heard(frame) => self.heard(frame),
-            Event::Instructed(text) => self.instructed(text.reveal()),
-            Event::PaymentStatus(status) => {
-                self.payment_reported = Some(now);
-                self.payment_status(&status);
+            CallEvent::RelayFrame(frame) => self.handle_frame(frame),
+            CallEvent::OperatorMessage(text) => self.handle_operator_message(text.reveal()),
+            CallEvent::PaymentStatus(status) => {
+                self.last_payment_callback = Some(now);
+                self.apply_payment_callback(&status);
             }
-            Event::Model { request, event } => self.model(request, event),
-            Event::ToolFinished { run, outcome } => self.tool_finished(run, outcome),
-            Event::SocketLost => self.socket_lost(),
-            Event::Resumed => self.resumed(),
-            Event::HungUp => self.hung_up(),
-            Event::Tick => {}
+            CallEvent::Model { request, event } => self.handle_model_event(request, event),
+            CallEvent::ToolFinished { run, outcome } => self.finish_tool(run, outcome),
+            CallEvent::SocketLost => self.handle_socket_lost(),
+            CallEvent::SocketResumed => self.handle_socket_resumed(),
+            CallEvent::HungUp => self.handle_hang_up(),
+            CallEvent::Tick => {}
         }
-        self.proceed();
+        self.advance();
         if was_open && !self.payments.is_open() {
-            self.payment_closed = Some(now);
+            self.payment_closed_at = Some(now);
         }
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether nothing is to be said or done until somebody else says or does something.
+    /// Whether the call waits for an external event: no response, tool or question is pending.
     pub fn is_idle(&self) -> bool {
-        !self.turn.is_busy() && !self.turn.owed && !self.is_stating()
+        !self.turn.is_busy() && !self.turn.response_owed && !self.has_open_question()
     }
 
-    /// When the call wants a `Tick`, if nothing else happens before.
+    /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
     pub fn deadline(&self) -> Option<Instant> {
-        if let (Some(since), Phase::Talking) = (self.parked, self.phase) {
-            return Some(since + self.settings.resume);
+        if let (Some(since), Phase::Talking) = (self.socket_lost_at, self.phase) {
+            return Some(since + self.settings.resume_timeout);
         }
         match self.phase {
-            Phase::Over { .. } => return None,
-            Phase::Ending { since } => return Some(since + CLOSE_LIMIT),
+            Phase::Ended { .. } => return None,
+            Phase::Ending { since } => return Some(since + SOCKET_CLOSE_LIMIT),
             Phase::Talking if self.turn.is_busy() => {
-                return self.keys_due_at();
+                return self.keys_deadline();
             }
             Phase::Talking => {}
         }
-        let keyed = self.keys_due_at();
-        let caller_quiet = self.caller_speaks.map(|since| since + self.caller_speech_limit());
+        let keyed = self.keys_deadline();
+        let caller_quiet = self.caller_speaking_since.map(|since| since + self.caller_speech_limit());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.hold.filter(|_| self.turn.owed || self.is_stating());
-        let reminder = self.watch.due_at(self.settings.silence.threshold);
-        let stall = self.payments.stalls_at(self.settings.stall);
-        let stall = stall.filter(|_| self.farewell.is_none() && !self.is_stating());
-        let (guidance, statement) = (self.guidance.due_at(), self.statement_due_at());
+        let held = self.turn.hold_until.filter(|_| self.turn.response_owed || self.has_open_question());
+        let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
+        let stall = self.payments.stall_deadline(self.settings.stall_timeout);
+        let stall = stall.filter(|_| self.closing.is_none() && !self.has_open_question());
+        let (guidance, statement) = (self.guided_flow.prompt_due_at(), self.question_deadline());
         [caller_quiet, keyed, quiet, held, guidance, statement]
             .into_iter()
             .flatten()
@@ -241,198 +242,203 @@ impl Call {
             .min()
     }
 
-    /// Does whatever the state of the call asks for next.
-    fn proceed(&mut self) {
+    /// Performs all steps that the current state allows.
+    fn advance(&mut self) {
         match self.phase {
-            Phase::Over { .. } => return self.leave(),
-            Phase::Ending { since } if self.now >= since + CLOSE_LIMIT => return self.hung_up(),
+            Phase::Ended { .. } => return self.close_if_finished(),
+            Phase::Ending { since } if self.now >= since + SOCKET_CLOSE_LIMIT => return self.handle_hang_up(),
             Phase::Ending { .. } => return,
             Phase::Talking => {}
         }
-        if self.parked.is_some_and(|since| self.now >= since + self.settings.resume) {
-            return self.hung_up();
+        if self.socket_lost_at.is_some_and(|since| self.now >= since + self.settings.resume_timeout) {
+            return self.handle_hang_up();
         }
-        self.watch_keypad();
-        self.begin_tools();
-        self.drop_void_statement();
-        self.guide();
-        self.make_way();
+        self.check_keypad();
+        self.start_tools();
+        self.drop_void_question();
+        self.advance_guided_flow();
+        self.yield_to_due_prompt();
         if self.turn.is_busy() {
-            return self.watch.stir(self.now);
+            return self.silence_timer.record_activity(self.now);
         }
-        self.turn.settle(&mut self.history);
-        if self.parked.is_some() {
-            return self.watch.stir(self.now);
+        self.turn.flush_to_history(&mut self.history);
+        if self.socket_lost_at.is_some() {
+            return self.silence_timer.record_activity(self.now);
         }
-        self.watch_payment();
-        self.say_guidance();
-        if self.farewell.is_some() {
-            self.take_leave();
+        self.check_payment_stall();
+        self.say_due_prompt();
+        if self.closing.is_some() {
+            self.finish_closing();
         } else {
-            self.attend_statement();
-            self.ask_if_owed();
+            self.advance_question();
+            self.ask_model_if_owed();
         }
-        self.watch_silence();
+        self.check_silence();
     }
 
-    /// Asks the model, unless a statement has to be answered first: the model hears all that happened afterwards.
-    fn ask_if_owed(&mut self) {
-        if self.turn.owed && !self.is_stating() && self.farewell.is_none() {
-            self.turn.settle(&mut self.history);
+    /// Asks the model if a response is owed, unless the caller has to answer a question first. The model then gets
+    /// everything that happened in the meantime.
+    fn ask_model_if_owed(&mut self) {
+        if self.turn.response_owed && !self.has_open_question() && self.closing.is_none() {
+            self.turn.flush_to_history(&mut self.history);
             self.ask_model();
         }
     }
 
-    /// Reminds a caller who says nothing, and in the end takes leave. Nobody's talk, thinking, tool or payment counts as
-    /// the caller's silence.
-    fn watch_silence(&mut self) {
+    /// Reminds a silent caller, and ends the call after the last reminder. Time in which anyone speaks, the model
+    /// responds, a tool runs or a payment is open does not count as silence.
+    fn check_silence(&mut self) {
         let quiet_since = self.speech.quiet_from(self.now).unwrap_or(self.now);
-        let active = self.listening
+        let active = self.listen_only
             || self.turn.is_busy()
-            || self.turn.owed
-            || self.is_stating()
-            || self.farewell.is_some()
+            || self.turn.response_owed
+            || self.has_open_question()
+            || self.closing.is_some()
             || self.phase != Phase::Talking;
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
-            return self.watch.stir(self.now);
+            return self.silence_timer.record_activity(self.now);
         }
-        self.watch.quiet(quiet_since);
-        match self.watch.due(&self.settings.silence, self.now) {
+        self.silence_timer.record_quiet(quiet_since);
+        match self.silence_timer.take_due(&self.settings.silence, self.now) {
             None => {}
-            Some(Due::Reminder(reminder)) => self.say(&reminder),
-            Some(Due::End) => {
+            Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
+            Some(SilenceAction::EndCall) => {
                 self.say(&self.settings.messages.goodbye.clone());
-                self.farewell = Some(Farewell::said(None));
+                self.closing = Some(Closing::after_goodbye(None));
             }
         }
     }
 
-    /// Says a whole utterance of the server's own.
+    /// Speaks a complete utterance of the server, unless listen mode is on.
     fn say(&mut self, text: &str) {
-        if !self.listening {
-            self.utter(text, Outgoing::utterance(text));
+        if !self.listen_only {
+            self.send_utterance(text, OutgoingFrame::utterance(text));
         }
     }
 
-    /// Sends a whole utterance in this frame.
-    fn utter(&mut self, text: &str, frame: Outgoing) {
-        let position = self.history.push(Item::Agent(text.to_owned()));
-        self.speech.sent(position, text, self.now);
-        self.speech.close();
-        self.watch.stir(self.now);
-        self.actions.push(Action::Say(frame));
+    /// Sends a complete utterance in `frame` and adds it to the history.
+    fn send_utterance(&mut self, text: &str, frame: OutgoingFrame) {
+        let position = self.history.push(ConversationItem::Agent(text.to_owned()));
+        self.speech.record_sent(position, text, self.now);
+        self.speech.close_cycle();
+        self.silence_timer.record_activity(self.now);
+        self.actions.push(Action::SendFrame(frame));
     }
 
-    /// Twilio speaks the greeting by itself.
-    fn greeted(&mut self, greeting: &str) {
-        let position = self.history.push(Item::Agent(greeting.to_owned()));
-        self.speech.sent(position, greeting, self.now);
-        self.speech.close();
+    /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.
+    fn record_greeting(&mut self, greeting: &str) {
+        let position = self.history.push(ConversationItem::Agent(greeting.to_owned()));
+        self.speech.record_sent(position, greeting, self.now);
+        self.speech.close_cycle();
     }
 
     fn is_caller_speaking(&self) -> bool {
-        self.caller_speaks.is_some_and(|since| self.now < since + self.caller_speech_limit())
+        self.caller_speaking_since.is_some_and(|since| self.now < since + self.caller_speech_limit())
     }
 
     fn caller_speech_limit(&self) -> Duration {
-        if self.payments.is_open() { KEYPAD_NOISE_LIMIT } else { CALLER_SPEECH_LIMIT }
+        if self.payments.is_open() { KEYPAD_SPEECH_LIMIT } else { CALLER_SPEECH_LIMIT }
     }
 
-    /// What the agent speaks, as a BCP 47 code.
+    /// The language that the agent speaks, as a BCP 47 code.
     fn language(&self) -> &str {
-        let switched_to = self.languages.as_ref().and_then(Languages::spoken);
+        let switched_to = self.switched_languages.as_ref().and_then(LanguageSwitch::tts_language);
         switched_to.unwrap_or(&self.settings.language)
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.turn.note(Item::Developer(text.into()));
+        self.turn.push_note(ConversationItem::Developer(text.into()));
     }
 
-    /// The socket broke. The call waits for a new one; what was being said is said anew then.
-    fn socket_lost(&mut self) {
+    /// Suspends the call until a new WebSocket resumes it. An utterance that was cut off is said again then.
+    fn handle_socket_lost(&mut self) {
         match self.phase {
             Phase::Talking => {}
-            Phase::Ending { .. } => return self.hung_up(),
-            Phase::Over { .. } => return,
+            Phase::Ending { .. } => return self.handle_hang_up(),
+            Phase::Ended { .. } => return,
         }
         let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
         if speaking {
-            self.guidance.reply_lost();
+            self.guided_flow.record_reply_lost();
         }
-        let speaking = speaking && !self.leads() && !self.is_stating();
-        let unfinished = self.turn.response.is_some() || !self.turn.waiting.is_empty() || speaking;
-        self.parked.get_or_insert(self.now);
+        let speaking = speaking && !self.is_server_leading() && !self.has_open_question();
+        let unfinished = self.turn.response.is_some() || !self.turn.waiting_calls.is_empty() || speaking;
+        self.socket_lost_at.get_or_insert(self.now);
         self.stop_reply();
-        self.speech.superseded(&mut self.history);
-        self.repeat_statement();
-        self.caller_speaks = None;
-        self.keys = None;
-        self.turn.owed |= unfinished;
+        self.speech.cut_unplayed(&mut self.history);
+        self.repeat_question();
+        self.caller_speaking_since = None;
+        self.pending_keys = None;
+        self.turn.response_owed |= unfinished;
     }
 
-    /// A new socket took the call up where it was.
-    fn resumed(&mut self) {
-        if self.parked.take().is_none() || self.phase != Phase::Talking {
+    /// Resumes the call on a new WebSocket.
+    fn handle_socket_resumed(&mut self) {
+        if self.socket_lost_at.take().is_none() || self.phase != Phase::Talking {
             return;
         }
-        self.speech = Speech::default();
-        self.watch.reset(self.now);
-        self.payments.moved(self.now);
-        self.turn.hold = None;
-        // A new session of Twilio's begins in the language of its TwiML.
-        if let Some(languages) = self.languages.clone() {
-            self.actions.push(Action::Say(Outgoing::Language(languages)));
+        self.speech = AgentSpeech::default();
+        self.silence_timer.reset(self.now);
+        self.payments.record_progress(self.now);
+        self.turn.hold_until = None;
+        // A new ConversationRelay session begins in the language of its TwiML.
+        if let Some(languages) = self.switched_languages.clone() {
+            self.actions.push(Action::SendFrame(OutgoingFrame::Language(languages)));
         }
-        self.repeat_guidance(self.now);
-        if self.turn.owed {
-            self.note(words::LINE_WAS_BROKEN);
+        self.repeat_prompt(self.now);
+        if self.turn.response_owed {
+            self.note(prompts::CONNECTION_WAS_LOST);
         }
     }
 
-    /// Whether a payment is open: such a call is not to be cut.
+    /// Whether a payment is open. Such a call must not be disconnected.
     pub fn has_open_payment(&self) -> bool {
         self.payments.is_open()
     }
 
-    /// The caller is gone, or we are: drops the model's stream and cancels an open payment.
-    fn hung_up(&mut self) {
-        if matches!(self.phase, Phase::Over { .. }) {
+    /// Ends the call: drops the model's stream and cancels an open payment.
+    fn handle_hang_up(&mut self) {
+        if matches!(self.phase, Phase::Ended { .. }) {
             return;
         }
-        self.phase = Phase::Over { closed: false };
+        self.phase = Phase::Ended { closed: false };
         if self.turn.response.take().is_some() {
             self.actions.push(Action::StopModel);
         }
-        self.turn.waiting.clear();
-        self.farewell = None;
-        self.drop_statement();
+        self.turn.waiting_calls.clear();
+        self.closing = None;
+        self.drop_question();
         self.abandon_payment();
-        self.leave();
+        self.close_if_finished();
     }
 
-    /// Closes the call once nothing is running: a payment that is just being opened has to be cancelled too.
-    fn leave(&mut self) {
-        if self.phase == (Phase::Over { closed: false }) && self.turn.runs.is_empty() {
-            self.phase = Phase::Over { closed: true };
+    /// Closes an ended call once no tool is running: a payment that is still being opened has to be cancelled first.
+    fn close_if_finished(&mut self) {
+        if self.phase == (Phase::Ended { closed: false }) && self.turn.runs.is_empty() {
+            self.phase = Phase::Ended { closed: true };
             self.actions.push(Action::Close);
         }
     }
 }
 
-/// How a call pays: what the operator wrote goes before the parameters of the call.
-fn terms(setup: &Setup, request: Option<&str>, settings: &payment::Settings) -> Result<Terms, BadTerms> {
+/// Reads the payment terms of a call. The operator's request overrides the custom parameters of the call.
+fn parse_terms(
+    setup: &Setup,
+    request: Option<&str>,
+    settings: &payment::PaymentSettings,
+) -> Result<PaymentTerms, PaymentTermsError> {
     let request: HashMap<String, Box<RawValue>> =
         request.and_then(|request| serde_json::from_str(request).ok()).unwrap_or_default();
-    // A number stays what was written, and what is no text is told by its JSON.
+    // A JSON string gives its text; any other value gives its JSON text, so that numbers stay exact.
     let text = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
     let ordered =
         request.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, value)| (name, text(&value)));
     let mut parameters = setup.custom_parameters.reveal().clone();
     parameters.extend(ordered);
-    settings.terms_of_call(&parameters)
+    settings.parse_call_terms(&parameters)
 }
 
-/// Nothing of what was said.
+/// Shows the phase only, never the conversation.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("phase", &self.phase).finish_non_exhaustive()

@@ -1,35 +1,35 @@
-//! The log of a test, captured to be searched.
+//! Captures the log of a test, so that the test can search it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What this thread logs while the value lives.
+/// Captures what this thread logs, until the value is dropped.
 pub(crate) struct CapturedLog {
-    lines: Lines,
+    buffer: LogBuffer,
     _guard: tracing::subscriber::DefaultGuard,
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLog {
-    pub(crate) fn begin() -> Self {
-        let lines = Lines::default();
+    pub(crate) fn start() -> Self {
+        let lines = LogBuffer::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        Self { buffer: lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// How many lines have this level and this event.
-    pub(crate) fn count(&self, level: &str, event: &str) -> usize {
-        let log = String::from_utf8_lossy(&self.lines.0.lock().unwrap()).into_owned();
+    /// Counts the lines with this level and this event.
+    pub(crate) fn count_events(&self, level: &str, event: &str) -> usize {
+        let log = String::from_utf8_lossy(&self.buffer.0.lock().unwrap()).into_owned();
         let event = format!("event=\"{event}\"");
         log.lines().filter(|line| line.contains(level) && line.contains(&event)).count()
     }
 }
 
-impl io::Write for Lines {
+impl io::Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -40,7 +40,7 @@ impl io::Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for LogBuffer {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {

@@ -1,57 +1,58 @@
-//! `crelay-payments check`: what would go wrong in the first call, told before it.
+//! `crelay-payments check`: finds problems before the first call.
 //!
-//! Only looks: nothing is changed at Twilio, and no model is asked to say anything. The order and the words of the
-//! findings are for a person; a program reads the exit code.
+//! Read-only: nothing is changed at Twilio, and no response of the model is requested. The findings are for a person;
+//! programs use the exit code.
 
 mod address;
-mod agreement;
 mod assets;
 mod business;
 mod http;
 mod model;
 mod report;
+mod tool_names;
 mod twilio;
 
 use crate::config::{self, Config};
 
-pub use address::{Unwell, alive, health};
-pub use report::{Finding, Level, Report};
+pub use address::{HealthError, check_alive, check_health};
+pub use report::{CheckReport, Finding, Severity};
 
-use http::Http;
+use http::ProbeClient;
 
-/// Looks at everything that a call needs. Takes as long as the slowest answer, and 5 seconds at most.
-pub async fn check(config: &Config, warnings: &[config::Warning]) -> Report {
-    let mut findings = configuration(warnings);
-    findings.extend(assets::findings(&config.assets_dir, &config.payment));
-    findings.extend(business::amounts(&config.payment, config.call_parameters.is_some()));
-    let Ok(http) = Http::new() else {
-        let words = "no HTTP client can be set up: install root certificates (ca-certificates)";
-        findings.push(Finding::bad("network", words));
-        return Report(findings);
+/// Checks everything that a call needs. Takes as long as the slowest response, and at most 5 seconds.
+pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> CheckReport {
+    let mut findings = check_configuration(warnings);
+    findings.extend(assets::check(&config.assets_dir, &config.payment));
+    findings.extend(business::check_amounts(&config.payment, config.call_parameters.is_some()));
+    let Ok(http) = ProbeClient::new() else {
+        let message = "the HTTP client cannot be set up: install root certificates (ca-certificates)";
+        findings.push(Finding::failure("network", message));
+        return CheckReport(findings);
     };
     let business = async {
         match &config.call_parameters {
-            Some(business) => Some(business::finding(&http, business).await),
+            Some(business) => Some(business::check(&http, business).await),
             None => None,
         }
     };
     let (twilio, address, model, business) = tokio::join!(
-        twilio::findings(&http, config),
-        address::finding(&http, &config.base_url),
-        model::finding(&http, &config.openai),
+        twilio::check(&http, config),
+        address::check(&http, &config.base_url),
+        model::check(&http, &config.openai),
         business,
     );
     findings.extend(twilio);
     findings.extend([address, model]);
     findings.extend(business);
-    Report(findings)
+    CheckReport(findings)
 }
 
-/// The warnings of the configuration, except for those that another finding tells with more to go by.
-fn configuration(warnings: &[config::Warning]) -> Vec<Finding> {
-    let told_elsewhere =
-        |it: &&config::Warning| !matches!(it, config::Warning::Unreachable | config::Warning::ConnectorSid);
-    let read = Finding::good("configuration", "every required variable is set, and each can be read");
-    let doubts = warnings.iter().filter(told_elsewhere);
-    std::iter::once(read).chain(doubts.map(|it| Finding::doubt("configuration", it.to_string()))).collect()
+/// Reports the warnings of the configuration, except for those that another check reports in more detail.
+fn check_configuration(warnings: &[config::ConfigWarning]) -> Vec<Finding> {
+    let is_reported_elsewhere = |it: &&config::ConfigWarning| {
+        !matches!(it, config::ConfigWarning::LocalBaseUrl | config::ConfigWarning::ConnectorSid)
+    };
+    let valid = Finding::pass("configuration", "every required variable is set, and all are valid");
+    let warnings = warnings.iter().filter(is_reported_elsewhere);
+    std::iter::once(valid).chain(warnings.map(|it| Finding::warning("configuration", it.to_string()))).collect()
 }

@@ -1,61 +1,165 @@
-//! The commands that work on the ledger, one file each. A server may be running meanwhile.
+//! The commands of the binary, one file each.
 
-pub mod backup;
-pub mod deliver;
-pub mod erase;
-pub mod reconcile;
-pub mod refunded;
-pub mod totals;
+mod backup;
+mod check;
+mod deliver;
+mod erase;
+mod health;
+mod payments;
+mod prove;
+mod reconcile;
+mod refunded;
+mod serve;
+mod settle;
+mod simulate;
+mod upload_assets;
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
 use crelay_payments::config::{self, Vars};
-use crelay_payments::ledger::{self, Filter, Ledger, Payment, State};
+use crelay_payments::ledger::{self, Ledger, Payment, PaymentFilter, PaymentState};
+use crelay_payments::since::{self, ParseSinceError};
 use jiff::Timestamp;
 
 /// The exit code for a configuration that cannot be used.
-pub const BAD_CONFIGURATION: u8 = 2;
+const CONFIG_ERROR: u8 = 2;
 
-/// Payments that are read from the ledger at once.
+/// The number of payments read from the ledger at once.
 const PAGE: u32 = 1000;
 
-/// Runs a command on the ledger of the server on this machine. A configuration that cannot be used is printed.
-pub async fn with_ledger(
+/// An AI voice agent takes a card payment during a live Twilio call; the card data goes from the keypad to Twilio alone.
+///
+/// Without a command it serves calls: configure it by the environment or a file `.env` (see .env.example), point your
+/// Twilio number's voice webhook at https://YOUR-HOST/connectConversationRelay, and call it.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Simulate(simulate::Simulate),
+    Prove(prove::Prove),
+    /// Check the configuration, the assets, Twilio, the public address and the model before the first call.
+    ///
+    /// Changes nothing. The exit code is 1 if a check failed, and 2 if the configuration cannot be used.
+    Check,
+    Health(health::Health),
+    UploadAssets(upload_assets::UploadAssets),
+    Payments(payments::Payments),
+    Settle(settle::Settle),
+    Refunded(refunded::Refunded),
+    Reconcile(reconcile::Reconcile),
+    /// Make every undelivered webhook event due now, and print how many there are and the age of the oldest.
+    Deliver,
+    Backup(backup::Backup),
+    Erase(erase::Erase),
+}
+
+/// Runs the command; without one, `serve`.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let vars = Vars::from_process();
+    match cli.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
+        Command::Serve(args) => serve::run(&args, &vars).await,
+        Command::Simulate(args) => simulate::run(args, &vars).await,
+        Command::Prove(args) => prove::run(&args, vars).await,
+        Command::Check => check::run(&vars).await,
+        Command::Health(args) => health::run(&args, &vars).await,
+        Command::UploadAssets(args) => upload_assets::run(&args, &vars).await,
+        Command::Payments(args) => payments::run(&args, &vars).await,
+        Command::Settle(args) => settle::run(args, &vars).await,
+        Command::Refunded(args) => refunded::run(args, &vars).await,
+        Command::Reconcile(args) => reconcile::run(&args, &vars).await,
+        Command::Deliver => deliver::run(&vars).await,
+        Command::Backup(args) => backup::run(&args, &vars).await,
+        Command::Erase(args) => erase::run(&args, &vars).await,
+    }
+}
+
+/// Prints what is wrong with the configuration.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a command returns")]
+fn refuse_configuration(problems: &impl Display) -> anyhow::Result<ExitCode> {
+    eprintln!("{problems}");
+    Ok(ExitCode::from(CONFIG_ERROR))
+}
+
+/// Runs a command on the ledger of the server on this machine, which may be running meanwhile.
+async fn with_ledger(
     vars: &Vars,
     command: impl AsyncFnOnce(&Ledger) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let path = match config::database(vars) {
+    let path = match config::database_path_from_vars(vars) {
         Ok(path) => path,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
+        Err(problems) => return refuse_configuration(&problems),
     };
-    let ledger = Ledger::visit(&path).await?;
+    let ledger = Ledger::open_for_cli(&path).await?;
     let done = command(&ledger).await;
     ledger.close().await;
     done
 }
 
-/// Prints a text. A reader that has seen enough closes the pipe, which is no error.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints a text. A closed pipe (`| head`) is no error.
+fn print(text: impl Display) {
+    let _ = write!(std::io::stdout(), "{text}");
 }
 
-/// All payments since then in this state, oldest first.
-pub async fn all_payments(
+/// All payments opened at `since` or later and in this state, oldest first.
+async fn all_payments(
     ledger: &Ledger,
     since: Option<Timestamp>,
-    state: Option<State>,
-) -> Result<Vec<Payment>, ledger::Error> {
+    state: Option<PaymentState>,
+) -> Result<Vec<Payment>, ledger::LedgerError> {
     let mut found: Vec<Payment> = Vec::new();
     loop {
         let after = found.last().map(|payment| payment.id);
-        let page = ledger.payments(&Filter { since, state, after, limit: PAGE }).await?;
+        let page = ledger.payments(&PaymentFilter { since, state, after, limit: PAGE }).await?;
         if page.is_empty() {
             return Ok(found);
         }
         found.extend(page);
+    }
+}
+
+/// Parses the value of `--since` or `--at`.
+fn parse_since(text: &str) -> Result<Timestamp, ParseSinceError> {
+    since::parse_since(text, Timestamp::now())
+}
+
+/// Completes at the first SIGTERM or Ctrl-C after the call.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! The configuration of the server: one value, read from variables, with every mistake reported at once.
+//! The configuration of the server, read from variables. All errors are reported at once.
 //!
-//! How calls are led is not here: that is `serverConfig.json` and its companions, in `assets`.
+//! The behaviour of calls is configured elsewhere: in `serverConfig.json`, contexts and manifests, in `assets`.
 
 mod problem;
 mod public_url;
-mod reading;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -19,198 +19,203 @@ use url::Url;
 
 use crate::payment;
 use crate::phone_number::PhoneNumber;
-use crate::signing::Secrets;
+use crate::signing::SigningSecrets;
 
-pub use problem::{Problem, Problems};
-pub use public_url::{BadPublicUrl, PublicUrl};
+pub use problem::{ConfigError, ConfigProblem};
+pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use vars::Vars;
-pub use warning::Warning;
+pub use warning::ConfigWarning;
 
-use reading::Reading;
+use reader::ConfigReader;
 
-/// Everything that the environment decides. `Debug` shows no secret.
+/// The configuration from the environment. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `PORT` (3001): the port to listen on; 0 lets the system choose.
+    /// `PORT` (3001): the port to listen on; with 0 the system chooses one.
     pub port: u16,
-    /// `PORT_FALLBACK` (true): a busy port gives way to the next free one, instead of being an error.
+    /// `PORT_FALLBACK` (true): whether the next free port is used if `PORT` is busy.
     pub port_fallback: bool,
-    /// `SERVER_BASE_URL`, required: where Twilio reaches this server.
+    /// `SERVER_BASE_URL`, required: the address at which Twilio reaches this server.
     pub base_url: PublicUrl,
-    /// `ASSETS_DIR` (assets): the directory with contexts, manifests and serverConfig.json. If it is set, it is there.
+    /// `ASSETS_DIR` (assets): the directory with contexts, manifests and `serverConfig.json`. A configured directory
+    /// must exist.
     pub assets_dir: PathBuf,
-    /// `OPERATOR_TOKEN`: what an operator's request must bear; without it there are no operator's endpoints.
+    /// `OPERATOR_TOKEN`: the bearer token of operator requests. Without it there are no operator endpoints.
     pub operator_token: Option<SecretString>,
     /// `VALIDATE_TWILIO_SIGNATURE` (true): whether a request must be signed by Twilio.
     pub validate_signature: bool,
     /// The model.
-    pub openai: OpenAi,
+    pub openai: OpenAiConfig,
     /// Twilio's REST API.
-    pub twilio: Twilio,
-    /// What every payment has in common.
-    pub payment: payment::Settings,
-    /// `CALL_PARAMETERS_URL`: who tells what a call that comes in is about.
-    pub call_parameters: Option<Business>,
-    /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger; made if it is missing.
-    pub database: PathBuf,
-    /// Whether the ledger is used although it is a copy of another server's: `serve --take-over`, no variable.
+    pub twilio: TwilioConfig,
+    /// The settings of every payment.
+    pub payment: payment::PaymentSettings,
+    /// `CALL_PARAMETERS_URL`: the endpoint that returns the parameters of an incoming call.
+    pub call_parameters: Option<BusinessEndpoint>,
+    /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger, created if missing.
+    pub database_path: PathBuf,
+    /// Whether to take over a ledger that is a copy of another server's: `serve --take-over`, not a variable.
     pub take_over: bool,
-    /// `PAYMENT_WEBHOOK_URL`: who is told what becomes of payments.
-    pub webhook: Option<Business>,
+    /// `PAYMENT_WEBHOOK_URL`: the endpoint that receives the outcomes of payments.
+    pub webhook: Option<BusinessEndpoint>,
     /// `PAYMENT_MODE` (live). It is stored with each payment.
-    pub mode: PaymentMode,
-    /// `TOKEN_RETENTION_HOURS` (72): how long a payment token is kept that was not delivered.
+    pub payment_mode: PaymentMode,
+    /// `TOKEN_RETENTION_HOURS` (72): how long an undelivered payment token is kept.
     pub token_retention: Duration,
-    /// `LEDGER_RETENTION_DAYS`: how long the ledger keeps the personal data of a payment; without it, for ever.
+    /// `LEDGER_RETENTION_DAYS`: how long the ledger keeps the personal data of a payment; if unset, forever.
     pub ledger_retention: Option<Duration>,
-    /// `LIVE_AGENT_NUMBER`, in E.164 form: who takes over a call that is handed off.
+    /// `LIVE_AGENT_NUMBER`, in E.164 format: the number to which calls are handed off.
     pub live_agent_number: Option<PhoneNumber>,
-    /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a person; it goes before the number.
+    /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a live agent. It takes precedence over the number.
     pub live_agent_workflow: Option<String>,
     /// `RESUME_SECONDS` (60): how long a call whose socket broke waits for a new one.
-    pub resume: Duration,
-    /// `DRAIN_SECONDS` (300): how long live calls may go on after the server was told to stop.
-    pub drain: Duration,
-    /// `SMS_ALLOWED_NUMBERS`: to whom text messages may be sent beside the caller; nobody by default.
+    pub resume_timeout: Duration,
+    /// `DRAIN_SECONDS` (300): how long live calls may continue after the server was asked to stop.
+    pub drain_timeout: Duration,
+    /// `SMS_ALLOWED_NUMBERS`: the numbers, besides the caller's, that may receive text messages; none by default.
     pub sms_allowed: Vec<PhoneNumber>,
-    /// `PLAY_MEDIA_HOSTS`: from where recordings may be played, over https; none by default.
+    /// `PLAY_MEDIA_HOSTS`: the hosts from which recordings may be played, over https; none by default.
     pub play_media_hosts: Vec<String>,
 }
 
-/// Whether the connector moves real money.
+/// Whether the Pay connector moves real money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PaymentMode {
-    /// It does.
+    /// The connector moves real money.
     #[default]
     Live,
-    /// It is in test mode.
+    /// The connector is in test mode.
     Test,
 }
 
-/// How to reach the model.
+/// Access to the OpenAI API.
 #[derive(Debug, Clone)]
-pub struct OpenAi {
-    /// `OPENAI_API_KEY`, required. It can stand in a header.
+pub struct OpenAiConfig {
+    /// `OPENAI_API_KEY`, required. A valid header value.
     pub api_key: SecretString,
     /// `OPENAI_MODEL` (gpt-4o).
     pub model: String,
-    /// `OPENAI_BASE_URL` (`https://api.openai.com/v1`), without a slash at its end.
+    /// `OPENAI_BASE_URL` (`https://api.openai.com/v1`), without a trailing slash.
     pub base_url: String,
 }
 
-/// How to reach Twilio, and as whom.
+/// Access to Twilio's APIs.
 #[derive(Debug, Clone)]
-pub struct Twilio {
-    /// `ACCOUNT_SID`, required. It can stand in a path.
+pub struct TwilioConfig {
+    /// `ACCOUNT_SID`, required. A valid path segment.
     pub account_sid: String,
-    /// `AUTH_TOKEN`, required: signs what Twilio sends, and is the password of the REST API where there is no API key.
+    /// `AUTH_TOKEN`, required: the key of Twilio's request signatures, and the password of the REST API if there is no
+    /// API key.
     pub auth_token: SecretString,
-    /// `API_KEY` and `API_SECRET`, only together: the REST API's user and password in place of account and token.
-    pub api_key: Option<ApiKey>,
+    /// `API_KEY` and `API_SECRET`, both or neither: the REST API's user and password instead of account and token.
+    pub api_key: Option<TwilioApiKey>,
     /// `FROM_NUMBER`, required: the Twilio number of this server.
     pub from_number: PhoneNumber,
-    /// Scheme, host and port of the REST API, without a slash at its end: from `TWILIO_EDGE` and `TWILIO_REGION`, or
+    /// Scheme, host and port of the REST API, without a trailing slash: from `TWILIO_EDGE` and `TWILIO_REGION`, or
     /// `TWILIO_API_BASE_URL`.
     pub api_base: String,
-    /// Scheme, host and port of Twilio Sync, without a slash at its end: `TWILIO_API_BASE_URL`, or
-    /// `https://sync.twilio.com`, since it is not known to follow an edge or a region.
+    /// Scheme, host and port of Twilio Sync, without a trailing slash: `TWILIO_API_BASE_URL`, or
+    /// `https://sync.twilio.com`, since Sync is not documented to have edges or regions.
     pub sync_base: String,
 }
 
 /// A Twilio API key.
 #[derive(Debug, Clone)]
-pub struct ApiKey {
+pub struct TwilioApiKey {
     /// `API_KEY`: `SK…`.
     pub sid: String,
     /// `API_SECRET`.
     pub secret: SecretString,
 }
 
-/// Where the business is reached.
+/// An HTTP endpoint of the business.
 #[derive(Debug, Clone)]
-pub struct Business {
-    /// https, or plain http on this machine.
+pub struct BusinessEndpoint {
+    /// The URL: https, or http to this machine.
     pub url: Url,
-    /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`: requests are signed with each that is set.
-    pub secrets: Secrets,
+    /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`: requests are signed with each one that is set.
+    pub secrets: SigningSecrets,
 }
 
-/// `DATABASE_URL` if it is not set.
-const DATABASE: &str = "sqlite://data/crelay-payments.db";
+/// The default of `DATABASE_URL`.
+const DEFAULT_DATABASE_URL: &str = "sqlite://data/crelay-payments.db";
 
-/// The command line's share of a configuration: where the ledger is.
-pub fn database(vars: &Vars) -> Result<PathBuf, Problems> {
-    let mut reading = Reading::new(vars);
-    let path = database_path(&mut reading);
+/// Reads the path of the ledger, the only variable that most commands need.
+pub fn database_path_from_vars(vars: &Vars) -> Result<PathBuf, ConfigError> {
+    let mut reading = ConfigReader::new(vars);
+    let path = read_database_path(&mut reading);
     reading.finish(path).map(|(path, _)| path)
 }
 
-/// The secret that signs requests to the business has so many characters at least.
-const BUSINESS_SECRET_LENGTH: usize = 16;
+/// The minimum length of the secrets that sign requests to the business, in characters.
+const MIN_BUSINESS_SECRET_LENGTH: usize = 16;
 
-/// An operator's token with fewer characters draws a warning.
-const OPERATOR_TOKEN_LENGTH: usize = 16;
+/// The length below which an operator token is reported as weak, in characters.
+const MIN_OPERATOR_TOKEN_LENGTH: usize = 16;
 
 impl Config {
-    /// Reads a configuration. It is whole and usable, with warnings; or all that must be mended is listed.
-    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<Warning>), Problems> {
-        let mut reading = Reading::new(vars);
-        let config = read(&mut reading);
+    /// Reads the configuration. Returns it with warnings, or all errors.
+    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
+        let mut reading = ConfigReader::new(vars);
+        let config = read_config(&mut reading);
         reading.finish(config)
     }
 }
 
-impl Twilio {
-    /// Reads what Twilio's REST APIs need, and nothing else.
-    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<Warning>), Problems> {
-        let mut reading = Reading::new(vars);
-        let twilio = twilio(&mut reading);
+impl TwilioConfig {
+    /// Reads the variables of Twilio's REST APIs only.
+    pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
+        let mut reading = ConfigReader::new(vars);
+        let twilio = read_twilio(&mut reading);
         reading.finish(twilio)
     }
 }
 
-fn read(vars: &mut Reading<'_>) -> Option<Config> {
-    let port = vars.optional("PORT", values::port, "a number from 0 to 65535, such as 3001");
-    let base_url = vars.required(
+fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
+    let port = vars.read_optional("PORT", values::port, "a number from 0 to 65535, such as 3001");
+    let base_url = vars.read_required(
         "SERVER_BASE_URL",
         str::parse::<PublicUrl>,
         "the public address of this server, such as https://pay.example.com",
     );
-    let openai = openai(vars);
-    let twilio = twilio(vars);
-    let payment = payment(vars);
-    let database = database_path(vars);
-    let (call_parameters, webhook) = business(vars);
-    let due_required = call_parameters_required(vars);
-    let token_retention = vars.optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
-    let mode = vars.optional("PAYMENT_MODE", values::payment_mode, "live or test");
-    let ledger_retention = vars.optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
-    let live_agent_number = vars.optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
+    let openai = read_openai(vars);
+    let twilio = read_twilio(vars);
+    let payment = read_payment(vars);
+    let database = read_database_path(vars);
+    let (call_parameters, webhook) = read_business_endpoints(vars);
+    let due_required = read_call_parameters_required(vars);
+    let token_retention = vars.read_optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
+    let mode = vars.read_optional("PAYMENT_MODE", values::payment_mode, "live or test");
+    let ledger_retention = vars.read_optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
+    let live_agent_number = vars.read_optional("LIVE_AGENT_NUMBER", values::phone_number, PHONE_NUMBER);
     let live_agent_workflow =
-        vars.optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
-    let resume = vars.optional("RESUME_SECONDS", values::seconds, SECONDS);
-    let drain = vars.optional("DRAIN_SECONDS", values::seconds, SECONDS);
-    let play_media_hosts = vars.optional(
+        vars.read_optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
+    let resume = vars.read_optional("RESUME_SECONDS", values::seconds, SECONDS);
+    let drain = vars.read_optional("DRAIN_SECONDS", values::seconds, SECONDS);
+    let play_media_hosts = vars.read_optional(
         "PLAY_MEDIA_HOSTS",
         values::hosts,
         "host names with commas between them, such as media.example.com",
     );
     let sms_allowed =
-        vars.optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
-    let operator_token = vars.optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
-    let assets_dir =
-        vars.optional("ASSETS_DIR", values::directory, "a directory, or nothing for the assets that are built in");
-    let port_fallback = flag(vars, "PORT_FALLBACK", true);
-    let validate_signature = flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
+        vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
+    let operator_token = vars.read_optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
+    let assets_dir = vars.read_optional(
+        "ASSETS_DIR",
+        values::directory,
+        "an existing directory, or no value for the built-in assets",
+    );
+    let port_fallback = read_flag(vars, "PORT_FALLBACK", true);
+    let validate_signature = read_flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
 
-    vars.warn_if(!validate_signature, Warning::SignatureUnchecked);
-    let staffed = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
-    vars.warn_if(!staffed, Warning::NoLiveAgent);
-    let short = operator_token.as_ref().is_some_and(|token| token.len() < OPERATOR_TOKEN_LENGTH);
-    vars.warn_if(short, Warning::ShortOperatorToken(OPERATOR_TOKEN_LENGTH));
+    vars.warn_if(!validate_signature, ConfigWarning::SignatureUnchecked);
+    let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
+    vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
+    let is_short = operator_token.as_ref().is_some_and(|token| token.len() < MIN_OPERATOR_TOKEN_LENGTH);
+    vars.warn_if(is_short, ConfigWarning::ShortOperatorToken(MIN_OPERATOR_TOKEN_LENGTH));
     if let Some(url) = &base_url {
-        vars.warn_if(url.is_local(), Warning::Unreachable);
-        vars.warn_if(url.is_plain_http() && !url.is_local(), Warning::PlainHttp("SERVER_BASE_URL"));
+        vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
+        vars.warn_if(url.is_plain_http() && !url.is_local(), ConfigWarning::PlainHttp("SERVER_BASE_URL"));
     }
     Some(Config {
         port: port.unwrap_or(3001),
@@ -221,18 +226,18 @@ fn read(vars: &mut Reading<'_>) -> Option<Config> {
         validate_signature,
         openai: openai?,
         twilio: twilio?,
-        payment: payment::Settings { due_required, ..payment? },
+        payment: payment::PaymentSettings { due_required, ..payment? },
         call_parameters,
-        database: database?,
+        database_path: database?,
         take_over: false,
         webhook,
-        mode: mode.unwrap_or_default(),
+        payment_mode: mode.unwrap_or_default(),
         ledger_retention,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,
         live_agent_workflow,
-        resume: resume.unwrap_or(Duration::from_secs(60)),
-        drain: drain.unwrap_or(Duration::from_secs(300)),
+        resume_timeout: resume.unwrap_or(Duration::from_secs(60)),
+        drain_timeout: drain.unwrap_or(Duration::from_secs(300)),
         sms_allowed: sms_allowed.unwrap_or_default(),
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
@@ -245,79 +250,80 @@ const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
 
-fn database_path(vars: &mut Reading<'_>) -> Option<PathBuf> {
-    let mend = "sqlite:// and the path of a file, such as sqlite://data/crelay-payments.db";
-    let path = vars.optional("DATABASE_URL", values::sqlite_file, mend);
+fn read_database_path(vars: &mut ConfigReader<'_>) -> Option<PathBuf> {
+    let expected = "sqlite:// and the path of a file, such as sqlite://data/crelay-payments.db";
+    let path = vars.read_optional("DATABASE_URL", values::sqlite_file, expected);
     if path.is_none() && vars.is_set("DATABASE_URL") {
         return None;
     }
-    path.or_else(|| values::sqlite_file(DATABASE).ok())
+    path.or_else(|| values::sqlite_file(DEFAULT_DATABASE_URL).ok())
 }
 
-/// `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, which are signed with the same secrets.
-fn business(vars: &mut Reading<'_>) -> (Option<Business>, Option<Business>) {
+/// Reads `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, whose requests are signed with the same secrets.
+fn read_business_endpoints(vars: &mut ConfigReader<'_>) -> (Option<BusinessEndpoint>, Option<BusinessEndpoint>) {
     const SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
     const PREVIOUS: &str = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
     const URLS: [&str; 2] = ["CALL_PARAMETERS_URL", "PAYMENT_WEBHOOK_URL"];
-    let urls = URLS.map(|url| vars.optional(url, values::business_url, BUSINESS_URL));
-    let secret = business_secret(vars, SECRET);
-    let previous = business_secret(vars, PREVIOUS);
+    let urls = URLS.map(|url| vars.read_optional(url, values::business_url, BUSINESS_URL));
+    let secret = read_business_secret(vars, SECRET);
+    let previous = read_business_secret(vars, PREVIOUS);
     let reached = URLS.iter().any(|url| vars.is_set(url));
     if reached && !vars.is_set(SECRET) {
-        vars.problem(SECRET, "is not set, and requests to the business are signed with it", BUSINESS_SECRET);
+        vars.add_problem(SECRET, "is not set, but requests to the business are signed with it", BUSINESS_SECRET);
     }
     if vars.is_set(SECRET) && !reached {
-        vars.problem(URLS[1], "is not set, and PAYMENT_WEBHOOK_SECRET is", BUSINESS_URL);
+        vars.add_problem(URLS[1], "is not set, and PAYMENT_WEBHOOK_SECRET is", BUSINESS_URL);
     }
     if vars.is_set(PREVIOUS) && !vars.is_set(SECRET) && !reached {
-        vars.problem(PREVIOUS, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
+        vars.add_problem(PREVIOUS, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
     }
-    let secrets = secret.map(|secret| Secrets::new(secret, previous));
-    let [call_parameters, webhook] = urls.map(|url| Some(Business { url: url?, secrets: secrets.clone()? }));
+    let secrets = secret.map(|secret| SigningSecrets::new(secret, previous));
+    let [call_parameters, webhook] = urls.map(|url| Some(BusinessEndpoint { url: url?, secrets: secrets.clone()? }));
     (call_parameters, webhook)
 }
 
-/// Whether no payment starts without what the business has to say: `CALL_PARAMETERS`.
-fn call_parameters_required(vars: &mut Reading<'_>) -> bool {
-    let mend = "required or optional";
-    let required = vars.optional("CALL_PARAMETERS", values::required, mend).unwrap_or(false);
+/// Reads `CALL_PARAMETERS`: whether a payment requires an amount due from the business.
+fn read_call_parameters_required(vars: &mut ConfigReader<'_>) -> bool {
+    let expected = "required or optional";
+    let required = vars.read_optional("CALL_PARAMETERS", values::required, expected).unwrap_or(false);
     if required && !vars.is_set("CALL_PARAMETERS_URL") {
-        vars.problem("CALL_PARAMETERS_URL", "is not set, and CALL_PARAMETERS is required", BUSINESS_URL);
+        vars.add_problem("CALL_PARAMETERS_URL", "is not set, and CALL_PARAMETERS is required", BUSINESS_URL);
     }
     required
 }
 
-fn business_secret(vars: &mut Reading<'_>, variable: &str) -> Option<SecretString> {
-    let secret = vars.optional(variable, values::token, BUSINESS_SECRET)?;
-    if secret.len() < BUSINESS_SECRET_LENGTH {
-        vars.problem(variable, "has fewer than 16 characters", BUSINESS_SECRET);
+fn read_business_secret(vars: &mut ConfigReader<'_>, variable: &str) -> Option<SecretString> {
+    let secret = vars.read_optional(variable, values::token, BUSINESS_SECRET)?;
+    if secret.len() < MIN_BUSINESS_SECRET_LENGTH {
+        vars.add_problem(variable, "has fewer than 16 characters", BUSINESS_SECRET);
     }
     Some(secret.into())
 }
 
-fn openai(vars: &mut Reading<'_>) -> Option<OpenAi> {
-    let api_key = vars.required("OPENAI_API_KEY", values::token, "the secret key of your OpenAI project (sk-…)");
-    let model = vars.optional("OPENAI_MODEL", values::name, "the name of a model, such as gpt-4o");
-    let base_url = vars.optional("OPENAI_BASE_URL", values::base_url, "a URL such as https://api.openai.com/v1");
-    vars.warn_if(base_url.as_ref().is_some_and(values::is_exposed), Warning::PlainHttp("OPENAI_BASE_URL"));
-    Some(OpenAi {
+fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
+    let api_key = vars.read_required("OPENAI_API_KEY", values::token, "the secret key of your OpenAI project (sk-…)");
+    let model = vars.read_optional("OPENAI_MODEL", values::name, "the name of a model, such as gpt-4o");
+    let base_url = vars.read_optional("OPENAI_BASE_URL", values::base_url, "a URL such as https://api.openai.com/v1");
+    vars.warn_if(base_url.as_ref().is_some_and(values::is_exposed), ConfigWarning::PlainHttp("OPENAI_BASE_URL"));
+    Some(OpenAiConfig {
         api_key: api_key?.into(),
         model: model.unwrap_or_else(|| "gpt-4o".to_owned()),
-        base_url: base_url.map_or_else(|| "https://api.openai.com/v1".to_owned(), |url| values::without_slash(&url)),
+        base_url: base_url
+            .map_or_else(|| "https://api.openai.com/v1".to_owned(), |url| values::without_trailing_slash(&url)),
     })
 }
 
-fn twilio(vars: &mut Reading<'_>) -> Option<Twilio> {
-    let account_sid = vars.required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
+fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
+    let account_sid = vars.read_required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
     let auth_token =
-        vars.required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
-    let api_key = api_key(vars);
-    let from_number = vars.required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
-    let (api_base, sync_base) = twilio_bases(vars);
+        vars.read_required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
+    let api_key = read_api_key(vars);
+    let from_number = vars.read_required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
+    let (api_base, sync_base) = read_twilio_bases(vars);
 
     let unusual = account_sid.as_ref().is_some_and(|sid| !sid.starts_with("AC"));
-    vars.warn_if(unusual, Warning::UnusualSid { variable: "ACCOUNT_SID", prefix: "AC" });
-    Some(Twilio {
+    vars.warn_if(unusual, ConfigWarning::UnexpectedSidPrefix { variable: "ACCOUNT_SID", prefix: "AC" });
+    Some(TwilioConfig {
         account_sid: account_sid?,
         auth_token: auth_token?.into(),
         api_key,
@@ -327,29 +333,30 @@ fn twilio(vars: &mut Reading<'_>) -> Option<Twilio> {
     })
 }
 
-fn api_key(vars: &mut Reading<'_>) -> Option<ApiKey> {
-    let sid = vars.optional("API_KEY", values::label, "the SID of a Twilio API key (SK…)");
-    let secret = vars.optional("API_SECRET", values::token, "the secret of the API key");
+fn read_api_key(vars: &mut ConfigReader<'_>) -> Option<TwilioApiKey> {
+    let sid = vars.read_optional("API_KEY", values::label, "the SID of a Twilio API key (SK…)");
+    let secret = vars.read_optional("API_SECRET", values::token, "the secret of the API key");
     for (set, missing) in [("API_KEY", "API_SECRET"), ("API_SECRET", "API_KEY")] {
         if vars.is_set(set) && !vars.is_set(missing) {
-            vars.problem(missing, "is not set", "both API_KEY and API_SECRET, or neither");
+            vars.add_problem(missing, "is not set", "both API_KEY and API_SECRET, or neither");
         }
     }
     let unusual = sid.as_ref().is_some_and(|sid| !sid.starts_with("SK"));
-    vars.warn_if(unusual, Warning::UnusualSid { variable: "API_KEY", prefix: "SK" });
-    Some(ApiKey { sid: sid?, secret: secret?.into() })
+    vars.warn_if(unusual, ConfigWarning::UnexpectedSidPrefix { variable: "API_KEY", prefix: "SK" });
+    Some(TwilioApiKey { sid: sid?, secret: secret?.into() })
 }
 
-/// `https://api[.edge][.region].twilio.com`, where an edge without a region is one of `us1`; and Sync's, which has one.
-fn twilio_bases(vars: &mut Reading<'_>) -> (String, String) {
+/// Reads the base URLs of the REST API and of Sync. The former is `https://api[.edge][.region].twilio.com`; an edge
+/// without a region is one of `us1`.
+fn read_twilio_bases(vars: &mut ConfigReader<'_>) -> (String, String) {
     let origin =
-        vars.optional("TWILIO_API_BASE_URL", values::origin, "scheme, host and port, such as https://example.com");
-    let edge = vars.optional("TWILIO_EDGE", values::label, "the name of an edge, such as sydney");
-    let region = vars.optional("TWILIO_REGION", values::label, "the name of a region, such as au1");
+        vars.read_optional("TWILIO_API_BASE_URL", values::origin, "scheme, host and port, such as https://example.com");
+    let edge = vars.read_optional("TWILIO_EDGE", values::label, "the name of an edge, such as sydney");
+    let region = vars.read_optional("TWILIO_REGION", values::label, "the name of a region, such as au1");
     if let Some(origin) = origin {
-        vars.warn_if(edge.is_some() || region.is_some(), Warning::EdgeUnused);
-        vars.warn_if(values::is_exposed(&origin), Warning::PlainHttp("TWILIO_API_BASE_URL"));
-        let origin = values::without_slash(&origin);
+        vars.warn_if(edge.is_some() || region.is_some(), ConfigWarning::EdgeIgnored);
+        vars.warn_if(values::is_exposed(&origin), ConfigWarning::PlainHttp("TWILIO_API_BASE_URL"));
+        let origin = values::without_trailing_slash(&origin);
         return (origin.clone(), origin);
     }
     let api = match (edge, region) {
@@ -360,63 +367,64 @@ fn twilio_bases(vars: &mut Reading<'_>) -> (String, String) {
     (api, "https://sync.twilio.com".to_owned())
 }
 
-fn payment(vars: &mut Reading<'_>) -> Option<payment::Settings> {
+fn read_payment(vars: &mut ConfigReader<'_>) -> Option<payment::PaymentSettings> {
     let connector =
-        vars.required("PAYMENT_CONNECTOR", values::name, "the unique name of the Pay connector, such as Default");
-    let currency = vars.optional("CURRENCY", values::currency, "a three-letter ISO 4217 code, such as USD");
+        vars.read_required("PAYMENT_CONNECTOR", values::name, "the unique name of the Pay connector, such as Default");
+    let currency = vars.read_optional("CURRENCY", values::currency, "a three-letter ISO 4217 code, such as USD");
     let currency = currency.unwrap_or(payment::Currency::USD);
-    let limits = charge_limits(vars, currency);
-    let max_due = limits.and_then(|limits| max_due(vars, limits.most()));
-    let token_type = vars.optional("TOKEN_TYPE", values::token_type, "one-time, reusable or payment-method");
-    let security_code = flag(vars, "INCLUDE_CVC", true);
-    let postal_code = flag(vars, "INCLUDE_POSTAL_CODE", false);
+    let limits = read_charge_limits(vars, currency);
+    let max_due = limits.and_then(|limits| read_max_due(vars, limits.max()));
+    let token_type = vars.read_optional("TOKEN_TYPE", values::token_type, "one-time, reusable or payment-method");
+    let security_code = read_flag(vars, "INCLUDE_CVC", true);
+    let postal_code = read_flag(vars, "INCLUDE_POSTAL_CODE", false);
 
-    vars.warn_if(connector.as_deref().is_some_and(is_connector_sid), Warning::ConnectorSid);
-    Some(payment::Settings {
+    vars.warn_if(connector.as_deref().is_some_and(is_connector_sid), ConfigWarning::ConnectorSid);
+    Some(payment::PaymentSettings {
         connector: connector?,
         currency,
-        limits: limits?,
+        charge_limits: limits?,
         max_due: max_due?,
         due_required: false,
         token_type: token_type.unwrap_or(payment::TokenType::OneTime),
         security_code,
         postal_code,
-        options: payment::Options::default(),
+        options: payment::PaymentOptions::default(),
     })
 }
 
-/// What may be charged on a call that does not say what is due. Half a unit is nothing in a currency without decimals.
-fn charge_limits(vars: &mut Reading<'_>, currency: payment::Currency) -> Option<payment::ChargeLimits> {
+/// Reads the limits of a charge on a call without an amount due. `MIN_CHARGE` defaults to 0.50, or to 1 in a currency
+/// without decimals.
+fn read_charge_limits(vars: &mut ConfigReader<'_>, currency: payment::Currency) -> Option<payment::ChargeLimits> {
     let default = |text| payment::Amount::parse(text, currency).ok().flatten();
     let mut limit = |variable, default: Option<payment::Amount>| {
         let set = vars.is_set(variable);
-        let limit = vars.optional(variable, |text| values::amount(text, currency), AMOUNT);
+        let limit = vars.read_optional(variable, |text| values::amount(text, currency), AMOUNT);
         if set { limit } else { default }
     };
     let least = limit("MIN_CHARGE", default("0.50").or_else(|| default("1")));
     let most = limit("MAX_CHARGE", default("1000"));
     let limits = payment::ChargeLimits::new(least?, most?);
     if limits.is_err() {
-        vars.problem("MAX_CHARGE", "is less than MIN_CHARGE", AMOUNT);
+        vars.add_problem("MAX_CHARGE", "is less than MIN_CHARGE", AMOUNT);
     }
     limits.ok()
 }
 
-/// The most that a call may bring as due; ten times the most that may be charged without that, if nothing is set.
-fn max_due(vars: &mut Reading<'_>, most: payment::Amount) -> Option<payment::MaxDue> {
+/// Reads `MAX_DUE`, the highest amount due. Defaults to ten times `MAX_CHARGE`.
+fn read_max_due(vars: &mut ConfigReader<'_>, most: payment::Amount) -> Option<payment::MaxDue> {
     let default = payment::AmountCap::ten_times(most);
-    let mend = "amounts in major units with commas between them, such as 10000.00, 9000 EUR";
+    let expected = "amounts in major units with commas between them, such as 10000.00, 9000 EUR";
     let set = vars.is_set("MAX_DUE");
-    let max_due = vars.optional("MAX_DUE", |text| payment::MaxDue::read(text, default), mend);
+    let max_due = vars.read_optional("MAX_DUE", |text| payment::MaxDue::parse(text, default), expected);
     if set { max_due } else { Some(payment::MaxDue::new(default)) }
 }
 
-/// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits; examples write `x` for them.
+/// Whether the name of a connector looks like its SID: `PC` and 32 hexadecimal digits, or `x` as in examples.
 pub(crate) fn is_connector_sid(name: &str) -> bool {
     let digits = name.strip_prefix("PC").unwrap_or_default();
     digits.len() >= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'x')
 }
 
-fn flag(vars: &mut Reading<'_>, variable: &str, default: bool) -> bool {
-    vars.optional(variable, values::boolean, "true or false").unwrap_or(default)
+fn read_flag(vars: &mut ConfigReader<'_>, variable: &str, default: bool) -> bool {
+    vars.read_optional(variable, values::boolean, "true or false").unwrap_or(default)
 }

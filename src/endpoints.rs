@@ -1,17 +1,16 @@
-//! The doors: one file for each thing that Twilio or an operator may ask.
+//! The HTTP handlers: one file per route of Twilio's webhooks and the operator API.
 
+mod auth;
 mod connect_action;
 mod connect_conversation_relay;
 mod conversation;
 mod conversation_relay;
 mod health;
 mod json;
-mod operator;
 mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
 mod payments;
-mod signed;
 mod twilio_status_callback;
 mod update_response_service;
 
@@ -28,129 +27,129 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::assets::Shelf;
+use crate::assets::CurrentAssets;
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
-use crate::session::{self, Calls, Chats};
-use connect_conversation_relay::Business;
-use json::Problem;
-use operator::Gate;
-use outbound_call::Outbound;
-use outbound_twiml::{Documents, OUTBOUND_TWIML};
-use signed::Verifier;
+use crate::session::{self, CallRegistry, Chats};
+use auth::operator_token::OperatorAuth;
+use auth::twilio_signature::SignatureVerifier;
+use connect_conversation_relay::BusinessClient;
+use json::ApiError;
+use outbound_call::OutboundCallContext;
+use outbound_twiml::{OUTBOUND_TWIML, TwimlDocuments};
 
-/// The path of the voice webhook: what Twilio asks when a call comes in.
+/// The path of the voice webhook, which Twilio requests when a call comes in.
 pub const CONNECT_CONVERSATION_RELAY: &str = "/connectConversationRelay";
 
-/// The path of the socket that the TwiML names.
+/// The path of the ConversationRelay WebSocket.
 pub const CONVERSATION_RELAY: &str = "/conversation-relay";
 
-/// The path that Twilio asks once a session has ended.
+/// The path of the `<Connect>` action, which Twilio requests once a session has ended.
 pub const CONNECT_ACTION: &str = "/connectAction";
 
-/// The path to which Twilio reports the steps of a payment.
+/// The path of the payment status callback.
 pub const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
 
-/// The path to which Twilio reports how a call goes on.
+/// The path of the call status callback.
 pub const TWILIO_STATUS_CALLBACK: &str = "/twilioStatusCallback";
 
-/// The largest body that is read. Twilio's are below 4 KiB.
-const MAX_BODY: usize = 64 * 1024;
+/// The largest request body that is read, in bytes. Twilio's are below 4 KiB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// How long a webhook may take, its body included; Twilio waits for 15 s.
-const WEBHOOK_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit for a webhook request including its body. Twilio waits for 15 s.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the doors know.
+/// The shared state of the handlers.
 #[derive(Debug, Clone)]
 pub struct App {
-    verifier: Arc<Verifier>,
-    voice: Arc<Voice>,
-    gate: Arc<Gate>,
-    outbound: Arc<Outbound>,
-    /// Who knows what a call that comes in is about.
-    business: Option<Arc<Business>>,
+    verifier: Arc<SignatureVerifier>,
+    voice: Arc<VoiceWebhook>,
+    operator_auth: Arc<OperatorAuth>,
+    outbound: Arc<OutboundCallContext>,
+    /// The client that looks up inbound calls (`CALL_PARAMETERS_URL`).
+    business: Option<Arc<BusinessClient>>,
     chats: Chats,
-    session: Arc<session::Context>,
+    session: Arc<session::SessionContext>,
     draining: CancellationToken,
 }
 
-/// What is answered to Twilio's voice webhooks.
+/// What the TwiML responses to Twilio's voice webhooks are built from.
 #[derive(Debug)]
-struct Voice {
-    /// Where Twilio asks once the session has ended.
-    action: String,
-    /// The URL of the session's socket.
-    socket: String,
-    /// Who takes over.
+struct VoiceWebhook {
+    /// The URL of the `<Connect>` action.
+    action_url: String,
+    /// The URL of the ConversationRelay WebSocket.
+    socket_url: String,
+    /// Where calls are transferred to a person.
     live_agent: Option<LiveAgent>,
-    /// What else a call is led by.
-    shelf: Arc<Shelf>,
+    /// The current configuration files.
+    assets: Arc<CurrentAssets>,
 }
 
-/// How a person is found who takes over.
+/// Where a call is transferred to a person.
 #[derive(Debug, Clone)]
 pub enum LiveAgent {
-    /// By a TaskRouter workflow: `WW…`.
+    /// To a TaskRouter workflow, by its SID `WW…`.
     Workflow(String),
-    /// At a phone number, in E.164.
+    /// To a phone number, in E.164.
     Number(PhoneNumber),
 }
 
-/// What the doors are made of.
+/// What an [`App`] is built from.
 #[derive(Debug)]
-pub struct Parts {
-    /// Where Twilio reaches this server.
+pub struct AppParts {
+    /// The public URL at which Twilio reaches this server.
     pub base_url: PublicUrl,
-    /// Checks signatures; `None` lets everybody in.
+    /// Verifies Twilio's signatures; `None` accepts unsigned requests.
     pub signer: Option<crate::twilio::Signer>,
-    /// What an operator's request must bear; `None` lets no operator in.
+    /// The bearer token of operator requests; `None` rejects all of them.
     pub operator_token: Option<SecretString>,
-    /// Who takes over from the agent.
+    /// Where the agent's calls are transferred to a person.
     pub live_agent: Option<LiveAgent>,
-    /// Where to ask what a call that comes in is about.
-    pub call_parameters: Option<config::Business>,
-    /// What sessions share.
-    pub session: Arc<session::Context>,
-    /// No new calls are taken once this is cancelled.
+    /// The business endpoint that is asked for the parameters of an inbound call.
+    pub call_parameters: Option<config::BusinessEndpoint>,
+    /// The shared state of the sessions.
+    pub session: Arc<session::SessionContext>,
+    /// Cancelled when the server stops accepting new calls.
     pub draining: CancellationToken,
 }
 
 impl App {
-    /// Puts the doors in. It fails if no HTTP client can be set up.
-    pub fn new(parts: Parts) -> Result<Self, reqwest::Error> {
-        let voice = Voice {
-            action: parts.base_url.http(CONNECT_ACTION),
-            socket: parts.base_url.wss(CONVERSATION_RELAY),
+    /// Builds the state. It fails if the HTTP client for the business cannot be built.
+    pub fn new(parts: AppParts) -> Result<Self, reqwest::Error> {
+        let voice = VoiceWebhook {
+            action_url: parts.base_url.http_url(CONNECT_ACTION),
+            socket_url: parts.base_url.wss_url(CONVERSATION_RELAY),
             live_agent: parts.live_agent,
-            shelf: parts.session.shelf.clone(),
+            assets: parts.session.assets.clone(),
         };
-        let outbound = Outbound {
-            status_callback: parts.base_url.http(TWILIO_STATUS_CALLBACK),
+        let outbound = OutboundCallContext {
+            status_callback: parts.base_url.http_url(TWILIO_STATUS_CALLBACK),
             base_url: parts.base_url.clone(),
-            documents: Documents::default(),
+            documents: TwimlDocuments::default(),
         };
         Ok(Self {
-            business: parts.call_parameters.map(Business::new).transpose()?.map(Arc::new),
-            gate: Arc::new(Gate::new(parts.operator_token.as_ref())),
+            business: parts.call_parameters.map(BusinessClient::new).transpose()?.map(Arc::new),
+            operator_auth: Arc::new(OperatorAuth::new(parts.operator_token.as_ref())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
-            verifier: Arc::new(Verifier::new(parts.base_url, parts.signer)),
+            verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signer)),
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
         })
     }
 
-    /// Frees what is kept for a while only and has expired.
-    pub fn forget_expired(&self) {
-        self.outbound.documents.forget_expired();
-        self.session.requests.forget_expired();
+    /// Removes expired documents and pending calls.
+    pub fn remove_expired(&self) {
+        self.outbound.documents.remove_expired();
+        self.session.pending_calls.remove_expired();
     }
 
-    /// The routes.
-    pub fn router(self) -> Router {
+    /// Builds the router with all routes.
+    pub fn into_router(self) -> Router {
         Router::new()
             .route(CONNECT_CONVERSATION_RELAY, post(connect_conversation_relay::post))
             .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
@@ -158,27 +157,26 @@ impl App {
             .route(TWILIO_STATUS_CALLBACK, post(twilio_status_callback::post))
             .route(&format!("{OUTBOUND_TWIML}/{{id}}"), post(outbound_twiml::post))
             .route("/payments", get(payments::list))
-            .route("/payments/{id}", get(payments::one))
+            .route("/payments/{id}", get(payments::get))
             .route("/payments/{id}/settle", post(payments::settle))
-            .route("/payments/{id}/refunded", post(payments::refunded))
-            .route("/", get(health::running))
+            .route("/payments/{id}/refunded", post(payments::record_refund))
+            .route("/", get(health::index))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
-            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_LIMIT))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
-            // These bound themselves: a reply may take longer, and is told as JSON if it takes too long.
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_TIMEOUT))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            // These handlers have their own time and size limits, since a reply may take longer and a timeout is
+            // answered as JSON.
             .route("/outboundCall", post(outbound_call::post))
             .route("/conversation", post(conversation::post))
             .route("/updateResponseService", post(update_response_service::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
-            // The library's own answer would log what the panic says, which may be anything.
-            .fallback(async || {
-                Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the README lists the endpoints")
-            })
+            // The default handler of `CatchPanicLayer` would log the panic message, which may contain any data.
+            .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint; the README lists the endpoints"))
             .method_not_allowed_fallback(async || {
-                Problem::new(
+                ApiError::new(
                     StatusCode::METHOD_NOT_ALLOWED,
-                    "this endpoint takes another method; the README lists them",
+                    "this endpoint does not support this method; the README lists the methods",
                 )
             })
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
@@ -186,43 +184,43 @@ impl App {
     }
 }
 
-impl Voice {
-    /// The session's noun for a call that comes in now.
-    fn relay(&self) -> ConversationRelay {
-        let library = self.shelf.library();
+impl VoiceWebhook {
+    /// Builds the `<ConversationRelay>` noun for a new session.
+    fn conversation_relay(&self) -> ConversationRelay {
+        let library = self.assets.library();
         ConversationRelay {
-            url: self.socket.clone(),
+            url: self.socket_url.clone(),
             attributes: library.server.relay.clone(),
             languages: library.server.languages.clone(),
             parameters: library.server.parameters.clone(),
         }
     }
 
-    /// What is said when nobody takes over.
-    fn no_agent(&self) -> String {
-        self.shelf.library().server.messages.no_agent.clone()
+    /// Returns the sentence that is spoken when no person can take the call.
+    fn no_agent_message(&self) -> String {
+        self.assets.library().server.messages.no_agent.clone()
     }
 }
 
-impl FromRef<App> for Arc<Verifier> {
+impl FromRef<App> for Arc<SignatureVerifier> {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
     }
 }
 
-impl FromRef<App> for Arc<Gate> {
+impl FromRef<App> for Arc<OperatorAuth> {
     fn from_ref(app: &App) -> Self {
-        app.gate.clone()
+        app.operator_auth.clone()
     }
 }
 
-impl FromRef<App> for Arc<Outbound> {
+impl FromRef<App> for Arc<OutboundCallContext> {
     fn from_ref(app: &App) -> Self {
         app.outbound.clone()
     }
 }
 
-impl FromRef<App> for Documents {
+impl FromRef<App> for TwimlDocuments {
     fn from_ref(app: &App) -> Self {
         app.outbound.documents.clone()
     }
@@ -234,13 +232,13 @@ impl FromRef<App> for Chats {
     }
 }
 
-impl FromRef<App> for Arc<Voice> {
+impl FromRef<App> for Arc<VoiceWebhook> {
     fn from_ref(app: &App) -> Self {
         app.voice.clone()
     }
 }
 
-impl FromRef<App> for Arc<session::Context> {
+impl FromRef<App> for Arc<session::SessionContext> {
     fn from_ref(app: &App) -> Self {
         app.session.clone()
     }
@@ -252,13 +250,13 @@ impl FromRef<App> for Ledger {
     }
 }
 
-impl FromRef<App> for Calls {
+impl FromRef<App> for CallRegistry {
     fn from_ref(app: &App) -> Self {
         app.session.calls.clone()
     }
 }
 
-/// A TwiML document as an answer.
-fn twiml(verbs: &[Verb]) -> Response {
-    ([(header::CONTENT_TYPE, "text/xml")], twiml::response(verbs)).into_response()
+/// Builds an HTTP response with a TwiML document.
+fn twiml_response(verbs: &[Verb]) -> Response {
+    ([(header::CONTENT_TYPE, "text/xml")], twiml::render_response(verbs)).into_response()
 }

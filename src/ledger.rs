@@ -1,7 +1,7 @@
-//! The ledger: every payment is written down before Twilio is asked for it, and what became of it before Twilio is
-//! answered. One SQLite file; an append-only record of events under a row for each payment.
+//! The ledger of payments: one SQLite file with a row for each payment and an append-only table of its events.
 //!
-//! It knows neither Twilio's REST API nor a session; what is asked for, and when, is theirs to say.
+//! Each request is recorded before it is sent to Twilio, and each callback before it is answered. The ledger does not
+//! call Twilio's REST API and knows no sessions: its callers decide what is requested, and when.
 
 mod backup;
 mod callbacks;
@@ -10,8 +10,6 @@ mod database;
 mod error;
 mod event;
 mod fault;
-mod guards;
-mod held;
 mod lease;
 mod maintenance;
 mod orders;
@@ -20,33 +18,33 @@ mod payment;
 mod personal_data;
 mod recovery;
 mod refunds;
-mod since;
-mod statement;
-mod steps;
+mod report;
+mod requests;
 #[cfg(test)]
 mod tests;
+mod velocity;
+mod write_buffer;
 #[cfg(test)]
-pub(crate) use tests::{Directory, with_a_token};
+pub(crate) use tests::{TempDirectory, ledger_with_token};
+mod settlement;
 mod tokens;
 mod totals;
-mod verdict;
 
-pub use crate::payment::{ParseStateError, State};
+pub use crate::payment::{ParseStateError, PaymentState};
 pub use backup::BackupError;
-pub use callbacks::Reported;
-pub use error::{Error, NotOpen, NotSettled, Refused};
-pub use fault::Fault;
-pub use guards::Bar;
-pub use outbox::{Backlog, Due, LONGEST_WAIT, Outcome};
-pub use payment::{Filter, Happened, Payment};
-pub use personal_data::Erased;
-pub use recovery::Left;
+pub use callbacks::RecordOutcome;
+pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
+pub use fault::LedgerFault;
+pub use outbox::{Backlog, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
+pub use payment::{HistoryEntry, Payment, PaymentFilter};
+pub use personal_data::ErasureResult;
+pub use recovery::OrphanedPayment;
 pub use refunds::{Refund, RefundError, RefundKind};
-pub use since::{BadSince, since};
-pub use statement::{Csv, Table, decimal};
-pub use steps::OnCall;
-pub use totals::{Total, TotalsCsv, TotalsTable};
-pub use verdict::{Settlement, Verdict};
+pub use report::{PaymentsCsv, PaymentsTable, format_minor_units};
+pub use requests::PaymentCall;
+pub use settlement::{SettledOutcome, Settlement};
+pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};
+pub use velocity::LimitExceeded;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -60,68 +58,70 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::payment::{Doubt, Pattern, PaymentId};
-use crate::sid::CallSid;
-use connection::{PATIENCE, Transaction, Turn, Writer};
+use crate::ids::CallSid;
+use crate::payment::{CardTestingPattern, PaymentId, UnknownReason};
+use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
 use database::Database;
-use event::Event;
-use fault::Faults;
-use guards::Guards;
-use held::{Held, Record};
+use event::LedgerEvent;
+use fault::FaultTracker;
 use lease::Lease;
-use payment::Find;
+use payment::PaymentKey;
+use velocity::AppliedLimits;
+use write_buffer::{LedgerRecord, WriteBuffer};
 
-/// The ledger of this server. Clones share it. As it is opened it lets everything through: see [`within`](Self::within).
+/// The ledger of this process. Clones share the database. A newly opened ledger applies no limits: see
+/// [`with_limits`](Self::with_limits).
 #[derive(Debug, Clone)]
-pub struct Ledger(Arc<Inner>, Guards);
+pub struct Ledger(Arc<LedgerInner>, AppliedLimits);
 
 #[derive(Debug)]
-struct Inner {
+struct LedgerInner {
     database: Database,
-    /// One connection: whoever writes waits for the one who does.
-    writer: Writer,
+    /// The one connection that writes: writes are serialised.
+    writer: LedgerWriter,
     readers: SqlitePool,
-    /// The connection for checkpoints, which waits for nobody.
+    /// The connection for checkpoints. It does not wait for locks.
     checkpointer: Mutex<Option<SqliteConnection>>,
     /// Transactions since the last checkpoint.
     commits: AtomicU32,
-    /// That of a server; a visitor has none.
+    /// The lease of a server. `None` if the ledger was opened for a command.
     lease: Option<Lease>,
-    held: Held,
-    faults: Faults,
-    /// What a server that died left open, until it is put away.
+    write_buffer: WriteBuffer,
+    faults: FaultTracker,
+    /// Payments that an earlier server or a broken session left open, until their recovery is finished.
     recovering: watch::Sender<HashSet<(CallSid, PaymentId)>>,
-    /// An outcome was written.
+    /// Notified when an outcome was written to the outbox.
     outcome_written: Notify,
-    /// What was erased and may still stand in the write-ahead log.
-    erasures: tokens::Erasures,
+    /// Tracks erased data that may still be in the write-ahead log.
+    erasures: tokens::ErasureTracker,
     /// Whether payments move real money.
     live: AtomicBool,
-    /// The file, locked as long as the server runs; a visitor has none. It is closed after the connections.
+    /// The database file, locked while the server runs. `None` if the ledger was opened for a command. It is closed
+    /// after the connections.
     file: Option<File>,
 }
 
 impl Ledger {
-    /// Where the ledger is.
+    /// The path of the database file.
     pub fn path(&self) -> &std::path::Path {
         self.0.database.path()
     }
 
-    /// Says whether the payments that begin from now on move real money; without it they do.
+    /// Sets whether payments that start from now on move real money. The default is `true`.
     pub fn set_live(&self, live: bool) {
         self.0.live.store(live, Ordering::Relaxed);
     }
 
-    /// What is wrong with the ledger now.
-    pub fn fault(&self) -> Option<Fault> {
+    /// The current fault, if any.
+    pub fn fault(&self) -> Option<LedgerFault> {
         self.0.faults.worst()
     }
 
-    /// Writes what is held, gives the lease back, and closes the file.
+    /// Writes the buffered records, releases the lease and closes the file.
     pub async fn close(&self) {
-        self.write_last().await;
+        self.flush_before_close().await;
         if let Err(error) = self.release_lease().await {
-            error!(event = "ledger.lease_kept", %error, "The lease of the ledger is not given back.");
+            error!(event = "ledger.lease_kept", %error, "The lease of the ledger could not be released.");
         }
         self.0.readers.close().await;
         self.0.writer.close().await;
@@ -133,101 +133,116 @@ impl Ledger {
         }
     }
 
-    async fn release_lease(&self) -> Result<(), Error> {
+    async fn release_lease(&self) -> Result<(), LedgerError> {
         let Some(lease) = &self.0.lease else { return Ok(()) };
-        let mut writing = self.write().await?;
+        let mut writing = self.begin_write().await?;
         lease.release(&mut writing.transaction).await?;
         writing.commit().await
     }
 
-    /// A write. It is undone if it is dropped before it is committed.
-    async fn write(&self) -> Result<Writing, Error> {
-        self.write_within(PATIENCE, PATIENCE).await
+    /// Begins a write transaction. It is rolled back if it is dropped before the commit.
+    async fn begin_write(&self) -> Result<LedgerTransaction, LedgerError> {
+        self.begin_write_within(BUSY_TIMEOUT, BUSY_TIMEOUT).await
     }
 
-    /// A write on which Twilio is asked to take money further. It is refused if the ledger is not this server's, or its file is gone.
-    async fn write_decision(&self) -> Result<Writing, Refused> {
-        let check = || self.0.faults.bars_payments().map_or(Ok(()), |fault| Err(Refused::Closed(fault)));
+    /// Begins a write transaction for a request that starts, continues or submits a payment. Fails if the lease is lost
+    /// or the file is gone.
+    async fn begin_decision(&self) -> Result<LedgerTransaction, RecordRequestError> {
+        let check = || {
+            self.0
+                .faults
+                .fault_blocking_payments()
+                .map_or(Ok(()), |fault| Err(RecordRequestError::LedgerUnavailable(fault)))
+        };
         check()?;
-        let writing = self.write().await?;
-        // The lease is looked at in the transaction.
+        let writing = self.begin_write().await?;
+        // The lease is checked when the transaction begins.
         check()?;
         Ok(writing)
     }
 
-    /// A write that begins in that time, or fails, and waits for a lock of another process no longer than that. What is held is
-    /// written before it.
-    async fn write_within(&self, patience: Duration, lock: Duration) -> Result<Writing, Error> {
-        let begun = self.begin_after_held(Instant::now() + patience, lock).await;
-        // That it had to wait is no fault where it did not wait for long.
-        if lock < PATIENCE && begun.as_ref().is_err_and(Error::is_busy) { begun } else { self.note(begun) }
+    /// Begins a write transaction within `patience`, and waits for a lock of another process no longer than `lock`. The
+    /// buffered records are written first.
+    async fn begin_write_within(&self, patience: Duration, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
+        let begun = self.begin_after_buffered(Instant::now() + patience, lock).await;
+        // A busy database is no fault if the wait was short.
+        if lock < BUSY_TIMEOUT && begun.as_ref().is_err_and(LedgerError::is_busy) {
+            begun
+        } else {
+            self.track_write_error(begun)
+        }
     }
 
-    async fn begin_after_held(&self, until: Instant, lock: Duration) -> Result<Writing, Error> {
+    async fn begin_after_buffered(&self, until: Instant, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
         loop {
-            let turn = self.0.writer.turn(until).await?;
+            let turn = self.0.writer.lock(until).await?;
             let until = until.min(Instant::now() + lock);
-            if let Some(turn) = self.write_held(turn, until).await? {
+            if let Some(turn) = self.flush_buffer(turn, until).await? {
                 return self.begin(turn, until).await;
             }
         }
     }
 
-    async fn begin(&self, turn: Turn, until: Instant) -> Result<Writing, Error> {
+    async fn begin(&self, turn: WriteLock, until: Instant) -> Result<LedgerTransaction, LedgerError> {
         let transaction = self.0.writer.begin(turn, until).await?;
-        let mut writing =
-            Writing { transaction, now: Timestamp::now(), ledger: self.clone(), outcome: false, alerts: Vec::new() };
+        let mut writing = LedgerTransaction {
+            transaction,
+            now: Timestamp::now(),
+            ledger: self.clone(),
+            has_outcome: false,
+            alerts: Vec::new(),
+        };
         if let Some(lease) = &self.0.lease
             && !lease.is_held(&mut writing.transaction).await?
         {
-            self.0.faults.note_lost_lease();
+            self.0.faults.set_lease_lost();
         }
         Ok(writing)
     }
 
-    /// Notes a failure to write.
-    fn note<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
-        done.inspect_err(|error| self.0.faults.note_failure(error))
+    /// Registers a failed write as a fault.
+    fn track_write_error<T>(&self, done: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        done.inspect_err(|error| self.0.faults.set_unwritable(error))
     }
 
-    fn note_refusal<T>(&self, done: Result<T, Refused>) -> Result<T, Refused> {
+    fn track_refused_write<T>(&self, done: Result<T, RecordRequestError>) -> Result<T, RecordRequestError> {
         done.inspect_err(|refused| {
-            if let Refused::Unwritten(error) = refused {
-                self.0.faults.note_failure(error);
+            if let RecordRequestError::Ledger(error) = refused {
+                self.0.faults.set_unwritable(error);
             }
         })
     }
 }
 
-/// A transaction that writes, and its one time.
-struct Writing {
-    transaction: Transaction,
+/// A write transaction, and the one timestamp of all that it writes.
+struct LedgerTransaction {
+    transaction: WriteTransaction,
     now: Timestamp,
     ledger: Ledger,
-    /// An outcome is a part of it.
-    outcome: bool,
-    /// What an operator has to know once it is written.
+    /// Whether it adds an outcome to the outbox.
+    has_outcome: bool,
+    /// Alerts to log after the commit.
     alerts: Vec<Alert>,
 }
 
-/// Something that an operator has to act on.
+/// A condition that an operator has to act on.
 #[derive(Debug)]
 enum Alert {
     CardTesting {
         call: CallSid,
-        pattern: Pattern,
+        pattern: CardTestingPattern,
     },
-    /// A success that is contradicted: the payment is unknown.
+    /// Twilio reported a success that other data contradicts. The payment becomes unknown.
     DoubtfulSuccess {
         id: PaymentId,
         call: CallSid,
-        doubt: Doubt,
+        doubt: UnknownReason,
     },
-    /// A success of a payment that had ended otherwise.
+    /// Twilio reported a success of a payment that had already ended without one.
     LateSuccess {
         id: PaymentId,
         call: CallSid,
-        before: State,
+        before: PaymentState,
     },
 }
 
@@ -235,35 +250,38 @@ impl Alert {
     fn log(&self) {
         match self {
             Self::CardTesting { call, pattern } => {
-                error!(event = "payment.card_testing", %call, seen = %pattern, "This looks like card testing.");
+                error!(
+                    event = "payment.card_testing", call_sid = %call, %pattern,
+                    "The declines match a card-testing pattern."
+                );
             }
             Self::DoubtfulSuccess { id, call, doubt } => error!(
                 event = "payment.doubtful_success",
-                payment = %id,
-                %call,
-                why = %doubt,
-                "Twilio reports a success that is contradicted: the payment is unknown until it is settled."
+                payment_id = %id,
+                call_sid = %call,
+                reason = %doubt,
+                "Twilio reported a success that other data contradicts: the payment is unknown until it is settled."
             ),
             Self::LateSuccess { id, call, before } => error!(
                 event = "payment.late_success",
-                payment = %id,
-                %call,
-                %before,
-                "A payment succeeded after it had ended otherwise."
+                payment_id = %id,
+                call_sid = %call,
+                previous_state = %before,
+                "A payment succeeded after it had ended without success."
             ),
         }
     }
 }
 
-impl Writing {
-    async fn commit(self) -> Result<(), Error> {
-        self.finish().await.map(drop)
+impl LedgerTransaction {
+    async fn commit(self) -> Result<(), LedgerError> {
+        self.commit_keeping_lock().await.map(drop)
     }
 
-    /// Commits it. The turn to write goes on.
-    async fn finish(self) -> Result<Turn, Error> {
-        let Self { transaction, ledger, outcome, alerts, .. } = self;
-        let turn = ledger.note(transaction.commit().await)?;
+    /// Commits, and returns the write lock.
+    async fn commit_keeping_lock(self) -> Result<WriteLock, LedgerError> {
+        let Self { transaction, ledger, has_outcome: outcome, alerts, .. } = self;
+        let turn = ledger.track_write_error(transaction.commit().await)?;
         ledger.0.commits.fetch_add(1, Ordering::Relaxed);
         if outcome {
             ledger.0.outcome_written.notify_one();
@@ -272,12 +290,18 @@ impl Writing {
         Ok(turn)
     }
 
-    async fn find(&mut self, which: Find<'_>) -> Result<Option<Payment>, Error> {
-        payment::find(&mut *self.transaction, which).await
+    async fn find_payment(&mut self, which: PaymentKey<'_>) -> Result<Option<Payment>, LedgerError> {
+        payment::find_payment(&mut *self.transaction, which).await
     }
 
-    /// Appends an event. One that came before, by the same delivery of Twilio's, is not appended again: false.
-    async fn append(&mut self, payment: &Payment, event: &Event<'_>, delivery: Option<&str>) -> Result<bool, Error> {
+    /// Appends an event. Appends nothing and returns `false` if the payment already has an event with this delivery
+    /// key.
+    async fn append_event(
+        &mut self,
+        payment: &Payment,
+        event: &LedgerEvent<'_>,
+        delivery: Option<&str>,
+    ) -> Result<bool, LedgerError> {
         let appended = sqlx::query(
             "INSERT INTO events (payment_id, at, kind, data, delivery) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         )
@@ -291,8 +315,9 @@ impl Writing {
         Ok(appended.rows_affected() == 1)
     }
 
-    /// Moves a payment on, if it may go there. An outcome is on its way to the business with the same write.
-    async fn advance(&mut self, payment: &mut Payment, next: State) -> Result<bool, Error> {
+    /// Changes the state of a payment if the transition is valid, and returns whether it did. A state that is reported
+    /// to the business is added to the outbox in the same transaction.
+    async fn advance(&mut self, payment: &mut Payment, next: PaymentState) -> Result<bool, LedgerError> {
         if !payment.state.may_become(next) {
             return Ok(false);
         }
@@ -300,14 +325,15 @@ impl Writing {
         Ok(true)
     }
 
-    /// Moves a payment on, whatever the table says: for what an operator corrects, and for successes in doubt.
-    async fn set_state(&mut self, payment: &mut Payment, next: State) -> Result<(), Error> {
+    /// Changes the state of a payment without checking the transition: for operators' corrections and contradicted
+    /// successes.
+    async fn set_state(&mut self, payment: &mut Payment, next: PaymentState) -> Result<(), LedgerError> {
         self.change_state(payment, next).await?;
-        if next.is_told() { self.tell(payment).await } else { Ok(()) }
+        if next.is_reported() { self.enqueue_outcome(payment).await } else { Ok(()) }
     }
 
-    /// As [`set_state`](Self::set_state), for a change that the business is told with more than the state.
-    async fn change_state(&mut self, payment: &mut Payment, next: State) -> Result<(), Error> {
+    /// Changes the state without adding it to the outbox, for a caller that adds it with more data.
+    async fn change_state(&mut self, payment: &mut Payment, next: PaymentState) -> Result<(), LedgerError> {
         payment.state = next;
         let now = self.now.as_millisecond();
         sqlx::query(
@@ -316,19 +342,19 @@ impl Writing {
         )
         .bind(next.as_str())
         .bind(now)
-        .bind(next.is_told())
+        .bind(next.is_reported())
         .bind(payment.id.to_string())
         .execute(&mut *self.transaction)
         .await?;
-        if next.is_told() {
+        if next.is_reported() {
             payment.ended_at = Some(self.now);
         }
         Ok(())
     }
 
-    /// Has the business told how a payment stands now.
-    async fn tell(&mut self, payment: &Payment) -> Result<(), Error> {
-        self.outcome = true;
-        outbox::put(self, payment).await
+    /// Adds the current state of a payment to the outbox.
+    async fn enqueue_outcome(&mut self, payment: &Payment) -> Result<(), LedgerError> {
+        self.has_outcome = true;
+        outbox::enqueue(self, payment).await
     }
 }

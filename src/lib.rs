@@ -1,10 +1,16 @@
-//! An AI agent takes a card payment during a live phone call; the card data goes from the keypad to Twilio alone.
+//! An AI agent takes a card payment during a live phone call. The card data goes from the caller's keypad to Twilio
+//! only.
 //!
-//! The rooms, from the ground up: what is spoken and what money is (`relay`, `payment`, `redact`, `sid`, `phone_number`,
-//! `expiring`, `signing`, `config`), a call as a value, what is written down of payments, and the two clients (`call`,
-//! `ledger`, `twilio`), what a session uses (`llm`, `tools`, `assets`), the task that owns a call (`session`), what goes on
-//! beside the calls (`recovery`, `retention`, `webhook`), the doors (`endpoints`), the server, its simulator and what `check` looks at. A
-//! room uses those below it.
+//! The modules in layers, from the bottom up; a module uses only those below it:
+//!
+//! - protocol and domain types: `relay`, `payment`, `redact`, `ids`, `phone_number`, `expiring_map`, `signing`,
+//!   `config`;
+//! - the call as a pure state machine, the payment ledger and the Twilio client: `call`, `ledger`, `twilio`;
+//! - what a session uses: `llm`, `tools`, `assets`;
+//! - the task that owns a call: `session`;
+//! - background tasks: `recovery`, `retention`, `webhook`;
+//! - the HTTP handlers: `endpoints`;
+//! - the server, the simulator, and the checks of `crelay-payments check`: `server`, `simulator`, `check`.
 
 pub mod assets;
 pub mod call;
@@ -13,10 +19,11 @@ mod captured_log;
 pub mod check;
 pub mod config;
 pub mod endpoints;
-pub mod expiring;
+pub mod expiring_map;
+pub mod ids;
+mod json_members;
 pub mod ledger;
 pub mod llm;
-mod members;
 pub mod payment;
 pub mod phone_number;
 pub mod reconcile;
@@ -26,9 +33,9 @@ pub mod relay;
 pub mod retention;
 pub mod server;
 pub mod session;
-pub mod sid;
 pub mod signing;
 pub mod simulator;
+pub mod since;
 pub mod tools;
 pub mod twilio;
 pub mod webhook;

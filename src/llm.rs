@@ -1,4 +1,4 @@
-//! The model's stream: what is asked of OpenAI's Responses API and what comes of it.
+//! A client for OpenAI's Responses API with streaming.
 
 mod body;
 mod event;
@@ -9,17 +9,17 @@ mod transport;
 
 use std::time::Duration;
 
-pub use model::{BadConfig, Model};
+pub use model::{BuildModelError, Model};
 pub use profile::Profile;
 
-/// `Model` of serverConfig.json.
+/// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From asking to the first words or tool call, over all attempts: `firstTokenSeconds`.
+pub struct ModelLimits {
+    /// From the request to the first text or tool call, over all attempts: `firstTokenSeconds`.
     pub first_token: Duration,
-    /// From asking to the end of the response: `responseSeconds`.
+    /// From the request to the end of the response: `responseSeconds`.
     pub response: Duration,
-    /// How often a request is repeated before the first token: `retries`.
+    /// The number of retries before the first token: `retries`.
     pub retries: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Log lines on standard error: this program's at the level that is asked for, everybody else's capped.
+//! Logging to standard error: this program at the configured level, other crates at most at WARN.
 
 use std::io::IsTerminal;
 use std::panic::{self, PanicHookInfo};
@@ -9,22 +9,24 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// Starts logging; `filter` is the value of `RUST_LOG`. From now on a panic says where it was, and not what it says: that may
-/// repeat anything.
-pub(crate) fn start(filter: Option<&str>) {
+/// Initializes logging; `filter` is the value of `RUST_LOG`. A panic is logged with its location only, since its
+/// message may contain any data.
+pub(crate) fn init(filter: Option<&str>) {
     let filter = EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_allowed))).init();
-    panic::set_hook(Box::new(|panic| error!(place = place(panic), "a task panicked")));
+    panic::set_hook(Box::new(|panic| {
+        error!(event = "server.panic", location = panic_location(panic), "A task panicked.");
+    }));
 }
 
-fn place(panic: &PanicHookInfo<'_>) -> String {
+fn panic_location(panic: &PanicHookInfo<'_>) -> String {
     panic.location().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The crates that handle the wire write whole payloads at low levels, and async-openai at high ones: what a caller said
-/// stands in them, so no `RUST_LOG` gets them.
+/// Limits the level of other crates: those that handle network traffic log whole payloads at low levels, and
+/// async-openai at high levels. Payloads contain what the caller said, so no `RUST_LOG` enables them.
 fn is_allowed(line: &Metadata<'_>) -> bool {
     is_target_allowed(line.target(), *line.level())
 }
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_crates_of_the_wire_are_capped_whatever_is_asked_for() {
+    fn network_crates_are_limited_with_any_filter() {
         for target in
             ["tungstenite", "tokio_tungstenite", "hyper::proto", "h2", "reqwest", "axum", "rustls", "sqlx::query"]
         {
@@ -57,15 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_tells_its_place_and_not_what_it_says() {
-        let told: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (ours, usual) = (told.clone(), panic::take_hook());
-        panic::set_hook(Box::new(move |panic| ours.lock().unwrap().push(place(panic))));
+    fn a_panic_is_logged_with_its_location_only() {
+        let locations: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (ours, usual) = (locations.clone(), panic::take_hook());
+        panic::set_hook(Box::new(move |panic| ours.lock().unwrap().push(panic_location(panic))));
         let panicked = panic::catch_unwind(|| panic!("4242 4242 4242 4242"));
         panic::set_hook(usual);
         assert!(panicked.is_err());
-        let told = told.lock().unwrap();
-        assert!(told.iter().any(|told| told.contains("logging.rs")), "{told:?}");
-        assert!(!told.concat().contains("4242"), "{told:?}");
+        let locations = locations.lock().unwrap();
+        assert!(locations.iter().any(|it| it.contains("logging.rs")), "{locations:?}");
+        assert!(!locations.concat().contains("4242"), "{locations:?}");
     }
 }

@@ -1,111 +1,120 @@
-//! One payment on a call, by card or from a bank account: its money, its fields, what Twilio reports of it, and the state machine over all that.
+//! One payment on a call, by card or from a bank account: amounts, fields, Twilio's callbacks and the state machine.
 //!
-//! Pure: nothing here does I/O, reads a clock or logs. Facts about the wire are those of Twilio's Payments resource.
+//! Pure: no I/O, no clock, no logging. Wire facts are those of Twilio's Payments resource.
 
-mod agreed;
 mod amount;
 mod amount_cap;
+mod amount_due;
+mod callback;
 mod capture;
-mod due;
-mod entry;
+mod consent;
 mod field;
+mod history;
 mod id;
-mod known;
-mod limits;
+mod log_entry;
 mod method;
 mod outcome;
 mod parameter_names;
 mod settings;
 mod state;
-mod status;
 mod terms;
+mod velocity_limits;
 
-pub use agreed::{Agreed, Consent, Purpose, text_version};
-pub use amount::{Amount, BadAmount, BadCurrency, Currency};
-pub use amount_cap::{AmountCap, AmountCaps, BadAmountCap};
-pub use capture::{Answer, Capture, Meaning, Misfit, Stage};
-pub use due::{BadDue, BadMaxDue, ChargeLimits, Due, MaxDue, NothingBetween};
-pub use entry::Entry;
+pub use amount::{Amount, Currency, ParseAmountError, ParseCurrencyError};
+pub use amount_cap::{AmountCap, AmountCaps, ParseAmountCapError};
+pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError, MaxDue, ParseMaxDueError};
+pub use callback::{
+    CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultCode,
+};
+pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, TwilioResponse};
+pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
-pub use id::{BadPaymentId, IdempotencyKey, Ids, PaymentId};
-pub use known::{Known, KnownPayment, OrderRules};
-pub use limits::{Cap, Caps, CardTesting, Counted, Declined, Limits, Pattern, Scope, Tally};
-pub use method::{AvsName, BadWord, BankAccountType, Card, CardType, Method, MethodName};
-pub use outcome::{Doubt, Intent, Outcome, is_amount, is_decline};
-pub use parameter_names::{PARAMETERS, contradicted_parameter, nearest_parameter, parameter_in_any_spelling};
-pub use settings::{BadTokenType, Description, IdParameter, Options, Parameters, Settings, Timeout, TokenType};
-pub use state::{ParseStateError, State};
-pub use status::{BadStatus, Ending, EntryError, Last4, News, ResultWord, Status};
-pub use terms::{BadTerms, MATCHING, Terms, matching, reference};
+pub use history::{OrderRules, PaymentHistory, PriorPayment};
+pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
+pub use log_entry::PaymentLogEntry;
+pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};
+pub use outcome::{PaymentIntent, PaymentOutcome, UnknownReason, is_charge_amount, is_decline_code};
+pub use parameter_names::{
+    PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
+};
+pub use settings::{
+    IdParameter, ParseTokenTypeError, PaymentDescription, PaymentOptions, PaymentSettings, PaymentTimeout,
+    ProcessorParameters, TokenType,
+};
+pub use state::{ParseStateError, PaymentState};
+pub use terms::{EXPECTED_MATCHING_INPUT, PaymentTerms, PaymentTermsError, parse_matching_input, sanitize_reference};
+pub use velocity_limits::{
+    CardTestingLimits, CardTestingPattern, DeclineCounts, LimitKind, LimitScope, ReachedLimit, VelocityCaps,
+    VelocityCounts, VelocityLimits,
+};
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::sid::PaymentSid;
+use crate::ids::PaymentSid;
 
 /// A request to create a payment session on the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Create {
+pub struct CreatePayment {
     /// The payment.
     pub id: PaymentId,
     /// The key of this logical request.
-    pub key: IdempotencyKey,
-    /// What to charge; `None` tokenizes.
+    pub idempotency_key: IdempotencyKey,
+    /// The amount to charge; `None` tokenizes the card or account.
     pub charge: Option<Amount>,
-    /// Everything else.
-    pub terms: Arc<Terms>,
-    /// The caller's yes to this amount, where one was asked for.
-    pub agreed: Option<Agreed>,
+    /// The payment terms of the call.
+    pub terms: Arc<PaymentTerms>,
+    /// The caller's consent to this amount, where it was asked for.
+    pub consent: Option<ConsentRecord>,
 }
 
-impl Create {
-    /// Whether the caller agreed to pay the same amount again.
-    pub fn is_again(&self) -> bool {
-        let again =
-            |agreed: &Agreed| matches!(agreed.purpose, Purpose::ChargeAgain(amount) if Some(amount) == self.charge);
-        self.agreed.as_ref().is_some_and(|agreed| agreed.consent == Consent::Yes && again(agreed))
+impl CreatePayment {
+    /// Whether the caller consented to pay the same amount again.
+    pub fn is_repeat_charge(&self) -> bool {
+        let again = |agreed: &ConsentRecord| matches!(agreed.purpose, ConsentPurpose::ChargeAgain(amount) if Some(amount) == self.charge);
+        self.consent.as_ref().is_some_and(|agreed| agreed.answer == ConsentAnswer::Yes && again(agreed))
     }
 }
 
-/// A request to move a payment session on.
+/// A request to update a payment session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
+pub struct UpdatePayment {
     /// The payment.
     pub id: PaymentId,
     /// The session.
-    pub sid: PaymentSid,
+    pub payment_sid: PaymentSid,
     /// The key of this logical request.
-    pub key: IdempotencyKey,
-    /// What to do.
-    pub change: Change,
-    /// Why the server itself gives the payment up, where it does: the ledger says so whatever Twilio answers.
-    pub given_up: Option<&'static str>,
+    pub idempotency_key: IdempotencyKey,
+    /// The action to request.
+    pub action: UpdateAction,
+    /// Why the server gives up the payment, if it does. The ledger records it whatever Twilio responds.
+    pub give_up_reason: Option<&'static str>,
 }
 
-/// What an update asks for: exactly one of `Capture` and `Status` on the wire.
+/// The action of an update: exactly one of `Capture` and `Status` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Change {
+pub enum UpdateAction {
     /// Collect this field from the keypad.
     Capture(Field),
     /// Submit what was collected: `Status=complete`.
     Complete,
-    /// Throw it all away: `Status=cancel`.
+    /// Discard what was collected: `Status=cancel`.
     Cancel,
 }
 
-impl Change {
+impl UpdateAction {
     /// The value of `Capture`, or of `Status`, on the wire.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Capture(field) => field.wire(),
+            Self::Capture(field) => field.wire_name(),
             Self::Complete => "complete",
             Self::Cancel => "cancel",
         }
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for UpdateAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }

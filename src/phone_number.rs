@@ -1,28 +1,28 @@
-//! Phone numbers in E.164 form: to whom calls and messages go, and from whom they come.
+//! Phone numbers in E.164 form, of callers and recipients.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// A phone number in E.164 form. `Debug` prints nothing of it, since it says who somebody is.
+/// A phone number in E.164 form. `Debug` does not print it, since it identifies a person.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PhoneNumber(Box<str>);
 
-/// A text that is not a phone number.
+/// The text is not a phone number in E.164 form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a phone number is in E.164 form: a plus sign, the country code and the number, such as +15550001111")]
-pub struct BadPhoneNumber;
+pub struct ParsePhoneNumberError;
 
-/// What networks put in the place of a number that is withheld: ANONYMOUS, BLOCKED, RESTRICTED, UNAVAILABLE and UNKNOWN, as
-/// a telephone's keys spell them. They have the form of a number, and many callers have them in common.
-const WITHHELD: [&str; 5] = ["+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"];
+/// The values that networks send in place of a withheld number: ANONYMOUS, BLOCKED, RESTRICTED, UNAVAILABLE and
+/// UNKNOWN, spelled on the keypad. They have the form of a number, and many callers share them.
+const WITHHELD_NUMBERS: [&str; 5] = ["+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"];
 
 impl PhoneNumber {
-    /// Whether it is no number, but the word for one that the caller withholds.
+    /// Whether the value stands for a withheld number.
     pub fn is_withheld(&self) -> bool {
-        WITHHELD.contains(&self.as_str())
+        WITHHELD_NUMBERS.contains(&self.as_str())
     }
 
     /// The number: a plus sign and 7 to 15 digits.
@@ -32,22 +32,22 @@ impl PhoneNumber {
 }
 
 impl FromStr for PhoneNumber {
-    type Err = BadPhoneNumber;
+    type Err = ParsePhoneNumberError;
 
-    /// A plus sign, a country code and a number: 7 to 15 digits, the first of them no zero.
-    fn from_str(text: &str) -> Result<Self, BadPhoneNumber> {
-        let digits = text.strip_prefix('+').ok_or(BadPhoneNumber)?;
+    /// Parses a plus sign and 7 to 15 digits, of which the first is not zero.
+    fn from_str(text: &str) -> Result<Self, ParsePhoneNumberError> {
+        let digits = text.strip_prefix('+').ok_or(ParsePhoneNumberError)?;
         let fits = (7..=15).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit())
             && !digits.starts_with('0');
-        fits.then(|| Self(text.into())).ok_or(BadPhoneNumber)
+        fits.then(|| Self(text.into())).ok_or(ParsePhoneNumberError)
     }
 }
 
 impl TryFrom<String> for PhoneNumber {
-    type Error = BadPhoneNumber;
+    type Error = ParsePhoneNumberError;
 
-    fn try_from(text: String) -> Result<Self, BadPhoneNumber> {
+    fn try_from(text: String) -> Result<Self, ParsePhoneNumberError> {
         text.parse()
     }
 }
@@ -69,18 +69,18 @@ mod tests {
             assert_eq!(text.parse::<PhoneNumber>().unwrap().as_str(), text);
         }
         for text in ["15550001111", "+1 555 000 1111", "+05550001111", "+1555", "+1555000111122223", "+", ""] {
-            assert_eq!(text.parse::<PhoneNumber>(), Err(BadPhoneNumber), "{text}");
+            assert_eq!(text.parse::<PhoneNumber>(), Err(ParsePhoneNumberError), "{text}");
         }
     }
 
     #[test]
-    fn a_word_spelled_on_the_keys_is_nobodys_number() {
+    fn a_word_spelled_on_the_keypad_is_a_withheld_number() {
         assert!("+266696687".parse::<PhoneNumber>().unwrap().is_withheld());
         assert!(!"+15550001111".parse::<PhoneNumber>().unwrap().is_withheld());
     }
 
     #[test]
-    fn debug_shows_nothing_of_it() {
+    fn debug_does_not_print_the_number() {
         assert_eq!(format!("{:?}", "+15550001111".parse::<PhoneNumber>().unwrap()), "[phone number]");
     }
 

@@ -1,6 +1,6 @@
-//! Compares the ledger with a processor's export: what is the same payment, what can be settled, what disagrees.
+//! Compares the ledger with a processor's export: matches rows to payments, and finds settlements and differences.
 //!
-//! Pure: rows and payments are arguments, and settlements are left to the caller. A match that is not unique is none.
+//! Pure: rows and payments are arguments, and the caller records the settlements. Only a unique match counts.
 
 mod amount;
 mod cells;
@@ -11,9 +11,9 @@ mod matching;
 mod tests;
 
 pub use amount::{CurrencySign, ExportAmount};
-pub use cells::{ExportStatus, Mode, RowKind, RowRefund};
-pub use export::{ReadExportError, Row, read_export};
-pub use finding::{Doubt, Finding};
+pub use cells::{ExportMode, ExportStatus, RowKind, RowRefund};
+pub use export::{ExportRow, ReadExportError, read_export};
+pub use finding::{ReconciliationFinding, RowDoubt};
 
 use std::collections::HashMap;
 
@@ -21,79 +21,83 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
-use crate::ledger::{Payment, State, Verdict};
+use crate::ledger::{Payment, PaymentState, SettledOutcome};
 use crate::payment::{Currency, PaymentId};
-use matching::{Match, Matches};
+use matching::{RowMatch, RowMatches};
 
 /// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Reconciliation {
-    /// How many rows say what the ledger says.
-    pub agreed: usize,
-    /// What the export settles.
+    /// The number of rows that agree with the ledger.
+    pub agreeing_rows: usize,
+    /// The settlements that follow from the export.
     pub settlements: Vec<ExportSettlement>,
-    /// What a person has to look at.
-    pub findings: Vec<Finding>,
+    /// The differences that a person has to review.
+    pub findings: Vec<ReconciliationFinding>,
 }
 
-/// A payment whose outcome the export tells.
+/// A payment whose outcome the export shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportSettlement {
     /// The payment.
-    pub payment: PaymentId,
+    pub payment_id: PaymentId,
     /// The line of the export.
     pub line: u64,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// The processor's identifier of it.
+    /// Its outcome.
+    pub outcome: SettledOutcome,
+    /// The processor's confirmation code.
     pub confirmation: Option<String>,
 }
 
 impl Reconciliation {
-    /// Compares an export with the payments of the ledger, all of them.
-    pub fn of(rows: &[Row], payments: &[Payment]) -> Self {
-        let matches = Matches::of(rows, payments);
-        let mut rows_of: HashMap<usize, Vec<&Row>> = HashMap::new();
-        for (row, found) in rows.iter().zip(&matches.of_rows) {
-            if let Match::One(at) | Match::Shared(at) = found {
+    /// Compares an export with all payments of the ledger.
+    pub fn compare(rows: &[ExportRow], payments: &[Payment]) -> Self {
+        let matches = RowMatches::find(rows, payments);
+        let mut rows_of: HashMap<usize, Vec<&ExportRow>> = HashMap::new();
+        for (row, found) in rows.iter().zip(&matches.by_row) {
+            if let RowMatch::One(at) | RowMatch::Shared(at) = found {
                 rows_of.entry(*at).or_default().push(row);
             }
         }
         let mut result = Self::default();
-        for (row, found) in rows.iter().zip(&matches.of_rows) {
+        for (row, found) in rows.iter().zip(&matches.by_row) {
             match found {
-                Match::One(at) => result.compare(row, &payments[*at], &rows_of[at]),
-                Match::Shared(at) if is_history(&payments[*at], &rows_of[at]) => {
-                    result.compare(row, &payments[*at], &rows_of[at]);
+                RowMatch::One(at) => result.compare_row(row, &payments[*at], &rows_of[at]),
+                RowMatch::Shared(at) if is_charge_with_history(&payments[*at], &rows_of[at]) => {
+                    result.compare_row(row, &payments[*at], &rows_of[at]);
                 }
-                Match::Shared(_) | Match::Ambiguous => result.findings.push(Finding::Ambiguous { line: row.line }),
-                // That nothing was charged for somebody else's payment is no news.
-                Match::None if row.status == ExportStatus::Failed => {}
-                Match::None => result.findings.push(Finding::OrphanRow { line: row.line }),
+                RowMatch::Shared(_) | RowMatch::Ambiguous => {
+                    result.findings.push(ReconciliationFinding::Ambiguous { line: row.line });
+                }
+                // A failed charge without a payment in the ledger is not a difference.
+                RowMatch::None if row.status == ExportStatus::Failed => {}
+                RowMatch::None => result.findings.push(ReconciliationFinding::OrphanRow { line: row.line }),
             }
         }
-        let covered = days(rows);
+        let covered = covered_days(rows);
         for (payment, is_matched) in payments.iter().zip(&matches.has_row) {
             if !is_matched
                 && expects_row(payment)
                 && covered.is_none_or(|(from, to)| (from..to).contains(&charged_at(payment)))
             {
-                result.findings.push(Finding::OrphanPayment { payment: payment.id, state: payment.state });
+                result
+                    .findings
+                    .push(ReconciliationFinding::OrphanPayment { payment: payment.id, state: payment.state });
             }
         }
         result
     }
 
-    /// Whether nothing has to be looked at and nothing to be settled.
-    pub fn agrees(&self) -> bool {
+    /// Whether there is nothing to review and nothing to settle.
+    pub fn is_clean(&self) -> bool {
         self.findings.is_empty() && self.settlements.is_empty()
     }
 
     /// Compares a row with its payment; `all` are the rows of that payment.
-    fn compare(&mut self, row: &Row, payment: &Payment, all: &[&Row]) {
+    fn compare_row(&mut self, row: &ExportRow, payment: &Payment, all: &[&ExportRow]) {
         let (id, line, state) = (payment.id, row.line, payment.state);
-        if row.kind == RowKind::Dispute && state == State::Disputed {
-            self.agreed += 1;
+        if row.kind == RowKind::Dispute && state == PaymentState::Disputed {
+            self.agreeing_rows += 1;
             return;
         }
         if is_refund(row) && has_moved(state) {
@@ -102,71 +106,86 @@ impl Reconciliation {
         }
         let doubt = find_doubt(row, payment);
         let decision = match decide(state, &row.status) {
-            // A part of it, or a refund that is not recorded yet: the amounts say which.
-            Decision::Disagrees if state == State::Charged && is_refunded(row, all) => Decision::Agrees,
+            // A partial refund, or one that the ledger does not have yet: the amounts decide.
+            Decision::Disagrees if state == PaymentState::Charged && is_refunded(row, all) => Decision::Agrees,
             decision => decision,
         };
-        // Of how much nothing was charged, and how, makes no difference.
+        // If nothing was charged, the amount and other doubts do not matter.
         let is_nothing = row.status == ExportStatus::Failed && matches!(decision, Decision::Agrees);
         let finding = match (decision, doubt) {
-            (_, Some(Doubt::Kind(kind))) => Finding::Doubtful { payment: id, line, doubt: Doubt::Kind(kind) },
-            (Decision::Disagrees, _) if comes_back(row, payment, all) => Finding::CameBack { payment: id, line },
-            (Decision::Disagrees, _) => Finding::Disagreement { payment: id, line, state, status: row.status.clone() },
-            (Decision::Open, _) => Finding::Unsettled { payment: id, line, state },
+            (_, Some(RowDoubt::NotPayment(kind))) => {
+                ReconciliationFinding::Doubtful { payment: id, line, doubt: RowDoubt::NotPayment(kind) }
+            }
+            (Decision::Disagrees, _) if is_returned_debit(row, payment, all) => {
+                ReconciliationFinding::DebitReturned { payment: id, line }
+            }
+            (Decision::Disagrees, _) => {
+                ReconciliationFinding::Disagreement { payment: id, line, state, status: row.status.clone() }
+            }
+            (Decision::Undecided, _) => ReconciliationFinding::Unsettled { payment: id, line, state },
             (Decision::Agrees, _) if is_nothing => {
-                self.agreed += 1;
+                self.agreeing_rows += 1;
                 return;
             }
-            (Decision::Agrees | Decision::Settle(_), _) if !is_amount(row, payment) => {
-                Finding::OtherAmount { payment: id, line }
+            (Decision::Agrees | Decision::Settle(_), _) if !is_same_amount(row, payment) => {
+                ReconciliationFinding::AmountMismatch { payment: id, line }
             }
-            (Decision::Agrees | Decision::Settle(_), Some(doubt)) => Finding::Doubtful { payment: id, line, doubt },
+            (Decision::Agrees | Decision::Settle(_), Some(doubt)) => {
+                ReconciliationFinding::Doubtful { payment: id, line, doubt }
+            }
             (Decision::Agrees, None) => {
                 self.compare_refund(row, payment, all);
                 return;
             }
             (Decision::Settle(verdict), None) => {
-                let confirmation = row.confirmations.first().filter(|_| verdict == Verdict::Charged).cloned();
-                self.settlements.push(ExportSettlement { payment: id, line, verdict, confirmation });
+                let confirmation = row.confirmations.first().filter(|_| verdict == SettledOutcome::Charged).cloned();
+                self.settlements.push(ExportSettlement { payment_id: id, line, outcome: verdict, confirmation });
                 return;
             }
         };
         self.findings.push(finding);
     }
 
-    /// Compares what is refunded, where the export says it. The first row that says it stands for all of them.
-    fn compare_refund(&mut self, row: &Row, payment: &Payment, all: &[&Row]) {
+    /// Compares the refunded amount, if the export states it. A difference is reported once, for the first row that
+    /// states it.
+    fn compare_refund(&mut self, row: &ExportRow, payment: &Payment, all: &[&ExportRow]) {
         let (Some(amount), true) = (payment.amount, row.refund != RowRefund::Unstated) else {
-            self.agreed += 1;
+            self.agreeing_rows += 1;
             return;
         };
         let processor = sum_refunds(all, amount.currency());
         if processor == Some(payment.refunded) {
-            self.agreed += 1;
+            self.agreeing_rows += 1;
         } else if all.iter().find(|row| row.refund != RowRefund::Unstated).is_some_and(|first| first.line == row.line) {
             let (payment, currency, ledger) = (payment.id, amount.currency(), payment.refunded);
-            self.findings.push(Finding::OtherRefund { payment, line: row.line, currency, processor, ledger });
+            self.findings.push(ReconciliationFinding::RefundMismatch {
+                payment,
+                line: row.line,
+                currency,
+                processor,
+                ledger,
+            });
         }
     }
 }
 
-/// Whether several rows of a payment can be its charge and what came after it. Two charges are one too many, and what is
-/// not settled yet is settled by one row alone.
-fn is_history(payment: &Payment, all: &[&Row]) -> bool {
+/// Whether several rows of a payment can be its charge and later events. Two charges cannot, and a payment that is not
+/// settled yet can only be settled by a single row.
+fn is_charge_with_history(payment: &Payment, all: &[&ExportRow]) -> bool {
     has_moved(payment.state) && all.iter().filter(|row| row.kind == RowKind::Payment && is_success(row)).count() <= 1
 }
 
-/// Whether money moved for a payment, and it is known how.
-fn has_moved(state: State) -> bool {
-    matches!(state, State::Charged | State::Returned | State::Refunded | State::Disputed)
+/// Whether money is known to have moved for a payment.
+fn has_moved(state: PaymentState) -> bool {
+    matches!(state, PaymentState::Charged | PaymentState::Returned | PaymentState::Refunded | PaymentState::Disputed)
 }
 
-fn is_success(row: &Row) -> bool {
+fn is_success(row: &ExportRow) -> bool {
     matches!(row.status, ExportStatus::Paid | ExportStatus::Refunded | ExportStatus::Disputed)
 }
 
-/// Whether a row is a refund that was made.
-fn is_refund(row: &Row) -> bool {
+/// Whether a row is a refund that was carried out.
+fn is_refund(row: &ExportRow) -> bool {
     let is_made = match &row.status {
         ExportStatus::Paid | ExportStatus::Refunded => true,
         ExportStatus::Other(word) => word.is_empty(),
@@ -175,14 +194,14 @@ fn is_refund(row: &Row) -> bool {
     row.kind == RowKind::Refund && is_made
 }
 
-/// Whether a row is a charge that is refunded, and it or a row beside it says how much.
-fn is_refunded(row: &Row, all: &[&Row]) -> bool {
+/// Whether a row is a refunded charge, and a row of the payment states a refund.
+fn is_refunded(row: &ExportRow, all: &[&ExportRow]) -> bool {
     row.status == ExportStatus::Refunded && all.iter().any(|row| row.refund.is_any())
 }
 
-/// What is refunded as the export says, in minor units; `None` if it cannot be read. A refund may stand beside its charge
-/// and in a row of its own.
-fn sum_refunds(all: &[&Row], currency: Currency) -> Option<u64> {
+/// The refunded amount in the export, in minor units; `None` if it cannot be read. A refund may be in the row of its
+/// charge, in a separate row, or in both.
+fn sum_refunds(all: &[&ExportRow], currency: Currency) -> Option<u64> {
     let (mut beside, mut own) = (0_u64, 0_u64);
     for row in all {
         let minor = match &row.refund {
@@ -200,9 +219,9 @@ fn sum_refunds(all: &[&Row], currency: Currency) -> Option<u64> {
     Some(beside.max(own))
 }
 
-/// Whether the export says that a bank debit came back after it was settled.
-fn comes_back(row: &Row, payment: &Payment, all: &[&Row]) -> bool {
-    let is_later = |paid: &&&Row| match (paid.at, row.at) {
+/// Whether the export shows that a bank debit was returned after it was settled.
+fn is_returned_debit(row: &ExportRow, payment: &Payment, all: &[&ExportRow]) -> bool {
+    let is_later = |paid: &&&ExportRow| match (paid.at, row.at) {
         (Some(paid), Some(failed)) if paid != failed => failed > paid,
         _ => row.line > paid.line,
     };
@@ -211,61 +230,61 @@ fn comes_back(row: &Row, payment: &Payment, all: &[&Row]) -> bool {
         ExportStatus::Failed => all.iter().filter(|other| is_success(other)).all(|paid| is_later(&paid)),
         _ => false,
     };
-    came_back && payment.state == State::Charged && payment.is_bank_debit()
+    came_back && payment.state == PaymentState::Charged && payment.is_bank_debit()
 }
 
-/// Why a row is not plainly the charge of a payment, if it is not.
-fn find_doubt(row: &Row, payment: &Payment) -> Option<Doubt> {
+/// Returns why a row is not clearly the charge of a payment, if it is not.
+fn find_doubt(row: &ExportRow, payment: &Payment) -> Option<RowDoubt> {
     let is_other_card = match (&row.last4, &payment.last4) {
-        // Of a bank account the ledger may know two or three digits only.
+        // For a bank account the ledger may have only two or three digits.
         (Some(of_row), Some(of_payment)) => !of_row.ends_with(of_payment.as_str()),
         _ => false,
     };
     if row.kind != RowKind::Payment {
-        Some(Doubt::Kind(row.kind.clone()))
+        Some(RowDoubt::NotPayment(row.kind.clone()))
     } else if row.is_contradicted {
-        Some(Doubt::TwoStatuses)
+        Some(RowDoubt::ContradictoryStatus)
     } else if !row.mode.fits(payment.live) {
-        Some(Doubt::OtherMode)
+        Some(RowDoubt::ModeMismatch)
     } else if is_other_card {
-        Some(Doubt::OtherCard)
+        Some(RowDoubt::CardMismatch)
     } else if !row.is_captured {
-        Some(Doubt::NotCaptured)
+        Some(RowDoubt::NotCaptured)
     } else {
-        (!has_moved(payment.state) && row.refund.is_any()).then_some(Doubt::Refunded)
+        (!has_moved(payment.state) && row.refund.is_any()).then_some(RowDoubt::Refunded)
     }
 }
 
 /// What a row means for a payment.
 enum Decision {
     Agrees,
-    Settle(Verdict),
-    /// Neither of the two knows.
-    Open,
+    Settle(SettledOutcome),
+    /// Neither the ledger nor the export has an outcome.
+    Undecided,
     Disagrees,
 }
 
-/// The one table of it.
-fn decide(state: State, status: &ExportStatus) -> Decision {
+/// Decides by the state in the ledger and the status in the export.
+fn decide(state: PaymentState, status: &ExportStatus) -> Decision {
     use ExportStatus::{Disputed, Failed, Other, Paid, Pending, Refunded, Returned};
     match (state, status) {
-        (State::Unknown | State::Pending, Paid) => Decision::Settle(Verdict::Charged),
-        (State::Unknown, Failed) => Decision::Settle(Verdict::Declined),
-        (State::Pending, Failed | Returned) => Decision::Settle(Verdict::Returned),
-        (State::Unknown, Pending | Other(_)) => Decision::Open,
-        (State::Pending, Pending | Other(_))
-        // A processor that says nothing of a charge contradicts nothing.
-        | (State::Charged, Paid | Other(_))
-        | (State::Returned, Returned | Failed)
-        // Many an export has the refund in a row of its own.
-        | (State::Refunded, Refunded | Paid)
-        | (State::Disputed, Disputed | Paid | Refunded)
-        | (State::Declined | State::Failed | State::Cancelled | State::Abandoned, Failed) => Decision::Agrees,
+        (PaymentState::Unknown | PaymentState::Pending, Paid) => Decision::Settle(SettledOutcome::Charged),
+        (PaymentState::Unknown, Failed) => Decision::Settle(SettledOutcome::Declined),
+        (PaymentState::Pending, Failed | Returned) => Decision::Settle(SettledOutcome::Returned),
+        (PaymentState::Unknown, Pending | Other(_)) => Decision::Undecided,
+        (PaymentState::Pending, Pending | Other(_))
+        // An unknown or missing status contradicts nothing.
+        | (PaymentState::Charged, Paid | Other(_))
+        | (PaymentState::Returned, Returned | Failed)
+        // Many exports have the refund in a separate row.
+        | (PaymentState::Refunded, Refunded | Paid)
+        | (PaymentState::Disputed, Disputed | Paid | Refunded)
+        | (PaymentState::Declined | PaymentState::Failed | PaymentState::Cancelled | PaymentState::Abandoned, Failed) => Decision::Agrees,
         _ => Decision::Disagrees,
     }
 }
 
-fn is_amount(row: &Row, payment: &Payment) -> bool {
+fn is_same_amount(row: &ExportRow, payment: &Payment) -> bool {
     payment.amount.is_some_and(|amount| {
         let currency = amount.currency();
         row.currency.is_none_or(|of_row| of_row == currency)
@@ -276,18 +295,18 @@ fn is_amount(row: &Row, payment: &Payment) -> bool {
 
 /// Whether a payment should be in the export.
 fn expects_row(payment: &Payment) -> bool {
-    use State::{Charged, Disputed, Pending, Refunded, Returned, Unknown};
+    use PaymentState::{Charged, Disputed, Pending, Refunded, Returned, Unknown};
     let moved = matches!(payment.state, Charged | Pending | Unknown | Returned | Refunded | Disputed);
     moved && (payment.amount.is_some() || payment.state == Charged)
 }
 
-/// When a payment was charged, as near as the ledger knows.
+/// When a payment was charged, as far as the ledger knows.
 fn charged_at(payment: &Payment) -> Timestamp {
     payment.submitted_at.unwrap_or(payment.opened_at)
 }
 
-/// The days in UTC that an export covers, from the first to the one after the last; `None` if it does not say.
-fn days(rows: &[Row]) -> Option<(Timestamp, Timestamp)> {
+/// The days in UTC that an export covers, from the first to the one after the last; `None` if no row has a time.
+fn covered_days(rows: &[ExportRow]) -> Option<(Timestamp, Timestamp)> {
     let times = || rows.iter().filter_map(|row| row.at);
     let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
     let start = |day: Date| day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).ok();

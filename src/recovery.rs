@@ -1,4 +1,4 @@
-//! What a server that died, or a session that broke, left open at Twilio is cancelled in the background.
+//! Cancels the payments in the background that an earlier server or a broken session left open at Twilio.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,85 +6,105 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tracing::{error, info, warn};
 
-use crate::call::Outcome;
-use crate::ledger::{Ledger, Left};
-use crate::payment::{Answer, Settings};
-use crate::sid::PaymentSid;
-use crate::tools::{self, Desk};
+use crate::call::ToolOutcome;
+use crate::ids::PaymentSid;
+use crate::ledger::{Ledger, OrphanedPayment};
+use crate::payment::{PaymentSettings, TwilioResponse};
+use crate::tools::{self, ToolContext};
 use crate::twilio;
 
-/// So many payments at once.
-const AT_ONCE: usize = 4;
+/// Most payments that are cancelled at the same time.
+const MAX_CONCURRENT: usize = 4;
 
 /// How long to wait before each attempt.
-const ATTEMPTS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(15)];
+const RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(15)];
 
-/// Puts away what was left open by a server with such settings. A payment that cannot be cancelled is given up all the same, and
-/// logged.
-pub async fn put_away(ledger: Ledger, twilio: Arc<twilio::Client>, settings: Settings, left: Vec<Left>) {
-    if left.is_empty() {
+/// Cancels orphaned payments, with the settings of the server that started them. A payment that cannot be cancelled is
+/// abandoned all the same, and logged.
+pub async fn cancel_orphaned_payments(
+    ledger: Ledger,
+    twilio: Arc<twilio::TwilioClient>,
+    settings: PaymentSettings,
+    payments: Vec<OrphanedPayment>,
+) {
+    if payments.is_empty() {
         return;
     }
-    warn!(payments = left.len(), "payments were left open, and nobody goes on with them: they are cancelled");
-    let one = async |left: Left| {
-        let desk = Desk { twilio: twilio.clone(), ledger: ledger.clone(), call: left.call.clone() };
-        cancel(&desk, &settings, &left).await;
-        if let Err(error) = ledger.put_away(&left).await {
+    warn!(
+        event = "recovery.started",
+        payments = payments.len(),
+        "Payments that an earlier server or a broken session left open are being cancelled."
+    );
+    let one = async |payment: OrphanedPayment| {
+        let context = ToolContext { twilio: twilio.clone(), ledger: ledger.clone(), call: payment.call.clone() };
+        cancel_orphaned_payment(&context, &settings, &payment).await;
+        if let Err(error) = ledger.finish_recovery(&payment).await {
             error!(
-                event = "ledger.put_away_lost",
+                event = "recovery.result_lost",
                 %error,
-                "That a payment was given up could be neither written nor held."
+                "The end of the recovery of a payment could be neither written nor buffered."
             );
         }
     };
-    stream::iter(left).for_each_concurrent(AT_ONCE, one).await;
+    stream::iter(payments).for_each_concurrent(MAX_CONCURRENT, one).await;
 }
 
-async fn cancel(desk: &Desk, settings: &Settings, left: &Left) {
-    for wait in ATTEMPTS {
+async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettings, payment: &OrphanedPayment) {
+    for wait in RETRY_DELAYS {
         tokio::time::sleep(wait).await;
-        let sid = match &left.sid {
+        let sid = match &payment.payment_sid {
             Some(sid) => sid.clone(),
-            None => match learn(desk, settings, left).await {
-                Learnt::Sid(sid) => sid,
-                Learnt::Nothing => return info!("a payment that was left open was never opened at Twilio"),
-                Learnt::Again => continue,
+            None => match look_up_session(context, settings, payment).await {
+                SessionLookup::Sid(sid) => sid,
+                SessionLookup::NoSession => {
+                    return info!(event = "recovery.no_session", "Twilio has no session for an orphaned payment.");
+                }
+                SessionLookup::Retry => continue,
             },
         };
-        match tools::cancel_capture(desk, &left.cancel(sid.clone())).await {
-            Outcome::Payment(Answer::Accepted) => {
-                return info!(payment = %sid, "a payment that was left open is cancelled");
+        match tools::cancel_capture(context, &payment.cancel_request(sid.clone())).await {
+            ToolOutcome::Payment(TwilioResponse::Accepted) => {
+                return info!(event = "recovery.cancelled", payment_sid = %sid, "An orphaned payment was cancelled.");
             }
-            Outcome::Payment(Answer::Gone) => return info!(payment = %sid, "a payment that was left open had ended"),
+            ToolOutcome::Payment(TwilioResponse::Gone) => {
+                return info!(event = "recovery.already_ended", payment_sid = %sid, "An orphaned payment had already ended.");
+            }
             _ => {}
         }
     }
     error!(
-        call = %desk.call.sid,
-        payment = left.sid.as_ref().map(tracing::field::display),
-        "it is not known whether the payment was cancelled: look it up at Twilio"
+        event = "payment.cancel_unknown",
+        call_sid = %context.call.call_sid,
+        payment_sid = payment.payment_sid.as_ref().map(tracing::field::display),
+        "It is unknown whether the payment was cancelled: look it up at Twilio."
     );
 }
 
-/// Twilio's error for a second session on a call: there is one, and it is not told which.
-const SESSION_RUNS: u32 = 64021;
+/// Twilio's error code for a second payment session on a call. It does not say which session there is.
+const SESSION_EXISTS: u32 = 64021;
 
-/// What came of asking for the session once more.
-enum Learnt {
+/// The result of the repeated create request.
+enum SessionLookup {
     Sid(PaymentSid),
-    /// There is none: the call is over, or Twilio does not want it.
-    Nothing,
-    Again,
+    /// There is no session: the call has ended, or Twilio refused the request.
+    NoSession,
+    Retry,
 }
 
-/// Asks for the session once more, with the key of the first time: it is the same session.
-async fn learn(desk: &Desk, settings: &Settings, left: &Left) -> Learnt {
-    // Without all of its terms it cannot be asked for.
-    let Ok(create) = left.create(settings) else { return Learnt::Again };
-    match tools::open_session(desk, &create).await {
-        Outcome::Payment(Answer::Created(sid)) => Learnt::Sid(sid),
-        Outcome::Payment(Answer::Refused { code: Some(SESSION_RUNS), .. }) => Learnt::Again,
-        Outcome::Payment(Answer::Gone | Answer::Refused { code: Some(_), .. }) => Learnt::Nothing,
-        _ => Learnt::Again,
+/// Repeats the create request with its idempotency key. Twilio returns the same session.
+async fn look_up_session(
+    context: &ToolContext,
+    settings: &PaymentSettings,
+    payment: &OrphanedPayment,
+) -> SessionLookup {
+    // The request cannot be built without all of its terms.
+    let Ok(create) = payment.create_request(settings) else { return SessionLookup::Retry };
+    match tools::open_session(context, &create).await {
+        ToolOutcome::Payment(TwilioResponse::Created(sid)) => SessionLookup::Sid(sid),
+        ToolOutcome::Payment(TwilioResponse::Refused { code: Some(SESSION_EXISTS), .. }) => SessionLookup::Retry,
+        ToolOutcome::Payment(TwilioResponse::Gone | TwilioResponse::Refused { code: Some(_), .. }) => {
+            SessionLookup::NoSession
+        }
+        _ => SessionLookup::Retry,
     }
 }

@@ -1,55 +1,55 @@
-//! What must never be written down: values that print nothing, and digits that are cut out of what was said.
+//! Redaction: values that `Debug` does not print, and removal of card numbers from text.
 //!
-//! A text is read into runs of digits, whatever they are written as; everything here decides about runs.
+//! Text is parsed into runs of digits, written as numerals or in words; redaction decides per run.
 
 mod card;
 mod json;
 mod language;
-mod number;
 mod private;
+mod redactor;
 mod scan;
-mod shield;
+mod spoken_number;
 mod stream;
-mod token;
+mod text_token;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use json::{ShieldedJson, json_has_card_number, json_without_card_numbers};
+pub use json::{RedactedJson, json_has_card_number, redact_json};
 pub use private::Private;
-pub use shield::{Card, Heard, Shield, Strictness};
-pub use stream::Stream;
+pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};
+pub use stream::StreamRedactor;
 
-use scan::Run;
+use scan::DigitRun;
 
-/// What stands where digits were cut out.
-pub const CUT: &str = "[digits removed]";
+/// The replacement for removed digits.
+pub const REDACTED: &str = "[digits removed]";
 
-/// Cuts every run of digits that holds a card number: 13 to 19 digits that pass the Luhn check, in numerals or words, with
-/// pauses between them. Phone numbers, dates and amounts survive.
-pub fn without_card_numbers(text: &str) -> Cow<'_, str> {
-    cut(text, card::has_card_number)
+/// Removes every run of digits that contains a card number: 13 to 19 digits that pass the Luhn check, in numerals or
+/// words, with filler words between them. Phone numbers, dates and amounts stay.
+pub fn redact_card_numbers(text: &str) -> Cow<'_, str> {
+    redact_runs(text, card::has_card_number)
 }
 
-/// Whether there is a card number in a text.
+/// Whether a text contains a card number.
 pub fn has_card_number(text: &str) -> bool {
-    scan::runs(text).iter().flatten().any(card::has_card_number)
+    scan::find_runs(text).iter().flatten().any(card::has_card_number)
 }
 
-/// Whether the digits of a text, all of them, are the number of a known brand's card.
-pub fn is_number_of_a_card(text: &str) -> bool {
+/// Whether all digits of a text together are a card number of a known brand.
+pub fn is_card_number_of_known_brand(text: &str) -> bool {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
-    card::is_of_a_brand(&digits)
+    card::is_of_known_brand(&digits)
 }
 
-/// Cuts the runs that `unwanted` names.
-fn cut(text: &str, unwanted: impl Fn(&Run) -> bool) -> Cow<'_, str> {
-    let unwanted = scan::runs(text).into_iter().flatten().filter(unwanted).map(|run| run.place());
-    cut_places(text, unwanted.collect())
+/// Removes the runs for which `unwanted` is true.
+fn redact_runs(text: &str, unwanted: impl Fn(&DigitRun) -> bool) -> Cow<'_, str> {
+    let unwanted = scan::find_runs(text).into_iter().flatten().filter(unwanted).map(|run| run.byte_range());
+    redact_ranges(text, unwanted.collect())
 }
 
-/// Cuts these places. They may overlap, since languages differ on where a run ends.
-fn cut_places(text: &str, mut places: Vec<Range<usize>>) -> Cow<'_, str> {
+/// Removes these byte ranges. They may overlap, since languages differ on where a run ends.
+fn redact_ranges(text: &str, mut places: Vec<Range<usize>>) -> Cow<'_, str> {
     if places.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -59,7 +59,7 @@ fn cut_places(text: &str, mut places: Vec<Range<usize>>) -> Cow<'_, str> {
     for place in places {
         if place.start >= done {
             kept.push_str(&text[done..place.start]);
-            kept.push_str(CUT);
+            kept.push_str(REDACTED);
         }
         done = done.max(place.end);
     }

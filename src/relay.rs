@@ -1,10 +1,11 @@
-//! What ConversationRelay speaks: the frames of its WebSocket both ways, and the TwiML that starts it.
+//! The ConversationRelay protocol: the frames of its WebSocket in both directions, and the TwiML that starts it.
 //!
-//! Pure. Frames are parsed leniently and written strictly: Twilio ends a session after ten bad frames in a row.
+//! This module does no I/O. Frames are parsed leniently and written strictly: Twilio ends a session after ten invalid
+//! frames in a row.
 
 mod incoming;
 mod outgoing;
 pub mod twiml;
 
-pub use incoming::{BadFrame, Incoming, Info, Interrupt, Prompt, RECONNECT, Setup};
-pub use outgoing::{BadDigits, Digits, Languages, Outgoing};
+pub use incoming::{IncomingFrame, Info, Interrupt, ParseFrameError, Prompt, RECONNECT, Setup};
+pub use outgoing::{Digits, LanguageSwitch, OutgoingFrame, ParseDigitsError};

@@ -1,4 +1,4 @@
-//! The server: what its parts are made of, listening, draining.
+//! The server: building its parts, listening, draining.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,93 +10,102 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
-use crate::assets::{Assets, Shelf};
-use crate::call::Environment;
+use crate::assets::{Assets, CurrentAssets};
+use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode};
-use crate::endpoints::{App, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, Parts};
-use crate::ledger::{self, Ledger, State};
+use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
+use crate::ledger::{self, Ledger, PaymentState};
 use crate::llm::{self, Model};
 use crate::retention::Retention;
-use crate::session::{self, Calls, Requests};
+use crate::session::{self, CallRegistry, PendingCalls};
 use crate::webhook::Webhook;
 use crate::{recovery, twilio};
 
-/// How long the server stays after a call was rung in or ended: its socket, or Twilio's question what comes next, is on
-/// its way.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long a draining server keeps listening after a call came in or ended: Twilio may still open the socket or
+/// request the `<Connect>` action.
+const POST_CALL_LINGER: Duration = Duration::from_secs(5);
 
-/// How long the tasks of calls may take to end after they were told to.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Time limit for the tasks of calls to end after they were cancelled.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often what has expired is forgotten.
-const SWEEP: Duration = Duration::from_secs(60);
+/// How often expired entries are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Soft, then hard: how a server is told to stop.
+/// The two signals that stop a server: first soft, then hard.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Takes no new calls and lets live ones finish.
+    /// Accepts no new calls and lets live ones finish.
     pub soft: CancellationToken,
-    /// Ends live calls; their open payments are cancelled.
+    /// Ends live calls and cancels their open payments.
     pub hard: CancellationToken,
 }
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The client for Twilio's REST API.
+pub enum ServeError {
+    /// The client for Twilio's REST API could not be built.
     #[error("the client for Twilio could not be built")]
-    Twilio(#[source] twilio::BadConfig),
-    /// The client for OpenAI.
+    Twilio(#[source] twilio::BuildTwilioClientError),
+    /// The client for OpenAI could not be built.
     #[error("the client for OpenAI could not be built")]
-    Model(#[source] llm::BadConfig),
-    /// The client for the business.
-    #[error("an HTTP client could not be set up; are root certificates (ca-certificates) installed?")]
+    Model(#[source] llm::BuildModelError),
+    /// The HTTP client for the business could not be built.
+    #[error("an HTTP client could not be built; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
-    /// The ledger.
+    /// The ledger could not be opened.
     #[error(transparent)]
-    Ledger(#[from] ledger::NotOpen),
-    /// What is in the ledger.
+    Ledger(#[from] ledger::OpenLedgerError),
+    /// The ledger could not be read.
     #[error(transparent)]
-    LedgerUnread(#[from] ledger::Error),
-    /// The socket.
+    ReadLedger(#[from] ledger::LedgerError),
+    /// The listening socket failed.
     #[error("the server stopped listening")]
     Listen(#[from] std::io::Error),
 }
 
-/// Serves calls on `listener` until told to stop.
-pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
-    let (address, webhook_url) = (listener.local_addr()?, config.base_url.http(CONNECT_CONVERSATION_RELAY));
-    let (shelf, watch) = assets.begin();
+/// Serves calls on `listener` until `shutdown` is signalled.
+pub async fn serve(
+    config: Config,
+    assets: Assets,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
+    let (shelf, watch) = assets.into_parts();
     let ledger = if config.take_over {
-        Ledger::take_over(&config.database).await?
+        Ledger::take_over(&config.database_path).await?
     } else {
-        Ledger::open(&config.database).await?
+        Ledger::open(&config.database_path).await?
     };
-    ledger.set_live(config.mode == PaymentMode::Live);
-    let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(Error::Http)?;
-    let session = session(&config, shelf.clone(), &shutdown, ledger.clone())?;
-    // Before anybody is answered: a callback, or the call itself, may be about what was left open.
-    let left = ledger.take_stock().await?;
-    let settings = shelf.library().server.payment(&session.environment);
-    let unknown = ledger.count(State::Unknown).await?;
+    ledger.set_live(config.payment_mode == PaymentMode::Live);
+    let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
+    let session = session_context(&config, shelf.clone(), &shutdown, ledger.clone())?;
+    // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
+    let left = ledger.recover_open_payments().await?;
+    let settings = shelf.library().server.payment_settings(&session.environment);
+    let unknown = ledger.count_payments(PaymentState::Unknown).await?;
     if unknown > 0 {
-        error!(payments = unknown, "payments are unknown and may have been charged: see `payments --state unknown`");
+        error!(
+            event = "payment.unknown_at_start",
+            payments = unknown,
+            "Payments have state `unknown` and may have been charged: see `payments --state unknown`."
+        );
     }
-    let recovery = recovery::put_away(ledger.clone(), session.twilio.clone(), settings, left);
+    let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, left);
     let retention = Retention {
         tokens: config.token_retention,
         personal_data: config.ledger_retention,
-        has_receiver: webhook.is_some(),
+        has_webhook: webhook.is_some(),
     };
     let mut beside = vec![
-        tokio::spawn(maintain(ledger.clone())),
+        tokio::spawn(maintain_ledger(ledger.clone())),
         tokio::spawn(recovery),
         tokio::spawn(retention.run(ledger.clone())),
     ];
     if let Some(webhook) = webhook {
         beside.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
-    let app = App::new(Parts {
+    let app = App::new(AppParts {
         operator_token: config.operator_token,
         signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
@@ -108,79 +117,84 @@ pub async fn serve(config: Config, assets: Assets, listener: TcpListener, shutdo
         session: session.clone(),
         draining: shutdown.soft.clone(),
     })
-    .map_err(Error::Http)?;
-    beside.push(tokio::spawn(sweep(app.clone())));
+    .map_err(ServeError::Http)?;
+    beside.push(tokio::spawn(sweep_expired(app.clone())));
     beside.push(tokio::spawn(watch.run(shelf)));
     let beside: Vec<_> = beside.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
-    // Tokens are small and nothing answers them: without this they would wait for an acknowledgement.
+    // Token frames are small and get no reply; with Nagle's algorithm they would wait for a TCP acknowledgement.
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    let stopped = drained(calls, session.tasks.clone(), config.drain, shutdown);
-    info!("listening on {address}");
-    info!("the voice webhook of your Twilio number: POST {webhook_url}");
-    axum::serve(listener, app.router()).with_graceful_shutdown(stopped).await?;
+    let stopped = wait_until_drained(calls, session.tasks.clone(), config.drain_timeout, shutdown);
+    // The prover and the tests read the port from `address`, so it stays the last field of this line.
+    info!(event = "server.listening", %address, "The server is listening.");
+    info!(
+        event = "server.voice_webhook",
+        url = webhook_url,
+        "Set this URL as the voice webhook (HTTP POST) of your Twilio number."
+    );
+    axum::serve(listener, app.into_router()).with_graceful_shutdown(stopped).await?;
     drop(beside);
     ledger.close().await;
     Ok(())
 }
 
-fn session(
+fn session_context(
     config: &Config,
-    shelf: Arc<Shelf>,
+    shelf: Arc<CurrentAssets>,
     shutdown: &Shutdown,
     ledger: Ledger,
-) -> Result<Arc<session::Context>, Error> {
-    let callback = config.base_url.http(PAYMENT_STATUS_CALLBACK);
-    let twilio = twilio::Client::new(&config.twilio, callback).map_err(Error::Twilio)?;
-    Ok(Arc::new(session::Context {
-        model: Model::new(&config.openai, shelf.library().server.model).map_err(Error::Model)?,
-        shelf,
+) -> Result<Arc<session::SessionContext>, ServeError> {
+    let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
+    let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
+    Ok(Arc::new(session::SessionContext {
+        model: Model::new(&config.openai, shelf.library().server.model).map_err(ServeError::Model)?,
+        assets: shelf,
         ledger,
-        environment: Environment {
+        environment: CallEnvironment {
             payment: config.payment.clone(),
-            resume: config.resume,
+            resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
-            sms_allowed: config.sms_allowed.clone(),
+            sms_allowed_numbers: config.sms_allowed.clone(),
         },
         twilio: Arc::new(twilio),
-        calls: Calls::default(),
-        requests: Requests::default(),
+        calls: CallRegistry::default(),
+        pending_calls: PendingCalls::default(),
         tasks: TaskTracker::new(),
         soft_stop: shutdown.soft.clone(),
-        drain: config.drain,
+        drain_timeout: config.drain_timeout,
         hard_stop: shutdown.hard.clone(),
     }))
 }
 
-/// Forgets what has expired, though nobody asks for it again.
-async fn sweep(app: App) {
-    let mut every = tokio::time::interval(SWEEP);
+/// Removes expired entries every [`SWEEP_INTERVAL`].
+async fn sweep_expired(app: App) {
+    let mut every = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         every.tick().await;
-        app.forget_expired();
+        app.remove_expired();
     }
 }
 
-async fn maintain(ledger: Ledger) {
+async fn maintain_ledger(ledger: Ledger) {
     ledger.maintain().await;
 }
 
-/// Completes once no call needs the server any more. Until then it goes on listening, since Twilio has to reach it for
-/// the calls that are live.
-async fn drained(calls: Calls, tasks: TaskTracker, drain: Duration, shutdown: Shutdown) {
+/// Completes once a stopping server has no live calls, or their time is up. Until then the server keeps listening,
+/// since Twilio must reach it for live calls.
+async fn wait_until_drained(calls: CallRegistry, tasks: TaskTracker, drain: Duration, shutdown: Shutdown) {
     tokio::select! {
         () = shutdown.soft.cancelled() => {}
         () = shutdown.hard.cancelled() => {}
     }
     shutdown.soft.cancel();
     tasks.close();
-    info!(live = calls.count(), "stopping: no new calls are taken");
+    info!(event = "server.draining", live_calls = calls.count(), "The server is stopping and accepts no new calls.");
     let finished = async {
         loop {
             tasks.wait().await;
-            match calls.stirred().map(|stirred| stirred + LINGER) {
+            match calls.last_activity().map(|stirred| stirred + POST_CALL_LINGER) {
                 Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
                 _ => return,
             }
@@ -189,10 +203,14 @@ async fn drained(calls: Calls, tasks: TaskTracker, drain: Duration, shutdown: Sh
     tokio::select! {
         () = finished => {}
         () = shutdown.hard.cancelled() => {}
-        () = tokio::time::sleep(drain + STOP_LIMIT) => warn!(live = calls.count(), "calls are cut: they took too long to end"),
+        () = tokio::time::sleep(drain + STOP_TIMEOUT) => warn!(
+            event = "server.drain_timed_out",
+            live_calls = calls.count(),
+            "Live calls did not finish in time; they are ended now."
+        ),
     }
     shutdown.hard.cancel();
-    if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
-        warn!(live = calls.count(), "some calls did not end in time");
+    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+        warn!(event = "server.stop_timed_out", live_calls = calls.count(), "Some cancelled calls did not end in time.");
     }
 }

@@ -1,25 +1,25 @@
-//! The task that owns a call, and the map from call SID to that task.
+//! The task that owns a call, and the registry from call SID to that task.
 //!
-//! The task alone touches its [`Call`]: it turns frames, callbacks, model output, tool results and time into events, and
-//! carries out the actions. Outsiders hold a mailbox.
+//! Only this task touches its [`Call`]: it turns frames, callbacks, model output, tool results and time into events,
+//! and executes the resulting actions. Other tasks send it messages through a mailbox.
 
-mod briefing;
-mod calls;
+mod agent_config;
 mod chat;
 mod chats;
-mod line;
 mod parameters;
 pub mod payment_log;
-mod requests;
+mod pending_calls;
+mod registry;
+mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use briefing::{CONTEXT_KEY, MANIFEST_KEY};
-pub use calls::{Calls, Delivery, News};
-pub use chat::{Message, NoReply, Reply};
-pub use chats::{Chats, NotSaid};
-pub use line::{Broken, Line, Received, Sent};
-pub use requests::{BusinessAnswer, NotKept, Parameters, RequestData, Requests};
+pub use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
+pub use chat::{ChatMessage, ChatReplyError, ReplyPart};
+pub use chats::{Chats, SendChatMessageError};
+pub use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
+pub use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
+pub use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -34,402 +34,428 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::assets::{Library, Shelf};
-use crate::call::{Action, Call, ContextKeys, Environment, Event, ModelEvent, Outcome, RequestId, RunId, Tool};
-use crate::ledger::{Ledger, OnCall};
+use crate::assets::{CurrentAssets, Library};
+use crate::call::{
+    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelRequestId, Tool, ToolOutcome, ToolRunId,
+};
+use crate::ids::CallSid;
+use crate::ledger::{Ledger, PaymentCall};
 use crate::llm::Model;
-use crate::payment::{Agreed, Entry};
-use crate::relay::{Incoming, Setup};
-use crate::sid::CallSid;
-use crate::tools::{self, Desk};
+use crate::payment::{ConsentRecord, PaymentLogEntry};
+use crate::relay::{IncomingFrame, Setup};
+use crate::tools::{self, ToolContext};
 use crate::{payment, recovery, twilio};
-use briefing::Briefing;
-use calls::Registration;
+use agent_config::AgentConfig;
+use registry::Registration;
 
-/// How long the first frame may take.
-const SETUP_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit for the first frame of a socket.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a tool may take; Twilio's client gives up before.
-const TOOL_LIMIT: Duration = Duration::from_secs(15);
+/// Time limit for one tool run. The Twilio client times out earlier.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a call that is to be cut may go on once its payment has ended: the caller has to hear what became of it.
-const TELL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a draining call may continue after its payment has ended, so that the caller hears the result.
+const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
 
-/// How long the ledger may take to say what it knows of a call that begins.
-const KNOWN_LIMIT: Duration = Duration::from_secs(1);
+/// Time limit for reading the known payments of a new call from the ledger.
+const KNOWN_PAYMENTS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it is tried to find out what a session that broke leaves open, while the ledger cannot be written.
-const STOCK_LIMIT: Duration = Duration::from_secs(300);
+/// How long the recovery of a panicked session is retried while the ledger cannot be written.
+const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
 
-/// Bad frames in a row that close a socket, as Twilio closes one after ten of ours.
+/// Invalid frames in a row after which the socket is closed. Twilio applies the same limit to the frames it receives.
 const MAX_BAD_FRAMES: u32 = 10;
 
-/// The parameter by which a call that was placed finds what it is about.
+/// The custom parameter by which an outbound call finds its data in [`PendingCalls`].
 pub const CALL_REFERENCE: &str = "callReference";
 
-/// What all sessions share.
+/// The state and services that all sessions share.
 #[derive(Debug)]
-pub struct Context {
-    /// The model.
+pub struct SessionContext {
+    /// The OpenAI model.
     pub model: Model,
-    /// What a call is led by: taken once, when it begins.
-    pub shelf: Arc<Shelf>,
-    /// What the environment decides for all calls.
-    pub environment: Environment,
-    /// Twilio's REST API.
-    pub twilio: Arc<twilio::Client>,
-    /// Where payments are written down.
+    /// The current configuration and agent files. A call reads them once, when it begins.
+    pub assets: Arc<CurrentAssets>,
+    /// The settings from environment variables.
+    pub environment: CallEnvironment,
+    /// The client for Twilio's REST API.
+    pub twilio: Arc<twilio::TwilioClient>,
+    /// The payment ledger.
     pub ledger: Ledger,
     /// The live calls.
-    pub calls: Calls,
-    /// What operators wrote who had calls placed.
-    pub requests: Requests,
-    /// Everything that runs for a call.
+    pub calls: CallRegistry,
+    /// Orders and business look-ups of calls that have not ended.
+    pub pending_calls: PendingCalls,
+    /// All tasks that run for a call.
     pub tasks: TaskTracker,
-    /// The server is to stop: calls may go on for a while.
+    /// Cancelled when the server begins to drain: live calls may finish.
     pub soft_stop: CancellationToken,
-    /// How long: those without an open payment for half of it, the others for all of it.
-    pub drain: Duration,
-    /// Ends all sessions at once.
+    /// How long live calls may continue while draining. Calls without an open payment get half of it.
+    pub drain_timeout: Duration,
+    /// Cancelled to end all sessions immediately.
     pub hard_stop: CancellationToken,
 }
 
-impl Context {
-    /// What the tools of a call work with.
-    fn desk(&self, setup: &Setup, library: &Library) -> Arc<Desk> {
-        let ledger = self.ledger.within(library.server.limits.clone(), self.environment.payment.currency);
-        Arc::new(Desk { twilio: self.twilio.clone(), ledger, call: OnCall::new(setup) })
+impl SessionContext {
+    /// Returns the services that the tools of a call use.
+    fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
+        let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
+        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: PaymentCall::from_setup(setup) })
     }
 }
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The socket was closed with this code, or broke.
-    Closed(Option<u16>),
-    /// Twilio said that the call is over.
-    Told,
-    /// The server stops.
-    Stopped,
-    /// The socket broke and no new one came.
+enum SessionEnd {
+    /// The socket was closed with this code; `None` if it failed.
+    SocketClosed(Option<u16>),
+    /// Twilio reported that the call has ended.
+    CallEnded,
+    /// The server is stopping.
+    ServerStopping,
+    /// The socket failed and Twilio opened no new one in time.
     NotResumed,
-    /// Twilio did not close the socket after `end`.
+    /// Twilio did not close the socket after the `end` frame.
     NotClosed,
-    /// The session panicked.
-    Broke,
+    /// The session task panicked.
+    Panicked,
 }
 
-/// Serves one ConversationRelay socket: a new call's from its first frame to the end of the call; one of a call that is
-/// live is given to the task that owns the call.
-pub async fn run(context: Arc<Context>, mut line: Line) {
-    let setup = match timeout(SETUP_LIMIT, line.incoming.next()).await {
-        Ok(Some(Received::Text(frame))) => Incoming::parse(&frame).ok(),
+/// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
+/// call is handed to the task that owns the call.
+pub async fn serve_socket(context: Arc<SessionContext>, mut line: RelaySocket) {
+    let setup = match timeout(SETUP_TIMEOUT, line.incoming.next()).await {
+        Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
     };
-    let Some(Incoming::Setup(setup)) = setup else {
-        warn!("a socket did not begin with a setup frame: closed");
-        let _ = line.send(Sent::Close(1002, "the first frame must be setup")).await;
+    let Some(IncomingFrame::Setup(setup)) = setup else {
+        warn!(event = "relay.setup_missing", "The first frame was not `setup`; the socket is closed.");
+        let _ = line.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
-    let span = info_span!("call", sid = %setup.call_sid);
-    match context.calls.hand_over(&setup.call_sid, line) {
+    let span = info_span!("call", call_sid = %setup.call_sid);
+    match context.calls.hand_over_socket(&setup.call_sid, line) {
         Ok(()) => {}
-        Err(line) => talk(context, setup, line).instrument(span).await,
+        Err(line) => run_session(context, setup, line).instrument(span).await,
     }
 }
 
-/// The bracket around a session: registers, counts, logs the end once. The registration ends with the value.
-async fn talk(context: Arc<Context>, mut setup: Setup, line: Line) {
+/// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
+async fn run_session(context: Arc<SessionContext>, mut setup: Setup, line: RelaySocket) {
     let began = Instant::now();
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
-    info!(live = context.calls.count(), outbound = setup.is_outbound(), "call connected");
+    let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
+    info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 
     let sid = setup.call_sid.clone();
     let due_required = context.environment.payment.due_required;
-    parameters::take_answer(&mut setup, context.requests.answer(&sid), due_required);
+    parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
     parameters::warn_of_unknown_names(&setup);
-    let reference = parameter(&setup, CALL_REFERENCE);
-    let request = reference.and_then(|reference| context.requests.connected(reference, &sid));
+    let reference = custom_parameter(&setup, CALL_REFERENCE);
+    let request = reference.and_then(|reference| context.pending_calls.claim(reference, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
-    let library = context.shelf.library();
-    let settings = Arc::new(library.server.settings(&context.environment));
+    let library = context.assets.library();
+    let settings = Arc::new(library.server.call_settings(&context.environment));
     let payment = settings.payment.clone();
-    let desk = context.desk(&setup, &library);
-    let known = known(&desk).await;
+    let desk = context.tool_context(&setup, &library);
+    let known = load_known_payments(&desk).await;
     let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), began.into_std());
-    if let Some(why) = call.bad_terms() {
-        error!(event = "call_parameters.no_payment", %why, "no payment can be taken on this call");
+    if let Some(why) = call.terms_error() {
+        error!(event = "call_parameters.no_payment", error = %why, "The call's parameters allow no payment.");
     }
     let (finished_sender, finished) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
-        desk,
-        model: context.model.within(library.server.model),
-        briefing: Briefing::begin(library, &keys(&setup)),
+        tool_context: desk,
+        model: context.model.with_limits(library.server.model),
+        agent_config: AgentConfig::new(library, &context_keys(&setup)),
         call,
-        line: Some(line),
+        socket: Some(line),
         registration,
         mailbox,
         response: None,
-        finished_sender,
-        finished,
+        tool_outcome_sender: finished_sender,
+        tool_outcomes: finished,
         bad_frames: 0,
-        line_broke: false,
-        drain_until: None,
-        payment_ended: None,
+        send_failed: false,
+        drain_deadlines: None,
+        payment_ended_at: None,
         end: None,
         closed: false,
     };
-    let end = AssertUnwindSafe(session.converse(actions)).catch_unwind().await.unwrap_or_else(|_| {
-        context.tasks.spawn(put_away(context.clone(), sid.clone(), payment).in_current_span());
-        Some(End::Broke)
+    let end = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
+        context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
+        Some(SessionEnd::Panicked)
     });
-    // A newer socket may have taken the call over.
-    if !context.calls.knows(&sid) {
-        context.requests.ended(&sid);
-        // What a session that broke leaves open is cancelled first.
-        let over = if end == Some(End::Broke) { Ok(()) } else { context.ledger.call_over(&sid).await };
-        if let Err(error) = over {
+    // A newer session may own the call by now.
+    if !context.calls.is_live(&sid) {
+        context.pending_calls.remove_call(&sid);
+        // The open payment of a panicked session is cancelled first.
+        let recorded =
+            if end == Some(SessionEnd::Panicked) { Ok(()) } else { context.ledger.record_call_ended(&sid).await };
+        if let Err(error) = recorded {
             error!(
                 event = "ledger.call_over_lost",
                 %error,
-                "What the call leaves open could be neither written nor held: the next start of the server sees to it."
+                "The end of the call could be neither written nor held; the next start recovers its open payments."
             );
         }
     }
-    info!(live = context.calls.count(), seconds = began.elapsed().as_secs(), ?end, "call ended");
+    let (live_calls, seconds) = (context.calls.count(), began.elapsed().as_secs());
+    info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
 }
 
-/// What the ledger knows of a call before it begins. Without it the call begins all the same: what is known stands in the way of a second
-/// payment when that is to be recorded.
-async fn known(desk: &Desk) -> payment::Known {
-    match timeout(KNOWN_LIMIT, desk.ledger.known(&desk.call)).await {
+/// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
+/// second payment anyway when it is recorded.
+async fn load_known_payments(desk: &ToolContext) -> payment::PaymentHistory {
+    match timeout(KNOWN_PAYMENTS_TIMEOUT, desk.ledger.load_payment_history(&desk.call)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
-            error!(event = "ledger.read_failed", %error, "What the ledger knows of the call cannot be read.");
-            payment::Known::default()
+            error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");
+            payment::PaymentHistory::default()
         }
         Err(_) => {
-            error!(event = "ledger.read_failed", "What the ledger knows of the call was not read in time.");
-            payment::Known::default()
+            error!(event = "ledger.read_failed", "Reading the known payments of the call timed out.");
+            payment::PaymentHistory::default()
         }
     }
 }
 
-/// A session that broke cancels nothing any more: its open payment is put away as that of a server that died is.
-async fn put_away(context: Arc<Context>, call: CallSid, payment: payment::Settings) {
-    error!("the session broke: its open payment, if there is one, is cancelled");
-    let until = Instant::now() + STOCK_LIMIT;
+/// Cancels the open payment of a panicked session, in the same way as after a crash of the server.
+async fn recover_panicked_session(context: Arc<SessionContext>, call: CallSid, payment: payment::PaymentSettings) {
+    error!(event = "session.panicked", "The session task panicked; its open payment, if any, is cancelled.");
+    let retry_until = Instant::now() + RECOVERY_RETRY_LIMIT;
     loop {
-        match context.ledger.take_stock_of(&call).await {
-            Ok(left) => {
-                return recovery::put_away(context.ledger.clone(), context.twilio.clone(), payment, left).await;
+        match context.ledger.recover_open_payments_of(&call).await {
+            Ok(orphaned) => {
+                return recovery::cancel_orphaned_payments(
+                    context.ledger.clone(),
+                    context.twilio.clone(),
+                    payment,
+                    orphaned,
+                )
+                .await;
             }
-            Err(_) if Instant::now() < until && !context.hard_stop.is_cancelled() => {
+            Err(_) if Instant::now() < retry_until && !context.hard_stop.is_cancelled() => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Err(error) => {
                 return error!(
-                    event = "ledger.stock_unknown",
+                    event = "recovery.ledger_unreadable",
                     %error,
-                    "What the broken session leaves open is not known: the next start of the server sees to it."
+                    "The open payments of the panicked session cannot be read; the next server start recovers them."
                 );
             }
         }
     }
 }
 
-fn keys(setup: &Setup) -> ContextKeys {
-    let key = |name| parameter(setup, name).map(str::to_owned);
+fn context_keys(setup: &Setup) -> ContextKeys {
+    let key = |name| custom_parameter(setup, name).map(str::to_owned);
     ContextKeys { context: key(CONTEXT_KEY), manifest: key(MANIFEST_KEY) }
 }
 
-/// A `<Parameter>` of the TwiML; one that is empty says nothing.
-fn parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
+/// Returns the value of a `<Parameter>` of the TwiML; an empty value counts as absent.
+fn custom_parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
     setup.custom_parameters.reveal().get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 struct Session {
-    context: Arc<Context>,
+    context: Arc<SessionContext>,
     model: Model,
-    /// What its tools work with.
-    desk: Arc<Desk>,
-    /// What the model is told and may call, from the next request on.
-    briefing: Briefing,
+    /// The services that its tools use.
+    tool_context: Arc<ToolContext>,
+    /// The instructions and tools for the next model request.
+    agent_config: AgentConfig,
     call: Call,
-    /// The socket; none while the call waits for a new one.
-    line: Option<Line>,
+    /// The socket; `None` while the call waits for a new one.
+    socket: Option<RelaySocket>,
     registration: Registration,
-    mailbox: mpsc::Receiver<News>,
-    response: Option<(RequestId, BoxStream<'static, ModelEvent>)>,
-    finished_sender: mpsc::Sender<(RunId, Outcome)>,
-    finished: mpsc::Receiver<(RunId, Outcome)>,
+    mailbox: mpsc::Receiver<SessionMessage>,
+    response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
+    tool_outcome_sender: mpsc::Sender<(ToolRunId, ToolOutcome)>,
+    tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
     bad_frames: u32,
-    /// A write failed: the call is yet to be told.
-    line_broke: bool,
-    /// Set once the server is to stop: when the call is cut without an open payment, and when at all events.
-    drain_until: Option<(Instant, Instant)>,
+    /// A write failed, and the call has not handled it yet.
+    send_failed: bool,
+    /// (idle deadline, hard deadline) while draining: the first applies without an open payment, the second always.
+    drain_deadlines: Option<(Instant, Instant)>,
     /// When the last payment ended.
-    payment_ended: Option<Instant>,
-    /// Set once the caller is gone: only what is running is waited for.
-    end: Option<End>,
+    payment_ended_at: Option<Instant>,
+    /// Set once the caller is gone; the session then only waits for running work.
+    end: Option<SessionEnd>,
     closed: bool,
 }
 
 impl Session {
-    async fn converse(mut self, actions: Vec<Action>) -> Option<End> {
-        self.carry_out(actions).await;
+    async fn run(mut self, actions: Vec<Action>) -> Option<SessionEnd> {
+        self.execute(actions).await;
         while !self.closed {
             let Some(event) = self.next_event().await else { continue };
-            let paying = self.call.has_open_payment();
+            let had_open_payment = self.call.has_open_payment();
             let actions = self.call.handle(event, Instant::now().into_std());
-            if paying && !self.call.has_open_payment() {
-                self.payment_ended = Some(Instant::now());
+            if had_open_payment && !self.call.has_open_payment() {
+                self.payment_ended_at = Some(Instant::now());
             }
-            self.carry_out(actions).await;
+            self.execute(actions).await;
         }
-        // What was taken and not read: the results at least are written down.
+        // Unread messages are dropped, but payment results among them are logged.
         self.mailbox.close();
-        while let Ok(news) = self.mailbox.try_recv() {
-            if let News::PaymentStatus(status) = news {
-                payment_log::late(&status);
+        while let Ok(message) = self.mailbox.try_recv() {
+            if let SessionMessage::PaymentStatus(status) = message {
+                payment_log::log_late_result(&status);
             }
         }
         self.end
     }
 
-    /// Waits for whatever comes first. The order decides when several things have come: an end before all, then the
-    /// caller, Twilio, the model, tools, time.
-    async fn next_event(&mut self) -> Option<Event> {
-        if std::mem::take(&mut self.line_broke) {
-            return Some(self.line_closed(None));
+    /// Waits for the next event. If several are ready the order is: stop signals, the caller, Twilio, the model, tools,
+    /// timers.
+    async fn next_event(&mut self) -> Option<CallEvent> {
+        if std::mem::take(&mut self.send_failed) {
+            return Some(self.handle_socket_closed(None));
         }
         let live = self.end.is_none();
-        let drained = self.cut_at();
+        let drained = self.drain_deadline();
         tokio::select! {
             biased;
-            () = self.registration.stopped(), if live => Some(self.ended(End::Stopped)),
-            () = until(drained), if live => Some(self.ended(End::Stopped)),
-            () = self.context.soft_stop.cancelled(), if self.drain_until.is_none() => self.drain(),
-            frame = next_frame(&mut self.line), if live => self.received(frame).await,
-            Some(news) = self.mailbox.recv() => self.told(news).await,
-            (request, event) = next_of(&mut self.response) => Some(Event::Model { request, event }),
-            Some((run, outcome)) = self.finished.recv() => Some(Event::ToolFinished { run, outcome }),
-            () = until(self.call.deadline().map(Instant::from)) => Some(Event::Tick),
+            () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::ServerStopping)),
+            () = wait_for_deadline(drained), if live => Some(self.record_end(SessionEnd::ServerStopping)),
+            () = self.context.soft_stop.cancelled(), if self.drain_deadlines.is_none() => self.start_draining(),
+            frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
+            Some(news) = self.mailbox.recv() => self.handle_message(news).await,
+            (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
+            Some((run, outcome)) = self.tool_outcomes.recv() => Some(CallEvent::ToolFinished { run, outcome }),
+            () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
         }
     }
 
-    /// When the call is cut since the server is to stop, if it is.
-    fn cut_at(&self) -> Option<Instant> {
-        let (quiet, any) = self.drain_until?;
-        let told = self.payment_ended.map_or(quiet, |ended| ended + TELL_LIMIT);
-        Some(if self.call.has_open_payment() { any } else { told.clamp(quiet, any) })
+    /// Returns when a draining server ends this call; `None` while the server is not draining.
+    fn drain_deadline(&self) -> Option<Instant> {
+        let (idle_deadline, hard_deadline) = self.drain_deadlines?;
+        let grace_end = self.payment_ended_at.map_or(idle_deadline, |ended| ended + POST_PAYMENT_GRACE);
+        Some(if self.call.has_open_payment() { hard_deadline } else { grace_end.clamp(idle_deadline, hard_deadline) })
     }
 
-    fn drain(&mut self) -> Option<Event> {
+    fn start_draining(&mut self) -> Option<CallEvent> {
         let now = Instant::now();
-        self.drain_until = Some((now + self.context.drain / 2, now + self.context.drain));
+        self.drain_deadlines = Some((now + self.context.drain_timeout / 2, now + self.context.drain_timeout));
         None
     }
 
-    fn ended(&mut self, end: End) -> Event {
+    fn record_end(&mut self, end: SessionEnd) -> CallEvent {
         self.end.get_or_insert(end);
-        Event::HungUp
+        CallEvent::HungUp
     }
 
-    async fn received(&mut self, frame: Received) -> Option<Event> {
+    async fn handle_input(&mut self, frame: SocketInput) -> Option<CallEvent> {
         let frame = match frame {
-            Received::Text(frame) => Incoming::parse(&frame),
-            Received::Closed(code) => return Some(self.line_closed(code)),
-            Received::Bad => return self.bad_frame().await,
+            SocketInput::Text(frame) => IncomingFrame::parse(&frame),
+            SocketInput::Closed(code) => return Some(self.handle_socket_closed(code)),
+            SocketInput::Invalid => return self.handle_bad_frame().await,
         };
         match frame {
-            Ok(Incoming::Error { .. }) => {
-                warn!("Twilio refused a frame, or could not speak it");
+            Ok(IncomingFrame::Error { .. }) => {
+                warn!(
+                    event = "relay.error_frame",
+                    "ConversationRelay sent an error frame: it rejected a frame or could not synthesize speech."
+                );
                 None
             }
             Ok(frame) => {
                 self.bad_frames = 0;
-                Some(Event::Heard(frame))
+                Some(CallEvent::RelayFrame(frame))
             }
             Err(error) => {
-                debug!(%error, "a frame was ignored");
-                if error.is_of_a_known_form() { None } else { self.bad_frame().await }
+                debug!(event = "relay.frame_ignored", %error, "A frame could not be parsed and is ignored.");
+                if error.has_type() { None } else { self.handle_bad_frame().await }
             }
         }
     }
 
-    /// Twilio closes with 1000 when the session is over; anything else is an accident, and the caller may still be there.
-    fn line_closed(&mut self, code: Option<u16>) -> Event {
-        self.line = None;
+    /// Handles the end of the socket. Twilio closes with code 1000 when the session has ended; after any other code the
+    /// caller may still be on the line.
+    fn handle_socket_closed(&mut self, code: Option<u16>) -> CallEvent {
+        self.socket = None;
         if code == Some(1000) {
-            return self.ended(End::Closed(code));
+            return self.record_end(SessionEnd::SocketClosed(code));
         }
-        warn!(?code, "the socket broke: the call waits for a new one");
-        Event::SocketLost
+        warn!(event = "session.socket_lost", ?code, "The socket failed; the call waits for a new one.");
+        CallEvent::SocketLost
     }
 
-    /// A socket that brings nothing else is closed; the call, and a payment in it, waits for a better one.
-    async fn bad_frame(&mut self) -> Option<Event> {
+    /// Counts an invalid frame and closes the socket at [`MAX_BAD_FRAMES`]. The call and its payment wait for a new
+    /// socket.
+    async fn handle_bad_frame(&mut self) -> Option<CallEvent> {
         self.bad_frames += 1;
         if self.bad_frames < MAX_BAD_FRAMES {
             return None;
         }
-        if let Some(mut line) = self.line.take() {
-            let _ = line.send(Sent::Close(1007, "too many bad frames")).await;
+        if let Some(mut line) = self.socket.take() {
+            let _ = line.send(SocketOutput::Close(1007, "too many bad frames")).await;
         }
-        warn!("too many bad frames in a row: the socket is closed, and the call waits for a new one");
-        Some(Event::SocketLost)
+        warn!(
+            event = "session.too_many_bad_frames",
+            "Too many invalid frames in a row; the socket is closed, and the call waits for a new one."
+        );
+        Some(CallEvent::SocketLost)
     }
 
-    async fn told(&mut self, news: News) -> Option<Event> {
+    async fn handle_message(&mut self, news: SessionMessage) -> Option<CallEvent> {
         match news {
-            News::PaymentStatus(status) => Some(Event::PaymentStatus(*status)),
-            News::Line(_) if self.end.is_some() => None,
-            News::Line(line) => self.take_over(line).await,
-            News::CallStatus(status) if status.is_terminal() => Some(self.ended(End::Told)),
-            News::CallStatus(status) => {
-                info!(?status, "call progress");
+            SessionMessage::PaymentStatus(status) => Some(CallEvent::PaymentStatus(*status)),
+            SessionMessage::Socket(_) if self.end.is_some() => None,
+            SessionMessage::Socket(line) => self.replace_socket(line).await,
+            SessionMessage::CallStatus(status) if status.is_terminal() => Some(self.record_end(SessionEnd::CallEnded)),
+            SessionMessage::CallStatus(status) => {
+                info!(event = "call.progress", ?status, "The status of the call has changed.");
                 None
             }
-            News::Reconfigure { keys, library } => {
-                self.briefing.take(&keys, Some(library));
+            SessionMessage::Reconfigure { keys, library } => {
+                self.agent_config.apply_keys(&keys, Some(library));
                 None
             }
-            News::Over => Some(self.ended(End::Told)),
+            SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
         }
     }
 
-    /// A new socket of the call: the old one, if it is still there, has nothing to say any more.
-    async fn take_over(&mut self, line: Line) -> Option<Event> {
-        info!("a new socket takes the call up");
+    /// Serves the call on a new socket, and closes the old one if it is still open.
+    async fn replace_socket(&mut self, line: RelaySocket) -> Option<CallEvent> {
+        info!(event = "session.resumed", "A new socket serves the call.");
         self.bad_frames = 0;
-        if let Some(mut older) = self.line.replace(line) {
-            let _ = older.send(Sent::Close(1001, "a newer socket has taken the call")).await;
-            let actions = self.call.handle(Event::SocketLost, Instant::now().into_std());
-            self.carry_out(actions).await;
+        if let Some(mut older) = self.socket.replace(line) {
+            let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
+            let actions = self.call.handle(CallEvent::SocketLost, Instant::now().into_std());
+            self.execute(actions).await;
         }
-        Some(Event::Resumed)
+        Some(CallEvent::SocketResumed)
     }
 
-    async fn carry_out(&mut self, actions: Vec<Action>) {
+    async fn execute(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Say(frame) => self.send(Sent::Text(frame.to_json())).await,
+                Action::SendFrame(frame) => self.send(SocketOutput::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
                     let id = request.id;
-                    let response = self.model.respond(self.briefing.profile(), request);
+                    let response = self.model.respond(self.agent_config.profile(), request);
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => {
-                    begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
+                    spawn_tool(
+                        &self.context,
+                        &self.tool_context,
+                        self.agent_config.library(),
+                        &self.tool_outcome_sender,
+                        run,
+                        tool,
+                    );
                 }
-                Action::ChangeContext(keys) => self.briefing.take(&keys, None),
+                Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
-                    payment_log::record(&entry);
-                    if let Entry::Answered(agreed) = entry {
-                        record_statement(&self.context, &self.desk, agreed);
+                    payment_log::log_entry(&entry);
+                    if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
+                        record_statement(&self.context, &self.tool_context, agreed);
                     }
                 }
                 Action::Close => self.close().await,
@@ -437,70 +463,72 @@ impl Session {
         }
     }
 
-    /// A socket that takes nothing any more is no socket.
-    async fn send(&mut self, frame: Sent) {
-        let Some(line) = self.line.as_mut().filter(|_| self.end.is_none()) else { return };
+    /// Sends a frame. A socket that fails is dropped.
+    async fn send(&mut self, frame: SocketOutput) {
+        let Some(line) = self.socket.as_mut().filter(|_| self.end.is_none()) else { return };
         if line.send(frame).await.is_err() {
-            self.line = None;
-            self.line_broke = true;
+            self.socket = None;
+            self.send_failed = true;
         }
     }
 
     async fn close(&mut self) {
-        let ours = match self.end {
-            None => Some(Sent::Close(1000, "the call is over")),
-            Some(End::Stopped) => Some(Sent::Close(1012, "the server stops")),
+        let frame = match self.end {
+            None => Some(SocketOutput::Close(1000, "the call is over")),
+            Some(SessionEnd::ServerStopping) => Some(SocketOutput::Close(1012, "the server stops")),
             Some(_) => None,
         };
-        self.end.get_or_insert(if self.line.is_some() { End::NotClosed } else { End::NotResumed });
-        if let (Some(close), Some(line)) = (ours, &mut self.line) {
+        self.end.get_or_insert(if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed });
+        if let (Some(close), Some(line)) = (frame, &mut self.socket) {
             let _ = line.send(close).await;
         }
         self.closed = true;
     }
 }
 
-/// Records a statement and its answer beside the session: the caller does not wait for the ledger.
-fn record_statement(context: &Context, desk: &Arc<Desk>, agreed: Agreed) {
+/// Records a statement and the caller's answer in a separate task, so that the caller does not wait for the ledger.
+fn record_statement(context: &SessionContext, desk: &Arc<ToolContext>, agreed: ConsentRecord) {
     let desk = desk.clone();
     let work = async move {
         if let Err(error) = desk.ledger.record_statement(&desk.call, &agreed).await {
-            error!(event = "ledger.write_failed", %error, "A caller's answer to a statement cannot be recorded.");
+            error!(event = "ledger.write_failed", %error, "The caller's answer to a statement cannot be recorded.");
         }
     };
     context.tasks.spawn(work.in_current_span());
 }
 
-/// A tool runs beside the session, so that what it began is finished even if the call ends meanwhile.
-fn begin_tool(
-    context: &Arc<Context>,
-    desk: &Arc<Desk>,
+/// Runs a tool in a separate task, so that it finishes even if the call ends first.
+fn spawn_tool(
+    context: &Arc<SessionContext>,
+    desk: &Arc<ToolContext>,
     library: Arc<Library>,
-    finished: &mpsc::Sender<(RunId, Outcome)>,
-    run: RunId,
+    finished: &mpsc::Sender<(ToolRunId, ToolOutcome)>,
+    run: ToolRunId,
     tool: Tool,
 ) {
     let name = tool.name();
-    info!(tool = name, "tool begun");
+    info!(event = "session.tool_started", tool = name, "A tool has started.");
     let (desk, finished) = (desk.clone(), finished.clone());
     let work = async move {
         let work = AssertUnwindSafe(tools::run(&desk, &library, tool)).catch_unwind();
-        let outcome = match timeout(TOOL_LIMIT, work).await {
+        let outcome = match timeout(TOOL_TIMEOUT, work).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Lost,
+            Ok(Err(_)) => ToolOutcome::NoResult,
             Err(_) => {
-                warn!(tool = name, "tool took too long");
-                Outcome::Lost
+                warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
+                ToolOutcome::NoResult
             }
         };
-        // Nobody waits for it only if the session's task is gone.
+        // The receiver is closed only if the session task has ended.
         let _ = finished.send((run, outcome)).await;
     };
     context.tasks.spawn(work.in_current_span());
 }
 
-/// The next event of the response in flight; without one, nothing for ever.
-async fn next_of(response: &mut Option<(RequestId, BoxStream<'static, ModelEvent>)>) -> (RequestId, ModelEvent) {
+/// Waits for the next event of the response in flight; without a response it never completes.
+async fn next_model_event(
+    response: &mut Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
+) -> (ModelRequestId, ModelEvent) {
     if let Some((id, stream)) = response {
         let id = *id;
         if let Some(event) = stream.next().await {
@@ -511,15 +539,15 @@ async fn next_of(response: &mut Option<(RequestId, BoxStream<'static, ModelEvent
     std::future::pending().await
 }
 
-/// The next frame; without a socket, nothing for ever.
-async fn next_frame(line: &mut Option<Line>) -> Received {
+/// Waits for the next input of the socket; without a socket it never completes.
+async fn next_socket_input(line: &mut Option<RelaySocket>) -> SocketInput {
     match line {
-        Some(line) => line.incoming.next().await.unwrap_or(Received::Closed(None)),
+        Some(line) => line.incoming.next().await.unwrap_or(SocketInput::Closed(None)),
         None => std::future::pending().await,
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn wait_for_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

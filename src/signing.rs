@@ -1,8 +1,9 @@
 //! How this server signs what it sends to the business, and how the business verifies it.
 //!
-//! `X-Crelay-Timestamp` is the time in seconds since 1970. `X-Crelay-Signature` is a list with commas of one signature for
-//! each secret in use: `v1=` and the HMAC-SHA256, in lower-case hex, of the timestamp, a full stop and the body. A receiver
-//! accepts a request if one of them is right, and refuses an old timestamp, so that a request cannot be replayed.
+//! `X-Crelay-Timestamp` is the time in seconds since 1970. `X-Crelay-Signature` is a list with commas of one signature
+//! for each secret in use: `v1=` and the HMAC-SHA256, in lower-case hex, of the timestamp, a full stop and the body. A
+//! receiver accepts a request if one of them is right, and refuses an old timestamp, so that a request cannot be
+//! replayed.
 
 use std::fmt::Write as _;
 
@@ -17,33 +18,33 @@ pub const TIMESTAMP_HEADER: &str = "X-Crelay-Timestamp";
 pub const SIGNATURE_HEADER: &str = "X-Crelay-Signature";
 
 /// The version of a signature.
-const VERSION: &str = "v1=";
+const SIGNATURE_PREFIX: &str = "v1=";
 
-/// How many signatures of a header are looked at.
+/// The maximum number of signatures of a header that are checked.
 const MAX_SIGNATURES: usize = 8;
 
 /// The secrets that are valid at a time: the current one, and the previous one while it is being replaced.
 #[derive(Debug, Clone)]
-pub struct Secrets {
+pub struct SigningSecrets {
     current: SecretString,
     previous: Option<SecretString>,
 }
 
-impl Secrets {
+impl SigningSecrets {
     /// The current secret, and the one that it replaces.
     pub fn new(current: SecretString, previous: Option<SecretString>) -> Self {
         Self { current, previous }
     }
 
-    /// The value of the signature header for a body that is sent at `timestamp`: one signature for each secret, the current
-    /// one's first.
+    /// The value of the signature header for a body that is sent at `timestamp`: one signature for each secret, the
+    /// current one's first.
     pub fn sign(&self, timestamp: u64, body: &[u8]) -> String {
-        let signatures: Vec<String> = self.iter().map(|secret| signature(secret, timestamp, body)).collect();
+        let signatures: Vec<String> = self.iter().map(|secret| compute_signature(secret, timestamp, body)).collect();
         signatures.join(",")
     }
 
-    /// Whether one signature of the header is that of the body and the timestamp under one of the secrets. The time it takes
-    /// does not depend on where a signature differs. Whether the timestamp is recent is for the caller to check.
+    /// Whether one signature of the header is that of the body and the timestamp under one of the secrets. The time it
+    /// takes does not depend on where a signature differs. Whether the timestamp is recent is for the caller to check.
     pub fn verify(&self, timestamp: u64, body: &[u8], header: &str) -> bool {
         let signatures = header.split(',').take(MAX_SIGNATURES);
         signatures
@@ -56,26 +57,26 @@ impl Secrets {
     }
 }
 
-impl From<&str> for Secrets {
+impl From<&str> for SigningSecrets {
     fn from(current: &str) -> Self {
         Self::new(current.into(), None)
     }
 }
 
-fn signature(secret: &SecretString, timestamp: u64, body: &[u8]) -> String {
-    let digest = keyed(secret, timestamp, body).finalize().into_bytes();
-    digest.iter().fold(VERSION.to_owned(), |mut signature, byte| {
+fn compute_signature(secret: &SecretString, timestamp: u64, body: &[u8]) -> String {
+    let digest = compute_mac(secret, timestamp, body).finalize().into_bytes();
+    digest.iter().fold(SIGNATURE_PREFIX.to_owned(), |mut signature, byte| {
         let _ = write!(signature, "{byte:02x}");
         signature
     })
 }
 
 fn is_signed(secret: &SecretString, timestamp: u64, body: &[u8], signature: &str) -> bool {
-    let digest = signature.strip_prefix(VERSION).and_then(bytes);
-    digest.is_some_and(|digest| keyed(secret, timestamp, body).verify_slice(&digest).is_ok())
+    let digest = signature.strip_prefix(SIGNATURE_PREFIX).and_then(decode_hex);
+    digest.is_some_and(|digest| compute_mac(secret, timestamp, body).verify_slice(&digest).is_ok())
 }
 
-fn keyed(secret: &SecretString, timestamp: u64, body: &[u8]) -> Hmac<Sha256> {
+fn compute_mac(secret: &SecretString, timestamp: u64, body: &[u8]) -> Hmac<Sha256> {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
     mac.update(timestamp.to_string().as_bytes());
@@ -84,8 +85,8 @@ fn keyed(secret: &SecretString, timestamp: u64, body: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// The bytes that hexadecimal digits stand for.
-fn bytes(hex: &str) -> Option<Vec<u8>> {
+/// Decodes hexadecimal digits; `None` if they are invalid.
+fn decode_hex(hex: &str) -> Option<Vec<u8>> {
     let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits: Vec<u8> = hex.bytes().map(|byte| digit(&byte)).collect::<Option<_>>()?;
     digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
@@ -98,18 +99,18 @@ mod tests {
 
     const SECRET: &str = "a-secret-for-examples-only";
 
-    /// As the README has it, and `openssl dgst -sha256 -hmac` makes it.
+    /// The example of the README, as computed by `openssl dgst -sha256 -hmac`.
     const BODY: &str = r#"{"id":"9a8f1282-65e4-5cf2-8b69-1b4cefccc055","state":"charged"}"#;
     const TIMESTAMP: u64 = 1_790_000_000;
     const VECTOR: &str = "v1=d44efb5345e59b965c40f5d1c169eb22a9d207f038dbf9c56c730e8e0ef881ff";
 
     fn verify(secret: &str, timestamp: u64, body: &[u8], header: &str) -> bool {
-        Secrets::from(secret).verify(timestamp, body, header)
+        SigningSecrets::from(secret).verify(timestamp, body, header)
     }
 
     #[test]
-    fn the_signature_is_what_other_programs_make_of_it() {
-        assert_eq!(Secrets::from(SECRET).sign(TIMESTAMP, BODY.as_bytes()), VECTOR);
+    fn the_signature_is_that_of_other_programs() {
+        assert_eq!(SigningSecrets::from(SECRET).sign(TIMESTAMP, BODY.as_bytes()), VECTOR);
         assert!(verify(SECRET, TIMESTAMP, BODY.as_bytes(), VECTOR));
         assert!(verify(SECRET, TIMESTAMP, BODY.as_bytes(), &VECTOR.to_uppercase().replace("V1", "v1")));
         let readme = include_str!("../README.md");
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_body_timestamp_secret_or_signature_is_noticed() {
+    fn a_changed_body_timestamp_secret_or_signature_is_rejected() {
         let body = BODY.as_bytes();
         assert!(!verify(SECRET, TIMESTAMP + 1, body, VECTOR));
         assert!(!verify(SECRET, TIMESTAMP, &BODY.as_bytes()[1..], VECTOR));
@@ -132,15 +133,15 @@ mod tests {
     #[test]
     fn while_a_secret_is_replaced_receivers_with_either_accept_the_request() {
         let (new, old) = ("the-new-secret-of-the-tests", SECRET);
-        let header = Secrets::new(new.into(), Some(old.into())).sign(TIMESTAMP, BODY.as_bytes());
+        let header = SigningSecrets::new(new.into(), Some(old.into())).sign(TIMESTAMP, BODY.as_bytes());
         let (first, second) = header.split_once(',').unwrap();
-        assert_eq!((first, second), (&*Secrets::from(new).sign(TIMESTAMP, BODY.as_bytes()), VECTOR));
+        assert_eq!((first, second), (&*SigningSecrets::from(new).sign(TIMESTAMP, BODY.as_bytes()), VECTOR));
         for secret in [new, old] {
             assert!(verify(secret, TIMESTAMP, BODY.as_bytes(), &header));
             assert!(verify(secret, TIMESTAMP, BODY.as_bytes(), &header.replace(',', ", ")));
         }
         assert!(!verify("another", TIMESTAMP, BODY.as_bytes(), &header));
-        let both = Secrets::new(new.into(), Some(old.into()));
+        let both = SigningSecrets::new(new.into(), Some(old.into()));
         assert!(both.verify(TIMESTAMP, BODY.as_bytes(), VECTOR), "a receiver may have both as well");
         let many = "v1=00,".repeat(MAX_SIGNATURES) + VECTOR;
         assert!(!verify(SECRET, TIMESTAMP, BODY.as_bytes(), &many), "no more than a few are computed");
@@ -154,7 +155,7 @@ mod tests {
             signature in "v1=[0-9a-f]{0,66}|\\PC{0,70}",
             previous in prop::option::of("[a-z]{1,20}"),
         ) {
-            let secrets = Secrets::new(SECRET.into(), previous.map(Into::into));
+            let secrets = SigningSecrets::new(SECRET.into(), previous.map(Into::into));
             prop_assert!(secrets.verify(timestamp, &body, &secrets.sign(timestamp, &body)));
             let _ = secrets.verify(timestamp, &body, &signature);
         }

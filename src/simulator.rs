@@ -1,25 +1,23 @@
-//! Twilio, OpenAI and the caller, played by this program over real HTTP and real sockets against the real server.
+//! Simulates Twilio, OpenAI and the caller over real HTTP and WebSocket against the real server.
 //!
-//! `simulate` shows a newcomer a payment call without any account; the tests play every scenario. Only the outside world
-//! is simulated, and strictly: whatever Twilio or OpenAI would refuse, ignore or misread fails the run.
+//! `simulate` shows a payment call without any account, and the tests run every scenario. Only the services outside the
+//! server are simulated, and strictly: a request that Twilio or OpenAI would refuse, ignore or misread fails the run.
 
 mod business;
 mod caller;
 mod deployment;
-mod desk;
-mod house;
 mod interactive;
 mod ledger_file;
 mod openai;
 mod operator;
 mod pace;
-mod planted;
 pub mod proof;
-mod prying;
 mod relay;
+mod runner;
 mod scenario;
-mod stage;
-mod tape;
+mod server_under_test;
+mod sync_edits;
+mod transcript;
 mod twilio;
 mod view;
 
@@ -28,45 +26,45 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
-pub use scenario::Check;
-pub use twilio::Sync as TwilioSync;
+pub use scenario::ScenarioCheck;
+pub use twilio::ScriptedSync as TwilioSync;
 pub use view::Colours;
 
 use pace::Pace;
+use runner::ScenarioRunner;
 use scenario::Scenario;
-use stage::Stage;
-use tape::Entry;
+use transcript::TranscriptEntry;
 
-/// What to play, and how.
+/// The options of a simulation.
 #[derive(Debug)]
-pub struct Options {
-    /// Which calls.
-    pub which: Which,
-    /// Who decides what the agent says.
-    pub model: Model,
-    /// A person plays the caller.
+pub struct SimulationOptions {
+    /// The scenarios to run.
+    pub selection: ScenarioSelection,
+    /// The model that drives the agent.
+    pub model: ModelSource,
+    /// Whether a person at the terminal takes the caller's place.
     pub interactive: bool,
-    /// How it is shown.
+    /// Whether the output uses colours.
     pub colours: Colours,
 }
 
-/// Which calls to play.
+/// The scenarios to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// A caller stores a card.
+pub enum ScenarioSelection {
+    /// The scenario in which a caller stores a card.
     HappyPath,
-    /// One scenario, by name.
+    /// One scenario, by its name.
     Named(String),
-    /// Every scenario, one line for each.
+    /// Every scenario, reported in one line each.
     All,
 }
 
-/// Who decides what the agent says.
+/// The model that drives the agent.
 #[derive(Debug, Clone)]
-pub enum Model {
-    /// A stand-in that follows the context like a dutiful agent, in true events of the Responses API.
+pub enum ModelSource {
+    /// A scripted agent that follows the context and answers with the events of the Responses API.
     Scripted,
-    /// OpenAI's API itself.
+    /// The real OpenAI API.
     Live {
         /// `OPENAI_API_KEY`.
         api_key: SecretString,
@@ -77,113 +75,114 @@ pub enum Model {
     },
 }
 
-/// What came of the calls.
+/// The results of a simulation.
 #[derive(Debug)]
-pub struct Report {
-    /// One for each call.
-    pub outcomes: Vec<Outcome>,
+pub struct SimulationReport {
+    /// One result per scenario.
+    pub results: Vec<ScenarioResult>,
 }
 
-/// What came of one call.
+/// The result of one scenario.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The scenario.
+pub struct ScenarioResult {
+    /// The name of the scenario.
     pub name: &'static str,
-    /// What it is about.
-    pub about: &'static str,
-    /// What had to hold.
-    pub checks: Vec<Check>,
-    /// How long it took, on the real clock.
-    pub took: Duration,
-    tape: Vec<Entry>,
+    /// The description of the scenario.
+    pub description: &'static str,
+    /// The checks, passed and failed.
+    pub checks: Vec<ScenarioCheck>,
+    /// The duration on the real clock.
+    pub elapsed: Duration,
+    transcript: Vec<TranscriptEntry>,
 }
 
-impl Report {
-    /// Whether everything held that has to.
-    pub fn held(&self) -> bool {
-        self.outcomes.iter().all(Outcome::held)
+impl SimulationReport {
+    /// Whether every check passed.
+    pub fn has_passed(&self) -> bool {
+        self.results.iter().all(ScenarioResult::has_passed)
     }
 }
 
-impl Outcome {
-    /// Whether everything held that has to.
-    pub fn held(&self) -> bool {
-        self.checks.iter().all(|check| check.broken.is_none())
+impl ScenarioResult {
+    /// Whether every check passed.
+    pub fn has_passed(&self) -> bool {
+        self.checks.iter().all(|check| check.failure.is_none())
     }
 
-    /// The call as text, with what did not hold: what a failed test prints.
-    pub fn story(&self) -> String {
-        let lines: Vec<String> = self.tape.iter().filter_map(|entry| view::line(entry, Colours::Off)).collect();
-        format!("{}\n{}\n{}", self.about, lines.join("\n"), view::summary(self, Colours::Off))
+    /// Formats the transcript and the checks as text, for the message of a failed test.
+    pub fn to_text(&self) -> String {
+        let lines: Vec<String> =
+            self.transcript.iter().filter_map(|entry| view::render_entry(entry, Colours::Off)).collect();
+        format!("{}\n{}\n{}", self.description, lines.join("\n"), view::render_summary(self, Colours::Off))
     }
 }
 
-/// How many calls are played at once by [`Which::All`]: each waits for clocks most of the time.
-const AT_ONCE: usize = 4;
+/// The number of scenarios that run at the same time in [`ScenarioSelection::All`]. They mostly wait for timers.
+const CONCURRENT_SCENARIOS: usize = 4;
 
-/// The names of all scenarios, with a sentence about each.
-pub fn list() -> Vec<(&'static str, &'static str)> {
-    scenario::all().into_iter().map(|scenario| (scenario.name, scenario.about)).collect()
+/// Lists all scenarios: name and description.
+pub fn list_scenarios() -> Vec<(&'static str, &'static str)> {
+    scenario::all().into_iter().map(|scenario| (scenario.name, scenario.description)).collect()
 }
 
-/// Plays one scenario as fast as it goes, and shows nothing.
-pub async fn play(name: &str) -> anyhow::Result<Outcome> {
-    Box::pin(Stage::fast().play(&named(name)?)).await
+/// Runs one scenario at full speed without output.
+pub async fn run_scenario(name: &str) -> anyhow::Result<ScenarioResult> {
+    Box::pin(ScenarioRunner::fast().run(&find_scenario(name)?)).await
 }
 
-/// Plays what the options ask for, and shows it. An error means that the simulator itself could not do its work.
-pub async fn run(options: Options) -> anyhow::Result<Report> {
+/// Runs the selected scenarios and prints them. An error means that the simulator itself failed.
+pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
     let colours = options.colours;
-    if options.which == Which::All {
+    if options.selection == ScenarioSelection::All {
         return run_all(options).await;
     }
-    let scenario = match &options.which {
-        Which::Named(name) => named(name)?,
-        _ => named("happy-path")?,
+    let scenario = match &options.selection {
+        ScenarioSelection::Named(name) => find_scenario(name)?,
+        _ => find_scenario("happy-path")?,
     };
-    let live = options.interactive || matches!(options.model, Model::Live { .. });
+    let live = options.interactive || matches!(options.model, ModelSource::Live { .. });
     let pace = if live { Pace::LIVE } else { Pace::WATCH };
-    let stage = Stage::shown(pace, options.model, move |entry| {
-        if let Some(line) = view::line(entry, colours) {
-            show(&line);
+    let runner = ScenarioRunner::with_observer(pace, options.model, move |entry| {
+        if let Some(line) = view::render_entry(entry, colours) {
+            print_line(&line);
         }
     });
-    show(&view::headline(&scenario, pace, colours));
+    print_line(&view::render_headline(&scenario, pace, colours));
     let outcome = if options.interactive {
-        stage.play_with_a_person(&scenario).await?
+        runner.run_interactive(&scenario).await?
     } else {
-        Box::pin(stage.play(&scenario)).await?
+        Box::pin(runner.run(&scenario)).await?
     };
-    show(&view::summary(&outcome, colours));
-    Ok(Report { outcomes: vec![outcome] })
+    print_line(&view::render_summary(&outcome, colours));
+    Ok(SimulationReport { results: vec![outcome] })
 }
 
-async fn run_all(options: Options) -> anyhow::Result<Report> {
+async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
     let colours = options.colours;
     let model = options.model;
     let calls = scenario::all().into_iter().map(|scenario| {
-        let stage = Stage::with_model(model.clone());
-        async move { Box::pin(stage.play(&scenario)).await }
+        let runner = ScenarioRunner::with_model(model.clone());
+        async move { Box::pin(runner.run(&scenario)).await }
     });
-    let mut calls = stream::iter(calls).buffered(AT_ONCE);
+    let mut calls = stream::iter(calls).buffered(CONCURRENT_SCENARIOS);
     let mut outcomes = Vec::new();
     while let Some(outcome) = calls.next().await {
         let outcome = outcome?;
-        show(&view::one_line(&outcome, colours));
+        print_line(&view::render_result_line(&outcome, colours));
         outcomes.push(outcome);
     }
-    let report = Report { outcomes };
-    show(&view::total(&report, colours));
+    let report = SimulationReport { results: outcomes };
+    print_line(&view::render_total(&report, colours));
     Ok(report)
 }
 
-fn named(name: &str) -> anyhow::Result<Scenario> {
+fn find_scenario(name: &str) -> anyhow::Result<Scenario> {
     let found = scenario::all().into_iter().find(|scenario| scenario.name == name);
     found.ok_or_else(|| anyhow::anyhow!("there is no scenario {name:?}; --list shows them all"))
 }
 
-/// Shows a line. Whoever closed the terminal does not want to see it: that is no error.
-fn show(line: &str) {
+/// Prints a line. A closed stdout is not an error.
+fn print_line(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

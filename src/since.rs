@@ -1,33 +1,33 @@
-//! From when on payments are meant: a day, a moment, or so long ago.
+//! Points in time, as an operator writes them.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// A text that is no such time.
+/// The text is not a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a time is a day in UTC (2026-11-01), a moment (2026-11-01T08:30:00Z), or how long ago (30m, 24h, 7d)")]
-pub struct BadSince;
+#[error("expected a date in UTC (2026-11-01), a timestamp (2026-11-01T08:30:00Z), or a duration ago (30m, 24h, 7d)")]
+pub struct ParseSinceError;
 
-/// Reads a time as people write it.
-pub fn since(text: &str, now: Timestamp) -> Result<Timestamp, BadSince> {
+/// Parses `--since` and `?since=`: a date, a timestamp or a duration ago.
+pub fn parse_since(text: &str, now: Timestamp) -> Result<Timestamp, ParseSinceError> {
     let text = text.trim();
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }
     if let Ok(day) = text.parse::<Date>() {
-        return day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).map_err(|_| BadSince);
+        return day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).map_err(|_| ParseSinceError);
     }
-    let unit = text.chars().next_back().ok_or(BadSince)?;
+    let unit = text.chars().next_back().ok_or(ParseSinceError)?;
     let minutes = match unit {
         'm' => 1,
         'h' => 60,
         'd' => 24 * 60,
-        _ => return Err(BadSince),
+        _ => return Err(ParseSinceError),
     };
-    let count: u32 = text[..text.len() - 1].parse().map_err(|_| BadSince)?;
+    let count: u32 = text[..text.len() - 1].parse().map_err(|_| ParseSinceError)?;
     let ago = SignedDuration::from_mins(i64::from(count) * minutes);
-    now.checked_sub(ago).map_err(|_| BadSince)
+    now.checked_sub(ago).map_err(|_| ParseSinceError)
 }
 
 #[cfg(test)]
@@ -37,11 +37,11 @@ mod tests {
 
     fn read(text: &str) -> Option<String> {
         let now = "2026-11-22T12:00:00Z".parse().unwrap();
-        since(text, now).ok().map(|since| since.to_string())
+        parse_since(text, now).ok().map(|since| since.to_string())
     }
 
     #[test]
-    fn days_moments_and_so_long_ago_are_read() {
+    fn dates_timestamps_and_durations_ago_are_parsed() {
         for (text, moment) in [
             ("2026-11-01", "2026-11-01T00:00:00Z"),
             ("2026-11-01T08:30:00+02:00", "2026-11-01T06:30:00Z"),

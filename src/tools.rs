@@ -1,9 +1,9 @@
-//! The tools, plain async functions, one file each.
+//! The tools: one async function each, one file each.
 //!
-//! A tool is given what the call decided, nothing that the model chose unchecked, and answers with an [`Outcome`]; what
-//! that means for the conversation is the call's to say.
+//! A tool gets validated arguments from the call, never raw arguments of the model, and returns a [`ToolOutcome`]. The
+//! call applies the outcome to the conversation.
 
-#![expect(clippy::unused_async, reason = "every tool is an async function, those that wait for nothing too")]
+#![expect(clippy::unused_async, reason = "every tool is an async function, including those that do not wait")]
 
 mod cancel_capture;
 mod capture_bank_account_number;
@@ -32,95 +32,102 @@ use std::sync::Arc;
 use tracing::{error, warn};
 
 use crate::assets::Library;
-use crate::call::{Outcome, Tool};
-use crate::ledger::{self, Ledger, OnCall};
-use crate::payment::{Answer, Update};
-use crate::twilio::{self, Client};
+use crate::call::{Tool, ToolOutcome};
+use crate::ledger::{self, Ledger, PaymentCall};
+use crate::payment::{TwilioResponse, UpdatePayment};
+use crate::twilio::{self, TwilioClient};
 
-/// What the tools of a call work with.
+/// The services that the tools of a call use.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct ToolContext {
     /// Twilio's REST API.
-    pub twilio: Arc<Client>,
-    /// Where payments are written down, within the limits of the call.
+    pub twilio: Arc<TwilioClient>,
+    /// The ledger of payments, which also enforces the velocity limits.
     pub ledger: Ledger,
-    /// The call.
-    pub call: OnCall,
+    /// The call on which the tools run.
+    pub call: PaymentCall,
 }
 
-/// Runs a tool for a call that is led by this library.
-pub async fn run(desk: &Desk, library: &Library, tool: Tool) -> Outcome {
+/// Runs a tool. `library` holds the contexts and manifests of the call.
+pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
     match tool {
-        Tool::StartCapture(create) => start_capture::start_capture(desk, &create).await,
-        Tool::CaptureCard(update) => capture_card::capture_card(desk, &update).await,
-        Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(desk, &update).await,
-        Tool::CaptureExpiryDate(update) => capture_expiry_date::capture_expiry_date(desk, &update).await,
-        Tool::CapturePostalCode(update) => capture_postal_code::capture_postal_code(desk, &update).await,
+        Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
+        Tool::CaptureCard(update) => capture_card::capture_card(context, &update).await,
+        Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(context, &update).await,
+        Tool::CaptureExpiryDate(update) => capture_expiry_date::capture_expiry_date(context, &update).await,
+        Tool::CapturePostalCode(update) => capture_postal_code::capture_postal_code(context, &update).await,
         Tool::CaptureBankRoutingNumber(update) => {
-            capture_bank_routing_number::capture_bank_routing_number(desk, &update).await
+            capture_bank_routing_number::capture_bank_routing_number(context, &update).await
         }
         Tool::CaptureBankAccountNumber(update) => {
-            capture_bank_account_number::capture_bank_account_number(desk, &update).await
+            capture_bank_account_number::capture_bank_account_number(context, &update).await
         }
-        Tool::FinishCapture(update) => finish_capture::finish_capture(desk, &update).await,
-        Tool::CancelCapture(update) => cancel_capture::cancel_capture(desk, &update).await,
+        Tool::FinishCapture(update) => finish_capture::finish_capture(context, &update).await,
+        Tool::CancelCapture(update) => cancel_capture::cancel_capture(context, &update).await,
         Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
         Tool::EndCall => end_call::end_call().await,
         Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
         Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
         Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
         Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
-        Tool::SendSms { to, body } => send_sms::send_sms(&desk.twilio, &to, &body).await,
+        Tool::SendSms { to, body } => send_sms::send_sms(&context.twilio, &to, &body).await,
         Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys).await,
         Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
     }
 }
 
-/// Moves the payment on, if that can be written down first.
-async fn change(desk: &Desk, update: &Update) -> Outcome {
-    match desk.ledger.asking(&desk.call, update).await {
-        Ok(()) => Outcome::Payment(send(desk, update).await),
-        Err(refusal) => refused(desk, &refusal),
+/// Records an update request in the ledger, then sends it to Twilio. A ledger refusal stops it.
+async fn request_update(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    match context.ledger.record_update_request(&context.call, update).await {
+        Ok(()) => ToolOutcome::Payment(send_update(context, update).await),
+        Err(refusal) => refusal_outcome(context, &refusal),
     }
 }
 
-/// Sends a change that is written down, and writes the answer down.
-async fn send(desk: &Desk, update: &Update) -> Answer {
-    let answer = answer(desk.twilio.update_payment(&desk.call.sid, update).await.map(|()| Answer::Accepted));
-    written(desk.ledger.answered(update, &answer).await);
+/// Sends a recorded update request to Twilio and records the response.
+async fn send_update(context: &ToolContext, update: &UpdatePayment) -> TwilioResponse {
+    let answer = to_twilio_response(
+        context.twilio.update_payment(&context.call.call_sid, update).await.map(|()| TwilioResponse::Accepted),
+    );
+    log_lost_response(context.ledger.record_update_response(update, &answer).await);
     answer
 }
 
-/// What Twilio's answer to a payment request means for the payment.
-fn answer(answer: Result<Answer, twilio::Error>) -> Answer {
+/// Converts the result of a Twilio request into the response for the payment.
+fn to_twilio_response(answer: Result<TwilioResponse, twilio::TwilioError>) -> TwilioResponse {
     match answer {
         Ok(answer) => answer,
-        Err(error) if error.is_gone() => Answer::Gone,
-        Err(twilio::Error::Unknown(_)) => Answer::Unknown,
-        Err(error) => Answer::Refused { code: error.code(), reason: error.reason() },
+        Err(error) if error.is_gone() => TwilioResponse::Gone,
+        Err(twilio::TwilioError::Unknown(_)) => TwilioResponse::Unknown,
+        Err(error) => TwilioResponse::Refused { code: error.code(), reason: error.describe_payment_failure() },
     }
 }
 
-/// The ledger does not let it be done: Twilio is not asked.
-fn refused(desk: &Desk, refusal: &ledger::Refused) -> Outcome {
-    if let ledger::Refused::Barred(bar) = refusal {
-        warn!(call = %desk.call.sid, cap = %bar, "a guard does not let a payment go on");
-        return Outcome::Barred(refusal.reason());
+/// Logs a refusal of the ledger and converts it into a tool outcome. Twilio is not asked.
+fn refusal_outcome(context: &ToolContext, refusal: &ledger::RecordRequestError) -> ToolOutcome {
+    if let ledger::RecordRequestError::LimitExceeded(bar) = refusal {
+        warn!(
+            event = "payment.limit_exceeded",
+            call_sid = %context.call.call_sid,
+            limit = %bar,
+            "A velocity limit stopped a payment."
+        );
+        return ToolOutcome::LimitExceeded(refusal.model_message());
     }
-    warn!(event = "payment.refused_by_ledger", %refusal, "The ledger does not allow a step of a payment.");
-    if let ledger::Refused::Order(payment) = refusal {
-        return Outcome::OrderTaken(*payment);
+    warn!(event = "payment.refused_by_ledger", error = %refusal, "The ledger refused a payment request.");
+    if let ledger::RecordRequestError::OrderHasPayment(payment) = refusal {
+        return ToolOutcome::OrderHasPayment(*payment);
     }
-    if let ledger::Refused::PaidBefore { amount, minutes } = *refusal {
-        return Outcome::PaidBefore { amount, minutes };
+    if let ledger::RecordRequestError::RecentlyPaid { amount, minutes } = *refusal {
+        return ToolOutcome::RecentlyPaid { amount, minutes };
     }
-    Outcome::Payment(Answer::Refused { code: None, reason: refusal.reason() })
+    ToolOutcome::Payment(TwilioResponse::Refused { code: None, reason: refusal.model_message() })
 }
 
-/// An answer that can be neither written nor held changes nothing: what Twilio was asked is written, and its callbacks say the
-/// rest.
-fn written(answer: Result<(), ledger::Error>) {
+/// Logs a response that could be neither written nor queued. The request is in the ledger, and Twilio's callbacks
+/// report the rest.
+fn log_lost_response(answer: Result<(), ledger::LedgerError>) {
     if let Err(error) = answer {
-        error!(event = "ledger.answer_lost", %error, "An answer of Twilio's could be neither written nor held.");
+        error!(event = "ledger.response_lost", %error, "A response of Twilio could be neither written nor queued.");
     }
 }

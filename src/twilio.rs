@@ -1,21 +1,22 @@
-//! Twilio's REST API as this server uses it, and the signature that Twilio's own requests carry.
+//! A client for the parts of Twilio's REST API that this server uses, and the verification of Twilio's request
+//! signatures.
 
 mod calls;
 mod client;
 mod error;
 mod messages;
+mod payment_refusal;
 mod payments;
-mod refusal;
 mod rest;
 mod signature;
 #[cfg(test)]
 mod stand_in;
 mod sync;
 
-pub use calls::{CallStatus, Document, MAX_INLINE_TWIML, NewCall};
-pub use client::Client;
-pub use error::{Cause, Error};
-pub use messages::MAX_MESSAGE;
-pub use rest::BadConfig;
+pub use calls::{CallStatus, MAX_INLINE_TWIML, NewCall, TwimlSource};
+pub use client::TwilioClient;
+pub use error::{TwilioError, UnknownOutcomeCause};
+pub use messages::MAX_MESSAGE_CHARS;
+pub use rest::BuildTwilioClientError;
 pub use signature::Signer;
-pub use sync::{Entry, MAX_DATA, Service, ServiceSid, SyncClient, SyncError};
+pub use sync::{MAX_DATA_BYTES, ServiceSid, SyncClient, SyncEntry, SyncError, SyncServiceInfo};

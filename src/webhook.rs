@@ -1,7 +1,7 @@
-//! Outcomes of payments are posted to the business: signed, at least once, until they are accepted.
+//! Delivers outcomes of payments to the business's webhook: signed, at least once, until they are accepted.
 //!
-//! What waits and when it is due stands in the ledger, so that a restart loses nothing. Each delivery is a task of its own: a
-//! receiver that does not answer delays only the events of the same payment, which stay in order.
+//! The outbox is in the ledger, so that a restart loses nothing. Each delivery is a task of its own: a receiver that
+//! does not respond delays only the events of the same payment, which stay in order.
 
 #[cfg(test)]
 mod tests;
@@ -21,84 +21,85 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::config;
-use crate::ledger::{self, Due, LONGEST_WAIT, Ledger};
+use crate::ledger::{self, DueDelivery, Ledger, MAX_RETRY_DELAY};
 use crate::payment::PaymentId;
 use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
-/// How long a delivery may take, connection and answer included.
-const LIMIT: Duration = Duration::from_secs(10);
-/// How many deliveries may be in flight.
-const IN_FLIGHT: usize = 64;
-/// How often the outbox is read though nothing is known to be due: the command line may have written something.
-const POLL: Duration = Duration::from_secs(5);
-/// How often the age of what waits is checked, and how often its alarm is repeated.
-const BACKLOG_CHECK: Duration = Duration::from_secs(60);
-const BACKLOG_REPEAT: Duration = Duration::from_secs(3600);
-/// The age of the oldest undelivered outcome that is an alarm.
-const BACKLOG_AGE: SignedDuration = SignedDuration::from_hours(1);
-/// How long a delivery waits for the ledger to take its result, and how often that is tried.
-const WRITE_RETRY: Duration = Duration::from_secs(1);
-const WRITE_ATTEMPTS: u32 = 3600;
+/// How long a delivery may take, connection and response included.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most deliveries in flight.
+const MAX_IN_FLIGHT: usize = 64;
+/// How often the outbox is read although nothing is known to be due: another process may have written an outcome.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the age of the backlog is checked, and how often its alarm is repeated.
+const BACKLOG_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const BACKLOG_ALARM_INTERVAL: Duration = Duration::from_secs(3600);
+/// The age of the oldest undelivered outcome from which on an alarm is logged.
+const BACKLOG_ALARM_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// The pause between two attempts to record the result of a delivery, and the number of attempts.
+const RESULT_WRITE_INTERVAL: Duration = Duration::from_secs(1);
+const RESULT_WRITE_ATTEMPTS: u32 = 3600;
 
 /// Delivers outcomes to `PAYMENT_WEBHOOK_URL`.
 pub struct Webhook {
-    config: config::Business,
+    config: config::BusinessEndpoint,
     http: reqwest::Client,
 }
 
-/// The deliveries that are in flight, one for a payment.
+/// The deliveries in flight, at most one for each payment.
 #[derive(Default)]
-struct Deliveries {
+struct InFlightDeliveries {
     tasks: JoinSet<()>,
     payments: HashMap<Id, PaymentId>,
 }
 
 impl Webhook {
-    /// A client for the business; the error is mostly the fault of the machine's certificates.
-    pub fn new(config: config::Business) -> Result<Self, reqwest::Error> {
+    /// Creates the HTTP client. Fails mostly because of the machine's certificates.
+    pub fn new(config: config::BusinessEndpoint) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .timeout(LIMIT)
-            // A token goes where it was to go, or nowhere.
+            .timeout(DELIVERY_TIMEOUT)
+            // A redirect could send the token to another host.
             .redirect(redirect::Policy::none())
             .build()?;
         Ok(Self { config, http })
     }
 
-    /// Delivers what is due, until it is dropped.
+    /// Delivers outcomes as they become due. Never returns.
     pub async fn run(self: Arc<Self>, ledger: Ledger) {
-        let mut deliveries = Deliveries::default();
-        let mut backlog_check = tokio::time::interval(BACKLOG_CHECK);
+        let mut deliveries = InFlightDeliveries::default();
+        let mut backlog_check = tokio::time::interval(BACKLOG_CHECK_INTERVAL);
         let mut alarmed = None;
         loop {
             let pause = match self.deliver_due(&ledger, &mut deliveries).await {
-                Ok(next) => pause(next, Timestamp::now()),
+                Ok(next) => poll_delay(next, Timestamp::now()),
                 Err(error) => {
-                    error!(event = "webhook.ledger_unread", %error, "The outcomes that wait cannot be read.");
-                    POLL
+                    error!(event = "webhook.ledger_unread", %error, "The outbox could not be read.");
+                    POLL_INTERVAL
                 }
             };
             tokio::select! {
-                () = deliveries.finish_one() => {}
-                () = ledger.outcome_written() => {}
+                () = deliveries.wait_for_one() => {}
+                () = ledger.wait_for_outcome() => {}
                 () = tokio::time::sleep(pause) => {}
                 _ = backlog_check.tick() => check_backlog(&ledger, &mut alarmed).await,
             }
         }
     }
 
-    /// Starts a delivery of each outcome that is due, as far as there is room, and returns when the next one will be due.
+    /// Starts a delivery of each outcome that is due, up to [`MAX_IN_FLIGHT`], and returns when the next one becomes
+    /// due.
     async fn deliver_due(
         self: &Arc<Self>,
         ledger: &Ledger,
-        deliveries: &mut Deliveries,
-    ) -> Result<Option<Timestamp>, ledger::Error> {
+        deliveries: &mut InFlightDeliveries,
+    ) -> Result<Option<Timestamp>, ledger::LedgerError> {
         let now = Timestamp::now();
-        let room = IN_FLIGHT - deliveries.tasks.len();
+        let room = MAX_IN_FLIGHT - deliveries.tasks.len();
         if room > 0 {
-            // Those in flight are due as well.
-            let due = ledger.due(now, u32::try_from(2 * IN_FLIGHT).unwrap_or(u32::MAX)).await?;
-            let free = due.into_iter().filter(|due| !deliveries.has(due.payment)).take(room);
+            // Outcomes in flight are due as well.
+            let due = ledger.due_deliveries(now, u32::try_from(2 * MAX_IN_FLIGHT).unwrap_or(u32::MAX)).await?;
+            let free = due.into_iter().filter(|due| !deliveries.has_payment(due.payment)).take(room);
             for due in free.collect::<Vec<_>>() {
                 deliveries.start(self.clone(), ledger.clone(), due);
             }
@@ -106,30 +107,30 @@ impl Webhook {
         if deliveries.tasks.is_empty() {
             ledger.wipe_erased().await?;
         }
-        ledger.next_due(now).await
+        ledger.next_delivery_at(now).await
     }
 
-    async fn deliver(&self, ledger: &Ledger, due: &Due) {
-        let (payment, attempts) = (due.payment, due.attempts + 1);
-        match tokio::time::timeout(LIMIT, self.send(due)).await.unwrap_or(Err(Failure::TooLate)) {
+    async fn deliver(&self, ledger: &Ledger, due: &DueDelivery) {
+        let (payment, attempt) = (due.payment, due.attempts + 1);
+        match tokio::time::timeout(DELIVERY_TIMEOUT, self.send(due)).await.unwrap_or(Err(DeliveryError::TimedOut)) {
             Ok(()) => {
-                info!(event = "webhook.delivered", %payment, attempts, "The outcome of a payment is delivered.");
-                record(|| ledger.delivered(due)).await;
+                info!(event = "webhook.delivered", payment_id = %payment, attempt, "The outcome of a payment was delivered.");
+                write_result(|| ledger.record_delivered(due)).await;
             }
             Err(failure) => {
-                let wait = wait(due.attempts, Uuid::new_v4());
-                let again_in = wait.as_secs();
+                let wait = retry_delay(due.attempts, Uuid::new_v4());
+                let retry_in_s = wait.as_secs();
                 warn!(
-                    event = "webhook.refused", %payment, attempts, %failure, again_in,
-                    "The outcome of a payment was not accepted."
+                    event = "webhook.refused", payment_id = %payment, attempt, error = %failure, retry_in_s,
+                    "The webhook did not accept the outcome of a payment."
                 );
-                let wait = SignedDuration::try_from(wait).unwrap_or(LONGEST_WAIT);
-                record(|| ledger.postponed(due, Timestamp::now() + wait)).await;
+                let wait = SignedDuration::try_from(wait).unwrap_or(MAX_RETRY_DELAY);
+                write_result(|| ledger.postpone_delivery(due, Timestamp::now() + wait)).await;
             }
         }
     }
 
-    async fn send(&self, due: &Due) -> Result<(), Failure> {
+    async fn send(&self, due: &DueDelivery) -> Result<(), DeliveryError> {
         let body = due.body.expose_secret();
         let timestamp = Timestamp::now().as_second().unsigned_abs();
         let answer = self
@@ -141,37 +142,37 @@ impl Webhook {
             .body(body.to_owned())
             .send()
             .await
-            .map_err(|error| if error.is_timeout() { Failure::TooLate } else { Failure::Unreached })?;
-        // The status is all that counts; the body may drip or have no end.
+            .map_err(|error| if error.is_timeout() { DeliveryError::TimedOut } else { DeliveryError::Unreachable })?;
+        // Only the status counts. The body is not read: it may be slow or endless.
         let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
+        if status.is_success() { Ok(()) } else { Err(DeliveryError::Status(status.as_u16())) }
     }
 }
 
-/// Why an outcome was not taken.
+/// A delivery that failed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum DeliveryError {
     #[error("PAYMENT_WEBHOOK_URL could not be reached")]
-    Unreached,
-    #[error("PAYMENT_WEBHOOK_URL did not answer within {} s", LIMIT.as_secs())]
-    TooLate,
+    Unreachable,
+    #[error("PAYMENT_WEBHOOK_URL did not answer within {} s", DELIVERY_TIMEOUT.as_secs())]
+    TimedOut,
     #[error("PAYMENT_WEBHOOK_URL answered {0}, not 2xx")]
     Status(u16),
 }
 
-impl Deliveries {
-    fn has(&self, payment: PaymentId) -> bool {
+impl InFlightDeliveries {
+    fn has_payment(&self, payment: PaymentId) -> bool {
         self.payments.values().any(|in_flight| *in_flight == payment)
     }
 
-    fn start(&mut self, webhook: Arc<Webhook>, ledger: Ledger, due: Due) {
+    fn start(&mut self, webhook: Arc<Webhook>, ledger: Ledger, due: DueDelivery) {
         let payment = due.payment;
         let task = self.tasks.spawn(async move { webhook.deliver(&ledger, &due).await });
         self.payments.insert(task.id(), payment);
     }
 
-    /// Waits until one has ended, for ever if there is none.
-    async fn finish_one(&mut self) {
+    /// Waits until a delivery has ended. Never returns if there is none.
+    async fn wait_for_one(&mut self) {
         let ended = match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => id,
             Some(Err(panicked)) => panicked.id(),
@@ -181,52 +182,52 @@ impl Deliveries {
     }
 }
 
-/// Writes the result of a delivery, again until the ledger takes it. Until then the delivery is in flight: an outcome whose
-/// acceptance cannot be written is not posted again and again.
-async fn record<F: Future<Output = Result<(), ledger::Error>>>(write: impl Fn() -> F) {
-    for attempt in 0..WRITE_ATTEMPTS {
+/// Writes the result of a delivery, and retries until the ledger can be written. Until then the delivery is in flight,
+/// so that an accepted outcome is not posted again and again.
+async fn write_result<F: Future<Output = Result<(), ledger::LedgerError>>>(write: impl Fn() -> F) {
+    for attempt in 0..RESULT_WRITE_ATTEMPTS {
         match write().await {
             Ok(()) => return,
             Err(error) if attempt == 0 => {
-                error!(event = "webhook.result_unwritten", %error, "The result of a delivery cannot be written yet.");
+                error!(event = "webhook.result_unwritten", %error, "The result of a delivery could not be written yet.");
             }
             Err(_) => {}
         }
-        tokio::time::sleep(WRITE_RETRY).await;
+        tokio::time::sleep(RESULT_WRITE_INTERVAL).await;
     }
 }
 
-/// Raises an alarm if the oldest outcome waits for too long; once an hour.
+/// Logs an alarm if the oldest outcome is older than [`BACKLOG_ALARM_AGE`], at most once an hour.
 async fn check_backlog(ledger: &Ledger, alarmed: &mut Option<Instant>) {
     let Ok(backlog) = ledger.backlog().await else { return };
     let age = backlog.age(Timestamp::now()).unwrap_or_default();
-    if age > BACKLOG_AGE && alarmed.is_none_or(|at| at.elapsed() >= BACKLOG_REPEAT) {
+    if age > BACKLOG_ALARM_AGE && alarmed.is_none_or(|at| at.elapsed() >= BACKLOG_ALARM_INTERVAL) {
         *alarmed = Some(Instant::now());
         error!(
             event = "webhook.backlog",
             waiting = backlog.waiting,
             oldest_minutes = age.as_mins(),
-            "Outcomes of payments wait for their delivery: look at PAYMENT_WEBHOOK_URL, then run `crelay-payments deliver`."
+            "Outcomes of payments are undelivered for too long: check PAYMENT_WEBHOOK_URL, then run `crelay-payments deliver`."
         );
     }
 }
 
 /// How long until the outbox is read again.
-fn pause(next: Option<Timestamp>, now: Timestamp) -> Duration {
+fn poll_delay(next: Option<Timestamp>, now: Timestamp) -> Duration {
     let until = next.map_or(SignedDuration::MAX, |next| next.duration_since(now));
-    Duration::try_from(until).unwrap_or_default().min(POLL)
+    Duration::try_from(until).unwrap_or_default().min(POLL_INTERVAL)
 }
 
-/// How long to wait after so many failed attempts: 2 s, 4 s, 8 s and so on up to an hour, less up to half of it by chance, so
-/// that not all come back at once.
-fn wait(attempts: u32, chance: Uuid) -> Duration {
-    let longest = Duration::try_from(LONGEST_WAIT).unwrap_or_default();
+/// The delay after a number of failed attempts: 2 s, 4 s, 8 s and so on up to an hour, less a random part of up to half
+/// of it, so that retries do not coincide.
+fn retry_delay(attempts: u32, random: Uuid) -> Duration {
+    let longest = Duration::try_from(MAX_RETRY_DELAY).unwrap_or_default();
     let whole = Duration::from_secs(2_u64.saturating_pow(attempts.saturating_add(1))).min(longest);
-    let share = u32::from(chance.as_bytes()[0]) + 256;
+    let share = u32::from(random.as_bytes()[0]) + 256;
     whole * share / 511
 }
 
-/// Where to, and nothing that is secret.
+/// Shows the host, and no secret.
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook").field("host", &self.config.url.host_str()).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! `crelay-payments check` as an operator meets it: the real binary, with Twilio, OpenAI and the public address played.
+//! `crelay-payments check` with stand-ins for Twilio, OpenAI and the public address.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod check_world;
 use check_world::{World, json_of};
 use serde_json::json;
 
-/// The binary over a world where all is well but for one thing, and the line that has to tell of it.
+/// Runs `check` with one problem and checks the line that reports it.
 async fn told(world: World, line: &str) {
     let found = world.check().await;
     assert_eq!(found.code, 1, "{}", found.printed);
@@ -15,7 +15,7 @@ async fn told(world: World, line: &str) {
 }
 
 #[tokio::test]
-async fn where_all_is_well_it_says_so_and_prints_no_secret() {
+async fn a_valid_configuration_passes_and_no_secret_is_printed() {
     let found = World::new("well").check().await;
     assert_eq!(found.code, 0, "{}", found.printed);
     for line in [
@@ -23,16 +23,16 @@ async fn where_all_is_well_it_says_so_and_prints_no_secret() {
         "✓ assets         calls begin with PaymentContext and PaymentToolManifest",
         "✓ tools",
         "✓ payments       are made with a card: card number, security code, expiry date",
-        "✓ amounts        are in USD; what is due (amountDue) is up to 10000 (MAX_DUE)",
+        "✓ amounts        are in USD; an amount due (amountDue) may be up to 10000 (MAX_DUE)",
         "✓ amounts        a call without amountDue is charged what agent and caller agree on, from 0.50 to 1000.00 USD",
         "! PCI            speech goes through en-US: ElevenLabs (TTS), Deepgram (STT); en-AU: ",
         "✓ account        is active",
         "✓ number         FROM_NUMBER belongs",
         "✓ webhook        calls of the number come to POST http://pay.example.com/connectConversationRelay",
-        "! connector      Twilio tells no program whether \"Default\" exists",
+        "! connector      Twilio's API does not show whether \"Default\" exists",
         "✓ base URL       http://pay.example.com leads to this server (2 live calls)",
         "✓ model          127.0.0.1 has gpt-4o for this key",
-        "0 to mend",
+        "0 to fix",
     ] {
         found.has(line);
     }
@@ -42,31 +42,31 @@ async fn where_all_is_well_it_says_so_and_prints_no_secret() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_used_is_told_as_at_start() {
+async fn an_invalid_configuration_is_reported_as_at_start() {
     let found = World::new("unusable").with("FROM_NUMBER", "555").without("AUTH_TOKEN").check().await;
     assert_eq!(found.code, 2, "{}", found.printed);
-    for part in ["FROM_NUMBER", "AUTH_TOKEN", "2 settings to mend"] {
+    for part in ["FROM_NUMBER", "AUTH_TOKEN", "2 settings to fix"] {
         assert!(found.printed.contains(part), "{part}: {}", found.printed);
     }
 }
 
 #[tokio::test]
-async fn credentials_that_twilio_refuses_are_told_by_their_variable() {
+async fn refused_credentials_are_reported_with_their_variable() {
     told(World::new("token").with("AUTH_TOKEN", "wrong"), "✗ account        Twilio refuses AUTH_TOKEN").await;
     let both = |world: World, secret: &str| world.with("API_KEY", "SK1").with("API_SECRET", secret);
     told(both(World::new("key"), "wrong"), "✗ API key        Twilio refuses API_KEY").await;
     let found = both(World::new("both"), "hush-secret").check().await;
     assert_eq!(found.code, 0, "{}", found.printed);
-    found.has("✓ API key        Twilio takes API_KEY and API_SECRET; AUTH_TOKEN");
+    found.has("✓ API key        Twilio accepts API_KEY and API_SECRET; AUTH_TOKEN");
 }
 
 #[tokio::test]
-async fn a_business_that_cannot_be_asked_is_told() {
+async fn an_unreachable_business_is_reported() {
     let world = World::new("business").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
     let found = world.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;
     assert_eq!(found.code, 1, "{}", found.printed);
-    found.has("✗ business       127.0.0.1 takes no connection: look at CALL_PARAMETERS_URL");
-    found.has("! business       CALL_PARAMETERS=optional: where it does not say what is due (amountDue), or fails, a call is charged");
+    found.has("✗ business       127.0.0.1 refuses the connection: check CALL_PARAMETERS_URL");
+    found.has("! business       CALL_PARAMETERS=optional: if it does not give an amount due (amountDue), or fails, a call is charged");
 
     let url = ("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls");
     let world = World::new("required").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret").with(url.0, url.1);
@@ -81,7 +81,7 @@ async fn a_business_that_cannot_be_asked_is_told() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_not_active_is_told() {
+async fn an_inactive_account_is_reported() {
     for (status, line) in [("suspended", "✗ account        is suspended"), ("closed", "✗ account        is closed")]
     {
         told(World::new(status).account(json!({ "status": status, "type": "Full" })), line).await;
@@ -92,7 +92,7 @@ async fn an_account_that_is_not_active_is_told() {
 }
 
 #[tokio::test]
-async fn a_number_that_cannot_be_used_is_told() {
+async fn an_unusable_number_is_reported() {
     let other = json!({ "phone_number": "+155501000021", "capabilities": { "voice": true } });
     told(World::new("no-number").number(other), "✗ number         FROM_NUMBER does not belong").await;
     let mute = json!({ "phone_number": "+15550100002", "capabilities": { "voice": false, "sms": true } });
@@ -100,7 +100,7 @@ async fn a_number_that_cannot_be_used_is_told() {
 }
 
 #[tokio::test]
-async fn a_number_that_leads_elsewhere_is_told_with_what_to_set() {
+async fn a_number_with_another_webhook_is_reported_with_the_setting() {
     let mend = "set \"A call comes in\" to Webhook, http://pay.example.com/connectConversationRelay, HTTP POST";
     for (name, field, value, why) in [
         ("elsewhere", "voice_url", "https://u:hush-secret@old.example.com/voice", "calls of the number go elsewhere"),
@@ -121,11 +121,11 @@ async fn a_number_that_leads_elsewhere_is_told_with_what_to_set() {
 async fn a_connector_that_looks_like_a_sid_is_told() {
     let found = World::new("connector").with("PAYMENT_CONNECTOR", &format!("PC{}", "0".repeat(32))).check().await;
     found.has("! connector      PAYMENT_CONNECTOR looks like a PC… SID");
-    assert_eq!(found.printed.matches("PC… SID").count(), 1, "told once: {}", found.printed);
+    assert_eq!(found.printed.matches("PC… SID").count(), 1, "reported once: {}", found.printed);
 }
 
 #[tokio::test]
-async fn a_public_address_that_does_not_do_is_told() {
+async fn an_invalid_public_address_is_reported() {
     told(
         World::new("local").with("SERVER_BASE_URL", "http://localhost:3001"),
         "✗ base URL       http://localhost:3001 is an",
@@ -138,13 +138,13 @@ async fn a_public_address_that_does_not_do_is_told() {
     .await;
     told(
         World::new("tls").with("SERVER_BASE_URL", "pay.example.com"),
-        "✗ base URL       https://pay.example.com cannot be encrypted to",
+        "✗ base URL       https://pay.example.com has no valid TLS certificate",
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_public_address_where_nothing_runs_yet_is_no_error() {
+async fn a_public_address_without_a_server_is_a_warning() {
     for (name, status, body, line) in [
         ("gateway", 502, "", "! base URL       http://pay.example.com answers HTTP 502"),
         ("stranger", 200, "<html>", "! base URL       http://pay.example.com is answered by something else"),
@@ -154,17 +154,17 @@ async fn a_public_address_where_nothing_runs_yet_is_no_error() {
         found.has(line);
     }
     let found = World::new("nobody").with("HTTP_PROXY", "http://127.0.0.1:9").check().await;
-    found.has("! base URL       http://pay.example.com takes no connection");
+    found.has("! base URL       http://pay.example.com refuses the connection");
 }
 
 #[tokio::test]
-async fn a_model_that_is_not_there_is_told_apart() {
+async fn each_model_failure_is_reported_separately() {
     told(World::new("model-key").with("OPENAI_API_KEY", "wrong"), "✗ model          127.0.0.1 refuses OPENAI_API_KEY")
         .await;
     told(World::new("model-name").with("OPENAI_MODEL", "gpt-0"), "✗ model          127.0.0.1 has no gpt-0").await;
     told(
         World::new("model-down").with("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
-        "✗ model          127.0.0.1 takes no connection",
+        "✗ model          127.0.0.1 refuses the connection",
     )
     .await;
     told(
@@ -175,7 +175,7 @@ async fn a_model_that_is_not_there_is_told_apart() {
 }
 
 #[tokio::test]
-async fn assets_that_cannot_be_used_or_do_not_agree_are_told_all() {
+async fn all_invalid_assets_are_reported() {
     let world = World::new("assets")
         .asset(
             "PaymentContext.md",
@@ -199,7 +199,7 @@ async fn assets_that_cannot_be_used_or_do_not_agree_are_told_all() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_card_data_is_told() {
+async fn settings_that_conflict_with_pci_are_reported() {
     let config = json!({ "ConversationRelay": { "Configuration": {
         "intelligenceService": "GA1", "welcomeGreeting": "Call 555 0100", "ttsProvider": "Amazon" } } });
     let found = World::new("pci").asset("serverConfig.json", &config.to_string()).check().await;
@@ -214,7 +214,7 @@ async fn what_is_not_for_card_data_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_on_this_machine_is_well_if_it_says_so() {
+async fn health_reports_the_status_of_the_local_server() {
     assert_eq!(World::new("well-server").health_of_this_machine().await, 0);
     assert_eq!(World::new("ill-server").health(503, "").health_of_this_machine().await, 1);
 }

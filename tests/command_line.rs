@@ -1,4 +1,4 @@
-//! The binary as a newcomer meets it: what it prints, and how it exits.
+//! The output and the exit codes of the binary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-/// The binary in an empty directory, without an environment.
+/// The binary in its own directory with an empty environment.
 fn binary(name: &str) -> Command {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
@@ -30,7 +30,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn without_configuration_it_says_all_that_is_missing_and_that_simulate_needs_none() {
+fn without_configuration_all_missing_variables_are_listed() {
     let output = binary("bare").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let printed = printed(&output);
@@ -40,7 +40,7 @@ fn without_configuration_it_says_all_that_is_missing_and_that_simulate_needs_non
 }
 
 #[test]
-fn a_payment_call_is_simulated_without_any_configuration() {
+fn simulate_needs_no_configuration() {
     let output = binary("simulate").args(["simulate"]).output().unwrap();
     let printed = printed(&output);
     assert_eq!(output.status.code(), Some(0), "{printed}");
@@ -48,7 +48,7 @@ fn a_payment_call_is_simulated_without_any_configuration() {
 }
 
 #[test]
-fn the_simulated_calls_are_listed_and_one_that_does_not_exist_is_an_error() {
+fn simulate_lists_the_calls_and_refuses_unknown_ones() {
     let list = printed(&binary("list").args(["simulate", "--list"]).output().unwrap());
     assert!(list.lines().count() > 11 && list.contains("hand-off"), "{list}");
     let output = binary("list").args(["simulate", "no-such-call"]).output().unwrap();
@@ -69,7 +69,7 @@ fn a_manifest_with_an_unknown_tool_is_refused_with_file_and_line() {
     assert!(printed(&output).contains("assets/PaymentToolManifest.json:3"), "{}", printed(&output));
 }
 
-/// A process that is ended with the test.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -96,13 +96,11 @@ fn a_busy_port_gives_way_with_a_warning_or_is_an_error() {
     let lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut warned = false;
     for line in lines {
-        warned |= line.contains(&format!("port {port} is busy: listening on "));
-        if line
-            .contains("the voice webhook of your Twilio number: POST https://pay.example.com/connectConversationRelay")
-        {
+        warned |= line.contains("server.port_busy") && line.contains(&format!("port={port} "));
+        if line.contains("server.voice_webhook") && line.contains("https://pay.example.com/connectConversationRelay") {
             assert!(warned);
             return;
         }
     }
-    panic!("it never listened");
+    panic!("the server did not listen");
 }

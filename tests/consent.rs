@@ -1,10 +1,10 @@
-//! Nothing is charged, and nothing submitted, without the caller's yes: each case was tried on the server from outside.
+//! The real server charges and submits nothing without the caller's consent.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "here callers answer, and little else happens")]
+#[expect(dead_code, reason = "not all clients are used")]
 mod server;
-#[expect(dead_code, reason = "here no server is killed and no business is told")]
+#[expect(dead_code, reason = "not all stand-ins are used")]
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -26,7 +26,7 @@ const GUIDED: &str = r#"{ "Payments": { "flow": "guided" } }"#;
 const ASKED_FOR_777: &str = "That is 777 dollars, charged to your card now. Say yes or press 1; say no or press 2.";
 const GO_ON: &str = "Shall I go on with the payment? Say yes or press 1; say no or press 2.";
 
-/// A call to a server between Twilio and a model.
+/// A call to a server with the stand-ins for Twilio and the model.
 struct Scene {
     server: Server,
     world: World,
@@ -35,7 +35,7 @@ struct Scene {
     _directory: Directory,
 }
 
-/// A directory with a serverConfig.json, which goes away with the test.
+/// A directory with a serverConfig.json, removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -72,7 +72,7 @@ impl Scene {
         scene
     }
 
-    /// The model does this from now on, and the caller says something.
+    /// Queues replies of the model and sends a prompt.
     async fn says(&mut self, words: &str, replies: &[Reply]) {
         replies.iter().cloned().for_each(|reply| self.openai.will(reply));
         caller_says(&mut self.socket, words).await;
@@ -86,7 +86,7 @@ impl Scene {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// Waits until the agent has said this, and is silent again. Tells the last frame.
+    /// Waits until the agent has said this and is silent again. Returns the last frame.
     async fn hears(&mut self, words: &str) -> Value {
         let mut said = String::new();
         loop {
@@ -105,7 +105,7 @@ impl Scene {
         }
     }
 
-    /// The model is shown this.
+    /// Waits until the model's input contains this text.
     async fn shows(&self, words: &str) {
         let waits = async {
             while !self.openai.shown().contains(words) {
@@ -117,7 +117,7 @@ impl Scene {
             .unwrap_or_else(|_| panic!("not {words:?}: {}", self.openai.shown()));
     }
 
-    /// Twilio was asked for this.
+    /// Waits until Twilio receives this change.
     async fn asks(&self, what: &str) {
         self.world.until(what, |seen| seen.asked.iter().any(|(_, asked, _)| asked == what)).await;
     }
@@ -126,7 +126,7 @@ impl Scene {
         assert_eq!(self.world.keys_of(what), Vec::<String>::new(), "{what}");
     }
 
-    /// The field at this place of `FIELDS` is in.
+    /// Waits for the request for a field, an index into `FIELDS`, and posts the callback of its entry.
     async fn enters(&self, at: usize) {
         self.asks(FIELDS[at]).await;
         let sid = self.world.seen(|seen| seen.asked[0].0.clone());
@@ -149,7 +149,7 @@ impl Scene {
     }
 }
 
-/// A guided payment whose last field is to be entered.
+/// Runs a guided payment up to its last field.
 async fn at_last_field() -> Scene {
     let mut scene = Scene::new(GUIDED).await;
     scene.says("Please store my card", &[Reply::Calls("start-capture", r#"{"chargeAmount":"0"}"#)]).await;
@@ -162,7 +162,7 @@ async fn at_last_field() -> Scene {
 }
 
 #[tokio::test]
-async fn an_amount_that_the_agent_hid_in_other_words_is_heard_by_the_caller_before_it_is_charged() {
+async fn an_amount_is_stated_to_the_caller_before_it_is_charged() {
     let mut scene = Scene::new(ASSISTANT).await;
     let hides = [Reply::Says("Your plan will be active within the hour. Are you still there?")];
     scene.says("Hello", &hides).await;
@@ -202,14 +202,17 @@ async fn a_yes_by_word_or_by_key_charges_once() {
         let path = format!("/payments/{}", payment["id"].as_str().unwrap());
         let whole: Value = scene.server.operator_gets(&path).await.json().await.unwrap();
         let agreed = whole["events"].as_array().unwrap().iter().find(|event| event["kind"] == "agreed").unwrap();
-        assert!(agreed.to_string().contains(ASKED_FOR_777), "the evidence is with the payment: {agreed}");
+        assert!(agreed.to_string().contains(ASKED_FOR_777), "the payment has the recorded answer: {agreed}");
         let statements = whole["statements"].as_array().unwrap();
-        assert!(statements.iter().any(|asked| asked["data"]["answer"] == "yes"), "and with its call: {whole}");
+        assert!(
+            statements.iter().any(|asked| asked["data"]["answer"] == "yes"),
+            "the call has the recorded answer: {whole}"
+        );
     }
 }
 
 #[tokio::test]
-async fn what_is_not_clear_is_asked_twice_and_charged_never() {
+async fn an_unclear_answer_is_asked_again_and_charges_nothing() {
     let mut scene = Scene::new(ASSISTANT).await;
     scene.says("I want to pay 777 dollars", &[Reply::Calls("confirm-amount", r#"{"amount":"777"}"#)]).await;
     scene.hears(ASKED_FOR_777).await;
@@ -223,7 +226,7 @@ async fn what_is_not_clear_is_asked_twice_and_charged_never() {
 }
 
 #[tokio::test]
-async fn a_card_is_not_stored_where_nobody_asked_for_that() {
+async fn a_card_is_stored_only_on_request() {
     let mut scene = Scene::new(ASSISTANT).await;
     scene.says("Hello", &[Reply::Calls("start-capture", "{}"), Reply::Says("What can I do?")]).await;
     scene.hears("What can I do?").await;
@@ -232,7 +235,7 @@ async fn a_card_is_not_stored_where_nobody_asked_for_that() {
 }
 
 #[tokio::test]
-async fn a_caller_who_wants_to_stop_is_heard_though_the_model_is_down() {
+async fn a_refusal_cancels_the_payment_while_the_model_fails() {
     let mut scene = at_last_field().await;
     scene.says("stop, cancel it, I do not want to pay", &[]).await;
     scene.hears("The payment is cancelled. Nothing was charged.").await;
@@ -245,7 +248,7 @@ async fn a_caller_who_wants_to_stop_is_heard_though_the_model_is_down() {
 }
 
 #[tokio::test]
-async fn words_that_nobody_answered_bar_the_submission_until_the_caller_says_yes() {
+async fn unanswered_speech_blocks_the_submission_until_a_yes() {
     let mut scene = at_last_field().await;
     scene.says("Wait, what is this for?", &[]).await;
     scene.hears("Now the expiry date").await;
@@ -258,7 +261,7 @@ async fn words_that_nobody_answered_bar_the_submission_until_the_caller_says_yes
 }
 
 #[tokio::test]
-async fn words_that_nobody_answered_and_a_no_cancel_the_payment() {
+async fn unanswered_speech_and_a_no_cancel_the_payment() {
     let mut scene = at_last_field().await;
     scene.says("Wait, what is this for?", &[]).await;
     scene.hears("Now the expiry date").await;

@@ -1,14 +1,14 @@
-//! The ledger through the real binary: killed at every step of a payment call and started again on the same file.
+//! Crash tests of the ledger: the real binary is killed at every step of a payment call and restarted on the same file.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "ledger/binary.rs"]
 mod binary;
 #[path = "ledger/faults.rs"]
 mod faults;
-#[expect(dead_code, reason = "here a call is all that happens")]
+#[expect(dead_code, reason = "not all clients are used")]
 mod server;
-#[expect(dead_code, reason = "here Twilio refuses nothing")]
+#[expect(dead_code, reason = "not all stand-ins are used")]
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -26,7 +26,7 @@ use world::{Moment, World};
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 const CALL: &str = "CA1";
 
-/// What the model does in a payment call that nothing disturbs.
+/// The model's replies in an undisturbed payment call.
 const REPLIES: [Reply; 10] = [
     Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#),
     Reply::Calls("capture-card", "{}"),
@@ -40,7 +40,7 @@ const REPLIES: [Reply; 10] = [
     Reply::Says("All set."),
 ];
 
-/// A payment call, between a Twilio, a model and a business.
+/// A payment call with the stand-ins for Twilio, the model and the business.
 struct Scene {
     world: World,
     openai: OpenAi,
@@ -56,7 +56,7 @@ impl Scene {
         self.home.serves(&self.world, &self.openai).await
     }
 
-    /// Plays the call from its beginning to its end. What Twilio reports and is answered 2xx is noted.
+    /// Runs the call from beginning to end. Adds the callbacks that were answered with 2xx to `answered`.
     async fn plays(&self, server: &Server, answered: &mut Vec<String>) -> reqwest::Result<()> {
         let mut socket = connects(server).await;
         caller_says(&mut socket, "I would like to pay 25 dollars.").await;
@@ -74,7 +74,7 @@ impl Scene {
             self.world.reaches(Moment::Entered(at)).await;
         }
         self.world.until("completed", |seen| seen.asked.iter().any(|(_, what, _)| what == "complete")).await;
-        // Whether its answer has been read by now is left open: it makes no difference.
+        // The server may or may not have read the response by now.
         self.world.reaches(Moment::Submitted).await;
         succeed(server, &sid, answered).await?;
         self.world.reaches(Moment::Told).await;
@@ -84,14 +84,17 @@ impl Scene {
         Ok(())
     }
 
-    /// Everything that has to hold after a kill, once a server runs again.
+    /// Checks the ledger and the stand-ins after the restart. Returns the state of the payment after recovery.
     async fn holds(&self, server: &Server, answered: &[String]) -> String {
         self.world.business_opens();
         let all: Value = server.operator_gets("/payments").await.json().await.unwrap();
         let payments = all["payments"].as_array().unwrap();
         let asked = self.world.seen(|seen| seen.asked.clone());
         let Some(payment) = payments.first() else {
-            assert!(asked.is_empty() && answered.is_empty(), "Twilio was asked, and the ledger is empty: {asked:?}");
+            assert!(
+                asked.is_empty() && answered.is_empty(),
+                "Twilio received requests, and the ledger is empty: {asked:?}"
+            );
             return "none".to_owned();
         };
         assert_eq!(payments.len(), 1, "{all}");
@@ -99,33 +102,34 @@ impl Scene {
         let before = self.settled(server, id).await;
         let payment = read(server, id).await;
 
-        // Every request that Twilio saw was written down before.
+        // Every request that Twilio received is in the ledger.
         let events = payment["events"].as_array().unwrap();
         let written: Vec<&str> = events.iter().filter_map(|event| event["data"]["key"].as_str()).collect();
         for (_, what, key) in self.world.seen(|seen| seen.asked.clone()) {
             assert!(written.contains(&key.as_str()), "{what} under {key} is not in {payment}");
         }
         assert!(self.world.keys_of("complete").len() <= 1 && self.world.keys_of("create").len() <= 1);
-        // Every report that was taken is there.
+        // Every callback that was answered with 2xx is in the ledger.
         for what in answered {
             let is_it = |event: &Value| match what.as_str() {
                 "exists" => event["kind"] == "opened",
                 "result" => event["kind"] == "ended",
                 field => event["kind"] == "entered" && event["data"]["field"] == field,
             };
-            assert!(events.iter().any(is_it), "{what} was taken and is not in {payment}");
+            assert!(events.iter().any(is_it), "{what} was accepted and is not in {payment}");
         }
-        // What was not submitted is cancelled at Twilio, and what was is not.
+        // A payment is cancelled at Twilio if and only if it was not submitted.
         let submitted = events.iter().any(|event| event["data"]["change"] == "complete");
         assert_eq!(self.world.keys_of("cancel").is_empty(), submitted, "{payment}");
-        // The business knows how it ended, and the ledger has nothing to hide from it.
+        // The final state is delivered to the business.
         let last = payment["state"].clone();
         self.world.until("told", |seen| seen.told.iter().any(|told| told["state"] == last)).await;
         self.world.seen(|seen| assert!(seen.told.iter().all(|told| told["id"] == id && told["minor"] == 2500)));
         before
     }
 
-    /// What the payment is after the restart; then a late result, or the operator, settles it.
+    /// Waits for the state of the payment after recovery. An unknown one is then settled by a late result or by the
+    /// operator.
     async fn settled(&self, server: &Server, id: &str) -> String {
         let mut payment = read(server, id).await;
         while ["opened", "capturing"].contains(&payment["state"].as_str().unwrap()) {
@@ -182,14 +186,14 @@ async fn read(server: &Server, id: &str) -> Value {
     server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap()
 }
 
-/// Plays a call until the moment, kills the server, starts it again, and tells what the payment is then.
+/// Runs a call up to a checkpoint, kills and restarts the server. Returns the state of the payment after recovery.
 async fn killed_at(moment: Moment) -> String {
     let scene = Scene::stopping_at(Some(moment)).await;
     let running = scene.serves().await;
     let mut answered = Vec::new();
     tokio::select! {
         () = scene.world.stops() => {}
-        played = scene.plays(&running.server, &mut answered) => panic!("it was never {moment:?}: {played:?}"),
+        played = scene.plays(&running.server, &mut answered) => panic!("{moment:?} was not reached: {played:?}"),
     }
     running.dies();
     let running = scene.serves().await;
@@ -242,13 +246,13 @@ async fn a_server_that_is_killed_at_random_forgets_nothing_and_charges_nothing_t
 }
 
 #[tokio::test]
-async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_first_is_settled() {
+async fn after_a_crash_no_second_payment_starts_until_the_first_is_settled() {
     let scene = Scene::stopping_at(Some(Moment::Submitted)).await;
     let running = scene.serves().await;
     let mut answered = Vec::new();
     tokio::select! {
         () = scene.world.stops() => {}
-        _ = scene.plays(&running.server, &mut answered) => panic!("it never was submitted"),
+        _ = scene.plays(&running.server, &mut answered) => panic!("the payment was not submitted"),
     }
     running.dies();
     let starts = || Reply::Calls("start-capture", r#"{"chargeAmount":"25.00"}"#);
@@ -261,7 +265,7 @@ async fn a_call_that_goes_on_after_a_crash_takes_no_second_payment_until_the_fir
     assert!(openai.shown().contains("An earlier payment of this call was submitted"), "{}", openai.shown());
     assert_eq!(scene.world.keys_of("create").len(), 1);
 
-    // The operator looks it up and settles it from the command line, while the server runs.
+    // The operator settles the payment from the command line while the server runs.
     let list = scene.home.runs(&["payments", "--state", "unknown", "--csv"]).await;
     let csv = String::from_utf8(list.stdout).unwrap();
     let mut lines = csv.lines().skip(1);

@@ -1,10 +1,11 @@
-//! Money stays exact when the world misbehaves: each case was tried on the server from outside, and has its right value here.
+//! The outcome of payments on the real server under concurrent calls, redials, late results and contradictory
+//! callbacks.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "here payments are all that happens")]
+#[expect(dead_code, reason = "not all clients are used")]
 mod server;
-#[expect(dead_code, reason = "here nothing is killed")]
+#[expect(dead_code, reason = "not all stand-ins are used")]
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -19,7 +20,7 @@ use world::{SECRET, World};
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 
-/// What the model does until a payment is submitted.
+/// The model's replies until a payment is submitted.
 const SUBMITS: [Reply; 9] = [
     Reply::Calls("start-capture", "{}"),
     Reply::Calls("capture-card", "{}"),
@@ -32,7 +33,7 @@ const SUBMITS: [Reply; 9] = [
     Reply::Says("One moment."),
 ];
 
-/// A server between Twilio, a model and a business.
+/// A server with the stand-ins for Twilio, the model and the business.
 struct Scene {
     server: Server,
     world: World,
@@ -56,7 +57,7 @@ impl Scene {
         Self { server, world, openai }
     }
 
-    /// The model answers like this from now on, and the caller speaks.
+    /// Queues replies of the model, sends a prompt, and waits until all replies are used.
     async fn says(&self, socket: &mut Socket, words: &str, replies: &[Reply]) {
         let asked = self.openai.asked() + replies.len();
         replies.iter().cloned().for_each(|reply| self.openai.will(reply));
@@ -64,7 +65,7 @@ impl Scene {
         self.openai.is_asked(asked).await;
     }
 
-    /// A payment up to the acceptance of its submission; its SID.
+    /// Runs a payment until its submission is accepted. Returns the payment SID.
     async fn submits(&self, socket: &mut Socket, call: &str, last4: &str) -> String {
         let opened = self.world.keys_of("create").len();
         SUBMITS.iter().cloned().for_each(|reply| self.openai.will(reply));
@@ -99,7 +100,7 @@ impl Scene {
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
     }
 
-    /// Twilio reports a result, and the model is told something.
+    /// Posts a result and waits for the model request that it causes. Returns the model's input.
     async fn result(&self, call: &str, sid: &str, fields: &[(&str, &str)]) -> String {
         let asked = self.openai.asked() + 1;
         self.openai.will(Reply::Says("I see."));
@@ -117,7 +118,7 @@ impl Scene {
         self.payments().await.into_iter().find(|payment| payment["paymentSid"] == sid).unwrap()
     }
 
-    /// The business is told of a payment in this state.
+    /// Waits until a payment in this state is delivered to the business, and returns the event.
     async fn told(&self, sid: &str, state: &str) -> Value {
         let id = self.payment(sid).await["id"].clone();
         let is_it = |told: &&Value| told["id"] == id && told["state"] == state;
@@ -144,7 +145,7 @@ async fn hangs_up(server: &Server, mut socket: Socket) {
 }
 
 #[tokio::test]
-async fn an_order_that_is_being_paid_on_another_line_is_not_paid_a_second_time() {
+async fn an_order_that_is_being_paid_on_another_call_is_not_paid_twice() {
     let scene = Scene::new().await;
     let mut first = scene.server.connects("CA1", &invoice("invoice-7")).await;
     let sid = scene.submits(&mut first, "CA1", "4242").await;
@@ -159,7 +160,7 @@ async fn an_order_that_is_being_paid_on_another_line_is_not_paid_a_second_time()
 }
 
 #[tokio::test]
-async fn a_caller_who_redials_while_the_result_is_unknown_is_told_so_and_pays_nothing() {
+async fn after_a_redial_with_an_unknown_result_no_payment_starts() {
     let scene = Scene::new().await;
     let mut socket = scene.server.connects("CA1", &invoice("invoice-7")).await;
     let sid = scene.submits(&mut socket, "CA1", "4242").await;
@@ -175,7 +176,7 @@ async fn a_caller_who_redials_while_the_result_is_unknown_is_told_so_and_pays_no
 }
 
 #[tokio::test]
-async fn an_order_that_was_paid_is_not_called_about_again() {
+async fn an_outbound_call_for_a_paid_order_is_refused() {
     let scene = Scene::new().await;
     let mut socket = scene.server.connects("CA1", &invoice("order-7")).await;
     let sid = scene.submits(&mut socket, "CA1", "4242").await;
@@ -189,7 +190,7 @@ async fn an_order_that_was_paid_is_not_called_about_again() {
 }
 
 #[tokio::test]
-async fn a_result_is_what_is_known_and_not_what_is_hoped() {
+async fn each_result_is_classified_conservatively() {
     const DECLINED: &str = "the card was declined and nothing was charged";
     const UNKNOWN: &str = "it may have been charged";
     const SUCCEEDED: &str = "the payment of 25.00 USD succeeded";
@@ -255,7 +256,7 @@ async fn a_result_is_what_is_known_and_not_what_is_hoped() {
 }
 
 #[tokio::test]
-async fn a_success_after_a_decline_is_the_last_word_to_all() {
+async fn a_success_overrides_an_earlier_decline() {
     let scene = Scene::new().await;
     let mut socket = scene.server.connects("CA1", &invoice("invoice-7")).await;
     let sid = scene.submits(&mut socket, "CA1", "4242").await;
@@ -266,11 +267,11 @@ async fn a_success_after_a_decline_is_the_last_word_to_all() {
     assert_eq!(scene.told(&sid, "charged").await["confirmationCode"], "ch_1");
     let starts = [Reply::Calls("start-capture", "{}"), Reply::Says("It is paid.")];
     scene.says(&mut socket, "Then another card.", &starts).await;
-    assert_eq!(scene.world.keys_of("create").len(), 1, "no other card is charged too");
+    assert_eq!(scene.world.keys_of("create").len(), 1, "no second payment is created");
 }
 
 #[tokio::test]
-async fn a_card_that_is_stored_without_a_token_is_not_stored() {
+async fn a_tokenization_without_a_token_is_unknown() {
     let scene = Scene::new().await;
     let mut socket = scene.server.connects("CA1", &json!({"callReference": "a", "amountDue": "0"})).await;
     let sid = scene.submits(&mut socket, "CA1", "4242").await;
@@ -280,7 +281,7 @@ async fn a_card_that_is_stored_without_a_token_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_card_that_was_refused_at_once_is_declined_though_the_caller_gives_up() {
+async fn a_refused_completion_is_a_decline_after_a_hang_up() {
     let scene = Scene::new().await;
     scene.world.refuses_completion(Some(64012));
     let mut socket = scene.server.connects("CA1", &invoice("invoice-7")).await;
@@ -293,7 +294,7 @@ async fn a_card_that_was_refused_at_once_is_declined_though_the_caller_gives_up(
 }
 
 #[tokio::test]
-async fn a_caller_who_tries_cards_is_stopped_whatever_the_declines_are_called() {
+async fn card_testing_is_stopped_for_every_kind_of_decline() {
     let scene = Scene::new().await;
     let words = [("Result", "payment-connector-error"), ("PaymentError", "card is declined"), ("PayErrorCode", "")];
     let parameters = |n: usize| json!({"callReference": format!("invoice-{n}"), "amountDue": "25.00"});
@@ -320,7 +321,7 @@ async fn a_caller_who_tries_cards_is_stopped_whatever_the_declines_are_called() 
 }
 
 #[tokio::test]
-async fn what_the_processor_says_is_kept_short_and_without_card_numbers() {
+async fn processor_texts_are_truncated_and_redacted() {
     let scene = Scene::new().await;
     let mut socket = scene.server.connects("CA1", &invoice("invoice-7")).await;
     let sid = scene.submits(&mut socket, "CA1", "4242").await;

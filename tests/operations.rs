@@ -1,13 +1,13 @@
-//! What an operator does with the ledger from the command line, while the real server runs on it.
+//! The operator's commands on the ledger while the real server uses it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "here nothing is killed")]
+#[expect(dead_code, reason = "not all of the process control is used")]
 #[path = "ledger/binary.rs"]
 mod binary;
-#[expect(dead_code, reason = "here there are no calls")]
+#[expect(dead_code, reason = "not all clients are used")]
 mod server;
-#[expect(dead_code, reason = "here the business is all that there is")]
+#[expect(dead_code, reason = "not all stand-ins are used")]
 #[path = "ledger/world.rs"]
 mod world;
 
@@ -16,8 +16,11 @@ use std::process::Output;
 
 use binary::{Home, Running};
 use crelay_payments::config::Config;
-use crelay_payments::ledger::{Ledger, OnCall};
-use crelay_payments::payment::{Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Status, Update};
+use crelay_payments::ledger::{Ledger, PaymentCall};
+use crelay_payments::payment::{
+    Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, TwilioResponse,
+    UpdateAction, UpdatePayment,
+};
 use crelay_payments::redact::Private;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -28,49 +31,55 @@ use world::World;
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 const CALLER: &str = "+15550100001";
 
-/// A ledger with payments in it, its server, and a business.
+/// A ledger with payments, its server, and the business.
 struct Scene {
     home: Home,
     world: World,
     running: Option<Running>,
 }
 
-/// Payments of a ledger that no server uses.
+/// A ledger without a server, to which payments are added.
 struct Seed {
     ledger: Ledger,
-    ids: Ids,
+    ids: PaymentIdGenerator,
 }
 
 impl Seed {
     async fn new(home: &Home) -> Self {
-        Self { ledger: Ledger::open(&home.ledger()).await.unwrap(), ids: Ids::new(Uuid::new_v4()) }
+        Self { ledger: Ledger::open(&home.ledger()).await.unwrap(), ids: PaymentIdGenerator::new(Uuid::new_v4()) }
     }
 
-    /// A payment that was submitted on a call of its own, and whose call is over.
+    /// Adds a submitted payment on its own call, which has ended without a result.
     async fn unknown(&mut self, n: u32, method: &str) -> PaymentId {
         let (config, _) = Config::from_vars(&server::NEEDED.into_iter().collect()).unwrap();
         let parameters = [("paymentMethod", method), ("description", "hush-description")];
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let terms = config.payment.terms(&parameters).unwrap().into();
-        let mut call = OnCall::unknown(format!("CA{n}").parse().unwrap());
+        let terms = config.payment.parse_terms(&parameters).unwrap().into();
+        let mut call = PaymentCall::from_sid(format!("CA{n}").parse().unwrap());
         call.caller = CALLER.parse().ok();
-        call.reference = Some(Private::new(format!("hush-order-{n}")));
-        let id = self.ids.make();
+        call.call_reference = Some(Private::new(format!("hush-order-{n}")));
+        let id = self.ids.generate();
         let charge = Amount::parse(&n.to_string(), Currency::USD).unwrap();
-        let create = Create { id, key: id.create_key(), charge, terms, agreed: None };
-        self.ledger.opening(&call, &create).await.unwrap();
-        let sid: crelay_payments::sid::PaymentSid = format!("PK{n}").parse().unwrap();
-        self.ledger.created(&create, &Answer::Created(sid.clone())).await.unwrap();
-        for change in [Change::Capture(Field::CardNumber), Change::Complete] {
-            let update = Update { id, sid: sid.clone(), key: id.change_key(change, 1), change, given_up: None };
-            self.ledger.asking(&call, &update).await.unwrap();
+        let create = CreatePayment { id, idempotency_key: id.create_key(), charge, terms, consent: None };
+        self.ledger.record_create_request(&call, &create).await.unwrap();
+        let sid: crelay_payments::ids::PaymentSid = format!("PK{n}").parse().unwrap();
+        self.ledger.record_create_response(&create, &TwilioResponse::Created(sid.clone())).await.unwrap();
+        for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete] {
+            let update = UpdatePayment {
+                id,
+                payment_sid: sid.clone(),
+                idempotency_key: id.update_key(change, 1),
+                action: change,
+                give_up_reason: None,
+            };
+            self.ledger.record_update_request(&call, &update).await.unwrap();
         }
-        self.ledger.call_over(&call.sid).await.unwrap();
+        self.ledger.record_call_ended(&call.call_sid).await.unwrap();
         id
     }
 
-    /// As [`unknown`](Self::unknown), with a success that came late.
+    /// As [`unknown`](Self::unknown), with a late success callback.
     async fn succeeded(&mut self, n: u32, method: &str) -> PaymentId {
         let id = self.unknown(n, method).await;
         let form = [
@@ -81,26 +90,26 @@ impl Seed {
             ("PaymentCardNumber", "xxxxxxxxxxxx4242".to_owned()),
         ];
         let form = form.map(|(name, value)| (name.to_owned(), value));
-        self.ledger.reported(&Status::from_form(&form).unwrap()).await.unwrap();
+        self.ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
         id
     }
 
-    /// Everything that waits is due in 46 minutes, as after an outage.
+    /// Postpones all pending deliveries by 46 minutes, as after an outage of the receiver.
     async fn fails_to_deliver(&self) {
         loop {
-            let due = self.ledger.due(Timestamp::now(), 99).await.unwrap();
+            let due = self.ledger.due_deliveries(Timestamp::now(), 99).await.unwrap();
             if due.is_empty() {
                 return;
             }
             for due in due {
-                self.ledger.postponed(&due, Timestamp::now() + SignedDuration::from_mins(46)).await.unwrap();
+                self.ledger.postpone_delivery(&due, Timestamp::now() + SignedDuration::from_mins(46)).await.unwrap();
             }
         }
     }
 }
 
 impl Scene {
-    /// A scene with what is put into its ledger; the server runs, and the business takes what it is told.
+    /// Fills the ledger with `seed`, then starts the server and a business that accepts events.
     async fn with<T>(seed: impl AsyncFnOnce(&mut Seed) -> T) -> (Self, T) {
         let home = Home::new();
         let mut seeding = Seed::new(&home).await;
@@ -113,7 +122,7 @@ impl Scene {
         (Self { home, world, running: Some(running) }, seeded)
     }
 
-    /// Runs a command: its exit code and what it printed.
+    /// Runs a command. Returns its exit code and its output.
     async fn runs(&self, arguments: &[&str]) -> (i32, String) {
         let Output { status, stdout, stderr } = self.home.runs(arguments).await;
         let printed = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
@@ -125,7 +134,7 @@ impl Scene {
         server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap()
     }
 
-    /// Waits until the business is told an event of this type, and returns it.
+    /// Waits until an event of this type is delivered, and returns it.
     async fn is_told(&self, id: PaymentId, kind: &str) -> Value {
         let is_it = |told: &&Value| told["id"] == id.to_string() && told["type"] == kind;
         self.world.until(kind, |seen| seen.told.iter().any(|told| is_it(&told))).await;
@@ -138,7 +147,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn what_waits_after_an_outage_is_delivered_at_once_on_demand() {
+async fn deliver_sends_pending_events_at_once() {
     let (scene, id) = Scene::with(async |seed| {
         let id = seed.unknown(25, "credit-card").await;
         seed.fails_to_deliver().await;
@@ -153,13 +162,13 @@ async fn what_waits_after_an_outage_is_delivered_at_once_on_demand() {
 }
 
 #[tokio::test]
-async fn a_settlement_by_mistake_is_corrected_and_refunds_are_recorded() {
+async fn a_settlement_can_be_corrected_and_refunds_are_recorded() {
     let (scene, id) = Scene::with(async |seed| seed.unknown(25, "credit-card").await).await;
     let text = id.to_string();
     let settle = async |more: &[&str]| scene.runs(&[&["settle", &text], more].concat()).await;
     assert_eq!(settle(&["--as", "declined"]).await, (0, format!("{id} is declined\n")));
-    assert_eq!(settle(&["--as", "charged"]).await.0, 1, "no correction");
-    assert_eq!(settle(&["--as", "charged", "--correct"]).await.0, 2, "without a note");
+    assert_eq!(settle(&["--as", "charged"]).await.0, 1, "a second outcome needs --correct");
+    assert_eq!(settle(&["--as", "charged", "--correct"]).await.0, 2, "--correct needs --note");
     let correct = ["--as", "charged", "--correct", "--note", "the wrong row", "--confirmation", "ch_9"];
     assert_eq!(settle(&correct).await, (0, format!("{id} is charged\n")));
     assert_eq!(scene.is_told(id, "payment.charged").await["confirmationCode"], "ch_9");
@@ -180,7 +189,7 @@ async fn a_settlement_by_mistake_is_corrected_and_refunds_are_recorded() {
 }
 
 #[tokio::test]
-async fn a_backup_is_made_for_its_user_alone_and_overwrites_nothing() {
+async fn a_backup_is_private_and_overwrites_nothing() {
     let (scene, ()) = Scene::with(async |seed| {
         seed.succeeded(25, "credit-card").await;
     })
@@ -192,18 +201,18 @@ async fn a_backup_is_made_for_its_user_alone_and_overwrites_nothing() {
     assert!(!scene.file("copy.db.part").exists());
     let (code, printed) = scene.runs(&["backup", "copy.db"]).await;
     assert!(code == 1 && printed.contains("overwrites nothing"), "{printed}");
-    let copy = Ledger::visit(&scene.file("copy.db")).await.unwrap();
-    assert_eq!(copy.count(crelay_payments::ledger::State::Charged).await.unwrap(), 1);
+    let copy = Ledger::open_for_cli(&scene.file("copy.db")).await.unwrap();
+    assert_eq!(copy.count_payments(crelay_payments::ledger::PaymentState::Charged).await.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn the_personal_data_of_a_caller_is_erased_once_all_is_told() {
+async fn the_personal_data_of_a_caller_is_erased_after_delivery() {
     let (scene, (charged, unknown)) =
         Scene::with(async |seed| (seed.succeeded(25, "credit-card").await, seed.unknown(26, "credit-card").await))
             .await;
     scene.is_told(charged, "payment.charged").await;
     scene.is_told(unknown, "payment.unknown").await;
-    // The receiver has answered, and the server writes that down.
+    // The delivery is recorded shortly after the receiver has responded.
     let printed = loop {
         let (_, printed) = scene.runs(&["erase", "--caller", CALLER]).await;
         if scene.payment(charged).await["caller"].is_null() {
@@ -217,11 +226,11 @@ async fn the_personal_data_of_a_caller_is_erased_once_all_is_told() {
         "{erased}"
     );
     assert_eq!(scene.payment(unknown).await["caller"], CALLER);
-    assert_eq!(scene.runs(&["erase", "--caller", "5550100001"]).await.0, 2, "no number");
+    assert_eq!(scene.runs(&["erase", "--caller", "5550100001"]).await.0, 2, "not an E.164 number");
 }
 
 #[tokio::test]
-async fn the_processors_export_settles_what_is_unknown_and_shows_what_disagrees() {
+async fn reconcile_settles_unknown_payments_and_lists_differences() {
     let (scene, [unknown, failed, charged, debit]) = Scene::with(async |seed| {
         [
             seed.unknown(25, "credit-card").await,
@@ -249,7 +258,7 @@ async fn the_processors_export_settles_what_is_unknown_and_shows_what_disagrees(
     for line in [
         format!("line 2: is settled as charged: {unknown}"),
         format!("line 3: is settled as declined: {failed}"),
-        format!("line 4: the export says failed, the ledger charged: {charged}"),
+        format!("line 4: the export says failed, the ledger says charged: {charged}"),
         format!("line 5: is settled as returned: {debit}"),
         "line 6: no payment of the ledger fits".to_owned(),
         "5 rows: 0 agree, 3 settled, 2 to look at".to_owned(),
@@ -283,7 +292,7 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
         let answer = server.operator_posts(&format!("/payments/{id}/{what}"), &body).await;
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
-    let nobody = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
+    let missing = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
     for (id, body, status) in [
         (&unknown as &dyn std::fmt::Display, json!({"outcome": "declined"}), 200),
         (&unknown, json!({"outcome": "charged"}), 409),
@@ -291,7 +300,7 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
         (&unknown, json!({"outcome": "tokenized", "correct": true, "note": "wrong"}), 400),
         (&unknown, json!({"outcome": "charged", "correct": true, "note": "wrong"}), 200),
         (&charged, json!({"outcome": "declined", "correct": true, "note": "wrong"}), 409),
-        (&nobody, json!({"outcome": "declined", "correct": true, "note": "wrong"}), 404),
+        (&missing, json!({"outcome": "declined", "correct": true, "note": "wrong"}), 404),
     ] {
         let (answered, answer) = posts(id, "settle", body.clone()).await;
         assert_eq!(answered, status, "{body}: {answer}");
@@ -306,7 +315,7 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
         (&charged, json!({"amount": "6.00", "reference": "re_1"}), 200),
         (&charged, json!({"amount": "5", "reference": "re_1"}), 409),
         (&charged, json!({"amount": "20", "reference": "re_2"}), 200),
-        (&nobody, json!({"amount": "1", "reference": "re_1"}), 404),
+        (&missing, json!({"amount": "1", "reference": "re_1"}), 404),
     ] {
         let (answered, answer) = posts(id, "refunded", body.clone()).await;
         assert_eq!(answered, status, "{body}: {answer}");

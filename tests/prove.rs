@@ -1,17 +1,17 @@
-//! Card numbers are entered, spoken and misplaced in every way into the real server; every byte that left it is searched.
+//! `prove` on the real server: card numbers are sent through every leak vector, and all output is searched.
 //!
-//! `CRELAY_LONG=1` plants 920 of them, and `CRELAY_SEED` chooses others.
+//! `CRELAY_LONG=1` uses 920 card numbers; `CRELAY_SEED` sets the seed.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crelay_payments::config::Vars;
-use crelay_payments::simulator::proof::{self, Options, Proof, Report, Verdict};
+use crelay_payments::simulator::proof::{self, ProofOptions, ProofOutcome, ProofReport, ProofVerdict};
 use serde_json::Value;
 
-/// The command in a directory of its own, without an environment.
+/// The command in its own directory with an empty environment.
 struct Proving {
     directory: PathBuf,
     command: Command,
@@ -49,11 +49,11 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-async fn prove(vars: Vars, numbers: usize, seed: u64) -> Box<Report> {
+async fn prove(vars: Vars, numbers: usize, seed: u64) -> Box<ProofReport> {
     let program = Path::new(env!("CARGO_BIN_EXE_crelay-payments")).to_owned();
-    match proof::prove(Options { program, vars, numbers, seed }, |_| {}).await.unwrap() {
-        Proof::Tried(report) => report,
-        Proof::Unusable(why) => panic!("{why}"),
+    match proof::prove(ProofOptions { program, vars, numbers, seed }, |_| {}).await.unwrap() {
+        ProofOutcome::Completed(report) => report,
+        ProofOutcome::InvalidConfig(why) => panic!("{why}"),
     }
 }
 
@@ -63,12 +63,12 @@ async fn no_card_number_leaves_the_server_wherever_it_is_put() {
     let numbers = if vars.get("CRELAY_LONG").is_some() { 920 } else { 46 };
     let seed = vars.get("CRELAY_SEED").map_or(1, |seed| seed.parse().unwrap());
     let report = prove(Vars::default(), numbers, seed).await;
-    assert_eq!(report.verdict, Verdict::NothingFound, "{}", report.summary());
+    assert_eq!(report.verdict, ProofVerdict::NothingFound, "{}", report.summary());
     assert_eq!(report.numbers, numbers);
 }
 
 #[test]
-fn the_proof_of_a_set_up_is_written_down_and_shows_neither_numbers_nor_secrets() {
+fn the_report_contains_neither_card_numbers_nor_secrets() {
     let mut proving = Proving::new("prove", &["--numbers", "23", "--seed", "5", "--out", "proof"]).with(&[
         ("SERVER_BASE_URL", "https://pay.shop.example/voice"),
         ("AUTH_TOKEN", "hush-hush"),
@@ -100,14 +100,14 @@ fn the_proof_of_a_set_up_is_written_down_and_shows_neither_numbers_nor_secrets()
     assert!(set_up["assets"]["serverConfig.json"].is_string(), "{set_up}");
     let all = markdown + &report.to_string() + &printed(&output);
     assert!(!all.contains("hush") && !all.contains("5550107777"), "{all}");
-    assert!(!all.contains(&proof::first_card(5)), "{all}");
+    assert!(!all.contains(&proof::first_card_number(5)), "{all}");
     assert!(all.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() < 13), "{all}");
 }
 
-/// The name of the model goes into every request and into the log: here it is a card number, the first that the seed makes.
+/// The model's name appears in every request and in the log. Here it is the card number of the first case.
 #[test]
-fn a_set_up_that_leaks_is_found_out() {
-    let card = proof::first_card(9);
+fn a_leak_is_found() {
+    let card = proof::first_card_number(9);
     let mut proving = Proving::new("prove-leak", &["--numbers", "23", "--seed", "9"]).with(&[("OPENAI_MODEL", &card)]);
     let output = proving.runs();
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
@@ -122,7 +122,7 @@ fn a_set_up_that_leaks_is_found_out() {
 }
 
 #[test]
-fn a_set_up_that_cannot_be_used_is_told_with_every_mistake() {
+fn an_invalid_configuration_is_reported_with_all_problems() {
     let mut proving = Proving::new("prove-bad", &[]).with(&[("CURRENCY", "shells"), ("AUTH_TOKEN", "a b")]);
     let output = proving.runs();
     assert_eq!(output.status.code(), Some(2), "{}", printed(&output));

@@ -1,11 +1,11 @@
-//! What Twilio, operators, and whoever is neither, get at the doors of the real server.
+//! The endpoints of the real server: Twilio's webhooks, the ConversationRelay socket, and health checks.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot do its work fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod business;
 mod delivery;
 mod operator;
-#[expect(dead_code, reason = "the tests of the ledger run a server of their own")]
+#[expect(dead_code, reason = "not all clients are used")]
 mod server;
 
 use futures_util::{SinkExt, StreamExt};
@@ -36,7 +36,7 @@ async fn a_call_that_comes_in_is_connected_to_the_relay() {
 }
 
 #[tokio::test]
-async fn what_twilio_did_not_sign_is_refused_before_it_is_read() {
+async fn requests_without_a_valid_signature_are_refused() {
     let server = Server::start(&[]).await;
     for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction", "/twilioStatusCallback"] {
         for signature in [None, Some("bm90IGEgc2lnbmF0dXJl"), Some("no base64 at all")] {
@@ -44,14 +44,14 @@ async fn what_twilio_did_not_sign_is_refused_before_it_is_read() {
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {signature:?}");
         }
     }
-    // The signature of one path does not open another.
+    // A signature is valid for one path only.
     let signature = server.signature("https://pay.example.com/connectAction", &[("CallSid", "CA1")]);
     let answer = server.anyone_posts("/payment-status-callback", "CallSid=CA1", Some(&signature)).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_answered_with_what_to_do() {
+async fn an_unknown_path_or_method_is_answered_with_a_hint() {
     let server = Server::start(&[]).await;
     for (answer, status) in [
         (server.get("/nowhere").await, StatusCode::NOT_FOUND),
@@ -74,13 +74,13 @@ async fn the_socket_opens_only_for_twilio() {
 }
 
 #[tokio::test]
-async fn a_payment_of_a_call_that_is_not_known_is_taken_quietly() {
+async fn a_callback_for_an_unknown_call_is_accepted() {
     let server = Server::start(&[]).await;
     let form = [("CallSid", "CA404"), ("Sid", "PK1"), ("Result", "success"), ("Unknown", "")];
     assert_eq!(server.twilio_posts("/payment-status-callback", &form).await.status(), StatusCode::NO_CONTENT);
-    let nameless = server.twilio_posts("/payment-status-callback", &[("CallSid", "CA404")]).await;
-    assert_eq!(nameless.status(), StatusCode::BAD_REQUEST);
-    assert!(nameless.text().await.unwrap().contains("Sid"));
+    let without_sid = server.twilio_posts("/payment-status-callback", &[("CallSid", "CA404")]).await;
+    assert_eq!(without_sid.status(), StatusCode::BAD_REQUEST);
+    assert!(without_sid.text().await.unwrap().contains("Sid"));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_answered_with_what_comes_next() {
+async fn the_connect_action_returns_the_next_twiml() {
     let alone = Server::start(&[]).await;
     let staffed = Server::start(&[("LIVE_AGENT_NUMBER", "+15550009999")]).await;
     let live = ("CallStatus", "in-progress");
@@ -110,7 +110,7 @@ async fn the_end_of_a_session_is_answered_with_what_comes_next() {
 }
 
 #[tokio::test]
-async fn a_session_that_failed_is_connected_again_three_times_and_then_a_person_is_found() {
+async fn a_failed_session_is_reconnected_three_times_and_then_dialled_to_a_person() {
     let server = Server::start(&[("LIVE_AGENT_NUMBER", "+15550009999")]).await;
     let failed =
         [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("ErrorCode", "64105")];
@@ -152,11 +152,15 @@ async fn a_server_that_stops_takes_no_new_calls() {
     assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
     let rings = server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA2")]).await;
     assert_eq!(rings.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(server.get("/health").await.text().await.unwrap(), r#"{"status":"ok","calls":1}"#, "live calls go on");
+    assert_eq!(
+        server.get("/health").await.text().await.unwrap(),
+        r#"{"status":"ok","calls":1}"#,
+        "live calls continue"
+    );
 }
 
 #[tokio::test]
-async fn calls_without_a_payment_are_cut_when_half_of_the_drain_is_over() {
+async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
     let server = Server::start(&[("DRAIN_SECONDS", "1")]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
@@ -184,29 +188,29 @@ async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
 
     server.is_told_to_stop();
     let cut = talks.next().await;
-    assert!(matches!(&cut, Some(Ok(Message::Close(_)))), "half of the drain is over: {cut:?}");
+    assert!(matches!(&cut, Some(Ok(Message::Close(_)))), "half of the drain time has passed: {cut:?}");
     let star = [("CallSid", "CA1"), ("Sid", "PK1"), ("Result", "caller-interrupted-with-star")];
     assert_eq!(server.twilio_posts("/payment-status-callback", &star).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(agent_says(&mut pays).await, "You cancelled it.");
 }
 
 #[tokio::test]
-async fn a_frame_that_is_too_large_costs_a_call_its_socket_and_nothing_else() {
+async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     let server = Server::start(&[]).await;
     let mut older = server.connects("CA1", &json!({})).await;
     older.send(Message::text(" ".repeat(64 * 1024 + 1))).await.unwrap();
-    assert!(!matches!(older.next().await, Some(Ok(Message::Text(_)))), "it is closed");
+    assert!(!matches!(older.next().await, Some(Ok(Message::Text(_)))), "the socket is closed");
     server.has_calls(1).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
     newer.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
     caller_says(&mut newer, "Hello?").await;
-    assert!(agent_says(&mut newer).await.contains("something went wrong"), "the model is not there, and the call is");
+    assert!(agent_says(&mut newer).await.contains("something went wrong"), "the call continues without the model");
     server.has_calls(1).await;
 }
 
 #[tokio::test]
-async fn the_newest_socket_of_a_call_owns_it() {
+async fn a_new_socket_of_a_call_replaces_the_old_one() {
     let server = Server::start(&[]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let setup = || Message::text(r#"{"type":"setup","callSid":"CA1"}"#);
@@ -224,7 +228,7 @@ async fn the_newest_socket_of_a_call_owns_it() {
 }
 
 #[tokio::test]
-async fn anybody_may_see_that_it_runs() {
+async fn the_root_and_health_need_no_credentials() {
     let server = Server::start(&[]).await;
     assert!(server.get("/").await.text().await.unwrap().contains("running"));
     assert_eq!(server.get("/health").await.text().await.unwrap(), r#"{"status":"ok","calls":0}"#);

@@ -1,77 +1,77 @@
-//! What can be wrong with an asset, with the file and, where there is one, the line.
+//! Errors and warnings about assets, with the file and, where known, the line.
 
 use std::fmt;
 
-/// Why an asset cannot be used. The text says where to look.
+/// The reason why an asset cannot be used. Its text names the place.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetError {
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("{file}: cannot be read: {source}")]
     Read {
         /// The file.
         file: String,
-        /// The system's words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The directory is another one than was meant.
+    /// The directory holds so many files that it is probably not the intended one.
     #[error("{dir}: holds more than {limit} files: is it the right directory?")]
-    TooMany {
+    TooManyFiles {
         /// The directory.
         dir: String,
-        /// How many it may hold.
+        /// The maximum number of files.
         limit: usize,
     },
-    /// The file is larger than any asset has reason to be.
+    /// The file is too large.
     #[error("{file}: is larger than {limit} bytes")]
     TooLarge {
         /// The file.
         file: String,
-        /// In bytes.
+        /// The maximum size in bytes.
         limit: u64,
     },
-    /// The file holds something other than text.
+    /// The file is not text.
     #[error("{file}: is not UTF-8 text")]
-    NotText {
+    NotUtf8 {
         /// The file.
         file: String,
     },
-    /// A context that says nothing.
+    /// The context is empty.
     #[error("{file}: is empty")]
     Empty {
         /// The file.
         file: String,
     },
-    /// `AssetLoader` names what is not there.
+    /// `AssetLoader` names an asset that does not exist.
     #[error("{file}: AssetLoader names {missing}, which does not exist; there are {known}")]
     Missing {
-        /// The file of `serverConfig.json`.
+        /// The name of the `serverConfig.json`.
         file: String,
-        /// The name that leads nowhere, as that of a file.
+        /// The file name of the missing asset.
         missing: String,
-        /// The keys of those that would be there.
+        /// The keys of the existing assets of that kind.
         known: String,
     },
-    /// Broken JSON, a value that does not fit, a tool that does not exist.
+    /// Invalid JSON, an invalid value, or an unknown tool.
     #[error("{file}:{line}: {what}")]
     Invalid {
         /// The file.
         file: String,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The problem.
         what: String,
     },
-    /// The parts of a large context in Twilio Sync do not make a whole.
-    #[error("{file}: {what}; upload it once more, with --force")]
-    Parts {
-        /// The item of its first part.
+    /// The parts of a large context in Twilio Sync do not belong together.
+    #[error("{file}: {what}; upload it again with --force")]
+    InvalidParts {
+        /// The name of the item with the first part.
         file: String,
-        /// What is wrong with them.
+        /// The problem with the parts.
         what: String,
     },
 }
 
-/// Why assets cannot be used: everything that has to be mended, in a line each.
+/// The errors of all assets. `Display` writes one line per error.
 #[derive(Debug)]
 pub struct AssetErrors(pub(super) Vec<AssetError>);
 
@@ -84,62 +84,62 @@ impl fmt::Display for AssetErrors {
     }
 }
 
-/// A key that no context, or no manifest, has.
+/// No context, or no manifest, has this key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {kind} {key}; there are {known}")]
-pub struct UnknownKey {
+pub struct UnknownKeyError {
     /// `context` or `manifest`.
     pub kind: &'static str,
-    /// The key, if it has the shape of one: fit for a log.
+    /// The key, if it is well-formed and therefore safe to log.
     pub key: String,
-    /// The keys that there are.
+    /// The existing keys.
     pub known: String,
 }
 
-/// What is allowed in the assets and probably not meant.
+/// Something in the assets that is allowed and probably not intended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
-    /// Misspelt, or of a newer or an older version.
-    #[error("{file}: {key} is not known to this version and is left out")]
-    Unknown {
+pub enum AssetWarning {
+    /// A key that is misspelt, or of another version.
+    #[error("{file}: {key} is not known to this version and is ignored")]
+    UnknownKey {
         /// The file.
         file: String,
-        /// The key with those that it stands in: `ConversationRelay.Configuration.interruptByDtmf`.
+        /// The path of the key, such as `ConversationRelay.Configuration.interruptByDtmf`.
         key: String,
     },
-    /// An attribute that only the server can know.
-    #[error("{file}: {key} is left out, since the server sets it by itself")]
-    ServersOwn {
+    /// An attribute that the server sets itself.
+    #[error("{file}: {key} is ignored, since the server sets it itself")]
+    SetByServer {
         /// The file.
         file: String,
-        /// The key with those that it stands in.
+        /// The path of the key.
         key: String,
     },
     /// `assetLoaderType` is neither `file` nor `sync`.
-    #[error("{file}: assetLoaderType is {kind:?}, neither file nor sync: the assets are taken from files")]
-    LoaderType {
+    #[error("{file}: assetLoaderType is {kind:?}, neither file nor sync: file is used")]
+    UnknownLoaderType {
         /// The file.
         file: String,
-        /// What stands there.
+        /// The value.
         kind: String,
     },
-    /// `assetLoaderType` is not what the server was started with.
+    /// `assetLoaderType` differs from the one that the server was started with.
     #[error(
         "{file}: assetLoaderType is read when the server starts, from its own serverConfig.json: it has no effect here"
     )]
-    LoaderTypeLate {
+    LoaderTypeIgnored {
         /// The file.
         file: String,
     },
     /// The name of a file or an item cannot be the key of an asset.
-    #[error("{file}: is left out, since a context or a manifest is named in letters, digits, - and _")]
-    Key {
+    #[error("{file}: is ignored: the name of a context or a manifest may have letters, digits, - and _ only")]
+    InvalidKey {
         /// The file or the item.
         file: String,
     },
-    /// A directory with none of the files in it.
-    #[error("{dir}: holds no asset; those that are built in are used")]
-    NothingThere {
+    /// The directory contains no assets.
+    #[error("{dir}: contains no assets; the built-in ones are used")]
+    NoAssets {
         /// The directory.
         dir: String,
     },

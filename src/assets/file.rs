@@ -1,17 +1,17 @@
-//! Assets as texts: what is built in, and what stands in a directory.
+//! Asset files: those built into the binary and those in a directory.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::name::Name;
-use super::{AssetError, Warning};
+use super::name::AssetName;
+use super::{AssetError, AssetWarning};
 
-/// Far above any context that a model is given at each turn.
+/// The largest asset file, in bytes. Contexts, which go to the model with every request, are far smaller.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// More assets than anybody keeps in one directory.
+/// The maximum number of files in an asset directory.
 const MAX_FILES: usize = 500;
 
 const BUILT_IN: [(&str, &str); 5] = [
@@ -22,83 +22,83 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("defaultToolManifest.json", include_str!("../../assets/defaultToolManifest.json")),
 ];
 
-/// An asset's text.
+/// The text of an asset.
 #[derive(Debug, Clone)]
-pub(super) struct File {
-    /// How the file is called in a message.
+pub(super) struct AssetFile {
+    /// The name of the file in messages.
     pub(super) label: String,
     pub(super) text: String,
 }
 
-/// Assets that are laid over others, each of them readable or not.
+/// The assets of one source, each of them readable or not.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    pub(super) files: BTreeMap<Name, Result<File, AssetError>>,
-    pub(super) warnings: Vec<Warning>,
+    pub(super) files: BTreeMap<AssetName, Result<AssetFile, AssetError>>,
+    pub(super) warnings: Vec<AssetWarning>,
 }
 
 impl Layer {
-    /// The files that can be read.
-    pub(super) fn readable(&self) -> Vec<(Name, File)> {
+    /// The readable files.
+    pub(super) fn readable(&self) -> Vec<(AssetName, AssetFile)> {
         self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.as_ref().ok()?.clone()))).collect()
     }
 }
 
-/// What is built into the binary.
-pub(super) fn built_in() -> impl Iterator<Item = (Name, File)> {
+/// The assets built into the binary.
+pub(super) fn built_in() -> impl Iterator<Item = (AssetName, AssetFile)> {
     BUILT_IN.into_iter().map(|(name, text)| {
-        let file = File { label: format!("{name} (built in)"), text: text.to_owned() };
-        (Name::of_file(name).and_then(Result::ok).expect("the tests load what is built in"), file)
+        let file = AssetFile { label: format!("{name} (built in)"), text: text.to_owned() };
+        (AssetName::from_file_name(name).and_then(Result::ok).expect("built-in assets have valid names"), file)
     })
 }
 
-/// A directory of assets. Everything here blocks.
+/// A directory of assets. All methods block.
 #[derive(Debug, Clone)]
-pub(super) struct Directory(PathBuf);
+pub(super) struct AssetDirectory(PathBuf);
 
-/// How large each asset is and when it was changed: if this stays the same, so do they.
-pub(super) type Look = BTreeMap<String, (u64, Option<SystemTime>)>;
+/// Size and modification time by file name. If the snapshot is unchanged, so are the files.
+pub(super) type DirectorySnapshot = BTreeMap<String, (u64, Option<SystemTime>)>;
 
-impl Directory {
+impl AssetDirectory {
     pub(super) fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
-    /// Looks at the files without reading them.
-    pub(super) fn look(&self) -> Result<Look, AssetError> {
-        let mut look = Look::new();
-        for file in self.names()? {
-            if Name::of_file(&file).is_none() {
+    /// Takes a snapshot of the directory without reading the files.
+    pub(super) fn snapshot(&self) -> Result<DirectorySnapshot, AssetError> {
+        let mut snapshot = DirectorySnapshot::new();
+        for file in self.file_names()? {
+            if AssetName::from_file_name(&file).is_none() {
                 continue;
             }
-            // One that went away meanwhile, or leads nowhere, is not there.
+            // A file deleted in the meantime, or a dangling symbolic link, is treated as missing.
             let Ok(metadata) = self.0.join(&file).metadata() else { continue };
-            look.insert(file, (metadata.len(), metadata.modified().ok()));
+            snapshot.insert(file, (metadata.len(), metadata.modified().ok()));
         }
-        Ok(look)
+        Ok(snapshot)
     }
 
-    /// Reads the files. A directory that is not there is an empty one.
+    /// Reads the files. A missing directory is treated as an empty one.
     pub(super) fn read(&self) -> Result<Layer, AssetError> {
         let mut layer = Layer::default();
-        for file in self.names()? {
+        for file in self.file_names()? {
             let label = self.0.join(&file).display().to_string();
-            match Name::of_file(&file) {
+            match AssetName::from_file_name(&file) {
                 None => {}
-                Some(Err(_)) => layer.warnings.push(Warning::Key { file: label }),
+                Some(Err(_)) => layer.warnings.push(AssetWarning::InvalidKey { file: label }),
                 Some(Ok(name)) => {
-                    let Some(read) = File::read(&self.0.join(&file)).transpose() else { continue };
+                    let Some(read) = AssetFile::read(&self.0.join(&file)).transpose() else { continue };
                     layer.files.insert(name, read);
                 }
             }
         }
         if layer.files.is_empty() && self.0.is_dir() {
-            layer.warnings.push(Warning::NothingThere { dir: self.0.display().to_string() });
+            layer.warnings.push(AssetWarning::NoAssets { dir: self.0.display().to_string() });
         }
         Ok(layer)
     }
 
-    fn names(&self) -> Result<Vec<String>, AssetError> {
+    fn file_names(&self) -> Result<Vec<String>, AssetError> {
         let label = || self.0.display().to_string();
         let read = |entries: std::fs::ReadDir| -> io::Result<Vec<String>> {
             entries.take(MAX_FILES + 1).map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
@@ -110,16 +110,16 @@ impl Directory {
         };
         (names.len() <= MAX_FILES)
             .then_some(names)
-            .ok_or_else(|| AssetError::TooMany { dir: label(), limit: MAX_FILES })
+            .ok_or_else(|| AssetError::TooManyFiles { dir: label(), limit: MAX_FILES })
     }
 }
 
-impl File {
+impl AssetFile {
     pub(super) fn new(label: &str, text: &str) -> Self {
         Self { label: label.to_owned(), text: text.to_owned() }
     }
 
-    /// A file's text, or `None` if there is no such file.
+    /// Reads a file; `None` if it does not exist.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, AssetError> {
         let label = path.display().to_string();
         let opened = match std::fs::File::open(path) {
@@ -134,7 +134,7 @@ impl File {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(AssetError::TooLarge { file: label, limit: MAX_BYTES });
         }
-        let Ok(text) = String::from_utf8(bytes) else { return Err(AssetError::NotText { file: label }) };
+        let Ok(text) = String::from_utf8(bytes) else { return Err(AssetError::NotUtf8 { file: label }) };
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         Ok(Some(Self { label, text }))
     }

@@ -1,6 +1,6 @@
-//! Every context and every manifest by key, and serverConfig.json, as one value that never changes.
+//! All contexts and manifests by key, and `serverConfig.json`, as one immutable value.
 
-mod laying;
+mod overlay;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,99 +9,107 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::{error, info};
 
-use super::file::{self, Directory, File};
-use super::name::{Key, Name};
-use super::server_config::{self, Active, LoaderType};
-use super::{AssetError, ServerConfig, ToolDefinition, UnknownKey, Warning, manifest};
+use super::file::{self, AssetDirectory, AssetFile};
+use super::name::{AssetKey, AssetName};
+use super::schema::server_config::{self, ActiveAssets, LoaderType};
+use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
 use crate::llm::Profile;
-use crate::redact::without_card_numbers;
-pub(super) use laying::Reading;
+use crate::redact::redact_card_numbers;
+pub(super) use overlay::OverlayResult;
 
-/// All assets. A call takes one such value when it begins and keeps it. Cheap to clone.
+/// All assets, immutable and cheap to clone. A call takes one library when it starts and keeps it.
 ///
-/// What is built into the binary is always in it, unless an asset of the same name stands in its place.
+/// The built-in assets are always included, unless an asset of the same name overrides them.
 #[derive(Debug, Clone)]
 pub struct Library {
-    /// What `serverConfig.json` says of calls.
+    /// The parsed `serverConfig.json`.
     pub server: ServerConfig,
-    config: Arc<Config>,
-    contexts: BTreeMap<Key, Arc<Context>>,
-    manifests: BTreeMap<Key, Arc<Manifest>>,
+    config: Arc<ServerConfigAsset>,
+    contexts: BTreeMap<AssetKey, Arc<ContextAsset>>,
+    manifests: BTreeMap<AssetKey, Arc<ManifestAsset>>,
 }
 
-/// A library, and what is to be told about it.
+/// A library with the errors and warnings of its assets.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedLibrary {
     /// The library.
     pub library: Library,
-    /// What has to be mended. What cannot be used is not in the library.
-    pub mistakes: Vec<AssetError>,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<Warning>,
+    /// The errors. An asset that cannot be used is not in the library.
+    pub errors: Vec<AssetError>,
+    /// The warnings.
+    pub warnings: Vec<AssetWarning>,
 }
 
 #[derive(Debug)]
-struct Config {
-    file: File,
+struct ServerConfigAsset {
+    file: AssetFile,
     server: ServerConfig,
-    active: Active,
-    warnings: Vec<Warning>,
+    active: ActiveAssets,
+    warnings: Vec<AssetWarning>,
 }
 
 #[derive(Debug)]
-struct Context {
-    file: File,
+struct ContextAsset {
+    file: AssetFile,
     /// The text as a JSON string.
-    written: Arc<RawValue>,
+    json: Arc<RawValue>,
 }
 
 #[derive(Debug)]
-struct Manifest {
-    file: File,
+struct ManifestAsset {
+    file: AssetFile,
     tools: Vec<ToolDefinition>,
     /// The tools as a JSON array.
-    written: Arc<RawValue>,
+    json: Arc<RawValue>,
 }
 
 impl Library {
-    /// What is built into the binary.
+    /// The built-in assets.
     pub fn built_in() -> Self {
-        const SOUND: &str = "the tests load what is built in";
+        const VALID: &str = "built-in assets are valid";
         let (mut config, mut contexts, mut manifests) = (None, BTreeMap::new(), BTreeMap::new());
         for (name, file) in file::built_in() {
             match name {
-                Name::ServerConfig => config = Some(Arc::new(Config::read(file).expect(SOUND))),
-                Name::Context(key) => drop(contexts.insert(key, Arc::new(Context::read(file).expect(SOUND)))),
-                Name::Manifest(key) => drop(manifests.insert(key, Arc::new(Manifest::read(file).expect(SOUND)))),
+                AssetName::ServerConfig => config = Some(Arc::new(ServerConfigAsset::from_file(file).expect(VALID))),
+                AssetName::Context(key) => {
+                    drop(contexts.insert(key, Arc::new(ContextAsset::from_file(file).expect(VALID))));
+                }
+                AssetName::Manifest(key) => {
+                    drop(manifests.insert(key, Arc::new(ManifestAsset::from_file(file).expect(VALID))));
+                }
             }
         }
-        let config = config.expect(SOUND);
+        let config = config.expect(VALID);
         Self { server: config.server.clone(), config, contexts, manifests }
     }
 
-    /// What stands in `dir`, over what is built in. Every file is read and checked, and everything that is wrong with
-    /// them is listed at once. Reads from disk, and blocks while it does.
-    pub fn load(dir: &Path) -> Result<Loaded, AssetError> {
-        let layer = Directory::new(dir).read()?;
+    /// Loads the assets in `dir` over the built-in ones. Reads and checks every file and returns all errors at once.
+    /// Blocks on file I/O.
+    pub fn load(dir: &Path) -> Result<LoadedLibrary, AssetError> {
+        let layer = AssetDirectory::new(dir).read()?;
         let built_in = Self::built_in();
-        let Reading { library, faults, warnings } = built_in.under(layer, &built_in);
-        Ok(Loaded { library, mistakes: faults, warnings })
+        let OverlayResult { library, errors: faults, warnings } = built_in.overlay(layer, &built_in);
+        Ok(LoadedLibrary { library, errors: faults, warnings })
     }
 
-    /// Instructions and tools by the keys of a context and a manifest; `None` stands for the default.
-    pub fn profile(&self, context: Option<&str>, manifest: Option<&str>) -> Result<Arc<Profile>, UnknownKey> {
-        let context = context.map_or(Ok(self.active_context()), |key| find("context", &self.contexts, key))?;
-        let manifest = manifest.map_or(Ok(self.active_manifest()), |key| find("manifest", &self.manifests, key))?;
-        Ok(profile(context, manifest))
+    /// Returns the instructions and tools for the keys of a context and a manifest; `None` means the default.
+    pub fn profile(&self, context: Option<&str>, manifest: Option<&str>) -> Result<Arc<Profile>, UnknownKeyError> {
+        let context = context.map_or(Ok(self.active_context()), |key| find_asset("context", &self.contexts, key))?;
+        let manifest =
+            manifest.map_or(Ok(self.active_manifest()), |key| find_asset("manifest", &self.manifests, key))?;
+        Ok(build_profile(context, manifest))
     }
 
-    /// As [`profile`](Self::profile), for a call, which cannot be refused any more: instead of what is not known the
-    /// default is taken, and the log says so.
+    /// Like [`profile`](Self::profile), for a call that can no longer be rejected: an unknown key is replaced by the
+    /// default and logged.
     pub fn profile_or_default(&self, context: Option<&str>, manifest: Option<&str>) -> Arc<Profile> {
-        let told = |unknown: UnknownKey| error!(%unknown, "the call uses the default");
-        let context = context.and_then(|key| find("context", &self.contexts, key).map_err(told).ok());
-        let manifest = manifest.and_then(|key| find("manifest", &self.manifests, key).map_err(told).ok());
-        profile(context.unwrap_or_else(|| self.active_context()), manifest.unwrap_or_else(|| self.active_manifest()))
+        let log_unknown = |unknown: UnknownKeyError| error!(event = "assets.unknown_key", error = %unknown, "The call names an unknown asset; it uses the default.");
+        let context = context.and_then(|key| find_asset("context", &self.contexts, key).map_err(log_unknown).ok());
+        let manifest = manifest.and_then(|key| find_asset("manifest", &self.manifests, key).map_err(log_unknown).ok());
+        build_profile(
+            context.unwrap_or_else(|| self.active_context()),
+            manifest.unwrap_or_else(|| self.active_manifest()),
+        )
     }
 
     /// The text of a context.
@@ -114,52 +122,53 @@ impl Library {
         self.manifests.get(key).map(|manifest| manifest.tools.as_slice())
     }
 
-    /// The keys of all contexts, in order.
-    pub fn contexts(&self) -> impl Iterator<Item = &str> {
-        self.contexts.keys().map(Key::as_str)
+    /// The keys of all contexts, sorted.
+    pub fn context_keys(&self) -> impl Iterator<Item = &str> {
+        self.contexts.keys().map(AssetKey::as_str)
     }
 
-    /// The keys of all manifests, in order.
-    pub fn manifests(&self) -> impl Iterator<Item = &str> {
-        self.manifests.keys().map(Key::as_str)
+    /// The keys of all manifests, sorted.
+    pub fn manifest_keys(&self) -> impl Iterator<Item = &str> {
+        self.manifests.keys().map(AssetKey::as_str)
     }
 
-    /// The key of the context that a call begins with if it names none.
+    /// The key of the context of a call that names none.
     pub fn default_context(&self) -> &str {
         self.config.active.context.as_str()
     }
 
-    /// The key of the manifest that a call begins with if it names none.
+    /// The key of the manifest of a call that names none.
     pub fn default_manifest(&self) -> &str {
         self.config.active.manifest.as_str()
     }
 
-    /// Says in the log which assets there are, and where those were taken from that calls begin with.
-    pub(super) fn tell(&self) {
+    /// Logs all assets and the source of the default ones.
+    pub(super) fn log_summary(&self) {
         info!(
+            event = "assets.loaded",
             config = self.config.file.label,
             context = self.active_context().file.label,
             manifest = self.active_manifest().file.label,
-            contexts = list(self.contexts()),
-            manifests = list(self.manifests()),
-            "assets loaded"
+            contexts = join_keys(self.context_keys()),
+            manifests = join_keys(self.manifest_keys()),
+            "The assets are loaded."
         );
     }
 
-    /// What became of each asset that is not as it was in `earlier`, in words.
+    /// The names of the assets that differ from `earlier`, each with what has changed.
     pub(super) fn changes_since(&self, earlier: &Self) -> Vec<String> {
-        let (before, now): (BTreeMap<Name, &File>, BTreeMap<Name, &File>) =
-            (earlier.assets().collect(), self.assets().collect());
-        let kept = now.iter().filter_map(|(name, file)| match before.get(name) {
+        let (before, now): (BTreeMap<AssetName, &AssetFile>, BTreeMap<AssetName, &AssetFile>) =
+            (earlier.files().collect(), self.files().collect());
+        let present = now.iter().filter_map(|(name, file)| match before.get(name) {
             None => Some(format!("{name} added")),
             Some(before) => (before.text != file.text).then(|| format!("{name} changed")),
         });
-        let gone = before.keys().filter(|name| !now.contains_key(name)).map(|name| format!("{name} removed"));
-        kept.chain(gone).collect()
+        let removed = before.keys().filter(|name| !now.contains_key(name)).map(|name| format!("{name} removed"));
+        present.chain(removed).collect()
     }
 
-    /// `assetLoaderType`, if the configuration says one that is known.
-    pub(super) fn loader(&self) -> Option<LoaderType> {
+    /// `assetLoaderType`, if the configuration has a known one.
+    pub(super) fn loader_type(&self) -> Option<LoaderType> {
         self.config.active.loader
     }
 
@@ -167,63 +176,67 @@ impl Library {
         &self.config.file.label
     }
 
-    fn assets(&self) -> impl Iterator<Item = (Name, &File)> {
-        let contexts = self.contexts.iter().map(|(key, context)| (Name::Context(key.clone()), &context.file));
-        let manifests = self.manifests.iter().map(|(key, manifest)| (Name::Manifest(key.clone()), &manifest.file));
-        std::iter::once((Name::ServerConfig, &self.config.file)).chain(contexts).chain(manifests)
+    fn files(&self) -> impl Iterator<Item = (AssetName, &AssetFile)> {
+        let contexts = self.contexts.iter().map(|(key, context)| (AssetName::Context(key.clone()), &context.file));
+        let manifests = self.manifests.iter().map(|(key, manifest)| (AssetName::Manifest(key.clone()), &manifest.file));
+        std::iter::once((AssetName::ServerConfig, &self.config.file)).chain(contexts).chain(manifests)
     }
 
-    fn active_context(&self) -> &Context {
-        self.contexts.get(&self.config.active.context).expect(COMPLETE)
+    fn active_context(&self) -> &ContextAsset {
+        self.contexts.get(&self.config.active.context).expect(ACTIVE_ASSETS_EXIST)
     }
 
-    fn active_manifest(&self) -> &Manifest {
-        self.manifests.get(&self.config.active.manifest).expect(COMPLETE)
+    fn active_manifest(&self) -> &ManifestAsset {
+        self.manifests.get(&self.config.active.manifest).expect(ACTIVE_ASSETS_EXIST)
     }
 }
 
-/// `laying` sees to it.
-const COMPLETE: &str = "a library has what its configuration names";
+/// Ensured by `overlay`.
+const ACTIVE_ASSETS_EXIST: &str = "the active assets exist";
 
-fn profile(context: &Context, manifest: &Manifest) -> Arc<Profile> {
-    Arc::new(Profile::of(context.written.clone(), manifest.written.clone()))
+fn build_profile(context: &ContextAsset, manifest: &ManifestAsset) -> Arc<Profile> {
+    Arc::new(Profile::from_json(context.json.clone(), manifest.json.clone()))
 }
 
-fn find<'a, T>(kind: &'static str, among: &'a BTreeMap<Key, Arc<T>>, key: &str) -> Result<&'a T, UnknownKey> {
-    let fit_for_a_log = |key: Key| without_card_numbers(key.as_str()).into_owned();
-    let unknown = || UnknownKey {
+fn find_asset<'a, T>(
+    kind: &'static str,
+    among: &'a BTreeMap<AssetKey, Arc<T>>,
+    key: &str,
+) -> Result<&'a T, UnknownKeyError> {
+    let redact = |key: AssetKey| redact_card_numbers(key.as_str()).into_owned();
+    let unknown = || UnknownKeyError {
         kind,
-        key: key.parse().map_or_else(|_| "of that name".to_owned(), fit_for_a_log),
-        known: list(among.keys().map(Key::as_str)),
+        key: key.parse().map_or_else(|_| "of that name".to_owned(), redact),
+        known: join_keys(among.keys().map(AssetKey::as_str)),
     };
     among.get(key).map(Arc::as_ref).ok_or_else(unknown)
 }
 
-fn list<'a>(keys: impl Iterator<Item = &'a str>) -> String {
+fn join_keys<'a>(keys: impl Iterator<Item = &'a str>) -> String {
     keys.collect::<Vec<_>>().join(", ")
 }
 
-impl Config {
-    fn read(file: File) -> Result<Self, AssetError> {
+impl ServerConfigAsset {
+    fn from_file(file: AssetFile) -> Result<Self, AssetError> {
         let (server, active, warnings) = server_config::parse(&file)?;
         Ok(Self { file, server, active, warnings })
     }
 }
 
-impl Context {
-    fn read(file: File) -> Result<Self, AssetError> {
+impl ContextAsset {
+    fn from_file(file: AssetFile) -> Result<Self, AssetError> {
         if file.text.trim().is_empty() {
             return Err(AssetError::Empty { file: file.label });
         }
-        let written = to_raw_value(&file.text).expect("any text can be written as JSON").into();
-        Ok(Self { file, written })
+        let written = to_raw_value(&file.text).expect("a string serializes to JSON").into();
+        Ok(Self { file, json: written })
     }
 }
 
-impl Manifest {
-    fn read(file: File) -> Result<Self, AssetError> {
+impl ManifestAsset {
+    fn from_file(file: AssetFile) -> Result<Self, AssetError> {
         let tools = manifest::parse(&file)?;
-        let written = to_raw_value(&tools).expect("what was read from JSON can be written as JSON").into();
-        Ok(Self { file, tools, written })
+        let written = to_raw_value(&tools).expect("tool definitions serialize to JSON").into();
+        Ok(Self { file, tools, json: written })
     }
 }

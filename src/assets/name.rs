@@ -1,4 +1,4 @@
-//! What assets are called.
+//! Names of assets.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,43 +6,44 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-use super::json::text;
+use super::de::text;
 
-/// The name of a context or a manifest: that of its file, without `.md` or `.json`. It leads to no other directory.
+/// The key of a context or a manifest: its file name without `.md` or `.json`. It cannot contain a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(String);
+pub(super) struct AssetKey(String);
 
-/// Which asset.
+/// The name of an asset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
+pub(super) enum AssetName {
     ServerConfig,
-    Context(Key),
-    Manifest(Key),
+    Context(AssetKey),
+    Manifest(AssetKey),
 }
 
-/// A text that cannot be a [`Key`].
+/// A text is not a valid [`AssetKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {EXPECTED}")]
-pub(super) struct BadKey;
+pub(super) struct ParseAssetKeyError;
 
-const EXPECTED: &str = "the name of a file without its ending: letters, digits, - and _";
+const EXPECTED: &str = "a file name without its extension: letters, digits, - and _";
 
 const SERVER_CONFIG: &str = "serverConfig.json";
 
-impl Key {
+impl AssetKey {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl Name {
-    /// Which asset a file is: `None` if it is none. What begins with a dot is an editor's, or hidden on purpose.
-    pub(super) fn of_file(name: &str) -> Option<Result<Self, BadKey>> {
+impl AssetName {
+    /// Parses a file name; `None` if the file is not an asset. Names that start with a dot are hidden or temporary
+    /// files.
+    pub(super) fn from_file_name(name: &str) -> Option<Result<Self, ParseAssetKeyError>> {
         if name == SERVER_CONFIG {
             return Some(Ok(Self::ServerConfig));
         }
-        let (stem, ending) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !stem.starts_with('.'))?;
-        match ending {
+        let (stem, extension) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !stem.starts_with('.'))?;
+        match extension {
             "md" => Some(stem.parse().map(Self::Context)),
             "json" => Some(stem.parse().map(Self::Manifest)),
             _ => None,
@@ -50,8 +51,8 @@ impl Name {
     }
 }
 
-/// The name of its file.
-impl fmt::Display for Name {
+/// Writes the file name of the asset.
+impl fmt::Display for AssetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServerConfig => f.write_str(SERVER_CONFIG),
@@ -61,24 +62,24 @@ impl fmt::Display for Name {
     }
 }
 
-impl FromStr for Key {
-    type Err = BadKey;
+impl FromStr for AssetKey {
+    type Err = ParseAssetKeyError;
 
-    fn from_str(text: &str) -> Result<Self, BadKey> {
+    fn from_str(text: &str) -> Result<Self, ParseAssetKeyError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let fits = (1..=100).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with('.');
-        fits.then(|| Self(text.to_owned())).ok_or(BadKey)
+        fits.then(|| Self(text.to_owned())).ok_or(ParseAssetKeyError)
     }
 }
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for AssetKey {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        text(json, EXPECTED, |text| text.parse().map_err(|bad: BadKey| bad.to_string()))
+        text(json, EXPECTED, |text| text.parse().map_err(|error: ParseAssetKeyError| error.to_string()))
     }
 }
 
-/// Maps by key are asked by text.
-impl Borrow<str> for Key {
+/// Allows the lookup of text in maps by key.
+impl Borrow<str> for AssetKey {
     fn borrow(&self) -> &str {
         &self.0
     }
@@ -89,15 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_a_context_a_manifest_or_the_configuration() {
+    fn a_file_name_is_that_of_a_context_a_manifest_or_the_configuration() {
         for name in ["serverConfig.json", "acme.md", "acme-2.v1.json", "serverConfig.md"] {
-            assert_eq!(Name::of_file(name).unwrap().unwrap().to_string(), name);
+            assert_eq!(AssetName::from_file_name(name).unwrap().unwrap().to_string(), name);
         }
         for name in ["readme.txt", "acme", "md", ".md", ".acme.md", "acme.md~", ".#acme.md", ""] {
-            assert_eq!(Name::of_file(name), None, "{name}");
+            assert_eq!(AssetName::from_file_name(name), None, "{name}");
         }
         for name in ["my context.md", "acme#2.md", "\u{fffd}.json"] {
-            assert_eq!(Name::of_file(name), Some(Err(BadKey)), "{name}");
+            assert_eq!(AssetName::from_file_name(name), Some(Err(ParseAssetKeyError)), "{name}");
         }
     }
 }

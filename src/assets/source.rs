@@ -1,70 +1,71 @@
-//! Where changes of the assets come from: the directory, or Twilio Sync. Each look costs little while nothing changes.
+//! Sources of asset changes: a directory or Twilio Sync. A poll is cheap while nothing changes.
 
 use std::error::Error as _;
 use std::iter;
 use std::time::Duration;
 
 use super::AssetError;
-use super::file::{Directory, File, Layer, Look};
-use super::name::Name;
-use super::server_config::LoaderType;
-use super::sync::{Contents, Revisions, Store};
+use super::file::{AssetDirectory, AssetFile, DirectorySnapshot, Layer};
+use super::name::AssetName;
+use super::schema::server_config::LoaderType;
+use super::sync::{SyncContents, SyncRevisions, SyncStore};
 use crate::twilio::{SyncClient, SyncError};
 
-/// How often the files are looked at. What is written is used after two looks: one may see half of it.
-const FILES_EVERY: Duration = Duration::from_secs(2);
+/// The interval between polls of the directory. A change is used after two equal polls: the first may see a
+/// half-written file.
+const FILES_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often Twilio Sync is looked at, with three requests: far below its limit of 20 reads a second.
-const SYNC_EVERY: Duration = Duration::from_secs(30);
+/// The interval between polls of Twilio Sync, of three requests each: far below its limit of 20 reads per second.
+const SYNC_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where the assets are.
+/// The source of the assets.
 #[derive(Debug)]
-pub(super) enum Source {
-    /// In the binary: they never change.
+pub(super) enum AssetSource {
+    /// The binary. Its assets never change.
     BuiltIn,
-    /// In a directory.
-    Files(Files),
-    /// In Twilio Sync.
-    Sync(Box<Remote>),
+    /// A directory.
+    Files(FileSource),
+    /// Twilio Sync.
+    Sync(Box<SyncSource>),
 }
 
 #[derive(Debug)]
-pub(super) struct Files {
-    directory: Directory,
-    /// What the files looked like at the last look.
-    seen: Look,
-    /// What they looked like when they were read.
-    taken: Look,
+pub(super) struct FileSource {
+    directory: AssetDirectory,
+    /// The snapshot at the last poll.
+    last_seen: DirectorySnapshot,
+    /// The snapshot at the last read.
+    last_read: DirectorySnapshot,
 }
 
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(super) struct SyncSource {
     client: SyncClient,
-    /// The local files: they go where nothing is.
-    local: Vec<(Name, File)>,
-    /// Found and seeded.
-    store: Option<Store>,
-    revisions: Option<Revisions>,
+    /// The local files. They are written to Sync where it has no asset of that name.
+    local: Vec<(AssetName, AssetFile)>,
+    /// The Sync service, once it was found and the local files were written to it.
+    store: Option<SyncStore>,
+    revisions: Option<SyncRevisions>,
 }
 
-/// Why a source could not be looked at.
+/// The reason why a source could not be polled.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum AssetSourceError {
     #[error(transparent)]
     Files(#[from] AssetError),
     #[error("{}", with_causes(.0))]
     Sync(#[from] SyncError),
 }
 
-impl Source {
-    pub(super) fn every(&self) -> Duration {
+impl AssetSource {
+    pub(super) fn poll_interval(&self) -> Duration {
         match self {
-            Self::BuiltIn | Self::Files(_) => FILES_EVERY,
-            Self::Sync(_) => SYNC_EVERY,
+            Self::BuiltIn | Self::Files(_) => FILES_POLL_INTERVAL,
+            Self::Sync(_) => SYNC_POLL_INTERVAL,
         }
     }
 
-    pub(super) fn is(&self, loader: LoaderType) -> bool {
+    pub(super) fn has_loader_type(&self, loader: LoaderType) -> bool {
         match self {
             Self::BuiltIn => true,
             Self::Files(_) => loader == LoaderType::File,
@@ -72,47 +73,48 @@ impl Source {
         }
     }
 
-    /// What is there, if it is not what was there before.
-    pub(super) async fn look(&mut self) -> Result<Option<Layer>, Trouble> {
+    /// The assets, if they have changed since the last poll.
+    pub(super) async fn poll(&mut self) -> Result<Option<Layer>, AssetSourceError> {
         match self {
             Self::BuiltIn => Ok(None),
-            Self::Files(files) => Ok(files.look().await?),
-            Self::Sync(sync) => Ok(sync.look().await?),
+            Self::Files(files) => Ok(files.poll().await?),
+            Self::Sync(sync) => Ok(sync.poll().await?),
         }
     }
 }
 
-impl Files {
-    /// The files of a directory, as they were read after this `look` at them.
-    pub(super) fn new(directory: Directory, look: Look) -> Self {
-        Self { directory, seen: look.clone(), taken: look }
+impl FileSource {
+    /// Creates a source for a directory whose files were read after this snapshot was taken.
+    pub(super) fn new(directory: AssetDirectory, snapshot: DirectorySnapshot) -> Self {
+        Self { directory, last_seen: snapshot.clone(), last_read: snapshot }
     }
 
-    async fn look(&mut self) -> Result<Option<Layer>, AssetError> {
-        let look = blocking(&self.directory, Directory::look).await?;
-        let at_rest = std::mem::replace(&mut self.seen, look) == self.seen;
-        if !at_rest || self.seen == self.taken {
+    async fn poll(&mut self) -> Result<Option<Layer>, AssetError> {
+        let snapshot = run_blocking(&self.directory, AssetDirectory::snapshot).await?;
+        let is_settled = std::mem::replace(&mut self.last_seen, snapshot) == self.last_seen;
+        if !is_settled || self.last_seen == self.last_read {
             return Ok(None);
         }
-        let layer = blocking(&self.directory, Directory::read).await?;
-        self.taken = self.seen.clone();
+        let layer = run_blocking(&self.directory, AssetDirectory::read).await?;
+        self.last_read = self.last_seen.clone();
         Ok(Some(layer))
     }
 }
 
-/// Does what blocks where it may.
-async fn blocking<T: Send + 'static>(directory: &Directory, work: fn(&Directory) -> T) -> T {
+/// Runs blocking work on a blocking thread.
+async fn run_blocking<T: Send + 'static>(directory: &AssetDirectory, work: fn(&AssetDirectory) -> T) -> T {
     let directory = directory.clone();
     tokio::task::spawn_blocking(move || work(&directory)).await.expect("reading files does not panic")
 }
 
-impl Remote {
-    /// The assets that `client`'s account keeps; the `local` ones are put where there are none.
-    pub(super) fn new(client: SyncClient, local: Vec<(Name, File)>) -> Self {
+impl SyncSource {
+    /// Creates a source for the account of `client`. The `local` files are written to Sync where it has no asset of
+    /// that name.
+    pub(super) fn new(client: SyncClient, local: Vec<(AssetName, AssetFile)>) -> Self {
         Self { client, local, store: None, revisions: None }
     }
 
-    async fn look(&mut self) -> Result<Option<Layer>, SyncError> {
+    async fn poll(&mut self) -> Result<Option<Layer>, SyncError> {
         let read = match &self.store {
             Some(store) => store.read().await,
             None => self.open().await,
@@ -131,11 +133,11 @@ impl Remote {
             return Ok(None);
         }
         self.revisions = revisions;
-        Ok(Some(contents.layer()))
+        Ok(Some(contents.to_layer()))
     }
 
-    async fn open(&mut self) -> Result<Contents, SyncError> {
-        let store = Store::open(&self.client).await?;
+    async fn open(&mut self) -> Result<SyncContents, SyncError> {
+        let store = SyncStore::find_or_create(&self.client).await?;
         store.seed(&self.local, &store.read().await?).await?;
         let contents = store.read().await?;
         self.store = Some(store);
@@ -143,10 +145,10 @@ impl Remote {
     }
 }
 
-/// An error with all that led to it, in one line.
+/// Formats an error and its causes in one line.
 fn with_causes(error: &SyncError) -> String {
     iter::successors(error.source(), |cause| (*cause).source())
-        .fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+        .fold(error.to_string(), |message, cause| format!("{message}: {cause}"))
 }
 
 #[cfg(test)]
@@ -154,23 +156,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
+    async fn a_file_is_read_only_after_two_equal_polls() {
         let path = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&path).unwrap();
         let write = |text: &str| std::fs::write(path.join("acme.md"), text).unwrap();
         write("Be");
-        let directory = Directory::new(&path);
-        let mut files = Files::new(directory.clone(), directory.look().unwrap());
-        assert!(files.look().await.unwrap().is_none(), "nothing has changed");
+        let directory = AssetDirectory::new(&path);
+        let mut files = FileSource::new(directory.clone(), directory.snapshot().unwrap());
+        assert!(files.poll().await.unwrap().is_none(), "nothing has changed");
         write("Be kind");
-        assert!(files.look().await.unwrap().is_none(), "half of it");
+        assert!(files.poll().await.unwrap().is_none(), "it has just changed");
         write("Be kind.");
-        assert!(files.look().await.unwrap().is_none(), "it was still being written");
-        let layer = files.look().await.unwrap().expect("it rests");
+        assert!(files.poll().await.unwrap().is_none(), "it changed since the last poll");
+        let layer = files.poll().await.unwrap().expect("it has not changed since the last poll");
         assert_eq!(layer.readable()[0].1.text, "Be kind.");
-        assert!(files.look().await.unwrap().is_none(), "it was taken");
+        assert!(files.poll().await.unwrap().is_none(), "it was read already");
         std::fs::remove_dir_all(&path).unwrap();
-        assert!(files.look().await.unwrap().is_none());
-        assert!(files.look().await.unwrap().unwrap().files.is_empty());
+        assert!(files.poll().await.unwrap().is_none());
+        assert!(files.poll().await.unwrap().unwrap().files.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Assets in Twilio Sync: the service, its maps and its document, and what lies in them.
+//! Storage of assets in Twilio Sync: one service with two maps and a document.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,93 +6,100 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::Value;
 use tracing::{error, info, warn};
 
-use super::file::{File, Layer};
-use super::name::Name;
-use super::{AssetError, Warning, parts};
-use crate::twilio::{self, Entry, Service, ServiceSid, SyncClient, SyncError};
+use super::file::{AssetFile, Layer};
+use super::name::AssetName;
+use super::{AssetError, AssetWarning, parts};
+use crate::twilio::{self, ServiceSid, SyncClient, SyncEntry, SyncError, SyncServiceInfo};
 
-/// The friendly name of the service.
-const SERVICE: &str = "ConversationRelay";
-/// The map of contexts: items `{"content": "…"}`, under the keys that [`parts`] gives them.
-const CONTEXTS: &str = "Context";
-/// The map of manifests: items as in the files.
-const MANIFESTS: &str = "ToolManifest";
-/// The document with what is in the file of the same name.
-const SERVER_CONFIG: &str = "serverConfig";
+/// The friendly name of the Sync service.
+const SERVICE_NAME: &str = "ConversationRelay";
+/// The map of contexts. Its items are `{"content": "…"}`, with the keys of [`parts`].
+const CONTEXT_MAP: &str = "Context";
+/// The map of manifests. Its items have the form of the files.
+const MANIFEST_MAP: &str = "ToolManifest";
+/// The document with the contents of `serverConfig.json`.
+const SERVER_CONFIG_DOCUMENT: &str = "serverConfig";
 
 /// The service.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct SyncStore {
     client: SyncClient,
     service: ServiceSid,
 }
 
-/// What lies in the service.
+/// The contents of the Sync service.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
-    /// An asset is one entry, or, for a large context, several.
-    assets: BTreeMap<Name, BTreeMap<usize, Entry>>,
-    warnings: Vec<Warning>,
+pub(super) struct SyncContents {
+    /// The entries of each asset, by part: one, or several for a large context.
+    assets: BTreeMap<AssetName, BTreeMap<usize, SyncEntry>>,
+    warnings: Vec<AssetWarning>,
 }
 
-/// If this stays the same, so does what lies there. The data count as well: an entry that was removed and made anew may
-/// begin with the revision that it had.
-pub(super) type Revisions = Vec<(Name, usize, String, u64)>;
+/// The revisions of all entries. If they are unchanged, so are the assets. A hash of the data is included, since an
+/// entry that was deleted and created again may start with the revision that it had.
+pub(super) type SyncRevisions = Vec<(AssetName, usize, String, u64)>;
 
-impl Store {
-    /// The service, if there is one. Of several, the oldest: then all servers find the same.
+impl SyncStore {
+    /// Finds the Sync service. Of several with its name the oldest is used, so that all servers choose the same.
     pub(super) async fn find(client: &SyncClient) -> Result<Option<Self>, SyncError> {
-        let mut ours: Vec<Service> = client.services().await?;
-        ours.retain(|service| service.friendly_name.as_deref() == Some(SERVICE));
-        ours.sort_by(|a, b| (&a.date_created, a.sid.as_str()).cmp(&(&b.date_created, b.sid.as_str())));
-        if let [oldest, _, ..] = ours.as_slice() {
-            warn!(count = ours.len(), used = %oldest.sid, "several Sync services are named {SERVICE}: the oldest is used");
+        let mut services: Vec<SyncServiceInfo> = client.services().await?;
+        services.retain(|service| service.friendly_name.as_deref() == Some(SERVICE_NAME));
+        services.sort_by(|a, b| (&a.date_created, a.sid.as_str()).cmp(&(&b.date_created, b.sid.as_str())));
+        if let [oldest, _, ..] = services.as_slice() {
+            warn!(
+                event = "assets.sync_service_ambiguous",
+                count = services.len(),
+                used = %oldest.sid,
+                "Several Sync services are named ConversationRelay; the oldest is used."
+            );
         }
-        let oldest = ours.into_iter().next();
+        let oldest = services.into_iter().next();
         Ok(oldest.map(|service| Self { client: client.clone(), service: service.sid }))
     }
 
-    /// The service, made if there is none.
-    pub(super) async fn open(client: &SyncClient) -> Result<Self, SyncError> {
+    /// Finds the Sync service, or creates it.
+    pub(super) async fn find_or_create(client: &SyncClient) -> Result<Self, SyncError> {
         if let Some(found) = Self::find(client).await? {
             return Ok(found);
         }
-        let made = client.create_service(SERVICE).await?;
-        info!(service = %made.sid, "made the Sync service {SERVICE}");
-        // Another server may have made one at the same moment.
+        let created = client.create_service(SERVICE_NAME).await?;
+        info!(event = "assets.sync_service_created", service = %created.sid, "The Sync service is created.");
+        // Another server may have created one at the same time.
         let oldest = Self::find(client).await?;
-        let store = oldest.unwrap_or_else(|| Self { client: client.clone(), service: made.sid });
-        for map in [CONTEXTS, MANIFESTS] {
+        let store = oldest.unwrap_or_else(|| Self { client: client.clone(), service: created.sid });
+        for map in [CONTEXT_MAP, MANIFEST_MAP] {
             client.create_map(&store.service, map).await?;
         }
         Ok(store)
     }
 
-    /// Reads everything. A map that is not there is made.
-    pub(super) async fn read(&self) -> Result<Contents, SyncError> {
-        let mut contents = Contents::default();
-        for item in self.items(CONTEXTS).await? {
-            match parts::part_of(&item.key) {
-                Some((key, part)) => contents.add(Name::Context(key), part, item),
-                None => contents.warnings.push(Warning::Key { file: label(CONTEXTS, &item.key) }),
+    /// Reads all assets. A missing map is created.
+    pub(super) async fn read(&self) -> Result<SyncContents, SyncError> {
+        let mut contents = SyncContents::default();
+        for item in self.read_items(CONTEXT_MAP).await? {
+            match parts::parse_item_key(&item.key) {
+                Some((key, part)) => contents.add(AssetName::Context(key), part, item),
+                None => contents.warnings.push(AssetWarning::InvalidKey { file: item_label(CONTEXT_MAP, &item.key) }),
             }
         }
-        for item in self.items(MANIFESTS).await? {
+        for item in self.read_items(MANIFEST_MAP).await? {
             match item.key.parse() {
-                Ok(key) => contents.add(Name::Manifest(key), 1, item),
-                Err(_) => contents.warnings.push(Warning::Key { file: label(MANIFESTS, &item.key) }),
+                Ok(key) => contents.add(AssetName::Manifest(key), 1, item),
+                Err(_) => {
+                    contents.warnings.push(AssetWarning::InvalidKey { file: item_label(MANIFEST_MAP, &item.key) });
+                }
             }
         }
-        if let Some(document) = self.client.document(&self.service, SERVER_CONFIG).await? {
-            contents.add(Name::ServerConfig, 1, document);
+        if let Some(document) = self.client.document(&self.service, SERVER_CONFIG_DOCUMENT).await? {
+            contents.add(AssetName::ServerConfig, 1, document);
         }
         Ok(contents)
     }
 
-    async fn items(&self, map: &str) -> Result<Vec<Entry>, SyncError> {
+    async fn read_items(&self, map: &str) -> Result<Vec<SyncEntry>, SyncError> {
         match self.client.items(&self.service, map).await {
-            Err(gone) if gone.is_gone() => {
-                // If it is the service that is gone, this says so.
+            Err(error) if error.is_gone() => {
+                // If the service itself is gone, this fails.
                 self.client.create_map(&self.service, map).await?;
                 Ok(Vec::new())
             }
@@ -100,17 +107,30 @@ impl Store {
         }
     }
 
-    /// Puts those assets there that are not, and touches no other. What Sync does not take is logged and left out; an
-    /// error means that it is worth trying again.
-    pub(super) async fn seed(&self, assets: &[(Name, File)], present: &Contents) -> Result<(), SyncError> {
+    /// Writes the assets that Sync does not have, and changes no other. An asset that Sync refuses is logged and
+    /// skipped; an error means that another attempt may succeed.
+    pub(super) async fn seed(
+        &self,
+        assets: &[(AssetName, AssetFile)],
+        present: &SyncContents,
+    ) -> Result<(), SyncError> {
         for (name, file) in assets {
             match self.seed_one(name, file, present).await {
                 Ok(false) => {}
-                Ok(true) => info!(file = file.label, "put into Twilio Sync, where it was missing"),
-                Err(refused @ (SyncError::TooLarge { .. } | SyncError::Request(twilio::Error::Refused { .. })))
-                    if !refused.is_gone() =>
-                {
-                    error!(file = file.label, %refused, "cannot be put into Twilio Sync: the file is used instead");
+                Ok(true) => {
+                    info!(
+                        event = "assets.seeded",
+                        file = file.label,
+                        "The file is written to Twilio Sync, which had no such asset."
+                    );
+                }
+                Err(
+                    refusal @ (SyncError::TooLarge { .. } | SyncError::Request(twilio::TwilioError::Refused { .. })),
+                ) if !refusal.is_gone() => {
+                    error!(
+                        event = "assets.seed_refused", file = file.label, error = %refusal,
+                        "Twilio Sync refused the asset; the local file is used instead."
+                    );
                 }
                 Err(error) => return Err(error),
             }
@@ -118,17 +138,17 @@ impl Store {
         Ok(())
     }
 
-    async fn seed_one(&self, name: &Name, file: &File, present: &Contents) -> Result<bool, SyncError> {
+    async fn seed_one(&self, name: &AssetName, file: &AssetFile, present: &SyncContents) -> Result<bool, SyncError> {
         let pieces = parts::split(name, file);
-        let there = present.assets.get(name);
-        if there.is_some_and(|there| !is_unfinished(there, &pieces)) {
+        let entries = present.assets.get(name);
+        if entries.is_some_and(|entries| !is_partial_upload(entries, &pieces)) {
             return Ok(false);
         }
         for (part, piece) in (1..).zip(&pieces) {
-            if there.is_some_and(|there| there.contains_key(&part)) {
+            if entries.is_some_and(|entries| entries.contains_key(&part)) {
                 continue;
             }
-            // Whoever creates the first part does the others as well.
+            // The server that creates the first part also writes the others.
             if !self.create(name, part, piece).await? && part == 1 {
                 return Ok(false);
             }
@@ -136,52 +156,61 @@ impl Store {
         Ok(true)
     }
 
-    /// Puts an asset there, in the place of what was `present`. What has come meanwhile is not replaced.
-    pub(super) async fn put(&self, name: &Name, file: &File, present: &Contents) -> Result<(), SyncError> {
+    /// Writes an asset and replaces the version in `present`. Fails if another writer has added it in the meantime.
+    pub(super) async fn put(
+        &self,
+        name: &AssetName,
+        file: &AssetFile,
+        present: &SyncContents,
+    ) -> Result<(), SyncError> {
         let pieces = parts::split(name, file);
-        let there = present.assets.get(name);
-        let has = |part: &usize| there.is_some_and(|there| there.contains_key(part));
+        let entries = present.assets.get(name);
+        let has = |part: &usize| entries.is_some_and(|entries| entries.contains_key(part));
         for (part, piece) in (1..).zip(&pieces) {
             if has(&part) {
                 self.update(name, part, piece).await?;
             } else if !self.create(name, part, piece).await? {
-                return Err(SyncError::Exists(name.to_string()));
+                return Err(SyncError::AlreadyExists(name.to_string()));
             }
         }
-        if let Name::Context(key) = name {
-            for part in there.into_iter().flat_map(BTreeMap::keys).filter(|part| **part > pieces.len()) {
-                self.client.delete_item(&self.service, CONTEXTS, &parts::item_key(key, *part)).await?;
+        if let AssetName::Context(key) = name {
+            for part in entries.into_iter().flat_map(BTreeMap::keys).filter(|part| **part > pieces.len()) {
+                self.client.delete_item(&self.service, CONTEXT_MAP, &parts::item_key(key, *part)).await?;
             }
         }
         Ok(())
     }
 
-    async fn create(&self, name: &Name, part: usize, data: &str) -> Result<bool, SyncError> {
+    async fn create(&self, name: &AssetName, part: usize, data: &str) -> Result<bool, SyncError> {
         let (client, service) = (&self.client, &self.service);
         match name {
-            Name::ServerConfig => client.create_document(service, SERVER_CONFIG, data).await,
-            Name::Context(key) => client.create_item(service, CONTEXTS, &parts::item_key(key, part), data).await,
-            Name::Manifest(key) => client.create_item(service, MANIFESTS, key.as_str(), data).await,
+            AssetName::ServerConfig => client.create_document(service, SERVER_CONFIG_DOCUMENT, data).await,
+            AssetName::Context(key) => {
+                client.create_item(service, CONTEXT_MAP, &parts::item_key(key, part), data).await
+            }
+            AssetName::Manifest(key) => client.create_item(service, MANIFEST_MAP, key.as_str(), data).await,
         }
     }
 
-    async fn update(&self, name: &Name, part: usize, data: &str) -> Result<(), SyncError> {
+    async fn update(&self, name: &AssetName, part: usize, data: &str) -> Result<(), SyncError> {
         let (client, service) = (&self.client, &self.service);
         match name {
-            Name::ServerConfig => client.update_document(service, SERVER_CONFIG, data).await,
-            Name::Context(key) => client.update_item(service, CONTEXTS, &parts::item_key(key, part), data).await,
-            Name::Manifest(key) => client.update_item(service, MANIFESTS, key.as_str(), data).await,
+            AssetName::ServerConfig => client.update_document(service, SERVER_CONFIG_DOCUMENT, data).await,
+            AssetName::Context(key) => {
+                client.update_item(service, CONTEXT_MAP, &parts::item_key(key, part), data).await
+            }
+            AssetName::Manifest(key) => client.update_item(service, MANIFEST_MAP, key.as_str(), data).await,
         }
     }
 }
 
-impl Contents {
-    fn add(&mut self, name: Name, part: usize, entry: Entry) {
+impl SyncContents {
+    fn add(&mut self, name: AssetName, part: usize, entry: SyncEntry) {
         self.assets.entry(name).or_default().insert(part, entry);
     }
 
-    pub(super) fn revisions(&self) -> Revisions {
-        let of = |(name, parts): (&Name, &BTreeMap<usize, Entry>)| -> Vec<_> {
+    pub(super) fn revisions(&self) -> SyncRevisions {
+        let of = |(name, parts): (&AssetName, &BTreeMap<usize, SyncEntry>)| -> Vec<_> {
             parts
                 .iter()
                 .map(|(part, entry)| (name.clone(), *part, entry.revision.clone(), hash(entry.data.get())))
@@ -190,60 +219,62 @@ impl Contents {
         self.assets.iter().flat_map(of).collect()
     }
 
-    /// Whether there is an asset of this name, and whether it says the same as the file. What is left of an upload of the
-    /// file that broke off is none.
-    pub(super) fn compare(&self, name: &Name, file: &File) -> Option<bool> {
+    /// Returns whether the asset of this name equals the file, or `None` if there is none. The parts of an unfinished
+    /// upload of the file count as none.
+    pub(super) fn compare(&self, name: &AssetName, file: &AssetFile) -> Option<bool> {
         let pieces = parts::split(name, file);
-        let there = self.assets.get(name).filter(|there| !is_unfinished(there, &pieces))?;
+        let entries = self.assets.get(name).filter(|entries| !is_partial_upload(entries, &pieces))?;
         Some(match name {
-            Name::Context(_) => read(name, there).is_ok_and(|there| there.text == file.text),
-            Name::Manifest(_) | Name::ServerConfig => {
-                there.get(&1).zip(pieces.first()).is_some_and(|(entry, piece)| same_json(entry.data.get(), piece))
+            AssetName::Context(_) => read_asset(name, entries).is_ok_and(|stored| stored.text == file.text),
+            AssetName::Manifest(_) | AssetName::ServerConfig => {
+                entries.get(&1).zip(pieces.first()).is_some_and(|(entry, piece)| is_same_json(entry.data.get(), piece))
             }
         })
     }
 
-    pub(super) fn layer(&self) -> Layer {
-        let files = self.assets.iter().map(|(name, there)| (name.clone(), read(name, there))).collect();
+    pub(super) fn to_layer(&self) -> Layer {
+        let files = self.assets.iter().map(|(name, entries)| (name.clone(), read_asset(name, entries))).collect();
         Layer { files, warnings: self.warnings.clone() }
     }
 }
 
-/// Only compared with others of the same process.
+/// The hash is compared within one process only.
 fn hash(data: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The entries of an asset as a file. Its text is what the file's would be.
-fn read(name: &Name, there: &BTreeMap<usize, Entry>) -> Result<File, AssetError> {
-    let only = |label: String| File { label, text: there.get(&1).map_or("null", |entry| entry.data.get()).to_owned() };
+/// Builds a file from the entries of an asset. Its text has the form of the asset's file.
+fn read_asset(name: &AssetName, entries: &BTreeMap<usize, SyncEntry>) -> Result<AssetFile, AssetError> {
+    let only =
+        |label: String| AssetFile { label, text: entries.get(&1).map_or("null", |entry| entry.data.get()).to_owned() };
     match name {
-        Name::Context(key) => {
-            let item = |part: usize| label(CONTEXTS, &parts::item_key(key, part));
-            let file = |part: usize, entry: &Entry| File { label: item(part), text: entry.data.get().to_owned() };
-            let parts = there.iter().map(|(part, entry)| (*part, file(*part, entry))).collect();
+        AssetName::Context(key) => {
+            let item = |part: usize| item_label(CONTEXT_MAP, &parts::item_key(key, part));
+            let file =
+                |part: usize, entry: &SyncEntry| AssetFile { label: item(part), text: entry.data.get().to_owned() };
+            let parts = entries.iter().map(|(part, entry)| (*part, file(*part, entry))).collect();
             parts::join(&item(1), &parts)
         }
-        Name::Manifest(key) => Ok(only(label(MANIFESTS, key.as_str()))),
-        Name::ServerConfig => Ok(only(format!("Sync {SERVER_CONFIG}"))),
+        AssetName::Manifest(key) => Ok(only(item_label(MANIFEST_MAP, key.as_str()))),
+        AssetName::ServerConfig => Ok(only(format!("Sync {SERVER_CONFIG_DOCUMENT}"))),
     }
 }
 
-/// How an item is called in a message.
-fn label(map: &str, key: &str) -> String {
+/// The name of an item in messages.
+fn item_label(map: &str, key: &str) -> String {
     format!("Sync {map}/{}", key.escape_debug())
 }
 
-/// Whether this is what is left of the same pieces when putting them there broke off: that may be finished.
-fn is_unfinished(there: &BTreeMap<usize, Entry>, pieces: &[String]) -> bool {
-    let first = there.get(&1).zip(pieces.first());
-    there.len() < pieces.len() && first.is_some_and(|(entry, piece)| same_json(entry.data.get(), piece))
+/// Whether the entries are the start of an unfinished upload of these pieces, which can be continued.
+fn is_partial_upload(entries: &BTreeMap<usize, SyncEntry>, pieces: &[String]) -> bool {
+    let first = entries.get(&1).zip(pieces.first());
+    entries.len() < pieces.len() && first.is_some_and(|(entry, piece)| is_same_json(entry.data.get(), piece))
 }
 
-/// Whether two texts mean the same JSON; Sync is free to write it its own way.
-fn same_json(a: &str, b: &str) -> bool {
+/// Whether two texts are equal as JSON. Sync may return it in another form than it was written.
+fn is_same_json(a: &str, b: &str) -> bool {
     let (a, b): (Option<Value>, Option<Value>) = (serde_json::from_str(a).ok(), serde_json::from_str(b).ok());
     a.is_some() && a == b
 }

@@ -1,87 +1,87 @@
-//! Putting assets into Twilio Sync on purpose.
+//! `crelay-payments upload-assets`: copies asset files to Twilio Sync.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::file::{File, Layer};
-use super::name::Name;
-use super::sync::{Contents, Store};
-use super::{AssetError, Library, Warning, parts};
+use super::file::{AssetFile, Layer};
+use super::name::AssetName;
+use super::sync::{SyncContents, SyncStore};
+use super::{AssetError, AssetWarning, Library, parts};
 use crate::config;
-use crate::twilio::{BadConfig, MAX_DATA, SyncClient, SyncError};
+use crate::twilio::{BuildTwilioClientError, MAX_DATA_BYTES, SyncClient, SyncError};
 
-/// What became of a file.
+/// The result of the upload of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Uploaded {
-    /// It was not there.
+pub enum UploadStatus {
+    /// The asset did not exist in Sync.
     Added,
-    /// It took the place of something else.
+    /// The asset replaced a different one.
     Replaced,
-    /// It was there already: nothing was sent.
+    /// The asset exists in Sync already; nothing was sent.
     Unchanged,
 }
 
-/// Why not everything was uploaded. The text says what to do.
+/// The reason why an upload failed. Its text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// Nothing was sent, since of these files this cannot be.
+    /// Some files cannot be uploaded; nothing was sent.
     #[error("nothing was uploaded:\n{}", .0.join("\n"))]
-    Refused(Vec<String>),
-    /// No client can be made.
+    InvalidFiles(Vec<String>),
+    /// The client could not be built.
     #[error(transparent)]
-    Client(#[from] BadConfig),
-    /// Nothing was sent, since it is not known what it would replace.
+    Client(#[from] BuildTwilioClientError),
+    /// The present contents of Sync could not be read; nothing was sent.
     #[error("nothing was uploaded: Twilio Sync could not be read")]
-    Unread(#[source] SyncError),
-    /// Twilio Sync did not take a file. Those before it are there; the same upload may be repeated.
+    ReadSync(#[source] SyncError),
+    /// A file could not be written. The files before it were; the same upload may be repeated.
     #[error("{file} was not uploaded")]
-    Unsent {
+    WriteFile {
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: SyncError,
     },
 }
 
-type Files = BTreeMap<Name, (PathBuf, File)>;
+type UploadFiles = BTreeMap<AssetName, (PathBuf, AssetFile)>;
 
-/// Uploads files and tells what became of each. What says something else in Sync is replaced only if `force` is set, and
-/// nothing is sent unless everything can be. Returns what is probably not meant.
+/// Uploads files and reports the result of each. An asset that differs from the one in Sync is replaced only if `force`
+/// is set. Nothing is sent unless all files can be. Returns warnings about the files.
 pub async fn upload(
     paths: &[PathBuf],
     force: bool,
-    twilio: &config::Twilio,
-    mut tell: impl FnMut(&Path, Uploaded),
-) -> Result<Vec<Warning>, UploadError> {
-    let files = read(paths).map_err(UploadError::Refused)?;
+    twilio: &config::TwilioConfig,
+    mut report: impl FnMut(&Path, UploadStatus),
+) -> Result<Vec<AssetWarning>, UploadError> {
+    let files = read_files(paths).map_err(UploadError::InvalidFiles)?;
     let client = SyncClient::new(twilio)?;
-    let present = match Store::find(&client).await.map_err(UploadError::Unread)? {
-        Some(store) => store.read().await.map_err(UploadError::Unread)?,
-        None => Contents::default(),
+    let present = match SyncStore::find(&client).await.map_err(UploadError::ReadSync)? {
+        Some(store) => store.read().await.map_err(UploadError::ReadSync)?,
+        None => SyncContents::default(),
     };
-    let warnings = check(&files, &present, force).map_err(UploadError::Refused)?;
-    let store = Store::open(&client).await.map_err(UploadError::Unread)?;
+    let warnings = check_files(&files, &present, force).map_err(UploadError::InvalidFiles)?;
+    let store = SyncStore::find_or_create(&client).await.map_err(UploadError::ReadSync)?;
     for (name, (path, file)) in &files {
         let done = match present.compare(name, file) {
-            Some(true) => Uploaded::Unchanged,
-            Some(false) => Uploaded::Replaced,
-            None => Uploaded::Added,
+            Some(true) => UploadStatus::Unchanged,
+            Some(false) => UploadStatus::Replaced,
+            None => UploadStatus::Added,
         };
-        if done != Uploaded::Unchanged {
-            let unsent = |source| UploadError::Unsent { file: file.label.clone(), source };
+        if done != UploadStatus::Unchanged {
+            let unsent = |source| UploadError::WriteFile { file: file.label.clone(), source };
             store.put(name, file, &present).await.map_err(unsent)?;
         }
-        tell(path, done);
+        report(path, done);
     }
     Ok(warnings)
 }
 
-/// The files by the assets that they are, or what is wrong with them.
-fn read(paths: &[PathBuf]) -> Result<Files, Vec<String>> {
-    let mut files = Files::new();
+/// Reads the files, or returns everything that is wrong with them.
+fn read_files(paths: &[PathBuf]) -> Result<UploadFiles, Vec<String>> {
+    let mut files = UploadFiles::new();
     let mut wrong = Vec::new();
     for path in paths {
-        match read_one(path) {
+        match read_file(path) {
             Err(what) => wrong.push(what),
             Ok((name, file)) => {
                 let label = file.label.clone();
@@ -94,36 +94,36 @@ fn read(paths: &[PathBuf]) -> Result<Files, Vec<String>> {
     if wrong.is_empty() { Ok(files) } else { Err(wrong) }
 }
 
-fn read_one(path: &Path) -> Result<(Name, File), String> {
+fn read_file(path: &Path) -> Result<(AssetName, AssetFile), String> {
     let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    let told = |what: &str| format!("{}: {what}", path.display());
-    let name = match Name::of_file(&file_name) {
-        None => return Err(told("is no asset: contexts end in .md, manifests and serverConfig.json in .json")),
-        Some(Err(bad)) => return Err(told(&bad.to_string())),
+    let message = |what: &str| format!("{}: {what}", path.display());
+    let name = match AssetName::from_file_name(&file_name) {
+        None => return Err(message("is not an asset: contexts end in .md, manifests and serverConfig.json in .json")),
+        Some(Err(bad)) => return Err(message(&bad.to_string())),
         Some(Ok(name)) => name,
     };
-    match File::read(path) {
+    match AssetFile::read(path) {
         Ok(Some(file)) => Ok((name, file)),
-        Ok(None) => Err(told("does not exist")),
+        Ok(None) => Err(message("does not exist")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Whether the files would be good assets there, would fit, and may take the place of what there is.
-fn check(files: &Files, present: &Contents, force: bool) -> Result<Vec<Warning>, Vec<String>> {
+/// Checks that the files are valid assets, fit into Sync, and may replace what is there.
+fn check_files(files: &UploadFiles, present: &SyncContents, force: bool) -> Result<Vec<AssetWarning>, Vec<String>> {
     let built_in = Library::built_in();
-    let before = built_in.under(present.layer(), &built_in).library;
+    let before = built_in.overlay(present.to_layer(), &built_in).library;
     let fresh = files.iter().map(|(name, (_, file))| (name.clone(), Ok(file.clone()))).collect();
-    let reading = before.under(Layer { files: fresh, warnings: Vec::new() }, &before);
-    let mut wrong: Vec<String> = reading.faults.iter().map(AssetError::to_string).collect();
+    let reading = before.overlay(Layer { files: fresh, warnings: Vec::new() }, &before);
+    let mut wrong: Vec<String> = reading.errors.iter().map(AssetError::to_string).collect();
     for (name, (_, file)) in files {
         let size = parts::split(name, file).iter().map(String::len).max().unwrap_or_default();
-        if size > MAX_DATA {
+        if size > MAX_DATA_BYTES {
             let label = &file.label;
-            wrong.push(format!("{label}: is {size} bytes as JSON, and Twilio Sync takes at most {MAX_DATA}"));
+            wrong.push(format!("{label}: is {size} bytes as JSON, and Twilio Sync takes at most {MAX_DATA_BYTES}"));
         }
         if !force && present.compare(name, file) == Some(false) {
-            wrong.push(format!("{}: says something else in Twilio Sync; --force replaces that", file.label));
+            wrong.push(format!("{}: differs from the one in Twilio Sync; --force replaces that", file.label));
         }
     }
     if wrong.is_empty() { Ok(reading.warnings) } else { Err(wrong) }

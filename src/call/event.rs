@@ -1,111 +1,112 @@
-//! What a call is fed and what it answers with.
+//! The input and output of a call: [`CallEvent`] and [`Action`].
 
 use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::history::{Item, ToolCall};
-use super::tool::{ContextKeys, Outcome, Tool};
-use crate::payment::{self, Entry};
+use super::history::{ConversationItem, ToolCall};
+use super::tool::{ContextKeys, Tool, ToolOutcome};
+use crate::payment::{self, PaymentLogEntry};
 use crate::redact::Private;
-use crate::relay::{Incoming, Outgoing};
+use crate::relay::{IncomingFrame, OutgoingFrame};
 
-/// Something that happened to the call.
+/// An input of the call.
 #[derive(Debug)]
-pub enum Event {
-    /// Twilio sent a frame.
-    Heard(Incoming),
-    /// Whoever runs this server says something to the model, which is to answer it.
-    Instructed(Private<String>),
-    /// Twilio reported a step of a payment.
-    PaymentStatus(payment::Status),
-    /// The model's response went on.
+pub enum CallEvent {
+    /// Twilio sent a ConversationRelay frame.
+    RelayFrame(IncomingFrame),
+    /// The operator sent a message to the model, which has to respond.
+    OperatorMessage(Private<String>),
+    /// Twilio's payment callback arrived.
+    PaymentStatus(payment::PaymentCallback),
+    /// The model's response stream produced an event.
     Model {
-        /// Which response; events of an abandoned one are ignored.
-        request: RequestId,
-        /// What came.
+        /// The request that it belongs to; events of a cancelled request are ignored.
+        request: ModelRequestId,
+        /// The stream event.
         event: ModelEvent,
     },
-    /// A tool that was to be run has answered.
+    /// A tool finished.
     ToolFinished {
-        /// Which run.
-        run: RunId,
-        /// What came of it.
-        outcome: Outcome,
+        /// The run from [`Action::RunTool`].
+        run: ToolRunId,
+        /// Its outcome.
+        outcome: ToolOutcome,
     },
-    /// The socket broke; the caller may still be there.
+    /// The WebSocket was lost; the caller may still be on the line.
     SocketLost,
-    /// A new socket of the same call is open.
-    Resumed,
-    /// The caller is gone, or Twilio says that the call is over.
+    /// A new WebSocket of the same call is open.
+    SocketResumed,
+    /// The caller hung up, or Twilio reports that the call has ended.
     HungUp,
-    /// Time has passed: the call's deadline is reached.
+    /// The deadline of the call is reached.
     Tick,
 }
 
 /// One event of the model's streamed response.
 pub enum ModelEvent {
-    /// Words to say, as they come.
-    Delta(Private<String>),
-    /// A reasoning item, whole, as OpenAI wrote it; it must travel back with the calls that follow it.
+    /// A piece of the text to speak.
+    TextDelta(Private<String>),
+    /// A complete reasoning item of OpenAI's, unchanged. It must be sent back together with the tool calls that follow
+    /// it.
     Reasoning(Box<RawValue>),
-    /// A tool call, whole.
-    Call(ToolCall),
-    /// The response ended well. Nothing follows.
-    Done,
-    /// The response will not come, or broke off. Nothing follows.
+    /// A complete tool call.
+    ToolCall(ToolCall),
+    /// The response is complete. No event follows.
+    Completed,
+    /// The response failed or was cut off. No event follows.
     Failed,
 }
 
-/// Something that the call wants done.
+/// An output of the call: work for the task that owns it.
 #[derive(Debug)]
 pub enum Action {
     /// Send this frame to Twilio.
-    Say(Outgoing),
-    /// Ask the model. There is never a response in flight when this comes.
-    AskModel(Request),
-    /// Drop the response in flight; that cancels it.
+    SendFrame(OutgoingFrame),
+    /// Ask the model. No response is in flight at this point.
+    AskModel(ModelRequest),
+    /// Cancel the response in flight by dropping its stream.
     StopModel,
-    /// Run this tool and feed its outcome back, whatever comes meanwhile.
+    /// Run this tool and return its outcome as [`CallEvent::ToolFinished`], whatever happens in between.
     RunTool {
-        /// Comes back with the outcome.
-        run: RunId,
-        /// What to run.
+        /// Identifies the run in [`CallEvent::ToolFinished`].
+        run: ToolRunId,
+        /// The tool with its arguments.
         tool: Tool,
     },
-    /// From the next request on, ask with these instructions and tools.
+    /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
-    /// Write down what became of a payment.
-    Record(Entry),
-    /// Forget the call: nothing is left to be done.
+    /// Write a payment event to the ledger and the log.
+    Record(PaymentLogEntry),
+    /// Drop the call: it is complete.
     Close,
 }
 
-/// Tells one request to the model from all others of the call.
+/// Identifies a request to the model within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
+pub struct ModelRequestId(pub u64);
 
-/// Tells one run of a tool from all others of the call.
+/// Identifies a run of a tool within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RunId(pub u64);
+pub struct ToolRunId(pub u64);
 
-/// What the model is asked: the whole history. Instructions and tools are constant and are added by `llm`.
+/// A request to the model: the whole history. The `llm` module adds the instructions and tools.
 #[derive(Debug, Clone)]
-pub struct Request {
-    /// Comes back with every event of the response.
-    pub id: RequestId,
-    /// Everything said so far, in the order in which the model is to see it.
-    pub input: Vec<Item>,
+pub struct ModelRequest {
+    /// Identifies the request in every event of its response.
+    pub id: ModelRequestId,
+    /// The conversation items, in order.
+    pub input: Vec<ConversationItem>,
 }
 
-/// The kind of event and nothing of what it says.
+/// Shows the kind of event, never its content.
 impl fmt::Debug for ModelEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delta(_) => f.write_str("Delta"),
+            Self::TextDelta(_) => f.write_str("Delta"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
-            Self::Call(call) => write!(f, "Call({call:?})"),
-            Self::Done => f.write_str("Done"),
+            Self::ToolCall(call) => write!(f, "Call({call:?})"),
+            Self::Completed => f.write_str("Done"),
             Self::Failed => f.write_str("Failed"),
         }
     }

@@ -1,38 +1,38 @@
-//! What was said so far, as the model is to see it.
+//! The conversation history that is sent to the model.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::redact::{Card, ShieldedJson, has_card_number, json_without_card_numbers, without_card_numbers};
+use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
-/// What a history may hold in bytes of text; beyond it the oldest turns are forgotten.
+/// The maximum size of a history, in bytes of text. Beyond it the oldest turns are dropped.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// One item of the conversation.
 #[derive(Clone)]
-pub enum Item {
-    /// From this program to the model: call details, what the payment did. Role `developer`.
+pub enum ConversationItem {
+    /// A message of the server to the model: call details, payment updates. Role `developer`.
     Developer(String),
-    /// What the caller said. Role `user`.
+    /// The caller's words or keys. Role `user`.
     Caller(String),
-    /// What the caller heard of the agent. Role `assistant`.
+    /// The part of the agent's words that the caller heard. Role `assistant`.
     Agent(String),
-    /// A reasoning item, as OpenAI wrote it.
+    /// A reasoning item of OpenAI's, unchanged.
     Reasoning(Box<RawValue>),
-    /// The model called a tool.
+    /// A tool call of the model.
     ToolCall(ToolCall),
-    /// What the tool answered: exactly one for each call.
+    /// The output of a tool: exactly one for each tool call.
     ToolOutput {
-        /// The call's.
+        /// The `call_id` of the tool call.
         call_id: String,
         /// JSON text.
         output: String,
     },
 }
 
-/// A tool call as the model made it: nothing in it is checked but that it holds no card number.
+/// A tool call as the model made it. It is not validated, except that it contains no card number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolCall {
     /// OpenAI's `call_id`, which the output repeats.
@@ -41,114 +41,120 @@ pub struct ToolCall {
     pub item_id: Option<String>,
     /// The tool's name.
     pub name: String,
-    /// JSON text; may be empty or broken.
-    pub arguments: ShieldedJson,
+    /// JSON text; may be empty or invalid.
+    pub arguments: RedactedJson,
 }
 
 impl ToolCall {
-    /// A call with the arguments that the model wrote. This is the one place where they are checked: nobody sees them before.
+    /// Creates a tool call and removes card numbers from its name and arguments. This is the only place that does so.
     pub fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
         let name = if has_card_number(&name) { "unknown".to_owned() } else { name };
-        Self { call_id, item_id, name, arguments: ShieldedJson::new(arguments) }
+        Self { call_id, item_id, name, arguments: RedactedJson::new(arguments) }
     }
 }
 
-/// The items of a call, in order. An item keeps its position for as long as it is remembered.
+/// The items of a call, in order. An item keeps its position until it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// `None` where something was taken out.
-    items: Vec<Option<Item>>,
-    forgotten: usize,
+    /// `None` where an item was removed.
+    items: Vec<Option<ConversationItem>>,
+    dropped_count: usize,
 }
 
 impl History {
-    /// Adds an item and tells its position. Whatever it is and wherever it comes from, no card number stands in it.
-    pub(super) fn push(&mut self, item: Item) -> usize {
-        self.items.push(Some(item.shielded()));
-        self.forgotten + self.items.len() - 1
+    /// Adds an item, with card numbers removed, and returns its position.
+    pub(super) fn push(&mut self, item: ConversationItem) -> usize {
+        self.items.push(Some(item.into_redacted()));
+        self.dropped_count + self.items.len() - 1
     }
 
-    /// The agent's words at a position, if that is what stands there.
-    pub(super) fn agent_mut(&mut self, position: usize) -> Option<&mut String> {
-        match self.items.get_mut(position.checked_sub(self.forgotten)?) {
-            Some(Some(Item::Agent(words))) => Some(words),
+    /// The agent's text at a position, if the item there is [`ConversationItem::Agent`].
+    pub(super) fn agent_text_mut(&mut self, position: usize) -> Option<&mut String> {
+        match self.items.get_mut(position.checked_sub(self.dropped_count)?) {
+            Some(Some(ConversationItem::Agent(words))) => Some(words),
             _ => None,
         }
     }
 
-    /// Cuts what stands of a card number that came in parts; in the last `inputs` that the caller made even a digit of it.
-    pub(super) fn forget(&mut self, card: &Card, inputs: usize) {
-        let is_input = |item: &Option<Item>| matches!(item, Some(Item::Caller(_)));
+    /// Removes the parts of a card number that spans several inputs. In the caller's last `inputs` inputs even a single
+    /// digit of it is removed.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, inputs: usize) {
+        let is_input = |item: &Option<ConversationItem>| matches!(item, Some(ConversationItem::Caller(_)));
         let inputs = self.items.iter().enumerate().rev().filter(|(_, item)| is_input(item)).take(inputs);
         let since = inputs.last().map_or(self.items.len(), |(at, _)| at);
         for (at, item) in self.items.iter_mut().enumerate() {
             if let Some(item) = item {
-                item.forget(card, at >= since);
+                item.redact_card(card, at >= since);
             }
         }
     }
 
-    /// Takes out the reasoning that was pushed from `position` on: what it led to was never finished or was only
-    /// said, and the API refuses reasoning without what follows it.
+    /// Removes reasoning items from `position` on. No tool call follows them, and the OpenAI API rejects a reasoning
+    /// item without the item that follows it.
     pub(super) fn drop_reasoning_since(&mut self, position: usize) {
-        let from = position.saturating_sub(self.forgotten);
+        let from = position.saturating_sub(self.dropped_count);
         for item in self.items.iter_mut().skip(from) {
-            item.take_if(|item| matches!(item, Item::Reasoning(_)));
+            item.take_if(|item| matches!(item, ConversationItem::Reasoning(_)));
         }
     }
 
-    /// Where the next item will stand.
-    pub(super) fn end(&self) -> usize {
-        self.forgotten + self.items.len()
+    /// The position of the next item.
+    pub(super) fn next_position(&self) -> usize {
+        self.dropped_count + self.items.len()
     }
 
-    /// Everything for the model, without words that nobody heard; `last` is shown behind it and not remembered.
-    pub(super) fn input(&mut self, last: Option<Item>) -> Vec<Item> {
-        self.forget_oldest();
-        let heard = |item: &&Item| !matches!(item, Item::Agent(words) if words.trim().is_empty());
+    /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored.
+    pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
+        self.drop_oldest_turns();
+        let heard =
+            |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(words) if words.trim().is_empty());
         self.items.iter().flatten().filter(heard).cloned().chain(last).collect()
     }
 
-    /// Forgets whole turns, from one thing the caller said to the next, until the rest fits; the first item, the
-    /// call's details, stays.
-    fn forget_oldest(&mut self) {
-        let bytes = |items: &[Option<Item>]| items.iter().flatten().map(Item::len).sum::<usize>();
+    /// Drops whole turns, from one caller input to the next, until the rest fits into [`MAX_BYTES`]. The first item,
+    /// the call details, stays.
+    fn drop_oldest_turns(&mut self) {
+        let bytes = |items: &[Option<ConversationItem>]| {
+            items.iter().flatten().map(ConversationItem::text_bytes).sum::<usize>()
+        };
         let mut held = bytes(&self.items);
         while held > MAX_BYTES {
-            let next_turn = self.items.iter().skip(2).position(|item| matches!(item, Some(Item::Caller(_))));
+            let next_turn =
+                self.items.iter().skip(2).position(|item| matches!(item, Some(ConversationItem::Caller(_))));
             let Some(turn) = next_turn.map(|at| 1..at + 2) else { return };
             held -= bytes(&self.items[turn.clone()]);
-            self.forgotten += turn.len();
+            self.dropped_count += turn.len();
             self.items.drain(turn);
         }
     }
 }
 
-impl Item {
-    fn shielded(self) -> Self {
+impl ConversationItem {
+    fn into_redacted(self) -> Self {
         match self {
-            Self::Developer(text) => Self::Developer(shielded(text)),
-            Self::Caller(text) => Self::Caller(shielded(text)),
-            Self::Agent(text) => Self::Agent(shielded(text)),
+            Self::Developer(text) => Self::Developer(redact_text(text)),
+            Self::Caller(text) => Self::Caller(redact_text(text)),
+            Self::Agent(text) => Self::Agent(redact_text(text)),
             Self::ToolOutput { call_id, output } => {
-                Self::ToolOutput { call_id, output: json_without_card_numbers(&output).into_owned() }
+                Self::ToolOutput { call_id, output: redact_json(&output).into_owned() }
             }
-            // OpenAI's own, and what was shielded when it came.
+            // Reasoning is OpenAI's own text; tool calls were redacted when they were created.
             Self::Reasoning(_) | Self::ToolCall(_) => self,
         }
     }
 
-    /// Cuts what stands of a card number; `said` is whether this may be an input of which it was made.
-    pub(super) fn forget(&mut self, card: &Card, said: bool) {
+    /// Removes the parts of a card number. `is_source` says whether the item may be an input that contains a part of
+    /// it.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) {
         match self {
-            Self::Developer(text) | Self::Caller(text) => cut(text, card, said),
-            Self::Agent(text) | Self::ToolOutput { output: text, .. } => cut(text, card, false),
-            Self::ToolCall(call) => card.cut_from_json(&mut call.arguments),
+            Self::Developer(text) | Self::Caller(text) => cut_card(text, card, is_source),
+            Self::Agent(text) | Self::ToolOutput { output: text, .. } => cut_card(text, card, false),
+            Self::ToolCall(call) => card.redact_from_json(&mut call.arguments),
             Self::Reasoning(_) => {}
         }
     }
 
-    fn len(&self) -> usize {
+    fn text_bytes(&self) -> usize {
         match self {
             Self::Developer(text) | Self::Caller(text) | Self::Agent(text) => text.len(),
             Self::Reasoning(raw) => raw.get().len(),
@@ -158,21 +164,21 @@ impl Item {
     }
 }
 
-fn shielded(text: String) -> String {
-    match without_card_numbers(&text) {
+fn redact_text(text: String) -> String {
+    match redact_card_numbers(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(cut) => cut,
     }
 }
 
-fn cut(text: &mut String, card: &Card, said: bool) {
-    if let Cow::Owned(cut) = card.cut_from(text, said) {
+fn cut_card(text: &mut String, card: &DetectedCard, is_source: bool) {
+    if let Cow::Owned(cut) = card.redact_from(text, is_source) {
         *text = cut;
     }
 }
 
-/// The kind of item and nothing of what it says.
-impl fmt::Debug for Item {
+/// Shows the kind of item, never its content.
+impl fmt::Debug for ConversationItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Developer(_) => f.write_str("Developer"),
@@ -185,7 +191,7 @@ impl fmt::Debug for Item {
     }
 }
 
-/// The name of the tool and nothing of its arguments.
+/// Shows the name of the tool, never its arguments.
 impl fmt::Debug for ToolCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ToolCall({} {})", self.name, self.call_id)

@@ -1,61 +1,61 @@
-//! Watching for a silent caller.
+//! Silence detection: reminders for a silent caller, then the end of the call.
 
 use std::time::{Duration, Instant};
 
-use super::settings::Silence;
+use super::settings::SilenceSettings;
 
-/// The watch: on or off, and since when nobody has said anything.
-pub(super) struct Watch {
-    /// Whether reminders are given.
+/// Measures how long the call has been quiet and counts the reminders given.
+pub(super) struct SilenceTimer {
+    /// Whether silence detection is on.
     pub(super) enabled: bool,
-    /// Since when everything is quiet; `None` while something goes on.
+    /// When the call became quiet; `None` while there is activity.
     quiet_since: Option<Instant>,
-    /// When something last went on.
-    stirred: Instant,
-    reminders: usize,
+    /// When there was last activity.
+    last_activity: Instant,
+    reminders_given: usize,
 }
 
-/// What it is time for.
-pub(super) enum Due {
-    /// A reminder.
+/// What to do about a silence that reached the threshold.
+pub(super) enum SilenceAction {
+    /// Say this reminder.
     Reminder(String),
-    /// The end of the call: all reminders were given.
-    End,
+    /// End the call: all reminders were given.
+    EndCall,
 }
 
-impl Watch {
-    pub(super) fn new(settings: &Silence, now: Instant) -> Self {
-        Self { enabled: settings.enabled, quiet_since: None, stirred: now, reminders: 0 }
+impl SilenceTimer {
+    pub(super) fn new(settings: &SilenceSettings, now: Instant) -> Self {
+        Self { enabled: settings.enabled, quiet_since: None, last_activity: now, reminders_given: 0 }
     }
 
-    /// Something goes on: talk, thinking, a tool, a payment.
-    pub(super) fn stir(&mut self, now: Instant) {
+    /// Records activity: speech, a model response, a running tool or an open payment.
+    pub(super) fn record_activity(&mut self, now: Instant) {
         self.quiet_since = None;
-        self.stirred = now;
+        self.last_activity = now;
     }
 
-    /// The caller is there: reminders begin anew.
+    /// Records input of the caller: the reminders start from the first again.
     pub(super) fn reset(&mut self, now: Instant) {
-        self.stir(now);
-        self.reminders = 0;
+        self.record_activity(now);
+        self.reminders_given = 0;
     }
 
-    /// Nothing goes on; the agent has been quiet since `agent_quiet`.
-    pub(super) fn quiet(&mut self, agent_quiet: Instant) {
-        self.quiet_since.get_or_insert(agent_quiet.max(self.stirred));
+    /// Records that there is no activity, and that the agent has been quiet since `agent_quiet`.
+    pub(super) fn record_quiet(&mut self, agent_quiet: Instant) {
+        self.quiet_since.get_or_insert(agent_quiet.max(self.last_activity));
     }
 
-    /// When the next reminder is due.
-    pub(super) fn due_at(&self, threshold: Duration) -> Option<Instant> {
+    /// When the next reminder is due, while silence detection is on.
+    pub(super) fn deadline(&self, threshold: Duration) -> Option<Instant> {
         self.quiet_since.filter(|_| self.enabled).map(|since| since + threshold)
     }
 
-    /// What is due now, if anything is.
-    pub(super) fn due(&mut self, settings: &Silence, now: Instant) -> Option<Due> {
-        self.due_at(settings.threshold).filter(|due| *due <= now)?;
+    /// Returns the action that is due at `now`, and starts the next interval.
+    pub(super) fn take_due(&mut self, settings: &SilenceSettings, now: Instant) -> Option<SilenceAction> {
+        self.deadline(settings.threshold).filter(|due| *due <= now)?;
         self.quiet_since = None;
-        let reminder = settings.messages.get(self.reminders).cloned();
-        self.reminders += 1;
-        Some(reminder.map_or(Due::End, Due::Reminder))
+        let reminder = settings.reminders.get(self.reminders_given).cloned();
+        self.reminders_given += 1;
+        Some(reminder.map_or(SilenceAction::EndCall, SilenceAction::Reminder))
     }
 }

@@ -1,97 +1,103 @@
-//! What the agent said and how much of it the caller heard.
+//! The agent's speech, and how much of it the caller heard.
 //!
-//! Twilio tells what was heard in two ways: an interrupt carries the words up to it, and, where the TwiML asks for
-//! `tokens-played` and `speaker-events`, info frames tell each clause that was played and when speech begins and ends.
-//! Without those, speech is taken to last as long as its words usually do.
+//! Twilio reports what was heard in two ways. An `interrupt` frame carries the utterance up to the interruption. If the
+//! TwiML asks for `tokens-played` and `speaker-events`, `info` frames report each clause that was played and when
+//! speech begins and ends. Without those frames, the duration of speech is estimated from its length.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::history::History;
-use crate::redact::Card;
+use crate::redact::DetectedCard;
 
-/// How long a character of speech takes: some 15 a second.
-const CHARACTER: Duration = Duration::from_millis(66);
+/// The estimated duration of a spoken character: about 15 per second.
+const TIME_PER_CHARACTER: Duration = Duration::from_millis(66);
 
-/// From the first token to the first sound: 320 to 340 ms were recorded.
-const ONSET: Duration = Duration::from_millis(400);
+/// The delay from the first token to the first sound: 320 to 340 ms in recordings.
+const SPEECH_ONSET: Duration = Duration::from_millis(400);
 
-/// If Twilio never tells that speech ended, it is taken to have ended this much later than it usually would.
-const LOST_EVENT: Duration = Duration::from_secs(10);
+/// If Twilio never reports the end of speech, it counts as ended this long after its expected end.
+const LOST_EVENT_GRACE: Duration = Duration::from_secs(10);
 
-/// The agent's speech: utterances whose fate is not yet known, and whether it sounds now.
+/// The agent's speech: the utterances that may still be playing, and whether the agent is speaking.
 #[derive(Default)]
-pub(super) struct Speech {
+pub(super) struct AgentSpeech {
     utterances: VecDeque<Utterance>,
-    /// A talk cycle has been begun and not closed.
-    open: bool,
-    /// When the speech would be over if it takes as long as it usually does.
+    /// A talk cycle is open: tokens were sent and none with `last: true`.
+    cycle_open: bool,
+    /// When the speech ends, as estimated from its length.
     expected_end: Option<Instant>,
-    /// Twilio's last word on whether the agent speaks; `None` as long as it never said.
-    speaking: Option<bool>,
-    /// When it last said that the agent's speech began, and that it ended.
-    began: Option<Instant>,
-    ended: Option<Instant>,
-    /// Words went out since Twilio last said that the agent is quiet.
-    unspoken: bool,
-    /// Twilio tells which tokens were played.
+    /// The last `agentSpeaking` value; `None` if Twilio never sent one.
+    reported_speaking: Option<bool>,
+    /// When Twilio last reported that the agent began and stopped speaking.
+    reported_start: Option<Instant>,
+    reported_end: Option<Instant>,
+    /// Text was sent since Twilio last reported that the agent stopped speaking.
+    sent_since_quiet: bool,
+    /// Twilio reports which tokens were played.
     reports_played: bool,
 }
 
 struct Utterance {
-    /// Its position in the history.
+    /// The position of its item in the history.
     position: usize,
-    /// It begins a talk cycle: what Twilio reports as heard begins with one.
+    /// It begins a talk cycle. The text of an interrupt starts at the beginning of a cycle.
     begins_cycle: bool,
-    /// How many characters, without white space, were played.
-    played: usize,
-    /// What a new prompt cut off before it was played: the history holds only what was played, and grows as more is.
-    cut: String,
+    /// The number of characters played, without whitespace.
+    played_characters: usize,
+    /// Text that was not reported as played when a new prompt arrived. It moves back into the history as it is
+    /// reported.
+    unplayed: String,
 }
 
-/// How many utterances are kept in mind, should nothing ever tell that they were played.
+/// The maximum number of utterances kept, in case Twilio never reports them as played.
 const MAX_UTTERANCES: usize = 32;
 
-impl Speech {
-    /// Notes that these words of the item at `position` go out now.
-    pub(super) fn sent(&mut self, position: usize, words: &str, now: Instant) {
+impl AgentSpeech {
+    /// Records that `words` of the item at `position` are sent now.
+    pub(super) fn record_sent(&mut self, position: usize, words: &str, now: Instant) {
         if self.utterances.back().is_none_or(|last| last.position != position) {
-            let begins_cycle = !self.open;
-            self.utterances.push_back(Utterance { position, begins_cycle, played: 0, cut: String::new() });
+            let begins_cycle = !self.cycle_open;
+            self.utterances.push_back(Utterance {
+                position,
+                begins_cycle,
+                played_characters: 0,
+                unplayed: String::new(),
+            });
         }
         if self.utterances.len() > MAX_UTTERANCES {
             self.utterances.pop_front();
         }
         let characters = u32::try_from(words.chars().count()).unwrap_or(u32::MAX);
-        let begin = self.expected_end.filter(|end| *end > now).unwrap_or(now + ONSET);
-        self.expected_end = Some(begin + CHARACTER * characters.min(100_000));
-        self.open = true;
-        self.unspoken = true;
+        let begin = self.expected_end.filter(|end| *end > now).unwrap_or(now + SPEECH_ONSET);
+        self.expected_end = Some(begin + TIME_PER_CHARACTER * characters.min(100_000));
+        self.cycle_open = true;
+        self.sent_since_quiet = true;
     }
 
-    /// Whether a talk cycle was open; it is closed now.
-    pub(super) fn close(&mut self) -> bool {
-        std::mem::take(&mut self.open)
+    /// Closes the talk cycle and returns whether one was open.
+    pub(super) fn close_cycle(&mut self) -> bool {
+        std::mem::take(&mut self.cycle_open)
     }
 
-    /// When the agent will be, or became, quiet. `None`: it was never heard.
+    /// When the agent stops, or stopped, speaking. `None` if it has never spoken.
     pub(super) fn quiet_from(&self, now: Instant) -> Option<Instant> {
         let expected = self.expected_end?;
-        Some(match self.speaking {
+        Some(match self.reported_speaking {
             None => expected,
-            Some(false) if !self.unspoken => expected.min(now),
-            Some(_) => expected + LOST_EVENT,
+            Some(false) if !self.sent_since_quiet => expected.min(now),
+            Some(_) => expected + LOST_EVENT_GRACE,
         })
     }
 
-    /// Takes Twilio's word that the agent's speech began or ended. `complete`: no more words of the reply will come.
-    pub(super) fn speaking(&mut self, speaking: bool, complete: bool, now: Instant) {
-        self.speaking = Some(speaking);
-        *if speaking { &mut self.began } else { &mut self.ended } = Some(now);
+    /// Applies an `agentSpeaking` event. `complete` says that the response is complete, so no more text follows.
+    pub(super) fn record_speaking(&mut self, speaking: bool, complete: bool, now: Instant) {
+        self.reported_speaking = Some(speaking);
+        *if speaking { &mut self.reported_start } else { &mut self.reported_end } = Some(now);
         if speaking {
             self.expected_end = self.expected_end.max(Some(now));
         } else {
-            self.unspoken = false;
+            self.sent_since_quiet = false;
             self.expected_end = Some(now);
             if complete {
                 self.utterances.clear();
@@ -99,102 +105,108 @@ impl Speech {
         }
     }
 
-    /// Whether the caller can have heard the first half of words that were sent, to a quiet caller, at that time. What a caller
-    /// says to it sooner answers something else. Where Twilio does not tell when the agent speaks, it is taken for heard.
+    /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`. An
+    /// answer that comes sooner belongs to something else. Without `agentSpeaking` events this is always true.
     pub(super) fn was_half_heard(&self, words: &str, sent: Instant, now: Instant) -> bool {
-        let takes = CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);
-        let ended = self.ended.is_some_and(|ended| ended > sent);
-        let began = self.began.filter(|began| *began >= sent);
-        self.speaking.is_none() || ended || now >= sent + ONSET + takes || began.is_some_and(|at| now >= at + takes / 2)
+        let takes = TIME_PER_CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);
+        let ended = self.reported_end.is_some_and(|ended| ended > sent);
+        let began = self.reported_start.filter(|began| *began >= sent);
+        self.reported_speaking.is_none()
+            || ended
+            || now >= sent + SPEECH_ONSET + takes
+            || began.is_some_and(|at| now >= at + takes / 2)
     }
 
-    /// Takes Twilio's word that a clause was played.
-    pub(super) fn played(&mut self, clause: &str, history: &mut History) {
+    /// Applies a `tokensPlayed` event.
+    pub(super) fn record_played(&mut self, clause: &str, history: &mut History) {
         self.reports_played = true;
         let mut rest = clause;
         while let Some(utterance) = self.utterances.front_mut() {
-            let Some(words) = history.agent_mut(utterance.position) else {
+            let Some(words) = history.agent_text_mut(utterance.position) else {
                 self.utterances.pop_front();
                 continue;
             };
-            let missing = (solid(words) + solid(&utterance.cut)).saturating_sub(utterance.played);
-            let taken = solid(rest).min(missing);
-            utterance.played += taken;
-            if !utterance.cut.is_empty() {
-                let unheard = after(&utterance.cut, taken).len();
-                words.push_str(&utterance.cut[..utterance.cut.len() - unheard]);
-                utterance.cut.drain(..utterance.cut.len() - unheard);
+            let missing = (count_non_whitespace(words) + count_non_whitespace(&utterance.unplayed))
+                .saturating_sub(utterance.played_characters);
+            let taken = count_non_whitespace(rest).min(missing);
+            utterance.played_characters += taken;
+            if !utterance.unplayed.is_empty() {
+                let unheard = skip_non_whitespace(&utterance.unplayed, taken).len();
+                words.push_str(&utterance.unplayed[..utterance.unplayed.len() - unheard]);
+                utterance.unplayed.drain(..utterance.unplayed.len() - unheard);
             }
-            rest = after(rest, taken);
+            rest = skip_non_whitespace(rest, taken);
             if taken < missing || self.utterances.len() == 1 {
                 return;
             }
             self.utterances.pop_front();
-            if solid(rest) == 0 {
+            if count_non_whitespace(rest) == 0 {
                 return;
             }
         }
     }
 
-    /// The caller spoke over the agent: everything that was queued is gone, and this is what was heard of it.
-    pub(super) fn interrupted(&mut self, heard: &str, history: &mut History, now: Instant) {
+    /// Applies an interrupt: all queued speech is discarded, and the history keeps only what was heard.
+    pub(super) fn apply_interrupt(&mut self, heard: &str, history: &mut History, now: Instant) {
         let utterances = std::mem::take(&mut self.utterances);
         for utterance in &utterances {
-            if let Some(words) = history.agent_mut(utterance.position) {
-                words.push_str(&utterance.cut);
+            if let Some(words) = history.agent_text_mut(utterance.position) {
+                words.push_str(&utterance.unplayed);
             }
         }
-        let mut spoken = |utterance: &Utterance| history.agent_mut(utterance.position).cloned().unwrap_or_default();
+        let mut spoken =
+            |utterance: &Utterance| history.agent_text_mut(utterance.position).cloned().unwrap_or_default();
         let spoken: Vec<String> = utterances.iter().map(&mut spoken).collect();
 
-        // The talk cycle that was cut: the latest from which on what was said begins with what was heard.
+        // The interrupted talk cycle is the latest one whose text starts with what was heard.
         let mut cycles = (0..spoken.len()).rev().filter(|from| utterances[*from].begins_cycle);
-        let cut = cycles.find(|from| begins_with(&spoken[*from..].concat(), heard));
+        let cut = cycles.find(|from| starts_with_ignoring_whitespace(&spoken[*from..].concat(), heard));
         if let Some(from) = cut {
-            let mut left = solid(heard);
+            let mut left = count_non_whitespace(heard);
             for (utterance, spoken) in utterances.iter().zip(&spoken).skip(from) {
-                let kept = left.min(solid(spoken));
+                let kept = left.min(count_non_whitespace(spoken));
                 left -= kept;
-                if let Some(words) = history.agent_mut(utterance.position) {
-                    words.truncate(if kept == 0 { 0 } else { spoken.len() - after(spoken, kept).len() });
+                if let Some(words) = history.agent_text_mut(utterance.position) {
+                    words.truncate(if kept == 0 { 0 } else { spoken.len() - skip_non_whitespace(spoken, kept).len() });
                 }
             }
-        } else if let Some(words) = utterances.back().and_then(|last| history.agent_mut(last.position)) {
-            // Twilio normalised the words: its account of what was heard is the better one.
+        } else if let Some(words) = utterances.back().and_then(|last| history.agent_text_mut(last.position)) {
+            // Twilio normalised the text, so its version of what was heard replaces ours.
             heard.clone_into(words);
         }
-        self.unspoken = false;
+        self.sent_since_quiet = false;
         self.expected_end = Some(now);
     }
 
-    /// Cuts what stands of a card number in words that may yet be played.
-    pub(super) fn forget(&mut self, card: &Card) {
+    /// Removes the parts of a card number from text that may still be reported as played.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard) {
         for utterance in &mut self.utterances {
-            utterance.cut = card.cut_from(&utterance.cut, false).into_owned();
+            utterance.unplayed = card.redact_from(&utterance.unplayed, false).into_owned();
         }
     }
 
-    /// A new prompt came without an interrupt: what Twilio does not report as played, where it reports, is taken as not
-    /// heard; it may still be.
-    pub(super) fn superseded(&mut self, history: &mut History) {
+    /// Removes unplayed text from the history when a new prompt arrives without an interrupt, if Twilio reports played
+    /// tokens. [`AgentSpeech::record_played`] restores what is reported later.
+    pub(super) fn cut_unplayed(&mut self, history: &mut History) {
         if !self.reports_played {
             self.utterances.clear();
         }
         for utterance in &mut self.utterances {
-            if let Some(words) = history.agent_mut(utterance.position).filter(|_| utterance.cut.is_empty()) {
-                utterance.cut = words.split_off(words.len() - after(words, utterance.played).len());
+            if let Some(words) = history.agent_text_mut(utterance.position).filter(|_| utterance.unplayed.is_empty()) {
+                utterance.unplayed =
+                    words.split_off(words.len() - skip_non_whitespace(words, utterance.played_characters).len());
             }
         }
     }
 }
 
-/// How many characters are not white space.
-fn solid(text: &str) -> usize {
+/// Counts the characters that are not whitespace.
+fn count_non_whitespace(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace()).count()
 }
 
-/// What follows the first `count` characters that are not white space.
-fn after(text: &str, count: usize) -> &str {
+/// Returns what follows the first `count` characters that are not whitespace.
+fn skip_non_whitespace(text: &str, count: usize) -> &str {
     let mut ends = text.char_indices().filter(|(_, c)| !c.is_whitespace()).map(|(at, c)| at + c.len_utf8());
     match count {
         0 => text,
@@ -202,8 +214,8 @@ fn after(text: &str, count: usize) -> &str {
     }
 }
 
-/// Whether `text` begins with `start`, white space aside.
-fn begins_with(text: &str, start: &str) -> bool {
+/// Whether `text` starts with `start`, ignoring whitespace.
+fn starts_with_ignoring_whitespace(text: &str, start: &str) -> bool {
     let mut text = text.chars().filter(|c| !c.is_whitespace());
     start.chars().filter(|c| !c.is_whitespace()).all(|c| text.next() == Some(c))
 }

@@ -1,134 +1,134 @@
-//! How an amount is said: "25 dollars and 50 cents". Figures stay figures, which every voice reads.
+//! Amounts as spoken text: "25 dollars and 50 cents". Numbers stay digits, which every voice can read.
 
-use super::guiding::language;
+use super::guided_flow::primary_subtag;
 use crate::payment::Amount;
 
-/// The amount in the language of a BCP 47 code; in another language, or in a currency without words there, `25.50 XYZ`.
-pub(super) fn say(amount: Amount, code: &str) -> String {
+/// Formats an amount in the language of a BCP 47 code. An unknown language or currency gives `25.50 XYZ`.
+pub(super) fn format_spoken(amount: Amount, code: &str) -> String {
     let exponent = amount.currency().exponent();
     let unit = 10_u64.pow(exponent);
     let (major, minor) = (amount.minor() / unit, amount.minor() % unit);
-    let Some((language, words)) = words(amount, code) else { return plain(amount) };
-    let majors = || counted(major, words.major);
+    let Some((language, words)) = find_words(amount, code) else { return format_plain(amount) };
+    let majors = || format_count(major, words.major);
     match (words.minor, minor) {
         (_, 0) => majors(),
-        (Some(minors), _) if exponent == 2 && major == 0 => counted(minor, minors),
-        (Some(minors), _) if exponent == 2 => format!("{}{}{}", majors(), language.and, counted(minor, minors)),
-        _ => plain(amount),
+        (Some(minors), _) if exponent == 2 && major == 0 => format_count(minor, minors),
+        (Some(minors), _) if exponent == 2 => format!("{}{}{}", majors(), language.and, format_count(minor, minors)),
+        _ => format_plain(amount),
     }
 }
 
-fn plain(amount: Amount) -> String {
+fn format_plain(amount: Amount) -> String {
     format!("{amount} {}", amount.currency())
 }
 
-fn counted(number: u64, (one, many): Noun) -> String {
+fn format_count(number: u64, (one, many): NounForms) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// For one, and for any other number.
-type Noun = (&'static str, &'static str);
+/// The singular and the plural of a noun.
+type NounForms = (&'static str, &'static str);
 
-/// The nouns of a currency: its unit, and a hundredth of it where there is one.
-struct Words {
+/// The nouns of a currency: its major unit, and its minor unit if it has one.
+struct CurrencyWords {
     code: &'static str,
-    major: Noun,
-    minor: Option<Noun>,
+    major: NounForms,
+    minor: Option<NounForms>,
 }
 
-struct Language {
+struct AmountLanguage {
     code: &'static str,
-    /// Between units and hundredths.
+    /// The conjunction between the major and the minor unit.
     and: &'static str,
-    currencies: &'static [Words],
+    currencies: &'static [CurrencyWords],
 }
 
-fn words(amount: Amount, code: &str) -> Option<(&'static Language, &'static Words)> {
-    let spoken = LANGUAGES.iter().find(|known| known.code.eq_ignore_ascii_case(language(code)))?;
+fn find_words(amount: Amount, code: &str) -> Option<(&'static AmountLanguage, &'static CurrencyWords)> {
+    let spoken = LANGUAGES.iter().find(|known| known.code.eq_ignore_ascii_case(primary_subtag(code)))?;
     let words = spoken.currencies.iter().find(|words| words.code == amount.currency().code())?;
     Some((spoken, words))
 }
 
-const fn noun(code: &'static str, major: Noun, minor: Noun) -> Words {
-    Words { code, major, minor: Some(minor) }
+const fn with_minor_unit(code: &'static str, major: NounForms, minor: NounForms) -> CurrencyWords {
+    CurrencyWords { code, major, minor: Some(minor) }
 }
 
-const fn whole(code: &'static str, major: Noun) -> Words {
-    Words { code, major, minor: None }
+const fn without_minor_unit(code: &'static str, major: NounForms) -> CurrencyWords {
+    CurrencyWords { code, major, minor: None }
 }
 
-const LANGUAGES: &[Language] = &[
-    Language {
+const LANGUAGES: &[AmountLanguage] = &[
+    AmountLanguage {
         code: "en",
         and: " and ",
         currencies: &[
-            noun("USD", ("dollar", "dollars"), ("cent", "cents")),
-            noun("EUR", ("euro", "euros"), ("cent", "cents")),
-            noun("GBP", ("pound", "pounds"), ("penny", "pence")),
-            noun("CAD", ("Canadian dollar", "Canadian dollars"), ("cent", "cents")),
-            noun("AUD", ("Australian dollar", "Australian dollars"), ("cent", "cents")),
-            noun("NZD", ("New Zealand dollar", "New Zealand dollars"), ("cent", "cents")),
-            noun("CHF", ("Swiss franc", "Swiss francs"), ("centime", "centimes")),
-            whole("JPY", ("yen", "yen")),
-            noun("MXN", ("Mexican peso", "Mexican pesos"), ("centavo", "centavos")),
-            noun("BRL", ("Brazilian real", "Brazilian reais"), ("centavo", "centavos")),
-            noun("INR", ("rupee", "rupees"), ("paisa", "paise")),
-            noun("ZAR", ("rand", "rand"), ("cent", "cents")),
+            with_minor_unit("USD", ("dollar", "dollars"), ("cent", "cents")),
+            with_minor_unit("EUR", ("euro", "euros"), ("cent", "cents")),
+            with_minor_unit("GBP", ("pound", "pounds"), ("penny", "pence")),
+            with_minor_unit("CAD", ("Canadian dollar", "Canadian dollars"), ("cent", "cents")),
+            with_minor_unit("AUD", ("Australian dollar", "Australian dollars"), ("cent", "cents")),
+            with_minor_unit("NZD", ("New Zealand dollar", "New Zealand dollars"), ("cent", "cents")),
+            with_minor_unit("CHF", ("Swiss franc", "Swiss francs"), ("centime", "centimes")),
+            without_minor_unit("JPY", ("yen", "yen")),
+            with_minor_unit("MXN", ("Mexican peso", "Mexican pesos"), ("centavo", "centavos")),
+            with_minor_unit("BRL", ("Brazilian real", "Brazilian reais"), ("centavo", "centavos")),
+            with_minor_unit("INR", ("rupee", "rupees"), ("paisa", "paise")),
+            with_minor_unit("ZAR", ("rand", "rand"), ("cent", "cents")),
         ],
     },
-    Language {
+    AmountLanguage {
         code: "es",
         and: " con ",
         currencies: &[
-            noun("USD", ("dólar", "dólares"), ("centavo", "centavos")),
-            noun("EUR", ("euro", "euros"), ("céntimo", "céntimos")),
-            noun("GBP", ("libra esterlina", "libras esterlinas"), ("penique", "peniques")),
-            noun("CAD", ("dólar canadiense", "dólares canadienses"), ("centavo", "centavos")),
-            noun("AUD", ("dólar australiano", "dólares australianos"), ("centavo", "centavos")),
-            noun("NZD", ("dólar neozelandés", "dólares neozelandeses"), ("centavo", "centavos")),
-            noun("CHF", ("franco suizo", "francos suizos"), ("céntimo", "céntimos")),
-            whole("JPY", ("yen", "yenes")),
-            noun("MXN", ("peso mexicano", "pesos mexicanos"), ("centavo", "centavos")),
-            noun("BRL", ("real brasileño", "reales brasileños"), ("centavo", "centavos")),
-            noun("INR", ("rupia", "rupias"), ("paisa", "paisas")),
-            noun("ZAR", ("rand", "rands"), ("centavo", "centavos")),
+            with_minor_unit("USD", ("dólar", "dólares"), ("centavo", "centavos")),
+            with_minor_unit("EUR", ("euro", "euros"), ("céntimo", "céntimos")),
+            with_minor_unit("GBP", ("libra esterlina", "libras esterlinas"), ("penique", "peniques")),
+            with_minor_unit("CAD", ("dólar canadiense", "dólares canadienses"), ("centavo", "centavos")),
+            with_minor_unit("AUD", ("dólar australiano", "dólares australianos"), ("centavo", "centavos")),
+            with_minor_unit("NZD", ("dólar neozelandés", "dólares neozelandeses"), ("centavo", "centavos")),
+            with_minor_unit("CHF", ("franco suizo", "francos suizos"), ("céntimo", "céntimos")),
+            without_minor_unit("JPY", ("yen", "yenes")),
+            with_minor_unit("MXN", ("peso mexicano", "pesos mexicanos"), ("centavo", "centavos")),
+            with_minor_unit("BRL", ("real brasileño", "reales brasileños"), ("centavo", "centavos")),
+            with_minor_unit("INR", ("rupia", "rupias"), ("paisa", "paisas")),
+            with_minor_unit("ZAR", ("rand", "rands"), ("centavo", "centavos")),
         ],
     },
-    Language {
+    AmountLanguage {
         code: "de",
         and: " und ",
-        // Nouns that are the same in every case, so that they fit into any sentence.
+        // These nouns are the same in every grammatical case, so they fit into any sentence.
         currencies: &[
-            noun("USD", ("Dollar", "Dollar"), ("Cent", "Cent")),
-            noun("EUR", ("Euro", "Euro"), ("Cent", "Cent")),
-            noun("GBP", ("Pfund", "Pfund"), ("Penny", "Pence")),
-            noun("CAD", ("Kanada-Dollar", "Kanada-Dollar"), ("Cent", "Cent")),
-            noun("AUD", ("Australien-Dollar", "Australien-Dollar"), ("Cent", "Cent")),
-            noun("NZD", ("Neuseeland-Dollar", "Neuseeland-Dollar"), ("Cent", "Cent")),
-            noun("CHF", ("Schweizer Franken", "Schweizer Franken"), ("Rappen", "Rappen")),
-            whole("JPY", ("Yen", "Yen")),
-            noun("MXN", ("Mexiko-Peso", "Mexiko-Peso"), ("Centavo", "Centavo")),
-            noun("BRL", ("Brasil-Real", "Brasil-Real"), ("Centavo", "Centavo")),
-            noun("INR", ("Rupie", "Rupien"), ("Paisa", "Paise")),
-            noun("ZAR", ("Rand", "Rand"), ("Cent", "Cent")),
+            with_minor_unit("USD", ("Dollar", "Dollar"), ("Cent", "Cent")),
+            with_minor_unit("EUR", ("Euro", "Euro"), ("Cent", "Cent")),
+            with_minor_unit("GBP", ("Pfund", "Pfund"), ("Penny", "Pence")),
+            with_minor_unit("CAD", ("Kanada-Dollar", "Kanada-Dollar"), ("Cent", "Cent")),
+            with_minor_unit("AUD", ("Australien-Dollar", "Australien-Dollar"), ("Cent", "Cent")),
+            with_minor_unit("NZD", ("Neuseeland-Dollar", "Neuseeland-Dollar"), ("Cent", "Cent")),
+            with_minor_unit("CHF", ("Schweizer Franken", "Schweizer Franken"), ("Rappen", "Rappen")),
+            without_minor_unit("JPY", ("Yen", "Yen")),
+            with_minor_unit("MXN", ("Mexiko-Peso", "Mexiko-Peso"), ("Centavo", "Centavo")),
+            with_minor_unit("BRL", ("Brasil-Real", "Brasil-Real"), ("Centavo", "Centavo")),
+            with_minor_unit("INR", ("Rupie", "Rupien"), ("Paisa", "Paise")),
+            with_minor_unit("ZAR", ("Rand", "Rand"), ("Cent", "Cent")),
         ],
     },
-    Language {
+    AmountLanguage {
         code: "fr",
         and: " et ",
         currencies: &[
-            noun("USD", ("dollar", "dollars"), ("cent", "cents")),
-            noun("EUR", ("euro", "euros"), ("centime", "centimes")),
-            noun("GBP", ("livre sterling", "livres sterling"), ("penny", "pence")),
-            noun("CAD", ("dollar canadien", "dollars canadiens"), ("cent", "cents")),
-            noun("AUD", ("dollar australien", "dollars australiens"), ("cent", "cents")),
-            noun("NZD", ("dollar néo-zélandais", "dollars néo-zélandais"), ("cent", "cents")),
-            noun("CHF", ("franc suisse", "francs suisses"), ("centime", "centimes")),
-            whole("JPY", ("yen", "yens")),
-            noun("MXN", ("peso mexicain", "pesos mexicains"), ("centavo", "centavos")),
-            noun("BRL", ("réal brésilien", "réaux brésiliens"), ("centavo", "centavos")),
-            noun("INR", ("roupie", "roupies"), ("paisa", "paisas")),
-            noun("ZAR", ("rand", "rands"), ("cent", "cents")),
+            with_minor_unit("USD", ("dollar", "dollars"), ("cent", "cents")),
+            with_minor_unit("EUR", ("euro", "euros"), ("centime", "centimes")),
+            with_minor_unit("GBP", ("livre sterling", "livres sterling"), ("penny", "pence")),
+            with_minor_unit("CAD", ("dollar canadien", "dollars canadiens"), ("cent", "cents")),
+            with_minor_unit("AUD", ("dollar australien", "dollars australiens"), ("cent", "cents")),
+            with_minor_unit("NZD", ("dollar néo-zélandais", "dollars néo-zélandais"), ("cent", "cents")),
+            with_minor_unit("CHF", ("franc suisse", "francs suisses"), ("centime", "centimes")),
+            without_minor_unit("JPY", ("yen", "yens")),
+            with_minor_unit("MXN", ("peso mexicain", "pesos mexicains"), ("centavo", "centavos")),
+            with_minor_unit("BRL", ("réal brésilien", "réaux brésiliens"), ("centavo", "centavos")),
+            with_minor_unit("INR", ("roupie", "roupies"), ("paisa", "paisas")),
+            with_minor_unit("ZAR", ("rand", "rands"), ("cent", "cents")),
         ],
     },
 ];
@@ -140,11 +140,11 @@ mod tests {
     use super::*;
 
     fn said(text: &str, currency: &str, code: &str) -> String {
-        say(Amount::parse(text, currency.parse().unwrap()).unwrap().unwrap(), code)
+        format_spoken(Amount::parse(text, currency.parse().unwrap()).unwrap().unwrap(), code)
     }
 
     #[test]
-    fn an_amount_is_said_as_people_say_it() {
+    fn an_amount_is_formatted_as_spoken() {
         for (text, currency, code, words) in [
             ("25", "USD", "en-US", "25 dollars"),
             ("25.50", "USD", "en-GB", "25 dollars and 50 cents"),
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_language_has_the_same_currencies() {
-        let codes = |language: &Language| language.currencies.iter().map(|words| words.code).collect::<Vec<_>>();
+        let codes = |language: &AmountLanguage| language.currencies.iter().map(|words| words.code).collect::<Vec<_>>();
         for language in LANGUAGES {
             assert_eq!(codes(language), codes(&LANGUAGES[0]), "{}", language.code);
         }
@@ -177,13 +177,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_number_that_is_said_is_exactly_the_amount(
+        fn the_spoken_number_is_exactly_the_amount(
             minor in 1_u64..100_000_000,
             code in prop::sample::select(&["en-US", "es-US", "de-DE", "fr-CA", "it-IT"][..]),
             currency in prop::sample::select(&["USD", "EUR", "GBP", "CHF", "JPY", "INR", "KWD", "PLN", "VND"][..]),
         ) {
             let Some(amount) = Amount::from_minor(minor, currency.parse().unwrap()) else { return Ok(()) };
-            let said = say(amount, code);
+            let said = format_spoken(amount, code);
             let unit = 10_u64.pow(amount.currency().exponent());
             let heard = if let Some(number) = said.strip_suffix(&format!(" {currency}")) {
                 Amount::parse(number, amount.currency()).unwrap().unwrap().minor()

@@ -1,26 +1,28 @@
-//! A call, event by event: orders that have gone wrong in servers like this.
+//! Tests of [`Call`], event by event, with event orders that are known to cause errors.
 
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
-mod agreeing;
-mod doubts;
+mod charge_authorization;
+mod chat;
 mod endings;
-mod guards;
-mod guided;
-mod guided_consent;
-mod guided_methods;
-mod methods;
+mod guided_flow;
+mod guided_flow_consent;
+mod guided_flow_methods;
+pub(super) mod harness;
+mod model_response;
 mod other_tools;
+mod payment_methods;
 mod payments;
-mod replies;
-mod shielding;
+mod properties;
+mod redaction;
 mod statements;
-mod without_telephone;
+mod uncertain_results;
+mod velocity_limits;
 
 use std::time::Duration;
 
-use super::bench::*;
 use super::*;
-use crate::payment::{Answer, Change, Entry, Field};
+use crate::payment::{Field, PaymentLogEntry, TwilioResponse, UpdateAction};
+use harness::*;
 
 const SECOND: Duration = Duration::from_secs(1);

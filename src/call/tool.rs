@@ -1,11 +1,11 @@
-//! The tools by name, what each is given, and what it answers.
+//! The tools: their names, their inputs ([`Tool`]) and their outcomes ([`ToolOutcome`]).
 
 use url::Url;
 
-use crate::payment::{Amount, Answer, Change, Create, Field, KnownPayment, Update};
+use crate::payment::{Amount, CreatePayment, Field, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-use crate::relay::{Digits, Languages, Outgoing};
+use crate::relay::{Digits, LanguageSwitch, OutgoingFrame};
 
 /// The names of all tools.
 pub const TOOLS: &[&str] = &[
@@ -30,7 +30,7 @@ pub const TOOLS: &[&str] = &[
     "change-context",
 ];
 
-/// A context and a manifest by their keys. `None` stands for the one in use, or for the default where none is.
+/// The keys of a context and a manifest. `None` is the one in use, or the default if none is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContextKeys {
     /// `contextKey`.
@@ -39,30 +39,30 @@ pub struct ContextKeys {
     pub manifest: Option<String>,
 }
 
-/// A tool to run, with everything that the model may not choose already in it.
+/// A tool to run, including all values that the model may not choose.
 #[derive(Debug, Clone)]
 pub enum Tool {
     /// `start-capture`
-    StartCapture(Create),
+    StartCapture(CreatePayment),
     /// `capture-card`
-    CaptureCard(Update),
+    CaptureCard(UpdatePayment),
     /// `capture-security-code`
-    CaptureSecurityCode(Update),
+    CaptureSecurityCode(UpdatePayment),
     /// `capture-expiry-date`
-    CaptureExpiryDate(Update),
+    CaptureExpiryDate(UpdatePayment),
     /// `capture-postal-code`
-    CapturePostalCode(Update),
+    CapturePostalCode(UpdatePayment),
     /// `capture-bank-routing-number`
-    CaptureBankRoutingNumber(Update),
+    CaptureBankRoutingNumber(UpdatePayment),
     /// `capture-bank-account-number`
-    CaptureBankAccountNumber(Update),
+    CaptureBankAccountNumber(UpdatePayment),
     /// `finish-capture`
-    FinishCapture(Update),
-    /// `cancel-capture`; the call also runs it by itself when it ends with a payment open.
-    CancelCapture(Update),
+    FinishCapture(UpdatePayment),
+    /// `cancel-capture`; the server also runs it when the call ends with an open payment.
+    CancelCapture(UpdatePayment),
     /// `set-silence-detection`
     SetSilenceDetection {
-        /// Whether to watch.
+        /// Whether to detect silence.
         enabled: bool,
     },
     /// `end-call`
@@ -76,16 +76,16 @@ pub enum Tool {
     },
     /// `send-dtmf`
     SendDtmf {
-        /// The tones.
+        /// The DTMF digits.
         digits: Digits,
     },
     /// `switch-language`
-    SwitchLanguage(Languages),
+    SwitchLanguage(LanguageSwitch),
     /// `play-media`
     PlayMedia {
         /// An https URL on a host that is allowed.
         source: Url,
-        /// How often.
+        /// How many times to play it.
         times: u16,
     },
     /// `set-listen-mode`
@@ -102,7 +102,7 @@ pub enum Tool {
     },
     /// `change-context`
     ChangeContext {
-        /// Where to.
+        /// The context and manifest to switch to.
         keys: ContextKeys,
         /// What the call was about so far.
         summary: Private<String>,
@@ -110,7 +110,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// The name under which the model knows it.
+    /// The name of the tool in the manifest.
     pub fn name(&self) -> &'static str {
         match self {
             Self::StartCapture(_) => "start-capture",
@@ -134,9 +134,9 @@ impl Tool {
         }
     }
 
-    pub(super) fn change(update: Update) -> Self {
-        match update.change {
-            Change::Capture(field) => match field.first() {
+    pub(super) fn from_update(update: UpdatePayment) -> Self {
+        match update.action {
+            UpdateAction::Capture(field) => match field.base_field() {
                 Field::SecurityCode => Self::CaptureSecurityCode(update),
                 Field::ExpirationDate => Self::CaptureExpiryDate(update),
                 Field::PostalCode => Self::CapturePostalCode(update),
@@ -144,53 +144,53 @@ impl Tool {
                 Field::BankAccountNumber => Self::CaptureBankAccountNumber(update),
                 _ => Self::CaptureCard(update),
             },
-            Change::Complete => Self::FinishCapture(update),
-            Change::Cancel => Self::CancelCapture(update),
+            UpdateAction::Complete => Self::FinishCapture(update),
+            UpdateAction::Cancel => Self::CancelCapture(update),
         }
     }
 }
 
-/// What a tool answered.
+/// The outcome of a tool.
 #[derive(Debug, Clone)]
-pub enum Outcome {
-    /// Twilio's answer to a payment request.
-    Payment(Answer),
-    /// A guard did not let the payment go on; Twilio was not asked. With what the model is to do.
-    Barred(&'static str),
-    /// Another payment of the same order stands in the way; Twilio was not asked.
-    OrderTaken(KnownPayment),
-    /// The payment was not begun: the same caller paid the same amount a few minutes ago, and did not agree to pay it again.
-    PaidBefore {
+pub enum ToolOutcome {
+    /// Twilio's response to a payment request.
+    Payment(TwilioResponse),
+    /// A velocity limit stopped the payment; Twilio was not asked. The text tells the model what to do.
+    LimitExceeded(&'static str),
+    /// Another payment of the same order exists; Twilio was not asked.
+    OrderHasPayment(PriorPayment),
+    /// The same caller paid the same amount a few minutes ago and has not agreed to pay it again; Twilio was not asked.
+    RecentlyPaid {
         /// In the currency of the call.
         amount: Amount,
-        /// Since that payment, rounded down.
+        /// The minutes since that payment, rounded down.
         minutes: u32,
     },
-    /// The watch for silence is to be this.
+    /// Turn silence detection on or off.
     SilenceDetection {
-        /// Whether to watch.
+        /// Whether to detect silence.
         enabled: bool,
     },
-    /// The call is to end after a goodbye.
+    /// End the call after a goodbye.
     EndCall,
-    /// The call is to end with a person taking over.
+    /// End the session and hand the call off to a person.
     HandOff {
-        /// Why.
+        /// Why a person is needed.
         reason: Private<String>,
         /// What the call was about.
         summary: Private<String>,
     },
-    /// This frame is to be sent.
-    Send(Outgoing),
-    /// The agent is only to listen, or to speak again.
+    /// Send this frame.
+    SendFrame(OutgoingFrame),
+    /// Turn listen mode on or off.
     ListenMode {
         /// Whether it only listens.
         enabled: bool,
     },
-    /// These keys lead somewhere; or not, in words for the model.
+    /// The keys of an existing context and manifest, or the error text for the model.
     Context(Result<ContextKeys, String>),
-    /// A text message was queued, or why not, in words for the model.
-    Message(Result<(), &'static str>),
-    /// The tool broke or took too long: what it did is not known.
-    Lost,
+    /// Whether a text message was queued, or the error text for the model.
+    Sms(Result<(), &'static str>),
+    /// The tool failed or timed out; its effect is unknown.
+    NoResult,
 }

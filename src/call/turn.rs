@@ -1,141 +1,141 @@
-//! The model's turn: the response in flight, the tools it called, and whether it owes the caller an answer.
+//! The model's turn: the response in flight, its tool calls, and whether a response is owed.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::event::{RequestId, RunId};
-use super::history::{History, Item, ToolCall};
+use super::event::{ModelRequestId, ToolRunId};
+use super::history::{ConversationItem, History, ToolCall};
 use super::tool::Tool;
-use crate::redact::{Card, Stream};
+use crate::redact::{DetectedCard, StreamRedactor};
 
-/// The turn of the model.
+/// The state of the model's turn.
 #[derive(Default)]
-pub(super) struct Turn {
-    requests: u64,
-    runs_begun: u64,
+pub(super) struct ModelTurn {
+    request_count: u64,
+    run_count: u64,
     /// The response in flight.
-    pub(super) response: Option<Response>,
-    /// Whether the last response said anything.
-    pub(super) spoke: bool,
-    /// Calls that were made and not begun: they run in order.
-    pub(super) waiting: VecDeque<ToolCall>,
-    /// Tools that are running: one at most for the model, and what the call runs by itself.
-    pub(super) runs: Vec<Run>,
-    /// What tools answered since the response began: it follows all of its calls.
-    outputs: Vec<Item>,
-    /// What else happened meanwhile: it follows the outputs.
-    later: Vec<Item>,
-    /// Steps of the open payment among them: they come last, and not at all once the payment has moved on.
-    steps: Vec<Item>,
-    /// Something happened that the model has not answered.
-    pub(super) owed: bool,
-    /// Not to be asked before this: the caller may be about to speak.
-    pub(super) hold: Option<Instant>,
-    /// Responses since the caller or the payment last did something.
-    pub(super) rounds: u32,
+    pub(super) response: Option<InFlightResponse>,
+    /// Whether the last response has any text.
+    pub(super) has_spoken: bool,
+    /// Tool calls that have not started. They run one after the other.
+    pub(super) waiting_calls: VecDeque<ToolCall>,
+    /// Running tools: at most one that the model called, and any that the server started.
+    pub(super) runs: Vec<ToolRun>,
+    /// Tool outputs since the response began. They go into the history after all of its tool calls.
+    tool_outputs: Vec<ConversationItem>,
+    /// Other items since the response began. They follow the outputs.
+    notes: Vec<ConversationItem>,
+    /// Steps of the open payment. They come last, and are dropped once the payment progresses.
+    payment_steps: Vec<ConversationItem>,
+    /// The model has to respond to something that happened.
+    pub(super) response_owed: bool,
+    /// The model is not asked before this time: the caller may be about to speak.
+    pub(super) hold_until: Option<Instant>,
+    /// Responses since the last input of the caller or payment event.
+    pub(super) round_count: u32,
 }
 
 /// A response in flight.
-pub(super) struct Response {
-    pub(super) id: RequestId,
-    /// The history position of the words that are being said, while they are.
-    pub(super) words: Option<usize>,
-    /// The history position of the last words that were said.
-    pub(super) reply: Option<usize>,
-    /// Words on their way to the caller: digits are held back until it is known that they are no card number.
-    pub(super) stream: Stream,
-    /// Reasoning from this position on has led to nothing yet.
-    pub(super) unused_from: usize,
-    /// Tool calls in it.
-    pub(super) calls: usize,
+pub(super) struct InFlightResponse {
+    pub(super) id: ModelRequestId,
+    /// The history position of the text that is being streamed.
+    pub(super) text_position: Option<usize>,
+    /// The history position of the last text of this response.
+    pub(super) reply_position: Option<usize>,
+    /// Redacts the streamed text: digits are held back until they are known not to be a card number.
+    pub(super) stream: StreamRedactor,
+    /// Reasoning items from this position on are not followed by a tool call yet.
+    pub(super) unused_reasoning_from: usize,
+    /// The number of tool calls in the response.
+    pub(super) call_count: usize,
 }
 
 /// A tool that is running.
-pub(super) struct Run {
-    pub(super) id: RunId,
-    /// The model's call that is to be answered; `None` when the call runs it by itself.
+pub(super) struct ToolRun {
+    pub(super) id: ToolRunId,
+    /// The `call_id` of the model's tool call; `None` if the server started the tool.
     pub(super) call_id: Option<String>,
     pub(super) tool: Tool,
-    /// The caller spoke after it was begun.
-    pub(super) overtaken: bool,
+    /// The caller spoke after the tool was started.
+    pub(super) caller_spoke_since: bool,
 }
 
-impl Turn {
+impl ModelTurn {
     /// Begins a response.
-    pub(super) fn ask(&mut self, history: &History) -> RequestId {
-        self.requests += 1;
-        let id = RequestId(self.requests);
-        self.response = Some(Response {
+    pub(super) fn begin_response(&mut self, history: &History) -> ModelRequestId {
+        self.request_count += 1;
+        let id = ModelRequestId(self.request_count);
+        self.response = Some(InFlightResponse {
             id,
-            words: None,
-            reply: None,
-            stream: Stream::default(),
-            unused_from: history.end(),
-            calls: 0,
+            text_position: None,
+            reply_position: None,
+            stream: StreamRedactor::default(),
+            unused_reasoning_from: history.next_position(),
+            call_count: 0,
         });
-        self.spoke = false;
-        self.owed = false;
-        self.hold = None;
-        self.rounds += 1;
+        self.has_spoken = false;
+        self.response_owed = false;
+        self.hold_until = None;
+        self.round_count += 1;
         id
     }
 
     /// Begins a run.
-    pub(super) fn run(&mut self, call_id: Option<String>, tool: Tool) -> RunId {
-        self.runs_begun += 1;
-        let id = RunId(self.runs_begun);
-        self.runs.push(Run { id, call_id, tool, overtaken: false });
+    pub(super) fn begin_run(&mut self, call_id: Option<String>, tool: Tool) -> ToolRunId {
+        self.run_count += 1;
+        let id = ToolRunId(self.run_count);
+        self.runs.push(ToolRun { id, call_id, tool, caller_spoke_since: false });
         id
     }
 
-    /// Whether a tool of the model's is running.
-    pub(super) fn is_running(&self) -> bool {
+    /// Whether a tool that the model called is running.
+    pub(super) fn is_tool_running(&self) -> bool {
         self.runs.iter().any(|run| run.call_id.is_some())
     }
 
-    /// Whether the model may not be asked: it is answering, or a tool of its has not answered.
+    /// Whether the model must not be asked: a response is in flight, or one of its tool calls has no output.
     pub(super) fn is_busy(&self) -> bool {
-        self.response.is_some() || !self.waiting.is_empty() || self.is_running()
+        self.response.is_some() || !self.waiting_calls.is_empty() || self.is_tool_running()
     }
 
-    /// Answers a tool call.
-    pub(super) fn answer(&mut self, call_id: String, output: String) {
-        self.outputs.push(Item::ToolOutput { call_id, output });
-        self.owed = true;
+    /// Adds the output of a tool call, to which the model then has to respond.
+    pub(super) fn push_tool_output(&mut self, call_id: String, output: String) {
+        self.tool_outputs.push(ConversationItem::ToolOutput { call_id, output });
+        self.response_owed = true;
     }
 
-    /// Takes something into the history as soon as the calls before it are answered.
-    pub(super) fn note(&mut self, item: Item) {
-        self.later.push(item);
+    /// Adds an item that goes into the history once the tool calls before it have outputs.
+    pub(super) fn push_note(&mut self, item: ConversationItem) {
+        self.notes.push(item);
     }
 
-    /// Tells of a step of the open payment, unless the payment moves on before that can be told.
-    pub(super) fn note_step(&mut self, item: Item) {
-        self.steps.push(item);
+    /// Adds a step of the open payment. It is dropped if the payment progresses before the model is asked.
+    pub(super) fn push_payment_step(&mut self, item: ConversationItem) {
+        self.payment_steps.push(item);
     }
 
-    /// The payment moved on: what was not told of its steps would lead the model astray.
-    pub(super) fn forget_steps(&mut self) {
-        self.steps.clear();
+    /// Drops payment steps that the model has not seen: the payment has progressed, so they would mislead it.
+    pub(super) fn clear_payment_steps(&mut self) {
+        self.payment_steps.clear();
     }
 
-    /// The caller, or the payment, did something that the model is to answer.
-    pub(super) fn wake(&mut self) {
-        self.owed = true;
-        self.rounds = 0;
+    /// Marks a response as owed, after an input of the caller or a payment event.
+    pub(super) fn require_response(&mut self) {
+        self.response_owed = true;
+        self.round_count = 0;
     }
 
-    /// Cuts what stands of a card number that came in parts, here and in the history.
-    pub(super) fn forget(&mut self, card: &Card, history: &mut History) {
-        for item in self.outputs.iter_mut().chain(&mut self.later) {
-            item.forget(card, true);
+    /// Removes the parts of a card number that spans several inputs, here and in the history.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, history: &mut History) {
+        for item in self.tool_outputs.iter_mut().chain(&mut self.notes) {
+            item.redact_card(card, true);
         }
-        history.forget(card, usize::try_from(card.inputs()).unwrap_or(usize::MAX));
+        history.redact_card(card, usize::try_from(card.earlier_inputs()).unwrap_or(usize::MAX));
     }
 
-    /// Brings the history up to date. Only when nothing is running.
-    pub(super) fn settle(&mut self, history: &mut History) {
-        for item in self.outputs.drain(..).chain(self.later.drain(..)).chain(self.steps.drain(..)) {
+    /// Moves all pending items into the history. Called only while the turn is not busy.
+    pub(super) fn flush_to_history(&mut self, history: &mut History) {
+        for item in self.tool_outputs.drain(..).chain(self.notes.drain(..)).chain(self.payment_steps.drain(..)) {
             history.push(item);
         }
     }

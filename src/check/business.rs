@@ -1,57 +1,53 @@
-//! Whether the business can be asked what a call is about, and what a call can be charged of which it says nothing.
+//! Checks of the endpoint of the business, and of the amounts that can be charged.
 
-use super::http::{As, Http};
+use super::http::{Credentials, ProbeClient};
 use super::report::Finding;
-use crate::config::Business;
-use crate::payment::Settings;
+use crate::config::BusinessEndpoint;
+use crate::payment::PaymentSettings;
 
 const SUBJECT: &str = "business";
 
-/// Looks whether anything answers at the URL. It is not asked about a call, since there is none.
-pub(super) async fn finding(http: &Http, config: &Business) -> Finding {
+/// Checks that the URL responds. The endpoint is not queried about a call, since there is none.
+pub(super) async fn check(http: &ProbeClient, config: &BusinessEndpoint) -> Finding {
     let host = config.url.host_str().unwrap_or_default();
-    match http.get(config.url.clone(), As::Anyone).await.map(|answer| answer.status) {
-        Ok(300..=399) => Finding::bad(
+    match http.get(config.url.clone(), Credentials::Anonymous).await.map(|response| response.status) {
+        Ok(300..=399) => Finding::failure(
             SUBJECT,
-            format!(
-                "{host} redirects, which is not followed: set CALL_PARAMETERS_URL to the address that answers by itself"
-            ),
+            format!("{host} redirects, which is not followed: set CALL_PARAMETERS_URL to the final address"),
         ),
-        Ok(404 | 500..) => Finding::doubt(
+        Ok(404 | 500..) => Finding::warning(
             SUBJECT,
-            format!("{host} does not answer as it should: make sure that it takes POST at CALL_PARAMETERS_URL"),
+            format!("{host} responds with an error: make sure that it accepts POST at CALL_PARAMETERS_URL"),
         ),
-        Ok(_) => Finding::good(SUBJECT, format!("{host} answers, and is asked what a call is about")),
+        Ok(_) => Finding::pass(SUBJECT, format!("{host} responds; it is queried about incoming calls")),
         Err(failure) => {
-            let words = format!("{host} {failure}: look at CALL_PARAMETERS_URL; calls go on without what it knows");
-            Finding::bad(SUBJECT, words)
+            let message = format!("{host} {failure}: check CALL_PARAMETERS_URL; calls continue without its parameters");
+            Finding::failure(SUBJECT, message)
         }
     }
 }
 
-/// What may be due, and what a call that does not say what is due can be charged.
-pub(super) fn amounts(settings: &Settings, asked: bool) -> Vec<Finding> {
-    let Settings { limits, max_due, currency, .. } = settings;
-    let most = Finding::good(
+/// Reports the maximum amount due, and what can be charged on a call without an amount due.
+pub(super) fn check_amounts(settings: &PaymentSettings, asked: bool) -> Vec<Finding> {
+    let PaymentSettings { charge_limits: limits, max_due, currency, .. } = settings;
+    let most = Finding::pass(
         "amounts",
-        format!(
-            "are in {currency}; what is due (amountDue) is up to {max_due} (MAX_DUE), of whatever currency it is in"
-        ),
+        format!("are in {currency}; an amount due (amountDue) may be up to {max_due} (MAX_DUE), in any currency"),
     );
-    let open = format!("what agent and caller agree on, from {} to {} {currency}", limits.least(), limits.most());
+    let open = format!("what agent and caller agree on, from {} to {} {currency}", limits.min(), limits.max());
     let without = match (settings.due_required, asked) {
-        (true, _) => Finding::good(
+        (true, _) => Finding::pass(
             SUBJECT,
-            "CALL_PARAMETERS=required: a call takes no payment if neither the business nor an order says what is due (amountDue)",
+            "CALL_PARAMETERS=required: a call takes no payment if neither the business nor an order gives an amount due (amountDue)",
         ),
-        (false, true) => Finding::doubt(
+        (false, true) => Finding::warning(
             SUBJECT,
             format!(
-                "CALL_PARAMETERS=optional: where it does not say what is due (amountDue), or fails, a call is charged {open}; set \
-                 CALL_PARAMETERS=required if such a call is to take no payment"
+                "CALL_PARAMETERS=optional: if it does not give an amount due (amountDue), or fails, a call is charged {open}; set \
+                 CALL_PARAMETERS=required if such a call should take no payment"
             ),
         ),
-        (false, false) => Finding::good("amounts", format!("a call without amountDue is charged {open}")),
+        (false, false) => Finding::pass("amounts", format!("a call without amountDue is charged {open}")),
     };
     vec![most, without]
 }
@@ -59,21 +55,21 @@ pub(super) fn amounts(settings: &Settings, asked: bool) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Level;
+    use crate::check::Severity;
 
     #[test]
-    fn what_a_call_can_be_charged_of_which_nothing_is_said_is_told() {
-        let told = |settings: &Settings, asked| {
-            let Finding { level, words, .. } = amounts(settings, asked).pop().unwrap();
+    fn the_charges_of_a_call_without_an_amount_due_are_reported() {
+        let report = |settings: &PaymentSettings, asked| {
+            let Finding { severity: level, message: words, .. } = check_amounts(settings, asked).pop().unwrap();
             (level, words)
         };
-        let optional = Settings::sample();
-        let (level, words) = told(&optional, true);
-        assert!(level == Level::Doubt && words.contains("from 0.50 to 1000.00 USD"), "{words}");
+        let optional = PaymentSettings::sample();
+        let (level, words) = report(&optional, true);
+        assert!(level == Severity::Warning && words.contains("from 0.50 to 1000.00 USD"), "{words}");
         assert!(words.contains("CALL_PARAMETERS=required"), "{words}");
-        let (level, words) = told(&Settings { due_required: true, ..Settings::sample() }, true);
-        assert!(level == Level::Good && words.contains("takes no payment"), "{words}");
-        assert_eq!(told(&optional, false).0, Level::Good);
-        assert!(amounts(&optional, false)[0].words.contains("up to 10000 (MAX_DUE)"));
+        let (level, words) = report(&PaymentSettings { due_required: true, ..PaymentSettings::sample() }, true);
+        assert!(level == Severity::Pass && words.contains("takes no payment"), "{words}");
+        assert_eq!(report(&optional, false).0, Severity::Pass);
+        assert!(check_amounts(&optional, false)[0].message.contains("up to 10000 (MAX_DUE)"));
     }
 }

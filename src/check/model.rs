@@ -1,35 +1,39 @@
-//! Whether the model is there for this key.
+//! A check that the model is available with the API key.
 
-use super::http::{As, Http, url};
+use super::http::{Credentials, ProbeClient, build_url};
 use super::report::Finding;
-use crate::config::OpenAi;
+use crate::config::OpenAiConfig;
 
 const SUBJECT: &str = "model";
 
-/// Asks OpenAI about the model, which costs nothing.
-pub(super) async fn finding(http: &Http, config: &OpenAi) -> Finding {
+/// Queries OpenAI about the model, which is free of charge.
+pub(super) async fn check(http: &ProbeClient, config: &OpenAiConfig) -> Finding {
     let model = &config.model;
-    let Some(url) = url(&config.base_url, &["models", model]) else {
-        return Finding::bad(SUBJECT, "OPENAI_BASE_URL is not an http URL: give one such as https://api.openai.com/v1");
+    let Some(url) = build_url(&config.base_url, &["models", model]) else {
+        return Finding::failure(
+            SUBJECT,
+            "OPENAI_BASE_URL is not an http URL: set one such as https://api.openai.com/v1",
+        );
     };
     let host = url.host_str().unwrap_or_default().to_owned();
-    match http.get(url, As::Bearer(&config.api_key)).await.map(|answer| answer.status) {
-        Ok(200..=299) => Finding::good(SUBJECT, format!("{host} has {model} for this key")),
-        Ok(401) => Finding::bad(SUBJECT, format!("{host} refuses OPENAI_API_KEY: give a key that is in force")),
-        Ok(403) => Finding::doubt(
+    match http.get(url, Credentials::Bearer(&config.api_key)).await.map(|response| response.status) {
+        Ok(200..=299) => Finding::pass(SUBJECT, format!("{host} has {model} for this key")),
+        Ok(401) => Finding::failure(SUBJECT, format!("{host} refuses OPENAI_API_KEY: set a valid key")),
+        Ok(403) => Finding::warning(
             SUBJECT,
             format!("{host} does not let this key look at {model}: make sure that the key may use it for responses"),
         ),
-        Ok(404) => Finding::bad(
+        Ok(404) => Finding::failure(
             SUBJECT,
             format!(
-                "{host} has no {model} for this key: mend OPENAI_MODEL, or OPENAI_BASE_URL, which mostly ends in /v1"
+                "{host} has no {model} for this key: correct OPENAI_MODEL, or OPENAI_BASE_URL, which usually ends in /v1"
             ),
         ),
-        Ok(429) => Finding::doubt(SUBJECT, format!("{host} says that the limit is reached: look at quota and billing")),
-        Ok(status) => {
-            Finding::bad(SUBJECT, format!("{host} answers HTTP {status}: look at OPENAI_BASE_URL, or later again"))
-        }
-        Err(failure) => Finding::bad(SUBJECT, format!("{host} {failure}: look at OPENAI_BASE_URL and at the network")),
+        Ok(429) => Finding::warning(SUBJECT, format!("{host} says that the limit is reached: check quota and billing")),
+        Ok(status) => Finding::failure(
+            SUBJECT,
+            format!("{host} answers HTTP {status}: check OPENAI_BASE_URL, or try again later"),
+        ),
+        Err(failure) => Finding::failure(SUBJECT, format!("{host} {failure}: check OPENAI_BASE_URL and the network")),
     }
 }

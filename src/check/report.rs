@@ -1,75 +1,75 @@
-//! What was found, and how it is shown.
+//! Findings and their presentation.
 
 use std::fmt;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// As it should be: `✓`.
-    Good,
-    /// To be looked at or confirmed by a person; calls may work: `!`.
-    Doubt,
-    /// Calls would go wrong: `✗`.
-    Bad,
+pub enum Severity {
+    /// Correct: `✓`.
+    Pass,
+    /// To be confirmed by a person; calls may work: `!`.
+    Warning,
+    /// Calls would fail: `✗`.
+    Failure,
 }
 
-/// One thing that was looked at. No secret is in it.
+/// The result of one check. It contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is.
-    pub level: Level,
-    /// What was looked at, in a word or two.
+    /// The severity.
+    pub severity: Severity,
+    /// The subject of the check, in one or two words.
     pub subject: &'static str,
-    /// What was found, and what to do about it: one line.
-    pub words: String,
+    /// The result, and what to do about it, in one line.
+    pub message: String,
 }
 
 impl Finding {
-    pub(super) fn good(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { level: Level::Good, subject, words: words.into() }
+    pub(super) fn pass(subject: &'static str, words: impl Into<String>) -> Self {
+        Self { severity: Severity::Pass, subject, message: words.into() }
     }
 
-    pub(super) fn doubt(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { level: Level::Doubt, subject, words: words.into() }
+    pub(super) fn warning(subject: &'static str, words: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, subject, message: words.into() }
     }
 
-    pub(super) fn bad(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { level: Level::Bad, subject, words: words.into() }
+    pub(super) fn failure(subject: &'static str, words: impl Into<String>) -> Self {
+        Self { severity: Severity::Failure, subject, message: words.into() }
     }
 }
 
-/// Everything that was found. `Display` shows a line for each finding, and one that counts them.
+/// All findings. `Display` writes a line for each, and a line with their numbers.
 #[derive(Debug, Clone)]
-pub struct Report(pub(super) Vec<Finding>);
+pub struct CheckReport(pub(super) Vec<Finding>);
 
-impl Report {
-    /// What was found, in the order in which it is shown.
+impl CheckReport {
+    /// The findings, in the order of the output.
     pub fn findings(&self) -> &[Finding] {
         &self.0
     }
 
-    /// Whether nothing was found that would make calls go wrong.
-    pub fn is_good(&self) -> bool {
-        self.count(Level::Bad) == 0
+    /// Whether no finding would make calls fail.
+    pub fn is_ok(&self) -> bool {
+        self.count(Severity::Failure) == 0
     }
 
-    fn count(&self, level: Level) -> usize {
-        self.0.iter().filter(|finding| finding.level == level).count()
+    fn count(&self, level: Severity) -> usize {
+        self.0.iter().filter(|finding| finding.severity == level).count()
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
-        for Finding { level, subject, words } in &self.0 {
+        for Finding { severity: level, subject, message: words } in &self.0 {
             let mark = match level {
-                Level::Good => '✓',
-                Level::Doubt => '!',
-                Level::Bad => '✗',
+                Severity::Pass => '✓',
+                Severity::Warning => '!',
+                Severity::Failure => '✗',
             };
             writeln!(f, "{mark} {subject:width$}  {words}")?;
         }
-        write!(f, "\n{} to mend (✗), {} to confirm (!)", self.count(Level::Bad), self.count(Level::Doubt))
+        write!(f, "\n{} to fix (✗), {} to confirm (!)", self.count(Severity::Failure), self.count(Severity::Warning))
     }
 }
 
@@ -78,15 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_one_aligned_line_for_each_finding_and_a_count() {
-        let report = Report(vec![
-            Finding::good("model", "answers"),
-            Finding::doubt("connector", "compare it"),
-            Finding::bad("number", "buy one"),
+    fn a_report_has_an_aligned_line_per_finding_and_a_count() {
+        let report = CheckReport(vec![
+            Finding::pass("model", "answers"),
+            Finding::warning("connector", "compare it"),
+            Finding::failure("number", "buy one"),
         ]);
         let lines =
-            "✓ model      answers\n! connector  compare it\n✗ number     buy one\n\n1 to mend (✗), 1 to confirm (!)";
+            "✓ model      answers\n! connector  compare it\n✗ number     buy one\n\n1 to fix (✗), 1 to confirm (!)";
         assert_eq!(report.to_string(), lines);
-        assert!(!report.is_good());
+        assert!(!report.is_ok());
     }
 }

@@ -5,25 +5,25 @@ use std::process::ExitCode;
 use crelay_payments::config::Vars;
 use jiff::{SignedDuration, Timestamp};
 
-/// Makes everything that waits for the webhook due now.
-pub async fn run(vars: &Vars) -> anyhow::Result<ExitCode> {
+/// Makes every undelivered event due now.
+pub(super) async fn run(vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
-        let backlog = ledger.deliver_now().await?;
+        let backlog = ledger.make_deliveries_due().await?;
         match backlog.age(Timestamp::now()) {
-            Some(age) => println!(
-                "waiting: {}, the oldest for {}; a running server delivers within five seconds",
+            Some(age) => super::print(format_args!(
+                "waiting: {}, the oldest for {}; a running server delivers within five seconds\n",
                 backlog.waiting,
-                written(age)
-            ),
-            None => println!("waiting: none"),
+                format_age(age)
+            )),
+            None => super::print("waiting: none\n"),
         }
         Ok(ExitCode::SUCCESS)
     })
     .await
 }
 
-/// A duration in its two largest units.
-fn written(age: SignedDuration) -> String {
+/// The duration in its two largest units.
+fn format_age(age: SignedDuration) -> String {
     let minutes = age.as_mins();
     match (minutes / (24 * 60), minutes / 60 % 24, minutes % 60) {
         (0, 0, 0) => format!("{} s", age.as_secs()),
@@ -42,7 +42,7 @@ mod tests {
         for (seconds, text) in
             [(59, "59 s"), (60, "1 min"), (3660, "1 h 1 min"), (90_000, "1 d 1 h"), (864_000, "10 d 0 h")]
         {
-            assert_eq!(written(SignedDuration::from_secs(seconds)), text);
+            assert_eq!(format_age(SignedDuration::from_secs(seconds)), text);
         }
     }
 }

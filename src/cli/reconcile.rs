@@ -7,12 +7,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::config::Vars;
-use crelay_payments::ledger::{Ledger, NotSettled, Settlement};
+use crelay_payments::ledger::{Ledger, SettleError, Settlement};
 use crelay_payments::reconcile::{ExportSettlement, Reconciliation, read_export};
 
-/// What `reconcile` is told.
+/// Compare the ledger with the processor's export: settle payments in `unknown` or `pending`, list differences.
+///
+/// A row matches a payment by the ledger's id in any cell, else by the confirmation code, else by amount, currency, last four
+/// digits and time; only a unique match counts. The exit code is 1 if there is a difference to look at.
 #[derive(Debug, Args)]
-pub struct Reconcile {
+pub(super) struct Reconcile {
     /// The processor's export: CSV with a header line, such as id,description,amount,currency,last4,created,status
     file: PathBuf,
     /// The amounts are in minor units (2500 for 25.00)
@@ -23,55 +26,55 @@ pub struct Reconcile {
     dry_run: bool,
 }
 
-/// Compares the ledger with an export, and settles what it tells.
-pub async fn run(what: Reconcile, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let file = File::open(&what.file).with_context(|| format!("{} cannot be read", what.file.display()))?;
-    let rows = read_export(file, what.minor)?;
+/// Compares the ledger with the export, and settles payments by it.
+pub(super) async fn run(args: &Reconcile, vars: &Vars) -> anyhow::Result<ExitCode> {
+    let file = File::open(&args.file).with_context(|| format!("{} cannot be read", args.file.display()))?;
+    let rows = read_export(file, args.minor)?;
     super::with_ledger(vars, async |ledger| {
         let payments = super::all_payments(ledger, None, None).await?;
-        let result = Reconciliation::of(&rows, &payments);
+        let result = Reconciliation::compare(&rows, &payments);
         let mut is_clean = result.findings.is_empty();
         for settlement in &result.settlements {
-            let done = if what.dry_run { "would be" } else { "is" };
-            match if what.dry_run { Ok(()) } else { settle(ledger, settlement, &what.file).await } {
-                Ok(()) => super::print(&format!(
+            let done = if args.dry_run { "would be" } else { "is" };
+            match if args.dry_run { Ok(()) } else { settle(ledger, settlement, &args.file).await } {
+                Ok(()) => super::print(format_args!(
                     "line {}: {done} settled as {}: {}\n",
                     settlement.line,
-                    settlement.verdict.as_str(),
-                    settlement.payment
+                    settlement.outcome.as_str(),
+                    settlement.payment_id
                 )),
-                Err(NotSettled::Unwritten(error)) => return Err(error.into()),
+                Err(SettleError::Ledger(error)) => return Err(error.into()),
                 // The late callback, or an operator, was faster.
                 Err(error) => {
                     is_clean = false;
-                    super::print(&format!(
+                    super::print(format_args!(
                         "line {}: is not settled, {error}: {}\n",
-                        settlement.line, settlement.payment
+                        settlement.line, settlement.payment_id
                     ));
                 }
             }
         }
         for finding in &result.findings {
-            super::print(&format!("{finding}\n"));
+            super::print(format_args!("{finding}\n"));
         }
-        super::print(&format!(
+        super::print(format_args!(
             "{} rows: {} agree, {} {}settled, {} to look at\n",
             rows.len(),
-            result.agreed,
+            result.agreeing_rows,
             result.settlements.len(),
-            if what.dry_run { "to be " } else { "" },
+            if args.dry_run { "to be " } else { "" },
             result.findings.len()
         ));
-        is_clean &= !what.dry_run || result.agrees();
+        is_clean &= !args.dry_run || result.is_clean();
         Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
     .await
 }
 
-async fn settle(ledger: &Ledger, settlement: &ExportSettlement, file: &Path) -> Result<(), NotSettled> {
-    let ExportSettlement { payment, line, verdict, confirmation } = settlement.clone();
+async fn settle(ledger: &Ledger, settlement: &ExportSettlement, file: &Path) -> Result<(), SettleError> {
+    let ExportSettlement { payment_id: payment, line, outcome: verdict, confirmation } = settlement.clone();
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let note = Some(format!("reconciled with {name}, line {line}"));
-    ledger.settle(payment, &Settlement { verdict, confirmation, note, corrects: false }).await?;
+    ledger.settle(payment, &Settlement { outcome: verdict, confirmation, note, is_correction: false }).await?;
     Ok(())
 }

@@ -6,38 +6,41 @@ use clap::Args;
 use crelay_payments::config::Vars;
 use crelay_payments::ledger::{self, Refund, RefundKind};
 use crelay_payments::payment::PaymentId;
-use jiff::Timestamp;
 
-/// What `refunded` is told.
+/// Record that a payment was refunded, or is disputed, at the processor.
 #[derive(Debug, Args)]
-pub struct Refunded {
-    /// The id of the payment, as `payments` shows it
+pub(super) struct Refunded {
+    /// The id of the payment, as `payments` prints it
     id: PaymentId,
-    /// How much, as decimal text in the payment's currency: what was charged less what is refunded, at most
+    /// The amount, as decimal text in the payment's currency: at most the charged amount less what is already refunded
     #[arg(long)]
     amount: String,
-    /// What the processor calls the refund or the dispute; the same reference again changes nothing
+    /// The processor's reference of the refund or dispute; the same reference again changes nothing
     #[arg(long)]
     reference: String,
-    /// The payer disputes the payment; nothing was given back
+    /// The payer disputes the payment; nothing was refunded
     #[arg(long)]
     dispute: bool,
-    /// When: a day in UTC (2026-11-01), a moment, or how long ago (30m, 24h, 7d) [default: now]
+    /// The time of it: a date in UTC (2026-11-01), a timestamp, or a duration ago (30m, 24h, 7d) [default: now]
     #[arg(long)]
     at: Option<String>,
 }
 
 /// Records a refund or a dispute.
-pub async fn run(what: Refunded, vars: &Vars) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Refunded, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
-        let at = what.at.as_deref().map(|at| ledger::since(at, Timestamp::now())).transpose()?;
-        let kind = if what.dispute { RefundKind::Dispute } else { RefundKind::Refund };
-        let refund = Refund { kind, amount: what.amount, reference: what.reference, at };
-        let payment = ledger.record_refund(what.id, &refund).await?;
+        let at = args.at.as_deref().map(super::parse_since).transpose()?;
+        let kind = if args.dispute { RefundKind::Dispute } else { RefundKind::Refund };
+        let refund = Refund { kind, amount: args.amount, reference: args.reference, at };
+        let payment = ledger.record_refund(args.id, &refund).await?;
         let refunded = payment.amount.filter(|_| payment.refunded > 0).map_or_else(String::new, |charged| {
-            format!(", {} {} refunded", ledger::decimal(payment.refunded, charged.currency()), charged.currency())
+            format!(
+                ", {} {} refunded",
+                ledger::format_minor_units(payment.refunded, charged.currency()),
+                charged.currency()
+            )
         });
-        println!("{} is {}{refunded}", payment.id, payment.state);
+        super::print(format_args!("{} is {}{refunded}\n", payment.id, payment.state));
         Ok(ExitCode::SUCCESS)
     })
     .await

@@ -1,45 +1,45 @@
-//! What is wrong with a configuration, told so that it can be mended at once.
+//! Errors of a configuration, each with the expected value.
 
 use std::fmt;
 
-/// One mistake. No value of a variable is ever in it: a secret may stand in the wrong place.
+/// One error. It never contains the value of a variable, which may be a misplaced secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The variable, or the file and line, that it is about.
-    pub place: String,
-    /// What is wrong: the sentence that `place` begins.
+pub struct ConfigProblem {
+    /// The variable, or the file and line.
+    pub location: String,
+    /// What is wrong: a predicate whose subject is `location`.
     pub what: String,
-    /// What belongs there: how the sentence "give …" ends.
-    pub mend: String,
+    /// A description of a valid value.
+    pub expected: String,
 }
 
-/// All mistakes of a configuration.
+/// All errors of a configuration.
 ///
-/// `Display` lists them in lines for a terminal, and says what can be done without any configuration.
+/// `Display` writes a list for a terminal and mentions the simulator, which needs no configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct ConfigError(Vec<ConfigProblem>);
 
-impl Problems {
-    /// `None` if there is none.
-    pub(super) fn new(problems: Vec<Problem>) -> Option<Self> {
+impl ConfigError {
+    /// Creates the error, or `None` if there are no problems.
+    pub(super) fn new(problems: Vec<ConfigProblem>) -> Option<Self> {
         (!problems.is_empty()).then_some(Self(problems))
     }
 
-    /// The mistakes, in the order in which the variables are documented.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    /// The errors, in the order in which the variables are documented.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigProblem> {
         self.0.iter()
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigError {}
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        writeln!(f, "The server cannot start: {count} {} to mend.\n", if count == 1 { "setting" } else { "settings" })?;
-        let width = self.iter().map(|problem| problem.place.chars().count()).max().unwrap_or(0);
-        for Problem { place, what, mend } in self.iter() {
-            writeln!(f, "  {place:width$}  {what}: give {mend}")?;
+        writeln!(f, "The server cannot start: {count} {} to fix.\n", if count == 1 { "setting" } else { "settings" })?;
+        let width = self.iter().map(|problem| problem.location.chars().count()).max().unwrap_or(0);
+        for ConfigProblem { location, what, expected } in self.iter() {
+            writeln!(f, "  {location:width$}  {what}: expected {expected}")?;
         }
         writeln!(f, "\nSet them in the environment or in a file .env; .env.example describes them all.")?;
         write!(f, "To watch a payment call without any of this: crelay-payments simulate")

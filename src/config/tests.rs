@@ -1,4 +1,4 @@
-//! Whole configurations: what is enough, what is missing, what is probably not meant.
+//! Tests of complete configurations: required variables, errors and warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,19 +54,19 @@ const OPTIONAL: [&str; 34] = [
     "TOKEN_RETENTION_HOURS",
 ];
 
-/// The required variables, with others added or put in their place.
-fn with(more: &[(&str, &str)]) -> Result<(Config, Vec<Warning>), Problems> {
+/// Reads the required variables, with others added or replaced.
+fn with(more: &[(&str, &str)]) -> Result<(Config, Vec<ConfigWarning>), ConfigError> {
     Config::from_vars(&more.iter().chain(&REQUIRED).copied().collect())
 }
 
-fn places(problems: &Problems) -> Vec<&str> {
-    problems.iter().map(|problem| problem.place.as_str()).collect()
+fn locations(problems: &ConfigError) -> Vec<&str> {
+    problems.iter().map(|problem| problem.location.as_str()).collect()
 }
 
 #[test]
-fn six_variables_are_enough() {
+fn six_variables_are_required() {
     let (config, warnings) = with(&[]).unwrap();
-    assert_eq!(warnings, [Warning::NoLiveAgent]);
+    assert_eq!(warnings, [ConfigWarning::NoLiveAgent]);
     assert_eq!((config.port, config.port_fallback), (3001, true));
     assert_eq!(config.base_url.to_string(), "https://pay.example.com");
     assert_eq!(config.assets_dir, PathBuf::from("assets"));
@@ -81,22 +81,22 @@ fn six_variables_are_enough() {
     assert_eq!(config.payment.currency, Currency::USD);
     assert_eq!(config.payment.token_type, TokenType::OneTime);
     assert_eq!((config.payment.security_code, config.payment.postal_code), (true, false));
-    assert_eq!(config.database, PathBuf::from("data/crelay-payments.db"));
+    assert_eq!(config.database_path, PathBuf::from("data/crelay-payments.db"));
     assert!(config.webhook.is_none() && config.token_retention == Duration::from_secs(72 * 3600));
 }
 
 #[test]
-fn all_that_is_missing_is_listed_at_once_and_the_simulator_is_offered() {
+fn all_missing_variables_are_listed_with_a_hint_at_the_simulator() {
     let problems = Config::from_vars(&Vars::default()).unwrap_err();
-    assert_eq!(places(&problems), REQUIRED.map(|(name, _)| name));
+    assert_eq!(locations(&problems), REQUIRED.map(|(name, _)| name));
     let text = problems.to_string();
-    assert!(text.starts_with("The server cannot start: 6 settings to mend.\n"), "{text}");
-    assert!(text.contains("\n  OPENAI_API_KEY     is not set: give the secret key"), "{text}");
+    assert!(text.starts_with("The server cannot start: 6 settings to fix.\n"), "{text}");
+    assert!(text.contains("\n  OPENAI_API_KEY     is not set: expected the secret key"), "{text}");
     assert!(text.ends_with("crelay-payments simulate"), "{text}");
 }
 
 #[test]
-fn all_that_is_malformed_is_listed_at_once() {
+fn all_malformed_variables_are_listed() {
     let problems = with(&[
         ("PORT", "65536"),
         ("SERVER_BASE_URL", "ftp://pay.example.com"),
@@ -109,7 +109,7 @@ fn all_that_is_malformed_is_listed_at_once() {
     ])
     .unwrap_err();
     assert_eq!(
-        places(&problems),
+        locations(&problems),
         [
             "PORT",
             "SERVER_BASE_URL",
@@ -124,18 +124,18 @@ fn all_that_is_malformed_is_listed_at_once() {
 }
 
 #[test]
-fn the_two_halves_of_an_api_key_come_together() {
+fn an_api_key_needs_its_secret() {
     let (config, _) = with(&[("API_KEY", "SK1"), ("API_SECRET", "hush")]).unwrap();
     let key = config.twilio.api_key.unwrap();
     assert_eq!((key.sid.as_str(), key.secret.expose_secret()), ("SK1", "hush"));
-    assert_eq!(places(&with(&[("API_SECRET", "hush")]).unwrap_err()), ["API_KEY"]);
+    assert_eq!(locations(&with(&[("API_SECRET", "hush")]).unwrap_err()), ["API_KEY"]);
 }
 
 #[test]
 fn charges_are_bounded_in_the_configured_currency() {
     let limits = |vars: &[(&str, &str)]| {
-        let limits = with(vars).unwrap().0.payment.limits;
-        format!("{:?} {:?}", limits.least(), limits.most())
+        let limits = with(vars).unwrap().0.payment.charge_limits;
+        format!("{:?} {:?}", limits.min(), limits.max())
     };
     assert_eq!(limits(&[]), "0.50 USD 1000.00 USD");
     assert_eq!(limits(&[("CURRENCY", "JPY")]), "1 JPY 1000 JPY");
@@ -143,13 +143,13 @@ fn charges_are_bounded_in_the_configured_currency() {
     assert_eq!(limits(&[("CURRENCY", "KWD"), ("MIN_CHARGE", "0.005")]), "0.005 KWD 1000.000 KWD");
     for (name, value) in [("MIN_CHARGE", "0"), ("MIN_CHARGE", "0.005"), ("MIN_CHARGE", "$1"), ("MAX_CHARGE", "1000000")]
     {
-        assert_eq!(places(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
+        assert_eq!(locations(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
     }
-    assert_eq!(places(&with(&[("MIN_CHARGE", "2000")]).unwrap_err()), ["MAX_CHARGE"]);
+    assert_eq!(locations(&with(&[("MIN_CHARGE", "2000")]).unwrap_err()), ["MAX_CHARGE"]);
 }
 
 #[test]
-fn what_may_be_due_is_ten_times_what_may_be_charged_unless_it_is_set() {
+fn max_due_defaults_to_ten_times_max_charge() {
     let most = |vars: &[(&str, &str)]| with(vars).unwrap().0.payment.max_due.to_string();
     assert_eq!(most(&[]), "10000");
     assert_eq!(most(&[("MAX_CHARGE", "75.50")]), "755");
@@ -157,56 +157,56 @@ fn what_may_be_due_is_ten_times_what_may_be_charged_unless_it_is_set() {
     assert_eq!(most(&[("MAX_DUE", "20000.00, 9000 EUR")]), "20000, 9000 EUR");
     assert_eq!(most(&[("MAX_DUE", "9000 EUR")]), "10000, 9000 EUR");
     for bad in ["much", "0", "5 QQQ", "1,000.00", "5 USD, 6 USD"] {
-        assert_eq!(places(&with(&[("MAX_DUE", bad)]).unwrap_err()), ["MAX_DUE"], "{bad}");
+        assert_eq!(locations(&with(&[("MAX_DUE", bad)]).unwrap_err()), ["MAX_DUE"], "{bad}");
     }
 }
 
 #[test]
-fn what_the_business_has_to_say_is_required_only_where_it_is_asked() {
+fn call_parameters_are_required_only_with_a_url() {
     let url = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
     let secret = ("PAYMENT_WEBHOOK_SECRET", "hush-hush-hush-hush");
     let required = |vars: &[(&str, &str)]| with(vars).unwrap().0.payment.due_required;
     assert!(!required(&[url, secret]) && !required(&[("CALL_PARAMETERS", "optional")]));
     assert!(required(&[url, secret, ("CALL_PARAMETERS", "required")]));
-    let unasked = with(&[("CALL_PARAMETERS", "required")]).unwrap_err();
-    assert_eq!(places(&unasked), [url.0]);
-    assert_eq!(places(&with(&[url, secret, ("CALL_PARAMETERS", "requried")]).unwrap_err()), ["CALL_PARAMETERS"]);
+    let without_url = with(&[("CALL_PARAMETERS", "required")]).unwrap_err();
+    assert_eq!(locations(&without_url), [url.0]);
+    assert_eq!(locations(&with(&[url, secret, ("CALL_PARAMETERS", "requried")]).unwrap_err()), ["CALL_PARAMETERS"]);
 }
 
 #[test]
-fn a_currency_is_one_in_which_money_is_charged() {
+fn a_currency_is_a_code_in_circulation() {
     for code in ["QQQ", "XXX", "XAU", "XTS", "US", "840"] {
         let problems = with(&[("CURRENCY", code)]).unwrap_err();
-        assert_eq!(places(&problems), ["CURRENCY"], "{code}");
+        assert_eq!(locations(&problems), ["CURRENCY"], "{code}");
         assert!(problems.to_string().contains("ISO 4217"), "{problems}");
     }
     assert_eq!(with(&[("CURRENCY", "eur")]).unwrap().0.payment.currency.code(), "EUR");
 }
 
 #[test]
-fn the_business_is_reached_only_with_a_secret_that_cannot_be_guessed() {
-    let asked = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
-    let told = ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/payments");
+fn a_business_url_needs_a_long_secret() {
+    let parameters_url = ("CALL_PARAMETERS_URL", "https://shop.example.com/calls");
+    let webhook_url = ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/payments");
     let secret = ("PAYMENT_WEBHOOK_SECRET", "hush-hush-hush-hush");
-    let (config, _) = with(&[asked, secret]).unwrap();
+    let (config, _) = with(&[parameters_url, secret]).unwrap();
     assert!(!format!("{config:?}").contains("hush") && config.webhook.is_none());
-    assert_eq!(config.call_parameters.unwrap().url.as_str(), asked.1);
-    let (config, _) = with(&[told, secret]).unwrap();
-    assert!(config.call_parameters.is_none() && config.webhook.unwrap().url.as_str() == told.1);
-    for url in [asked, told] {
-        assert_eq!(places(&with(&[url]).unwrap_err()), [secret.0]);
-        assert_eq!(places(&with(&[url, (secret.0, "hush")]).unwrap_err()), [secret.0]);
+    assert_eq!(config.call_parameters.unwrap().url.as_str(), parameters_url.1);
+    let (config, _) = with(&[webhook_url, secret]).unwrap();
+    assert!(config.call_parameters.is_none() && config.webhook.unwrap().url.as_str() == webhook_url.1);
+    for url in [parameters_url, webhook_url] {
+        assert_eq!(locations(&with(&[url]).unwrap_err()), [secret.0]);
+        assert_eq!(locations(&with(&[url, (secret.0, "hush")]).unwrap_err()), [secret.0]);
     }
-    assert_eq!(places(&with(&[secret]).unwrap_err()), [told.0]);
+    assert_eq!(locations(&with(&[secret]).unwrap_err()), [webhook_url.0]);
     let previous = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
-    assert!(with(&[told, secret, (previous, "hush-hush-hush-hash")]).is_ok());
-    assert_eq!(places(&with(&[told, secret, (previous, "hush")]).unwrap_err()), [previous]);
-    assert_eq!(places(&with(&[(previous, "hush-hush-hush-hash")]).unwrap_err()), [previous]);
+    assert!(with(&[webhook_url, secret, (previous, "hush-hush-hush-hash")]).is_ok());
+    assert_eq!(locations(&with(&[webhook_url, secret, (previous, "hush")]).unwrap_err()), [previous]);
+    assert_eq!(locations(&with(&[(previous, "hush-hush-hush-hash")]).unwrap_err()), [previous]);
 }
 
 #[test]
-fn payments_are_live_unless_the_configuration_says_otherwise_and_kept_for_ever_unless_it_does() {
-    let read = |vars: &[(&str, &str)]| with(vars).map(|(config, _)| (config.mode, config.ledger_retention));
+fn payments_are_live_and_kept_forever_by_default() {
+    let read = |vars: &[(&str, &str)]| with(vars).map(|(config, _)| (config.payment_mode, config.ledger_retention));
     assert_eq!(read(&[]).unwrap(), (PaymentMode::Live, None));
     assert_eq!(read(&[("PAYMENT_MODE", "Live")]).unwrap(), (PaymentMode::Live, None));
     let days = Duration::from_secs(90 * 24 * 3600);
@@ -215,7 +215,7 @@ fn payments_are_live_unless_the_configuration_says_otherwise_and_kept_for_ever_u
         (PaymentMode::Test, Some(days))
     );
     for (name, value) in [("PAYMENT_MODE", "production"), ("LEDGER_RETENTION_DAYS", "0")] {
-        assert_eq!(places(&read(&[(name, value)]).unwrap_err()), [name]);
+        assert_eq!(locations(&read(&[(name, value)]).unwrap_err()), [name]);
     }
 }
 
@@ -234,32 +234,35 @@ fn the_twilio_host_follows_edge_and_region() {
 }
 
 #[test]
-fn twilio_alone_needs_its_own_variables_alone() {
+fn the_twilio_configuration_needs_its_own_variables_only() {
     let vars = [("ACCOUNT_SID", "AC1"), ("AUTH_TOKEN", "hush"), ("FROM_NUMBER", "+15550001111")];
-    assert_eq!(Twilio::from_vars(&vars.into_iter().collect()).unwrap().0.account_sid, "AC1");
-    assert_eq!(places(&Twilio::from_vars(&Vars::default()).unwrap_err()), ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"]);
+    assert_eq!(TwilioConfig::from_vars(&vars.into_iter().collect()).unwrap().0.account_sid, "AC1");
+    assert_eq!(
+        locations(&TwilioConfig::from_vars(&Vars::default()).unwrap_err()),
+        ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"]
+    );
 }
 
 #[test]
-fn what_is_probably_not_meant_draws_a_warning() {
+fn probable_mistakes_are_warnings() {
     for (name, value, warning) in [
-        ("PAYMENT_CONNECTOR", "PC00000000000000000000000000000001", Warning::ConnectorSid),
-        ("PAYMENT_CONNECTOR", "PCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", Warning::ConnectorSid),
-        ("VALIDATE_TWILIO_SIGNATURE", "false", Warning::SignatureUnchecked),
-        ("SERVER_BASE_URL", "http://localhost:3001", Warning::Unreachable),
-        ("SERVER_BASE_URL", "http://pay.example.com", Warning::PlainHttp("SERVER_BASE_URL")),
-        ("OPENAI_BASE_URL", "http://model.example.com/v1", Warning::PlainHttp("OPENAI_BASE_URL")),
-        ("TWILIO_API_BASE_URL", "http://twilio.example.com", Warning::PlainHttp("TWILIO_API_BASE_URL")),
-        ("OPERATOR_TOKEN", "hush", Warning::ShortOperatorToken(16)),
-        ("ACCOUNT_SID", "SK1", Warning::UnusualSid { variable: "ACCOUNT_SID", prefix: "AC" }),
+        ("PAYMENT_CONNECTOR", "PC00000000000000000000000000000001", ConfigWarning::ConnectorSid),
+        ("PAYMENT_CONNECTOR", "PCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", ConfigWarning::ConnectorSid),
+        ("VALIDATE_TWILIO_SIGNATURE", "false", ConfigWarning::SignatureUnchecked),
+        ("SERVER_BASE_URL", "http://localhost:3001", ConfigWarning::LocalBaseUrl),
+        ("SERVER_BASE_URL", "http://pay.example.com", ConfigWarning::PlainHttp("SERVER_BASE_URL")),
+        ("OPENAI_BASE_URL", "http://model.example.com/v1", ConfigWarning::PlainHttp("OPENAI_BASE_URL")),
+        ("TWILIO_API_BASE_URL", "http://twilio.example.com", ConfigWarning::PlainHttp("TWILIO_API_BASE_URL")),
+        ("OPERATOR_TOKEN", "hush", ConfigWarning::ShortOperatorToken(16)),
+        ("ACCOUNT_SID", "SK1", ConfigWarning::UnexpectedSidPrefix { variable: "ACCOUNT_SID", prefix: "AC" }),
     ] {
         let (_, warnings) = with(&[("LIVE_AGENT_NUMBER", "+15550002222"), (name, value)]).unwrap();
         assert_eq!(warnings, [warning], "{name}");
     }
     let connector = [("LIVE_AGENT_NUMBER", "+15550002222"), ("PAYMENT_CONNECTOR", "PCI_connector")];
-    assert_eq!(with(&connector).unwrap().1, [], "a name that begins alike is fine");
+    assert_eq!(with(&connector).unwrap().1, [], "a name with the same prefix is allowed");
     let twice = [("TWILIO_EDGE", "sydney"), ("TWILIO_API_BASE_URL", "https://example.com")];
-    assert!(with(&twice).unwrap().1.contains(&Warning::EdgeUnused));
+    assert!(with(&twice).unwrap().1.contains(&ConfigWarning::EdgeIgnored));
 }
 
 #[test]
@@ -270,7 +273,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         .filter_map(|line| line.split_once('='))
         .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
         .collect();
-    // The log is begun before the configuration is read.
+    // Logging starts before the configuration is read.
     let known: BTreeSet<&str> = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL).chain(["RUST_LOG"]).collect();
     assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
 
@@ -310,15 +313,15 @@ fn debug_shows_no_secret() {
 }
 
 proptest! {
-    /// Values in the wrong place are secrets more often than not.
+    /// A misplaced value is often a secret.
     #[test]
     fn no_value_is_ever_reported(values in prop::collection::vec(prop::option::of("(https?://|\\+|)hush[\\PC\n]{0,8}"), REQUIRED.len() + OPTIONAL.len())) {
         let names = REQUIRED.iter().map(|(name, _)| *name).chain(OPTIONAL);
         let vars = names.zip(&values).filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
-        let told = match Config::from_vars(&vars) {
+        let report = match Config::from_vars(&vars) {
             Ok((_, warnings)) => format!("{warnings:?}"),
             Err(problems) => format!("{problems} {problems:?}"),
         };
-        prop_assert!(!told.contains("hush"));
+        prop_assert!(!report.contains("hush"));
     }
 }

@@ -1,4 +1,5 @@
-//! What each kind of value may be. An error is a sentence that the variable's name begins, and never shows the value.
+//! Parsers of the values of variables. An error is a predicate whose subject is the variable, and never shows the
+//! value.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,19 +8,19 @@ use url::Url;
 
 use super::PaymentMode;
 use super::public_url::is_local;
-use crate::payment::{Amount, BadAmount, Currency, TokenType};
-use crate::phone_number::{BadPhoneNumber, PhoneNumber};
+use crate::payment::{Amount, Currency, ParseAmountError, TokenType};
+use crate::phone_number::{ParsePhoneNumberError, PhoneNumber};
 
-/// Why a text is not a value of its kind.
+/// The reason why a value is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadValue {
+pub(super) enum ParseVariableError {
     #[error("is neither true nor false")]
     Bool,
     #[error("is not a port number")]
     Port,
     #[error("is not a phone number in E.164 form")]
     PhoneNumber,
-    #[error("has characters that cannot be in it")]
+    #[error("contains invalid characters")]
     Characters,
     #[error("is too long")]
     TooLong,
@@ -29,21 +30,21 @@ pub(super) enum BadValue {
     NotOrigin,
     #[error("is not a directory")]
     NotDirectory,
-    #[error("is no more than zero")]
-    NoAmount,
-    #[error("is no amount: {0}")]
-    Amount(#[from] BadAmount),
-    #[error("is neither https nor on this machine")]
-    Exposed,
+    #[error("is not greater than zero")]
+    ZeroAmount,
+    #[error("is not an amount: {0}")]
+    Amount(#[from] ParseAmountError),
+    #[error("is plain http to another machine")]
+    PlainHttp,
     #[error("is not the code of a currency in use")]
     Currency,
-    #[error("is not a kind of token")]
+    #[error("is not a token type")]
     TokenType,
     #[error("is neither required nor optional")]
     Required,
     #[error("is not a time in seconds")]
     Seconds,
-    #[error("has something in it that is not a host name")]
+    #[error("contains something other than host names")]
     Host,
     #[error("is not a time in hours")]
     Hours,
@@ -55,152 +56,155 @@ pub(super) enum BadValue {
     SqliteFile,
 }
 
-/// Longer than any key or name that is known.
+/// The maximum length of a value, in bytes. Known keys and names are shorter.
 const MAX_LENGTH: usize = 1024;
 
-pub(super) fn boolean(text: &str) -> Result<bool, BadValue> {
+pub(super) fn boolean(text: &str) -> Result<bool, ParseVariableError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" => Ok(false),
-        _ => Err(BadValue::Bool),
+        _ => Err(ParseVariableError::Bool),
     }
 }
 
-pub(super) fn required(text: &str) -> Result<bool, BadValue> {
+pub(super) fn required(text: &str) -> Result<bool, ParseVariableError> {
     match text.to_ascii_lowercase().as_str() {
         "required" => Ok(true),
         "optional" => Ok(false),
-        _ => Err(BadValue::Required),
+        _ => Err(ParseVariableError::Required),
     }
 }
 
-pub(super) fn port(text: &str) -> Result<u16, BadValue> {
-    text.parse().map_err(|_| BadValue::Port)
+pub(super) fn port(text: &str) -> Result<u16, ParseVariableError> {
+    text.parse().map_err(|_| ParseVariableError::Port)
 }
 
-pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, BadValue> {
-    text.parse().map_err(|_| BadValue::PhoneNumber)
+pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, ParseVariableError> {
+    text.parse().map_err(|_| ParseVariableError::PhoneNumber)
 }
 
-/// Whole seconds, an hour at most.
-pub(super) fn seconds(text: &str) -> Result<Duration, BadValue> {
+/// Parses whole seconds, at most an hour.
+pub(super) fn seconds(text: &str) -> Result<Duration, ParseVariableError> {
     let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or(BadValue::Seconds)
+    seconds.map(Duration::from_secs).ok_or(ParseVariableError::Seconds)
 }
 
-/// Whole hours, a year at most.
-pub(super) fn hours(text: &str) -> Result<Duration, BadValue> {
+/// Parses whole hours, at most a year.
+pub(super) fn hours(text: &str) -> Result<Duration, ParseVariableError> {
     let hours = text.parse().ok().filter(|hours| (1..=8760).contains(hours));
-    hours.map(|hours: u64| Duration::from_secs(hours * 3600)).ok_or(BadValue::Hours)
+    hours.map(|hours: u64| Duration::from_secs(hours * 3600)).ok_or(ParseVariableError::Hours)
 }
 
-/// Whole days, a century at most.
-pub(super) fn days(text: &str) -> Result<Duration, BadValue> {
+/// Parses whole days, at most 100 years.
+pub(super) fn days(text: &str) -> Result<Duration, ParseVariableError> {
     let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
-    days.map(|days: u64| Duration::from_secs(days * 24 * 3600)).ok_or(BadValue::Days)
+    days.map(|days: u64| Duration::from_secs(days * 24 * 3600)).ok_or(ParseVariableError::Days)
 }
 
-/// Whether the connector moves real money.
-pub(super) fn payment_mode(text: &str) -> Result<PaymentMode, BadValue> {
+/// Parses `live` or `test`.
+pub(super) fn payment_mode(text: &str) -> Result<PaymentMode, ParseVariableError> {
     match text.to_ascii_lowercase().as_str() {
         "live" => Ok(PaymentMode::Live),
         "test" => Ok(PaymentMode::Test),
-        _ => Err(BadValue::PaymentMode),
+        _ => Err(ParseVariableError::PaymentMode),
     }
 }
 
-/// `sqlite://` and a path. What is kept in memory only would be lost with the process.
-pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, BadValue> {
-    let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).ok_or(BadValue::SqliteFile)?;
+/// Parses `sqlite://` and a path. An in-memory database is rejected, since it would be lost with the process.
+pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, ParseVariableError> {
+    let path = text
+        .strip_prefix("sqlite://")
+        .or_else(|| text.strip_prefix("sqlite:"))
+        .ok_or(ParseVariableError::SqliteFile)?;
     let file =
         !path.is_empty() && !path.ends_with('/') && !path.contains(['?', '#', '\0']) && !path.contains(":memory:");
-    file.then(|| PathBuf::from(path)).ok_or(BadValue::SqliteFile)
+    file.then(|| PathBuf::from(path)).ok_or(ParseVariableError::SqliteFile)
 }
 
-/// Phone numbers with commas between them.
-pub(super) fn phone_numbers(text: &str) -> Result<Vec<PhoneNumber>, BadPhoneNumber> {
+/// Parses a comma-separated list of phone numbers.
+pub(super) fn phone_numbers(text: &str) -> Result<Vec<PhoneNumber>, ParsePhoneNumberError> {
     text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::parse).collect()
 }
 
-/// Host names with commas between them.
-pub(super) fn hosts(text: &str) -> Result<Vec<String>, BadValue> {
+/// Parses a comma-separated list of host names.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, ParseVariableError> {
     text.split(',').map(str::trim).filter(|host| !host.is_empty()).map(host).collect()
 }
 
-fn host(text: &str) -> Result<String, BadValue> {
+fn host(text: &str) -> Result<String, ParseVariableError> {
     match url::Host::parse(text) {
         Ok(url::Host::Domain(host)) => Ok(host),
-        _ => Err(BadValue::Host),
+        _ => Err(ParseVariableError::Host),
     }
 }
 
-/// A key or a token: it goes into HTTP headers, where a line break would be a panic or worse.
-pub(super) fn token(text: &str) -> Result<String, BadValue> {
-    checked(text, |c| c.is_ascii_graphic())
+/// Parses a key or token, which must be a valid HTTP header value.
+pub(super) fn token(text: &str) -> Result<String, ParseVariableError> {
+    check_characters(text, |c| c.is_ascii_graphic())
 }
 
-/// A SID or the label of a host: it goes into URLs.
-pub(super) fn label(text: &str) -> Result<String, BadValue> {
-    checked(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+/// Parses a SID or a DNS label, which becomes part of URLs.
+pub(super) fn label(text: &str) -> Result<String, ParseVariableError> {
+    check_characters(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-/// A name that people gave.
-pub(super) fn name(text: &str) -> Result<String, BadValue> {
-    checked(text, |c| !c.is_control())
+/// Parses a name chosen by a person.
+pub(super) fn name(text: &str) -> Result<String, ParseVariableError> {
+    check_characters(text, |c| !c.is_control())
 }
 
-pub(super) fn currency(text: &str) -> Result<Currency, BadValue> {
-    text.parse().map_err(|_| BadValue::Currency)
+pub(super) fn currency(text: &str) -> Result<Currency, ParseVariableError> {
+    text.parse().map_err(|_| ParseVariableError::Currency)
 }
 
-/// An amount that can be charged.
-pub(super) fn amount(text: &str, currency: Currency) -> Result<Amount, BadValue> {
-    Amount::parse(text, currency)?.ok_or(BadValue::NoAmount)
+/// Parses an amount greater than zero.
+pub(super) fn amount(text: &str, currency: Currency) -> Result<Amount, ParseVariableError> {
+    Amount::parse(text, currency)?.ok_or(ParseVariableError::ZeroAmount)
 }
 
-pub(super) fn token_type(text: &str) -> Result<TokenType, BadValue> {
-    text.parse().map_err(|_| BadValue::TokenType)
+pub(super) fn token_type(text: &str) -> Result<TokenType, ParseVariableError> {
+    text.parse().map_err(|_| ParseVariableError::TokenType)
 }
 
-pub(super) fn directory(text: &str) -> Result<PathBuf, BadValue> {
+pub(super) fn directory(text: &str) -> Result<PathBuf, ParseVariableError> {
     let path = PathBuf::from(text);
-    if path.is_dir() { Ok(path) } else { Err(BadValue::NotDirectory) }
+    if path.is_dir() { Ok(path) } else { Err(ParseVariableError::NotDirectory) }
 }
 
-fn checked(text: &str, allowed: impl Fn(char) -> bool) -> Result<String, BadValue> {
+fn check_characters(text: &str, allowed: impl Fn(char) -> bool) -> Result<String, ParseVariableError> {
     if text.len() > MAX_LENGTH {
-        return Err(BadValue::TooLong);
+        return Err(ParseVariableError::TooLong);
     }
-    text.chars().all(allowed).then(|| text.to_owned()).ok_or(BadValue::Characters)
+    text.chars().all(allowed).then(|| text.to_owned()).ok_or(ParseVariableError::Characters)
 }
 
-/// An absolute URL to which paths are added: no slash at its end, no user name, query or fragment.
-pub(super) fn base_url(text: &str) -> Result<Url, BadValue> {
-    let url = Url::parse(text).map_err(|_| BadValue::Url)?;
+/// Parses an absolute URL to which paths are appended: without user name, query and fragment.
+pub(super) fn base_url(text: &str) -> Result<Url, ParseVariableError> {
+    let url = Url::parse(text).map_err(|_| ParseVariableError::Url)?;
     let plain = url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none()
         && !text.contains(char::is_whitespace);
-    (plain && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url).ok_or(BadValue::Url)
+    (plain && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url).ok_or(ParseVariableError::Url)
 }
 
-/// A base URL without a path.
-pub(super) fn origin(text: &str) -> Result<Url, BadValue> {
+/// Parses a base URL without a path.
+pub(super) fn origin(text: &str) -> Result<Url, ParseVariableError> {
     let url = base_url(text)?;
-    if url.path() == "/" { Ok(url) } else { Err(BadValue::NotOrigin) }
+    if url.path() == "/" { Ok(url) } else { Err(ParseVariableError::NotOrigin) }
 }
 
-/// A URL of the business, perhaps with a query: what is sent there is about callers and money, so nobody may read it on the
-/// way.
-pub(super) fn business_url(text: &str) -> Result<Url, BadValue> {
-    let url = Url::parse(text).ok().filter(|_| !text.contains(char::is_whitespace)).ok_or(BadValue::Url)?;
+/// Parses a URL of the business, with an optional query. It must be encrypted, since the requests contain data about
+/// callers and payments; plain http is allowed to this machine.
+pub(super) fn business_url(text: &str) -> Result<Url, ParseVariableError> {
+    let url = Url::parse(text).ok().filter(|_| !text.contains(char::is_whitespace)).ok_or(ParseVariableError::Url)?;
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     match (url.scheme(), url.host()) {
         ("https", Some(_)) if plain => Ok(url),
         ("http", Some(host)) if plain && is_loopback(&host) => Ok(url),
-        ("http", Some(_)) if plain => Err(BadValue::Exposed),
-        _ => Err(BadValue::Url),
+        ("http", Some(_)) if plain => Err(ParseVariableError::PlainHttp),
+        _ => Err(ParseVariableError::Url),
     }
 }
 
@@ -212,13 +216,13 @@ fn is_loopback(host: &url::Host<&str>) -> bool {
     }
 }
 
-/// Whether what is sent there can be read on the way.
+/// Whether data sent to this URL can be read in transit.
 pub(super) fn is_exposed(url: &Url) -> bool {
     url.scheme() == "http" && !url.host().is_some_and(|host| is_local(&host))
 }
 
-/// The URL as text that a path can be added to.
-pub(super) fn without_slash(url: &Url) -> String {
+/// The URL as text without a trailing slash.
+pub(super) fn without_trailing_slash(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
@@ -227,42 +231,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn booleans_are_a_few_words() {
+    fn booleans_are_true_false_1_0_yes_no() {
         for (text, value) in [("true", true), ("1", true), ("YES", true), ("False", false), ("0", false), ("no", false)]
         {
             assert_eq!(boolean(text), Ok(value));
         }
         for text in ["", "on", "2", "truee", "null"] {
-            assert_eq!(boolean(text), Err(BadValue::Bool));
+            assert_eq!(boolean(text), Err(ParseVariableError::Bool));
         }
     }
 
     #[test]
-    fn a_key_that_would_break_a_header_is_refused() {
+    fn a_key_that_is_no_header_value_is_rejected() {
         for text in ["sk-a\nb", "sk a", "sk-ä", "sk\u{7f}"] {
-            assert_eq!(token(text), Err(BadValue::Characters));
+            assert_eq!(token(text), Err(ParseVariableError::Characters));
         }
-        assert_eq!(token(&"k".repeat(MAX_LENGTH + 1)), Err(BadValue::TooLong));
+        assert_eq!(token(&"k".repeat(MAX_LENGTH + 1)), Err(ParseVariableError::TooLong));
     }
 
     #[test]
-    fn the_business_is_reached_over_https_or_on_this_machine() {
+    fn a_business_url_is_https_or_local() {
         for url in
             ["https://shop.example.com/calls?x=1", "http://127.0.0.1:9000/", "http://localhost", "http://[::1]/a"]
         {
             assert!(business_url(url).is_ok(), "{url}");
         }
         for url in ["http://shop.example.com/", "http://10.0.0.1/", "http://localhost.example.com/"] {
-            assert_eq!(business_url(url), Err(BadValue::Exposed), "{url}");
+            assert_eq!(business_url(url), Err(ParseVariableError::PlainHttp), "{url}");
         }
         for url in ["shop.example.com", "ftp://a.b", "https://u:p@a.b", "https://a.b/#c", "https://a .b", "mailto:a@b"]
         {
-            assert_eq!(business_url(url), Err(BadValue::Url), "{url}");
+            assert_eq!(business_url(url), Err(ParseVariableError::Url), "{url}");
         }
     }
 
     #[test]
-    fn a_ledger_is_a_file() {
+    fn a_database_url_is_a_file() {
         assert_eq!(sqlite_file("sqlite://data/a.db"), Ok(PathBuf::from("data/a.db")));
         assert_eq!(sqlite_file("sqlite:///srv/data/a.db"), Ok(PathBuf::from("/srv/data/a.db")));
         for text in [
@@ -274,20 +278,20 @@ mod tests {
             "sqlite://data/",
             "sqlite://a.db?mode=ro",
         ] {
-            assert_eq!(sqlite_file(text), Err(BadValue::SqliteFile), "{text}");
+            assert_eq!(sqlite_file(text), Err(ParseVariableError::SqliteFile), "{text}");
         }
     }
 
     #[test]
-    fn a_base_url_is_absolute_and_bare() {
-        let text = |url: Url| without_slash(&url);
+    fn a_base_url_is_absolute_without_query_and_fragment() {
+        let text = |url: Url| without_trailing_slash(&url);
         assert_eq!(base_url("https://api.openai.com/v1/").map(text).as_deref(), Ok("https://api.openai.com/v1"));
         assert_eq!(origin("http://127.0.0.1:4010/").map(text).as_deref(), Ok("http://127.0.0.1:4010"));
-        assert_eq!(origin("http://127.0.0.1:4010/v1"), Err(BadValue::NotOrigin));
+        assert_eq!(origin("http://127.0.0.1:4010/v1"), Err(ParseVariableError::NotOrigin));
         for url in
             ["api.openai.com/v1", "ftp://a.b", "https://u:p@a.b", "https://a.b/?c", "https://a.b/#c", "https://a\nb"]
         {
-            assert_eq!(base_url(url), Err(BadValue::Url), "{url}");
+            assert_eq!(base_url(url), Err(ParseVariableError::Url), "{url}");
         }
     }
 }

@@ -1,49 +1,50 @@
-//! The variables that a configuration is read from: the process's environment and the file `.env` as one map.
+//! The variables of a configuration: the process environment and the file `.env` in one map.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use super::Problem;
+use super::ConfigProblem;
 
-/// Variables by name. A value without surrounding white space; one that is empty counts as not set.
+/// Variables by name. Values are trimmed; an empty value counts as not set.
 ///
-/// `Vars::from_iter` makes them from any pairs of name and value. `Debug` prints the names alone.
+/// `Vars::from_iter` builds them from pairs of name and value. `Debug` prints the names only.
 #[derive(Clone, Default)]
 pub struct Vars {
     values: BTreeMap<String, String>,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl Vars {
-    /// The environment of the process and, where it sets nothing, the file `.env` in the working directory. Without that
-    /// file nothing is wrong; a line of it that cannot be read is reported by [`Config::from_vars`](super::Config::from_vars).
+    /// Reads the process environment and, for variables that it does not set, the file `.env` in the working directory.
+    /// A missing file is not an error; an unreadable line is reported by
+    /// [`Config::from_vars`](super::Config::from_vars).
     ///
-    /// The environment is only read, never written: that would not be safe beside other threads.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the process's environment")]
+    /// The environment is only read, never written, since writing is not thread-safe.
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the process environment")]
     pub fn from_process() -> Self {
-        // Not `vars`, which panics where a name or a value is not UTF-8.
+        // `std::env::vars` would panic on a name or value that is not UTF-8.
         let lossy = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         };
         std::env::vars_os().map(lossy).collect::<Self>().with_file(Path::new(".env"))
     }
 
-    /// Adds what the file sets and `self` does not.
+    /// Adds the variables of the file that are not set yet.
     fn with_file(mut self, path: &Path) -> Self {
         let entries = match dotenvy::from_path_iter(path) {
             Ok(entries) => entries,
             Err(err) if err.not_found() => return self,
-            Err(err) => return self.with_problem(path, None, &reason(&err)),
+            Err(err) => return self.with_problem(path, None, &describe_error(&err)),
         };
         for entry in entries {
             match entry {
                 Ok((name, value)) => self.add(name, &value),
                 Err(dotenvy::Error::LineParse(text, _)) => {
-                    self = self.with_problem(path, line_of(path, &text), "is not NAME=value");
+                    self = self.with_problem(path, find_line(path, &text), "is not NAME=value");
                 }
-                // Reading goes on failing, and a directory would be read for ever.
-                Err(err) => return self.with_problem(path, None, &reason(&err)),
+                // Another read would fail again; a directory would be read forever.
+                Err(err) => return self.with_problem(path, None, &describe_error(&err)),
             }
         }
         self
@@ -58,8 +59,8 @@ impl Vars {
 
     fn with_problem(mut self, path: &Path, line: Option<usize>, what: &str) -> Self {
         let place = line.map_or_else(|| path.display().to_string(), |line| format!("{}:{line}", path.display()));
-        let mend = "one NAME=value on each line, the value in 'single quotes' if it has spaces, $, # or quotes";
-        self.problems.push(Problem { place, what: what.to_owned(), mend: mend.to_owned() });
+        let expected = "one NAME=value on each line, the value in 'single quotes' if it has spaces, $, # or quotes";
+        self.problems.push(ConfigProblem { location: place, what: what.to_owned(), expected: expected.to_owned() });
         self
     }
 
@@ -68,34 +69,34 @@ impl Vars {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Every variable that is set, by name.
+    /// All variables that are set, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The same, with these values where nothing is set.
-    pub(crate) fn or(mut self, defaults: &[(&str, &str)]) -> Self {
+    /// Adds these defaults for variables that are not set.
+    pub(crate) fn with_defaults(mut self, defaults: &[(&str, &str)]) -> Self {
         for (name, value) in defaults {
             self.add((*name).to_owned(), value);
         }
         self
     }
 
-    pub(super) fn problems(&self) -> &[Problem] {
+    pub(super) fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
 }
 
-/// An error of reading, without the line that it is about: a secret may stand there.
-fn reason(err: &dotenvy::Error) -> String {
+/// Describes a read error without the line, which may contain a secret.
+fn describe_error(err: &dotenvy::Error) -> String {
     match err {
         dotenvy::Error::Io(err) => format!("cannot be read ({err})"),
         _ => "cannot be read".to_owned(),
     }
 }
 
-/// On which line, counted from 1, the text stands that could not be read.
-fn line_of(path: &Path, text: &str) -> Option<usize> {
+/// The line, counted from 1, of an unreadable text.
+fn find_line(path: &Path, text: &str) -> Option<usize> {
     let file = std::fs::read_to_string(path).ok()?;
     let broken = text.lines().next()?.trim();
     file.lines().position(|line| line.trim() == broken).map(|index| index + 1)
@@ -119,10 +120,10 @@ impl fmt::Debug for Vars {
 mod tests {
     use super::*;
 
-    /// A file in the system's temporary directory that goes away with the test.
-    struct File(std::path::PathBuf);
+    /// A temporary file that is deleted at the end of the test.
+    struct TempFile(std::path::PathBuf);
 
-    impl File {
+    impl TempFile {
         fn new(text: &str) -> Self {
             let path = std::env::temp_dir().join(format!("crelay-payments-{}.env", uuid::Uuid::new_v4()));
             std::fs::write(&path, text).unwrap();
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    impl Drop for File {
+    impl Drop for TempFile {
         fn drop(&mut self) {
             std::fs::remove_file(&self.0).unwrap();
         }
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let file = File::new("PORT=4000\nCURRENCY='EUR' # euros\nPORT=5000\nexport TOKEN_TYPE=reusable\n");
+        let file = TempFile::new("PORT=4000\nCURRENCY='EUR' # euros\nPORT=5000\nexport TOKEN_TYPE=reusable\n");
         let vars = Vars::from_iter([("PORT", "3001")]).with_file(&file.0);
         assert_eq!(vars.get("PORT"), Some("3001"));
         assert_eq!(vars.get("CURRENCY"), Some("EUR"));
@@ -148,30 +149,30 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_not_set() {
-        let file = File::new("PORT=4000\nCURRENCY=\n");
+        let file = TempFile::new("PORT=4000\nCURRENCY=\n");
         let vars = Vars::from_iter([("PORT", " ")]).with_file(&file.0);
         assert_eq!(vars.get("PORT"), Some("4000"));
         assert_eq!(vars.get("CURRENCY"), None);
     }
 
     #[test]
-    fn no_file_is_no_problem() {
+    fn a_missing_file_is_not_an_error() {
         let vars = Vars::default().with_file(Path::new("/nonexistent/.env"));
         assert!(vars.problems().is_empty());
     }
 
     #[test]
-    fn a_broken_line_is_named_by_its_number_and_not_shown() {
-        let file = File::new("PORT=4000\n\nAUTH_TOKEN is 'hush-hush'\nCURRENCY=EUR\n");
+    fn a_malformed_line_is_reported_by_its_number_only() {
+        let file = TempFile::new("PORT=4000\n\nAUTH_TOKEN is 'hush-hush'\nCURRENCY=EUR\n");
         let vars = Vars::default().with_file(&file.0);
-        assert_eq!(vars.get("CURRENCY"), Some("EUR"), "what follows is read");
+        assert_eq!(vars.get("CURRENCY"), Some("EUR"), "later lines are read");
         let [problem] = vars.problems() else { panic!("{:?}", vars.problems()) };
-        assert!(problem.place.ends_with(".env:3"), "{}", problem.place);
+        assert!(problem.location.ends_with(".env:3"), "{}", problem.location);
         assert!(!format!("{problem:?}").contains("hush"));
     }
 
     #[test]
-    fn a_directory_is_a_problem_and_not_an_endless_loop() {
+    fn a_directory_is_an_error_and_not_an_endless_loop() {
         let vars = Vars::default().with_file(&std::env::temp_dir());
         assert_eq!(vars.problems().len(), 1);
     }

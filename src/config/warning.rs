@@ -1,43 +1,43 @@
-//! What is allowed in a configuration and probably not meant.
+//! Configuration that is allowed and probably not intended.
 
-/// Something to be told at start; the server runs.
+/// A warning at startup; the server runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
-    /// The connector is given by what looks like its SID.
-    #[error("PAYMENT_CONNECTOR looks like a PC… SID: Twilio wants the unique name that the connector was given")]
+pub enum ConfigWarning {
+    /// The connector is given by its SID instead of its unique name.
+    #[error("PAYMENT_CONNECTOR looks like a PC… SID: Twilio expects the unique name of the connector")]
     ConnectorSid,
-    /// Anyone can pretend to be Twilio.
+    /// Requests are accepted without a signature of Twilio.
     #[error(
-        "VALIDATE_TWILIO_SIGNATURE is off: whoever finds this server can start calls on it and report payments. Never do \
+        "VALIDATE_TWILIO_SIGNATURE is off: anyone who finds this server can start calls on it and report payments. Never do \
          this in production"
     )]
     SignatureUnchecked,
-    /// Twilio is out there.
+    /// The base URL is a local address.
     #[error(
         "SERVER_BASE_URL is an address of this machine or network, which Twilio cannot reach: use a tunnel such as ngrok and \
-         give its address"
+         set its address"
     )]
-    Unreachable,
-    /// Unencrypted, and not to this machine.
-    #[error("{0} is plain http: what goes there, credentials included, can be read on the way")]
+    LocalBaseUrl,
+    /// The URL is plain http to another machine.
+    #[error("{0} is plain http: data sent there, including credentials, can be read in transit")]
     PlainHttp(&'static str),
-    /// Nobody to hand a call to.
+    /// There is no live agent to hand calls off to.
     #[error(
-        "neither LIVE_AGENT_NUMBER nor LIVE_AGENT_WORKFLOW_SID is set: a caller who is to be handed off hears an apology, and the call ends"
+        "neither LIVE_AGENT_NUMBER nor LIVE_AGENT_WORKFLOW_SID is set: a caller who should be handed off hears an apology, and the call ends"
     )]
     NoLiveAgent,
-    /// A token that could be guessed.
-    #[error("OPERATOR_TOKEN has fewer than {0} characters: make a longer one, for example with `openssl rand -hex 32`")]
+    /// The operator token is short enough to be guessed.
+    #[error("OPERATOR_TOKEN has fewer than {0} characters: use a longer one, for example from `openssl rand -hex 32`")]
     ShortOperatorToken(usize),
-    /// A SID that is not of the kind that belongs there.
+    /// A SID has an unexpected prefix.
     #[error("{variable} does not begin with {prefix}: it may be another SID, or belong to another variable")]
-    UnusualSid {
+    UnexpectedSidPrefix {
         /// The variable.
         variable: &'static str,
-        /// What Twilio's SIDs of that kind begin with.
+        /// The prefix of SIDs of that kind.
         prefix: &'static str,
     },
-    /// Two answers to one question.
+    /// `TWILIO_EDGE` or `TWILIO_REGION` is overridden by `TWILIO_API_BASE_URL`.
     #[error("TWILIO_EDGE and TWILIO_REGION have no effect, since TWILIO_API_BASE_URL is set")]
-    EdgeUnused,
+    EdgeIgnored,
 }

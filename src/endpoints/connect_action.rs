@@ -1,4 +1,4 @@
-//! `POST /connectAction`: the session has ended, and Twilio asks what to do with the call.
+//! `POST /connectAction`: Twilio requests TwiML for a call whose session has ended.
 
 use std::sync::Arc;
 
@@ -8,202 +8,217 @@ use serde_json::{Map, Value};
 use tracing::{info, warn};
 use url::form_urlencoded;
 
-use super::connect_conversation_relay::ask_business;
-use super::signed::{Form, Signed};
-use super::{App, LiveAgent, Voice, twiml};
-use crate::payment::PARAMETERS;
-use crate::redact::json_without_card_numbers;
+use super::auth::twilio_signature::{SignedWebhook, WebhookForm};
+use super::connect_conversation_relay::look_up_call_parameters;
+use super::{App, LiveAgent, VoiceWebhook, twiml_response};
+use crate::payment::PAYMENT_PARAMETERS;
+use crate::redact::redact_json;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, ConversationRelay, Verb};
-use crate::session::{CONTEXT_KEY, Calls, MANIFEST_KEY, News};
+use crate::session::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionMessage};
 use crate::twilio::CallStatus;
 
-/// How often a call whose session failed is connected again.
+/// How many times a call is reconnected after its session failed.
 const MAX_RECONNECTS: u32 = 3;
 
-/// Under this name the count stands in the action's URL.
+/// The query parameter of the action URL that counts the reconnects.
 const RECONNECTS: &str = "reconnects";
 
-/// What Twilio asks about.
+/// What the action request reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Ended {
-    /// The caller is gone: nothing that is answered matters.
-    Call,
-    /// The session failed and the caller is still there.
+enum ConnectResult {
+    /// The call has ended; the response does not matter.
+    CallEnded,
+    /// The session failed and the caller is still on the line.
     SessionFailed,
-    /// The agent wants a person to take over, and this is for the person.
+    /// The agent handed the call off to a person, with this hand-off data.
     HandedOff(String),
-    /// The person hung up: the conversation is over.
-    PersonSpoke,
+    /// The conversation with the person has ended.
+    LiveAgentDone,
     /// No person could be reached.
-    PersonUnreachable,
-    /// The session ended as it should.
-    Session,
+    LiveAgentUnreachable,
+    /// The session ended normally.
+    SessionEnded,
 }
 
-/// What the action's URL carries from one session of a call to the next, whichever process is asked. Twilio signs the URL.
+/// The state in the query of the action URL. It passes from one session of a call to the next, even to another process.
+/// Twilio's signature covers the URL.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Carried {
+pub(super) struct ActionState {
     reconnects: u32,
     context_key: Option<String>,
     manifest_key: Option<String>,
-    /// How the call pays, if an order says so: the process that had it may be gone.
-    terms: Attributes,
+    /// The payment parameters of an outbound order. They are here since the process that held the order may be gone.
+    payment_parameters: Attributes,
 }
 
-/// Parameters that stay out of a URL: the name of an account's holder, and what only the processor needs. A call that needs them takes no
-/// payment after a crash.
-const NOT_IN_A_URL: [&str; 2] = ["avsName", "paymentParameters"];
+/// Parameters that are not put into a URL: the name of an account holder, and data that only the processor needs. A
+/// call that needs them takes no payment after a crash.
+const EXCLUDED_PARAMETERS: [&str; 2] = ["avsName", "paymentParameters"];
 
-/// The longest parameter that is carried, in bytes.
-const MAX_CARRIED: usize = 512;
+/// The longest parameter value that is put into the action URL, in bytes.
+const MAX_PARAMETER_BYTES: usize = 512;
 
-/// Answers with TwiML; asked twice, it answers the same.
+/// Responds with TwiML. A repeated request gets the same response.
 pub(super) async fn post(
     State(app): State<App>,
-    State(voice): State<Arc<Voice>>,
-    State(calls): State<Calls>,
+    State(voice): State<Arc<VoiceWebhook>>,
+    State(calls): State<CallRegistry>,
     Query(query): Query<Attributes>,
-    signed: Signed,
+    signed: SignedWebhook,
 ) -> Response {
-    let carried = Carried::read(query);
-    let ended = Ended::read(&signed.form);
-    let reconnects = ended == Ended::SessionFailed && carried.reconnects < MAX_RECONNECTS;
-    if let Some(call) = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok()) {
-        info!(%call, ended = ended.name(), reconnects, "a session has ended");
+    let carried = ActionState::from_query(query);
+    let ended = ConnectResult::from_form(&signed.form);
+    let reconnects = ended == ConnectResult::SessionFailed && carried.reconnects < MAX_RECONNECTS;
+    if let Some(call) = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok()) {
+        info!(
+            event = "twilio.connect_action",
+            call_sid = %call,
+            ended = ended.name(),
+            reconnects,
+            "Twilio requested the action of a call whose session has ended."
+        );
         if !reconnects {
-            calls.deliver(&call, News::Over);
-        } else if !calls.knows(&call) && signed.form.filled("Direction") == Some("inbound") {
-            // What was known of it went with the process that had it.
-            ask_business(&app, &call, &signed.form).await;
+            calls.deliver(&call, SessionMessage::CallEnded);
+        } else if !calls.is_live(&call) && signed.form.non_empty("Direction") == Some("inbound") {
+            // The call's data was lost with the process that held it.
+            look_up_call_parameters(&app, &call, &signed.form).await;
         }
     }
-    twiml(&match ended {
-        Ended::Call => Vec::new(),
-        Ended::SessionFailed if reconnects => vec![voice.reconnect(&carried.again())],
-        Ended::SessionFailed => voice.find_person(r#"{"reasonCode":"session-failed"}"#),
-        Ended::HandedOff(data) => voice.find_person(&data),
-        Ended::PersonUnreachable => voice.apology(),
-        Ended::PersonSpoke | Ended::Session => vec![Verb::Hangup],
+    twiml_response(&match ended {
+        ConnectResult::CallEnded => Vec::new(),
+        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&carried.next_attempt())],
+        ConnectResult::SessionFailed => voice.transfer_verbs(r#"{"reasonCode":"session-failed"}"#),
+        ConnectResult::HandedOff(data) => voice.transfer_verbs(&data),
+        ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
+        ConnectResult::LiveAgentDone | ConnectResult::SessionEnded => vec![Verb::Hangup],
     })
 }
 
-impl Carried {
-    /// For the first session of a call that was placed with these keys, and is to pay as these parameters of it say.
+impl ActionState {
+    /// Creates the state for the first session of an outbound call with these keys and parameters.
     pub(super) fn new(context_key: Option<String>, manifest_key: Option<String>, parameters: &Attributes) -> Self {
-        let terms = parameters.iter().filter(|(name, value)| is_carried(name) && value.len() <= MAX_CARRIED);
-        Self { reconnects: 0, context_key, manifest_key, terms: terms.cloned().collect() }
+        let terms =
+            parameters.iter().filter(|(name, value)| is_url_parameter(name) && value.len() <= MAX_PARAMETER_BYTES);
+        Self { reconnects: 0, context_key, manifest_key, payment_parameters: terms.cloned().collect() }
     }
 
-    fn read(query: Attributes) -> Self {
+    fn from_query(query: Attributes) -> Self {
         let mut carried = Self::default();
         for (name, value) in query {
             match name.as_str() {
                 RECONNECTS => carried.reconnects = value.parse().unwrap_or(MAX_RECONNECTS),
                 CONTEXT_KEY => carried.context_key = Some(value),
                 MANIFEST_KEY => carried.manifest_key = Some(value),
-                name if is_carried(name) => carried.terms.push((name.to_owned(), value)),
+                name if is_url_parameter(name) => carried.payment_parameters.push((name.to_owned(), value)),
                 _ => {}
             }
         }
         carried
     }
 
-    /// The action's URL with all this in it.
-    pub(super) fn action(&self, url: &str) -> String {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.pairs()).finish();
+    /// Returns the action URL with this state in its query.
+    pub(super) fn to_url(&self, url: &str) -> String {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.query_pairs()).finish();
         if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
     }
 
-    fn again(&self) -> Self {
+    fn next_attempt(&self) -> Self {
         Self { reconnects: self.reconnects + 1, ..self.clone() }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
+    fn query_pairs(&self) -> impl Iterator<Item = (&str, String)> {
         let reconnects = (self.reconnects > 0).then(|| self.reconnects.to_string());
         let pairs = [
             (RECONNECTS, reconnects),
             (CONTEXT_KEY, self.context_key.clone()),
             (MANIFEST_KEY, self.manifest_key.clone()),
         ];
-        let terms = self.terms.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let terms = self.payment_parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
         pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(terms)
     }
 }
 
-fn is_carried(name: &str) -> bool {
-    PARAMETERS.contains(&name) && !NOT_IN_A_URL.contains(&name)
+fn is_url_parameter(name: &str) -> bool {
+    PAYMENT_PARAMETERS.contains(&name) && !EXCLUDED_PARAMETERS.contains(&name)
 }
 
-impl Ended {
-    fn read(form: &Form) -> Self {
-        if let Some(dialled) = form.filled("DialCallStatus") {
+impl ConnectResult {
+    fn from_form(form: &WebhookForm) -> Self {
+        if let Some(dialled) = form.non_empty("DialCallStatus") {
             return if matches!(dialled, "completed" | "answered") {
-                Self::PersonSpoke
+                Self::LiveAgentDone
             } else {
-                Self::PersonUnreachable
+                Self::LiveAgentUnreachable
             };
         }
-        if let Some(queued) = form.filled("QueueResult") {
-            return if matches!(queued, "bridged" | "hangup") { Self::PersonSpoke } else { Self::PersonUnreachable };
+        if let Some(queued) = form.non_empty("QueueResult") {
+            return if matches!(queued, "bridged" | "hangup") {
+                Self::LiveAgentDone
+            } else {
+                Self::LiveAgentUnreachable
+            };
         }
-        let call_over = form.filled("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
-        match (call_over.is_some_and(|status| status.is_terminal()), form.filled("HandoffData")) {
-            (true, _) => Self::Call,
-            (_, Some(data)) => Self::HandedOff(json_without_card_numbers(data).into_owned()),
-            _ if form.filled("SessionStatus") == Some("failed") => Self::SessionFailed,
-            _ => Self::Session,
+        let call_over = form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
+        match (call_over.is_some_and(|status| status.is_terminal()), form.non_empty("HandoffData")) {
+            (true, _) => Self::CallEnded,
+            (_, Some(data)) => Self::HandedOff(redact_json(data).into_owned()),
+            _ if form.non_empty("SessionStatus") == Some("failed") => Self::SessionFailed,
+            _ => Self::SessionEnded,
         }
     }
 
-    /// For the log: without what the agent wrote for the person.
+    /// Returns the name for the log, without the hand-off data.
     fn name(&self) -> &'static str {
         match self {
-            Self::Call => "call over",
+            Self::CallEnded => "call ended",
             Self::SessionFailed => "session failed",
             Self::HandedOff(_) => "handed off",
-            Self::PersonSpoke => "person spoke",
-            Self::PersonUnreachable => "person unreachable",
-            Self::Session => "session over",
+            Self::LiveAgentDone => "live agent done",
+            Self::LiveAgentUnreachable => "live agent unreachable",
+            Self::SessionEnded => "session ended",
         }
     }
 }
 
-impl Voice {
-    /// The same session once more, without the greeting.
-    fn reconnect(&self, carried: &Carried) -> Verb {
-        let mut relay: ConversationRelay = self.relay();
+impl VoiceWebhook {
+    /// Builds the verb that connects the call again, without the greeting.
+    fn reconnect_verb(&self, carried: &ActionState) -> Verb {
+        let mut relay: ConversationRelay = self.conversation_relay();
         relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
-        let own = carried.pairs().filter(|(name, _)| *name != RECONNECTS);
+        let own = carried.query_pairs().filter(|(name, _)| *name != RECONNECTS);
         let own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
         relay.parameters.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         relay.parameters.extend(own);
         relay.parameters.push((RECONNECT.to_owned(), carried.reconnects.to_string()));
-        Verb::Connect { action: carried.action(&self.action), relay }
+        Verb::Connect { action: carried.to_url(&self.action_url), relay }
     }
 
-    /// Puts the caller through to a person, with what the agent wrote down.
-    fn find_person(&self, data: &str) -> Vec<Verb> {
-        let action = self.action.clone();
+    /// Builds the verbs that transfer the caller to a person, with the agent's hand-off data.
+    fn transfer_verbs(&self, data: &str) -> Vec<Verb> {
+        let action = self.action_url.clone();
         match &self.live_agent {
             Some(LiveAgent::Workflow(workflow)) => {
-                vec![Verb::Enqueue { action, workflow: workflow.clone(), task: task(data) }]
+                vec![Verb::Enqueue { action, workflow: workflow.clone(), task: task_attributes(data) }]
             }
             Some(LiveAgent::Number(number)) => vec![Verb::Dial { action, number: number.as_str().to_owned() }],
             None => {
-                warn!("a caller needs a person: set LIVE_AGENT_NUMBER or LIVE_AGENT_WORKFLOW_SID");
-                self.apology()
+                warn!(
+                    event = "call.no_live_agent",
+                    "The caller needs a person: set LIVE_AGENT_NUMBER or LIVE_AGENT_WORKFLOW_SID."
+                );
+                self.no_agent_verbs()
             }
         }
     }
 
-    fn apology(&self) -> Vec<Verb> {
-        vec![Verb::Say(self.no_agent()), Verb::Hangup]
+    fn no_agent_verbs(&self) -> Vec<Verb> {
+        vec![Verb::Say(self.no_agent_message()), Verb::Hangup]
     }
 }
 
-/// The attributes of a task are a JSON object; anything else would be refused.
-fn task(data: &str) -> String {
+/// Returns the attributes of a task. They must be a JSON object, so other data is wrapped in one.
+fn task_attributes(data: &str) -> String {
     let attributes = serde_json::from_str::<Map<String, Value>>(data);
     let attributes = attributes.unwrap_or_else(|_| Map::from_iter([("handoffData".to_owned(), Value::from(data))]));
     Value::Object(attributes).to_string()
@@ -214,10 +229,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_is_a_json_object_whatever_was_handed_over() {
-        assert_eq!(task(r#"{"reasonCode":"x"}"#), r#"{"reasonCode":"x"}"#);
+    fn task_attributes_are_a_json_object_for_any_hand_off_data() {
+        assert_eq!(task_attributes(r#"{"reasonCode":"x"}"#), r#"{"reasonCode":"x"}"#);
         for odd in ["", "[1]", "plain words", "\"text\""] {
-            assert!(serde_json::from_str::<Map<String, Value>>(&task(odd)).is_ok(), "{odd}");
+            assert!(serde_json::from_str::<Map<String, Value>>(&task_attributes(odd)).is_ok(), "{odd}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `POST /connectConversationRelay`: a call came in; Twilio is told to open a ConversationRelay session.
+//! `POST /connectConversationRelay`: the voice webhook. It responds with TwiML that opens a ConversationRelay session.
 
-mod business;
+mod business_client;
 
 use std::sync::Arc;
 
@@ -9,58 +9,64 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{info, warn};
 
-use super::signed::{Form, Signed};
-use super::{App, Voice, twiml};
+use super::auth::twilio_signature::{SignedWebhook, WebhookForm};
+use super::{App, VoiceWebhook, twiml_response};
+use crate::ids::CallSid;
 use crate::relay::twiml::Verb;
-use crate::session::BusinessAnswer;
-use crate::sid::CallSid;
-pub(super) use business::Business;
-use business::{IncomingCall, Unknown};
+use crate::session::BusinessLookup;
+pub(super) use business_client::BusinessClient;
+use business_client::{BusinessLookupError, IncomingCall};
 
-/// Answers with TwiML, or 503 while the server drains, so that the number's fallback takes the call.
-pub(super) async fn post(State(app): State<App>, State(voice): State<Arc<Voice>>, signed: Signed) -> Response {
+/// Responds with TwiML, or with 503 while the server drains, so that Twilio uses the fallback URL of the number.
+pub(super) async fn post(
+    State(app): State<App>,
+    State(voice): State<Arc<VoiceWebhook>>,
+    signed: SignedWebhook,
+) -> Response {
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    app.session.calls.stir();
-    let call = signed.form.filled("CallSid").and_then(|sid| sid.parse().ok());
-    info!(call = call.as_ref().map(tracing::field::display::<&CallSid>), "a call comes in");
+    app.session.calls.record_activity();
+    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok());
+    let call_sid = call.as_ref().map(tracing::field::display::<&CallSid>);
+    info!(event = "call.incoming", call_sid, "A call comes in.");
     if let Some(call) = &call {
-        ask_business(&app, call, &signed.form).await;
+        look_up_call_parameters(&app, call, &signed.form).await;
     }
-    twiml(&[Verb::Connect { action: voice.action.clone(), relay: voice.relay() }])
+    twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay: voice.conversation_relay() }])
 }
 
-/// Keeps what the business answers about the call until it connects. Without an answer the call goes on all the same; where
-/// the business has to say what is due, without a payment.
-pub(super) async fn ask_business(app: &App, call: &CallSid, form: &Form) {
+/// Asks the business for the parameters of the call and keeps them until it connects. Without an answer the call goes
+/// on without them; with `CALL_PARAMETERS=required` no payment then starts.
+pub(super) async fn look_up_call_parameters(app: &App, call: &CallSid, form: &WebhookForm) {
     let Some(business) = &app.business else { return };
-    let party = |name| form.filled(name).unwrap_or_default();
+    let party = |name| form.non_empty(name).unwrap_or_default();
     let incoming = IncomingCall { call_sid: call.as_str(), from: party("From"), to: party("To") };
     let due_required = app.session.environment.payment.due_required;
-    let answer = match business.ask(&incoming).await {
-        Ok(parameters) => BusinessAnswer::Parameters(parameters),
+    let answer = match business.look_up(&incoming).await {
+        Ok(parameters) => BusinessLookup::Parameters(parameters),
         Err(why) => {
-            let pays = why != Unknown::BadDue && !due_required;
+            let payment_allowed = why != BusinessLookupError::InvalidAmountDue && !due_required;
             warn!(
                 event = "call_parameters.unanswered",
-                %call,
-                "CALL_PARAMETERS_URL {why}: the call goes on without its parameters{}",
-                if pays { "" } else { ", and no payment starts on it" }
+                call_sid = %call,
+                error = %why,
+                payment_allowed,
+                "CALL_PARAMETERS_URL gave no usable answer; the call goes on without its parameters."
             );
             match why {
-                Unknown::BadDue => BusinessAnswer::BadDue,
-                _ if due_required => BusinessAnswer::Nothing,
-                // What it answered before still counts.
+                BusinessLookupError::InvalidAmountDue => BusinessLookup::InvalidAmountDue,
+                _ if due_required => BusinessLookup::NoAnswer,
+                // An earlier look-up of this call stays valid.
                 _ => return,
             }
         }
     };
-    if app.session.requests.keep_answer(call, answer).is_err() {
+    if app.session.pending_calls.record_business_lookup(call, answer).is_err() {
         warn!(
             event = "call_parameters.not_kept",
-            %call,
-            "too many calls are kept in mind: the call goes on without its parameters"
+            call_sid = %call,
+            "Too many look-ups are kept; the call goes on without its parameters."
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /conversation`: a chat in writing with the same agent, in one piece or as it comes.
+//! `POST /conversation`: a text chat with the same agent. The reply is sent whole or streamed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
-use super::json::{Json, Problem};
-use super::operator::Operator;
+use super::auth::operator_token::Operator;
+use super::json::{ApiError, JsonBody};
 use crate::call::ToolCall;
 use crate::redact::Private;
-use crate::session::{self, Chats, Message, NoReply, NotSaid, Reply};
+use crate::session::{self, ChatMessage, ChatReplyError, Chats, ReplyPart, SendChatMessageError};
 
-/// The body.
+/// The request body.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Said {
+pub(super) struct ConversationRequest {
     session_id: Option<String>,
     message: Private<String>,
     #[serde(default)]
     role: Role,
 }
 
-/// Who says it.
+/// The sender of a message.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -38,131 +38,134 @@ enum Role {
     System,
 }
 
-/// The answer, and the data of the event `done`.
+/// The response body, and the data of the event `done`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct ConversationResponse {
     session_id: String,
     reply: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Called>,
+    tool_calls: Vec<ConversationToolCall>,
 }
 
 /// A tool that the model called.
 #[derive(Serialize)]
-struct Called {
+struct ConversationToolCall {
     name: String,
-    arguments: Arguments,
+    arguments: ToolCallArguments,
 }
 
-/// As the model wrote them.
+/// The arguments as the model wrote them: JSON, or the text if it is not valid JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Arguments {
+enum ToolCallArguments {
     Json(Box<RawValue>),
-    Broken(String),
+    Invalid(String),
 }
 
-/// Waits for the whole reply; or, where `Accept` asks for `text/event-stream`, hands out each token as it comes: events
-/// `token`, then one `done` or `error`. A client that goes away stops the model.
+/// Responds with the whole reply, or streams it if `Accept` includes `text/event-stream`: events `token`, then one
+/// `done` or `error`. A client that disconnects stops the model.
 pub(super) async fn post(
     _: Operator,
-    State(context): State<Arc<session::Context>>,
+    State(context): State<Arc<session::SessionContext>>,
     State(chats): State<Chats>,
     headers: HeaderMap,
-    Json(said): Json<Said>,
-) -> Result<Response, Problem> {
+    JsonBody(said): JsonBody<ConversationRequest>,
+) -> Result<Response, ApiError> {
     if said.message.reveal().trim().is_empty() {
-        return Err(Problem::bad("message must not be empty"));
+        return Err(ApiError::bad_request("message must not be empty"));
     }
     let message = match said.role {
-        Role::User => Message::User(said.message),
-        Role::System => Message::System(said.message),
+        Role::User => ChatMessage::User(said.message),
+        Role::System => ChatMessage::System(said.message),
     };
-    let id = said.session_id.map(|id| id.parse().map_err(|_| NotSaid::Unknown)).transpose()?;
-    let (id, reply) = chats.say(&context, id, message)?;
-    if wants_events(&headers) {
-        Ok(Sse::new(events(id, reply)).keep_alive(KeepAlive::default()).into_response())
+    let id = said.session_id.map(|id| id.parse().map_err(|_| SendChatMessageError::UnknownSession)).transpose()?;
+    let (id, reply) = chats.send(&context, id, message)?;
+    if accepts_event_stream(&headers) {
+        Ok(Sse::new(event_stream(id, reply)).keep_alive(KeepAlive::default()).into_response())
     } else {
-        whole(id, reply).await
+        complete_response(id, reply).await
     }
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted
         .flat_map(|value| value.split(','))
         .any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-async fn whole(id: Uuid, mut reply: Receiver<Reply>) -> Result<Response, Problem> {
+async fn complete_response(id: Uuid, mut reply: Receiver<ReplyPart>) -> Result<Response, ApiError> {
     while let Some(part) = reply.recv().await {
         match part {
-            Reply::Token(_) => {}
-            Reply::Done { text, tool_calls } => {
-                return Ok(axum::Json(Answer::new(id, text, tool_calls)).into_response());
+            ReplyPart::Token(_) => {}
+            ReplyPart::Done { text, tool_calls } => {
+                return Ok(axum::Json(ConversationResponse::new(id, text, tool_calls)).into_response());
             }
-            Reply::Failed(why) => return Err(why.into()),
+            ReplyPart::Failed(why) => return Err(why.into()),
         }
     }
-    Err(NoReply::Stopped.into())
+    Err(ChatReplyError::ServerStopping.into())
 }
 
-fn events(id: Uuid, reply: Receiver<Reply>) -> impl Stream<Item = Result<Event, Infallible>> {
+fn event_stream(id: Uuid, reply: Receiver<ReplyPart>) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(Some(reply), move |reply| async move {
         let mut reply = reply?;
-        let (event, more) = match reply.recv().await.unwrap_or(Reply::Failed(NoReply::Stopped)) {
-            Reply::Token(token) => (event("token", &Token { token: token.into_inner() }), true),
-            Reply::Done { text, tool_calls } => (event("done", &Answer::new(id, text, tool_calls)), false),
-            Reply::Failed(why) => (event("error", &Failed { error: why.to_string() }), false),
+        let (event, more) = match reply.recv().await.unwrap_or(ReplyPart::Failed(ChatReplyError::ServerStopping)) {
+            ReplyPart::Token(token) => (sse_event("token", &TokenEvent { token: token.into_inner() }), true),
+            ReplyPart::Done { text, tool_calls } => {
+                (sse_event("done", &ConversationResponse::new(id, text, tool_calls)), false)
+            }
+            ReplyPart::Failed(why) => (sse_event("error", &ErrorEvent { error: why.to_string() }), false),
         };
         Some((Ok(event), more.then_some(reply)))
     })
 }
 
 #[derive(Serialize)]
-struct Token {
+struct TokenEvent {
     token: String,
 }
 
 #[derive(Serialize)]
-struct Failed {
+struct ErrorEvent {
     error: String,
 }
 
-fn event(name: &str, data: &impl Serialize) -> Event {
-    // JSON holds no line break, which an event could not carry.
+fn sse_event(name: &str, data: &impl Serialize) -> Event {
+    // Compact JSON contains no line break, so it fits into the data of one event.
     Event::default().event(name).json_data(data).expect("strings always serialise")
 }
 
-impl Answer {
+impl ConversationResponse {
     fn new(id: Uuid, reply: Private<String>, tool_calls: Vec<ToolCall>) -> Self {
         let tool_calls = tool_calls.into_iter().map(|call| {
             let arguments = Some(call.arguments.into_string()).filter(|it| !it.is_empty()).unwrap_or("{}".to_owned());
             let broken = arguments.clone();
-            let arguments = RawValue::from_string(arguments).map_or(Arguments::Broken(broken), Arguments::Json);
-            Called { name: call.name, arguments }
+            let arguments =
+                RawValue::from_string(arguments).map_or(ToolCallArguments::Invalid(broken), ToolCallArguments::Json);
+            ConversationToolCall { name: call.name, arguments }
         });
         Self { session_id: id.to_string(), reply: reply.into_inner(), tool_calls: tool_calls.collect() }
     }
 }
 
-impl From<NotSaid> for Problem {
-    fn from(why: NotSaid) -> Self {
+impl From<SendChatMessageError> for ApiError {
+    fn from(why: SendChatMessageError) -> Self {
         match why {
-            NotSaid::Unknown => Self::new(StatusCode::NOT_FOUND, why),
-            NotSaid::Busy => Self::new(StatusCode::CONFLICT, why),
-            NotSaid::Full | NotSaid::Draining => Self::unavailable(why),
+            SendChatMessageError::UnknownSession => Self::new(StatusCode::NOT_FOUND, why),
+            SendChatMessageError::Busy => Self::new(StatusCode::CONFLICT, why),
+            SendChatMessageError::TooManyChats | SendChatMessageError::ServerStopping => Self::unavailable(why),
         }
     }
 }
 
-impl From<NoReply> for Problem {
-    fn from(why: NoReply) -> Self {
+impl From<ChatReplyError> for ApiError {
+    fn from(why: ChatReplyError) -> Self {
         match why {
-            NoReply::Model => Self::new(StatusCode::BAD_GATEWAY, why),
-            NoReply::TooLate => Self::new(StatusCode::GATEWAY_TIMEOUT, why),
-            NoReply::Stopped | NoReply::Unwanted => Self::unavailable(why),
+            ChatReplyError::ModelFailed => Self::new(StatusCode::BAD_GATEWAY, why),
+            ChatReplyError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, why),
+            ChatReplyError::ServerStopping | ChatReplyError::ClientGone => Self::unavailable(why),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /conversation-relay`: the WebSocket of a call.
+//! `GET /conversation-relay`: the ConversationRelay WebSocket of a call.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -9,53 +9,54 @@ use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use tracing::Instrument;
 
-use super::signed::SignedUpgrade;
-use crate::session::{self, Broken, Line, Received, Sent};
+use super::auth::twilio_signature::SignedUpgrade;
+use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
-/// The largest frame that is read.
-const MAX_FRAME: usize = 64 * 1024;
+/// The largest frame that is read, in bytes.
+const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// A token frame is small; the default buffers would be most of what an idle call holds.
-const READ_BUFFER: usize = 4 * 1024;
+/// The size of the read buffer, in bytes. Frames are small, and the default buffers would be most of an idle call's
+/// memory.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// Opens the socket and serves its call until it has ended.
+/// Upgrades the connection and serves the call until it ends.
 pub(super) async fn get(
     _: SignedUpgrade,
-    State(context): State<Arc<session::Context>>,
+    State(context): State<Arc<session::SessionContext>>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .read_buffer_size(READ_BUFFER)
+        .max_message_size(MAX_FRAME_BYTES)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .on_upgrade(move |socket| {
             let tasks = context.tasks.clone();
-            tasks.track_future(converse(context, socket)).in_current_span()
+            tasks.track_future(serve_websocket(context, socket)).in_current_span()
         })
 }
 
-async fn converse(context: Arc<session::Context>, socket: WebSocket) {
+async fn serve_websocket(context: Arc<session::SessionContext>, socket: WebSocket) {
     let (outgoing, incoming) = socket.split();
-    let incoming = incoming.filter_map(|message| ready(received(message)));
-    let outgoing = outgoing.sink_map_err(|_| Broken).with(|frame| ready(Ok(message(frame))));
-    session::run(context, Line::new(incoming, outgoing)).await;
+    let incoming = incoming.filter_map(|message| ready(to_socket_input(message)));
+    let outgoing = outgoing.sink_map_err(|_| SendFrameError).with(|frame| ready(Ok(to_websocket_message(frame))));
+    session::serve_socket(context, RelaySocket::new(incoming, outgoing)).await;
 }
 
-/// Pings are answered by the library. Whatever breaks the socket ends it.
-fn received(message: Result<Message, axum::Error>) -> Option<Received> {
+/// Converts a WebSocket message. The library answers pings. Any error counts as the end of the socket.
+fn to_socket_input(message: Result<Message, axum::Error>) -> Option<SocketInput> {
     match message {
-        Ok(Message::Text(text)) => Some(Received::Text(text.as_str().to_owned())),
-        Ok(Message::Binary(_)) => Some(Received::Bad),
+        Ok(Message::Text(text)) => Some(SocketInput::Text(text.as_str().to_owned())),
+        Ok(Message::Binary(_)) => Some(SocketInput::Invalid),
         Ok(Message::Ping(_) | Message::Pong(_)) => None,
-        Ok(Message::Close(frame)) => Some(Received::Closed(frame.map(|frame| frame.code))),
-        Err(_) => Some(Received::Closed(None)),
+        Ok(Message::Close(frame)) => Some(SocketInput::Closed(frame.map(|frame| frame.code))),
+        Err(_) => Some(SocketInput::Closed(None)),
     }
 }
 
-fn message(frame: Sent) -> Message {
+fn to_websocket_message(frame: SocketOutput) -> Message {
     match frame {
-        Sent::Text(text) => Message::Text(text.into()),
-        Sent::Close(code, reason) => Message::Close(Some(CloseFrame { code, reason: reason.into() })),
+        SocketOutput::Text(text) => Message::Text(text.into()),
+        SocketOutput::Close(code, reason) => Message::Close(Some(CloseFrame { code, reason: reason.into() })),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /`, `GET /health` and `GET /ready`: whether the server runs, is well, and takes new calls.
+//! `GET /`, `GET /health` and `GET /ready`: whether the server runs, is healthy, and accepts new calls.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,26 +8,26 @@ use serde::Serialize;
 
 use super::App;
 use crate::ledger::Ledger;
-use crate::session::Calls;
+use crate::session::CallRegistry;
 
-/// How the server is.
+/// The response body of `/health`.
 #[derive(Debug, Serialize)]
-struct Health {
+struct HealthResponse {
     /// `ok` or `degraded`.
     status: &'static str,
-    /// Live calls.
+    /// The number of live calls.
     calls: usize,
-    /// What is wrong with the ledger, in plain words.
+    /// The fault of the ledger, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger: Option<String>,
 }
 
-/// For a person with a browser.
-pub(super) async fn running() -> &'static str {
+/// Responds with a line for a person who opens the server in a browser.
+pub(super) async fn index() -> &'static str {
     "crelay-payments is running\n"
 }
 
-/// For a proxy: whether new calls are taken. 503 once the server was told to stop, and while the ledger takes no payments.
+/// Readiness probe: 503 while the server drains, and while the ledger accepts no payments.
 pub(super) async fn ready(State(app): State<App>, State(ledger): State<Ledger>) -> Response {
     let why_not = if app.draining.is_cancelled() {
         Some("stopping".to_owned())
@@ -40,13 +40,13 @@ pub(super) async fn ready(State(app): State<App>, State(ledger): State<Ledger>) 
     }
 }
 
-/// For a proxy or an orchestrator. 503 while the ledger takes no payments.
-pub(super) async fn health(State(calls): State<Calls>, State(ledger): State<Ledger>) -> Response {
+/// Health probe for a proxy or an orchestrator: 503 while the ledger accepts no payments.
+pub(super) async fn health(State(calls): State<CallRegistry>, State(ledger): State<Ledger>) -> Response {
     let fault = ledger.fault();
     let (code, status) = match fault {
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
         None => (StatusCode::OK, "ok"),
     };
     let ledger = fault.map(|fault| fault.to_string());
-    (code, Json(Health { status, calls: calls.count(), ledger })).into_response()
+    (code, Json(HealthResponse { status, calls: calls.count(), ledger })).into_response()
 }

@@ -1,4 +1,4 @@
-//! What operators send and get: JSON, and errors that say what to do.
+//! JSON request bodies and JSON error responses of the operator API.
 
 use std::time::Duration;
 
@@ -10,43 +10,43 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::MAX_BODY;
-use crate::redact::without_card_numbers;
+use super::MAX_BODY_BYTES;
+use crate::redact::redact_card_numbers;
 
-/// How long a body may take to arrive.
-const BODY_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit for reading a request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body of JSON, whatever its content type says.
+/// A JSON request body. The content type is not checked.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-/// Why a request was not done, as an answer: `{"error": "…"}`.
+/// An error response: `{"error": "…"}`.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ApiError {
     status: StatusCode,
     error: String,
 }
 
-impl Problem {
-    /// A problem; `error` says what to do about it.
-    #[expect(clippy::needless_pass_by_value, reason = "an error is given up to become an answer")]
+impl ApiError {
+    /// Creates an error response; `error` says what is wrong and what to do.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass an error that they no longer need")]
     pub(super) fn new(status: StatusCode, error: impl ToString) -> Self {
-        // It may repeat what is wrong.
-        Self { status, error: without_card_numbers(&error.to_string()).into_owned() }
+        // The error may quote the request, so card numbers are removed.
+        Self { status, error: redact_card_numbers(&error.to_string()).into_owned() }
     }
 
-    /// Something in the request is wrong.
-    pub(super) fn bad(error: impl ToString) -> Self {
+    /// Creates a 400 response: the request is invalid.
+    pub(super) fn bad_request(error: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
-    /// The same request may succeed later.
+    /// Creates a 503 response: the same request may succeed later.
     pub(super) fn unavailable(error: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body {
@@ -56,21 +56,21 @@ impl IntoResponse for Problem {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
-    type Rejection = Problem;
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = match timeout(BODY_LIMIT, to_bytes(request.into_body(), MAX_BODY)).await {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = match timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await {
             Ok(Ok(body)) => body,
             Ok(Err(_)) => {
-                let error = format!("the body is larger than {MAX_BODY} bytes or broke off");
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error));
+                let error = format!("the body is larger than {MAX_BODY_BYTES} bytes or incomplete");
+                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error));
             }
-            Err(_) => return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+            Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         };
-        // Serde's own words end in line and column. They go to the one who sent the value, and into no log.
+        // Serde's message may quote the body. It is sent to the client and never logged.
         serde_json::from_slice(&body)
             .map(Self)
-            .map_err(|error| Problem::bad(format!("the body is not what it should be: {error}")))
+            .map_err(|error| ApiError::bad_request(format!("the body is invalid: {error}")))
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /outboundCall`: an operator has somebody called.
+//! `POST /outboundCall`: places an outbound call for an operator.
 
 mod order;
 
@@ -11,153 +11,160 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::connect_action::Carried;
-use super::json::{Json, Problem};
-use super::operator::Operator;
-use super::outbound_twiml::Documents;
-use super::{App, Voice};
+use super::auth::operator_token::Operator;
+use super::connect_action::ActionState;
+use super::json::{ApiError, JsonBody};
+use super::outbound_twiml::TwimlDocuments;
+use super::{App, VoiceWebhook};
 use crate::config::PublicUrl;
-use crate::members::Members;
-use crate::payment::KnownPayment;
+use crate::ids::CallSid;
+use crate::json_members::JsonMembers;
+use crate::payment::PriorPayment;
 use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
-use crate::session::NotKept;
-use crate::sid::CallSid;
-use crate::twilio::{Document, Error, MAX_INLINE_TWIML, NewCall};
-use order::Order;
+use crate::session::AddPendingCallError;
+use crate::twilio::{MAX_INLINE_TWIML, NewCall, TwilioError, TwimlSource};
+use order::OutboundOrder;
 
 /// The longest document that Twilio reads from a URL, in bytes (error 11750).
-const MAX_TWIML: usize = 64_000;
+const MAX_TWIML_BYTES: usize = 64_000;
 
-/// Where Twilio finds what belongs to a call that was placed.
+/// The URLs and TwiML documents that Twilio requests for outbound calls.
 #[derive(Debug)]
-pub(super) struct Outbound {
+pub(super) struct OutboundCallContext {
     pub(super) base_url: PublicUrl,
     pub(super) status_callback: String,
-    pub(super) documents: Documents,
+    pub(super) documents: TwimlDocuments,
 }
 
-/// The body.
+/// The request body.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    properties: Private<Members<Value>>,
+pub(super) struct OutboundCallRequest {
+    properties: Private<JsonMembers<Value>>,
 }
 
-/// The answer.
+/// The response body.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Placed {
+struct OutboundCallResponse {
     call_sid: String,
     call_reference: String,
 }
 
-/// 201 once Twilio has queued the call. 409 if the reference is in use, so that an order that is sent twice calls once; and if the order
-/// has a payment that stands in the way of another one.
+/// Responds with 201 once Twilio has queued the call. 409 if the reference is in use, so that a repeated request does
+/// not call twice; also if the order has a payment that rules out another one.
 pub(super) async fn post(
     _: Operator,
     State(app): State<App>,
-    State(outbound): State<Arc<Outbound>>,
-    Json(asked): Json<Asked>,
-) -> Result<Response, Problem> {
+    State(outbound): State<Arc<OutboundCallContext>>,
+    JsonBody(asked): JsonBody<OutboundCallRequest>,
+) -> Result<Response, ApiError> {
     if app.draining.is_cancelled() {
-        return Err(Problem::unavailable("the server is stopping and places no calls: try again in a minute"));
+        return Err(ApiError::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
-    let library = app.session.shelf.library();
-    let payment = library.server.payment(&app.session.environment);
-    let order = Order::read(asked.properties.into_inner(), &payment).map_err(Problem::bad)?;
-    library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(Problem::bad)?;
-    let ledger = app.session.ledger.within(library.server.limits.clone(), app.session.environment.payment.currency);
-    if let Some(payment) = ledger.standing(order.order_reference()).await? {
-        return Err(Problem::new(StatusCode::CONFLICT, OrderTaken(payment)));
+    let library = app.session.assets.library();
+    let payment = library.server.payment_settings(&app.session.environment);
+    let order = OutboundOrder::parse(asked.properties.into_inner(), &payment).map_err(ApiError::bad_request)?;
+    library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
+    let ledger =
+        app.session.ledger.with_limits(library.server.limits.clone(), app.session.environment.payment.currency);
+    if let Some(payment) = ledger.blocking_payment(order.order_reference()).await? {
+        return Err(ApiError::new(StatusCode::CONFLICT, OrderHasPaymentError(payment)));
     }
-    let document = document(&app.voice, &order)?;
-    let requests = &app.session.requests;
-    requests.keep(&order.reference, order.data.clone())?;
-    match place(&app, &outbound, &order, document).await {
+    let document = build_twiml(&app.voice, &order)?;
+    let requests = &app.session.pending_calls;
+    requests.add(&order.call_reference, order.data.clone())?;
+    match place_call(&app, &outbound, &order, document).await {
         Ok(call) => {
-            requests.placed(&order.reference, &call);
-            info!(%call, "a call was placed");
-            let placed = Placed { call_sid: call.to_string(), call_reference: order.reference };
+            requests.record_placed(&order.call_reference, &call);
+            info!(event = "call.placed", call_sid = %call, "An outbound call was placed.");
+            let placed = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
             Ok((StatusCode::CREATED, axum::Json(placed)).into_response())
         }
-        Err(NotPlaced { problem, perhaps }) => {
-            // A call that may have been placed finds its data, and is not placed again.
-            if !perhaps {
-                requests.forget(&order.reference);
+        Err(PlaceCallError { response, maybe_placed }) => {
+            // If the call may have been placed its data is kept, and the reference stays in use.
+            if !maybe_placed {
+                requests.remove(&order.call_reference);
             }
-            Err(problem)
+            Err(response)
         }
     }
 }
 
-/// Why no call is placed for an order that has a payment.
+/// The order already has a payment, so no call is placed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this order has a payment that is {} since {}: see `GET /payments`. Where references repeat, set Payments.payAgain in \
-     serverConfig.json",
+    "this order already has a payment, in state {} since {}: see `GET /payments`. If references may repeat, set \
+     Payments.payAgain in serverConfig.json",
     .0.state, .0.at
 )]
-struct OrderTaken(KnownPayment);
+struct OrderHasPaymentError(PriorPayment);
 
-/// The TwiML of the call: that of one that comes in, with the order's parameters.
-fn document(voice: &Voice, order: &Order) -> Result<String, Problem> {
-    let mut relay = voice.relay();
+/// Builds the TwiML of the call: the same as for an inbound call, with the order's parameters.
+fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder) -> Result<String, ApiError> {
+    let mut relay = voice.conversation_relay();
     relay.parameters.retain(|(name, _)| order.parameters.iter().all(|(own, _)| own != name));
     relay.parameters.extend(order.parameters.iter().cloned());
     let (context, manifest) = (order.context_key.clone(), order.manifest_key.clone());
-    let action = Carried::new(context, manifest, &order.parameters).action(&voice.action);
-    let document = twiml::response(&[Verb::Connect { action, relay }]);
-    if document.len() > MAX_TWIML {
-        let error = "the properties are too long: text, numbers and booleans among them must fit into a TwiML document of \
-                     64,000 bytes";
-        return Err(Problem::bad(error));
+    let action = ActionState::new(context, manifest, &order.parameters).to_url(&voice.action_url);
+    let document = twiml::render_response(&[Verb::Connect { action, relay }]);
+    if document.len() > MAX_TWIML_BYTES {
+        let error = "the properties are too long: strings, numbers and booleans must fit into a TwiML document of 64,000 \
+                     bytes";
+        return Err(ApiError::bad_request(error));
     }
     Ok(document)
 }
 
-/// A call that was not placed, or perhaps was.
-struct NotPlaced {
-    problem: Problem,
-    perhaps: bool,
+/// The call was not placed, or Twilio's answer is unknown.
+struct PlaceCallError {
+    response: ApiError,
+    maybe_placed: bool,
 }
 
-async fn place(app: &App, outbound: &Outbound, order: &Order, document: String) -> Result<CallSid, NotPlaced> {
+async fn place_call(
+    app: &App,
+    outbound: &OutboundCallContext,
+    order: &OutboundOrder,
+    document: String,
+) -> Result<CallSid, PlaceCallError> {
     let mut url = None;
     if document.chars().count() > MAX_INLINE_TWIML {
-        let path = outbound.documents.keep(document.clone()).map_err(|_| NotPlaced {
-            problem: Problem::unavailable("too many calls are being placed: try again later"),
-            perhaps: false,
+        let path = outbound.documents.add(document.clone()).map_err(|_| PlaceCallError {
+            response: ApiError::unavailable("too many calls are being placed: try again later"),
+            maybe_placed: false,
         })?;
-        url = Some(outbound.base_url.http(&path));
+        url = Some(outbound.base_url.http_url(&path));
     }
     let call = NewCall {
         to: &order.to,
-        document: url.as_deref().map_or(Document::Inline(&document), Document::At),
+        document: url.as_deref().map_or(TwimlSource::Inline(&document), TwimlSource::Url),
         status_callback: &outbound.status_callback,
     };
     app.session.twilio.create_call(&call).await.map_err(|error| {
-        warn!(%error, "a call was not placed");
-        NotPlaced { problem: problem(&error), perhaps: matches!(error, Error::Unknown(_)) }
+        warn!(event = "call.place_failed", %error, "An outbound call could not be placed.");
+        PlaceCallError { response: to_api_error(&error), maybe_placed: matches!(error, TwilioError::Unknown(_)) }
     })
 }
 
-/// Whose fault it is: the number's, Twilio's, or nobody knows.
-fn problem(error: &Error) -> Problem {
+/// Maps Twilio's error to a response: 400 for the phone number, 503 for the rate limit, 502 for other errors, 504 for
+/// an unknown result.
+fn to_api_error(error: &TwilioError) -> ApiError {
     let status = match error {
-        Error::Refused { .. } if error.is_about_the_number() => StatusCode::BAD_REQUEST,
-        Error::Refused { status: 429, .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Refused { .. } | Error::Unreached(_) => StatusCode::BAD_GATEWAY,
-        Error::Unknown(_) => StatusCode::GATEWAY_TIMEOUT,
+        TwilioError::Refused { .. } if error.is_number_refused() => StatusCode::BAD_REQUEST,
+        TwilioError::Refused { status: 429, .. } => StatusCode::SERVICE_UNAVAILABLE,
+        TwilioError::Refused { .. } | TwilioError::Unreachable(_) => StatusCode::BAD_GATEWAY,
+        TwilioError::Unknown(_) => StatusCode::GATEWAY_TIMEOUT,
     };
-    Problem::new(status, error.call_reason())
+    ApiError::new(status, error.describe_call_failure())
 }
 
-impl From<NotKept> for Problem {
-    fn from(why: NotKept) -> Self {
+impl From<AddPendingCallError> for ApiError {
+    fn from(why: AddPendingCallError) -> Self {
         match why {
-            NotKept::InUse => Self::new(StatusCode::CONFLICT, why),
-            NotKept::Full => Self::unavailable(why),
+            AddPendingCallError::ReferenceInUse => Self::new(StatusCode::CONFLICT, why),
+            AddPendingCallError::TooManyCalls => Self::unavailable(why),
         }
     }
 }

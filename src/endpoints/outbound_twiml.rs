@@ -1,4 +1,4 @@
-//! `POST /outboundTwiml/{id}`: documents that are too long to be sent with the order to call, each for one call.
+//! `POST /outboundTwiml/{id}`: the TwiML of outbound calls that is too long for the create-call request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,31 +9,32 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::signed::Signed;
-use crate::expiring::{Expiring, Full};
+use super::auth::twilio_signature::SignedWebhook;
+use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
 
-/// The path under which the documents are.
+/// The path prefix of the documents.
 pub(super) const OUTBOUND_TWIML: &str = "/outboundTwiml";
 
-/// How long a document is kept. Twilio asks for it when somebody answers: a minute of ringing, and a queue before it.
+/// How long a document is kept. Twilio requests it when the call is answered, after queueing and up to a minute of
+/// ringing.
 const LIFETIME: Duration = Duration::from_secs(3 * 60);
 
-/// How many documents are kept. Each is below 64 KB.
+/// The largest number of documents that are kept. Each is below 64 KB.
 const MAX_DOCUMENTS: usize = 1_000;
 
-/// The documents that Twilio has not asked for yet. Clones share them.
+/// The documents that Twilio has not requested yet. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Documents(Arc<Mutex<Expiring<Uuid, String>>>);
+pub(super) struct TwimlDocuments(Arc<Mutex<ExpiringMap<Uuid, String>>>);
 
-impl Default for Documents {
+impl Default for TwimlDocuments {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Expiring::new(MAX_DOCUMENTS, LIFETIME))))
+        Self(Arc::new(Mutex::new(ExpiringMap::new(MAX_DOCUMENTS, LIFETIME))))
     }
 }
 
-impl Documents {
-    /// Keeps a document, and tells the path at which it can be had once. The path cannot be guessed.
-    pub(super) fn keep(&self, document: String) -> Result<String, Full> {
+impl TwimlDocuments {
+    /// Adds a document and returns the path from which it can be read once. The path is random.
+    pub(super) fn add(&self, document: String) -> Result<String, ExpiringMapFullError> {
         let id = Uuid::new_v4();
         self.lock().insert(id, document, now())?;
         Ok(format!("{OUTBOUND_TWIML}/{id}"))
@@ -43,18 +44,22 @@ impl Documents {
         self.lock().remove(&id, now())
     }
 
-    /// Frees what nobody asked for.
-    pub(super) fn forget_expired(&self) {
-        self.lock().forget_expired(now());
+    /// Removes expired documents.
+    pub(super) fn remove_expired(&self) {
+        self.lock().remove_expired(now());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Expiring<Uuid, String>> {
+    fn lock(&self) -> MutexGuard<'_, ExpiringMap<Uuid, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Answers with the document, once; 404 ever after.
-pub(super) async fn post(State(documents): State<Documents>, Path(id): Path<String>, _: Signed) -> Response {
+/// Responds with the document once, and with 404 afterwards.
+pub(super) async fn post(
+    State(documents): State<TwimlDocuments>,
+    Path(id): Path<String>,
+    _: SignedWebhook,
+) -> Response {
     match id.parse().ok().and_then(|id| documents.take(id)) {
         Some(document) => ([(header::CONTENT_TYPE, "text/xml")], document).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -70,13 +75,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_document_can_be_had_once_and_not_too_late() {
-        let documents = Documents::default();
+    async fn a_document_is_returned_once_and_only_until_it_expires() {
+        let documents = TwimlDocuments::default();
         let id = |path: &str| path.rsplit_once('/').unwrap().1.parse::<Uuid>().unwrap();
-        let first = id(&documents.keep("<Response/>".to_owned()).unwrap());
+        let first = id(&documents.add("<Response/>".to_owned()).unwrap());
         assert_eq!(documents.take(first).as_deref(), Some("<Response/>"));
         assert_eq!(documents.take(first), None);
-        let late = id(&documents.keep("<Response/>".to_owned()).unwrap());
+        let late = id(&documents.add("<Response/>".to_owned()).unwrap());
         tokio::time::advance(LIFETIME).await;
         assert_eq!(documents.take(late), None);
     }

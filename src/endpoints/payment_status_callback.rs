@@ -1,7 +1,7 @@
 //! `POST /payment-status-callback`: Twilio reports a step of a payment.
 //!
-//! It is written, or held until it can be, before it is answered, whether the call is live or not; then it goes into the mailbox
-//! of the call, and no model is waited for.
+//! The callback is recorded in the ledger, or held in memory until it can be, before it is answered, even if the call
+//! is not live. It is also put into the mailbox of the call; the response does not wait for the model.
 
 use std::sync::Arc;
 
@@ -10,43 +10,53 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
-use super::signed::Signed;
-use crate::payment::Status;
-use crate::session::{self, Delivery, payment_log};
+use super::auth::twilio_signature::SignedWebhook;
+use crate::payment::PaymentCallback;
+use crate::session::{self, DeliveryOutcome, payment_log};
 
-/// 204 whether the call is known or not: Twilio can do nothing about it. 400 if it names no payment; 503 if it could be neither
-/// written nor held, or if the call's task is stuck: it may come again.
-pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: Signed) -> Response {
-    let mut status = match Status::from_form(signed.form.fields()) {
+/// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
+/// parsed. 503 if it could be neither written nor held, or if the mailbox of the call is full, so that Twilio may
+/// retry.
+pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
+    let mut status = match PaymentCallback::from_form(signed.form.fields()) {
         Ok(status) => status,
         Err(bad) => {
-            warn!(%bad, "a payment status could not be read");
+            warn!(
+                event = "twilio.payment_status_unreadable",
+                error = %bad,
+                "A payment status callback could not be parsed."
+            );
             return (StatusCode::BAD_REQUEST, format!("{bad}\n")).into_response();
         }
     };
-    status.delivery = signed.delivery;
+    status.idempotency_token = signed.idempotency_token;
     let unread = status.clone();
-    // What adds up to card testing is nothing of one call's: the limits of today decide.
-    let limits = context.shelf.library().server.limits.clone();
-    let ledger = context.ledger.within(limits, context.environment.payment.currency);
-    let written = ledger.reported(&unread).await;
-    // The caller hears it even if it is not written.
-    match context.calls.deliver(&unread.call, session::News::PaymentStatus(Box::new(status))) {
-        Delivery::Delivered => {}
-        Delivery::UnknownCall => payment_log::late(&unread),
-        Delivery::Full => {
-            error!(call = %unread.call, payment = %unread.sid, "the call's mailbox is full: a payment status was not taken");
-            payment_log::late(&unread);
+    // Card testing is detected across calls, so the current limits apply and not those of one call.
+    let limits = context.assets.library().server.limits.clone();
+    let ledger = context.ledger.with_limits(limits, context.environment.payment.currency);
+    let written = ledger.record_callback(&unread).await;
+    // The session gets the callback even if it could not be written, so that the caller hears the result.
+    match context.calls.deliver(&unread.call_sid, session::SessionMessage::PaymentStatus(Box::new(status))) {
+        DeliveryOutcome::Delivered => {}
+        DeliveryOutcome::UnknownCall => payment_log::log_late_result(&unread),
+        DeliveryOutcome::MailboxFull => {
+            error!(
+                event = "session.mailbox_full",
+                call_sid = %unread.call_sid,
+                payment_sid = %unread.payment_sid,
+                "The mailbox of the call is full; a payment status was dropped and Twilio is answered 503."
+            );
+            payment_log::log_late_result(&unread);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     }
     if let Err(error) = written {
         error!(
             event = "ledger.callback_refused",
-            call = %unread.call,
-            payment = %unread.sid,
+            call_sid = %unread.call_sid,
+            payment_sid = %unread.payment_sid,
             %error,
-            "A payment status could be neither written nor held: Twilio is answered 503."
+            "A payment status could be neither written nor held; Twilio is answered 503."
         );
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

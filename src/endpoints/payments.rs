@@ -1,5 +1,6 @@
-//! `GET /payments` and `GET /payments/{id}`: what the ledger says. `POST /payments/{id}/settle` and
-//! `POST /payments/{id}/refunded`: what the operator knows from the processor. No answer has a token in it.
+//! `GET /payments` and `GET /payments/{id}`: payments in the ledger. `POST /payments/{id}/settle` and `POST
+//! /payments/{id}/refunded`: outcomes and refunds that the operator knows from the processor. No response contains a
+//! payment token.
 
 use axum::Json as Answer;
 use axum::extract::rejection::QueryRejection;
@@ -9,18 +10,21 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::json::{Json, Problem};
-use super::operator::Operator;
-use crate::ledger::{self, Filter, Happened, Ledger, NotSettled, Payment, Refund, RefundError, RefundKind, Settlement};
+use super::auth::operator_token::Operator;
+use super::json::{ApiError, JsonBody};
+use crate::ledger::{
+    self, HistoryEntry, Ledger, Payment, PaymentFilter, Refund, RefundError, RefundKind, SettleError, Settlement,
+};
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
+use crate::since::parse_since;
 
-/// Payments on a page, if nothing else is asked for, and at most.
-const PAGE: u32 = 100;
-const MAX_PAGE: u32 = 500;
+/// The default and the largest number of payments on a page.
+const DEFAULT_PAGE_SIZE: u32 = 100;
+const MAX_PAGE_SIZE: u32 = 500;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct PaymentsQuery {
     since: Option<String>,
     state: Option<String>,
     limit: Option<u32>,
@@ -28,24 +32,24 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
-    payments: Vec<Row>,
-    /// What `after` is on the next page; none on the last.
+pub(super) struct PaymentsPage {
+    payments: Vec<PaymentView>,
+    /// The value of `after` for the next page; `None` on the last page.
     next: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Whole {
+pub(super) struct PaymentDetails {
     #[serde(flatten)]
-    payment: Row,
-    events: Vec<Happened>,
-    /// What the server asked on the call of the payment, and how the caller answered.
-    statements: Vec<Happened>,
+    payment: PaymentView,
+    events: Vec<HistoryEntry>,
+    /// The statements on the call of the payment, with the caller's answers.
+    statements: Vec<HistoryEntry>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Word {
+pub(super) struct SettleRequest {
     outcome: String,
     confirmation_code: Option<String>,
     note: Option<String>,
@@ -55,7 +59,7 @@ pub(super) struct Word {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Refunded {
+pub(super) struct RefundRequest {
     amount: String,
     reference: String,
     #[serde(default)]
@@ -63,12 +67,12 @@ pub(super) struct Refunded {
     at: Option<Timestamp>,
 }
 
-/// A payment as an operator sees it.
+/// A payment in the operator API.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row {
+pub(super) struct PaymentView {
     id: String,
-    state: ledger::State,
+    state: ledger::PaymentState,
     call_sid: String,
     payment_sid: Option<String>,
     caller: Option<String>,
@@ -85,7 +89,7 @@ pub(super) struct Row {
     last4: Option<String>,
     confirmation_code: Option<String>,
     profile_id: Option<String>,
-    /// Whether a token waits for its delivery.
+    /// Whether the ledger holds a token that is not delivered yet.
     holds_token: bool,
     result: Option<String>,
     result_code: Option<u32>,
@@ -95,92 +99,107 @@ pub(super) struct Row {
     ended_at: Option<Timestamp>,
 }
 
-/// A page of payments, oldest first.
+/// Responds with a page of payments, oldest first.
 pub(super) async fn list(
     _: Operator,
     State(ledger): State<Ledger>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Answer<Page>, Problem> {
-    let Query(asked) = asked.map_err(|error| Problem::bad(error.body_text()))?;
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::bad(format!("limit is a number from 1 to {MAX_PAGE}")));
+    asked: Result<Query<PaymentsQuery>, QueryRejection>,
+) -> Result<Answer<PaymentsPage>, ApiError> {
+    let Query(asked) = asked.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let limit = asked.limit.unwrap_or(DEFAULT_PAGE_SIZE);
+    if !(1..=MAX_PAGE_SIZE).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit is a number from 1 to {MAX_PAGE_SIZE}")));
     }
-    let since = asked.since.map(|since| ledger::since(&since, Timestamp::now())).transpose().map_err(Problem::bad)?;
-    let state = asked.state.map(|state| state.parse()).transpose().map_err(Problem::bad)?;
-    let after: Option<PaymentId> = asked.after.map(|id| id.parse()).transpose().map_err(Problem::bad)?;
+    let since =
+        asked.since.map(|since| parse_since(&since, Timestamp::now())).transpose().map_err(ApiError::bad_request)?;
+    let state = asked.state.map(|state| state.parse()).transpose().map_err(ApiError::bad_request)?;
+    let after: Option<PaymentId> = asked.after.map(|id| id.parse()).transpose().map_err(ApiError::bad_request)?;
     if let Some(id) = after {
-        ledger.payment(id).await?.ok_or_else(|| Problem::bad("after is not the id of a payment"))?;
+        ledger.payment(id).await?.ok_or_else(|| ApiError::bad_request("after is not the id of a payment"))?;
     }
-    // One more than is shown tells whether there is another page.
-    let mut payments = ledger.payments(&Filter { since, state, after, limit: limit + 1 }).await?;
+    // One extra payment is read to find out whether there is another page.
+    let mut payments = ledger.payments(&PaymentFilter { since, state, after, limit: limit + 1 }).await?;
     let more = payments.len() > limit as usize;
     payments.truncate(limit as usize);
     let next = payments.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Answer(Page { payments: payments.into_iter().map(Row::from).collect(), next }))
+    Ok(Answer(PaymentsPage { payments: payments.into_iter().map(PaymentView::from).collect(), next }))
 }
 
-/// A payment, and what happened to it.
-pub(super) async fn one(
+/// Responds with a payment, its events and its statements.
+pub(super) async fn get(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-) -> Result<Answer<Whole>, Problem> {
-    let id = known(&id)?;
-    let payment = ledger.payment(id).await?.ok_or(NotSettled::NoSuchPayment)?;
-    let (events, statements) = (ledger.history(id).await?, ledger.statements(&payment.call).await?);
-    Ok(Answer(Whole { payment: payment.into(), events, statements }))
+) -> Result<Answer<PaymentDetails>, ApiError> {
+    let id = parse_id(&id)?;
+    let payment = ledger.payment(id).await?.ok_or(SettleError::NoSuchPayment)?;
+    let (events, statements) = (ledger.history(id).await?, ledger.statements(&payment.call_sid).await?);
+    Ok(Answer(PaymentDetails { payment: payment.into(), events, statements }))
 }
 
-/// 409 if the payment's state does not allow it, 400 if a note is missing or the payment was to do another thing.
+/// Records the outcome of a payment in state `unknown`. 409 if the payment's state does not allow it, 400 if a note is
+/// missing or the outcome does not fit the payment.
 pub(super) async fn settle(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-    Json(word): Json<Word>,
-) -> Result<Answer<Row>, Problem> {
-    let id = known(&id)?;
-    let verdict = word.outcome.parse().map_err(Problem::bad)?;
-    let settlement =
-        Settlement { verdict, confirmation: word.confirmation_code, note: word.note, corrects: word.correct };
+    JsonBody(word): JsonBody<SettleRequest>,
+) -> Result<Answer<PaymentView>, ApiError> {
+    let id = parse_id(&id)?;
+    let verdict = word.outcome.parse().map_err(ApiError::bad_request)?;
+    let settlement = Settlement {
+        outcome: verdict,
+        confirmation: word.confirmation_code,
+        note: word.note,
+        is_correction: word.correct,
+    };
     let payment = ledger.settle(id, &settlement).await?;
-    warn!(event = "payment.settled", payment = %id, state = %payment.state, correction = word.correct, "An operator settled a payment.");
+    warn!(
+        event = "payment.settled",
+        payment_id = %id,
+        state = %payment.state,
+        correction = word.correct,
+        "An operator settled a payment."
+    );
     Ok(Answer(payment.into()))
 }
 
-/// Records a refund or a dispute; the same reference again is answered with the payment as it is. 409 if the payment was not
-/// charged, or less of it is left.
-pub(super) async fn refunded(
+/// Records a refund or a dispute. A repeated reference changes nothing and is answered with the payment. 409 if the
+/// payment was not charged, or if less than the amount is left of it.
+pub(super) async fn record_refund(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-    Json(refunded): Json<Refunded>,
-) -> Result<Answer<Row>, Problem> {
-    let id = known(&id)?;
+    JsonBody(refunded): JsonBody<RefundRequest>,
+) -> Result<Answer<PaymentView>, ApiError> {
+    let id = parse_id(&id)?;
     let kind = if refunded.dispute { RefundKind::Dispute } else { RefundKind::Refund };
     let refund = Refund { kind, amount: refunded.amount, reference: refunded.reference, at: refunded.at };
     let payment = ledger.record_refund(id, &refund).await?;
     warn!(
-        event = "payment.refund_recorded", payment = %id, state = %payment.state, dispute = refunded.dispute,
+        event = "payment.refund_recorded",
+        payment_id = %id,
+        state = %payment.state,
+        dispute = refunded.dispute,
         "An operator recorded a refund or a dispute."
     );
     Ok(Answer(payment.into()))
 }
 
-fn known(id: &str) -> Result<PaymentId, Problem> {
-    id.parse().map_err(|_| NotSettled::NoSuchPayment.into())
+fn parse_id(id: &str) -> Result<PaymentId, ApiError> {
+    id.parse().map_err(|_| SettleError::NoSuchPayment.into())
 }
 
-impl From<Payment> for Row {
+impl From<Payment> for PaymentView {
     fn from(payment: Payment) -> Self {
         let amount = payment.amount;
         Self {
             id: payment.id.to_string(),
             state: payment.state,
-            call_sid: payment.call.to_string(),
-            payment_sid: payment.sid.map(|sid| sid.to_string()),
+            call_sid: payment.call_sid.to_string(),
+            payment_sid: payment.payment_sid.map(|sid| sid.to_string()),
             caller: payment.caller.map(|number| number.as_str().to_owned()),
-            call_reference: payment.reference.map(Private::into_inner),
+            call_reference: payment.call_reference.map(Private::into_inner),
             order_reference: payment.order_reference.map(Private::into_inner),
             description: payment.description.map(Private::into_inner),
             live: payment.live,
@@ -191,8 +210,8 @@ impl From<Payment> for Row {
             refunded_minor: payment.refunded,
             method: payment.method,
             last4: payment.last4,
-            confirmation_code: payment.confirmation,
-            profile_id: payment.profile,
+            confirmation_code: payment.confirmation_code,
+            profile_id: payment.profile_id,
             holds_token: payment.holds_token,
             result: payment.result,
             result_code: payment.result_code,
@@ -204,47 +223,54 @@ impl From<Payment> for Row {
     }
 }
 
-/// Which, and nothing of the caller.
-impl std::fmt::Debug for Row {
+/// Shows the id and the state, and nothing about the caller.
+impl std::fmt::Debug for PaymentView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
     }
 }
 
-impl From<ledger::Error> for Problem {
-    fn from(error: ledger::Error) -> Self {
-        error!(%error, "an operator's request was not answered");
+impl From<ledger::LedgerError> for ApiError {
+    fn from(error: ledger::LedgerError) -> Self {
+        error!(
+            event = "operator.ledger_failed",
+            %error,
+            "An operator request failed: the ledger cannot be read or written."
+        );
         Self::unavailable("the ledger cannot be read or written at the moment: the log says why")
     }
 }
 
-impl From<NotSettled> for Problem {
-    fn from(why: NotSettled) -> Self {
+impl From<SettleError> for ApiError {
+    fn from(why: SettleError) -> Self {
         match why {
-            NotSettled::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
-            NotSettled::NotUnknown(_)
-            | NotSettled::NotFrom(..)
-            | NotSettled::NeverSettled(_)
-            | NotSettled::Reported
-            | NotSettled::Refunded => Self::new(StatusCode::CONFLICT, why),
-            NotSettled::Mismatch { .. } | NotSettled::NotBankDebit | NotSettled::NoNote => Self::bad(why),
-            NotSettled::Unwritten(error) => error.into(),
+            SettleError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
+            SettleError::NotSettleable(_)
+            | SettleError::InvalidTransition(..)
+            | SettleError::NeverSettled(_)
+            | SettleError::SuccessReported
+            | SettleError::RefundRecorded => Self::new(StatusCode::CONFLICT, why),
+            SettleError::WrongPurpose { .. } | SettleError::NotBankDebit | SettleError::NoteMissing => {
+                Self::bad_request(why)
+            }
+            SettleError::Ledger(error) => error.into(),
         }
     }
 }
 
-impl From<RefundError> for Problem {
+impl From<RefundError> for ApiError {
     fn from(why: RefundError) -> Self {
         match why {
             RefundError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
             RefundError::NotCharged(_)
             | RefundError::AmountUnknown
-            | RefundError::TooMuch { .. }
-            | RefundError::OtherRefund => Self::new(StatusCode::CONFLICT, why),
-            RefundError::BadAmount(_) | RefundError::NoAmount | RefundError::BadReference | RefundError::InFuture => {
-                Self::bad(why)
-            }
-            RefundError::Unwritten(error) => error.into(),
+            | RefundError::AmountTooLarge { .. }
+            | RefundError::ReferenceTaken => Self::new(StatusCode::CONFLICT, why),
+            RefundError::InvalidAmount(_)
+            | RefundError::ZeroAmount
+            | RefundError::InvalidReference
+            | RefundError::TimeInFuture => Self::bad_request(why),
+            RefundError::Ledger(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /twilioStatusCallback`: Twilio reports how a call goes on.
+//! `POST /twilioStatusCallback`: Twilio reports the status of a call.
 
 use std::sync::Arc;
 
@@ -7,27 +7,31 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, info};
 
-use super::signed::Signed;
-use crate::session::{self, Delivery, News};
-use crate::sid::CallSid;
+use super::auth::twilio_signature::SignedWebhook;
+use crate::ids::CallSid;
+use crate::session::{self, DeliveryOutcome, SessionMessage};
 use crate::twilio::CallStatus;
 
-/// 204 whether the call is known or not, and however often it is told. 400 if it names no call; 503 if the call's task is
-/// stuck.
-pub(super) async fn post(State(context): State<Arc<session::Context>>, signed: Signed) -> Response {
-    let call = signed.form.filled("CallSid").and_then(|sid| sid.parse::<CallSid>().ok());
-    let status = signed.form.filled("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
+/// Responds with 204 even if the call is unknown or the callback is repeated. 400 if `CallSid` or `CallStatus` is
+/// missing; 503 if the mailbox of the call is full.
+pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
+    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse::<CallSid>().ok());
+    let status = signed.form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
     let (Some(call), Some(status)) = (call, status) else {
         return (StatusCode::BAD_REQUEST, "CallSid or CallStatus is missing\n").into_response();
     };
-    let sequence: Option<u32> = signed.form.filled("SequenceNumber").and_then(|number| number.parse().ok());
-    info!(%call, ?status, sequence, "call status");
+    let sequence: Option<u32> = signed.form.non_empty("SequenceNumber").and_then(|number| number.parse().ok());
+    info!(event = "twilio.call_status", call_sid = %call, ?status, sequence, "Twilio reported the status of a call.");
     if status.is_terminal() {
-        // A call that nobody answered never had a session that could forget it.
-        context.requests.ended(&call);
+        // An unanswered call never had a session that removes its data.
+        context.pending_calls.remove_call(&call);
     }
-    if context.calls.deliver(&call, News::CallStatus(status)) == Delivery::Full {
-        error!(%call, "the call's mailbox is full: its status was not taken");
+    if context.calls.deliver(&call, SessionMessage::CallStatus(status)) == DeliveryOutcome::MailboxFull {
+        error!(
+            event = "session.mailbox_full",
+            call_sid = %call,
+            "The mailbox of the call is full; a call status was dropped and Twilio is answered 503."
+        );
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     StatusCode::NO_CONTENT.into_response()

@@ -1,4 +1,4 @@
-//! `POST /updateResponseService`: other instructions and tools for a live call. What was said so far stays.
+//! `POST /updateResponseService`: switches the instructions and tools of a live call. The history stays.
 
 use std::sync::Arc;
 
@@ -7,39 +7,43 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tracing::info;
 
-use super::json::{Json, Problem};
-use super::operator::Operator;
+use super::auth::operator_token::Operator;
+use super::json::{ApiError, JsonBody};
 use crate::call::ContextKeys;
-use crate::session::{self, Delivery, News};
-use crate::sid::CallSid;
+use crate::ids::CallSid;
+use crate::session::{self, DeliveryOutcome, SessionMessage};
 
-/// The body.
+/// The request body.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct UpdateResponseServiceRequest {
     call_sid: CallSid,
     context_key: Option<String>,
     manifest_key: Option<String>,
 }
 
-/// 204: they are used from the call's next request to the model on.
+/// Responds with 204 once the switch is queued; it applies from the call's next model request on.
 pub(super) async fn post(
     _: Operator,
-    State(context): State<Arc<session::Context>>,
-    Json(asked): Json<Asked>,
-) -> Result<StatusCode, Problem> {
+    State(context): State<Arc<session::SessionContext>>,
+    JsonBody(asked): JsonBody<UpdateResponseServiceRequest>,
+) -> Result<StatusCode, ApiError> {
     let keys = ContextKeys { context: asked.context_key, manifest: asked.manifest_key };
     if keys == ContextKeys::default() {
-        return Err(Problem::bad("give contextKey, manifestKey or both"));
+        return Err(ApiError::bad_request("give contextKey, manifestKey or both"));
     }
-    let library = context.shelf.library();
-    library.profile(keys.context.as_deref(), keys.manifest.as_deref()).map_err(Problem::bad)?;
-    match context.calls.deliver(&asked.call_sid, News::Reconfigure { keys, library }) {
-        Delivery::Delivered => {
-            info!(call = %asked.call_sid, "a call is reconfigured");
+    let library = context.assets.library();
+    library.profile(keys.context.as_deref(), keys.manifest.as_deref()).map_err(ApiError::bad_request)?;
+    match context.calls.deliver(&asked.call_sid, SessionMessage::Reconfigure { keys, library }) {
+        DeliveryOutcome::Delivered => {
+            info!(
+                event = "operator.call_reconfigured",
+                call_sid = %asked.call_sid,
+                "An operator switched the instructions or tools of a call."
+            );
             Ok(StatusCode::NO_CONTENT)
         }
-        Delivery::UnknownCall => Err(Problem::new(StatusCode::NOT_FOUND, "no live call has this callSid")),
-        Delivery::Full => Err(Problem::unavailable("the call takes no news at the moment: try again")),
+        DeliveryOutcome::UnknownCall => Err(ApiError::new(StatusCode::NOT_FOUND, "no live call has this callSid")),
+        DeliveryOutcome::MailboxFull => Err(ApiError::unavailable("the call is busy: try again")),
     }
 }

@@ -1,6 +1,6 @@
-//! A copy of the ledger, made while a server uses it: for its user alone, and without payment tokens.
+//! Backup of the ledger while a server uses it: a copy of mode 0600 without payment tokens.
 //!
-//! Row by row, for a copy of pages would have the tokens in it until they are taken out.
+//! It is copied row by row: a copy of the pages would contain the tokens until they are removed from it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,53 +13,53 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::Ledger;
 
-/// How long the copy waits for a lock on the ledger. Beside a server that writes it needs none.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the backup waits for a lock on the ledger. A running server does not block it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no backup.
+/// A backup that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// Nothing is overwritten.
+    /// The target file exists. A backup overwrites nothing.
     #[error("{} exists: a backup overwrites nothing", .0.display())]
     Exists(PathBuf),
-    /// Another backup is being made into the same file, or one was killed.
+    /// `FILE.part` exists: another backup writes it, or an earlier backup was killed.
     #[error("{} exists: if no other backup is being made, delete it and run this again", .0.display())]
     Unfinished(PathBuf),
-    /// The file.
+    /// A file could not be read or written.
     #[error("{} cannot be written", .0.display())]
     File(PathBuf, #[source] io::Error),
-    /// SQLite.
+    /// SQLite reported an error.
     #[error("the ledger cannot be copied")]
     Database(#[from] sqlx::Error),
-    /// The copy is not sound: so is, most likely, the ledger.
+    /// The copy failed the integrity check. The ledger itself is probably damaged, too.
     #[error("the copy is damaged ({0}): check the ledger itself with `PRAGMA integrity_check`")]
     Damaged(String),
 }
 
-/// The copy before it is whole. The file is removed when this is dropped.
+/// The unfinished copy, `FILE.part`. The file is removed on drop.
 #[derive(Debug)]
-struct Part(PathBuf);
+struct PartialCopy(PathBuf);
 
 impl Ledger {
-    /// Copies the ledger into a new file, of mode 0600 and without tokens. It is there once it is whole; until then it is
-    /// `FILE.part`, which is removed if the copy fails or is dropped. No write waits for it.
+    /// Copies the ledger into a new file of mode 0600, without tokens. The copy is `FILE.part` until it is complete;
+    /// that file is removed if the copy fails or is dropped. Writers do not wait for a backup.
     pub async fn backup(&self, file: &Path) -> Result<(), BackupError> {
         let at = |error| BackupError::File(file.to_owned(), error);
         if file.try_exists().map_err(at)? {
             return Err(BackupError::Exists(file.to_owned()));
         }
-        let part = Part::create(file)?;
-        part.fill(self.path()).await?;
-        part.become_whole(file).map_err(at)
+        let part = PartialCopy::create(file)?;
+        part.copy_from(self.path()).await?;
+        part.rename_to(file).map_err(at)
     }
 }
 
-impl Part {
+impl PartialCopy {
     fn create(file: &Path) -> Result<Self, BackupError> {
         let mut part = file.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        // SQLite writes into an empty file, and leaves its mode as it is.
+        // SQLite accepts an empty file and keeps its mode.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
             Ok(_) => Ok(Self(part)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Unfinished(part)),
@@ -67,10 +67,10 @@ impl Part {
         }
     }
 
-    async fn fill(&self, ledger: &Path) -> Result<(), BackupError> {
+    async fn copy_from(&self, ledger: &Path) -> Result<(), BackupError> {
         let at = |error| BackupError::File(self.0.clone(), error);
         let name = ledger.to_str().ok_or_else(|| at(io::ErrorKind::InvalidFilename.into()))?;
-        let mut copy = options(&self.0).connect().await?;
+        let mut copy = copy_options(&self.0).connect().await?;
         sqlx::query("ATTACH DATABASE ? AS ledger").bind(name).execute(&mut copy).await?;
         copy_all(&mut copy).await?;
         let findings: Vec<String> = sqlx::query_scalar("PRAGMA main.integrity_check(1)").fetch_all(&mut copy).await?;
@@ -82,24 +82,24 @@ impl Part {
         File::open(&self.0).and_then(|file| file.sync_all()).map_err(at)
     }
 
-    fn become_whole(self, file: &Path) -> io::Result<()> {
+    fn rename_to(self, file: &Path) -> io::Result<()> {
         std::fs::rename(&self.0, file)?;
-        // Another backup may make a file of this name from now on.
+        // From now on the name may belong to another backup: the file must not be removed on drop.
         std::mem::forget(self);
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(directory)?.sync_all()
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialCopy {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Copies the schema and the rows of `ledger` into `main`, as they are at one moment.
+/// Copies the schema and the rows of one snapshot of `ledger` into `main`.
 async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    // It reads from the ledger and writes into the copy alone, so it takes no lock that keeps a writer waiting.
+    // The transaction only reads the ledger, so it takes no lock that blocks a writer.
     sqlx::query("BEGIN").execute(&mut *copy).await?;
     let schema: Vec<(bool, String, String)> = sqlx::query_as(
         "SELECT type = 'table', name, sql FROM ledger.sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -112,7 +112,8 @@ async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query(sql).execute(&mut *copy).await?;
         copy_rows(copy, table).await?;
     }
-    // SQLite has made it with the tables, and counted in it. Without it a number could be given twice.
+    // SQLite has created and filled `sqlite_sequence` with the tables. Without the ledger's values a row number could
+    // be assigned twice.
     let sequence = "SELECT EXISTS (SELECT 1 FROM main.sqlite_master WHERE name = 'sqlite_sequence')";
     if sqlx::query_scalar(sequence).fetch_one(&mut *copy).await? {
         sqlx::query("DELETE FROM main.sqlite_sequence").execute(&mut *copy).await?;
@@ -128,40 +129,41 @@ async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 async fn copy_rows(copy: &mut SqliteConnection, table: &str) -> Result<(), sqlx::Error> {
     let columns = "SELECT name FROM pragma_table_info(?, 'ledger') ORDER BY cid";
     let columns: Vec<String> = sqlx::query_scalar(columns).bind(table).fetch_all(&mut *copy).await?;
-    let quoted: Vec<_> = columns.iter().map(|column| quote(column)).collect();
+    let quoted: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
     let values: Vec<_> =
         columns.iter().zip(&quoted).map(|(column, quoted)| value_in_copy(table, column).unwrap_or(quoted)).collect();
-    let (table, columns, values) = (quote(table), quoted.join(", "), values.join(", "));
+    let (table, columns, values) = (quote_identifier(table), quoted.join(", "), values.join(", "));
     let insert = format!("INSERT INTO main.{table} ({columns}) SELECT {values} FROM ledger.{table} ORDER BY rowid");
     sqlx::query(&insert).execute(copy).await?;
     Ok(())
 }
 
-/// What stands in a column of the copy instead of what the ledger has there, as SQL.
+/// The SQL expression that replaces a column's value in the copy.
 fn value_in_copy(table: &str, column: &str) -> Option<&'static str> {
     match (table, column) {
-        // An event on its way to the business has none: it is put in when it is sent.
+        // The outbox contains no tokens: they are added when an event is sent.
         ("payments", "token") | ("lease", "born") => Some("NULL"),
-        // The server of the ledger may still run. One that is started on the copy is refused, unless it takes over.
+        // The server of the ledger may still run. A server that is started on the copy is refused, unless it takes the
+        // copy over.
         ("lease", "owner") => Some("'backup'"),
         ("lease", "inode") => Some("0"),
         _ => None,
     }
 }
 
-fn quote(name: &str) -> String {
+fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn options(copy: &Path) -> SqliteConnectOptions {
+fn copy_options(copy: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(copy)
         .create_if_missing(false)
-        // A copy that fails is removed: it needs no journal beside it.
+        // A copy that fails is removed, so it needs no journal file.
         .journal_mode(SqliteJournalMode::Memory)
-        // A table may be filled before one that it refers to.
+        // A table may be filled before a table that it references.
         .foreign_keys(false)
-        .busy_timeout(PATIENCE)
+        .busy_timeout(BUSY_TIMEOUT)
         .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()

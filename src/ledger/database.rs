@@ -1,4 +1,4 @@
-//! The file that the ledger is in: made when it is missing, for this user alone, and locked by one server at a time.
+//! The database file: created with mode 0600 if it is missing, and locked by one server at a time.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -15,11 +15,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 use tracing::warn;
 
-use super::connection::{self, PATIENCE, STEP, Writer};
+use super::connection::{self, BUSY_TIMEOUT, LedgerWriter, SQLITE_BUSY_TIMEOUT};
 use super::lease::{Lease, TakeLeaseError};
-use super::{Guards, Inner, Ledger, NotOpen};
+use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError};
 
-/// Connections that only read.
+/// Number of read-only connections.
 const READERS: u32 = 4;
 
 const MIGRATIONS: [(i64, &str, &str); 5] = [
@@ -30,156 +30,159 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
     (5, "operations", include_str!("migrations/0005_operations.sql")),
 ];
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
-    /// When it was made, in nanoseconds since 1970, where the file system tells.
-    born: Option<i64>,
+    /// Creation time in nanoseconds since 1970, if the file system records it.
+    created_ns: Option<i64>,
 }
 
-/// Opens connections to the file, and to none that has come to its path since.
+/// Opens connections to the database file, and refuses a file that has replaced it at its path.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
     path: PathBuf,
-    identity: Identity,
-    /// The write-ahead log was deleted under the connections there are: another one would make a second log.
-    is_log_gone: Arc<AtomicBool>,
+    identity: FileIdentity,
+    /// Whether the write-ahead log was deleted under the open connections. A new connection would create a second log.
+    is_wal_gone: Arc<AtomicBool>,
 }
 
 impl Ledger {
-    /// Opens the ledger of a server: makes what is missing, and keeps every other server out of it.
-    pub async fn open(path: &Path) -> Result<Self, NotOpen> {
+    /// Opens the ledger for a server: creates the file if it is missing, migrates it and locks other servers out.
+    pub async fn open(path: &Path) -> Result<Self, OpenLedgerError> {
         Self::open_for_server(path, false).await
     }
 
-    /// Opens the ledger of a server, although it is a copy of one on which another server worked. That server must be gone.
-    pub async fn take_over(path: &Path) -> Result<Self, NotOpen> {
+    /// Opens the ledger for a server although it is a copy of one that another server used. That server must be
+    /// stopped.
+    pub async fn take_over(path: &Path) -> Result<Self, OpenLedgerError> {
         Self::open_for_server(path, true).await
     }
 
-    async fn open_for_server(path: &Path, take_over: bool) -> Result<Self, NotOpen> {
-        let file = lock(path)?;
-        let failed = |error| NotOpen::File(path.to_owned(), error);
-        tighten(path, &file).map_err(failed)?;
-        let identity = Identity::of(&file.metadata().map_err(failed)?);
+    async fn open_for_server(path: &Path, take_over: bool) -> Result<Self, OpenLedgerError> {
+        let file = lock_file(path)?;
+        let failed = |error| OpenLedgerError::File(path.to_owned(), error);
+        restrict_mode(path, &file).map_err(failed)?;
+        let identity = FileIdentity::of(&file.metadata().map_err(failed)?);
         let database = Database::new(path, identity);
-        let failed = |error| NotOpen::Database(path.to_owned(), error);
-        let mut connection = database.connect(PATIENCE).await.map_err(failed)?;
-        let migration = |error| NotOpen::Migration(path.to_owned(), error);
+        let failed = |error| OpenLedgerError::Database(path.to_owned(), error);
+        let mut connection = database.connect(BUSY_TIMEOUT).await.map_err(failed)?;
+        let migration = |error| OpenLedgerError::Migration(path.to_owned(), error);
         let migrations = Migrator::new(Migrations).await.map_err(migration)?;
         // Not `run`: its future is not known to be `Send`.
         migrations.run_direct(&mut connection).await.map_err(migration)?;
         let lease = Lease::take(&mut connection, identity, take_over).await.map_err(|error| match error {
-            TakeLeaseError::Copied => NotOpen::Copied(path.to_owned()),
+            TakeLeaseError::Copied => OpenLedgerError::Copied(path.to_owned()),
             TakeLeaseError::Database(error) => failed(error),
         })?;
-        let ledger = Self::with(database, Some(file), Some(lease));
+        let ledger = Self::from_database(database, Some(file), Some(lease));
         let readers = join_all((0..READERS).map(|_| ledger.0.readers.acquire())).await;
         readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        // What was erased when the last server stopped may still stand in the write-ahead log.
-        let wiped = ledger.wipe().await;
+        // Data that the last server erased may still be in the write-ahead log.
+        let wiped = ledger.wipe_wal().await;
         connection::close(connection).await;
         match wiped {
             Ok(()) => Ok(ledger),
-            Err(super::Error::Database(error)) => Err(failed(error)),
+            Err(super::LedgerError::Database(error)) => Err(failed(error)),
             Err(_) => Err(failed(sqlx::Error::WorkerCrashed)),
         }
     }
 
-    /// Opens a ledger beside the server that uses it, for the command line.
-    pub async fn visit(path: &Path) -> Result<Self, NotOpen> {
-        let missing = || NotOpen::Missing(path.to_owned());
+    /// Opens an existing ledger for a command, without a lease. A server may use it at the same time.
+    pub async fn open_for_cli(path: &Path) -> Result<Self, OpenLedgerError> {
+        let missing = || OpenLedgerError::Missing(path.to_owned());
         let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file).ok_or_else(missing)?;
-        let database = Database::new(path, Identity::of(&metadata));
-        let failed = |error| NotOpen::Database(path.to_owned(), error);
-        connection::close(database.connect(PATIENCE).await.map_err(failed)?).await;
-        Ok(Self::with(database, None, None))
+        let database = Database::new(path, FileIdentity::of(&metadata));
+        let failed = |error| OpenLedgerError::Database(path.to_owned(), error);
+        connection::close(database.connect(BUSY_TIMEOUT).await.map_err(failed)?).await;
+        Ok(Self::from_database(database, None, None))
     }
 
-    fn with(database: Database, file: Option<File>, lease: Option<Lease>) -> Self {
-        let inner = Inner {
-            writer: Writer::new(database.clone()),
+    fn from_database(database: Database, file: Option<File>, lease: Option<Lease>) -> Self {
+        let inner = LedgerInner {
+            writer: LedgerWriter::new(database.clone()),
             readers: database.readers(),
             checkpointer: tokio::sync::Mutex::default(),
             database,
             lease,
-            held: super::Held::default(),
-            faults: super::Faults::default(),
+            write_buffer: super::WriteBuffer::default(),
+            faults: super::FaultTracker::default(),
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),
-            erasures: super::tokens::Erasures::default(),
+            erasures: super::tokens::ErasureTracker::default(),
             live: std::sync::atomic::AtomicBool::new(true),
             commits: std::sync::atomic::AtomicU32::new(0),
             file,
         };
-        Self(Arc::new(inner), Guards::NONE)
+        Self(Arc::new(inner), AppliedLimits::NONE)
     }
 }
 
 impl Database {
-    fn new(path: &Path, identity: Identity) -> Self {
-        Self { path: path.to_owned(), identity, is_log_gone: Arc::default() }
+    fn new(path: &Path, identity: FileIdentity) -> Self {
+        Self { path: path.to_owned(), identity, is_wal_gone: Arc::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the path leads to the file.
-    pub(super) fn is_in_place(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
+    /// Whether the file at the path is the one that was opened.
+    pub(super) fn is_at_path(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|metadata| FileIdentity::of(&metadata) == self.identity)
     }
 
-    /// The write-ahead log at the path, if there is one.
-    pub(super) fn log(&self) -> Option<Identity> {
+    /// The identity of the write-ahead log, if there is one.
+    pub(super) fn wal_identity(&self) -> Option<FileIdentity> {
         let mut path = self.path.clone().into_os_string();
         path.push("-wal");
-        std::fs::metadata(path).ok().map(|metadata| Identity::of(&metadata))
+        std::fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata))
     }
 
-    /// Notes whether the write-ahead log was deleted under the connections there are.
-    pub(super) fn note_log(&self, is_gone: bool) {
-        self.is_log_gone.store(is_gone, Ordering::Release);
+    /// Sets whether the write-ahead log was deleted under the open connections.
+    pub(super) fn set_wal_gone(&self, is_gone: bool) {
+        self.is_wal_gone.store(is_gone, Ordering::Release);
     }
 
-    /// The connection that writes. It leaves checkpoints to the one for them, for they take time.
+    /// Opens the connection that writes. It runs no automatic checkpoints, since they take time: another connection
+    /// does.
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, sqlx::Error> {
-        self.connect_with(self.options(STEP).pragma("wal_autocheckpoint", "0")).await
+        self.connect_with(self.options(SQLITE_BUSY_TIMEOUT).pragma("wal_autocheckpoint", "0")).await
     }
 
-    /// A connection that waits so long for a lock.
+    /// Opens a connection that waits for a lock no longer than `patience`.
     pub(super) async fn connect(&self, patience: Duration) -> Result<SqliteConnection, sqlx::Error> {
         self.connect_with(self.options(patience)).await
     }
 
     async fn connect_with(&self, options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
-        // Before, for SQLite would take the write-ahead log for that of the other file, and delete it.
-        self.check()?;
+        // Checked before connecting, too: SQLite would take the write-ahead log for that of the other file and delete
+        // it.
+        self.check_file()?;
         let connection = options.journal_mode(SqliteJournalMode::Wal).connect().await?;
-        self.check()?;
+        self.check_file()?;
         Ok(connection)
     }
 
-    /// Readers stay as long as the pool, so that it need not look for the file again.
+    /// The pool of readers. Its connections never expire, so that it need not open the file again.
     fn readers(&self) -> SqlitePool {
         let database = Arc::new(self.clone());
         SqlitePoolOptions::new()
             .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(BUSY_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
             .after_connect(move |_, _| {
                 let database = database.clone();
-                Box::pin(async move { database.check() })
+                Box::pin(async move { database.check_file() })
             })
-            .connect_lazy_with(self.options(PATIENCE).pragma("query_only", "ON"))
+            .connect_lazy_with(self.options(BUSY_TIMEOUT).pragma("query_only", "ON"))
     }
 
-    fn check(&self) -> Result<(), sqlx::Error> {
-        let other = || io::Error::new(io::ErrorKind::NotFound, "another file, or none, is at the path of the ledger");
-        if self.is_in_place() && !self.is_log_gone.load(Ordering::Acquire) {
+    fn check_file(&self) -> Result<(), sqlx::Error> {
+        let other = || io::Error::new(io::ErrorKind::NotFound, "the file of the ledger was deleted or replaced");
+        if self.is_at_path() && !self.is_wal_gone.load(Ordering::Acquire) {
             Ok(())
         } else {
             Err(sqlx::Error::Io(other()))
@@ -199,9 +202,9 @@ impl Database {
     }
 }
 
-impl Identity {
-    /// Whether this process has the file open. Where there is no `/proc` nobody knows.
-    pub(super) fn is_open_here(self) -> bool {
+impl FileIdentity {
+    /// Whether this process has the file open. Always `false` without `/proc`.
+    pub(super) fn is_open_in_process(self) -> bool {
         let opened = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
         opened.filter_map(|entry| std::fs::metadata(entry.path()).ok()).any(|file| Self::of(&file) == self)
     }
@@ -209,29 +212,31 @@ impl Identity {
     fn of(metadata: &Metadata) -> Self {
         let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|born| i64::try_from(born.as_nanos()).ok());
-        Self { device: metadata.dev(), inode: metadata.ino(), born }
+        Self { device: metadata.dev(), inode: metadata.ino(), created_ns: born }
     }
 
     pub(super) fn inode(self) -> i64 {
         self.inode.cast_signed()
     }
 
-    pub(super) fn born(self) -> Option<i64> {
-        self.born
+    pub(super) fn created_ns(self) -> Option<i64> {
+        self.created_ns
     }
 
-    /// Whether these are the numbers of this file. That of the device is none of them: it may be another after each boot.
-    pub(super) fn is_that_of(self, inode: i64, born: Option<i64>) -> bool {
-        self.inode() == inode && (self.born == born || self.born.is_none() || born.is_none())
+    /// Whether this file has this inode and creation time. The device number is not compared: it may change with each
+    /// boot.
+    pub(super) fn is_same_file(self, inode: i64, born: Option<i64>) -> bool {
+        self.inode() == inode && (self.created_ns == born || self.created_ns.is_none() || born.is_none())
     }
 }
 
-/// Locks the file, whatever its name is, and makes it if it is missing. The system frees the lock when the process ends.
+/// Locks the file itself, not its name, and creates it if it is missing. The operating system releases the lock when
+/// the process ends.
 ///
-/// SQLite's own locks on a file are lost when the process closes any handle of it: this one is opened before SQLite's, and
-/// closed after them.
-fn lock(path: &Path) -> Result<File, NotOpen> {
-    let failed = |error| NotOpen::File(path.to_owned(), error);
+/// SQLite's own locks on a file are lost when the process closes any handle of it: this handle is opened before
+/// SQLite's and closed after them.
+fn lock_file(path: &Path) -> Result<File, OpenLedgerError> {
+    let failed = |error| OpenLedgerError::File(path.to_owned(), error);
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     }
@@ -239,7 +244,7 @@ fn lock(path: &Path) -> Result<File, NotOpen> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = file.map_err(failed)?;
     try_lock(&file, path)?;
-    // Servers of older versions lock a file beside it.
+    // Servers of older versions lock `FILE.lock` instead.
     let beside = with_suffix(path, ".lock");
     if let Ok(older) = File::open(&beside) {
         try_lock(&older, path)?;
@@ -248,16 +253,16 @@ fn lock(path: &Path) -> Result<File, NotOpen> {
     Ok(file)
 }
 
-fn try_lock(file: &File, path: &Path) -> Result<(), NotOpen> {
+fn try_lock(file: &File, path: &Path) -> Result<(), OpenLedgerError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(NotOpen::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(NotOpen::File(path.to_owned(), error)),
+        Err(TryLockError::WouldBlock) => Err(OpenLedgerError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(OpenLedgerError::File(path.to_owned(), error)),
     }
 }
 
-/// Takes from others what rights they have to the files: a backup may have come back readable by all.
-fn tighten(path: &Path, file: &File) -> io::Result<()> {
+/// Sets mode 0600 on files that other users can access: a restored backup may be readable by all.
+fn restrict_mode(path: &Path, file: &File) -> io::Result<()> {
     let private = Permissions::from_mode(0o600);
     let is_open_to_others = |metadata: &Metadata| metadata.mode() & 0o077 != 0;
     let mut tightened = Vec::new();
@@ -265,7 +270,7 @@ fn tighten(path: &Path, file: &File) -> io::Result<()> {
         file.set_permissions(private.clone())?;
         tightened.push(path.to_owned());
     }
-    // SQLite's other files are beside the file itself, not beside a link to it.
+    // SQLite's other files are next to the file itself, not next to a symbolic link to it.
     let path = path.canonicalize()?;
     for beside in [with_suffix(&path, "-wal"), with_suffix(&path, "-shm")] {
         if std::fs::metadata(&beside).is_ok_and(|metadata| is_open_to_others(&metadata)) {
@@ -277,13 +282,13 @@ fn tighten(path: &Path, file: &File) -> io::Result<()> {
         warn!(
             event = "ledger.mode_tightened",
             file = %file.display(),
-            "A file of the ledger was open to other users: its mode is 0600 now."
+            "A file of the ledger was accessible to other users: its mode is now 0600."
         );
     }
     Ok(())
 }
 
-/// The path of a file beside another.
+/// Appends a suffix to a file name.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

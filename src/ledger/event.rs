@@ -1,151 +1,154 @@
-//! What happened to a payment, as the ledger keeps it: a kind and a little JSON.
+//! The events of a payment: a kind and a small JSON object. The kinds are stored in the database and do not change.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::outbox::RefundData;
-use super::{Bar, RefundKind, State};
+use super::{LimitExceeded, PaymentState, RefundKind};
+use crate::ids::PaymentSid;
 use crate::payment::{
-    Agreed, Amount, Answer, Change, Ending, EntryError, Field, IdempotencyKey, Last4, Outcome, Pattern,
+    Amount, CardTestingPattern, ConsentRecord, EntryError, Field, IdempotencyKey, Last4, PaymentOutcome,
+    PaymentSessionResult, TwilioResponse, UpdateAction,
 };
-use crate::sid::PaymentSid;
 
-/// One thing that happened. None of it is card data or a token.
+/// An event of a payment. It contains no card data and no token.
 #[derive(Debug)]
-pub(super) enum Event<'a> {
-    /// Twilio is about to be asked for a session.
-    Opening { key: &'a IdempotencyKey },
-    /// The session is there.
-    Opened { sid: &'a PaymentSid },
-    /// A session was found that this ledger did not ask for.
-    Found { sid: &'a PaymentSid, charge: Option<&'a str> },
-    /// Twilio is about to be asked for a change.
-    Asking { change: Change, key: &'a IdempotencyKey },
-    /// What Twilio answered to `create`, or to a change.
-    Answered { to: &'static str, answer: &'a Answer },
-    /// A field is in. Twilio shows how the card number ends.
-    Entered { field: Field, last4: Option<Last4> },
-    /// An entry was wrong.
-    Wrong { field: Option<Field>, error: &'a EntryError },
-    /// The caller said yes to it, in answer to this.
-    Agreed { agreed: &'a Agreed },
-    /// Twilio's result, and what it means.
-    Ended { ending: &'a Ending, outcome: Outcome },
-    /// A card was submitted and did not succeed.
+pub(super) enum LedgerEvent<'a> {
+    /// A request to create a session is about to be sent.
+    CreateRequested { key: &'a IdempotencyKey },
+    /// The SID of the session is known.
+    SessionCreated { sid: &'a PaymentSid },
+    /// A session was found that this ledger did not request.
+    SessionFound { sid: &'a PaymentSid, charge: Option<&'a str> },
+    /// A request to update the session is about to be sent.
+    UpdateRequested { change: UpdateAction, key: &'a IdempotencyKey },
+    /// Twilio's response to `create` or to an update.
+    ResponseReceived { to: &'static str, answer: &'a TwilioResponse },
+    /// A field was entered. Twilio reports the last digits of the card number.
+    FieldEntered { field: Field, last4: Option<Last4> },
+    /// Twilio rejected an entry.
+    EntryRejected { field: Option<Field>, error: &'a EntryError },
+    /// The caller agreed to this statement.
+    StatementAgreed { agreed: &'a ConsentRecord },
+    /// Twilio's result, and the outcome that it implies.
+    SessionEnded { ending: &'a PaymentSessionResult, outcome: PaymentOutcome },
+    /// A card was submitted without success. `at_once`: Twilio refused the submission.
     CardFailed { code: Option<u32>, last4: Option<Last4>, at_once: bool },
-    /// It succeeded after all.
+    /// A card that counted as failed succeeded after all.
     CardRecovered,
-    /// With that card it looks like card testing.
-    CardTesting { pattern: Pattern },
-    /// A guard did not let it go on.
-    Barred { bar: Bar, change: Change },
-    /// Nobody goes on with it.
-    GivenUp { why: &'static str },
-    /// The operator said how it ended; `corrects` is the state of an earlier settlement that was wrong.
-    Settled { outcome: State, note: Option<&'a str>, corrects: Option<State> },
-    /// The operator recorded a refund or a dispute.
+    /// The failed card completes a card-testing pattern.
+    CardTesting { pattern: CardTestingPattern },
+    /// A velocity limit blocked an update.
+    LimitExceeded { bar: LimitExceeded, change: UpdateAction },
+    /// The payment is abandoned.
+    Abandoned { why: &'static str },
+    /// An operator settled the payment. `corrects` is the state of an earlier settlement that was wrong.
+    Settled { outcome: PaymentState, note: Option<&'a str>, corrects: Option<PaymentState> },
+    /// An operator recorded a refund or a dispute.
     Refunded { kind: RefundKind, refund: &'a RefundData },
-    /// The caller, the references and the description are gone.
+    /// The caller, the references and the description were erased.
     PersonalDataErased,
-    /// The business took the outcome.
+    /// The webhook accepted the outcome.
     Delivered { attempts: u32 },
-    /// The token will be erased soon, and was not delivered.
-    TokenExpires { at: Timestamp },
-    /// The token is gone; whether an event that carries it is still to be delivered.
-    Erased { undelivered: bool },
+    /// The undelivered token will be erased at this time.
+    TokenExpiring { at: Timestamp },
+    /// The token was erased. `undelivered`: an event with it was still to be delivered.
+    TokenErased { undelivered: bool },
 }
 
-impl Event<'_> {
+impl LedgerEvent<'_> {
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Opening { .. } => "opening",
-            Self::Opened { .. } => "opened",
-            Self::Found { .. } => "found",
-            Self::Asking { .. } => "asking",
-            Self::Answered { .. } => "answered",
-            Self::Entered { .. } => "entered",
-            Self::Wrong { .. } => "wrong",
-            Self::Agreed { .. } => "agreed",
-            Self::Ended { .. } => "ended",
+            Self::CreateRequested { .. } => "opening",
+            Self::SessionCreated { .. } => "opened",
+            Self::SessionFound { .. } => "found",
+            Self::UpdateRequested { .. } => "asking",
+            Self::ResponseReceived { .. } => "answered",
+            Self::FieldEntered { .. } => "entered",
+            Self::EntryRejected { .. } => "wrong",
+            Self::StatementAgreed { .. } => "agreed",
+            Self::SessionEnded { .. } => "ended",
             Self::CardFailed { .. } => "card-failed",
             Self::CardRecovered => "card-recovered",
             Self::CardTesting { .. } => "card-testing",
-            Self::Barred { .. } => "barred",
-            Self::GivenUp { .. } => "given-up",
+            Self::LimitExceeded { .. } => "barred",
+            Self::Abandoned { .. } => "given-up",
             Self::Settled { .. } => "settled",
-            Self::Refunded { kind, .. } => kind.happened(),
+            Self::Refunded { kind, .. } => kind.event_kind(),
             Self::PersonalDataErased => "personal-data-erased",
             Self::Delivered { .. } => "delivered",
-            Self::TokenExpires { .. } => "token-expires",
-            Self::Erased { .. } => "token-erased",
+            Self::TokenExpiring { .. } => "token-expires",
+            Self::TokenErased { .. } => "token-erased",
         }
     }
 
     pub(super) fn data(&self) -> Value {
         match self {
-            Self::Opening { key } => json!({"key": key.as_str()}),
-            Self::Opened { sid } => json!({"paymentSid": sid.as_str()}),
-            Self::Found { sid, charge } => json!({"paymentSid": sid.as_str(), "chargeAmount": charge}),
-            Self::Asking { change, key } => json!({"change": change.word(), "key": key.as_str()}),
-            Self::Answered { to, answer } => {
+            Self::CreateRequested { key } => json!({"key": key.as_str()}),
+            Self::SessionCreated { sid } => json!({"paymentSid": sid.as_str()}),
+            Self::SessionFound { sid, charge } => json!({"paymentSid": sid.as_str(), "chargeAmount": charge}),
+            Self::UpdateRequested { change, key } => json!({"change": change.as_str(), "key": key.as_str()}),
+            Self::ResponseReceived { to, answer } => {
                 let (answer, code) = match answer {
-                    Answer::Created(_) => ("created", None),
-                    Answer::Accepted => ("accepted", None),
-                    Answer::Refused { code, .. } => ("refused", *code),
-                    Answer::Gone => ("gone", None),
-                    Answer::Unknown => ("none", None),
+                    TwilioResponse::Created(_) => ("created", None),
+                    TwilioResponse::Accepted => ("accepted", None),
+                    TwilioResponse::Refused { code, .. } => ("refused", *code),
+                    TwilioResponse::Gone => ("gone", None),
+                    TwilioResponse::Unknown => ("none", None),
                 };
                 json!({"to": to, "answer": answer, "code": code})
             }
-            Self::Entered { field, last4: None } => json!({"field": field.wire()}),
-            Self::Entered { field, last4 } => json!({"field": field.wire(), "last4": digits(*last4)}),
-            Self::Wrong { field, error } => json!({"field": field.map(Field::wire), "error": error.to_string()}),
-            Self::Agreed { agreed } => agreed_data(agreed),
-            Self::Ended { ending, outcome } => json!({
+            Self::FieldEntered { field, last4: None } => json!({"field": field.wire_name()}),
+            Self::FieldEntered { field, last4 } => json!({"field": field.wire_name(), "last4": last4_text(*last4)}),
+            Self::EntryRejected { field, error } => {
+                json!({"field": field.map(Field::wire_name), "error": error.to_string()})
+            }
+            Self::StatementAgreed { agreed } => statement_data(agreed),
+            Self::SessionEnded { ending, outcome } => json!({
                 "result": ending.result.as_str(),
-                "code": ending.code,
-                "text": ending.text(),
-                "chargeAmount": ending.charge,
+                "code": ending.error_code,
+                "text": ending.error_text(),
+                "chargeAmount": ending.charge_amount,
                 "connectorStatus": ending.connector_statuses.first(),
-                "confirmationCode": ending.confirmation,
+                "confirmationCode": ending.confirmation_code,
                 "outcome": outcome_data(*outcome),
-                "doubtful": *outcome != Outcome::Succeeded && outcome.is_success_in_any_way(),
+                "doubtful": *outcome != PaymentOutcome::Succeeded && outcome.is_reported_success(),
             }),
             Self::CardFailed { code, last4, at_once } => {
-                json!({"code": code, "last4": digits(*last4), "atOnce": at_once})
+                json!({"code": code, "last4": last4_text(*last4), "atOnce": at_once})
             }
             Self::CardTesting { pattern } => {
-                let last4 = if let Pattern::LastFour(last4) = pattern { Some(*last4) } else { None };
-                json!({"seen": pattern.word(), "last4": digits(last4)})
+                let last4 = if let CardTestingPattern::LastFour(last4) = pattern { Some(*last4) } else { None };
+                json!({"seen": pattern.as_str(), "last4": last4_text(last4)})
             }
-            Self::Barred { bar, change } => json!({"by": bar.to_string(), "change": change.word()}),
-            Self::GivenUp { why } => json!({"why": why}),
+            Self::LimitExceeded { bar, change } => json!({"by": bar.to_string(), "change": change.as_str()}),
+            Self::Abandoned { why } => json!({"why": why}),
             Self::Settled { outcome, note, corrects: None } => json!({"outcome": outcome, "note": note}),
             Self::Settled { outcome, note, corrects } => {
                 json!({"outcome": outcome, "note": note, "corrects": corrects})
             }
             Self::Refunded { refund, .. } => json!(refund),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
-            Self::TokenExpires { at } => json!({"at": at}),
-            Self::CardRecovered | Self::Erased { undelivered: false } | Self::PersonalDataErased => json!({}),
-            Self::Erased { undelivered: true } => json!({"undelivered": true}),
+            Self::TokenExpiring { at } => json!({"at": at}),
+            Self::CardRecovered | Self::TokenErased { undelivered: false } | Self::PersonalDataErased => json!({}),
+            Self::TokenErased { undelivered: true } => json!({"undelivered": true}),
         }
     }
 }
 
-fn outcome_data(outcome: Outcome) -> Value {
+fn outcome_data(outcome: PaymentOutcome) -> Value {
     match outcome {
-        Outcome::Succeeded => json!("succeeded"),
-        Outcome::Declined => json!("declined"),
-        Outcome::Failed => json!("failed"),
-        Outcome::Cancelled => json!("cancelled"),
-        Outcome::Abandoned => json!("abandoned"),
-        Outcome::Unknown(doubt) => json!(format!("unknown: {doubt}")),
+        PaymentOutcome::Succeeded => json!("succeeded"),
+        PaymentOutcome::Declined => json!("declined"),
+        PaymentOutcome::Failed => json!("failed"),
+        PaymentOutcome::Cancelled => json!("cancelled"),
+        PaymentOutcome::Abandoned => json!("abandoned"),
+        PaymentOutcome::Unknown(doubt) => json!(format!("unknown: {doubt}")),
     }
 }
 
-/// A statement and its answer, for an event of a payment or of a call.
-pub(super) fn agreed_data(agreed: &Agreed) -> Value {
+/// A statement and the caller's answer, as data of an event of a payment or a call.
+pub(super) fn statement_data(agreed: &ConsentRecord) -> Value {
     let amount = agreed.purpose.amount();
     json!({
         "purpose": agreed.purpose.as_str(),
@@ -154,11 +157,11 @@ pub(super) fn agreed_data(agreed: &Agreed) -> Value {
         "minor": amount.map(Amount::minor),
         "text": agreed.text,
         "language": agreed.language,
-        "version": agreed.version,
-        "answer": agreed.consent.as_str(),
+        "version": agreed.text_version,
+        "answer": agreed.answer.as_str(),
     })
 }
 
-fn digits(last4: Option<Last4>) -> Option<String> {
+fn last4_text(last4: Option<Last4>) -> Option<String> {
     last4.map(|last4| last4.to_string())
 }

@@ -1,11 +1,11 @@
-//! The lease: a row in the database that says which server works on it. Every write of a server looks at it.
+//! The lease: a database row that names the server that uses the ledger. Every write of a server checks it.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::database::Identity;
+use super::database::FileIdentity;
 
 /// The lease of this server.
 #[derive(Debug)]
@@ -14,10 +14,10 @@ pub(super) struct Lease {
     epoch: i64,
 }
 
-/// Why the lease cannot be taken.
+/// A lease that could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TakeLeaseError {
-    /// The server that had it last had opened another file than this one.
+    /// The last owner had opened another file: this one is a copy.
     #[error("the file is a copy")]
     Copied,
     #[error(transparent)]
@@ -27,11 +27,12 @@ pub(super) enum TakeLeaseError {
 impl Lease {
     /// Takes the lease of a file that no other server has locked.
     ///
-    /// Its last owner is gone if it had opened the same file. If it had opened another, this one is a copy, and a server may work
-    /// on the original, even if it was stopped when this was copied: then the lease is taken only with `take_over`.
+    /// If the last owner had opened this file, it has stopped. If it had opened another one, this file is a copy, and a
+    /// server may use the original even if it was stopped when the copy was made: then the lease is taken only with
+    /// `take_over`.
     pub(super) async fn take(
         connection: &mut SqliteConnection,
-        identity: Identity,
+        identity: FileIdentity,
         take_over: bool,
     ) -> Result<Self, TakeLeaseError> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
@@ -41,7 +42,7 @@ impl Lease {
         let (last, epoch, inode, born): (Option<String>, i64, i64, Option<i64>) =
             last.fetch_one(&mut *connection).await?;
         let is_new = last.is_none() && inode == 0;
-        if !is_new && !identity.is_that_of(inode, born) {
+        if !is_new && !identity.is_same_file(inode, born) {
             if !take_over {
                 return Err(TakeLeaseError::Copied);
             }
@@ -53,7 +54,7 @@ impl Lease {
             .bind(lease.epoch)
             .bind(Timestamp::now().as_millisecond())
             .bind(identity.inode())
-            .bind(identity.born())
+            .bind(identity.created_ns())
             .execute(&mut *connection)
             .await?;
         sqlx::query("COMMIT").execute(&mut *connection).await?;
@@ -66,8 +67,8 @@ impl Lease {
         held.bind(&self.owner).bind(self.epoch).fetch_one(connection).await
     }
 
-    /// Shows that the owner lives.
-    pub(super) async fn beat(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// Renews the lease: increments `beat`.
+    pub(super) async fn renew(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("UPDATE lease SET beat = beat + 1, beat_at = ? WHERE id = 1 AND owner = ? AND epoch = ?")
             .bind(Timestamp::now().as_millisecond())
             .bind(&self.owner)
@@ -77,7 +78,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives the lease back, if this server still has it.
+    /// Releases the lease if this server still has it.
     pub(super) async fn release(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("UPDATE lease SET owner = NULL WHERE id = 1 AND owner = ? AND epoch = ?")
             .bind(&self.owner)

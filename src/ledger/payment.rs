@@ -1,4 +1,4 @@
-//! Reading payments, and what happened to them.
+//! Reads payments and their events.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,90 +7,90 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
-use super::{Error, Ledger, State};
-use crate::payment::{Amount, Currency, Intent, MethodName, Outcome, PaymentId};
+use super::{Ledger, LedgerError, PaymentState};
+use crate::ids::{CallSid, PaymentSid};
+use crate::payment::{Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, PaymentOutcome};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-use crate::sid::{CallSid, PaymentSid};
 
-/// A payment as the ledger has it. The token is not in it.
+/// A payment in the ledger, without its token.
 #[derive(Debug, Clone)]
 pub struct Payment {
-    /// Which.
+    /// Its id.
     pub id: PaymentId,
-    /// Where it stands.
-    pub state: State,
-    /// The call.
-    pub call: CallSid,
-    /// Twilio's SID of the session, once it is known.
-    pub sid: Option<PaymentSid>,
-    /// The caller's number, where it is one that can be called.
+    /// Its state.
+    pub state: PaymentState,
+    /// The SID of the call.
+    pub call_sid: CallSid,
+    /// Twilio's SID of the payment session, once it is known.
+    pub payment_sid: Option<PaymentSid>,
+    /// The caller's number, if it can be called.
     pub caller: Option<PhoneNumber>,
-    /// What the business calls the call: `callReference`.
-    pub reference: Option<Private<String>>,
-    /// What the business calls the debt, where that is another word: `orderReference`.
+    /// The business's reference for the call: `callReference`.
+    pub call_reference: Option<Private<String>>,
+    /// The business's reference for the order, if it differs: `orderReference`.
     pub order_reference: Option<Private<String>>,
-    /// What tells its order from another, if it has a reference.
+    /// The key of its order, if it has a reference.
     pub(super) order_key: Option<String>,
-    /// What it is paid for.
+    /// What the payment is for.
     pub description: Option<Private<String>>,
-    /// What is charged; `None`: the card is tokenized.
+    /// The amount to charge. `None` if the card is tokenized.
     pub amount: Option<Amount>,
-    /// How much of it is refunded, in minor units.
+    /// The total of all refunds, in minor units.
     pub refunded: u64,
     /// Twilio's `PaymentMethod`.
     pub method: String,
     /// The last four digits of the card.
     pub last4: Option<String>,
     /// `PaymentConfirmationCode`.
-    pub confirmation: Option<String>,
-    /// Whether the ledger holds a token that is yet to be delivered.
+    pub confirmation_code: Option<String>,
+    /// Whether the ledger holds a token that is not delivered yet.
     pub holds_token: bool,
     /// `ProfileId`.
-    pub profile: Option<String>,
+    pub profile_id: Option<String>,
     /// Twilio's `Result`.
     pub result: Option<String>,
-    /// `PayErrorCode`, or the code with which Twilio refused to open a session.
+    /// `PayErrorCode`, or the error code with which Twilio refused a request.
     pub result_code: Option<u32>,
-    /// What Twilio and the processor said of it: at most 500 characters without card numbers.
+    /// The error texts of Twilio and the processor: at most 500 characters without card numbers.
     pub result_text: Option<String>,
-    /// Real money; `false` where the connector is in test mode.
+    /// Whether real money moves. `false` if the connector is in test mode.
     pub live: bool,
-    /// When it was first asked for.
+    /// When its session was first requested.
     pub opened_at: Timestamp,
-    /// When it was last submitted; `None` if Twilio certainly refused that.
+    /// When it was last submitted. `None` if Twilio certainly refused that.
     pub submitted_at: Option<Timestamp>,
-    /// When its outcome came.
+    /// When its outcome was recorded.
     pub ended_at: Option<Timestamp>,
 }
 
-/// One thing that happened to a payment.
+/// An entry in the history of a payment or a call.
 #[derive(Debug, Serialize)]
-pub struct Happened {
-    /// When.
+pub struct HistoryEntry {
+    /// When it happened.
     pub at: Timestamp,
-    /// What.
+    /// The kind of event.
     pub kind: String,
-    /// More of it.
+    /// The data of the event.
     pub data: Box<RawValue>,
 }
 
-/// Which payments are meant, oldest first.
+/// Selects payments, oldest first.
 #[derive(Debug, Clone, Copy)]
-pub struct Filter {
-    /// Opened then or later.
+pub struct PaymentFilter {
+    /// Opened at this time or later.
     pub since: Option<Timestamp>,
-    /// Standing there.
-    pub state: Option<State>,
-    /// Behind this one.
+    /// In this state.
+    pub state: Option<PaymentState>,
+    /// After this payment.
     pub after: Option<PaymentId>,
-    /// So many at most.
+    /// Most payments to return.
     pub limit: u32,
 }
 
-/// How a payment is found.
+/// What a payment is found by.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Find<'a> {
+pub(super) enum PaymentKey<'a> {
     Id(PaymentId),
     Sid(&'a PaymentSid),
 }
@@ -99,79 +99,89 @@ pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call
      exponent, refunded, method, \
      last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
-pub(super) async fn find(database: impl SqliteExecutor<'_>, which: Find<'_>) -> Result<Option<Payment>, Error> {
+pub(super) async fn find_payment(
+    database: impl SqliteExecutor<'_>,
+    which: PaymentKey<'_>,
+) -> Result<Option<Payment>, LedgerError> {
     let (column, value) = match which {
-        Find::Id(id) => ("id", id.to_string()),
-        Find::Sid(sid) => ("payment_sid", sid.as_str().to_owned()),
+        PaymentKey::Id(id) => ("id", id.to_string()),
+        PaymentKey::Sid(sid) => ("payment_sid", sid.as_str().to_owned()),
     };
     let query = format!("SELECT {COLUMNS} FROM payments WHERE {column} = ?");
     let row = sqlx::query(&query).bind(value).fetch_optional(database).await?;
-    row.as_ref().map(read).transpose()
+    row.as_ref().map(read_payment).transpose()
 }
 
 /// The payments of a call, oldest first.
-pub(super) async fn of_call(database: impl SqliteExecutor<'_>, call: &CallSid) -> Result<Vec<Payment>, Error> {
+pub(super) async fn find_by_call(
+    database: impl SqliteExecutor<'_>,
+    call: &CallSid,
+) -> Result<Vec<Payment>, LedgerError> {
     let query = format!("SELECT {COLUMNS} FROM payments WHERE call_sid = ? ORDER BY seq");
     let rows = sqlx::query(&query).bind(call.as_str()).fetch_all(database).await?;
-    rows.iter().map(read).collect()
+    rows.iter().map(read_payment).collect()
 }
 
 /// The payments that a query over [`COLUMNS`] finds.
 pub(super) async fn find_all<'q>(
     query: Query<'q, Sqlite, SqliteArguments<'q>>,
     database: impl SqliteExecutor<'_>,
-) -> Result<Vec<Payment>, Error> {
-    query.fetch_all(database).await?.iter().map(read).collect()
+) -> Result<Vec<Payment>, LedgerError> {
+    query.fetch_all(database).await?.iter().map(read_payment).collect()
 }
 
-pub(super) async fn list(database: impl SqliteExecutor<'_>, filter: &Filter) -> Result<Vec<Payment>, Error> {
+pub(super) async fn list_payments(
+    database: impl SqliteExecutor<'_>,
+    filter: &PaymentFilter,
+) -> Result<Vec<Payment>, LedgerError> {
     let query = format!(
         "SELECT {COLUMNS} FROM payments WHERE opened_at >= ?1 AND (?2 IS NULL OR state = ?2) \
          AND seq > coalesce((SELECT seq FROM payments WHERE id = ?3), 0) ORDER BY seq LIMIT ?4"
     );
     let rows = sqlx::query(&query)
         .bind(filter.since.map_or(0, Timestamp::as_millisecond))
-        .bind(filter.state.map(State::as_str))
+        .bind(filter.state.map(PaymentState::as_str))
         .bind(filter.after.map(|id| id.to_string()))
         .bind(filter.limit)
         .fetch_all(database)
         .await?;
-    rows.iter().map(read).collect()
+    rows.iter().map(read_payment).collect()
 }
 
 impl Ledger {
-    /// The payments that are meant.
-    pub async fn payments(&self, filter: &Filter) -> Result<Vec<Payment>, Error> {
-        list(&self.0.readers, filter).await
+    /// The payments that the filter selects.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<Payment>, LedgerError> {
+        list_payments(&self.0.readers, filter).await
     }
 
-    /// How many payments stand there.
-    pub async fn count(&self, state: State) -> Result<u64, Error> {
+    /// Number of payments in a state.
+    pub async fn count_payments(&self, state: PaymentState) -> Result<u64, LedgerError> {
         let count = sqlx::query_scalar("SELECT count(*) FROM payments WHERE state = ?").bind(state.as_str());
         let count: i64 = count.fetch_one(&self.0.readers).await?;
         Ok(count.unsigned_abs())
     }
 
-    /// A payment, if there is one of this id.
-    pub async fn payment(&self, id: PaymentId) -> Result<Option<Payment>, Error> {
-        find(&self.0.readers, Find::Id(id)).await
+    /// The payment with this id, if any.
+    pub async fn payment(&self, id: PaymentId) -> Result<Option<Payment>, LedgerError> {
+        find_payment(&self.0.readers, PaymentKey::Id(id)).await
     }
 
-    /// What happened to a payment, in order.
-    pub async fn history(&self, id: PaymentId) -> Result<Vec<Happened>, Error> {
-        self.happened("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id", &id.to_string()).await
+    /// The events of a payment, in order.
+    pub async fn history(&self, id: PaymentId) -> Result<Vec<HistoryEntry>, LedgerError> {
+        self.read_history("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id", &id.to_string()).await
     }
 
-    /// What the server asked on a call, and how the caller answered, in order.
-    pub async fn statements(&self, call: &CallSid) -> Result<Vec<Happened>, Error> {
-        self.happened("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
+    /// The statements of the server on a call and the caller's answers, in order.
+    pub async fn statements(&self, call: &CallSid) -> Result<Vec<HistoryEntry>, LedgerError> {
+        self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
     }
 
-    async fn happened(&self, query: &str, of: &str) -> Result<Vec<Happened>, Error> {
+    async fn read_history(&self, query: &str, of: &str) -> Result<Vec<HistoryEntry>, LedgerError> {
         let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
         let happened = |row: &SqliteRow| {
-            let data = RawValue::from_string(row.try_get("data")?).map_err(|_| Error::Unreadable("an event's data"))?;
-            Ok(Happened { at: time(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
+            let data =
+                RawValue::from_string(row.try_get("data")?).map_err(|_| LedgerError::Unreadable("an event's data"))?;
+            Ok(HistoryEntry { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
         };
         rows.iter().map(happened).collect()
     }
@@ -181,46 +191,46 @@ impl Ledger {
 pub(super) const REFUSED: &str = "refused";
 
 impl Payment {
-    /// What its outcome depends on.
-    pub(super) fn intent(&self) -> Intent {
-        Intent { charge: self.amount, bank_debit: self.is_bank_debit(), submitted: self.submitted_at.is_some() }
+    /// The properties that its outcome depends on.
+    pub(super) fn intent(&self) -> PaymentIntent {
+        PaymentIntent { charge: self.amount, bank_debit: self.is_bank_debit(), submitted: self.submitted_at.is_some() }
     }
 
-    /// Whether it is paid from a bank account, so that it can come back.
+    /// Whether it is paid from a bank account, so that it can be returned.
     pub fn is_bank_debit(&self) -> bool {
-        self.method == MethodName::AchDebit.wire()
+        self.method == PaymentMethodName::AchDebit.as_str()
     }
 
-    /// How it ends if it is given up now, where its last submission was refused.
-    pub(super) fn refusal(&self) -> Option<Outcome> {
-        (self.result.as_deref() == Some(REFUSED)).then(|| Outcome::of_refusal(self.result_code))
+    /// The outcome if it is abandoned now. `None` if its last submission was not refused.
+    pub(super) fn refusal_outcome(&self) -> Option<PaymentOutcome> {
+        (self.result.as_deref() == Some(REFUSED)).then(|| PaymentOutcome::from_refusal(self.result_code))
     }
 }
 
-fn read(row: &SqliteRow) -> Result<Payment, Error> {
+fn read_payment(row: &SqliteRow) -> Result<Payment, LedgerError> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
     let times = |column: &str| row.try_get::<Option<i64>, _>(column);
     let amount = match (row.try_get::<Option<i64>, _>("minor")?, maybe("currency")?) {
         (Some(minor), Some(currency)) => {
-            // It may have left the list of currencies since: what was charged in it is read all the same.
-            let currency = Currency::recorded(&currency, row.try_get("exponent")?);
-            let currency = currency.map_err(|_| Error::Unreadable("a currency"))?;
+            // The currency may have been removed from the list since: its amounts are still read.
+            let currency = Currency::from_record(&currency, row.try_get("exponent")?);
+            let currency = currency.map_err(|_| LedgerError::Unreadable("a currency"))?;
             let amount = u64::try_from(minor).ok().and_then(|minor| Amount::from_minor(minor, currency));
-            Some(amount.ok_or(Error::Unreadable("an amount"))?)
+            Some(amount.ok_or(LedgerError::Unreadable("an amount"))?)
         }
         _ => None,
     };
     Ok(Payment {
-        id: text("id")?.parse().map_err(|_| Error::Unreadable("an id"))?,
-        state: text("state")?.parse().map_err(|_| Error::Unreadable("a state"))?,
-        call: text("call_sid")?.parse().map_err(|_| Error::Unreadable("the SID of a call"))?,
-        sid: maybe("payment_sid")?
+        id: text("id")?.parse().map_err(|_| LedgerError::Unreadable("an id"))?,
+        state: text("state")?.parse().map_err(|_| LedgerError::Unreadable("a state"))?,
+        call_sid: text("call_sid")?.parse().map_err(|_| LedgerError::Unreadable("the SID of a call"))?,
+        payment_sid: maybe("payment_sid")?
             .map(|sid| sid.parse())
             .transpose()
-            .map_err(|_| Error::Unreadable("the SID of a payment"))?,
+            .map_err(|_| LedgerError::Unreadable("the SID of a payment"))?,
         caller: maybe("caller")?.and_then(|number| number.parse().ok()),
-        reference: maybe("call_reference")?.map(Private::new),
+        call_reference: maybe("call_reference")?.map(Private::new),
         order_reference: maybe("order_reference")?.map(Private::new),
         order_key: maybe("order_key")?,
         description: maybe("description")?.map(Private::new),
@@ -228,19 +238,19 @@ fn read(row: &SqliteRow) -> Result<Payment, Error> {
         refunded: row.try_get::<i64, _>("refunded")?.unsigned_abs(),
         method: text("method")?,
         last4: maybe("last4")?,
-        confirmation: maybe("confirmation")?,
+        confirmation_code: maybe("confirmation")?,
         holds_token: row.try_get("holds_token")?,
-        profile: maybe("profile")?,
+        profile_id: maybe("profile")?,
         result: maybe("result")?,
         result_code: row.try_get("result_code")?,
         result_text: maybe("result_text")?,
         live: row.try_get("live")?,
-        opened_at: time(row.try_get("opened_at")?)?,
-        submitted_at: times("submitted_at")?.map(time).transpose()?,
-        ended_at: times("ended_at")?.map(time).transpose()?,
+        opened_at: read_timestamp(row.try_get("opened_at")?)?,
+        submitted_at: times("submitted_at")?.map(read_timestamp).transpose()?,
+        ended_at: times("ended_at")?.map(read_timestamp).transpose()?,
     })
 }
 
-fn time(millisecond: i64) -> Result<Timestamp, Error> {
-    Timestamp::from_millisecond(millisecond).map_err(|_| Error::Unreadable("a time"))
+fn read_timestamp(millisecond: i64) -> Result<Timestamp, LedgerError> {
+    Timestamp::from_millisecond(millisecond).map_err(|_| LedgerError::Unreadable("a time"))
 }

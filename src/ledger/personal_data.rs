@@ -1,87 +1,93 @@
-//! Personal data of payments - the caller, the references, the description - and its erasure. Amounts, states and events
-//! stay, and so does the hash that keeps an order from being paid twice.
+//! Erases personal data of payments: the caller, the references and the description. Amounts, states and events stay,
+//! and so does the hash that prevents a second payment of an order.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::{Error, Event, Ledger, Writing};
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction};
 use crate::phone_number::PhoneNumber;
 
-/// How many payments are erased in one transaction: with an SSD it takes some 5 ms, for which other writes wait.
+/// Payments per transaction. It takes about 5 ms on an SSD, and other writes wait for it.
 const BATCH: usize = 100;
 
-/// How long nothing is erased between two transactions, at least. It is the turn of those that wait: SQLite does not queue
-/// writers of other processes, but lets them try again after 1, 2, 5, 10 ms and so on.
+/// The shortest pause between two transactions. Waiting writers get the lock in it: SQLite does not queue writers of
+/// other processes, which retry after 1, 2, 5, 10 ms and so on.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a rebuild waits for another writer.
 const REBUILD_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether a payment has personal data, as SQL.
-const HAS_ANY: &str =
+/// SQL condition: the payment has personal data.
+const HAS_PERSONAL_DATA: &str =
     "(caller IS NOT NULL OR call_reference IS NOT NULL OR order_reference IS NOT NULL OR description IS NOT NULL)";
 
-/// Whether a payment is over and all its events are delivered, as SQL. The others may still need what would be erased.
-const IS_OVER: &str = "state NOT IN ('opened', 'capturing', 'submitted', 'pending', 'unknown') \
+/// SQL condition: the payment has ended and all its events are delivered. Other payments may still need their personal
+/// data.
+const IS_FINISHED: &str = "state NOT IN ('opened', 'capturing', 'submitted', 'pending', 'unknown') \
      AND NOT EXISTS (SELECT 1 FROM outbox WHERE payment_id = payments.id AND delivered_at IS NULL)";
 
 /// The result of an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Erased {
-    /// Payments whose personal data is gone.
+pub struct ErasureResult {
+    /// Number of payments whose personal data was erased.
     pub erased: u64,
-    /// Payments that keep it, since they are not over or have an event that is not delivered.
-    pub left: u64,
+    /// Number of payments that keep it, since they have not ended or have an event that is not delivered.
+    pub kept: u64,
 }
 
 impl Ledger {
-    /// Erases the personal data of a caller's payments, some in each transaction. If it is cut short the rest is left to another
-    /// run. `progress` gets how many payments are done, of how many.
+    /// Erases the personal data of a caller's payments, in several transactions. If it is interrupted, another run
+    /// erases the rest. `progress` gets the number of processed payments and their total.
     pub async fn erase_caller(
         &self,
         caller: &PhoneNumber,
         progress: impl FnMut(usize, usize) + Send,
-    ) -> Result<Erased, Error> {
-        let which = format!("SELECT seq FROM payments WHERE caller = ? AND {IS_OVER} ORDER BY seq");
+    ) -> Result<ErasureResult, LedgerError> {
+        let which = format!("SELECT seq FROM payments WHERE caller = ? AND {IS_FINISHED} ORDER BY seq");
         let found = sqlx::query_scalar(&which).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
-        let erased = self.erase(&found, progress).await?;
+        let erased = self.erase_in_batches(&found, progress).await?;
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
         let left: i64 = left.fetch_one(&self.0.readers).await?;
-        // What an earlier erasure left in the write-ahead log goes as well.
-        self.0.erasures.note();
-        Ok(Erased { erased, left: left.unsigned_abs() })
+        // Data that an earlier erasure left in the write-ahead log is wiped as well.
+        self.0.erasures.mark_erased();
+        Ok(ErasureResult { erased, kept: left.unsigned_abs() })
     }
 
-    /// Writes the file anew. SQLite overwrites what is deleted, but not where a row stood before its page was split. Other writes
-    /// wait for as long as it takes, some seconds for each gigabyte, and it needs as much room again.
-    pub async fn rebuild(&self) -> Result<(), Error> {
+    /// Rebuilds the file with `VACUUM`. SQLite overwrites deleted data, but not where a row stood before its page was
+    /// split. Other writes wait meanwhile, some seconds for each gigabyte, and it needs as much free space as the file
+    /// has.
+    pub async fn vacuum(&self) -> Result<(), LedgerError> {
         let mut connection = self.0.database.connect(REBUILD_PATIENCE).await?;
         sqlx::query("PRAGMA temp_store = FILE").execute(&mut connection).await?;
         sqlx::query("VACUUM").execute(&mut connection).await?;
-        self.0.erasures.note();
+        self.0.erasures.mark_erased();
         Ok(())
     }
 
-    /// Erases the personal data of the payments that were over before then, some in each transaction, and returns how many they
-    /// were. What ended in the future ended before the clock was set back.
-    pub async fn erase_personal_data(&self, before: Timestamp) -> Result<u64, Error> {
+    /// Erases the personal data of payments that ended before `before`, in several transactions, and returns their
+    /// number. A payment that ends in the future, since the clock was set back, keeps it until then.
+    pub async fn erase_personal_data(&self, before: Timestamp) -> Result<u64, LedgerError> {
         let which = format!(
-            "SELECT seq FROM payments WHERE {HAS_ANY} AND opened_at < ?1 AND coalesce(ended_at, opened_at) < ?1 \
-             AND {IS_OVER} ORDER BY opened_at"
+            "SELECT seq FROM payments WHERE {HAS_PERSONAL_DATA} AND opened_at < ?1 AND coalesce(ended_at, opened_at) < ?1 \
+             AND {IS_FINISHED} ORDER BY opened_at"
         );
         let found = sqlx::query_scalar(&which).bind(before.as_millisecond()).fetch_all(&self.0.readers).await?;
-        self.erase(&found, |_, _| {}).await
+        self.erase_in_batches(&found, |_, _| {}).await
     }
 
-    /// Erases the personal data of these payments, and returns how many they were. They are looked for before, by a reader, for
+    /// Erases the personal data of these payments, and returns their number. A reader selects them beforehand, since
     /// that takes longer the more there are.
-    async fn erase(&self, found: &[i64], mut progress: impl FnMut(usize, usize) + Send) -> Result<u64, Error> {
+    async fn erase_in_batches(
+        &self,
+        found: &[i64],
+        mut progress: impl FnMut(usize, usize) + Send,
+    ) -> Result<u64, LedgerError> {
         let (mut erased, mut done) = (0, 0);
         for batch in found.chunks(BATCH) {
             let begun = Instant::now();
-            let mut writing = self.write().await?;
+            let mut writing = self.begin_write().await?;
             erased += writing.erase_personal_data(batch).await?;
             writing.commit().await?;
             done += batch.len();
@@ -94,13 +100,13 @@ impl Ledger {
     }
 }
 
-impl Writing {
-    /// Erases the personal data of these payments, as far as they are still over. SQLite overwrites what was there with zeros in
-    /// the file, which is `secure_delete`.
-    async fn erase_personal_data(&mut self, payments: &[i64]) -> Result<u64, Error> {
+impl LedgerTransaction {
+    /// Erases the personal data of those payments that are still finished. SQLite overwrites the old values in the file
+    /// with zeros (`secure_delete`).
+    async fn erase_personal_data(&mut self, payments: &[i64]) -> Result<u64, LedgerError> {
         let update = format!(
             "UPDATE payments SET caller = NULL, call_reference = NULL, order_reference = NULL, description = NULL \
-             WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_ANY} AND {IS_OVER} RETURNING id"
+             WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_PERSONAL_DATA} AND {IS_FINISHED} RETURNING id"
         );
         let ids: Vec<String> = sqlx::query_scalar(&update)
             .bind(serde_json::json!(payments).to_string())
@@ -115,7 +121,7 @@ impl Writing {
         .bind(&ids)
         .execute(&mut *self.transaction)
         .await?;
-        let event = Event::PersonalDataErased;
+        let event = LedgerEvent::PersonalDataErased;
         sqlx::query("INSERT INTO events (payment_id, at, kind, data) SELECT value, ?, ?, ? FROM json_each(?)")
             .bind(self.now.as_millisecond())
             .bind(event.kind())
@@ -123,7 +129,7 @@ impl Writing {
             .bind(&ids)
             .execute(&mut *self.transaction)
             .await?;
-        self.ledger.0.erasures.note();
+        self.ledger.0.erasures.mark_erased();
         Ok(erased)
     }
 }

@@ -1,12 +1,12 @@
-//! Refunds and disputes, as the operator records them.
+//! Records the refunds and disputes that operators enter.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::outbox::{self, RefundData};
-use super::payment::Find;
-use super::{Error, Event, Ledger, Payment, State, Writing, decimal};
-use crate::payment::{Amount, BadAmount, PaymentId};
-use crate::redact::without_card_numbers;
+use super::payment::PaymentKey;
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, format_minor_units};
+use crate::payment::{Amount, ParseAmountError, PaymentId};
+use crate::redact::redact_card_numbers;
 
 /// The longest reference, in characters.
 const MAX_REFERENCE: usize = 64;
@@ -14,71 +14,71 @@ const MAX_REFERENCE: usize = 64;
 /// How far the clock of the operator's machine may be ahead.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_hours(1);
 
-/// What happened to money that was charged.
+/// A refund or a dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundKind {
-    /// It was given back.
+    /// The money was returned to the payer.
     Refund,
-    /// The payer disputes it.
+    /// The payer disputes the charge.
     Dispute,
 }
 
-/// A refund or a dispute.
+/// A refund or a dispute, as an operator enters it.
 #[derive(Debug, Clone)]
 pub struct Refund {
-    /// Which of the two.
+    /// Refund or dispute.
     pub kind: RefundKind,
     /// Decimal text in the payment's currency.
     pub amount: String,
-    /// What the processor calls it; the same reference is the same refund.
+    /// The processor's reference. The same reference is the same refund.
     pub reference: String,
-    /// When it happened; now, if that is not known.
+    /// When it happened. `None` means now.
     pub at: Option<Timestamp>,
 }
 
-/// Why a refund or a dispute is not recorded.
+/// A refund or a dispute that was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RefundError {
-    /// There is no such payment.
+    /// No payment has this id.
     #[error("no payment has this id")]
     NoSuchPayment,
-    /// It is no amount above zero.
+    /// The amount cannot be parsed.
     #[error("the amount is {0}")]
-    BadAmount(BadAmount),
-    /// Zero.
-    #[error("the amount is zero: it has to be above")]
-    NoAmount,
-    /// It is empty or too long.
+    InvalidAmount(ParseAmountError),
+    /// The amount is zero.
+    #[error("the amount is zero: it has to be above zero")]
+    ZeroAmount,
+    /// The reference is empty or too long.
     #[error("the reference has from 1 to {MAX_REFERENCE} characters")]
-    BadReference,
-    /// It has not happened yet.
+    InvalidReference,
+    /// The time is in the future.
     #[error("the time is in the future")]
-    InFuture,
-    /// Nothing was charged.
+    TimeInFuture,
+    /// The payment is not charged.
     #[error("the payment is {0}: only what was charged can be refunded or disputed")]
-    NotCharged(State),
-    /// Another server's payment, of which Twilio told no amount.
+    NotCharged(PaymentState),
+    /// This ledger did not start the payment, and Twilio did not report its amount.
     #[error("the amount of the payment is not known, so no part of it can be refunded")]
     AmountUnknown,
-    /// More than there is.
-    #[error("the payment was charged with {charged} and {} of it is refunded: the rest is less than this amount", decimal(*.refunded, .charged.currency()))]
-    TooMuch {
-        /// What was charged.
+    /// The amount exceeds what is left to refund.
+    #[error("the payment was charged with {charged} and {} of it is refunded: the rest is less than this amount", format_minor_units(*.refunded, .charged.currency()))]
+    AmountTooLarge {
+        /// The amount charged.
         charged: Amount,
-        /// What is refunded, in minor units.
+        /// The total of the refunds so far, in minor units.
         refunded: u64,
     },
-    /// The reference stands for another refund.
+    /// The reference belongs to another refund or dispute.
     #[error("another refund or dispute of this payment is recorded under this reference")]
-    OtherRefund,
-    /// It could not be written.
+    ReferenceTaken,
+    /// The ledger could not be read or written.
     #[error(transparent)]
-    Unwritten(#[from] Error),
+    Ledger(#[from] LedgerError),
 }
 
 impl From<sqlx::Error> for RefundError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unwritten(error.into())
+        Self::Ledger(error.into())
     }
 }
 
@@ -90,8 +90,8 @@ impl RefundKind {
         }
     }
 
-    /// What happened to the payment, as its events say it.
-    pub(super) fn happened(self) -> &'static str {
+    /// The kind of the event, also the last part of the webhook event type.
+    pub(super) fn event_kind(self) -> &'static str {
         match self {
             Self::Refund => "refunded",
             Self::Dispute => "disputed",
@@ -100,28 +100,28 @@ impl RefundKind {
 }
 
 impl Ledger {
-    /// Records a refund or a dispute. One that is recorded before, under the same reference, is not recorded again.
+    /// Records a refund or a dispute. One with the same reference is recorded once.
     pub async fn record_refund(&self, id: PaymentId, refund: &Refund) -> Result<Payment, RefundError> {
-        let reference = without_card_numbers(refund.reference.trim()).into_owned();
+        let reference = redact_card_numbers(refund.reference.trim()).into_owned();
         if !(1..=MAX_REFERENCE).contains(&reference.chars().count()) {
-            return Err(RefundError::BadReference);
+            return Err(RefundError::InvalidReference);
         }
-        let mut writing = self.write().await?;
+        let mut writing = self.begin_write().await?;
         let at = refund.at.unwrap_or(writing.now);
         if at > writing.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX) {
-            return Err(RefundError::InFuture);
+            return Err(RefundError::TimeInFuture);
         }
-        let mut payment = writing.find(Find::Id(id)).await?.ok_or(RefundError::NoSuchPayment)?;
+        let mut payment = writing.find_payment(PaymentKey::Id(id)).await?.ok_or(RefundError::NoSuchPayment)?;
         let charged = payment.amount.ok_or(match payment.state {
-            State::Charged | State::Disputed => RefundError::AmountUnknown,
+            PaymentState::Charged | PaymentState::Disputed => RefundError::AmountUnknown,
             state => RefundError::NotCharged(state),
         })?;
-        let amount = Amount::parse(&refund.amount, charged.currency()).map_err(RefundError::BadAmount)?;
-        let amount = amount.ok_or(RefundError::NoAmount)?;
+        let amount = Amount::parse(&refund.amount, charged.currency()).map_err(RefundError::InvalidAmount)?;
+        let amount = amount.ok_or(RefundError::ZeroAmount)?;
         if writing.is_recorded(id, refund.kind, &reference, amount).await? {
             return Ok(payment);
         }
-        check(&payment, charged, amount)?;
+        check_refundable(&payment, charged, amount)?;
         let data = RefundData { amount: amount.to_string(), minor: amount.minor(), reference, at };
         writing.insert_refund(&mut payment, refund.kind, data).await?;
         writing.commit().await?;
@@ -129,17 +129,17 @@ impl Ledger {
     }
 }
 
-/// Whether the amount can be refunded or disputed.
-fn check(payment: &Payment, charged: Amount, amount: Amount) -> Result<(), RefundError> {
-    if !matches!(payment.state, State::Charged | State::Refunded | State::Disputed) {
+/// Checks that the amount can be refunded or disputed.
+fn check_refundable(payment: &Payment, charged: Amount, amount: Amount) -> Result<(), RefundError> {
+    if !matches!(payment.state, PaymentState::Charged | PaymentState::Refunded | PaymentState::Disputed) {
         return Err(RefundError::NotCharged(payment.state));
     }
     let refunded = payment.refunded;
     let rest = charged.minor().saturating_sub(refunded);
-    if amount.minor() > rest { Err(RefundError::TooMuch { charged, refunded }) } else { Ok(()) }
+    if amount.minor() > rest { Err(RefundError::AmountTooLarge { charged, refunded }) } else { Ok(()) }
 }
 
-impl Writing {
+impl LedgerTransaction {
     async fn is_recorded(
         &mut self,
         id: PaymentId,
@@ -156,7 +156,7 @@ impl Writing {
         match recorded {
             None => Ok(false),
             Some((of, minor)) if of == kind.as_str() && minor.unsigned_abs() == amount.minor() => Ok(true),
-            Some(_) => Err(RefundError::OtherRefund),
+            Some(_) => Err(RefundError::ReferenceTaken),
         }
     }
 
@@ -178,7 +178,7 @@ impl Writing {
         .bind(self.now.as_millisecond())
         .execute(&mut *self.transaction)
         .await?;
-        self.append(payment, &Event::Refunded { kind, refund: &refund }, None).await?;
+        self.append_event(payment, &LedgerEvent::Refunded { kind, refund: &refund }, None).await?;
         if kind == RefundKind::Refund {
             payment.refunded += refund.minor;
             sqlx::query("UPDATE payments SET refunded = refunded + ? WHERE id = ?")
@@ -189,15 +189,15 @@ impl Writing {
         }
         let is_whole = payment.amount.is_some_and(|charged| payment.refunded >= charged.minor());
         let next = match kind {
-            RefundKind::Dispute => State::Disputed,
-            RefundKind::Refund if is_whole => State::Refunded,
+            RefundKind::Dispute => PaymentState::Disputed,
+            RefundKind::Refund if is_whole => PaymentState::Refunded,
             RefundKind::Refund => payment.state,
         };
         if next != payment.state {
             self.change_state(payment, next).await?;
         }
-        self.outcome = true;
-        outbox::put_refund(self, payment, kind.happened(), refund).await?;
+        self.has_outcome = true;
+        outbox::enqueue_refund(self, payment, kind.event_kind(), refund).await?;
         Ok(())
     }
 }

@@ -1,21 +1,21 @@
-//! The ledger in a file of its own.
+//! Tests of the ledger, each with a file of its own.
 
 mod backup;
 mod callbacks;
-mod erasing;
-mod exactness;
+mod charge_once;
+mod erasure;
+mod fault_recovery;
 mod faults;
-mod guards;
-mod healing;
-mod one_server;
+mod migrations;
 mod orders;
 mod outbox;
 mod personal_data;
 mod refunds;
-mod settling;
-mod starting;
-mod steps;
-mod upgrading;
+mod requests;
+mod settlement;
+mod single_server;
+mod startup;
+mod velocity;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,17 +25,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::payment::{
-    Amount, Answer, Change, Create, Currency, Field, Ids, PaymentId, Settings, Status, Terms, Update,
+    Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, PaymentSettings,
+    PaymentTerms, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::redact::Private;
 
-/// A directory that goes away with the test.
-pub(crate) struct Directory(PathBuf, IsMounted);
+/// A temporary directory that is removed on drop.
+pub(crate) struct TempDirectory(PathBuf, IsMounted);
 
-/// Whether a file system of its own is mounted there.
+/// Whether a file system is mounted at the directory.
 type IsMounted = bool;
 
-impl Directory {
+impl TempDirectory {
     pub(crate) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4())), false)
     }
@@ -45,9 +46,9 @@ impl Directory {
     }
 }
 
-impl Directory {
-    /// A directory with so many KiB of room; none where this process may not mount a file system.
-    fn with_room_for(kib: u32) -> Option<Self> {
+impl TempDirectory {
+    /// A directory on a file system of this size. `None` if this process may not mount one.
+    fn with_capacity_kib(kib: u32) -> Option<Self> {
         let mut directory = Self::new();
         std::fs::create_dir(&directory.0).unwrap();
         let size = format!("size={kib}k,mode=700");
@@ -60,7 +61,7 @@ impl Directory {
         directory.1.then_some(directory)
     }
 
-    /// Leaves no room.
+    /// Fills the file system.
     fn fill(&self) {
         use std::io::Write as _;
         let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
@@ -72,7 +73,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         if self.1 {
             let _ = Command::new("umount").arg("-l").arg(&self.0).status();
@@ -81,26 +82,26 @@ impl Drop for Directory {
     }
 }
 
-/// A ledger with one call, as the tools and the callbacks write it.
-struct Desk {
+/// A ledger and one call, with the writes of tools and callbacks.
+struct TestLedger {
     ledger: Ledger,
-    call: OnCall,
-    ids: Ids,
-    terms: Arc<Terms>,
-    directory: Directory,
+    call: PaymentCall,
+    ids: PaymentIdGenerator,
+    terms: Arc<PaymentTerms>,
+    directory: TempDirectory,
 }
 
-/// What was logged, for a test that is one thread.
+/// The log of a test that runs on one thread.
 #[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+struct LedgerLog(Arc<std::sync::Mutex<Vec<u8>>>);
 
-impl Log {
+impl LedgerLog {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl std::io::Write for Log {
+impl std::io::Write for LedgerLog {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(line)
     }
@@ -110,97 +111,100 @@ impl std::io::Write for Log {
     }
 }
 
-/// With two dispatchers `tracing` asks both what is of interest, and not the one of the thread that comes first.
-static OTHER: std::sync::LazyLock<tracing::Dispatch> =
+/// With two dispatchers `tracing` asks both for their interest, and does not cache that of the first thread.
+static SECOND_DISPATCHER: std::sync::LazyLock<tracing::Dispatch> =
     std::sync::LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
-/// Keeps what this thread logs.
-fn logs() -> (Log, tracing::subscriber::DefaultGuard) {
-    std::sync::LazyLock::force(&OTHER);
-    let log = Log::default();
+/// Captures the log of this thread.
+fn capture_log() -> (LedgerLog, tracing::subscriber::DefaultGuard) {
+    std::sync::LazyLock::force(&SECOND_DISPATCHER);
+    let log = LedgerLog::default();
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     (log, tracing::subscriber::set_default(lines))
 }
 
-impl Desk {
+impl TestLedger {
     async fn new() -> Self {
-        Self::at(Directory::new()).await
+        Self::in_directory(TempDirectory::new()).await
     }
 
-    async fn at(directory: Directory) -> Self {
+    async fn in_directory(directory: TempDirectory) -> Self {
         let ledger = Ledger::open(&directory.file()).await.unwrap();
         Self {
             ledger,
             call: call("CA1"),
-            ids: Ids::new(Uuid::from_u128(1)),
-            terms: Settings::sample_terms(),
+            ids: PaymentIdGenerator::new(Uuid::from_u128(1)),
+            terms: PaymentSettings::sample_terms(),
             directory,
         }
     }
 
-    /// A payment that was asked for; none of it was answered.
-    async fn opening(&mut self, charge: &str) -> Result<Create, Refused> {
-        let id = self.ids.make();
+    /// A payment whose session was requested, without a response.
+    async fn request_create(&mut self, charge: &str) -> Result<CreatePayment, RecordRequestError> {
+        let id = self.ids.generate();
         let charge = Amount::parse(charge, Currency::USD).unwrap();
-        let create = Create { id, key: id.create_key(), charge, terms: self.terms.clone(), agreed: None };
-        self.ledger.opening(&self.call, &create).await.map(|()| create)
+        let create =
+            CreatePayment { id, idempotency_key: id.create_key(), charge, terms: self.terms.clone(), consent: None };
+        self.ledger.record_create_request(&self.call, &create).await.map(|()| create)
     }
 
-    /// A payment with a session.
-    async fn opened(&mut self, charge: &str, sid: &str) -> PaymentId {
-        let create = self.opening(charge).await.unwrap();
-        self.ledger.created(&create, &Answer::Created(sid.parse().unwrap())).await.unwrap();
+    /// A payment with an open session.
+    async fn create_session(&mut self, charge: &str, sid: &str) -> PaymentId {
+        let create = self.request_create(charge).await.unwrap();
+        self.ledger.record_create_response(&create, &TwilioResponse::Created(sid.parse().unwrap())).await.unwrap();
         create.id
     }
 
-    async fn submitted(&mut self, charge: &str, sid: &str) -> PaymentId {
-        let id = self.opened(charge, sid).await;
-        self.does(&update(id, sid, Change::Capture(Field::CardNumber), 1), &Answer::Accepted).await.unwrap();
-        self.does(&update(id, sid, Change::Complete, 1), &Answer::Accepted).await.unwrap();
+    async fn submit_payment(&mut self, charge: &str, sid: &str) -> PaymentId {
+        let id = self.create_session(charge, sid).await;
+        self.update_session(&update(id, sid, UpdateAction::Capture(Field::CardNumber), 1), &TwilioResponse::Accepted)
+            .await
+            .unwrap();
+        self.update_session(&update(id, sid, UpdateAction::Complete, 1), &TwilioResponse::Accepted).await.unwrap();
         id
     }
 
-    async fn does(&self, update: &Update, answer: &Answer) -> Result<(), Refused> {
-        self.ledger.asking(&self.call, update).await?;
-        Ok(self.ledger.answered(update, answer).await?)
+    async fn update_session(&self, update: &UpdatePayment, answer: &TwilioResponse) -> Result<(), RecordRequestError> {
+        self.ledger.record_update_request(&self.call, update).await?;
+        Ok(self.ledger.record_update_response(update, answer).await?)
     }
 
-    async fn told(&self, sid: &str, fields: &[(&str, &str)]) -> Reported {
-        self.ledger.reported(&status(sid, fields)).await.unwrap()
+    async fn deliver_callback(&self, sid: &str, fields: &[(&str, &str)]) -> RecordOutcome {
+        self.ledger.record_callback(&status(sid, fields)).await.unwrap()
     }
 
-    async fn state(&self, id: PaymentId) -> State {
+    async fn state(&self, id: PaymentId) -> PaymentState {
         self.ledger.payment(id).await.unwrap().unwrap().state
     }
 
-    async fn kinds(&self, id: PaymentId) -> Vec<String> {
+    async fn event_kinds(&self, id: PaymentId) -> Vec<String> {
         self.ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect()
     }
 
-    /// The ledger is kept well, as a server keeps it.
-    fn maintained(&self) -> tokio_util::task::AbortOnDropHandle<()> {
+    /// Runs the maintenance, as a server does.
+    fn spawn_maintenance(&self) -> tokio_util::task::AbortOnDropHandle<()> {
         let ledger = self.ledger.clone();
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move { ledger.maintain().await }))
     }
 
-    /// Another connection to the file, as another process has it.
-    async fn beside(&self) -> sqlx::SqliteConnection {
+    /// Another connection to the file, as of another process.
+    async fn connect_other(&self) -> sqlx::SqliteConnection {
         use sqlx::ConnectOptions as _;
         sqlx::sqlite::SqliteConnectOptions::new().filename(self.directory.file()).connect().await.unwrap()
     }
 
-    /// Runs this on the connection that writes.
-    async fn executes(&self, sql: &str) -> Result<(), sqlx::Error> {
-        let mut writing = self.ledger.write().await.unwrap();
+    /// Runs SQL on the connection that writes.
+    async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut writing = self.ledger.begin_write().await.unwrap();
         sqlx::query(sql).execute(&mut *writing.transaction).await?;
         writing.commit().await.unwrap();
         Ok(())
     }
 
-    /// Adds so many payments that are as the one that there is, each with a token of its own if that has one.
-    async fn multiplies(&self, n: u32) {
-        let mut beside = self.beside().await;
+    /// Adds `n` copies of the only payment, each with its own token if that has one.
+    async fn duplicate_payments(&self, n: u32) {
+        let mut beside = self.connect_other().await;
         let columns = "SELECT group_concat(name, ', ') FROM pragma_table_info('payments') \
                        WHERE name NOT IN ('seq', 'id', 'payment_sid', 'token')";
         let columns: String = sqlx::query_scalar(columns).fetch_one(&mut beside).await.unwrap();
@@ -209,12 +213,12 @@ impl Desk {
              INSERT INTO payments (id, token, {columns}) \
              SELECT printf('%s%012x', substr(id, 1, 24), n), token || '-' || n, {columns} FROM payments, counter"
         );
-        // With the connection that leaves nothing behind when rows move.
-        self.executes(&insert).await.unwrap();
+        // On the connection that leaves no old data behind when rows move.
+        self.execute(&insert).await.unwrap();
     }
 
-    /// The same file, after the server was killed.
-    async fn restarted(self) -> Self {
+    /// Closes the ledger and opens the same file again.
+    async fn restart(self) -> Self {
         let Self { ledger, call, ids, terms, directory } = self;
         ledger.close().await;
         drop(ledger);
@@ -223,24 +227,24 @@ impl Desk {
     }
 }
 
-/// A ledger with a payment whose token waits for its delivery.
-pub(crate) async fn with_a_token() -> (Ledger, PaymentId, Directory) {
-    let mut desk = Desk::new().await;
-    let id = desk.submitted("0", "PK1").await;
-    desk.told("PK1", &TOKENIZED).await;
-    (desk.ledger, id, desk.directory)
+/// A ledger with a payment whose token is not delivered yet.
+pub(crate) async fn ledger_with_token() -> (Ledger, PaymentId, TempDirectory) {
+    let mut test = TestLedger::new().await;
+    let id = test.submit_payment("0", "PK1").await;
+    test.deliver_callback("PK1", &TOKENIZED).await;
+    (test.ledger, id, test.directory)
 }
 
 impl Payment {
-    /// A payment to store a card, of which little is known.
-    pub(crate) fn sample(id: PaymentId, state: State) -> Self {
+    /// A payment that stores a card, with few fields set.
+    pub(crate) fn sample(id: PaymentId, state: PaymentState) -> Self {
         Self {
             id,
             state,
-            call: "CA1".parse().unwrap(),
-            sid: None,
+            call_sid: "CA1".parse().unwrap(),
+            payment_sid: None,
             caller: None,
-            reference: None,
+            call_reference: None,
             order_reference: None,
             order_key: None,
             description: None,
@@ -248,9 +252,9 @@ impl Payment {
             refunded: 0,
             method: "credit-card".to_owned(),
             last4: None,
-            confirmation: None,
+            confirmation_code: None,
             holds_token: false,
-            profile: None,
+            profile_id: None,
             result: None,
             result_code: None,
             result_text: None,
@@ -262,36 +266,47 @@ impl Payment {
     }
 }
 
-impl OnCall {
-    /// The call is about this `callReference`.
-    fn is_of(&mut self, reference: &str) {
-        self.reference = Some(Private::new(reference.to_owned()));
+impl PaymentCall {
+    /// Sets `callReference` as the reference of the order.
+    fn set_call_reference(&mut self, reference: &str) {
+        self.call_reference = Some(Private::new(reference.to_owned()));
         self.order_key = Some(super::orders::order_key(reference));
     }
 
-    /// The call is about this `orderReference`.
-    fn is_of_order(&mut self, reference: &str) {
-        self.order = Some(Private::new(reference.to_owned()));
+    /// Sets `orderReference` as the reference of the order.
+    fn set_order_reference(&mut self, reference: &str) {
+        self.order_reference = Some(Private::new(reference.to_owned()));
         self.order_key = Some(super::orders::order_key(reference));
     }
 }
 
-fn call(sid: &str) -> OnCall {
-    OnCall { sid: sid.parse().unwrap(), caller: "+15550100001".parse().ok(), ..OnCall::unknown("CA0".parse().unwrap()) }
+fn call(sid: &str) -> PaymentCall {
+    PaymentCall {
+        call_sid: sid.parse().unwrap(),
+        caller: "+15550100001".parse().ok(),
+        ..PaymentCall::from_sid("CA0".parse().unwrap())
+    }
 }
 
-fn update(id: PaymentId, sid: &str, change: Change, n: u32) -> Update {
-    Update { id, sid: sid.parse().unwrap(), key: id.change_key(change, n), change, given_up: None }
+fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayment {
+    UpdatePayment {
+        id,
+        payment_sid: sid.parse().unwrap(),
+        idempotency_key: id.update_key(change, n),
+        action: change,
+        give_up_reason: None,
+    }
 }
 
-fn status(sid: &str, fields: &[(&str, &str)]) -> Status {
+fn status(sid: &str, fields: &[(&str, &str)]) -> PaymentCallback {
     let form: Vec<_> = [("CallSid", "CA1"), ("Sid", sid)]
         .iter()
         .chain(fields)
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let mut status = Status::from_form(&form).unwrap();
-    status.delivery = fields.iter().find(|(name, _)| *name == "delivery").map(|(_, token)| (*token).to_owned());
+    let mut status = PaymentCallback::from_form(&form).unwrap();
+    status.idempotency_token =
+        fields.iter().find(|(name, _)| *name == "delivery").map(|(_, token)| (*token).to_owned());
     status
 }
 

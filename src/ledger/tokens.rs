@@ -1,43 +1,43 @@
-//! Payment tokens, which are kept until they are delivered or their retention is over, and then gone from the file.
+//! Payment tokens: kept until they are delivered or their retention ends, then erased from the file.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::payment::Find;
-use super::{Error, Event, Ledger, Payment, State, Writing};
+use super::payment::PaymentKey;
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::payment::PaymentId;
 
-/// How often something was erased, and up to which time the write-ahead log was emptied after. Each is noted after it, or in its
-/// transaction, and while one is open the log is not emptied.
+/// Counts erasures, and those after which the write-ahead log was emptied. An erasure is counted after its transaction
+/// or within it, and the log is not emptied while a transaction is open.
 #[derive(Debug)]
-pub(super) struct Erasures {
-    made: AtomicU64,
+pub(super) struct ErasureTracker {
+    erased: AtomicU64,
     wiped: AtomicU64,
 }
 
-impl Default for Erasures {
-    /// What the last server erased may still stand in the log.
+impl Default for ErasureTracker {
+    /// Begins with one erasure: data that the last server erased may still be in the log.
     fn default() -> Self {
-        Self { made: AtomicU64::new(1), wiped: AtomicU64::new(0) }
+        Self { erased: AtomicU64::new(1), wiped: AtomicU64::new(0) }
     }
 }
 
-impl Erasures {
-    pub(super) fn note(&self) {
-        self.made.fetch_add(1, Ordering::Release);
+impl ErasureTracker {
+    pub(super) fn mark_erased(&self) {
+        self.erased.fetch_add(1, Ordering::Release);
     }
 
-    fn are_in_log(&self) -> bool {
-        self.wiped.load(Ordering::Acquire) < self.made.load(Ordering::Acquire)
+    fn is_wipe_pending(&self) -> bool {
+        self.wiped.load(Ordering::Acquire) < self.erased.load(Ordering::Acquire)
     }
 }
 
 impl Ledger {
-    /// Deletes the outcomes written before then, where there is no receiver.
-    pub async fn drop_outcomes(&self, before: Timestamp) -> Result<(), Error> {
-        let mut writing = self.write().await?;
+    /// Deletes the outcomes that were written before `before`, for a server without a webhook.
+    pub async fn delete_outcomes(&self, before: Timestamp) -> Result<(), LedgerError> {
+        let mut writing = self.begin_write().await?;
         sqlx::query("DELETE FROM outbox WHERE delivered_at IS NULL AND written_at < ?")
             .bind(before.as_millisecond())
             .execute(&mut *writing.transaction)
@@ -45,17 +45,21 @@ impl Ledger {
         writing.commit().await
     }
 
-    /// The payments that ended before then, whose token was not delivered and will be erased `retention` after their end.
-    /// Each is returned once, over restarts too.
-    pub async fn expiring_tokens(&self, before: Timestamp, retention: Duration) -> Result<Vec<PaymentId>, Error> {
-        let mut writing = self.write().await?;
+    /// Records that the undelivered tokens of payments that ended before `before` will be erased, `retention` after
+    /// that end. Returns each payment once, also across restarts.
+    pub async fn mark_expiring_tokens(
+        &self,
+        before: Timestamp,
+        retention: Duration,
+    ) -> Result<Vec<PaymentId>, LedgerError> {
+        let mut writing = self.begin_write().await?;
         let mut expiring = Vec::new();
-        for payment in writing.with_token(before).await? {
+        for payment in writing.find_with_token(before).await? {
             let ended = payment.ended_at.unwrap_or(writing.now);
             let at = ended.checked_add(retention).unwrap_or(Timestamp::MAX);
-            // One delivery key: the event is appended once.
-            if writing.is_token_wanted(&payment).await?
-                && writing.append(&payment, &Event::TokenExpires { at }, Some("token-expires")).await?
+            // With a fixed delivery key the event is appended once.
+            if writing.is_token_needed(&payment).await?
+                && writing.append_event(&payment, &LedgerEvent::TokenExpiring { at }, Some("token-expires")).await?
             {
                 expiring.push(payment.id);
             }
@@ -64,11 +68,12 @@ impl Ledger {
         Ok(expiring)
     }
 
-    /// Erases the tokens of payments that ended before then, and returns the payments whose token was never delivered.
-    pub async fn erase_tokens(&self, before: Timestamp) -> Result<Vec<PaymentId>, Error> {
-        let mut writing = self.write().await?;
+    /// Erases the tokens of payments that ended before `before`, and returns the payments whose token was not
+    /// delivered.
+    pub async fn erase_tokens(&self, before: Timestamp) -> Result<Vec<PaymentId>, LedgerError> {
+        let mut writing = self.begin_write().await?;
         let mut undelivered = Vec::new();
-        for payment in writing.with_token(before).await? {
+        for payment in writing.find_with_token(before).await? {
             if writing.erase_token(&payment).await? {
                 undelivered.push(payment.id);
             }
@@ -77,35 +82,36 @@ impl Ledger {
         Ok(undelivered)
     }
 
-    /// Empties the write-ahead log if a token was erased, for its pages are there as they were before. As long as a reader needs
-    /// them that cannot be done, and has to be tried again.
-    pub async fn wipe_erased(&self) -> Result<(), Error> {
-        if self.is_to_be_wiped() { self.wipe().await } else { Ok(()) }
+    /// Empties the write-ahead log if data was erased, since it contains the old pages. This fails while a reader needs
+    /// them, and has to be repeated.
+    pub async fn wipe_erased(&self) -> Result<(), LedgerError> {
+        if self.is_wipe_pending() { self.wipe_wal().await } else { Ok(()) }
     }
 
-    /// Whether what was erased may still stand in the write-ahead log.
-    pub fn is_to_be_wiped(&self) -> bool {
-        self.0.erasures.are_in_log()
+    /// Whether erased data may still be in the write-ahead log.
+    pub fn is_wipe_pending(&self) -> bool {
+        self.0.erasures.is_wipe_pending()
     }
 
-    /// No write waits for it longer than it takes to copy the pages of one.
-    pub(super) async fn wipe(&self) -> Result<(), Error> {
-        // Before: what is erased meanwhile needs another time.
-        let made = self.0.erasures.made.load(Ordering::Acquire);
-        if self.empty_log().await? {
+    /// Empties the write-ahead log. Other writes wait only while the pages of one transaction are copied.
+    pub(super) async fn wipe_wal(&self) -> Result<(), LedgerError> {
+        // Read before: an erasure in the meantime needs another run.
+        let made = self.0.erasures.erased.load(Ordering::Acquire);
+        if self.empty_wal().await? {
             self.0.erasures.wiped.fetch_max(made, Ordering::Release);
         }
         Ok(())
     }
 
-    async fn empty_log(&self) -> Result<bool, Error> {
-        Ok(self.copy_back().await? && self.truncate().await?)
+    async fn empty_wal(&self) -> Result<bool, LedgerError> {
+        Ok(self.checkpoint_passive().await? && self.truncate_wal().await?)
     }
 }
 
-impl Writing {
-    /// The payments that ended before then and have a token. What ended in the future ended before the clock was set back.
-    async fn with_token(&mut self, before: Timestamp) -> Result<Vec<Payment>, Error> {
+impl LedgerTransaction {
+    /// The payments with a token that ended before `before`. A payment that ends in the future, since the clock was set
+    /// back, is not among them.
+    async fn find_with_token(&mut self, before: Timestamp) -> Result<Vec<Payment>, LedgerError> {
         let ids: Vec<String> =
             sqlx::query_scalar("SELECT id FROM payments WHERE token IS NOT NULL AND ended_at < ? ORDER BY ended_at")
                 .bind(before.as_millisecond())
@@ -113,26 +119,26 @@ impl Writing {
                 .await?;
         let mut payments = Vec::new();
         for id in ids {
-            let id = id.parse().map_err(|_| Error::Unreadable("an id"))?;
-            payments.extend(self.find(Find::Id(id)).await?);
+            let id = id.parse().map_err(|_| LedgerError::Unreadable("an id"))?;
+            payments.extend(self.find_payment(PaymentKey::Id(id)).await?);
         }
         Ok(payments)
     }
 
-    /// Whether the token of a payment is still to be delivered: an event waits, or one will come. That a payment is unknown is
-    /// told without its token.
-    pub(super) async fn is_token_wanted(&mut self, payment: &Payment) -> Result<bool, Error> {
-        Ok(payment.state == State::Unknown || self.is_undelivered(payment.id).await?)
+    /// Whether the token of a payment is still to be delivered: an outcome is not delivered yet, or one will follow.
+    /// That a payment is unknown is delivered without its token.
+    pub(super) async fn is_token_needed(&mut self, payment: &Payment) -> Result<bool, LedgerError> {
+        Ok(payment.state == PaymentState::Unknown || self.has_undelivered_outcome(payment.id).await?)
     }
 
-    async fn is_undelivered(&mut self, id: PaymentId) -> Result<bool, Error> {
+    async fn has_undelivered_outcome(&mut self, id: PaymentId) -> Result<bool, LedgerError> {
         let waits = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payment_id = ? AND delivered_at IS NULL)";
         Ok(sqlx::query_scalar(waits).bind(id.to_string()).fetch_one(&mut *self.transaction).await?)
     }
 
-    /// Erases a token, and returns whether one was erased that was not delivered. SQLite overwrites it with zeros in the file,
-    /// which is `secure_delete`.
-    pub(super) async fn erase_token(&mut self, payment: &Payment) -> Result<bool, Error> {
+    /// Erases a token. Returns whether a token was erased that was not delivered. SQLite overwrites it in the file with
+    /// zeros (`secure_delete`).
+    pub(super) async fn erase_token(&mut self, payment: &Payment) -> Result<bool, LedgerError> {
         let erased = sqlx::query("UPDATE payments SET token = NULL WHERE id = ? AND token IS NOT NULL")
             .bind(payment.id.to_string())
             .execute(&mut *self.transaction)
@@ -140,9 +146,9 @@ impl Writing {
         if erased.rows_affected() == 0 {
             return Ok(false);
         }
-        let undelivered = self.is_token_wanted(payment).await?;
-        self.append(payment, &Event::Erased { undelivered }, None).await?;
-        self.ledger.0.erasures.note();
+        let undelivered = self.is_token_needed(payment).await?;
+        self.append_event(payment, &LedgerEvent::TokenErased { undelivered }, None).await?;
+        self.ledger.0.erasures.mark_erased();
         Ok(undelivered)
     }
 }

@@ -1,4 +1,4 @@
-//! Sums of payments by day, currency and state, to compare with the processor's.
+//! Totals of payments by day, currency and state, to compare with the processor's.
 
 use std::fmt;
 
@@ -6,39 +6,40 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Error, Ledger, State, decimal};
+use super::{Ledger, LedgerError, PaymentState, format_minor_units};
 use crate::payment::Currency;
 
-/// The payments of one day in UTC, by when they were last submitted or else opened, in one currency and one state.
+/// The payments of one day in one currency and one state. The day is that of the last submission, or else of the
+/// request for the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Total {
-    /// `2026-11-22`.
+pub struct PaymentTotal {
+    /// The day in UTC, such as `2026-11-22`.
     pub day: String,
-    /// `None` where a card was to be stored.
+    /// The currency. `None` if a card was to be stored.
     pub currency: Option<Currency>,
     /// The state.
-    pub state: State,
+    pub state: PaymentState,
     /// Whether real money moved.
     pub live: bool,
-    /// How many payments.
+    /// Number of payments.
     pub count: u64,
-    /// What they were to charge, in minor units.
+    /// Sum of the amounts to charge, in minor units.
     pub minor: u64,
-    /// How much of it is refunded, in minor units.
+    /// Sum of the refunds, in minor units.
     pub refunded: u64,
 }
 
 /// Totals as a table for a terminal.
 #[derive(Debug)]
-pub struct TotalsTable<'a>(pub &'a [Total]);
+pub struct TotalsTable<'a>(pub &'a [PaymentTotal]);
 
 /// Totals as CSV (RFC 4180), with a header line.
 #[derive(Debug)]
-pub struct TotalsCsv<'a>(pub &'a [Total]);
+pub struct TotalsCsv<'a>(pub &'a [PaymentTotal]);
 
 impl Ledger {
-    /// Totals of the payments since then, the oldest day first.
-    pub async fn totals(&self, since: Option<Timestamp>) -> Result<Vec<Total>, Error> {
+    /// Totals of the payments since `since`, the oldest day first.
+    pub async fn totals(&self, since: Option<Timestamp>) -> Result<Vec<PaymentTotal>, LedgerError> {
         let rows = sqlx::query(
             "SELECT strftime('%Y-%m-%d', coalesce(submitted_at, opened_at) / 1000, 'unixepoch') AS day, currency, state, live, \
              count(*) AS count, coalesce(sum(minor), 0) AS minor, sum(refunded) AS refunded FROM payments \
@@ -47,18 +48,18 @@ impl Ledger {
         .bind(since.map_or(0, Timestamp::as_millisecond))
         .fetch_all(&self.0.readers)
         .await?;
-        rows.iter().map(total).collect()
+        rows.iter().map(read_total).collect()
     }
 }
 
-fn total(row: &SqliteRow) -> Result<Total, Error> {
+fn read_total(row: &SqliteRow) -> Result<PaymentTotal, LedgerError> {
     let number = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
     let currency: Option<String> = row.try_get("currency")?;
     let state: String = row.try_get("state")?;
-    Ok(Total {
+    Ok(PaymentTotal {
         day: row.try_get("day")?,
-        currency: currency.map(|code| code.parse()).transpose().map_err(|_| Error::Unreadable("a currency"))?,
-        state: state.parse().map_err(|_| Error::Unreadable("a state"))?,
+        currency: currency.map(|code| code.parse()).transpose().map_err(|_| LedgerError::Unreadable("a currency"))?,
+        state: state.parse().map_err(|_| LedgerError::Unreadable("a state"))?,
         live: row.try_get("live")?,
         count: number("count")?,
         minor: number("minor")?,
@@ -66,12 +67,12 @@ fn total(row: &SqliteRow) -> Result<Total, Error> {
     })
 }
 
-impl Total {
-    fn amount(&self, minor: u64) -> String {
-        self.currency.map_or_else(String::new, |currency| decimal(minor, currency))
+impl PaymentTotal {
+    fn format_amount(&self, minor: u64) -> String {
+        self.currency.map_or_else(String::new, |currency| format_minor_units(minor, currency))
     }
 
-    fn currency(&self) -> &str {
+    fn currency_code(&self) -> &str {
         self.currency.as_ref().map_or("", Currency::code)
     }
 
@@ -91,12 +92,12 @@ impl fmt::Display for TotalsTable<'_> {
                 f,
                 "{:10}  {:3}  {:9}  {}  {:>7}  {:>15}  {:>15}",
                 total.day,
-                total.currency(),
+                total.currency_code(),
                 total.state,
                 total.mode(),
                 total.count,
-                total.amount(total.minor),
-                total.amount(total.refunded)
+                total.format_amount(total.minor),
+                total.format_amount(total.refunded)
             )?;
         }
         Ok(())
@@ -107,9 +108,9 @@ impl fmt::Display for TotalsCsv<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "day,currency,state,mode,count,amount,minor,refunded,refunded_minor\r")?;
         for total in self.0 {
-            let (amount, refunded) = (total.amount(total.minor), total.amount(total.refunded));
-            let Total { day, state, count, minor, refunded: refunded_minor, .. } = total;
-            let (currency, mode) = (total.currency(), total.mode());
+            let (amount, refunded) = (total.format_amount(total.minor), total.format_amount(total.refunded));
+            let PaymentTotal { day, state, count, minor, refunded: refunded_minor, .. } = total;
+            let (currency, mode) = (total.currency_code(), total.mode());
             writeln!(f, "{day},{currency},{state},{mode},{count},{amount},{minor},{refunded},{refunded_minor}\r")?;
         }
         Ok(())

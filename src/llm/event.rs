@@ -1,5 +1,5 @@
-//! The events of a streamed response, decoded no further than they are used. Unknown ones are skipped, since OpenAI
-//! adds some; a terminal one counts as such even if the rest of it cannot be read.
+//! The events of a streamed response, decoded only as far as they are used. Unknown events are skipped, since OpenAI
+//! adds new ones. A terminal event counts as such even if the rest of it cannot be read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,69 +9,69 @@ use serde_json::value::RawValue;
 
 use crate::call::ToolCall;
 
-/// What an event means here.
-pub(super) enum Event {
-    /// Words to say: `response.output_text.delta`, or `response.refusal.delta`, which is spoken too.
+/// An event, reduced to what this program uses.
+pub(super) enum StreamEvent {
+    /// Text to speak: `response.output_text.delta`, or `response.refusal.delta`, which is spoken, too.
     Text(String),
-    /// A part of a call's arguments: the model has begun to answer.
+    /// A part of the arguments of a function call: the response has started.
     Arguments,
-    /// A call, whole.
+    /// A complete function call.
     Call(ToolCall),
-    /// A reasoning item, whole.
+    /// A complete reasoning item.
     Reasoning(Box<RawValue>),
-    /// A message, whole; its text has come in deltas.
+    /// A complete message; its text came in deltas.
     Message,
     /// `response.completed`.
-    Completed(Usage),
-    /// `response.incomplete`: a limit or a filter cut it off.
-    Incomplete(Usage),
+    Completed(TokenUsage),
+    /// `response.incomplete`: the response was cut off by a limit or a filter.
+    Incomplete(TokenUsage),
     /// `response.failed` or `error`.
-    Failed(Fault),
-    /// Something else.
+    Failed(ApiErrorInfo),
+    /// Any other event.
     Other,
 }
 
-/// What the response cost, in tokens; 0 for what was not told.
+/// The token usage of a response; 0 where unknown.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(super) struct TokenUsage {
     pub(super) input: u64,
     pub(super) cached: u64,
     pub(super) output: u64,
     pub(super) reasoning: u64,
 }
 
-/// What went wrong in OpenAI's own words for it: `code`, `type` and `param` of an error, but never its message, which may
-/// repeat what was said.
+/// `code`, `type` and `param` of an OpenAI error. Its message is omitted, since it may repeat what was said on the
+/// call.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ApiErrorInfo {
     pub(super) code: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) param: Option<String>,
 }
 
-/// An event that cannot be read, by its type, if even that can.
+/// An event could not be read. Holds its type, if that could be read.
 #[derive(Debug)]
-pub(super) struct Broken(pub(super) Option<String>);
+pub(super) struct ParseEventError(pub(super) Option<String>);
 
 #[derive(Deserialize)]
-struct Head<'a> {
+struct EventHead<'a> {
     #[serde(borrow, default)]
     r#type: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-struct Delta {
+struct TextDelta {
     delta: String,
 }
 
 #[derive(Deserialize)]
-struct ItemDone<'a> {
+struct OutputItemDone<'a> {
     #[serde(borrow)]
     item: &'a RawValue,
 }
 
 #[derive(Deserialize)]
-struct FunctionCall {
+struct FunctionCallItem {
     id: Option<String>,
     call_id: String,
     name: String,
@@ -79,32 +79,32 @@ struct FunctionCall {
     arguments: String,
 }
 
-impl Event {
-    /// Reads one event.
-    pub(super) fn read(raw: &RawValue) -> Result<Self, Broken> {
-        let kind = kind_of(raw).ok_or(Broken(None))?;
-        Self::read_as(&kind, raw).map_err(|_| Broken(word(&kind)))
+impl StreamEvent {
+    /// Parses one event.
+    pub(super) fn parse(raw: &RawValue) -> Result<Self, ParseEventError> {
+        let kind = event_type(raw).ok_or(ParseEventError(None))?;
+        Self::parse_as(&kind, raw).map_err(|_| ParseEventError(loggable_code(&kind)))
     }
 
-    fn read_as(kind: &str, raw: &RawValue) -> serde_json::Result<Self> {
+    fn parse_as(kind: &str, raw: &RawValue) -> serde_json::Result<Self> {
         let json = raw.get();
         Ok(match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
-                Self::Text(serde_json::from_str::<Delta>(json)?.delta)
+                Self::Text(serde_json::from_str::<TextDelta>(json)?.delta)
             }
             "response.function_call_arguments.delta" => Self::Arguments,
-            "response.output_item.done" => Self::item(serde_json::from_str::<ItemDone<'_>>(json)?.item)?,
-            "response.completed" => Self::Completed(usage(json)),
-            "response.incomplete" => Self::Incomplete(usage(json)),
-            "response.failed" | "error" => Self::Failed(Fault::read(json)),
+            "response.output_item.done" => Self::parse_item(serde_json::from_str::<OutputItemDone<'_>>(json)?.item)?,
+            "response.completed" => Self::Completed(parse_usage(json)),
+            "response.incomplete" => Self::Incomplete(parse_usage(json)),
+            "response.failed" | "error" => Self::Failed(ApiErrorInfo::parse(json)),
             _ => Self::Other,
         })
     }
 
-    fn item(item: &RawValue) -> serde_json::Result<Self> {
-        Ok(match kind_of(item).as_deref() {
+    fn parse_item(item: &RawValue) -> serde_json::Result<Self> {
+        Ok(match event_type(item).as_deref() {
             Some("function_call") => {
-                let FunctionCall { id, call_id, name, arguments } = serde_json::from_str(item.get())?;
+                let FunctionCallItem { id, call_id, name, arguments } = serde_json::from_str(item.get())?;
                 Self::Call(ToolCall::new(call_id, id, name, &arguments))
             }
             Some("reasoning") => Self::Reasoning(item.to_owned()),
@@ -114,18 +114,18 @@ impl Event {
     }
 }
 
-impl Fault {
-    /// Reads the error out of an error body, an `error` event in either of its forms, or a failed response.
-    pub(super) fn read(json: &str) -> Self {
+impl ApiErrorInfo {
+    /// Parses the error of an error body, of an `error` event in either of its forms, or of a failed response.
+    pub(super) fn parse(json: &str) -> Self {
         #[derive(Deserialize, Default)]
-        struct Nest<'a> {
+        struct Envelope<'a> {
             #[serde(borrow)]
             error: Option<&'a RawValue>,
             #[serde(borrow)]
             response: Option<&'a RawValue>,
         }
         #[derive(Deserialize, Default)]
-        struct Words<'a> {
+        struct ErrorObject<'a> {
             #[serde(borrow)]
             code: Option<&'a RawValue>,
             #[serde(borrow)]
@@ -133,67 +133,67 @@ impl Fault {
             #[serde(borrow)]
             param: Option<&'a RawValue>,
         }
-        let nest = |json| serde_json::from_str::<Nest<'_>>(json).unwrap_or_default();
-        let outer = nest(json);
-        let error = outer.error.or_else(|| nest(outer.response?.get()).error).map_or(json, RawValue::get);
-        let words: Words<'_> = serde_json::from_str(error).unwrap_or_default();
+        let parse_envelope = |json| serde_json::from_str::<Envelope<'_>>(json).unwrap_or_default();
+        let outer = parse_envelope(json);
+        let error = outer.error.or_else(|| parse_envelope(outer.response?.get()).error).map_or(json, RawValue::get);
+        let fields: ErrorObject<'_> = serde_json::from_str(error).unwrap_or_default();
         let read = |raw: Option<&RawValue>| {
-            // A code is a text at OpenAI and may be a number elsewhere.
+            // A code is a string at OpenAI, and may be a number at compatible APIs.
             let text = raw?.get();
-            word(serde_json::from_str::<String>(text).as_deref().unwrap_or(text))
+            loggable_code(serde_json::from_str::<String>(text).as_deref().unwrap_or(text))
         };
-        let kind = read(words.r#type).filter(|kind| kind != "error");
-        Self { code: read(words.code), kind, param: read(words.param) }
+        let kind = read(fields.r#type).filter(|kind| kind != "error");
+        Self { code: read(fields.code), kind, param: read(fields.param) }
     }
 
-    /// Whether this is one of `words`, by code or by type.
-    pub(super) fn is(&self, words: &[&str]) -> bool {
+    /// Whether the code or the type is one of `words`.
+    pub(super) fn is_one_of(&self, words: &[&str]) -> bool {
         [&self.code, &self.kind].into_iter().flatten().any(|word| words.contains(&word.as_str()))
     }
 }
 
-/// The type of an event or item. An `error` event has been seen without one.
-fn kind_of(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let head: Head<'_> = serde_json::from_str(raw.get()).ok()?;
+/// The type of an event or item. An `error` event was observed without a type.
+fn event_type(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let head: EventHead<'_> = serde_json::from_str(raw.get()).ok()?;
     if !head.r#type.is_empty() {
         return Some(head.r#type);
     }
-    (Fault::read(raw.get()) != Fault::default()).then_some(Cow::Borrowed("error"))
+    (ApiErrorInfo::parse(raw.get()) != ApiErrorInfo::default()).then_some(Cow::Borrowed("error"))
 }
 
-/// A word that may be logged: short, and made like a code. `null` is none.
-fn word(text: &str) -> Option<String> {
+/// A code that is safe to log: at most 64 characters of letters, digits and `._-[]`. `null` is omitted.
+fn loggable_code(text: &str) -> Option<String> {
     let fits = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-[]".contains(&byte));
     (fits && !text.is_empty() && text != "null").then(|| text.to_owned())
 }
 
-fn usage(json: &str) -> Usage {
+fn parse_usage(json: &str) -> TokenUsage {
     #[derive(Deserialize)]
-    struct Terminal {
-        response: Reported,
+    struct TerminalEvent {
+        response: ResponseObject,
     }
     #[derive(Deserialize)]
-    struct Reported {
-        usage: Counts,
+    struct ResponseObject {
+        usage: UsageObject,
     }
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct Counts {
+    struct UsageObject {
         input_tokens: u64,
-        input_tokens_details: Option<Details>,
+        input_tokens_details: Option<TokenDetails>,
         output_tokens: u64,
-        output_tokens_details: Option<Details>,
+        output_tokens_details: Option<TokenDetails>,
     }
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct Details {
+    struct TokenDetails {
         cached_tokens: u64,
         reasoning_tokens: u64,
     }
-    let Ok(Terminal { response: Reported { usage } }) = serde_json::from_str(json) else {
-        return Usage::default();
+    let Ok(TerminalEvent { response: ResponseObject { usage } }) = serde_json::from_str(json) else {
+        return TokenUsage::default();
     };
-    Usage {
+    TokenUsage {
         input: usage.input_tokens,
         cached: usage.input_tokens_details.unwrap_or_default().cached_tokens,
         output: usage.output_tokens,
@@ -201,8 +201,8 @@ fn usage(json: &str) -> Usage {
     }
 }
 
-/// The kind of event and nothing of what it says.
-impl fmt::Debug for Event {
+/// Shows the kind of the event, and not its contents.
+impl fmt::Debug for StreamEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text"),

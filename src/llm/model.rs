@@ -1,4 +1,4 @@
-//! The model: one pooled HTTP/2 client, and what was learned of the model's ways.
+//! The model: one pooled HTTP/2 client, and what was detected about the model's reasoning.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,113 +9,116 @@ use async_openai::Client;
 use async_openai::middleware::HttpRequestFactory;
 use reqwest::redirect;
 
-use super::Limits;
-use super::transport::{self, Endpoint};
+use super::ModelLimits;
+use super::transport::{self, OpenAiEndpoint};
 use crate::config;
 
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long a connection may say nothing while an answer is due. The limits of a response end it before.
-const READ: Duration = Duration::from_secs(60);
-/// How long an unused connection is kept: longer than callers pause.
-const IDLE: Duration = Duration::from_secs(90);
-/// How often an HTTP/2 connection is asked whether it still lives, so that no caller finds out.
-const PING: Duration = Duration::from_secs(20);
-/// How long the answer to that may take.
-const PONG: Duration = Duration::from_secs(5);
+/// The time limit for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time limit for a read from a connection. The limits of a response are usually shorter.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an idle connection is kept; longer than the usual pause between two requests of a call.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The interval of HTTP/2 keep-alive pings, which detect a dead connection before a request uses it.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// The time limit for the reply to a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A model of OpenAI's Responses API. Cheap to clone; all clones share their connections and what they learned.
+/// A model of OpenAI's Responses API. Cheap to clone; all clones share their connections and the detected properties of
+/// the model.
 #[derive(Clone)]
 pub struct Model {
-    pub(super) inner: Arc<Inner>,
-    limits: Limits,
+    pub(super) inner: Arc<ModelInner>,
+    limits: ModelLimits,
 }
 
-/// Why no model can be asked.
+/// The reason why the client of the model could not be built.
 #[derive(Debug, thiserror::Error)]
-pub enum BadConfig {
-    /// The API key holds what cannot be sent.
-    #[error("OPENAI_API_KEY holds a character that no HTTP header may hold, such as a line break: copy it again")]
+pub enum BuildModelError {
+    /// The API key is not a valid header value.
+    #[error(
+        "OPENAI_API_KEY contains a character that is not allowed in an HTTP header, such as a line break: copy it again"
+    )]
     ApiKey,
-    /// The HTTP client cannot be set up, which is mostly the fault of the machine's certificates.
+    /// The HTTP client could not be built, usually because root certificates are missing.
     #[error("the HTTP client for OpenAI cannot be set up; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
 }
 
-pub(super) struct Inner {
-    pub(super) client: Client<Endpoint>,
+pub(super) struct ModelInner {
+    pub(super) client: Client<OpenAiEndpoint>,
     pub(super) name: String,
-    /// Whether the model reasons: guessed from its name, or seen.
-    reasons: AtomicBool,
-    /// Whether OpenAI refused to hand out encrypted reasoning.
-    keeps_reasoning: AtomicBool,
+    /// Whether the model reasons: derived from its name, or detected from its responses.
+    is_reasoning: AtomicBool,
+    /// Whether OpenAI refused to return encrypted reasoning.
+    reasoning_refused: AtomicBool,
 }
 
 impl Model {
-    /// The model that `config` names, asked within `limits`. No connection is made yet.
-    pub fn new(config: &config::OpenAi, limits: Limits) -> Result<Self, BadConfig> {
+    /// Creates the model of `config` with these limits. Opens no connection.
+    pub fn new(config: &config::OpenAiConfig, limits: ModelLimits) -> Result<Self, BuildModelError> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .pool_idle_timeout(IDLE)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(PONG)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_keep_alive_while_idle(true)
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(BadConfig::Http)?;
-        let endpoint = Endpoint::new(config).ok_or(BadConfig::ApiKey)?;
+            .map_err(BuildModelError::Http)?;
+        let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let once = {
             let http = http.clone();
-            tower::service_fn(move |request: HttpRequestFactory| transport::open(http.clone(), request))
+            tower::service_fn(move |request: HttpRequestFactory| transport::send(http.clone(), request))
         };
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(ModelInner {
             client: Client::build(http, endpoint).with_http_service(once),
             name: config.model.clone(),
-            reasons: AtomicBool::new(reasons(&config.model)),
-            keeps_reasoning: AtomicBool::new(false),
+            is_reasoning: AtomicBool::new(is_reasoning_model(&config.model)),
+            reasoning_refused: AtomicBool::new(false),
         });
         Ok(Self { inner, limits })
     }
 
-    /// The same model, asked within other limits.
-    pub fn within(&self, limits: Limits) -> Self {
+    /// The same model with other limits.
+    pub fn with_limits(&self, limits: ModelLimits) -> Self {
         Self { inner: self.inner.clone(), limits }
     }
 
-    /// Within what time it has to answer.
-    pub fn limits(&self) -> Limits {
+    /// The limits of a response.
+    pub fn limits(&self) -> ModelLimits {
         self.limits
     }
 }
 
-impl Inner {
-    /// Whether to ask for reasoning items that can be sent back.
-    pub(super) fn asks_for_reasoning(&self) -> bool {
-        self.reasons.load(Relaxed) && !self.keeps_reasoning.load(Relaxed)
+impl ModelInner {
+    /// Whether a request asks for reasoning items that can be sent back.
+    pub(super) fn requests_reasoning(&self) -> bool {
+        self.is_reasoning.load(Relaxed) && !self.reasoning_refused.load(Relaxed)
     }
 
-    /// A reasoning item came.
-    pub(super) fn learn_that_it_reasons(&self) {
-        self.reasons.store(true, Relaxed);
+    /// Records that the model sent a reasoning item.
+    pub(super) fn mark_reasoning(&self) {
+        self.is_reasoning.store(true, Relaxed);
     }
 
-    /// Asking for reasoning items was refused: never again.
-    pub(super) fn learn_that_it_keeps_its_reasoning(&self) {
-        self.keeps_reasoning.store(true, Relaxed);
+    /// Records that OpenAI refused encrypted reasoning, so that it is not requested again.
+    pub(super) fn mark_reasoning_refused(&self) {
+        self.reasoning_refused.store(true, Relaxed);
     }
 }
 
-/// Which model, and nothing of its key.
+/// Shows the name of the model, and not the key.
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({:?})", self.inner.name)
     }
 }
 
-/// Whether a model of this name reasons: the o series and gpt-5 and its successors, but not their chat variants.
-fn reasons(model: &str) -> bool {
+/// Whether a model of this name reasons: the o series, and gpt-5 and later, except for chat variants.
+fn is_reasoning_model(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     if name.contains("chat") {
         return false;
@@ -130,12 +133,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reasoning_model_is_known_by_its_name() {
+    fn a_reasoning_model_is_recognized_by_its_name() {
         for model in ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1-mini", "openai/gpt-5", "gpt-6-nano"] {
-            assert!(reasons(model), "{model}");
+            assert!(is_reasoning_model(model), "{model}");
         }
         for model in ["gpt-4o", "gpt-4.1", "gpt-5-chat-latest", "gpt-oss-120b", "omni", "ft:gpt-4o:acme", ""] {
-            assert!(!reasons(model), "{model}");
+            assert!(!is_reasoning_model(model), "{model}");
         }
     }
 }

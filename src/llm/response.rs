@@ -1,4 +1,4 @@
-//! One response of the model, from asking to its end: attempts, time limits, and events for the call.
+//! One response of the model: attempts, time limits, and events for the call.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,54 +12,62 @@ use futures_util::stream::{self, BoxStream};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::body::Body;
-use super::event::{Broken, Event, Usage};
-use super::model::{Inner, Model};
-use super::transport::Failure;
-use super::{Limits, Profile};
-use crate::call::{ModelEvent, Request, ToolCall};
+use super::body::RequestBody;
+use super::event::{ParseEventError, StreamEvent, TokenUsage};
+use super::model::{Model, ModelInner};
+use super::transport::TransportError;
+use super::{ModelLimits, Profile};
+use crate::call::{ModelEvent, ModelRequest, ToolCall};
 use crate::redact::Private;
 
-/// The longest wait before an attempt. A server that asks for more is not asked again: a caller is waiting.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
 impl Model {
-    /// Asks the model. The clock of the limits starts now; the request goes out when the stream is first polled.
+    /// Requests a response. The time limits start now; the request is sent when the stream is first polled.
     ///
-    /// The last event, and no other, is `Done` or `Failed`. A poll may be abandoned without loss; dropping the stream
-    /// abandons the request.
-    pub fn respond(&self, profile: Arc<Profile>, request: Request) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(Response::new(self.inner.clone(), self.limits(), profile, request), Response::next))
+    /// The last event, and no other, is `Done` or `Failed`. A poll may be cancelled without loss of events; dropping
+    /// the stream cancels the request.
+    pub fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
+        Box::pin(stream::unfold(
+            ResponseStream::new(self.inner.clone(), self.limits(), profile, request),
+            ResponseStream::next,
+        ))
     }
 }
 
-/// How long the stream may say nothing, unless the first token may take longer.
-const SILENCE: Duration = Duration::from_secs(10);
+/// The time limit between two events of the stream, unless the limit for the first token is longer.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The state of the stream that `Model::respond` returns.
-pub(super) struct Response {
-    model: Arc<Inner>,
-    limits: Limits,
+/// The state of the stream that [`Model::respond`] returns.
+pub(super) struct ResponseStream {
+    model: Arc<ModelInner>,
+    limits: ModelLimits,
     profile: Arc<Profile>,
-    request: Request,
-    asked: Instant,
+    request: ModelRequest,
+    started: Instant,
     attempts: u32,
-    waits: ExponentialBackoff,
-    /// The events of the attempt under way, once its headers are here.
+    backoff: ExponentialBackoff,
+    /// The events of the current attempt, once its headers have arrived.
     events: Option<StreamResponse<Box<RawValue>>>,
     first_token: Option<Duration>,
-    /// Whether words or a call were passed on.
-    gave: bool,
-    /// Reasoning items that wait for the call that they led to. Without one they are of no use, and are refused.
-    held: Vec<Box<RawValue>>,
-    /// Whether a call that comes now follows from reasoning that was passed on.
-    reasoned: bool,
-    ready: VecDeque<ModelEvent>,
-    over: bool,
+    /// Whether text or a function call was passed on.
+    has_output: bool,
+    /// Reasoning items that precede a function call that has not arrived yet. Without a call the API rejects them.
+    pending_reasoning: Vec<Box<RawValue>>,
+    /// Whether the next function call follows reasoning items that were passed on.
+    follows_reasoning: bool,
+    queue: VecDeque<ModelEvent>,
+    is_finished: bool,
 }
 
-impl Response {
-    pub(super) fn new(model: Arc<Inner>, limits: Limits, profile: Arc<Profile>, request: Request) -> Self {
+impl ResponseStream {
+    pub(super) fn new(
+        model: Arc<ModelInner>,
+        limits: ModelLimits,
+        profile: Arc<Profile>,
+        request: ModelRequest,
+    ) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(limits.retries as usize)
@@ -70,30 +78,30 @@ impl Response {
             limits,
             profile,
             request,
-            asked: Instant::now(),
+            started: Instant::now(),
             attempts: 0,
-            waits,
+            backoff: waits,
             events: None,
             first_token: None,
-            gave: false,
-            held: Vec::new(),
-            reasoned: false,
-            ready: VecDeque::new(),
-            over: false,
+            has_output: false,
+            pending_reasoning: Vec::new(),
+            follows_reasoning: false,
+            queue: VecDeque::new(),
+            is_finished: false,
         }
     }
 
-    /// The next event for the call, and the state after it.
+    /// Returns the next event for the call, and the state after it.
     pub(super) async fn next(mut self) -> Option<(ModelEvent, Self)> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.queue.pop_front() {
                 return Some((event, self));
             }
-            if self.over {
+            if self.is_finished {
                 return None;
             }
             if timeout_at(self.deadline(), self.advance()).await.is_err() {
-                self.fail("time is up", None);
+                self.fail("the time limit was reached", None);
             }
         }
     }
@@ -101,155 +109,178 @@ impl Response {
     fn deadline(&self) -> Instant {
         let limits = &self.limits;
         let limit = if self.first_token.is_none() { limits.first_token.min(limits.response) } else { limits.response };
-        self.asked + limit
+        self.started + limit
     }
 
     async fn advance(&mut self) {
         if let Err(failure) = self.step().await {
-            self.try_again(failure).await;
+            self.retry(failure).await;
         }
     }
 
-    /// Opens the stream, or takes one event from it.
-    async fn step(&mut self) -> Result<(), Failure> {
+    /// Opens the stream, or handles one event of it.
+    async fn step(&mut self) -> Result<(), TransportError> {
         let Some(events) = &mut self.events else {
-            self.events = Some(self.open().await?);
+            self.events = Some(self.open_stream().await?);
             return Ok(());
         };
-        let Ok(event) = timeout(SILENCE.max(self.limits.first_token), events.next()).await else {
-            return Err(Failure::Cut);
+        let Ok(event) = timeout(STREAM_IDLE_TIMEOUT.max(self.limits.first_token), events.next()).await else {
+            return Err(TransportError::StreamClosed);
         };
         match event {
-            Some(Ok(raw)) => match Event::read(&raw) {
-                Ok(event) => return self.take(event),
-                Err(Broken(kind)) => tracing::debug!(kind, "skipped an event that cannot be read"),
+            Some(Ok(raw)) => match StreamEvent::parse(&raw) {
+                Ok(event) => return self.apply_event(event),
+                Err(ParseEventError(kind)) => {
+                    tracing::debug!(
+                        event = "openai.event_unreadable",
+                        kind,
+                        "An event that cannot be read is skipped."
+                    );
+                }
             },
-            Some(Err(OpenAIError::JSONDeserialize(..))) => tracing::debug!("skipped an event that is no JSON"),
-            Some(Err(_)) | None => return Err(Failure::Cut),
+            Some(Err(OpenAIError::JSONDeserialize(..))) => {
+                tracing::debug!(event = "openai.event_not_json", "An event that is not JSON is skipped.");
+            }
+            Some(Err(_)) | None => return Err(TransportError::StreamClosed),
         }
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<StreamResponse<Box<RawValue>>, Failure> {
+    async fn open_stream(&mut self) -> Result<StreamResponse<Box<RawValue>>, TransportError> {
         self.attempts += 1;
-        // Half of the time, if more attempts are left for the rest: a connection may have died unnoticed.
+        // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
         let limit = if self.attempts <= limits.retries { limits.first_token / 2 } else { limits.first_token };
         loop {
-            let asks_for_reasoning = self.model.asks_for_reasoning();
-            let body = Body::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
+            let asks_for_reasoning = self.model.requests_reasoning();
+            let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
             let responses = self.model.client.responses();
             match timeout(limit, responses.create_stream_byot(body)).await {
                 Ok(Ok(events)) => return Ok(events),
-                Ok(Err(error)) => match Failure::from(error) {
-                    failure if asks_for_reasoning && failure.refuses_include() => {
-                        tracing::info!(model = self.model.name, "encrypted reasoning was refused: not asked for again");
-                        self.model.learn_that_it_keeps_its_reasoning();
+                Ok(Err(error)) => match TransportError::from(error) {
+                    failure if asks_for_reasoning && failure.is_include_refused() => {
+                        tracing::info!(
+                            event = "openai.reasoning_refused",
+                            model = self.model.name,
+                            "OpenAI refused encrypted reasoning; it is not requested again."
+                        );
+                        self.model.mark_reasoning_refused();
                     }
                     failure => return Err(failure),
                 },
-                Err(_) => return Err(Failure::Late),
+                Err(_) => return Err(TransportError::Timeout),
             }
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), Failure> {
+    fn apply_event(&mut self, event: StreamEvent) -> Result<(), TransportError> {
         match event {
-            Event::Text(text) => {
-                self.answering();
-                self.set_reasoning_aside();
+            StreamEvent::Text(text) => {
+                self.mark_first_token();
+                self.discard_reasoning();
                 if !text.is_empty() {
-                    self.gave = true;
-                    self.ready.push_back(ModelEvent::Delta(Private::new(text)));
+                    self.has_output = true;
+                    self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
                 }
             }
-            Event::Arguments => self.answering(),
-            Event::Reasoning(item) => {
-                self.model.learn_that_it_reasons();
-                self.held.push(item);
+            StreamEvent::Arguments => self.mark_first_token(),
+            StreamEvent::Reasoning(item) => {
+                self.model.mark_reasoning();
+                self.pending_reasoning.push(item);
             }
-            Event::Message => self.set_reasoning_aside(),
-            Event::Call(call) => {
-                self.answering();
-                self.gave = true;
-                self.reasoned |= !self.held.is_empty();
-                self.ready.extend(self.held.drain(..).map(ModelEvent::Reasoning));
-                let item_id = call.item_id.filter(|_| self.reasoned);
-                self.ready.push_back(ModelEvent::Call(ToolCall { item_id, ..call }));
+            StreamEvent::Message => self.discard_reasoning(),
+            StreamEvent::Call(call) => {
+                self.mark_first_token();
+                self.has_output = true;
+                self.follows_reasoning |= !self.pending_reasoning.is_empty();
+                self.queue.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
+                let item_id = call.item_id.filter(|_| self.follows_reasoning);
+                self.queue.push_back(ModelEvent::ToolCall(ToolCall { item_id, ..call }));
             }
-            Event::Completed(usage) => self.done("completed", &usage),
-            Event::Incomplete(usage) if self.gave => self.done("incomplete", &usage),
-            Event::Incomplete(_) => self.fail("it stopped before it said anything", None),
-            Event::Failed(fault) => return Err(Failure::Failed(fault)),
-            Event::Other => {}
+            StreamEvent::Completed(usage) => self.complete("completed", &usage),
+            StreamEvent::Incomplete(usage) if self.has_output => self.complete("incomplete", &usage),
+            StreamEvent::Incomplete(_) => self.fail("the response ended without output", None),
+            StreamEvent::Failed(fault) => return Err(TransportError::ResponseFailed(fault)),
+            StreamEvent::Other => {}
         }
         Ok(())
     }
 
-    fn answering(&mut self) {
-        self.first_token.get_or_insert_with(|| self.asked.elapsed());
+    fn mark_first_token(&mut self) {
+        self.first_token.get_or_insert_with(|| self.started.elapsed());
     }
 
-    /// Reasoning that led to words need not travel back, and may not without the very item that followed it.
-    fn set_reasoning_aside(&mut self) {
-        self.held.clear();
-        self.reasoned = false;
+    /// Discards reasoning items before text. They need not be sent back, and could be only with the very item that
+    /// followed them.
+    fn discard_reasoning(&mut self) {
+        self.pending_reasoning.clear();
+        self.follows_reasoning = false;
     }
 
-    /// Waits for the next attempt, if there may be one.
-    async fn try_again(&mut self, failure: Failure) {
+    /// Waits for the next attempt, if a retry is allowed, or fails.
+    async fn retry(&mut self, failure: TransportError) {
         self.events = None;
-        self.held.clear();
-        let may_repeat = self.first_token.is_none() && failure.may_pass();
-        let asked_for = failure.retry_after().unwrap_or_default();
-        let wait = self.waits.next().filter(|_| may_repeat && asked_for <= LONGEST_WAIT);
-        let wait = wait.map(|wait| wait.max(asked_for).min(LONGEST_WAIT));
+        self.pending_reasoning.clear();
+        let may_repeat = self.first_token.is_none() && failure.is_retryable();
+        let requested_wait = failure.retry_after().unwrap_or_default();
+        let wait = self.backoff.next().filter(|_| may_repeat && requested_wait <= MAX_RETRY_WAIT);
+        let wait = wait.map(|wait| wait.max(requested_wait).min(MAX_RETRY_WAIT));
         let Some(wait) = wait.filter(|wait| Instant::now() + *wait < self.deadline()) else {
-            return self.fail("it cannot be had", Some(&failure));
+            return self.fail("no attempt succeeded", Some(&failure));
         };
-        let code = failure.fault().and_then(|fault| fault.code.as_deref());
+        let code = failure.error_info().and_then(|fault| fault.code.as_deref());
         let cause = failure.root_cause();
-        tracing::info!(attempt = self.attempts, %failure, cause, code, ?wait, "the model will be asked again");
+        tracing::info!(
+            event = "openai.retry",
+            attempt = self.attempts,
+            error = %failure,
+            cause,
+            error_code = code,
+            ?wait,
+            "The request to the model will be repeated."
+        );
         sleep(wait).await;
     }
 
-    fn done(&mut self, how: &'static str, usage: &Usage) {
+    fn complete(&mut self, status: &'static str, usage: &TokenUsage) {
         tracing::info!(
+            event = "openai.response_ended",
             request = self.request.id.0,
-            how,
+            status,
             attempts = self.attempts,
             first_token_ms = self.first_token.map(milliseconds),
-            response_ms = milliseconds(self.asked.elapsed()),
+            response_ms = milliseconds(self.started.elapsed()),
             input_tokens = usage.input,
             cached_tokens = usage.cached,
             output_tokens = usage.output,
             reasoning_tokens = usage.reasoning,
-            "the model answered"
+            "The model has responded."
         );
-        self.end(ModelEvent::Done);
+        self.finish(ModelEvent::Completed);
     }
 
-    fn fail(&mut self, why: &'static str, failure: Option<&Failure>) {
-        let fault = failure.and_then(Failure::fault);
+    fn fail(&mut self, reason: &'static str, failure: Option<&TransportError>) {
+        let fault = failure.and_then(TransportError::error_info);
         tracing::warn!(
+            event = "openai.response_failed",
             request = self.request.id.0,
-            why,
-            failure = failure.map(tracing::field::display),
-            cause = failure.and_then(Failure::root_cause),
-            code = fault.and_then(|fault| fault.code.as_deref()),
-            kind = fault.and_then(|fault| fault.kind.as_deref()),
+            reason,
+            error = failure.map(tracing::field::display),
+            cause = failure.and_then(TransportError::root_cause),
+            error_code = fault.and_then(|fault| fault.code.as_deref()),
+            error_type = fault.and_then(|fault| fault.kind.as_deref()),
             attempts = self.attempts,
             first_token_ms = self.first_token.map(milliseconds),
-            response_ms = milliseconds(self.asked.elapsed()),
-            "the model did not answer"
+            response_ms = milliseconds(self.started.elapsed()),
+            "The model did not respond."
         );
-        self.end(ModelEvent::Failed);
+        self.finish(ModelEvent::Failed);
     }
 
-    fn end(&mut self, event: ModelEvent) {
+    fn finish(&mut self, event: ModelEvent) {
         self.events = None;
-        self.over = true;
-        self.ready.push_back(event);
+        self.is_finished = true;
+        self.queue.push_back(event);
     }
 }
 

@@ -1,5 +1,5 @@
-//! One HTTP request to OpenAI, below async-openai: what the answer's status and headers say is read here, where it is
-//! still to be seen, and only a stream of events is passed on. Nothing is repeated here.
+//! The HTTP transport below async-openai: sends one request and reads the status and headers of the response, which
+//! async-openai does not expose. Only a stream of events is passed on. Nothing is retried here.
 
 use std::error::Error as _;
 use std::iter;
@@ -12,23 +12,23 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::event::Fault;
+use super::event::ApiErrorInfo;
 use crate::config;
 
-/// How much of an error's body is read; OpenAI's are below 1 KiB.
-const ERROR_BYTES: usize = 64 * 1024;
+/// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// Where the API is and how it is entered. Unlike async-openai's own configuration it reads nothing from the
-/// environment and has no header left to fail on.
-pub(super) struct Endpoint {
+/// The base URL and the credentials of the API. Unlike async-openai's own configuration it does not read the
+/// environment and builds no header that could fail.
+pub(super) struct OpenAiEndpoint {
     base: String,
     key: SecretString,
     headers: HeaderMap,
 }
 
-impl Endpoint {
-    /// `None` if the key cannot stand in a header.
-    pub(super) fn new(config: &config::OpenAi) -> Option<Self> {
+impl OpenAiEndpoint {
+    /// Returns `None` if the key is not a valid header value.
+    pub(super) fn new(config: &config::OpenAiConfig) -> Option<Self> {
         let bearer = SecretString::from(format!("Bearer {}", config.api_key.expose_secret()));
         let mut bearer = HeaderValue::from_str(bearer.expose_secret()).ok()?;
         bearer.set_sensitive(true);
@@ -38,7 +38,7 @@ impl Endpoint {
     }
 }
 
-impl Config for Endpoint {
+impl Config for OpenAiEndpoint {
     fn headers(&self) -> HeaderMap {
         self.headers.clone()
     }
@@ -60,116 +60,123 @@ impl Config for Endpoint {
     }
 }
 
-/// Why there is no stream of events, or no more of it.
+/// The reason why there is no stream of events, or why it ended early.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// The connection could not be made, or broke before the answer.
-    #[error("no answer")]
-    NoAnswer(#[source] reqwest::Error),
-    /// The answer is an error.
+pub(super) enum TransportError {
+    /// The connection could not be opened, or broke before the response.
+    #[error("no response")]
+    NoResponse(#[source] reqwest::Error),
+    /// The response has an error status.
     #[error("HTTP {status}")]
-    Refused {
+    ErrorStatus {
         status: u16,
-        fault: Fault,
+        error_info: ApiErrorInfo,
         retry_after: Option<Duration>,
-        /// Whether it is about the wish for encrypted reasoning.
-        of_include: bool,
+        /// Whether the error is about the request for encrypted reasoning.
+        include_refused: bool,
     },
-    /// The answer is no stream of events.
-    #[error("the answer is no event stream")]
-    NoStream,
-    /// The headers did not come in time.
-    #[error("no answer in time")]
-    Late,
+    /// The response is not a stream of events.
+    #[error("the response is not an event stream")]
+    NotEventStream,
+    /// The headers did not arrive in time.
+    #[error("no response in time")]
+    Timeout,
     /// The stream ended before the response did.
-    #[error("the stream broke off")]
-    Cut,
-    /// The response failed, as an event of the stream says.
+    #[error("the stream ended early")]
+    StreamClosed,
+    /// The response failed, as reported by an event of the stream.
     #[error("the response failed")]
-    Failed(Fault),
-    /// async-openai could not make a request of it.
-    #[error("no request could be made")]
-    Unsent,
+    ResponseFailed(ApiErrorInfo),
+    /// async-openai could not build the request.
+    #[error("the request could not be built")]
+    BuildRequest,
 }
 
-impl Failure {
-    /// Whether the same request may succeed when it is sent again.
-    pub(super) fn may_pass(&self) -> bool {
+impl TransportError {
+    /// Whether a retry of the same request may succeed.
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
-            Self::NoAnswer(_) | Self::Late | Self::Cut => true,
-            Self::Refused { status: 429, fault, .. } => !fault.is(&["insufficient_quota"]),
-            Self::Refused { status, .. } => matches!(status, 408 | 409 | 500..),
-            Self::Failed(fault) => fault.is(&["server_error", "rate_limit_exceeded", "overloaded_error"]),
-            Self::NoStream | Self::Unsent => false,
+            Self::NoResponse(_) | Self::Timeout | Self::StreamClosed => true,
+            Self::ErrorStatus { status: 429, error_info: fault, .. } => !fault.is_one_of(&["insufficient_quota"]),
+            Self::ErrorStatus { status, .. } => matches!(status, 408 | 409 | 500..),
+            Self::ResponseFailed(fault) => {
+                fault.is_one_of(&["server_error", "rate_limit_exceeded", "overloaded_error"])
+            }
+            Self::NotEventStream | Self::BuildRequest => false,
         }
     }
 
-    /// Whether OpenAI refused the request for asking for encrypted reasoning.
-    pub(super) fn refuses_include(&self) -> bool {
-        matches!(self, Self::Refused { status: 400, of_include: true, .. })
+    /// Whether OpenAI rejected the request because it asks for encrypted reasoning.
+    pub(super) fn is_include_refused(&self) -> bool {
+        matches!(self, Self::ErrorStatus { status: 400, include_refused: true, .. })
     }
 
-    /// What lies at the bottom of it, for the log: a name that is not known, a certificate that is not trusted.
+    /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
     pub(super) fn root_cause(&self) -> Option<String> {
         iter::successors(self.source(), |error| (*error).source()).last().map(ToString::to_string)
     }
 
-    /// OpenAI's words for it, for the log.
-    pub(super) fn fault(&self) -> Option<&Fault> {
+    /// OpenAI's error codes, for the log.
+    pub(super) fn error_info(&self) -> Option<&ApiErrorInfo> {
         match self {
-            Self::Refused { fault, .. } | Self::Failed(fault) => Some(fault),
+            Self::ErrorStatus { error_info: fault, .. } | Self::ResponseFailed(fault) => Some(fault),
             _ => None,
         }
     }
 
-    /// How long OpenAI asks to wait.
+    /// The wait that OpenAI asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
+            Self::ErrorStatus { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 }
 
-impl From<Failure> for OpenAIError {
-    fn from(failure: Failure) -> Self {
+impl From<TransportError> for OpenAIError {
+    fn from(failure: TransportError) -> Self {
         Self::Boxed(Box::new(failure))
     }
 }
 
-impl From<OpenAIError> for Failure {
+impl From<OpenAIError> for TransportError {
     fn from(error: OpenAIError) -> Self {
         match error {
-            OpenAIError::Boxed(error) => error.downcast().map_or(Self::Unsent, |failure| *failure),
-            OpenAIError::Reqwest(error) => Self::NoAnswer(error.without_url()),
-            _ => Self::Unsent,
+            OpenAIError::Boxed(error) => error.downcast().map_or(Self::BuildRequest, |failure| *failure),
+            OpenAIError::Reqwest(error) => Self::NoResponse(error.without_url()),
+            _ => Self::BuildRequest,
         }
     }
 }
 
-/// Sends the request once. Success is a stream of events.
-pub(super) async fn open(http: reqwest::Client, request: HttpRequestFactory) -> Result<Response, Failure> {
-    let request = request.build().await.map_err(|_| Failure::Unsent)?;
-    let response = http.execute(request).await.map_err(|error| Failure::NoAnswer(error.without_url()))?;
+/// Sends the request once. Succeeds with a stream of events.
+pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> Result<Response, TransportError> {
+    let request = request.build().await.map_err(|_| TransportError::BuildRequest)?;
+    let response = http.execute(request).await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
     let status = response.status();
     if !status.is_success() {
         let retry_after = retry_after(response.headers());
-        let body = read(response).await;
-        let fault = Fault::read(&body);
+        let body = read_error_body(response).await;
+        let fault = ApiErrorInfo::parse(&body);
         let of_include = fault.param.as_deref().is_some_and(|param| param.starts_with("include"))
             || body.contains("reasoning.encrypted_content")
             || body.contains("ncrypted content is not supported");
-        return Err(Failure::Refused { status: status.as_u16(), fault, retry_after, of_include });
+        return Err(TransportError::ErrorStatus {
+            status: status.as_u16(),
+            error_info: fault,
+            retry_after,
+            include_refused: of_include,
+        });
     }
     let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if content_type.starts_with(b"text/event-stream") { Ok(response) } else { Err(Failure::NoStream) }
+    if content_type.starts_with(b"text/event-stream") { Ok(response) } else { Err(TransportError::NotEventStream) }
 }
 
-/// The body of an error, or what could be had of it.
-async fn read(mut response: Response) -> String {
+/// Reads the body of an error response, as far as possible.
+async fn read_error_body(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > ERROR_BYTES {
+        if body.len() + chunk.len() > MAX_ERROR_BYTES {
             break;
         }
         body.extend_from_slice(&chunk);
@@ -177,7 +184,7 @@ async fn read(mut response: Response) -> String {
     String::from_utf8(body).unwrap_or_default()
 }
 
-/// `retry-after-ms`, which OpenAI prefers, or `Retry-After` in seconds. A date is not understood.
+/// Parses `retry-after-ms`, which OpenAI prefers, or `Retry-After` in seconds. A date is not supported.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number(RETRY_AFTER.as_str()))?;
@@ -193,43 +200,44 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_come_before_seconds_and_nonsense_is_no_wait() {
+    fn milliseconds_take_precedence_over_seconds_and_invalid_values_are_ignored() {
         assert_eq!(waits(&[("retry-after", "2"), ("retry-after-ms", "150")]), Some(Duration::from_millis(150)));
         assert_eq!(waits(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
-        for nonsense in ["-1", "NaN", "inf", "1e99", "Wed, 21 Oct 2026 07:28:00 GMT", ""] {
-            assert_eq!(waits(&[("retry-after", nonsense)]), None, "{nonsense}");
+        for invalid in ["-1", "NaN", "inf", "1e99", "Wed, 21 Oct 2026 07:28:00 GMT", ""] {
+            assert_eq!(waits(&[("retry-after", invalid)]), None, "{invalid}");
         }
     }
 
     #[test]
-    fn only_what_may_pass_is_repeated() {
-        let refused = |status, code: &str| Failure::Refused {
+    fn only_temporary_errors_are_retryable() {
+        let with_status = |status, code: &str| TransportError::ErrorStatus {
             status,
-            fault: Fault { code: Some(code.to_owned()), ..Fault::default() },
+            error_info: ApiErrorInfo { code: Some(code.to_owned()), ..ApiErrorInfo::default() },
             retry_after: None,
-            of_include: false,
+            include_refused: false,
         };
         for (failure, may_pass) in [
-            (refused(429, "rate_limit_exceeded"), true),
-            (refused(429, "insufficient_quota"), false),
-            (refused(500, ""), true),
-            (refused(503, ""), true),
-            (refused(408, ""), true),
-            (refused(400, ""), false),
-            (refused(401, "invalid_api_key"), false),
-            (refused(404, "model_not_found"), false),
-            (Failure::Cut, true),
-            (Failure::NoStream, false),
+            (with_status(429, "rate_limit_exceeded"), true),
+            (with_status(429, "insufficient_quota"), false),
+            (with_status(500, ""), true),
+            (with_status(503, ""), true),
+            (with_status(408, ""), true),
+            (with_status(400, ""), false),
+            (with_status(401, "invalid_api_key"), false),
+            (with_status(404, "model_not_found"), false),
+            (TransportError::StreamClosed, true),
+            (TransportError::NotEventStream, false),
         ] {
-            assert_eq!(failure.may_pass(), may_pass, "{failure:?}");
+            assert_eq!(failure.is_retryable(), may_pass, "{failure:?}");
         }
     }
 
     #[test]
-    fn a_key_that_cannot_stand_in_a_header_is_refused() {
-        let config = |key: &str| config::OpenAi { api_key: key.into(), model: String::new(), base_url: String::new() };
-        assert!(Endpoint::new(&config("sk-1\n")).is_none());
-        let headers = Endpoint::new(&config("sk-1")).unwrap().headers();
+    fn a_key_that_is_no_header_value_is_rejected() {
+        let config =
+            |key: &str| config::OpenAiConfig { api_key: key.into(), model: String::new(), base_url: String::new() };
+        assert!(OpenAiEndpoint::new(&config("sk-1\n")).is_none());
+        let headers = OpenAiEndpoint::new(&config("sk-1")).unwrap().headers();
         assert!(!format!("{headers:?}").contains("sk-1"));
     }
 }

@@ -1,6 +1,6 @@
-//! One payment session as a state machine: which request fits the moment, and what a callback means.
+//! One payment session as a state machine: which requests are valid in which stage, and what each callback changes.
 //!
-//! Callbacks arrive in any order, twice, and before the answer to the request that caused them.
+//! Callbacks arrive in any order, more than once, and before the response to the request that caused them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,205 +8,224 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Agreed, Amount, Change, Create, Ending, EntryError, Field, Fields, IdempotencyKey, Intent, MethodName, News,
-    PaymentId, ResultWord, Status, Terms, Update, is_amount,
+    Amount, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey, PaymentCallback,
+    PaymentId, PaymentIntent, PaymentMethodName, PaymentSessionResult, PaymentTerms, ResultCode, UpdateAction,
+    UpdatePayment, is_charge_amount,
 };
-use crate::sid::PaymentSid;
+use crate::ids::PaymentSid;
 
-/// How many deliveries are remembered to recognise one that comes twice.
-const DELIVERIES: usize = 64;
+/// The number of idempotency tokens that are kept to recognise repeated callbacks.
+const MAX_SEEN_TOKENS: usize = 64;
 
-/// How often `complete` may be refused in one session: each time may be a new attempt to charge.
-const MAX_REFUSALS: u32 = 3;
+/// The maximum number of refused `complete` requests in one session. Each may be a new attempt to charge.
+const MAX_SUBMIT_REFUSALS: u32 = 3;
 
-/// A payment session that has not ended, as far as is known.
+/// A payment session that is not known to have ended.
 #[derive(Debug)]
 pub struct Capture {
     id: PaymentId,
-    terms: Arc<Terms>,
+    terms: Arc<PaymentTerms>,
     needed: Fields,
     charge: Option<Amount>,
     sid: Option<PaymentSid>,
-    stage: Stage,
+    stage: CaptureStage,
     captured: Fields,
-    /// Twilio's last word on what is missing.
+    /// The last `Required` that Twilio reported.
     required: Option<Fields>,
-    /// The last request, if nobody knows whether it was carried out: repeating it repeats its key.
-    unconfirmed: Option<(Asked, IdempotencyKey)>,
-    /// How often each change was asked for, those not counted that repeat an unconfirmed one.
-    attempts: HashMap<Change, u32>,
-    /// For each field, the newest callback: its date, and whether it ended an entry.
-    newest: [Option<(Timestamp, bool)>; Field::ALL.len()],
-    wrong: [u32; Field::ALL.len()],
-    /// The field was entered before and is asked for again: without `Required` only new keys tell old from new.
-    again: bool,
-    /// How often `complete` was asked for and refused.
-    refusals: u32,
-    deliveries: VecDeque<String>,
-    agreed: Option<Agreed>,
+    /// The last request and its key, if it is unknown whether Twilio carried it out. A retry repeats the key.
+    unconfirmed: Option<(RequestKind, IdempotencyKey)>,
+    /// The number of requests for each action, without retries of an unconfirmed one.
+    attempts: HashMap<UpdateAction, u32>,
+    /// The newest callback for each field: its `DateUpdated`, and whether it ended an entry.
+    newest_callbacks: [Option<(Timestamp, bool)>; Field::ALL.len()],
+    wrong_entries: [u32; Field::ALL.len()],
+    /// Whether the current field was captured before. Without `Required`, only new key presses show a new entry.
+    is_recapture: bool,
+    /// The number of refused `complete` requests.
+    submit_refusals: u32,
+    seen_tokens: VecDeque<String>,
+    consent: Option<ConsentRecord>,
 }
 
-/// Where a session stands.
+/// The stage of a payment session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Create was asked for; no SID yet.
+pub enum CaptureStage {
+    /// Creation was requested; the SID is not known yet.
     Opening,
-    /// Nothing is being entered.
+    /// The session is open, and no field is being entered.
     Open,
-    /// The caller is to enter a field.
+    /// The caller is asked to enter a field.
     Capturing {
         /// The field.
         field: Field,
-        /// Keys so far, as the masks tell.
-        keys: usize,
+        /// Keys pressed so far, counted from the mask.
+        key_count: usize,
     },
-    /// Complete was asked for: the result comes by callback alone.
+    /// `complete` was requested; the result comes only by callback.
     Submitting,
-    /// Cancel was asked for.
+    /// `cancel` was requested.
     Cancelling,
 }
 
-/// What Twilio's REST API answered to a request.
+/// The response of Twilio's REST API to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum TwilioResponse {
     /// The session was created.
     Created(PaymentSid),
-    /// The update was accepted; not that it worked.
+    /// The update was accepted, which does not mean that it succeeded.
     Accepted,
-    /// Nothing was done, for this reason.
+    /// The request was refused.
     Refused {
         /// Twilio's error code.
         code: Option<u32>,
-        /// What to tell the model.
+        /// The reason to give to the model.
         reason: &'static str,
     },
-    /// The call or the session is over.
+    /// The call or the session has ended.
     Gone,
-    /// It may or may not have been done.
+    /// It is unknown whether the request was carried out.
     Unknown,
 }
 
-/// Why a request does not fit the moment.
+/// Why a request is not valid in the current stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misfit {
+pub enum InvalidTransition {
     /// A session is open already.
     AlreadyOpen,
     /// Twilio has not confirmed the session.
     NotConfirmed,
-    /// This payment does not ask for the field.
+    /// The payment does not use the field.
     NotNeeded(Field),
     /// The security code needs the card number first.
-    CardFirst,
+    CardNumberFirst,
     /// Another field is being entered.
-    Busy(Field),
+    FieldInProgress(Field),
     /// Fields are missing.
-    Missing(Fields),
-    /// It was submitted: only the result can come now.
-    Submitted,
-    /// It is being cancelled.
-    Cancelling,
+    MissingFields(Fields),
+    /// The payment is submitted; only its result can follow.
+    AlreadySubmitted,
+    /// The payment is being cancelled.
+    AlreadyCancelling,
     /// Submitting was refused too often.
-    RefusedTooOften,
+    TooManyRefusals,
 }
 
-/// What a callback means for the call.
+/// The effect of a callback on the call.
 #[derive(Debug)]
-pub enum Meaning {
-    /// Nothing that was not known.
-    Nothing,
-    /// The session is open: the callback came before the answer.
+pub enum CallbackEffect {
+    /// The callback reports nothing new.
+    NoChange,
+    /// The session is open; the callback arrived before the response.
     Opened,
     /// A key was pressed.
     Progress,
-    /// A field is in.
+    /// A field was captured.
     Captured(Field),
     /// An entry was wrong.
-    Wrong {
+    WrongEntry {
         /// The field.
         field: Field,
         /// What was wrong.
         error: EntryError,
-        /// How often this field was wrong so far.
-        times: u32,
+        /// The number of wrong entries of this field so far.
+        wrong_entries: u32,
     },
-    /// The session is over.
-    Ended(Box<Ending>),
+    /// The session ended.
+    Ended(Box<PaymentSessionResult>),
 }
 
-impl Answer {
-    /// Whether Twilio says that it did nothing.
-    pub fn is_negative(&self) -> bool {
+impl TwilioResponse {
+    /// Whether Twilio reports that it did nothing.
+    pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Gone)
     }
 
-    /// Whether the request that this answers was certainly not carried out: a refusal says so, unless the same request was sent
-    /// before and left unanswered; it may have been carried out then.
-    pub fn is_certainly_not_done(&self, sent_before: bool) -> bool {
-        self.is_negative() && !sent_before
+    /// Whether the request was certainly not carried out. A rejection shows that, unless the same request was sent
+    /// before without a response: it may have been carried out then.
+    pub fn is_certain_rejection(&self, sent_before: bool) -> bool {
+        self.is_rejection() && !sent_before
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum RequestKind {
     Create,
-    Update(Change),
+    Update(UpdateAction),
 }
 
 impl Capture {
     /// Opens a session on these terms; without an amount the card, or the account, is tokenized.
-    pub fn open(id: PaymentId, terms: &Arc<Terms>, charge: Option<Amount>, agreed: Option<Agreed>) -> (Self, Create) {
+    pub fn open(
+        id: PaymentId,
+        terms: &Arc<PaymentTerms>,
+        charge: Option<Amount>,
+        consent: Option<ConsentRecord>,
+    ) -> (Self, CreatePayment) {
         let capture = Self {
             id,
             terms: terms.clone(),
             needed: terms.fields(),
             charge,
             sid: None,
-            stage: Stage::Opening,
+            stage: CaptureStage::Opening,
             captured: Fields::default(),
             required: None,
             unconfirmed: None,
             attempts: HashMap::new(),
-            newest: Default::default(),
-            wrong: Default::default(),
-            again: false,
-            refusals: 0,
-            deliveries: VecDeque::new(),
-            agreed: agreed.clone(),
+            newest_callbacks: Default::default(),
+            wrong_entries: Default::default(),
+            is_recapture: false,
+            submit_refusals: 0,
+            seen_tokens: VecDeque::new(),
+            consent: consent.clone(),
         };
-        (capture, Create { id, key: id.create_key(), charge, terms: terms.clone(), agreed })
+        (capture, CreatePayment { id, idempotency_key: id.create_key(), charge, terms: terms.clone(), consent })
     }
 
-    /// Asks for the same session once more, with the same key, after Twilio left the first request unanswered.
-    pub fn open_again(&self, charge: Option<Amount>) -> Result<Create, Misfit> {
-        if self.stage != Stage::Opening {
-            return Err(Misfit::AlreadyOpen);
+    /// Repeats the create request with the same key, after the first one got no response.
+    pub fn retry_open(&self, charge: Option<Amount>) -> Result<CreatePayment, InvalidTransition> {
+        if self.stage != CaptureStage::Opening {
+            return Err(InvalidTransition::AlreadyOpen);
         }
-        if !matches!(self.unconfirmed, Some((Asked::Create, _))) || charge != self.charge {
-            return Err(Misfit::NotConfirmed);
+        if !matches!(self.unconfirmed, Some((RequestKind::Create, _))) || charge != self.charge {
+            return Err(InvalidTransition::NotConfirmed);
         }
-        let (terms, agreed) = (self.terms.clone(), self.agreed.clone());
-        Ok(Create { id: self.id, key: self.id.create_key(), charge, terms, agreed })
+        let (terms, consent) = (self.terms.clone(), self.consent.clone());
+        Ok(CreatePayment { id: self.id, idempotency_key: self.id.create_key(), charge, terms, consent })
     }
 
-    /// Takes a change if it fits the moment. A field that is in is asked for once more where its matcher is missing.
-    pub fn request(&mut self, change: Change) -> Result<Update, Misfit> {
-        let change = match change {
-            Change::Capture(field) => Change::Capture(self.missing_matcher(field).unwrap_or(field)),
-            change => change,
+    /// Makes an update request if the action is valid in the current stage. For a captured field whose matcher is
+    /// missing, it requests the matcher.
+    pub fn request_update(&mut self, action: UpdateAction) -> Result<UpdatePayment, InvalidTransition> {
+        let action = match action {
+            UpdateAction::Capture(field) => UpdateAction::Capture(self.missing_matcher(field).unwrap_or(field)),
+            action => action,
         };
-        let repeated = matches!(self.unconfirmed, Some((Asked::Update(unconfirmed), _)) if unconfirmed == change);
-        self.stage = match (self.stage, change) {
-            (Stage::Opening, _) => return Err(Misfit::NotConfirmed),
-            (Stage::Submitting, Change::Complete) | (Stage::Cancelling, Change::Cancel) if repeated => self.stage,
-            (Stage::Submitting, _) => return Err(Misfit::Submitted),
-            (Stage::Cancelling, _) => return Err(Misfit::Cancelling),
-            (_, Change::Capture(field)) => self.capture(field)?,
-            (_, Change::Complete) if self.refusals >= MAX_REFUSALS => return Err(Misfit::RefusedTooOften),
-            (_, Change::Complete) => self.complete()?,
-            (_, Change::Cancel) => Stage::Cancelling,
+        let repeated = matches!(self.unconfirmed, Some((RequestKind::Update(unconfirmed), _)) if unconfirmed == action);
+        self.stage = match (self.stage, action) {
+            (CaptureStage::Opening, _) => return Err(InvalidTransition::NotConfirmed),
+            (CaptureStage::Submitting, UpdateAction::Complete) | (CaptureStage::Cancelling, UpdateAction::Cancel)
+                if repeated =>
+            {
+                self.stage
+            }
+            (CaptureStage::Submitting, _) => return Err(InvalidTransition::AlreadySubmitted),
+            (CaptureStage::Cancelling, _) => return Err(InvalidTransition::AlreadyCancelling),
+            (_, UpdateAction::Capture(field)) => self.start_field(field)?,
+            (_, UpdateAction::Complete) if self.submit_refusals >= MAX_SUBMIT_REFUSALS => {
+                return Err(InvalidTransition::TooManyRefusals);
+            }
+            (_, UpdateAction::Complete) => self.start_submission()?,
+            (_, UpdateAction::Cancel) => CaptureStage::Cancelling,
         };
-        let sid = self.sid.clone().ok_or(Misfit::NotConfirmed)?;
-        Ok(Update { id: self.id, sid, key: self.key(change), change, given_up: None })
+        let sid = self.sid.clone().ok_or(InvalidTransition::NotConfirmed)?;
+        Ok(UpdatePayment {
+            id: self.id,
+            payment_sid: sid,
+            idempotency_key: self.next_idempotency_key(action),
+            action,
+            give_up_reason: None,
+        })
     }
 
     fn missing_matcher(&self, field: Field) -> Option<Field> {
@@ -214,161 +233,182 @@ impl Capture {
         (self.captured.contains(field) && self.missing().contains(matcher)).then_some(matcher)
     }
 
-    fn capture(&mut self, field: Field) -> Result<Stage, Misfit> {
+    fn start_field(&mut self, field: Field) -> Result<CaptureStage, InvalidTransition> {
         if !self.needed.contains(field) {
-            return Err(Misfit::NotNeeded(field));
+            return Err(InvalidTransition::NotNeeded(field));
         }
         if field == Field::SecurityCode && !self.captured.contains(Field::CardNumber) {
-            return Err(Misfit::CardFirst);
+            return Err(InvalidTransition::CardNumberFirst);
         }
         match self.stage {
-            Stage::Capturing { field: current, .. } if current != field && !self.captured.contains(field) => {
-                return Err(Misfit::Busy(current));
+            CaptureStage::Capturing { field: current, .. } if current != field && !self.captured.contains(field) => {
+                return Err(InvalidTransition::FieldInProgress(current));
             }
             _ => {}
         }
-        // A matcher's value may stand under its field's name.
-        self.again = self.captured.contains(field) || field.is_matcher();
-        self.forget(field);
-        Ok(Stage::Capturing { field, keys: 0 })
+        // Twilio may report a matcher's value under the name of its base field.
+        self.is_recapture = self.captured.contains(field) || field.is_matcher();
+        self.clear_field(field);
+        Ok(CaptureStage::Capturing { field, key_count: 0 })
     }
 
-    /// A field is not in, or no longer; nor is then what repeats it.
-    fn forget(&mut self, field: Field) {
+    /// Removes a field and its matcher from the captured fields.
+    fn clear_field(&mut self, field: Field) {
         self.captured.remove(field);
         if let Some(matcher) = field.matcher() {
             self.captured.remove(matcher);
         }
     }
 
-    fn complete(&self) -> Result<Stage, Misfit> {
+    fn start_submission(&self) -> Result<CaptureStage, InvalidTransition> {
         match self.stage {
-            Stage::Capturing { field, .. } => Err(Misfit::Busy(field)),
-            _ if !self.missing().is_empty() => Err(Misfit::Missing(self.missing())),
-            _ => Ok(Stage::Submitting),
+            CaptureStage::Capturing { field, .. } => Err(InvalidTransition::FieldInProgress(field)),
+            _ if !self.missing().is_empty() => Err(InvalidTransition::MissingFields(self.missing())),
+            _ => Ok(CaptureStage::Submitting),
         }
     }
 
-    /// Takes Twilio's answer to `create` and tells what it amounts to: a refusal of a request that was sent before, and may
-    /// have been carried out then, is no refusal. The SID may be known already, from a callback that was faster.
-    pub fn create_answered(&mut self, create: &Create, answer: Answer) -> Answer {
-        let answer = self.in_doubt(Asked::Create, answer);
-        match &answer {
-            Answer::Created(sid) => self.confirm_open(sid),
-            Answer::Unknown if self.stage == Stage::Opening => {
-                self.unconfirmed = Some((Asked::Create, create.key.clone()));
+    /// Applies Twilio's response to `create` and returns the effective response: a rejection counts as unknown if the
+    /// request was sent before and may have been carried out then. The SID may already be known from a callback.
+    pub fn apply_create_response(&mut self, create: &CreatePayment, response: TwilioResponse) -> TwilioResponse {
+        let response = self.resolve_doubtful_response(RequestKind::Create, response);
+        match &response {
+            TwilioResponse::Created(sid) => self.confirm_open(sid),
+            TwilioResponse::Unknown if self.stage == CaptureStage::Opening => {
+                self.unconfirmed = Some((RequestKind::Create, create.idempotency_key.clone()));
             }
             _ => {}
         }
-        answer
+        response
     }
 
-    /// Takes Twilio's answer to `update` and tells what it amounts to, as [`create_answered`](Self::create_answered) does.
-    pub fn update_answered(&mut self, update: &Update, answer: Answer) -> Answer {
-        let asked = Asked::Update(update.change);
-        let answer = self.in_doubt(asked, answer);
-        match &answer {
-            Answer::Refused { code, .. } => self.refused(update.change, *code),
-            // The session is gone, and what was not submitted before cannot succeed.
-            Answer::Gone if self.stage == Stage::Submitting && update.change == Change::Complete => {
-                self.stage = Stage::Open;
+    /// Applies Twilio's response to `update` and returns the effective response, as
+    /// [`apply_create_response`](Self::apply_create_response) does.
+    pub fn apply_update_response(&mut self, update: &UpdatePayment, response: TwilioResponse) -> TwilioResponse {
+        let kind = RequestKind::Update(update.action);
+        let response = self.resolve_doubtful_response(kind, response);
+        match &response {
+            TwilioResponse::Refused { code, .. } => self.apply_refusal(update.action, *code),
+            // The session has ended, and a payment that was not submitted before cannot succeed.
+            TwilioResponse::Gone
+                if self.stage == CaptureStage::Submitting && update.action == UpdateAction::Complete =>
+            {
+                self.stage = CaptureStage::Open;
             }
-            Answer::Unknown => self.unconfirmed = Some((asked, update.key.clone())),
-            Answer::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked) => {
+            TwilioResponse::Unknown => self.unconfirmed = Some((kind, update.idempotency_key.clone())),
+            TwilioResponse::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == kind) => {
                 self.unconfirmed = None;
             }
             _ => {}
         }
-        answer
+        response
     }
 
-    /// Whatever answers the repetition of a request tells nothing of what became of the first.
-    fn in_doubt(&self, asked: Asked, answer: Answer) -> Answer {
-        let doubtful = matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == asked);
-        let repeatable = matches!(asked, Asked::Create | Asked::Update(Change::Complete));
-        if repeatable && answer.is_negative() && !answer.is_certainly_not_done(doubtful) {
-            Answer::Unknown
+    /// Returns `Unknown` for the rejection of a repeated request, since it does not show what happened to the first
+    /// one.
+    fn resolve_doubtful_response(&self, kind: RequestKind, response: TwilioResponse) -> TwilioResponse {
+        let doubtful = matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == kind);
+        let repeatable = matches!(kind, RequestKind::Create | RequestKind::Update(UpdateAction::Complete));
+        if repeatable && response.is_rejection() && !response.is_certain_rejection(doubtful) {
+            TwilioResponse::Unknown
         } else {
-            answer
+            response
         }
     }
 
-    fn refused(&mut self, change: Change, code: Option<u32>) {
-        let refused = match (self.stage, change) {
-            (Stage::Capturing { field, .. }, Change::Capture(asked)) => field == asked,
-            (Stage::Submitting, Change::Complete) | (Stage::Cancelling, Change::Cancel) => true,
+    fn apply_refusal(&mut self, action: UpdateAction, code: Option<u32>) {
+        let refused = match (self.stage, action) {
+            (CaptureStage::Capturing { field, .. }, UpdateAction::Capture(requested)) => field == requested,
+            (CaptureStage::Submitting, UpdateAction::Complete) | (CaptureStage::Cancelling, UpdateAction::Cancel) => {
+                true
+            }
             _ => false,
         };
         if refused {
-            self.stage = Stage::Open;
-            self.refusals += u32::from(change == Change::Complete && code != Some(64019));
+            self.stage = CaptureStage::Open;
+            self.submit_refusals += u32::from(action == UpdateAction::Complete && code != Some(64019));
         }
-        // 64019: something is still required, and Twilio is the one who knows what.
-        if let (Change::Complete, Some(64019), Some(required)) = (change, code, self.required) {
+        // 64019: fields are still missing; Twilio's `Required` names them.
+        if let (UpdateAction::Complete, Some(64019), Some(required)) = (action, code, self.required) {
             self.captured = self.captured.without(required);
         }
     }
 
-    /// Takes a callback of this session. One that comes twice, or is overtaken by a newer one, means nothing.
-    pub fn told(&mut self, status: &Status) -> Meaning {
-        if self.is_repeated(status) {
-            return Meaning::Nothing;
+    /// Applies a callback of this session. A repeated callback, or one older than the newest, has no effect.
+    pub fn apply_callback(&mut self, callback: &PaymentCallback) -> CallbackEffect {
+        if self.is_repeated_delivery(callback) {
+            return CallbackEffect::NoChange;
         }
-        let was_opening = self.stage == Stage::Opening;
-        self.confirm_open(&status.sid);
-        self.required = status.required.or(self.required);
-        match &status.news {
-            News::Exists if was_opening => Meaning::Opened,
-            News::Ended(ending) => Meaning::Ended(ending.clone()),
-            News::Entering { field, keys } if self.is_news(*field, status.updated, false) => {
-                self.entering(*field, *keys)
+        let was_opening = self.stage == CaptureStage::Opening;
+        self.confirm_open(&callback.payment_sid);
+        self.required = callback.required.or(self.required);
+        match &callback.kind {
+            CallbackKind::SessionExists if was_opening => CallbackEffect::Opened,
+            CallbackKind::Ended(ending) => CallbackEffect::Ended(ending.clone()),
+            CallbackKind::EntryInProgress { field, key_count: keys }
+                if self.is_newest(*field, callback.date_updated, false) =>
+            {
+                self.apply_key_presses(*field, *keys)
             }
-            News::Entered { field, present } if self.is_news(*field, status.updated, true) => {
-                let stale = self.again && status.required.is_none();
-                if !stale && status.is_entered(*field, *present) { self.entered(*field) } else { Meaning::Nothing }
+            CallbackKind::EntryEnded { field, has_value: present }
+                if self.is_newest(*field, callback.date_updated, true) =>
+            {
+                let stale = self.is_recapture && callback.required.is_none();
+                if !stale && callback.is_field_captured(*field, *present) {
+                    self.apply_entry(*field)
+                } else {
+                    CallbackEffect::NoChange
+                }
             }
-            News::Wrong { field, error } => self.wrong(*field, error, status.updated),
-            News::Exists | News::Entering { .. } | News::Entered { .. } => Meaning::Nothing,
+            CallbackKind::WrongEntry { field, error } => self.apply_wrong_entry(*field, error, callback.date_updated),
+            CallbackKind::SessionExists | CallbackKind::EntryInProgress { .. } | CallbackKind::EntryEnded { .. } => {
+                CallbackEffect::NoChange
+            }
         }
     }
 
-    fn entering(&mut self, field: Field, keys: usize) -> Meaning {
+    fn apply_key_presses(&mut self, field: Field, keys: usize) -> CallbackEffect {
         self.confirm_capture(field);
         match &mut self.stage {
-            Stage::Capturing { field: current, keys: so_far } if *current == field => {
+            CaptureStage::Capturing { field: current, key_count: so_far } if *current == field => {
                 *so_far = keys;
-                self.again = false;
-                Meaning::Progress
+                self.is_recapture = false;
+                CallbackEffect::Progress
             }
-            _ => Meaning::Nothing,
+            _ => CallbackEffect::NoChange,
         }
     }
 
-    fn entered(&mut self, field: Field) -> Meaning {
+    fn apply_entry(&mut self, field: Field) -> CallbackEffect {
         self.confirm_capture(field);
         match self.stage {
-            Stage::Capturing { field: current, .. } if current == field => self.stage = Stage::Open,
-            Stage::Open | Stage::Capturing { .. } if !self.captured.contains(field) => {}
-            _ => return Meaning::Nothing,
+            CaptureStage::Capturing { field: current, .. } if current == field => self.stage = CaptureStage::Open,
+            CaptureStage::Open | CaptureStage::Capturing { .. } if !self.captured.contains(field) => {}
+            _ => return CallbackEffect::NoChange,
         }
         self.captured.insert(field);
-        Meaning::Captured(field)
+        CallbackEffect::Captured(field)
     }
 
-    fn wrong(&mut self, field: Option<Field>, error: &EntryError, updated: Option<Timestamp>) -> Meaning {
-        let Stage::Capturing { field: current, .. } = self.stage else { return Meaning::Nothing };
-        if field.is_some_and(|field| field != current) || !self.is_news(current, updated, true) {
-            return Meaning::Nothing;
+    fn apply_wrong_entry(
+        &mut self,
+        field: Option<Field>,
+        error: &EntryError,
+        updated: Option<Timestamp>,
+    ) -> CallbackEffect {
+        let CaptureStage::Capturing { field: current, .. } = self.stage else { return CallbackEffect::NoChange };
+        if field.is_some_and(|field| field != current) || !self.is_newest(current, updated, true) {
+            return CallbackEffect::NoChange;
         }
         self.confirm_capture(current);
-        self.stage = Stage::Open;
+        self.stage = CaptureStage::Open;
         if *error == EntryError::Mismatch {
-            // Which of the two was mistyped nobody knows: both are entered anew.
-            self.forget(current.first());
+            // Either entry may be the mistyped one, so both are captured again.
+            self.clear_field(current.base_field());
         }
-        let times = &mut self.wrong[current as usize];
+        let times = &mut self.wrong_entries[current as usize];
         *times += 1;
-        Meaning::Wrong { field: current, error: error.clone(), times: *times }
+        CallbackEffect::WrongEntry { field: current, error: error.clone(), wrong_entries: *times }
     }
 
     /// The payment.
@@ -382,115 +422,119 @@ impl Capture {
     }
 
     /// Whether the session may have this SID.
-    pub fn may_be(&self, sid: &PaymentSid) -> bool {
+    pub fn may_have_sid(&self, sid: &PaymentSid) -> bool {
         self.sid.as_ref().is_none_or(|known| known == sid)
     }
 
-    /// Whether the callback is about this session. As long as its SID is not known, one with another amount is not, and
-    /// neither is a success: what was not submitted cannot succeed.
-    pub fn is_meant(&self, status: &Status) -> bool {
-        let success = matches!(&status.news, News::Ended(ending) if ending.result == ResultWord::Success);
+    /// Whether the callback is about this session. While the SID is unknown, a callback with another amount is not, nor
+    /// is a success, since nothing was submitted yet.
+    pub fn is_target_of(&self, callback: &PaymentCallback) -> bool {
+        let success = matches!(&callback.kind, CallbackKind::Ended(ending) if ending.result == ResultCode::Success);
         match &self.sid {
-            Some(sid) => *sid == status.sid,
-            None => !success && status.charge.as_ref().is_none_or(|charge| is_amount(charge, self.charge)),
+            Some(sid) => *sid == callback.payment_sid,
+            None => {
+                !success && callback.charge_amount.as_ref().is_none_or(|charge| is_charge_amount(charge, self.charge))
+            }
         }
     }
 
-    /// Whether this is what was asked for last and has not come about.
-    pub fn awaits(&self, change: Change) -> bool {
+    /// Whether this action was requested last and its effect is not reported yet.
+    pub fn is_awaiting(&self, action: UpdateAction) -> bool {
         match self.stage {
-            Stage::Capturing { field, .. } => change == Change::Capture(field),
-            Stage::Submitting => change == Change::Complete,
-            Stage::Cancelling => change == Change::Cancel,
-            Stage::Opening | Stage::Open => false,
+            CaptureStage::Capturing { field, .. } => action == UpdateAction::Capture(field),
+            CaptureStage::Submitting => action == UpdateAction::Complete,
+            CaptureStage::Cancelling => action == UpdateAction::Cancel,
+            CaptureStage::Opening | CaptureStage::Open => false,
         }
     }
 
-    /// Where the session stands.
-    pub fn stage(&self) -> Stage {
+    /// The stage of the session.
+    pub fn stage(&self) -> CaptureStage {
         self.stage
     }
 
-    /// What is charged; `None` when the card, or the account, is tokenized.
+    /// The amount to charge; `None` when the card or account is tokenized.
     pub fn charge(&self) -> Option<Amount> {
         self.charge
     }
 
-    /// What its outcome depends on.
-    pub fn intent(&self) -> Intent {
-        let bank_debit = self.terms.method.name() == MethodName::AchDebit;
-        Intent { charge: self.charge, bank_debit, submitted: self.stage == Stage::Submitting }
+    /// The facts that the outcome depends on.
+    pub fn intent(&self) -> PaymentIntent {
+        let bank_debit = self.terms.method.name() == PaymentMethodName::AchDebit;
+        PaymentIntent { charge: self.charge, bank_debit, submitted: self.stage == CaptureStage::Submitting }
     }
 
-    /// What is paid with, in the words of a conversation: `card` or `bank account`.
-    pub fn means(&self) -> &'static str {
-        self.terms.method.means()
+    /// The payment method in conversation: `card` or `bank account`.
+    pub fn spoken_method(&self) -> &'static str {
+        self.terms.method.spoken_name()
     }
 
-    /// What is in.
+    /// The captured fields.
     pub fn captured(&self) -> Fields {
         self.captured
     }
 
-    /// What is not in.
+    /// The fields that are still missing.
     pub fn missing(&self) -> Fields {
         self.needed.without(self.captured)
     }
 
-    /// The field that is to be entered now or next.
+    /// The field that is being entered, or else the next missing one.
     pub fn next_field(&self) -> Option<Field> {
         match self.stage {
-            Stage::Capturing { field, .. } => Some(field),
+            CaptureStage::Capturing { field, .. } => Some(field),
             _ => self.missing().iter().next(),
         }
     }
 
     fn confirm_open(&mut self, sid: &PaymentSid) {
-        if self.stage == Stage::Opening {
+        if self.stage == CaptureStage::Opening {
             self.sid = Some(sid.clone());
-            self.stage = Stage::Open;
+            self.stage = CaptureStage::Open;
             self.unconfirmed = None;
         }
     }
 
-    /// A callback about a field shows that the request for it was carried out: asking again is a new request.
+    /// Marks the capture request of a field as carried out, since a callback reports the field. A later request for the
+    /// field gets a new key.
     fn confirm_capture(&mut self, field: Field) {
-        if matches!(self.unconfirmed, Some((Asked::Update(Change::Capture(asked)), _)) if asked == field) {
+        if matches!(self.unconfirmed, Some((RequestKind::Update(UpdateAction::Capture(requested)), _)) if requested == field)
+        {
             self.unconfirmed = None;
         }
     }
 
-    fn key(&mut self, change: Change) -> IdempotencyKey {
+    fn next_idempotency_key(&mut self, action: UpdateAction) -> IdempotencyKey {
         match &self.unconfirmed {
-            Some((unconfirmed, key)) if *unconfirmed == Asked::Update(change) => key.clone(),
+            Some((unconfirmed, key)) if *unconfirmed == RequestKind::Update(action) => key.clone(),
             _ => {
                 self.unconfirmed = None;
-                let attempts = self.attempts.entry(change).or_default();
+                let attempts = self.attempts.entry(action).or_default();
                 *attempts += 1;
-                self.id.change_key(change, *attempts)
+                self.id.update_key(action, *attempts)
             }
         }
     }
 
-    fn is_repeated(&mut self, status: &Status) -> bool {
-        let Some(delivery) = &status.delivery else { return false };
-        if self.deliveries.contains(delivery) {
+    fn is_repeated_delivery(&mut self, callback: &PaymentCallback) -> bool {
+        let Some(delivery) = &callback.idempotency_token else { return false };
+        if self.seen_tokens.contains(delivery) {
             return true;
         }
-        if self.deliveries.len() == DELIVERIES {
-            self.deliveries.pop_front();
+        if self.seen_tokens.len() == MAX_SEEN_TOKENS {
+            self.seen_tokens.pop_front();
         }
-        self.deliveries.push_back(delivery.clone());
+        self.seen_tokens.push_back(delivery.clone());
         false
     }
 
-    fn is_news(&mut self, field: Field, updated: Option<Timestamp>, over: bool) -> bool {
+    fn is_newest(&mut self, field: Field, updated: Option<Timestamp>, ended_entry: bool) -> bool {
         let Some(updated) = updated else { return true };
-        let newest = &mut self.newest[field as usize];
-        let news = newest.is_none_or(|newest| (updated, over) > newest);
-        if news {
-            *newest = Some((updated, over));
+        let newest = &mut self.newest_callbacks[field as usize];
+        let is_newer = newest.is_none_or(|newest| (updated, ended_entry) > newest);
+        if is_newer {
+            *newest = Some((updated, ended_entry));
         }
-        news
+        is_newer
     }
 }

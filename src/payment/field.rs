@@ -28,7 +28,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// All of them, in the order in which they are asked for.
+    /// All fields, in the order in which they are captured.
     pub const ALL: [Self; 10] = [
         Self::CardNumber,
         Self::CardNumberMatcher,
@@ -42,7 +42,7 @@ impl Field {
         Self::BankAccountNumber,
     ];
 
-    /// The field that is entered once more to match this one, where Twilio has one.
+    /// The matcher of this field, where Twilio has one: the field that repeats it.
     pub fn matcher(self) -> Option<Self> {
         match self {
             Self::CardNumber => Some(Self::CardNumberMatcher),
@@ -53,18 +53,18 @@ impl Field {
         }
     }
 
-    /// The field that this one has to match; itself, if it is no matcher.
-    pub fn first(self) -> Self {
+    /// The field that this matcher repeats, or the field itself if it is not a matcher.
+    pub fn base_field(self) -> Self {
         Self::ALL.into_iter().find(|field| field.matcher() == Some(self)).unwrap_or(self)
     }
 
-    /// Whether it repeats another.
+    /// Whether the field repeats another one.
     pub fn is_matcher(self) -> bool {
-        self.first() != self
+        self.base_field() != self
     }
 
     /// The value of `Capture` on the wire.
-    pub fn wire(self) -> &'static str {
+    pub fn wire_name(self) -> &'static str {
         match self {
             Self::CardNumber => "payment-card-number",
             Self::CardNumberMatcher => "payment-card-number-matcher",
@@ -79,8 +79,8 @@ impl Field {
         }
     }
 
-    /// The tool that asks for it. A field and its matcher have the same: what is missing is asked for.
-    pub fn tool(self) -> &'static str {
+    /// The tool that captures the field. A field and its matcher share one tool, which captures the missing one.
+    pub fn tool_name(self) -> &'static str {
         match self {
             Self::CardNumber | Self::CardNumberMatcher => "capture-card",
             Self::SecurityCode | Self::SecurityCodeMatcher => "capture-security-code",
@@ -91,7 +91,7 @@ impl Field {
         }
     }
 
-    /// Reads either spelling that `Capture` and `Required` are known to use: `expiration-date`, `ExpirationDate`.
+    /// Parses either spelling that `Capture` and `Required` are known to use: `expiration-date`, `ExpirationDate`.
     pub fn from_wire(text: &str) -> Option<Self> {
         let key: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
         if let Some(first) = key.strip_suffix("matcher") {
@@ -109,7 +109,7 @@ impl Field {
     }
 }
 
-/// The field in the words of a conversation.
+/// The field's name in conversation.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -132,32 +132,32 @@ impl fmt::Display for Field {
 pub struct Fields(u16);
 
 impl Fields {
-    /// Puts a field in.
+    /// Adds a field.
     pub fn insert(&mut self, field: Field) {
         self.0 |= 1 << field as u8;
     }
 
-    /// Takes a field out.
+    /// Removes a field.
     pub fn remove(&mut self, field: Field) {
         self.0 &= !(1 << field as u8);
     }
 
-    /// Whether the field is in.
+    /// Whether the set contains the field.
     pub fn contains(self, field: Field) -> bool {
         self.0 & (1 << field as u8) != 0
     }
 
-    /// Those that are in `self` and not in `other`.
+    /// The fields that are in `self` and not in `other`.
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The fields in the order in which they are asked for.
+    /// The fields in the order in which they are captured.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::ALL.into_iter().filter(move |field| self.contains(*field))
     }
@@ -171,7 +171,7 @@ impl FromIterator<Field> for Fields {
     }
 }
 
-/// The fields as a conversation would list them: `security code, expiry date`, or `nothing`.
+/// The fields listed for a conversation: `security code, expiry date`, or `nothing`.
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -195,9 +195,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_is_read_as_it_is_written_and_in_the_other_spelling() {
+    fn every_field_is_parsed_in_both_spellings() {
         for field in Field::ALL {
-            assert_eq!(Field::from_wire(field.wire()), Some(field));
+            assert_eq!(Field::from_wire(field.wire_name()), Some(field));
         }
         assert_eq!(Field::from_wire("BankRoutingNumber"), Some(Field::BankRoutingNumber));
         assert_eq!(Field::from_wire("PaymentCardNumberMatcher"), Some(Field::CardNumberMatcher));
@@ -208,10 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn a_matcher_is_asked_for_by_the_tool_of_its_field_and_right_behind_it() {
+    fn a_matcher_shares_the_tool_of_its_field_and_directly_follows_it() {
         for (at, field) in Field::ALL.into_iter().enumerate() {
             let Some(matcher) = field.matcher() else { continue };
-            assert_eq!((matcher.first(), matcher.tool(), Field::ALL[at + 1]), (field, field.tool(), matcher));
+            assert_eq!(
+                (matcher.base_field(), matcher.tool_name(), Field::ALL[at + 1]),
+                (field, field.tool_name(), matcher)
+            );
             assert!(matcher.is_matcher() && !field.is_matcher());
         }
     }

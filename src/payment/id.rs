@@ -1,40 +1,40 @@
-//! Which payment is meant, and the keys under which Twilio does once what it is asked for.
+//! Payment ids, and the idempotency keys of requests to Twilio.
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
 
-use super::Change;
+use super::UpdateAction;
 
-/// One payment of this server, from the wish to open a session on. Its row in the ledger has it, and every idempotency key
-/// begins with it, so that a retry, a crash and a restart repeat the same key.
+/// The id of a payment, assigned before its session is requested. It identifies the payment in the ledger and begins
+/// every idempotency key, so that a retry repeats the same key, also after a crash or a restart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PaymentId(Uuid);
 
-/// A text that is not the id of a payment.
+/// The text is not a payment id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a payment is a UUID, such as 2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10")]
-pub struct BadPaymentId;
+#[error("a payment id is a UUID, such as 2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10")]
+pub struct ParsePaymentIdError;
 
 impl PaymentId {
-    /// The key of the request that opens the payment's session. There is one such request, however often it is sent.
+    /// The key of the request that creates the payment session. All attempts to send it use the same key.
     pub fn create_key(self) -> IdempotencyKey {
         IdempotencyKey(format!("{self}-create"))
     }
 
-    /// The key of the `n`th request for this change, counted from 1; one that is repeated for want of an answer is the same
+    /// The key of the `n`th request for this action, counted from 1. A retry after a missing response is the same
     /// request.
-    pub fn change_key(self, change: Change, n: u32) -> IdempotencyKey {
-        IdempotencyKey(format!("{self}-{change}-{n}"))
+    pub fn update_key(self, action: UpdateAction, n: u32) -> IdempotencyKey {
+        IdempotencyKey(format!("{self}-{action}-{n}"))
     }
 }
 
 impl FromStr for PaymentId {
-    type Err = BadPaymentId;
+    type Err = ParsePaymentIdError;
 
-    fn from_str(text: &str) -> Result<Self, BadPaymentId> {
-        Uuid::try_parse(text).map(Self).map_err(|_| BadPaymentId)
+    fn from_str(text: &str) -> Result<Self, ParsePaymentIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| ParsePaymentIdError)
     }
 }
 
@@ -50,23 +50,23 @@ impl fmt::Debug for PaymentId {
     }
 }
 
-/// Makes the ids of one call's payments: from a nonce that no other call has, and a count.
+/// Generates the payment ids of one call from a nonce that is unique to the call and a counter.
 #[derive(Debug, Clone)]
-pub struct Ids {
+pub struct PaymentIdGenerator {
     nonce: Uuid,
-    made: u32,
+    count: u32,
 }
 
-impl Ids {
-    /// Ids that come from `nonce`.
+impl PaymentIdGenerator {
+    /// A generator for the call with this nonce.
     pub fn new(nonce: Uuid) -> Self {
-        Self { nonce, made: 0 }
+        Self { nonce, count: 0 }
     }
 
-    /// An id that was not made before.
-    pub fn make(&mut self) -> PaymentId {
-        self.made += 1;
-        PaymentId(Uuid::new_v5(&self.nonce, &self.made.to_be_bytes()))
+    /// Generates the next id.
+    pub fn generate(&mut self) -> PaymentId {
+        self.count += 1;
+        PaymentId(Uuid::new_v5(&self.nonce, &self.count.to_be_bytes()))
     }
 }
 
@@ -75,7 +75,7 @@ impl Ids {
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The key as it goes over the wire.
+    /// The key on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,27 +87,27 @@ mod tests {
     use crate::payment::Field;
 
     #[test]
-    fn ids_differ_between_payments_and_calls_and_are_the_same_again_for_the_same() {
+    fn ids_are_unique_per_payment_and_call_and_reproducible() {
         let ids = |nonce| {
-            let mut ids = Ids::new(Uuid::from_u128(nonce));
-            [ids.make(), ids.make()]
+            let mut ids = PaymentIdGenerator::new(Uuid::from_u128(nonce));
+            [ids.generate(), ids.generate()]
         };
         assert_eq!(ids(1), ids(1));
         let [a, b] = ids(1);
         let [c, d] = ids(2);
         assert!(a != b && a != c && b != d && c != d);
         assert_eq!(a.to_string().parse(), Ok(a));
-        assert_eq!("PK1".parse::<PaymentId>(), Err(BadPaymentId));
+        assert_eq!("PK1".parse::<PaymentId>(), Err(ParsePaymentIdError));
     }
 
     #[test]
-    fn a_key_names_the_payment_the_step_and_the_attempt() {
-        let id = Ids::new(Uuid::nil()).make();
+    fn a_key_contains_the_payment_the_action_and_the_attempt() {
+        let id = PaymentIdGenerator::new(Uuid::nil()).generate();
         assert_eq!(id.create_key().as_str(), format!("{id}-create"));
         assert_eq!(
-            id.change_key(Change::Capture(Field::CardNumber), 2).as_str(),
+            id.update_key(UpdateAction::Capture(Field::CardNumber), 2).as_str(),
             format!("{id}-payment-card-number-2")
         );
-        assert_eq!(id.change_key(Change::Complete, 1).as_str(), format!("{id}-complete-1"));
+        assert_eq!(id.update_key(UpdateAction::Complete, 1).as_str(), format!("{id}-complete-1"));
     }
 }

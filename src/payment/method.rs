@@ -1,16 +1,16 @@
-//! What a payment is made with: a card or a bank account, each with what Twilio takes for it and nothing else.
+//! Payment methods: a card or a bank account, each with exactly the parameters that Twilio accepts for it.
 
 use std::str::FromStr;
 
 use super::{Field, Fields};
 use crate::redact::Private;
 
-/// `PaymentMethod`, with everything that belongs to it. A bank account type cannot stand beside a card (error 64017), and a
-/// bank account cannot be without the name of its holder (error 64014).
+/// `PaymentMethod` with its parameters. Twilio refuses a bank account type for a card (error 64017) and a bank account
+/// without the name of its holder (error 64014).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Method {
+pub enum PaymentMethod {
     /// `credit-card`
-    Card(Card),
+    Card(CardTerms),
     /// `ach-debit`: a bank account in the United States.
     AchDebit {
         /// `BankAccountType`
@@ -20,32 +20,32 @@ pub enum Method {
     },
 }
 
-/// What is asked of a card.
+/// The parameters of a payment by card.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// `SecurityCode`: whether it is asked for.
+pub struct CardTerms {
+    /// `SecurityCode`: whether the security code is captured.
     pub security_code: bool,
-    /// `PostalCode`: whether it is asked for.
+    /// `PostalCode`: whether the postal code is captured.
     pub postal_code: bool,
-    /// `MinPostalCodeLength`: 1 to 20 digits; only where the postal code is asked for.
+    /// `MinPostalCodeLength`: 1 to 20 digits; only if the postal code is captured.
     pub min_postal_code_length: Option<u8>,
-    /// `ValidCardTypes`; none: those that Twilio takes by itself, Visa, Mastercard and American Express.
+    /// `ValidCardTypes`; empty: Twilio's default, which is Visa, Mastercard and American Express.
     pub valid_types: Vec<CardType>,
-    /// `RequireMatchingInputs`: fields that are entered twice, all of them asked for.
-    pub matching: Fields,
+    /// `RequireMatchingInputs`: captured fields that are entered twice.
+    pub matching_inputs: Fields,
 }
 
-impl Method {
-    /// The word on the wire.
-    pub fn name(&self) -> MethodName {
+impl PaymentMethod {
+    /// The value on the wire.
+    pub fn name(&self) -> PaymentMethodName {
         match self {
-            Self::Card(_) => MethodName::CreditCard,
-            Self::AchDebit { .. } => MethodName::AchDebit,
+            Self::Card(_) => PaymentMethodName::CreditCard,
+            Self::AchDebit { .. } => PaymentMethodName::AchDebit,
         }
     }
 
-    /// What it is, in the words of a conversation.
-    pub fn means(&self) -> &'static str {
+    /// The method's name in conversation.
+    pub fn spoken_name(&self) -> &'static str {
         match self {
             Self::Card(_) => "card",
             Self::AchDebit { .. } => "bank account",
@@ -61,7 +61,7 @@ impl Method {
     }
 }
 
-impl Card {
+impl CardTerms {
     fn fields(&self) -> Fields {
         let asked = [
             (Field::CardNumber, true),
@@ -70,24 +70,24 @@ impl Card {
             (Field::PostalCode, self.postal_code),
         ];
         let asked = asked.into_iter().filter(|(_, asked)| *asked).map(|(field, _)| field);
-        let twice = |field: Field| field.matcher().filter(|_| self.matching.contains(field));
+        let twice = |field: Field| field.matcher().filter(|_| self.matching_inputs.contains(field));
         asked.flat_map(|field| [Some(field), twice(field)]).flatten().collect()
     }
 }
 
-/// A text that is none of the words that Twilio takes there.
+/// The text is not one of the accepted values, which the field describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
-pub struct BadWord(pub(super) &'static str);
+pub struct ParseValueError(pub(super) &'static str);
 
-/// Finds the one that is written like this.
-fn find<T: Copy, const N: usize>(all: [T; N], wire: impl Fn(T) -> &'static str, text: &str) -> Option<T> {
+/// Finds the value with this name on the wire.
+fn find_by_wire_name<T: Copy, const N: usize>(all: [T; N], wire: impl Fn(T) -> &'static str, text: &str) -> Option<T> {
     all.into_iter().find(|it| wire(*it) == text)
 }
 
 /// `PaymentMethod`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MethodName {
+pub enum PaymentMethodName {
     /// `credit-card`
     #[default]
     CreditCard,
@@ -95,9 +95,9 @@ pub enum MethodName {
     AchDebit,
 }
 
-impl MethodName {
-    /// The word on the wire.
-    pub fn wire(self) -> &'static str {
+impl PaymentMethodName {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::CreditCard => "credit-card",
             Self::AchDebit => "ach-debit",
@@ -105,11 +105,12 @@ impl MethodName {
     }
 }
 
-impl FromStr for MethodName {
-    type Err = BadWord;
+impl FromStr for PaymentMethodName {
+    type Err = ParseValueError;
 
-    fn from_str(text: &str) -> Result<Self, BadWord> {
-        find([Self::CreditCard, Self::AchDebit], Self::wire, text).ok_or(BadWord("credit-card or ach-debit"))
+    fn from_str(text: &str) -> Result<Self, ParseValueError> {
+        find_by_wire_name([Self::CreditCard, Self::AchDebit], Self::as_str, text)
+            .ok_or(ParseValueError("credit-card or ach-debit"))
     }
 }
 
@@ -126,8 +127,8 @@ pub enum BankAccountType {
 }
 
 impl BankAccountType {
-    /// The word on the wire.
-    pub fn wire(self) -> &'static str {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::ConsumerChecking => "consumer-checking",
             Self::ConsumerSavings => "consumer-savings",
@@ -137,18 +138,18 @@ impl BankAccountType {
 }
 
 impl FromStr for BankAccountType {
-    type Err = BadWord;
+    type Err = ParseValueError;
 
-    fn from_str(text: &str) -> Result<Self, BadWord> {
-        const EXPECTED: BadWord = BadWord("consumer-checking, consumer-savings or commercial-checking");
-        find([Self::ConsumerChecking, Self::ConsumerSavings, Self::CommercialChecking], Self::wire, text)
+    fn from_str(text: &str) -> Result<Self, ParseValueError> {
+        const EXPECTED: ParseValueError = ParseValueError("consumer-checking, consumer-savings or commercial-checking");
+        find_by_wire_name([Self::ConsumerChecking, Self::ConsumerSavings, Self::CommercialChecking], Self::as_str, text)
             .ok_or(EXPECTED)
     }
 }
 
 /// A kind of card that `ValidCardTypes` may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "their names are all that there is to say")]
+#[expect(missing_docs, reason = "the names say everything")]
 pub enum CardType {
     Visa,
     Mastercard,
@@ -162,8 +163,8 @@ pub enum CardType {
 }
 
 impl CardType {
-    /// The word on the wire.
-    pub fn wire(self) -> &'static str {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Visa => "visa",
             Self::Mastercard => "mastercard",
@@ -179,35 +180,39 @@ impl CardType {
 }
 
 impl FromStr for CardType {
-    type Err = BadWord;
+    type Err = ParseValueError;
 
-    fn from_str(text: &str) -> Result<Self, BadWord> {
+    fn from_str(text: &str) -> Result<Self, ParseValueError> {
         use CardType::{Amex, DinersClub, Discover, Enroute, Jcb, Maestro, Mastercard, Optima, Visa};
-        const EXPECTED: BadWord =
-            BadWord("visa, mastercard, amex, maestro, discover, optima, jcb, diners-club or enroute");
-        find([Visa, Mastercard, Amex, Maestro, Discover, Optima, Jcb, DinersClub, Enroute], Self::wire, text)
-            .ok_or(EXPECTED)
+        const EXPECTED: ParseValueError =
+            ParseValueError("visa, mastercard, amex, maestro, discover, optima, jcb, diners-club or enroute");
+        find_by_wire_name(
+            [Visa, Mastercard, Amex, Maestro, Discover, Optima, Jcb, DinersClub, Enroute],
+            Self::as_str,
+            text,
+        )
+        .ok_or(EXPECTED)
     }
 }
 
-/// Who holds a bank account: 1 to 100 characters. `Debug` prints nothing of it.
+/// The name of a bank account's holder: 1 to 100 characters. `Debug` does not print it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AvsName(Private<String>);
 
 impl AvsName {
-    /// The name, for the one who has to send it.
+    /// The name in clear, for the request to Twilio.
     pub fn reveal(&self) -> &str {
         self.0.reveal()
     }
 }
 
 impl FromStr for AvsName {
-    type Err = BadWord;
+    type Err = ParseValueError;
 
-    fn from_str(text: &str) -> Result<Self, BadWord> {
+    fn from_str(text: &str) -> Result<Self, ParseValueError> {
         let name = text.trim();
         let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        fits.then(|| Self(Private::new(name.to_owned()))).ok_or(BadWord("the name of the account's holder"))
+        fits.then(|| Self(Private::new(name.to_owned()))).ok_or(ParseValueError("the name of the account's holder"))
     }
 }
 
@@ -215,43 +220,44 @@ impl FromStr for AvsName {
 mod tests {
     use super::*;
 
-    fn card() -> Card {
-        Card {
+    fn card() -> CardTerms {
+        CardTerms {
             security_code: true,
             postal_code: false,
             min_postal_code_length: None,
             valid_types: Vec::new(),
-            matching: Fields::default(),
+            matching_inputs: Fields::default(),
         }
     }
 
     #[test]
-    fn a_card_is_asked_for_what_is_configured_and_an_account_for_its_two_numbers() {
-        let fields = |method: Method| method.fields().to_string();
-        assert_eq!(fields(Method::Card(card())), "card number, security code, expiry date");
-        let all = Card { postal_code: true, matching: [Field::CardNumber].into_iter().collect(), ..card() };
+    fn a_card_needs_the_configured_fields_and_an_account_its_two_numbers() {
+        let fields = |method: PaymentMethod| method.fields().to_string();
+        assert_eq!(fields(PaymentMethod::Card(card())), "card number, security code, expiry date");
+        let all = CardTerms { postal_code: true, matching_inputs: [Field::CardNumber].into_iter().collect(), ..card() };
         assert_eq!(
-            fields(Method::Card(all)),
+            fields(PaymentMethod::Card(all)),
             "card number, repeated card number, security code, expiry date, postal code"
         );
-        let account = Method::AchDebit { account_type: BankAccountType::default(), avs_name: "Ann".parse().unwrap() };
+        let account =
+            PaymentMethod::AchDebit { account_type: BankAccountType::default(), avs_name: "Ann".parse().unwrap() };
         assert_eq!(fields(account), "bank routing number, bank account number");
     }
 
     #[test]
-    fn words_are_twilios_own() {
+    fn values_are_parsed_as_twilio_writes_them() {
         for word in ["visa", "diners-club", "enroute"] {
-            assert_eq!(word.parse::<CardType>().unwrap().wire(), word);
+            assert_eq!(word.parse::<CardType>().unwrap().as_str(), word);
         }
         for word in ["consumer-checking", "consumer-savings", "commercial-checking"] {
-            assert_eq!(word.parse::<BankAccountType>().unwrap().wire(), word);
+            assert_eq!(word.parse::<BankAccountType>().unwrap().as_str(), word);
         }
         assert!("Visa".parse::<CardType>().unwrap_err().to_string().contains("mastercard"));
-        assert!("cash".parse::<MethodName>().unwrap_err().to_string().contains("ach-debit"));
+        assert!("cash".parse::<PaymentMethodName>().unwrap_err().to_string().contains("ach-debit"));
     }
 
     #[test]
-    fn a_holder_has_a_name_that_is_not_shown() {
+    fn debug_does_not_print_the_name_of_the_account_holder() {
         let name: AvsName = " Ann Lee ".parse().unwrap();
         assert_eq!(name.reveal(), "Ann Lee");
         assert!(!format!("{name:?}").contains("Ann"));

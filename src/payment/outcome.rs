@@ -1,90 +1,92 @@
-//! What Twilio's last word on a payment means for the money. The one table of it: the call and the ledger both use it.
+//! Maps Twilio's result of a payment session to the outcome of the payment, for both the call and the ledger.
 //!
-//! In doubt the outcome is unknown, never the hopeful one.
+//! In doubt the outcome is unknown, never a success.
 
-use super::{Amount, Ending, ResultWord, State};
+use super::{Amount, PaymentSessionResult, PaymentState, ResultCode};
 
-/// What a payment was to do, as far as its outcome depends on it.
+/// What a payment was requested to do, as far as its outcome depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intent {
+pub struct PaymentIntent {
     /// The amount to charge; `None` stores the card or the account.
     pub charge: Option<Amount>,
-    /// It is taken from a bank account: a success is accepted, and settles days later.
+    /// Whether the payment is a bank debit: its success means that it was accepted, and it settles days later.
     pub bank_debit: bool,
-    /// `complete` was sent, and no refusal of it is certain: only then can money have moved.
+    /// Whether `complete` was sent and not certainly refused. Only then can money have moved.
     pub submitted: bool,
 }
 
 /// How a payment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PaymentOutcome {
     /// The amount was charged, the debit accepted, or the card stored.
     Succeeded,
-    /// The bank refused the card.
+    /// The bank declined the card.
     Declined,
     /// Nothing was charged, for a technical reason that is certain.
     Failed,
-    /// The caller or the agent gave it up before it was submitted.
+    /// The caller or the agent cancelled it before it was submitted.
     Cancelled,
     /// The call ended before it was submitted.
     Abandoned,
     /// It may have been charged.
-    Unknown(Doubt),
+    Unknown(UnknownReason),
 }
 
 /// Why an outcome is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
-    /// `ChargeAmount` of a success is another than was asked for.
+pub enum UnknownReason {
+    /// `ChargeAmount` or `Currency` of a success differs from the request.
     #[error("the success is of another amount than was asked for")]
-    OtherAmount,
-    /// `PayConnector_payment_status` beside a success says no.
+    AmountMismatch,
+    /// `PayConnector_payment_status` or a similar field contradicts a success.
     #[error("the connector's own status contradicts the success")]
     ConnectorStatus,
-    /// A card was to be stored, and neither token nor profile came.
+    /// A tokenization succeeded without a token and without a profile.
     #[error("the success has neither the token nor the profile that were asked for")]
     NoToken,
     /// A success of a payment that was never submitted.
     #[error("the success is of a payment that was never submitted")]
     NotSubmitted,
-    /// A result without success comes with what only a success has.
+    /// A result other than success comes with data that only a success has.
     #[error("the result is no success, and comes with a confirmation code, a token or a status of one")]
     ClaimsSuccess,
-    /// An error or a decline beside a success.
+    /// A success comes with an error or a decline.
     #[error("the success comes with an error or a decline")]
-    ErrorBeside,
+    SuccessWithError,
     /// What happened at the gateway is not known.
     #[error("what happened at the gateway is not known")]
     Gateway,
 }
 
-impl Doubt {
-    /// Whether something was reported as a success: then it outweighs what was known before.
+impl UnknownReason {
+    /// Whether Twilio reported a success. It then overrides the earlier outcome.
     pub fn is_doubtful_success(self) -> bool {
         self != Self::Gateway
     }
 }
 
-impl Outcome {
-    /// What a result means for a payment that was to do this.
-    pub fn of(ending: &Ending, intent: &Intent) -> Self {
-        let doubtful_claim = ending.result != ResultWord::Success && claims_success(ending);
+impl PaymentOutcome {
+    /// The outcome of a payment with this intent, by its result.
+    pub fn from_session_result(ending: &PaymentSessionResult, intent: &PaymentIntent) -> Self {
+        let doubtful_claim = ending.result != ResultCode::Success && has_success_evidence(ending);
         match &ending.result {
-            ResultWord::Success => match contradiction(ending, intent) {
+            ResultCode::Success => match find_contradiction(ending, intent) {
                 Some(doubt) => Self::Unknown(doubt),
                 None => Self::Succeeded,
             },
-            _ if doubtful_claim => Self::Unknown(Doubt::ClaimsSuccess),
-            ResultWord::ConnectorError | ResultWord::NotTaken(_) if intent.submitted => Self::of_submission(ending),
-            ResultWord::Star | ResultWord::Cancelled if !intent.submitted => Self::Cancelled,
-            ResultWord::HungUp if !intent.submitted => Self::Abandoned,
+            _ if doubtful_claim => Self::Unknown(UnknownReason::ClaimsSuccess),
+            ResultCode::ConnectorError | ResultCode::InvalidInput(_) if intent.submitted => {
+                Self::from_submission(ending)
+            }
+            ResultCode::CallerPressedStar | ResultCode::Cancelled if !intent.submitted => Self::Cancelled,
+            ResultCode::CallerHungUp if !intent.submitted => Self::Abandoned,
             _ if !intent.submitted => Self::Failed,
-            _ => Self::Unknown(Doubt::Gateway),
+            _ => Self::Unknown(UnknownReason::Gateway),
         }
     }
 
-    /// Whether a success was reported, believed or not: then money may have moved.
-    pub fn is_success_in_any_way(self) -> bool {
+    /// Whether a success was reported, also a doubtful one: money may have moved.
+    pub fn is_reported_success(self) -> bool {
         match self {
             Self::Succeeded => true,
             Self::Unknown(doubt) => doubt.is_doubtful_success(),
@@ -92,52 +94,54 @@ impl Outcome {
         }
     }
 
-    /// What Twilio's refusal of `complete` says of the card, by its error code: it was certainly not charged.
-    pub fn of_refusal(code: Option<u32>) -> Self {
-        if is_decline(code) { Self::Declined } else { Self::Failed }
+    /// The outcome of a refused `complete`, by Twilio's error code. The card was certainly not charged.
+    pub fn from_refusal(code: Option<u32>) -> Self {
+        if is_decline_code(code) { Self::Declined } else { Self::Failed }
     }
 
-    fn of_submission(ending: &Ending) -> Self {
-        let said = said(ending);
-        match (&ending.result, ending.code) {
-            // The gateway may have charged before its answer went wrong.
-            _ if says(&said, GATEWAY_IN_DOUBT) => Self::Unknown(Doubt::Gateway),
-            (_, code) if is_decline(code) || says(&said, DECLINES) => Self::Declined,
-            (ResultWord::NotTaken(_), _) | (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => {
+    fn from_submission(ending: &PaymentSessionResult) -> Self {
+        let said = error_texts(ending);
+        match (&ending.result, ending.error_code) {
+            // The gateway may have charged the card before its response failed.
+            _ if contains_any(&said, GATEWAY_DOUBT_TEXTS) => Self::Unknown(UnknownReason::Gateway),
+            (_, code) if is_decline_code(code) || contains_any(&said, DECLINE_TEXTS) => Self::Declined,
+            (ResultCode::InvalidInput(_), _) | (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => {
                 Self::Failed
             }
-            _ => Self::Unknown(Doubt::Gateway),
+            _ => Self::Unknown(UnknownReason::Gateway),
         }
     }
 }
 
-/// What Twilio, the connector and the gateway say in words, in lower case.
-fn said(ending: &Ending) -> String {
+/// The error texts of Twilio, the connector and the gateway, in lower case.
+fn error_texts(ending: &PaymentSessionResult) -> String {
     let texts =
         [&ending.payment_error, &ending.connector_error].into_iter().flatten().chain(&ending.connector_messages);
     texts.flat_map(|text| [text.as_str(), "\n"]).collect::<String>().to_lowercase()
 }
 
-fn says(said: &str, words: &[&str]) -> bool {
+fn contains_any(said: &str, words: &[&str]) -> bool {
     words.iter().any(|word| said.contains(word))
 }
 
-/// Whether something beside a result without success says that money moved: a confirmation code, or the connector's own status.
-fn claims_success(ending: &Ending) -> bool {
+/// Whether a result other than success comes with evidence of one: a confirmation code, a token or a connector status.
+fn has_success_evidence(ending: &PaymentSessionResult) -> bool {
     let says_yes = |status: &String| {
         let status = status.to_lowercase();
-        says(&status, STATUSES_THAT_SAY_YES) && !says(&status, STATUSES_THAT_SAY_NO)
+        contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
     };
-    ending.confirmation.is_some() || ending.token.is_some() || ending.connector_statuses.iter().any(says_yes)
+    ending.confirmation_code.is_some()
+        || ending.payment_token.is_some()
+        || ending.connector_statuses.iter().any(says_yes)
 }
 
-/// Whether an error code of Twilio's, of a result or of a refused `complete`, says that the bank refused the card.
-pub fn is_decline(code: Option<u32>) -> bool {
+/// Whether a Twilio error code, of a result or of a refused `complete`, means that the bank declined the card.
+pub fn is_decline_code(code: Option<u32>) -> bool {
     matches!(code, Some(64008 | 64010 | 64012))
 }
 
-/// Texts of `PaymentError` and `ConnectorError` that leave open what the gateway did, in lower case.
-const GATEWAY_IN_DOUBT: &[&str] = &[
+/// Texts of `PaymentError` and `ConnectorError` that do not show what the gateway did, in lower case.
+const GATEWAY_DOUBT_TEXTS: &[&str] = &[
     "malformed",
     "timeout",
     "time-out",
@@ -173,8 +177,8 @@ const GATEWAY_IN_DOUBT: &[&str] = &[
     "duplicate",
 ];
 
-/// Texts of `PaymentError` and `ConnectorError` that say that the bank refused the card, in lower case.
-const DECLINES: &[&str] = &[
+/// Texts of `PaymentError` and `ConnectorError` that mean that the bank declined the card, in lower case.
+const DECLINE_TEXTS: &[&str] = &[
     "declin",
     "insufficient",
     "do not honor",
@@ -210,11 +214,11 @@ const DECLINES: &[&str] = &[
     "closed account",
 ];
 
-/// Values of a connector's status that say yes, in lower case.
-const STATUSES_THAT_SAY_YES: &[&str] = &["success", "succeed", "approved", "paid", "captured", "charged", "settled"];
+/// Parts of connector statuses that mean success, in lower case.
+const SUCCESS_STATUSES: &[&str] = &["success", "succeed", "approved", "paid", "captured", "charged", "settled"];
 
-/// Values of a connector's status that say no, in lower case.
-const STATUSES_THAT_SAY_NO: &[&str] = &[
+/// Parts of connector statuses that mean failure, in lower case.
+const FAILURE_STATUSES: &[&str] = &[
     "declin",
     "fail",
     "refus",
@@ -234,57 +238,60 @@ const STATUSES_THAT_SAY_NO: &[&str] = &[
     "incomplete",
 ];
 
-/// What speaks against a success, if anything does.
-fn contradiction(ending: &Ending, intent: &Intent) -> Option<Doubt> {
-    let says_no = |status: &String| says(&status.to_lowercase(), STATUSES_THAT_SAY_NO);
+/// Returns the reason to doubt a success, if there is one.
+fn find_contradiction(ending: &PaymentSessionResult, intent: &PaymentIntent) -> Option<UnknownReason> {
+    let says_no = |status: &String| contains_any(&status.to_lowercase(), FAILURE_STATUSES);
     if ending.connector_statuses.iter().any(says_no) {
-        return Some(Doubt::ConnectorStatus);
+        return Some(UnknownReason::ConnectorStatus);
     }
-    let said = said(ending);
-    if ending.code.is_some_and(|code| code != 0) || says(&said, DECLINES) || says(&said, GATEWAY_IN_DOUBT) {
-        return Some(Doubt::ErrorBeside);
+    let said = error_texts(ending);
+    if ending.error_code.is_some_and(|code| code != 0)
+        || contains_any(&said, DECLINE_TEXTS)
+        || contains_any(&said, GATEWAY_DOUBT_TEXTS)
+    {
+        return Some(UnknownReason::SuccessWithError);
     }
     if !intent.submitted {
-        return Some(Doubt::NotSubmitted);
+        return Some(UnknownReason::NotSubmitted);
     }
-    let other_amount = ending.charge.as_deref().is_some_and(|charged| !is_amount(charged, intent.charge));
+    let other_amount = ending.charge_amount.as_deref().is_some_and(|charged| !is_charge_amount(charged, intent.charge));
     let other_currency = ending
         .currency
         .as_deref()
         .zip(intent.charge)
         .is_some_and(|(currency, charge)| !currency.trim().eq_ignore_ascii_case(charge.currency().code()));
     if other_amount || other_currency {
-        return Some(Doubt::OtherAmount);
+        return Some(UnknownReason::AmountMismatch);
     }
-    let stored = ending.token.is_some() || ending.profile.is_some();
-    (intent.charge.is_none() && !stored).then_some(Doubt::NoToken)
+    let stored = ending.payment_token.is_some() || ending.profile_id.is_some();
+    (intent.charge.is_none() && !stored).then_some(UnknownReason::NoToken)
 }
 
-/// Whether `ChargeAmount` is this amount. Where nothing is charged, zero is.
-pub fn is_amount(text: &str, charge: Option<Amount>) -> bool {
+/// Whether the text of `ChargeAmount` is this amount, or zero where nothing is charged.
+pub fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
     match charge {
         Some(amount) => Amount::parse(text, amount.currency()) == Ok(Some(amount)),
         None => text.bytes().all(|byte| matches!(byte, b'0' | b'.')),
     }
 }
 
-impl State {
-    /// The state of a payment in this state after this outcome; `None` where it stays as it is.
+impl PaymentState {
+    /// The next state after an outcome; `None` if the state does not change.
     ///
-    /// A success is the last word, whatever was known before. So is one that is contradicted, as far as that makes a payment unknown.
-    pub fn after(self, outcome: Outcome, intent: &Intent) -> Option<Self> {
+    /// A success overrides every state without one. A doubtful success makes such a payment unknown.
+    pub fn after_outcome(self, outcome: PaymentOutcome, intent: &PaymentIntent) -> Option<Self> {
         let next = match outcome {
-            Outcome::Succeeded if intent.charge.is_none() => Self::Tokenized,
-            Outcome::Succeeded if intent.bank_debit => Self::Pending,
-            Outcome::Succeeded => Self::Charged,
-            Outcome::Declined => Self::Declined,
-            Outcome::Failed => Self::Failed,
-            Outcome::Cancelled => Self::Cancelled,
-            Outcome::Abandoned => Self::Abandoned,
-            Outcome::Unknown(doubt) if doubt.is_doubtful_success() && self.is_without_success() => {
+            PaymentOutcome::Succeeded if intent.charge.is_none() => Self::Tokenized,
+            PaymentOutcome::Succeeded if intent.bank_debit => Self::Pending,
+            PaymentOutcome::Succeeded => Self::Charged,
+            PaymentOutcome::Declined => Self::Declined,
+            PaymentOutcome::Failed => Self::Failed,
+            PaymentOutcome::Cancelled => Self::Cancelled,
+            PaymentOutcome::Abandoned => Self::Abandoned,
+            PaymentOutcome::Unknown(doubt) if doubt.is_doubtful_success() && self.is_without_success() => {
                 return (self != Self::Unknown).then_some(Self::Unknown);
             }
-            Outcome::Unknown(_) => Self::Unknown,
+            PaymentOutcome::Unknown(_) => Self::Unknown,
         };
         self.may_become(next).then_some(next)
     }
@@ -293,65 +300,80 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{Currency, News, Status};
+    use crate::payment::{CallbackKind, Currency, PaymentCallback};
     use proptest::prelude::*;
 
-    const ASKED: Intent = Intent { charge: None, bank_debit: false, submitted: true };
+    const ASKED: PaymentIntent = PaymentIntent { charge: None, bank_debit: false, submitted: true };
 
-    fn charge() -> Intent {
-        Intent { charge: Amount::parse("25", Currency::USD).unwrap(), ..ASKED }
+    fn charge() -> PaymentIntent {
+        PaymentIntent { charge: Amount::parse("25", Currency::USD).unwrap(), ..ASKED }
     }
 
-    fn ending(fields: &[(&str, &str)]) -> Ending {
+    fn ending(fields: &[(&str, &str)]) -> PaymentSessionResult {
         let form: Vec<_> = [("CallSid", "CA1"), ("Sid", "PK1")]
             .iter()
             .chain(fields)
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let News::Ended(ending) = Status::from_form(&form).unwrap().news else { panic!("no result in {fields:?}") };
+        let CallbackKind::Ended(ending) = PaymentCallback::from_form(&form).unwrap().kind else {
+            panic!("no result in {fields:?}")
+        };
         *ending
     }
 
-    fn outcome(fields: &[(&str, &str)]) -> Outcome {
-        Outcome::of(&ending(fields), &charge())
+    fn outcome(fields: &[(&str, &str)]) -> PaymentOutcome {
+        PaymentOutcome::from_session_result(&ending(fields), &charge())
     }
 
     #[test]
-    fn a_success_is_one_in_any_case_and_spacing_unless_something_contradicts_it() {
+    fn a_success_is_accepted_in_any_case_and_spacing_unless_contradicted() {
         for word in ["success", "SUCCESS", " Success "] {
-            assert_eq!(outcome(&[("Result", word)]), Outcome::Succeeded, "{word:?}");
+            assert_eq!(outcome(&[("Result", word)]), PaymentOutcome::Succeeded, "{word:?}");
         }
-        assert_eq!(outcome(&[("Result", "success"), ("ChargeAmount", "25.0")]), Outcome::Succeeded);
-        assert_eq!(outcome(&[("Result", "success"), ("PayConnector_payment_status", "approved")]), Outcome::Succeeded);
+        assert_eq!(outcome(&[("Result", "success"), ("ChargeAmount", "25.0")]), PaymentOutcome::Succeeded);
+        assert_eq!(
+            outcome(&[("Result", "success"), ("PayConnector_payment_status", "approved")]),
+            PaymentOutcome::Succeeded
+        );
         for (name, value, doubt) in [
-            ("ChargeAmount", "2500.00", Doubt::OtherAmount),
-            ("ChargeAmount", "0", Doubt::OtherAmount),
-            ("ChargeAmount", "25,00", Doubt::OtherAmount),
-            ("PayConnector_payment_status", "DECLINED", Doubt::ConnectorStatus),
-            ("PayConnector_gateway_status", "Failed", Doubt::ConnectorStatus),
-            ("payconnector_payment_status", "unsuccessful", Doubt::ConnectorStatus),
-            ("PayConnector_Status", "incomplete", Doubt::ConnectorStatus),
-            ("PayConnector_gateway_message", "Declined", Doubt::ErrorBeside),
-            ("PayErrorCode", "64012", Doubt::ErrorBeside),
-            ("ConnectorError", "do_not_honor", Doubt::ErrorBeside),
-            ("Currency", "EUR", Doubt::OtherAmount),
+            ("ChargeAmount", "2500.00", UnknownReason::AmountMismatch),
+            ("ChargeAmount", "0", UnknownReason::AmountMismatch),
+            ("ChargeAmount", "25,00", UnknownReason::AmountMismatch),
+            ("PayConnector_payment_status", "DECLINED", UnknownReason::ConnectorStatus),
+            ("PayConnector_gateway_status", "Failed", UnknownReason::ConnectorStatus),
+            ("payconnector_payment_status", "unsuccessful", UnknownReason::ConnectorStatus),
+            ("PayConnector_Status", "incomplete", UnknownReason::ConnectorStatus),
+            ("PayConnector_gateway_message", "Declined", UnknownReason::SuccessWithError),
+            ("PayErrorCode", "64012", UnknownReason::SuccessWithError),
+            ("ConnectorError", "do_not_honor", UnknownReason::SuccessWithError),
+            ("Currency", "EUR", UnknownReason::AmountMismatch),
         ] {
-            assert_eq!(outcome(&[("Result", "success"), (name, value)]), Outcome::Unknown(doubt), "{name}={value}");
+            assert_eq!(
+                outcome(&[("Result", "success"), (name, value)]),
+                PaymentOutcome::Unknown(doubt),
+                "{name}={value}"
+            );
         }
-        let never = Outcome::of(&ending(&[("Result", "success")]), &Intent { submitted: false, ..charge() });
-        assert_eq!(never, Outcome::Unknown(Doubt::NotSubmitted));
+        let never = PaymentOutcome::from_session_result(
+            &ending(&[("Result", "success")]),
+            &PaymentIntent { submitted: false, ..charge() },
+        );
+        assert_eq!(never, PaymentOutcome::Unknown(UnknownReason::NotSubmitted));
     }
 
     #[test]
     fn a_card_is_stored_only_with_a_token_or_a_profile() {
-        let stored = |fields: &[(&str, &str)]| Outcome::of(&ending(fields), &ASKED);
-        assert_eq!(stored(&[("Result", "success")]), Outcome::Unknown(Doubt::NoToken));
-        assert_eq!(stored(&[("Result", "success"), ("PaymentToken", "tok")]), Outcome::Succeeded);
-        assert_eq!(stored(&[("Result", "success"), ("ProfileId", "p"), ("ChargeAmount", "0.00")]), Outcome::Succeeded);
+        let stored = |fields: &[(&str, &str)]| PaymentOutcome::from_session_result(&ending(fields), &ASKED);
+        assert_eq!(stored(&[("Result", "success")]), PaymentOutcome::Unknown(UnknownReason::NoToken));
+        assert_eq!(stored(&[("Result", "success"), ("PaymentToken", "tok")]), PaymentOutcome::Succeeded);
+        assert_eq!(
+            stored(&[("Result", "success"), ("ProfileId", "p"), ("ChargeAmount", "0.00")]),
+            PaymentOutcome::Succeeded
+        );
     }
 
     #[test]
-    fn a_decline_is_known_by_its_code_or_by_its_words() {
+    fn a_decline_is_recognised_by_its_code_or_by_its_text() {
         for fields in [
             &[("PayErrorCode", "64012")][..],
             &[("PayErrorCode", "64008"), ("PaymentError", "card is declined")],
@@ -361,12 +383,12 @@ mod tests {
             &[("PayErrorCode", "64002"), ("PaymentError", "Do Not Honor")],
         ] {
             let fields = [&[("Result", "payment-connector-error")], fields].concat();
-            assert_eq!(outcome(&fields), Outcome::Declined, "{fields:?}");
+            assert_eq!(outcome(&fields), PaymentOutcome::Declined, "{fields:?}");
         }
     }
 
     #[test]
-    fn what_the_gateway_did_is_unknown_unless_it_is_said() {
+    fn the_outcome_is_unknown_unless_the_gateway_states_it() {
         for fields in [
             &[("Result", "payment-connector-error")][..],
             &[("Result", "payment-connector-error"), ("PayErrorCode", "64002")],
@@ -398,12 +420,12 @@ mod tests {
             &[("Result", "transaction-cancelled")],
             &[("Result", "a-word-of-2031")],
         ] {
-            assert_eq!(outcome(fields), Outcome::Unknown(Doubt::Gateway), "{fields:?}");
+            assert_eq!(outcome(fields), PaymentOutcome::Unknown(UnknownReason::Gateway), "{fields:?}");
         }
     }
 
     #[test]
-    fn a_result_without_success_that_comes_with_what_only_a_success_has_is_unknown() {
+    fn a_failure_with_evidence_of_a_success_is_unknown() {
         let decline = [("Result", "payment-connector-error"), ("PayErrorCode", "64012")];
         for beside in [
             ("PayConnector_payment_status", "SUCCESS"),
@@ -411,52 +433,84 @@ mod tests {
             ("PaymentToken", "tok"),
         ] {
             let fields = [&decline[..], &[beside]].concat();
-            assert_eq!(outcome(&fields), Outcome::Unknown(Doubt::ClaimsSuccess), "{beside:?}");
+            assert_eq!(outcome(&fields), PaymentOutcome::Unknown(UnknownReason::ClaimsSuccess), "{beside:?}");
         }
         let fields = [&decline[..], &[("PayConnector_payment_status", "unsuccessful")]].concat();
-        assert_eq!(outcome(&fields), Outcome::Declined);
-        assert_eq!(outcome(&[("Result", "validation-error"), ("PaymentError", "card is declined")]), Outcome::Declined);
+        assert_eq!(outcome(&fields), PaymentOutcome::Declined);
+        assert_eq!(
+            outcome(&[("Result", "validation-error"), ("PaymentError", "card is declined")]),
+            PaymentOutcome::Declined
+        );
     }
 
     #[test]
-    fn nothing_was_charged_where_that_is_certain() {
+    fn results_that_certainly_charge_nothing_are_failed_cancelled_or_abandoned() {
         for fields in [
             &[("Result", "validation-error")][..],
             &[("Result", "too-many-failed-attempts")],
             &[("Result", "payment-connector-error"), ("PayErrorCode", "64001")],
             &[("Result", "payment-connector-error"), ("PayErrorCode", "64022")],
         ] {
-            assert_eq!(outcome(fields), Outcome::Failed, "{fields:?}");
+            assert_eq!(outcome(fields), PaymentOutcome::Failed, "{fields:?}");
         }
-        let before = |word| Outcome::of(&ending(&[("Result", word)]), &Intent { submitted: false, ..charge() });
+        let before = |word| {
+            PaymentOutcome::from_session_result(
+                &ending(&[("Result", word)]),
+                &PaymentIntent { submitted: false, ..charge() },
+            )
+        };
         for (word, outcome) in [
-            ("caller-interrupted-with-star", Outcome::Cancelled),
-            ("transaction-cancelled", Outcome::Cancelled),
-            ("caller-hung-up", Outcome::Abandoned),
-            ("payment-connector-error", Outcome::Failed),
-            ("internal-error", Outcome::Failed),
+            ("caller-interrupted-with-star", PaymentOutcome::Cancelled),
+            ("transaction-cancelled", PaymentOutcome::Cancelled),
+            ("caller-hung-up", PaymentOutcome::Abandoned),
+            ("payment-connector-error", PaymentOutcome::Failed),
+            ("internal-error", PaymentOutcome::Failed),
         ] {
             assert_eq!(before(word), outcome, "{word}");
         }
-        assert_eq!(Outcome::of_refusal(Some(64012)), Outcome::Declined);
-        assert_eq!(Outcome::of_refusal(Some(64001)), Outcome::Failed);
+        assert_eq!(PaymentOutcome::from_refusal(Some(64012)), PaymentOutcome::Declined);
+        assert_eq!(PaymentOutcome::from_refusal(Some(64001)), PaymentOutcome::Failed);
     }
 
     #[test]
-    fn a_success_is_the_last_word_and_one_in_doubt_outweighs_what_was_known() {
-        let doubt = Outcome::Unknown(Doubt::OtherAmount);
-        for state in [State::Declined, State::Failed, State::Cancelled, State::Abandoned, State::Unknown] {
-            assert_eq!(state.after(Outcome::Succeeded, &charge()), Some(State::Charged), "{state}");
-            assert_eq!(state.after(doubt, &charge()), (state != State::Unknown).then_some(State::Unknown), "{state}");
-            assert_eq!(state.after(Outcome::Unknown(Doubt::Gateway), &charge()), None, "{state}");
+    fn a_success_overrides_earlier_outcomes_and_a_doubtful_one_makes_them_unknown() {
+        let doubt = PaymentOutcome::Unknown(UnknownReason::AmountMismatch);
+        for state in [
+            PaymentState::Declined,
+            PaymentState::Failed,
+            PaymentState::Cancelled,
+            PaymentState::Abandoned,
+            PaymentState::Unknown,
+        ] {
+            assert_eq!(
+                state.after_outcome(PaymentOutcome::Succeeded, &charge()),
+                Some(PaymentState::Charged),
+                "{state}"
+            );
+            assert_eq!(
+                state.after_outcome(doubt, &charge()),
+                (state != PaymentState::Unknown).then_some(PaymentState::Unknown),
+                "{state}"
+            );
+            assert_eq!(
+                state.after_outcome(PaymentOutcome::Unknown(UnknownReason::Gateway), &charge()),
+                None,
+                "{state}"
+            );
         }
-        for state in [State::Charged, State::Refunded, State::Disputed] {
-            assert_eq!(state.after(Outcome::Declined, &charge()), None, "{state}");
-            assert_eq!(state.after(doubt, &charge()), None, "{state}");
+        for state in [PaymentState::Charged, PaymentState::Refunded, PaymentState::Disputed] {
+            assert_eq!(state.after_outcome(PaymentOutcome::Declined, &charge()), None, "{state}");
+            assert_eq!(state.after_outcome(doubt, &charge()), None, "{state}");
         }
-        let debit = Intent { bank_debit: true, ..charge() };
-        assert_eq!(State::Submitted.after(Outcome::Succeeded, &debit), Some(State::Pending));
-        assert_eq!(State::Submitted.after(Outcome::Succeeded, &ASKED), Some(State::Tokenized));
+        let debit = PaymentIntent { bank_debit: true, ..charge() };
+        assert_eq!(
+            PaymentState::Submitted.after_outcome(PaymentOutcome::Succeeded, &debit),
+            Some(PaymentState::Pending)
+        );
+        assert_eq!(
+            PaymentState::Submitted.after_outcome(PaymentOutcome::Succeeded, &ASKED),
+            Some(PaymentState::Tokenized)
+        );
     }
 
     proptest! {
@@ -469,7 +523,7 @@ mod tests {
             prop_assume!(!word.trim().is_empty() && !word.trim().eq_ignore_ascii_case("success"));
             let code = code.map(|code| code.to_string()).unwrap_or_default();
             let outcome = outcome(&[("Result", &*word), ("PayErrorCode", &*code), ("PaymentError", &*error)]);
-            prop_assert_ne!(outcome, Outcome::Succeeded);
+            prop_assert_ne!(outcome, PaymentOutcome::Succeeded);
         }
     }
 }

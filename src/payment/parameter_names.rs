@@ -1,9 +1,9 @@
-//! The names of the parameters that say how a call pays, and names that are nearly these.
+//! The names of a call's payment parameters, and the recognition of misspelt ones.
 
 use std::collections::BTreeMap;
 
-/// The parameters of a call that its terms are read from.
-pub const PARAMETERS: [&str; 14] = [
+/// The call parameters that the payment terms are parsed from.
+pub const PAYMENT_PARAMETERS: [&str; 14] = [
     "amountDue",
     "currency",
     "description",
@@ -20,8 +20,8 @@ pub const PARAMETERS: [&str; 14] = [
     "avsName",
 ];
 
-/// What other systems call a parameter.
-const OTHER_NAMES: [(&str, &str); 5] = [
+/// Other systems' names for a parameter, normalized.
+const ALIASES: [(&str, &str); 5] = [
     ("amount", "amountDue"),
     ("due", "amountDue"),
     ("dueamount", "amountDue"),
@@ -29,38 +29,41 @@ const OTHER_NAMES: [(&str, &str); 5] = [
     ("reference", "callReference"),
 ];
 
-/// The parameter that somebody meant who wrote this name, if it is none and is near to one.
-pub fn nearest_parameter(name: &str) -> Option<&'static str> {
-    if PARAMETERS.contains(&name) {
+/// Finds the parameter that an unknown name is probably meant to be: an alias, another spelling or a typing error.
+pub fn find_similar_parameter(name: &str) -> Option<&'static str> {
+    if PAYMENT_PARAMETERS.contains(&name) {
         return None;
     }
-    let name = plain(name);
-    let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, known)| *known);
+    let name = normalize_name(name);
+    let other = ALIASES.iter().find(|(other, _)| *other == name).map(|(_, known)| *known);
     let near = || {
-        let distance = |known: &&str| strsim::osa_distance(&name, &plain(known));
+        let distance = |known: &&str| strsim::osa_distance(&name, &normalize_name(known));
         let allowed = |known: &&str| if known.len() < 9 { 1 } else { 2 };
-        PARAMETERS.into_iter().filter(|known| distance(known) <= allowed(known)).min_by_key(distance)
+        PAYMENT_PARAMETERS.into_iter().filter(|known| distance(known) <= allowed(known)).min_by_key(distance)
     };
     other.or_else(near)
 }
 
-/// The parameter that is given in two spellings, which differ in case and separators only, with two values.
-pub fn contradicted_parameter(given: &BTreeMap<String, String>) -> Option<&'static str> {
-    PARAMETERS.into_iter().find(|known| {
-        let mut values = given.iter().filter(|(name, _)| plain(name) == plain(known)).map(|(_, value)| value);
+/// Finds a parameter that is given with different values in spellings that differ only in case and separators.
+pub fn find_contradicted_parameter(given: &BTreeMap<String, String>) -> Option<&'static str> {
+    PAYMENT_PARAMETERS.into_iter().find(|known| {
+        let mut values =
+            given.iter().filter(|(name, _)| normalize_name(name) == normalize_name(known)).map(|(_, value)| value);
         let first = values.next();
         values.any(|value| Some(value) != first)
     })
 }
 
-/// The value of a parameter, also where its name is written with other case or separators: `CallReference`, `call_reference`.
-pub fn parameter_in_any_spelling<'a>(given: &'a BTreeMap<String, String>, known: &str) -> Option<&'a str> {
-    let spelled = || given.iter().find(|(name, _)| plain(name) == plain(known)).map(|(_, value)| value);
+/// Finds the value of a parameter. Without the exact name, any case and separators match: `CallReference`,
+/// `call_reference`.
+pub fn find_parameter_value<'a>(given: &'a BTreeMap<String, String>, known: &str) -> Option<&'a str> {
+    let spelled =
+        || given.iter().find(|(name, _)| normalize_name(name) == normalize_name(known)).map(|(_, value)| value);
     given.get(known).or_else(spelled).map(String::as_str)
 }
 
-/// A name without case and separators.
-fn plain(name: &str) -> String {
+/// Normalizes a name: lower case, without separators, at most 64 characters.
+fn normalize_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect()
 }
 
@@ -70,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_name_that_is_nearly_a_parameter_is_known_for_it() {
+    fn a_similar_name_is_recognised() {
         for (name, known) in [
             ("amount_due", "amountDue"),
             ("amountdue", "amountDue"),
@@ -90,12 +93,12 @@ mod tests {
             ("avs_name", "avsName"),
             ("validCardType", "validCardTypes"),
         ] {
-            assert_eq!(nearest_parameter(name), Some(known), "{name}");
+            assert_eq!(find_similar_parameter(name), Some(known), "{name}");
         }
     }
 
     #[test]
-    fn what_a_business_calls_its_own_is_near_to_nothing() {
+    fn a_name_of_the_business_is_similar_to_no_parameter() {
         for name in [
             "amountDue",
             "customer",
@@ -117,16 +120,16 @@ mod tests {
             "_",
             "4242424242424242",
         ] {
-            assert_eq!(nearest_parameter(name), None, "{name}");
+            assert_eq!(find_similar_parameter(name), None, "{name}");
         }
-        assert!(PARAMETERS.into_iter().all(|known| nearest_parameter(known).is_none()));
+        assert!(PAYMENT_PARAMETERS.into_iter().all(|known| find_similar_parameter(known).is_none()));
     }
 
     #[test]
-    fn two_spellings_of_one_parameter_have_to_say_the_same() {
+    fn two_spellings_of_one_parameter_must_have_the_same_value() {
         let given = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            contradicted_parameter(&pairs)
+            find_contradicted_parameter(&pairs)
         };
         assert_eq!(given(&[("currency", "USD"), ("Currency", "EUR")]), Some("currency"));
         assert_eq!(given(&[("amount_due", "25"), ("AmountDue", "250")]), Some("amountDue"));
@@ -136,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_panics(name in "\\PC{0,40}") {
-            let _ = nearest_parameter(&name);
+            let _ = find_similar_parameter(&name);
         }
     }
 }

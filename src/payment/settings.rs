@@ -1,87 +1,87 @@
-//! How this server takes payments, as far as it is the same for all calls.
+//! The payment settings of the server, which are the same for all calls.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::method::{BadWord, BankAccountType, CardType, MethodName};
+use super::method::{BankAccountType, CardType, ParseValueError, PaymentMethodName};
 use super::terms::AVS_NAME;
 use super::{ChargeLimits, Currency, Fields, MaxDue};
-use crate::members::Members;
-use crate::redact::{Private, without_card_numbers};
+use crate::json_members::JsonMembers;
+use crate::redact::{Private, redact_card_numbers};
 
-/// What every payment of this server has in common.
+/// The payment settings of the server.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PaymentSettings {
     /// The unique name of the Pay connector; not its `PC…` SID.
     pub connector: String,
-    /// What amounts are in.
+    /// The currency of amounts.
     pub currency: Currency,
-    /// What may be charged on a call that does not say what is due.
-    pub limits: ChargeLimits,
-    /// The most that a call may bring as due.
+    /// The limits on a charge on a call without an `amountDue`.
+    pub charge_limits: ChargeLimits,
+    /// The maximum `amountDue` of a call.
     pub max_due: MaxDue,
-    /// Whether a call that does not say what is due takes no payment: `CALL_PARAMETERS=required`.
+    /// `CALL_PARAMETERS=required`: whether a call without an `amountDue` takes no payment.
     pub due_required: bool,
-    /// What a payment without an amount leaves behind.
+    /// The type of token that a payment without an amount creates.
     pub token_type: TokenType,
-    /// Whether the security code of a card is asked for.
+    /// Whether the security code of a card is captured.
     pub security_code: bool,
-    /// Whether the postal code of a card's holder is asked for.
+    /// Whether the postal code of the cardholder is captured.
     pub postal_code: bool,
-    /// What a call may choose otherwise.
-    pub options: Options,
+    /// Defaults that call parameters override.
+    pub options: PaymentOptions,
 }
 
 #[cfg(test)]
-impl Settings {
-    /// Cards, in US dollars, 0.50 to 1000.00 of them, with a security code and without a postal code.
+impl PaymentSettings {
+    /// Sample settings: cards in US dollars, from 0.50 to 1000.00, with a security code and without a postal code.
     pub(crate) fn sample() -> Self {
         let dollars = |text| super::Amount::parse(text, Currency::USD).unwrap().unwrap();
         Self {
             connector: "Default".to_owned(),
             currency: Currency::USD,
-            limits: ChargeLimits::new(dollars("0.50"), dollars("1000")).unwrap(),
+            charge_limits: ChargeLimits::new(dollars("0.50"), dollars("1000")).unwrap(),
             max_due: MaxDue::new("10000".parse().unwrap()),
             due_required: false,
             token_type: TokenType::OneTime,
             security_code: true,
             postal_code: false,
-            options: Options::default(),
+            options: PaymentOptions::default(),
         }
     }
 
-    /// What a call pays by that says nothing.
-    pub(crate) fn sample_terms() -> std::sync::Arc<super::Terms> {
-        std::sync::Arc::new(Self::sample().terms(&BTreeMap::new()).unwrap())
+    /// The terms of a call without parameters.
+    pub(crate) fn sample_terms() -> std::sync::Arc<super::PaymentTerms> {
+        std::sync::Arc::new(Self::sample().parse_terms(&BTreeMap::new()).unwrap())
     }
 }
 
-/// `Payments` of serverConfig.json, as far as Twilio is told of it. The parameters of a call go before it.
+/// `Payments` of serverConfig.json, as far as it is sent to Twilio. Call parameters override it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct PaymentOptions {
     /// `method`
-    pub method: MethodName,
+    pub method: PaymentMethodName,
     /// `bankAccountType`
     pub bank_account_type: BankAccountType,
-    /// `validCardTypes`; none: those that Twilio takes by itself.
+    /// `validCardTypes`; empty: Twilio's default.
     pub valid_card_types: Vec<CardType>,
     /// `minPostalCodeLength`: 1 to 20 digits.
     pub min_postal_code_length: Option<u8>,
     /// `requireMatchingInputs`: the fields of a card that are entered twice.
-    pub matching: Fields,
-    /// `timeout`; without one Twilio waits for 5 s.
-    pub timeout: Option<Timeout>,
+    pub matching_inputs: Fields,
+    /// `timeout`; `None`: Twilio's default of 5 s.
+    pub timeout: Option<PaymentTimeout>,
     /// `description`
-    pub description: Option<Description>,
+    pub description: Option<PaymentDescription>,
     /// `parameters`
-    pub parameters: Parameters,
-    /// `idParameter`; without one the id stands in `Description` alone.
+    pub parameters: ProcessorParameters,
+    /// `idParameter`; `None`: the payment id is sent in `Description` only.
     pub id_parameter: Option<IdParameter>,
 }
 
-/// The name of the member of `Parameter` that tells the payment processor the id of the payment.
+/// The name of the member of `Parameter` that sends the payment id to the payment processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdParameter(String);
 
@@ -93,27 +93,27 @@ impl IdParameter {
 }
 
 impl FromStr for IdParameter {
-    type Err = BadWord;
+    type Err = ParseValueError;
 
-    fn from_str(name: &str) -> Result<Self, BadWord> {
+    fn from_str(name: &str) -> Result<Self, ParseValueError> {
         let fits =
             (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         let is_free = !name.eq_ignore_ascii_case(AVS_NAME);
         (fits && is_free)
             .then(|| Self(name.to_owned()))
-            .ok_or(BadWord("a name of 1 to 64 letters, digits, dots, dashes and underscores, and not AVSName"))
+            .ok_or(ParseValueError("a name of 1 to 64 letters, digits, dots, dashes and underscores, and not AVSName"))
     }
 }
 
 /// The longest `Description`, in characters.
 pub(super) const MAX_DESCRIPTION: usize = 512;
 
-/// `Timeout`: how many seconds the caller may let pass between two digits, 1 to 600.
+/// `Timeout`: the maximum time between two digits, 1 to 600 seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeout(u16);
+pub struct PaymentTimeout(u16);
 
-impl Timeout {
-    /// A time from 1 to 600 s.
+impl PaymentTimeout {
+    /// A timeout of 1 to 600 seconds; `None` outside that range.
     pub fn from_seconds(seconds: u32) -> Option<Self> {
         u16::try_from(seconds).ok().filter(|seconds| (1..=600).contains(seconds)).map(Self)
     }
@@ -124,57 +124,57 @@ impl Timeout {
     }
 }
 
-/// `Description`: what the payment is for, as the processor is to show it. At most 512 characters, no card number in them.
+/// `Description`: the purpose of the payment, as the processor shows it. At most 512 characters, without card numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description(Private<String>);
+pub struct PaymentDescription(Private<String>);
 
-impl Description {
-    /// The text, for the one who has to send it.
+impl PaymentDescription {
+    /// The text in clear, for the request to Twilio.
     pub fn reveal(&self) -> &str {
         self.0.reveal()
     }
 }
 
-impl FromStr for Description {
-    type Err = BadWord;
+impl FromStr for PaymentDescription {
+    type Err = ParseValueError;
 
-    fn from_str(text: &str) -> Result<Self, BadWord> {
+    fn from_str(text: &str) -> Result<Self, ParseValueError> {
         let text = text.trim();
         let fits = (1..=MAX_DESCRIPTION).contains(&text.chars().count())
             && !text.chars().any(char::is_control)
-            && without_card_numbers(text) == text;
+            && redact_card_numbers(text) == text;
         fits.then(|| Self(Private::new(text.to_owned())))
-            .ok_or(BadWord("a text of 1 to 512 characters without a card number"))
+            .ok_or(ParseValueError("a text of 1 to 512 characters without a card number"))
     }
 }
 
-/// `Parameter`: names and texts for the payment processor, a JSON object of one level. `Debug` prints nothing of them.
+/// `Parameter`: names and texts for the payment processor, a flat JSON object. `Debug` does not print them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parameters(Private<BTreeMap<String, String>>);
+pub struct ProcessorParameters(Private<BTreeMap<String, String>>);
 
-/// How many parameters there may be.
+/// The maximum number of parameters.
 const MAX_PARAMETERS: usize = 50;
 
 /// The longest name and the longest value of a parameter, in bytes.
-const MAX_PARAMETER: usize = 1_000;
+const MAX_PARAMETER_BYTES: usize = 1_000;
 
-impl Parameters {
-    /// Parameters with these names and values; none if there are too many, or one is too long or without a name.
+impl ProcessorParameters {
+    /// Parameters with these names and values; `None` if there are too many, or one is too long or has no name.
     pub fn new(values: BTreeMap<String, String>) -> Option<Self> {
         let fits = |(name, value): (&String, &String)| {
-            (1..=MAX_PARAMETER).contains(&name.len()) && value.len() <= MAX_PARAMETER
+            (1..=MAX_PARAMETER_BYTES).contains(&name.len()) && value.len() <= MAX_PARAMETER_BYTES
         };
         (values.len() <= MAX_PARAMETERS && values.iter().all(fits)).then(|| Self(Private::new(values)))
     }
 
-    /// Parameters from a JSON object whose members are texts, numbers and booleans; all become texts.
+    /// Parses a JSON object whose members are strings, numbers and booleans. All values become strings.
     pub fn from_json(json: &str) -> Option<Self> {
         let text = |(name, value)| match value {
             Value::String(text) => Some((name, text)),
             Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
-        let members: Members<Value> = serde_json::from_str(json).ok()?;
+        let members: JsonMembers<Value> = serde_json::from_str(json).ok()?;
         Self::new(members.into_map().ok()?.into_iter().map(text).collect::<Option<_>>()?)
     }
 
@@ -183,7 +183,7 @@ impl Parameters {
         self.0.reveal().get(name).map(String::as_str)
     }
 
-    /// All but one.
+    /// Removes a parameter.
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         let mut all = self.0.into_inner();
@@ -191,7 +191,7 @@ impl Parameters {
         Self(Private::new(all))
     }
 
-    /// Sets parameters, in place of those of the same names.
+    /// Sets parameters, replacing those with the same names.
     #[must_use]
     pub fn with(self, values: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = self.0.into_inner();
@@ -199,12 +199,12 @@ impl Parameters {
         Self(Private::new(all))
     }
 
-    /// Whether there is none.
+    /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.reveal().is_empty()
     }
 
-    /// The names and values, for the one who has to send them.
+    /// The names and values in clear, for the request to Twilio.
     pub fn reveal(&self) -> &BTreeMap<String, String> {
         self.0.reveal()
     }
@@ -217,12 +217,12 @@ pub enum TokenType {
     OneTime,
     /// Good for any number of charges.
     Reusable,
-    /// A payment method of the processor's own (Stripe only).
+    /// A payment method of the processor (Stripe only).
     PaymentMethod,
 }
 
 impl TokenType {
-    /// The word on the wire.
+    /// The value on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OneTime => "one-time",
@@ -232,19 +232,19 @@ impl TokenType {
     }
 }
 
-/// A text that is none of the token types.
+/// The text is not a token type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be one-time, reusable or payment-method")]
-pub struct BadTokenType;
+pub struct ParseTokenTypeError;
 
 impl FromStr for TokenType {
-    type Err = BadTokenType;
+    type Err = ParseTokenTypeError;
 
-    fn from_str(text: &str) -> Result<Self, BadTokenType> {
+    fn from_str(text: &str) -> Result<Self, ParseTokenTypeError> {
         [Self::OneTime, Self::Reusable, Self::PaymentMethod]
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or(BadTokenType)
+            .ok_or(ParseTokenTypeError)
     }
 }
 
@@ -253,21 +253,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_twilios_or_narrower() {
-        assert_eq!(Timeout::from_seconds(600).map(Timeout::seconds), Some(600));
-        assert!(Timeout::from_seconds(0).is_none() && Timeout::from_seconds(601).is_none());
-        assert_eq!(" Invoice 1042 ".parse::<Description>().unwrap().reveal(), "Invoice 1042");
-        assert!("".parse::<Description>().is_err() && "4242 4242 4242 4242".parse::<Description>().is_err());
-        assert!(Parameters::new(BTreeMap::from([(String::new(), "x".to_owned())])).is_none());
+    fn limits_are_twilios_or_narrower() {
+        assert_eq!(PaymentTimeout::from_seconds(600).map(PaymentTimeout::seconds), Some(600));
+        assert!(PaymentTimeout::from_seconds(0).is_none() && PaymentTimeout::from_seconds(601).is_none());
+        assert_eq!(" Invoice 1042 ".parse::<PaymentDescription>().unwrap().reveal(), "Invoice 1042");
+        assert!(
+            "".parse::<PaymentDescription>().is_err() && "4242 4242 4242 4242".parse::<PaymentDescription>().is_err()
+        );
+        assert!(ProcessorParameters::new(BTreeMap::from([(String::new(), "x".to_owned())])).is_none());
         for json in ["", "[]", "{\"a\":1,\"a\":2}", "{\"a\":{}}", "{\"a\":null}", "{\"\":1}"] {
-            assert!(Parameters::from_json(json).is_none(), "{json}");
+            assert!(ProcessorParameters::from_json(json).is_none(), "{json}");
         }
-        assert!(Parameters::new((0..51).map(|n| (n.to_string(), String::new())).collect()).is_none());
+        assert!(ProcessorParameters::new((0..51).map(|n| (n.to_string(), String::new())).collect()).is_none());
     }
 
     #[test]
-    fn what_goes_to_the_processor_is_not_shown() {
-        let parameters = Parameters::default().with([("MerchantAccountId".to_owned(), "hush".to_owned())]);
+    fn debug_does_not_print_processor_parameters() {
+        let parameters = ProcessorParameters::default().with([("MerchantAccountId".to_owned(), "hush".to_owned())]);
         assert_eq!(parameters.get("MerchantAccountId"), Some("hush"));
         assert!(!format!("{parameters:?}").contains("hush"));
     }

@@ -1,4 +1,4 @@
-//! The states of a payment, and which may follow which.
+//! Payment states and the transitions between them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,39 +8,39 @@ use serde::Serialize;
 /// The state of a payment in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// A session is asked for, or open.
+pub enum PaymentState {
+    /// A session is requested or open.
     Opened,
-    /// A field was asked for.
+    /// The capture of a field was requested.
     Capturing,
-    /// `complete` is asked for: the result comes by callback.
+    /// `complete` is requested; the result comes by callback.
     Submitted,
-    /// The debit of a bank account is accepted, and not settled.
+    /// A bank debit is accepted and not settled yet.
     Pending,
     /// The amount is charged.
     Charged,
-    /// The card, or the account, is stored.
+    /// The card or account is stored.
     Tokenized,
-    /// The bank refused the card.
+    /// The bank declined the card.
     Declined,
     /// Nothing was charged, for a technical reason that is certain.
     Failed,
-    /// The caller, or the agent for the caller, gave it up.
+    /// The caller, or the agent for the caller, cancelled it.
     Cancelled,
-    /// The call ended, or the server that had it.
+    /// The call ended, or the server that handled it stopped.
     Abandoned,
-    /// It was submitted, and its result is not known or contradicts itself: it may have been charged. A late callback settles
-    /// it, or the operator.
+    /// The payment was submitted, and its result is unknown or contradictory: it may have been charged. A late callback
+    /// or the operator settles it.
     Unknown,
-    /// The debit of a bank account came back.
+    /// A bank debit was returned.
     Returned,
-    /// All of what was charged is refunded.
+    /// The whole charge is refunded.
     Refunded,
-    /// The payer disputes what was charged.
+    /// The payer disputes the charge.
     Disputed,
 }
 
-/// A text that is none of the states.
+/// The text is not a payment state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a state is opened, capturing, submitted, pending, charged, tokenized, declined, failed, cancelled, abandoned, unknown, \
@@ -48,8 +48,8 @@ pub enum State {
 )]
 pub struct ParseStateError;
 
-impl State {
-    /// All of them.
+impl PaymentState {
+    /// All states.
     pub const ALL: [Self; 14] = [
         Self::Opened,
         Self::Capturing,
@@ -67,7 +67,7 @@ impl State {
         Self::Disputed,
     ];
 
-    /// The word in the ledger.
+    /// The value stored in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -87,36 +87,37 @@ impl State {
         }
     }
 
-    /// Whether a payment may go from here to there. The one table of it; what an operator corrects is beside it.
+    /// Whether a payment may go from this state to `next`. Corrections by an operator are not covered.
     ///
-    /// A success is believed wherever it comes from, since then money has moved; after it only the way of the money counts.
+    /// A success is accepted from every state without one, since money has moved. After it, only settlement, return,
+    /// refund and dispute are possible.
     pub fn may_become(self, next: Self) -> bool {
-        use State::{
+        use PaymentState::{
             Abandoned, Cancelled, Capturing, Charged, Declined, Disputed, Failed, Opened, Pending, Refunded, Returned,
             Submitted, Tokenized, Unknown,
         };
         match (self, next) {
             (from, Charged | Tokenized | Pending) if from.is_without_success() => true,
             (Opened, Capturing | Declined | Failed | Cancelled | Abandoned)
-            // Submitted, and back if Twilio certainly did not do it.
+            // Submitted, and back if Twilio certainly refused.
             | (Capturing, Submitted | Declined | Failed | Cancelled | Abandoned)
             | (Submitted, Capturing | Declined | Failed | Cancelled | Abandoned | Unknown)
             | (Unknown, Declined | Failed | Cancelled | Abandoned)
             | (Pending, Charged | Returned | Disputed)
             | (Charged, Returned | Refunded | Disputed)
             | (Refunded, Disputed)
-            // A dispute is won, or given in to.
+            // A dispute is won, or conceded.
             | (Disputed, Charged | Refunded) => true,
             _ => false,
         }
     }
 
-    /// Whether it succeeded, and the money stayed.
+    /// Whether the payment succeeded and was not returned, refunded or disputed.
     pub fn is_paid(self) -> bool {
         matches!(self, Self::Charged | Self::Tokenized)
     }
 
-    /// Whether no success of it is known.
+    /// Whether no success of the payment is known.
     pub fn is_without_success(self) -> bool {
         match self {
             Self::Opened
@@ -131,14 +132,14 @@ impl State {
         }
     }
 
-    /// Whether the business is told that a payment is in this state: all but those before its first outcome.
-    pub fn is_told(self) -> bool {
+    /// Whether the state is reported to the business: all states except those before the first outcome.
+    pub fn is_reported(self) -> bool {
         !matches!(self, Self::Opened | Self::Capturing | Self::Submitted)
     }
 
-    /// Whether it ended, as far as is known: nothing more is expected from Twilio.
+    /// Whether the payment ended with a known outcome, so that nothing more is expected from Twilio.
     pub fn is_final(self) -> bool {
-        self.is_told() && self != Self::Unknown
+        self.is_reported() && self != Self::Unknown
     }
 
     /// Whether a session may be open at Twilio, and nothing was submitted in it.
@@ -147,7 +148,7 @@ impl State {
     }
 }
 
-impl FromStr for State {
+impl FromStr for PaymentState {
     type Err = ParseStateError;
 
     fn from_str(text: &str) -> Result<Self, ParseStateError> {
@@ -155,7 +156,7 @@ impl FromStr for State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for PaymentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -166,46 +167,46 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn state() -> impl Strategy<Value = State> {
-        prop::sample::select(&State::ALL[..])
+    fn state() -> impl Strategy<Value = PaymentState> {
+        prop::sample::select(&PaymentState::ALL[..])
     }
 
     proptest! {
-        /// However callbacks, answers and restarts are shuffled.
+        /// Holds for any order of callbacks, responses and restarts.
         #[test]
-        fn what_succeeded_goes_only_the_way_of_the_money(steps in prop::collection::vec(state(), 0..16)) {
-            let mut now = State::Opened;
+        fn no_success_is_lost_in_any_order(steps in prop::collection::vec(state(), 0..16)) {
+            let mut now = PaymentState::Opened;
             for next in steps {
                 if !now.may_become(next) {
                     continue;
                 }
                 prop_assert!(now.is_without_success() || !next.is_without_success(), "{now} to {next}");
                 prop_assert!(!now.is_final() || !next.is_without_success(), "{now} to {next}");
-                prop_assert!(next != State::Submitted || now == State::Capturing, "submitted from {now}");
-                prop_assert!(next != State::Unknown || now == State::Submitted, "unknown from {now}");
+                prop_assert!(next != PaymentState::Submitted || now == PaymentState::Capturing, "submitted from {now}");
+                prop_assert!(next != PaymentState::Unknown || now == PaymentState::Submitted, "unknown from {now}");
                 now = next;
             }
         }
 
         #[test]
-        fn money_that_moved_is_believed_from_anywhere(from in state()) {
-            for next in [State::Charged, State::Tokenized, State::Pending] {
-                let reverts = matches!((from, next), (State::Pending | State::Disputed, State::Charged));
+        fn a_success_is_accepted_from_every_state_without_one(from in state()) {
+            for next in [PaymentState::Charged, PaymentState::Tokenized, PaymentState::Pending] {
+                let reverts = matches!((from, next), (PaymentState::Pending | PaymentState::Disputed, PaymentState::Charged));
                 prop_assert_eq!(from.may_become(next), from.is_without_success() || reverts);
             }
         }
 
         #[test]
-        fn every_state_is_read_as_it_is_written(state in state()) {
+        fn every_state_round_trips(state in state()) {
             prop_assert_eq!(state.to_string().parse(), Ok(state));
             prop_assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
         }
     }
 
     #[test]
-    fn everything_unknown_can_be_settled() {
-        let settled = State::ALL.into_iter().filter(|next| State::Unknown.may_become(*next));
-        let words: Vec<_> = settled.map(State::as_str).collect();
+    fn an_unknown_payment_can_be_settled() {
+        let settled = PaymentState::ALL.into_iter().filter(|next| PaymentState::Unknown.may_become(*next));
+        let words: Vec<_> = settled.map(PaymentState::as_str).collect();
         assert_eq!(words, ["pending", "charged", "tokenized", "declined", "failed", "cancelled", "abandoned"]);
     }
 }

@@ -1,78 +1,81 @@
-//! By what terms one call pays: the server's settings, and what the parameters of the call say otherwise.
+//! The payment terms of one call: the server's settings, overridden by call parameters.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::method::{AvsName, Card, CardType, Method, MethodName};
-use super::settings::{Description, IdParameter, MAX_DESCRIPTION, Parameters, Settings, Timeout, TokenType};
-use super::{BadDue, Currency, Due, Field, Fields, PaymentId};
-use crate::redact::{Private, without_card_numbers};
+use super::method::{AvsName, CardTerms, CardType, PaymentMethod, PaymentMethodName};
+use super::settings::{
+    IdParameter, MAX_DESCRIPTION, PaymentDescription, PaymentSettings, PaymentTimeout, ProcessorParameters, TokenType,
+};
+use super::{AmountDue, AmountDueError, Currency, Field, Fields, PaymentId};
+use crate::redact::{Private, redact_card_numbers};
 
-/// Everything about the payments of one call. What Twilio would refuse as contradictory cannot be said.
+/// The terms of the payments of one call. Combinations that Twilio refuses cannot be expressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct PaymentTerms {
     /// The unique name of the Pay connector.
     pub connector: String,
-    /// What is to be charged.
-    pub due: Due,
-    /// What amounts are in.
+    /// The amount due.
+    pub amount_due: AmountDue,
+    /// The currency of amounts.
     pub currency: Currency,
-    /// What a payment without an amount leaves behind.
+    /// The type of token that a payment without an amount creates.
     pub token_type: TokenType,
-    /// What is paid with.
-    pub method: Method,
-    /// How long the caller may let pass between two digits; Twilio's own 5 s if there is none.
-    pub timeout: Option<Timeout>,
-    /// What it is for.
-    pub description: Option<Description>,
-    /// What the business calls it: `orderReference`, else `callReference`.
+    /// The payment method.
+    pub method: PaymentMethod,
+    /// The maximum time between two digits; `None`: Twilio's default of 5 s.
+    pub timeout: Option<PaymentTimeout>,
+    /// The purpose of the payment.
+    pub description: Option<PaymentDescription>,
+    /// The reference of the business: `orderReference`, else `callReference`.
     pub reference: Option<Private<String>>,
-    /// Under which name among the parameters the payment processor is told the payment's id.
+    /// The name of the parameter that sends the payment id to the payment processor.
     pub id_parameter: Option<IdParameter>,
-    /// What the payment processor is told beside all that, the name of an account's holder aside.
-    pub parameters: Parameters,
+    /// Further parameters for the payment processor, without the name of an account's holder.
+    pub parameters: ProcessorParameters,
 }
 
-/// Why a call cannot pay. Each is a sentence for whoever chose the parameters of the call; none repeats what was chosen.
+/// Why a call cannot take payments. Each message tells the author of the call parameters what to change and repeats no
+/// values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadTerms {
-    /// What is due cannot be read.
+pub enum PaymentTermsError {
+    /// The amount due is invalid or missing.
     #[error(transparent)]
-    Due(#[from] BadDue),
-    /// It is not one of the values that it can have.
+    Due(#[from] AmountDueError),
+    /// A parameter does not have an accepted value.
     #[error("{name} {expected}")]
     Value {
         /// The parameter.
         name: &'static str,
-        /// What it can be, as the end of a sentence.
+        /// The accepted values, as the end of a sentence.
         expected: String,
     },
-    /// The parameter belongs to another method.
-    #[error("{name} is for {method} only, and this call does not pay so: set paymentMethod, or leave {name} out")]
+    /// The parameter belongs to another payment method.
+    #[error("{name} is for {method} only, and this call uses another method: set paymentMethod, or omit {name}")]
     OtherMethod {
         /// The parameter.
         name: &'static str,
-        /// The method's word.
+        /// The method's value on the wire.
         method: &'static str,
     },
-    /// Twilio demands the name of an account's holder (error 64014).
+    /// Twilio requires the name of an account's holder (error 64014).
     #[error(
         "ach-debit needs the name of the account's holder: set avsName, or AVSName among the parameters of Payments"
     )]
     NoAvsName,
 }
 
-/// The name under which Twilio wants the holder of an account.
+/// The parameter in which Twilio expects the name of an account's holder.
 pub(super) const AVS_NAME: &str = "AVSName";
 
 /// The longest reference, in characters.
-const MAX_REFERENCE: usize = 256;
+const MAX_REFERENCE_CHARS: usize = 256;
 
-/// A reference of the business as it is kept and sent on: without card numbers, 256 characters of it; none if nothing is left.
-/// Of what it returns it makes the same again.
-pub fn reference(text: &str) -> Option<Private<String>> {
-    // The digits before the end of what is kept may be a card number where the whole run of digits is none.
-    let kept = |text: &str| without_card_numbers(text).chars().take(MAX_REFERENCE).collect::<String>();
+/// Removes card numbers from a reference of the business and truncates it to 256 characters; `None` if nothing is left.
+/// Applied to its own result, it changes nothing.
+pub fn sanitize_reference(text: &str) -> Option<Private<String>> {
+    // Truncation may turn a run of digits that is no card number into one that is.
+    let kept = |text: &str| redact_card_numbers(text).chars().take(MAX_REFERENCE_CHARS).collect::<String>();
     let (mut text, mut again) = (kept(text), String::new());
     while text != again {
         again = text;
@@ -81,161 +84,174 @@ pub fn reference(text: &str) -> Option<Private<String>> {
     (!text.is_empty()).then(|| Private::new(text))
 }
 
-/// The parameters of a call that say something of its payments. No other is read.
+/// The call parameters, of which only those about payments are read.
 #[derive(Debug, Clone, Copy)]
-struct Said<'a>(&'a BTreeMap<String, String>);
+struct PaymentParameters<'a>(&'a BTreeMap<String, String>);
 
-impl Settings {
-    /// [`terms`](Self::terms) of a call that can pay: it has to say what is due where that is required.
-    pub fn terms_of_call(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
-        let terms = self.terms(parameters)?;
-        if self.due_required && terms.due == Due::Open { Err(BadDue::Unsaid.into()) } else { Ok(terms) }
+impl PaymentSettings {
+    /// Parses the terms like [`parse_terms`](Self::parse_terms), and requires an `amountDue` if the settings do.
+    pub fn parse_call_terms(&self, parameters: &BTreeMap<String, String>) -> Result<PaymentTerms, PaymentTermsError> {
+        let terms = self.parse_terms(parameters)?;
+        if self.due_required && terms.amount_due == AmountDue::Unspecified {
+            Err(AmountDueError::Missing.into())
+        } else {
+            Ok(terms)
+        }
     }
 
-    /// The terms of a call with these parameters: `amountDue` and `currency`; `orderReference` and
+    /// Parses the terms from call parameters: `amountDue` and `currency`; `orderReference` and
     /// `callReference`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
     /// `paymentParameters`, a JSON object; for a card `validCardTypes` and `requireMatchingInputs`, each a list, and
     /// `minPostalCodeLength`; for a bank account `bankAccountType` and `avsName`.
-    pub fn terms(&self, parameters: &BTreeMap<String, String>) -> Result<Terms, BadTerms> {
-        let said = Said(parameters);
+    pub fn parse_terms(&self, parameters: &BTreeMap<String, String>) -> Result<PaymentTerms, PaymentTermsError> {
+        let said = PaymentParameters(parameters);
         let text = |name| parameters.get(name).map(String::as_str);
-        let due = Due::read(text("amountDue"), text("currency"), self.currency, &self.max_due)?;
-        let method = match said.word("paymentMethod")?.unwrap_or(self.options.method) {
-            MethodName::CreditCard => self.card(said)?,
-            MethodName::AchDebit => self.account(said)?,
+        let due = AmountDue::parse(text("amountDue"), text("currency"), self.currency, &self.max_due)?;
+        let method = match said.parse("paymentMethod")?.unwrap_or(self.options.method) {
+            PaymentMethodName::CreditCard => self.parse_card(said)?,
+            PaymentMethodName::AchDebit => self.parse_bank_account(said)?,
         };
-        let seconds = |text: &str| text.parse().ok().and_then(Timeout::from_seconds);
-        Ok(Terms {
+        let seconds = |text: &str| text.parse().ok().and_then(PaymentTimeout::from_seconds);
+        Ok(PaymentTerms {
             connector: self.connector.clone(),
-            due,
-            currency: if let Due::Amount(amount) = due { amount.currency() } else { self.currency },
-            token_type: said.word("tokenType")?.unwrap_or(self.token_type),
+            amount_due: due,
+            currency: if let AmountDue::Amount(amount) = due { amount.currency() } else { self.currency },
+            token_type: said.parse("tokenType")?.unwrap_or(self.token_type),
             method,
             timeout: said
-                .read("paymentTimeout", "must be whole seconds from 1 to 600", seconds)?
+                .parse_with("paymentTimeout", "must be whole seconds from 1 to 600", seconds)?
                 .or(self.options.timeout),
-            description: said.word::<Description>("description")?.or_else(|| self.options.description.clone()),
-            reference: ["orderReference", "callReference"].into_iter().find_map(|name| reference(text(name)?)),
+            description: said.parse::<PaymentDescription>("description")?.or_else(|| self.options.description.clone()),
+            reference: ["orderReference", "callReference"].into_iter().find_map(|name| sanitize_reference(text(name)?)),
             id_parameter: self.options.id_parameter.clone(),
-            parameters: self.parameters(said)?.without(AVS_NAME),
+            parameters: self.parse_processor_parameters(said)?.without(AVS_NAME),
         })
     }
 
-    fn parameters(&self, said: Said<'_>) -> Result<Parameters, BadTerms> {
+    fn parse_processor_parameters(
+        &self,
+        said: PaymentParameters<'_>,
+    ) -> Result<ProcessorParameters, PaymentTermsError> {
         const EXPECTED: &str = "must be a JSON object of one level, as a text";
-        let own = said.read("paymentParameters", EXPECTED, Parameters::from_json)?.unwrap_or_default();
+        let own = said.parse_with("paymentParameters", EXPECTED, ProcessorParameters::from_json)?.unwrap_or_default();
         Ok(self.options.parameters.clone().with(own.reveal().clone()))
     }
 
-    fn card(&self, said: Said<'_>) -> Result<Method, BadTerms> {
-        said.leaves_out(&["bankAccountType", "avsName"], MethodName::AchDebit)?;
+    fn parse_card(&self, said: PaymentParameters<'_>) -> Result<PaymentMethod, PaymentTermsError> {
+        said.reject_parameters(&["bankAccountType", "avsName"], PaymentMethodName::AchDebit)?;
         let options = &self.options;
         let digits = |text: &str| text.parse().ok().filter(|digits| (1..=20).contains(digits));
-        let min_postal_code_length = said.read("minPostalCodeLength", "must be a number from 1 to 20", digits)?;
-        let matching: Option<Fields> = said.list("requireMatchingInputs", MATCHING, matching)?;
+        let min_postal_code_length = said.parse_with("minPostalCodeLength", "must be a number from 1 to 20", digits)?;
+        let matching: Option<Fields> =
+            said.parse_list("requireMatchingInputs", EXPECTED_MATCHING_INPUT, parse_matching_input)?;
         let asked = [(Field::SecurityCode, self.security_code), (Field::PostalCode, self.postal_code)];
         let not_asked = asked.into_iter().filter(|(_, asked)| !asked).map(|(field, _)| field).collect();
-        Ok(Method::Card(Card {
+        Ok(PaymentMethod::Card(CardTerms {
             security_code: self.security_code,
             postal_code: self.postal_code,
             min_postal_code_length: min_postal_code_length
                 .or(options.min_postal_code_length)
                 .filter(|_| self.postal_code),
             valid_types: said
-                .list("validCardTypes", "must be kinds of cards, such as visa mastercard", |word| {
+                .parse_list("validCardTypes", "must be kinds of cards, such as visa mastercard", |word| {
                     word.parse::<CardType>().ok()
                 })?
                 .unwrap_or_else(|| options.valid_card_types.clone()),
-            matching: matching.unwrap_or(options.matching).without(not_asked),
+            matching_inputs: matching.unwrap_or(options.matching_inputs).without(not_asked),
         }))
     }
 
-    fn account(&self, said: Said<'_>) -> Result<Method, BadTerms> {
+    fn parse_bank_account(&self, said: PaymentParameters<'_>) -> Result<PaymentMethod, PaymentTermsError> {
         let for_cards = ["validCardTypes", "requireMatchingInputs", "minPostalCodeLength"];
-        said.leaves_out(&for_cards, MethodName::CreditCard)?;
-        let among = self.parameters(said)?;
+        said.reject_parameters(&for_cards, PaymentMethodName::CreditCard)?;
+        let among = self.parse_processor_parameters(said)?;
         let among = || among.get(AVS_NAME).and_then(|name| name.parse().ok());
-        Ok(Method::AchDebit {
-            account_type: said.word("bankAccountType")?.unwrap_or(self.options.bank_account_type),
-            avs_name: said.word::<AvsName>("avsName")?.or_else(among).ok_or(BadTerms::NoAvsName)?,
+        Ok(PaymentMethod::AchDebit {
+            account_type: said.parse("bankAccountType")?.unwrap_or(self.options.bank_account_type),
+            avs_name: said.parse::<AvsName>("avsName")?.or_else(among).ok_or(PaymentTermsError::NoAvsName)?,
         })
     }
 }
 
-/// What `requireMatchingInputs` can hold.
-pub const MATCHING: &str = "must be payment-card-number, expiration-date, security-code or postal-code";
+/// The accepted values of `requireMatchingInputs`.
+pub const EXPECTED_MATCHING_INPUT: &str = "must be payment-card-number, expiration-date, security-code or postal-code";
 
-/// A field of a card that can be entered twice, from Twilio's word for it.
-pub fn matching(word: &str) -> Option<Field> {
-    Field::ALL.into_iter().find(|field| field.matcher().is_some() && field.wire() == word)
+/// Parses the wire name of a card field that can be entered twice.
+pub fn parse_matching_input(word: &str) -> Option<Field> {
+    Field::ALL.into_iter().find(|field| field.matcher().is_some() && field.wire_name() == word)
 }
 
-impl<'a> Said<'a> {
+impl<'a> PaymentParameters<'a> {
     fn get(self, name: &str) -> Option<&'a str> {
         self.0.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// A parameter that is one word of a vocabulary.
-    fn word<T: FromStr<Err: std::fmt::Display>>(self, name: &'static str) -> Result<Option<T>, BadTerms> {
-        let read = |text: &str| text.parse().map_err(|bad: T::Err| BadTerms::Value { name, expected: bad.to_string() });
+    /// Parses an optional parameter.
+    fn parse<T: FromStr<Err: std::fmt::Display>>(self, name: &'static str) -> Result<Option<T>, PaymentTermsError> {
+        let read = |text: &str| {
+            text.parse().map_err(|bad: T::Err| PaymentTermsError::Value { name, expected: bad.to_string() })
+        };
         self.get(name).map(read).transpose()
     }
 
-    fn read<T>(
+    fn parse_with<T>(
         self,
         name: &'static str,
         expected: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, BadTerms> {
-        let bad = || BadTerms::Value { name, expected: expected.to_owned() };
+    ) -> Result<Option<T>, PaymentTermsError> {
+        let bad = || PaymentTermsError::Value { name, expected: expected.to_owned() };
         self.get(name).map(|text| read(text).ok_or_else(bad)).transpose()
     }
 
-    /// A parameter that is a list, with commas or spaces between its words.
-    fn list<T, C: FromIterator<T>>(
+    /// Parses an optional list, separated by commas or spaces.
+    fn parse_list<T, C: FromIterator<T>>(
         self,
         name: &'static str,
         expected: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<C>, BadTerms> {
-        self.read(name, expected, |text| text.split([',', ' ']).filter(|word| !word.is_empty()).map(&read).collect())
+    ) -> Result<Option<C>, PaymentTermsError> {
+        self.parse_with(name, expected, |text| {
+            text.split([',', ' ']).filter(|word| !word.is_empty()).map(&read).collect()
+        })
     }
 
-    fn leaves_out(self, names: &[&'static str], method: MethodName) -> Result<(), BadTerms> {
+    fn reject_parameters(self, names: &[&'static str], method: PaymentMethodName) -> Result<(), PaymentTermsError> {
         match names.iter().find(|name| self.get(name).is_some()) {
-            Some(name) => Err(BadTerms::OtherMethod { name, method: method.wire() }),
+            Some(name) => Err(PaymentTermsError::OtherMethod { name, method: method.as_str() }),
             None => Ok(()),
         }
     }
 }
 
-impl Terms {
-    /// The fields that a payment needs, in the order in which they are asked for.
+impl PaymentTerms {
+    /// The fields that a payment needs, in the order in which they are captured.
     pub fn fields(&self) -> Fields {
         self.method.fields()
     }
 
-    /// `Description` as it goes over the wire: what the payment is for, the reference, and always the id of the payment at its end, by
-    /// which the processor's records are matched with the ledger. What stands before the id is cut, so that all of it has
-    /// [`MAX_DESCRIPTION`] characters at most; it depends on nothing that the ledger does not keep.
-    pub fn description(&self, id: PaymentId) -> String {
+    /// `Description` on the wire: the purpose, the reference and, always last, the payment id, by which the processor's
+    /// records are matched with the ledger. The text before the id is truncated so that the whole has at most
+    /// [`MAX_DESCRIPTION`] characters. It depends only on data that the ledger keeps.
+    pub fn wire_description(&self, id: PaymentId) -> String {
         let parts = [
-            self.description.as_ref().map(Description::reveal),
+            self.description.as_ref().map(PaymentDescription::reveal),
             self.reference.as_ref().map(|it| it.reveal().as_str()),
         ];
         let about = parts.into_iter().flatten().collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
         let id = id.to_string();
         let room = MAX_DESCRIPTION - id.chars().count() - 1;
-        // The two may make a card number together. It is cut out first: of one that is cut in two too much would stay.
-        let about: String = without_card_numbers(&about).chars().take(room).collect();
+        // Purpose and reference may form a card number together. It is removed first, since truncation could split it
+        // so that the rest is no longer recognised.
+        let about: String = redact_card_numbers(&about).chars().take(room).collect();
         if about.trim().is_empty() { id } else { format!("{} {id}", about.trim()) }
     }
 
-    /// `Parameter` as it goes over the wire: a JSON object of one level; none if there is nothing to say.
-    pub fn parameter(&self, id: PaymentId) -> Option<String> {
+    /// `Parameter` on the wire: a flat JSON object; `None` if it is empty.
+    pub fn wire_parameter(&self, id: PaymentId) -> Option<String> {
         let holder = match &self.method {
-            Method::AchDebit { avs_name, .. } => Some((AVS_NAME.to_owned(), avs_name.reveal().to_owned())),
-            Method::Card(_) => None,
+            PaymentMethod::AchDebit { avs_name, .. } => Some((AVS_NAME.to_owned(), avs_name.reveal().to_owned())),
+            PaymentMethod::Card(_) => None,
         };
         let id = self.id_parameter.as_ref().map(|name| (name.as_str().to_owned(), id.to_string()));
         let all = self.parameters.clone().with(holder).with(id);
@@ -247,31 +263,31 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{BankAccountType, Ids, Options};
+    use crate::payment::{BankAccountType, PaymentIdGenerator, PaymentOptions};
     use proptest::prelude::*;
 
-    fn settings(options: Options) -> Settings {
-        Settings { options, ..Settings::sample() }
+    fn settings(options: PaymentOptions) -> PaymentSettings {
+        PaymentSettings { options, ..PaymentSettings::sample() }
     }
 
     fn id() -> PaymentId {
-        Ids::new(uuid::Uuid::nil()).make()
+        PaymentIdGenerator::new(uuid::Uuid::nil()).generate()
     }
 
-    fn terms(said: &[(&str, &str)]) -> Result<Terms, BadTerms> {
+    fn terms(said: &[(&str, &str)]) -> Result<PaymentTerms, PaymentTermsError> {
         let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        settings(Options::default()).terms(&said)
+        settings(PaymentOptions::default()).parse_terms(&said)
     }
 
     #[test]
-    fn a_call_that_says_nothing_pays_by_card_and_as_configured() {
+    fn a_call_without_parameters_pays_by_card_and_as_configured() {
         let plain = terms(&[("amount", "25"), ("callReference", "7")]).unwrap();
         assert_eq!(plain.fields().to_string(), "card number, security code, expiry date");
-        assert_eq!((plain.parameter(id()), plain.timeout, plain.description), (None, None, None));
+        assert_eq!((plain.wire_parameter(id()), plain.timeout, plain.description), (None, None, None));
     }
 
     #[test]
-    fn a_call_chooses_among_what_twilio_takes() {
+    fn call_parameters_override_the_settings() {
         let account = terms(&[
             ("paymentMethod", "ach-debit"),
             ("bankAccountType", "consumer-savings"),
@@ -280,9 +296,12 @@ mod tests {
             ("paymentTimeout", "30"),
         ])
         .unwrap();
-        assert!(matches!(&account.method, Method::AchDebit { account_type: BankAccountType::ConsumerSavings, .. }));
-        assert_eq!(account.parameter(id()).as_deref(), Some(r#"{"AVSName":"Ann \"A\" Lee"}"#));
-        assert_eq!(account.timeout.map(Timeout::seconds), Some(30));
+        assert!(matches!(
+            &account.method,
+            PaymentMethod::AchDebit { account_type: BankAccountType::ConsumerSavings, .. }
+        ));
+        assert_eq!(account.wire_parameter(id()).as_deref(), Some(r#"{"AVSName":"Ann \"A\" Lee"}"#));
+        assert_eq!(account.timeout.map(PaymentTimeout::seconds), Some(30));
         assert_eq!(account.description.unwrap().reveal(), "Invoice 1042");
 
         let card = terms(&[
@@ -292,32 +311,32 @@ mod tests {
             ("tokenType", "reusable"),
         ])
         .unwrap();
-        let Method::Card(asked) = &card.method else { panic!("{card:?}") };
+        let PaymentMethod::Card(asked) = &card.method else { panic!("{card:?}") };
         assert_eq!(asked.valid_types, [CardType::Visa, CardType::Amex]);
         // The postal code is not asked for: neither twice nor in a certain length.
-        assert_eq!((asked.matching.to_string().as_str(), asked.min_postal_code_length), ("card number", None));
+        assert_eq!((asked.matching_inputs.to_string().as_str(), asked.min_postal_code_length), ("card number", None));
         assert_eq!(card.token_type, TokenType::Reusable);
     }
 
     #[test]
-    fn a_call_that_has_to_say_what_is_due_and_does_not_has_no_terms() {
-        let required = Settings { due_required: true, ..Settings::sample() };
+    fn a_call_without_a_required_amount_due_has_no_terms() {
+        let required = PaymentSettings { due_required: true, ..PaymentSettings::sample() };
         let said = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            required.terms_of_call(&pairs)
+            required.parse_call_terms(&pairs)
         };
         for silent in [&[][..], &[("amount_due", "25.00")], &[("AmountDue", "25.00")], &[("currency", "USD")]] {
-            assert_eq!(said(silent).unwrap_err(), BadTerms::Due(BadDue::Unsaid), "{silent:?}");
+            assert_eq!(said(silent).unwrap_err(), PaymentTermsError::Due(AmountDueError::Missing), "{silent:?}");
         }
         assert!(said(&[("amountDue", "25.00")]).is_ok() && said(&[("amountDue", "0")]).is_ok());
-        assert_eq!(said(&[("amountDue", "250000")]).unwrap_err(), BadTerms::Due(BadDue::TooMuch));
-        assert!(Settings::sample().terms_of_call(&BTreeMap::new()).is_ok(), "it is optional");
+        assert_eq!(said(&[("amountDue", "250000")]).unwrap_err(), PaymentTermsError::Due(AmountDueError::AboveMaxDue));
+        assert!(PaymentSettings::sample().parse_call_terms(&BTreeMap::new()).is_ok(), "it is optional");
     }
 
     #[test]
-    fn a_description_ends_in_the_id_of_the_payment() {
+    fn a_description_ends_with_the_payment_id() {
         let id = id().to_string();
-        let sent = |said: &[(&str, &str)]| terms(said).unwrap().description(self::id());
+        let sent = |said: &[(&str, &str)]| terms(said).unwrap().wire_description(self::id());
         assert_eq!(sent(&[]), id);
         assert_eq!(sent(&[("description", "Invoice 1042")]), format!("Invoice 1042 {id}"));
         assert_eq!(sent(&[("callReference", "order-7")]), format!("order-7 {id}"));
@@ -332,16 +351,16 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_a_parameter_too_where_it_has_a_name() {
-        let options = Options { id_parameter: "ledgerId".parse().ok(), ..Options::default() };
+    fn the_payment_id_is_also_a_parameter_if_configured() {
+        let options = PaymentOptions { id_parameter: "ledgerId".parse().ok(), ..PaymentOptions::default() };
         let said =
             BTreeMap::from([("paymentParameters".to_owned(), r#"{"Merchant":7,"ledgerId":"forged"}"#.to_owned())]);
-        let sent = settings(options).terms(&said).unwrap().parameter(id()).unwrap();
+        let sent = settings(options).parse_terms(&said).unwrap().wire_parameter(id()).unwrap();
         assert_eq!(sent, format!(r#"{{"Merchant":"7","ledgerId":"{}"}}"#, id()));
     }
 
     #[test]
-    fn what_twilio_would_refuse_is_refused_with_what_to_do() {
+    fn parameters_that_twilio_refuses_are_refused_with_advice() {
         for (said, why) in [
             (&[("paymentMethod", "cash")][..], "paymentMethod must be credit-card or ach-debit"),
             (&[("paymentMethod", "ach-debit")], "avsName"),
@@ -364,42 +383,45 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_stands_where_a_call_says_nothing() {
-        let options = Options {
-            method: MethodName::AchDebit,
+    fn the_settings_apply_where_call_parameters_are_absent() {
+        let options = PaymentOptions {
+            method: PaymentMethodName::AchDebit,
             bank_account_type: BankAccountType::CommercialChecking,
-            parameters: Parameters::default().with([("AVSName".to_owned(), "Acme".to_owned())]),
+            parameters: ProcessorParameters::default().with([("AVSName".to_owned(), "Acme".to_owned())]),
             valid_card_types: vec![CardType::Discover],
-            ..Options::default()
+            ..PaymentOptions::default()
         };
         let settings = settings(options);
-        let account = settings.terms(&BTreeMap::new()).unwrap();
-        assert_eq!(account.parameter(id()).as_deref(), Some(r#"{"AVSName":"Acme"}"#));
-        let by_card = settings.terms(&BTreeMap::from([("paymentMethod".to_owned(), "credit-card".to_owned())]));
+        let account = settings.parse_terms(&BTreeMap::new()).unwrap();
+        assert_eq!(account.wire_parameter(id()).as_deref(), Some(r#"{"AVSName":"Acme"}"#));
+        let by_card = settings.parse_terms(&BTreeMap::from([("paymentMethod".to_owned(), "credit-card".to_owned())]));
         let by_card = by_card.unwrap();
-        assert_eq!(by_card.parameter(id()), None, "a card has no holder's name");
-        assert!(matches!(by_card.method, Method::Card(card) if card.valid_types == [CardType::Discover]));
+        assert_eq!(by_card.wire_parameter(id()), None, "a card has no holder's name");
+        assert!(matches!(by_card.method, PaymentMethod::Card(card) if card.valid_types == [CardType::Discover]));
         let own = r#"{"MerchantAccountId":7,"AVSName":"Ann"}"#;
-        let of_call = settings.terms(&BTreeMap::from([("paymentParameters".to_owned(), own.to_owned())]));
-        assert_eq!(of_call.unwrap().parameter(id()).as_deref(), Some(r#"{"AVSName":"Ann","MerchantAccountId":"7"}"#));
+        let of_call = settings.parse_terms(&BTreeMap::from([("paymentParameters".to_owned(), own.to_owned())]));
+        assert_eq!(
+            of_call.unwrap().wire_parameter(id()).as_deref(),
+            Some(r#"{"AVSName":"Ann","MerchantAccountId":"7"}"#)
+        );
     }
 
     proptest! {
         #[test]
-        fn a_reference_that_was_kept_is_kept_as_it_is(text in "[0-9 a-]{240,300}|.{0,300}") {
-            let kept = reference(&text);
+        fn a_sanitized_reference_stays_as_it_is(text in "[0-9 a-]{240,300}|.{0,300}") {
+            let kept = sanitize_reference(&text);
             if let Some(text) = &kept {
-                prop_assert!(text.reveal().chars().count() <= MAX_REFERENCE);
-                prop_assert_eq!(&reference(text.reveal()), &kept);
+                prop_assert!(text.reveal().chars().count() <= MAX_REFERENCE_CHARS);
+                prop_assert_eq!(&sanitize_reference(text.reveal()), &kept);
             }
         }
 
         #[test]
-        fn every_description_fits_and_ends_in_the_id(description in "\\PC{0,512}", reference in ".{0,400}") {
+        fn every_description_fits_and_ends_with_the_id(description in "\\PC{0,512}", reference in ".{0,400}") {
             let said = [("description", description), ("orderReference", reference)];
             let said = said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-            if let Ok(terms) = settings(Options::default()).terms(&said) {
-                let sent = terms.description(id());
+            if let Ok(terms) = settings(PaymentOptions::default()).parse_terms(&said) {
+                let sent = terms.wire_description(id());
                 prop_assert!(sent.chars().count() <= MAX_DESCRIPTION && sent.ends_with(&id().to_string()), "{}", sent);
                 prop_assert!(!sent.contains(char::is_control) && sent == sent.trim());
             }
@@ -417,9 +439,9 @@ mod tests {
                 0..6,
             ),
         ) {
-            if let Ok(terms) = settings(Options::default()).terms(&said) {
-                let named = terms.parameter(id()).is_some_and(|json| json.contains(AVS_NAME));
-                prop_assert_eq!(named, matches!(terms.method, Method::AchDebit { .. }));
+            if let Ok(terms) = settings(PaymentOptions::default()).parse_terms(&said) {
+                let named = terms.wire_parameter(id()).is_some_and(|json| json.contains(AVS_NAME));
+                prop_assert_eq!(named, matches!(terms.method, PaymentMethod::AchDebit { .. }));
             }
         }
     }

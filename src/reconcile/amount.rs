@@ -1,4 +1,4 @@
-//! Amounts of an export, and the currencies that their cells name.
+//! Amounts of an export, and the currencies named in their cells.
 
 use crate::payment::{Amount, Currency};
 
@@ -17,7 +17,7 @@ pub enum ExportAmount {
     Major(String),
     /// Minor units.
     Minor(u64),
-    /// There is no column, or its text is no amount.
+    /// There is no column, or its text is not an amount.
     Unreadable,
 }
 
@@ -31,7 +31,7 @@ pub enum CurrencySign {
 }
 
 impl ExportAmount {
-    /// Reads an amount with the currency that stands beside it in the cell. An unknown sign makes it unreadable.
+    /// Parses a cell with an amount and possibly a currency. An unknown currency makes the amount unreadable.
     pub(super) fn read_cell(text: &str, minor: bool) -> (Self, Option<CurrencySign>) {
         let is_number = |c: char| c.is_ascii_digit() || ".,-()".contains(c);
         let from = text.find(is_number).unwrap_or(text.len());
@@ -64,7 +64,7 @@ impl ExportAmount {
         Self::Major(if fraction.is_empty() { whole } else { format!("{whole}.{fraction}") })
     }
 
-    /// Reads the amount of a refund: many an export writes it as a negative one.
+    /// Parses the amount of a refund, which many exports write as negative.
     pub(super) fn read_refund(text: &str, minor: bool) -> Self {
         let bracketed = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
         let text = bracketed.or_else(|| text.strip_prefix('-')).unwrap_or(text);
@@ -90,7 +90,7 @@ impl ExportAmount {
         }
     }
 
-    /// Whether two cells say the same, which they may with other decimals: `25` and `25.00`.
+    /// Whether two amounts are equal, regardless of trailing zeros: `25` and `25.00`.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let bare = |text: &str| {
             let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_that_may_mean_two_things_are_no_amounts() {
+    fn ambiguous_amounts_are_unreadable() {
         for (text, minor) in [("25", 2500), ("$1,234.5", 123_450), ("1,234,567.00", 0), ("0.10", 10)] {
             assert_eq!(read(text, false).minor_in(Currency::USD).unwrap_or(0), minor, "{text}");
         }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_currency_beside_the_amount_is_read_or_makes_it_unreadable() {
+    fn a_currency_in_the_cell_is_parsed_or_makes_the_amount_unreadable() {
         let euro: Currency = "EUR".parse().unwrap();
         for (text, is_dollar, is_euro) in [
             ("€26.00", false, true),

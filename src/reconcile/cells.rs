@@ -1,80 +1,81 @@
-//! What the cells of an export mean: statuses, kinds of rows, modes and refunds.
+//! Parses the cells of an export: statuses, kinds of rows, modes and refunds.
 
 use super::amount::ExportAmount;
-use crate::redact::without_card_numbers;
+use crate::redact::redact_card_numbers;
 
-/// The longest word of an export that is shown, in characters.
-const MAX_WORD: usize = 32;
+/// The longest value of an export that is printed, in characters.
+const MAX_WORD_CHARS: usize = 32;
 
-/// What a processor says of a charge.
+/// The processor's status of a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportStatus {
     /// It was paid.
     Paid,
     /// It was not paid.
     Failed,
-    /// A bank debit came back.
+    /// A bank debit was returned.
     Returned,
     /// It was paid and refunded, in whole or in part.
     Refunded,
-    /// It was paid, and is disputed.
+    /// It was paid and is disputed.
     Disputed,
-    /// It is not known yet.
+    /// The result is not known yet.
     Pending,
-    /// Another word, or none.
+    /// Another value, or none.
     Other(String),
 }
 
-/// What a row records. Only a payment can settle one.
+/// What a row records. Only the row of a payment can settle one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowKind {
-    /// A charge, or no column says what.
+    /// A charge, or not stated.
     Payment,
     /// A refund.
     Refund,
     /// A dispute.
     Dispute,
-    /// An authorization, a payout, a fee, or a word that is not known.
+    /// An authorization, a payout, a fee, or an unknown value.
     Other(String),
 }
 
-/// Whether a row is about real money.
+/// Whether a row is from live or test mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// No column says it.
+pub enum ExportMode {
+    /// No column states it.
     Unstated,
-    /// It is.
+    /// Live mode: real money.
     Live,
-    /// It is not.
+    /// Test mode.
     Test,
-    /// The columns contradict each other, or say neither.
+    /// The columns contradict each other, or have unknown values.
     Unclear,
 }
 
-/// How much is refunded, as the columns beside the amount say.
+/// The refunded amount, by the columns next to the amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowRefund {
-    /// No column says it.
+    /// No column states it.
     Unstated,
-    /// So much, which may be zero.
+    /// This amount, which may be zero.
     Amount(ExportAmount),
-    /// Something is refunded, and no column says how much.
+    /// An unspecified amount.
     Unspecified,
 }
 
 impl ExportStatus {
-    /// The status that the columns say, and whether one of them contradicts it. A dispute beside a payment makes it disputed.
+    /// Combines the status columns; also returns whether one of them contradicts the status. A dispute makes a paid
+    /// charge disputed.
     pub(super) fn read_all(texts: &[&str], disputes: &[&str], minor: bool) -> (Self, bool) {
         let statuses: Vec<Self> = texts.iter().map(|text| Self::read(text)).collect();
         let status = statuses.first().cloned().unwrap_or_else(|| Self::read(""));
-        // A word that is not known may be the state of an address.
+        // An unknown value may be the state of an address.
         let is_contradicted = statuses.iter().any(|other| *other != status && !matches!(other, Self::Other(_)));
         let is_disputed = disputes
             .iter()
-            .any(|text| says_yes(text) != Some(false) && !ExportAmount::read_cell(text, minor).0.is_zero());
+            .any(|text| parse_yes_no(text) != Some(false) && !ExportAmount::read_cell(text, minor).0.is_zero());
         match status {
             Self::Paid | Self::Other(_) if is_disputed => (Self::Disputed, is_contradicted),
-            // What was not paid is not disputed.
+            // An unpaid charge cannot be disputed.
             Self::Failed | Self::Returned | Self::Pending => (status, is_contradicted || is_disputed),
             status => (status, is_contradicted),
         }
@@ -90,13 +91,13 @@ impl ExportStatus {
             "refunded" | "partially refunded" | "partial refund" => Self::Refunded,
             "disputed" | "chargeback" | "charged back" => Self::Disputed,
             "pending" | "processing" => Self::Pending,
-            other => Self::Other(shown(other)),
+            other => Self::Other(sanitize_word(other)),
         }
     }
 }
 
 impl RowKind {
-    /// What the columns say together: whatever is no payment in one of them is none.
+    /// Combines the columns: a row is a payment only if no column says otherwise.
     pub(super) fn read_all(texts: &[&str]) -> Self {
         texts.iter().map(|text| Self::read(text)).find(|kind| *kind != Self::Payment).unwrap_or(Self::Payment)
     }
@@ -108,15 +109,15 @@ impl RowKind {
                 Self::Refund
             }
             "dispute" | "disputed" | "chargeback" | "charge back" => Self::Dispute,
-            other => Self::Other(shown(other)),
+            other => Self::Other(sanitize_word(other)),
         }
     }
 }
 
-impl Mode {
-    /// Reads a cell; `is_test` says that its column asks for the opposite, `is_vague` that it may hold other words.
+impl ExportMode {
+    /// Parses a cell. `is_test`: the column states test mode, not live mode. `is_vague`: it may hold unrelated values.
     pub(super) fn read(text: &str, is_test: bool, is_vague: bool) -> Self {
-        match (normalize(text).as_str(), says_yes(text)) {
+        match (normalize(text).as_str(), parse_yes_no(text)) {
             ("live" | "production", _) => Self::Live,
             ("test" | "testing" | "sandbox", _) => Self::Test,
             (_, Some(yes)) if yes != is_test => Self::Live,
@@ -126,14 +127,14 @@ impl Mode {
         }
     }
 
-    /// What the columns say together.
-    pub(super) fn of_all(all: &[Self]) -> Self {
+    /// Combines the columns.
+    pub(super) fn combine(all: &[Self]) -> Self {
         let mut stated = all.iter().copied().filter(|mode| *mode != Self::Unstated);
         let first = stated.next().unwrap_or(Self::Unstated);
         if stated.all(|mode| mode == first) { first } else { Self::Unclear }
     }
 
-    /// Whether it does not contradict a payment.
+    /// Whether the mode does not contradict that of a payment.
     pub fn fits(self, is_live: bool) -> bool {
         match self {
             Self::Unstated => true,
@@ -145,7 +146,7 @@ impl Mode {
 }
 
 impl RowRefund {
-    /// What the columns say together: an amount above zero, else that something is refunded, else zero.
+    /// Combines the columns: an amount above zero, else an unspecified amount, else zero.
     pub(super) fn read_all(texts: &[&str], minor: bool) -> Self {
         let mut all = texts.iter().map(|text| Self::read(text, minor)).collect::<Vec<_>>();
         let weight = |refund: &Self| match refund {
@@ -154,26 +155,26 @@ impl RowRefund {
             Self::Amount(_) => 3,
             Self::Unstated => 0,
         };
-        // The first of the heaviest: the column of the amount stands before that of a flag.
+        // `max_by_key` returns the last maximum; reversed, the column of the amount precedes that of a flag.
         all.reverse();
         all.into_iter().max_by_key(weight).unwrap_or(Self::Unstated)
     }
 
     fn read(text: &str, minor: bool) -> Self {
-        // "1" and "0" are amounts as well, and say the same.
-        match (ExportAmount::read_refund(text, minor), says_yes(text)) {
+        // "1" and "0" are also amounts, with the same meaning.
+        match (ExportAmount::read_refund(text, minor), parse_yes_no(text)) {
             (ExportAmount::Unreadable, Some(false)) => Self::Amount(ExportAmount::Minor(0)),
             (ExportAmount::Unreadable, _) => Self::Unspecified,
             (amount, _) => Self::Amount(amount),
         }
     }
 
-    /// The refund that a row of its own records, by its amount.
-    pub(super) fn of_row(text: &str, minor: bool) -> Self {
+    /// The refund of a separate refund row, by its amount.
+    pub(super) fn from_row_amount(text: &str, minor: bool) -> Self {
         Self::read(text, minor)
     }
 
-    /// Whether something is refunded, as far as can be read.
+    /// Whether anything is refunded, as far as can be read.
     pub fn is_any(&self) -> bool {
         match self {
             Self::Unstated => false,
@@ -209,8 +210,8 @@ impl std::fmt::Display for RowKind {
     }
 }
 
-/// Whether a cell says yes or no.
-pub(super) fn says_yes(text: &str) -> Option<bool> {
+/// Parses a cell with yes or no.
+pub(super) fn parse_yes_no(text: &str) -> Option<bool> {
     match normalize(text).as_str() {
         "true" | "t" | "yes" | "y" | "1" => Some(true),
         "false" | "f" | "no" | "n" | "0" | "none" | "null" => Some(false),
@@ -218,15 +219,15 @@ pub(super) fn says_yes(text: &str) -> Option<bool> {
     }
 }
 
-/// A name in lower case, its words separated by one space: `Created_at (UTC)` is `created at utc`.
+/// Normalizes a name: lower case, words separated by one space. `Created_at (UTC)` becomes `created at utc`.
 pub(super) fn normalize(name: &str) -> String {
     let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
-/// A word of an export as it can be shown: columns may be out of place.
-fn shown(word: &str) -> String {
-    without_card_numbers(word).chars().take(MAX_WORD).collect()
+/// Truncates a value for output and removes card numbers, since columns may be shifted.
+fn sanitize_word(word: &str) -> String {
+    redact_card_numbers(word).chars().take(MAX_WORD_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -235,7 +236,7 @@ mod tests {
     use crate::payment::Currency;
 
     #[test]
-    fn refunds_are_amounts_of_either_sign_or_a_word() {
+    fn refunds_are_amounts_of_either_sign_or_flags() {
         let read = |texts: &[&str]| RowRefund::read_all(texts, false);
         for text in ["10.00", "-10.00", "(10.00)", "-$10.00", "$-10.00", "$10.00"] {
             let RowRefund::Amount(amount) = read(&[text]) else { panic!("{text}") };

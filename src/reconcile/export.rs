@@ -1,4 +1,4 @@
-//! Reads a processor's export: CSV with a header line, whose columns are recognised by their usual names.
+//! Parses a processor's export: CSV with a header line, whose columns are recognised by their usual names.
 
 use std::io::Read;
 
@@ -7,14 +7,14 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::amount::{CurrencySign, ExportAmount};
-use super::cells::{ExportStatus, Mode, RowKind, RowRefund, normalize, says_yes};
+use super::cells::{ExportMode, ExportStatus, RowKind, RowRefund, normalize, parse_yes_no};
 use crate::payment::{Currency, PaymentId};
 
 /// The largest file, in bytes, and the longest confirmation code, in characters.
-const MAX_FILE: u64 = 256 * 1024 * 1024;
-const MAX_CODE: usize = 128;
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_CODE_CHARS: usize = 128;
 
-/// Names of columns, as [`normalize`] leaves them.
+/// Column names, as [`normalize`] returns them.
 const IDS: &[&str] = &[
     "id",
     "charge",
@@ -55,7 +55,7 @@ const TIMES: &[&str] = &[
 ];
 const STATUSES: &[&str] = &["status", "state", "transaction status", "payment status"];
 
-/// Names of columns of which every one counts, as [`normalize`] leaves them, without spaces.
+/// Names of columns that all count, as [`normalize`] returns them but without spaces.
 const KINDS: &[&str] = &[
     "type",
     "kind",
@@ -96,61 +96,61 @@ const DISPUTES: &[&str] = &[
     "chargeback",
 ];
 
-/// One row of an export. `Debug` shows the line alone.
+/// One row of an export. `Debug` prints only the line number.
 #[derive(Clone)]
-pub struct Row {
+pub struct ExportRow {
     /// The line of the file, counted from 1.
     pub line: u64,
     /// The UUIDs in its cells. Not all of them are payments of the ledger.
     pub ids: Vec<PaymentId>,
     /// The processor's identifiers, the most specific column first.
     pub confirmations: Vec<String>,
-    /// What was charged. It is unreadable too where the currency beside it is.
+    /// The charged amount. It is unreadable if its currency is.
     pub amount: ExportAmount,
-    /// The currency, where there is a column for it.
+    /// The currency, if there is a column for it.
     pub currency: Option<Currency>,
     /// The currency that the cell of the amount names.
     pub sign: Option<CurrencySign>,
     /// The last four digits of the card.
     pub last4: Option<String>,
-    /// When it was charged. A date without a time of day is none.
+    /// When it was charged. A date without a time of day is ignored.
     pub at: Option<Timestamp>,
-    /// What the processor says of it.
+    /// The processor's status of the charge.
     pub status: ExportStatus,
     /// Whether another column contradicts the status.
     pub is_contradicted: bool,
     /// What the row records.
     pub kind: RowKind,
-    /// Whether no column says that the amount, or a part of it, is not captured.
+    /// Whether the whole amount is captured, or no column says otherwise.
     pub is_captured: bool,
-    /// Whether it is real money.
-    pub mode: Mode,
-    /// How much is refunded, as a column beside the amount says.
+    /// Whether the row is from live or test mode.
+    pub mode: ExportMode,
+    /// The refunded amount, by the columns next to the amount.
     pub refund: RowRefund,
 }
 
 /// Why an export cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadExportError {
-    /// The file, or its CSV.
+    /// The CSV is invalid.
     #[error("the export cannot be read: {0}")]
     Csv(#[from] csv::Error),
-    /// The file.
+    /// The file cannot be read.
     #[error("the export cannot be read: {0}")]
     Io(#[from] std::io::Error),
     /// The file is larger than 256 MiB.
     #[error("the export is larger than 256 MiB: split it by time")]
     TooLarge,
-    /// The first line is no header.
+    /// The first line is not a header.
     #[error(
         "the first line names no amount column: it has to name the columns, such as id,amount,currency,last4,created,status"
     )]
     NoAmountColumn,
 }
 
-/// Where the columns are.
+/// The positions of the columns.
 #[derive(Debug)]
-struct Columns {
+struct ExportColumns {
     ids: Vec<usize>,
     amount: usize,
     currency: Option<usize>,
@@ -164,51 +164,52 @@ struct Columns {
     test: Vec<usize>,
     refunds: Vec<usize>,
     disputes: Vec<usize>,
-    /// Columns whose name says little: a word of theirs that is not known means nothing.
-    vague: Vec<usize>,
+    /// Columns with ambiguous names. Their unknown values are ignored.
+    ambiguous: Vec<usize>,
 }
 
-/// Reads an export; `minor` says that its amounts are in minor units.
-pub fn read_export(file: impl Read, minor: bool) -> Result<Vec<Row>, ReadExportError> {
+/// Parses an export. `minor`: its amounts are in minor units.
+pub fn read_export(file: impl Read, minor: bool) -> Result<Vec<ExportRow>, ReadExportError> {
     let mut text = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadExportError::TooLarge);
     }
     let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(header)).flexible(true).from_reader(text.as_slice());
-    let columns = Columns::find(reader.byte_headers()?)?;
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(detect_delimiter(header)).flexible(true).from_reader(text.as_slice());
+    let columns = ExportColumns::find(reader.byte_headers()?)?;
     let (mut rows, mut line, mut counted) = (Vec::new(), 1, 0);
     for record in reader.byte_records() {
         let record = record?;
-        // The reader's own line is that of the line break before.
+        // The reader's line number is that of the preceding line break.
         let start = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(counted);
         let start = start + text[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         line += text[counted..start].split(|byte| *byte == b'\n').skip(1).count() as u64;
         counted = start;
         let cells: Vec<String> = record.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
-            rows.push(columns.row(line, &cells, minor));
+            rows.push(columns.read_row(line, &cells, minor));
         }
     }
     Ok(rows)
 }
 
-/// What separates the cells: the most frequent of the usual ones in the header line.
-fn delimiter(header: &[u8]) -> u8 {
+/// Detects the delimiter: the most frequent of tab, semicolon and comma in the header line.
+fn detect_delimiter(header: &[u8]) -> u8 {
     let count = |delimiter: u8| header.split(|byte| *byte == delimiter).count();
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }
 
-impl Columns {
+impl ExportColumns {
     fn find(headers: &csv::ByteRecord) -> Result<Self, ReadExportError> {
         let names: Vec<String> = headers.iter().map(|name| normalize(&String::from_utf8_lossy(name))).collect();
-        // The order of the list says which column is meant where several have a usual name.
+        // If several columns have a usual name, the order of the list decides.
         let all = |known: &[&str]| -> Vec<usize> {
             known.iter().filter_map(|known| names.iter().position(|name| name == known)).collect()
         };
         let first = |known: &[&str]| all(known).first().copied();
-        // A mark counts in whichever column it stands, also where two have the same name.
+        // Every column with one of the names counts, also two columns with the same name.
         let compact: Vec<String> = names.iter().map(|name| name.replace(' ', "")).collect();
         let every = |known: &[&str]| -> Vec<usize> {
             let places = |known: &&str| (0..compact.len()).filter(|at| compact[*at] == *known).collect::<Vec<_>>();
@@ -228,13 +229,13 @@ impl Columns {
             test: every(TEST),
             refunds: every(REFUNDS),
             disputes: every(DISPUTES),
-            vague: every(&["mode", "environment"]),
+            ambiguous: every(&["mode", "environment"]),
         })
     }
 
-    fn row(&self, line: u64, cells: &[String], minor: bool) -> Row {
+    fn read_row(&self, line: u64, cells: &[String], minor: bool) -> ExportRow {
         let cell = |column: Option<usize>| column.and_then(|column| cells.get(column)).filter(|cell| !cell.is_empty());
-        let mut ids: Vec<PaymentId> = cells.iter().flat_map(|cell| uuids(cell)).collect();
+        let mut ids: Vec<PaymentId> = cells.iter().flat_map(|cell| find_uuids(cell)).collect();
         ids.sort_unstable();
         ids.dedup();
         let confirmations = self.ids.iter().filter_map(|column| cell(Some(*column)));
@@ -255,40 +256,41 @@ impl Columns {
         let kind = RowKind::read_all(&cells_of(&self.kinds));
         let refund = match RowRefund::read_all(&cells_of(&self.refunds), minor) {
             beside if kind != RowKind::Refund || beside.is_any() => beside,
-            _ => RowRefund::of_row(cell(Some(self.amount)).map_or("", String::as_str), minor),
+            _ => RowRefund::from_row_amount(cell(Some(self.amount)).map_or("", String::as_str), minor),
         };
-        let mode = |columns: &[usize], is_test: bool| -> Vec<Mode> {
-            let named = columns.iter().filter_map(|column| Some((self.vague.contains(column), cell(Some(*column))?)));
-            named.map(|(is_vague, text)| Mode::read(text, is_test, is_vague)).collect()
+        let mode = |columns: &[usize], is_test: bool| -> Vec<ExportMode> {
+            let named =
+                columns.iter().filter_map(|column| Some((self.ambiguous.contains(column), cell(Some(*column))?)));
+            named.map(|(is_vague, text)| ExportMode::read(text, is_test, is_vague)).collect()
         };
-        Row {
+        ExportRow {
             line,
             ids,
-            confirmations: confirmations.filter(|code| code.chars().count() <= MAX_CODE).cloned().collect(),
-            is_captured: captures_all && cells_of(&self.captured).iter().all(|text| says_yes(text) == Some(true)),
+            confirmations: confirmations.filter(|code| code.chars().count() <= MAX_CODE_CHARS).cloned().collect(),
+            is_captured: captures_all && cells_of(&self.captured).iter().all(|text| parse_yes_no(text) == Some(true)),
             amount,
             currency: currency.and_then(Result::ok),
             sign,
-            last4: cell(self.last4).and_then(|text| last4(text)),
-            at: cell(self.time).and_then(|text| time(text)),
+            last4: cell(self.last4).and_then(|text| parse_last4(text)),
+            at: cell(self.time).and_then(|text| parse_time(text)),
             status,
             is_contradicted,
             kind,
-            mode: Mode::of_all(&[mode(&self.live, false), mode(&self.test, true)].concat()),
+            mode: ExportMode::combine(&[mode(&self.live, false), mode(&self.test, true)].concat()),
             refund,
         }
     }
 }
 
-/// The line, and nothing of the card or the caller.
-impl std::fmt::Debug for Row {
+/// Prints only the line number: no data of the card or the caller.
+impl std::fmt::Debug for ExportRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row").field("line", &self.line).finish_non_exhaustive()
     }
 }
 
-/// The UUIDs in a text, wherever they stand.
-fn uuids(text: &str) -> Vec<PaymentId> {
+/// Finds all UUIDs in a text.
+fn find_uuids(text: &str) -> Vec<PaymentId> {
     const LENGTH: usize = 36;
     let bytes = text.as_bytes();
     let is_hex = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_hexdigit);
@@ -299,15 +301,15 @@ fn uuids(text: &str) -> Vec<PaymentId> {
         .collect()
 }
 
-/// The last four digits of a masked number. A spreadsheet drops the zeros that a number begins with.
-fn last4(text: &str) -> Option<String> {
+/// Parses the last four digits of a masked number, and restores leading zeros that spreadsheets drop.
+fn parse_last4(text: &str) -> Option<String> {
     let end: Vec<char> = text.chars().rev().take_while(char::is_ascii_digit).take(4).collect();
     let digits: String = end.into_iter().rev().collect();
     (!digits.is_empty()).then(|| format!("{digits:0>4}"))
 }
 
-/// A time: RFC 3339, a date and a time of day in UTC, or seconds since 1970.
-fn time(text: &str) -> Option<Timestamp> {
+/// Parses a time: RFC 3339, a date and a time of day in UTC, or seconds since 1970.
+fn parse_time(text: &str) -> Option<Timestamp> {
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).ok().filter(|_| text.len() >= 9);
     }
@@ -326,7 +328,7 @@ mod tests {
 
     const ID: &str = "9a8f1282-65e4-5cf2-8b69-1b4cefccc055";
 
-    fn read(text: &str) -> Vec<Row> {
+    fn read(text: &str) -> Vec<ExportRow> {
         read_export(text.as_bytes(), false).unwrap()
     }
 
@@ -354,32 +356,32 @@ mod tests {
     }
 
     #[test]
-    fn times_have_a_time_of_day() {
+    fn times_need_a_time_of_day() {
         for text in ["2026-11-22 12:00:05", "2026-11-22T14:00:05+02:00", "1795348805", "2026-11-22 12:00:05 UTC"] {
-            assert_eq!(time(text), "2026-11-22T12:00:05Z".parse().ok(), "{text}");
+            assert_eq!(parse_time(text), "2026-11-22T12:00:05Z".parse().ok(), "{text}");
         }
         for text in ["2026-11-22", "11/22/2026 12:00", "20261122", "yesterday", ""] {
-            assert_eq!(time(text), None, "{text}");
+            assert_eq!(parse_time(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_masked_number_ends_in_four_digits() {
+    fn the_last_four_digits_of_a_masked_number_are_parsed() {
         for (text, digits) in
             [("xxxxxxxxxxxx4242", "4242"), ("Visa 4242", "4242"), ("42", "0042"), ("12344242", "4242")]
         {
-            assert_eq!(last4(text).as_deref(), Some(digits));
+            assert_eq!(parse_last4(text).as_deref(), Some(digits));
         }
-        assert_eq!(last4("4242xxxx"), None);
+        assert_eq!(parse_last4("4242xxxx"), None);
     }
 
     #[test]
     fn a_payment_id_is_found_anywhere_in_a_cell() {
         for text in [ID.to_owned(), format!("order-7 {ID}"), format!("{{\"crelay\":\"{ID}\"}}"), format!("é-{ID}-é")]
         {
-            assert_eq!(uuids(&text), [ID.parse().unwrap()], "{text}");
+            assert_eq!(find_uuids(&text), [ID.parse().unwrap()], "{text}");
         }
-        assert!(uuids(&format!("a{ID}")).is_empty() && uuids(&ID[1..]).is_empty());
+        assert!(find_uuids(&format!("a{ID}")).is_empty() && find_uuids(&ID[1..]).is_empty());
     }
 
     proptest! {

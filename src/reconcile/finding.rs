@@ -1,65 +1,65 @@
-//! What a person has to look at after a comparison, and how it is said.
+//! Differences found by a comparison, and their messages.
 
 use std::fmt;
 
 use super::{ExportStatus, RowKind};
-use crate::ledger::{State, decimal};
+use crate::ledger::{PaymentState, format_minor_units};
 use crate::payment::{Currency, PaymentId};
 
-/// Something that does not fit.
+/// A difference that a person has to review.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// The ledger and the export say different things of a payment.
+pub enum ReconciliationFinding {
+    /// The state in the ledger and the status in the export disagree.
     Disagreement {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
         line: u64,
-        /// What the ledger says.
-        state: State,
-        /// What the export says.
+        /// The value in the ledger.
+        state: PaymentState,
+        /// The value in the export.
         status: ExportStatus,
     },
-    /// The amounts, or the currencies, differ, or that of the export cannot be read.
-    OtherAmount {
+    /// The amounts or the currencies differ, or the amount of the export cannot be read.
+    AmountMismatch {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
         line: u64,
     },
-    /// The payment is not settled, and the export does not say how it ended.
+    /// The payment is not settled, and the export has no outcome.
     Unsettled {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
         line: u64,
-        /// What the ledger says.
-        state: State,
+        /// The value in the ledger.
+        state: PaymentState,
     },
-    /// The row is the payment's, and not plainly its charge: nothing is settled by it.
+    /// The row belongs to the payment but is not clearly its charge, so it settles nothing.
     Doubtful {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
         line: u64,
         /// Why.
-        doubt: Doubt,
+        doubt: RowDoubt,
     },
-    /// Another amount is refunded than the ledger knows, in minor units.
-    OtherRefund {
+    /// The refunded amounts differ. Both are in minor units.
+    RefundMismatch {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
         line: u64,
         /// The currency of both.
         currency: Currency,
-        /// What the export says; `None` if it cannot be read.
+        /// The value in the export; `None` if it cannot be read.
         processor: Option<u64>,
-        /// What the ledger says.
+        /// The value in the ledger.
         ledger: u64,
     },
-    /// A bank debit that was settled came back.
-    CameBack {
+    /// A settled bank debit was returned.
+    DebitReturned {
         /// The payment.
         payment: PaymentId,
         /// The line of the export.
@@ -75,63 +75,63 @@ pub enum Finding {
         /// The line of the export.
         line: u64,
     },
-    /// A payment that money should have moved for, and that is not in the export.
+    /// A payment for which money should have moved is not in the export.
     OrphanPayment {
         /// The payment.
         payment: PaymentId,
-        /// What the ledger says.
-        state: State,
+        /// The value in the ledger.
+        state: PaymentState,
     },
 }
 
-/// Why a row settles nothing, though it is a payment's.
+/// Why a row that belongs to a payment settles nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Doubt {
-    /// It records something else than a payment.
-    Kind(RowKind),
+pub enum RowDoubt {
+    /// It records something other than a payment.
+    NotPayment(RowKind),
     /// The amount, or a part of it, is authorized and not captured.
     NotCaptured,
-    /// It is a test where the ledger has real money, or the other way round, or does not say plainly.
-    OtherMode,
-    /// Something of it is refunded.
+    /// Its mode, live or test, differs from that of the payment or is unclear.
+    ModeMismatch,
+    /// It is refunded, in whole or in part.
     Refunded,
     /// The last four digits are those of another card.
-    OtherCard,
+    CardMismatch,
     /// Its status columns contradict each other.
-    TwoStatuses,
+    ContradictoryStatus,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for ReconciliationFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disagreement { payment, line, state, status } => {
-                write!(f, "line {line}: the export says {status}, the ledger {state}: {payment}")
+                write!(f, "line {line}: the export says {status}, the ledger says {state}: {payment}")
             }
-            Self::OtherAmount { payment, line } => {
-                write!(f, "line {line}: the amount is not the ledger's, or cannot be read: {payment}")
+            Self::AmountMismatch { payment, line } => {
+                write!(f, "line {line}: the amount differs from the ledger's, or cannot be read: {payment}")
             }
             Self::Unsettled { payment, line, state } => {
-                write!(f, "line {line}: the export does not say how it ended, the ledger {state}: {payment}")
+                write!(f, "line {line}: the export has no outcome, the ledger says {state}: {payment}")
             }
             Self::Doubtful { payment, line, doubt } => {
-                write!(f, "line {line}: nothing is settled by it, {doubt}: {payment}")
+                write!(f, "line {line}: the row settles nothing, {doubt}: {payment}")
             }
-            Self::OtherRefund { payment, line, currency, processor, ledger } => {
-                let ledger = decimal(*ledger, *currency);
-                match processor.map(|minor| decimal(minor, *currency)) {
+            Self::RefundMismatch { payment, line, currency, processor, ledger } => {
+                let ledger = format_minor_units(*ledger, *currency);
+                match processor.map(|minor| format_minor_units(minor, *currency)) {
                     Some(processor) => write!(
                         f,
                         "line {line}: refunded {processor} at the processor, {ledger} in the ledger: {payment}"
                     ),
                     None => write!(
                         f,
-                        "line {line}: refunded at the processor, how much cannot be read, {ledger} in the ledger: {payment}"
+                        "line {line}: refunded an unreadable amount at the processor, {ledger} in the ledger: {payment}"
                     ),
                 }
             }
-            Self::CameBack { payment, line } => write!(
+            Self::DebitReturned { payment, line } => write!(
                 f,
-                "line {line}: the export says that the bank debit came back, the ledger charged: \
+                "line {line}: the export says that the bank debit was returned, the ledger says charged: \
                  settle {payment} --as returned --note \"…\""
             ),
             Self::Ambiguous { line } => write!(f, "line {line}: several payments or rows fit, so none is matched"),
@@ -143,15 +143,15 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for RowDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Kind(kind) => return write!(f, "the row records {kind}"),
+            Self::NotPayment(kind) => return write!(f, "the row records {kind}"),
             Self::NotCaptured => "the amount is not captured, or not all of it",
-            Self::OtherMode => "test and live mode are not the ledger's",
-            Self::Refunded => "something of it is refunded",
-            Self::OtherCard => "the last four digits are not the ledger's",
-            Self::TwoStatuses => "the status columns contradict each other",
+            Self::ModeMismatch => "its mode, live or test, differs from the ledger's or is unclear",
+            Self::Refunded => "the charge is refunded, in whole or in part",
+            Self::CardMismatch => "the last four digits differ from the ledger's",
+            Self::ContradictoryStatus => "the status columns contradict each other",
         })
     }
 }

@@ -1,21 +1,21 @@
-//! What a card number is, and where one hides in a run of digits.
+//! Recognises card numbers in runs of digits.
 
-use super::scan::Run;
+use super::scan::DigitRun;
 
-/// ISO/IEC 7812 allows no more.
+/// The maximum length of a card number (ISO/IEC 7812).
 pub(super) const MAX_CARD_DIGITS: usize = 19;
 
-/// Shorter ones are not issued any more.
+/// The minimum length of a card number: shorter ones are no longer issued.
 pub(super) const MIN_CARD_DIGITS: usize = 13;
 
 /// Whether digits are a card number, by length and Luhn check.
 pub(super) fn is_card_number(digits: &[u8]) -> bool {
-    (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&digits.len()) && luhn(digits)
+    (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&digits.len()) && passes_luhn_check(digits)
 }
 
-/// Whether they are, and are also as long as the brand's that the first of them tell. Where it is not known that digits
-/// belong together this keeps phone numbers from being taken for a card's: one in ten passes the Luhn check.
-pub(super) fn is_of_a_brand(digits: &[u8]) -> bool {
+/// Whether digits are a card number with a prefix and a length of a known brand. Where digits may not belong together,
+/// this keeps phone numbers from being mistaken for card numbers: one in ten passes the Luhn check.
+pub(super) fn is_of_known_brand(digits: &[u8]) -> bool {
     let first = |n: usize| digits.iter().take(n).fold(0, |value, digit| value * 10 + u32::from(*digit));
     let lengths: &[usize] = match (first(2), first(4)) {
         (34 | 37, _) => &[15],
@@ -29,25 +29,25 @@ pub(super) fn is_of_a_brand(digits: &[u8]) -> bool {
     lengths.contains(&digits.len()) && is_card_number(digits)
 }
 
-/// Whether a run holds a card number: from where one of its groups begins to where one ends; or at the beginning or end of
-/// it, with the digits that stand beside it on the card.
-pub(super) fn has_card_number(run: &Run) -> bool {
+/// Whether a run contains a card number: from the start of one group to the end of another, or at the start or end of
+/// the run, next to other digits of the card.
+pub(super) fn has_card_number(run: &DigitRun) -> bool {
     let begins_card = |at: usize| {
-        let from = run.groups[at].digits.start;
-        let ends = run.groups[at..].iter().map(|group| group.digits.end);
+        let from = run.groups[at].digit_range.start;
+        let ends = run.groups[at..].iter().map(|group| group.digit_range.end);
         ends.take_while(|to| to - from <= MAX_CARD_DIGITS).any(|to| is_card_number(&run.digits[from..to]))
     };
-    (0..run.groups.len()).any(begins_card) || is_card_at_an_end(&run.digits)
+    (0..run.groups.len()).any(begins_card) || has_card_at_either_end(&run.digits)
 }
 
-/// The lengths of nearly all cards: in a number that is longer, others would be found by chance.
-fn is_card_at_an_end(digits: &[u8]) -> bool {
+/// Checks only lengths of 14 to 16, which nearly all cards have: in longer runs, other lengths would match by chance.
+fn has_card_at_either_end(digits: &[u8]) -> bool {
     (14..=16)
         .filter(|length| *length < digits.len())
-        .any(|length| is_of_a_brand(&digits[..length]) || is_of_a_brand(&digits[digits.len() - length..]))
+        .any(|length| is_of_known_brand(&digits[..length]) || is_of_known_brand(&digits[digits.len() - length..]))
 }
 
-fn luhn(digits: &[u8]) -> bool {
+fn passes_luhn_check(digits: &[u8]) -> bool {
     let sum: u32 = digits
         .iter()
         .rev()
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_of_all_brands_are_known() {
+    fn card_numbers_of_all_brands_are_recognised() {
         for number in [
             "4222222222222",
             "4242424242424242",
@@ -83,7 +83,7 @@ mod tests {
             "3566002020360505",
             "6200000000000005",
         ] {
-            assert!(is_card_number(&digits(number)) && is_of_a_brand(&digits(number)), "{number}");
+            assert!(is_card_number(&digits(number)) && is_of_known_brand(&digits(number)), "{number}");
         }
     }
 
@@ -92,7 +92,7 @@ mod tests {
         for number in ["4242424242424241", "42424242", "424242424242", "42424242424242424242"] {
             assert!(!is_card_number(&digits(number)), "{number}");
         }
-        // Long enough and by chance with a good check digit, but of no brand.
-        assert!(is_card_number(&digits("1234567812345670")) && !is_of_a_brand(&digits("1234567812345670")));
+        // Valid length and check digit, but no known brand.
+        assert!(is_card_number(&digits("1234567812345670")) && !is_of_known_brand(&digits("1234567812345670")));
     }
 }

@@ -1,10 +1,10 @@
-//! Values that print nothing.
+//! Values that `Debug` does not print.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// Something a caller said or entered, or that was said to a caller. `Debug` prints nothing of it.
+/// Data from a caller, or text spoken to a caller. `Debug` prints only `[private]`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Private<T>(T);
@@ -15,12 +15,12 @@ impl<T> Private<T> {
         Self(value)
     }
 
-    /// The value, for the one who has to use it.
+    /// The value in clear.
     pub fn reveal(&self) -> &T {
         &self.0
     }
 
-    /// The value, given up.
+    /// Unwraps the value.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_values_print_nothing() {
+    fn debug_does_not_print_private_values() {
         assert_eq!(format!("{:?}", Private::new("4242")), "[private]");
     }
 }

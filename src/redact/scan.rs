@@ -1,146 +1,148 @@
-//! Runs of digits in a text, whatever they are written as: numerals, or the number words of a language.
+//! Finds runs of digits in a text, written as numerals or in number words of a language.
 //!
-//! Every text is read once for each language, since the same word may be a number in one and a pause in another.
+//! A text is parsed once per language, since the same word may be a number in one and a filler in another.
 
 use std::ops::Range;
 
-use super::language::{LANGUAGES, Language, Part};
-use super::number::Number;
-use super::token::{Kind, Token, tokens};
+use super::language::{LANGUAGES, NumberLanguage, NumberPart};
+use super::spoken_number::SpokenNumber;
+use super::text_token::{TextToken, TokenKind, tokenize};
 
-/// How many characters that are neither letters nor digits may stand between two digits of a run: pauses, dashes, dots.
+/// The maximum number of characters between two digits of a run that are neither letters nor digits: blanks, dashes,
+/// dots.
 const MAX_GAP: usize = 8;
 
-/// How many words may: `um, and then`.
+/// The maximum number of filler words between two digits of a run: `um, and then`.
 const MAX_FILLERS: usize = 4;
 
-/// Digits with nothing but pauses between them.
+/// Digits with only fillers between them.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct DigitRun {
     /// 0 to 9 each.
     pub(super) digits: Vec<u8>,
-    /// The numbers that it is made of: `4242`, or `forty-two`.
-    pub(super) groups: Vec<Group>,
-    /// All of its words are everyday words in another language: `um, 25` is no 125.
-    pub(super) doubtful: bool,
+    /// The numbers in the run: `4242`, or `forty-two`.
+    pub(super) groups: Vec<DigitGroup>,
+    /// Whether all number words of the run are everyday words in another language: `um, 25` is not 125.
+    pub(super) is_ambiguous: bool,
 }
 
-/// Digits that belong together.
-pub(super) struct Group {
-    /// Where they stand in the run.
-    pub(super) digits: Range<usize>,
-    /// Where they stand in the text, in bytes.
-    pub(super) place: Range<usize>,
+/// The digits of one number.
+pub(super) struct DigitGroup {
+    /// Their range in the digits of the run.
+    pub(super) digit_range: Range<usize>,
+    /// Their range in the text, in bytes.
+    pub(super) byte_range: Range<usize>,
 }
 
-impl Run {
-    /// Where the run stands in the text, in bytes.
-    pub(super) fn place(&self) -> Range<usize> {
-        let from = self.groups.first().map_or(0, |group| group.place.start);
-        from..self.groups.last().map_or(from, |group| group.place.end)
+impl DigitRun {
+    /// The range of the run in the text, in bytes.
+    pub(super) fn byte_range(&self) -> Range<usize> {
+        let from = self.groups.first().map_or(0, |group| group.byte_range.start);
+        from..self.groups.last().map_or(from, |group| group.byte_range.end)
     }
 
-    /// Whether it may be a part of a card, as far as three digits tell.
+    /// Whether the run has at least three digits and is not ambiguous, so that it may be part of a card number.
     pub(super) fn is_long(&self) -> bool {
-        self.digits.len() >= 3 && !self.doubtful
+        self.digits.len() >= 3 && !self.is_ambiguous
     }
 
     fn push(&mut self, digits: &[u8], place: Range<usize>) {
         let from = self.digits.len();
         self.digits.extend_from_slice(digits);
-        self.groups.push(Group { digits: from..self.digits.len(), place });
+        self.groups.push(DigitGroup { digit_range: from..self.digits.len(), byte_range: place });
     }
 }
 
-/// What one language makes of a text.
-pub(super) struct Reading {
-    /// Every run, from first to last.
-    pub(super) runs: Vec<Run>,
-    /// Where the run begins that more text could go on with, if there is one. It is among the runs if it has digits yet.
-    pub(super) open: Option<usize>,
-    /// How many words are neither numbers nor pauses.
-    pub(super) strangers: usize,
+/// The runs that one language finds in a text.
+pub(super) struct LanguageReading {
+    /// All runs in order.
+    pub(super) runs: Vec<DigitRun>,
+    /// The start of the run that more text could continue, if there is one. It is among the runs if it has digits
+    /// already.
+    pub(super) open_run_start: Option<usize>,
+    /// The number of words that are neither numbers nor fillers.
+    pub(super) other_words: usize,
 }
 
-/// The runs of a text, one list for each language.
-pub(super) fn runs(text: &str) -> Vec<Vec<Run>> {
-    readings(text).into_iter().map(|reading| reading.runs).collect()
+/// Finds the runs of a text, one list per language.
+pub(super) fn find_runs(text: &str) -> Vec<Vec<DigitRun>> {
+    read_languages(text).into_iter().map(|reading| reading.runs).collect()
 }
 
-/// What the languages make of a text that may go on.
-pub(super) fn readings(text: &str) -> Vec<Reading> {
-    let tokens = tokens(text);
-    LANGUAGES.iter().map(|language| Reader::new(language).read(&tokens, text)).collect()
+/// Parses a text that may be continued, once per language.
+pub(super) fn read_languages(text: &str) -> Vec<LanguageReading> {
+    let tokens = tokenize(text);
+    LANGUAGES.iter().map(|language| RunReader::new(language).read(&tokens, text)).collect()
 }
 
-struct Reader<'a> {
-    language: &'a Language,
-    runs: Vec<Run>,
-    run: Run,
-    number: Option<Number>,
-    /// `double`, and where it stands.
+struct RunReader<'a> {
+    language: &'a NumberLanguage,
+    runs: Vec<DigitRun>,
+    run: DigitRun,
+    number: Option<SpokenNumber>,
+    /// The factor of `double` or `triple`, and its position in the text, in bytes.
     repeat: Option<(u8, usize)>,
-    /// Words without digits since the last digit.
+    /// The number of filler words since the last digit.
     fillers: usize,
-    strangers: usize,
-    /// Number words in the run that are everyday words elsewhere, and those that are not.
-    weak: usize,
-    strong: usize,
+    other_words: usize,
+    /// The number of number words in the run that are everyday words in another language, and of those that are not.
+    ambiguous_words: usize,
+    unambiguous_words: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn new(language: &'a Language) -> Self {
+impl<'a> RunReader<'a> {
+    fn new(language: &'a NumberLanguage) -> Self {
         Self {
             language,
             runs: Vec::new(),
-            run: Run::default(),
+            run: DigitRun::default(),
             number: None,
             repeat: None,
             fillers: 0,
-            strangers: 0,
-            weak: 0,
-            strong: 0,
+            other_words: 0,
+            ambiguous_words: 0,
+            unambiguous_words: 0,
         }
     }
 
-    fn read(mut self, tokens: &[Token], text: &str) -> Reading {
+    fn read(mut self, tokens: &[TextToken], text: &str) -> LanguageReading {
         for (n, token) in tokens.iter().enumerate() {
             if token.gap > MAX_GAP {
-                self.close();
+                self.finish_run();
             }
             match &token.kind {
-                Kind::Numeral(digits) => self.numeral(digits, &token.place),
-                Kind::Word(word) => match self.language.read(word) {
-                    Some(parts) => self.word(word, parts, token),
-                    // Its last letters may be yet to come.
+                TokenKind::Numeral(digits) => self.push_numeral(digits, &token.byte_range),
+                TokenKind::Word(word) => match self.language.parse_word(word) {
+                    Some(parts) => self.push_word(word, parts, token),
+                    // The word may be incomplete.
                     None if n + 1 == tokens.len()
-                        && token.place.end == text.len()
-                        && self.language.may_become(word) => {}
+                        && token.byte_range.end == text.len()
+                        && self.language.is_possible_prefix(word) => {}
                     None => {
-                        self.strangers += 1;
-                        self.close();
+                        self.other_words += 1;
+                        self.finish_run();
                     }
                 },
             }
             if self.fillers > MAX_FILLERS {
-                self.close();
+                self.finish_run();
             }
         }
-        let trailing = tokens.last().map_or(text, |token| &text[token.place.end..]);
+        let trailing = tokens.last().map_or(text, |token| &text[token.byte_range.end..]);
         let open = trailing.chars().count() <= MAX_GAP;
-        let begun = self.begun();
-        self.close();
-        Reading { runs: self.runs, open: begun.filter(|_| open), strangers: self.strangers }
+        let begun = self.open_run_start();
+        self.finish_run();
+        LanguageReading { runs: self.runs, open_run_start: begun.filter(|_| open), other_words: self.other_words }
     }
 
-    /// Where the run that is being read begins.
-    fn begun(&self) -> Option<usize> {
-        let run = self.run.groups.first().map(|group| group.place.start);
-        let number = self.number.as_ref().map(|number| number.place.start);
+    /// The start of the run that is being parsed.
+    fn open_run_start(&self) -> Option<usize> {
+        let run = self.run.groups.first().map(|group| group.byte_range.start);
+        let number = self.number.as_ref().map(|number| number.byte_range.start);
         run.or(number).or(self.repeat.map(|(_, at)| at))
     }
 
-    fn numeral(&mut self, digits: &[u8], place: &Range<usize>) {
+    fn push_numeral(&mut self, digits: &[u8], place: &Range<usize>) {
         self.finish_number();
         let (times, from) = match self.repeat.take() {
             Some((times, from)) if digits.len() <= 2 => (times, from),
@@ -150,77 +152,81 @@ impl<'a> Reader<'a> {
         self.fillers = 0;
     }
 
-    fn word(&mut self, word: &str, parts: Vec<Part>, token: &Token) {
-        if parts.iter().any(|part| !matches!(part, Part::And | Part::Filler)) {
-            *(if self.language.is_weak(word) { &mut self.weak } else { &mut self.strong }) += 1;
+    fn push_word(&mut self, word: &str, parts: Vec<NumberPart>, token: &TextToken) {
+        if parts.iter().any(|part| !matches!(part, NumberPart::And | NumberPart::Filler)) {
+            *(if self.language.is_ambiguous(word) {
+                &mut self.ambiguous_words
+            } else {
+                &mut self.unambiguous_words
+            }) += 1;
         }
         for (n, part) in parts.into_iter().enumerate() {
-            // What is one word is one number.
-            self.part(part, token.close || n > 0, &token.place);
+            // The parts of one word form one number.
+            self.push_part(part, token.is_adjacent || n > 0, &token.byte_range);
         }
     }
 
-    fn part(&mut self, part: Part, close: bool, place: &Range<usize>) {
+    fn push_part(&mut self, part: NumberPart, close: bool, place: &Range<usize>) {
         match part {
-            Part::Value(value) => self.value(value.into(), close, place),
-            Part::Hundred => self.multiply(100, place),
-            Part::Thousand => self.multiply(1_000, place),
-            Part::Repeat(times) => {
+            NumberPart::Value(value) => self.push_value(value.into(), close, place),
+            NumberPart::Hundred => self.push_multiplier(100, place),
+            NumberPart::Thousand => self.push_multiplier(1_000, place),
+            NumberPart::Repeat(times) => {
                 self.finish_number();
                 self.repeat = Some((times, place.start));
             }
-            Part::And => {
+            NumberPart::And => {
                 self.fillers += 1;
                 if let Some(number) = &mut self.number {
-                    number.joined();
+                    number.push_and();
                 }
             }
-            Part::Filler => {
+            NumberPart::Filler => {
                 self.fillers += 1;
                 self.finish_number();
             }
         }
     }
 
-    /// A number word either goes on with the number before it, or begins one.
-    fn value(&mut self, value: u32, close: bool, place: &Range<usize>) {
+    /// Adds a number word to the current number, or starts a new number with it.
+    fn push_value(&mut self, value: u32, close: bool, place: &Range<usize>) {
         self.fillers = 0;
-        let way = self.language.way;
+        let way = self.language.grammar;
         match &mut self.number {
-            Some(number) if number.takes(value, way, close) => number.add(value, way, place.end),
-            _ => self.begin_number(Number::new(value, way), place),
+            Some(number) if number.accepts(value, way, close) => number.add(value, way, place.end),
+            _ => self.begin_number(SpokenNumber::new(value, way), place),
         }
     }
 
-    fn multiply(&mut self, by: u32, place: &Range<usize>) {
+    fn push_multiplier(&mut self, by: u32, place: &Range<usize>) {
         self.fillers = 0;
-        if !self.number.as_mut().is_some_and(|number| number.multiply(by, place.end)) {
-            self.begin_number(Number::new(by, self.language.way), place);
+        if !self.number.as_mut().is_some_and(|number| number.try_multiply(by, place.end)) {
+            self.begin_number(SpokenNumber::new(by, self.language.grammar), place);
         }
     }
 
-    fn begin_number(&mut self, mut number: Number, place: &Range<usize>) {
+    fn begin_number(&mut self, mut number: SpokenNumber, place: &Range<usize>) {
         self.finish_number();
-        number.place = place.clone();
+        number.byte_range = place.clone();
         if let Some((times, from)) = self.repeat.take() {
-            number.times = times;
-            number.place.start = from;
+            number.repeat_count = times;
+            number.byte_range.start = from;
         }
         self.number = Some(number);
     }
 
     fn finish_number(&mut self) {
         if let Some(number) = self.number.take() {
-            self.run.push(&number.digits(), number.place);
+            self.run.push(&number.digits(), number.byte_range);
         }
     }
 
-    fn close(&mut self) {
+    fn finish_run(&mut self) {
         self.finish_number();
         self.repeat = None;
         self.fillers = 0;
-        self.run.doubtful = self.weak > 0 && self.strong == 0;
-        (self.weak, self.strong) = (0, 0);
+        self.run.is_ambiguous = self.ambiguous_words > 0 && self.unambiguous_words == 0;
+        (self.ambiguous_words, self.unambiguous_words) = (0, 0);
         if !self.run.digits.is_empty() {
             self.runs.push(std::mem::take(&mut self.run));
         }
@@ -232,16 +238,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The runs of one language, a run a text, groups separated by blanks.
+    /// The runs of one language, each as text with blanks between its groups.
     fn read(language: usize, text: &str) -> Vec<String> {
-        let group =
-            |run: &Run, group: &Group| run.digits[group.digits.clone()].iter().map(u8::to_string).collect::<String>();
-        let run = |run: &Run| run.groups.iter().map(|it| group(run, it)).collect::<Vec<_>>().join(" ");
-        runs(text)[language].iter().map(run).collect()
+        let group = |run: &DigitRun, group: &DigitGroup| {
+            run.digits[group.digit_range.clone()].iter().map(u8::to_string).collect::<String>()
+        };
+        let run = |run: &DigitRun| run.groups.iter().map(|it| group(run, it)).collect::<Vec<_>>().join(" ");
+        find_runs(text)[language].iter().map(run).collect()
     }
 
     #[test]
-    fn digits_are_read_however_they_are_said() {
+    fn digits_are_recognised_in_all_spellings() {
         for (said, digits) in [
             ("4242", "4242"),
             ("4242-4242", "4242 4242"),
@@ -264,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn other_languages_have_ways_of_their_own() {
+    fn numbers_of_other_languages_are_recognised() {
         for (language, said, digits) in [
             (1, "cuatro dos, cuarenta y dos, doscientos cuarenta y dos", "4 2 42 242"),
             (1, "cuatro mil doscientos cuarenta y dos, veintidós", "4242 22"),
@@ -280,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_number_ends_a_run() {
+    fn another_word_ends_a_run() {
         assert_eq!(read(0, "I have two cards, one of 25 dollars"), ["2", "1", "25"]);
         assert_eq!(read(0, "call 415 867 5309 or 415 867 5310"), ["415 867 5309", "415 867 5310"]);
         assert_eq!(read(0, "the 4th of xxxx4242"), ["4", "4242"]);
@@ -289,8 +296,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_open_as_long_as_more_may_follow() {
-        let open = |text: &str| readings(text)[0].open;
+    fn a_run_is_open_while_more_digits_may_follow() {
+        let open = |text: &str| read_languages(text)[0].open_run_start;
         for (text, begins) in [("is 42", 3), ("is forty ", 3), ("is 4 and th", 3), ("so double", 3), ("is four ze", 3)]
         {
             assert_eq!(open(text), Some(begins), "{text}");
@@ -302,10 +309,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_places_are_in_it(text in "[a-z0-9 ,é一]{0,40}|(four|two|hundred|double|and|cent|quatre|vingt|zwei|und|zig| ){0,20}|\\PC{0,60}") {
-            for run in runs(&text).into_iter().flatten() {
-                prop_assert!(text.get(run.place()).is_some());
-                prop_assert_eq!(run.groups.last().map(|group| group.digits.end), Some(run.digits.len()));
+        fn no_text_panics_and_ranges_are_within_it(text in "[a-z0-9 ,é一]{0,40}|(four|two|hundred|double|and|cent|quatre|vingt|zwei|und|zig| ){0,20}|\\PC{0,60}") {
+            for run in find_runs(&text).into_iter().flatten() {
+                prop_assert!(text.get(run.byte_range()).is_some());
+                prop_assert_eq!(run.groups.last().map(|group| group.digit_range.end), Some(run.digits.len()));
             }
         }
     }

@@ -1,91 +1,91 @@
-//! Words that come piece by piece, and go on at once: only a run of digits is held back until it is decided.
+//! Redacts streamed text. Text is passed on at once; only a run of digits is held back until it is complete.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::card::has_card_number;
-use super::cut_places;
-use super::scan::{Run, readings};
+use super::redact_ranges;
+use super::scan::{DigitRun, read_languages};
 
-/// How many bytes are held back at most: no card number is that long, however it is read out.
-const MAX_HELD: usize = 1_024;
+/// The maximum number of bytes that are held back. No spoken card number is that long.
+const MAX_HELD_BYTES: usize = 1_024;
 
-/// No number word is longer, in bytes.
-const MAX_WORD: usize = 64;
+/// The maximum length of a number word, in bytes.
+const MAX_WORD_BYTES: usize = 64;
 
-/// Text that comes in pieces, cut as [`without_card_numbers`](super::without_card_numbers) would cut it whole.
+/// Redacts text that arrives in pieces as [`redact_card_numbers`](super::redact_card_numbers) redacts it as a whole.
 #[derive(Default)]
-pub struct Stream {
-    /// What may yet belong to a card number.
+pub struct StreamRedactor {
+    /// Text that may still belong to a card number.
     text: String,
-    /// How much of that was passed on already: letters with which a number word may begin, such as `for` of `forty`.
-    given: usize,
+    /// How many bytes of `text` were already passed on: the possible start of a number word, such as `for` of `forty`.
+    emitted: usize,
 }
 
-impl Stream {
-    /// Takes the next piece and tells what can be passed on now; mostly that is the piece itself.
+impl StreamRedactor {
+    /// Adds the next piece and returns the text that can be passed on now, usually the piece itself.
     pub fn push(&mut self, piece: &str) -> String {
         self.text.push_str(piece);
-        let readings = readings(&self.text);
-        let mut until = readings.iter().filter_map(|reading| reading.open).min().unwrap_or(self.text.len());
-        if self.text.len() - self.given > MAX_HELD {
+        let readings = read_languages(&self.text);
+        let mut until = readings.iter().filter_map(|reading| reading.open_run_start).min().unwrap_or(self.text.len());
+        if self.text.len() - self.emitted > MAX_HELD_BYTES {
             until = self.text.len();
         }
         let runs = || readings.iter().flat_map(|reading| &reading.runs);
-        // A run is decided as a whole, though one language may see its end before another does.
-        while let Some(run) = runs().map(Run::place).find(|run| run.start < until && until < run.end) {
+        // A run is passed on or removed as a whole, though languages may differ on where it ends.
+        while let Some(run) = runs().map(DigitRun::byte_range).find(|run| run.start < until && until < run.end) {
             until = run.start;
         }
-        let cards = runs().filter(|run| run.place().end <= until && has_card_number(run));
-        let cards = cards.map(Run::place).collect();
-        self.give(until, cards)
+        let cards = runs().filter(|run| run.byte_range().end <= until && has_card_number(run));
+        let cards = cards.map(DigitRun::byte_range).collect();
+        self.emit(until, cards)
     }
 
-    /// Nothing follows: decides what was held back.
+    /// Ends the text and returns what was held back, redacted.
     pub fn finish(&mut self) -> String {
-        let cards = readings(&self.text).into_iter().flat_map(|reading| reading.runs);
-        let cards = cards.filter(has_card_number).map(|run| run.place()).collect();
-        let rest = self.give(self.text.len(), cards);
+        let cards = read_languages(&self.text).into_iter().flat_map(|reading| reading.runs);
+        let cards = cards.filter(has_card_number).map(|run| run.byte_range()).collect();
+        let rest = self.emit(self.text.len(), cards);
         *self = Self::default();
         rest
     }
 
-    /// Passes on what stands before `until` and was not passed on before, without these places.
-    fn give(&mut self, until: usize, cards: Vec<Range<usize>>) -> String {
-        let from = self.given;
+    /// Returns the text before `until` that was not passed on yet, without these card numbers.
+    fn emit(&mut self, until: usize, cards: Vec<Range<usize>>) -> String {
+        let from = self.emitted;
         let fresh = &self.text[from..until.max(from)];
         let shifted = cards.into_iter().filter(|card| card.end > from);
         let shifted = shifted.map(|card| card.start.saturating_sub(from)..card.end - from).collect();
-        let given = cut_places(fresh, shifted).into_owned();
+        let given = redact_ranges(fresh, shifted).into_owned();
 
-        let kept = if until < self.text.len() { until } else { last_word(&self.text) };
-        self.given = until.max(from) - kept.min(until.max(from));
+        let kept = if until < self.text.len() { until } else { last_word_start(&self.text) };
+        self.emitted = until.max(from) - kept.min(until.max(from));
         self.text.drain(..kept);
         given
     }
 }
 
-/// Where the word begins that ends a text, since letters that follow belong to it.
-fn last_word(text: &str) -> usize {
+/// The start of the last word of a text, which more letters may continue.
+fn last_word_start(text: &str) -> usize {
     let word = text.trim_end_matches(char::is_alphabetic).len();
-    if text.len() - word > MAX_WORD { text.len() } else { word }
+    if text.len() - word > MAX_WORD_BYTES { text.len() } else { word }
 }
 
-/// How much is held back, and none of it.
-impl fmt::Debug for Stream {
+/// Prints the number of bytes that are held back, not the text.
+impl fmt::Debug for StreamRedactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({} bytes)", self.text.len() - self.given)
+        write!(f, "Stream({} bytes)", self.text.len() - self.emitted)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::without_card_numbers;
+    use crate::redact::redact_card_numbers;
     use proptest::prelude::*;
 
     fn flows(pieces: &[&str]) -> Vec<String> {
-        let mut stream = Stream::default();
+        let mut stream = StreamRedactor::default();
         let mut given: Vec<String> = pieces.iter().map(|piece| stream.push(piece)).collect();
         given.push(stream.finish());
         given
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_number_is_cut_in_whatever_pieces_it_comes() {
+    fn a_card_number_is_removed_however_it_is_split() {
         let cut = "[digits removed]";
         assert_eq!(flows(&["It is 4242", " 4242 42", "42 4242", ", right"]).concat(), format!("It is {cut}, right"));
         assert_eq!(flows(&["4", "2"].repeat(8)).concat(), cut);
@@ -109,11 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_not_held_for_ever() {
-        let mut stream = Stream::default();
+    fn an_endless_run_is_not_held_back_for_ever() {
+        let mut stream = StreamRedactor::default();
         let given: usize = (0..1_000).map(|_| stream.push("7 7 7 7 ").len()).sum();
-        assert!(given > 0 && stream.text.len() <= MAX_HELD + 8);
-        assert!((0..1_000).all(|_| !stream.push("word").is_empty()) && stream.text.len() <= MAX_WORD);
+        assert!(given > 0 && stream.text.len() <= MAX_HELD_BYTES + 8);
+        assert!((0..1_000).all(|_| !stream.push("word").is_empty()) && stream.text.len() <= MAX_WORD_BYTES);
     }
 
     fn chunked(text: &str, sizes: &[usize]) -> Vec<String> {
@@ -128,19 +128,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_holds_no_card_number_comes_out_unchanged(
+        fn text_without_a_card_number_is_unchanged(
             text in "((hello|um|and|four|twenty|hundred|veinti|double|4|25.00|4242|dos|zweiund|vier|cent|é|\n|,) ?){0,40}|\\PC{0,80}",
             sizes in prop::collection::vec(1_usize..12, 1..6),
         ) {
             let pieces = chunked(&text, &sizes);
             let given = flows(&pieces.iter().map(String::as_str).collect::<Vec<_>>()).concat();
-            if without_card_numbers(&text) == text {
+            if redact_card_numbers(&text) == text {
                 prop_assert_eq!(given, text);
             }
         }
 
         #[test]
-        fn what_is_cut_is_cut_as_if_it_had_come_whole(
+        fn pieces_are_redacted_like_the_whole_text(
             before in "(so|that|is|,| ){0,8}", after in "( dollars| please|[.]){0,4}",
             number in prop::sample::select(vec!["4242424242424242", "4242 4242-4242, 4242", "3782 822463 10005"]),
             sizes in prop::collection::vec(1_usize..12, 1..6),
@@ -148,7 +148,7 @@ mod tests {
             let text = format!("{before}{number}{after}");
             let pieces = chunked(&text, &sizes);
             let given = flows(&pieces.iter().map(String::as_str).collect::<Vec<_>>()).concat();
-            prop_assert_eq!(given, without_card_numbers(&text));
+            prop_assert_eq!(given, redact_card_numbers(&text));
         }
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-use crate::sid::CallSid;
 
-/// One frame from ConversationRelay. Members that are not known are ignored, and so are types: Twilio adds both.
+/// One frame from ConversationRelay. Unknown members and unknown types are ignored, since Twilio adds both.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Incoming {
+pub enum IncomingFrame {
     /// The first frame of a socket, exactly once.
     Setup(Setup),
     /// The caller said something.
@@ -22,38 +22,38 @@ pub enum Incoming {
         /// One of `0-9 * #`.
         digit: Private<String>,
     },
-    /// The caller spoke over the agent; all that was queued is gone.
+    /// The caller spoke over the agent; Twilio dropped all queued speech.
     Interrupt(Interrupt),
-    /// A frame of ours was refused, or speech could not be made.
+    /// Twilio rejected a frame from this server or could not synthesize speech.
     Error {
-        /// Twilio's text, which repeats the frame it complains of: private.
+        /// Twilio's message. It is private because it repeats the rejected frame.
         #[serde(default, deserialize_with = "null_is_default")]
         description: Private<String>,
     },
-    /// What `events` in the TwiML asks for.
+    /// An event that the `events` attribute of the TwiML subscribes to.
     #[serde(deserialize_with = "info")]
     Info(Info),
-    /// A type that is not known here.
+    /// A frame of an unknown type.
     #[serde(other)]
     Other,
 }
 
-/// Whose call this is.
+/// The `setup` frame: the call that the socket belongs to.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Setup {
-    /// New on every socket; says nothing about the call.
+    /// Twilio's id of this socket's session; different on every socket of a call.
     #[serde(default, deserialize_with = "null_is_default")]
     pub session_id: String,
-    /// The key of everything else.
+    /// The SID of the call.
     pub call_sid: CallSid,
     /// `inbound` or `outbound-api`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub direction: String,
-    /// Who called: E.164, `client:…` or a SIP URI.
+    /// The calling party: E.164, `client:…` or a SIP URI.
     #[serde(default, deserialize_with = "null_is_default")]
     pub from: Private<String>,
-    /// Who was called.
+    /// The called party.
     #[serde(default, deserialize_with = "null_is_default")]
     pub to: Private<String>,
     /// The `<Parameter>`s of the TwiML.
@@ -61,49 +61,49 @@ pub struct Setup {
     pub custom_parameters: Private<BTreeMap<String, String>>,
 }
 
-/// The `<Parameter>` that the TwiML carries when it takes up a call whose session has failed. Operators name parameters as
-/// they like, so it is none that they would choose.
+/// The `<Parameter>` that marks the TwiML of a reconnect after a failed session. Operators choose parameter names
+/// freely, so this name is one that they are unlikely to use.
 pub const RECONNECT: &str = "crelayReconnect";
 
 impl Setup {
-    /// The number of the person on the line, where it is known and can be called.
+    /// Returns the phone number of the person on the line, if it is known and not withheld.
     pub fn caller(&self) -> Option<PhoneNumber> {
         let number = if self.is_outbound() { &self.to } else { &self.from };
         number.reveal().parse().ok().filter(|number: &PhoneNumber| !number.is_withheld())
     }
 
-    /// Whether we called.
+    /// Returns whether this server placed the call.
     pub fn is_outbound(&self) -> bool {
         self.direction.starts_with("outbound")
     }
 
-    /// Whether this is a new session of a call that was going on.
+    /// Returns whether this is a new session of a call whose earlier session failed.
     pub fn is_reconnect(&self) -> bool {
         self.custom_parameters.reveal().contains_key(RECONNECT)
     }
 }
 
-/// What the caller said.
+/// The `prompt` frame: a transcript of the caller's speech.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Prompt {
-    /// The transcript; cumulative while `last` is false.
+    /// The transcript. While `last` is false it is cumulative.
     pub voice_prompt: Private<String>,
     /// False for a partial transcript, which the final one repeats.
     #[serde(default = "yes", deserialize_with = "null_is_yes")]
     pub last: bool,
 }
 
-/// The caller spoke over the agent.
+/// The `interrupt` frame: the caller spoke over the agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Interrupt {
-    /// Exactly what the caller heard of the speech that was cut.
+    /// The part of the interrupted speech that the caller heard.
     #[serde(default, deserialize_with = "null_is_default")]
     pub utterance_until_interrupt: Private<String>,
 }
 
-/// An `info` frame: shapes that are recorded, not documented.
+/// The `info` frame. Its forms are taken from recorded sessions; Twilio does not document them.
 #[derive(Debug, Clone)]
 pub enum Info {
     /// The agent's speech began or ended.
@@ -112,35 +112,36 @@ pub enum Info {
     ClientSpeaking(bool),
     /// A clause of the agent's speech was played.
     TokensPlayed(Private<String>),
-    /// Something else.
+    /// Another event.
     Other,
 }
 
-/// A frame that is not one of ConversationRelay's.
+/// The text is not a valid ConversationRelay frame.
 #[derive(Debug, thiserror::Error)]
 #[error("not a ConversationRelay frame (line {}, column {})", error.line(), error.column())]
-pub struct BadFrame {
+pub struct ParseFrameError {
     error: serde_json::Error,
-    known_form: bool,
+    has_type: bool,
 }
 
-impl BadFrame {
-    /// Whether it is an object with a type, as all frames are: a member is new, not the frame broken.
-    pub fn is_of_a_known_form(&self) -> bool {
-        self.known_form
+impl ParseFrameError {
+    /// Returns whether the text is a JSON object with a `type`. If so the frame is one whose members this server does
+    /// not know, not a malformed one.
+    pub fn has_type(&self) -> bool {
+        self.has_type
     }
 }
 
-impl Incoming {
-    /// Reads one text frame.
-    pub fn parse(frame: &str) -> Result<Self, BadFrame> {
+impl IncomingFrame {
+    /// Parses one text frame.
+    pub fn parse(frame: &str) -> Result<Self, ParseFrameError> {
         #[derive(Deserialize)]
         struct Form {
             #[serde(rename = "type")]
             _type: String,
         }
         let known_form = |_: &serde_json::Error| serde_json::from_str::<Form>(frame).is_ok();
-        serde_json::from_str(frame).map_err(|error| BadFrame { known_form: known_form(&error), error })
+        serde_json::from_str(frame).map_err(|error| ParseFrameError { has_type: known_form(&error), error })
     }
 }
 
@@ -152,7 +153,7 @@ fn null_is_yes<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(true))
 }
 
-/// Members as texts, whatever scalars they are.
+/// Deserializes the members of an object as strings, whatever their types.
 fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Private<BTreeMap<String, String>>, D::Error> {
     let members = Option::<BTreeMap<String, Value>>::deserialize(from)?.unwrap_or_default();
     let text = |value| match value {
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn the_recorded_frames_are_read() {
         let setup = r#"{"type":"setup","sessionId":"VX1","callSid":"CA1","parentCallSid":"","from":"+15550100001","to":"+15550100001","forwardedFrom":null,"callerName":"","direction":"inbound","callType":"PSTN","callStatus":"RINGING","accountSid":"AC0","customParameters":{"callReference":"7"}}"#;
-        let Ok(Incoming::Setup(setup)) = Incoming::parse(setup) else { panic!() };
+        let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(setup) else { panic!() };
         assert_eq!((setup.call_sid.as_str(), setup.custom_parameters.reveal()["callReference"].as_str()), ("CA1", "7"));
 
         assert!(!setup.is_reconnect());
@@ -205,36 +206,36 @@ mod tests {
         }
 
         let ordered = r#"{"type":"setup","callSid":"CA1","customParameters":{"reconnect":"on Monday"}}"#;
-        assert!(matches!(Incoming::parse(ordered), Ok(Incoming::Setup(setup)) if !setup.is_reconnect()));
+        assert!(matches!(IncomingFrame::parse(ordered), Ok(IncomingFrame::Setup(setup)) if !setup.is_reconnect()));
 
         let partial = r#"{"type":"prompt","voicePrompt":"Hold","lang":"en","last":false}"#;
-        assert!(matches!(Incoming::parse(partial), Ok(Incoming::Prompt(prompt)) if !prompt.last));
+        assert!(matches!(IncomingFrame::parse(partial), Ok(IncomingFrame::Prompt(prompt)) if !prompt.last));
 
         let on = r#"{"type":"info","name":"agentSpeaking","value":"on"}"#;
-        assert!(matches!(Incoming::parse(on), Ok(Incoming::Info(Info::AgentSpeaking(true)))));
+        assert!(matches!(IncomingFrame::parse(on), Ok(IncomingFrame::Info(Info::AgentSpeaking(true)))));
         let played = r#"{"type":"info","name":"tokensPlayed","value":" Holding."}"#;
         assert!(
-            matches!(Incoming::parse(played), Ok(Incoming::Info(Info::TokensPlayed(words))) if words.reveal() == " Holding.")
+            matches!(IncomingFrame::parse(played), Ok(IncomingFrame::Info(Info::TokensPlayed(words))) if words.reveal() == " Holding.")
         );
         let unknown = r#"{"type":"info","name":"roundTripDelayMs","value":"148"}"#;
-        assert!(matches!(Incoming::parse(unknown), Ok(Incoming::Info(Info::Other))));
+        assert!(matches!(IncomingFrame::parse(unknown), Ok(IncomingFrame::Info(Info::Other))));
     }
 
     #[test]
-    fn what_other_versions_leave_out_or_write_otherwise_is_read_too() {
+    fn missing_null_and_unknown_members_are_accepted() {
         for setup in [
             r#"{"type":"setup","callSid":"v3:x","customParameters":null}"#,
             r#"{"type":"setup","callSid":"CA1","new":[1]}"#,
         ] {
-            assert!(matches!(Incoming::parse(setup), Ok(Incoming::Setup(_))), "{setup}");
+            assert!(matches!(IncomingFrame::parse(setup), Ok(IncomingFrame::Setup(_))), "{setup}");
         }
         let prompt = r#"{"type":"prompt","voicePrompt":"Hello"}"#;
-        assert!(matches!(Incoming::parse(prompt), Ok(Incoming::Prompt(prompt)) if prompt.last));
+        assert!(matches!(IncomingFrame::parse(prompt), Ok(IncomingFrame::Prompt(prompt)) if prompt.last));
         for duration in ["460", r#""460""#, "null"] {
             let interrupt = format!(
                 r#"{{"type":"interrupt","utteranceUntilInterrupt":"Hi","durationUntilInterruptMs":{duration}}}"#
             );
-            assert!(matches!(Incoming::parse(&interrupt), Ok(Incoming::Interrupt(_))));
+            assert!(matches!(IncomingFrame::parse(&interrupt), Ok(IncomingFrame::Interrupt(_))));
         }
         for frame in [
             r#"{"type":"interrupt","utteranceUntilInterrupt":null}"#,
@@ -243,23 +244,23 @@ mod tests {
             r#"{"type":"info","name":"roundTripDelayMs","value":148}"#,
             r#"{"type":"info"}"#,
         ] {
-            assert!(Incoming::parse(frame).is_ok(), "{frame}");
+            assert!(IncomingFrame::parse(frame).is_ok(), "{frame}");
         }
-        assert!(Incoming::parse(r#"{"type":"dtmf"}"#).unwrap_err().is_of_a_known_form());
-        assert!(!Incoming::parse(r#"{"digit":"1"}"#).unwrap_err().is_of_a_known_form());
+        assert!(IncomingFrame::parse(r#"{"type":"dtmf"}"#).unwrap_err().has_type());
+        assert!(!IncomingFrame::parse(r#"{"digit":"1"}"#).unwrap_err().has_type());
         let updated = r#"{"type":"configUpdated","anything":{"at":"all"}}"#;
-        assert!(matches!(Incoming::parse(updated), Ok(Incoming::Other)));
+        assert!(matches!(IncomingFrame::parse(updated), Ok(IncomingFrame::Other)));
     }
 
     #[test]
-    fn what_is_no_frame_is_refused_and_not_repeated() {
+    fn an_invalid_frame_is_rejected_and_its_text_is_not_in_the_error() {
         for bad in ["", "4111 1111", "[]", "{}", r#"{"type":"setup"}"#, r#"{"type":"prompt","voicePrompt":4111}"#] {
-            assert!(!Incoming::parse(bad).unwrap_err().to_string().contains("4111"), "{bad}");
+            assert!(!IncomingFrame::parse(bad).unwrap_err().to_string().contains("4111"), "{bad}");
         }
     }
 
     #[test]
-    fn nothing_that_the_caller_says_or_keys_is_shown() {
+    fn debug_output_shows_nothing_that_the_caller_says_or_keys() {
         for frame in [
             r#"{"type":"prompt","voicePrompt":"secret"}"#,
             r#"{"type":"dtmf","digit":"secret"}"#,
@@ -267,14 +268,14 @@ mod tests {
             r#"{"type":"error","description":"secret"}"#,
             r#"{"type":"setup","callSid":"CA1","from":"secret","to":"secret","customParameters":{"a":"secret"}}"#,
         ] {
-            assert!(!format!("{:?}", Incoming::parse(frame).unwrap()).contains("secret"), "{frame}");
+            assert!(!format!("{:?}", IncomingFrame::parse(frame).unwrap()).contains("secret"), "{frame}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_panics(frame in "\\PC{0,200}") {
-            let _ = Incoming::parse(&frame);
+            let _ = IncomingFrame::parse(&frame);
         }
     }
 }

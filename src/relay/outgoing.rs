@@ -1,4 +1,5 @@
-//! The frames that this program sends. What cannot be made here cannot be sent: Twilio ends a session after ten bad frames.
+//! The frames that this server sends. The types permit only valid frames, since Twilio ends a session after ten invalid
+//! ones.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,101 +7,101 @@ use std::str::FromStr;
 use serde::Serialize;
 use url::Url;
 
-/// One frame to ConversationRelay, written exactly as its documentation has it.
+/// One frame to ConversationRelay, in its documented format.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Outgoing {
-    /// Words to speak. Tokens are joined as they are; speech starts before the last one.
+pub enum OutgoingFrame {
+    /// Text to speak. Twilio concatenates tokens unchanged and starts speaking before the last one.
     Text {
-        /// The words; may be empty only to close the talk cycle.
+        /// The text; empty only in the frame that ends the talk cycle.
         token: String,
-        /// Closes the talk cycle.
+        /// Whether this frame ends the talk cycle.
         last: bool,
-        /// Whether the caller can cut it off; unset, the session's attribute holds.
+        /// Whether the caller can interrupt it; if unset the attribute of the session applies.
         #[serde(skip_serializing_if = "Option::is_none")]
         interruptible: Option<bool>,
-        /// Whether a later frame can cut it off; unset, the session's attribute holds.
+        /// Whether a later frame can interrupt it; if unset the attribute of the session applies.
         #[serde(skip_serializing_if = "Option::is_none")]
         preemptible: Option<bool>,
     },
-    /// Plays a recording, after what is queued.
+    /// Plays a recording after the queued speech.
     Play {
-        /// Where it is.
+        /// The URL of the recording.
         source: Url,
-        /// How often; 0 means 1,000 times.
+        /// How many times it is played; 0 means 1,000.
         #[serde(rename = "loop")]
         times: u16,
     },
-    /// Sends keypad tones to the other side, after what is queued.
+    /// Sends DTMF tones to the other party after the queued speech.
     SendDigits {
-        /// The tones.
+        /// The tones to send.
         digits: Digits,
     },
-    /// Changes languages for what is spoken and heard from now on.
-    Language(Languages),
-    /// Ends the session, after what is queued was spoken.
+    /// Switches the language of speech, of transcription, or of both, from now on.
+    Language(LanguageSwitch),
+    /// Ends the session after the queued speech.
     End {
-        /// A JSON text for the `<Connect>` action.
+        /// Data for the `<Connect>` action, as JSON text.
         #[serde(skip_serializing_if = "Option::is_none")]
         handoff_data: Option<String>,
     },
 }
 
-/// Keypad tones: one to 64 of `0-9 w # *`, where `w` is a pause of half a second.
+/// DTMF tones: 1 to 64 of `0-9 w # *`, where `w` is a pause of half a second.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Digits(String);
 
-/// A text that is not keypad tones.
+/// The text is not a sequence of DTMF tones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("tones are 1 to 64 of 0-9, #, * and w for a pause")]
-pub struct BadDigits;
+pub struct ParseDigitsError;
 
-/// The languages to switch to: at least one, as a configured BCP 47 code.
+/// The languages to switch to, at least one of speech and transcription, as configured BCP 47 codes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum Languages {
-    /// What the agent speaks.
+pub enum LanguageSwitch {
+    /// Switches the language of the agent's speech.
     #[serde(rename_all = "camelCase")]
-    Spoken {
+    Tts {
         /// The code.
         tts_language: String,
     },
-    /// What the caller is heard in.
+    /// Switches the language in which the caller is transcribed.
     #[serde(rename_all = "camelCase")]
-    Heard {
+    Transcription {
         /// The code.
         transcription_language: String,
     },
-    /// Both.
+    /// Switches both languages.
     #[serde(rename_all = "camelCase")]
     Both {
-        /// What the agent speaks.
+        /// The language of the agent's speech.
         tts_language: String,
-        /// What the caller is heard in.
+        /// The language in which the caller is transcribed.
         transcription_language: String,
     },
 }
 
-impl Languages {
-    /// What is to be spoken, where that changes.
-    pub fn spoken(&self) -> Option<&str> {
+impl LanguageSwitch {
+    /// Returns the new language of speech, if it changes.
+    pub fn tts_language(&self) -> Option<&str> {
         match self {
-            Self::Spoken { tts_language } | Self::Both { tts_language, .. } => Some(tts_language),
-            Self::Heard { .. } => None,
+            Self::Tts { tts_language } | Self::Both { tts_language, .. } => Some(tts_language),
+            Self::Transcription { .. } => None,
         }
     }
 
-    /// What holds once `later` has been sent as well.
-    pub fn then(self, later: Self) -> Self {
+    /// Combines two switches into one: `later` overrides.
+    pub fn merge(self, later: Self) -> Self {
         match (self, later) {
             (
-                Self::Spoken { tts_language } | Self::Both { tts_language, .. },
-                Self::Heard { transcription_language },
+                Self::Tts { tts_language } | Self::Both { tts_language, .. },
+                Self::Transcription { transcription_language },
             )
             | (
-                Self::Heard { transcription_language } | Self::Both { transcription_language, .. },
-                Self::Spoken { tts_language },
+                Self::Transcription { transcription_language } | Self::Both { transcription_language, .. },
+                Self::Tts { tts_language },
             ) => Self::Both { tts_language, transcription_language },
             (_, later) => later,
         }
@@ -108,32 +109,32 @@ impl Languages {
 }
 
 impl FromStr for Digits {
-    type Err = BadDigits;
+    type Err = ParseDigitsError;
 
-    fn from_str(text: &str) -> Result<Self, BadDigits> {
+    fn from_str(text: &str) -> Result<Self, ParseDigitsError> {
         let tone = |byte| matches!(byte, b'0'..=b'9' | b'w' | b'#' | b'*');
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(tone);
-        fits.then(|| Self(text.to_owned())).ok_or(BadDigits)
+        fits.then(|| Self(text.to_owned())).ok_or(ParseDigitsError)
     }
 }
 
-impl Outgoing {
-    /// A token of a reply that goes on.
+impl OutgoingFrame {
+    /// Creates a frame with a token that is not the last of its utterance.
     pub fn token(token: impl Into<String>) -> Self {
         Self::text(token.into(), false)
     }
 
-    /// The empty frame that closes a talk cycle.
-    pub fn close() -> Self {
+    /// Creates the empty frame that ends a talk cycle.
+    pub fn end_talk_cycle() -> Self {
         Self::text(String::new(), true)
     }
 
-    /// A whole utterance in one frame.
+    /// Creates a frame with a whole utterance.
     pub fn utterance(text: impl Into<String>) -> Self {
         Self::text(text.into(), true)
     }
 
-    /// A whole utterance in one frame that neither the caller nor a later frame can cut off.
+    /// Creates a frame with a whole utterance that neither the caller nor a later frame can interrupt.
     pub fn statement(text: impl Into<String>) -> Self {
         Self::Text { token: text.into(), last: true, interruptible: Some(false), preemptible: Some(false) }
     }
@@ -142,14 +143,14 @@ impl Outgoing {
         Self::Text { token, last, interruptible: None, preemptible: None }
     }
 
-    /// The frame as it goes over the socket.
+    /// Returns the frame as JSON text.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and booleans always serialise")
     }
 }
 
-/// The kind of frame and nothing of what it says.
-impl fmt::Debug for Outgoing {
+/// Shows the kind of frame and none of its content.
+impl fmt::Debug for OutgoingFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text { token, last, .. } => write!(f, "Text({} bytes, last: {last})", token.len()),
@@ -161,7 +162,7 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-/// How many, and none of them.
+/// Shows the number of tones and none of the tones.
 impl fmt::Debug for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digits({})", self.0.len())
@@ -174,31 +175,32 @@ mod tests {
 
     #[test]
     fn frames_are_written_as_documented() {
-        let language = Languages::Both { tts_language: "es-ES".to_owned(), transcription_language: "es-MX".to_owned() };
+        let language =
+            LanguageSwitch::Both { tts_language: "es-ES".to_owned(), transcription_language: "es-MX".to_owned() };
         let source = "https://example.com/hold.mp3".parse().unwrap();
         for (frame, json) in [
-            (Outgoing::token("Hi \"you\""), r#"{"type":"text","token":"Hi \"you\"","last":false}"#),
+            (OutgoingFrame::token("Hi \"you\""), r#"{"type":"text","token":"Hi \"you\"","last":false}"#),
             (
-                Outgoing::statement("Yes or no?"),
+                OutgoingFrame::statement("Yes or no?"),
                 r#"{"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}"#,
             ),
-            (Outgoing::close(), r#"{"type":"text","token":"","last":true}"#),
+            (OutgoingFrame::end_talk_cycle(), r#"{"type":"text","token":"","last":true}"#),
             (
-                Outgoing::Play { source, times: 2 },
+                OutgoingFrame::Play { source, times: 2 },
                 r#"{"type":"play","source":"https://example.com/hold.mp3","loop":2}"#,
             ),
-            (Outgoing::SendDigits { digits: "1w#".parse().unwrap() }, r#"{"type":"sendDigits","digits":"1w#"}"#),
+            (OutgoingFrame::SendDigits { digits: "1w#".parse().unwrap() }, r#"{"type":"sendDigits","digits":"1w#"}"#),
             (
-                Outgoing::Language(language),
+                OutgoingFrame::Language(language),
                 r#"{"type":"language","ttsLanguage":"es-ES","transcriptionLanguage":"es-MX"}"#,
             ),
             (
-                Outgoing::Language(Languages::Spoken { tts_language: "es-ES".to_owned() }),
+                OutgoingFrame::Language(LanguageSwitch::Tts { tts_language: "es-ES".to_owned() }),
                 r#"{"type":"language","ttsLanguage":"es-ES"}"#,
             ),
-            (Outgoing::End { handoff_data: None }, r#"{"type":"end"}"#),
+            (OutgoingFrame::End { handoff_data: None }, r#"{"type":"end"}"#),
             (
-                Outgoing::End { handoff_data: Some(r#"{"a":1}"#.to_owned()) },
+                OutgoingFrame::End { handoff_data: Some(r#"{"a":1}"#.to_owned()) },
                 r#"{"type":"end","handoffData":"{\"a\":1}"}"#,
             ),
         ] {
@@ -207,9 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn tones_that_twilio_would_refuse_cannot_be_made() {
+    fn tones_that_twilio_rejects_are_not_parsed() {
         for bad in ["", "12a", "W", "1 2", "1".repeat(65).as_str()] {
-            assert_eq!(bad.parse::<Digits>(), Err(BadDigits), "{bad}");
+            assert_eq!(bad.parse::<Digits>(), Err(ParseDigitsError), "{bad}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! TwiML: the few verbs that this program answers with. Everything that is written into a document is escaped.
+//! TwiML: the verbs that this server responds with. All text and attribute values are escaped.
 
 use std::fmt;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
-/// The attributes of `<ConversationRelay>` that a configuration may set. `url` is not among them: it is the server's own.
+/// The attributes of `<ConversationRelay>` that a configuration may set. `url` is not among them: the server sets it.
 pub const RELAY_ATTRIBUTES: &[&str] = &[
     "backgroundNoiseReduction",
     "conversationConfiguration",
@@ -42,137 +42,137 @@ pub const RELAY_ATTRIBUTES: &[&str] = &[
 /// The attributes of `<Language>`; `code` is required.
 pub const LANGUAGE_ATTRIBUTES: &[&str] = &["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"];
 
-/// Names and values, in the order in which they are written.
+/// Attribute names and values, in document order.
 pub type Attributes = Vec<(String, String)>;
 
 /// The `<ConversationRelay>` noun.
 #[derive(Clone, Default)]
 pub struct ConversationRelay {
-    /// The socket that Twilio opens; `wss://`.
+    /// The `wss://` URL of the WebSocket that Twilio opens.
     pub url: String,
-    /// Everything that the configuration sets.
+    /// The attributes that the configuration sets.
     pub attributes: Attributes,
-    /// The `<Language>`s, each whole.
+    /// The attributes of each `<Language>`.
     pub languages: Vec<Attributes>,
-    /// The `<Parameter>`s: they arrive as `customParameters` in the setup frame. No card data belongs here.
+    /// The `<Parameter>`s. They arrive as `customParameters` in the `setup` frame and must not contain card data.
     pub parameters: Attributes,
 }
 
 /// A TwiML verb.
 #[derive(Clone)]
 pub enum Verb {
-    /// Opens a ConversationRelay session; what follows it runs only if there is no action.
+    /// Opens a ConversationRelay session. Since it has an action, Twilio ignores verbs after it.
     Connect {
-        /// Absolute URL that Twilio asks what to do once the session has ended.
+        /// The absolute URL from which Twilio requests TwiML once the session has ended.
         action: String,
-        /// The session.
+        /// The noun that describes the session.
         relay: ConversationRelay,
     },
     /// Speaks a text.
     Say(String),
     /// Connects the caller to a phone number.
     Dial {
-        /// Absolute URL that is told how the dialled call ended.
+        /// The absolute URL that receives the status of the dialled call.
         action: String,
-        /// E.164.
+        /// The phone number, in E.164.
         number: String,
     },
-    /// Puts the caller into the queue of a TaskRouter workflow.
+    /// Enqueues the caller for a TaskRouter workflow.
     Enqueue {
-        /// Absolute URL that is told how the caller left the queue.
+        /// The absolute URL that receives how the caller left the queue.
         action: String,
-        /// `WW…`.
+        /// The SID of the workflow: `WW…`.
         workflow: String,
-        /// The attributes of the task: a JSON object.
+        /// The attributes of the task, as a JSON object.
         task: String,
     },
     /// Ends the call.
     Hangup,
 }
 
-/// Whether XML has a way to write it. With anything else in it a document is refused whole (error 12100).
-pub fn is_xml(c: char) -> bool {
+/// Returns whether XML 1.0 can represent the character. Twilio rejects a document with any other (error 12100).
+pub fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r') || !c.is_ascii_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Writes a `<Response>` document.
-pub fn response(verbs: &[Verb]) -> String {
+pub fn render_response(verbs: &[Verb]) -> String {
     let mut writer = Writer::new(Vec::new());
-    let wrote = write(&mut writer, verbs);
+    let wrote = write_response(&mut writer, verbs);
     wrote.expect("writing to memory does not fail");
     String::from_utf8(writer.into_inner()).expect("only UTF-8 was written")
 }
 
-type Xml = Writer<Vec<u8>>;
+type XmlWriter = Writer<Vec<u8>>;
 
-fn write(xml: &mut Xml, verbs: &[Verb]) -> std::io::Result<()> {
+fn write_response(xml: &mut XmlWriter, verbs: &[Verb]) -> std::io::Result<()> {
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    element(xml, "Response", &[], |xml| verbs.iter().try_for_each(|verb| write_verb(xml, verb)))
+    write_element(xml, "Response", &[], |xml| verbs.iter().try_for_each(|verb| write_verb(xml, verb)))
 }
 
-fn write_verb(xml: &mut Xml, verb: &Verb) -> std::io::Result<()> {
+fn write_verb(xml: &mut XmlWriter, verb: &Verb) -> std::io::Result<()> {
     match verb {
         Verb::Connect { action, relay } => {
-            element(xml, "Connect", &[("action", action)], |xml| write_relay(xml, relay))
+            write_element(xml, "Connect", &[("action", action)], |xml| write_relay(xml, relay))
         }
-        Verb::Say(text) => element(xml, "Say", &[], |xml| xml.write_event(Event::Text(BytesText::new(text)))),
-        Verb::Dial { action, number } => element(xml, "Dial", &[("action", action)], |xml| {
-            element(xml, "Number", &[], |xml| xml.write_event(Event::Text(BytesText::new(number))))
+        Verb::Say(text) => write_element(xml, "Say", &[], |xml| xml.write_event(Event::Text(BytesText::new(text)))),
+        Verb::Dial { action, number } => write_element(xml, "Dial", &[("action", action)], |xml| {
+            write_element(xml, "Number", &[], |xml| xml.write_event(Event::Text(BytesText::new(number))))
         }),
         Verb::Enqueue { action, workflow, task } => {
-            element(xml, "Enqueue", &[("workflowSid", workflow), ("action", action)], |xml| {
-                element(xml, "Task", &[], |xml| xml.write_event(Event::Text(BytesText::new(task))))
+            write_element(xml, "Enqueue", &[("workflowSid", workflow), ("action", action)], |xml| {
+                write_element(xml, "Task", &[], |xml| xml.write_event(Event::Text(BytesText::new(task))))
             })
         }
         Verb::Hangup => xml.write_event(Event::Empty(BytesStart::new("Hangup"))),
     }
 }
 
-fn write_relay(xml: &mut Xml, relay: &ConversationRelay) -> std::io::Result<()> {
+fn write_relay(xml: &mut XmlWriter, relay: &ConversationRelay) -> std::io::Result<()> {
     let mut attributes = vec![("url", relay.url.as_str())];
-    attributes.extend(pairs(&relay.attributes));
-    element(xml, "ConversationRelay", &attributes, |xml| {
+    attributes.extend(attribute_pairs(&relay.attributes));
+    write_element(xml, "ConversationRelay", &attributes, |xml| {
         for language in &relay.languages {
-            empty(xml, "Language", pairs(language))?;
+            write_empty_element(xml, "Language", attribute_pairs(language))?;
         }
         for (name, value) in &relay.parameters {
-            empty(xml, "Parameter", [("name", name.as_str()), ("value", value.as_str())])?;
+            write_empty_element(xml, "Parameter", [("name", name.as_str()), ("value", value.as_str())])?;
         }
         Ok(())
     })
 }
 
-fn pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
+fn attribute_pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
     attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
-fn empty<'a>(
-    xml: &mut Xml,
+fn write_empty_element<'a>(
+    xml: &mut XmlWriter,
     name: &str,
     attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> std::io::Result<()> {
     xml.write_event(Event::Empty(BytesStart::new(name).with_attributes(attributes)))
 }
 
-fn element(
-    xml: &mut Xml,
+fn write_element(
+    xml: &mut XmlWriter,
     name: &str,
     attributes: &[(&str, &str)],
-    children: impl FnOnce(&mut Xml) -> std::io::Result<()>,
+    children: impl FnOnce(&mut XmlWriter) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     xml.write_event(Event::Start(BytesStart::new(name).with_attributes(attributes.iter().copied())))?;
     children(xml)?;
     xml.write_event(Event::End(BytesEnd::new(name)))
 }
 
-/// How many parameters, and none of them: they say what a call is about.
+/// Shows the number of parameters and none of the parameters.
 impl fmt::Debug for ConversationRelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConversationRelay({} parameters)", self.parameters.len())
     }
 }
 
-/// The name of the verb and nothing of what it says.
+/// Shows the name of the verb and none of its content.
 impl fmt::Debug for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_connected_with_everything_escaped() {
+    fn connect_escapes_text_and_attributes() {
         let relay = ConversationRelay {
             url: "wss://example.com/conversation-relay".to_owned(),
             attributes: vec![("welcomeGreeting".to_owned(), "Hi <you> & \"them\"\nnow".to_owned())],
@@ -199,7 +199,7 @@ mod tests {
         };
         let action = "https://example.com/connectAction?a=1&b=2".to_owned();
         assert_eq!(
-            response(&[Verb::Connect { action, relay }]),
+            render_response(&[Verb::Connect { action, relay }]),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response>\
              <Connect action=\"https://example.com/connectAction?a=1&amp;b=2\">\
              <ConversationRelay url=\"wss://example.com/conversation-relay\" \
@@ -210,10 +210,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_off_dials_and_a_goodbye_hangs_up() {
+    fn say_dial_and_hangup_are_rendered() {
         let dial = Verb::Dial { action: "https://example.com/a".to_owned(), number: "+15550001111".to_owned() };
         assert_eq!(
-            response(&[Verb::Say("One <moment>".to_owned()), dial, Verb::Hangup]),
+            render_response(&[Verb::Say("One <moment>".to_owned()), dial, Verb::Hangup]),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Say>One &lt;moment&gt;</Say>\
              <Dial action=\"https://example.com/a\"><Number>+15550001111</Number></Dial><Hangup/></Response>"
         );

@@ -1,7 +1,7 @@
-//! A chat in writing: a [`Call`] without a telephone, and the task that owns it.
+//! A text chat: a [`Call`] without a telephone, and the task that owns it.
 //!
-//! The same conversation, model and tools as on the phone; what is said is collected instead of spoken. Whoever asks waits
-//! for the reply, so a chat never says anything by itself.
+//! A chat uses the same conversation, model and tools as a phone call; the text is collected instead of spoken. The
+//! agent only replies to messages and never starts a turn of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,99 +14,100 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::briefing::Briefing;
-use super::chats::Ask;
-use super::{Context, begin_tool, next_of, payment_log};
+use super::agent_config::AgentConfig;
+use super::chats::ChatRequest;
+use super::{SessionContext, next_model_event, payment_log, spawn_tool};
 use crate::call::{
-    Action, Call, ContextKeys, Event, ModelEvent, Outcome, RequestId, RunId, Settings, Silence, ToolCall,
+    Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
+    ToolOutcome, ToolRunId,
 };
+use crate::ids::CallSid;
 use crate::llm::Model;
-use crate::payment::Known;
+use crate::payment::PaymentHistory;
 use crate::redact::Private;
-use crate::relay::{Incoming, Interrupt, Outgoing, Prompt, Setup};
-use crate::sid::CallSid;
-use crate::tools::Desk;
+use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
+use crate::tools::ToolContext;
 
 /// How long a chat waits for the next message before it ends.
-pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// What is said in a chat.
+/// A message to the agent.
 #[derive(Debug)]
-pub enum Message {
-    /// By the one whom the agent talks with.
+pub enum ChatMessage {
+    /// From the user.
     User(Private<String>),
-    /// By whoever runs the agent: it stands above what users say.
+    /// From the operator. It takes precedence over user messages.
     System(Private<String>),
 }
 
-/// A part of a reply. The last one, and no other, is `Done` or `Failed`; if neither comes the chat is over.
+/// A part of a reply. Only the last part is `Done` or `Failed`; if the reply ends without one, the chat has ended.
 #[derive(Debug)]
-pub enum Reply {
-    /// Words, as they come.
+pub enum ReplyPart {
+    /// The next piece of text.
     Token(Private<String>),
     /// The reply is complete.
     Done {
-        /// All the words.
+        /// The whole text.
         text: Private<String>,
         /// The tools that the model called, in order.
         tool_calls: Vec<ToolCall>,
     },
-    /// There is no reply, or only the words that came.
-    Failed(NoReply),
+    /// The reply failed; any text already sent is incomplete.
+    Failed(ChatReplyError),
 }
 
-/// Why there is no reply.
+/// Why a message got no complete reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoReply {
-    /// The model failed, or had nothing to say.
+pub enum ChatReplyError {
+    /// The model failed or returned no text.
     #[error("the model gave no answer: send the message again")]
-    Model,
-    /// The model, with its tools, took too long.
+    ModelFailed,
+    /// The model and its tools took too long.
     #[error("the model took too long to answer: send the message again")]
-    TooLate,
-    /// The server stops.
+    TimedOut,
+    /// The server is stopping.
     #[error("the server is stopping: the chat is over")]
-    Stopped,
-    /// Nobody waits for the reply any more.
-    #[error("nobody waits for the reply any more")]
-    Unwanted,
+    ServerStopping,
+    /// The client closed its connection before the reply was complete.
+    #[error("the client no longer waits for the reply")]
+    ClientGone,
 }
 
-/// One chat.
+/// One chat and the state of its task.
 pub(super) struct Chat {
-    context: Arc<Context>,
+    context: Arc<SessionContext>,
     model: Model,
-    briefing: Briefing,
+    agent_config: AgentConfig,
     call: Call,
-    /// What its tools work with.
-    desk: Arc<Desk>,
-    response: Option<(RequestId, BoxStream<'static, ModelEvent>)>,
-    finished_sender: mpsc::Sender<(RunId, Outcome)>,
-    finished: mpsc::Receiver<(RunId, Outcome)>,
+    /// The services that its tools use.
+    tool_context: Arc<ToolContext>,
+    response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
+    tool_outcome_sender: mpsc::Sender<(ToolRunId, ToolOutcome)>,
+    tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
 }
 
-/// A reply under way.
+/// A reply in progress.
 #[derive(Default)]
-struct Turn {
-    unsent: VecDeque<String>,
-    /// What was handed out.
+struct PendingReply {
+    unsent_tokens: VecDeque<String>,
+    /// The text that was sent to the client.
     text: String,
     tool_calls: Vec<ToolCall>,
-    /// The last response of the model failed.
+    /// Whether the last response of the model failed.
     failed: bool,
-    /// An utterance is complete: the next one begins on a new line.
+    /// Whether an utterance is complete; the next one then begins on a new line.
     utterance_ended: bool,
 }
 
 impl Chat {
-    /// A chat in which nothing has been said.
-    pub(super) fn begin(context: Arc<Context>, id: Uuid) -> Self {
-        let library = context.shelf.library();
-        let settings = library.server.settings(&context.environment);
-        let settings = Settings {
-            telephone: false,
+    /// Creates an empty chat.
+    pub(super) fn new(context: Arc<SessionContext>, id: Uuid) -> Self {
+        let library = context.assets.library();
+        let settings = library.server.call_settings(&context.environment);
+        let settings = CallSettings {
+            has_telephone: false,
             welcome_greeting: None,
-            silence: Silence { enabled: false, ..settings.silence },
+            silence: SilenceSettings { enabled: false, ..settings.silence },
             ..settings
         };
         let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
@@ -118,145 +119,165 @@ impl Chat {
             to: Private::default(),
             custom_parameters: Private::default(),
         };
-        // Nothing is to be done before somebody says something.
-        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &Known::default(), id, now());
+        // The initial actions are not needed: a chat has no greeting.
+        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PaymentHistory::default(), id, now());
         let (finished_sender, finished) = mpsc::channel(16);
-        let model = context.model.within(library.server.model);
-        let desk = context.desk(&setup, &library);
-        let briefing = Briefing::begin(library, &ContextKeys::default());
-        Self { context, model, briefing, desk, call, response: None, finished_sender, finished }
+        let model = context.model.with_limits(library.server.model);
+        let desk = context.tool_context(&setup, &library);
+        let briefing = AgentConfig::new(library, &ContextKeys::default());
+        Self {
+            context,
+            model,
+            agent_config: briefing,
+            tool_context: desk,
+            call,
+            response: None,
+            tool_outcome_sender: finished_sender,
+            tool_outcomes: finished,
+        }
     }
 
-    /// Answers one message after the other, until none comes for [`IDLE`] or the server stops.
-    pub(super) async fn live(mut self, mut asks: mpsc::Receiver<Ask>, draining: CancellationToken) {
-        info!("chat begun");
+    /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
+    pub(super) async fn run(mut self, mut asks: mpsc::Receiver<ChatRequest>, draining: CancellationToken) {
+        info!(event = "chat.started", "The chat has started.");
         let mut known = false;
         loop {
             let ask = tokio::select! {
                 biased;
-                ask = timeout(IDLE, asks.recv()) => ask.ok().flatten(),
+                ask = timeout(IDLE_TIMEOUT, asks.recv()) => ask.ok().flatten(),
                 () = draining.cancelled() => None,
             };
             let Some(ask) = ask else { break };
             known |= self.answer(ask).await;
-            // Its id is told with the first answer: without one nobody can come back.
+            // The first reply carries the session id. Without that reply no client can continue the chat.
             if !known {
                 break;
             }
         }
-        info!("chat ended");
+        info!(event = "chat.ended", "The chat has ended.");
     }
 
-    /// Whether there was an answer.
-    async fn answer(&mut self, ask: Ask) -> bool {
-        let Ask { message, replies, turn: may_speak } = ask;
+    /// Answers a message; returns whether the reply was complete.
+    async fn answer(&mut self, ask: ChatRequest) -> bool {
+        let ChatRequest { message, replies, turn: may_speak } = ask;
         let limit = self.model.limits().response;
         let stop = self.context.hard_stop.clone();
-        let mut turn = Turn::default();
+        let mut turn = PendingReply::default();
         let answered = tokio::select! {
             biased;
-            () = replies.closed() => Err(NoReply::Unwanted),
-            () = stop.cancelled() => Err(NoReply::Stopped),
-            answered = timeout(limit, self.converse(message, &mut turn, &replies)) => {
-                answered.unwrap_or(Err(NoReply::TooLate))
+            () = replies.closed() => Err(ChatReplyError::ClientGone),
+            () = stop.cancelled() => Err(ChatReplyError::ServerStopping),
+            answered = timeout(limit, self.respond(message, &mut turn, &replies)) => {
+                answered.unwrap_or(Err(ChatReplyError::TimedOut))
             }
         };
         let last = match answered {
-            Ok(()) => Reply::Done { text: Private::new(turn.text), tool_calls: turn.tool_calls },
+            Ok(()) => ReplyPart::Done { text: Private::new(turn.text), tool_calls: turn.tool_calls },
             Err(why) => {
-                warn!(%why, "a message was not answered");
-                self.break_off(&turn.text);
-                Reply::Failed(why)
+                warn!(event = "chat.reply_failed", error = %why, "A message got no complete reply.");
+                self.interrupt(&turn.text);
+                ReplyPart::Failed(why)
             }
         };
-        let answered = matches!(last, Reply::Done { .. });
-        // Whoever reads the end of the reply may answer it at once; one who does not read is not waited for long.
+        let answered = matches!(last, ReplyPart::Done { .. });
+        // A client may send its next message as soon as it reads the last part. A client that does not read is not
+        // awaited for longer than the limit.
         drop(may_speak);
         let _ = timeout(limit, replies.send(last)).await;
         answered
     }
 
-    /// Feeds the message and whatever follows from it, until the conversation is at rest. May be dropped at any await.
-    async fn converse(
+    /// Handles the message and all events that follow from it, until the call is idle. Cancel-safe: it may be dropped
+    /// at any await.
+    async fn respond(
         &mut self,
-        message: Message,
-        turn: &mut Turn,
-        replies: &mpsc::Sender<Reply>,
-    ) -> Result<(), NoReply> {
+        message: ChatMessage,
+        turn: &mut PendingReply,
+        replies: &mpsc::Sender<ReplyPart>,
+    ) -> Result<(), ChatReplyError> {
         let mut event = match message {
-            Message::User(text) => Event::Heard(Incoming::Prompt(Prompt { voice_prompt: text, last: true })),
-            Message::System(text) => Event::Instructed(text),
+            ChatMessage::User(text) => {
+                CallEvent::RelayFrame(IncomingFrame::Prompt(Prompt { voice_prompt: text, last: true }))
+            }
+            ChatMessage::System(text) => CallEvent::OperatorMessage(text),
         };
         loop {
             let actions = self.call.handle(event, now());
-            self.carry_out(actions, turn);
-            while let Some(token) = turn.unsent.pop_front() {
+            self.execute(actions, turn);
+            while let Some(token) = turn.unsent_tokens.pop_front() {
                 turn.text.push_str(&token);
-                replies.send(Reply::Token(Private::new(token))).await.map_err(|_| NoReply::Unwanted)?;
+                replies.send(ReplyPart::Token(Private::new(token))).await.map_err(|_| ChatReplyError::ClientGone)?;
             }
             if self.call.is_idle() {
                 let answered = !turn.failed && !turn.text.trim().is_empty();
-                return answered.then_some(()).ok_or(NoReply::Model);
+                return answered.then_some(()).ok_or(ChatReplyError::ModelFailed);
             }
             event = tokio::select! {
                 biased;
-                (request, event) = next_of(&mut self.response) => {
-                    turn.note(&event);
-                    Event::Model { request, event }
+                (request, event) = next_model_event(&mut self.response) => {
+                    turn.record_model_event(&event);
+                    CallEvent::Model { request, event }
                 }
-                Some((run, outcome)) = self.finished.recv() => Event::ToolFinished { run, outcome },
+                Some((run, outcome)) = self.tool_outcomes.recv() => CallEvent::ToolFinished { run, outcome },
             };
         }
     }
 
-    /// At once and whole: the call relies on it that all of it is done.
-    fn carry_out(&mut self, actions: Vec<Action>, turn: &mut Turn) {
+    /// Executes actions without awaiting, since the call relies on all of them being executed.
+    fn execute(&mut self, actions: Vec<Action>, turn: &mut PendingReply) {
         for action in actions {
             match action {
-                Action::Say(frame) => turn.say(frame),
+                Action::SendFrame(frame) => turn.push_frame(frame),
                 Action::AskModel(request) => {
                     let id = request.id;
-                    self.response = Some((id, self.model.respond(self.briefing.profile(), request)));
+                    self.response = Some((id, self.model.respond(self.agent_config.profile(), request)));
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => {
-                    begin_tool(&self.context, &self.desk, self.briefing.library(), &self.finished_sender, run, tool);
+                    spawn_tool(
+                        &self.context,
+                        &self.tool_context,
+                        self.agent_config.library(),
+                        &self.tool_outcome_sender,
+                        run,
+                        tool,
+                    );
                 }
-                Action::ChangeContext(keys) => self.briefing.take(&keys, None),
-                Action::Record(entry) => payment_log::record(&entry),
+                Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
+                Action::Record(entry) => payment_log::log_entry(&entry),
                 Action::Close => {}
             }
         }
     }
 
-    /// Stops the model; what is remembered of the reply is what was handed out. A tool that runs is finished, and its
-    /// outcome is taken in with the next message.
-    fn break_off(&mut self, text: &str) {
+    /// Stops the model and keeps in the history only the text that was sent. A running tool finishes, and its outcome
+    /// is handled with the next message.
+    fn interrupt(&mut self, text: &str) {
         let interrupt = Interrupt { utterance_until_interrupt: Private::new(text.to_owned()) };
-        let actions = self.call.handle(Event::Heard(Incoming::Interrupt(interrupt)), now());
-        self.carry_out(actions, &mut Turn::default());
+        let actions = self.call.handle(CallEvent::RelayFrame(IncomingFrame::Interrupt(interrupt)), now());
+        self.execute(actions, &mut PendingReply::default());
     }
 }
 
-impl Turn {
-    fn say(&mut self, frame: Outgoing) {
-        // Nothing else can be written down.
-        let Outgoing::Text { mut token, last, .. } = frame else { return };
+impl PendingReply {
+    fn push_frame(&mut self, frame: OutgoingFrame) {
+        // A chat has only text: all other frames are dropped.
+        let OutgoingFrame::Text { mut token, last, .. } = frame else { return };
         if !token.is_empty() {
             if std::mem::take(&mut self.utterance_ended) {
                 token.insert(0, '\n');
             }
-            self.unsent.push_back(token);
+            self.unsent_tokens.push_back(token);
         }
-        self.utterance_ended |= last && !(self.text.is_empty() && self.unsent.is_empty());
+        self.utterance_ended |= last && !(self.text.is_empty() && self.unsent_tokens.is_empty());
     }
 
-    fn note(&mut self, event: &ModelEvent) {
+    fn record_model_event(&mut self, event: &ModelEvent) {
         match event {
-            ModelEvent::Call(call) => self.tool_calls.push(call.clone()),
-            ModelEvent::Done => self.failed = false,
+            ModelEvent::ToolCall(call) => self.tool_calls.push(call.clone()),
+            ModelEvent::Completed => self.failed = false,
             ModelEvent::Failed => self.failed = true,
-            ModelEvent::Delta(_) | ModelEvent::Reasoning(_) => {}
+            ModelEvent::TextDelta(_) | ModelEvent::Reasoning(_) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The chats: from session id to the task that owns the conversation.
+//! The registry of chats: from session id to the task that owns the chat.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,116 +8,123 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
-use super::Context;
-use super::chat::{Chat, Message, Reply};
+use super::SessionContext;
+use super::chat::{Chat, ChatMessage, ReplyPart};
 
-/// How many chats there may be at once.
+/// The largest number of chats at a time.
 const MAX_CHATS: usize = 1_000;
 
-/// Tokens that a reader may leave unread; beyond it the model is made to wait.
-const UNREAD: usize = 64;
+/// How many reply parts are buffered for a slow client before the model stream is paused.
+const REPLY_BUFFER: usize = 64;
 
-/// All chats. Clones share them.
+/// The registry of chats. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Chats {
-    // A std mutex: it is held for a look-up, never across an await.
-    open: Arc<Mutex<HashMap<Uuid, Handle>>>,
+    // A std mutex, since it is held only for a look-up and never across an await.
+    open: Arc<Mutex<HashMap<Uuid, ChatHandle>>>,
     draining: CancellationToken,
 }
 
 #[derive(Debug)]
-struct Handle {
-    mailbox: mpsc::Sender<Ask>,
-    /// Whoever holds it may speak; it is given back when the reply has ended.
+struct ChatHandle {
+    mailbox: mpsc::Sender<ChatRequest>,
+    /// The holder may send a message; released when the reply has ended.
     turn: Arc<Semaphore>,
 }
 
-/// Something that is said in a chat.
+/// A message to a chat, with the channel for its reply.
 #[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) message: Message,
-    pub(super) replies: mpsc::Sender<Reply>,
-    /// The right to speak, held as long as the ask lives.
+pub(super) struct ChatRequest {
+    pub(super) message: ChatMessage,
+    pub(super) replies: mpsc::Sender<ReplyPart>,
+    /// The permit to send a message, held as long as this request exists.
     pub(super) turn: OwnedSemaphorePermit,
 }
 
-/// Why nothing was said.
+/// Why a message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotSaid {
-    /// No such chat.
+pub enum SendChatMessageError {
+    /// No chat has this id.
     #[error("this sessionId is not, or no longer, known: leave it out to begin a new chat")]
-    Unknown,
-    /// The reply to an earlier message is still under way.
+    UnknownSession,
+    /// The reply to an earlier message is still in progress.
     #[error("an earlier message of this chat is still being answered: send this one again afterwards")]
     Busy,
-    /// Too many chats.
+    /// Too many chats are open.
     #[error("there are too many chats at the moment: try again later")]
-    Full,
-    /// The server stops.
+    TooManyChats,
+    /// The server is draining.
     #[error("the server is stopping and takes no new messages: try again in a minute")]
-    Draining,
+    ServerStopping,
 }
 
 impl Chats {
-    /// No chats yet. Once `draining` is cancelled none is taken up, and those that wait for a message end.
+    /// Creates an empty registry. Once `draining` is cancelled no message is accepted, and idle chats end.
     pub fn new(draining: CancellationToken) -> Self {
         Self { open: Arc::default(), draining }
     }
 
-    /// Says something in the chat of this id, or in a new one, and hands out the reply as it comes. Dropping the receiver
-    /// stops the model.
-    pub fn say(
+    /// Sends a message to the chat with this id, or to a new one, and returns the id and the stream of reply parts.
+    /// Dropping the receiver stops the model.
+    pub fn send(
         &self,
-        context: &Arc<Context>,
+        context: &Arc<SessionContext>,
         id: Option<Uuid>,
-        message: Message,
-    ) -> Result<(Uuid, mpsc::Receiver<Reply>), NotSaid> {
+        message: ChatMessage,
+    ) -> Result<(Uuid, mpsc::Receiver<ReplyPart>), SendChatMessageError> {
         if self.draining.is_cancelled() {
-            return Err(NotSaid::Draining);
+            return Err(SendChatMessageError::ServerStopping);
         }
         let mut open = self.lock();
         let id = match id {
             Some(id) => id,
-            None => self.begin(context, &mut open)?,
+            None => self.open_chat(context, &mut open)?,
         };
-        let handle = open.get(&id).ok_or(NotSaid::Unknown)?;
-        let turn = handle.turn.clone().try_acquire_owned().map_err(|_| NotSaid::Busy)?;
-        let (replies, reply) = mpsc::channel(UNREAD);
-        // There is room for the one who has the turn: it fails only if the chat has just ended.
-        handle.mailbox.try_send(Ask { message, replies, turn }).map_err(|_| NotSaid::Unknown)?;
+        let handle = open.get(&id).ok_or(SendChatMessageError::UnknownSession)?;
+        let turn = handle.turn.clone().try_acquire_owned().map_err(|_| SendChatMessageError::Busy)?;
+        let (replies, reply) = mpsc::channel(REPLY_BUFFER);
+        // The permit guarantees room in the mailbox, so sending fails only if the chat has just ended.
+        handle
+            .mailbox
+            .try_send(ChatRequest { message, replies, turn })
+            .map_err(|_| SendChatMessageError::UnknownSession)?;
         Ok((id, reply))
     }
 
-    fn begin(&self, context: &Arc<Context>, open: &mut HashMap<Uuid, Handle>) -> Result<Uuid, NotSaid> {
+    fn open_chat(
+        &self,
+        context: &Arc<SessionContext>,
+        open: &mut HashMap<Uuid, ChatHandle>,
+    ) -> Result<Uuid, SendChatMessageError> {
         if open.len() >= MAX_CHATS {
-            return Err(NotSaid::Full);
+            return Err(SendChatMessageError::TooManyChats);
         }
         let id = Uuid::new_v4();
-        let (mailbox, asks) = mpsc::channel(1);
-        open.insert(id, Handle { mailbox, turn: Arc::new(Semaphore::new(1)) });
-        let place = Place { chats: self.clone(), id };
-        let chat = Chat::begin(context.clone(), id);
+        let (mailbox, requests) = mpsc::channel(1);
+        open.insert(id, ChatHandle { mailbox, turn: Arc::new(Semaphore::new(1)) });
+        let slot = ChatSlot { chats: self.clone(), id };
+        let chat = Chat::new(context.clone(), id);
         let draining = self.draining.clone();
-        let life = async move {
-            chat.live(asks, draining).await;
-            drop(place);
+        let task = async move {
+            chat.run(requests, draining).await;
+            drop(slot);
         };
-        context.tasks.spawn(life.instrument(info_span!("chat", %id)));
+        context.tasks.spawn(task.instrument(info_span!("chat", %id)));
         Ok(id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Handle>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, ChatHandle>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A chat's place among the others; it is given up with the value.
-struct Place {
+/// A chat's entry in the registry. Dropping it removes the entry.
+struct ChatSlot {
     chats: Chats,
     id: Uuid,
 }
 
-impl Drop for Place {
+impl Drop for ChatSlot {
     fn drop(&mut self) {
         self.chats.lock().remove(&self.id);
     }

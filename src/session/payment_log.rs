@@ -1,68 +1,132 @@
-//! What became of payments, as log lines. No card data and no token is in them.
+//! Log lines for the steps and results of payments. They contain no card data and no token.
 
 use tracing::{error, info, warn};
 
-use crate::payment::{Amount, Entry, News, Outcome, ResultWord, Status};
+use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome, ResultCode};
 
-/// Writes down the result of a payment whose call is over.
-pub fn late(status: &Status) {
-    let News::Ended(ending) = &status.news else { return };
-    let (call, payment, result) = (&status.call, &status.sid, ending);
-    if ending.result == ResultWord::Success {
-        error!(%call, %payment, %result, "a payment succeeded after its call: somebody has to know");
+/// Logs the result of a payment whose call has ended.
+pub fn log_late_result(status: &PaymentCallback) {
+    let CallbackKind::Ended(ending) = &status.kind else { return };
+    let (call, payment, result) = (&status.call_sid, &status.payment_sid, ending);
+    if ending.result == ResultCode::Success {
+        error!(
+            event = "payment.success_after_call",
+            call_sid = %call,
+            payment_sid = %payment,
+            %result,
+            "A payment succeeded after its call had ended; the caller was not told."
+        );
     } else {
-        warn!(%call, %payment, %result, "a payment ended after its call");
+        warn!(
+            event = "payment.ended_after_call",
+            call_sid = %call,
+            payment_sid = %payment,
+            %result,
+            "A payment ended without success after its call had ended."
+        );
     }
 }
 
-/// Writes an entry down.
-pub(super) fn record(entry: &Entry) {
+/// Logs one entry of a payment's history.
+#[expect(clippy::too_many_lines, reason = "one arm for each entry")]
+pub(super) fn log_entry(entry: &PaymentLogEntry) {
     let amount = |charge: &Option<Amount>| charge.map_or("none (tokenize)".to_owned(), |amount| format!("{amount:?}"));
     match entry {
-        Entry::Opened { sid, charge } => info!(payment = %sid, amount = amount(charge), "payment opened"),
-        Entry::Captured { sid, field } => info!(payment = %sid, %field, "field captured"),
-        Entry::Wrong { sid, field, error } => info!(payment = %sid, %field, %error, "wrong entry"),
-        Entry::Submitted { sid } => info!(payment = %sid, "payment submitted"),
-        Entry::Ended { sid, charge, ending, outcome: Outcome::Succeeded } => info!(
-            payment = %sid,
+        PaymentLogEntry::Opened { sid, charge } => info!(
+            event = "payment.opened",
+            payment_sid = %sid,
             amount = amount(charge),
-            confirmation = ending.confirmation.as_deref().unwrap_or("none"),
-            token = ending.token.is_some(),
-            last4 = ending.last4.map(tracing::field::display),
-            "payment succeeded"
+            "A payment was opened."
         ),
-        Entry::Ended { sid, charge, ending, outcome: Outcome::Unknown(doubt) } => error!(
+        PaymentLogEntry::Captured { sid, field } => info!(
+            event = "payment.field_captured",
+            payment_sid = %sid,
+            %field,
+            "A field was captured."
+        ),
+        PaymentLogEntry::WrongEntry { sid, field, error } => info!(
+            event = "payment.invalid_entry",
+            payment_sid = %sid,
+            %field,
+            %error,
+            "The caller's entry for a field was invalid."
+        ),
+        PaymentLogEntry::Submitted { sid } => info!(
+            event = "payment.submitted",
+            payment_sid = %sid,
+            "The payment was submitted to the processor."
+        ),
+        PaymentLogEntry::Ended { sid, charge, ending, outcome: PaymentOutcome::Succeeded } => info!(
+            event = "payment.succeeded",
+            payment_sid = %sid,
+            amount = amount(charge),
+            confirmation = ending.confirmation_code.as_deref().unwrap_or("none"),
+            token = ending.payment_token.is_some(),
+            last4 = ending.last4.map(tracing::field::display),
+            "The payment succeeded."
+        ),
+        PaymentLogEntry::Ended { sid, charge, ending, outcome: PaymentOutcome::Unknown(doubt) } => error!(
             event = "payment.unknown",
-            payment = %sid,
+            payment_sid = %sid,
             amount = amount(charge),
             result = %ending,
             why = %doubt,
-            "The result of a payment is not known: look it up at the processor."
+            "The result of a payment is unknown: look it up at the processor, then settle it."
         ),
-        Entry::Ended { sid, charge, ending, .. } => {
-            warn!(payment = %sid, amount = amount(charge), result = %ending, "payment ended without success");
+        PaymentLogEntry::Ended { sid, charge, ending, .. } => {
+            warn!(
+                event = "payment.unsuccessful",
+                payment_sid = %sid,
+                amount = amount(charge),
+                result = %ending,
+                "The payment ended without success."
+            );
         }
-        Entry::Abandoned { sid } => info!(payment = %sid, "payment abandoned: it is being cancelled"),
-        Entry::Refused { sid, change, code } => warn!(payment = %sid, %change, code, "payment request refused"),
-        Entry::NotCancelled { sid } => {
-            error!(payment = %sid, "it is not known whether the payment was cancelled: look it up at Twilio");
+        PaymentLogEntry::Abandoned { sid } => info!(
+            event = "payment.abandoned",
+            payment_sid = %sid,
+            "The payment was abandoned and is being cancelled."
+        ),
+        PaymentLogEntry::Refused { sid, change, code } => warn!(
+            event = "payment.request_refused",
+            payment_sid = %sid,
+            %change,
+            error_code = code,
+            "Twilio refused a payment request."
+        ),
+        PaymentLogEntry::CancelUnconfirmed { sid } => {
+            error!(
+                event = "payment.cancel_unknown",
+                payment_sid = %sid,
+                "It is unknown whether the payment was cancelled: look it up at Twilio."
+            );
         }
-        Entry::Stalled { sid, times } => {
-            warn!(payment = sid.as_ref().map(tracing::field::display), times, "payment stands still");
+        PaymentLogEntry::Stalled { sid, times } => {
+            warn!(
+                event = "payment.stalled",
+                payment_sid = sid.as_ref().map(tracing::field::display),
+                times,
+                "The payment makes no progress."
+            );
         }
-        Entry::Unresolved { sid, charge } => error!(
-            payment = %sid,
+        PaymentLogEntry::Unresolved { sid, charge } => error!(
+            event = "payment.unresolved",
+            payment_sid = %sid,
             amount = amount(charge),
-            "the call ended before the result of a submitted payment was known: look it up at the processor"
+            "The call ended before the result of a submitted payment was known: look it up at the processor."
         ),
-        Entry::Unmasked { sid } => error!(payment = %sid, "Twilio sent card data that was not masked: it was dropped"),
-        Entry::Answered(statement) => info!(
+        PaymentLogEntry::Unmasked { sid } => error!(
+            event = "payment.unmasked_card_data",
+            payment_sid = %sid,
+            "Twilio sent unmasked card data; it was dropped."
+        ),
+        PaymentLogEntry::ConsentAnswered(statement) => info!(
             event = "statement.answered",
             purpose = statement.purpose.as_str(),
-            answer = statement.consent.as_str(),
+            answer = statement.answer.as_str(),
             amount = statement.purpose.amount().map(|amount| format!("{amount:?}")),
             language = statement.language,
-            version = statement.version,
+            version = statement.text_version,
             "The caller answered a statement."
         ),
     }

@@ -1,4 +1,4 @@
-//! A session on channels, with a model that only listens.
+//! Sessions on in-memory sockets, with a stand-in for OpenAI and Twilio that records requests.
 
 use axum::Router;
 use axum::extract::State;
@@ -7,12 +7,12 @@ use futures_util::{SinkExt as _, sink, stream};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::assets::{Assets, Shelf};
+use crate::assets::{Assets, CurrentAssets};
 use crate::config::{Config, Vars};
-use crate::ledger::Directory;
+use crate::ledger::TempDirectory;
 
-/// What sessions share, with a model that is asked there; and the directory of their ledger.
-pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Directory) {
+/// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
+pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
     let vars = [
         ("SERVER_BASE_URL", "pay.example.com"),
         ("OPENAI_API_KEY", "sk-test"),
@@ -25,31 +25,31 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<Context>, Dire
     ];
     let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
     let assets = Assets::built_in();
-    let directory = Directory::new();
-    let context = Arc::new(Context {
+    let directory = TempDirectory::new();
+    let context = Arc::new(SessionContext {
         ledger: Ledger::open(&directory.file()).await.unwrap(),
         model: Model::new(&config.openai, assets.library.server.model).unwrap(),
-        shelf: Arc::new(Shelf::new(assets.library)),
-        twilio: Arc::new(twilio::Client::new(&config.twilio, String::new()).unwrap()),
-        environment: Environment {
+        assets: Arc::new(CurrentAssets::new(assets.library)),
+        twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
+        environment: CallEnvironment {
             payment: config.payment,
-            resume: config.resume,
+            resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),
-            sms_allowed: Vec::new(),
+            sms_allowed_numbers: Vec::new(),
         },
-        calls: Calls::default(),
-        requests: Requests::default(),
+        calls: CallRegistry::default(),
+        pending_calls: PendingCalls::default(),
         tasks: TaskTracker::new(),
         soft_stop: CancellationToken::new(),
-        drain: config.drain,
+        drain_timeout: config.drain_timeout,
         hard_stop: CancellationToken::new(),
     });
     (context, directory)
 }
 
-/// A model that refuses to answer, and a Twilio that cancels payments; what they were asked is passed on.
+/// Starts a model that rejects every request and a Twilio that accepts cancellations; returns the bodies they receive.
 async fn model() -> (String, mpsc::Receiver<String>) {
-    let (heard, asked) = mpsc::channel(8);
+    let (heard, requests) = mpsc::channel(8);
     let listen = async |State(heard): State<mpsc::Sender<String>>, body: String| {
         let cancels = body.contains("Status=cancel");
         heard.send(body).await.unwrap();
@@ -59,24 +59,24 @@ async fn model() -> (String, mpsc::Receiver<String>) {
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
     let router = Router::new().fallback(listen).with_state(heard);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (base_url, asked)
+    (base_url, requests)
 }
 
-/// A socket of Twilio's, on which it says this; what it is told is not looked at.
-fn socket(context: &Arc<Context>) -> mpsc::Sender<&'static str> {
+/// Opens a socket on which Twilio sends the frames given to the returned sender. Frames to Twilio are discarded.
+fn socket(context: &Arc<SessionContext>) -> mpsc::Sender<&'static str> {
     let (line, frames) = mpsc::channel::<&str>(16);
     let received = async |mut frames: mpsc::Receiver<&'static str>| {
         let frame = frames.recv().await?;
-        Some((Received::Text(frame.to_owned()), frames))
+        Some((SocketInput::Text(frame.to_owned()), frames))
     };
     let frames = Box::pin(stream::unfold(frames, received));
-    let outgoing = sink::drain().sink_map_err(|_| Broken);
-    tokio::spawn(run(context.clone(), Line::new(frames, outgoing)));
+    let outgoing = sink::drain().sink_map_err(|_| SendFrameError);
+    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(frames, outgoing)));
     line
 }
 
-/// A call on a socket of its own, whose caller begins with this.
-async fn call(context: &Arc<Context>, prompt: &'static str) -> mpsc::Sender<&'static str> {
+/// Opens a socket for the call `CA1` and sends `setup` and this prompt.
+async fn call(context: &Arc<SessionContext>, prompt: &'static str) -> mpsc::Sender<&'static str> {
     let line = socket(context);
     line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
     line.send(prompt).await.unwrap();
@@ -84,18 +84,18 @@ async fn call(context: &Arc<Context>, prompt: &'static str) -> mpsc::Sender<&'st
 }
 
 #[tokio::test]
-async fn bad_frames_cost_a_call_its_socket_and_nothing_else() {
-    let (base_url, mut asked) = model().await;
+async fn bad_frames_close_the_socket_and_not_the_call() {
+    let (base_url, mut requests) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
     let line = call(&context, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await;
-    asked.recv().await.unwrap();
+    requests.recv().await.unwrap();
     for _ in 0..MAX_BAD_FRAMES {
         line.send("{").await.unwrap();
     }
-    // The session lets go of the socket, and with it of what would be read from it.
+    // The session drops the socket, and with it the receiver of these frames.
     line.closed().await;
     let _line = call(&context, r#"{"type":"prompt","voicePrompt":"Are you there?","last":true}"#).await;
-    while let Some(request) = asked.recv().await {
+    while let Some(request) = requests.recv().await {
         assert!(request.contains("Good morning"), "it is a new call: {request}");
         if request.contains("Are you there?") {
             break;
@@ -104,44 +104,48 @@ async fn bad_frames_cost_a_call_its_socket_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_reconfigured_asks_with_other_instructions_and_the_same_history() {
-    let (base_url, mut asked) = model().await;
+async fn a_reconfigured_call_sends_other_instructions_and_the_same_history() {
+    let (base_url, mut requests) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
     let line = call(&context, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await;
-    let before = asked.recv().await.unwrap();
+    let before = requests.recv().await.unwrap();
     assert!(before.contains("Good morning") && !before.contains("You take no payments on this line"), "{before}");
 
-    let library = context.shelf.library();
+    let library = context.assets.library();
     let keys =
         ContextKeys { context: Some("defaultContext".to_owned()), manifest: Some("defaultToolManifest".to_owned()) };
-    let news = News::Reconfigure { keys, library };
-    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), news), Delivery::Delivered);
-    // The session takes it: on this one thread it runs before the test does again.
+    let news = SessionMessage::Reconfigure { keys, library };
+    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), news), DeliveryOutcome::Delivered);
+    // The test runtime has one thread, so the session handles the message before the test continues.
     tokio::task::yield_now().await;
     line.send(r#"{"type":"prompt","voicePrompt":"A pot, please","last":true}"#).await.unwrap();
-    let after = asked.recv().await.unwrap();
+    let after = requests.recv().await.unwrap();
     assert!(after.contains("You take no payments on this line") && !after.contains("start-capture"), "{after}");
     assert!(after.contains("Good morning") && after.contains("A pot, please"), "{after}");
 }
 
 #[tokio::test]
-async fn a_session_that_breaks_leaves_no_payment_open() {
-    let (base_url, mut asked) = model().await;
+async fn a_panicked_session_leaves_no_payment_open() {
+    let (base_url, mut requests) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
-    let setup = futures_util::stream::iter([Received::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
+    let setup = futures_util::stream::iter([SocketInput::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
     let breaks = stream::once(async { panic!("a fault of this program's") });
-    let outgoing = sink::drain().sink_map_err(|_| Broken);
-    let call = OnCall::unknown("CA1".parse().unwrap());
-    let id = payment::Ids::new(Uuid::nil()).make();
-    let (key, terms) = (id.create_key(), payment::Settings::sample_terms());
-    let create = payment::Create { id, key, charge: None, terms, agreed: None };
-    context.ledger.opening(&call, &create).await.unwrap();
-    context.ledger.created(&create, &payment::Answer::Created("PK1".parse().unwrap())).await.unwrap();
+    let outgoing = sink::drain().sink_map_err(|_| SendFrameError);
+    let call = PaymentCall::from_sid("CA1".parse().unwrap());
+    let id = payment::PaymentIdGenerator::new(Uuid::nil()).generate();
+    let (key, terms) = (id.create_key(), payment::PaymentSettings::sample_terms());
+    let create = payment::CreatePayment { id, idempotency_key: key, charge: None, terms, consent: None };
+    context.ledger.record_create_request(&call, &create).await.unwrap();
+    context
+        .ledger
+        .record_create_response(&create, &payment::TwilioResponse::Created("PK1".parse().unwrap()))
+        .await
+        .unwrap();
 
-    run(context.clone(), Line::new(Box::pin(setup.chain(breaks)), outgoing)).await;
-    assert!(asked.recv().await.unwrap().contains("Status=cancel"));
+    serve_socket(context.clone(), RelaySocket::new(Box::pin(setup.chain(breaks)), outgoing)).await;
+    assert!(requests.recv().await.unwrap().contains("Status=cancel"));
     context.tasks.close();
     context.tasks.wait().await;
     let state = context.ledger.payment(id).await.unwrap().unwrap().state;
-    assert_eq!((state, context.calls.count()), (crate::ledger::State::Abandoned, 0));
+    assert_eq!((state, context.calls.count()), (crate::ledger::PaymentState::Abandoned, 0));
 }

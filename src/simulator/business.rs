@@ -1,5 +1,5 @@
-//! The business that owns the number, played over real HTTP: tells what a call is about, and is told the outcomes of payments.
-//! It answers to what is signed as it should be, and to nothing else.
+//! Simulates the business that owns the number over real HTTP: answers look-ups about calls and receives payment
+//! notifications. It accepts correctly signed requests only.
 
 use std::sync::Arc;
 
@@ -12,115 +12,125 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::tape::{Event, Tape};
-use super::twilio::{TOKEN, line_of};
-use crate::signing::{SIGNATURE_HEADER, Secrets, TIMESTAMP_HEADER};
+use super::transcript::{Transcript, TranscriptEvent};
+use super::twilio::{PAYMENT_TOKEN, call_number};
+use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
-/// What requests to the business are signed with.
-pub const SECRET: &str = "simulated-webhook-secret";
-/// Where it is asked about calls.
-pub const CALLS: &str = "/calls";
-/// Where it is told of payments.
-pub const PAYMENTS: &str = "/payments";
+/// The secret with which requests to the business are signed.
+pub const WEBHOOK_SECRET: &str = "simulated-webhook-secret";
+/// The path of look-ups about calls.
+pub const CALLS_PATH: &str = "/calls";
+/// The path of payment notifications.
+pub const PAYMENTS_PATH: &str = "/payments";
 
-/// How far the clocks of two machines may differ, and a request take, in seconds.
-const TOLERANCE: u64 = 300;
+/// The accepted age of a timestamp, in seconds: clock difference and transfer time.
+const TIMESTAMP_TOLERANCE: u64 = 300;
 
-/// The name of the parameter that tells one call from another: the model's stand-in knows by it whom it talks with.
-pub const LINE: &str = "line";
+/// The name of the call parameter by which the scripted model tells one call from another.
+pub const CALL_NUMBER_PARAMETER: &str = "line";
 
-/// The business.
+/// The scripted business.
 #[derive(Debug, Clone)]
-pub struct Business(Arc<Shared>);
+pub struct ScriptedBusiness(Arc<BusinessState>);
 
 #[derive(Debug)]
-struct Shared {
-    /// What it answers to whoever asks what the call is about.
-    knows: &'static str,
-    tape: Tape,
+struct BusinessState {
+    /// The response to a look-up about a call, as JSON.
+    call_parameters: &'static str,
+    transcript: Transcript,
 }
 
-/// What it is told, as far as it matters here.
+/// The fields of a payment notification that the checks use.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct PaymentNotice {
     id: String,
     state: String,
     payment_token: Option<String>,
 }
 
-impl Business {
-    /// A business that knows this, a JSON object, of every call.
-    pub fn new(knows: &'static str, tape: Tape) -> Self {
-        Self(Arc::new(Shared { knows, tape }))
+impl ScriptedBusiness {
+    /// Creates a business that answers this JSON object for every call.
+    pub fn new(knows: &'static str, transcript: Transcript) -> Self {
+        Self(Arc::new(BusinessState { call_parameters: knows, transcript }))
     }
 
-    /// What it serves.
+    /// Builds the router.
     pub fn router(self) -> Router {
-        Router::new().route(CALLS, post(about)).route(PAYMENTS, post(take)).with_state(self)
+        Router::new()
+            .route(CALLS_PATH, post(answer_call_query))
+            .route(PAYMENTS_PATH, post(receive_payment))
+            .with_state(self)
     }
 
-    /// Whether a request comes from the server, now; one that does not is a violation.
-    fn trusts(&self, headers: &HeaderMap, body: &[u8]) -> bool {
-        let wrong = genuine(headers, body).err();
+    /// Whether a request has a valid signature and timestamp. Recorded as a violation otherwise.
+    fn verify_request(&self, headers: &HeaderMap, body: &[u8]) -> bool {
+        let wrong = check_signature(headers, body).err();
         if let Some(how) = wrong {
-            self.0.tape.violation(format!("the business was asked or told something {how}"));
+            self.0.transcript.record_violation(format!("the business got a request {how}"));
         }
         wrong.is_none()
     }
 }
 
-fn genuine(headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+fn check_signature(headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let timestamp = text(TIMESTAMP_HEADER).and_then(|text| text.parse::<u64>().ok()).ok_or("without a timestamp")?;
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    if now.abs_diff(timestamp) > TOLERANCE {
-        return Err("with a timestamp of another time");
+    if now.abs_diff(timestamp) > TIMESTAMP_TOLERANCE {
+        return Err("with a timestamp outside the tolerance");
     }
     let signature = text(SIGNATURE_HEADER).ok_or("without a signature")?;
-    let genuine = Secrets::from(SECRET).verify(timestamp, body, signature);
+    let genuine = SigningSecrets::from(WEBHOOK_SECRET).verify(timestamp, body, signature);
     genuine.then_some(()).ok_or("with a wrong signature")
 }
 
-async fn about(State(business): State<Business>, headers: HeaderMap, body: Bytes) -> Response {
-    if !business.trusts(&headers, &body) {
+async fn answer_call_query(State(business): State<ScriptedBusiness>, headers: HeaderMap, body: Bytes) -> Response {
+    if !business.verify_request(&headers, &body) {
         return StatusCode::FORBIDDEN.into_response();
     }
     let call: Value = serde_json::from_slice(&body).unwrap_or_default();
     let known = ["from", "to"].iter().all(|party| call[*party].as_str().is_some_and(|number| number.starts_with('+')));
-    let line = call["callSid"].as_str().and_then(line_of);
-    let tape = business.0.tape.on(line.unwrap_or(1));
+    let line = call["callSid"].as_str().and_then(call_number);
+    let transcript = business.0.transcript.for_call(line.unwrap_or(1));
     if line.is_none() || !known {
-        tape.violation("the business was not told which call it is");
+        transcript.record_violation("a look-up at the business does not say which call it is about");
     }
-    tape.write(Event::AskedBusiness { knows: business.0.knows.to_owned() });
-    ([(header::CONTENT_TYPE, "application/json")], about_call(business.0.knows, tape.line())).into_response()
+    transcript.record(TranscriptEvent::BusinessQueried { knows: business.0.call_parameters.to_owned() });
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        parameters_for_call(business.0.call_parameters, transcript.call_number()),
+    )
+        .into_response()
 }
 
-/// What is known of a call; of a second one also that it is that.
-fn about_call(knows: &str, line: usize) -> String {
+/// Returns the parameters of a call. From the second call on, they include its number.
+fn parameters_for_call(knows: &str, line: usize) -> String {
     if line == 1 {
         return knows.to_owned();
     }
     let mut answer: Value = serde_json::from_str(knows).unwrap_or_default();
-    answer[LINE] = Value::from(line.to_string());
+    answer[CALL_NUMBER_PARAMETER] = Value::from(line.to_string());
     answer.to_string()
 }
 
-async fn take(State(business): State<Business>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    if !business.trusts(&headers, &body) {
+async fn receive_payment(State(business): State<ScriptedBusiness>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if !business.verify_request(&headers, &body) {
         return StatusCode::FORBIDDEN;
     }
-    let tape = &business.0.tape;
-    let Ok(told) = serde_json::from_slice::<Told>(&body) else {
-        tape.violation("the business was told something that it cannot read");
+    let transcript = &business.0.transcript;
+    let Ok(told) = serde_json::from_slice::<PaymentNotice>(&body) else {
+        transcript.record_violation("the business got a notification that it cannot parse");
         return StatusCode::BAD_REQUEST;
     };
-    if (told.state == "tokenized") != (told.payment_token.as_deref() == Some(TOKEN)) {
-        tape.violation(format!("the business was told of a payment that is {}, and not the right token", told.state));
+    if (told.state == "tokenized") != (told.payment_token.as_deref() == Some(PAYMENT_TOKEN)) {
+        transcript.record_violation(format!(
+            "the business was notified of a payment in state {} with a wrong token",
+            told.state
+        ));
     }
-    // The token is the business's own; the rest must be as clean as all else.
-    tape.keep("what the business was told", String::from_utf8_lossy(&body).replace(TOKEN, ""));
-    tape.write(Event::Told { payment: told.id, state: told.state });
+    // The token belongs to the business; the rest is searched for card data like everything else.
+    transcript.record_evidence("what the business was told", String::from_utf8_lossy(&body).replace(PAYMENT_TOKEN, ""));
+    transcript.record(TranscriptEvent::BusinessNotified { payment: told.id, state: told.state });
     StatusCode::NO_CONTENT
 }

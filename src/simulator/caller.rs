@@ -1,4 +1,4 @@
-//! The caller: does what the script says, when a person would do it.
+//! The caller: runs the script with the timing of a person.
 
 use std::time::Duration;
 
@@ -6,217 +6,245 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
 use super::deployment::Deployment;
-use super::ledger_file::Fault;
+use super::ledger_file::LedgerFileFault;
 use super::operator;
 use super::pace::Pace;
-use super::relay::{Command, Line, Relay};
-use super::tape::{Entry, Event, Tape};
-use super::twilio::{Field, Request, Twilio};
+use super::relay::{PhoneCommand, PhoneLine, ScriptedRelay};
+use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
+use super::twilio::{CaptureField, PaymentsRequest, ScriptedTwilio};
 
-/// One line of a script.
+/// A step of a script.
 #[derive(Debug, Clone, Copy)]
-pub enum Step {
-    /// Waits until the agent has said something with one of these (separated by `|`) in it, since the last step.
+pub enum CallerStep {
+    /// Waits until the agent has said one of these texts (separated by `|`) since the last step.
     Hears(&'static str),
     /// Waits until the agent is silent, and says this.
     Says(&'static str),
-    /// Speaks over the agent once this much was heard of its utterance.
+    /// Speaks over the agent once it has said this.
     SpeaksOver {
-        /// What the agent has to have said.
+        /// The text that the agent has said.
         after: &'static str,
-        /// What the caller says.
+        /// The text that the caller says.
         says: &'static str,
     },
-    /// Waits to be asked for a field, enters it, and presses hash.
-    Enters(Field, &'static str),
-    /// Waits to be asked for a field, and presses just these keys.
-    Presses(Field, &'static str),
-    /// Waits until Twilio has given up on an entry.
-    RunsOutOfTime,
-    /// Waits until Twilio was asked for this, and has answered.
-    Sees(Request),
-    /// Waits until Twilio has opened a payment session, whether the server knows of it or not.
-    SeesSession,
-    /// Does nothing for so many seconds of the call.
+    /// Waits to be asked for a field, enters it and presses hash.
+    Enters(CaptureField, &'static str),
+    /// Waits to be asked for a field and presses exactly these keys.
+    Presses(CaptureField, &'static str),
+    /// Waits until an entry times out at Twilio.
+    WaitsForEntryTimeout,
+    /// Waits until Twilio has answered this request.
+    WaitsForRequest(PaymentsRequest),
+    /// Waits until Twilio has created a payment session, whether the server has the response or not.
+    WaitsForSession,
+    /// Waits for this many seconds of simulated time.
     Waits(u64),
-    /// Waits until the call is over.
-    IsLetGo,
+    /// Waits until the call has ended.
+    WaitsForCallEnd,
     /// Hangs up.
     HangsUp,
     /// The socket between Twilio and the server breaks.
     LosesSocket,
-    /// Calls once more, after the call that is over.
+    /// Waits until the call has ended, and calls again.
     Redials,
-    /// Goes on in one of two ways, and no further than that.
-    Forks {
-        /// If the agent says something with one of these (separated by `|`) in it, since the last step …
+    /// Continues with one of two scripts, which are the rest of the script.
+    Branches {
+        /// The texts (separated by `|`) that the agent says to select `then`.
         hears: &'static str,
-        /// … then like this;
-        then: &'static [Step],
-        /// as soon as Twilio asks for the card number like this.
-        otherwise: &'static [Step],
+        /// The script after one of these texts.
+        then: &'static [CallerStep],
+        /// The script after Twilio has started to capture the card number.
+        otherwise: &'static [CallerStep],
     },
-    /// Not the caller's doing: the server is told to stop, as in a roll-out.
+    /// Outside the call: the server is told to stop, as in a roll-out.
     ServerStops,
-    /// Not the caller's doing: the server dies, and another one starts on its ledger.
+    /// Outside the call: the server is killed, and another one starts on its ledger.
     ServerDies,
-    /// Not the caller's doing: the ledger cannot be written from now on.
-    LedgerFails(Fault),
-    /// Not the caller's doing: the ledger can be written again.
-    LedgerHeals,
-    /// Not the caller's doing: Twilio has delivered a result, and the server has answered.
-    SeesResult,
-    /// Not the caller's doing: an operator wants the caller called about this order, and is answered with this status.
-    OperatorOrders(&'static str, u16),
+    /// Outside the call: writes to the ledger fail from now on.
+    LedgerFails(LedgerFileFault),
+    /// Outside the call: writes to the ledger succeed again.
+    LedgerRecovers,
+    /// Outside the call: waits until Twilio has delivered a result.
+    WaitsForResult,
+    /// Outside the call: an operator requests a call about this order, and must get this status.
+    OperatorOrdersCall(&'static str, u16),
 }
 
-impl Step {
-    /// What is pressed on the keypad.
+impl CallerStep {
+    /// The keys that are pressed.
     pub fn keys(&self) -> Vec<&'static str> {
         match self {
             Self::Enters(_, keys) | Self::Presses(_, keys) => vec![keys],
-            Self::Forks { then, otherwise, .. } => then.iter().chain(*otherwise).flat_map(Self::keys).collect(),
+            Self::Branches { then, otherwise, .. } => then.iter().chain(*otherwise).flat_map(Self::keys).collect(),
             _ => Vec::new(),
         }
     }
 }
 
-/// The caller with everything that a caller needs.
+/// The scripted caller.
 #[derive(Debug)]
-pub struct Caller<'a> {
-    /// What carries the call.
-    pub relay: Relay,
-    /// The phone.
-    pub line: Line,
-    /// The keypad.
-    pub twilio: Twilio,
-    /// What answers the phone.
+pub struct ScriptedCaller<'a> {
+    /// ConversationRelay's side of the call.
+    pub relay: ScriptedRelay,
+    /// The connection to the call.
+    pub phone: PhoneLine,
+    /// Twilio's side of the payments.
+    pub twilio: ScriptedTwilio,
+    /// The server instances.
     pub deployment: &'a Deployment,
-    /// What happened so far.
-    pub tape: Tape,
-    /// How fast time passes.
+    /// The transcript so far.
+    pub transcript: Transcript,
+    /// The speed of simulated time.
     pub pace: Pace,
-    /// How long a step may take, on the real clock.
-    pub patience: Duration,
-    /// Whether any words will do: a real model has its own.
-    pub lenient: bool,
-    /// Up to where the tape was heard.
-    pub heard: usize,
+    /// The timeout of a step, on the real clock.
+    pub step_timeout: Duration,
+    /// Whether any text matches, because a real model chooses its own words.
+    pub accepts_any_words: bool,
+    /// The first entry of the transcript that a step has not consumed.
+    pub next_entry: usize,
 }
 
-/// How long the agent has to be silent until the caller takes it for a pause.
-const PAUSE: Duration = Duration::from_millis(700);
-/// How long the caller listens for what to enter.
-const LISTENS: Duration = Duration::from_secs(8);
-/// From one key to the next.
-const KEY: Duration = Duration::from_millis(260);
+/// How long the agent is silent before the caller speaks.
+const SILENCE: Duration = Duration::from_millis(700);
+/// How long the caller waits for the agent to name the field.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(8);
+/// The time between two keys.
+const KEY_INTERVAL: Duration = Duration::from_millis(260);
 
-impl<'a> Caller<'a> {
-    /// A caller whose phone rings at the server.
-    pub fn begin(relay: Relay, deployment: &'a Deployment, patience: Duration, lenient: bool) -> Self {
-        let (line, twilio, tape, pace) = (relay.clone().ring(), relay.twilio.clone(), relay.tape.clone(), relay.pace);
-        Self { relay, line, twilio, deployment, tape, pace, patience, lenient, heard: 0 }
+impl<'a> ScriptedCaller<'a> {
+    /// Starts a call to the server.
+    pub fn start_call(relay: ScriptedRelay, deployment: &'a Deployment, patience: Duration, lenient: bool) -> Self {
+        let (line, twilio, transcript, pace) =
+            (relay.clone().start_call(), relay.twilio.clone(), relay.transcript.clone(), relay.pace);
+        Self {
+            relay,
+            phone: line,
+            twilio,
+            deployment,
+            transcript,
+            pace,
+            step_timeout: patience,
+            accepts_any_words: lenient,
+            next_entry: 0,
+        }
     }
 
-    /// Goes through a script. An error says what the caller waited for in vain.
-    pub async fn follow(&mut self, script: &[Step]) -> Result<(), String> {
+    /// Runs a script. An error names the step that timed out.
+    pub async fn run_script(&mut self, script: &[CallerStep]) -> Result<(), String> {
         for step in script {
-            self.take(*step).await?;
+            self.run_step(*step).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, step: Step) -> Result<(), String> {
+    async fn run_step(&mut self, step: CallerStep) -> Result<(), String> {
         match step {
-            Step::Hears(words) => self.hear(words).await,
-            Step::Says(words) => {
+            CallerStep::Hears(words) => self.wait_to_hear(words).await,
+            CallerStep::Says(words) => {
                 self.wait_for_silence().await?;
                 self.say(words).await;
                 Ok(())
             }
-            Step::SpeaksOver { after, says } => {
-                self.heard = self.tape.len();
+            CallerStep::SpeaksOver { after, says } => {
+                self.next_entry = self.transcript.len();
                 let (what, says) = (format!("to speak over “{after}”"), says.to_owned());
-                let after = if self.lenient { String::new() } else { after.to_owned() };
-                let _ = self.line.commands.send(Command::SayOver { after, says: says.clone() }).await;
-                self.see(|event| matches!(event, Event::CallerSaid { text, .. } if *text == says), &what).await
+                let after = if self.accepts_any_words { String::new() } else { after.to_owned() };
+                let _ = self.phone.commands.send(PhoneCommand::SayOver { after, says: says.clone() }).await;
+                self.wait_for_event(
+                    |event| matches!(event, TranscriptEvent::CallerSaid { text, .. } if *text == says),
+                    &what,
+                )
+                .await
             }
-            Step::Enters(field, digits) => {
-                self.wait_to_be_asked(field).await?;
-                self.press(&format!("{digits}#"), field.words()).await;
+            CallerStep::Enters(field, digits) => {
+                self.wait_for_prompt(field).await?;
+                self.press_keys(&format!("{digits}#"), field.label()).await;
                 Ok(())
             }
-            Step::Presses(field, keys) => {
-                self.wait_to_be_asked(field).await?;
-                self.press(keys, field.words()).await;
+            CallerStep::Presses(field, keys) => {
+                self.wait_for_prompt(field).await?;
+                self.press_keys(keys, field.label()).await;
                 Ok(())
             }
-            Step::RunsOutOfTime => {
-                self.see(|event| matches!(event, Event::Entered { .. }), "Twilio to give up on the entry").await
+            CallerStep::WaitsForEntryTimeout => {
+                self.wait_for_event(
+                    |event| matches!(event, TranscriptEvent::EntryCompleted { .. }),
+                    "for the entry to time out",
+                )
+                .await
             }
-            Step::Sees(request) => {
-                let asked = |event: &Event| matches!(event, Event::Requested { request: it, .. } if *it == request);
-                self.see(asked, &format!("Twilio to be asked for: {request}")).await
+            CallerStep::WaitsForRequest(request) => {
+                let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::PaymentsRequested { request: it, .. } if *it == request);
+                self.wait_for_event(asked, &format!("for Twilio to be asked for: {request}")).await
             }
-            Step::SeesSession => {
-                self.see(|event| matches!(event, Event::Created { .. }), "a payment session to be opened").await
+            CallerStep::WaitsForSession => {
+                self.wait_for_event(
+                    |event| matches!(event, TranscriptEvent::PaymentCreated { .. }),
+                    "for a payment session to be created",
+                )
+                .await
             }
-            Step::Waits(seconds) => {
-                self.pace.pass(Duration::from_secs(seconds)).await;
+            CallerStep::Waits(seconds) => {
+                self.pace.sleep(Duration::from_secs(seconds)).await;
                 Ok(())
             }
-            Step::IsLetGo => self.wait_for_the_end().await,
-            Step::HangsUp => self.command(Command::HangUp).await,
-            Step::LosesSocket => {
-                self.heard = self.tape.len();
-                let _ = self.line.commands.send(Command::LoseSocket).await;
-                let asked = |event: &Event| matches!(event, Event::Action { status, .. } if status == "failed");
-                self.see(asked, "Twilio to ask what comes next").await
+            CallerStep::WaitsForCallEnd => self.wait_for_call_end().await,
+            CallerStep::HangsUp => self.send_and_wait_for_end(PhoneCommand::HangUp).await,
+            CallerStep::LosesSocket => {
+                self.next_entry = self.transcript.len();
+                let _ = self.phone.commands.send(PhoneCommand::DropSocket).await;
+                let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::ActionAnswered { status, .. } if status == "failed");
+                self.wait_for_event(asked, "for Twilio to request the action").await
             }
-            Step::Redials => {
-                self.wait_for_the_end().await?;
-                self.heard = self.tape.len();
-                let relay = self.relay.another_call(self.relay.person);
-                *self = Self::begin(relay, self.deployment, self.patience, self.lenient);
+            CallerStep::Redials => {
+                self.wait_for_call_end().await?;
+                self.next_entry = self.transcript.len();
+                let relay = self.relay.for_next_call(self.relay.caller_number);
+                *self = Self::start_call(relay, self.deployment, self.step_timeout, self.accepts_any_words);
                 Ok(())
             }
-            Step::Forks { hears, then, otherwise } => {
-                let said = self.until(|event| says(event, hears));
-                let asked = self.wait_for_field(Field::CardNumber);
+            CallerStep::Branches { hears, then, otherwise } => {
+                let said = self.find_entry(|event| agent_says(event, hears));
+                let asked = self.wait_for_field(CaptureField::CardNumber);
                 let forks = async {
                     tokio::select! { _ = said => then, () = asked => otherwise }
                 };
-                let way = self.wait(forks, "to hear whether it goes on").await?;
-                Box::pin(self.follow(way)).await
+                let way = self.with_timeout(forks, "to hear whether it goes on").await?;
+                Box::pin(self.run_script(way)).await
             }
-            _ => self.happens(step).await,
+            _ => self.run_external_step(step).await,
         }
     }
 
-    /// What is not the caller's doing.
-    async fn happens(&mut self, step: Step) -> Result<(), String> {
+    /// Runs a step outside the call.
+    async fn run_external_step(&mut self, step: CallerStep) -> Result<(), String> {
         match step {
-            Step::ServerStops => {
-                self.heard = self.tape.len();
-                self.deployment.roll_out(&self.relay.webhooks, &self.tape).await;
+            CallerStep::ServerStops => {
+                self.next_entry = self.transcript.len();
+                self.deployment.roll_out(&self.relay.webhooks, &self.transcript).await;
                 Ok(())
             }
-            Step::ServerDies => {
-                self.heard = self.tape.len();
-                self.deployment.replace(&self.tape).await.map_err(|error| format!("for another server: {error:#}"))
+            CallerStep::ServerDies => {
+                self.next_entry = self.transcript.len();
+                self.deployment
+                    .crash_and_restart(&self.transcript)
+                    .await
+                    .map_err(|error| format!("for another server: {error:#}"))
             }
-            Step::LedgerFails(fault) => self.ledger_fails(Some(fault)).await,
-            Step::LedgerHeals => self.ledger_fails(None).await,
-            Step::SeesResult => {
-                let delivered = |event: &Event| matches!(event, Event::Callback { terminal: Some(_), .. });
-                self.see(delivered, "the result to be delivered").await
+            CallerStep::LedgerFails(fault) => self.set_ledger_fault(Some(fault)).await,
+            CallerStep::LedgerRecovers => self.set_ledger_fault(None).await,
+            CallerStep::WaitsForResult => {
+                let delivered = |event: &TranscriptEvent| {
+                    matches!(event, TranscriptEvent::CallbackDelivered { terminal: Some(_), .. })
+                };
+                self.wait_for_event(delivered, "for the result to be delivered").await
             }
-            Step::OperatorOrders(reference, wanted) => {
-                let properties = json!({"phoneNumber": self.relay.person, "callReference": reference});
+            CallerStep::OperatorOrdersCall(reference, wanted) => {
+                let properties = json!({"phoneNumber": self.relay.caller_number, "callReference": reference});
                 let order = json!({"properties": properties});
-                let (status, _) = operator::order(&self.deployment.proxy, "/outboundCall", &order).await?;
+                let (status, _) = operator::post_order(&self.deployment.proxy, "/outboundCall", &order).await?;
                 if status != wanted {
-                    self.tape.violation(format!("an order to call was answered {status}, not {wanted}"));
+                    self.transcript.record_violation(format!("an order to call was answered {status}, not {wanted}"));
                 }
                 Ok(())
             }
@@ -224,103 +252,109 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Says something at once.
+    /// Says something without waiting for silence.
     pub async fn say(&mut self, words: &str) {
-        self.heard = self.tape.len();
-        let _ = self.line.commands.send(Command::Say(words.to_owned())).await;
+        self.next_entry = self.transcript.len();
+        let _ = self.phone.commands.send(PhoneCommand::Say(words.to_owned())).await;
     }
 
     /// Presses keys one after the other.
-    pub async fn press(&mut self, keys: &str, what: &str) {
-        self.heard = self.tape.len();
-        self.tape.write(Event::Keys { dots: dots(keys), what: what.to_owned() });
+    pub async fn press_keys(&mut self, keys: &str, what: &str) {
+        self.next_entry = self.transcript.len();
+        self.transcript.record(TranscriptEvent::KeysPressed { dots: mask_keys(keys), what: what.to_owned() });
         for key in keys.chars() {
-            let _ = self.line.commands.send(Command::Key(key)).await;
-            self.pace.pass(KEY).await;
+            let _ = self.phone.commands.send(PhoneCommand::Key(key)).await;
+            self.pace.sleep(KEY_INTERVAL).await;
         }
         let (rests, arrived) = oneshot::channel();
-        let _ = self.line.commands.send(Command::Rest(rests)).await;
-        // On a call that is over, nobody tells.
+        let _ = self.phone.commands.send(PhoneCommand::KeysDone(rests)).await;
+        // The sender is dropped if the call has ended.
         let _ = arrived.await;
     }
 
-    async fn wait_for_the_end(&mut self) -> Result<(), String> {
-        if self.line.over.is_finished() {
+    async fn wait_for_call_end(&mut self) -> Result<(), String> {
+        if self.phone.task.is_finished() {
             return Ok(());
         }
-        let over = tokio::time::timeout(self.patience, &mut self.line.over).await;
-        over.map(drop).map_err(|_| "the call to be ended".to_owned())
+        let over = tokio::time::timeout(self.step_timeout, &mut self.phone.task).await;
+        over.map(drop).map_err(|_| "for the server to end the call".to_owned())
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), String> {
-        self.line.commands.send(command).await.map_err(|_| "to be still on the phone".to_owned())?;
-        let over = tokio::time::timeout(self.patience, &mut self.line.over).await;
-        over.map(drop).map_err(|_| "the call to end".to_owned())
+    async fn send_and_wait_for_end(&mut self, command: PhoneCommand) -> Result<(), String> {
+        self.phone.commands.send(command).await.map_err(|_| "for the call to be still connected".to_owned())?;
+        let over = tokio::time::timeout(self.step_timeout, &mut self.phone.task).await;
+        over.map(drop).map_err(|_| "for the call to end".to_owned())
     }
 
-    async fn ledger_fails(&mut self, fault: Option<Fault>) -> Result<(), String> {
-        self.deployment.ledger_fails(fault, &self.tape).await.map_err(|error| format!("for the ledger: {error:#}"))
+    async fn set_ledger_fault(&mut self, fault: Option<LedgerFileFault>) -> Result<(), String> {
+        self.deployment
+            .set_ledger_fault(fault, &self.transcript)
+            .await
+            .map_err(|error| format!("for the ledger: {error:#}"))
     }
 
-    async fn hear(&mut self, words: &str) -> Result<(), String> {
-        let lenient = self.lenient;
-        let fits = |event: &Event| if lenient { says(event, "") } else { says(event, words) };
-        self.see(fits, &format!("to hear “{words}”")).await
+    async fn wait_to_hear(&mut self, words: &str) -> Result<(), String> {
+        let lenient = self.accepts_any_words;
+        let fits = |event: &TranscriptEvent| if lenient { agent_says(event, "") } else { agent_says(event, words) };
+        self.wait_for_event(fits, &format!("to hear “{words}”")).await
     }
 
-    /// Waits for an entry of the tape behind the last one that was heard.
-    async fn see(&mut self, fits: impl Fn(&Event) -> bool, what: &str) -> Result<(), String> {
-        self.heard = self.until(fits).await.ok_or(what)? + 1;
+    /// Waits for an event after the last consumed entry, and consumes it.
+    async fn wait_for_event(&mut self, fits: impl Fn(&TranscriptEvent) -> bool, what: &str) -> Result<(), String> {
+        self.next_entry = self.find_entry(fits).await.ok_or(what)? + 1;
         Ok(())
     }
 
-    /// Where the tape has such an entry of this call, behind the last one that was heard; `None` if that takes too long.
-    async fn until(&self, fits: impl Fn(&Event) -> bool) -> Option<usize> {
-        let (from, line) = (self.heard, self.tape.line());
-        let found = self.tape.until(self.patience, |entries| {
-            let fits = |entry: &Entry| entry.line == line && fits(&entry.event);
+    /// Waits for an entry of this call after the last consumed one, and returns its index. `None` after the step's
+    /// timeout.
+    async fn find_entry(&self, fits: impl Fn(&TranscriptEvent) -> bool) -> Option<usize> {
+        let (from, line) = (self.next_entry, self.transcript.call_number());
+        let found = self.transcript.wait_until(self.step_timeout, |entries| {
+            let fits = |entry: &TranscriptEntry| entry.call_number == line && fits(&entry.event);
             entries.iter().enumerate().skip(from).find_map(|(at, entry)| fits(entry).then_some(at))
         });
         found.await
     }
 
-    async fn wait_to_be_asked(&mut self, field: Field) -> Result<(), String> {
+    async fn wait_for_prompt(&mut self, field: CaptureField) -> Result<(), String> {
         loop {
             self.wait_for_capture(field).await?;
             self.wait_for_silence().await?;
-            // It may have timed out meanwhile: then the agent asks again.
-            if self.twilio.capturing() == Some(field) {
+            // The entry may have timed out meanwhile; then the agent asks again.
+            if self.twilio.captured_field() == Some(field) {
                 return Ok(());
             }
         }
     }
 
-    async fn wait_for_capture(&self, field: Field) -> Result<(), String> {
+    async fn wait_for_capture(&self, field: CaptureField) -> Result<(), String> {
         let asked = async {
             self.wait_for_field(field).await;
-            // The agent says what to enter; who is not told so for long enters it all the same.
-            let from = self.tape.len();
-            let told = |entries: &[Entry]| entries[from..].iter().any(|entry| self.names(entry, field)).then_some(());
-            let _ = self.tape.until(self.pace.real(LISTENS), told).await;
+            // Waits for the agent to name the field, and continues without it after the timeout.
+            let from = self.transcript.len();
+            let told = |entries: &[TranscriptEntry]| {
+                entries[from..].iter().any(|entry| self.is_prompt_for(entry, field)).then_some(())
+            };
+            let _ = self.transcript.wait_until(self.pace.to_real(PROMPT_TIMEOUT), told).await;
         };
-        self.wait(asked, &format!("to be asked for the {}", field.words())).await
+        self.with_timeout(asked, &format!("to be asked for the {}", field.label())).await
     }
 
-    async fn wait_for_field(&self, field: Field) {
-        while self.twilio.capturing() != Some(field) {
+    async fn wait_for_field(&self, field: CaptureField) {
+        while self.twilio.captured_field() != Some(field) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    fn names(&self, entry: &Entry, field: Field) -> bool {
-        entry.line == self.tape.line()
-            && matches!(&entry.event, Event::AgentSaid { text, .. } if self.lenient || text.contains(field.words()))
+    fn is_prompt_for(&self, entry: &TranscriptEntry, field: CaptureField) -> bool {
+        entry.call_number == self.transcript.call_number()
+            && matches!(&entry.event, TranscriptEvent::AgentSaid { text, .. } if self.accepts_any_words || text.contains(field.label()))
     }
 
     async fn wait_for_silence(&mut self) -> Result<(), String> {
-        let mut voice = self.line.voice.clone();
-        // A real model takes its time between two sentences, at any pace.
-        let pause = if self.lenient { Duration::from_secs(2) } else { self.pace.real(PAUSE) };
+        let mut voice = self.phone.voice.clone();
+        // A real model pauses between two sentences on the real clock.
+        let pause = if self.accepts_any_words { Duration::from_secs(2) } else { self.pace.to_real(SILENCE) };
         let silence = async {
             loop {
                 voice.wait_for(|voice| voice.connected && !voice.speaking).await?;
@@ -330,23 +364,25 @@ impl<'a> Caller<'a> {
                 }
             }
         };
-        self.wait(silence, "the agent to stop talking").await?.map_err(|_| "to be still on the phone".to_owned())
+        self.with_timeout(silence, "for the agent to stop talking")
+            .await?
+            .map_err(|_| "for the call to be still connected".to_owned())
     }
 
-    async fn wait<T>(&self, it: impl Future<Output = T>, what: &str) -> Result<T, String> {
-        tokio::time::timeout(self.patience, it).await.map_err(|_| what.to_owned())
+    async fn with_timeout<T>(&self, it: impl Future<Output = T>, what: &str) -> Result<T, String> {
+        tokio::time::timeout(self.step_timeout, it).await.map_err(|_| what.to_owned())
     }
 }
 
-/// Whether the agent says something with one of these words (separated by `|`) in it.
-fn says(event: &Event, words: &str) -> bool {
-    let Event::AgentSaid { text, .. } = event else { return false };
+/// Whether the event is an utterance of the agent with one of these texts (separated by `|`).
+fn agent_says(event: &TranscriptEvent, words: &str) -> bool {
+    let TranscriptEvent::AgentSaid { text, .. } = event else { return false };
     let text = text.to_lowercase();
     words.split('|').any(|words| text.contains(&words.to_lowercase()))
 }
 
-/// Keys as dots: nobody who watches sees a digit.
-pub fn dots(keys: &str) -> String {
+/// Replaces the digits with dots, so that the output shows no digit.
+pub fn mask_keys(keys: &str) -> String {
     let digits = keys.chars().filter(char::is_ascii_digit).count();
     let mut dots = String::new();
     for (at, key) in keys.chars().enumerate() {
@@ -364,8 +400,8 @@ mod tests {
 
     #[test]
     fn keys_are_shown_as_dots() {
-        assert_eq!(dots("4242424242424242#"), "•••• •••• •••• •••• #");
-        assert_eq!(dots("123#"), "••• #");
-        assert_eq!(dots("42*"), "••*");
+        assert_eq!(mask_keys("4242424242424242#"), "•••• •••• •••• •••• #");
+        assert_eq!(mask_keys("123#"), "••• #");
+        assert_eq!(mask_keys("42*"), "••*");
     }
 }

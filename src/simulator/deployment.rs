@@ -1,4 +1,5 @@
-//! The instances of the server and the proxy before them: one, and where a scenario rolls out or kills it, another that takes over.
+//! The server instances and the proxy in front of them. A scenario can roll out or kill an instance, and another one
+//! takes over.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,140 +8,156 @@ use serde_json::json;
 use tokio::sync::RwLock;
 use url::Url;
 
-use super::house::{self, House, Tuning};
-use super::ledger_file::{Fault, LedgerFile};
+use super::ledger_file::{LedgerFile, LedgerFileFault};
 use super::operator;
-use super::tape::{Entry, Event, Row, Tape, lock};
-use super::twilio::Webhooks;
+use super::server_under_test::{self, ServerOverrides, ServerUnderTest};
+use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent, lock};
+use super::twilio::WebhookSender;
 
-/// What stands before the server: leads everybody to the instance that takes calls. Clones lead to the same one.
+/// The proxy in front of the server: the address of the instance that takes calls. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Proxy(Arc<Mutex<SocketAddr>>);
 
 impl Proxy {
-    /// A proxy that leads to this address.
+    /// Creates a proxy to this address.
     pub fn new(to: SocketAddr) -> Self {
         Self(Arc::new(Mutex::new(to)))
     }
 
-    /// Where it leads now.
-    pub fn leads_to(&self) -> SocketAddr {
+    /// The current target.
+    pub fn target(&self) -> SocketAddr {
         *lock(&self.0)
     }
 
-    fn lead_to(&self, to: SocketAddr) {
+    fn set_target(&self, to: SocketAddr) {
         *lock(&self.0) = to;
     }
 }
 
-/// Every instance that runs.
+/// The running instances.
 #[derive(Debug)]
 pub struct Deployment {
-    /// Leads to the first, and once that was told to stop or died, to the next.
+    /// Points to the first instance, and after that was stopped or killed, to the next.
     pub proxy: Proxy,
-    /// What every instance is configured with.
+    /// The environment variables of every instance.
     vars: Vec<(String, String)>,
-    tuning: Tuning,
+    overrides: ServerOverrides,
     /// The ledger of the first instance.
     ledger: LedgerFile,
-    houses: RwLock<Houses>,
+    instances: RwLock<ServerInstances>,
 }
 
 #[derive(Debug)]
-struct Houses {
-    /// The instance that is up when the call begins, and once that died, the one that was started on its ledger.
-    first: House,
-    /// The one that takes over in a roll-out.
-    next: Option<House>,
+struct ServerInstances {
+    /// The instance that runs when the call begins, or the one that replaced it on its ledger.
+    first: ServerUnderTest,
+    /// The instance that takes over in a roll-out.
+    next: Option<ServerUnderTest>,
 }
 
 impl Deployment {
-    /// Starts the first instance; and the one that is to relieve it, if the scenario wants one.
+    /// Starts the first instance, and a standby if the scenario has one.
     pub async fn start(
         proxy: Proxy,
         listener: tokio::net::TcpListener,
         vars: Vec<(String, String)>,
-        tuning: Tuning,
+        tuning: ServerOverrides,
     ) -> anyhow::Result<Self> {
-        let next = if tuning.relieved {
-            Some(House::open(house::door().await?.0, vars.clone(), &tuning, LedgerFile::new(false)).await?)
+        let next = if tuning.has_standby {
+            Some(
+                ServerUnderTest::start(
+                    server_under_test::bind_listener().await?.0,
+                    vars.clone(),
+                    &tuning,
+                    LedgerFile::new(false),
+                )
+                .await?,
+            )
         } else {
             None
         };
         let ledger = LedgerFile::new(tuning.small_disk);
-        let first = House::open(listener, vars.clone(), &tuning, ledger.clone()).await?;
-        Ok(Self { proxy, vars, tuning, ledger, houses: RwLock::new(Houses { first, next }) })
+        let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone()).await?;
+        Ok(Self { proxy, vars, overrides: tuning, ledger, instances: RwLock::new(ServerInstances { first, next }) })
     }
 
-    /// Tells the first instance to stop, and knocks at its doors: it has to turn new calls away. Then everybody is led to the
-    /// next one, if there is one.
-    pub async fn roll_out(&self, webhooks: &Webhooks, tape: &Tape) {
-        let houses = self.houses.read().await;
-        houses.first.stop();
-        let ready = houses.first.asked("/ready").await;
-        let voice = match webhooks.public().join("/connectConversationRelay") {
-            Ok(url) => knock(webhooks, &url).await,
+    /// Tells the first instance to stop, and checks that it rejects new calls. Then points the proxy to the next
+    /// instance, if there is one.
+    pub async fn roll_out(&self, webhooks: &WebhookSender, transcript: &Transcript) {
+        let instances = self.instances.read().await;
+        instances.first.drain();
+        let ready = instances.first.get_status("/ready").await;
+        let voice = match webhooks.public_url().join("/connectConversationRelay") {
+            Ok(url) => post_incoming_call(webhooks, &url).await,
             Err(_) => 0,
         };
         let somebody = json!({"properties": {"phoneNumber": "+15550100003"}});
-        let order = operator::order(&self.proxy, "/outboundCall", &somebody).await.map_or(0, |(status, _)| status);
-        tape.write(Event::ToldToStop { ready, voice, order });
-        if let Some(next) = &houses.next {
-            self.proxy.lead_to(next.address());
+        let order = operator::post_order(&self.proxy, "/outboundCall", &somebody).await.map_or(0, |(status, _)| status);
+        transcript.record(TranscriptEvent::DrainStarted { ready, voice, order });
+        if let Some(next) = &instances.next {
+            self.proxy.set_target(next.address());
         }
     }
 
-    /// Ends the first instance at once, and starts another one on its ledger. Who asks meanwhile waits at its door.
-    pub async fn replace(&self, tape: &Tape) -> anyhow::Result<()> {
-        let (listener, address) = house::door().await?;
-        let mut houses = self.houses.write().await;
-        tape.write(Event::ServerDied);
-        self.proxy.lead_to(address);
-        houses.first.die().await?;
-        houses.first = House::open(listener, self.vars.clone(), &self.tuning, self.ledger.clone()).await?;
+    /// Kills the first instance and starts another one on its ledger. Requests meanwhile wait in the accept queue of
+    /// the new one.
+    pub async fn crash_and_restart(&self, transcript: &Transcript) -> anyhow::Result<()> {
+        let (listener, address) = server_under_test::bind_listener().await?;
+        let mut instances = self.instances.write().await;
+        transcript.record(TranscriptEvent::ServerDied);
+        self.proxy.set_target(address);
+        instances.first.kill().await?;
+        instances.first =
+            ServerUnderTest::start(listener, self.vars.clone(), &self.overrides, self.ledger.clone()).await?;
         Ok(())
     }
 
-    /// Makes the ledger of the first instance fail, or work again.
-    pub async fn ledger_fails(&self, fault: Option<Fault>, tape: &Tape) -> anyhow::Result<()> {
+    /// Sets or clears a fault of the first instance's ledger.
+    pub async fn set_ledger_fault(
+        &self,
+        fault: Option<LedgerFileFault>,
+        transcript: &Transcript,
+    ) -> anyhow::Result<()> {
         match fault {
-            Some(fault) => self.ledger.fail(fault, tape).await,
-            None => self.ledger.heal(tape).await,
+            Some(fault) => self.ledger.inject_fault(fault, transcript).await,
+            None => self.ledger.clear_fault(transcript).await,
         }
     }
 
-    /// Looks at what is written down of payments, once nothing of it is going on any more and the business knows.
-    pub async fn look(&self, tape: &Tape) {
-        let houses = self.houses.read().await;
-        let mut payments = houses.first.payments(tape).await;
-        if let Some(next) = &houses.next {
-            payments.extend(next.payments(tape).await);
+    /// Records the payments of the ledger, once they are settled and the business was notified.
+    pub async fn record_ledger(&self, transcript: &Transcript) {
+        let instances = self.instances.read().await;
+        let mut payments = instances.first.payments(transcript).await;
+        if let Some(next) = &instances.next {
+            payments.extend(next.payments(transcript).await);
         }
-        let _ =
-            tape.until(house::WRITES, |entries| payments.iter().all(|row| is_told(entries, row)).then_some(())).await;
-        tape.write(Event::Ledger { payments });
+        let _ = transcript
+            .wait_until(server_under_test::WRITE_TIMEOUT, |entries| {
+                payments.iter().all(|row| is_business_notified(entries, row)).then_some(())
+            })
+            .await;
+        transcript.record(TranscriptEvent::LedgerRead { payments });
     }
 
-    /// Stops what still runs, once no call is known any more; an error says what did not stop as it should.
-    pub async fn close(self, tape: &Tape) -> Result<(), String> {
-        let Houses { first, next } = self.houses.into_inner();
-        let first = first.close(tape).await;
+    /// Stops all instances once they have no calls. An error says which one did not stop correctly.
+    pub async fn shut_down(self, transcript: &Transcript) -> Result<(), String> {
+        let ServerInstances { first, next } = self.instances.into_inner();
+        let first = first.shut_down(transcript).await;
         match next {
-            Some(next) => first.and(next.close(tape).await),
+            Some(next) => first.and(next.shut_down(transcript).await),
             None => first,
         }
     }
 }
 
-/// Whether the business was told of the state that a payment is in.
-fn is_told(entries: &[Entry], row: &Row) -> bool {
-    let tells =
-        |event: &Event| matches!(event, Event::Told { payment, state } if *payment == row.id && *state == row.state);
+/// Whether the business was notified of the current state of a payment.
+fn is_business_notified(entries: &[TranscriptEntry], row: &LedgerRow) -> bool {
+    let tells = |event: &TranscriptEvent| matches!(event, TranscriptEvent::BusinessNotified { payment, state } if *payment == row.id && *state == row.state);
     entries.iter().any(|entry| tells(&entry.event))
 }
 
-/// Another call comes in.
-async fn knock(webhooks: &Webhooks, url: &Url) -> u16 {
+/// Posts another incoming call, and returns the status of the response.
+async fn post_incoming_call(webhooks: &WebhookSender, url: &Url) -> u16 {
     let form = [("CallSid", "CA000000000000000000000000000000ff"), ("CallStatus", "ringing")];
     let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
     webhooks.post(url, &form, "another call").await.status

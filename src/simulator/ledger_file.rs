@@ -1,4 +1,4 @@
-//! The file of a server's ledger: it outlives the server, and can be made to fail from outside, as a disk does.
+//! The file of a server's ledger. It outlives the server, and faults can be injected from outside.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,42 +11,42 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::tape::{Event, Tape};
+use super::transcript::{Transcript, TranscriptEvent};
 
-/// How much room there is on a disk that can be filled.
-const ROOM: &str = "size=2m,mode=700";
+/// The mount options of a disk that can be filled.
+const DISK_OPTIONS: &str = "size=2m,mode=700";
 
-/// A ledger in a directory of its own. Clones share it; the directory goes away with the last.
+/// A ledger in a temporary directory. Clones share it; the last one removes the directory on drop.
 #[derive(Debug, Clone)]
-pub struct LedgerFile(Arc<Shared>);
+pub struct LedgerFile(Arc<LedgerDirectory>);
 
 #[derive(Debug)]
-struct Shared {
+struct LedgerDirectory {
     directory: PathBuf,
-    /// The directory is a disk of its own, and a small one.
+    /// Whether the directory is a separate small disk.
     is_disk: bool,
-    /// What holds the lock.
+    /// The connection that holds the write lock.
     lock: Mutex<Option<SqliteConnection>>,
 }
 
-/// How the file fails.
+/// A fault of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The disk is full. Where no disk could be mounted the file is locked instead.
-    Full,
+pub enum LedgerFileFault {
+    /// The disk is full. If no disk could be mounted, the file is locked instead.
+    DiskFull,
     /// Another process holds the write lock, for longer than the server waits.
     Locked,
 }
 
 impl LedgerFile {
-    /// A ledger that is yet to be made; on a disk that can be filled, if this process may mount one.
+    /// Creates the directory of a ledger, on a small disk if requested and if this process may mount one.
     pub fn new(small_disk: bool) -> Self {
         let directory = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
         let is_disk = small_disk && mount(&directory);
-        Self(Arc::new(Shared { directory, is_disk, lock: Mutex::default() }))
+        Self(Arc::new(LedgerDirectory { directory, is_disk, lock: Mutex::default() }))
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> PathBuf {
         self.0.directory.join("ledger.db")
     }
@@ -55,24 +55,24 @@ impl LedgerFile {
         self.0.directory.join("filler")
     }
 
-    /// From now on the file cannot be written.
-    pub async fn fail(&self, fault: Fault, tape: &Tape) -> anyhow::Result<()> {
-        if fault == Fault::Full && self.0.is_disk {
+    /// Makes writes to the file fail from now on.
+    pub async fn inject_fault(&self, fault: LedgerFileFault, transcript: &Transcript) -> anyhow::Result<()> {
+        if fault == LedgerFileFault::DiskFull && self.0.is_disk {
             let mut filler = std::fs::File::create(self.filler()).context("the disk cannot be filled")?;
             while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
-            tape.write(Event::LedgerFault { what: "the disk is full" });
+            transcript.record(TranscriptEvent::LedgerFaultChanged { what: "the disk is full" });
             return Ok(());
         }
         let options = SqliteConnectOptions::new().filename(self.path()).disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await.context("the ledger cannot be opened")?;
         connection.execute("BEGIN IMMEDIATE").await.context("the ledger cannot be locked")?;
         *self.0.lock.lock().await = Some(connection);
-        tape.write(Event::LedgerFault { what: "another process locks it" });
+        transcript.record(TranscriptEvent::LedgerFaultChanged { what: "another process locks it" });
         Ok(())
     }
 
-    /// The file can be written again.
-    pub async fn heal(&self, tape: &Tape) -> anyhow::Result<()> {
+    /// Removes the fault.
+    pub async fn clear_fault(&self, transcript: &Transcript) -> anyhow::Result<()> {
         let has_room = std::fs::remove_file(self.filler()).is_ok();
         let locked = self.0.lock.lock().await.take();
         let was_locked = locked.is_some();
@@ -81,33 +81,33 @@ impl LedgerFile {
             connection.close().await.context("the ledger cannot be closed")?;
         }
         if has_room || was_locked {
-            tape.write(Event::LedgerFault { what: "it can be written again" });
+            transcript.record(TranscriptEvent::LedgerFaultChanged { what: "it can be written again" });
         }
         Ok(())
     }
 
-    /// Keeps what is written in it as evidence.
-    pub fn keep(&self, tape: &Tape) {
+    /// Records the content of the ledger's files as evidence.
+    pub fn record_evidence(&self, transcript: &Transcript) {
         for file in std::fs::read_dir(&self.0.directory).into_iter().flatten().flatten() {
             let bytes = std::fs::read(file.path()).unwrap_or_default();
-            tape.keep("a file of the ledger", String::from_utf8_lossy(&bytes));
+            transcript.record_evidence("a file of the ledger", String::from_utf8_lossy(&bytes));
         }
     }
 }
 
-/// Makes a small disk of a directory: false if this process may not.
+/// Mounts a small disk at a directory. False if this process may not.
 fn mount(directory: &PathBuf) -> bool {
     let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", ROOM, "tmpfs"]).arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
+    mount.args(["-t", "tmpfs", "-o", DISK_OPTIONS, "tmpfs"]).arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
     std::fs::create_dir(directory).is_ok() && mount.status().is_ok_and(|status| status.success())
 }
 
-impl Drop for Shared {
+impl Drop for LedgerDirectory {
     fn drop(&mut self) {
         if self.is_disk {
             let _ = Command::new("umount").arg("-l").arg(&self.directory).status();
         }
-        // It is in the system's directory for such things: what cannot be removed goes away sometime.
+        // The system cleans its temporary directory.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

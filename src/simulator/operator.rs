@@ -1,4 +1,4 @@
-//! The operator of the server: asks for what only an operator may.
+//! The operator of the server, for requests that need the operator token.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::deployment::Proxy;
 
-/// What the server knows its operator by.
+/// The operator token.
 pub const OPERATOR_TOKEN: &str = "simulated-operator-token";
 
-/// Posts orders to the server. An answer is its status and its JSON body.
-pub async fn order(server: &Proxy, path: &str, body: &Value) -> Result<(u16, Value), String> {
+/// Posts JSON to the server as the operator. Returns the status and the JSON body of the response.
+pub async fn post_order(server: &Proxy, path: &str, body: &Value) -> Result<(u16, Value), String> {
     let asked = async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
-        let url = format!("http://{}{path}", server.leads_to());
+        let url = format!("http://{}{path}", server.target());
         let answer = client.post(url).bearer_auth(OPERATOR_TOKEN).json(body).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     };

@@ -1,39 +1,39 @@
-//! The accelerated clock: how long a second of the call takes here.
+//! The accelerated clock of the simulated calls.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// By how much speech, pauses and key presses are shortened. The server's own clock is left alone.
+/// The factor by which speech, pauses and key presses are shortened. The server's clock is not changed.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace(f64);
 
 impl Pace {
-    /// As fast as a test may run: a call of a minute takes less than a second.
+    /// For tests: a call of a minute takes less than a second.
     pub const FAST: Self = Self(80.0);
-    /// Pleasant to watch.
+    /// For watching.
     pub const WATCH: Self = Self(14.0);
-    /// For a person at the keyboard, or a real model that needs its time.
+    /// For a person at the terminal or a real model.
     pub const LIVE: Self = Self(3.0);
 
-    /// How long `span` of the call takes here.
-    pub fn real(self, span: Duration) -> Duration {
+    /// Converts simulated time to real time.
+    pub fn to_real(self, span: Duration) -> Duration {
         span.div_f64(self.0)
     }
 
-    /// How much of the call passes in `span` here.
-    pub fn of_call(self, span: Duration) -> Duration {
+    /// Converts real time to simulated time.
+    pub fn to_simulated(self, span: Duration) -> Duration {
         span.mul_f64(self.0)
     }
 
-    /// Lets `span` of the call pass.
-    pub async fn pass(self, span: Duration) {
-        tokio::time::sleep(self.real(span)).await;
+    /// Sleeps for `span` of simulated time.
+    pub async fn sleep(self, span: Duration) {
+        tokio::time::sleep(self.to_real(span)).await;
     }
 
-    /// The moment at which `span` of the call will have passed since `from`.
-    pub fn after(self, from: Instant, span: Duration) -> Instant {
-        from + self.real(span)
+    /// The instant `span` of simulated time after `from`.
+    pub fn deadline(self, from: Instant, span: Duration) -> Instant {
+        from + self.to_real(span)
     }
 }
 

@@ -1,19 +1,24 @@
-//! The proof that no card data leaves the server: this program, as it is configured, runs as a process of its own between
-//! stand-ins. Card numbers are entered and misplaced in every known way, and every byte that left it is searched.
+//! `prove`: tests that no card data leaves the server.
+//!
+//! The program is started with the configured environment as a separate process, between stand-ins for Twilio, the
+//! model, the business and the operator. Generated card numbers are sent through every known leak vector, and every
+//! byte that leaves the process is searched for them.
 
-mod attempt;
-mod catch;
+mod capture;
+pub(super) mod card_samples;
+mod case;
 mod control;
+mod harness;
+pub(super) mod leak_scan;
 mod markdown;
 mod model;
-mod outside;
 mod payment;
-mod phone;
+mod relay_client;
 mod report;
-mod server;
+mod server_process;
 mod setup;
-mod way;
-mod world;
+mod stand_ins;
+mod vector;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,189 +28,203 @@ use anyhow::Context as _;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::planted::Planted;
-use super::prying::{Evidence, search};
 use crate::config::Vars;
-use attempt::Attempt;
-use catch::{Place, Size, weigh};
-use control::Witness;
-pub use report::{Finding, Report, Unplayed, Verdict};
-use server::NotStarted;
-use way::Way;
-use world::World;
+use capture::{CapturedSize, OutputChannel, add_sizes};
+use card_samples::CardSample;
+use case::ProofCase;
+use control::CanarySightings;
+use harness::ProofHarness;
+use leak_scan::{CapturedOutput, find_samples};
+pub use report::{FailedCase, LeakFinding, ProofReport, ProofVerdict};
+use server_process::StartServerError;
+use vector::LeakVector;
 
-/// What to prove, and with what.
+/// The options of a proof run.
 #[derive(Debug)]
-pub struct Options {
-    /// The program; `serve` makes it a server.
+pub struct ProofOptions {
+    /// The executable, which is started with `serve`.
     pub program: PathBuf,
-    /// What is configured.
+    /// The configured environment variables.
     pub vars: Vars,
-    /// How many card numbers; every way is tried with the first few of them.
+    /// How many card numbers are used, one per case. The vectors take turns, so that each is used once per
+    /// [`VECTOR_COUNT`] cases.
     pub numbers: usize,
-    /// The same seed, the same numbers in the same ways.
+    /// The seed of the generated data. The same seed repeats the run.
     pub seed: u64,
 }
 
-/// What came of it.
+/// The outcome of a proof run.
 #[derive(Debug)]
-pub enum Proof {
-    /// The configured set-up cannot be used: what is wrong with it, in lines.
-    Unusable(String),
-    /// It was tried.
-    Tried(Box<Report>),
+pub enum ProofOutcome {
+    /// The configuration is invalid: the problems, one a line.
+    InvalidConfig(String),
+    /// The run is complete.
+    Completed(Box<ProofReport>),
 }
 
-/// So many numbers are misplaced between two searches. Each search looks for the numbers of the one before too: what is late is
-/// found.
-const BATCH: usize = 2 * Way::ALL.len();
+/// The number of cases between two searches. Each search includes the samples of the previous batch, so that late
+/// output is found too.
+const BATCH_SIZE: usize = 2 * LeakVector::ALL.len();
 
-/// How long a token may stay in the files of the ledger once the business was told it.
-const ERASED: Duration = Duration::from_secs(10);
+/// How long a payment token may stay in the ledger's files after it was delivered to the business.
+const ERASURE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many ways there are to misplace a card number, the right one among them.
-pub const WAYS: i64 = 23;
+/// The number of leak vectors, including the regular entry on the keypad.
+pub const VECTOR_COUNT: i64 = 23;
 
-/// The digits of the card that a proof with this seed takes first.
-pub fn first_card(seed: u64) -> String {
-    Planted::typed(&mut attempt::dice(seed, 0)).number
+/// Returns the card number of case 0 of a run with this seed.
+pub fn first_card_number(seed: u64) -> String {
+    CardSample::digits_only(&mut case::case_rng(seed, 0)).number
 }
 
-/// Runs the proof, and tells after each number how many are done. An error means that it could not do its work.
-pub async fn prove(options: Options, progress: impl Fn(usize)) -> anyhow::Result<Proof> {
-    let home = Home::new()?;
+/// Runs the proof and reports the number of completed cases to `progress` after each case.
+///
+/// Returns an error if the run itself fails, not if card data is found.
+pub async fn prove(options: ProofOptions, progress: impl Fn(usize)) -> anyhow::Result<ProofOutcome> {
+    let home = WorkDir::new()?;
     let began = Instant::now();
-    let (world, set_up) = match World::start(&options.program, &options.vars, &home.0).await {
+    let (world, set_up) = match ProofHarness::start(&options.program, &options.vars, &home.0).await {
         Ok(started) => started,
-        Err(NotStarted::Unusable(why)) => return Ok(Proof::Unusable(why)),
-        Err(NotStarted::Failed(error)) => return Err(error),
+        Err(StartServerError::InvalidConfig(why)) => return Ok(ProofOutcome::InvalidConfig(why)),
+        Err(StartServerError::Failed(error)) => return Err(error),
     };
-    let mut course = Course { world, options, searched: Searched::default() };
+    let mut course = ProofRun { harness: world, options, results: ProofResults::default() };
     course.run(&home.0, progress).await?;
-    let Course { options, searched, .. } = course;
-    Ok(Proof::Tried(Box::new(Report::new(&options, set_up, searched, began.elapsed()))))
+    let ProofRun { options, results: searched, .. } = course;
+    Ok(ProofOutcome::Completed(Box::new(ProofReport::new(&options, set_up, searched, began.elapsed()))))
 }
 
-/// A proof that is being run.
-struct Course {
-    world: World,
-    options: Options,
-    searched: Searched,
+/// A proof run in progress.
+struct ProofRun {
+    harness: ProofHarness,
+    options: ProofOptions,
+    results: ProofResults,
 }
 
-/// What was searched, and what came of it.
+/// The results collected so far.
 #[derive(Debug, Default)]
-struct Searched {
-    tried: BTreeMap<Way, usize>,
-    sizes: BTreeMap<&'static str, Size>,
-    witness: Witness,
-    /// Some of each place, into which controls are planted.
-    samples: Vec<Evidence>,
-    findings: Vec<Finding>,
-    unplayed: Vec<Unplayed>,
+struct ProofResults {
+    runs_by_vector: BTreeMap<LeakVector, usize>,
+    captured_sizes: BTreeMap<&'static str, CapturedSize>,
+    canary: CanarySightings,
+    /// One captured output of each channel, for the search controls.
+    channel_samples: Vec<CapturedOutput>,
+    findings: Vec<LeakFinding>,
+    failed_cases: Vec<FailedCase>,
 }
 
-/// A number that was planted, and where.
+/// A sample that was sent to the server, and how.
 #[derive(Debug, Clone)]
-struct Trace {
+struct PlacedSample {
     case: usize,
-    way: Way,
-    planted: Planted,
+    vector: LeakVector,
+    sample: CardSample,
 }
 
-impl Course {
+impl ProofRun {
     async fn run(&mut self, home: &Path, progress: impl Fn(usize)) -> anyhow::Result<()> {
-        control::witness(&self.world).await.context("an ordinary call could not be played in this set-up")?;
+        control::run_canary_call(&self.harness).await.context("the canary call failed with this configuration")?;
         let (mut all, mut before) = (Vec::new(), Vec::new());
-        for first in (0..self.options.numbers).step_by(BATCH) {
+        for first in (0..self.options.numbers).step_by(BATCH_SIZE) {
             let mut traces = Vec::new();
-            for case in first..(first + BATCH).min(self.options.numbers) {
-                self.attempt(case, &mut traces).await;
-                anyhow::ensure!(self.world.server.runs(), "the server ended by itself");
+            for case in first..(first + BATCH_SIZE).min(self.options.numbers) {
+                self.run_case(case, &mut traces).await;
+                anyhow::ensure!(self.harness.server.is_running(), "the server process exited");
                 progress(case + 1);
             }
-            let _ = self.world.operator_gets("/payments").await?;
-            let evidence = self.world.catch.take();
-            self.look(&evidence, &[&before[..], &traces].concat());
+            let _ = self.harness.get_as_operator("/payments").await?;
+            let evidence = self.harness.capture.take();
+            self.search_output(&evidence, &[&before[..], &traces].concat());
             all.extend(traces.iter().cloned());
             before = traces;
         }
-        self.is_erased(home, &all).await;
-        self.world.server.stop();
-        self.look(&self.world.catch.take(), &before);
-        self.look(&files(home), &all);
+        self.wait_for_erasure(home, &all).await;
+        self.harness.server.stop();
+        self.search_output(&self.harness.capture.take(), &before);
+        self.search_output(&ledger_files(home), &all);
         Ok(())
     }
 
-    async fn attempt(&mut self, case: usize, traces: &mut Vec<Trace>) {
-        let way = Way::ALL[case % Way::ALL.len()];
-        let mut attempt = Attempt::new(&self.world, way, self.options.seed, case);
-        let played = attempt.play().await;
+    async fn run_case(&mut self, case: usize, traces: &mut Vec<PlacedSample>) {
+        let way = LeakVector::ALL[case % LeakVector::ALL.len()];
+        let mut attempt = ProofCase::new(&self.harness, way, self.options.seed, case);
+        let played = attempt.run().await;
         if played.is_err() {
-            attempt.is_given_up().await;
+            attempt.abandon().await;
         }
-        let Attempt { planted, secrets, .. } = attempt;
+        let ProofCase { sample: planted, secrets, .. } = attempt;
         match played {
             Ok(left) => {
-                *self.searched.tried.entry(way).or_default() += 1;
-                let found = left.map(|place| Finding::new(place.name(), way, case, &planted));
-                self.searched.findings.extend(found);
+                *self.results.runs_by_vector.entry(way).or_default() += 1;
+                let found = left.map(|place| LeakFinding::new(place.name(), way, case, &planted));
+                self.results.findings.extend(found);
             }
-            Err(error) => self.searched.unplayed.push(Unplayed::new(way, case, &error)),
+            Err(error) => self.results.failed_cases.push(FailedCase::new(way, case, &error)),
         }
-        traces.extend([planted].into_iter().chain(secrets).map(|planted| Trace { case, way, planted }));
+        traces.extend([planted].into_iter().chain(secrets).map(|planted| PlacedSample {
+            case,
+            vector: way,
+            sample: planted,
+        }));
     }
 
-    fn look(&mut self, evidence: &[Evidence], traces: &[Trace]) {
-        let Searched { sizes, witness, samples, findings, .. } = &mut self.searched;
-        weigh(sizes, evidence);
-        witness.look(evidence);
-        for place in Place::ALL.map(Place::name) {
-            if samples.iter().all(|sample| sample.place != place) {
-                samples.extend(evidence.iter().find(|it| it.place == place).cloned());
+    fn search_output(&mut self, evidence: &[CapturedOutput], traces: &[PlacedSample]) {
+        let ProofResults { captured_sizes: sizes, canary: witness, channel_samples: samples, findings, .. } =
+            &mut self.results;
+        add_sizes(sizes, evidence);
+        witness.record(evidence);
+        for place in OutputChannel::ALL.map(OutputChannel::name) {
+            if samples.iter().all(|sample| sample.channel != place) {
+                samples.extend(evidence.iter().find(|it| it.channel == place).cloned());
             }
         }
-        let planted: Vec<Planted> = traces.iter().map(|trace| trace.planted.clone()).collect();
-        for found in search(evidence, &planted) {
-            let Trace { case, way, planted } = &traces[found.planted];
-            let finding = Finding::new(found.place, *way, *case, planted);
+        let planted: Vec<CardSample> = traces.iter().map(|trace| trace.sample.clone()).collect();
+        for found in find_samples(evidence, &planted) {
+            let PlacedSample { case, vector: way, sample: planted } = &traces[found.sample];
+            let finding = LeakFinding::new(found.channel, *way, *case, planted);
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
         }
     }
 
-    /// Waits until every token that the business was told is erased. What stays is found by the search.
-    async fn is_erased(&self, home: &Path, traces: &[Trace]) {
-        let until = Instant::now() + ERASED;
-        let secrets: Vec<Planted> = traces.iter().map(|trace| trace.planted.clone()).collect();
-        while !search(&files(home), &secrets).is_empty() && Instant::now() < until {
+    /// Waits until the delivered payment tokens are erased from the ledger's files, or until the timeout. The search
+    /// then reports what is left.
+    async fn wait_for_erasure(&self, home: &Path, traces: &[PlacedSample]) {
+        let until = Instant::now() + ERASURE_TIMEOUT;
+        let secrets: Vec<CardSample> = traces.iter().map(|trace| trace.sample.clone()).collect();
+        while !find_samples(&ledger_files(home), &secrets).is_empty() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-/// The files of the ledger, and whatever else the server has written beside it.
-fn files(home: &Path) -> Vec<Evidence> {
+/// Reads the ledger's files and everything else in the server's working directory.
+fn ledger_files(home: &Path) -> Vec<CapturedOutput> {
     let files = std::fs::read_dir(home).into_iter().flatten().flatten();
     let bytes = files.filter_map(|file| std::fs::read(file.path()).ok());
-    bytes.map(|bytes| Evidence { place: Place::Ledger.name(), bytes: String::from_utf8_lossy(&bytes).into() }).collect()
+    bytes
+        .map(|bytes| CapturedOutput {
+            channel: OutputChannel::Ledger.name(),
+            bytes: String::from_utf8_lossy(&bytes).into(),
+        })
+        .collect()
 }
 
-/// The directory in which the server works; it goes away with the value.
-struct Home(PathBuf);
+/// The working directory of the server, removed on drop.
+struct WorkDir(PathBuf);
 
-impl Home {
+impl WorkDir {
     fn new() -> anyhow::Result<Self> {
         let home = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        std::fs::create_dir(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+        std::fs::create_dir(&home).with_context(|| format!("cannot create {}", home.display()))?;
         Ok(Self(home))
     }
 }
 
-impl Drop for Home {
+impl Drop for WorkDir {
     fn drop(&mut self) {
-        // It is in the system's directory for such things: what cannot be removed goes away sometime.
+        // A failure is ignored: the directory is inside the system's temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,8 +1,8 @@
-//! ConversationRelay's side of one call: asks for TwiML, opens the socket, speaks what it is sent, reports what the
-//! caller does, and asks the action what to do when the session is over.
+//! ConversationRelay's side of one call: requests the TwiML, opens the socket, speaks the tokens, reports the caller's
+//! input, and requests the action after the session.
 
 mod frames;
-mod handover;
+mod hand_off;
 mod outbound;
 mod socket;
 mod speaker;
@@ -13,175 +13,189 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-pub use twiml::Twiml;
+pub use twiml::TwimlDocument;
 
 use super::pace::Pace;
-use super::scenario::Begins;
-use super::tape::{Event, Tape};
-use super::twilio::{Answer, Twilio, Webhooks};
+use super::scenario::CallDirection;
+use super::transcript::{Transcript, TranscriptEvent};
+use super::twilio::{ScriptedTwilio, WebhookResponse, WebhookSender};
 use crate::twilio::Signer;
-use socket::{Over, Session};
-use twiml::Connect;
+use socket::{RelaySessionEnd, ScriptedRelaySession};
+use twiml::ConnectVerb;
 
-/// What the caller does on the phone.
+/// An action of the caller on the phone.
 #[derive(Debug)]
-pub enum Command {
-    /// Says something, over the agent if it is speaking.
+pub enum PhoneCommand {
+    /// Says something, also while the agent is speaking.
     Say(String),
-    /// Says something over the agent, as soon as this was heard of what it is saying.
+    /// Speaks over the agent as soon as it has said `after`.
     SayOver {
-        /// What the agent has to have said.
+        /// The text that the agent has said.
         after: String,
-        /// What the caller says.
+        /// The text that the caller says.
         says: String,
     },
     /// Presses a key.
     Key(char),
-    /// Has pressed all keys for now; told when they have all arrived.
-    Rest(oneshot::Sender<()>),
+    /// Has pressed all keys for now. The sender is notified when all have arrived.
+    KeysDone(oneshot::Sender<()>),
     /// Hangs up.
     HangUp,
-    /// Not the caller's doing: the socket breaks on the way.
-    LoseSocket,
+    /// Outside the call: the socket breaks.
+    DropSocket,
 }
 
-/// What the caller hears at this moment.
+/// What the caller hears at the moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Voice {
+pub struct AgentVoice {
     /// Whether the agent is speaking.
     pub speaking: bool,
-    /// Whether the call is connected to the agent.
+    /// Whether the agent is connected.
     pub connected: bool,
 }
 
-/// The caller's end of the line.
+/// The caller's phone.
 #[derive(Debug)]
-pub struct Line {
-    /// What the caller does.
-    pub commands: mpsc::Sender<Command>,
-    /// What the caller hears.
-    pub voice: watch::Receiver<Voice>,
-    /// Ends with the call.
-    pub over: JoinHandle<()>,
+pub struct PhoneLine {
+    /// The actions of the caller.
+    pub commands: mpsc::Sender<PhoneCommand>,
+    /// What the caller hears at the moment.
+    pub voice: watch::Receiver<AgentVoice>,
+    /// The task of the call, which ends with it.
+    pub task: JoinHandle<()>,
 }
 
-/// Everything that ConversationRelay needs to carry a call.
+/// Everything that ConversationRelay needs for a call.
 #[derive(Debug, Clone)]
-pub struct Relay {
-    /// Takes the keys.
-    pub twilio: Twilio,
-    /// Leads to the server.
-    pub webhooks: Webhooks,
-    /// Signs the upgrade.
+pub struct ScriptedRelay {
+    /// Captures the keys during a payment.
+    pub twilio: ScriptedTwilio,
+    /// Posts the webhooks to the server.
+    pub webhooks: WebhookSender,
+    /// Signs the WebSocket upgrade.
     pub signer: Signer,
-    /// Who calls whom.
-    pub begins: Begins,
-    /// The person on the line.
-    pub person: &'static str,
-    /// How fast people talk.
+    /// The direction of the call.
+    pub direction: CallDirection,
+    /// The phone number of the caller.
+    pub caller_number: &'static str,
+    /// The speed of simulated time.
     pub pace: Pace,
-    /// What happens is written here.
-    pub tape: Tape,
+    /// The transcript.
+    pub transcript: Transcript,
 }
 
-/// The person who calls first.
-pub const CALLER: &str = "+15550100001";
-/// Somebody else.
-pub const ANOTHER_CALLER: &str = "+15550100007";
-/// The number of the server.
-const CALLED: &str = "+15550100002";
-/// How often a lost session is opened again, if the action asks for it.
-const RECONNECTS: usize = 3;
+/// The phone number of the first caller.
+pub const CALLER_NUMBER: &str = "+15550100001";
+/// The phone number of the second caller.
+pub const SECOND_CALLER_NUMBER: &str = "+15550100007";
+/// The phone number of the server.
+const SERVER_NUMBER: &str = "+15550100002";
+/// The number of new sessions after a lost one, if the action connects again.
+const MAX_RECONNECTS: usize = 3;
 
-impl Relay {
-    /// Another call, by this person.
-    pub fn another_call(&self, person: &'static str) -> Self {
-        let twilio = self.twilio.another_call();
-        let tape = twilio.tape().clone();
-        Self { twilio, begins: Begins::CallerRings, person, tape, ..self.clone() }
+impl ScriptedRelay {
+    /// Creates another inbound call from this number.
+    pub fn for_next_call(&self, person: &'static str) -> Self {
+        let twilio = self.twilio.for_next_call();
+        let transcript = twilio.transcript().clone();
+        Self { twilio, direction: CallDirection::Inbound, caller_number: person, transcript, ..self.clone() }
     }
 
-    /// The phone rings at the server.
-    pub fn ring(self) -> Line {
+    /// Starts the call.
+    pub fn start_call(self) -> PhoneLine {
         let (commands, caller) = mpsc::channel(64);
-        let (sound, voice) = watch::channel(Voice::default());
+        let (sound, voice) = watch::channel(AgentVoice::default());
         let over = tokio::spawn(async move {
-            let tape = self.tape.clone();
-            if let Err(what) = self.carry(caller, sound).await {
-                tape.violation(what);
+            let transcript = self.transcript.clone();
+            if let Err(what) = self.run_call(caller, sound).await {
+                transcript.record_violation(what);
             }
         });
-        Line { commands, voice, over }
+        PhoneLine { commands, voice, task: over }
     }
 
-    async fn carry(self, mut caller: mpsc::Receiver<Command>, sound: watch::Sender<Voice>) -> Result<(), String> {
-        let (placed, mut connect) = match self.begins {
-            Begins::CallerRings => (None, self.rings().await?),
-            Begins::OperatorCalls(properties) => {
-                let (placed, connect) = self.order(properties()).await?;
+    async fn run_call(
+        self,
+        mut caller: mpsc::Receiver<PhoneCommand>,
+        sound: watch::Sender<AgentVoice>,
+    ) -> Result<(), String> {
+        let (placed, mut connect) = match self.direction {
+            CallDirection::Inbound => (None, self.request_twiml().await?),
+            CallDirection::Outbound(properties) => {
+                let (placed, connect) = self.place_call(properties()).await?;
                 (Some(placed), connect)
             }
         };
-        for session in 0..=RECONNECTS {
+        for session in 0..=MAX_RECONNECTS {
             let id = format!("VX{:032x}", session + 1);
-            let opened = Session::open(&self, &connect, &id, session > 0).await?;
+            let opened = ScriptedRelaySession::open(&self, &connect, &id, session > 0).await?;
             let over = opened.run(&mut caller, &sound).await;
-            sound.send_replace(Voice::default());
-            match self.ended(over, &connect, &id).await? {
+            sound.send_replace(AgentVoice::default());
+            match self.request_action(over, &connect, &id).await? {
                 Some(again) => connect = again,
                 None => break,
             }
         }
-        self.twilio.call_is_over();
+        self.twilio.end_call();
         if let Some(placed) = placed {
-            self.completed(&placed).await;
+            self.report_completed(&placed).await;
         }
         Ok(())
     }
 
-    /// The caller calls.
-    async fn rings(&self) -> Result<Connect, String> {
-        let url = self.webhooks.public().join("/connectConversationRelay").map_err(|error| error.to_string())?;
-        let answer = self.webhooks.post(&url, &self.form("ringing", &[]), "voice").await;
-        let twiml = self.read("the voice webhook", &answer)?;
-        self.tape.write(Event::Called { answer: twiml.told().join(", "), took: answer.took });
+    /// Requests the TwiML of an inbound call.
+    async fn request_twiml(&self) -> Result<ConnectVerb, String> {
+        let url = self.webhooks.public_url().join("/connectConversationRelay").map_err(|error| error.to_string())?;
+        let answer = self.webhooks.post(&url, &self.voice_form("ringing", &[]), "voice").await;
+        let twiml = self.read_twiml("the voice webhook", &answer)?;
+        self.transcript
+            .record(TranscriptEvent::IncomingCall { answer: twiml.describe_verbs().join(", "), took: answer.elapsed });
         twiml.connect().ok_or("the voice webhook did not answer with <Connect>")?
     }
 
-    /// The session is over: asks the action, and answers with the next session, if there is to be one.
-    async fn ended(&self, over: Over, connect: &Connect, id: &str) -> Result<Option<Connect>, String> {
+    /// Requests the action after a session, and returns the next session, if any.
+    async fn request_action(
+        &self,
+        over: RelaySessionEnd,
+        connect: &ConnectVerb,
+        id: &str,
+    ) -> Result<Option<ConnectVerb>, String> {
         let mut form = vec![("SessionId", id.to_owned()), ("SessionDuration", "9".to_owned())];
         let (session, call) = match &over {
-            Over::Ended { .. } => ("ended", "in-progress"),
-            Over::HungUp => ("completed", "completed"),
-            Over::Failed => ("failed", "in-progress"),
+            RelaySessionEnd::Ended { .. } => ("ended", "in-progress"),
+            RelaySessionEnd::HungUp => ("completed", "completed"),
+            RelaySessionEnd::Failed => ("failed", "in-progress"),
         };
         form.push(("SessionStatus", session.to_owned()));
         match over {
-            Over::Ended { handoff: Some(handoff) } => form.push(("HandoffData", handoff)),
-            Over::Failed => {
+            RelaySessionEnd::Ended { handoff: Some(handoff) } => form.push(("HandoffData", handoff)),
+            RelaySessionEnd::Failed => {
                 form.push(("ErrorCode", "64105".to_owned()));
                 form.push(("ErrorMessage", "Websocket ended".to_owned()));
             }
-            Over::Ended { handoff: None } => {}
-            Over::HungUp => self.twilio.call_is_over(),
+            RelaySessionEnd::Ended { handoff: None } => {}
+            RelaySessionEnd::HungUp => self.twilio.end_call(),
         }
-        self.tape.write(Event::SessionEnded { status: session });
-        self.pace.pass(Duration::from_millis(400)).await;
-        let answer = self.webhooks.post(&connect.action, &self.form(call, &form), &format!("action-{id}")).await;
-        let twiml = self.read("the <Connect> action", &answer)?;
-        self.tape.write(Event::Action { status: session.to_owned(), verbs: twiml.told(), took: answer.took });
+        self.transcript.record(TranscriptEvent::RelaySessionEnded { status: session });
+        self.pace.sleep(Duration::from_millis(400)).await;
+        let answer = self.webhooks.post(&connect.action, &self.voice_form(call, &form), &format!("action-{id}")).await;
+        let twiml = self.read_twiml("the <Connect> action", &answer)?;
+        self.transcript.record(TranscriptEvent::ActionAnswered {
+            status: session.to_owned(),
+            verbs: twiml.describe_verbs(),
+            took: answer.elapsed,
+        });
         if call == "completed" {
             return Ok(None);
         }
-        match twiml.put_through()? {
-            Some(way) => self.put_through(way).await,
+        match twiml.hand_off()? {
+            Some(way) => self.run_hand_off(way).await,
             None => twiml.connect().transpose(),
         }
     }
 
-    fn read(&self, what: &str, answer: &Answer) -> Result<Twiml, String> {
-        self.tape.keep("TwiML", answer.body.clone());
+    fn read_twiml(&self, what: &str, answer: &WebhookResponse) -> Result<TwimlDocument, String> {
+        self.transcript.record_evidence("TwiML", answer.body.clone());
         if answer.status != 200 {
             return Err(format!("{what} was answered {}, not 200", answer.status));
         }
@@ -189,20 +203,20 @@ impl Relay {
         if kind != "text/xml" && kind != "application/xml" {
             return Err(format!("{what} was answered as {kind:?}, not text/xml (12300)"));
         }
-        Twiml::read(&answer.body).map_err(|wrong| format!("{what}: {wrong}"))
+        TwimlDocument::parse(&answer.body).map_err(|wrong| format!("{what}: {wrong}"))
     }
 
-    /// The direction of the call, who calls and who is called.
+    /// `Direction`, `From` and `To`.
     fn parties(&self) -> (&'static str, &'static str, &'static str) {
-        match self.begins {
-            Begins::CallerRings => ("inbound", self.person, CALLED),
-            Begins::OperatorCalls(_) => ("outbound-api", CALLED, self.person),
+        match self.direction {
+            CallDirection::Inbound => ("inbound", self.caller_number, SERVER_NUMBER),
+            CallDirection::Outbound(_) => ("outbound-api", SERVER_NUMBER, self.caller_number),
         }
     }
 
-    /// The form of a voice webhook, in the recorded shape.
-    fn form(&self, status: &str, more: &[(&str, String)]) -> Vec<(String, String)> {
-        let (sid, call) = (&self.twilio.account().sid, self.twilio.call());
+    /// Builds the form of a voice webhook, as recorded from Twilio.
+    fn voice_form(&self, status: &str, more: &[(&str, String)]) -> Vec<(String, String)> {
+        let (sid, call) = (&self.twilio.account().sid, self.twilio.call_sid());
         let (direction, from, to) = self.parties();
         let mut form: Vec<(String, String)> = [
             ("AccountSid", sid.as_str()),

@@ -1,112 +1,112 @@
-//! A scenario: what the caller does, what goes wrong, and what has to hold in the end.
+//! A scenario: the caller's script, the injected failures, and the expectations.
 
 mod checks;
 mod list;
 
 use serde_json::Value;
 
-use super::caller::Step;
-use super::house::Tuning;
-use super::openai::Behaviour;
-use super::twilio::{Quirks, Request};
+use super::caller::CallerStep;
+use super::openai::ModelBehaviour;
+use super::server_under_test::ServerOverrides;
+use super::twilio::{PaymentsRequest, Quirks};
 
-pub use checks::{Check, check};
+pub use checks::{ScenarioCheck, check_scenario};
 pub use list::all;
 
-/// One call to be played.
+/// A scenario.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// For the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it is about, in one sentence.
-    pub about: &'static str,
-    /// Who calls whom.
-    pub begins: Begins,
-    /// What the caller does.
-    pub script: Vec<Step>,
-    /// What somebody else does who calls at the same moment; nothing: nobody calls.
-    pub other_line: Vec<Step>,
-    /// How Twilio behaves.
-    pub twilio: Quirks,
-    /// How the model behaves.
-    pub model: Behaviour,
-    /// How the server is configured.
-    pub server: Tuning,
-    /// What has to hold, beyond what always has to.
-    pub expect: Vec<Expect>,
+    /// The description, in one sentence.
+    pub description: &'static str,
+    /// The direction of the call.
+    pub direction: CallDirection,
+    /// The caller's script.
+    pub script: Vec<CallerStep>,
+    /// The script of a second caller who calls at the same time. Empty for none.
+    pub second_script: Vec<CallerStep>,
+    /// The behaviour of Twilio.
+    pub quirks: Quirks,
+    /// The behaviour of the model.
+    pub model_behaviour: ModelBehaviour,
+    /// The configuration of the server.
+    pub server_overrides: ServerOverrides,
+    /// The expectations, in addition to those of every scenario.
+    pub expectations: Vec<Expectation>,
 }
 
-/// How a call comes about.
+/// The direction of a call.
 #[derive(Debug, Clone, Copy)]
-pub enum Begins {
-    /// The caller calls.
-    CallerRings,
-    /// An operator has the caller called, with these properties beside the number.
-    OperatorCalls(fn() -> Value),
+pub enum CallDirection {
+    /// The caller calls the server.
+    Inbound,
+    /// An operator requests a call with these properties in addition to the number.
+    Outbound(fn() -> Value),
 }
 
 impl Scenario {
-    /// What is entered on keypads, digits only.
-    pub fn entered(&self) -> Vec<String> {
-        let keys = self.script.iter().chain(&self.other_line).flat_map(Step::keys);
+    /// The entered digits, one string per entry.
+    pub fn entered_digits(&self) -> Vec<String> {
+        let keys = self.script.iter().chain(&self.second_script).flat_map(CallerStep::keys);
         keys.map(|keys| keys.chars().filter(char::is_ascii_digit).collect()).collect()
     }
 }
 
-/// Something that has to hold.
+/// An expectation about the transcript.
 #[derive(Debug, Clone, Copy)]
-pub enum Expect {
-    /// The caller heard one of these words (separated by `|`).
+pub enum Expectation {
+    /// The caller heard one of these texts (separated by `|`).
     Says(&'static str),
-    /// The caller never heard these words.
+    /// The caller never heard this text.
     NeverSays(&'static str),
-    /// Payments were created with these amounts, one after the other; none tokenizes.
-    Payments(&'static [Option<&'static str>]),
-    /// The first payment was created with this method, and what else was said of it begins like this.
-    PaysBy(&'static str),
-    /// Payments ended with these words of Twilio's.
+    /// Payments were created with these amounts, in order; `None` tokenizes.
+    PaymentsCreated(&'static [Option<&'static str>]),
+    /// The method, account type and description of the first payment begin with this text.
+    PaymentMethod(&'static str),
+    /// Payments ended with these values of `Result`.
     Results(&'static [&'static str]),
-    /// Twilio did this so many times, however often it was asked.
-    Does(Request, usize),
-    /// A request was repeated with the key that it had before.
-    Repeats(Request),
-    /// So many entries were wrong.
+    /// Twilio processed this request this many times, not counting repetitions.
+    RequestDone(PaymentsRequest, usize),
+    /// A request was retried with the same idempotency key.
+    RequestRetried(PaymentsRequest),
+    /// This many entries were wrong.
     WrongEntries(usize),
-    /// The model called this tool so often.
-    Calls(&'static str, usize),
-    /// The model was not asked for anything from the creation of a payment to its end.
-    ModelRests,
-    /// The server broke off a response of the model.
-    StopsTheModel,
-    /// While a payment was open, nothing was said that the model had not said.
+    /// The model called this tool this many times.
+    ToolCalled(&'static str, usize),
+    /// The model got no request between the creation and the end of a payment.
+    ModelIdleDuringPayment,
+    /// The server cancelled a response of the model.
+    ModelStopped,
+    /// While a payment was open, the agent said only what the model had said.
     NoReminderDuringPayment,
-    /// The session ended like this: `ended`, `completed`, `failed`.
+    /// The session ended with this status: `ended`, `completed`, `failed`.
     SessionEnds(&'static str),
-    /// The action answered with a verb that begins like this.
+    /// The action returned a verb that begins with this text.
     Action(&'static str),
-    /// The model was told something with these words in it.
-    Tells(&'static str),
-    /// Twilio was asked to place one call, with its TwiML or with a URL for it.
-    PlacesCall {
-        /// Whether the TwiML came along.
+    /// A developer message contains this text.
+    DeveloperMessage(&'static str),
+    /// The server placed one call.
+    CallPlaced {
+        /// Whether the request had the TwiML or a URL for it.
         inline: bool,
     },
-    /// While the server drained, `GET /ready`, another call and an order to call were answered 503.
-    TurnsCallsAway,
-    /// The caller was queued with a task whose `conversationSummary` holds these words.
-    Queues(&'static str),
-    /// While the agent was only to listen the model talked and called this tool, and nothing was said.
-    OnlyListens(&'static str),
-    /// The action got data for a hand-off.
-    HandsOff,
-    /// The action got no data for a hand-off.
+    /// While the server drained, it answered 503 to `GET /ready`, another call and `POST /outboundCall`.
+    NewCallsRejected,
+    /// The caller was queued with a task whose `conversationSummary` contains this text.
+    CallerQueued(&'static str),
+    /// In listen mode the model produced text and called this tool, and the caller heard nothing.
+    ListensOnly(&'static str),
+    /// The action got hand-off data.
+    HandOff,
+    /// The action got no hand-off data.
     NoHandOff,
-    /// The ledger said this of the payments after the call, each time that it was looked at.
-    Ledger(&'static [&'static [&'static str]]),
-    /// The bank charged these amounts, one after the other, or stored a card.
-    Charges(&'static [Option<&'static str>]),
-    /// The business was told of these states, one after the other.
-    TellsBusiness(&'static [&'static str]),
-    /// On one call, whichever, the caller heard the first words and never the second.
-    OneHears(&'static str, &'static str),
+    /// The states of the payments at each reading of the ledger.
+    LedgerStates(&'static [&'static [&'static str]]),
+    /// The bank charged these amounts, in order; `None` stored a card.
+    BankCharges(&'static [Option<&'static str>]),
+    /// The business was notified of these states, in order.
+    BusinessNotified(&'static [&'static str]),
+    /// On exactly one call the caller heard the first text, and never the second.
+    OneCallerHears(&'static str, &'static str),
 }

@@ -1,38 +1,41 @@
-//! The stand-ins, asked by hand: they refuse what Twilio and OpenAI would refuse.
+//! Tests that the stand-ins refuse what Twilio and OpenAI would refuse.
 
 use serde_json::{Value, json};
 
 use super::deployment::Proxy;
-use super::house::PUBLIC;
-use super::openai::{Behaviour, Fault, OpenAi};
-use super::tape::{Event, Tape};
-use super::twilio::{Account, Mishap, Quirks, Request, Trouble, Twilio, Webhooks};
+use super::openai::{ModelBehaviour, ModelFault, ScriptedOpenAi};
+use super::server_under_test::PUBLIC_URL;
+use super::transcript::{Transcript, TranscriptEvent};
+use super::twilio::{
+    AccountCredentials, HttpFault, HttpFaultKind, PaymentsRequest, Quirks, ScriptedTwilio, WebhookSender,
+};
 use super::*;
 use crate::twilio::Signer;
 
-fn tape() -> Tape {
-    Tape::new(|_| {})
+fn new_transcript() -> Transcript {
+    Transcript::new(|_| {})
 }
 
-fn violations(tape: &Tape) -> Vec<String> {
-    let told = tape.entries().into_iter().filter_map(|entry| match entry.event {
-        Event::Violation(what) => Some(what),
+fn violations(transcript: &Transcript) -> Vec<String> {
+    let told = transcript.entries().into_iter().filter_map(|entry| match entry.event {
+        TranscriptEvent::Violation(what) => Some(what),
         _ => None,
     });
     told.collect()
 }
 
-/// Twilio's Payments API for a call that is up; callbacks go nowhere.
-async fn payments(quirks: Quirks) -> (String, Tape) {
-    let tape = tape();
-    let account = Account { sid: "AC1".to_owned(), token: "t".to_owned() };
+/// Starts Twilio's Payments API for a live call. Its callbacks cannot be delivered.
+async fn payments(quirks: Quirks) -> (String, Transcript) {
+    let transcript = new_transcript();
+    let account = AccountCredentials { sid: "AC1".to_owned(), auth_token: "t".to_owned() };
     let nowhere = Proxy::new(([127, 0, 0, 1], 9).into());
-    let webhooks = Webhooks::new(nowhere, PUBLIC.parse().unwrap(), Signer::new(&SecretString::from("t"))).unwrap();
-    // The callbacks have a tape of their own: that nobody answers them does not matter here.
-    let twilio = Twilio::new(account, quirks, Pace::FAST, webhooks, tape.clone());
-    twilio.call_is_up();
-    let (origin, _) = stage::stand_in(twilio::router(twilio)).await.unwrap();
-    (format!("{origin}/2010-04-01/Accounts/AC1/Calls/{}/Payments", twilio::call_sid(1)), tape)
+    let webhooks =
+        WebhookSender::new(nowhere, PUBLIC_URL.parse().unwrap(), Signer::new(&SecretString::from("t"))).unwrap();
+    // Undelivered callbacks are recorded as violations; `broken_rules` leaves them out.
+    let twilio = ScriptedTwilio::new(account, quirks, Pace::FAST, webhooks, transcript.clone());
+    twilio.start_call();
+    let (origin, _) = runner::serve_locally(twilio::router(twilio)).await.unwrap();
+    (format!("{origin}/2010-04-01/Accounts/AC1/Calls/{}/Payments", twilio::call_sid(1)), transcript)
 }
 
 async fn post(url: &str, token: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -43,65 +46,71 @@ async fn post(url: &str, token: &str, form: &[(&str, &str)]) -> (u16, Value) {
 
 const CREATE: &[(&str, &str)] = &[("IdempotencyKey", "k1"), ("StatusCallback", "https://pay.example.com/status")];
 
-fn broken_rules(tape: &Tape) -> Vec<String> {
-    violations(tape).into_iter().filter(|what| !what.starts_with("a status callback")).collect()
+fn broken_rules(transcript: &Transcript) -> Vec<String> {
+    violations(transcript).into_iter().filter(|what| !what.starts_with("a status callback")).collect()
 }
 
 #[tokio::test]
 async fn the_same_key_creates_one_payment_and_gets_the_same_answer() {
-    let (url, tape) = payments(Quirks::default()).await;
+    let (url, transcript) = payments(Quirks::default()).await;
     let first = post(&format!("{url}.json"), "t", CREATE).await;
     assert_eq!(first.0, 201);
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await, first);
-    assert_eq!(broken_rules(&tape), Vec::<String>::new());
-    assert_eq!(tape.entries().iter().filter(|it| matches!(it.event, Event::Created { .. })).count(), 1);
+    assert_eq!(broken_rules(&transcript), Vec::<String>::new());
+    assert_eq!(
+        transcript.entries().iter().filter(|it| matches!(it.event, TranscriptEvent::PaymentCreated { .. })).count(),
+        1
+    );
 }
 
 #[tokio::test]
-async fn strangers_and_second_payments_are_violations() {
-    let (url, tape) = payments(Quirks::default()).await;
+async fn wrong_credentials_and_second_payments_are_violations() {
+    let (url, transcript) = payments(Quirks::default()).await;
     assert_eq!(post(&format!("{url}.json"), "wrong", CREATE).await.0, 401);
-    assert_eq!(broken_rules(&tape).len(), 1);
+    assert_eq!(broken_rules(&transcript).len(), 1);
     post(&format!("{url}.json"), "t", CREATE).await;
     let again = [("IdempotencyKey", "k2"), CREATE[1]];
     let (status, error) = post(&format!("{url}.json"), "t", &again).await;
     assert_eq!((status, error["code"].as_u64()), (400, Some(64021)));
-    assert_eq!(broken_rules(&tape).len(), 2);
+    assert_eq!(broken_rules(&transcript).len(), 2);
 }
 
 #[tokio::test]
-async fn a_key_that_is_used_for_something_else_is_a_violation() {
-    let (url, tape) = payments(Quirks::default()).await;
+async fn a_reused_idempotency_key_is_a_violation() {
+    let (url, transcript) = payments(Quirks::default()).await;
     let (_, payment) = post(&format!("{url}.json"), "t", CREATE).await;
     let update = format!("{url}/{}.json", payment["sid"].as_str().unwrap());
     post(&update, "t", &[CREATE[0], CREATE[1], ("Status", "cancel")]).await;
-    assert_eq!(broken_rules(&tape).len(), 1);
+    assert_eq!(broken_rules(&transcript).len(), 1);
 }
 
 #[tokio::test]
 async fn completing_too_early_is_refused_and_a_violation() {
-    let (url, tape) = payments(Quirks::default()).await;
+    let (url, transcript) = payments(Quirks::default()).await;
     let (_, payment) = post(&format!("{url}.json"), "t", CREATE).await;
     let update = format!("{url}/{}.json", payment["sid"].as_str().unwrap());
     let (status, error) = post(&update, "t", &[("IdempotencyKey", "k2"), CREATE[1], ("Status", "complete")]).await;
     assert_eq!((status, error["code"].as_u64()), (400, Some(64019)));
-    assert_eq!(broken_rules(&tape).len(), 1);
+    assert_eq!(broken_rules(&transcript).len(), 1);
 }
 
 #[tokio::test]
-async fn a_lost_answer_was_done_and_is_given_to_the_retry() {
-    let lost = Trouble { on: Request::Create, how: Mishap::Lost, times: 1 };
-    let (url, tape) = payments(Quirks { trouble: Some(lost), ..Quirks::default() }).await;
+async fn a_retry_gets_the_response_that_was_lost() {
+    let lost = HttpFault { request: PaymentsRequest::Create, kind: HttpFaultKind::ResponseLost, times: 1 };
+    let (url, transcript) = payments(Quirks { http_fault: Some(lost), ..Quirks::default() }).await;
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await.0, 504);
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await.0, 201);
-    assert_eq!(tape.entries().iter().filter(|it| matches!(it.event, Event::Created { .. })).count(), 1);
+    assert_eq!(
+        transcript.entries().iter().filter(|it| matches!(it.event, TranscriptEvent::PaymentCreated { .. })).count(),
+        1
+    );
 }
 
-async fn model(behaviour: Behaviour) -> (String, Tape) {
-    let tape = tape();
-    let openai = OpenAi::new("key", "m", behaviour, None, Pace::FAST, tape.clone());
-    let (origin, _) = stage::stand_in(openai.router()).await.unwrap();
-    (format!("{origin}/v1/responses"), tape)
+async fn model(behaviour: ModelBehaviour) -> (String, Transcript) {
+    let transcript = new_transcript();
+    let openai = ScriptedOpenAi::new("key", "m", behaviour, None, Pace::FAST, transcript.clone());
+    let (origin, _) = runner::serve_locally(openai.router()).await.unwrap();
+    (format!("{origin}/v1/responses"), transcript)
 }
 
 fn question() -> Value {
@@ -119,39 +128,51 @@ async fn ask(url: &str, question: &Value) -> reqwest::Result<String> {
 
 #[tokio::test]
 async fn the_model_answers_in_events_and_calls_its_tool() {
-    let (url, tape) = model(Behaviour::default()).await;
+    let (url, transcript) = model(ModelBehaviour::default()).await;
     let events = ask(&url, &question()).await.unwrap();
     assert!(events.starts_with("event: response.created\n"));
     assert!(events.contains("event: response.function_call_arguments.done\n"));
     assert!(events.trim_end().lines().last().unwrap().contains("\"response.completed\""));
-    assert_eq!(violations(&tape), Vec::<String>::new());
-    assert!(tape.entries().iter().any(|it| matches!(&it.event, Event::ToolCalled { name, .. } if name == "end-call")));
+    assert_eq!(violations(&transcript), Vec::<String>::new());
+    assert!(
+        transcript
+            .entries()
+            .iter()
+            .any(|it| matches!(&it.event, TranscriptEvent::ToolCalled { name, .. } if name == "end-call"))
+    );
 }
 
 #[tokio::test]
-async fn a_cut_breaks_the_body_and_a_dropped_request_is_noticed() {
-    let (url, tape) =
-        model(Behaviour { faults: vec![(1..=1, Fault::Cut(1)), (2..=2, Fault::Stalls)], ..Behaviour::default() }).await;
+async fn a_cut_connection_breaks_the_body_and_a_dropped_request_is_noticed() {
+    let (url, transcript) = model(ModelBehaviour {
+        faults: vec![(1..=1, ModelFault::ConnectionCut(1)), (2..=2, ModelFault::Stall)],
+        ..ModelBehaviour::default()
+    })
+    .await;
     assert!(ask(&url, &question()).await.is_err());
     let question = question();
-    let asked_twice =
-        |entries: &[Entry]| (entries.iter().filter(|it| matches!(it.event, Event::Asked)).count() == 2).then_some(());
-    // It is dropped once the model has it.
+    let asked_twice = |entries: &[TranscriptEntry]| {
+        (entries.iter().filter(|it| matches!(it.event, TranscriptEvent::ModelRequested)).count() == 2).then_some(())
+    };
+    // The request is dropped after the model has received it.
     tokio::select! {
         answer = ask(&url, &question) => panic!("a model that stalls answers {answer:?}"),
-        asked = tape.until(Duration::from_secs(10), asked_twice) => assert!(asked.is_some()),
+        asked = transcript.wait_until(Duration::from_secs(10), asked_twice) => assert!(asked.is_some()),
     }
-    let stopped = |entries: &[Entry]| entries.iter().any(|it| matches!(it.event, Event::StoppedModel)).then_some(());
-    assert!(tape.until(Duration::from_secs(2), stopped).await.is_some());
+    let stopped = |entries: &[TranscriptEntry]| {
+        entries.iter().any(|it| matches!(it.event, TranscriptEvent::ModelStopped)).then_some(())
+    };
+    assert!(transcript.wait_until(Duration::from_secs(2), stopped).await.is_some());
 }
 
 #[tokio::test]
 async fn two_questions_at_once_are_a_violation() {
-    let (url, tape) = model(Behaviour { faults: vec![(1..=1, Fault::Stalls)], ..Behaviour::default() }).await;
+    let (url, transcript) =
+        model(ModelBehaviour { faults: vec![(1..=1, ModelFault::Stall)], ..ModelBehaviour::default() }).await;
     let (first, second) = (question(), question());
     tokio::select! {
         _ = ask(&url, &first) => {}
-        _ = async { tokio::task::yield_now().await; tape.until(Duration::from_secs(2), |it| (!it.is_empty()).then_some(())).await; ask(&url, &second).await } => {}
+        _ = async { tokio::task::yield_now().await; transcript.wait_until(Duration::from_secs(2), |it| (!it.is_empty()).then_some(())).await; ask(&url, &second).await } => {}
     }
-    assert_eq!(violations(&tape).len(), 1);
+    assert_eq!(violations(&transcript).len(), 1);
 }

@@ -1,13 +1,13 @@
-//! Twilio's Payments API, played strictly over real HTTP: what the real one would ignore is a violation here.
+//! Simulates Twilio's Payments API strictly over real HTTP. A request that the real one would ignore is a violation.
 
 mod calls;
 mod card;
-mod courier;
 mod form;
+mod payment_session;
 mod quirks;
 mod rest;
-mod session;
 mod sync;
+mod webhook_delivery;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -16,341 +16,381 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
-pub use calls::{Document, Placed};
-pub use card::Field;
-pub use courier::{Answer, Webhooks};
-pub use quirks::{Ending, Mask, Mishap, Quirks, Refusal, Report, Submission, Trouble};
+pub use calls::{PlacedCall, PlacedCallTwiml};
+pub use card::CaptureField;
+pub use quirks::{
+    CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ResultReport, ScriptedRefusal, ScriptedSubmission,
+};
 pub use rest::router;
-pub use sync::Sync;
+pub use sync::ScriptedSync;
+pub use webhook_delivery::{WebhookResponse, WebhookSender};
 
 use super::pace::Pace;
-use super::tape::{Event, Tape, lock};
-use courier::Delivery;
-use quirks::When;
-use session::{Callback, Entered, Session, State};
+use super::transcript::{Transcript, TranscriptEvent, lock};
+use payment_session::{CallbackForm, CompletedEntry, PaymentSession, PaymentSessionState};
+use quirks::ReportTiming;
+use webhook_delivery::CallbackDelivery;
 
-/// What a success leaves behind where a card was tokenized. The server may hold it and show it to nobody.
-pub const TOKEN: &str = "tok_hgyvy76_simulated";
-/// What a success leaves behind where a card was charged.
-pub const CONFIRMATION: &str = "ch_a9dc6297_simulated";
+/// The payment token of a successful tokenization. The server may store it but must not expose it.
+pub const PAYMENT_TOKEN: &str = "tok_hgyvy76_simulated";
+/// The confirmation code of a successful charge.
+pub const CONFIRMATION_CODE: &str = "ch_a9dc6297_simulated";
 
-/// A request to the Payments API.
+/// A kind of request to the Payments API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Request {
-    /// A new session.
+pub enum PaymentsRequest {
+    /// The creation of a payment session.
     Create,
     /// `Capture=…`.
-    Capture(Field),
+    Capture(CaptureField),
     /// `Status=complete`.
     Complete,
     /// `Status=cancel`.
     Cancel,
 }
 
-impl std::fmt::Display for Request {
+impl std::fmt::Display for PaymentsRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Create => f.write_str("create payment"),
-            Self::Capture(field) => write!(f, "capture {}", field.words()),
+            Self::Capture(field) => write!(f, "capture {}", field.label()),
             Self::Complete => f.write_str("complete"),
             Self::Cancel => f.write_str("cancel"),
         }
     }
 }
 
-/// The account that owns the calls.
+/// The credentials of the account that owns the calls.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct AccountCredentials {
     /// `AC…`.
     pub sid: String,
     /// The primary auth token.
-    pub token: String,
+    pub auth_token: String,
 }
 
-/// The SID of a call, by its number.
+/// Formats the SID of the call with this number.
 pub fn call_sid(line: usize) -> String {
     format!("CA{line:032x}")
 }
 
-/// The number of a call, by its SID.
-pub fn line_of(call: &str) -> Option<usize> {
+/// Parses the number of a call from its SID.
+pub fn call_number(call: &str) -> Option<usize> {
     usize::from_str_radix(call.strip_prefix("CA")?, 16).ok()
 }
 
-/// Twilio's side of the payments of one call. All of them share an account and what stands behind it.
+/// Twilio's side of the payments of one call. The values of all calls share one account and its state.
 #[derive(Debug, Clone)]
-pub struct Twilio {
-    shared: Arc<Shared>,
-    /// Writes for the call.
-    tape: Tape,
+pub struct ScriptedTwilio {
+    shared: Arc<SharedTwilio>,
+    /// Records for this call.
+    transcript: Transcript,
 }
 
 #[derive(Debug)]
-struct Shared {
-    account: Account,
+struct SharedTwilio {
+    account: AccountCredentials,
     quirks: Quirks,
     pace: Pace,
-    public: Url,
-    callbacks: mpsc::Sender<Delivery>,
-    state: Mutex<Payments>,
+    public_url: Url,
+    callbacks: mpsc::Sender<CallbackDelivery>,
+    state: Mutex<TwilioState>,
 }
 
 #[derive(Debug, Default)]
-struct Payments {
-    /// How many calls there were so far.
-    calls: usize,
-    /// The calls that are up.
-    up: HashSet<usize>,
-    /// Calls that were ordered and not placed yet.
-    placed: Vec<Placed>,
-    sessions: Vec<Session>,
-    /// Idempotency keys, with the request that each was used for and what it was answered.
-    answered: HashMap<String, rest::Done>,
-    mishaps: usize,
-    submitted: usize,
+struct TwilioState {
+    /// The number of calls so far.
+    call_count: usize,
+    /// The live calls.
+    live_calls: HashSet<usize>,
+    /// Accepted requests to place a call that the simulator has not taken yet.
+    placed_calls: Vec<PlacedCall>,
+    sessions: Vec<PaymentSession>,
+    /// The completed requests by idempotency key.
+    replies_by_key: HashMap<String, rest::CompletedRequest>,
+    fault_count: usize,
+    submission_count: usize,
 }
 
-/// What became of a key press.
+/// The receiver of a keypad digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pressed {
-    /// A payment session took it.
-    Taken,
-    /// Nobody is capturing: ConversationRelay may report it.
-    Free,
+pub enum KeyRouting {
+    /// A payment session captures it.
+    Captured,
+    /// No payment session captures it, so ConversationRelay may report it.
+    NotCaptured,
 }
 
-impl Twilio {
-    /// Twilio for a first call; `webhooks` lead to the server.
-    pub fn new(account: Account, quirks: Quirks, pace: Pace, webhooks: Webhooks, tape: Tape) -> Self {
+impl ScriptedTwilio {
+    /// Creates the Twilio account with a first call. `webhooks` posts to the server.
+    pub fn new(
+        account: AccountCredentials,
+        quirks: Quirks,
+        pace: Pace,
+        webhooks: WebhookSender,
+        transcript: Transcript,
+    ) -> Self {
         let (callbacks, queue) = mpsc::channel(512);
-        let public = webhooks.public().clone();
-        tokio::spawn(courier::carry(queue, webhooks, quirks.clone()));
-        let state = Mutex::new(Payments { calls: 1, ..Payments::default() });
-        Self { shared: Arc::new(Shared { account, quirks, pace, public, callbacks, state }), tape }
+        let public = webhooks.public_url().clone();
+        tokio::spawn(webhook_delivery::deliver_callbacks(queue, webhooks, quirks.clone()));
+        let state = Mutex::new(TwilioState { call_count: 1, ..TwilioState::default() });
+        Self {
+            shared: Arc::new(SharedTwilio { account, quirks, pace, public_url: public, callbacks, state }),
+            transcript,
+        }
     }
 
-    /// Twilio for one more call.
-    pub fn another_call(&self) -> Self {
+    /// Adds a call to the account.
+    pub fn for_next_call(&self) -> Self {
         let mut state = lock(&self.shared.state);
-        state.calls += 1;
-        Self { shared: self.shared.clone(), tape: self.tape.on(state.calls) }
+        state.call_count += 1;
+        Self { shared: self.shared.clone(), transcript: self.transcript.for_call(state.call_count) }
     }
 
-    /// Twilio for the call with this SID, if there is one.
-    fn on(&self, call: &str) -> Option<Self> {
-        let line = line_of(call).filter(|line| (1..=lock(&self.shared.state).calls).contains(line))?;
-        Some(Self { shared: self.shared.clone(), tape: self.tape.on(line) })
+    /// Looks up the call with this SID.
+    fn for_call(&self, call: &str) -> Option<Self> {
+        let line = call_number(call).filter(|line| (1..=lock(&self.shared.state).call_count).contains(line))?;
+        Some(Self { shared: self.shared.clone(), transcript: self.transcript.for_call(line) })
     }
 
-    /// The account.
-    pub fn account(&self) -> &Account {
+    /// The credentials of the account.
+    pub fn account(&self) -> &AccountCredentials {
         &self.shared.account
     }
 
     /// The SID of the call.
-    pub fn call(&self) -> String {
-        call_sid(self.tape.line())
+    pub fn call_sid(&self) -> String {
+        call_sid(self.transcript.call_number())
     }
 
-    /// Where what happens on the call is written.
-    pub fn tape(&self) -> &Tape {
-        &self.tape
+    /// The transcript of the call.
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
     }
 
-    /// Whether keys that a payment takes also reach ConversationRelay.
-    pub fn leaks(&self) -> bool {
-        self.shared.quirks.leak
+    /// Whether captured digits also reach ConversationRelay.
+    pub fn leaks_dtmf(&self) -> bool {
+        self.shared.quirks.leak_dtmf
     }
 
-    /// Whether nobody takes over a call that is handed off.
-    pub fn nobody_answers(&self) -> bool {
-        self.shared.quirks.nobody_answers
+    /// Whether a handed-off call stays unanswered.
+    pub fn is_hand_off_unanswered(&self) -> bool {
+        self.shared.quirks.hand_off_unanswered
     }
 
-    /// Takes the call that was ordered. `None` unless it is the only one.
-    pub fn placed(&self) -> Option<Placed> {
-        let mut placed = std::mem::take(&mut lock(&self.shared.state).placed);
+    /// Takes the one call that was placed. `None` unless there is exactly one.
+    pub fn take_placed_call(&self) -> Option<PlacedCall> {
+        let mut placed = std::mem::take(&mut lock(&self.shared.state).placed_calls);
         placed.pop().filter(|_| placed.is_empty())
     }
 
-    /// The call is answered: payments can be created from now on.
-    pub fn call_is_up(&self) {
-        lock(&self.shared.state).up.insert(self.tape.line());
+    /// Marks the call as answered. Payments can be created from now on.
+    pub fn start_call(&self) {
+        lock(&self.shared.state).live_calls.insert(self.transcript.call_number());
     }
 
-    /// The call is over: so is what was open on it.
-    pub fn call_is_over(&self) {
-        let (call, late) =
-            (self.call(), |session: &&Session| session.state == State::Completing && !session.late.is_empty());
+    /// Ends the call and its open payment sessions.
+    pub fn end_call(&self) {
+        let (call, late) = (self.call_sid(), |session: &&PaymentSession| {
+            session.state == PaymentSessionState::Completing && !session.late_reports.is_empty()
+        });
         let open: Vec<String> = {
             let mut state = lock(&self.shared.state);
-            state.up.remove(&self.tape.line());
-            let of_call = state.sessions.iter().filter(|session| session.call() == call);
+            state.live_calls.remove(&self.transcript.call_number());
+            let of_call = state.sessions.iter().filter(|session| session.call_sid() == call);
             of_call.filter(|session| !late(session)).map(|session| session.sid.clone()).collect()
         };
         for sid in &open {
-            self.end(sid, Ending::Word("caller-hung-up"));
+            self.end_session(sid, PaymentResult::Other("caller-hung-up"));
         }
     }
 
-    /// Whether results are yet to come.
+    /// Whether any result is still to be reported.
     pub fn has_late_results(&self) -> bool {
-        lock(&self.shared.state).sessions.iter().any(|session| !session.late.is_empty())
+        lock(&self.shared.state).sessions.iter().any(|session| !session.late_reports.is_empty())
     }
 
-    /// The results that were late come.
-    pub fn late_results(&self) {
-        let late: Vec<(String, Vec<Report>)> = {
+    /// Reports the results that were held back until all calls had ended.
+    pub fn report_late_results(&self) {
+        let late: Vec<(String, Vec<ResultReport>)> = {
             let mut state = lock(&self.shared.state);
-            state.sessions.iter_mut().map(|session| (session.sid.clone(), std::mem::take(&mut session.late))).collect()
+            state
+                .sessions
+                .iter_mut()
+                .map(|session| (session.sid.clone(), std::mem::take(&mut session.late_reports)))
+                .collect()
         };
         for (sid, reports) in late {
             for report in &reports {
-                self.report(&sid, report);
+                self.report_result(&sid, report);
             }
         }
     }
 
-    /// The field that is being captured now.
-    pub fn capturing(&self) -> Option<Field> {
-        let call = self.call();
+    /// The field that is being captured.
+    pub fn captured_field(&self) -> Option<CaptureField> {
+        let call = self.call_sid();
         let state = lock(&self.shared.state);
-        state.sessions.iter().filter(|session| session.call() == call).find_map(|session| match session.state {
-            State::Capturing { field, .. } => Some(field),
+        state.sessions.iter().filter(|session| session.call_sid() == call).find_map(|session| match session.state {
+            PaymentSessionState::Capturing { field, .. } => Some(field),
             _ => None,
         })
     }
 
-    /// How many sessions are neither done nor cancelled.
-    pub fn open_sessions(&self) -> usize {
-        lock(&self.shared.state).sessions.iter().filter(|session| session.state != State::Ended).count()
+    /// The number of sessions that have not ended.
+    pub fn open_session_count(&self) -> usize {
+        lock(&self.shared.state).sessions.iter().filter(|session| session.state != PaymentSessionState::Ended).count()
     }
 
-    /// The caller presses a key.
-    pub fn press(&self, key: char) -> Pressed {
-        let (call, mut state) = (self.call(), lock(&self.shared.state));
-        let captures = |it: &&mut Session| it.call() == call && matches!(it.state, State::Capturing { .. });
-        let Some(session) = state.sessions.iter_mut().find(captures) else { return Pressed::Free };
+    /// Handles a key press of the caller.
+    pub fn press_key(&self, key: char) -> KeyRouting {
+        let (call, mut state) = (self.call_sid(), lock(&self.shared.state));
+        let captures = |it: &&mut PaymentSession| {
+            it.call_sid() == call && matches!(it.state, PaymentSessionState::Capturing { .. })
+        };
+        let Some(session) = state.sessions.iter_mut().find(captures) else { return KeyRouting::NotCaptured };
         if key == '*' {
             let sid = session.sid.clone();
             drop(state);
-            self.end(&sid, Ending::Word("caller-interrupted-with-star"));
-            return Pressed::Taken;
+            self.end_session(&sid, PaymentResult::Other("caller-interrupted-with-star"));
+            return KeyRouting::Captured;
         }
-        let Some((callback, entered)) = session.press(key, &self.shared.quirks) else { return Pressed::Free };
-        let url = session.callback.clone();
+        let Some((callback, entered)) = session.press_key(key, &self.shared.quirks) else {
+            return KeyRouting::NotCaptured;
+        };
+        let url = session.callback_url.clone();
         drop(state);
         match entered {
-            Some(entered) => self.entered(url, callback, &entered),
-            None => self.call_back(url, callback, "a key was pressed", None),
+            Some(entered) => self.report_entry(url, callback, &entered),
+            None => self.send_callback(url, callback, "a key was pressed", None),
         }
-        Pressed::Taken
+        KeyRouting::Captured
     }
 
-    /// The caller has pressed all keys for now: the time between two digits runs from here, so that a slow computer
-    /// does not make slow fingers.
-    pub fn rest(&self) {
-        let (call, state) = (self.call(), lock(&self.shared.state));
-        let begun = |it: &&Session| {
-            it.call() == call && matches!(&it.state, State::Capturing { entry, .. } if !entry.is_empty())
+    /// Starts the timeout between two digits, once the caller has pressed all keys. Starting it with each key would
+    /// make the timeout depend on the speed of this machine.
+    pub fn start_digit_timeout(&self) {
+        let (call, state) = (self.call_sid(), lock(&self.shared.state));
+        let begun = |it: &&PaymentSession| {
+            it.call_sid() == call
+                && matches!(&it.state, PaymentSessionState::Capturing { entry, .. } if !entry.is_empty())
         };
         let Some(session) = state.sessions.iter().find(begun) else { return };
-        let (sid, moves) = (session.sid.clone(), session.moves);
-        let timeout = Duration::from_secs(session.asked.timeout);
+        let (sid, moves) = (session.sid.clone(), session.activity_count);
+        let timeout = Duration::from_secs(session.request.timeout);
         drop(state);
         let twilio = self.clone();
         tokio::spawn(async move {
-            twilio.shared.pace.pass(timeout).await;
+            twilio.shared.pace.sleep(timeout).await;
             let over = {
                 let mut state = lock(&twilio.shared.state);
-                let session = state.sessions.iter_mut().find(|it| it.sid == sid && it.moves == moves);
-                session.and_then(|it| it.time_out(&twilio.shared.quirks).map(|over| (it.callback.clone(), over)))
+                let session = state.sessions.iter_mut().find(|it| it.sid == sid && it.activity_count == moves);
+                session.and_then(|it| it.time_out(&twilio.shared.quirks).map(|over| (it.callback_url.clone(), over)))
             };
             if let Some((url, (callback, entered))) = over {
-                twilio.entered(url, callback, &entered);
+                twilio.report_entry(url, callback, &entered);
             }
         });
     }
 
-    fn entered(&self, url: Url, callback: Callback, entered: &Entered) {
-        self.tape.write(Event::Entered {
+    fn report_entry(&self, url: Url, callback: CallbackForm, entered: &CompletedEntry) {
+        self.transcript.record(TranscriptEvent::EntryCompleted {
             field: entered.field,
             error: entered.error.map(str::to_owned),
             keys: entered.keys,
         });
         let what = match entered.error {
-            Some(error) => format!("{}: {error}", entered.field.words()),
-            None => format!("{} is in", entered.field.words()),
+            Some(error) => format!("{}: {error}", entered.field.label()),
+            None => format!("{} is in", entered.field.label()),
         };
-        self.call_back(url, callback, what, None);
+        self.send_callback(url, callback, what, None);
     }
 
-    /// Ends a session, unless it is over.
-    fn end(&self, sid: &str, ending: Ending) {
+    /// Ends a session unless it has ended.
+    fn end_session(&self, sid: &str, ending: PaymentResult) {
         let ended = {
             let mut state = lock(&self.shared.state);
             let session = state.sessions.iter_mut().find(|it| it.sid == sid);
-            session.and_then(|it| it.end(ending, &self.shared.quirks).map(|callback| (it.callback.clone(), callback)))
+            session
+                .and_then(|it| it.end(ending, &self.shared.quirks).map(|callback| (it.callback_url.clone(), callback)))
         };
         if let Some((url, callback)) = ended {
-            self.tell_result(ending, false, url, callback);
+            self.send_result(ending, false, url, callback);
         }
     }
 
-    /// Reports a result of a submission, unless the session ended otherwise.
-    fn report(&self, sid: &str, report: &Report) {
+    /// Reports a result of a submission unless the session ended for another reason.
+    fn report_result(&self, sid: &str, report: &ResultReport) {
         let reported = {
             let mut state = lock(&self.shared.state);
             let session = state.sessions.iter_mut().find(|it| it.sid == sid);
             session.and_then(|it| {
-                let again = it.state == State::Ended;
-                Some((again, it.report(report, &self.shared.quirks)?, it.callback.clone()))
+                let again = it.state == PaymentSessionState::Ended;
+                Some((again, it.report(report, &self.shared.quirks)?, it.callback_url.clone()))
             })
         };
         if let Some((again, callback, url)) = reported {
-            self.tell_result(report.ending, again, url, callback);
+            self.send_result(report.result, again, url, callback);
         }
     }
 
-    fn tell_result(&self, ending: Ending, again: bool, url: Url, callback: Callback) {
-        let (word, code) = ending.word();
+    fn send_result(&self, ending: PaymentResult, again: bool, url: Url, callback: CallbackForm) {
+        let (word, code) = ending.result_and_code();
         let result = word.to_owned();
-        self.tape.write(if again { Event::EndedAgain { result } } else { Event::Ended { result, code } });
-        self.call_back(url, callback, format!("result: {word}"), Some(word));
+        self.transcript.record(if again {
+            TranscriptEvent::ResultRepeated { result }
+        } else {
+            TranscriptEvent::PaymentEnded { result, code }
+        });
+        self.send_callback(url, callback, format!("result: {word}"), Some(word));
     }
 
-    /// What comes of a submission: the bank decides within a second, and what is reported of it is another matter.
-    fn settle(&self, sid: String, charge: Option<String>, submission: Submission) {
+    /// Settles a submission: the bank decides within a second, and the reports follow independently of its decision.
+    fn settle_submission(&self, sid: String, charge: Option<String>, submission: ScriptedSubmission) {
         let twilio = self.clone();
         tokio::spawn(async move {
-            twilio.shared.pace.pass(Duration::from_secs(1)).await;
-            if submission.books {
-                twilio.tape.write(Event::Booked { sid: sid.clone(), charge });
+            twilio.shared.pace.sleep(Duration::from_secs(1)).await;
+            if submission.is_booked {
+                twilio.transcript.record(TranscriptEvent::BankBooked { sid: sid.clone(), charge });
             }
             for report in &submission.reports {
-                let When::After(wait) = report.when else { continue };
-                twilio.shared.pace.pass(wait).await;
-                twilio.report(&sid, report);
+                let ReportTiming::After(wait) = report.timing else { continue };
+                twilio.shared.pace.sleep(wait).await;
+                twilio.report_result(&sid, report);
             }
         });
     }
 
-    fn call_back(&self, url: Url, form: Callback, what: impl Into<String>, terminal: Option<&str>) {
-        let (what, terminal, tape) = (what.into(), terminal.map(str::to_owned), self.tape.clone());
-        self.send(Delivery { url, form, what, terminal, done: None, tape });
+    fn send_callback(&self, url: Url, form: CallbackForm, what: impl Into<String>, terminal: Option<&str>) {
+        let (what, terminal, transcript) = (what.into(), terminal.map(str::to_owned), self.transcript.clone());
+        self.enqueue_callback(CallbackDelivery {
+            url,
+            form,
+            description: what,
+            result: terminal,
+            answered: None,
+            transcript,
+        });
     }
 
-    /// Sends a callback and waits for the server's answer to it.
-    async fn call_back_and_wait(&self, url: Url, form: Callback, what: String) {
+    /// Sends a callback and waits for the server's response, for at most 2 s.
+    async fn send_callback_and_wait(&self, url: Url, form: CallbackForm, what: String) {
         let (done, answered) = oneshot::channel();
-        self.send(Delivery { url, form, what, terminal: None, done: Some(done), tape: self.tape.clone() });
-        // A server that does not answer its callbacks is reported by the courier.
+        self.enqueue_callback(CallbackDelivery {
+            url,
+            form,
+            description: what,
+            result: None,
+            answered: Some(done),
+            transcript: self.transcript.clone(),
+        });
+        // `webhook_delivery` reports a server that does not answer its callbacks.
         let _ = tokio::time::timeout(Duration::from_secs(2), answered).await;
     }
 
-    fn send(&self, delivery: Delivery) {
+    fn enqueue_callback(&self, delivery: CallbackDelivery) {
         if self.shared.callbacks.try_send(delivery).is_err() {
-            self.tape.violation("the server answers its callbacks too slowly: more than 500 are waiting");
+            self.transcript.record_violation("the server answers its callbacks too slowly: more than 500 are waiting");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! `cancel-capture`: the payment is given up.
+//! `cancel-capture`: cancels the payment.
 
 use tracing::error;
 
-use super::{Desk, send};
-use crate::call::Outcome;
-use crate::payment::Update;
+use super::{ToolContext, send_update};
+use crate::call::ToolOutcome;
+use crate::payment::UpdatePayment;
 
-/// Gives the payment up and discards what was entered: `Status=cancel`. To try again needs a new session.
-pub(crate) async fn cancel_capture(desk: &Desk, update: &Update) -> Outcome {
-    // What cannot be written down is cancelled all the same: no payment stays open for want of a ledger.
-    if let Err(error) = desk.ledger.asking(&desk.call, update).await {
+/// Cancels the payment and discards what was entered: `Status=cancel`. Another attempt needs a new session.
+pub(crate) async fn cancel_capture(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    // A cancellation is sent even if it cannot be recorded: no payment stays open because the ledger fails.
+    if let Err(error) = context.ledger.record_update_request(&context.call, update).await {
         error!(
             event = "ledger.cancel_lost",
-            payment = %update.sid,
+            payment_sid = %update.payment_sid,
             %error,
-            "A payment is cancelled, and that could be neither written nor held."
+            "A payment is cancelled, but the cancellation could be neither written nor queued."
         );
     }
-    Outcome::Payment(send(desk, update).await)
+    ToolOutcome::Payment(send_update(context, update).await)
 }

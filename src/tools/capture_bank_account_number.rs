@@ -1,10 +1,10 @@
-//! `capture-bank-account-number`: the caller enters the number of the bank account.
+//! `capture-bank-account-number`: the caller enters the bank account number.
 
-use super::{Desk, change};
-use crate::call::Outcome;
-use crate::payment::Update;
+use super::{ToolContext, request_update};
+use crate::call::ToolOutcome;
+use crate::payment::UpdatePayment;
 
-/// Asks Twilio to take the number of the bank account from the keypad: `Capture=bank-account-number`.
-pub(super) async fn capture_bank_account_number(desk: &Desk, update: &Update) -> Outcome {
-    change(desk, update).await
+/// Asks Twilio to capture the bank account number from the keypad: `Capture=bank-account-number`.
+pub(super) async fn capture_bank_account_number(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    request_update(context, update).await
 }

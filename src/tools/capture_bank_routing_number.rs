@@ -1,10 +1,10 @@
-//! `capture-bank-routing-number`: the caller enters the routing number of the bank.
+//! `capture-bank-routing-number`: the caller enters the bank routing number.
 
-use super::{Desk, change};
-use crate::call::Outcome;
-use crate::payment::Update;
+use super::{ToolContext, request_update};
+use crate::call::ToolOutcome;
+use crate::payment::UpdatePayment;
 
-/// Asks Twilio to take the routing number of the bank from the keypad: `Capture=bank-routing-number`.
-pub(super) async fn capture_bank_routing_number(desk: &Desk, update: &Update) -> Outcome {
-    change(desk, update).await
+/// Asks Twilio to capture the bank routing number from the keypad: `Capture=bank-routing-number`.
+pub(super) async fn capture_bank_routing_number(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    request_update(context, update).await
 }

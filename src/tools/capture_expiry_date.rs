@@ -1,10 +1,10 @@
 //! `capture-expiry-date`: the caller enters the expiry date.
 
-use super::{Desk, change};
-use crate::call::Outcome;
-use crate::payment::Update;
+use super::{ToolContext, request_update};
+use crate::call::ToolOutcome;
+use crate::payment::UpdatePayment;
 
-/// Asks Twilio to take the expiry date from the keypad, as MMYY: `Capture=expiration-date`.
-pub(super) async fn capture_expiry_date(desk: &Desk, update: &Update) -> Outcome {
-    change(desk, update).await
+/// Asks Twilio to capture the expiry date from the keypad, as MMYY: `Capture=expiration-date`.
+pub(super) async fn capture_expiry_date(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    request_update(context, update).await
 }

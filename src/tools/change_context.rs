@@ -1,10 +1,10 @@
-//! `change-context`: other instructions and tools from the next words on.
+//! `change-context`: switches to other instructions and tools from the next response on.
 
 use crate::assets::Library;
-use crate::call::{ContextKeys, Outcome};
+use crate::call::{ContextKeys, ToolOutcome};
 
-/// Looks the keys up. The call keeps its history, and whoever owns the call takes what the keys name.
-pub(super) async fn change_context(library: &Library, keys: ContextKeys) -> Outcome {
+/// Looks up the keys. The call keeps its history, and the call's task loads the context and manifest.
+pub(super) async fn change_context(library: &Library, keys: ContextKeys) -> ToolOutcome {
     let found = library.profile(keys.context.as_deref(), keys.manifest.as_deref());
-    Outcome::Context(found.map(|_| keys).map_err(|unknown| unknown.to_string()))
+    ToolOutcome::Context(found.map(|_| keys).map_err(|unknown| unknown.to_string()))
 }

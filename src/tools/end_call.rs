@@ -1,8 +1,8 @@
-//! `end-call`: the call ends after a goodbye.
+//! `end-call`: ends the call after a goodbye.
 
-use crate::call::Outcome;
+use crate::call::ToolOutcome;
 
-/// Asks the call to end once the goodbye was heard.
-pub(super) async fn end_call() -> Outcome {
-    Outcome::EndCall
+/// Makes the call end once the goodbye was heard.
+pub(super) async fn end_call() -> ToolOutcome {
+    ToolOutcome::EndCall
 }

@@ -1,10 +1,10 @@
-//! `finish-capture`: what was entered is submitted.
+//! `finish-capture`: submits the payment.
 
-use super::{Desk, change};
-use crate::call::Outcome;
-use crate::payment::Update;
+use super::{ToolContext, request_update};
+use crate::call::ToolOutcome;
+use crate::payment::UpdatePayment;
 
-/// Submits what was entered: `Status=complete`. Accepted is not paid: the result comes by callback.
-pub(super) async fn finish_capture(desk: &Desk, update: &Update) -> Outcome {
-    change(desk, update).await
+/// Submits what was entered: `Status=complete`. An accepted request is not yet paid: the result arrives by callback.
+pub(super) async fn finish_capture(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
+    request_update(context, update).await
 }

@@ -1,9 +1,9 @@
-//! `live-agent-handoff`: a person takes over.
+//! `live-agent-handoff`: hands the call off to a person.
 
-use crate::call::Outcome;
+use crate::call::ToolOutcome;
 use crate::redact::Private;
 
-/// Asks the call to end with its hand-off data, with which `/connectAction` finds a person.
-pub(super) async fn live_agent_handoff(reason: Private<String>, summary: Private<String>) -> Outcome {
-    Outcome::HandOff { reason, summary }
+/// Makes the session end with hand-off data, with which `/connectAction` connects a person.
+pub(super) async fn live_agent_handoff(reason: Private<String>, summary: Private<String>) -> ToolOutcome {
+    ToolOutcome::HandOff { reason, summary }
 }

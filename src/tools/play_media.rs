@@ -1,11 +1,11 @@
-//! `play-media`: the caller hears a recording.
+//! `play-media`: plays a recording to the caller.
 
 use url::Url;
 
-use crate::call::Outcome;
-use crate::relay::Outgoing;
+use crate::call::ToolOutcome;
+use crate::relay::OutgoingFrame;
 
-/// Plays a recording so many times, after what is being said.
-pub(super) async fn play_media(source: Url, times: u16) -> Outcome {
-    Outcome::Send(Outgoing::Play { source, times })
+/// Plays a recording `times` times, after the current speech.
+pub(super) async fn play_media(source: Url, times: u16) -> ToolOutcome {
+    ToolOutcome::SendFrame(OutgoingFrame::Play { source, times })
 }

@@ -1,9 +1,9 @@
-//! `send-dtmf`: keypad tones go to the other side.
+//! `send-dtmf`: sends DTMF tones to the other party.
 
-use crate::call::Outcome;
-use crate::relay::{Digits, Outgoing};
+use crate::call::ToolOutcome;
+use crate::relay::{Digits, OutgoingFrame};
 
-/// Sends tones after what is being said, for example to get through another party's menu.
-pub(super) async fn send_dtmf(digits: Digits) -> Outcome {
-    Outcome::Send(Outgoing::SendDigits { digits })
+/// Sends tones after the current speech, for example to navigate a phone menu.
+pub(super) async fn send_dtmf(digits: Digits) -> ToolOutcome {
+    ToolOutcome::SendFrame(OutgoingFrame::SendDigits { digits })
 }

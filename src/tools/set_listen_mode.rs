@@ -1,8 +1,8 @@
-//! `set-listen-mode`: the agent falls silent, or speaks again.
+//! `set-listen-mode`: turns listen mode on or off.
 
-use crate::call::Outcome;
+use crate::call::ToolOutcome;
 
-/// Asks the call to keep to itself what the model says, or to speak it.
-pub(super) async fn set_listen_mode(enabled: bool) -> Outcome {
-    Outcome::ListenMode { enabled }
+/// Makes the call keep the model's text silent, or speak it again.
+pub(super) async fn set_listen_mode(enabled: bool) -> ToolOutcome {
+    ToolOutcome::ListenMode { enabled }
 }

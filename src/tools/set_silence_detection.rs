@@ -1,8 +1,8 @@
-//! `set-silence-detection`: the watch for a silent caller goes on or off.
+//! `set-silence-detection`: turns silence detection on or off.
 
-use crate::call::Outcome;
+use crate::call::ToolOutcome;
 
-/// Asks the call to watch for silence, or not to.
-pub(super) async fn set_silence_detection(enabled: bool) -> Outcome {
-    Outcome::SilenceDetection { enabled }
+/// Makes the call turn silence detection on or off.
+pub(super) async fn set_silence_detection(enabled: bool) -> ToolOutcome {
+    ToolOutcome::SilenceDetection { enabled }
 }

@@ -1,29 +1,32 @@
-//! `start-capture`: a payment session is opened on the call.
+//! `start-capture`: opens a payment session on the call.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Desk, answer, refused, written};
-use crate::call::Outcome;
-use crate::payment::{Answer, Create};
+use super::{ToolContext, log_lost_response, refusal_outcome, to_twilio_response};
+use crate::call::ToolOutcome;
+use crate::payment::{CreatePayment, TwilioResponse};
 
-/// How long an earlier payment of the call, which a server that died left open, may take to be put away.
-const RECOVERY: Duration = Duration::from_secs(3);
+/// How long the recovery of an earlier payment on the call, left open by a server that stopped, may take.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens a payment session: with an amount it charges the card, without one it tokenizes it. Written down first.
-pub(super) async fn start_capture(desk: &Desk, create: &Create) -> Outcome {
-    // If it takes longer, the ledger says so.
-    let _ = timeout(RECOVERY, desk.ledger.recovered(&desk.call.sid)).await;
-    open_session(desk, create).await
+/// Opens a payment session, recorded in the ledger first. With an amount it charges the card; without one it tokenizes
+/// it.
+pub(super) async fn start_capture(context: &ToolContext, create: &CreatePayment) -> ToolOutcome {
+    // If the recovery takes longer, the ledger refuses the payment.
+    let _ = timeout(RECOVERY_TIMEOUT, context.ledger.wait_until_recovered(&context.call.call_sid)).await;
+    open_session(context, create).await
 }
 
-/// Asks Twilio for a session, or once more for the same.
-pub(crate) async fn open_session(desk: &Desk, create: &Create) -> Outcome {
-    if let Err(refusal) = desk.ledger.opening(&desk.call, create).await {
-        return refused(desk, &refusal);
+/// Requests a session from Twilio, or repeats the request for the same session.
+pub(crate) async fn open_session(context: &ToolContext, create: &CreatePayment) -> ToolOutcome {
+    if let Err(refusal) = context.ledger.record_create_request(&context.call, create).await {
+        return refusal_outcome(context, &refusal);
     }
-    let answer = answer(desk.twilio.create_payment(&desk.call.sid, create).await.map(Answer::Created));
-    written(desk.ledger.created(create, &answer).await);
-    Outcome::Payment(answer)
+    let answer = to_twilio_response(
+        context.twilio.create_payment(&context.call.call_sid, create).await.map(TwilioResponse::Created),
+    );
+    log_lost_response(context.ledger.record_create_response(create, &answer).await);
+    ToolOutcome::Payment(answer)
 }

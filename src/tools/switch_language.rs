@@ -1,9 +1,10 @@
-//! `switch-language`: the conversation goes on in another language.
+//! `switch-language`: switches the language of the conversation.
 
-use crate::call::Outcome;
-use crate::relay::{Languages, Outgoing};
+use crate::call::ToolOutcome;
+use crate::relay::{LanguageSwitch, OutgoingFrame};
 
-/// Switches what is spoken, what is heard, or both; voice and speech model follow from the session's `<Language>`.
-pub(super) async fn switch_language(languages: Languages) -> Outcome {
-    Outcome::Send(Outgoing::Language(languages))
+/// Switches the spoken language, the transcription language, or both. Voice and speech model follow from the session's
+/// `<Language>`.
+pub(super) async fn switch_language(languages: LanguageSwitch) -> ToolOutcome {
+    ToolOutcome::SendFrame(OutgoingFrame::Language(languages))
 }

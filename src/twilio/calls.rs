@@ -1,4 +1,4 @@
-//! The Calls resource: placing a call, and the words in which Twilio tells how one goes on.
+//! The Calls resource: places calls, and the statuses of a call.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,71 +6,72 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::client::Client;
-use super::error::{Cause, Error};
-use super::rest::Repeat;
+use super::client::TwilioClient;
+use super::error::{TwilioError, UnknownOutcomeCause};
+use super::rest::RetryPolicy;
+use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
-use crate::sid::CallSid;
 
-/// The longest document that Twilio takes with the request itself, in characters (error 32018).
+/// The longest TwiML document that Twilio accepts in the request itself, in characters (error 32018).
 pub const MAX_INLINE_TWIML: usize = 4_000;
 
-/// A call to be placed, from this server's own number.
+/// A call to place from the server's own number.
 #[derive(Debug)]
 pub struct NewCall<'a> {
-    /// Who is called.
+    /// The number to call.
     pub to: &'a PhoneNumber,
-    /// What happens once somebody has answered.
-    pub document: Document<'a>,
-    /// Absolute URL to which every step of the call is reported.
+    /// The TwiML to run when the call is answered.
+    pub document: TwimlSource<'a>,
+    /// The absolute URL that receives every status change of the call.
     pub status_callback: &'a str,
 }
 
-/// The TwiML of a call.
-pub enum Document<'a> {
-    /// The document itself, at most [`MAX_INLINE_TWIML`] characters. It has no URL: every URL in it is absolute.
+/// The source of a call's TwiML.
+pub enum TwimlSource<'a> {
+    /// The document, of at most [`MAX_INLINE_TWIML`] characters. It has no URL, so every URL in it must be absolute.
     Inline(&'a str),
-    /// Where Twilio asks for it when the call is answered.
-    At(&'a str),
+    /// The URL that Twilio requests when the call is answered.
+    Url(&'a str),
 }
 
-impl Client {
-    /// Places a call. Success means that it is queued: nobody's phone rings yet. Twilio takes no idempotency key here, so
-    /// after [`Error::Unknown`] the phone may ring.
-    pub async fn create_call(&self, call: &NewCall<'_>) -> Result<CallSid, Error> {
+impl TwilioClient {
+    /// Places a call. Success means that the call is queued; it does not ring yet. Twilio supports no idempotency key
+    /// here, so after [`TwilioError::Unknown`] the call may be placed.
+    pub async fn create_call(&self, call: &NewCall<'_>) -> Result<CallSid, TwilioError> {
         let document = match call.document {
-            Document::Inline(twiml) => ("Twiml", twiml),
-            Document::At(url) => ("Url", url),
+            TwimlSource::Inline(twiml) => ("Twiml", twiml),
+            TwimlSource::Url(url) => ("Url", url),
         };
         let form = [
             ("To", call.to.as_str()),
             ("From", self.from.as_str()),
             document,
             ("StatusCallback", call.status_callback),
-            // An array is a repeated parameter; without it `completed` alone is told.
+            // An array is a repeated parameter. By default only `completed` is reported.
             ("StatusCallbackEvent", "initiated"),
             ("StatusCallbackEvent", "ringing"),
             ("StatusCallbackEvent", "answered"),
             ("StatusCallbackEvent", "completed"),
         ];
-        let body = self.post(&["Calls.json"], &form, Repeat::IfUndone).await?;
-        let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
+        let body = self.post(&["Calls.json"], &form, RetryPolicy::IfNotProcessed).await?;
+        let created: CreatedCall =
+            serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)
     }
 }
 
-/// What is needed of the answer to a create.
+/// The used members of the response to a create request.
 #[derive(Deserialize)]
-struct Created {
+struct CreatedCall {
     sid: CallSid,
 }
 
-impl Error {
-    /// Why a call was not placed and what to do about it, for the operator who asked for it.
-    pub fn call_reason(&self) -> &'static str {
+impl TwilioError {
+    /// A fixed sentence for the operator: why a call was not placed, and what to do.
+    pub fn describe_call_failure(&self) -> &'static str {
         match self {
-            Self::Refused { status, code, .. } => refusal(*status, *code),
-            Self::Unreached(_) => "Twilio could not be reached, and nobody was called: try again",
+            Self::Refused { status, code, .. } => describe_refusal(*status, *code),
+            Self::Unreachable(_) => "Twilio could not be reached, and no call was placed: try again",
             Self::Unknown(_) => {
                 "Twilio did not confirm the call, so it may have been placed: look at the call log in Twilio's console \
                  before you try again"
@@ -78,13 +79,13 @@ impl Error {
         }
     }
 
-    /// Whether the number that was to be called is the reason: another request for it will be refused as well.
-    pub fn is_about_the_number(&self) -> bool {
+    /// Whether the called number is the reason, so that another request for it will be refused, too.
+    pub fn is_number_refused(&self) -> bool {
         matches!(self.code(), Some(13227 | 21211 | 21214..=21217 | 21219))
     }
 }
 
-fn refusal(status: u16, code: Option<u32>) -> &'static str {
+fn describe_refusal(status: u16, code: Option<u32>) -> &'static str {
     match (code.unwrap_or_default(), status) {
         (21211, _) => "Twilio says that phoneNumber is not a valid number",
         (21214 | 21217, _) => "Twilio cannot reach this phoneNumber",
@@ -97,7 +98,7 @@ fn refusal(status: u16, code: Option<u32>) -> &'static str {
             "FROM_NUMBER may not place calls: it must be a number of this Twilio account, or verified in its console"
         }
         (21205, _) => "Twilio does not take this server's URL: check SERVER_BASE_URL",
-        (20429, _) | (_, 429) => "Twilio has too many requests at the moment, and nobody was called: try again shortly",
+        (20429, _) | (_, 429) => "Twilio is receiving too many requests, and no call was placed: try again shortly",
         (20003 | 20403 | 70051, _) | (_, 401 | 403) => {
             "Twilio refused this server's credentials: check ACCOUNT_SID with AUTH_TOKEN, or API_KEY with API_SECRET"
         }
@@ -105,7 +106,7 @@ fn refusal(status: u16, code: Option<u32>) -> &'static str {
     }
 }
 
-/// `CallStatus`: how a call goes on, in Twilio's words.
+/// `CallStatus` of Twilio's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallStatus {
     /// `queued`
@@ -126,12 +127,13 @@ pub enum CallStatus {
     NoAnswer,
     /// `canceled`
     Canceled,
-    /// A word that is not known here, without what is not fit for a log.
+    /// An unknown status, reduced to characters that are safe to log.
     Other(String),
 }
 
 impl CallStatus {
-    /// Whether the call is over. Nothing that comes later, or came earlier and arrives later, changes that.
+    /// Whether the call has ended. The status is final: a later one, or an earlier one that arrives late, does not
+    /// change it.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Completed | Self::Busy | Self::Failed | Self::NoAnswer | Self::Canceled)
     }
@@ -159,12 +161,12 @@ impl FromStr for CallStatus {
     }
 }
 
-/// Which kind, and nothing of the document: it says what the call is about.
-impl fmt::Debug for Document<'_> {
+/// Shows the kind only, since the document contains data about the call.
+impl fmt::Debug for TwimlSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inline(_) => "Inline",
-            Self::At(_) => "At",
+            Self::Url(_) => "At",
         })
     }
 }
@@ -172,12 +174,16 @@ impl fmt::Debug for Document<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::stand_in::{Answer, Twilio};
+    use crate::twilio::stand_in::{ScriptedAnswer, TwilioStandIn};
 
-    const CREATED: Answer = (201, "", r#"{"sid":"CA7","status":"queued","direction":"outbound-api","price":null}"#);
+    const CREATED: ScriptedAnswer =
+        (201, "", r#"{"sid":"CA7","status":"queued","direction":"outbound-api","price":null}"#);
 
-    async fn place(answers: &[Answer], document: Document<'_>) -> (Twilio, Result<CallSid, Error>) {
-        let (twilio, client) = Twilio::start(answers).await;
+    async fn place(
+        answers: &[ScriptedAnswer],
+        document: TwimlSource<'_>,
+    ) -> (TwilioStandIn, Result<CallSid, TwilioError>) {
+        let (twilio, client) = TwilioStandIn::start(answers).await;
         let to = "+15550100001".parse().unwrap();
         let call = NewCall { to: &to, document, status_callback: "https://example.com/twilioStatusCallback" };
         let placed = client.create_call(&call).await;
@@ -185,48 +191,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_is_placed_with_its_document_and_every_event_is_asked_for() {
-        let (twilio, placed) = place(&[CREATED], Document::Inline("<Response/>")).await;
+    async fn a_call_is_placed_with_its_twiml_and_all_status_events() {
+        let (twilio, placed) = place(&[CREATED], TwimlSource::Inline("<Response/>")).await;
         assert_eq!(placed.unwrap().as_str(), "CA7");
         let events = "&StatusCallback=https%3A%2F%2Fexample.com%2FtwilioStatusCallback&StatusCallbackEvent=initiated\
                       &StatusCallbackEvent=ringing&StatusCallbackEvent=answered&StatusCallbackEvent=completed";
         assert_eq!(twilio.forms(), [format!("To=%2B15550100001&From=%2B15005550006&Twiml=%3CResponse%2F%3E{events}")]);
-        assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
+        assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
 
-        let (twilio, _) = place(&[CREATED], Document::At("https://example.com/x")).await;
+        let (twilio, _) = place(&[CREATED], TwimlSource::Url("https://example.com/x")).await;
         assert!(
             twilio.forms()[0].contains("&Url=https%3A%2F%2Fexample.com%2Fx&") && !twilio.forms()[0].contains("Twiml")
         );
     }
 
     #[tokio::test]
-    async fn a_call_that_twilio_had_no_time_for_is_placed_again() {
-        let (twilio, placed) = place(&[(429, "0", r#"{"code":20429}"#), CREATED], Document::Inline("x")).await;
+    async fn a_rate_limited_call_is_retried() {
+        let (twilio, placed) = place(&[(429, "0", r#"{"code":20429}"#), CREATED], TwimlSource::Inline("x")).await;
         assert!(placed.is_ok());
         assert_eq!(twilio.forms().len(), 2);
     }
 
     #[tokio::test]
-    async fn a_call_that_may_have_been_placed_is_not_placed_again() {
-        // The second is a connection that closes without an answer.
+    async fn a_call_that_may_have_been_placed_is_not_retried() {
+        // The second case is a connection that closes without a response.
         for answers in [&[(503, "", "")][..], &[], &[(201, "", "no JSON")]] {
-            let (twilio, placed) = place(answers, Document::Inline("x")).await;
-            assert!(matches!(placed, Err(Error::Unknown(_))), "{answers:?} {placed:?}");
+            let (twilio, placed) = place(answers, TwimlSource::Inline("x")).await;
+            assert!(matches!(placed, Err(TwilioError::Unknown(_))), "{answers:?} {placed:?}");
             assert_eq!(twilio.forms().len(), 1, "{answers:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_refusal_says_what_to_do_and_repeats_nothing_of_twilios() {
+    async fn a_refusal_says_what_to_do_and_omits_twilios_message() {
         let refused = (400, "", r#"{"code":21211,"message":"The 'To' number +15550100001 is not valid","status":400}"#);
-        let (_, placed) = place(&[refused], Document::Inline("x")).await;
+        let (_, placed) = place(&[refused], TwimlSource::Inline("x")).await;
         let error = placed.unwrap_err();
-        assert!(error.is_about_the_number() && error.call_reason().contains("phoneNumber"));
+        assert!(error.is_number_refused() && error.describe_call_failure().contains("phoneNumber"));
         assert!(!format!("{error:?} {error}").contains("555"), "{error:?}");
     }
 
     #[test]
-    fn a_call_is_over_by_five_words_only() {
+    fn only_five_statuses_are_terminal() {
         let is_terminal = |word: &str| word.parse::<CallStatus>().unwrap().is_terminal();
         for word in ["completed", "busy", "failed", "no-answer", "canceled"] {
             assert!(is_terminal(word), "{word}");

@@ -1,4 +1,4 @@
-//! Twilio's REST API of 2010-04-01, as one account: calls and what happens on them.
+//! A client for Twilio's REST API 2010-04-01: calls, payments and messages of one account.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,40 +6,49 @@ use std::time::Duration;
 use reqwest::Method;
 use url::Url;
 
-use super::error::Error;
-use super::rest::{Ask, BadConfig, Limits, Repeat, Rest};
+use super::error::TwilioError;
+use super::rest::{BuildTwilioClientError, RequestLimits, RestClient, RestRequest, RetryPolicy};
 use crate::config;
 use crate::phone_number::PhoneNumber;
 
-/// A caller is listening to silence. A payment's answer is below 1 KiB.
-const LIMITS: Limits =
-    Limits { attempt: Duration::from_secs(5), request: Duration::from_secs(10), retries: 2, answer: 64 * 1024 };
+/// Short limits, since a caller is waiting in silence. A response to a payment request is below 1 KiB.
+const LIMITS: RequestLimits = RequestLimits {
+    attempt_timeout: Duration::from_secs(5),
+    request_timeout: Duration::from_secs(10),
+    retries: 2,
+    max_response_bytes: 64 * 1024,
+};
 
-/// Twilio's REST API, as one account.
+/// Twilio's REST API with the credentials of one account.
 ///
-/// A request that is repeated repeats its idempotency key, so that Twilio does once what was asked for twice; one that
-/// has none is repeated only if Twilio certainly did nothing.
-pub struct Client {
+/// A retry has the same idempotency key as the first attempt, so that Twilio processes the request once. A request
+/// without a key is retried only if Twilio has certainly not processed it.
+pub struct TwilioClient {
     pub(super) status_callback: String,
-    pub(super) rest: Rest,
-    /// This server's number.
+    pub(super) rest: RestClient,
+    /// The server's number.
     pub(super) from: PhoneNumber,
     account_sid: String,
 }
 
-impl Client {
-    /// A client for `config`'s account. Twilio reports payments to `status_callback`, an absolute URL.
-    pub fn new(config: &config::Twilio, status_callback: String) -> Result<Self, BadConfig> {
-        let rest = Rest::new(config, &config.api_base, LIMITS)?;
+impl TwilioClient {
+    /// Creates a client for the account of `config`. `status_callback` is the absolute URL for payment status
+    /// callbacks.
+    pub fn new(config: &config::TwilioConfig, status_callback: String) -> Result<Self, BuildTwilioClientError> {
+        let rest = RestClient::new(config, &config.api_base, LIMITS)?;
         let (from, account_sid) = (config.from_number.clone(), config.account_sid.clone());
         Ok(Self { status_callback, rest, from, account_sid })
     }
 
-    /// Posts a form to a resource of the account and returns the body of the answer. It may be sent more than once, as
-    /// `repeat` says.
-    pub(super) async fn post(&self, path: &[&str], form: &[(&str, &str)], repeat: Repeat) -> Result<Vec<u8>, Error> {
+    /// Posts a form to a resource of the account and returns the body of the response. Retries as `retry` allows.
+    pub(super) async fn post(
+        &self,
+        path: &[&str],
+        form: &[(&str, &str)],
+        retry: RetryPolicy,
+    ) -> Result<Vec<u8>, TwilioError> {
         let url = self.url(path);
-        self.rest.ask(Ask { method: &Method::POST, url: &url, form, repeat }).await
+        self.rest.send(RestRequest { method: &Method::POST, url: &url, form, retry }).await
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -48,8 +57,8 @@ impl Client {
     }
 }
 
-/// Which account, and nothing of its secrets.
-impl fmt::Debug for Client {
+/// Shows the account, and no secret.
+impl fmt::Debug for TwilioClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("rest", &self.rest).finish_non_exhaustive()
     }

@@ -1,73 +1,73 @@
-//! What became of a request to Twilio that did not succeed, and what to do next.
+//! Errors of requests to Twilio.
 
 use std::error::Error as _;
 use std::iter;
 
-use super::refusal;
+use super::payment_refusal;
 use crate::redact::Private;
 
-/// What became of a request that did not succeed. The texts name no value of the request or of the answer.
+/// The outcome of a failed request to Twilio. The messages contain no value of the request or the response.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Twilio read the request and did nothing. The same request will be refused again.
+pub enum TwilioError {
+    /// Twilio refused the request and did nothing. The same request will be refused again.
     #[error("Twilio refused the request with HTTP {status}, code {}", code.unwrap_or_default())]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Twilio's error code, if the answer had one.
+        /// Twilio's error code, if the response had one.
         code: Option<u32>,
-        /// Twilio's own words, empty if it had none. Not for the model, nor for the caller.
+        /// Twilio's message, empty if there was none. Not for the model and not for the caller.
         message: Private<String>,
     },
     /// No attempt reached Twilio: nothing was done, and the same request may be sent later.
     #[error("Twilio could not be reached")]
-    Unreached(#[source] reqwest::Error),
-    /// The request may or may not have been done; only a status callback can tell.
-    #[error("it is not known whether Twilio did what was asked")]
-    Unknown(#[source] Cause),
+    Unreachable(#[source] reqwest::Error),
+    /// It is unknown whether Twilio processed the request; only a status callback can tell.
+    #[error("it is unknown whether Twilio processed the request")]
+    Unknown(#[source] UnknownOutcomeCause),
 }
 
-/// Why it is not known what Twilio did.
+/// The reason why the outcome of a request is unknown.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The connection broke, or time was up, before the answer was read.
-    #[error("no answer was read")]
-    NoAnswer(#[source] reqwest::Error),
-    /// Twilio answered that it failed.
+pub enum UnknownOutcomeCause {
+    /// The connection broke or the time limit was reached before the response was read.
+    #[error("no response was read")]
+    NoResponse(#[source] reqwest::Error),
+    /// Twilio responded with a server error.
     #[error("Twilio failed with HTTP {0}")]
-    Failed(u16),
-    /// Twilio refused a repeated request; it may have done the first, and the refusal may be about that.
-    #[error("Twilio refused a repeated request with HTTP {status}, code {}", code.unwrap_or_default())]
-    RefusedLater {
+    ServerError(u16),
+    /// Twilio refused a retry. It may have processed the first attempt, and the refusal may be due to that.
+    #[error("Twilio refused a retry with HTTP {status}, code {}", code.unwrap_or_default())]
+    RetryRefused {
         /// The HTTP status.
         status: u16,
-        /// Twilio's error code, if the answer had one.
+        /// Twilio's error code, if the response had one.
         code: Option<u32>,
     },
-    /// Twilio did it, but the answer does not say what was made.
-    #[error("the answer cannot be read")]
-    Unreadable,
+    /// Twilio processed the request, but the response does not contain what was created.
+    #[error("the response cannot be read")]
+    UnreadableResponse,
 }
 
-impl Error {
-    /// Whether the call or its payment session is over, so that nothing can be done in it any more.
+impl TwilioError {
+    /// Whether the call or its payment session has ended, so that no further request can succeed.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. } | Self::Refused { code: Some(20404 | 21220), .. })
     }
 
-    /// Twilio's error code, where the request was refused with one.
+    /// Twilio's error code, if the request was refused with one.
     pub fn code(&self) -> Option<u32> {
         match self {
             Self::Refused { code, .. } => *code,
-            Self::Unreached(_) | Self::Unknown(_) => None,
+            Self::Unreachable(_) | Self::Unknown(_) => None,
         }
     }
 
-    /// What went wrong and what to do about it, in words of ours for the model. Nothing of Twilio's answer is in them.
-    pub fn reason(&self) -> &'static str {
+    /// A fixed sentence for the model: what went wrong, and what to do next. It contains nothing of Twilio's response.
+    pub fn describe_payment_failure(&self) -> &'static str {
         match self {
-            Self::Refused { status, code, .. } => refusal::reason(*status, *code),
-            Self::Unreached(_) => {
+            Self::Refused { status, code, .. } => payment_refusal::describe_refusal(*status, *code),
+            Self::Unreachable(_) => {
                 "The payment service could not be reached, and nothing was done. Apologise, and try once more."
             }
             Self::Unknown(_) => {
@@ -77,7 +77,7 @@ impl Error {
         }
     }
 
-    /// What lies at the bottom of it, for the log: a name that is not known, a certificate that is not trusted.
+    /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
     pub(super) fn root_cause(&self) -> Option<String> {
         iter::successors(self.source(), |error| (*error).source()).last().map(ToString::to_string)
     }

@@ -1,39 +1,41 @@
-//! The Messages resource: sending a text message.
+//! The Messages resource: sends text messages.
 
 use serde::Deserialize;
 
-use super::client::Client;
-use super::error::{Cause, Error};
-use super::rest::Repeat;
+use super::client::TwilioClient;
+use super::error::{TwilioError, UnknownOutcomeCause};
+use super::rest::RetryPolicy;
+use crate::ids::MessageSid;
 use crate::phone_number::PhoneNumber;
-use crate::sid::MessageSid;
 
-/// The longest text that Twilio sends, in characters (error 21617).
-pub const MAX_MESSAGE: usize = 1_600;
+/// The longest text of a message, in characters (error 21617).
+pub const MAX_MESSAGE_CHARS: usize = 1_600;
 
-impl Client {
-    /// Sends a text of 1 to [`MAX_MESSAGE`] characters from this server's own number. Success means that it is queued, not
-    /// that it was delivered. Twilio takes no idempotency key here, so after [`Error::Unknown`] it may arrive.
-    pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, Error> {
+impl TwilioClient {
+    /// Sends a text of 1 to [`MAX_MESSAGE_CHARS`] characters from the server's own number. Success means that the
+    /// message is queued, not that it was delivered. Twilio supports no idempotency key here, so after
+    /// [`TwilioError::Unknown`] the message may arrive.
+    pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, TwilioError> {
         let form = [("To", to.as_str()), ("From", self.from.as_str()), ("Body", body)];
-        let answer = self.post(&["Messages.json"], &form, Repeat::IfUndone).await?;
-        let created: Created = serde_json::from_slice(&answer).map_err(|_| Error::Unknown(Cause::Unreadable))?;
+        let response = self.post(&["Messages.json"], &form, RetryPolicy::IfNotProcessed).await?;
+        let created: CreatedMessage = serde_json::from_slice(&response)
+            .map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)
     }
 }
 
-/// What is needed of the answer to a create.
+/// The used members of the response to a create request.
 #[derive(Deserialize)]
-struct Created {
+struct CreatedMessage {
     sid: MessageSid,
 }
 
-impl Error {
-    /// Why a text message was not sent and what to do about it, in words of ours for the model.
-    pub fn message_reason(&self) -> &'static str {
+impl TwilioError {
+    /// A fixed sentence for the model: why a text message was not sent, and what to do next.
+    pub fn describe_message_failure(&self) -> &'static str {
         match self {
-            Self::Refused { status, code, .. } => refusal(*status, *code),
-            Self::Unreached(_) => {
+            Self::Refused { status, code, .. } => describe_refusal(*status, *code),
+            Self::Unreachable(_) => {
                 "The message service could not be reached, and nothing was sent. Apologise, and try once more."
             }
             Self::Unknown(_) => {
@@ -44,7 +46,7 @@ impl Error {
     }
 }
 
-fn refusal(status: u16, code: Option<u32>) -> &'static str {
+fn describe_refusal(status: u16, code: Option<u32>) -> &'static str {
     match (code.unwrap_or_default(), status) {
         (21211 | 21614, _) => {
             "This number cannot receive text messages. Tell the caller so, and offer to say it instead."
@@ -68,12 +70,12 @@ fn refusal(status: u16, code: Option<u32>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::stand_in::{Answer, Twilio};
+    use crate::twilio::stand_in::{ScriptedAnswer, TwilioStandIn};
 
-    const CREATED: Answer = (201, "", r#"{"sid":"SM1","status":"queued","num_segments":"1","price":null}"#);
+    const CREATED: ScriptedAnswer = (201, "", r#"{"sid":"SM1","status":"queued","num_segments":"1","price":null}"#);
 
-    async fn send(answers: &[Answer]) -> (Twilio, Result<MessageSid, Error>) {
-        let (twilio, client) = Twilio::start(answers).await;
+    async fn send(answers: &[ScriptedAnswer]) -> (TwilioStandIn, Result<MessageSid, TwilioError>) {
+        let (twilio, client) = TwilioStandIn::start(answers).await;
         let sent = client.send_message(&"+15550100001".parse().unwrap(), "See you at 5 & bring it").await;
         (twilio, sent)
     }
@@ -83,26 +85,26 @@ mod tests {
         let (twilio, sent) = send(&[CREATED]).await;
         assert_eq!(sent.unwrap().as_str(), "SM1");
         assert_eq!(twilio.forms(), ["To=%2B15550100001&From=%2B15005550006&Body=See+you+at+5+%26+bring+it"]);
-        assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Messages.json");
+        assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Messages.json");
     }
 
     #[tokio::test]
-    async fn a_message_is_sent_again_only_if_it_certainly_was_not() {
+    async fn a_message_is_retried_only_if_it_was_certainly_not_sent() {
         let (twilio, sent) = send(&[(429, "", ""), CREATED]).await;
         assert!(sent.is_ok() && twilio.forms().len() == 2);
         for answers in [&[(500, "", "")][..], &[]] {
             let (twilio, sent) = send(answers).await;
-            assert!(matches!(sent, Err(Error::Unknown(_))) && twilio.forms().len() == 1, "{answers:?}");
+            assert!(matches!(sent, Err(TwilioError::Unknown(_))) && twilio.forms().len() == 1, "{answers:?}");
         }
         let (twilio, sent) = send(&[(400, "", r#"{"code":21610}"#), CREATED]).await;
-        assert!(sent.unwrap_err().message_reason().contains("STOP") && twilio.forms().len() == 1);
+        assert!(sent.unwrap_err().describe_message_failure().contains("STOP") && twilio.forms().len() == 1);
     }
 
     #[test]
-    fn every_documented_code_has_words_of_its_own() {
-        let unknown = refusal(400, None);
+    fn every_documented_code_has_its_own_text() {
+        let unknown = describe_refusal(400, None);
         for code in [21211, 21408, 21602, 21610, 21611, 21612, 21614, 21617, 20429] {
-            assert_ne!(refusal(400, Some(code)), unknown, "{code}");
+            assert_ne!(describe_refusal(400, Some(code)), unknown, "{code}");
         }
     }
 }

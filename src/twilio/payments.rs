@@ -1,24 +1,25 @@
-//! The Payments subresource of a call: create a session, move it on. What became of it comes by status callback only.
+//! The Payments subresource of a call: creates and updates payment sessions. Their results arrive by status callback
+//! only.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::client::Client;
-use super::error::{Cause, Error};
-use super::rest::Repeat;
-use crate::payment::{Change, Create, Field, Method, Update};
-use crate::sid::{CallSid, PaymentSid};
+use super::client::TwilioClient;
+use super::error::{TwilioError, UnknownOutcomeCause};
+use super::rest::RetryPolicy;
+use crate::ids::{CallSid, PaymentSid};
+use crate::payment::{CreatePayment, Field, PaymentMethod, UpdateAction, UpdatePayment};
 
-impl Client {
-    /// Opens a payment session on the call, which must be in progress. Success means that Twilio accepted the request;
-    /// its callback may be here before this answer is.
-    pub async fn create_payment(&self, call: &CallSid, create: &Create) -> Result<PaymentSid, Error> {
+impl TwilioClient {
+    /// Creates a payment session on the call, which must be in progress. Success means that Twilio accepted the
+    /// request. Its callback may arrive before the response.
+    pub async fn create_payment(&self, call: &CallSid, create: &CreatePayment) -> Result<PaymentSid, TwilioError> {
         let mut form = vec![
-            ("IdempotencyKey", Cow::from(create.key.as_str())),
+            ("IdempotencyKey", Cow::from(create.idempotency_key.as_str())),
             ("StatusCallback", Cow::from(&self.status_callback)),
         ];
-        form.extend(terms(create));
+        form.extend(terms_form(create));
         match create.charge {
             Some(amount) => {
                 form.push(("ChargeAmount", amount.to_string().into()));
@@ -27,65 +28,67 @@ impl Client {
             None => form.push(("TokenType", create.terms.token_type.as_str().into())),
         }
         let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_ref())).collect();
-        let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, Repeat::Freely).await?;
-        let created: Created = serde_json::from_slice(&body).map_err(|_| Error::Unknown(Cause::Unreadable))?;
+        let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, RetryPolicy::Always).await?;
+        let created: CreatedPayment =
+            serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)
     }
 
-    /// Asks the payment session to collect a field, to submit what was collected, or to throw it away. Success means
-    /// that Twilio accepted the request, not that any of it happened.
-    pub async fn update_payment(&self, call: &CallSid, update: &Update) -> Result<(), Error> {
-        let change = match update.change {
-            Change::Capture(field) => ("Capture", field.wire()),
-            Change::Complete => ("Status", "complete"),
-            Change::Cancel => ("Status", "cancel"),
+    /// Asks the payment session to capture a field, to complete, or to cancel. Success means that Twilio accepted the
+    /// request, not that it was carried out.
+    pub async fn update_payment(&self, call: &CallSid, update: &UpdatePayment) -> Result<(), TwilioError> {
+        let change = match update.action {
+            UpdateAction::Capture(field) => ("Capture", field.wire_name()),
+            UpdateAction::Complete => ("Status", "complete"),
+            UpdateAction::Cancel => ("Status", "cancel"),
         };
-        let form = [("IdempotencyKey", update.key.as_str()), ("StatusCallback", &self.status_callback), change];
-        let payment = format!("{}.json", update.sid);
-        self.post(&["Calls", call.as_str(), "Payments", &payment], &form, Repeat::Freely).await?;
+        let form =
+            [("IdempotencyKey", update.idempotency_key.as_str()), ("StatusCallback", &self.status_callback), change];
+        let payment = format!("{}.json", update.payment_sid);
+        self.post(&["Calls", call.as_str(), "Payments", &payment], &form, RetryPolicy::Always).await?;
         Ok(())
     }
 }
 
-/// What is needed of the answer to a create; all else in it is known.
+/// The used member of the response to a create request; the others are known.
 #[derive(Deserialize)]
-struct Created {
+struct CreatedPayment {
     sid: PaymentSid,
 }
 
-/// What a create says of the terms, but for the amount.
-fn terms(create: &Create) -> Vec<(&'static str, Cow<'_, str>)> {
+/// The parameters of a create request for the terms, except for the amount.
+fn terms_form(create: &CreatePayment) -> Vec<(&'static str, Cow<'_, str>)> {
     let terms = &create.terms;
     let mut form: Vec<(&str, Cow<'_, str>)> =
-        vec![("PaymentConnector", Cow::from(&terms.connector)), ("PaymentMethod", terms.method.name().wire().into())];
+        vec![("PaymentConnector", Cow::from(&terms.connector)), ("PaymentMethod", terms.method.name().as_str().into())];
     match &terms.method {
-        Method::Card(card) => {
-            // Twilio's own default is true for both, and `complete` fails for a field that was not asked for.
-            form.push(("SecurityCode", word(card.security_code).into()));
-            form.push(("PostalCode", word(card.postal_code).into()));
+        PaymentMethod::Card(card) => {
+            // Twilio's default is true for both, and `complete` fails if a field was not captured.
+            form.push(("SecurityCode", bool_text(card.security_code).into()));
+            form.push(("PostalCode", bool_text(card.postal_code).into()));
             form.extend(card.min_postal_code_length.map(|length| ("MinPostalCodeLength", length.to_string().into())));
             if !card.valid_types.is_empty() {
-                let types: Vec<&str> = card.valid_types.iter().map(|card| card.wire()).collect();
+                let types: Vec<&str> = card.valid_types.iter().map(|card| card.as_str()).collect();
                 form.push(("ValidCardTypes", types.join(" ").into()));
             }
-            if !card.matching.is_empty() {
-                let fields: Vec<&str> = card.matching.iter().map(Field::wire).collect();
+            if !card.matching_inputs.is_empty() {
+                let fields: Vec<&str> = card.matching_inputs.iter().map(Field::wire_name).collect();
                 form.push(("RequireMatchingInputs", fields.join(",").into()));
             }
         }
-        Method::AchDebit { account_type, .. } => {
-            form.push(("BankAccountType", account_type.wire().into()));
-            form.push(("SecurityCode", word(false).into()));
-            form.push(("PostalCode", word(false).into()));
+        PaymentMethod::AchDebit { account_type, .. } => {
+            form.push(("BankAccountType", account_type.as_str().into()));
+            form.push(("SecurityCode", bool_text(false).into()));
+            form.push(("PostalCode", bool_text(false).into()));
         }
     }
     form.extend(terms.timeout.map(|timeout| ("Timeout", timeout.seconds().to_string().into())));
-    form.push(("Description", terms.description(create.id).into()));
-    form.extend(terms.parameter(create.id).map(|json| ("Parameter", json.into())));
+    form.push(("Description", terms.wire_description(create.id).into()));
+    form.extend(terms.wire_parameter(create.id).map(|json| ("Parameter", json.into())));
     form
 }
 
-fn word(flag: bool) -> &'static str {
+fn bool_text(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 

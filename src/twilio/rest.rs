@@ -1,6 +1,6 @@
-//! How a request is made to any of Twilio's REST APIs: authentication, time limits, retries, how much of an answer is read.
+//! Requests to Twilio's REST APIs: authentication, time limits, retries, and the limit on the size of a response.
 //!
-//! What is asked, and of which resource, is not here.
+//! The resources are in the other modules.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,74 +13,79 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{Cause, Error};
+use super::error::{TwilioError, UnknownOutcomeCause};
 use crate::config;
+use crate::ids::Sid;
 use crate::redact::Private;
-use crate::sid::Sid;
 
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(2);
-/// The longest wait before an attempt, whatever `Retry-After` asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The time limit for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest wait before a retry, even if `Retry-After` asks for more.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// One of Twilio's REST APIs, as one account. Clones share their connections.
+/// One of Twilio's REST APIs, with the credentials of one account. Clones share their connections.
 #[derive(Clone)]
-pub(super) struct Rest {
-    pub(super) limits: Limits,
+pub(super) struct RestClient {
+    pub(super) limits: RequestLimits,
     pub(super) origin: Url,
     http: reqwest::Client,
     user: String,
     password: SecretString,
 }
 
-/// How far a request may go.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// One attempt, connection and answer included.
-    pub(super) attempt: Duration,
-    /// A request, with all its attempts.
-    pub(super) request: Duration,
-    /// How often it is sent again.
+pub(super) struct RequestLimits {
+    /// The time limit of one attempt, including connection and response.
+    pub(super) attempt_timeout: Duration,
+    /// The time limit of a request with all its attempts.
+    pub(super) request_timeout: Duration,
+    /// The number of retries.
     pub(super) retries: usize,
-    /// How much of an answer is read, in bytes.
-    pub(super) answer: usize,
+    /// The maximum size of a response body, in bytes.
+    pub(super) max_response_bytes: usize,
 }
 
-/// When a request that failed may be sent again.
+/// When a failed request may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Whenever another attempt may succeed: doing it twice is doing it once.
-    Freely,
-    /// Only where it is certain that nothing was done: Twilio was not reached, or had no time for it.
-    IfUndone,
+pub(super) enum RetryPolicy {
+    /// Whenever a retry may succeed: the request is idempotent.
+    Always,
+    /// Only if Twilio has certainly not processed it: it was not reached, or refused the request because of its rate
+    /// limit.
+    IfNotProcessed,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(super) struct RestRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a Url,
-    /// The body; empty for none.
+    /// The form in the body; empty for no body.
     pub(super) form: &'a [(&'a str, &'a str)],
-    pub(super) repeat: Repeat,
+    pub(super) retry: RetryPolicy,
 }
 
-/// Why no client can be made.
+/// The reason why a client could not be built.
 #[derive(Debug, thiserror::Error)]
-pub enum BadConfig {
-    /// The origin is not one.
-    #[error("{0:?} is no origin: set TWILIO_API_BASE_URL to one such as https://api.twilio.com, or leave it unset")]
+pub enum BuildTwilioClientError {
+    /// The origin is malformed.
+    #[error("{0:?} is not an origin: set TWILIO_API_BASE_URL to one such as https://api.twilio.com, or leave it unset")]
     Origin(String),
-    /// The HTTP client cannot be set up, which is mostly the fault of the machine's certificates.
+    /// The HTTP client could not be built, usually because root certificates are missing.
     #[error("the HTTP client for Twilio cannot be set up; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
 }
 
-impl Rest {
-    /// The API at `origin`, as the account of `config`.
-    pub(super) fn new(config: &config::Twilio, origin: &str, limits: Limits) -> Result<Self, BadConfig> {
+impl RestClient {
+    /// Creates a client for the API at `origin` with the credentials of `config`.
+    pub(super) fn new(
+        config: &config::TwilioConfig,
+        origin: &str,
+        limits: RequestLimits,
+    ) -> Result<Self, BuildTwilioClientError> {
         let url = Url::parse(origin).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| BadConfig::Origin(origin.to_owned()))?;
+        let url = url.ok_or_else(|| BuildTwilioClientError::Origin(origin.to_owned()))?;
         let (user, password) = match &config.api_key {
             Some(key) => (&key.sid, &key.secret),
             None => (&config.account_sid, &config.auth_token),
@@ -88,66 +93,79 @@ impl Rest {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(BadConfig::Http)?;
+            .map_err(BuildTwilioClientError::Http)?;
         Ok(Self { limits, origin: url, http, user: user.clone(), password: password.clone() })
     }
 
-    /// The URL of a resource of this API. Each segment is percent-encoded.
+    /// The URL of a resource. Each segment is percent-encoded.
     pub(super) fn url<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.origin.clone();
-        // Only a URL without a host has no segments to push to.
+        // Only a URL without a host has no path segments.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         url
     }
 
-    /// Asks, and asks again where that is allowed and may help; returns the body of the answer. A body that is longer
-    /// than the limit, or breaks off, is returned as an empty one.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Vec<u8>, Error> {
-        let give_up = Instant::now() + self.limits.request;
+    /// Sends a request, with retries where they are allowed and may succeed, and returns the body of the response. A
+    /// body that exceeds the limit or breaks off is returned as an empty one.
+    pub(super) async fn send(&self, request: RestRequest<'_>) -> Result<Vec<u8>, TwilioError> {
+        let deadline = Instant::now() + self.limits.request_timeout;
         let mut waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(self.limits.retries)
             .with_jitter()
             .build();
-        let mut perhaps_done = false;
+        let mut may_be_processed = false;
         let mut attempt = 1;
         loop {
-            let limit = self.limits.attempt.min(give_up.saturating_duration_since(Instant::now()));
-            let failure = match self.attempt(ask, limit, attempt).await {
+            let limit = self.limits.attempt_timeout.min(deadline.saturating_duration_since(Instant::now()));
+            let failure = match self.send_once(request, limit, attempt).await {
                 Ok(body) => return Ok(body),
                 Err(failure) => failure,
             };
-            // Looking does nothing.
-            perhaps_done |= ask.method != Method::GET && matches!(failure.error, Error::Unknown(_));
-            let wait = waits.next().filter(|_| failure.again && (ask.repeat == Repeat::Freely || !perhaps_done));
-            let wait = wait.map(|wait| failure.asks_to_wait.unwrap_or_default().max(wait).min(LONGEST_WAIT));
-            let Some(wait) = wait.filter(|wait| Instant::now() + *wait < give_up) else {
-                return Err(failure.after(perhaps_done));
+            // A GET request changes nothing.
+            may_be_processed |= request.method != Method::GET && matches!(failure.error, TwilioError::Unknown(_));
+            let wait = waits
+                .next()
+                .filter(|_| failure.is_retryable && (request.retry == RetryPolicy::Always || !may_be_processed));
+            let wait = wait.map(|wait| failure.retry_after.unwrap_or_default().max(wait).min(MAX_RETRY_WAIT));
+            let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
+                return Err(failure.into_request_error(may_be_processed));
             };
             tokio::time::sleep(wait).await;
             attempt += 1;
         }
     }
 
-    async fn attempt(&self, ask: Ask<'_>, limit: Duration, attempt: usize) -> Result<Vec<u8>, Failure> {
-        let request = self.http.request(ask.method.clone(), ask.url.clone());
-        let request = request.basic_auth(&self.user, Some(self.password.expose_secret())).timeout(limit);
-        let request = if ask.form.is_empty() { request } else { request.form(ask.form) };
-        let response = match request.send().await {
+    async fn send_once(
+        &self,
+        request: RestRequest<'_>,
+        limit: Duration,
+        attempt: usize,
+    ) -> Result<Vec<u8>, FailedAttempt> {
+        let builder = self.http.request(request.method.clone(), request.url.clone());
+        let builder = builder.basic_auth(&self.user, Some(self.password.expose_secret())).timeout(limit);
+        let builder = if request.form.is_empty() { builder } else { builder.form(request.form) };
+        let response = match builder.send().await {
             Ok(response) => response,
             Err(error) => {
-                let failure = Failure::from(error.without_url());
+                let failure = FailedAttempt::from(error.without_url());
                 let cause = failure.error.root_cause();
-                // Whoever only looks says so once, however often it looks.
-                if ask.method == Method::GET {
-                    tracing::debug!(attempt, failure = %failure.error, cause, "no answer from Twilio");
+                // Callers of GET requests poll, and log a failure once themselves.
+                if request.method == Method::GET {
+                    tracing::debug!(
+                        event = "twilio.no_response", attempt, error = %failure.error, cause,
+                        "Twilio did not respond."
+                    );
                 } else {
-                    tracing::warn!(attempt, failure = %failure.error, cause, "no answer from Twilio");
+                    tracing::warn!(
+                        event = "twilio.no_response", attempt, error = %failure.error, cause,
+                        "Twilio did not respond."
+                    );
                 }
                 return Err(failure);
             }
@@ -155,89 +173,122 @@ impl Rest {
         let status = response.status();
         let request_id = request_id(&response);
         let asks_to_wait = retry_after(&response);
-        let body = read(response, self.limits.answer).await;
+        let body = read_body(response, self.limits.max_response_bytes).await;
         if status.is_success() {
-            tracing::debug!(attempt, status = status.as_u16(), request_id, "Twilio accepted");
-            // Twilio has done it. Whether the body is needed is for the caller to say.
+            tracing::debug!(
+                event = "twilio.accepted",
+                attempt,
+                status = status.as_u16(),
+                request_id,
+                "Twilio accepted the request."
+            );
+            // Twilio has processed the request. The caller decides whether it needs the body.
             return Ok(body.unwrap_or_default());
         }
-        let refusal: Refusal = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+        let refusal: ErrorBody = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         let (number, code) = (status.as_u16(), refusal.code);
-        if ask.method == Method::GET {
-            tracing::debug!(attempt, status = number, code, request_id, "Twilio did not accept");
+        if request.method == Method::GET {
+            tracing::debug!(
+                event = "twilio.error_response",
+                attempt,
+                status = number,
+                error_code = code,
+                request_id,
+                "Twilio responded with an error."
+            );
         } else {
-            tracing::warn!(attempt, status = number, code, request_id, "Twilio did not accept");
+            tracing::warn!(
+                event = "twilio.error_response",
+                attempt,
+                status = number,
+                error_code = code,
+                request_id,
+                "Twilio responded with an error."
+            );
         }
         let error = if status.is_server_error() {
-            Error::Unknown(Cause::Failed(number))
+            TwilioError::Unknown(UnknownOutcomeCause::ServerError(number))
         } else {
-            Error::Refused { status: number, code, message: refusal.message }
+            TwilioError::Refused { status: number, code, message: refusal.message }
         };
-        Err(Failure { error, again: matches!(number, 429 | 500 | 502 | 503 | 504), asks_to_wait })
+        Err(FailedAttempt {
+            error,
+            is_retryable: matches!(number, 429 | 500 | 502 | 503 | 504),
+            retry_after: asks_to_wait,
+        })
     }
 }
 
-/// Which account, and nothing of its secrets.
-impl fmt::Debug for Rest {
+/// Shows the account, and no secret.
+impl fmt::Debug for RestClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rest").field("origin", &self.origin.as_str()).field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// An attempt that failed, and whether another may succeed.
-struct Failure {
-    error: Error,
-    again: bool,
-    asks_to_wait: Option<Duration>,
+/// A failed attempt, and whether a retry may succeed.
+struct FailedAttempt {
+    error: TwilioError,
+    is_retryable: bool,
+    retry_after: Option<Duration>,
 }
 
-impl Failure {
-    /// The error of the request as a whole: a refusal says nothing about an earlier attempt that may have been done.
-    fn after(self, perhaps_done: bool) -> Error {
+impl FailedAttempt {
+    /// The error of the request as a whole. After an attempt that may have been processed, a refusal or a failed
+    /// connection does not mean that nothing was done.
+    fn into_request_error(self, may_be_processed: bool) -> TwilioError {
         match self.error {
-            Error::Refused { status, code, .. } if perhaps_done => Error::Unknown(Cause::RefusedLater { status, code }),
-            Error::Unreached(error) if perhaps_done => Error::Unknown(Cause::NoAnswer(error)),
+            TwilioError::Refused { status, code, .. } if may_be_processed => {
+                TwilioError::Unknown(UnknownOutcomeCause::RetryRefused { status, code })
+            }
+            TwilioError::Unreachable(error) if may_be_processed => {
+                TwilioError::Unknown(UnknownOutcomeCause::NoResponse(error))
+            }
             error => error,
         }
     }
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<reqwest::Error> for FailedAttempt {
     fn from(error: reqwest::Error) -> Self {
         let unsent = error.is_connect() || error.is_builder();
         let again = !error.is_builder();
-        let error = if unsent { Error::Unreached(error) } else { Error::Unknown(Cause::NoAnswer(error)) };
-        Self { error, again, asks_to_wait: None }
+        let error = if unsent {
+            TwilioError::Unreachable(error)
+        } else {
+            TwilioError::Unknown(UnknownOutcomeCause::NoResponse(error))
+        };
+        Self { error, is_retryable: again, retry_after: None }
     }
 }
 
-/// The error body of the REST APIs, which may be empty or no JSON at all.
+/// The error body of the REST APIs. It may be empty, or not JSON.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
+struct ErrorBody {
     code: Option<u32>,
     message: Private<String>,
 }
 
-/// The body, or nothing if it breaks off or is too long to be what was asked for.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, Unread> {
+/// Reads the body, unless it breaks off or exceeds the limit.
+async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadBodyError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| Unread)? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| ReadBodyError)? {
         if body.len() + chunk.len() > limit {
-            return Err(Unread);
+            return Err(ReadBodyError);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-struct Unread;
+struct ReadBodyError;
 
 fn retry_after(response: &Response) -> Option<Duration> {
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-/// Twilio's identifier of the request, for its support; bounded, since it comes from outside.
+/// Twilio's identifier of the request, for support cases. Its length is limited, since it is untrusted.
 fn request_id(response: &Response) -> Option<String> {
     enum Request {}
     let id: Sid<Request> = response.headers().get("twilio-request-id")?.to_str().ok()?.parse().ok()?;

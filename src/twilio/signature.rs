@@ -1,6 +1,6 @@
-//! `X-Twilio-Signature`: how Twilio signs its requests, and how they are verified.
+//! `X-Twilio-Signature`: signs and verifies Twilio's requests.
 //!
-//! The rules are those of Twilio's helper libraries; their published vectors are the tests.
+//! The algorithm is that of Twilio's helper libraries; their published test vectors are the tests.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,23 +13,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-/// The query parameter in which a request that is no form carries the SHA-256 of its body, as lower-case hex.
+/// The query parameter with the SHA-256 of a body that is not a form, in lower-case hex.
 const BODY_HASH: &str = "bodySHA256";
 
-/// Signs requests as Twilio does and verifies what Twilio signed.
+/// Signs requests as Twilio does, and verifies Twilio's signatures.
 ///
-/// The URL is always the one that Twilio was told, with its scheme, host and query as sent: behind a proxy it is built
-/// from the configured base URL, since the server itself sees neither the scheme nor, always, the host.
+/// The URL is always the one that was given to Twilio, with its scheme, host and query as sent. Behind a proxy it is
+/// built from the configured base URL, since the server does not see the scheme and not always the host.
 #[derive(Clone)]
 pub struct Signer {
-    keyed: Hmac<Sha1>,
+    mac: Hmac<Sha1>,
 }
 
 impl Signer {
-    /// A signer for the account whose primary auth token this is; API key secrets do not sign.
+    /// Creates a signer with the primary auth token of an account. API key secrets do not sign.
     pub fn new(auth_token: &SecretString) -> Self {
         let keyed = Hmac::new_from_slice(auth_token.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
-        Self { keyed }
+        Self { mac: keyed }
     }
 
     /// The signature of a form POST to `url`, in base64. `form` holds every parameter of the body, decoded and
@@ -38,34 +38,34 @@ impl Signer {
         BASE64.encode(self.digest(url, form).finalize().into_bytes())
     }
 
-    /// Whether Twilio signed this form POST. All parameters of the body count, unknown and empty ones too.
+    /// Verifies a form POST. All parameters of the body count, including unknown and empty ones.
     ///
-    /// Twilio is not of one mind about ports: a URL with a port may be signed without it, and one without a port with
-    /// the standard one. Either is accepted. The comparison takes the same time wherever the signatures differ.
+    /// Twilio is inconsistent about ports: a URL with a port may be signed without it, and one without a port with the
+    /// default one. Both are accepted. The comparison takes constant time.
     pub fn verify(&self, url: &str, form: &[(String, String)], signature: &str) -> bool {
         let Ok(signature) = BASE64.decode(signature) else {
             return false;
         };
-        [Cow::Borrowed(url), with_other_port(url)]
+        [Cow::Borrowed(url), toggle_port(url)]
             .into_iter()
             .any(|url| self.digest(&url, form).verify_slice(&signature).is_ok())
     }
 
-    /// Whether Twilio signed this request, whose body is no form but JSON, say: the URL carries the hash of the body.
+    /// Verifies a request whose body is not a form, such as JSON: the URL contains the hash of the body.
     pub fn verify_body(&self, url: &str, body: &[u8], signature: &str) -> bool {
         let hash = query_parameter(url, BODY_HASH);
         hash.is_some_and(|hash| hash == sha256_hex(body)) && self.verify(url, &[], signature)
     }
 
-    /// Whether Twilio signed this upgrade to a WebSocket. `url` is the `url` of the TwiML, letter by letter: its scheme
-    /// is `wss`, a trailing slash counts, and it should have no query, since it is not settled how one is signed.
+    /// Verifies a WebSocket upgrade. `url` is exactly the `url` of the TwiML: its scheme is `wss`, and a trailing slash
+    /// counts. It should have no query, since the signing of a query is not documented for upgrades.
     pub fn verify_upgrade(&self, url: &str, signature: &str) -> bool {
         self.verify(url, &[], signature)
     }
 
-    /// The URL, then each distinct pair of name and value, by name in byte order, then by value.
+    /// The MAC of the URL and of each distinct pair of name and value, sorted by name in byte order, then by value.
     fn digest(&self, url: &str, form: &[(String, String)]) -> Hmac<Sha1> {
-        let mut mac = self.keyed.clone();
+        let mut mac = self.mac.clone();
         mac.update(url.as_bytes());
         for (name, value) in form.iter().collect::<BTreeSet<_>>() {
             mac.update(name.as_bytes());
@@ -75,17 +75,17 @@ impl Signer {
     }
 }
 
-/// Nothing of the key.
+/// Shows nothing of the key.
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signer([secret])")
     }
 }
 
-/// The URL without its port, or, if it has none, with the standard port of its scheme.
+/// Returns the URL without its port or, if it has none, with the default port of its scheme.
 ///
-/// The text is cut by hand: a URL that was parsed and written again need not be the one that was signed.
-fn with_other_port(url: &str) -> Cow<'_, str> {
+/// The text is edited directly, since a URL that is parsed and serialized again may differ from the signed one.
+fn toggle_port(url: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Cow::Borrowed(url);
     };
@@ -96,8 +96,8 @@ fn with_other_port(url: &str) -> Cow<'_, str> {
     if let Some(at) = port {
         return Cow::Owned(format!("{scheme}://{}{tail}", &authority[..at]));
     }
-    let standard = if matches!(scheme, "https" | "wss") { 443 } else { 80 };
-    Cow::Owned(format!("{scheme}://{authority}:{standard}{tail}"))
+    let default = if matches!(scheme, "https" | "wss") { 443 } else { 80 };
+    Cow::Owned(format!("{scheme}://{authority}:{default}{tail}"))
 }
 
 fn query_parameter<'url>(url: &'url str, name: &str) -> Option<&'url str> {

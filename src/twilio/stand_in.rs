@@ -1,4 +1,4 @@
-//! A Twilio of our own for tests, over real sockets.
+//! A local Twilio stand-in for tests, over real sockets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,53 +9,57 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 
-use super::Client;
+use super::TwilioClient;
 use crate::config;
 
-/// Answers with what it was given, in order, then closes each connection without an answer; remembers what it was asked.
+/// Sends the scripted responses in order, then closes each connection without a response. Records the requests.
 #[derive(Clone, Default)]
-pub(super) struct Twilio {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    pub(super) asked: Arc<Mutex<Vec<Asked>>>,
+pub(super) struct TwilioStandIn {
+    answers: Arc<Mutex<VecDeque<ScriptedAnswer>>>,
+    pub(super) requests: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 /// Status, `Retry-After` and body.
-pub(super) type Answer = (u16, &'static str, &'static str);
+pub(super) type ScriptedAnswer = (u16, &'static str, &'static str);
 
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) form: String,
 }
 
-impl Twilio {
-    pub(super) async fn start(answers: &[Answer]) -> (Self, Client) {
+impl TwilioStandIn {
+    pub(super) async fn start(answers: &[ScriptedAnswer]) -> (Self, TwilioClient) {
         let twilio = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(twilio.clone());
+        let router = Router::new().fallback(respond).with_state(twilio.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (twilio, client(&origin, None))
+        (twilio, client_for(&origin, None))
     }
 
     pub(super) fn forms(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|asked| asked.form.clone()).collect()
+        self.requests.lock().unwrap().iter().map(|asked| asked.form.clone()).collect()
     }
 }
 
-async fn answer(State(twilio): State<Twilio>, request: Request) -> Response {
+async fn respond(State(twilio): State<TwilioStandIn>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 4096).await.unwrap();
     let form = String::from_utf8(body.to_vec()).unwrap();
-    twilio.asked.lock().unwrap().push(Asked { path: head.uri.path().to_owned(), headers: head.headers, form });
+    twilio.requests.lock().unwrap().push(ReceivedRequest {
+        path: head.uri.path().to_owned(),
+        headers: head.headers,
+        form,
+    });
     let answer = twilio.answers.lock().unwrap().pop_front();
     let (status, retry_after, body) = answer.expect("a panic closes the connection");
     let headers = [("retry-after", retry_after), ("twilio-request-id", "RQ1")];
     (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
 }
 
-pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
-    let config = config::Twilio {
+pub(super) fn client_for(origin: &str, api_key: Option<config::TwilioApiKey>) -> TwilioClient {
+    let config = config::TwilioConfig {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
         api_key,
@@ -63,5 +67,5 @@ pub(super) fn client(origin: &str, api_key: Option<config::ApiKey>) -> Client {
         api_base: origin.to_owned(),
         sync_base: origin.to_owned(),
     };
-    Client::new(&config, "https://example.com/payment-status-callback".to_owned()).unwrap()
+    TwilioClient::new(&config, "https://example.com/payment-status-callback".to_owned()).unwrap()
 }

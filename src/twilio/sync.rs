@@ -1,6 +1,6 @@
-//! Twilio Sync, version 1: services, the documents and maps in them, the items of a map.
+//! A client for Twilio Sync, version 1: services, their documents and maps, and the items of a map.
 //!
-//! What is kept there, and under which names, is not here.
+//! The stored data and its names are defined by the callers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,214 +11,217 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::error::{Cause, Error};
-use super::rest::{Ask, BadConfig, Limits, Repeat, Rest};
+use super::error::{TwilioError, UnknownOutcomeCause};
+use super::rest::{BuildTwilioClientError, RequestLimits, RestClient, RestRequest, RetryPolicy};
 use crate::config;
-use crate::sid::Sid;
+use crate::ids::Sid;
 
-/// The most that a document or an item may hold, in bytes of JSON: 16 KiB. Beyond that Twilio answers with error 54006.
-pub const MAX_DATA: usize = 16 * 1024;
+/// The maximum size of a document or an item, in bytes of JSON: 16 KiB. Larger data is refused with error 54006.
+pub const MAX_DATA_BYTES: usize = 16 * 1024;
 
-/// Entries on a page. Twilio gives at most 100, of up to [`MAX_DATA`] each.
+/// The number of entries on a page. Twilio's maximum is 100, of up to [`MAX_DATA_BYTES`] each.
 const PAGE_SIZE: usize = 50;
 
-/// The longest list that is read, in pages.
+/// The maximum number of pages of a list.
 const MAX_PAGES: usize = 20;
 
-/// Nobody listens to silence meanwhile, and large writes are let through at two a second.
-const LIMITS: Limits = Limits {
-    attempt: Duration::from_secs(10),
-    request: Duration::from_secs(20),
+/// Long limits, since no caller is waiting, and Twilio limits large writes to two per second.
+const LIMITS: RequestLimits = RequestLimits {
+    attempt_timeout: Duration::from_secs(10),
+    request_timeout: Duration::from_secs(20),
     retries: 4,
-    // A page of full entries, with room for escapes.
-    answer: 4 * PAGE_SIZE * MAX_DATA,
+    // A page of entries of the maximum size, with room for escapes.
+    max_response_bytes: 4 * PAGE_SIZE * MAX_DATA_BYTES,
 };
 
-/// Twilio Sync, as one account. It is reached at `https://sync.twilio.com` whatever the account's edge and region.
-/// Clones share their connections.
+/// Twilio Sync with the credentials of one account. Its host is `https://sync.twilio.com`, whatever the account's edge
+/// and region. Clones share their connections.
 #[derive(Debug, Clone)]
-pub struct SyncClient(Rest);
+pub struct SyncClient(RestClient);
 
-/// A Sync service.
+/// The marker type of [`ServiceSid`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SyncService {}
 
 /// The SID of a Sync service (`IS…`).
 pub type ServiceSid = Sid<SyncService>;
 
-/// A service, as a list tells of it.
+/// A service in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Service {
-    /// Its SID.
+pub struct SyncServiceInfo {
+    /// The SID.
     pub sid: ServiceSid,
-    /// The name that it was given. Others may have been given the same.
+    /// The friendly name. It need not be unique.
     #[serde(default)]
     pub friendly_name: Option<String>,
-    /// When it was made, in ISO 8601 and UTC: older ones sort first.
+    /// The time of creation in ISO 8601 and UTC, so that older services sort first.
     #[serde(default)]
     pub date_created: Option<String>,
 }
 
-/// What a document or an item of a map holds.
+/// A document, or an item of a map.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Entry {
+pub struct SyncEntry {
     /// The key of an item; empty for a document.
     #[serde(default)]
     pub key: String,
-    /// Changes with every change of the data.
+    /// The revision. It changes with every change of the data.
     #[serde(default)]
     pub revision: String,
-    /// The JSON.
+    /// The data as JSON.
     #[serde(default = "null")]
     pub data: Box<RawValue>,
 }
 
-/// Why Sync did not do what it was asked for.
+/// The reason why a Sync operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The request did not succeed.
+    /// The request failed.
     #[error(transparent)]
-    Request(#[from] Error),
-    /// It would be refused, so it is not even sent.
-    #[error("{name} is {bytes} bytes as JSON, and Twilio Sync takes at most {MAX_DATA}: make it shorter")]
+    Request(#[from] TwilioError),
+    /// The data is too large; the request was not sent.
+    #[error("{name} is {bytes} bytes as JSON, and Twilio Sync takes at most {MAX_DATA_BYTES}: make it shorter")]
     TooLarge {
-        /// The document or the item.
+        /// The name of the document or the item.
         name: String,
-        /// Its size.
+        /// The size in bytes.
         bytes: usize,
     },
-    /// There was nothing of that name, and now there is.
-    #[error("somebody else has just put {0} there: look at it before you try again")]
-    Exists(String),
-    /// A page leads to another host, which must not get the credentials.
-    #[error("Twilio Sync says that a list goes on at another host, which is not asked")]
-    Elsewhere,
-    /// A list is longer than any that this program makes.
-    #[error("a list in Twilio Sync has more than {} entries: clear it up", MAX_PAGES * PAGE_SIZE)]
-    TooLong,
+    /// An entry of that name was created by another client in the meantime.
+    #[error("{0} was created in Twilio Sync in the meantime: look at it before you try again")]
+    AlreadyExists(String),
+    /// The next page of a list is on another host, which must not receive the credentials.
+    #[error("the next page of a Twilio Sync list is on another host, which is not requested")]
+    ForeignNextPage,
+    /// A list is longer than any that this program creates.
+    #[error("a list in Twilio Sync has more than {} entries: delete some", MAX_PAGES * PAGE_SIZE)]
+    ListTooLong,
 }
 
 impl SyncError {
-    /// Whether the service, the map or the item is not there.
+    /// Whether the service, the map or the item does not exist.
     pub fn is_gone(&self) -> bool {
         matches!(
             self,
-            Self::Request(Error::Refused { status: 404, .. } | Error::Unknown(Cause::RefusedLater { status: 404, .. }))
+            Self::Request(
+                TwilioError::Refused { status: 404, .. }
+                    | TwilioError::Unknown(UnknownOutcomeCause::RetryRefused { status: 404, .. })
+            )
         )
     }
 
     fn is_conflict(&self) -> bool {
-        matches!(self, Self::Request(Error::Refused { status: 409, .. }))
+        matches!(self, Self::Request(TwilioError::Refused { status: 409, .. }))
     }
 }
 
 impl SyncClient {
-    /// A client for `config`'s account.
-    pub fn new(config: &config::Twilio) -> Result<Self, BadConfig> {
-        Rest::new(config, &config.sync_base, LIMITS).map(Self)
+    /// Creates a client for the account of `config`.
+    pub fn new(config: &config::TwilioConfig) -> Result<Self, BuildTwilioClientError> {
+        RestClient::new(config, &config.sync_base, LIMITS).map(Self)
     }
 
-    /// All services of the account.
-    pub async fn services(&self) -> Result<Vec<Service>, SyncError> {
+    /// Lists the services of the account.
+    pub async fn services(&self) -> Result<Vec<SyncServiceInfo>, SyncError> {
         self.list(&["Services"]).await
     }
 
-    /// Makes a service. Twilio makes a second one of the same name as well.
-    pub async fn create_service(&self, friendly_name: &str) -> Result<Service, SyncError> {
-        let body = self.post(&["Services"], &[("FriendlyName", friendly_name)], Repeat::IfUndone).await?;
-        read(&body)
+    /// Creates a service. Twilio accepts a second one of the same name.
+    pub async fn create_service(&self, friendly_name: &str) -> Result<SyncServiceInfo, SyncError> {
+        let body = self.post(&["Services"], &[("FriendlyName", friendly_name)], RetryPolicy::IfNotProcessed).await?;
+        parse_body(&body)
     }
 
-    /// Makes a map; `false` if there is one of that name.
+    /// Creates a map; returns `false` if it exists.
     pub async fn create_map(&self, service: &ServiceSid, name: &str) -> Result<bool, SyncError> {
         let path = ["Services", service.as_str(), "Maps"];
-        created(self.post(&path, &[("UniqueName", name)], Repeat::IfUndone).await)
+        is_created(self.post(&path, &[("UniqueName", name)], RetryPolicy::IfNotProcessed).await)
     }
 
-    /// All items of a map.
-    pub async fn items(&self, service: &ServiceSid, map: &str) -> Result<Vec<Entry>, SyncError> {
+    /// Lists the items of a map.
+    pub async fn items(&self, service: &ServiceSid, map: &str) -> Result<Vec<SyncEntry>, SyncError> {
         self.list(&["Services", service.as_str(), "Maps", map, "Items"]).await
     }
 
-    /// Adds an item to a map; `false` if the map has one of that key, which is left as it is.
+    /// Creates an item; returns `false` if its key exists, and changes nothing then.
     pub async fn create_item(&self, service: &ServiceSid, map: &str, key: &str, data: &str) -> Result<bool, SyncError> {
-        fits(key, data)?;
+        check_size(key, data)?;
         let path = ["Services", service.as_str(), "Maps", map, "Items"];
-        created(self.post(&path, &[("Key", key), ("Data", data)], Repeat::IfUndone).await)
+        is_created(self.post(&path, &[("Key", key), ("Data", data)], RetryPolicy::IfNotProcessed).await)
     }
 
-    /// Replaces what an item holds.
+    /// Replaces the data of an item.
     pub async fn update_item(&self, service: &ServiceSid, map: &str, key: &str, data: &str) -> Result<(), SyncError> {
-        fits(key, data)?;
+        check_size(key, data)?;
         let path = ["Services", service.as_str(), "Maps", map, "Items", key];
-        self.post(&path, &[("Data", data)], Repeat::Freely).await.map(drop)
+        self.post(&path, &[("Data", data)], RetryPolicy::Always).await.map(drop)
     }
 
-    /// Takes an item out of a map. One that is not there is no error.
+    /// Deletes an item. A missing one is not an error.
     pub async fn delete_item(&self, service: &ServiceSid, map: &str, key: &str) -> Result<(), SyncError> {
         let url = self.url(&["Services", service.as_str(), "Maps", map, "Items", key]);
-        match self.ask(&Method::DELETE, &url, &[], Repeat::Freely).await {
+        match self.send(&Method::DELETE, &url, &[], RetryPolicy::Always).await {
             Err(error) if !error.is_gone() => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// A document, if there is one of that name.
-    pub async fn document(&self, service: &ServiceSid, name: &str) -> Result<Option<Entry>, SyncError> {
+    /// Fetches a document; `None` if it does not exist.
+    pub async fn document(&self, service: &ServiceSid, name: &str) -> Result<Option<SyncEntry>, SyncError> {
         let url = self.url(&["Services", service.as_str(), "Documents", name]);
-        match self.ask(&Method::GET, &url, &[], Repeat::Freely).await {
-            Ok(body) => read(&body).map(Some),
+        match self.send(&Method::GET, &url, &[], RetryPolicy::Always).await {
+            Ok(body) => parse_body(&body).map(Some),
             Err(error) if error.is_gone() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Makes a document; `false` if there is one of that name, which is left as it is.
+    /// Creates a document; returns `false` if its name exists, and changes nothing then.
     pub async fn create_document(&self, service: &ServiceSid, name: &str, data: &str) -> Result<bool, SyncError> {
-        fits(name, data)?;
+        check_size(name, data)?;
         let path = ["Services", service.as_str(), "Documents"];
-        created(self.post(&path, &[("UniqueName", name), ("Data", data)], Repeat::IfUndone).await)
+        is_created(self.post(&path, &[("UniqueName", name), ("Data", data)], RetryPolicy::IfNotProcessed).await)
     }
 
-    /// Replaces what a document holds.
+    /// Replaces the data of a document.
     pub async fn update_document(&self, service: &ServiceSid, name: &str, data: &str) -> Result<(), SyncError> {
-        fits(name, data)?;
+        check_size(name, data)?;
         let path = ["Services", service.as_str(), "Documents", name];
-        self.post(&path, &[("Data", data)], Repeat::Freely).await.map(drop)
+        self.post(&path, &[("Data", data)], RetryPolicy::Always).await.map(drop)
     }
 
-    /// All entries of a list, page by page. The URL of the next page is Twilio's, and followed only to the same host.
+    /// Fetches all entries of a list, page by page. Twilio's URL of the next page is followed only to the same host.
     async fn list<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>, SyncError> {
         let mut url = self.url(path);
         url.query_pairs_mut().append_pair("PageSize", &PAGE_SIZE.to_string());
         let mut entries = Vec::new();
         for _ in 0..MAX_PAGES {
-            let body = self.ask(&Method::GET, &url, &[], Repeat::Freely).await?;
-            let page: BTreeMap<String, &RawValue> = read(&body)?;
-            let meta: Meta = member(&page, "meta")?;
-            let mut more: Vec<T> = member(&page, &meta.key)?;
+            let body = self.send(&Method::GET, &url, &[], RetryPolicy::Always).await?;
+            let page: BTreeMap<String, &RawValue> = parse_body(&body)?;
+            let meta: PageMeta = parse_member(&page, "meta")?;
+            let mut more: Vec<T> = parse_member(&page, &meta.key)?;
             entries.append(&mut more);
             let Some(next) = meta.next_page_url else { return Ok(entries) };
-            url = Url::parse(&next).map_err(|_| unreadable())?;
+            url = Url::parse(&next).map_err(|_| unreadable_response())?;
             if url.origin() != self.0.origin.origin() {
-                return Err(SyncError::Elsewhere);
+                return Err(SyncError::ForeignNextPage);
             }
         }
-        Err(SyncError::TooLong)
+        Err(SyncError::ListTooLong)
     }
 
-    async fn post(&self, path: &[&str], form: &[(&str, &str)], repeat: Repeat) -> Result<Vec<u8>, SyncError> {
-        self.ask(&Method::POST, &self.url(path), form, repeat).await
+    async fn post(&self, path: &[&str], form: &[(&str, &str)], repeat: RetryPolicy) -> Result<Vec<u8>, SyncError> {
+        self.send(&Method::POST, &self.url(path), form, repeat).await
     }
 
-    async fn ask(
+    async fn send(
         &self,
         method: &Method,
         url: &Url,
         form: &[(&str, &str)],
-        repeat: Repeat,
+        repeat: RetryPolicy,
     ) -> Result<Vec<u8>, SyncError> {
-        Ok(self.0.ask(Ask { method, url, form, repeat }).await?)
+        Ok(self.0.send(RestRequest { method, url, form, retry: repeat }).await?)
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -226,9 +229,9 @@ impl SyncClient {
     }
 }
 
-/// Where a list stands in its page, and where it goes on.
+/// The metadata of a page: the member with the entries, and the URL of the next page.
 #[derive(Deserialize)]
-struct Meta {
+struct PageMeta {
     key: String,
     next_page_url: Option<String>,
 }
@@ -237,30 +240,30 @@ fn null() -> Box<RawValue> {
     RawValue::NULL.to_owned()
 }
 
-fn created(answer: Result<Vec<u8>, SyncError>) -> Result<bool, SyncError> {
-    match answer {
+fn is_created(result: Result<Vec<u8>, SyncError>) -> Result<bool, SyncError> {
+    match result {
         Ok(_) => Ok(true),
         Err(error) if error.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn fits(name: &str, data: &str) -> Result<(), SyncError> {
+fn check_size(name: &str, data: &str) -> Result<(), SyncError> {
     let too_large = || SyncError::TooLarge { name: name.to_owned(), bytes: data.len() };
-    (data.len() <= MAX_DATA).then_some(()).ok_or_else(too_large)
+    (data.len() <= MAX_DATA_BYTES).then_some(()).ok_or_else(too_large)
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SyncError> {
-    serde_json::from_slice(body).map_err(|_| unreadable())
+fn parse_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, SyncError> {
+    serde_json::from_slice(body).map_err(|_| unreadable_response())
 }
 
-fn member<T: DeserializeOwned>(page: &BTreeMap<String, &RawValue>, name: &str) -> Result<T, SyncError> {
-    let raw = page.get(name).ok_or_else(unreadable)?;
-    serde_json::from_str(raw.get()).map_err(|_| unreadable())
+fn parse_member<T: DeserializeOwned>(page: &BTreeMap<String, &RawValue>, name: &str) -> Result<T, SyncError> {
+    let raw = page.get(name).ok_or_else(unreadable_response)?;
+    serde_json::from_str(raw.get()).map_err(|_| unreadable_response())
 }
 
-fn unreadable() -> SyncError {
-    SyncError::Request(Error::Unknown(Cause::Unreadable))
+fn unreadable_response() -> SyncError {
+    SyncError::Request(TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The webhook against receivers of our own, over real sockets.
+//! Tests of the webhook against test receivers, over real sockets.
 
 use std::sync::Mutex;
 
@@ -14,44 +14,44 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::captured_log::CapturedLog;
-use crate::ledger::{Directory, OnCall};
-use crate::payment::{Answer, Change, Field, Ids, Settings, Status};
-use crate::signing::Secrets;
+use crate::ledger::{PaymentCall, TempDirectory};
+use crate::payment::{Field, PaymentCallback, PaymentIdGenerator, PaymentSettings, TwilioResponse, UpdateAction};
+use crate::signing::SigningSecrets;
 
 const SECRET: &str = "a-secret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What a receiver does with a request.
+/// How a receiver responds to a request.
 #[derive(Clone, Copy)]
-enum Answering {
+enum ReceiverBehaviour {
     Status(u16),
-    /// The head of the answer does not come.
-    Hangs,
-    /// The head says 200, and the body has no end.
-    Drips,
+    /// The response head does not arrive.
+    NoResponse,
+    /// The status is 200, and the body has no end.
+    EndlessBody,
 }
 
-type Answers = dyn Fn(&str, usize) -> Answering + Send + Sync;
+type BehaviourFn = dyn Fn(&str, usize) -> ReceiverBehaviour + Send + Sync;
 
-/// A receiver whose answer depends on the body and on how many requests came before.
+/// A receiver whose behaviour depends on the body and on the number of earlier requests.
 #[derive(Clone)]
-struct Business {
-    answers: Arc<Answers>,
+struct WebhookReceiver {
+    behaviour: Arc<BehaviourFn>,
     received: Arc<Mutex<Vec<(HeaderMap, String)>>>,
 }
 
-async fn receive(State(business): State<Business>, headers: HeaderMap, body: String) -> Response {
+async fn receive(State(business): State<WebhookReceiver>, headers: HeaderMap, body: String) -> Response {
     let count = {
         let mut received = business.received.lock().unwrap();
         received.push((headers, body.clone()));
         received.len()
     };
-    match (business.answers)(&body, count - 1) {
-        Answering::Status(status) => {
+    match (business.behaviour)(&body, count - 1) {
+        ReceiverBehaviour::Status(status) => {
             (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")]).into_response()
         }
-        Answering::Hangs => std::future::pending().await,
-        Answering::Drips => Body::from_stream(stream::unfold((), async |()| {
+        ReceiverBehaviour::NoResponse => std::future::pending().await,
+        ReceiverBehaviour::EndlessBody => Body::from_stream(stream::unfold((), async |()| {
             tokio::time::sleep(Duration::from_millis(50)).await;
             Some((Ok::<_, std::convert::Infallible>("."), ()))
         }))
@@ -59,15 +59,15 @@ async fn receive(State(business): State<Business>, headers: HeaderMap, body: Str
     }
 }
 
-impl Business {
-    async fn answering(answers: impl Fn(&str, usize) -> Answering + Send + Sync + 'static) -> (Self, Arc<Webhook>) {
-        let business = Self { answers: Arc::new(answers), received: Arc::default() };
+impl WebhookReceiver {
+    async fn spawn(answers: impl Fn(&str, usize) -> ReceiverBehaviour + Send + Sync + 'static) -> (Self, Arc<Webhook>) {
+        let business = Self { behaviour: Arc::new(answers), received: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/payments", listener.local_addr().unwrap()).parse().unwrap();
         let router = Router::new().route("/payments", post(receive)).with_state(business.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let secrets = Secrets::new(SECRET.into(), Some("the-secret-before".into()));
-        (business, Arc::new(Webhook::new(config::Business { url, secrets }).unwrap()))
+        let secrets = SigningSecrets::new(SECRET.into(), Some("the-secret-before".into()));
+        (business, Arc::new(Webhook::new(config::BusinessEndpoint { url, secrets }).unwrap()))
     }
 
     fn received(&self) -> Vec<(HeaderMap, String)> {
@@ -75,37 +75,49 @@ impl Business {
     }
 }
 
-/// A webhook that delivers as long as the value lives.
+/// Runs the webhook until the handle is dropped.
 fn run(webhook: &Arc<Webhook>, ledger: &Ledger) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(webhook.clone().run(ledger.clone())))
 }
 
-/// A ledger in which a card was stored on each of these calls.
-async fn ledger(calls: u32) -> (Ledger, Directory) {
-    let directory = Directory::new();
+/// A ledger with a stored card on each of `calls` calls.
+async fn ledger_with_tokens(calls: u32) -> (Ledger, TempDirectory) {
+    let directory = TempDirectory::new();
     let ledger = Ledger::open(&directory.file()).await.unwrap();
     for n in 0..calls {
-        submit(&ledger, n).await;
-        succeed(&ledger, n).await;
+        submit_payment(&ledger, n).await;
+        report_success(&ledger, n).await;
     }
     (ledger, directory)
 }
 
-async fn submit(ledger: &Ledger, n: u32) {
-    let call = OnCall::unknown(format!("CA{n}").parse().unwrap());
-    let id = Ids::new(Uuid::from_u128(n.into())).make();
-    let (key, terms) = (id.create_key(), Settings::sample_terms());
-    let create = crate::payment::Create { id, key, charge: None, terms, agreed: None };
-    let sid: crate::sid::PaymentSid = format!("PK{n}").parse().unwrap();
-    ledger.opening(&call, &create).await.unwrap();
-    ledger.created(&create, &Answer::Created(sid.clone())).await.unwrap();
-    for change in [Change::Capture(Field::CardNumber), Change::Complete] {
-        let (sid, key) = (sid.clone(), id.change_key(change, 1));
-        ledger.asking(&call, &crate::payment::Update { id, sid, key, change, given_up: None }).await.unwrap();
+async fn submit_payment(ledger: &Ledger, n: u32) {
+    let call = PaymentCall::from_sid(format!("CA{n}").parse().unwrap());
+    let id = PaymentIdGenerator::new(Uuid::from_u128(n.into())).generate();
+    let (key, terms) = (id.create_key(), PaymentSettings::sample_terms());
+    let create = crate::payment::CreatePayment { id, idempotency_key: key, charge: None, terms, consent: None };
+    let sid: crate::ids::PaymentSid = format!("PK{n}").parse().unwrap();
+    ledger.record_create_request(&call, &create).await.unwrap();
+    ledger.record_create_response(&create, &TwilioResponse::Created(sid.clone())).await.unwrap();
+    for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete] {
+        let (sid, key) = (sid.clone(), id.update_key(change, 1));
+        ledger
+            .record_update_request(
+                &call,
+                &crate::payment::UpdatePayment {
+                    id,
+                    payment_sid: sid,
+                    idempotency_key: key,
+                    action: change,
+                    give_up_reason: None,
+                },
+            )
+            .await
+            .unwrap();
     }
 }
 
-async fn succeed(ledger: &Ledger, n: u32) {
+async fn report_success(ledger: &Ledger, n: u32) {
     let form = [
         ("CallSid", format!("CA{n}")),
         ("Sid", format!("PK{n}")),
@@ -113,10 +125,10 @@ async fn succeed(ledger: &Ledger, n: u32) {
         ("PaymentToken", format!("tok_{n}")),
     ];
     let form = form.map(|(name, value)| (name.to_owned(), value));
-    ledger.reported(&Status::from_form(&form).unwrap()).await.unwrap();
+    ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
 }
 
-/// Polls until it is so.
+/// Polls until the condition holds.
 async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let waits = async {
         while !is_so().await {
@@ -126,16 +138,16 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
-async fn waiting(ledger: &Ledger) -> u64 {
+async fn count_waiting(ledger: &Ledger) -> u64 {
     ledger.backlog().await.unwrap().waiting
 }
 
 #[tokio::test]
-async fn an_outcome_is_delivered_signed_with_its_token_and_then_never_again() {
-    let (business, webhook) = Business::answering(|_, _| Answering::Status(200)).await;
-    let (ledger, _directory) = ledger(1).await;
+async fn outcome_is_delivered_once_signed_with_its_token() {
+    let (business, webhook) = WebhookReceiver::spawn(|_, _| ReceiverBehaviour::Status(200)).await;
+    let (ledger, _directory) = ledger_with_tokens(1).await;
     let _running = run(&webhook, &ledger);
-    until("delivered", async || waiting(&ledger).await == 0).await;
+    until("delivered", async || count_waiting(&ledger).await == 0).await;
     let [(headers, body)] = &business.received()[..] else { panic!() };
     assert!(body.contains(r#""state":"tokenized""#) && body.contains(r#""paymentToken":"tok_0""#), "{body}");
     assert_eq!(headers["content-type"], "application/json");
@@ -144,70 +156,75 @@ async fn an_outcome_is_delivered_signed_with_its_token_and_then_never_again() {
     let signatures = headers["x-crelay-signature"].to_str().unwrap();
     assert_eq!(signatures.split(',').count(), 2);
     for secret in [SECRET, "the-secret-before"] {
-        assert!(Secrets::from(secret).verify(timestamp, body.as_bytes(), signatures), "{secret}");
+        assert!(SigningSecrets::from(secret).verify(timestamp, body.as_bytes(), signatures), "{secret}");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_accepted_is_kept_and_no_redirect_is_followed() {
-    let (business, webhook) =
-        Business::answering(|_, before| Answering::Status([500, 302, 404].get(before).copied().unwrap_or(200))).await;
-    let (ledger, _directory) = ledger(1).await;
+async fn rejected_outcome_is_kept_and_no_redirect_is_followed() {
+    let (business, webhook) = WebhookReceiver::spawn(|_, before| {
+        ReceiverBehaviour::Status([500, 302, 404].get(before).copied().unwrap_or(200))
+    })
+    .await;
+    let (ledger, _directory) = ledger_with_tokens(1).await;
     let _running = run(&webhook, &ledger);
     for attempts in 1..=3 {
         until("refused", async || {
-            let due = ledger.due(Timestamp::now() + LONGEST_WAIT, 9).await.unwrap();
+            let due = ledger.due_deliveries(Timestamp::now() + MAX_RETRY_DELAY, 9).await.unwrap();
             due.len() == 1 && due[0].attempts == attempts
         })
         .await;
         assert_eq!(business.received().len(), attempts as usize);
-        let next = ledger.next_due(Timestamp::now()).await.unwrap();
+        let next = ledger.next_delivery_at(Timestamp::now()).await.unwrap();
         assert!(next.is_some_and(|next| next > Timestamp::now()), "not at once: {next:?}");
-        ledger.deliver_now().await.unwrap();
+        ledger.make_deliveries_due().await.unwrap();
     }
-    until("accepted", async || waiting(&ledger).await == 0).await;
+    until("accepted", async || count_waiting(&ledger).await == 0).await;
     assert_eq!(business.received().len(), 4);
 }
 
 #[tokio::test]
-async fn receivers_that_hang_or_drip_delay_no_other_outcome() {
-    for slow in [Answering::Hangs, Answering::Drips] {
+async fn slow_receivers_delay_no_other_payment() {
+    for slow in [ReceiverBehaviour::NoResponse, ReceiverBehaviour::EndlessBody] {
         let is_slow = |body: &str| (0..20).any(|n| body.contains(&format!("\"callSid\":\"CA{n}\"")));
         let (business, webhook) =
-            Business::answering(move |body, _| if is_slow(body) { slow } else { Answering::Status(200) }).await;
-        let (ledger, _directory) = ledger(40).await;
+            WebhookReceiver::spawn(move |body, _| if is_slow(body) { slow } else { ReceiverBehaviour::Status(200) })
+                .await;
+        let (ledger, _directory) = ledger_with_tokens(40).await;
         let _running = run(&webhook, &ledger);
-        until("the others are delivered", async || waiting(&ledger).await <= 20).await;
-        submit(&ledger, 99).await;
-        succeed(&ledger, 99).await;
+        until("the others are delivered", async || count_waiting(&ledger).await <= 20).await;
+        submit_payment(&ledger, 99).await;
+        report_success(&ledger, 99).await;
         until("a later one is received", async || business.received().iter().any(|(_, body)| body.contains("CA99")))
             .await;
-        if matches!(slow, Answering::Drips) {
-            until("the body is not waited for", async || waiting(&ledger).await == 0).await;
+        if matches!(slow, ReceiverBehaviour::EndlessBody) {
+            until("the body is not read", async || count_waiting(&ledger).await == 0).await;
         }
     }
 }
 
 #[tokio::test]
-async fn the_events_of_one_payment_stay_in_order() {
-    let (business, webhook) =
-        Business::answering(|_, before| if before == 0 { Answering::Hangs } else { Answering::Status(200) }).await;
-    let directory = Directory::new();
+async fn events_of_one_payment_stay_in_order() {
+    let (business, webhook) = WebhookReceiver::spawn(|_, before| {
+        if before == 0 { ReceiverBehaviour::NoResponse } else { ReceiverBehaviour::Status(200) }
+    })
+    .await;
+    let directory = TempDirectory::new();
     let ledger = Ledger::open(&directory.file()).await.unwrap();
-    submit(&ledger, 1).await;
-    ledger.call_over(&"CA1".parse().unwrap()).await.unwrap();
+    submit_payment(&ledger, 1).await;
+    ledger.record_call_ended(&"CA1".parse().unwrap()).await.unwrap();
     let running = run(&webhook, &ledger);
     until("the first is in flight", async || business.received().len() == 1).await;
-    succeed(&ledger, 1).await;
-    submit(&ledger, 2).await;
-    succeed(&ledger, 2).await;
+    report_success(&ledger, 1).await;
+    submit_payment(&ledger, 2).await;
+    report_success(&ledger, 2).await;
     until("another payment's is received", async || business.received().iter().any(|(_, body)| body.contains("CA2")))
         .await;
     assert!(!business.received().iter().any(|(_, body)| body.contains("tok_1")), "the later one has to wait");
-    // As a restart: the attempt in flight is lost, and made again.
+    // As on a restart: the attempt in flight is lost and repeated.
     drop(running);
     let _running = run(&webhook, &ledger);
-    until("all are delivered", async || waiting(&ledger).await == 0).await;
+    until("all are delivered", async || count_waiting(&ledger).await == 0).await;
     let of_the_first: Vec<String> =
         business.received().into_iter().map(|(_, body)| body).filter(|body| body.contains("CA1")).collect();
     let unknown = of_the_first.iter().rposition(|body| body.contains("unknown")).unwrap();
@@ -216,51 +233,51 @@ async fn the_events_of_one_payment_stay_in_order() {
 }
 
 #[tokio::test]
-async fn an_outcome_whose_acceptance_cannot_be_written_is_not_posted_again_and_again() {
-    let (business, webhook) = Business::answering(|_, _| Answering::Status(200)).await;
-    let (ledger, directory) = ledger(1).await;
+async fn outcome_is_not_posted_repeatedly_while_its_acceptance_cannot_be_written() {
+    let (business, webhook) = WebhookReceiver::spawn(|_, _| ReceiverBehaviour::Status(200)).await;
+    let (ledger, directory) = ledger_with_tokens(1).await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.file());
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::Executor::execute(&mut other, "BEGIN IMMEDIATE").await.unwrap();
     let _running = run(&webhook, &ledger);
     until("received", async || business.received().len() == 1).await;
-    // The ledger waits for two seconds for the other, and the outbox is read every five.
+    // The ledger waits two seconds for the lock, and the outbox is read every five.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(business.received().len(), 1);
     sqlx::Executor::execute(&mut other, "ROLLBACK").await.unwrap();
-    until("written", async || waiting(&ledger).await == 0).await;
+    until("written", async || count_waiting(&ledger).await == 0).await;
     assert_eq!(business.received().len(), 1);
 }
 
 #[tokio::test]
-async fn an_outcome_that_waits_for_more_than_an_hour_is_an_alarm_once_an_hour() {
-    let log = CapturedLog::begin();
-    let (ledger, directory) = ledger(2).await;
+async fn backlog_older_than_an_hour_is_an_alarm_once_an_hour() {
+    let log = CapturedLog::start();
+    let (ledger, directory) = ledger_with_tokens(2).await;
     let mut alarmed = None;
     check_backlog(&ledger, &mut alarmed).await;
-    assert_eq!(log.count("ERROR", "webhook.backlog"), 0);
+    assert_eq!(log.count_events("ERROR", "webhook.backlog"), 0);
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(directory.file());
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
     let older = "UPDATE outbox SET written_at = written_at - 3601000 WHERE id = 1";
     sqlx::Executor::execute(&mut other, older).await.unwrap();
     check_backlog(&ledger, &mut alarmed).await;
     check_backlog(&ledger, &mut alarmed).await;
-    assert_eq!(log.count("ERROR", "webhook.backlog"), 1);
+    assert_eq!(log.count_events("ERROR", "webhook.backlog"), 1);
     tokio::time::pause();
-    tokio::time::advance(BACKLOG_REPEAT).await;
+    tokio::time::advance(BACKLOG_ALARM_INTERVAL).await;
     tokio::time::resume();
     check_backlog(&ledger, &mut alarmed).await;
-    assert_eq!(log.count("ERROR", "webhook.backlog"), 2);
+    assert_eq!(log.count_events("ERROR", "webhook.backlog"), 2);
 }
 
 #[test]
-fn waits_grow_to_an_hour_and_differ() {
+fn retry_delays_grow_to_an_hour_and_differ() {
     let (least, most) = (Uuid::nil(), Uuid::max());
-    let longest = Duration::try_from(LONGEST_WAIT).unwrap();
-    assert_eq!(wait(0, most), Duration::from_secs(2));
+    let longest = Duration::try_from(MAX_RETRY_DELAY).unwrap();
+    assert_eq!(retry_delay(0, most), Duration::from_secs(2));
     for attempts in 0..40 {
-        let (short, long) = (wait(attempts, least), wait(attempts, most));
+        let (short, long) = (retry_delay(attempts, least), retry_delay(attempts, most));
         assert!(short >= long / 2 && short < long && long <= longest, "{attempts}");
     }
-    assert_eq!(wait(u32::MAX, most), longest);
+    assert_eq!(retry_delay(u32::MAX, most), longest);
 }

@@ -1,4 +1,4 @@
-//! What is charged where the business says what is due, says it wrongly, or says nothing.
+//! The amount due from the look-up: valid, invalid or missing.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +9,7 @@ use crate::server::openai::{OpenAi, Reply};
 use crate::server::twilio::{Form, Twilio};
 use crate::server::{OPERATOR_TOKEN, Server, agent_says, caller_says};
 
-/// The model tries to charge by itself, whatever it is told.
+/// The replies of a model that tries to charge whatever the server tells it.
 const CHARGES: [Reply; 3] = [
     Reply::Calls("start-capture", "{}"),
     Reply::Calls("start-capture", r#"{"chargeAmount":"700.00"}"#),
@@ -18,7 +18,7 @@ const CHARGES: [Reply; 3] = [
 
 const NO_PAYMENT: &str = "No payment can be taken on this call";
 
-/// A call to a server that asks this business.
+/// A call to a server that looks it up at a business.
 struct Called {
     server: Server,
     twilio: Twilio,
@@ -44,7 +44,7 @@ impl Called {
         assert_eq!(answer.status(), StatusCode::OK);
     }
 
-    /// The call connects, and the model charges; what it was told, and the payments that Twilio was asked for.
+    /// Connects the call, on which the model tries to charge. Returns the model's input and the created payments.
     async fn charges(&self, parameters: &Value) -> (String, Vec<Form>) {
         let mut socket = self.server.connects("CA1", parameters).await;
         caller_says(&mut socket, "I want to pay.").await;
@@ -60,7 +60,7 @@ impl Called {
     }
 }
 
-/// A business that answers this.
+/// Starts a business that responds with this body.
 async fn answers(body: &'static str) -> String {
     business(move |_| async move { body.into_response() }).await
 }
@@ -75,7 +75,7 @@ fn field<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn where_the_business_has_to_say_what_is_due_nothing_starts_without_that() {
+async fn with_required_look_up_no_payment_starts_without_an_amount_due() {
     let long = Box::leak(format!(r#"{{"amountDue": "25.00", "a": "{}"}}"#, "x".repeat(16 * 1024)).into_boxed_str());
     for (what, url) in [
         ("500", fails(StatusCode::INTERNAL_SERVER_ERROR.into_response()).await),
@@ -94,13 +94,13 @@ async fn where_the_business_has_to_say_what_is_due_nothing_starts_without_that()
     ] {
         let called = Called::with(&url, &[("CALL_PARAMETERS", "required")]).await;
         called.rings().await;
-        // What the TwiML says is not the business's word.
+        // The amount in the TwiML does not replace that of the business.
         called.is_barred(&json!({"amountDue": "1.00", "customer": "Ann"}), what).await;
     }
 }
 
 #[tokio::test]
-async fn where_the_business_has_to_say_what_is_due_that_is_charged() {
+async fn with_required_look_up_the_amount_due_is_charged() {
     let called = Called::with(&answers(r#"{"amountDue": 25.10}"#).await, &[("CALL_PARAMETERS", "required")]).await;
     called.rings().await;
     let (shown, payments) = called.charges(&json!({})).await;
@@ -110,7 +110,7 @@ async fn where_the_business_has_to_say_what_is_due_that_is_charged() {
 }
 
 #[tokio::test]
-async fn a_call_that_comes_back_without_an_answer_takes_no_payment_either() {
+async fn a_reconnected_call_without_a_look_up_takes_no_payment() {
     let called = Called::with("http://127.0.0.1:9/calls", &[("CALL_PARAMETERS", "required")]).await;
     let failed = [("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("Direction", "inbound")];
     assert!(called.server.asks_what_next(&failed).await.contains("ConversationRelay"));
@@ -132,7 +132,7 @@ async fn an_order_without_an_amount_is_placed_and_takes_no_payment() {
 }
 
 #[tokio::test]
-async fn where_it_is_optional_a_call_goes_on_unless_the_business_says_that_something_is_due() {
+async fn with_optional_look_up_only_an_invalid_amount_due_prevents_payments() {
     for (what, url) in [
         ("500", fails(StatusCode::INTERNAL_SERVER_ERROR.into_response()).await),
         ("misspelt", answers(r#"{"amount_due": "25.00"}"#).await),
@@ -161,14 +161,14 @@ async fn where_it_is_optional_a_call_goes_on_unless_the_business_says_that_somet
 }
 
 #[tokio::test]
-async fn no_more_is_due_than_may_be_from_wherever_it_came() {
-    let nobody = "http://127.0.0.1:9/calls";
+async fn an_amount_due_above_the_limit_is_refused_from_any_source() {
+    let unreachable = "http://127.0.0.1:9/calls";
     let called = Called::with(&answers(r#"{"amountDue": 250000}"#).await, &[]).await;
     called.rings().await;
     called.is_barred(&json!({}), "the business").await;
-    Called::with(nobody, &[]).await.is_barred(&json!({"amountDue": "250000"}), "the TwiML").await;
+    Called::with(unreachable, &[]).await.is_barred(&json!({"amountDue": "250000"}), "the TwiML").await;
 
-    let called = Called::with(nobody, &[("MAX_DUE", "10000.00, 9000 EUR")]).await;
+    let called = Called::with(unreachable, &[("MAX_DUE", "10000.00, 9000 EUR")]).await;
     let places = async |due: &str, currency: &str| {
         let order = json!({"phoneNumber": "+15550100001", "amountDue": due, "currency": currency});
         let answer = called.server.operator_posts("/outboundCall", &json!({ "properties": order })).await;
@@ -183,11 +183,11 @@ async fn no_more_is_due_than_may_be_from_wherever_it_came() {
     let twice = r#"{"properties": {"phoneNumber": "+15550100001", "amountDue": "25", "amountDue": "250"}}"#;
     let answer = called.server.request("/outboundCall").bearer_auth(OPERATOR_TOKEN).body(twice).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
-    assert!(answer.text().await.unwrap().contains("amountDue is there twice"));
+    assert!(answer.text().await.unwrap().contains("amountDue is given twice"));
 }
 
 #[tokio::test]
-async fn euros_are_refused_where_only_dollars_have_a_cap() {
+async fn a_currency_without_its_own_limit_is_refused() {
     let assets = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir(&assets).unwrap();
     for (amount, opened) in [
@@ -210,7 +210,7 @@ async fn euros_are_refused_where_only_dollars_have_a_cap() {
 }
 
 #[tokio::test]
-async fn what_goes_to_the_processor_carries_the_id_that_the_ledger_has() {
+async fn the_description_at_the_processor_contains_the_payment_id() {
     let url = answers(
         r#"{"amountDue": "25.00", "description": "Invoice 7", "callReference": "call-7", "orderReference": "order-7"}"#,
     )

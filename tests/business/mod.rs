@@ -1,4 +1,4 @@
-//! The business is asked what a call is about; whatever it answers, the caller is connected.
+//! The look-up of a call at `CALL_PARAMETERS_URL`. The call is connected whatever the response is.
 
 mod charging;
 
@@ -13,7 +13,7 @@ use axum::routing::post;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-/// A business that answers like this; its URL.
+/// Starts a business with this handler. Returns the URL of its look-up.
 async fn business<F: Future<Output = Response> + Send + 'static>(
     answer: impl Fn(String) -> F + Clone + Send + Sync + 'static,
 ) -> String {
@@ -26,13 +26,14 @@ async fn business<F: Future<Output = Response> + Send + 'static>(
 const SECRET: &str = "a-secret-of-the-tests";
 const CALL: [(&str, &str); 3] = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];
 
-/// A call comes in to a server that asks this business; what the model is shown of it, and how long the TwiML took.
+/// Runs an inbound call on a server that looks calls up at `url`. Returns the model's input and the response time of
+/// the TwiML.
 async fn told(url: &str) -> (String, Duration) {
     let openai = OpenAi::start(&[Reply::Says("Hello.")]).await;
     let vars =
         [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
-    #[expect(clippy::disallowed_methods, reason = "how long it really takes is what is tested")]
+    #[expect(clippy::disallowed_methods, reason = "the test measures real time")]
     let began = Instant::now();
     let answer = server.twilio_posts("/connectConversationRelay", &CALL).await;
     let took = began.elapsed();
@@ -46,7 +47,7 @@ async fn told(url: &str) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn what_the_business_knows_reaches_the_agent_and_not_the_twiml() {
+async fn the_look_up_reaches_the_model_but_not_the_twiml() {
     let url = business(|body: String| async move {
         assert_eq!(body, r#"{"callSid":"CA1","from":"+15550100001","to":"+15550100002"}"#);
         r#"{"amountDue": 25.10, "currency": "EUR", "customer": "Ann"}"#.into_response()
@@ -58,13 +59,13 @@ async fn what_the_business_knows_reaches_the_agent_and_not_the_twiml() {
 }
 
 #[tokio::test]
-async fn an_amount_that_is_broken_is_not_taken_for_none() {
+async fn an_invalid_amount_due_prevents_payments() {
     let url = business(|_| async { r#"{"amountDue": "25,10"}"#.into_response() }).await;
     assert!(told(&url).await.0.contains("No payment can be taken on this call"));
 }
 
 #[tokio::test]
-async fn without_an_answer_that_can_be_used_the_call_goes_on() {
+async fn without_a_valid_response_the_call_continues() {
     let elsewhere = business(|_| async { r#"{"customer": "Ann"}"#.into_response() }).await;
     let redirects = business(move |_| {
         let elsewhere = elsewhere.clone();
@@ -76,7 +77,7 @@ async fn without_an_answer_that_can_be_used_the_call_goes_on() {
         business(|_| async { format!(r#"{{"customer": "Ann", "a": "{}"}}"#, "x".repeat(16 * 1024)).into_response() })
             .await,
         business(|_| async { r#"{"customer": "Ann", "items": []}"#.into_response() }).await,
-        business(|_| async { panic!("the connection breaks") }).await,
+        business(|_| async { panic!("the connection is closed") }).await,
         "http://127.0.0.1:9/calls".to_owned(),
     ] {
         let (shown, _) = told(&url).await;
@@ -85,14 +86,14 @@ async fn without_an_answer_that_can_be_used_the_call_goes_on() {
 }
 
 #[tokio::test]
-async fn a_business_that_does_not_answer_is_waited_for_no_longer_than_two_seconds() {
+async fn the_look_up_times_out_after_two_seconds() {
     let url = business(|_| std::future::pending()).await;
     let (_, took) = told(&url).await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
-async fn a_call_that_outlived_its_server_is_asked_about_again() {
+async fn a_reconnected_call_of_another_server_is_looked_up_again() {
     let url = business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
     let openai = OpenAi::start(&[Reply::Says("Hello again.")]).await;
     let vars =

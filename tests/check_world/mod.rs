@@ -1,4 +1,5 @@
-//! What `check` looks at, played strictly: one listener is Twilio, OpenAI, and the proxy that leads to the public address.
+//! A strict stand-in for everything that `check` contacts: one listener is Twilio, OpenAI, and the proxy to the public
+//! address.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+/// The configuration and the stand-in for one run of the binary.
 pub struct World {
     directory: PathBuf,
     vars: Vec<(String, String)>,
@@ -28,26 +30,26 @@ struct Answers {
     health: (u16, String),
 }
 
-/// What the binary found.
+/// The exit code and the output of the binary.
 pub struct Found {
     pub code: i32,
     pub printed: String,
 }
 
 impl Found {
-    /// A line begins like this.
+    /// Checks that a line of the output starts with `line`.
     pub fn has(&self, line: &str) {
         assert!(self.printed.lines().any(|it| it.starts_with(line)), "no line {line:?} in\n{}", self.printed);
     }
 }
 
-/// The number of a world, as Twilio describes it.
+/// Twilio's description of the phone number.
 pub fn json_of(world: &World) -> Value {
     world.answers.number.clone()
 }
 
 impl World {
-    /// All is well. `name` is that of its directory.
+    /// Creates a valid configuration in a directory named after `name`.
     pub fn new(name: &str) -> Self {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
         let _ = std::fs::remove_dir_all(&directory);
@@ -102,7 +104,8 @@ impl World {
         let address = play(self.answers.clone()).await;
         let origin = format!("http://{address}");
         let needed = [
-            // No local address: the proxy leads there, but by a tunnel to nothing that speaks TLS.
+            // The base URL must not be a local address. HTTP reaches it through the proxy; HTTPS ends at a tunnel
+            // without TLS.
             ("SERVER_BASE_URL", "http://pay.example.com"),
             ("HTTP_PROXY", &origin),
             ("HTTPS_PROXY", &format!("http://{}", tunnel().await)),
@@ -122,7 +125,7 @@ impl World {
         Found { code: output.status.code().unwrap(), printed: String::from_utf8(printed).unwrap() }
     }
 
-    /// The exit code of `health`, with the port of the stand-in.
+    /// Runs `health` with the port of the stand-in. Returns the exit code.
     pub async fn health_of_this_machine(self) -> i32 {
         let address = play(self.answers.clone()).await;
         let mut command = self.command("health");
@@ -137,7 +140,7 @@ impl World {
     }
 }
 
-/// Runs the binary on a thread of its own, since what it asks is answered by this one.
+/// Runs the binary on a blocking thread, because the stand-in runs on this one.
 async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
@@ -150,7 +153,7 @@ async fn play(answers: Answers) -> SocketAddr {
     address
 }
 
-/// A proxy whose tunnels end at something that is no TLS.
+/// A proxy whose tunnels end at a peer that does not speak TLS.
 async fn tunnel() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -159,7 +162,7 @@ async fn tunnel() -> SocketAddr {
             let mut asked = [0; 1024];
             let _ = socket.read(&mut asked).await;
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-            // The greeting of the TLS client; answered by prose.
+            // The TLS ClientHello, which is answered with plain text.
             let _ = socket.read(&mut asked).await;
             let _ = socket.write_all(b"This is no TLS at all, and never was.\r\n").await;
         }
@@ -167,7 +170,7 @@ async fn tunnel() -> SocketAddr {
     address
 }
 
-/// Nothing but what is documented is answered.
+/// Answers only documented requests.
 async fn answer(State(answers): State<Answers>, request: Request) -> Response {
     if request.method() != "GET" {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();

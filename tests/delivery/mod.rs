@@ -1,9 +1,9 @@
-//! Webhook events, against receivers that hang, drip or answer.
+//! Delivery of webhook events to receivers that hang, respond slowly or respond at once.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crelay_payments::signing::Secrets;
+use crelay_payments::signing::SigningSecrets;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,18 +12,19 @@ use crate::server::{OPERATOR_TOKEN, Server};
 
 const SECRET: &str = "a-secret-of-the-tests";
 const PREVIOUS: &str = "the-secret-before-that";
-/// Less than a delivery may take.
+/// Less than the timeout of a delivery.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A request as it came: its head, and its body.
+/// A request: its head and its body.
 type Request = (String, String);
 
-/// A receiver by hand, since no HTTP server drips.
+/// A receiver on a plain TCP socket, because HTTP servers cannot respond byte by byte.
 #[derive(Clone, Default)]
 struct Receiver(Arc<Mutex<Vec<Request>>>);
 
 impl Receiver {
-    /// Listens, and does with the calls of each SID what its end says: `hangs`, `drips`, or a good answer.
+    /// Starts a receiver. A call SID that ends with `hangs` gets no response, one that ends with `drips` a response
+    /// byte by byte, any other a 204.
     async fn start() -> (Self, String) {
         let receiver = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,7 +70,7 @@ impl Receiver {
         requests.into_iter().map(|(head, body)| (head, serde_json::from_str(&body).unwrap())).collect()
     }
 
-    /// Waits for an event of a call, and returns it with the head of its request.
+    /// Waits for an event of a call. Returns the head of its request and the event.
     async fn has(&self, call: &str) -> (String, Value) {
         let waits = async {
             loop {
@@ -80,7 +81,7 @@ impl Receiver {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("nothing of {call} is received"))
+        tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("no event of {call} is received"))
     }
 }
 
@@ -94,14 +95,14 @@ async fn server(url: &str, more: &[(&str, &str)]) -> Server {
     Server::start(&[&vars[..], more].concat()).await
 }
 
-/// Twilio reports a success of a payment that was never submitted here: it is unknown.
+/// Posts a success callback for a payment that was not submitted, which makes it unknown.
 async fn reports(server: &Server, call: &str) {
     let sid = format!("PK-{call}");
     let form = [("CallSid", call), ("Sid", &sid), ("Result", "success")];
     assert!(server.twilio_posts("/payment-status-callback", &form).await.status().is_success());
 }
 
-/// The body of a request is signed with either secret.
+/// Checks that a request has a valid signature for each of the two secrets.
 fn is_signed_twice(head: &str, body: &str) {
     let header = |name: &str| {
         let of =
@@ -111,12 +112,12 @@ fn is_signed_twice(head: &str, body: &str) {
     let (timestamp, signatures) = (header("x-crelay-timestamp").parse().unwrap(), header("x-crelay-signature"));
     assert_eq!(signatures.split(',').filter(|signature| signature.starts_with("v1=")).count(), 2, "{signatures}");
     for secret in [SECRET, PREVIOUS] {
-        assert!(Secrets::from(secret).verify(timestamp, body.as_bytes(), &signatures), "{secret}");
+        assert!(SigningSecrets::from(secret).verify(timestamp, body.as_bytes(), &signatures), "{secret}");
     }
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_or_drips_delays_none_but_its_own() {
+async fn a_hanging_or_slow_receiver_delays_no_other_event() {
     let (receiver, url) = Receiver::start().await;
     let server = server(&url, &[]).await;
     for n in 0..6 {
@@ -134,7 +135,7 @@ async fn a_receiver_that_hangs_or_drips_delays_none_but_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_told_at_once_with_all_that_matches_it_and_two_signatures() {
+async fn an_unknown_payment_is_delivered_at_once_with_two_signatures() {
     let (receiver, url) = Receiver::start().await;
     let server = server(&url, &[("PAYMENT_MODE", "test")]).await;
     reports(&server, "CA1").await;
@@ -150,7 +151,7 @@ async fn what_is_unknown_is_told_at_once_with_all_that_matches_it_and_two_signat
 }
 
 #[tokio::test]
-async fn the_business_is_asked_about_calls_with_two_signatures_too() {
+async fn a_call_look_up_has_two_signatures_too() {
     let (receiver, url) = Receiver::start().await;
     let server = server(&url, &[("CALL_PARAMETERS_URL", &url)]).await;
     let rings = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];

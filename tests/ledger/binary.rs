@@ -1,4 +1,4 @@
-//! The real binary, which is killed and started again on the same file.
+//! Runs the real binary as a child process that can be killed and restarted on the same ledger.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use super::world::{SECRET, World};
 use crate::server::openai::OpenAi;
 use crate::server::{NEEDED, OPERATOR_TOKEN, Server};
 
-/// Where a server works; it goes away with the test.
+/// The working directory of a server, removed on drop.
 pub struct Home {
     directory: PathBuf,
-    /// A file system with little room is mounted for its data.
+    /// Whether a small file system is mounted as the data directory.
     is_small: bool,
 }
 
-/// A server that is killed with the value.
+/// A server process, killed on drop.
 pub struct Running {
     child: Child,
     pub server: Server,
@@ -34,7 +34,8 @@ impl Home {
         Self { directory: home, is_small: false }
     }
 
-    /// One whose data has so much room; none where this process may not mount a file system.
+    /// Creates a working directory whose data directory has this size. Returns `None` if this process may not mount a
+    /// file system.
     pub fn with_room_for(kib: u32) -> Option<Self> {
         let mut home = Self::new();
         std::fs::create_dir(home.data()).unwrap();
@@ -48,7 +49,7 @@ impl Home {
         home.is_small.then_some(home)
     }
 
-    /// Leaves no room for data.
+    /// Fills the data directory.
     pub fn fill(&self) {
         let mut filler = std::fs::File::create(self.data().join("filler")).unwrap();
         while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
@@ -72,7 +73,7 @@ impl Home {
         command
     }
 
-    /// The command line, beside the server.
+    /// Runs a command of the binary next to the server.
     pub async fn runs(&self, arguments: &[&str]) -> Output {
         self.runs_with(&[], arguments).await
     }
@@ -83,7 +84,7 @@ impl Home {
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub async fn serves(&self, world: &World, openai: &OpenAi) -> Running {
         self.serves_with(world, openai, &[]).await
     }
@@ -96,7 +97,7 @@ impl Home {
         running
     }
 
-    /// Starts a server that has to give up.
+    /// Starts a server that must exit, and returns its output.
     pub async fn starts_in_vain(&self, world: &World, openai: &OpenAi) -> Output {
         self.starts_in_vain_with(world, openai, &[]).await
     }
@@ -131,42 +132,42 @@ impl Running {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let log = Arc::new(Mutex::new(Vec::new()));
         let port = lines.find_map(|line| {
-            let port = line.split_once("listening on 0.0.0.0:").and_then(|(_, port)| port.trim().parse::<u16>().ok());
+            let port = line.split_once("address=0.0.0.0:").and_then(|(_, port)| port.trim().parse::<u16>().ok());
             log.lock().unwrap().push(line);
             port
         });
-        // A pipe that is not read would fill up.
+        // The pipe must be read to the end, or the server blocks when it is full.
         let kept = log.clone();
         std::thread::spawn(move || lines.for_each(|line| kept.lock().unwrap().push(line)));
-        let port = port.expect("it listens");
+        let port = port.expect("the server listens");
         let server = Server::at(SocketAddr::from(([127, 0, 0, 1], port)));
         Self { child, server, port, log }
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Sends it SIGTERM.
+    /// Sends SIGTERM.
     pub fn is_told_to_stop(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
-    /// Waits until it has stopped: whether in order.
+    /// Waits until the process has exited. Returns whether its exit code is 0.
     pub async fn stops(&mut self) -> bool {
         has_ended(&mut self.child).await && self.child.wait().unwrap().success()
     }
 
-    /// Ends it as the loss of its machine would.
+    /// Kills the process with SIGKILL.
     pub fn dies(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 }
 
-/// Waits until a process has ended, if it does in time.
+/// Waits until a process has exited. Returns false on timeout.
 async fn has_ended(child: &mut Child) -> bool {
     for _ in 0..2_000 {
         if child.try_wait().unwrap().is_some() {

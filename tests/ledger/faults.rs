@@ -1,4 +1,4 @@
-//! The real server while its disk is full, its ledger locked, deleted, copied or taken.
+//! The real server while its disk is full or its ledger is locked, deleted, copied or taken over.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::server::{self, Server, Socket, caller_says};
 use super::world::World;
 use super::{CALL, FIELDS, REPLIES, Scene, connects, read, report, succeed};
 
-/// How long anything may take that is to happen soon. A machine that is busy takes its time.
+/// The timeout of the checks. It is generous for busy machines.
 const SOON: Duration = Duration::from_secs(15);
 
 impl Scene {
@@ -22,7 +22,7 @@ impl Scene {
         Self { world: World::stopping_at(None).await, openai: OpenAi::start(&REPLIES[..9]).await, home }
     }
 
-    /// Plays a call until its payment is submitted: the SID of the payment.
+    /// Runs a call until its payment is submitted. Returns the payment SID.
     async fn submits(&self, server: &Server) -> (Socket, String) {
         let mut socket = connects(server).await;
         caller_says(&mut socket, "I would like to pay 25 dollars.").await;
@@ -36,12 +36,12 @@ impl Scene {
             report(server, &sid, field, &entered, &mut Vec::new()).await.unwrap();
         }
         self.world.until("completed", |seen| seen.asked.iter().any(|(_, what, _)| what == "complete")).await;
-        // Once the model is asked what to say of it, what Twilio answered is written.
+        // The model is called after Twilio's response has been recorded.
         self.openai.is_asked(9).await;
         (socket, sid)
     }
 
-    /// Another call, on which the model tries to begin a payment, and what it is shown then.
+    /// Runs another call on which the model tries to start a payment. Returns the model's input after that.
     async fn tries_to_pay(&self, server: &Server, call: &str) -> String {
         self.openai.will(Reply::Calls("start-capture", "{}"));
         self.openai.will(Reply::Says("I am sorry."));
@@ -54,13 +54,13 @@ impl Scene {
         self.openai.shown()
     }
 
-    /// Twilio reports the success, and is answered 2xx; the call hears of it.
+    /// Posts the success callback, which must be answered with 2xx and reach the call.
     async fn is_told_of_success(&self, server: &Server, sid: &str) {
         let asked = self.openai.asked();
         self.openai.will(Reply::Says("All set."));
         let mut answered = Vec::new();
         succeed(server, sid, &mut answered).await.unwrap();
-        assert_eq!(answered, ["result"], "Twilio is answered 2xx, for it does not ask again");
+        assert_eq!(answered, ["result"], "the callback is answered with 2xx, because Twilio does not repeat it");
         self.openai.is_asked(asked + 1).await;
         assert!(self.openai.shown().contains("25.00 USD succeeded"), "{}", self.openai.shown());
     }
@@ -70,7 +70,7 @@ impl Scene {
     }
 }
 
-/// What `GET /health` answers.
+/// The response of `GET /health`.
 async fn health(server: &Server) -> (StatusCode, Value) {
     let answer = server.get("/health").await;
     (answer.status(), answer.json().await.unwrap())
@@ -91,7 +91,7 @@ async fn is_degraded(server: &Server, why: &str) {
     panic!("not degraded: {last:?}");
 }
 
-/// How long it takes until the server is well and the one payment that was submitted is charged.
+/// Waits until the server is healthy and the submitted payment is charged. Returns how long that took.
 async fn is_well_and_charged(server: &Server) -> Duration {
     let began = Instant::now();
     loop {
@@ -107,7 +107,7 @@ async fn is_well_and_charged(server: &Server) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_loses_no_result_and_payments_go_on_once_it_has_room() {
+async fn a_full_disk_loses_no_result_and_payments_resume_when_it_has_room() {
     let Some(home) = Home::with_room_for(2048) else { return };
     let scene = Scene::at(home).await;
     let running = scene.serves().await;
@@ -121,24 +121,24 @@ async fn a_full_disk_loses_no_result_and_payments_go_on_once_it_has_room() {
     let words = String::from_utf8(told.stderr).unwrap();
     assert!(!told.status.success() && words.contains("the disk is full"), "{words}");
     let alive = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health", "--alive"]).await;
-    assert!(alive.status.success(), "a container that holds records must not be restarted");
+    assert!(alive.status.success(), "a container that holds unwritten records must not be restarted");
     assert_eq!(scene.world.keys_of("create").len(), 1);
 
     scene.home.make_room();
     let took = is_well_and_charged(&running.server).await;
-    eprintln!("well {took:?} after the disk had room again");
+    eprintln!("healthy {took:?} after the disk had room again");
     let told = scene.home.runs_with(&[("PORT", &running.port.to_string())], &["health"]).await;
     assert!(told.status.success());
     scene.world.business_opens();
     scene.world.until("told", |seen| seen.told.iter().any(|told| told["confirmationCode"] == "ch_1")).await;
     scene.tries_to_pay(&running.server, "CA3").await;
-    assert_eq!(scene.world.keys_of("create").len(), 2, "payments begin again");
+    assert_eq!(scene.world.keys_of("create").len(), 2, "payments start again");
     let log = running.log();
     assert!(log.contains("ledger.write_failed") && log.contains("ledger.writable_again"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_success_that_comes_while_the_file_is_locked_for_long_is_written_and_told() {
+async fn a_success_during_a_long_lock_is_recorded_and_delivered() {
     let scene = Scene::at(Home::new()).await;
     let running = scene.serves().await;
     let (_socket, sid) = scene.submits(&running.server).await;
@@ -153,14 +153,14 @@ async fn a_success_that_comes_while_the_file_is_locked_for_long_is_written_and_t
     tokio::time::sleep(Duration::from_millis(5_500).saturating_sub(locked.elapsed())).await;
     other.execute("ROLLBACK").await.unwrap();
     let took = is_well_and_charged(&running.server).await;
-    eprintln!("well {took:?} after the lock was gone");
+    eprintln!("healthy {took:?} after the lock was released");
     scene.world.business_opens();
     scene.world.until("told", |seen| seen.told.iter().any(|told| told["state"] == "charged")).await;
     assert_eq!(scene.world.keys_of("create").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_server_does_not_use_the_same_ledger_by_whatever_name() {
+async fn a_second_server_is_refused_the_same_ledger_under_any_name() {
     let scene = Scene::at(Home::new()).await;
     let running = scene.serves().await;
     let (_socket, sid) = scene.submits(&running.server).await;
@@ -181,7 +181,7 @@ async fn a_second_server_does_not_use_the_same_ledger_by_whatever_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_the_ledger_makes_a_second_server_only_if_it_is_to_take_over() {
+async fn a_copied_ledger_is_used_only_with_take_over() {
     let scene = Scene::at(Home::new()).await;
     let running = scene.serves().await;
     let (_socket, sid) = scene.submits(&running.server).await;
@@ -196,7 +196,7 @@ async fn a_copy_of_the_ledger_makes_a_second_server_only_if_it_is_to_take_over()
     scene.is_told_of_success(&running.server, &sid).await;
     is_well_and_charged(&running.server).await;
     running.dies();
-    // One whose server died starts at once, where it is.
+    // After a crash, a server on the same ledger starts at once.
     scene.serves().await.dies();
     let taken = other.home.serves_with(&other.world, &other.openai, &["serve", "--take-over"]).await;
     let unknown: Value = taken.server.operator_gets("/payments?state=unknown").await.json().await.unwrap();
@@ -205,7 +205,8 @@ async fn a_copy_of_the_ledger_makes_a_second_server_only_if_it_is_to_take_over()
     other.serves().await;
 }
 
-/// What another server, or a person, does to the lease or to the file, and what the server then says.
+/// Checks that the server is degraded with this reason, starts no payment, still records callbacks and logs the event
+/// once.
 async fn takes_no_payments_after(scene: &Scene, running: &Running, sid: &str, why: &str, event: &str) {
     is_degraded(&running.server, why).await;
     let shown = scene.tries_to_pay(&running.server, "CA2").await;
@@ -217,7 +218,7 @@ async fn takes_no_payments_after(scene: &Scene, running: &Running, sid: &str, wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_lease_was_taken_says_so_and_takes_no_payments() {
+async fn a_server_that_lost_its_lease_takes_no_payments() {
     let scene = Scene::at(Home::new()).await;
     let running = scene.serves().await;
     let (_socket, sid) = scene.submits(&running.server).await;
@@ -226,11 +227,11 @@ async fn a_server_whose_lease_was_taken_says_so_and_takes_no_payments() {
     takes_no_payments_after(&scene, &running, &sid, "another server", "ledger.lease_lost").await;
     let all: Value = running.server.operator_gets("/payments").await.json().await.unwrap();
     let id = all["payments"][0]["id"].as_str().unwrap();
-    assert_eq!(read(&running.server, id).await["state"], "charged", "what Twilio reports is recorded all the same");
+    assert_eq!(read(&running.server, id).await["state"], "charged", "callbacks are recorded without the lease");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_deleted_under_the_server_is_noticed_and_no_payment_begins() {
+async fn no_payment_starts_while_the_database_file_is_missing() {
     let scene = Scene::at(Home::new()).await;
     let running = scene.serves().await;
     let (_socket, sid) = scene.submits(&running.server).await;
@@ -238,7 +239,7 @@ async fn a_database_that_is_deleted_under_the_server_is_noticed_and_no_payment_b
     std::fs::rename(scene.home.ledger(), &aside).unwrap();
     let deleted = Instant::now();
     takes_no_payments_after(&scene, &running, &sid, "deleted or replaced", "ledger.file_gone").await;
-    eprintln!("noticed at most {:?} after it was deleted", deleted.elapsed());
+    eprintln!("detected at most {:?} after the file was deleted", deleted.elapsed());
     std::fs::rename(aside, scene.home.ledger()).unwrap();
     is_well_and_charged(&running.server).await;
     scene.tries_to_pay(&running.server, "CA3").await;
@@ -246,7 +247,7 @@ async fn a_database_that_is_deleted_under_the_server_is_noticed_and_no_payment_b
 }
 
 #[tokio::test]
-async fn what_is_held_when_the_server_is_told_to_stop_is_written_before_it_does() {
+async fn held_records_are_written_before_the_server_stops() {
     let scene = Scene::at(Home::new()).await;
     let mut running = scene.serves().await;
     let form = [("CallSid", CALL), ("Sid", "PK1"), ("Result", "success")];

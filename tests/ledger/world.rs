@@ -1,4 +1,5 @@
-//! Twilio's Payments API and the business, played over real HTTP, and the moment at which everything stops.
+//! Stand-ins for Twilio's Payments API and the business over real HTTP. They can stop at a checkpoint of a payment
+//! call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use crelay_payments::signing::Secrets;
+use crelay_payments::signing::SigningSecrets;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -17,37 +18,38 @@ use tokio::sync::watch;
 pub const SECRET: &str = "a-webhook-secret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Something that happens in a payment call, in this order.
+/// The checkpoints of a payment call, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Moment {
-    /// Twilio has read the request, and has not answered.
+    /// Twilio has received the create request and has not responded.
     AskedToOpen,
     Opened,
-    /// Twilio has read the request for this field, and has not answered.
+    /// Twilio has received the request for this field and has not responded.
     AskedFor(usize),
-    /// What Twilio reported of this field is answered.
+    /// The callback for this field is answered.
     Entered(usize),
+    /// Twilio has received `complete` and has not responded.
     AskedToComplete,
-    /// Complete is accepted; its result is not reported.
+    /// `complete` is accepted, and its result is not reported yet.
     Submitted,
-    /// The result is reported, and the business does not take it.
+    /// The result is reported, and the business does not accept the event.
     Told,
-    /// The business has taken it.
+    /// The business has accepted the event.
     Delivered,
 }
 
-/// What Twilio and the business have seen.
+/// The requests that Twilio and the business received.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Every request to Twilio: the payment's SID, what was asked for, under which key.
+    /// The requests to Twilio: payment SID, change and idempotency key.
     pub asked: Vec<(String, String, String)>,
     sids: HashMap<String, String>,
-    /// What the business was told, signed as it should be.
+    /// The webhook events with a valid signature.
     pub told: Vec<Value>,
     pub reached: Vec<Moment>,
 }
 
-/// Both, and the moment.
+/// The stand-ins. Clones share their state.
 #[derive(Clone)]
 pub struct World {
     pub origin: String,
@@ -60,7 +62,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which everything stops at this moment.
+    /// Starts stand-ins that stop at this checkpoint.
     pub async fn stopping_at(stop_at: Option<Moment>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let world = Self {
@@ -90,7 +92,7 @@ impl World {
         noted
     }
 
-    /// Waits until it is so.
+    /// Waits until the predicate holds. `what` names it in the panic message.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Seen) -> bool) {
         let mut changed = self.changed.subscribe();
         let waits = changed.wait_for(|_| self.seen(&is_so));
@@ -102,7 +104,7 @@ impl World {
         );
     }
 
-    /// The moment is there. If it is the one at which everything stops, nothing comes after it.
+    /// Records that a checkpoint is reached. Never returns if it is the one at which to stop.
     pub async fn reaches(&self, moment: Moment) {
         self.note(|seen| seen.reached.push(moment));
         if self.stop_at == Some(moment) {
@@ -110,7 +112,7 @@ impl World {
         }
     }
 
-    /// Waits until the moment is there at which everything stops.
+    /// Waits until the checkpoint at which to stop is reached.
     pub async fn stops(&self) {
         match self.stop_at {
             Some(moment) => self.until("stopped", |seen| seen.reached.contains(&moment)).await,
@@ -118,12 +120,12 @@ impl World {
         }
     }
 
-    /// From now on the business takes what it is told.
+    /// From now on the business accepts events.
     pub fn business_opens(&self) {
         *self.business_is_open.lock().unwrap() = true;
     }
 
-    /// From now on Twilio refuses `complete` at once.
+    /// From now on Twilio refuses `complete` with this error code.
     pub fn refuses_completion(&self, code: Option<u32>) {
         *self.refusal.lock().unwrap() = code;
     }
@@ -145,7 +147,7 @@ fn form(body: &str) -> HashMap<String, String> {
 async fn create(State(world): State<World>, Path(call): Path<String>, body: String) -> Response {
     let key = form(&body)["IdempotencyKey"].clone();
     let sid = world.note(|seen| {
-        // The same key opens the same session.
+        // The same idempotency key returns the same payment SID.
         let next = format!("PK-{call}-{}", seen.sids.len());
         let sid = seen.sids.entry(key.clone()).or_insert(next).clone();
         seen.asked.push((sid.clone(), "create".to_owned(), key.clone()));
@@ -180,7 +182,7 @@ async fn business(State(world): State<World>, headers: HeaderMap, body: String) 
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let timestamp = headers["x-crelay-timestamp"].to_str().unwrap().parse().unwrap();
-    let signature = Secrets::from(SECRET).sign(timestamp, body.as_bytes());
+    let signature = SigningSecrets::from(SECRET).sign(timestamp, body.as_bytes());
     if headers["x-crelay-signature"] != signature {
         return StatusCode::FORBIDDEN;
     }

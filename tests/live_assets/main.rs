@@ -1,6 +1,6 @@
-//! Assets that change while the real server takes calls: files, and Twilio Sync played over real HTTP.
+//! Assets that change while the real server takes calls: local files, and a Twilio Sync stand-in over real HTTP.
 
-#![expect(clippy::unwrap_used, reason = "in a test, that is how an error is told")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod stage;
 
@@ -13,7 +13,7 @@ fn content(text: &str) -> Value {
     json!({ "content": text })
 }
 
-/// More than twice what fits into an item of Sync.
+/// A context of more than twice the maximum size of a Sync item.
 fn long() -> String {
     "You are Acme's agent, and \"kind\" is how you are.\n".repeat(800)
 }
@@ -38,25 +38,25 @@ async fn a_start_puts_into_sync_what_is_missing_and_nothing_else() {
 
     let writes = stage.sync.writes().len();
     stage.serve(&dir).await;
-    assert_eq!(stage.sync.writes().len(), writes, "all is there: {:?}", stage.sync.writes());
+    assert_eq!(stage.sync.writes().len(), writes, "a second start writes nothing: {:?}", stage.sync.writes());
     assert_eq!(stage.sync.violations(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn what_was_edited_in_sync_is_never_overwritten_by_a_start() {
+async fn a_start_does_not_overwrite_edits_in_sync() {
     let stage = Stage::new().await;
     for name in ["Something else", "ConversationRelay", "Another", "ConversationRelay"] {
         stage.sync.add_service(name);
     }
     let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
     stage.serve(&dir).await;
-    assert_eq!(stage.sync.services(), 4, "none is made");
+    assert_eq!(stage.sync.service_count(), 4, "no service is created");
     let oldest = format!("/v1/Services/IS{:032x}/", 2);
     assert!(stage.sync.writes().iter().all(|write| write.contains(&oldest)), "{:?}", stage.sync.writes());
     assert!(!stage.sync.writes().is_empty());
 
     let stage = Stage::new().await;
-    stage.sync.edit("Context", "acme", content("Be brief."));
+    stage.sync.put_item("Context", "acme", content("Be brief."));
     let server = stage.serve(&dir).await;
     assert_eq!(stage.sync.item("Context", "acme"), Some(content("Be brief.")));
     assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
@@ -71,55 +71,55 @@ async fn an_edit_in_sync_is_for_the_next_call_and_not_for_the_one_in_flight() {
     let mut in_flight = server.call(&[]).await;
     assert_eq!(in_flight.asks().await.instructions, "Be kind.");
 
-    stage.sync.edit("Context", "acme", content("Be brief."));
-    stage.sync.edit("Context", "night", content("Whisper."));
+    stage.sync.put_item("Context", "acme", content("Be brief."));
+    stage.sync.put_item("Context", "night", content("Whisper."));
     server.until_calls_are_told(&[("contextKey", "night")], "Whisper.").await;
     assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
     assert_eq!(in_flight.asks().await.instructions, "Be kind.");
 }
 
 #[tokio::test]
-async fn a_broken_edit_leaves_the_last_good_one_and_does_not_hold_up_others() {
+async fn an_invalid_edit_keeps_the_last_valid_asset_and_does_not_block_others() {
     let stage = Stage::new().await;
     let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
     let server = stage.serve(&dir).await;
-    stage.sync.edit("Context", "acme", content("Be brief."));
+    stage.sync.put_item("Context", "acme", content("Be brief."));
     server.until_calls_are_told(&[], "Be brief.").await;
 
-    stage.sync.edit("Context", "acme", json!({ "contents": "Be rude." }));
-    stage.sync.edit("ToolManifest", "Broken", json!({ "tools": [{ "name": "send-fax" }] }));
-    stage.sync.edit("Context", "night#2", content("Half of a whisper."));
-    stage.sync.edit("Context", "day", content("Sing."));
+    stage.sync.put_item("Context", "acme", json!({ "contents": "Be rude." }));
+    stage.sync.put_item("ToolManifest", "Broken", json!({ "tools": [{ "name": "send-fax" }] }));
+    stage.sync.put_item("Context", "night#2", content("Half of a whisper."));
+    stage.sync.put_item("Context", "day", content("Sing."));
     server.until_calls_are_told(&[("contextKey", "day")], "Sing.").await;
     assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.");
-    // Nothing leads calls that is not there.
+    // Keys of assets that do not exist are ignored.
     let parameters = [("contextKey", "night"), ("manifestKey", "Broken")];
     assert_eq!(server.call(&parameters).await.asks().await.instructions, "Be brief.");
 
-    // Of what is taken away, the file that stands under it comes back.
-    stage.sync.remove("Context", "acme");
+    // Removing a Sync item makes the local file effective again.
+    stage.sync.remove_item("Context", "acme");
     server.until_calls_are_told(&[], "Be kind.").await;
 }
 
 #[tokio::test]
-async fn what_is_removed_from_sync_and_made_anew_is_noticed() {
+async fn an_item_that_is_removed_and_created_again_is_detected() {
     let stage = Stage::new().await;
     let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
     let server = stage.serve(&dir).await;
-    // Its revision is again that of the one that was seeded.
-    stage.sync.remove("Context", "acme");
-    stage.sync.edit("Context", "acme", content("Be brief."));
+    // The new item has the same revision as the seeded one.
+    stage.sync.remove_item("Context", "acme");
+    stage.sync.put_item("Context", "acme", content("Be brief."));
     server.until_calls_are_told(&[], "Be brief.").await;
 }
 
 #[tokio::test]
-async fn while_sync_is_down_calls_are_led_by_the_files_and_then_by_sync() {
+async fn while_sync_is_down_calls_use_the_local_files() {
     let stage = Stage::new().await;
     stage.sync.set_down(true);
     let dir = Directory::with(&[("serverConfig.json", SYNC), ("acme.md", "Be kind.")]);
     let server = stage.serve(&dir).await;
     assert_eq!(server.call(&[]).await.asks().await.instructions, "Be kind.");
-    stage.sync.edit("Context", "acme", content("Be brief."));
+    stage.sync.put_item("Context", "acme", content("Be brief."));
     stage.sync.set_down(false);
     server.until_calls_are_told(&[], "Be brief.").await;
     assert_eq!(stage.sync.document("serverConfig").unwrap()["AssetLoader"]["context"], "acme");
@@ -157,14 +157,14 @@ async fn files_are_looked_at_while_the_server_runs() {
     dir.write("acme.md", " ");
     dir.write("serverConfig.json", &greeting("Good evening."));
     server.until_twiml_has(r#"welcomeGreeting="Good evening.""#).await;
-    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.", "an empty context is none");
+    assert_eq!(server.call(&[]).await.asks().await.instructions, "Be brief.", "an empty context is invalid");
     assert_eq!(in_flight.asks().await.instructions, "Be kind.");
     dir.remove("serverConfig.json");
     server.until_twiml_has("Hello, and thank you for calling.").await;
 }
 
 #[tokio::test]
-async fn assets_are_uploaded_on_purpose_and_replaced_only_by_force() {
+async fn upload_assets_replaces_only_with_force() {
     let stage = Stage::new().await;
     let dir = Directory::with(&[("acme.md", "Be kind."), ("long.md", &long())]);
     let (code, told) = stage.uploads(&dir, &["acme.md", "long.md"]).await;
@@ -174,10 +174,10 @@ async fn assets_are_uploaded_on_purpose_and_replaced_only_by_force() {
     assert_eq!((code, told.as_str()), (0, "acme.md  unchanged\nlong.md  unchanged\n"));
 
     for part in ["long#2", "long#3"] {
-        stage.sync.remove("Context", part);
+        stage.sync.remove_item("Context", part);
     }
     let (code, told) = stage.uploads(&dir, &["long.md"]).await;
-    assert_eq!((code, told.as_str()), (0, "long.md  added\n"), "an upload that broke off is repeated as it was");
+    assert_eq!((code, told.as_str()), (0, "long.md  added\n"), "an interrupted upload can be repeated");
     assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "long#3"]);
 
     dir.write("long.md", &long()[..20_000]);
@@ -185,17 +185,17 @@ async fn assets_are_uploaded_on_purpose_and_replaced_only_by_force() {
     let writes = stage.sync.writes().len();
     let (code, told) = stage.uploads(&dir, &["night.md", "long.md"]).await;
     assert_eq!(code, 1);
-    assert!(told.contains("long.md: says something else in Twilio Sync; --force replaces that"), "{told}");
-    assert_eq!(stage.sync.writes().len(), writes, "nothing is sent unless everything can be");
+    assert!(told.contains("long.md: differs from the one in Twilio Sync; --force replaces that"), "{told}");
+    assert_eq!(stage.sync.writes().len(), writes, "nothing is sent unless all assets are valid");
     let (code, told) = stage.uploads(&dir, &["night.md", "long.md", "--force"]).await;
     assert_eq!((code, told.as_str()), (0, "long.md  replaced\nnight.md  added\n"));
-    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "night"], "the third part is gone");
+    assert_eq!(stage.sync.keys("Context"), ["acme", "long", "long#2", "night"], "the third part is removed");
     assert_eq!(stage.uploads(&dir, &["long.md"]).await.1, "long.md  unchanged\n");
     assert_eq!(stage.sync.violations(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn nothing_is_uploaded_that_is_not_in_order() {
+async fn invalid_assets_are_not_uploaded() {
     let stage = Stage::new().await;
     let parameters: String = "x".repeat(20_000);
     let dir = Directory::with(&[
@@ -212,7 +212,7 @@ async fn nothing_is_uploaded_that_is_not_in_order() {
         ("Fax.json", "Fax.json:2: there is no tool \"send-fax\""),
         ("Large.json", "Large.json: is 20"),
         ("serverConfig.json", "serverConfig.json: AssetLoader names nowhere.md, which does not exist"),
-        ("notes.txt", "notes.txt: is no asset"),
+        ("notes.txt", "notes.txt: is not an asset"),
         ("my notes.md", "my notes.md: expected the name of a file"),
         ("absent.md", "absent.md: does not exist"),
         ("./good.md", "would be the same asset as"),

@@ -1,4 +1,4 @@
-//! The real server between Twilio Sync and a model that tells what it was told.
+//! The real server with a Twilio Sync stand-in and a model that reports its requests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,17 +27,17 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 const ACCOUNT_SID: &str = "AC1";
 const AUTH_TOKEN: &str = "12345";
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Often enough not to be waited for.
+/// The polling interval, short enough for tests.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The stand-ins.
+/// The stand-ins for Twilio Sync and the model.
 pub struct Stage {
     pub sync: TwilioSync,
     vars: Vec<(&'static str, String)>,
     asked: broadcast::Sender<Asked>,
 }
 
-/// What the model was asked.
+/// A model request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub instructions: String,
@@ -45,7 +45,7 @@ pub struct Asked {
     caller: String,
 }
 
-/// A server that runs until it is dropped.
+/// A server that is stopped on drop.
 pub struct Server {
     address: SocketAddr,
     signer: Signer,
@@ -53,14 +53,14 @@ pub struct Server {
     asked: broadcast::Sender<Asked>,
 }
 
-/// A call that is up until it is dropped.
+/// A call that is connected until it is dropped.
 pub struct Call {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     name: String,
     asked: broadcast::Receiver<Asked>,
 }
 
-/// A directory that goes away with the test.
+/// A directory that is removed on drop.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -106,13 +106,13 @@ impl Stage {
         Self { sync, vars, asked }
     }
 
-    /// Starts the server with the assets in a directory. Its ledger is beside them, where no asset is looked for.
+    /// Starts the server with the assets in a directory. Its ledger is in the same directory.
     pub async fn serve(&self, dir: &Directory) -> Server {
         let ledger = format!("sqlite://{}/{}.db", dir.0.display(), uuid::Uuid::new_v4());
         let vars = self.vars.iter().map(|(name, value)| (*name, value.as_str()));
         let vars: Vars = vars.chain([("DATABASE_URL", ledger.as_str())]).collect();
         let (config, _) = Config::from_vars(&vars).unwrap();
-        let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().looked_at_every(LOOK);
+        let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().with_poll_interval(LOOK);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
@@ -120,7 +120,7 @@ impl Stage {
         Server { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), shutdown, asked: self.asked.clone() }
     }
 
-    /// Runs `upload-assets` in a directory, with Twilio's variables alone: the exit code, and what it printed.
+    /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
     pub async fn uploads(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
         command.env_clear().current_dir(&dir.0).arg("upload-assets").args(arguments);
@@ -133,7 +133,7 @@ impl Stage {
     }
 }
 
-/// The model: tells the test what it was asked, and says "Yes." to everything.
+/// The model: sends its requests to the test and replies "Yes." to each.
 async fn answer(State(asked): State<broadcast::Sender<Asked>>, body: String) -> impl IntoResponse {
     let request: Value = serde_json::from_str(&body).unwrap();
     let names = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
@@ -150,7 +150,7 @@ async fn answer(State(asked): State<broadcast::Sender<Asked>>, body: String) -> 
     ([("content-type", "text/event-stream")], words + &end)
 }
 
-/// Serves a stand-in, and says where.
+/// Serves a stand-in. Returns its origin.
 async fn up(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -159,13 +159,13 @@ async fn up(router: Router) -> String {
 }
 
 impl Server {
-    /// A call begins, with these custom parameters.
+    /// Connects a call with these custom parameters.
     pub async fn call(&self, parameters: &[(&str, &str)]) -> Call {
         let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
         let signature = self.signer.sign("wss://pay.example.com/conversation-relay", &[]);
         request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
         let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
-        // In letters: a number that is long enough may be taken for that of a card, and is cut out.
+        // The SID consists of letters, because a long number could be redacted as a card number.
         let letter = |digit: u8| char::from(b'a' + digit % 16);
         let name: String =
             uuid::Uuid::new_v4().as_bytes().iter().flat_map(|byte| [letter(byte / 16), letter(*byte)]).collect();
@@ -176,7 +176,7 @@ impl Server {
         Call { socket, name, asked: self.asked.subscribe() }
     }
 
-    /// The answer to a call that comes in.
+    /// The TwiML of an inbound call.
     pub async fn twiml(&self) -> String {
         let signature = self.signer.sign("https://pay.example.com/connectConversationRelay", &[]);
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
@@ -184,16 +184,16 @@ impl Server {
         request.header("X-Twilio-Signature", signature).send().await.unwrap().text().await.unwrap()
     }
 
-    /// Call after call comes in until one is led by these instructions.
+    /// Connects calls until one has these instructions.
     pub async fn until_calls_are_told(&self, parameters: &[(&str, &str)], instructions: &str) {
         let told = async { while self.call(parameters).await.asks().await.instructions != instructions {} };
-        timeout(PATIENCE, told).await.expect("calls are led by what was edited");
+        timeout(PATIENCE, told).await.expect("the edit takes effect in calls");
     }
 
-    /// Call after call comes in until one is answered like this.
+    /// Requests TwiML until it contains this text.
     pub async fn until_twiml_has(&self, part: &str) {
         let told = async { while !self.twiml().await.contains(part) {} };
-        timeout(PATIENCE, told).await.expect("calls are answered by what was edited");
+        timeout(PATIENCE, told).await.expect("the edit takes effect in the TwiML");
     }
 }
 
@@ -204,7 +204,7 @@ impl Drop for Server {
 }
 
 impl Call {
-    /// The caller says something: what the model is asked for it.
+    /// Sends a prompt. Returns the resulting model request after the agent has replied.
     pub async fn asks(&mut self) -> Asked {
         let prompt = json!({ "type": "prompt", "voicePrompt": self.name, "last": true });
         self.socket.send(Message::text(prompt.to_string())).await.unwrap();
@@ -216,14 +216,14 @@ impl Call {
                 }
             }
         };
-        let asked = timeout(PATIENCE, asked).await.expect("the model is asked");
+        let asked = timeout(PATIENCE, asked).await.expect("the model is called");
         let answered = async { while !ends(&self.socket.next().await.unwrap().unwrap()) {} };
         timeout(PATIENCE, answered).await.expect("the caller is answered");
         asked
     }
 }
 
-/// Whether a frame ends what the agent says.
+/// Whether a frame ends a talk cycle.
 fn ends(frame: &Message) -> bool {
     let frame: Value = serde_json::from_str(frame.to_text().unwrap()).unwrap();
     frame["last"] == true

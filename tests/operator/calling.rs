@@ -1,4 +1,4 @@
-//! Calling somebody, and what Twilio tells of the call.
+//! `/outboundCall`, `/outboundTwiml` and Twilio's status callbacks.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_what_the_operator_ordered() {
+async fn the_amount_due_of_the_order_overrides_the_parameters() {
     let (server, _, openai) = house(&[Reply::Says("It is 25 dollars.")]).await;
     let order =
         json!({"properties": {"phoneNumber": "+15550100001", "callReference": "order-7", "amountDue": "25.00"}});
@@ -57,7 +57,7 @@ async fn what_is_due_is_what_the_operator_ordered() {
 }
 
 #[tokio::test]
-async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call() {
+async fn a_repeated_order_is_refused_until_its_call_has_ended() {
     let (server, twilio, _) = house(&[]).await;
     assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
     let (status, why) = refusal(server.operator_posts("/outboundCall", &order()).await).await;
@@ -66,12 +66,12 @@ async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call()
 
     let socket = server.connects("CA1", &json!({"callReference": "order-7"})).await;
     drop(socket);
-    // The call waits for a new socket until Twilio says that it is over.
+    // The call can be resumed until Twilio reports that it has ended.
     server.has_calls(1).await;
     server.twilio_posts("/twilioStatusCallback", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
     server.has_calls(0).await;
     assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
-    // Nobody answers this one: there is no socket that could end.
+    // A call that is not answered has no socket.
     let busy = [("CallSid", "CA2"), ("CallStatus", "busy"), ("SequenceNumber", "2")];
     assert_eq!(server.twilio_posts("/twilioStatusCallback", &busy).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
@@ -79,7 +79,7 @@ async fn an_order_that_is_sent_twice_calls_once_and_is_forgotten_with_its_call()
 }
 
 #[tokio::test]
-async fn a_call_that_is_connected_again_keeps_its_keys_and_what_is_due() {
+async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
     let (server, twilio, _) = house(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
         "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
@@ -99,7 +99,7 @@ async fn a_call_that_is_connected_again_keeps_its_keys_and_what_is_due() {
 }
 
 #[tokio::test]
-async fn a_reference_gives_its_data_to_its_own_call_only() {
+async fn a_reference_gives_its_order_only_to_its_own_call() {
     let (server, _, openai) = house(&[Reply::Says("Hello.")]).await;
     server.operator_posts("/outboundCall", &order()).await;
     let mut socket = server.connects("CA9", &json!({"callReference": "order-7"})).await;
@@ -109,15 +109,15 @@ async fn a_reference_gives_its_data_to_its_own_call_only() {
 }
 
 #[tokio::test]
-async fn a_long_document_is_fetched_once_by_twilio_and_by_nobody_else() {
+async fn long_twiml_is_fetched_once_and_only_by_twilio() {
     let (server, twilio, _) = house(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
     assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let url = twilio.placed()[0].url.clone().expect("it does not fit into the request");
+    let url = twilio.placed()[0].url.clone().expect("the TwiML does not fit into the request");
     let path = url.strip_prefix("https://pay.example.com").unwrap();
 
-    let stranger = server.anyone_posts(path, "CallSid=CA1", None).await;
-    assert_eq!(stranger.status(), StatusCode::FORBIDDEN);
+    let unsigned = server.anyone_posts(path, "CallSid=CA1", None).await;
+    assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
     let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
     let answer = server.twilio_posts(path, &form).await;
     assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/xml".parse().unwrap()));
@@ -127,7 +127,7 @@ async fn a_long_document_is_fetched_once_by_twilio_and_by_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_carried_out_calls_nobody() {
+async fn an_invalid_order_places_no_call() {
     let (server, twilio, _) = house(&[]).await;
     for (properties, reason) in [
         (json!({}), "E.164"),
@@ -135,7 +135,7 @@ async fn an_order_that_cannot_be_carried_out_calls_nobody() {
         (json!({"phoneNumber": "+15550100001", "note": "4242 4242 4242 4242"}), "card"),
         (json!({"phoneNumber": "+15550100001", "contextKey": "No Such"}), "there are PaymentContext"),
         (json!({"phoneNumber": "+15550100001", "manifestKey": "NoSuch"}), "there are PaymentToolManifest"),
-        (json!({"phoneNumber": "+15550100001", "amountDue": 25.0}), "amountDue must be a text"),
+        (json!({"phoneNumber": "+15550100001", "amountDue": 25.0}), "amountDue must be a string"),
         (json!({"phoneNumber": "+15550100001", "amountDue": "25,00"}), "amountDue not a plain decimal number"),
         (json!({"phoneNumber": "+15550100001", "note": "&".repeat(20_000)}), "64,000"),
         (json!({"phoneNumber": "+15550100001", "paymentMethod": "cash"}), "credit-card or ach-debit"),
@@ -151,7 +151,7 @@ async fn an_order_that_cannot_be_carried_out_calls_nobody() {
 }
 
 #[tokio::test]
-async fn what_twilio_refuses_is_told_with_whose_fault_it_is() {
+async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
     let (server, twilio, _) = house(&[]).await;
     let placing = async |refusal: (u16, u32)| {
         twilio.refuses(Some(refusal));
@@ -163,7 +163,7 @@ async fn what_twilio_refuses_is_told_with_whose_fault_it_is() {
     assert!(status == StatusCode::BAD_GATEWAY && why.contains("AUTH_TOKEN"), "{status} {why}");
     let (status, why) = placing((429, 20429)).await;
     assert!(status == StatusCode::SERVICE_UNAVAILABLE && why.contains("try again"), "{status} {why}");
-    // It may have been placed: it is not placed again.
+    // The call may have been placed, so it is not placed again.
     let (status, why) = placing((500, 20500)).await;
     assert!(status == StatusCode::GATEWAY_TIMEOUT && why.contains("before you try again"), "{status} {why}");
     twilio.refuses(None);
@@ -188,13 +188,13 @@ async fn a_call_that_is_over_ends_though_its_socket_never_closed() {
 
     assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
     server.has_calls(0).await;
-    // Twice, and one that was overtaken.
+    // A repeated and a late callback.
     assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
     assert_eq!(reports(&server, "initiated", "0").await, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
-async fn a_status_without_a_call_is_refused() {
+async fn a_status_callback_without_its_fields_is_refused() {
     let (server, ..) = house(&[]).await;
     for form in [&[("CallSid", "CA1")][..], &[("CallStatus", "busy")], &[("callSid", "CA1"), ("CallStatus", "busy")]] {
         assert_eq!(server.twilio_posts("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);

@@ -1,4 +1,4 @@
-//! A chat in writing with the agent.
+//! `/conversation`: chats with the agent.
 
 use futures_util::StreamExt;
 use reqwest::{Response, StatusCode};
@@ -40,7 +40,7 @@ async fn the_agent_answers_and_remembers() {
 }
 
 #[tokio::test]
-async fn a_system_message_stands_above_what_users_say() {
+async fn a_system_message_becomes_a_developer_message() {
     let (server, _, openai) = house(&[Reply::Says("Aye.")]).await;
     says(&server, json!({"message": "Talk like a pirate.", "role": "system"})).await;
     assert!(openai.shown().contains(r#"{"content":"Talk like a pirate.","role":"developer"}"#), "{}", openai.shown());
@@ -66,7 +66,7 @@ async fn no_card_number_comes_in() {
 }
 
 #[tokio::test]
-async fn tokens_come_as_events_when_they_are_asked_for() {
+async fn tokens_are_streamed_as_server_sent_events_on_request() {
     let (server, ..) = house(&[Reply::Says("Tea and \ncake.")]).await;
     let answer = streams(&server, &json!({"message": "Count."})).await;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
@@ -78,7 +78,7 @@ async fn tokens_come_as_events_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_stops_the_model_and_may_come_back() {
+async fn a_client_that_disconnects_stops_the_model_and_may_continue() {
     let replies = [Reply::Says("Hello."), Reply::Stalls("Once upon "), Reply::Says("The end.")];
     let (server, _, openai) = house(&replies).await;
     let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();
@@ -88,7 +88,7 @@ async fn a_client_that_goes_away_stops_the_model_and_may_come_back() {
     let first = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(first.contains("Once "), "{first}");
 
-    // While that goes on, nobody else may speak in this chat.
+    // While a message is being answered, another one is refused.
     let (status, why) = refusal(server.operator_posts("/conversation", &story).await).await;
     assert!(status == StatusCode::CONFLICT && why.contains("still being answered"), "{status} {why}");
 
@@ -96,7 +96,7 @@ async fn a_client_that_goes_away_stops_the_model_and_may_come_back() {
     openai.is_stopped().await;
     let last = loop {
         let answer = server.operator_posts("/conversation", &json!({"sessionId": session, "message": "Well?"})).await;
-        // Its turn is given back a moment after the model was stopped.
+        // The chat is released shortly after the model was stopped.
         if answer.status() != StatusCode::CONFLICT {
             break answer.json::<Value>().await.unwrap();
         }
@@ -106,7 +106,7 @@ async fn a_client_that_goes_away_stops_the_model_and_may_come_back() {
 }
 
 #[tokio::test]
-async fn a_chat_that_is_not_known_is_not_made_up() {
+async fn an_unknown_session_is_not_created() {
     let (server, _, openai) = house(&[]).await;
     for session in ["mine", "00000000-0000-4000-8000-000000000000"] {
         let body = json!({"sessionId": session, "message": "Hi"});
@@ -124,7 +124,7 @@ async fn a_chat_that_is_not_known_is_not_made_up() {
 }
 
 #[tokio::test]
-async fn a_model_that_fails_is_an_error_and_no_reply() {
+async fn a_model_failure_is_an_error_response() {
     let (server, ..) =
         house(&[Reply::Says("Hello."), Reply::Fails(400), Reply::Says(" "), Reply::Says("Again.")]).await;
     let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();

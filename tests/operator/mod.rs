@@ -1,4 +1,4 @@
-//! What an operator can do: call somebody, chat, change a live call, see and settle payments.
+//! The operator endpoints: outbound calls, chats, changes to a live call, and payments.
 
 mod calling;
 mod chatting;
@@ -20,7 +20,7 @@ const ENDPOINTS: [&str; 5] = [
     "/payments/2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10/refunded",
 ];
 
-/// A server with an operator, between Twilio and the model.
+/// Starts a server with an operator token, and the stand-ins for Twilio and the model.
 async fn house(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
     let (twilio, openai) = (Twilio::start().await, OpenAi::start(replies).await);
     let server = Server::start(&[
@@ -32,15 +32,15 @@ async fn house(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
     (server, twilio, openai)
 }
 
-/// Status and reason of an answer that is an error.
+/// The status and the error text of an error response.
 async fn refusal(answer: Response) -> (StatusCode, String) {
     let status = answer.status();
-    let body: Value = answer.json().await.expect("errors are JSON");
-    (status, body["error"].as_str().expect("a reason").to_owned())
+    let body: Value = answer.json().await.expect("the error response is JSON");
+    (status, body["error"].as_str().expect("the error response has an error text").to_owned())
 }
 
 #[tokio::test]
-async fn without_a_token_in_the_configuration_there_is_no_operator() {
+async fn without_operator_token_every_endpoint_is_forbidden() {
     let server = Server::start(&[]).await;
     for path in ENDPOINTS {
         let (status, why) = refusal(server.operator_posts(path, &json!({})).await).await;
@@ -50,7 +50,7 @@ async fn without_a_token_in_the_configuration_there_is_no_operator() {
 }
 
 #[tokio::test]
-async fn an_operator_is_known_by_the_token_before_the_body_is_read() {
+async fn the_token_is_checked_before_the_body_is_read() {
     let (server, twilio, openai) = house(&[]).await;
     for path in ENDPOINTS {
         for token in [None, Some("wrong"), Some(""), Some("a-token-for-tests-onlx")] {
@@ -64,7 +64,7 @@ async fn an_operator_is_known_by_the_token_before_the_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_used_is_answered_with_what_is_wrong() {
+async fn an_invalid_body_is_answered_with_the_reason() {
     let (server, ..) = house(&[]).await;
     for path in ENDPOINTS {
         let post = |body: String| server.request(path).bearer_auth(OPERATOR_TOKEN).body(body).send();

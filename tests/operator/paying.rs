@@ -1,8 +1,8 @@
-//! What the ledger says, over HTTP.
+//! `/payments`: listing, showing and settling payments over HTTP.
 
 use super::*;
 
-/// A server to which Twilio reports that cards were stored, in payments that it did not open.
+/// Starts a server and posts success callbacks for this number of payments that it did not create.
 async fn with_payments(count: usize) -> Server {
     let (server, ..) = house(&[]).await;
     for n in 0..count {
@@ -26,7 +26,7 @@ async fn page(server: &Server, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn payments_are_listed_page_by_page_and_never_with_a_token() {
+async fn payments_are_listed_in_pages_and_without_tokens() {
     let server = with_payments(3).await;
     let first = page(&server, "?limit=2").await;
     let next = first["next"].as_str().unwrap();
@@ -46,7 +46,7 @@ async fn payments_are_listed_page_by_page_and_never_with_a_token() {
 }
 
 #[tokio::test]
-async fn a_payment_is_shown_with_all_that_happened_to_it() {
+async fn a_payment_is_shown_with_its_events() {
     let server = with_payments(1).await;
     let id = page(&server, "").await["payments"][0]["id"].as_str().unwrap().to_owned();
     let payment: Value = server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap();
@@ -57,14 +57,14 @@ async fn a_payment_is_shown_with_all_that_happened_to_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_shown_or_settled_is_told() {
+async fn invalid_payment_requests_are_refused() {
     let server = with_payments(1).await;
     let id = page(&server, "").await["payments"][0]["id"].as_str().unwrap().to_owned();
-    let nobody = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
+    let unknown = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
     for (path, status) in [
-        (format!("/payments/{nobody}"), StatusCode::NOT_FOUND),
+        (format!("/payments/{unknown}"), StatusCode::NOT_FOUND),
         ("/payments/no-id".to_owned(), StatusCode::NOT_FOUND),
-        (format!("/payments?after={nobody}"), StatusCode::BAD_REQUEST),
+        (format!("/payments?after={unknown}"), StatusCode::BAD_REQUEST),
         ("/payments?since=yesterday".to_owned(), StatusCode::BAD_REQUEST),
         ("/payments?state=paid".to_owned(), StatusCode::BAD_REQUEST),
         ("/payments?limit=0".to_owned(), StatusCode::BAD_REQUEST),
@@ -72,12 +72,12 @@ async fn what_cannot_be_shown_or_settled_is_told() {
     ] {
         assert_eq!(refusal(server.operator_gets(&path).await).await.0, status, "{path}");
     }
-    // Nobody here knows whether it was to charge an amount or to store a card.
+    // The ledger does not know whether the payment was a charge or a tokenization.
     let charged = server.operator_posts(&format!("/payments/{id}/settle"), &json!({"outcome": "charged"})).await;
     assert_eq!(charged.status(), StatusCode::OK);
     for (id, word, status) in [
         (id.as_str(), json!({"outcome": "declined"}), StatusCode::CONFLICT),
-        (nobody, json!({"outcome": "declined"}), StatusCode::NOT_FOUND),
+        (unknown, json!({"outcome": "declined"}), StatusCode::NOT_FOUND),
         (&id, json!({"outcome": "unknown"}), StatusCode::BAD_REQUEST),
         (&id, json!({"outcome": "declined", "amount": "1"}), StatusCode::BAD_REQUEST),
     ] {

@@ -1,4 +1,4 @@
-//! Other instructions and tools for a live call.
+//! `/updateResponseService`: changes the context and the tool manifest of a live call.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -21,7 +21,7 @@ async fn a_live_call_goes_on_with_what_was_said_so_far() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_is_told() {
+async fn an_invalid_update_is_refused() {
     let (server, ..) = house(&[]).await;
     let _socket = server.connects("CA1", &json!({})).await;
     for (body, status, reason) in [

@@ -1,4 +1,4 @@
-//! The real server on a free port, and the requests of Twilio, of operators and of strangers.
+//! The real server on a free port, with requests as Twilio, as an operator and without credentials.
 
 pub mod openai;
 pub mod twilio;
@@ -22,14 +22,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const PUBLIC: &str = "https://pay.example.com";
 pub const AUTH_TOKEN: &str = "12345";
-/// What an operator's request bears.
+/// The bearer token of operator requests.
 pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A socket as Twilio holds it.
+/// Twilio's end of a ConversationRelay WebSocket.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A server that runs until it is dropped.
+/// A server that is stopped on drop.
 pub struct Server {
     address: SocketAddr,
     signer: Signer,
@@ -38,7 +38,7 @@ pub struct Server {
     ledger: PathBuf,
 }
 
-/// What a server does not start without.
+/// The required variables.
 pub const NEEDED: [(&str, &str); 6] = [
     ("SERVER_BASE_URL", "pay.example.com"),
     ("OPENAI_API_KEY", "sk-test"),
@@ -69,7 +69,7 @@ impl Server {
         server
     }
 
-    /// A server that somebody else has started.
+    /// A client for a server that is already running at this address.
     pub fn at(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         let shutdown = Shutdown::default();
@@ -85,7 +85,7 @@ impl Server {
         self.twilio_tries(path, form).await.unwrap()
     }
 
-    /// An error if the server is gone.
+    /// As [`twilio_posts`](Self::twilio_posts), with an error if the server does not respond.
     pub async fn twilio_tries(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
         let signature = self.signature(&format!("{PUBLIC}{path}"), form);
         let request = self.http.post(self.local(path)).header("X-Twilio-Signature", signature);
@@ -105,7 +105,7 @@ impl Server {
         self.http.get(self.local(path)).send().await.unwrap()
     }
 
-    /// Twilio asks what to do with a call whose session has ended.
+    /// Posts to the `<Connect>` action as Twilio does when a session has ended. Returns the TwiML.
     pub async fn asks_what_next(&self, form: &[(&str, &str)]) -> String {
         let form: Vec<_> = [("CallSid", "CA1")].iter().chain(form).copied().collect();
         let answer = self.twilio_posts("/connectAction", &form).await;
@@ -113,7 +113,7 @@ impl Server {
         answer.text().await.unwrap()
     }
 
-    /// A request to an operator's endpoint, with nothing in it yet.
+    /// A POST request to an operator endpoint, without token and body.
     pub fn request(&self, path: &str) -> RequestBuilder {
         self.http.post(self.local(path))
     }
@@ -126,14 +126,14 @@ impl Server {
         self.request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
     }
 
-    /// Twilio connects a call, and the server has taken it.
+    /// Connects an outbound call and waits until it is live.
     pub async fn connects(&self, call: &str, parameters: &Value) -> Socket {
         let setup =
             json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
         self.begins(&setup).await
     }
 
-    /// Twilio connects a call that comes from this number, and the server has taken it.
+    /// Connects an inbound call from this number and waits until it is live.
     pub async fn connects_from(&self, from: &str, call: &str, parameters: &Value) -> Socket {
         let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
             "customParameters": parameters});
@@ -149,14 +149,14 @@ impl Server {
         socket
     }
 
-    /// Waits until this many calls are live.
+    /// Waits until `count` calls are live.
     pub async fn has_calls(&self, count: u64) {
         let waits = async {
             while self.calls().await != count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, waits).await.expect("so many calls are live");
+        tokio::time::timeout(PATIENCE, waits).await.expect("the number of live calls is as expected");
     }
 
     async fn calls(&self) -> u64 {
@@ -179,7 +179,7 @@ impl Server {
         }
     }
 
-    /// Sends these frames over a socket of Twilio's and tells how the server closes it.
+    /// Sends these frames on a new socket. Returns the code and the reason with which the server closes it.
     pub async fn sends_and_is_closed(&self, frames: &[&str]) -> (u16, String) {
         let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
         let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
@@ -211,17 +211,17 @@ fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
     form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The caller says something.
+/// Sends a final prompt.
 pub async fn caller_says(socket: &mut Socket, words: &str) {
     let prompt = json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true});
     socket.send(Message::text(prompt.to_string())).await.unwrap();
 }
 
-/// Waits until the agent has said something, and tells it.
+/// Waits until the agent has finished a talk cycle, and returns its text.
 pub async fn agent_says(socket: &mut Socket) -> String {
     let mut said = String::new();
     loop {
-        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the agent says something");
+        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the agent speaks");
         let frame: Value = serde_json::from_str(frame.unwrap().unwrap().to_text().unwrap()).unwrap();
         said.push_str(frame["token"].as_str().unwrap_or_default());
         if frame["last"] == json!(true) {

@@ -1,4 +1,4 @@
-//! OpenAI's Responses API, played over real HTTP: answers what it is told to, in order.
+//! A stand-in for OpenAI's Responses API over real HTTP: gives the queued replies in order.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,25 +15,25 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What the model does with a request.
+/// A reply of the model.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// Says this, a token a word.
+    /// Text, with one token per word.
     Says(&'static str),
-    /// Says this, in these tokens.
+    /// Text, in these tokens.
     Streams(Vec<String>),
-    /// Calls this tool with these arguments.
+    /// A tool call: name and arguments.
     Calls(&'static str, &'static str),
-    /// The same, with a name and arguments that were made up.
+    /// A tool call with generated name and arguments.
     Invents(String, String),
-    /// Says this and then nothing, for ever.
+    /// Text, after which the stream stays open without further events.
     Stalls(&'static str),
-    /// Answers with this status.
+    /// An error response with this HTTP status.
     Fails(u16),
 }
 
 impl Reply {
-    /// The same, as it goes over the wire.
+    /// Converts the short forms to `Streams` and `Invents`.
     fn in_full(self) -> Self {
         match self {
             Self::Says(words) | Self::Stalls(words) => {
@@ -45,14 +45,14 @@ impl Reply {
     }
 }
 
-/// A model with its replies; without one left it fails with 400.
+/// A model with queued replies. Without one it responds with HTTP 400.
 #[derive(Clone)]
 pub struct OpenAi {
     pub base_url: String,
     replies: Arc<Mutex<VecDeque<Reply>>>,
-    /// Every request.
+    /// The bodies of all requests.
     pub asked: Arc<Mutex<Vec<Value>>>,
-    /// How many responses were dropped before their end.
+    /// The number of responses that the client dropped before their end.
     dropped: watch::Sender<usize>,
 }
 
@@ -71,34 +71,34 @@ impl OpenAi {
         openai
     }
 
-    /// Gives it one more reply.
+    /// Queues a reply.
     pub fn will(&self, reply: Reply) {
         self.replies.lock().unwrap().push_back(reply);
     }
 
-    /// What the model was last shown of the conversation, an item a line.
+    /// The input of the last request, one item per line.
     pub fn shown(&self) -> String {
         let asked = self.asked.lock().unwrap();
-        let input = asked.last().expect("the model was asked")["input"].as_array().unwrap().clone();
+        let input = asked.last().expect("the model was called")["input"].as_array().unwrap().clone();
         input.iter().map(|item| item.to_string() + "\n").collect()
     }
 
-    /// How often the model was asked.
+    /// The number of requests.
     pub fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 
-    /// Waits until the model was asked so often.
+    /// Waits for this number of requests.
     pub async fn is_asked(&self, times: usize) {
         let waits = async {
             while self.asked() < times {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(super::PATIENCE, waits).await.expect("the model is asked");
+        tokio::time::timeout(super::PATIENCE, waits).await.expect("the model is called");
     }
 
-    /// Waits until a response was dropped before its end.
+    /// Waits until a response is dropped before its end.
     pub async fn is_stopped(&self) {
         self.dropped.subscribe().wait_for(|count| *count > 0).await.unwrap();
     }
@@ -122,7 +122,7 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
             let item = json!({"type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments});
             vec![json!({"type": "response.output_item.done", "item": item})]
         }
-        short => unreachable!("{short:?} was written out"),
+        short => unreachable!("{short:?} was converted"),
     };
     let mut flight = Flight { dropped: openai.dropped.clone(), landed: false };
     if !stalls {
@@ -138,7 +138,7 @@ async fn respond(State(openai): State<OpenAi>, body: String) -> Response {
     ([("content-type", "text/event-stream")], Body::from_stream(events.chain(rest))).into_response()
 }
 
-/// A response on its way; dropped with the connection.
+/// A response in progress, dropped with the connection.
 struct Flight {
     dropped: watch::Sender<usize>,
     landed: bool,

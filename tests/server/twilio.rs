@@ -1,4 +1,5 @@
-//! Twilio's Calls API, played over real HTTP: strict about what it is sent. Payments are opened, and no more.
+//! A strict stand-in for Twilio's Calls API over real HTTP. Of the Payments API it supports the creation of a payment
+//! only.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,21 +12,21 @@ use tokio::net::TcpListener;
 
 const FIELDS: &[&str] = &["To", "From", "Twiml", "Url", "StatusCallback", "StatusCallbackEvent"];
 
-/// The fields of a request.
+/// The form fields of a request.
 pub type Form = Vec<(String, String)>;
 
-/// A Twilio that places calls, the first as `CA1`.
+/// Twilio, which places calls with the SIDs `CA1`, `CA2` and so on.
 #[derive(Clone, Default)]
 pub struct Twilio {
     pub origin: String,
     placed: Arc<Mutex<Vec<Placed>>>,
-    /// The forms with which payments were asked for.
+    /// The forms of the requests that create payments.
     payments: Arc<Mutex<Vec<Form>>>,
-    /// Answers with this status and error code instead.
+    /// If set, every call is refused with this status and error code.
     refusal: Arc<Mutex<Option<(u16, u32)>>>,
 }
 
-/// A call that was placed.
+/// An outbound call.
 #[derive(Clone, Debug)]
 pub struct Placed {
     pub to: String,
@@ -71,7 +72,7 @@ async fn place(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -
         let body = format!(r#"{{"code":{code},"message":"refused","status":{status}}}"#);
         (StatusCode::from_u16(status).unwrap(), body).into_response()
     };
-    // AC1:12345
+    // The credentials AC1:12345 in base64.
     if headers.get("authorization").is_none_or(|value| value != "Basic QUMxOjEyMzQ1") {
         return refuse(401, 20003);
     }

@@ -1,4 +1,4 @@
-//! Refunds and disputes.
+//! Tests of refunds and disputes.
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -14,34 +14,34 @@ fn dispute(amount: &str, reference: &str) -> Refund {
     Refund { kind: RefundKind::Dispute, ..refund(amount, reference) }
 }
 
-async fn charged(desk: &mut Desk, sid: &str) -> PaymentId {
-    let id = desk.submitted("25", sid).await;
-    desk.told(sid, &CHARGED).await;
+async fn charge(test: &mut TestLedger, sid: &str) -> PaymentId {
+    let id = test.submit_payment("25", sid).await;
+    test.deliver_callback(sid, &CHARGED).await;
     id
 }
 
-/// What the business is told of refunds and disputes.
-async fn told(desk: &Desk) -> Vec<Value> {
+/// Delivers all outcomes and returns those of refunds and disputes.
+async fn deliver_refund_events(test: &TestLedger) -> Vec<Value> {
     let mut told = Vec::new();
-    while let Some(due) = desk.ledger.due(Timestamp::now(), 9).await.unwrap().pop() {
+    while let Some(due) = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap().pop() {
         told.push(serde_json::from_str(due.body.expose_secret()).unwrap());
-        desk.ledger.delivered(&due).await.unwrap();
+        test.ledger.record_delivered(&due).await.unwrap();
     }
     told.retain(|body: &Value| !body["refund"].is_null());
     told
 }
 
 #[tokio::test]
-async fn a_payment_is_refunded_in_parts_and_each_is_told() {
-    let mut desk = Desk::new().await;
-    let id = charged(&mut desk, "PK1").await;
+async fn each_partial_refund_is_recorded_and_delivered() {
+    let mut test = TestLedger::new().await;
+    let id = charge(&mut test, "PK1").await;
     let at = Timestamp::from_second(1_790_000_000).unwrap();
-    let part = desk.ledger.record_refund(id, &Refund { at: Some(at), ..refund("10", " re_1 ") }).await.unwrap();
-    assert_eq!((part.state, part.refunded), (State::Charged, 1000));
-    let rest = desk.ledger.record_refund(id, &refund("15.00", "re_2")).await.unwrap();
-    assert_eq!((rest.state, rest.refunded), (State::Refunded, 2500));
-    assert_eq!(desk.kinds(id).await.iter().filter(|kind| *kind == "refunded").count(), 2);
-    let told = told(&desk).await;
+    let part = test.ledger.record_refund(id, &Refund { at: Some(at), ..refund("10", " re_1 ") }).await.unwrap();
+    assert_eq!((part.state, part.refunded), (PaymentState::Charged, 1000));
+    let rest = test.ledger.record_refund(id, &refund("15.00", "re_2")).await.unwrap();
+    assert_eq!((rest.state, rest.refunded), (PaymentState::Refunded, 2500));
+    assert_eq!(test.event_kinds(id).await.iter().filter(|kind| *kind == "refunded").count(), 2);
+    let told = deliver_refund_events(&test).await;
     let seen: Vec<_> = told.iter().map(|body| (&body["type"], &body["state"], &body["refundedMinor"])).collect();
     let refunded = &Value::from("payment.refunded");
     assert_eq!(seen, [(refunded, &"charged".into(), &1000.into()), (refunded, &"refunded".into(), &2500.into())]);
@@ -51,25 +51,25 @@ async fn a_payment_is_refunded_in_parts_and_each_is_told() {
 }
 
 #[tokio::test]
-async fn the_same_reference_twice_is_the_same_refund() {
-    let mut desk = Desk::new().await;
-    let id = charged(&mut desk, "PK1").await;
+async fn same_reference_is_the_same_refund() {
+    let mut test = TestLedger::new().await;
+    let id = charge(&mut test, "PK1").await;
     for _ in 0..3 {
-        assert_eq!(desk.ledger.record_refund(id, &refund("25", "re_1")).await.unwrap().refunded, 2500);
+        assert_eq!(test.ledger.record_refund(id, &refund("25", "re_1")).await.unwrap().refunded, 2500);
     }
-    assert_eq!(told(&desk).await.len(), 1);
+    assert_eq!(deliver_refund_events(&test).await.len(), 1);
     for other in [refund("10", "re_1"), dispute("25", "re_1")] {
-        assert!(matches!(desk.ledger.record_refund(id, &other).await, Err(RefundError::OtherRefund)));
+        assert!(matches!(test.ledger.record_refund(id, &other).await, Err(RefundError::ReferenceTaken)));
     }
 }
 
 #[tokio::test]
-async fn no_more_is_refunded_than_was_charged_and_nothing_that_was_not() {
-    let mut desk = Desk::new().await;
-    let id = charged(&mut desk, "PK1").await;
-    desk.ledger.record_refund(id, &refund("20", "re_1")).await.unwrap();
+async fn refund_is_limited_to_the_charged_amount() {
+    let mut test = TestLedger::new().await;
+    let id = charge(&mut test, "PK1").await;
+    test.ledger.record_refund(id, &refund("20", "re_1")).await.unwrap();
     for too_much in [refund("5.01", "re_2"), dispute("6", "dp_1")] {
-        let error = desk.ledger.record_refund(id, &too_much).await.unwrap_err();
+        let error = test.ledger.record_refund(id, &too_much).await.unwrap_err();
         assert!(error.to_string().contains("25.00 and 20.00 of it is refunded"), "{error}");
     }
     for bad in [
@@ -80,87 +80,95 @@ async fn no_more_is_refunded_than_was_charged_and_nothing_that_was_not() {
         refund("1", &"x".repeat(65)),
         Refund { at: Some(Timestamp::now() + SignedDuration::from_hours(2)), ..refund("1", "re_2") },
     ] {
-        assert!(desk.ledger.record_refund(id, &bad).await.is_err(), "{bad:?}");
+        assert!(test.ledger.record_refund(id, &bad).await.is_err(), "{bad:?}");
     }
-    desk.call = call("CA2");
-    desk.call.is_of("order-2");
-    let submitted = desk.submitted("25", "PK2").await;
-    let error = desk.ledger.record_refund(submitted, &refund("1", "re_1")).await;
-    assert!(matches!(error, Err(RefundError::NotCharged(State::Submitted))));
-    let nobody = desk.ids.make();
-    assert!(matches!(desk.ledger.record_refund(nobody, &refund("1", "re_1")).await, Err(RefundError::NoSuchPayment)));
+    test.call = call("CA2");
+    test.call.set_call_reference("order-2");
+    let submitted = test.submit_payment("25", "PK2").await;
+    let error = test.ledger.record_refund(submitted, &refund("1", "re_1")).await;
+    assert!(matches!(error, Err(RefundError::NotCharged(PaymentState::Submitted))));
+    let missing = test.ids.generate();
+    assert!(matches!(test.ledger.record_refund(missing, &refund("1", "re_1")).await, Err(RefundError::NoSuchPayment)));
 }
 
 #[tokio::test]
-async fn a_card_number_in_a_reference_is_cut() {
-    let mut desk = Desk::new().await;
-    let id = charged(&mut desk, "PK1").await;
-    desk.ledger.record_refund(id, &refund("5", "4242424242424242")).await.unwrap();
-    let told = told(&desk).await;
+async fn card_number_in_a_reference_is_removed() {
+    let mut test = TestLedger::new().await;
+    let id = charge(&mut test, "PK1").await;
+    test.ledger.record_refund(id, &refund("5", "4242424242424242")).await.unwrap();
+    let told = deliver_refund_events(&test).await;
     assert!(!told[0].to_string().contains("4242424242424242"), "{}", told[0]);
 }
 
 #[tokio::test]
-async fn a_dispute_is_won_or_given_in_to() {
-    let mut desk = Desk::new().await;
-    let id = charged(&mut desk, "PK1").await;
-    let disputed = desk.ledger.record_refund(id, &dispute("25", "dp_1")).await.unwrap();
-    assert_eq!((disputed.state, disputed.refunded), (State::Disputed, 0));
-    let won = Settlement { verdict: Verdict::Charged, confirmation: None, note: None, corrects: false };
-    assert_eq!(desk.ledger.settle(id, &won).await.unwrap().state, State::Charged);
-    desk.ledger.record_refund(id, &dispute("25", "dp_2")).await.unwrap();
-    assert_eq!(desk.ledger.record_refund(id, &refund("10", "re_1")).await.unwrap().state, State::Disputed);
-    assert_eq!(desk.ledger.record_refund(id, &refund("15", "re_2")).await.unwrap().state, State::Refunded);
-    let kinds: Vec<Value> = told(&desk).await.into_iter().map(|mut body| body["type"].take()).collect();
+async fn dispute_ends_as_charged_or_refunded() {
+    let mut test = TestLedger::new().await;
+    let id = charge(&mut test, "PK1").await;
+    let disputed = test.ledger.record_refund(id, &dispute("25", "dp_1")).await.unwrap();
+    assert_eq!((disputed.state, disputed.refunded), (PaymentState::Disputed, 0));
+    let won = Settlement { outcome: SettledOutcome::Charged, confirmation: None, note: None, is_correction: false };
+    assert_eq!(test.ledger.settle(id, &won).await.unwrap().state, PaymentState::Charged);
+    test.ledger.record_refund(id, &dispute("25", "dp_2")).await.unwrap();
+    assert_eq!(test.ledger.record_refund(id, &refund("10", "re_1")).await.unwrap().state, PaymentState::Disputed);
+    assert_eq!(test.ledger.record_refund(id, &refund("15", "re_2")).await.unwrap().state, PaymentState::Refunded);
+    let kinds: Vec<Value> =
+        deliver_refund_events(&test).await.into_iter().map(|mut body| body["type"].take()).collect();
     assert_eq!(kinds, ["payment.disputed", "payment.disputed", "payment.refunded", "payment.refunded"]);
 }
 
 #[tokio::test]
-async fn an_order_that_was_wholly_refunded_may_be_paid_again() {
-    let mut desk = Desk::new().await;
-    desk.call.is_of("order-7");
-    let id = charged(&mut desk, "PK1").await;
-    desk.call.sid = "CA2".parse().unwrap();
-    desk.ledger.record_refund(id, &refund("20", "re_1")).await.unwrap();
-    assert!(matches!(desk.opening("25").await, Err(Refused::Order(_))), "a part is not enough");
-    desk.ledger.record_refund(id, &refund("5", "re_2")).await.unwrap();
-    assert!(desk.opening("25").await.is_ok());
+async fn fully_refunded_order_may_be_paid_again() {
+    let mut test = TestLedger::new().await;
+    test.call.set_call_reference("order-7");
+    let id = charge(&mut test, "PK1").await;
+    test.call.call_sid = "CA2".parse().unwrap();
+    test.ledger.record_refund(id, &refund("20", "re_1")).await.unwrap();
+    assert!(
+        matches!(test.request_create("25").await, Err(RecordRequestError::OrderHasPayment(_))),
+        "a part is not enough"
+    );
+    test.ledger.record_refund(id, &refund("5", "re_2")).await.unwrap();
+    assert!(test.request_create("25").await.is_ok());
 }
 
 #[tokio::test]
-async fn a_settlement_is_not_corrected_once_a_refund_is_recorded() {
-    let mut desk = Desk::new().await;
-    let id = desk.submitted("25", "PK1").await;
-    desk.ledger.call_over(&desk.call.sid).await.unwrap();
-    let settled = Settlement { verdict: Verdict::Charged, confirmation: None, note: None, corrects: false };
-    desk.ledger.settle(id, &settled).await.unwrap();
-    desk.ledger.record_refund(id, &refund("1", "re_1")).await.unwrap();
-    let correction =
-        Settlement { verdict: Verdict::Declined, note: Some("wrong".to_owned()), corrects: true, ..settled };
-    assert!(matches!(desk.ledger.settle(id, &correction).await, Err(NotSettled::Refunded)));
+async fn settlement_with_a_refund_is_not_corrected() {
+    let mut test = TestLedger::new().await;
+    let id = test.submit_payment("25", "PK1").await;
+    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    let settled = Settlement { outcome: SettledOutcome::Charged, confirmation: None, note: None, is_correction: false };
+    test.ledger.settle(id, &settled).await.unwrap();
+    test.ledger.record_refund(id, &refund("1", "re_1")).await.unwrap();
+    let correction = Settlement {
+        outcome: SettledOutcome::Declined,
+        note: Some("wrong".to_owned()),
+        is_correction: true,
+        ..settled
+    };
+    assert!(matches!(test.ledger.settle(id, &correction).await, Err(SettleError::RefundRecorded)));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever is recorded, however often.
+    /// Random refunds and disputes, some with the same reference.
     #[test]
-    fn no_order_of_refunds_gives_back_more_than_was_charged(
+    fn no_sequence_of_refunds_exceeds_the_charge(
         steps in prop::collection::vec((1_u64..3000, 0..6_u8, any::<bool>()), 1..12),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut desk = Desk::new().await;
-            let id = charged(&mut desk, "PK1").await;
+            let mut test = TestLedger::new().await;
+            let id = charge(&mut test, "PK1").await;
             for (minor, reference, is_dispute) in steps {
                 let amount = Amount::from_minor(minor, Currency::USD).unwrap().to_string();
                 let reference = format!("r_{reference}");
                 let step = if is_dispute { dispute(&amount, &reference) } else { refund(&amount, &reference) };
-                let _ = desk.ledger.record_refund(id, &step).await;
-                let payment = desk.ledger.payment(id).await.unwrap().unwrap();
+                let _ = test.ledger.record_refund(id, &step).await;
+                let payment = test.ledger.payment(id).await.unwrap().unwrap();
                 assert!(payment.refunded <= 2500);
-                assert!(payment.state != State::Refunded || payment.refunded == 2500);
-                assert!(payment.refunded < 2500 || payment.state != State::Charged);
+                assert!(payment.state != PaymentState::Refunded || payment.refunded == 2500);
+                assert!(payment.refunded < 2500 || payment.state != PaymentState::Charged);
             }
         });
     }

@@ -1,4 +1,4 @@
-//! An OpenAI of our own on a real socket: it answers what it is told to, and remembers what it was asked.
+//! A local OpenAI stand-in on a real socket. It sends scripted responses and records the requests.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,70 +16,79 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 /// One step of a stream of events.
-pub enum Step {
+pub enum StreamStep {
     /// The `data` of an event.
     Event(&'static str),
-    /// Breaks the connection once the test says so.
+    /// Breaks the connection when the test asks for it.
     Cut,
-    /// Says nothing more, and keeps the connection.
+    /// Stalls and keeps the connection.
     Stall,
 }
 
-/// One answer.
-pub enum Answer {
+/// One response.
+pub enum StubResponse {
     /// Status 200 and a stream of events.
-    Stream(Vec<Step>),
-    /// Anything else: status, one header, body.
+    Stream(Vec<StreamStep>),
+    /// Any other response: status, one header, body.
     Plain(u16, (&'static str, &'static str), &'static str),
-    /// No answer, and the connection kept.
+    /// No response; the connection is kept.
     Silence,
 }
 
-/// What was asked.
-pub struct Asked {
+/// A recorded request.
+pub struct RecordedRequest {
     pub path: String,
     pub headers: HeaderMap,
     pub body: String,
 }
 
-/// The server. What it is not told to answer it answers with 500.
+/// The server. A request without a scripted response gets status 500.
 #[derive(Clone)]
-pub struct OpenAi {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    pub asked: Arc<Mutex<Vec<Asked>>>,
-    /// Lets a `Cut` happen.
+pub struct OpenAiStandIn {
+    responses: Arc<Mutex<VecDeque<StubResponse>>>,
+    pub requests: Arc<Mutex<Vec<RecordedRequest>>>,
+    /// Triggers a `Cut`.
     pub cut: Arc<Notify>,
-    left: mpsc::Sender<()>,
+    dropped: mpsc::Sender<()>,
 }
 
-impl OpenAi {
-    /// Starts it: the server, its base URL, and a word for every answer that the client did not wait for or that ended.
-    pub async fn start(answers: Vec<Answer>) -> (Self, String, mpsc::Receiver<()>) {
+impl OpenAiStandIn {
+    /// Starts the server. Returns it, its base URL, and a channel with a message for every response that ended or that
+    /// the client gave up.
+    pub async fn start(answers: Vec<StubResponse>) -> (Self, String, mpsc::Receiver<()>) {
         let (left, leaving) = mpsc::channel(16);
-        let openai =
-            Self { answers: Arc::new(Mutex::new(answers.into())), asked: Arc::default(), cut: Arc::default(), left };
+        let openai = Self {
+            responses: Arc::new(Mutex::new(answers.into())),
+            requests: Arc::default(),
+            cut: Arc::default(),
+            dropped: left,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(openai.clone());
+        let router = Router::new().fallback(respond).with_state(openai.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (openai, base, leaving)
     }
 
     /// The bodies of all requests so far.
     pub fn bodies(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect()
+        self.requests.lock().unwrap().iter().map(|asked| asked.body.clone()).collect()
     }
 }
 
-async fn answer(State(openai): State<OpenAi>, request: Request) -> Result<Response, Infallible> {
-    let leaves = Leaves(openai.left.clone());
+async fn respond(State(openai): State<OpenAiStandIn>, request: Request) -> Result<Response, Infallible> {
+    let leaves = NotifyOnDrop(openai.dropped.clone());
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    openai.asked.lock().unwrap().push(Asked { path: head.uri.path().to_owned(), headers: head.headers, body });
-    let answer = openai.answers.lock().unwrap().pop_front();
+    openai.requests.lock().unwrap().push(RecordedRequest {
+        path: head.uri.path().to_owned(),
+        headers: head.headers,
+        body,
+    });
+    let answer = openai.responses.lock().unwrap().pop_front();
     let response = match answer {
-        Some(Answer::Stream(steps)) => {
+        Some(StubResponse::Stream(steps)) => {
             let cut = openai.cut.clone();
             let events = stream::iter(steps).then(move |step| {
                 let _ = &leaves;
@@ -89,30 +98,30 @@ async fn answer(State(openai): State<OpenAi>, request: Request) -> Result<Respon
                 .header("content-type", "text/event-stream; charset=utf-8")
                 .body(Body::from_stream(events))
         }
-        Some(Answer::Plain(status, (name, value), body)) => {
+        Some(StubResponse::Plain(status, (name, value), body)) => {
             Response::builder().status(status).header(name, value).body(Body::from(body))
         }
-        Some(Answer::Silence) => pending().await,
+        Some(StubResponse::Silence) => pending().await,
         None => Response::builder().status(500).body(Body::empty()),
     };
     Ok(response.unwrap())
 }
 
-async fn event(step: Step, cut: Arc<Notify>) -> io::Result<String> {
+async fn event(step: StreamStep, cut: Arc<Notify>) -> io::Result<String> {
     match step {
-        Step::Event(data) => Ok(format!("event: ignored\ndata: {data}\n\n")),
-        Step::Cut => {
+        StreamStep::Event(data) => Ok(format!("event: ignored\ndata: {data}\n\n")),
+        StreamStep::Cut => {
             cut.notified().await;
             Err(io::ErrorKind::ConnectionReset.into())
         }
-        Step::Stall => pending().await,
+        StreamStep::Stall => pending().await,
     }
 }
 
-/// Says so when it is dropped.
-struct Leaves(mpsc::Sender<()>);
+/// Sends a message when it is dropped.
+struct NotifyOnDrop(mpsc::Sender<()>);
 
-impl Drop for Leaves {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         let _ = self.0.try_send(());
     }

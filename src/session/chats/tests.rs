@@ -1,62 +1,65 @@
-//! Chats with a model that is never asked: nothing runs before the test waits for something.
+//! Chats without a reachable model. No chat task runs before the test awaits.
 
 use tokio::time::Instant;
 
 use super::*;
-use crate::ledger::Directory;
+use crate::ledger::TempDirectory;
 use crate::redact::Private;
-use crate::session::chat::IDLE;
+use crate::session::chat::IDLE_TIMEOUT;
 use crate::session::tests::context_with_model_at;
 
-/// What chats share. The file of the ledger takes real time.
-async fn context() -> (Arc<Context>, Directory) {
+/// Creates the shared context. Opening the ledger file takes real time, so the clock is resumed for it.
+async fn context() -> (Arc<SessionContext>, TempDirectory) {
     tokio::time::resume();
     let context = context_with_model_at("http://127.0.0.1:9/v1").await;
     tokio::time::pause();
     context
 }
 
-fn hello() -> Message {
-    Message::User(Private::new("Hello".to_owned()))
+fn hello() -> ChatMessage {
+    ChatMessage::User(Private::new("Hello".to_owned()))
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_an_end_to_how_many_chats_there_are() {
+async fn the_number_of_chats_is_limited() {
     let ((context, _directory), chats) = (context().await, Chats::new(CancellationToken::new()));
-    let replies: Vec<_> = (0..MAX_CHATS).map(|_| chats.say(&context, None, hello()).unwrap()).collect();
-    assert_eq!(chats.say(&context, None, hello()).err(), Some(NotSaid::Full));
-    assert_eq!(chats.say(&context, Some(replies[0].0), hello()).err(), Some(NotSaid::Busy));
-    assert_eq!(chats.say(&context, Some(Uuid::nil()), hello()).err(), Some(NotSaid::Unknown));
+    let replies: Vec<_> = (0..MAX_CHATS).map(|_| chats.send(&context, None, hello()).unwrap()).collect();
+    assert_eq!(chats.send(&context, None, hello()).err(), Some(SendChatMessageError::TooManyChats));
+    assert_eq!(chats.send(&context, Some(replies[0].0), hello()).err(), Some(SendChatMessageError::Busy));
+    assert_eq!(chats.send(&context, Some(Uuid::nil()), hello()).err(), Some(SendChatMessageError::UnknownSession));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chat_that_never_answered_gives_its_place_up() {
+async fn a_chat_that_never_answered_is_removed() {
     let ((context, _directory), chats) = (context().await, Chats::new(CancellationToken::new()));
-    let (id, reply) = chats.say(&context, None, hello()).unwrap();
-    // Nobody waits for the reply.
+    let (id, reply) = chats.send(&context, None, hello()).unwrap();
+    // The client goes away before the reply.
     drop(reply);
     context.tasks.close();
     context.tasks.wait().await;
-    assert_eq!(chats.say(&context, Some(id), hello()).err(), Some(NotSaid::Unknown));
+    assert_eq!(chats.send(&context, Some(id), hello()).err(), Some(SendChatMessageError::UnknownSession));
     assert!(chats.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chat_in_which_nothing_is_said_ends() {
+async fn an_idle_chat_ends() {
     let (context, _directory) = context().await;
     let began = Instant::now();
     let (_mailbox, asks) = mpsc::channel(1);
-    Chat::begin(context, Uuid::nil()).live(asks, CancellationToken::new()).await;
-    assert_eq!(began.elapsed().as_secs(), IDLE.as_secs());
+    Chat::new(context, Uuid::nil()).run(asks, CancellationToken::new()).await;
+    assert_eq!(began.elapsed().as_secs(), IDLE_TIMEOUT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_stops_takes_no_message_and_waits_for_no_chat() {
+async fn a_draining_server_accepts_no_message_and_ends_idle_chats() {
     let ((context, _directory), draining) = (context().await, CancellationToken::new());
     draining.cancel();
-    assert_eq!(Chats::new(draining.clone()).say(&context, None, hello()).err(), Some(NotSaid::Draining));
+    assert_eq!(
+        Chats::new(draining.clone()).send(&context, None, hello()).err(),
+        Some(SendChatMessageError::ServerStopping)
+    );
     let began = Instant::now();
     let (_mailbox, asks) = mpsc::channel(1);
-    Chat::begin(context, Uuid::nil()).live(asks, draining).await;
+    Chat::new(context, Uuid::nil()).run(asks, draining).await;
     assert_eq!(began.elapsed(), std::time::Duration::ZERO);
 }

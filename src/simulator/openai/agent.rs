@@ -1,143 +1,144 @@
-//! A dutiful agent: reads the input of a request, not a script, and decides what to say and which tools to call.
+//! The scripted agent: decides from the input of a request what to say and which tools to call.
 //!
-//! It does what a developer message or a tool's output tells it to do next (`call <tool-name>`), unless that sentence
-//! leaves the choice to the caller; it answers the caller; it tells at the first opportunity what was paid before; and it asks
+//! It calls the tool that a developer message or a tool's output names (`call <tool-name>`), unless that sentence
+//! leaves the choice to the caller. It answers the caller, reports earlier payments in its first message, and asks
 //! before it charges.
 
-mod reading;
+mod input_analysis;
 
 use serde_json::{Value, json};
 
-use super::input::Item;
-use reading::{amount, is_outcome_of_question, is_stimulus, is_update};
+use super::input::ModelInputItem;
+use input_analysis::{find_amount, is_question_outcome, is_update, needs_reply};
 
-/// What the model answers.
+/// A response of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reply {
-    /// Words to say.
-    pub say: String,
-    /// Tools to call: name and JSON arguments.
+pub struct ScriptedReply {
+    /// The text to say.
+    pub text: String,
+    /// The tools to call: name and JSON arguments.
     pub calls: Vec<(String, String)>,
 }
 
-/// Ways of this model that are neither right nor wrong.
+/// Habits of the agent that the server has to handle.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
-pub struct Habits {
-    /// Starts a payment with three calls in one response, as the flow of the documentation suggests.
-    pub all_at_once: bool,
-    /// Fills in SIDs that it cannot know.
+pub struct AgentHabits {
+    /// Starts a payment with three tool calls in one response, as the documented flow suggests.
+    pub parallel_calls: bool,
+    /// Makes up SIDs.
     pub invents_sids: bool,
     /// Calls a tool that does not exist, once.
     pub invents_a_tool: bool,
-    /// Begins to charge without having asked, once.
-    pub hasty: bool,
-    /// Charges ten times as much as was said, once.
-    pub greedy: bool,
+    /// Starts a charge without asking, once.
+    pub charges_unasked: bool,
+    /// Charges ten times the amount, once.
+    pub overcharges: bool,
 }
 
-/// Decides what to do after `input`.
-pub fn decide(input: &[Item], tools: &[String], habits: Habits) -> Reply {
-    let mind = Mind { input, tools, habits };
-    let mut reply = mind.react();
-    if let Some(known) = mind.untold().filter(|_| !reply.say.is_empty()) {
-        reply.say = format!("{known} {}", reply.say);
+/// Decides the response to `input`.
+pub fn decide(input: &[ModelInputItem], tools: &[String], habits: AgentHabits) -> ScriptedReply {
+    let agent = ScriptedAgent { input, tools, habits };
+    let mut reply = agent.reply();
+    if let Some(known) = agent.unreported_payment().filter(|_| !reply.text.is_empty()) {
+        reply.text = format!("{known} {}", reply.text);
     }
     reply.calls.retain(|(name, _)| tools.contains(name) || habits.invents_a_tool);
     reply
 }
 
-struct Mind<'a> {
-    input: &'a [Item],
+struct ScriptedAgent<'a> {
+    input: &'a [ModelInputItem],
     tools: &'a [String],
-    habits: Habits,
+    habits: AgentHabits,
 }
 
-impl Mind<'_> {
-    fn react(&self) -> Reply {
-        let fresh = self.fresh();
+impl ScriptedAgent<'_> {
+    fn reply(&self) -> ScriptedReply {
+        let fresh = self.unanswered_items();
         let caller = fresh.iter().rev().find_map(|item| match item {
-            Item::User(said) => Some(said),
+            ModelInputItem::User(said) => Some(said),
             _ => None,
         });
-        // What the caller said to the server, the server has answered.
-        if let Some(Item::Developer(text)) = fresh.last()
-            && is_outcome_of_question(text)
+        // The server has already answered what the caller said to its question.
+        if let Some(ModelInputItem::Developer(text)) = fresh.last()
+            && is_question_outcome(text)
         {
             return self.follow_update(text);
         }
-        // What was decided is not undone by news that crossed it.
+        // A final tool call stands, even if an update crossed it.
         let decided = fresh.iter().rev().find_map(|item| match item {
-            Item::Output { call_id, output } if self.is_final(call_id) => Some((call_id, output)),
+            ModelInputItem::Output { call_id, output } if self.is_final_call(call_id) => Some((call_id, output)),
             _ => None,
         });
         if let (None, Some((call_id, output))) = (caller, decided) {
             return self.follow_output(call_id, output);
         }
-        match (caller, self.unheeded_update(), fresh.iter().chain(self.input).rev().find(|it| is_stimulus(it))) {
+        match (caller, self.unanswered_update(), fresh.iter().chain(self.input).rev().find(|it| needs_reply(it))) {
             (Some(said), ..) => self.answer_caller(said),
             (_, Some(update), _) => self.follow_update(update),
-            (.., Some(Item::Output { call_id, output })) => self.follow_output(call_id, output),
-            (.., Some(Item::User(said))) => self.answer_caller(said),
-            (.., Some(Item::Developer(update))) => self.follow_update(update),
-            _ if self.was_cut_off() => say("Sorry, we were cut off. How can I help you?"),
+            (.., Some(ModelInputItem::Output { call_id, output })) => self.follow_output(call_id, output),
+            (.., Some(ModelInputItem::User(said))) => self.answer_caller(said),
+            (.., Some(ModelInputItem::Developer(update))) => self.follow_update(update),
+            _ if self.is_resumed_call() => say("Sorry, we were cut off. How can I help you?"),
             _ => say("Hello, and thank you for calling. How can I help you?"),
         }
     }
 
     // ---- the caller ----
 
-    fn answer_caller(&self, said: &str) -> Reply {
+    fn answer_caller(&self, said: &str) -> ScriptedReply {
         let said = said.to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
         if any(&["just listen"]) {
-            return with("I will only listen.", "set-listen-mode", &json!({"enabled": true}));
+            return say_and_call("I will only listen.", "set-listen-mode", &json!({"enabled": true}));
         }
         if any(&["speak again"]) {
-            return with("", "set-listen-mode", &json!({"enabled": false}));
+            return say_and_call("", "set-listen-mode", &json!({"enabled": false}));
         }
         if any(&["still here", "still there", "wait", "hold on", "one moment"]) {
-            return self.and_go_on("Of course, take your time. I am here.");
+            return self.reply_and_continue("Of course, take your time. I am here.");
         }
         if any(&["agent", "person", "human", "representative"]) {
             let arguments = json!({"reason": "the caller asked for a person", "summary": self.summary()});
-            return with("Of course. I will put you through to a colleague.", "live-agent-handoff", &arguments);
+            return say_and_call("Of course. I will put you through to a colleague.", "live-agent-handoff", &arguments);
         }
         if any(&["cancel", "changed my mind", "forget it", "stop the payment"]) {
-            if self.payment_is_open() {
-                return with("Of course, I will cancel that.", "cancel-capture", &json!({}));
+            if self.is_payment_open() {
+                return say_and_call("Of course, I will cancel that.", "cancel-capture", &json!({}));
             }
             return say("There is nothing to cancel. What else can I do for you?");
         }
         if any(&["goodbye", "bye", "that's all", "that is all", "nothing else"]) {
             let arguments = json!({"conversationSummary": "The caller said goodbye."});
-            return with("Thank you for calling. Goodbye!", "end-call", &arguments);
+            return say_and_call("Thank you for calling. Goodbye!", "end-call", &arguments);
         }
         if any(&["how does", "tell me about", "explain"]) {
-            return self.and_go_on(EXPLANATION);
+            return self.reply_and_continue(EXPLANATION);
         }
-        if any(&["one more card"]) && !self.payment_is_open() {
-            return self.call("Gladly.", "start-capture");
+        if any(&["one more card"]) && !self.is_payment_open() {
+            return self.call_tool("Gladly.", "start-capture");
         }
         if any(&["yes", "sure", "go ahead", "please do", "again", "okay"]) {
-            return self.agreed();
+            return self.handle_consent();
         }
         if said.contains("digits removed") {
-            return self
-                .and_go_on("For your safety, please do not say card details. Use the keypad when I ask you to.");
+            return self.reply_and_continue(
+                "For your safety, please do not say card details. Use the keypad when I ask you to.",
+            );
         }
-        if any(&["card", "pay"]) && !self.has("start-capture") {
+        if any(&["card", "pay"]) && !self.has_tool("start-capture") {
             let arguments = json!({"contextKey": "PaymentContext", "manifestKey": "PaymentToolManifest", "summary": "The caller wants to leave a card."});
-            return with("Gladly.", "change-context", &arguments);
+            return say_and_call("Gladly.", "change-context", &arguments);
         }
-        if let Some(due) = self.due().filter(|_| any(&["card", "pay"])) {
+        if let Some(due) = self.amount_due().filter(|_| any(&["card", "pay"])) {
             return say(&format!("Your bill comes to {due} dollars. Shall I go ahead?"));
         }
-        if let Some(amount) = amount(&said) {
-            if self.habits.hasty && !self.has_called("start-capture") {
-                return self.call("Gladly.", "start-capture");
+        if let Some(amount) = find_amount(&said) {
+            if self.habits.charges_unasked && !self.has_called("start-capture") {
+                return self.call_tool("Gladly.", "start-capture");
             }
-            return self.call(&format!("{amount} dollars, gladly."), "confirm-amount");
+            return self.call_tool(&format!("{amount} dollars, gladly."), "confirm-amount");
         }
         if any(&["bank account"]) {
             return say("I can take your bank account over the keypad and store it safely. Shall I go ahead?");
@@ -145,43 +146,45 @@ impl Mind<'_> {
         if any(&["card", "pay"]) {
             return say("I can take your card over the keypad and store it safely. Shall I go ahead?");
         }
-        self.and_go_on("I can take a payment for you, or store a card. What would you like?")
+        self.reply_and_continue("I can take a payment for you, or store a card. What would you like?")
     }
 
-    /// The caller agreed to what was offered: by the server's last word, or to begin.
-    fn agreed(&self) -> Reply {
+    /// Handles a yes: to the tool that the last update offered, or to a new payment.
+    fn handle_consent(&self) -> ScriptedReply {
         let offered = self.input.iter().rev().find_map(|item| match item {
-            Item::Developer(text) if is_update(text) => Some(self.tool_named(text).map(|(tool, _)| tool)),
+            ModelInputItem::Developer(text) if is_update(text) => Some(self.requested_tool(text).map(|(tool, _)| tool)),
             _ => None,
         });
         if let Some(tool) = self.failed_step() {
-            return self.call("Gladly.", tool);
+            return self.call_tool("Gladly.", tool);
         }
         match offered.flatten() {
-            Some(tool) if !self.called_since_update(&tool) => self.call("Gladly.", &tool),
-            _ if self.payment_is_open() => self.and_go_on("Please go on with the keypad."),
-            _ if self.charge().is_some() && self.due().is_none() => self.call("Thank you.", "confirm-amount"),
-            _ => self.call("Thank you.", "start-capture"),
+            Some(tool) if !self.was_called_since_update(&tool) => self.call_tool("Gladly.", &tool),
+            _ if self.is_payment_open() => self.reply_and_continue("Please go on with the keypad."),
+            _ if self.named_amount().is_some() && self.amount_due().is_none() => {
+                self.call_tool("Thank you.", "confirm-amount")
+            }
+            _ => self.call_tool("Thank you.", "start-capture"),
         }
     }
 
-    fn has(&self, tool: &str) -> bool {
+    fn has_tool(&self, tool: &str) -> bool {
         self.tools.iter().any(|known| known == tool)
     }
 
     // ---- the server ----
 
-    fn follow_update(&self, text: &str) -> Reply {
+    fn follow_update(&self, text: &str) -> ScriptedReply {
         let lower = text.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        let tool = self.tool_named(text);
+        let tool = self.requested_tool(text);
         match tool {
             _ if has(&["said no to"]) => say("All right, nothing is charged. What would you like to do instead?"),
             _ if has(&["no clear answer"]) => {
                 say("I am sorry, I got no clear answer, so nothing is charged. Shall I put you through to a person?")
             }
             _ if has(&["did not want to go on"]) => say("What else can I do for you?"),
-            Some((tool, true)) if has(&["said yes to"]) => self.call("Thank you.", &tool),
+            Some((tool, true)) if has(&["said yes to"]) => self.call_tool("Thank you.", &tool),
             _ if has(&["not known whether the payment went through"]) => say(
                 "I cannot tell whether the payment went through. A colleague looks it up and gets back to you. Shall I put you \
                  through to a person now?",
@@ -190,8 +193,8 @@ impl Mind<'_> {
                 "I am sorry, the payment did not work, and nothing was charged. Would you like to try again, or to speak to a \
                  person?",
             ),
-            Some((tool, true)) if has(WRONG) => self.call("Sorry, that did not work.", &tool),
-            Some((tool, true)) => self.call(self.confirmation(), &tool),
+            Some((tool, true)) if has(RETRY_WORDS) => self.call_tool("Sorry, that did not work.", &tool),
+            Some((tool, true)) => self.call_tool(self.confirmation(), &tool),
             _ if has(&["a person first"]) => say(
                 "I am sorry, that card was declined as well. Shall I put you through to a person, or would you like to try \
                  another card?",
@@ -203,9 +206,9 @@ impl Mind<'_> {
             _ if has(&["cancel", "star key"]) => {
                 say("The payment is cancelled, and nothing was charged. Would you like to start again?")
             }
-            _ if has(&["hung up"]) => Reply::default(),
+            _ if has(&["hung up"]) => ScriptedReply::default(),
             _ if has(&["succe", "went through"]) && !has(&["unsucce", "not succe", "did not succe"]) => {
-                if self.charge().is_some() {
+                if self.named_amount().is_some() {
                     say("All set, your payment went through. Is there anything else?")
                 } else if has(&["bank account"]) {
                     say("All set, your bank account is stored safely. Is there anything else?")
@@ -220,22 +223,22 @@ impl Mind<'_> {
         }
     }
 
-    fn follow_output(&self, call_id: &str, output: &str) -> Reply {
+    fn follow_output(&self, call_id: &str, output: &str) -> ScriptedReply {
         let result: Value = serde_json::from_str(output).unwrap_or_default();
         let message = result.get("message").and_then(Value::as_str).unwrap_or_default();
         let done = result.get("success").and_then(Value::as_bool).unwrap_or(false);
         if !done {
-            if let Some(why) = order_taken(message) {
+            if let Some(why) = known_payment_notice(message) {
                 return say(&format!("{why} Would you like to speak to a person?"));
             }
-            return match self.tool_named(message) {
-                Some((tool, true)) if self.failures_in_a_row() < 3 => self.call("", &tool),
+            return match self.requested_tool(message) {
+                Some((tool, true)) if self.consecutive_failures() < 3 => self.call_tool("", &tool),
                 _ => say("I am sorry, that did not work. Would you like to speak to a person?"),
             };
         }
-        match self.name_of(call_id).unwrap_or_default() {
+        match self.tool_of(call_id).unwrap_or_default() {
             asked if message.contains("once more") => {
-                say(&format!("Once more the same {}, please, then hash.", named(asked)))
+                say(&format!("Once more the same {}, please, then hash.", field_name(asked)))
             }
             "capture-bank-routing-number" => say("Please enter the routing number of your bank, then press hash."),
             "capture-bank-account-number" => say("Now the account number, then hash."),
@@ -247,30 +250,30 @@ impl Mind<'_> {
             "cancel-capture" => say("The payment is cancelled, and nothing was charged."),
             "end-call" => say("Goodbye!"),
             "change-context" => say("I can take your card over the keypad and store it safely. Shall I go ahead?"),
-            // What happened while nothing could be said is told now.
+            // Reports what happened while only listening.
             "set-listen-mode" if message.contains("heard again") => say(&self
                 .last_update()
-                .map_or_else(|| "Thank you.".to_owned(), |update| self.follow_update(update).say)),
-            _ => match self.tool_named(message) {
-                Some((tool, true)) => self.call("", &tool),
-                _ => self.and_go_on("Good."),
+                .map_or_else(|| "Thank you.".to_owned(), |update| self.follow_update(update).text)),
+            _ => match self.requested_tool(message) {
+                Some((tool, true)) => self.call_tool("", &tool),
+                _ => self.reply_and_continue("Good."),
             },
         }
     }
 
-    /// Answers, and does what is still to be done.
-    fn and_go_on(&self, words: &str) -> Reply {
-        match (self.outstanding(), self.unheeded_update()) {
-            (Some(tool), _) => self.call(words, &tool),
-            (None, Some(update)) => say(&format!("{words} {}", self.follow_update(update).say)),
+    /// Replies, and continues with the pending tool or update.
+    fn reply_and_continue(&self, words: &str) -> ScriptedReply {
+        match (self.pending_tool(), self.unanswered_update()) {
+            (Some(tool), _) => self.call_tool(words, &tool),
+            (None, Some(update)) => say(&format!("{words} {}", self.follow_update(update).text)),
             (None, None) => say(words),
         }
     }
 
-    /// A few words for the field that is in: it is the one that was asked for last.
+    /// Returns the confirmation of the field that was captured last.
     fn confirmation(&self) -> &'static str {
         let asked = self.input.iter().rev().find_map(|item| match item {
-            Item::Call { name, .. } if name.starts_with("capture-") => Some(name.as_str()),
+            ModelInputItem::Call { name, .. } if name.starts_with("capture-") => Some(name.as_str()),
             _ => None,
         });
         match asked {
@@ -284,17 +287,17 @@ impl Mind<'_> {
         }
     }
 
-    fn call(&self, words: &str, tool: &str) -> Reply {
-        if self.calls_since_caller(tool) >= PATIENCE {
+    fn call_tool(&self, words: &str, tool: &str) -> ScriptedReply {
+        if self.calls_since_caller(tool) >= MAX_REPEATED_CALLS {
             return say("I am sorry, this does not seem to work. Would you like to speak to a person?");
         }
         let mut arguments = json!({});
-        match (tool, self.charge()) {
+        match (tool, self.named_amount()) {
             ("confirm-amount", Some(amount)) => arguments["amount"] = json!(amount),
-            ("start-capture", Some(amount)) if self.habits.greedy && !self.has_called(tool) => {
+            ("start-capture", Some(amount)) if self.habits.overcharges && !self.has_called(tool) => {
                 arguments["chargeAmount"] = json!(amount.replace('.', "0."));
             }
-            ("start-capture", amount) if self.due().is_none() => {
+            ("start-capture", amount) if self.amount_due().is_none() => {
                 arguments["chargeAmount"] = json!(amount.as_deref().unwrap_or("0"));
             }
             _ => {}
@@ -303,8 +306,8 @@ impl Mind<'_> {
             arguments["callSid"] = json!("CA99999999999999999999999999999999");
             arguments["paymentSid"] = json!("PK99999999999999999999999999999999");
         }
-        let mut reply = with(words, tool, &arguments);
-        if tool == "start-capture" && self.habits.all_at_once {
+        let mut reply = say_and_call(words, tool, &arguments);
+        if tool == "start-capture" && self.habits.parallel_calls {
             reply.calls.push(("set-silence-detection".to_owned(), json!({"enabled": false}).to_string()));
             reply.calls.push(("capture-card".to_owned(), "{}".to_owned()));
         }
@@ -320,10 +323,10 @@ const EXPLANATION: &str = "It is simple: you enter your card on the keypad of yo
     First comes the card number, then the security code, and at last the expiry date, each followed by hash. \
     When everything is in, the provider tells me whether it worked, and I will tell you at once.";
 
-/// How often the same tool is called between two sentences of the caller.
-const PATIENCE: usize = 4;
+/// How often the same tool is called between two messages of the caller.
+const MAX_REPEATED_CALLS: usize = 4;
 
-const WRONG: &[&str] = &[
+const RETRY_WORDS: &[&str] = &[
     "not taken",
     "not a valid",
     "not valid",
@@ -336,8 +339,8 @@ const WRONG: &[&str] = &[
     "retry",
 ];
 
-/// What the caller hears of an order that has a payment, where the server says so.
-fn order_taken(message: &str) -> Option<&'static str> {
+/// Returns what to tell the caller if the server reports an existing payment for the order.
+fn known_payment_notice(message: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     match () {
         () if says(&["on another line"]) => Some("This is being paid on another line at this moment."),
@@ -351,8 +354,8 @@ fn order_taken(message: &str) -> Option<&'static str> {
     }
 }
 
-/// What a tool asks for.
-fn named(tool: &str) -> &'static str {
+/// Returns the name of the field that a tool captures.
+fn field_name(tool: &str) -> &'static str {
     match tool {
         "capture-security-code" => "security code",
         "capture-expiry-date" => "expiry date",
@@ -361,12 +364,12 @@ fn named(tool: &str) -> &'static str {
     }
 }
 
-fn say(words: &str) -> Reply {
-    Reply { say: words.to_owned(), calls: Vec::new() }
+fn say(words: &str) -> ScriptedReply {
+    ScriptedReply { text: words.to_owned(), calls: Vec::new() }
 }
 
-fn with(words: &str, tool: &str, arguments: &Value) -> Reply {
-    Reply { say: words.to_owned(), calls: vec![(tool.to_owned(), arguments.to_string())] }
+fn say_and_call(words: &str, tool: &str, arguments: &Value) -> ScriptedReply {
+    ScriptedReply { text: words.to_owned(), calls: vec![(tool.to_owned(), arguments.to_string())] }
 }
 
 #[cfg(test)]
@@ -387,27 +390,30 @@ mod tests {
         .into()
     }
 
-    fn reply(input: &[Item]) -> Reply {
-        decide(input, &tools(), Habits::default())
+    fn reply(input: &[ModelInputItem]) -> ScriptedReply {
+        decide(input, &tools(), AgentHabits::default())
     }
 
-    fn user(said: &str) -> Item {
-        Item::User(said.to_owned())
+    fn user(said: &str) -> ModelInputItem {
+        ModelInputItem::User(said.to_owned())
     }
 
-    fn call(id: &str, name: &str) -> Item {
-        Item::Call { call_id: id.to_owned(), id: None, name: name.to_owned(), arguments: "{}".to_owned() }
+    fn call(id: &str, name: &str) -> ModelInputItem {
+        ModelInputItem::Call { call_id: id.to_owned(), id: None, name: name.to_owned(), arguments: "{}".to_owned() }
     }
 
-    fn output(id: &str, message: &str, success: bool) -> Item {
-        Item::Output { call_id: id.to_owned(), output: json!({"success": success, "message": message}).to_string() }
+    fn output(id: &str, message: &str, success: bool) -> ModelInputItem {
+        ModelInputItem::Output {
+            call_id: id.to_owned(),
+            output: json!({"success": success, "message": message}).to_string(),
+        }
     }
 
-    fn update(text: &str) -> Item {
-        Item::Developer(format!("Payment update: {text}"))
+    fn update(text: &str) -> ModelInputItem {
+        ModelInputItem::Developer(format!("Payment update: {text}"))
     }
 
-    fn called(reply: &Reply) -> Vec<&str> {
+    fn called(reply: &ScriptedReply) -> Vec<&str> {
         reply.calls.iter().map(|(name, _)| name.as_str()).collect()
     }
 
@@ -420,7 +426,7 @@ mod tests {
                 user("I'd like to pay $25.5 please."),
                 call("1", "confirm-amount"),
                 output("1", "The server asks the caller.", true),
-                Item::Assistant("That is 25 dollars and 50 cents, charged to your card now.".to_owned()),
+                ModelInputItem::Assistant("That is 25 dollars and 50 cents, charged to your card now.".to_owned()),
                 user(said),
                 update(outcome),
             ])
@@ -434,36 +440,39 @@ mod tests {
             "No.",
             "the caller said no to 25.50 USD, and nothing is charged. Next: ask what the caller wants.",
         );
-        assert!(no.calls.is_empty() && no.say.contains("nothing is charged"));
+        assert!(no.calls.is_empty() && no.text.contains("nothing is charged"));
     }
 
     #[test]
-    fn it_does_what_it_is_told_to_do_next() {
+    fn it_calls_the_tool_that_the_server_names() {
         let started = [user("Yes"), call("1", "start-capture"), output("1", "Started. Next: call capture-card.", true)];
         assert_eq!(called(&reply(&started)), ["capture-card"]);
         let asked = [call("1", "capture-card"), output("1", "Waiting for the caller.", true)];
-        assert!(reply(&asked).say.contains("hash"));
+        assert!(reply(&asked).text.contains("hash"));
         let mut entered = asked.to_vec();
         entered.push(update("the card number is in. Next: confirm briefly and call capture-security-code."));
         let confirmed = reply(&entered);
-        assert_eq!((confirmed.say.as_str(), called(&confirmed)), ("Got your card.", vec!["capture-security-code"]));
+        assert_eq!((confirmed.text.as_str(), called(&confirmed)), ("Got your card.", vec!["capture-security-code"]));
     }
 
     #[test]
     fn it_asks_where_the_choice_is_the_callers() {
         let declined = update("the card was declined. Next: offer to try another card; if yes, call start-capture.");
         let offer = reply(std::slice::from_ref(&declined));
-        assert!(offer.calls.is_empty() && offer.say.contains("another card"));
-        assert_eq!(called(&reply(&[declined, Item::Assistant(offer.say), user("Yes please.")])), ["start-capture"]);
+        assert!(offer.calls.is_empty() && offer.text.contains("another card"));
+        assert_eq!(
+            called(&reply(&[declined, ModelInputItem::Assistant(offer.text), user("Yes please.")])),
+            ["start-capture"]
+        );
     }
 
     #[test]
-    fn what_an_interruption_stopped_is_done_with_the_next_words() {
+    fn a_tool_that_an_interruption_prevented_is_called_with_the_next_reply() {
         let input = [
             call("1", "capture-card"),
             output("1", "Waiting.", true),
             update("the card number is in. Next: call capture-security-code."),
-            Item::Assistant("Got".to_owned()),
+            ModelInputItem::Assistant("Got".to_owned()),
             user("Hold on a second."),
         ];
         assert_eq!(called(&reply(&input)), ["capture-security-code"]);
@@ -485,7 +494,7 @@ mod tests {
 
     #[test]
     fn only_tools_of_the_request_are_called() {
-        let reply = decide(&[user("goodbye")], &["start-capture".to_owned()], Habits::default());
+        let reply = decide(&[user("goodbye")], &["start-capture".to_owned()], AgentHabits::default());
         assert!(reply.calls.is_empty());
     }
 }

@@ -1,83 +1,89 @@
-//! A response as the server-sent events of the Responses API: every event that the real one sends, in its order, with
-//! sequence numbers, and the request's instructions and tools echoed.
+//! Builds a response as the server-sent events of the Responses API: every event that the real one sends, in its order,
+//! with sequence numbers, instructions and tools.
 
 use serde_json::{Value, json};
 
-use super::agent::Reply;
-use super::check::{Asked, Issued};
+use super::agent::ScriptedReply;
+use super::request_check::{IssuedCall, ResponsesRequest};
 
-/// One event, and whether the model takes time before it.
+/// An event and the pause before it.
 #[derive(Debug)]
-pub struct Timed {
-    /// What comes before it.
+pub struct TimedEvent {
+    /// The pause before it.
     pub pause: Pause,
     /// `data:`.
     pub event: Value,
 }
 
-/// What comes before an event.
+/// The pause before an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// Nothing.
+    /// No pause.
     None,
-    /// The model begins.
+    /// The time to the first token.
     Thinking,
-    /// One token.
+    /// The time of one token.
     Token,
 }
 
-/// A response that is being written.
+/// The events and tool calls of a response.
 #[derive(Debug)]
-pub struct Script {
+pub struct ResponseScript {
     /// The events in order.
-    pub events: Vec<Timed>,
-    /// The calls that they make, by `call_id`.
-    pub calls: Vec<(String, Issued)>,
+    pub events: Vec<TimedEvent>,
+    /// The tool calls, by `call_id`.
+    pub calls: Vec<(String, IssuedCall)>,
 }
 
-/// Writes the response number `number` to what was asked.
-pub fn script(asked: &Asked, reply: &Reply, model: &str, number: usize, reasons: bool) -> Script {
-    let mut writer = Writer { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
-    writer.event("response.created", json!({"response": writer.response("in_progress")}));
-    writer.event("response.in_progress", json!({"response": writer.response("in_progress")}));
-    writer.pause(Pause::Thinking);
-    let reasoning = reasons.then(|| writer.reasoning());
-    if !reply.say.is_empty() {
-        writer.message(&reply.say);
+/// Builds the response with this number to a request.
+pub fn write_response(
+    asked: &ResponsesRequest,
+    reply: &ScriptedReply,
+    model: &str,
+    number: usize,
+    reasons: bool,
+) -> ResponseScript {
+    let mut writer = ResponseWriter { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
+    writer.push_event("response.created", json!({"response": writer.response("in_progress")}));
+    writer.push_event("response.in_progress", json!({"response": writer.response("in_progress")}));
+    writer.pause_before_last(Pause::Thinking);
+    let reasoning = reasons.then(|| writer.push_reasoning());
+    if !reply.text.is_empty() {
+        writer.push_message(&reply.text);
     }
     for (name, arguments) in &reply.calls {
-        writer.call(name, arguments, reasoning.as_deref());
+        writer.push_call(name, arguments, reasoning.as_deref());
     }
-    writer.event("response.completed", json!({"response": writer.response("completed")}));
-    Script { events: writer.events, calls: writer.calls }
+    writer.push_event("response.completed", json!({"response": writer.response("completed")}));
+    ResponseScript { events: writer.events, calls: writer.calls }
 }
 
-/// The event that ends a response that failed.
-pub fn failed(asked: &Asked, model: &str, number: usize, sequence: usize) -> Value {
-    let writer = Writer { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
+/// Builds the `response.failed` event.
+pub fn failed_event(asked: &ResponsesRequest, model: &str, number: usize, sequence: usize) -> Value {
+    let writer = ResponseWriter { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
     let mut response = writer.response("failed");
     response["error"] = json!({"code": "server_error", "message": "The model failed to generate a response."});
     json!({"type": "response.failed", "sequence_number": sequence, "response": response})
 }
 
-struct Writer<'a> {
-    asked: &'a Asked,
+struct ResponseWriter<'a> {
+    asked: &'a ResponsesRequest,
     model: &'a str,
     number: usize,
-    events: Vec<Timed>,
+    events: Vec<TimedEvent>,
     output: Vec<Value>,
-    calls: Vec<(String, Issued)>,
+    calls: Vec<(String, IssuedCall)>,
 }
 
-impl Writer<'_> {
-    fn event(&mut self, kind: &str, mut event: Value) {
+impl ResponseWriter<'_> {
+    fn push_event(&mut self, kind: &str, mut event: Value) {
         event["type"] = json!(kind);
         event["sequence_number"] = json!(self.events.len());
-        self.events.push(Timed { pause: Pause::None, event });
+        self.events.push(TimedEvent { pause: Pause::None, event });
     }
 
-    /// Puts a pause before the last event.
-    fn pause(&mut self, pause: Pause) {
+    /// Sets the pause before the last event.
+    fn pause_before_last(&mut self, pause: Pause) {
         if let Some(last) = self.events.last_mut() {
             last.pause = pause;
         }
@@ -87,26 +93,26 @@ impl Writer<'_> {
         format!("{prefix}_{:08x}{:04x}", self.number, self.output.len())
     }
 
-    fn begin(&mut self, item: &Value) {
+    fn begin_item(&mut self, item: &Value) {
         let at = self.output.len();
-        self.event("response.output_item.added", json!({"output_index": at, "item": item}));
+        self.push_event("response.output_item.added", json!({"output_index": at, "item": item}));
     }
 
-    fn done(&mut self, item: Value) {
+    fn finish_item(&mut self, item: Value) {
         let at = self.output.len();
-        self.event("response.output_item.done", json!({"output_index": at, "item": item}));
+        self.push_event("response.output_item.done", json!({"output_index": at, "item": item}));
         self.output.push(item);
     }
 
-    fn reasoning(&mut self) -> String {
+    fn push_reasoning(&mut self) -> String {
         let id = self.id("rs");
         let item = json!({"id": id, "type": "reasoning", "summary": [], "encrypted_content": "gAAAAABsimulated=="});
-        self.begin(&json!({"id": id, "type": "reasoning", "summary": []}));
-        self.done(item);
+        self.begin_item(&json!({"id": id, "type": "reasoning", "summary": []}));
+        self.finish_item(item);
         id
     }
 
-    fn message(&mut self, text: &str) {
+    fn push_message(&mut self, text: &str) {
         let (id, at) = (self.id("msg"), self.output.len());
         let part = |text: &str| json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text});
         let of = |mut more: Value| {
@@ -115,20 +121,22 @@ impl Writer<'_> {
             more["content_index"] = json!(0);
             more
         };
-        self.begin(&json!({"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []}));
-        self.event("response.content_part.added", of(json!({"part": part("")})));
+        self.begin_item(
+            &json!({"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []}),
+        );
+        self.push_event("response.content_part.added", of(json!({"part": part("")})));
         for token in tokens(text) {
-            self.event("response.output_text.delta", of(json!({"delta": token, "logprobs": []})));
-            self.pause(Pause::Token);
+            self.push_event("response.output_text.delta", of(json!({"delta": token, "logprobs": []})));
+            self.pause_before_last(Pause::Token);
         }
-        self.event("response.output_text.done", of(json!({"text": text, "logprobs": []})));
-        self.event("response.content_part.done", of(json!({"part": part(text)})));
-        self.done(json!({
+        self.push_event("response.output_text.done", of(json!({"text": text, "logprobs": []})));
+        self.push_event("response.content_part.done", of(json!({"part": part(text)})));
+        self.finish_item(json!({
             "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part(text)],
         }));
     }
 
-    fn call(&mut self, name: &str, arguments: &str, reasoning: Option<&str>) {
+    fn push_call(&mut self, name: &str, arguments: &str, reasoning: Option<&str>) {
         let (id, call_id, at) = (self.id("fc"), self.id("call"), self.output.len());
         let item = |status: &str, arguments: &str| {
             json!({
@@ -136,17 +144,20 @@ impl Writer<'_> {
                 "arguments": arguments,
             })
         };
-        self.begin(&item("in_progress", ""));
+        self.begin_item(&item("in_progress", ""));
         for delta in tokens(arguments) {
             let delta = json!({"item_id": id, "output_index": at, "delta": delta});
-            self.event("response.function_call_arguments.delta", delta);
-            self.pause(Pause::Token);
+            self.push_event("response.function_call_arguments.delta", delta);
+            self.pause_before_last(Pause::Token);
         }
         let whole = json!({"item_id": id, "output_index": at, "arguments": arguments});
-        self.event("response.function_call_arguments.done", whole);
-        self.done(item("completed", arguments));
-        let issued =
-            Issued { name: name.to_owned(), arguments: arguments.to_owned(), reasoning: reasoning.map(str::to_owned) };
+        self.push_event("response.function_call_arguments.done", whole);
+        self.finish_item(item("completed", arguments));
+        let issued = IssuedCall {
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+            reasoning: reasoning.map(str::to_owned),
+        };
         self.calls.push((call_id, issued));
     }
 
@@ -191,8 +202,8 @@ impl Writer<'_> {
     fn usage(&self) -> Value {
         let prefix = (self.asked.instructions.len() + self.asked.tools.to_string().len()) / 4;
         let input = prefix + self.asked.input.len() * 24;
-        // Only a prefix of at least 1,024 tokens that was sent before is cached.
-        let cached = if self.asked.known > 0 && prefix >= 1024 { prefix / 128 * 128 } else { 0 };
+        // OpenAI caches a repeated prefix of at least 1,024 tokens.
+        let cached = if self.asked.common_prefix_len > 0 && prefix >= 1024 { prefix / 128 * 128 } else { 0 };
         let output = self.events.len();
         json!({
             "input_tokens": input,
@@ -204,7 +215,7 @@ impl Writer<'_> {
     }
 }
 
-/// A text in pieces as a model would stream it: words with the space before them.
+/// Splits a text into tokens: words with the space before them.
 fn tokens(text: &str) -> Vec<&str> {
     let mut starts: Vec<usize> = text.match_indices(' ').map(|(at, _)| at).filter(|at| *at > 0).collect();
     starts.insert(0, 0);
@@ -216,8 +227,14 @@ fn tokens(text: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
-    fn asked() -> Asked {
-        Asked { instructions: "Be kind.".to_owned(), tools: json!([]), names: Vec::new(), input: Vec::new(), known: 0 }
+    fn asked() -> ResponsesRequest {
+        ResponsesRequest {
+            instructions: "Be kind.".to_owned(),
+            tools: json!([]),
+            tool_names: Vec::new(),
+            input: Vec::new(),
+            common_prefix_len: 0,
+        }
     }
 
     #[test]
@@ -230,7 +247,7 @@ mod tests {
     #[test]
     fn events_are_numbered_and_end_with_the_whole_response() {
         let calls = vec![("end-call".to_owned(), "{}".to_owned())];
-        let written = script(&asked(), &Reply { say: "Good bye.".to_owned(), calls }, "m", 1, true);
+        let written = write_response(&asked(), &ScriptedReply { text: "Good bye.".to_owned(), calls }, "m", 1, true);
         let numbers: Vec<_> = written.events.iter().map(|it| it.event["sequence_number"].as_u64()).collect();
         assert_eq!(numbers, (0..numbers.len() as u64).map(Some).collect::<Vec<_>>());
         let last = &written.events.last().unwrap().event;

@@ -1,46 +1,46 @@
-//! The `input` of a Responses request, read strictly into items.
+//! Parses the `input` of a Responses request strictly into items.
 
 use serde_json::Value;
 
-/// One item of the input.
+/// An item of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub enum ModelInputItem {
     /// A developer or system message.
     Developer(String),
-    /// What the caller said.
+    /// A user message.
     User(String),
-    /// What the agent said.
+    /// An assistant message.
     Assistant(String),
     /// A tool call.
     Call {
         /// `call_id`.
         call_id: String,
-        /// `id`, if it was sent back.
+        /// `id`, if present.
         id: Option<String>,
-        /// The tool.
+        /// The name of the tool.
         name: String,
-        /// JSON text.
+        /// The arguments as JSON text.
         arguments: String,
     },
     /// The output of a tool.
     Output {
-        /// Of which call.
+        /// `call_id`.
         call_id: String,
-        /// As the server wrote it.
+        /// The output as sent.
         output: String,
     },
     /// A reasoning item.
     Reasoning {
         /// `rs_…`.
         id: String,
-        /// Whether its encrypted content came along.
+        /// Whether it has its encrypted content.
         encrypted: bool,
     },
 }
 
-impl Item {
-    /// Reads one item; an error says what is wrong with it.
-    pub fn read(value: &Value) -> Result<Self, String> {
+impl ModelInputItem {
+    /// Parses an item. An error says what is wrong with it.
+    pub fn parse(value: &Value) -> Result<Self, String> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         let needed = |name: &str| text(name).ok_or_else(|| format!("an input item has no {name}"));
         match value.get("type").and_then(Value::as_str).unwrap_or("message") {
@@ -69,7 +69,7 @@ impl Item {
     }
 }
 
-/// A message's content: a text, or parts with texts.
+/// Parses the content of a message: a text, or parts with texts.
 fn content(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) if !text.is_empty() => Ok(text.clone()),

@@ -1,4 +1,4 @@
-//! The real API behind the stand-in: requests are checked and passed on, and its answers are passed back as they come.
+//! Forwards checked requests to the real OpenAI API, and streams its responses back.
 
 use std::io;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use futures_util::stream;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::stream::Flight;
-use super::{Event, OpenAi, event_stream, refuse};
+use super::stream::ResponseGuard;
+use super::{ScriptedOpenAi, TranscriptEvent, error_response, event_stream};
 
-/// The way to the real API.
+/// A client of the real API.
 #[derive(Debug)]
-pub struct Live {
+pub struct LiveOpenAi {
     client: reqwest::Client,
     key: SecretString,
     url: String,
 }
 
-impl Live {
-    /// Leads to `base_url`, which ends in `/v1`.
+impl LiveOpenAi {
+    /// Creates a client for `base_url`, which ends in `/v1`.
     pub fn new(key: SecretString, base_url: &str) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -31,38 +31,38 @@ impl Live {
         Ok(Self { client, key, url: format!("{}/responses", base_url.trim_end_matches('/')) })
     }
 
-    /// Passes a request on.
-    pub async fn respond(&self, openai: &OpenAi, body: String) -> Response {
+    /// Forwards a request and streams the response.
+    pub async fn forward(&self, openai: &ScriptedOpenAi, body: String) -> Response {
         let request = self.client.post(&self.url).bearer_auth(self.key.expose_secret());
         let sent = request.header("Content-Type", "application/json").body(body).send().await;
         let answer = match sent {
             Ok(answer) => answer,
             Err(error) => {
                 let what = format!("the model cannot be reached: {}", error.without_url());
-                openai.talk.tape.write(Event::ModelFault { what });
-                return refuse(502, "unreachable");
+                openai.conversation.transcript.record(TranscriptEvent::ModelFailed { what });
+                return error_response(502, "unreachable");
             }
         };
         let status = answer.status().as_u16();
         if status != 200 {
-            openai.talk.tape.write(Event::ModelFault { what: format!("answers {status}") });
+            openai.conversation.transcript.record(TranscriptEvent::ModelFailed { what: format!("answers {status}") });
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             return (status, answer.text().await.unwrap_or_default()).into_response();
         }
-        let flight = Flight::new(openai);
+        let flight = ResponseGuard::new(openai);
         event_stream(stream::unfold((answer, flight, Vec::new()), |(mut answer, mut flight, mut rest)| async move {
             match answer.chunk().await {
                 Ok(Some(chunk)) => {
                     rest.extend_from_slice(&chunk);
-                    listen(&mut rest, &mut flight);
+                    record_events(&mut rest, &mut flight);
                     Some((Ok::<Bytes, io::Error>(chunk), (answer, flight, rest)))
                 }
                 Ok(None) => {
-                    flight.land();
+                    flight.finish();
                     None
                 }
                 Err(error) => {
-                    flight.land();
+                    flight.finish();
                     Some((Err(io::Error::other(error.without_url())), (answer, flight, rest)))
                 }
             }
@@ -70,16 +70,16 @@ impl Live {
     }
 }
 
-/// Reads the events that have come in whole, for the tape.
-fn listen(rest: &mut Vec<u8>, flight: &mut Flight) {
+/// Records the events that are complete.
+fn record_events(rest: &mut Vec<u8>, flight: &mut ResponseGuard) {
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
         let event: Vec<u8> = rest.drain(..end + 2).collect();
         let event = String::from_utf8_lossy(&event);
         let data = event.lines().find_map(|line| line.strip_prefix("data: "));
         let event: Value = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
         match event["type"].as_str() {
-            Some("response.output_item.done") => flight.openai().tell(&event["item"]),
-            Some("response.completed" | "response.incomplete" | "response.failed" | "error") => flight.land(),
+            Some("response.output_item.done") => flight.openai().record_item(&event["item"]),
+            Some("response.completed" | "response.incomplete" | "response.failed" | "error") => flight.finish(),
             _ => {}
         }
     }

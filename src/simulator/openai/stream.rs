@@ -1,4 +1,4 @@
-//! A response on its way: its events come in the model's own time, or break off to order.
+//! Streams a response: its events with the model's timing, or a configured failure.
 
 use std::io;
 use std::time::Duration;
@@ -6,82 +6,82 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::{Stream, stream};
 
-use super::events::{Pause, Timed};
-use super::{Event, Fault, OpenAi};
+use super::events::{Pause, TimedEvent};
+use super::{ModelFault, ScriptedOpenAi, TranscriptEvent};
 
-/// A response on its way; dropped with the connection.
-pub struct Flight {
-    openai: OpenAi,
-    landed: bool,
+/// A response in progress. It is dropped with the connection.
+pub struct ResponseGuard {
+    openai: ScriptedOpenAi,
+    is_finished: bool,
 }
 
-impl Flight {
-    /// One more response is on its way.
-    pub fn new(openai: &OpenAi) -> Self {
-        openai.talk.in_flight.send_modify(|count| *count += 1);
-        Self { openai: openai.clone(), landed: false }
+impl ResponseGuard {
+    /// Starts a response.
+    pub fn new(openai: &ScriptedOpenAi) -> Self {
+        openai.conversation.in_flight.send_modify(|count| *count += 1);
+        Self { openai: openai.clone(), is_finished: false }
     }
 
-    /// Whose response it is.
-    pub fn openai(&self) -> &OpenAi {
+    /// The model that sends the response.
+    pub fn openai(&self) -> &ScriptedOpenAi {
         &self.openai
     }
 
-    /// It came to its end, whatever that was.
-    pub fn land(&mut self) {
-        self.landed = true;
+    /// Marks the response as ended by the model.
+    pub fn finish(&mut self) {
+        self.is_finished = true;
     }
 }
 
-impl Drop for Flight {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
-        self.openai.talk.in_flight.send_modify(|count| *count -= 1);
-        if !self.landed {
-            self.openai.talk.tape.write(Event::StoppedModel);
+        self.openai.conversation.in_flight.send_modify(|count| *count -= 1);
+        if !self.is_finished {
+            self.openai.conversation.transcript.record(TranscriptEvent::ModelStopped);
         }
     }
 }
 
-/// The events of a response, as a body.
-pub fn scripted(
-    openai: &OpenAi,
-    events: Vec<Timed>,
-    fault: Option<Fault>,
+/// Streams the events of a response as a body.
+pub fn stream_events(
+    openai: &ScriptedOpenAi,
+    events: Vec<TimedEvent>,
+    fault: Option<ModelFault>,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> + use<> {
-    let flight = Flight::new(openai);
+    let flight = ResponseGuard::new(openai);
     stream::unfold((events.into_iter(), flight), move |(mut events, mut flight)| async move {
-        let Some(Timed { pause, event }) = events.next() else {
+        let Some(TimedEvent { pause, event }) = events.next() else {
             return match fault {
-                Some(Fault::Stalls) => std::future::pending().await,
-                Some(Fault::Cut(_)) if !flight.landed => {
-                    flight.land();
+                Some(ModelFault::Stall) => std::future::pending().await,
+                Some(ModelFault::ConnectionCut(_)) if !flight.is_finished => {
+                    flight.finish();
                     Some((Err(io::Error::other("cut")), (events, flight)))
                 }
                 _ => {
-                    flight.land();
+                    flight.finish();
                     None
                 }
             };
         };
-        flight.openai.take_time(pause).await;
+        flight.openai.pause(pause).await;
         let kind = event["type"].as_str().unwrap_or_default();
         if kind == "response.output_item.done" {
-            flight.openai.tell(&event["item"]);
+            flight.openai.record_item(&event["item"]);
         }
-        if events.as_slice().is_empty() && !matches!(fault, Some(Fault::Cut(_))) {
-            flight.land();
+        if events.as_slice().is_empty() && !matches!(fault, Some(ModelFault::ConnectionCut(_))) {
+            flight.finish();
         }
         Some((Ok(Bytes::from(format!("event: {kind}\ndata: {event}\n\n"))), (events, flight)))
     })
 }
 
-impl OpenAi {
-    async fn take_time(&self, pause: Pause) {
-        let token = if self.shared.behaviour.drawls { 400 } else { 30 };
+impl ScriptedOpenAi {
+    async fn pause(&self, pause: Pause) {
+        let token = if self.shared.behaviour.is_slow { 400 } else { 30 };
         match pause {
             Pause::None => {}
-            Pause::Thinking => self.shared.pace.pass(Duration::from_millis(450)).await,
-            Pause::Token => self.shared.pace.pass(Duration::from_millis(token)).await,
+            Pause::Thinking => self.shared.pace.sleep(Duration::from_millis(450)).await,
+            Pause::Token => self.shared.pace.sleep(Duration::from_millis(token)).await,
         }
     }
 }

@@ -1,118 +1,120 @@
-//! Whether the search can find anything: a harmless word that is let through has to show in each place, and a card number that
-//! is written into what was caught there has to be found.
+//! The two controls of the search. A harmless word, the canary, must appear in the output of every channel, which shows
+//! that the channel is captured. Card numbers inserted into captured output must be found, which shows that the search
+//! works.
 
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::attempt::{Attempt, Chat};
-use super::catch::Place;
-use super::model::Reply;
+use super::capture::OutputChannel;
+use super::case::{ProofCase, ProofChat};
+use super::harness::ProofHarness;
+use super::model::ModelReply;
 use super::payment;
-use super::way::Way;
-use super::world::World;
-use crate::simulator::planted::{Dice, Planted};
-use crate::simulator::prying::{Evidence, Found, search};
+use super::vector::LeakVector;
+use crate::simulator::proof::card_samples::{CardSample, SeededRng};
+use crate::simulator::proof::leak_scan::{CapturedOutput, SampleMatch, find_samples};
 
-/// The word; nothing else in a call has it.
-const WORD: &str = "zymurgy";
+/// The canary word. It occurs in no other text of a call.
+const CANARY: &str = "zymurgy";
 
-/// Which attempt lets it through: none that misplaces a number.
-pub const CASE: usize = 9_999_999;
+/// The case number of the canary call. No other case has it.
+pub const CANARY_CASE: usize = 9_999_999;
 
-/// Where the word was seen, or the SID of its call.
+/// The channels in which the canary word or the SID of its call was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Witness(BTreeSet<&'static str>);
+pub struct CanarySightings(BTreeSet<&'static str>);
 
-impl Witness {
-    /// Looks for it.
-    pub fn look(&mut self, evidence: &[Evidence]) {
-        let call = call();
-        let seen = evidence.iter().filter(|it| it.bytes.contains(WORD) || it.bytes.contains(&call));
-        self.0.extend(seen.map(|it| it.place));
+impl CanarySightings {
+    /// Records the channels whose output contains the canary.
+    pub fn record(&mut self, evidence: &[CapturedOutput]) {
+        let call = canary_call_sid();
+        let seen = evidence.iter().filter(|it| it.bytes.contains(CANARY) || it.bytes.contains(&call));
+        self.0.extend(seen.map(|it| it.channel));
     }
 
-    /// Whether it was seen there.
-    pub fn was_in(&self, place: Place) -> bool {
+    /// Whether the canary was seen in this channel.
+    pub fn is_seen_in(&self, place: OutputChannel) -> bool {
         self.0.contains(place.name())
     }
 }
 
-fn call() -> String {
-    format!("CA{CASE:032x}")
+fn canary_call_sid() -> String {
+    format!("CA{CANARY_CASE:032x}")
 }
 
-/// An ordinary call and an ordinary chat, in which a harmless word goes wherever a card number might: the business names it, the
-/// caller and the agent say it, a payment has it as its reference, whoever takes over is told, and a call is placed with it whose
-/// TwiML is too long to come along.
-pub async fn witness(world: &World) -> anyhow::Result<()> {
-    let mut attempt = Attempt::new(world, Way::Entered, 0, CASE);
-    attempt.rings(json!({"callReference": WORD})).await?;
-    let mut phone = world.connects(&attempt.call, &attempt.caller, &json!({})).await?;
-    phone.says(&format!("My word is {WORD}."), [Reply::words(&format!("So it is {WORD}."))]).await?;
-    payment::succeeds(&mut attempt, &mut phone).await?;
-    let data = attempt.hands_over(&mut phone, &json!({"reason": WORD, "conversationSummary": WORD})).await?;
-    attempt.asks_what_next(&data).await?;
-    attempt.hangs_up(phone).await?;
-    Chat::new(world).says(WORD, "user", Reply::words(&format!("You wrote {WORD}."))).await?;
-    let order = json!({"phoneNumber": attempt.caller, "note": format!("{WORD} ").repeat(1_000)});
-    world.operator_posts("/outboundCall", &json!({ "properties": order })).await?;
-    let url = world.outside.document().context("no call was placed whose TwiML is to be asked for")?;
+/// Runs an ordinary call and chat in which the canary word goes everywhere a card number might go: into the call
+/// look-up, the caller's and the agent's speech, a payment's reference, the hand-off data, and an outbound call whose
+/// TwiML is too long for the request.
+pub async fn run_canary_call(world: &ProofHarness) -> anyhow::Result<()> {
+    let mut attempt = ProofCase::new(world, LeakVector::Entered, 0, CANARY_CASE);
+    attempt.receive_call(json!({"callReference": CANARY})).await?;
+    let mut phone = world.connect_call(&attempt.call_sid, &attempt.caller_number, &json!({})).await?;
+    phone.say(&format!("My word is {CANARY}."), [ModelReply::from_words(&format!("So it is {CANARY}."))]).await?;
+    payment::run_successful_payment(&mut attempt, &mut phone).await?;
+    let data = attempt.request_hand_off(&mut phone, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;
+    attempt.post_connect_action(&data).await?;
+    attempt.hang_up(phone).await?;
+    ProofChat::new(world).send(CANARY, "user", ModelReply::from_words(&format!("You wrote {CANARY}."))).await?;
+    let order = json!({"phoneNumber": attempt.caller_number, "note": format!("{CANARY} ").repeat(1_000)});
+    world.post_as_operator("/outboundCall", &json!({ "properties": order })).await?;
+    let url = world.stand_ins.twiml_url().context("the outbound call has no TwiML URL")?;
     let id = url.rsplit_once('/').map_or("", |(_, id)| id);
-    world.twilio_posts(&format!("/outboundTwiml/{id}"), &[("CallSid", attempt.call.as_str())]).await.map(drop)
+    world.post_as_twilio(&format!("/outboundTwiml/{id}"), &[("CallSid", attempt.call_sid.as_str())]).await.map(drop)
 }
 
-/// How many card numbers were written into what was caught in a place, and how many of them were found.
+/// How many card numbers were inserted into the captured output of a channel, and how many of them were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Control {
-    /// Written there.
+pub struct SearchControl {
+    /// The number of inserted card numbers.
     pub written: usize,
-    /// Found there.
+    /// The number of them that the search found.
     pub found: usize,
 }
 
-/// Writes card numbers into something that was caught in a place, in each form that they can take there, and searches.
-pub fn control(place: Place, sample: &Evidence, seed: u64) -> Control {
-    let mut dice = Dice::new(seed);
-    let mut control = Control { written: 0, found: 0 };
-    for form in FORMS {
-        let planted = [Planted::whole(&mut dice)];
+/// Inserts one card number per encoding into captured output of a channel, and searches for it.
+pub fn run_search_control(place: OutputChannel, sample: &CapturedOutput, seed: u64) -> SearchControl {
+    let mut dice = SeededRng::new(seed);
+    let mut control = SearchControl { written: 0, found: 0 };
+    for form in ENCODINGS {
+        let planted = [CardSample::random(&mut dice)];
         let mut evidence = form(&planted[0], sample, &mut dice);
         for it in &mut evidence {
-            it.place = place.name();
+            it.channel = place.name();
         }
         control.written += 1;
-        control.found += usize::from(search(&evidence, &planted) == [Found { place: place.name(), planted: 0 }]);
+        control.found +=
+            usize::from(find_samples(&evidence, &planted) == [SampleMatch { channel: place.name(), sample: 0 }]);
     }
     control
 }
 
-type Form = fn(&Planted, &Evidence, &mut Dice) -> Vec<Evidence>;
+type Encoding = fn(&CardSample, &CapturedOutput, &mut SeededRng) -> Vec<CapturedOutput>;
 
-/// In numerals, as it was said, as JSON, percent-encoded, and over the tokens of many frames.
-const FORMS: [Form; 5] = [
-    |planted, sample, _| vec![inserted(sample, &planted.number)],
-    |planted, sample, _| vec![inserted(sample, &planted.text())],
-    |planted, sample, _| vec![inserted(sample, &json!({ "text": planted.text() }).to_string())],
+/// Digits, the text of the sample, JSON, percent-encoding, and tokens of many frames.
+const ENCODINGS: [Encoding; 5] = [
+    |planted, sample, _| vec![insert_in_middle(sample, &planted.number)],
+    |planted, sample, _| vec![insert_in_middle(sample, &planted.text())],
+    |planted, sample, _| vec![insert_in_middle(sample, &json!({ "text": planted.text() }).to_string())],
     |planted, _, _| {
         let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("Body", &planted.text()).finish();
-        vec![Evidence { place: "", bytes: form }]
+        vec![CapturedOutput { channel: "", bytes: form }]
     },
     |planted, _, dice| {
-        let pieces = dice.pieces(&planted.text());
+        let pieces = dice.split(&planted.text());
         pieces
             .iter()
-            .map(|it| Evidence { place: "", bytes: json!({"type": "text", "token": it}).to_string() })
+            .map(|it| CapturedOutput { channel: "", bytes: json!({"type": "text", "token": it}).to_string() })
             .collect()
     },
 ];
 
-/// The sample with the text in its middle.
-fn inserted(sample: &Evidence, text: &str) -> Evidence {
+/// Inserts a text into the middle of captured output.
+fn insert_in_middle(sample: &CapturedOutput, text: &str) -> CapturedOutput {
     let middle = sample.bytes.char_indices().nth(sample.bytes.chars().count() / 2).map_or(0, |(at, _)| at);
     let (before, after) = sample.bytes.split_at(middle);
-    Evidence { place: "", bytes: format!("{before} {text} {after}") }
+    CapturedOutput { channel: "", bytes: format!("{before} {text} {after}") }
 }
 
 #[cfg(test)]
@@ -120,12 +122,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_number_is_found_in_anything_that_was_caught() {
+    fn a_card_number_is_found_in_any_captured_output() {
         for (seed, bytes) in
             (0..200).zip(["", "2026-11-23T01:02:03Z INFO x", "{\"a\":[1,2]}", "a=b%20c&d=é", "ü 4242"].iter().cycle())
         {
-            let sample = Evidence { place: "", bytes: (*bytes).to_owned() };
-            assert_eq!(control(Place::Log, &sample, seed), Control { written: 5, found: 5 }, "{seed} {bytes}");
+            let sample = CapturedOutput { channel: "", bytes: (*bytes).to_owned() };
+            assert_eq!(
+                run_search_control(OutputChannel::Log, &sample, seed),
+                SearchControl { written: 5, found: 5 },
+                "{seed} {bytes}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The model, played over real HTTP: says and calls what it is told to, and shows what it was shown.
+//! A stand-in for the Responses API over real HTTP: gives the replies that a case sets, and records its input.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,92 +17,92 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::catch::{Catch, Place};
-use crate::simulator::tape::lock;
+use super::capture::{OutputCapture, OutputChannel};
+use crate::simulator::transcript::lock;
 
-/// What the model does with a request.
+/// A reply of the model.
 #[derive(Debug, Clone)]
-pub enum Reply {
-    /// Says this, in these tokens.
-    Says(Vec<String>),
-    /// Calls this tool with these arguments.
-    Calls(String, String),
+pub enum ModelReply {
+    /// Text, in these tokens.
+    Text(Vec<String>),
+    /// A tool call: name and arguments.
+    ToolCall(String, String),
 }
 
-impl Reply {
-    /// Says this, a token a word.
-    pub fn words(words: &str) -> Self {
-        Self::Says(words.split_inclusive(' ').map(str::to_owned).collect())
+impl ModelReply {
+    /// A text reply with one token per word.
+    pub fn from_words(words: &str) -> Self {
+        Self::Text(words.split_inclusive(' ').map(str::to_owned).collect())
     }
 
-    /// Calls this tool.
-    pub fn calls(name: &str, arguments: &Value) -> Self {
-        Self::Calls(name.to_owned(), arguments.to_string())
+    /// A tool call with JSON arguments.
+    pub fn tool_call(name: &str, arguments: &Value) -> Self {
+        Self::ToolCall(name.to_owned(), arguments.to_string())
     }
 }
 
-/// What it says where it was told nothing.
-const FILLER: &str = "Mm-hm, go on.";
+/// The reply when none is queued.
+const DEFAULT_REPLY: &str = "Mm-hm, go on.";
 
-/// A model with its replies.
+/// The model stand-in. Clones share their state.
 #[derive(Debug, Clone)]
-pub struct Model {
-    replies: Arc<Mutex<VecDeque<Reply>>>,
-    /// What it answers as soon as it is shown something.
-    answer: Arc<Mutex<Option<(&'static str, Reply)>>>,
-    /// The last input, an item a line.
-    shown: watch::Sender<String>,
-    asked: Arc<Mutex<usize>>,
-    catch: Catch,
+pub struct ModelStandIn {
+    queued_replies: Arc<Mutex<VecDeque<ModelReply>>>,
+    /// The reply to the first input that contains a text.
+    triggered_reply: Arc<Mutex<Option<(&'static str, ModelReply)>>>,
+    /// The last input, one item per line.
+    last_input: watch::Sender<String>,
+    request_count: Arc<Mutex<usize>>,
+    capture: OutputCapture,
 }
 
-impl Model {
-    /// A model whose requests are caught.
-    pub fn new(catch: Catch) -> Self {
+impl ModelStandIn {
+    /// Creates a model that records its requests in `capture`.
+    pub fn new(catch: OutputCapture) -> Self {
         Self {
-            replies: Arc::default(),
-            answer: Arc::default(),
-            shown: watch::Sender::default(),
-            asked: Arc::default(),
-            catch,
+            queued_replies: Arc::default(),
+            triggered_reply: Arc::default(),
+            last_input: watch::Sender::default(),
+            request_count: Arc::default(),
+            capture: catch,
         }
     }
 
-    /// The API, as far as the server uses it.
+    /// The routes of the API that the server uses.
     pub fn router(self) -> Router {
         Router::new().route("/v1/responses", post(respond)).with_state(self)
     }
 
-    /// What it does from now on; whatever it was told before is forgotten.
-    pub fn will(&self, replies: impl IntoIterator<Item = Reply>) {
-        *lock(&self.replies) = replies.into_iter().collect();
+    /// Replaces the queued replies.
+    pub fn set_replies(&self, replies: impl IntoIterator<Item = ModelReply>) {
+        *lock(&self.queued_replies) = replies.into_iter().collect();
     }
 
-    /// Once it is shown these words it answers this, and until then the usual.
-    pub fn answers(&self, words: &'static str, answer: &str) {
-        self.will([]);
-        *lock(&self.answer) = Some((words, Reply::words(answer)));
+    /// Clears the queue and replies with `answer` once an input contains `words`.
+    pub fn reply_when_shown(&self, words: &'static str, answer: &str) {
+        self.set_replies([]);
+        *lock(&self.triggered_reply) = Some((words, ModelReply::from_words(answer)));
     }
 
-    /// Waits until it is shown this.
-    pub async fn is_shown(&self, words: &str, limit: Duration) -> anyhow::Result<String> {
-        let mut shown = self.shown.subscribe();
+    /// Waits for an input that contains `words`, and returns it.
+    pub async fn wait_for_input(&self, words: &str, limit: Duration) -> anyhow::Result<String> {
+        let mut shown = self.last_input.subscribe();
         let waits = shown.wait_for(|shown| shown.contains(words));
         let shown = tokio::time::timeout(limit, waits).await;
-        Ok(shown.context("the model was not asked after the caller spoke")??.clone())
+        Ok(shown.context("the model was not called after the caller spoke")??.clone())
     }
 
-    /// What it was last shown of the conversation, an item a line.
-    pub fn shown(&self) -> String {
-        self.shown.borrow().clone()
+    /// The last input, one item per line.
+    pub fn last_input(&self) -> String {
+        self.last_input.borrow().clone()
     }
 }
 
-async fn respond(State(model): State<Model>, headers: HeaderMap, body: String) -> Response {
+async fn respond(State(model): State<ModelStandIn>, headers: HeaderMap, body: String) -> Response {
     let request: Value = serde_json::from_str(&body).unwrap_or_default();
-    model.catch.keep(Place::Model, format!("{headers:?}\n{body}"));
+    model.capture.record(OutputChannel::Model, format!("{headers:?}\n{body}"));
     let call_id = {
-        let mut asked = lock(&model.asked);
+        let mut asked = lock(&model.request_count);
         *asked += 1;
         format!("call_{asked}")
     };
@@ -111,14 +111,16 @@ async fn respond(State(model): State<Model>, headers: HeaderMap, body: String) -
         let _ = writeln!(all, "{item}");
         all
     });
-    let answer = lock(&model.answer).take_if(|(words, _)| shown.contains(*words)).map(|(_, answer)| answer);
-    let reply = answer.or_else(|| lock(&model.replies).pop_front()).unwrap_or_else(|| Reply::words(FILLER));
-    model.shown.send_replace(shown);
+    let answer = lock(&model.triggered_reply).take_if(|(words, _)| shown.contains(*words)).map(|(_, answer)| answer);
+    let reply = answer
+        .or_else(|| lock(&model.queued_replies).pop_front())
+        .unwrap_or_else(|| ModelReply::from_words(DEFAULT_REPLY));
+    model.last_input.send_replace(shown);
     let mut events: Vec<Value> = match reply {
-        Reply::Says(tokens) => {
+        ModelReply::Text(tokens) => {
             tokens.iter().map(|token| json!({"type": "response.output_text.delta", "delta": token})).collect()
         }
-        Reply::Calls(name, arguments) => {
+        ModelReply::ToolCall(name, arguments) => {
             let item = json!({
                 "type": "function_call", "id": "fc_1", "call_id": call_id, "name": name, "arguments": arguments,
             });

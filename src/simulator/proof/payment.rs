@@ -1,32 +1,33 @@
-//! Payments: one that goes well, with everything entered on the keypad; and those into which a card number is misplaced.
+//! The payments of the proof: one that succeeds, with everything entered on the keypad, and those during which a card
+//! number reaches the server.
 //!
-//! Expiry date, security code, postal code and payment token have twelve digits here: shorter ones stand everywhere by chance,
-//! and finding them would mean nothing.
+//! Expiry date, security code, postal code and payment token have twelve digits here, because shorter ones occur in any
+//! output by chance.
 
 use std::collections::HashMap;
 
 use anyhow::ensure;
 use serde_json::json;
 
-use super::attempt::Attempt;
-use super::model::Reply;
-use super::phone::Phone;
-use super::way::Way;
-use super::world::PATIENCE;
-use crate::redact::CUT;
-use crate::simulator::planted::Planted;
+use super::case::ProofCase;
+use super::harness::TIMEOUT;
+use super::model::ModelReply;
+use super::relay_client::RelayClient;
+use super::vector::LeakVector;
+use crate::redact::REDACTED;
+use crate::simulator::proof::card_samples::CardSample;
 
-/// A payment that is open.
-struct Opened {
+/// An open payment.
+struct OpenPayment {
     sid: String,
-    /// What is to be entered, in order, as Twilio has it in `Required`.
-    required: Vec<&'static str>,
-    /// Twilio's requests before the one for a field.
-    asked: usize,
+    /// The fields to enter, in order, by the names that Twilio uses in `Required`.
+    required_fields: Vec<&'static str>,
+    /// The number of the next payment request to wait for.
+    next_request: usize,
 }
 
-/// The tool with which the model asks for a field.
-fn tool(field: &str) -> &'static str {
+/// The tool that captures a field.
+fn tool_for_field(field: &str) -> &'static str {
     match field {
         "payment-card-number" => "capture-card",
         "expiration-date" => "capture-expiry-date",
@@ -35,87 +36,94 @@ fn tool(field: &str) -> &'static str {
     }
 }
 
-/// The caller wants to pay, and is asked for the card.
-async fn opens(attempt: &Attempt<'_>, phone: &mut Phone<'_>) -> anyhow::Result<Opened> {
-    let outside = &attempt.world.outside;
-    let from = outside.count();
-    let calls =
-        [Reply::calls("start-capture", &json!({"chargeAmount": "0"})), Reply::calls("capture-card", &json!({}))];
-    phone.says("I want to pay.", calls.into_iter().chain([Reply::words("Go ahead.")])).await?;
-    let (created, asked) = outside.is_asked(from, PATIENCE, super::outside::Asked::is_new).await?;
-    let is_card =
-        |asked: &super::outside::Asked| asked.form.get("Capture").is_some_and(|field| field == "payment-card-number");
-    outside.is_asked(asked, PATIENCE, is_card).await?;
-    Ok(Opened { sid: created.payment, required: required(&created.form), asked })
+/// Opens a payment and waits until the card number is requested.
+async fn open_payment(attempt: &ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<OpenPayment> {
+    let outside = &attempt.harness.stand_ins;
+    let from = outside.request_count();
+    let calls = [
+        ModelReply::tool_call("start-capture", &json!({"chargeAmount": "0"})),
+        ModelReply::tool_call("capture-card", &json!({})),
+    ];
+    phone.say("I want to pay.", calls.into_iter().chain([ModelReply::from_words("Go ahead.")])).await?;
+    let (created, asked) = outside.wait_for_request(from, TIMEOUT, super::stand_ins::TwilioRequest::is_create).await?;
+    let is_card = |asked: &super::stand_ins::TwilioRequest| {
+        asked.form.get("Capture").is_some_and(|field| field == "payment-card-number")
+    };
+    outside.wait_for_request(asked, TIMEOUT, is_card).await?;
+    Ok(OpenPayment { sid: created.payment_sid, required_fields: required_fields(&created.form), next_request: asked })
 }
 
-fn required(form: &HashMap<String, String>) -> Vec<&'static str> {
+fn required_fields(form: &HashMap<String, String>) -> Vec<&'static str> {
     let is_on = |name: &str| form.get(name).is_none_or(|value| value == "true");
     let optional = [("SecurityCode", "security-code"), ("PostalCode", "postal-code")];
     let optional = optional.into_iter().filter(|(name, _)| is_on(name)).map(|(_, field)| field);
     ["payment-card-number", "expiration-date"].into_iter().chain(optional).collect()
 }
 
-/// Everything is entered as it should be, and Twilio masks what it masks. The keys reach the server too, which Twilio's
-/// documentation does not rule out.
-pub async fn succeeds(attempt: &mut Attempt<'_>, phone: &mut Phone<'_>) -> anyhow::Result<()> {
-    let world = attempt.world;
-    let Opened { sid, mut required, mut asked } = opens(attempt, phone).await?;
-    let masked = format!("{}{}", "x".repeat(attempt.planted.number.len() - 4), last_four(&attempt.planted.number));
-    while !required.is_empty() {
-        let is_field = |asked: &super::outside::Asked| {
-            asked.form.get("Capture").is_some_and(|field| required.contains(&field.as_str()))
+/// Runs a payment that succeeds, with the callbacks masked as Twilio masks them. The DTMF frames are sent to the server
+/// too, which Twilio's documentation does not rule out.
+pub async fn run_successful_payment(attempt: &mut ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    let world = attempt.harness;
+    let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(attempt, phone).await?;
+    let masked = format!("{}{}", "x".repeat(attempt.sample.number.len() - 4), last_four(&attempt.sample.number));
+    while !required_fields.is_empty() {
+        let is_field = |asked: &super::stand_ins::TwilioRequest| {
+            asked.form.get("Capture").is_some_and(|field| required_fields.contains(&field.as_str()))
         };
-        let (request, next) = world.outside.is_asked(asked, PATIENCE, is_field).await?;
-        asked = next;
+        let (request, next) = world.stand_ins.wait_for_request(next_request, TIMEOUT, is_field).await?;
+        next_request = next;
         let field = request.form["Capture"].as_str();
-        let entered = if field == "payment-card-number" { attempt.planted.number.clone() } else { attempt.secret() };
-        phone.presses(&entered).await?;
-        required.retain(|other| *other != field);
+        let entered = if field == "payment-card-number" { attempt.sample.number.clone() } else { attempt.new_secret() };
+        phone.press_keys(&entered).await?;
+        required_fields.retain(|other| *other != field);
         let (name, value) = match field {
             "payment-card-number" => ("PaymentCardNumber", masked.as_str()),
             "expiration-date" => ("ExpirationDate", entered.as_str()),
             "security-code" => ("SecurityCode", "xxx"),
             _ => ("PaymentCardPostalCode", entered.as_str()),
         };
-        let next = required.first().map_or("finish-capture", |field| tool(field));
-        world.model.will([Reply::calls(next, &json!({})), Reply::words("Thank you.")]);
-        let left = required.join(",");
+        let next = required_fields.first().map_or("finish-capture", |field| tool_for_field(field));
+        world.model.set_replies([ModelReply::tool_call(next, &json!({})), ModelReply::from_words("Thank you.")]);
+        let left = required_fields.join(",");
         let entry = [("Capture", field), ("PartialResult", "false"), ("Required", &left), (name, value)];
-        reports(attempt, &sid, &entry).await?;
-        phone.hears().await?;
+        report(attempt, &sid, &entry).await?;
+        phone.wait_for_speech().await?;
     }
-    let is_complete = |asked: &super::outside::Asked| asked.form.get("Status").is_some_and(|it| it == "complete");
-    world.outside.is_asked(asked, PATIENCE, is_complete).await?;
-    let token = format!("tok_{}", attempt.secret());
+    let is_complete =
+        |asked: &super::stand_ins::TwilioRequest| asked.form.get("Status").is_some_and(|it| it == "complete");
+    world.stand_ins.wait_for_request(next_request, TIMEOUT, is_complete).await?;
+    let token = format!("tok_{}", attempt.new_secret());
     let result = [
         ("Result", "success"),
         ("PaymentToken", token.as_str()),
         ("PaymentCardNumber", &masked),
         ("PaymentCardType", "visa"),
     ];
-    reports(attempt, &sid, &result).await?;
-    world.outside.is_told(&token, PATIENCE).await?;
-    phone.goes_on().await?;
+    report(attempt, &sid, &result).await?;
+    world.stand_ins.wait_for_token(&token, TIMEOUT).await?;
+    phone.run_probe_turn().await?;
     Ok(())
 }
 
-/// A card number gets where it should not while one is to be entered.
-pub async fn is_disturbed(attempt: &Attempt<'_>, phone: &mut Phone<'_>) -> anyhow::Result<()> {
-    let Opened { sid, .. } = opens(attempt, phone).await?;
-    match attempt.way {
-        Way::SpokenDuringACapture => phone.says(&attempt.planted.parts[0], []).await?,
-        Way::KeyedDuringACapture => phone.presses(&attempt.planted.number).await?,
-        _ => reports_unmasked(attempt, &sid).await?,
+/// Sends the card number to the server by another way than the keypad while the card is to be entered.
+pub async fn run_disturbed_payment(attempt: &ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    let OpenPayment { sid, .. } = open_payment(attempt, phone).await?;
+    match attempt.vector {
+        LeakVector::SpokenDuringACapture => phone.say(&attempt.sample.parts[0], []).await?,
+        LeakVector::KeyedDuringACapture => phone.press_keys(&attempt.sample.number).await?,
+        _ => report_unmasked(attempt, &sid).await?,
     }
-    let shown = phone.goes_on().await?;
-    ensure!(attempt.way != Way::SpokenDuringACapture || shown.contains(CUT), "nothing was cut from what was said");
+    let shown = phone.run_probe_turn().await?;
+    ensure!(
+        attempt.vector != LeakVector::SpokenDuringACapture || shown.contains(REDACTED),
+        "nothing was redacted from the caller's speech"
+    );
     Ok(())
 }
 
-/// Twilio should mask what it reports; here it masks nothing, and uses the number for every word that it has.
-async fn reports_unmasked(attempt: &Attempt<'_>, sid: &str) -> anyhow::Result<()> {
-    let number = attempt.planted.number.as_str();
+/// Posts callbacks in which no field is masked and the card number is the value of every field.
+async fn report_unmasked(attempt: &ProofCase<'_>, sid: &str) -> anyhow::Result<()> {
+    let number = attempt.sample.number.as_str();
     let common = [("PaymentCardNumber", number), ("SecurityCode", number)];
     for more in [
         [("Capture", "payment-card-number"), ("PartialResult", "true"), ("BankAccountNumber", number), ("A", number)],
@@ -124,25 +132,25 @@ async fn reports_unmasked(attempt: &Attempt<'_>, sid: &str) -> anyhow::Result<()
         [("Capture", "payment-card-number"), ("PartialResult", "false"), ("ErrorType", number), ("C", number)],
         [("Result", number), ("PayErrorCode", number), ("PaymentToken", number), ("PaymentError", number)],
     ] {
-        reports(attempt, sid, &[&common[..], &more].concat()).await?;
+        report(attempt, sid, &[&common[..], &more].concat()).await?;
     }
     Ok(())
 }
 
-async fn reports(attempt: &Attempt<'_>, sid: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
-    let common = [("CallSid", attempt.call.as_str()), ("Sid", sid)];
-    attempt.world.twilio_posts("/payment-status-callback", &[&common[..], more].concat()).await.map(drop)
+async fn report(attempt: &ProofCase<'_>, sid: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
+    let common = [("CallSid", attempt.call_sid.as_str()), ("Sid", sid)];
+    attempt.harness.post_as_twilio("/payment-status-callback", &[&common[..], more].concat()).await.map(drop)
 }
 
 fn last_four(number: &str) -> &str {
     number.get(number.len().saturating_sub(4)..).unwrap_or_default()
 }
 
-impl Attempt<'_> {
-    /// Twelve digits that must not be found anywhere.
-    fn secret(&mut self) -> String {
-        let secret = self.digits(12);
-        self.secrets.push(Planted { parts: vec![secret.clone()], number: secret.clone() });
+impl ProofCase<'_> {
+    /// Generates twelve digits that must not occur in any output.
+    fn new_secret(&mut self) -> String {
+        let secret = self.random_digits(12);
+        self.secrets.push(CardSample { parts: vec![secret.clone()], number: secret.clone() });
         secret
     }
 }

@@ -1,193 +1,205 @@
-//! What the proof has shown, as it is written down. No card number stands in it.
+//! The report of a proof run. It contains no card number.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::catch::Place;
-use super::control::{Control, control};
-use super::setup::SetUp;
-use super::way::Way;
-use super::{Options, Searched};
-use crate::redact::without_card_numbers;
-use crate::simulator::planted::Planted;
+use super::capture::OutputChannel;
+use super::control::{SearchControl, run_search_control};
+use super::setup::TestedSetup;
+use super::vector::LeakVector;
+use super::{ProofOptions, ProofResults};
+use crate::redact::redact_card_numbers;
+use crate::simulator::proof::card_samples::CardSample;
 
-/// The report; as JSON in the names of its fields, and readable as [`Report::markdown`].
+/// The report. [`ProofReport::to_json`] writes it for programs, [`ProofReport::to_markdown`] for an assessor.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// What came of it.
-    pub verdict: Verdict,
-    /// The version of the program.
+pub struct ProofReport {
+    /// The overall result.
+    pub verdict: ProofVerdict,
+    /// The version of crelay-payments.
     pub version: &'static str,
-    /// When it was finished.
+    /// When the run ended.
     pub date: Timestamp,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: u64,
-    /// The same seed, the same numbers in the same ways.
+    /// The seed. The same seed repeats the run.
     pub seed: u64,
-    /// How many card numbers were put somewhere.
+    /// The number of card numbers used.
     pub numbers: usize,
-    /// What was proved.
-    pub set_up: SetUp,
-    /// Each way, and how often it was tried.
-    pub ways: Vec<Tried>,
-    /// Each place, and what was searched there.
-    pub places: Vec<Searching>,
-    /// Where card data was found.
-    pub findings: Vec<Finding>,
-    /// What could not be tried in this set-up.
-    pub unplayed: Vec<Unplayed>,
-    /// What this does not show.
+    /// The tested configuration.
+    pub set_up: TestedSetup,
+    /// The leak vectors and how often each was used.
+    #[serde(rename = "ways")]
+    pub vectors: Vec<VectorResult>,
+    /// The output channels and what was searched there.
+    #[serde(rename = "places")]
+    pub channels: Vec<ChannelResult>,
+    /// The leaks that were found.
+    pub findings: Vec<LeakFinding>,
+    /// The cases that could not be run with this configuration.
+    #[serde(rename = "unplayed")]
+    pub failed_cases: Vec<FailedCase>,
+    /// What the run cannot show.
     pub not_covered: &'static [&'static str],
 }
 
-/// What came of it.
+/// The overall result of a run. The variant names are JSON values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// Everything was tried and searched, every control was found, and no card data was.
+pub enum ProofVerdict {
+    /// All vectors and channels were covered, every control was found, and no card data was found.
     NothingFound,
     /// Card data was found.
     Found,
-    /// Nothing was found; but something could not be tried, or a control failed, so that this shows less than it has to.
+    /// No card data was found, but a case could not be run or a control failed.
     Incomplete,
 }
 
-/// A way, and how often it was tried.
+/// A leak vector and how often it was used.
 #[derive(Debug, Clone, Serialize)]
-pub struct Tried {
-    /// The way.
-    pub way: String,
-    /// What happens in it.
+pub struct VectorResult {
+    /// The vector's name.
+    #[serde(rename = "way")]
+    pub vector: String,
+    /// A description of the vector.
     pub about: &'static str,
-    /// How often.
+    /// How many cases used it.
     pub times: usize,
 }
 
-/// A place that was searched.
+/// An output channel that was searched.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Searching {
-    /// The place.
-    pub place: &'static str,
-    /// How many requests, frames, answers, lines or files.
+pub struct ChannelResult {
+    /// The channel's name.
+    #[serde(rename = "place")]
+    pub channel: &'static str,
+    /// The number of requests, frames, responses, log lines or files.
     pub pieces: usize,
-    /// How many bytes.
+    /// The size in bytes.
     pub bytes: usize,
-    /// Whether a harmless word was seen there that took the ways of the numbers.
-    pub witness: bool,
-    /// The search, on numbers that were written there.
-    pub control: Control,
-    /// What could get there.
+    /// Whether the canary was seen there.
+    #[serde(rename = "witness")]
+    pub canary_seen: bool,
+    /// The result of searching for inserted card numbers.
+    pub control: SearchControl,
+    /// Which data could carry card data there.
     pub reached_by: &'static str,
-    /// Why it does not.
+    /// What keeps card data out.
     pub stopped_by: &'static str,
 }
 
-/// Card data in a place.
+/// Card data found in an output channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Where it was found.
-    pub place: &'static str,
-    /// How it was put into the server.
-    pub way: String,
-    /// Which number, counted from 0.
+pub struct LeakFinding {
+    /// The channel's name.
+    #[serde(rename = "place")]
+    pub channel: &'static str,
+    /// The vector by which it reached the server.
+    #[serde(rename = "way")]
+    pub vector: String,
+    /// The case number, from 0.
     pub case: usize,
-    /// Its last four digits, behind as many x as it has others.
+    /// The card number with all but its last four digits masked as `x`.
     pub number: String,
 }
 
-/// A number that could not be put where it was to go.
+/// A case that could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unplayed {
-    /// How it was to be put there.
-    pub way: String,
-    /// Which number, counted from 0.
+pub struct FailedCase {
+    /// The vector.
+    #[serde(rename = "way")]
+    pub vector: String,
+    /// The case number, from 0.
     pub case: usize,
-    /// What did not happen.
+    /// The error.
     pub why: String,
 }
 
-/// What a proof between stand-ins cannot show.
+/// What a test with stand-ins cannot show.
 const NOT_COVERED: &[&str] = &[
-    "Twilio itself: what Twilio keeps of the call and of the keys, and how the real Payments API masks its reports.",
-    "Recordings and transcripts of the call that Twilio or a carrier makes; pause recordings during a capture.",
-    "The providers of speech-to-text and text-to-speech: they hear a number that is read out before the server does.",
-    "The model's provider, beyond what it is sent; and any proxy, tunnel or log collector around the server.",
-    "Numbers that are spoken in words of other languages than those that are planted (English, Spanish, German), or misheard.",
-    "The memory of the process, its core dumps and the swap space of its machine.",
-    "Ways of misplacing a number that nobody has thought of.",
+    "Twilio itself: what Twilio stores of the call and the keypad input, and how the real Payments API masks its callbacks.",
+    "Call recordings and transcripts made by Twilio or a carrier. Pause recordings during a capture.",
+    "The speech-to-text and text-to-speech providers, which receive a spoken number before the server does.",
+    "The model's provider, beyond the requests it receives, and any proxy, tunnel or log collector around the server.",
+    "Numbers spoken in languages other than English, Spanish and German, or misrecognised.",
+    "The memory of the process, core dumps and swap space.",
+    "Leak vectors that are not in the list above.",
 ];
 
-impl Finding {
-    /// This number was found there.
-    pub(super) fn new(place: &'static str, way: Way, case: usize, planted: &Planted) -> Self {
+impl LeakFinding {
+    /// Creates a finding with the card number masked.
+    pub(super) fn new(place: &'static str, way: LeakVector, case: usize, planted: &CardSample) -> Self {
         let hidden = planted.number.len().saturating_sub(4);
         let number = "x".repeat(hidden) + planted.number.get(hidden..).unwrap_or_default();
-        Self { place, way: format!("{way:?}"), case, number }
+        Self { channel: place, vector: format!("{way:?}"), case, number }
     }
 }
 
-impl Unplayed {
-    /// It could not be put there, since.
-    pub(super) fn new(way: Way, case: usize, why: &anyhow::Error) -> Self {
-        let why = without_card_numbers(&format!("{why:#}")).into_owned();
-        Self { way: format!("{way:?}"), case, why }
+impl FailedCase {
+    /// Creates a failed case with its error, from which card numbers are redacted.
+    pub(super) fn new(way: LeakVector, case: usize, why: &anyhow::Error) -> Self {
+        let why = redact_card_numbers(&format!("{why:#}")).into_owned();
+        Self { vector: format!("{way:?}"), case, why }
     }
 }
 
-impl Report {
-    pub(super) fn new(options: &Options, set_up: SetUp, searched: Searched, took: Duration) -> Self {
-        let tried = |way: &Way| Tried {
-            way: format!("{way:?}"),
-            about: way.about(),
-            times: searched.tried.get(way).copied().unwrap_or_default(),
+impl ProofReport {
+    pub(super) fn new(options: &ProofOptions, set_up: TestedSetup, searched: ProofResults, took: Duration) -> Self {
+        let tried = |way: &LeakVector| VectorResult {
+            vector: format!("{way:?}"),
+            about: way.description(),
+            times: searched.runs_by_vector.get(way).copied().unwrap_or_default(),
         };
-        let searching = |place: Place| {
-            let size = searched.sizes.get(place.name()).copied().unwrap_or_default();
-            let sample = searched.samples.iter().find(|sample| sample.place == place.name());
-            Searching {
-                place: place.name(),
+        let searching = |place: OutputChannel| {
+            let size = searched.captured_sizes.get(place.name()).copied().unwrap_or_default();
+            let sample = searched.channel_samples.iter().find(|sample| sample.channel == place.name());
+            ChannelResult {
+                channel: place.name(),
                 pieces: size.pieces,
                 bytes: size.bytes,
-                witness: searched.witness.was_in(place),
-                control: sample.map_or(Control { written: 0, found: 0 }, |sample| control(place, sample, options.seed)),
+                canary_seen: searched.canary.is_seen_in(place),
+                control: sample.map_or(SearchControl { written: 0, found: 0 }, |sample| {
+                    run_search_control(place, sample, options.seed)
+                }),
                 reached_by: place.reached_by(),
                 stopped_by: place.stopped_by(),
             }
         };
         let mut report = Self {
-            verdict: Verdict::Incomplete,
+            verdict: ProofVerdict::Incomplete,
             version: env!("CARGO_PKG_VERSION"),
             date: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
             seconds: took.as_secs(),
             seed: options.seed,
             numbers: options.numbers,
             set_up,
-            ways: Way::ALL.iter().map(tried).collect(),
-            places: Place::ALL.map(searching).into(),
+            vectors: LeakVector::ALL.iter().map(tried).collect(),
+            channels: OutputChannel::ALL.map(searching).into(),
             findings: searched.findings,
-            unplayed: searched.unplayed,
+            failed_cases: searched.failed_cases,
             not_covered: NOT_COVERED,
         };
-        report.verdict = report.judged();
+        report.verdict = report.compute_verdict();
         report
     }
 
-    fn judged(&self) -> Verdict {
-        let sound = |it: &Searching| it.witness && it.control.written > 0 && it.control.found == it.control.written;
+    fn compute_verdict(&self) -> ProofVerdict {
+        let sound =
+            |it: &ChannelResult| it.canary_seen && it.control.written > 0 && it.control.found == it.control.written;
         match () {
-            () if !self.findings.is_empty() => Verdict::Found,
-            () if !self.unplayed.is_empty() || !self.places.iter().all(sound) => Verdict::Incomplete,
-            () if self.ways.iter().any(|way| way.times == 0) => Verdict::Incomplete,
-            () => Verdict::NothingFound,
+            () if !self.findings.is_empty() => ProofVerdict::Found,
+            () if !self.failed_cases.is_empty() || !self.channels.iter().all(sound) => ProofVerdict::Incomplete,
+            () if self.vectors.iter().any(|way| way.times == 0) => ProofVerdict::Incomplete,
+            () => ProofVerdict::NothingFound,
         }
     }
 
-    /// The report as JSON.
-    pub fn json(&self) -> serde_json::Result<String> {
+    /// Returns the report as JSON.
+    pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
 }
@@ -198,58 +210,63 @@ mod tests {
 
     use super::*;
     use crate::config::Vars;
-    use crate::simulator::planted::Dice;
-    use crate::simulator::proof::catch::weigh;
-    use crate::simulator::proof::control::CASE;
-    use crate::simulator::proof::setup::prepare;
-    use crate::simulator::prying::Evidence;
+    use crate::simulator::proof::capture::add_sizes;
+    use crate::simulator::proof::card_samples::SeededRng;
+    use crate::simulator::proof::control::CANARY_CASE;
+    use crate::simulator::proof::leak_scan::CapturedOutput;
+    use crate::simulator::proof::setup::prepare_setup;
 
-    /// A proof in which everything was tried once and each place was searched.
-    fn searched() -> Searched {
-        let call = format!("CA{CASE:032x}");
-        let samples: Vec<Evidence> =
-            Place::ALL.iter().map(|place| Evidence { place: place.name(), bytes: call.clone() }).collect();
-        let mut searched = Searched { tried: Way::ALL.iter().map(|way| (*way, 1)).collect(), ..Searched::default() };
-        searched.witness.look(&samples);
-        weigh(&mut searched.sizes, &samples);
-        Searched { samples, ..searched }
+    /// Results in which every vector was used once and every channel was searched.
+    fn searched() -> ProofResults {
+        let call = format!("CA{CANARY_CASE:032x}");
+        let samples: Vec<CapturedOutput> = OutputChannel::ALL
+            .iter()
+            .map(|place| CapturedOutput { channel: place.name(), bytes: call.clone() })
+            .collect();
+        let mut searched = ProofResults {
+            runs_by_vector: LeakVector::ALL.iter().map(|way| (*way, 1)).collect(),
+            ..ProofResults::default()
+        };
+        searched.canary.record(&samples);
+        add_sizes(&mut searched.captured_sizes, &samples);
+        ProofResults { channel_samples: samples, ..searched }
     }
 
-    fn report(searched: Searched) -> Report {
-        let options = Options { program: "x".into(), vars: Vars::default(), numbers: 23, seed: 3 };
+    fn report(searched: ProofResults) -> ProofReport {
+        let options = ProofOptions { program: "x".into(), vars: Vars::default(), numbers: 23, seed: 3 };
         let set_up =
-            prepare(&options.vars, "http://127.0.0.1:1", "http://127.0.0.1:2", Path::new("/x")).unwrap().set_up;
-        Report::new(&options, set_up, searched, Duration::from_secs(4))
+            prepare_setup(&options.vars, "http://127.0.0.1:1", "http://127.0.0.1:2", Path::new("/x")).unwrap().set_up;
+        ProofReport::new(&options, set_up, searched, Duration::from_secs(4))
     }
 
     #[test]
-    fn nothing_found_means_that_everything_was_tried_and_searched() {
-        assert_eq!(report(searched()).verdict, Verdict::NothingFound);
-        let mut unwatched = searched();
-        unwatched.samples.retain(|sample| sample.place != Place::Webhook.name());
-        assert_eq!(report(unwatched).verdict, Verdict::Incomplete);
-        let mut untried = searched();
-        untried.tried.remove(&Way::Callback);
-        assert_eq!(report(untried).verdict, Verdict::Incomplete);
-        let mut unseen = searched();
-        unseen.witness = super::super::control::Witness::default();
-        assert_eq!(report(unseen).verdict, Verdict::Incomplete);
+    fn nothing_found_requires_every_vector_and_channel() {
+        assert_eq!(report(searched()).verdict, ProofVerdict::NothingFound);
+        let mut without_samples = searched();
+        without_samples.channel_samples.retain(|sample| sample.channel != OutputChannel::Webhook.name());
+        assert_eq!(report(without_samples).verdict, ProofVerdict::Incomplete);
+        let mut without_vector = searched();
+        without_vector.runs_by_vector.remove(&LeakVector::Callback);
+        assert_eq!(report(without_vector).verdict, ProofVerdict::Incomplete);
+        let mut without_canary = searched();
+        without_canary.canary = super::super::control::CanarySightings::default();
+        assert_eq!(report(without_canary).verdict, ProofVerdict::Incomplete);
         let mut unplayed = searched();
-        unplayed.unplayed.push(Unplayed::new(Way::Tones, 7, &anyhow::anyhow!("the agent said nothing")));
+        unplayed.failed_cases.push(FailedCase::new(LeakVector::Tones, 7, &anyhow::anyhow!("the agent said nothing")));
         let report = report(unplayed);
-        assert_eq!(report.verdict, Verdict::Incomplete);
-        assert!(report.summary().contains("Tones") && report.markdown().contains("the agent said nothing"));
+        assert_eq!(report.verdict, ProofVerdict::Incomplete);
+        assert!(report.summary().contains("Tones") && report.to_markdown().contains("the agent said nothing"));
     }
 
     #[test]
-    fn a_finding_is_told_with_its_place_and_its_way_and_a_masked_number() {
-        let planted = Planted::whole(&mut Dice::new(3));
+    fn a_finding_shows_its_channel_its_vector_and_a_masked_number() {
+        let planted = CardSample::random(&mut SeededRng::new(3));
         let mut leaky = searched();
-        leaky.findings.push(Finding::new(Place::Log.name(), Way::Spoken, 1, &planted));
+        leaky.findings.push(LeakFinding::new(OutputChannel::Log.name(), LeakVector::Spoken, 1, &planted));
         let report = report(leaky);
-        assert_eq!(report.verdict, Verdict::Found);
+        assert_eq!(report.verdict, ProofVerdict::Found);
         let last = &planted.number[planted.number.len() - 4..];
-        for text in [report.summary(), report.markdown(), report.json().unwrap()] {
+        for text in [report.summary(), report.to_markdown(), report.to_json().unwrap()] {
             assert!(
                 text.contains("Spoken") && text.contains("the log") && text.contains(&format!("xxxx{last}")),
                 "{text}"

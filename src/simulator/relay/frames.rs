@@ -1,45 +1,45 @@
-//! What ConversationRelay accepts from the application, from its documentation: one JSON object a frame, members and
-//! their JSON types as listed, nothing else.
+//! Parses the messages that ConversationRelay accepts from the application, according to its documentation: one JSON
+//! object per frame, with the documented members and JSON types only.
 
 use serde_json::{Map, Value};
 
-/// A frame that is as documented.
+/// A documented message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Frame {
-    /// Words to speak.
+pub enum ApplicationFrame {
+    /// Text to speak.
     Text {
-        /// The words.
+        /// The token.
         token: String,
-        /// Closes the talk cycle.
+        /// Whether it ends the talk cycle.
         last: bool,
-        /// Overrides the TwiML.
+        /// Whether it can be interrupted; overrides the TwiML.
         interruptible: Option<bool>,
     },
     /// Audio to play.
     Play,
-    /// Keys to press.
+    /// DTMF digits to send.
     SendDigits,
-    /// Another language.
+    /// A change of language.
     Language,
     /// The end of the session.
     End {
-        /// For the action.
+        /// `handoffData`, which is passed to the action.
         handoff: Option<String>,
     },
 }
 
-impl Frame {
-    /// Reads a frame; an error says what is wrong with it.
-    pub fn read(text: &str) -> Result<Self, String> {
+impl ApplicationFrame {
+    /// Parses a frame. An error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|_| "a frame is not JSON".to_owned())?;
         let Value::Object(members) = value else { return Err("a frame is not a JSON object".to_owned()) };
         let Some(kind) = members.get("type").and_then(Value::as_str) else {
             return Err("a frame has no type".to_owned());
         };
-        let frame = Members { kind, members: &members };
+        let frame = FrameMembers { kind, members: &members };
         match kind {
             "text" => {
-                frame.only(&["token", "last", "lang", "interruptible", "preemptible"])?;
+                frame.check_members(&["token", "last", "lang", "interruptible", "preemptible"])?;
                 frame.string("lang")?;
                 frame.bool("preemptible")?;
                 Ok(Self::Text {
@@ -49,7 +49,7 @@ impl Frame {
                 })
             }
             "play" => {
-                frame.only(&["source", "loop", "interruptible", "preemptible"])?;
+                frame.check_members(&["source", "loop", "interruptible", "preemptible"])?;
                 frame.bool("interruptible")?;
                 frame.bool("preemptible")?;
                 url::Url::parse(frame.required("source")?).map_err(|_| "play: source is not a URL".to_owned())?;
@@ -59,20 +59,20 @@ impl Frame {
                 }
             }
             "sendDigits" => {
-                frame.only(&["digits"])?;
+                frame.check_members(&["digits"])?;
                 let digits = frame.required("digits")?;
                 let keys = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || "w#*".contains(c));
                 if keys { Ok(Self::SendDigits) } else { Err("sendDigits: digits are 0-9 w # *".to_owned()) }
             }
             "language" => {
-                frame.only(&["ttsLanguage", "transcriptionLanguage"])?;
+                frame.check_members(&["ttsLanguage", "transcriptionLanguage"])?;
                 match (frame.string("ttsLanguage")?, frame.string("transcriptionLanguage")?) {
-                    (None, None) => Err("language: neither language is there".to_owned()),
+                    (None, None) => Err("language: ttsLanguage and transcriptionLanguage are missing".to_owned()),
                     _ => Ok(Self::Language),
                 }
             }
             "end" => {
-                frame.only(&["handoffData"])?;
+                frame.check_members(&["handoffData"])?;
                 Ok(Self::End { handoff: frame.string("handoffData")?.map(str::to_owned) })
             }
             other => Err(format!("{other:?} is not a type of frame")),
@@ -80,13 +80,13 @@ impl Frame {
     }
 }
 
-struct Members<'a> {
+struct FrameMembers<'a> {
     kind: &'a str,
     members: &'a Map<String, Value>,
 }
 
-impl<'a> Members<'a> {
-    fn only(&self, known: &[&str]) -> Result<(), String> {
+impl<'a> FrameMembers<'a> {
+    fn check_members(&self, known: &[&str]) -> Result<(), String> {
         match self.members.keys().find(|name| *name != "type" && !known.contains(&name.as_str())) {
             Some(name) => Err(format!("{}: unknown member {name}", self.kind)),
             None => Ok(()),
@@ -129,7 +129,7 @@ mod tests {
             r#"{"type":"end"}"#,
             r#"{"type":"end","handoffData":"{\"a\":1}"}"#,
         ] {
-            assert!(Frame::read(frame).is_ok(), "{frame}");
+            assert!(ApplicationFrame::parse(frame).is_ok(), "{frame}");
         }
     }
 
@@ -151,7 +151,7 @@ mod tests {
             r#"{"type":"end","handoffData":{"a":1}}"#,
             r#"{"type":"setSilenceDetection","enabled":false}"#,
         ] {
-            assert!(Frame::read(frame).is_err(), "{frame}");
+            assert!(ApplicationFrame::parse(frame).is_err(), "{frame}");
         }
     }
 }

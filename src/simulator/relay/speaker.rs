@@ -1,5 +1,5 @@
-//! The agent's voice: tokens go in, clauses are spoken one after the other, and at any moment it is known what the
-//! caller has heard. Pure: time is an argument.
+//! Simulates text-to-speech: takes tokens, plays them clause by clause, and knows at any moment what the caller has
+//! heard. Does no I/O; the time is an argument.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,120 +10,120 @@ use crate::simulator::pace::Pace;
 
 /// From the first token to the first sound.
 const ONSET: Duration = Duration::from_millis(320);
-/// How long a letter takes to say.
-const LETTER: Duration = Duration::from_millis(60);
+/// The speech time of a letter.
+const LETTER_DURATION: Duration = Duration::from_millis(60);
 
-/// Speaks what is sent, clause by clause.
+/// Plays tokens clause by clause.
 #[derive(Debug)]
 pub struct Speaker {
     pace: Pace,
-    /// Text that is not a whole clause yet.
+    /// Text that is not a complete clause yet.
     partial: String,
-    queue: VecDeque<Clause>,
-    now: Option<Speaking>,
-    /// What was heard of the utterance that is being spoken.
+    queue: VecDeque<SpokenClause>,
+    playing: Option<PlayingClause>,
+    /// The played text of the current utterance.
     heard: String,
 }
 
 #[derive(Debug, Clone)]
-struct Clause {
+struct SpokenClause {
     text: String,
-    closes: bool,
-    interruptible: bool,
+    is_last: bool,
+    is_interruptible: bool,
 }
 
 #[derive(Debug)]
-struct Speaking {
-    clause: Clause,
-    begins: Instant,
-    ends: Instant,
+struct PlayingClause {
+    clause: SpokenClause,
+    starts_at: Instant,
+    ends_at: Instant,
 }
 
-/// What became audible.
+/// A change of what the caller hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sound {
+pub enum SpeechEvent {
     /// The agent begins to speak.
-    Began,
+    Started,
     /// A clause was played.
-    Clause(String),
+    ClausePlayed(String),
     /// An utterance was played to its end.
-    Utterance(String),
+    UtterancePlayed(String),
     /// The agent is silent.
-    Silent,
+    Stopped,
 }
 
 impl Speaker {
-    /// A silent voice.
+    /// Creates a silent speaker.
     pub fn new(pace: Pace) -> Self {
-        Self { pace, partial: String::new(), queue: VecDeque::new(), now: None, heard: String::new() }
+        Self { pace, partial: String::new(), queue: VecDeque::new(), playing: None, heard: String::new() }
     }
 
-    /// Takes a token. The last one of an utterance closes it.
+    /// Adds a token. `last` ends the utterance.
     pub fn push(&mut self, token: &str, last: bool, interruptible: bool) {
         self.partial.push_str(token);
         while let Some(end) = clause_end(&self.partial) {
             let rest = self.partial.split_off(end);
             let text = std::mem::replace(&mut self.partial, rest);
-            self.queue.push_back(Clause { text, closes: false, interruptible });
+            self.queue.push_back(SpokenClause { text, is_last: false, is_interruptible: interruptible });
         }
         if last {
             let text = std::mem::take(&mut self.partial);
-            self.queue.push_back(Clause { text, closes: true, interruptible });
+            self.queue.push_back(SpokenClause { text, is_last: true, is_interruptible: interruptible });
         }
     }
 
-    /// Whether something is being said or about to be.
+    /// Whether a clause is being played or queued.
     pub fn is_speaking(&self) -> bool {
-        self.now.is_some() || !self.queue.is_empty()
+        self.playing.is_some() || !self.queue.is_empty()
     }
 
     /// Whether a clause is being played.
     pub fn is_audible(&self) -> bool {
-        self.now.is_some()
+        self.playing.is_some()
     }
 
-    /// Whether tokens wait for the rest of their clause.
-    pub fn is_unfinished(&self) -> bool {
+    /// Whether there is text of an incomplete clause.
+    pub fn has_partial_clause(&self) -> bool {
         !self.partial.trim().is_empty()
     }
 
     /// What the caller has heard of the utterance so far.
     pub fn heard(&self, now: Instant) -> String {
         let mut heard = self.heard.clone();
-        if let Some(speaking) = &self.now {
-            heard.push_str(speaking.until(now));
+        if let Some(speaking) = &self.playing {
+            heard.push_str(speaking.text_until(now));
         }
         heard
     }
 
-    /// When something will be audible that is not yet.
-    pub fn wakes_at(&self) -> Option<Instant> {
-        self.now.as_ref().map(|speaking| speaking.ends)
+    /// When the clause that is being played ends.
+    pub fn next_event_at(&self) -> Option<Instant> {
+        self.playing.as_ref().map(|speaking| speaking.ends_at)
     }
 
-    /// Plays what is due.
-    pub fn advance(&mut self, now: Instant) -> Vec<Sound> {
+    /// Plays the speech that is due.
+    pub fn advance(&mut self, now: Instant) -> Vec<SpeechEvent> {
         let mut sounds = Vec::new();
         loop {
-            match &self.now {
+            match &self.playing {
                 None => {
                     let Some(clause) = self.queue.pop_front() else { break };
                     if clause.text.trim().is_empty() {
-                        // Nothing to hear: it only closes what was said before.
+                        // An empty clause only ends the utterance.
                         sounds.extend(self.finish(clause));
                         continue;
                     }
-                    sounds.push(Sound::Began);
-                    self.begin(clause, now + self.pace.real(ONSET));
+                    sounds.push(SpeechEvent::Started);
+                    self.begin(clause, now + self.pace.to_real(ONSET));
                 }
-                Some(speaking) if speaking.ends <= now => {
-                    let ended = speaking.ends;
+                Some(speaking) if speaking.ends_at <= now => {
+                    let ended = speaking.ends_at;
                     let clause = speaking.clause.clone();
-                    self.now = None;
+                    self.playing = None;
                     sounds.extend(self.finish(clause));
                     match self.queue.pop_front() {
                         Some(next) => self.begin(next, ended),
-                        None => sounds.push(Sound::Silent),
+                        None => sounds.push(SpeechEvent::Stopped),
                     }
                 }
                 Some(_) => break,
@@ -132,35 +132,35 @@ impl Speaker {
         sounds
     }
 
-    fn begin(&mut self, clause: Clause, begins: Instant) {
+    fn begin(&mut self, clause: SpokenClause, begins: Instant) {
         let letters = u32::try_from(clause.text.chars().count()).unwrap_or(u32::MAX);
-        let ends = begins + self.pace.real(LETTER) * letters;
-        self.now = Some(Speaking { clause, begins, ends });
+        let ends = begins + self.pace.to_real(LETTER_DURATION) * letters;
+        self.playing = Some(PlayingClause { clause, starts_at: begins, ends_at: ends });
     }
 
-    fn finish(&mut self, clause: Clause) -> Vec<Sound> {
+    fn finish(&mut self, clause: SpokenClause) -> Vec<SpeechEvent> {
         let mut sounds = Vec::new();
         self.heard.push_str(&clause.text);
         if !clause.text.is_empty() {
-            sounds.push(Sound::Clause(clause.text));
+            sounds.push(SpeechEvent::ClausePlayed(clause.text));
         }
-        if clause.closes {
+        if clause.is_last {
             let heard = std::mem::take(&mut self.heard);
             if !heard.trim().is_empty() {
-                sounds.push(Sound::Utterance(heard));
+                sounds.push(SpeechEvent::UtterancePlayed(heard));
             }
         }
         sounds
     }
 
-    /// The caller speaks over the agent: everything queued is gone. Answers with exactly what was heard, or `None` if
-    /// nothing is audible or it may not be interrupted.
+    /// Interrupts the speech and clears the queue. Returns the text that was heard, or `None` if nothing is audible or
+    /// the clause cannot be interrupted.
     pub fn interrupt(&mut self, now: Instant) -> Option<String> {
-        if !self.now.as_ref()?.clause.interruptible {
+        if !self.playing.as_ref()?.clause.is_interruptible {
             return None;
         }
         let heard = self.heard(now);
-        self.now = None;
+        self.playing = None;
         self.queue.clear();
         self.partial.clear();
         self.heard.clear();
@@ -168,12 +168,12 @@ impl Speaker {
     }
 }
 
-impl Speaking {
-    /// The words that were said until `now`.
-    fn until(&self, now: Instant) -> &str {
+impl PlayingClause {
+    /// The complete words that were played until `now`.
+    fn text_until(&self, now: Instant) -> &str {
         let text = self.clause.text.as_str();
-        let whole = self.ends.duration_since(self.begins).as_secs_f64();
-        let done = now.saturating_duration_since(self.begins).as_secs_f64();
+        let whole = self.ends_at.duration_since(self.starts_at).as_secs_f64();
+        let done = now.saturating_duration_since(self.starts_at).as_secs_f64();
         if whole <= 0.0 || done >= whole {
             return text;
         }
@@ -189,7 +189,7 @@ fn ratio(part: usize, whole: usize) -> f64 {
     f64::from(u32::try_from(part + 1).unwrap_or(u32::MAX)) / f64::from(u32::try_from(whole).unwrap_or(u32::MAX))
 }
 
-/// Where the first whole clause ends: behind a punctuation mark that is followed by a space.
+/// Finds the end of the first complete clause: after a punctuation mark that is followed by a space.
 fn clause_end(text: &str) -> Option<usize> {
     let mut marks = text.char_indices().filter(|(_, c)| ".,;:!?".contains(*c));
     marks.find_map(|(at, _)| text[at + 1..].starts_with(char::is_whitespace).then_some(at + 1))
@@ -203,9 +203,9 @@ mod tests {
         (Speaker::new(Pace::WATCH), Instant::now())
     }
 
-    fn play(speaker: &mut Speaker, now: Instant) -> Vec<Sound> {
+    fn play(speaker: &mut Speaker, now: Instant) -> Vec<SpeechEvent> {
         let mut sounds = speaker.advance(now);
-        while let Some(next) = speaker.wakes_at() {
+        while let Some(next) = speaker.next_event_at() {
             sounds.extend(speaker.advance(next));
         }
         sounds
@@ -217,27 +217,30 @@ mod tests {
         for token in ["Got", " it, now", " the code."] {
             speaker.push(token, false, true);
         }
-        assert_eq!(play(&mut speaker, now), [Sound::Began, Sound::Clause("Got it,".to_owned()), Sound::Silent]);
+        assert_eq!(
+            play(&mut speaker, now),
+            [SpeechEvent::Started, SpeechEvent::ClausePlayed("Got it,".to_owned()), SpeechEvent::Stopped]
+        );
         speaker.push("", true, true);
-        let utterance = Sound::Utterance("Got it, now the code.".to_owned());
+        let utterance = SpeechEvent::UtterancePlayed("Got it, now the code.".to_owned());
         assert!(play(&mut speaker, now).contains(&utterance));
     }
 
     #[test]
-    fn an_interruption_leaves_exactly_what_was_heard() {
+    fn an_interruption_returns_exactly_what_was_heard() {
         let (mut speaker, now) = speaker();
         speaker.push("One two three, four five six seven eight.", true, true);
         speaker.advance(now);
-        let first_clause_ends = speaker.wakes_at().unwrap();
+        let first_clause_ends = speaker.next_event_at().unwrap();
         speaker.advance(first_clause_ends);
-        let middle = first_clause_ends + (speaker.wakes_at().unwrap() - first_clause_ends) / 2;
+        let middle = first_clause_ends + (speaker.next_event_at().unwrap() - first_clause_ends) / 2;
         assert_eq!(speaker.interrupt(middle).as_deref(), Some("One two three, four five"));
         assert!(!speaker.is_speaking());
         assert_eq!(speaker.interrupt(middle), None);
     }
 
     #[test]
-    fn what_may_not_be_interrupted_goes_on() {
+    fn a_clause_that_cannot_be_interrupted_continues() {
         let (mut speaker, now) = speaker();
         speaker.push("Goodbye.", true, false);
         speaker.advance(now);

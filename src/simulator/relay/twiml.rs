@@ -1,53 +1,53 @@
-//! Reads TwiML as strictly as its documentation allows: unknown verbs, nouns and attributes are mistakes.
+//! Parses TwiML strictly according to its documentation. Unknown verbs, nouns and attributes are errors.
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 use url::Url;
 
-/// A document: its verbs in order.
+/// A TwiML document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Twiml {
-    /// The verbs of `<Response>`.
-    pub verbs: Vec<Element>,
+pub struct TwimlDocument {
+    /// The verbs of `<Response>`, in order.
+    pub verbs: Vec<TwimlElement>,
 }
 
-/// An element with everything in it.
+/// An XML element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Element {
+pub struct TwimlElement {
     /// Its name.
     pub name: String,
     /// Its attributes, unescaped.
     pub attributes: Vec<(String, String)>,
     /// Its elements.
-    pub children: Vec<Element>,
+    pub children: Vec<TwimlElement>,
     /// Its text, unescaped and trimmed.
     pub text: String,
 }
 
-/// What `<Connect><ConversationRelay>` asks for.
+/// A `<Connect><ConversationRelay>` verb.
 #[derive(Debug, Clone)]
-pub struct Connect {
-    /// Asked when the session is over.
+pub struct ConnectVerb {
+    /// Requested after the session.
     pub action: Url,
-    /// The socket to open, exactly as written: it is signed like that.
+    /// The URL of the socket, exactly as written, because the signature covers it.
     pub url: String,
     /// The `<Parameter>`s.
     pub parameters: Vec<(String, String)>,
     attributes: Vec<(String, String)>,
 }
 
-/// A verb that gives the caller to a person.
+/// A verb that hands the caller off to a live agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PutThrough {
+pub enum HandOffVerb {
     /// `<Dial>`
     Dial {
-        /// Asked when the talk is over, or nobody answered.
+        /// Requested after the conversation, or if the call is not answered.
         action: Url,
     },
     /// `<Enqueue workflowSid>`
     Enqueue {
-        /// Asked when the caller has left the queue.
+        /// Requested when the caller has left the queue.
         action: Url,
         /// `WW…`.
         workflow: String,
@@ -56,11 +56,11 @@ pub enum PutThrough {
     },
 }
 
-/// Every element that is known here: its parents, whether it has a text, and its attributes.
-const KNOWN: &[(&str, &[&str], bool, &[&str])] = &[
+/// The supported elements: name, parents, whether it has text, attributes.
+const ELEMENTS: &[(&str, &[&str], bool, &[&str])] = &[
     ("Response", &[""], false, &[]),
     ("Connect", &["Response"], false, &["action", "method"]),
-    ("ConversationRelay", &["Connect"], false, RELAY),
+    ("ConversationRelay", &["Connect"], false, RELAY_ATTRIBUTES),
     (
         "Language",
         &["ConversationRelay"],
@@ -83,7 +83,7 @@ const KNOWN: &[(&str, &[&str], bool, &[&str])] = &[
     ("Hangup", &["Response"], false, &[]),
 ];
 
-const RELAY: &[&str] = &[
+const RELAY_ATTRIBUTES: &[&str] = &[
     "url",
     "welcomeGreeting",
     "welcomeGreetingInterruptible",
@@ -117,14 +117,14 @@ const RELAY: &[&str] = &[
     "echoPromptFiltering",
 ];
 
-const INPUTS: &[&str] = &["none", "dtmf", "speech", "any", "true", "false"];
+const INTERRUPTION_VALUES: &[&str] = &["none", "dtmf", "speech", "any", "true", "false"];
 const BOOLEANS: &[&str] = &["true", "false"];
 
-/// Attributes whose words are listed.
-const WORDS: &[(&str, &[&str])] = &[
-    ("welcomeGreetingInterruptible", INPUTS),
-    ("interruptible", INPUTS),
-    ("reportInputDuringAgentSpeech", INPUTS),
+/// The attributes with a fixed set of values.
+const ATTRIBUTE_VALUES: &[(&str, &[&str])] = &[
+    ("welcomeGreetingInterruptible", INTERRUPTION_VALUES),
+    ("interruptible", INTERRUPTION_VALUES),
+    ("reportInputDuringAgentSpeech", INTERRUPTION_VALUES),
     ("interruptSensitivity", &["low", "medium", "high"]),
     ("elevenlabsTextNormalization", &["on", "auto", "off"]),
     ("ignoreBackchannel", BOOLEANS),
@@ -138,32 +138,32 @@ const WORDS: &[(&str, &[&str])] = &[
     ("method", &["GET", "POST"]),
 ];
 
-impl Twiml {
-    /// Reads a document; an error says what Twilio would complain of.
-    pub fn read(document: &str) -> Result<Self, String> {
+impl TwimlDocument {
+    /// Parses a document. An error says why Twilio would refuse it.
+    pub fn parse(document: &str) -> Result<Self, String> {
         if document.len() > 64 * 1024 {
             return Err("a document above 64 kB (11750)".to_owned());
         }
         let root = parse(document)?;
-        check(&root, "")?;
+        check_element(&root, "")?;
         Ok(Self { verbs: root.children })
     }
 
-    /// The session that the document opens, if it does.
-    pub fn connect(&self) -> Option<Result<Connect, String>> {
-        self.verbs.iter().find(|verb| verb.name == "Connect").map(Connect::read)
+    /// The `<Connect>` verb, if there is one.
+    pub fn connect(&self) -> Option<Result<ConnectVerb, String>> {
+        self.verbs.iter().find(|verb| verb.name == "Connect").map(ConnectVerb::parse)
     }
 
-    /// How the caller is put through to a person, if that is what the document does.
-    pub fn put_through(&self) -> Result<Option<PutThrough>, String> {
+    /// The verb that hands off the caller, if there is one.
+    pub fn hand_off(&self) -> Result<Option<HandOffVerb>, String> {
         let Some(verb) = self.verbs.iter().find(|verb| matches!(verb.name.as_str(), "Dial" | "Enqueue")) else {
             return Ok(None);
         };
         let action = verb.attribute("action").and_then(|action| Url::parse(action).ok());
-        let action =
-            action.ok_or_else(|| format!("<{}> has no action: nothing follows if nobody answers", verb.name))?;
+        let action = action
+            .ok_or_else(|| format!("<{}> has no action, so nothing follows if the call is not answered", verb.name))?;
         if verb.name == "Dial" {
-            return Ok(Some(PutThrough::Dial { action }));
+            return Ok(Some(HandOffVerb::Dial { action }));
         }
         let workflow = verb.attribute("workflowSid").filter(|sid| sid.starts_with("WW"));
         let workflow = workflow.ok_or("<Enqueue> names no workflow (14220)")?.to_owned();
@@ -171,12 +171,12 @@ impl Twiml {
         if serde_json::from_str::<Map<String, Value>>(&task.text).is_err() {
             return Err(format!("the attributes of a <Task> are not a JSON object (14221): {}", task.text));
         }
-        Ok(Some(PutThrough::Enqueue { action, workflow, task: task.text.clone() }))
+        Ok(Some(HandOffVerb::Enqueue { action, workflow, task: task.text.clone() }))
     }
 
-    /// The verbs as one would tell them.
-    pub fn told(&self) -> Vec<String> {
-        let inner = |verb: &Element| {
+    /// The verbs with their text, for the transcript.
+    pub fn describe_verbs(&self) -> Vec<String> {
+        let inner = |verb: &TwimlElement| {
             let text =
                 if verb.text.is_empty() { verb.children.first().map_or("", |it| it.text.as_str()) } else { &verb.text };
             if text.is_empty() { verb.name.clone() } else { format!("{} {text}", verb.name) }
@@ -185,8 +185,8 @@ impl Twiml {
     }
 }
 
-impl Connect {
-    fn read(connect: &Element) -> Result<Self, String> {
+impl ConnectVerb {
+    fn parse(connect: &TwimlElement) -> Result<Self, String> {
         let action = connect.attribute("action").ok_or("<Connect> has no action")?;
         let action = Url::parse(action).map_err(|_| format!("<Connect action={action:?}> is not an absolute URL"))?;
         let [relay] = connect.children.as_slice() else { return Err("<Connect> needs one noun".to_owned()) };
@@ -194,7 +194,7 @@ impl Connect {
         if !url.starts_with("wss://") || Url::parse(url).is_err() {
             return Err(format!("<ConversationRelay url={url:?}> is not a wss:// URL (64102)"));
         }
-        let pair = |it: &Element| Some((it.attribute("name")?.to_owned(), it.attribute("value")?.to_owned()));
+        let pair = |it: &TwimlElement| Some((it.attribute("name")?.to_owned(), it.attribute("value")?.to_owned()));
         let parameters = relay.children.iter().filter(|it| it.name == "Parameter");
         Ok(Self {
             action,
@@ -210,54 +210,55 @@ impl Connect {
     }
 
     /// Whether `name` (`interruptible`, `welcomeGreetingInterruptible`) lets `input` (`speech`, `dtmf`) interrupt.
-    pub fn lets_interrupt(&self, name: &str, input: &str) -> bool {
+    pub fn is_interruptible_by(&self, name: &str, input: &str) -> bool {
         let allowed = self.attribute(name).unwrap_or("any");
         allowed == "any" || allowed == "true" || allowed == input
     }
 
-    /// Whether `events` asks for this kind of event.
-    pub fn wants(&self, event: &str) -> bool {
+    /// Whether `events` or `debug` lists this event.
+    pub fn has_event(&self, event: &str) -> bool {
         let listed = |name| self.attribute(name).is_some_and(|list| list.split_whitespace().any(|word| word == event));
         listed("events") || listed("debug")
     }
 }
 
-impl Element {
+impl TwimlElement {
     fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-fn check(element: &Element, parent: &str) -> Result<(), String> {
+fn check_element(element: &TwimlElement, parent: &str) -> Result<(), String> {
     let name = element.name.as_str();
-    let Some((_, parents, has_text, attributes)) = KNOWN.iter().find(|(known, ..)| *known == name) else {
-        return Err(format!("<{name}> is not TwiML that is known here (12200)"));
+    let Some((_, parents, has_text, attributes)) = ELEMENTS.iter().find(|(known, ..)| *known == name) else {
+        return Err(format!("<{name}> is not supported TwiML (12200)"));
     };
     if !parents.contains(&parent) {
-        return Err(format!("<{name}> does not belong into <{parent}>"));
+        return Err(format!("<{name}> is not allowed in <{parent}>"));
     }
     if !has_text && !element.text.is_empty() {
-        return Err(format!("<{name}> has a text"));
+        return Err(format!("<{name}> has text"));
     }
     for (attribute, value) in &element.attributes {
         if !attributes.contains(&attribute.as_str()) {
             return Err(format!("<{name} {attribute}> is not a documented attribute (12200)"));
         }
-        let words = WORDS.iter().find(|(known, _)| known == attribute).map(|(_, words)| *words);
+        let words = ATTRIBUTE_VALUES.iter().find(|(known, _)| known == attribute).map(|(_, words)| *words);
         if words.is_some_and(|words| !words.contains(&value.as_str())) {
             return Err(format!("<{name} {attribute}={value:?}> is none of the documented values (64101)"));
         }
-        number(attribute, value).ok_or_else(|| format!("<{name} {attribute}={value:?}> is out of range (64101)"))?;
+        check_number(attribute, value)
+            .ok_or_else(|| format!("<{name} {attribute}={value:?}> is out of range (64101)"))?;
     }
     let needs = if name == "Language" { element.attribute("code").is_some() } else { true };
     if !needs {
         return Err("a <Language> has no code".to_owned());
     }
-    element.children.iter().try_for_each(|child| check(child, name))
+    element.children.iter().try_for_each(|child| check_element(child, name))
 }
 
-/// Attributes that are numbers, within their bounds.
-fn number(attribute: &str, value: &str) -> Option<()> {
+/// Checks that a numeric attribute is in its range.
+fn check_number(attribute: &str, value: &str) -> Option<()> {
     let fits = match attribute {
         "speechTimeout" => value == "auto" || value.parse().is_ok_and(|ms: u32| (600..=5000).contains(&ms)),
         "eotThreshold" => value.parse().is_ok_and(|share: f64| (0.5..=0.9).contains(&share)),
@@ -266,9 +267,9 @@ fn number(attribute: &str, value: &str) -> Option<()> {
     fits.then_some(())
 }
 
-fn parse(document: &str) -> Result<Element, String> {
+fn parse(document: &str) -> Result<TwimlElement, String> {
     let mut reader = Reader::from_str(document);
-    let mut open: Vec<Element> = Vec::new();
+    let mut open: Vec<TwimlElement> = Vec::new();
     let mut root = None;
     loop {
         let wrong = |error: &dyn std::fmt::Display| format!("malformed XML (12100): {error}");
@@ -276,26 +277,26 @@ fn parse(document: &str) -> Result<Element, String> {
         let closed = match event {
             Event::Decl(_) | Event::Comment(_) if root.is_none() => None,
             Event::Start(start) => {
-                open.push(element(&start)?);
+                open.push(parse_element(&start)?);
                 None
             }
-            Event::Empty(start) => Some(element(&start)?),
+            Event::Empty(start) => Some(parse_element(&start)?),
             Event::End(_) => open.pop(),
             Event::Text(text) => {
-                put_text(&mut open, &text.xml10_content())?;
+                append_text(&mut open, &text.xml10_content())?;
                 None
             }
             Event::CData(text) => {
-                put_text(&mut open, &text.xml10_content())?;
+                append_text(&mut open, &text.xml10_content())?;
                 None
             }
             Event::GeneralRef(entity) => {
                 let raw = format!("&{};", &*entity.xml10_content());
-                put_text(&mut open, &quick_xml::escape::unescape(&raw).map_err(|error| wrong(&error))?)?;
+                append_text(&mut open, &quick_xml::escape::unescape(&raw).map_err(|error| wrong(&error))?)?;
                 None
             }
             Event::Eof => break,
-            _ => return Err("malformed XML (12100): something that TwiML does not have".to_owned()),
+            _ => return Err("malformed XML (12100): unsupported markup".to_owned()),
         };
         if let Some(mut closed) = closed {
             let text = closed.text.trim().to_owned();
@@ -310,7 +311,7 @@ fn parse(document: &str) -> Result<Element, String> {
     root.filter(|_| open.is_empty()).ok_or_else(|| "malformed XML (12100): it ends too early".to_owned())
 }
 
-fn put_text(open: &mut [Element], text: &str) -> Result<(), String> {
+fn append_text(open: &mut [TwimlElement], text: &str) -> Result<(), String> {
     match open.last_mut() {
         Some(element) => element.text.push_str(text),
         None if text.trim().is_empty() => {}
@@ -319,7 +320,7 @@ fn put_text(open: &mut [Element], text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn element(start: &BytesStart<'_>) -> Result<Element, String> {
+fn parse_element(start: &BytesStart<'_>) -> Result<TwimlElement, String> {
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|error| format!("malformed XML (12100): {error}"))?;
@@ -329,7 +330,7 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
         attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
     }
     let name = start.name().as_ref().to_owned();
-    Ok(Element { name, attributes, children: Vec::new(), text: String::new() })
+    Ok(TwimlElement { name, attributes, children: Vec::new(), text: String::new() })
 }
 
 #[cfg(test)]
@@ -347,30 +348,35 @@ mod tests {
     #[test]
     fn a_session_is_read_with_everything_unescaped() {
         let twiml =
-            Twiml::read(&relay("url=\"wss://e.com/r\" interruptible=\"speech\" events=\"speaker-events\"")).unwrap();
+            TwimlDocument::parse(&relay("url=\"wss://e.com/r\" interruptible=\"speech\" events=\"speaker-events\""))
+                .unwrap();
         let connect = twiml.connect().unwrap().unwrap();
         assert_eq!(connect.action.as_str(), "https://e.com/a?b=1&c=2");
         assert_eq!(connect.parameters, [("a".to_owned(), "<b>".to_owned())]);
-        assert!(connect.lets_interrupt("interruptible", "speech") && !connect.lets_interrupt("interruptible", "dtmf"));
-        assert!(connect.wants("speaker-events") && !connect.wants("tokens-played"));
+        assert!(
+            connect.is_interruptible_by("interruptible", "speech")
+                && !connect.is_interruptible_by("interruptible", "dtmf")
+        );
+        assert!(connect.has_event("speaker-events") && !connect.has_event("tokens-played"));
     }
 
     #[test]
-    fn the_ends_of_a_call_are_told() {
-        let twiml =
-            Twiml::read("<Response><Say>Bye &amp; thanks</Say><Dial><Number>+1555</Number></Dial><Hangup/></Response>");
-        assert_eq!(twiml.unwrap().told(), ["Say Bye & thanks", "Dial +1555", "Hangup"]);
-        assert!(Twiml::read("<Response/>").unwrap().told().is_empty());
+    fn verbs_are_described_with_their_text() {
+        let twiml = TwimlDocument::parse(
+            "<Response><Say>Bye &amp; thanks</Say><Dial><Number>+1555</Number></Dial><Hangup/></Response>",
+        );
+        assert_eq!(twiml.unwrap().describe_verbs(), ["Say Bye & thanks", "Dial +1555", "Hangup"]);
+        assert!(TwimlDocument::parse("<Response/>").unwrap().describe_verbs().is_empty());
     }
 
     #[test]
-    fn a_caller_is_put_through_with_an_action_and_a_task_that_is_json() {
-        let way = |verb: &str| Twiml::read(&format!("<Response>{verb}</Response>")).unwrap().put_through();
+    fn a_hand_off_needs_an_action_and_a_task_with_json() {
+        let way = |verb: &str| TwimlDocument::parse(&format!("<Response>{verb}</Response>")).unwrap().hand_off();
         let dial = way("<Dial action=\"https://e.com/a\"><Number>+1555</Number></Dial>");
-        assert!(matches!(dial, Ok(Some(PutThrough::Dial { .. }))), "{dial:?}");
+        assert!(matches!(dial, Ok(Some(HandOffVerb::Dial { .. }))), "{dial:?}");
         let queue =
             way("<Enqueue workflowSid=\"WW1\" action=\"https://e.com/a\"><Task>{&quot;a&quot;:1}</Task></Enqueue>");
-        assert!(matches!(queue, Ok(Some(PutThrough::Enqueue { task, .. })) if task == "{\"a\":1}"));
+        assert!(matches!(queue, Ok(Some(HandOffVerb::Enqueue { task, .. })) if task == "{\"a\":1}"));
         assert_eq!(way("<Hangup/>"), Ok(None));
         for verb in [
             "<Dial><Number>+1555</Number></Dial>",
@@ -384,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_twilio_would_ignore_or_refuse_is_a_mistake() {
+    fn documents_that_twilio_ignores_or_refuses_are_errors() {
         for document in [
             String::new(),
             "OK".to_owned(),
@@ -401,10 +407,10 @@ mod tests {
             relay("url=\"wss://e.com/r\" dtmfDetection=\"yes\""),
             relay("url=\"wss://e.com/r\" url=\"wss://e.com/s\""),
         ] {
-            assert!(Twiml::read(&document).is_err(), "{document}");
+            assert!(TwimlDocument::parse(&document).is_err(), "{document}");
         }
         for attributes in ["", "url=\"https://e.com/r\"", "url=\"/r\""] {
-            assert!(Twiml::read(&relay(attributes)).unwrap().connect().unwrap().is_err(), "{attributes}");
+            assert!(TwimlDocument::parse(&relay(attributes)).unwrap().connect().unwrap().is_err(), "{attributes}");
         }
     }
 }

@@ -1,217 +1,238 @@
-//! Reads the tape when a call is over: what held, and what did not.
+//! Checks the transcript after the calls.
 
-mod money;
+mod ledger;
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Expect, Scenario};
-use crate::simulator::prying;
-use crate::simulator::prying::Evidence;
-use crate::simulator::tape::{Entry, Event};
-use crate::simulator::twilio::Request;
+use super::{Expectation, Scenario};
+use crate::simulator::proof::leak_scan::{self, CapturedOutput};
+use crate::simulator::transcript::{TranscriptEntry, TranscriptEvent};
+use crate::simulator::twilio::PaymentsRequest;
 
-/// One thing that had to hold.
+/// A check and its outcome.
 #[derive(Debug, Clone)]
-pub struct Check {
-    /// What it is, as a statement.
-    pub what: String,
-    /// Why it did not hold.
-    pub broken: Option<String>,
+pub struct ScenarioCheck {
+    /// The checked statement.
+    pub statement: String,
+    /// Why the check failed; `None` if it passed.
+    pub failure: Option<String>,
 }
 
-impl Check {
+impl ScenarioCheck {
     fn new(what: impl Into<String>, broken: Option<String>) -> Self {
-        Self { what: what.into(), broken }
+        Self { statement: what.into(), failure: broken }
     }
 
-    fn that(what: impl Into<String>, held: bool, otherwise: impl FnOnce() -> String) -> Self {
+    fn ensure(what: impl Into<String>, held: bool, otherwise: impl FnOnce() -> String) -> Self {
         Self::new(what, (!held).then(otherwise))
     }
 }
 
-/// All that had to hold in a call. `own_words` is whether the agent had words of its own, so that texts prove nothing.
-pub fn check(
+/// Runs all checks of a scenario. `own_words` is whether a real model chose the words; texts are then not checked.
+pub fn check_scenario(
     scenario: &Scenario,
-    tape: &[Entry],
-    evidence: &[Evidence],
+    transcript: &[TranscriptEntry],
+    evidence: &[CapturedOutput],
     entered: &[String],
     own_words: bool,
-) -> Vec<Check> {
-    let tape = Tape(tape);
-    let mut checks = vec![tape.by_the_rules(), card_data_nowhere(entered, evidence)];
-    if tape.any(|event| matches!(event, Event::Created { .. })) {
-        checks.push(tape.nothing_left_open());
-        checks.push(tape.success_only_after_result());
-        checks.push(tape.ledger_agrees_with_bank(scenario));
-        checks.push(tape.no_order_is_charged_twice(scenario));
-        checks.push(tape.business_knows());
+) -> Vec<ScenarioCheck> {
+    let transcript = TranscriptChecks(transcript);
+    let mut checks = vec![transcript.check_no_violations(), check_no_card_data(entered, evidence)];
+    if transcript.any(|event| matches!(event, TranscriptEvent::PaymentCreated { .. })) {
+        checks.push(transcript.check_no_open_payment());
+        checks.push(transcript.check_success_after_result());
+        checks.push(transcript.check_ledger_matches_bank(scenario));
+        checks.push(transcript.check_no_double_charge(scenario));
+        checks.push(transcript.check_business_notified());
     }
-    let tells =
-        |expect: &&Expect| !own_words || !matches!(expect, Expect::Says(_) | Expect::NeverSays(_) | Expect::Calls(..));
-    checks.extend(scenario.expect.iter().filter(tells).map(|expect| tape.expect(*expect)));
+    let tells = |expect: &&Expectation| {
+        !own_words || !matches!(expect, Expectation::Says(_) | Expectation::NeverSays(_) | Expectation::ToolCalled(..))
+    };
+    checks.extend(scenario.expectations.iter().filter(tells).map(|expect| transcript.check_expectation(*expect)));
     checks
 }
 
-fn card_data_nowhere(entered: &[String], evidence: &[Evidence]) -> Check {
-    let found = prying::pry(evidence, entered);
+fn check_no_card_data(entered: &[String], evidence: &[CapturedOutput]) -> ScenarioCheck {
+    let found = leak_scan::find_entered_card_data(evidence, entered);
     let bytes: usize = evidence.iter().map(|it| it.bytes.len()).sum();
     let what =
         format!("card data nowhere in the {} texts ({} kB) that the server sent", evidence.len(), bytes.div_ceil(1000));
-    Check::new(what, found.first().cloned())
+    ScenarioCheck::new(what, found.first().cloned())
 }
 
-struct Tape<'a>(&'a [Entry]);
+struct TranscriptChecks<'a>(&'a [TranscriptEntry]);
 
-impl Tape<'_> {
-    fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+impl TranscriptChecks<'_> {
+    fn events(&self) -> impl DoubleEndedIterator<Item = &TranscriptEvent> {
         self.0.iter().map(|entry| &entry.event)
     }
 
-    fn any(&self, is: impl Fn(&Event) -> bool) -> bool {
+    fn any(&self, is: impl Fn(&TranscriptEvent) -> bool) -> bool {
         self.events().any(is)
     }
 
-    fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
+    fn count(&self, is: impl Fn(&TranscriptEvent) -> bool) -> usize {
         self.events().filter(|event| is(event)).count()
     }
 
-    fn by_the_rules(&self) -> Check {
+    fn check_no_violations(&self) -> ScenarioCheck {
         let first = self.events().find_map(|event| match event {
-            Event::Violation(what) => Some(what.clone()),
+            TranscriptEvent::Violation(what) => Some(what.clone()),
             _ => None,
         });
-        let more = self.count(|event| matches!(event, Event::Violation(_))).saturating_sub(1);
+        let more = self.count(|event| matches!(event, TranscriptEvent::Violation(_))).saturating_sub(1);
         let first = first.map(|first| if more > 0 { format!("{first} (and {more} more)") } else { first });
-        Check::new("every request, frame and answer as documented", first)
+        ScenarioCheck::new("every request, frame and answer as documented", first)
     }
 
-    fn nothing_left_open(&self) -> Check {
-        let created = self.count(|event| matches!(event, Event::Created { .. }));
-        let ended = self.count(|event| matches!(event, Event::Ended { .. }));
-        Check::that("no payment left open", created == ended, || format!("{created} created, {ended} ended"))
+    fn check_no_open_payment(&self) -> ScenarioCheck {
+        let created = self.count(|event| matches!(event, TranscriptEvent::PaymentCreated { .. }));
+        let ended = self.count(|event| matches!(event, TranscriptEvent::PaymentEnded { .. }));
+        ScenarioCheck::ensure("no payment left open", created == ended, || format!("{created} created, {ended} ended"))
     }
 
-    fn success_only_after_result(&self) -> Check {
+    fn check_success_after_result(&self) -> ScenarioCheck {
         let mut succeeded = HashSet::new();
         let mut early = None;
-        for Entry { line, event, .. } in self.0 {
+        for TranscriptEntry { call_number: line, event, .. } in self.0 {
             match event {
-                Event::Callback { terminal: Some(word), .. } if word == "success" => drop(succeeded.insert(line)),
-                Event::AgentSaid { text, .. } if text.contains("All set") && !succeeded.contains(line) => {
+                TranscriptEvent::CallbackDelivered { terminal: Some(word), .. } if word == "success" => {
+                    succeeded.insert(line);
+                }
+                TranscriptEvent::AgentSaid { text, .. } if text.contains("All set") && !succeeded.contains(line) => {
                     early = Some(text.clone());
                 }
                 _ => {}
             }
         }
-        Check::new("success announced only after Twilio's result", early.map(|text| format!("“{text}” came too early")))
+        ScenarioCheck::new(
+            "success announced only after Twilio's result",
+            early.map(|text| format!("“{text}” came too early")),
+        )
     }
 
-    fn said(&self, words: &str) -> bool {
+    fn has_agent_said(&self, words: &str) -> bool {
         self.any(|event| match event {
-            Event::AgentSaid { text, .. } => words.split('|').any(|words| text.contains(words)),
+            TranscriptEvent::AgentSaid { text, .. } => words.split('|').any(|words| text.contains(words)),
             _ => false,
         })
     }
 
-    fn expect(&self, expect: Expect) -> Check {
+    fn check_expectation(&self, expect: Expectation) -> ScenarioCheck {
         match expect {
-            Expect::Says(words) => {
-                Check::that(format!("the agent says “{words}”"), self.said(words), || "it never did".to_owned())
+            Expectation::Says(words) => {
+                ScenarioCheck::ensure(format!("the agent says “{words}”"), self.has_agent_said(words), || {
+                    "it never did".to_owned()
+                })
             }
-            Expect::NeverSays(words) => {
-                Check::that(format!("the agent never says “{words}”"), !self.said(words), || "it did".to_owned())
-            }
-            Expect::Payments(wanted) => self.payments(wanted),
-            Expect::PaysBy(wanted) => {
+            Expectation::NeverSays(words) => ScenarioCheck::ensure(
+                format!("the agent never says “{words}”"),
+                !self.has_agent_said(words),
+                || "it did".to_owned(),
+            ),
+            Expectation::PaymentsCreated(wanted) => self.check_payments(wanted),
+            Expectation::PaymentMethod(wanted) => {
                 let how = self.events().find_map(|event| match event {
-                    Event::Created { how, .. } => Some(how.as_str()),
+                    TranscriptEvent::PaymentCreated { how, .. } => Some(how.as_str()),
                     _ => None,
                 });
                 let held = how.is_some_and(|how| how.starts_with(wanted));
-                Check::that(format!("paid by {wanted}"), held, || how.unwrap_or("nothing").to_owned())
+                ScenarioCheck::ensure(format!("paid by {wanted}"), held, || how.unwrap_or("nothing").to_owned())
             }
-            Expect::Results(words) => self.results(words),
-            Expect::Does(request, times) => {
-                let done = self.done(request);
-                Check::that(format!("{request}: done {}", often(times)), done == times, || {
-                    format!("done {}", often(done))
+            Expectation::Results(words) => self.check_results(words),
+            Expectation::RequestDone(request, times) => {
+                let done = self.done_count(request);
+                ScenarioCheck::ensure(format!("{request}: done {}", format_times(times)), done == times, || {
+                    format!("done {}", format_times(done))
                 })
             }
-            Expect::Repeats(request) => {
-                let tried = self.count(|event| matches!(event, Event::Requested { request: it, .. } if *it == request));
-                Check::that(
+            Expectation::RequestRetried(request) => {
+                let tried = self.count(
+                    |event| matches!(event, TranscriptEvent::PaymentsRequested { request: it, .. } if *it == request),
+                );
+                ScenarioCheck::ensure(
                     format!("{request}: tried again with the same key"),
-                    tried > 1 && self.done(request) == 1,
-                    || format!("tried {}, done {}", often(tried), often(self.done(request))),
+                    tried > 1 && self.done_count(request) == 1,
+                    || format!("tried {}, done {}", format_times(tried), format_times(self.done_count(request))),
                 )
             }
-            Expect::WrongEntries(times) => {
-                let wrong = self.count(|event| matches!(event, Event::Entered { error: Some(_), .. }));
-                Check::that(format!("{} wrong", entries(times)), wrong == times, || format!("{} wrong", entries(wrong)))
-            }
-            Expect::Calls(tool, times) => {
-                let calls = self.count(|event| matches!(event, Event::ToolCalled { name, .. } if name == tool));
-                Check::that(format!("{tool} called {}", often(times)), calls == times, || {
-                    format!("called {}", often(calls))
+            Expectation::WrongEntries(times) => {
+                let wrong = self.count(|event| matches!(event, TranscriptEvent::EntryCompleted { error: Some(_), .. }));
+                ScenarioCheck::ensure(format!("{} wrong", format_entries(times)), wrong == times, || {
+                    format!("{} wrong", format_entries(wrong))
                 })
             }
-            Expect::ModelRests => self.model_rests(),
-            Expect::StopsTheModel => self.stops_the_model(),
-            Expect::NoReminderDuringPayment => self.no_reminder_during_payment(),
-            Expect::SessionEnds(wanted) => {
+            Expectation::ToolCalled(tool, times) => {
+                let calls =
+                    self.count(|event| matches!(event, TranscriptEvent::ToolCalled { name, .. } if name == tool));
+                ScenarioCheck::ensure(format!("{tool} called {}", format_times(times)), calls == times, || {
+                    format!("called {}", format_times(calls))
+                })
+            }
+            Expectation::ModelIdleDuringPayment => self.check_model_idle(),
+            Expectation::ModelStopped => self.check_model_stopped(),
+            Expectation::NoReminderDuringPayment => self.check_no_reminder(),
+            Expectation::SessionEnds(wanted) => {
                 let status = self.events().rev().find_map(|event| match event {
-                    Event::SessionEnded { status } => Some(*status),
+                    TranscriptEvent::RelaySessionEnded { status } => Some(*status),
                     _ => None,
                 });
                 let status = status.unwrap_or("never begun");
-                Check::that(format!("the session is {wanted}"), status == wanted, || format!("it is {status}"))
+                ScenarioCheck::ensure(format!("the session is {wanted}"), status == wanted, || {
+                    format!("it is {status}")
+                })
             }
-            Expect::Action(verb) => self.action(verb),
-            Expect::Tells(words) => {
-                let told = self.any(|event| matches!(event, Event::Update { text } if text.contains(words)));
-                Check::that(format!("the model is told “{words}”"), told, || "it was not".to_owned())
+            Expectation::Action(verb) => self.check_action(verb),
+            Expectation::DeveloperMessage(words) => {
+                let told = self
+                    .any(|event| matches!(event, TranscriptEvent::DeveloperMessage { text } if text.contains(words)));
+                ScenarioCheck::ensure(format!("the model is told “{words}”"), told, || "it was not".to_owned())
             }
-            Expect::PlacesCall { inline } => self.places_call(inline),
-            Expect::TurnsCallsAway => self.turns_calls_away(),
-            Expect::Queues(words) => self.queues(words),
-            Expect::OnlyListens(tool) => self.only_listens(tool),
-            Expect::HandsOff => {
-                Check::that("the call is handed off", self.handoff(), || "no hand-off data came".to_owned())
+            Expectation::CallPlaced { inline } => self.check_call_placed(inline),
+            Expectation::NewCallsRejected => self.check_new_calls_rejected(),
+            Expectation::CallerQueued(words) => self.check_caller_queued(words),
+            Expectation::ListensOnly(tool) => self.check_listens_only(tool),
+            Expectation::HandOff => ScenarioCheck::ensure("the call is handed off", self.has_hand_off(), || {
+                "no hand-off data came".to_owned()
+            }),
+            Expectation::NoHandOff => {
+                ScenarioCheck::ensure("the call is not handed off", !self.has_hand_off(), || "it was".to_owned())
             }
-            Expect::NoHandOff => Check::that("the call is not handed off", !self.handoff(), || "it was".to_owned()),
-            _ => self.expect_of_money(expect),
+            _ => self.check_payment_expectation(expect),
         }
     }
 
-    fn payments(&self, wanted: &[Option<&str>]) -> Check {
+    fn check_payments(&self, wanted: &[Option<&str>]) -> ScenarioCheck {
         let made: Vec<Option<&str>> = self
             .events()
             .filter_map(|event| match event {
-                Event::Created { charge, .. } => Some(charge.as_deref()),
+                TranscriptEvent::PaymentCreated { charge, .. } => Some(charge.as_deref()),
                 _ => None,
             })
             .collect();
-        Check::that(format!("payments: {}", amounts(wanted)), made == wanted, || amounts(&made))
+        ScenarioCheck::ensure(format!("payments: {}", format_amounts(wanted)), made == wanted, || format_amounts(&made))
     }
 
-    fn results(&self, wanted: &[&str]) -> Check {
+    fn check_results(&self, wanted: &[&str]) -> ScenarioCheck {
         let results: Vec<&str> = self
             .events()
             .filter_map(|event| match event {
-                Event::Ended { result, .. } | Event::EndedAgain { result } => Some(result.as_str()),
+                TranscriptEvent::PaymentEnded { result, .. } | TranscriptEvent::ResultRepeated { result } => {
+                    Some(result.as_str())
+                }
                 _ => None,
             })
             .collect();
         let what = format!("results: {}", if wanted.is_empty() { "none".to_owned() } else { wanted.join(", ") });
-        Check::that(what, results == wanted, || results.join(", "))
+        ScenarioCheck::ensure(what, results == wanted, || results.join(", "))
     }
 
-    /// How often Twilio did what it was asked for: accepted, and not as a replay.
-    fn done(&self, request: Request) -> usize {
+    /// The number of requests that Twilio processed, not counting repetitions.
+    fn done_count(&self, request: PaymentsRequest) -> usize {
         self.count(|event| match event {
-            Event::Requested { request: it, status, note } => {
+            TranscriptEvent::PaymentsRequested { request: it, status, note } => {
                 *it == request
                     && (note.starts_with("done") || (matches!(status, 201 | 202) && !note.starts_with("again")))
             }
@@ -219,71 +240,71 @@ impl Tape<'_> {
         })
     }
 
-    fn handoff(&self) -> bool {
-        self.any(|event| matches!(event, Event::EndFrame { handoff: Some(_) }))
+    fn has_hand_off(&self) -> bool {
+        self.any(|event| matches!(event, TranscriptEvent::EndFrame { handoff: Some(_) }))
     }
 
-    fn action(&self, verb: &str) -> Check {
+    fn check_action(&self, verb: &str) -> ScenarioCheck {
         let verbs: Vec<&str> = self
             .events()
             .filter_map(|event| match event {
-                Event::Action { verbs, .. } => Some(verbs.iter().map(String::as_str)),
+                TranscriptEvent::ActionAnswered { verbs, .. } => Some(verbs.iter().map(String::as_str)),
                 _ => None,
             })
             .flatten()
             .collect();
-        Check::that(format!("the action answers {verb}"), verbs.iter().any(|it| it.starts_with(verb)), || {
+        ScenarioCheck::ensure(format!("the action answers {verb}"), verbs.iter().any(|it| it.starts_with(verb)), || {
             verbs.join(", ")
         })
     }
 
-    fn places_call(&self, inline: bool) -> Check {
+    fn check_call_placed(&self, inline: bool) -> ScenarioCheck {
         let placed: Vec<bool> = self
             .events()
             .filter_map(|event| match event {
-                Event::Placed { inline } => Some(*inline),
+                TranscriptEvent::CallPlaced { inline } => Some(*inline),
                 _ => None,
             })
             .collect();
         let what = if inline { "one call placed, with its TwiML" } else { "one call placed, with a URL for its TwiML" };
-        Check::that(what, placed == [inline], || format!("{} placed, inline: {placed:?}", placed.len()))
+        ScenarioCheck::ensure(what, placed == [inline], || format!("{} placed, inline: {placed:?}", placed.len()))
     }
 
-    fn turns_calls_away(&self) -> Check {
+    fn check_new_calls_rejected(&self) -> ScenarioCheck {
         let answers = self.events().find_map(|event| match event {
-            Event::ToldToStop { ready, voice, order } => Some((*ready, *voice, *order)),
+            TranscriptEvent::DrainStarted { ready, voice, order } => Some((*ready, *voice, *order)),
             _ => None,
         });
         let what = "while it drains, /ready, a new call and an order to call are answered 503";
-        Check::that(what, answers == Some((503, 503, 503)), || format!("answered {answers:?}"))
+        ScenarioCheck::ensure(what, answers == Some((503, 503, 503)), || format!("answered {answers:?}"))
     }
 
-    fn queues(&self, words: &str) -> Check {
+    fn check_caller_queued(&self, words: &str) -> ScenarioCheck {
         let task = self.events().find_map(|event| match event {
-            Event::Queued { task, .. } => Some(task.as_str()),
+            TranscriptEvent::CallerQueued { task, .. } => Some(task.as_str()),
             _ => None,
         });
         let summary = task.and_then(|task| serde_json::from_str::<Value>(task).ok());
         let carried = summary.as_ref().and_then(|task| task["conversationSummary"].as_str());
         let held = carried.is_some_and(|summary| summary.contains(words));
         let what = format!("the caller is queued, and the task's summary says “{words}”");
-        Check::that(what, held, || task.unwrap_or("nobody was queued").to_owned())
+        ScenarioCheck::ensure(what, held, || task.unwrap_or("nobody was queued").to_owned())
     }
 
-    fn only_listens(&self, tool: &str) -> Check {
+    fn check_listens_only(&self, tool: &str) -> ScenarioCheck {
         let (mut is_to, mut listening, mut aloud) = (false, false, None);
         let (mut words, mut called) = (false, false);
         for event in self.events() {
             match event {
-                Event::ToolAnswered { name, output } if name == "set-listen-mode" => {
+                TranscriptEvent::ToolReturned { name, output } if name == "set-listen-mode" => {
                     is_to = output.contains("only listen");
                     listening &= is_to;
                 }
-                // What was on its way when the tool was called is still heard; the caller lets it finish.
-                Event::CallerSaid { .. } => listening = is_to,
-                Event::AgentSaid { text, .. } if listening => aloud = Some(text.clone()),
-                Event::ModelSaid { .. } => words |= listening,
-                Event::ToolCalled { name, .. } => called |= listening && name == tool,
+                // Speech that was in progress when the tool was called is still heard.
+                TranscriptEvent::CallerSaid { .. } => listening = is_to,
+                TranscriptEvent::AgentSaid { text, .. } if listening => aloud = Some(text.clone()),
+                TranscriptEvent::ModelSaid { .. } => words |= listening,
+                TranscriptEvent::ToolCalled { name, .. } => called |= listening && name == tool,
                 _ => {}
             }
         }
@@ -293,34 +314,36 @@ impl Tape<'_> {
             None if !called => Some(format!("{tool} was not called")),
             None => None,
         };
-        Check::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
+        ScenarioCheck::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
     }
 
-    fn stops_the_model(&self) -> Check {
-        let stopped = self.any(|event| matches!(event, Event::StoppedModel));
+    fn check_model_stopped(&self) -> ScenarioCheck {
+        let stopped = self.any(|event| matches!(event, TranscriptEvent::ModelStopped));
         let what = "the model is stopped when the caller speaks over it";
-        Check::that(what, stopped, || "every response ran to its end".to_owned())
+        ScenarioCheck::ensure(what, stopped, || "every response ran to its end".to_owned())
     }
 
-    fn model_rests(&self) -> Check {
+    fn check_model_idle(&self) -> ScenarioCheck {
         let mut open = false;
         let mut asked = 0;
         for event in self.events() {
             match event {
-                Event::Created { .. } => open = true,
-                Event::Ended { .. } => open = false,
-                Event::Asked if open => asked += 1,
+                TranscriptEvent::PaymentCreated { .. } => open = true,
+                TranscriptEvent::PaymentEnded { .. } => open = false,
+                TranscriptEvent::ModelRequested if open => asked += 1,
                 _ => {}
             }
         }
-        Check::that("the model is not needed while a payment is open", asked == 0, || format!("asked {}", often(asked)))
+        ScenarioCheck::ensure("the model is not needed while a payment is open", asked == 0, || {
+            format!("asked {}", format_times(asked))
+        })
     }
 
-    fn no_reminder_during_payment(&self) -> Check {
+    fn check_no_reminder(&self) -> ScenarioCheck {
         let model: String = self
             .events()
             .filter_map(|event| match event {
-                Event::ModelSaid { text } => Some(text.as_str()),
+                TranscriptEvent::ModelSaid { text } => Some(text.as_str()),
                 _ => None,
             })
             .collect();
@@ -328,24 +351,26 @@ impl Tape<'_> {
         let mut reminder = None;
         for event in self.events() {
             match event {
-                Event::Created { .. } => open = true,
-                Event::Ended { .. } => open = false,
-                Event::AgentSaid { text, .. } if open && !model.contains(text.trim()) => reminder = Some(text.clone()),
+                TranscriptEvent::PaymentCreated { .. } => open = true,
+                TranscriptEvent::PaymentEnded { .. } => open = false,
+                TranscriptEvent::AgentSaid { text, .. } if open && !model.contains(text.trim()) => {
+                    reminder = Some(text.clone());
+                }
                 _ => {}
             }
         }
-        Check::new("no reminder while a payment is open", reminder.map(|text| format!("“{text}”")))
+        ScenarioCheck::new("no reminder while a payment is open", reminder.map(|text| format!("“{text}”")))
     }
 }
 
-/// What was to be charged, or was.
-fn amounts(list: &[Option<&str>]) -> String {
+/// Formats a list of charges.
+fn format_amounts(list: &[Option<&str>]) -> String {
     let words: Vec<String> =
         list.iter().map(|it| it.map_or("store a card".to_owned(), |amount| format!("charge {amount}"))).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-fn often(times: usize) -> String {
+fn format_times(times: usize) -> String {
     match times {
         0 => "never".to_owned(),
         1 => "once".to_owned(),
@@ -354,6 +379,6 @@ fn often(times: usize) -> String {
     }
 }
 
-fn entries(times: usize) -> String {
+fn format_entries(times: usize) -> String {
     if times == 1 { "1 entry".to_owned() } else { format!("{times} entries") }
 }

@@ -1,4 +1,4 @@
-//! The scenarios, by name, and the pieces that they are made of.
+//! The scenarios and their common parts.
 
 mod amounts;
 mod conversations;
@@ -7,7 +7,6 @@ mod drains;
 mod endings;
 mod entries;
 mod faults;
-mod guards;
 mod guided;
 mod hand_offs;
 mod methods;
@@ -15,13 +14,14 @@ mod models;
 mod orders;
 mod outbound;
 mod outcomes;
+mod velocity_limits;
 
-use super::{Begins, Expect, Scenario};
-use crate::simulator::caller::Step::{self, Enters, Hears, IsLetGo, Says};
-use crate::simulator::house::Tuning;
-use crate::simulator::openai::Behaviour;
-use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
-use crate::simulator::twilio::{Quirks, Request};
+use super::{CallDirection, Expectation, Scenario};
+use crate::simulator::caller::CallerStep::{self, Enters, Hears, Says, WaitsForCallEnd};
+use crate::simulator::openai::ModelBehaviour;
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
+use crate::simulator::twilio::{PaymentsRequest, Quirks};
 
 /// Every scenario, the happy path first.
 pub fn all() -> Vec<Scenario> {
@@ -34,7 +34,7 @@ pub fn all() -> Vec<Scenario> {
         outcomes::all(),
         faults::all(),
         entries::all(),
-        guards::all(),
+        velocity_limits::all(),
         guided::all(),
         methods::all(),
         endings::all(),
@@ -49,83 +49,85 @@ const VISA: &str = "4242424242424242";
 const DATE: &str = "1229";
 const CODE: &str = "731";
 
-/// What the business says of a call about a bill.
+/// The business's parameters of a call about a bill.
 const BILL: &str =
     r#"{"amountDue": "25.00", "currency": "USD", "description": "Invoice 7", "callReference": "order-7"}"#;
 
-const ASKS_TO_STORE: &[Step] =
+const ASKS_TO_STORE: &[CallerStep] =
     &[Hears(""), Says("Hi, I'd like to put a card on file, please."), Hears("go ahead"), Says("Yes, please.")];
-const ASKS_TO_PAY: &[Step] =
+const ASKS_TO_PAY: &[CallerStep] =
     &[Hears(""), Says("Hello, I'd like to pay my bill of 25 dollars."), Hears(ASKED_FOR_25), Says("Yes, go ahead.")];
 /// What the server asks before an amount is charged.
 const ASKED_FOR_25: &str = "25 dollars, charged to your card now|25 dollars, taken from your bank account now";
-const ASKS_ABOUT_BILL: &[Step] =
+const ASKS_ABOUT_BILL: &[CallerStep] =
     &[Hears(""), Says("Hello, I'd like to pay my bill."), Hears("25.00"), Says("Yes, go ahead.")];
-const ENTERS_CARD: &[Step] = &[Enters(CardNumber, VISA), Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
-const LEAVES: &[Step] = &[Hears("All set"), Says("No, that's all, thank you. Goodbye!"), IsLetGo];
-const SAYS_GOODBYE: &[Step] = &[Says("No, that's all, thank you. Goodbye!"), IsLetGo];
-const GETS_A_PERSON: &[Step] = &[Says("Can I talk to a person, please?"), IsLetGo];
+const ENTERS_CARD: &[CallerStep] =
+    &[Enters(CardNumber, VISA), Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
+const ENDS_CALL: &[CallerStep] = &[Hears("All set"), Says("No, that's all, thank you. Goodbye!"), WaitsForCallEnd];
+const SAYS_GOODBYE: &[CallerStep] = &[Says("No, that's all, thank you. Goodbye!"), WaitsForCallEnd];
+const GETS_A_PERSON: &[CallerStep] = &[Says("Can I talk to a person, please?"), WaitsForCallEnd];
 
-/// What holds when a card was stored.
-const STORED: &[Expect] = &[
-    Expect::Payments(&[None]),
-    Expect::Results(&["success"]),
-    Expect::Does(Request::Complete, 1),
-    Expect::Says("your card is stored"),
-    Expect::SessionEnds("ended"),
-    Expect::NoHandOff,
+/// The expectations when a card is stored.
+const STORED: &[Expectation] = &[
+    Expectation::PaymentsCreated(&[None]),
+    Expectation::Results(&["success"]),
+    Expectation::RequestDone(PaymentsRequest::Complete, 1),
+    Expectation::Says("your card is stored"),
+    Expectation::SessionEnds("ended"),
+    Expectation::NoHandOff,
 ];
 
-/// What holds when nothing came of a payment.
-const NOTHING_PAID: &[Expect] = &[Expect::Does(Request::Complete, 0), Expect::NeverSays("All set")];
+/// The expectations when a payment is not completed.
+const NOTHING_PAID: &[Expectation] =
+    &[Expectation::RequestDone(PaymentsRequest::Complete, 0), Expectation::NeverSays("All set")];
 
-/// A scenario in which nobody has said or done anything yet.
+/// Creates a scenario without a script.
 fn scenario(name: &'static str, about: &'static str) -> Scenario {
     Scenario {
         name,
-        about,
-        begins: Begins::CallerRings,
+        description: about,
+        direction: CallDirection::Inbound,
         script: Vec::new(),
-        other_line: Vec::new(),
-        twilio: Quirks::default(),
-        model: Behaviour::default(),
-        server: Tuning::default(),
-        expect: Vec::new(),
+        second_script: Vec::new(),
+        quirks: Quirks::default(),
+        model_behaviour: ModelBehaviour::default(),
+        server_overrides: ServerOverrides::default(),
+        expectations: Vec::new(),
     }
 }
 
-/// A scenario in which a caller stores a card, and gets what was wanted.
+/// Creates a scenario in which a caller stores a card successfully.
 fn stores_a_card(name: &'static str, about: &'static str) -> Scenario {
-    scenario(name, about).plays(&[ASKS_TO_STORE, ENTERS_CARD, LEAVES]).expects(STORED)
+    scenario(name, about).with_script(&[ASKS_TO_STORE, ENTERS_CARD, ENDS_CALL]).with_expectations(STORED)
 }
 
 impl Scenario {
-    /// What the caller does, one part after the other.
-    fn plays(self, parts: &[&[Step]]) -> Self {
+    /// Sets the caller's script, in parts.
+    fn with_script(self, parts: &[&[CallerStep]]) -> Self {
         Self { script: parts.concat(), ..self }
     }
 
-    /// What has to hold, too.
-    fn expects(mut self, expect: &[Expect]) -> Self {
-        self.expect.extend_from_slice(expect);
+    /// Adds expectations.
+    fn with_expectations(mut self, expect: &[Expectation]) -> Self {
+        self.expectations.extend_from_slice(expect);
         self
     }
 
-    fn with_twilio(self, twilio: Quirks) -> Self {
-        Self { twilio, ..self }
+    fn with_quirks(self, twilio: Quirks) -> Self {
+        Self { quirks: twilio, ..self }
     }
 
-    fn with_model(self, model: Behaviour) -> Self {
-        Self { model, ..self }
+    fn with_model(self, model: ModelBehaviour) -> Self {
+        Self { model_behaviour: model, ..self }
     }
 
-    /// The business knows this of the call.
-    fn with_business(self, knows: &'static str) -> Self {
-        Self { server: Tuning { business: Some(knows), ..self.server }, ..self }
+    /// Sets the business's parameters of the call.
+    fn with_call_parameters(self, knows: &'static str) -> Self {
+        Self { server_overrides: ServerOverrides { call_parameters: Some(knows), ..self.server_overrides }, ..self }
     }
 
-    fn with_server(self, server: Tuning) -> Self {
-        Self { server, ..self }
+    fn with_server(self, server: ServerOverrides) -> Self {
+        Self { server_overrides: server, ..self }
     }
 }
 
@@ -134,11 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_has_a_name_of_its_own_and_something_to_prove() {
+    fn every_scenario_has_a_unique_name_and_expectations() {
         let scenarios = all();
         for (at, scenario) in scenarios.iter().enumerate() {
-            assert!(scenarios[..at].iter().all(|it| it.name != scenario.name), "{} is there twice", scenario.name);
-            assert!(!scenario.script.is_empty() && !scenario.expect.is_empty(), "{} proves nothing", scenario.name);
+            assert!(scenarios[..at].iter().all(|it| it.name != scenario.name), "{} appears twice", scenario.name);
+            assert!(
+                !scenario.script.is_empty() && !scenario.expectations.is_empty(),
+                "{} has no script or no expectations",
+                scenario.name
+            );
         }
         assert_eq!(scenarios[0].name, "happy-path");
     }

@@ -1,32 +1,32 @@
-//! What a caller enters on the keypad, and the rules by which Twilio takes or refuses it.
+//! The fields that a caller enters on the keypad, and the rules by which Twilio accepts or rejects an entry.
 
 /// A field that Twilio collects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Field {
+pub enum CaptureField {
     /// The card number.
     CardNumber,
-    /// The card number once more.
+    /// The repeated card number.
     CardNumberMatcher,
-    /// Month and year.
+    /// The expiration date, as month and year.
     ExpirationDate,
-    /// Month and year once more.
+    /// The repeated expiration date.
     ExpirationDateMatcher,
-    /// CVC.
+    /// The security code (CVC).
     SecurityCode,
-    /// CVC once more.
+    /// The repeated security code.
     SecurityCodeMatcher,
-    /// The postal code of the card's holder.
+    /// The postal code of the cardholder.
     PostalCode,
-    /// The postal code once more.
+    /// The repeated postal code.
     PostalCodeMatcher,
-    /// The number of the bank.
+    /// The bank's routing number.
     BankRoutingNumber,
-    /// The number of the account.
+    /// The bank account number.
     BankAccountNumber,
 }
 
-impl Field {
-    /// All that are played here.
+impl CaptureField {
+    /// Every field that the simulator supports.
     pub const ALL: [Self; 10] = [
         Self::CardNumber,
         Self::CardNumberMatcher,
@@ -40,7 +40,7 @@ impl Field {
         Self::BankAccountNumber,
     ];
 
-    /// The field that is entered to match this one.
+    /// The field that repeats this one.
     pub fn matcher(self) -> Option<Self> {
         match self {
             Self::CardNumber => Some(Self::CardNumberMatcher),
@@ -51,13 +51,13 @@ impl Field {
         }
     }
 
-    /// The field that this one has to match, if it has to.
-    pub fn matches(self) -> Option<Self> {
+    /// The field that this one repeats, if any.
+    pub fn matched_field(self) -> Option<Self> {
         Self::ALL.into_iter().find(|field| field.matcher() == Some(self))
     }
 
-    /// The value of `Capture`.
-    pub fn kebab(self) -> &'static str {
+    /// The value of `Capture` for this field.
+    pub fn capture_name(self) -> &'static str {
         match self {
             Self::CardNumber => "payment-card-number",
             Self::CardNumberMatcher => "payment-card-number-matcher",
@@ -72,8 +72,8 @@ impl Field {
         }
     }
 
-    /// The name of the form field, and the other spelling of `Required`.
-    pub fn pascal(self) -> &'static str {
+    /// The name of the form field, which is also the alternative spelling in `Required`.
+    pub fn form_name(self) -> &'static str {
         match self {
             Self::CardNumber => "PaymentCardNumber",
             Self::CardNumberMatcher => "PaymentCardNumberMatcher",
@@ -88,8 +88,8 @@ impl Field {
         }
     }
 
-    /// The field in plain words.
-    pub fn words(self) -> &'static str {
+    /// The name of the field as the agent says it.
+    pub fn label(self) -> &'static str {
         match self {
             Self::CardNumber => "card number",
             Self::CardNumberMatcher => "same card number",
@@ -105,22 +105,22 @@ impl Field {
     }
 }
 
-/// A kind of card.
+/// A card brand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Brand {
+pub enum CardBrand {
     /// 13, 16 or 19 digits that begin with 4.
     Visa,
     /// 16 digits, 51 to 55 or 2221 to 2720.
     Mastercard,
     /// 15 digits, 34 or 37; its security code has four.
     Amex,
-    /// 16 digits, 6011 or 65; not among the cards that are taken unless asked for.
+    /// 16 digits, 6011 or 65; not accepted by default.
     Discover,
 }
 
-impl Brand {
-    /// The word in `PaymentCardType`.
-    pub fn word(self) -> &'static str {
+impl CardBrand {
+    /// The value of `PaymentCardType`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Visa => "visa",
             Self::Mastercard => "mastercard",
@@ -129,8 +129,8 @@ impl Brand {
         }
     }
 
-    /// The brand that the first digits tell.
-    pub fn of(number: &str) -> Option<Self> {
+    /// Determines the brand from the first digits.
+    pub fn from_number(number: &str) -> Option<Self> {
         let first = |n: usize| number.get(..n).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0);
         match () {
             () if first(1) == 4 => Some(Self::Visa),
@@ -141,17 +141,17 @@ impl Brand {
         }
     }
 
-    /// How long the number is at most; the entry of one that is this long is over without the hash key.
+    /// The number of digits at which an entry can end without the hash key.
     pub fn number_length(self) -> usize {
         if self == Self::Amex { 15 } else { 16 }
     }
 
-    /// How long the security code is.
+    /// The length of the security code.
     pub fn code_length(self) -> usize {
         if self == Self::Amex { 4 } else { 3 }
     }
 
-    fn takes(self, length: usize) -> bool {
+    fn accepts_length(self, length: usize) -> bool {
         match self {
             Self::Visa => matches!(length, 13 | 16 | 19),
             Self::Mastercard | Self::Discover => length == 16,
@@ -160,74 +160,75 @@ impl Brand {
     }
 }
 
-/// What a session takes of each field.
+/// The input that a session accepts.
 #[derive(Debug, Clone)]
-pub struct Taken {
-    /// The words of the card types that are taken.
+pub struct AcceptedInput {
+    /// The accepted card types, by their `PaymentCardType`.
     pub card_types: Vec<String>,
-    /// How many digits a postal code has at least.
+    /// The minimum length of a postal code.
     pub postal_code_length: usize,
 }
 
-impl Default for Taken {
-    /// What Twilio takes where nothing else is asked for.
+impl Default for AcceptedInput {
+    /// Twilio's defaults.
     fn default() -> Self {
         Self { card_types: ["visa", "mastercard", "amex"].map(str::to_owned).into(), postal_code_length: 3 }
     }
 }
 
-impl Taken {
-    /// Twilio's verdict on an entry: fine, or an `ErrorType`. `brand` is that of the card number that stands already.
-    pub fn verdict(&self, field: Field, entry: &str, brand: Option<Brand>) -> Result<(), &'static str> {
+impl AcceptedInput {
+    /// Validates an entry. The error is an `ErrorType`. `brand` is the brand of the card number that was entered
+    /// before.
+    pub fn validate(&self, field: CaptureField, entry: &str, brand: Option<CardBrand>) -> Result<(), &'static str> {
         let fine = match field {
-            Field::CardNumber => return self.card(entry),
-            Field::SecurityCode => entry.len() == brand.map_or(3, Brand::code_length),
-            Field::ExpirationDate => expiry(entry).is_some(),
-            Field::PostalCode => entry.len() >= self.postal_code_length,
-            Field::BankRoutingNumber => is_routing_number(entry),
-            Field::BankAccountNumber => (4..=17).contains(&entry.len()),
-            // They are held against what was entered first.
-            Field::CardNumberMatcher
-            | Field::ExpirationDateMatcher
-            | Field::SecurityCodeMatcher
-            | Field::PostalCodeMatcher => true,
+            CaptureField::CardNumber => return self.validate_card_number(entry),
+            CaptureField::SecurityCode => entry.len() == brand.map_or(3, CardBrand::code_length),
+            CaptureField::ExpirationDate => validate_expiry(entry).is_some(),
+            CaptureField::PostalCode => entry.len() >= self.postal_code_length,
+            CaptureField::BankRoutingNumber => is_routing_number(entry),
+            CaptureField::BankAccountNumber => (4..=17).contains(&entry.len()),
+            // Matchers are compared with the first entry instead.
+            CaptureField::CardNumberMatcher
+            | CaptureField::ExpirationDateMatcher
+            | CaptureField::SecurityCodeMatcher
+            | CaptureField::PostalCodeMatcher => true,
         };
         let error = match field {
-            Field::SecurityCode => "invalid-security-code",
-            Field::ExpirationDate => "invalid-date",
-            Field::PostalCode => "invalid-postal-code",
-            Field::BankRoutingNumber => "invalid-bank-routing-number",
+            CaptureField::SecurityCode => "invalid-security-code",
+            CaptureField::ExpirationDate => "invalid-date",
+            CaptureField::PostalCode => "invalid-postal-code",
+            CaptureField::BankRoutingNumber => "invalid-bank-routing-number",
             _ => "invalid-bank-account-number",
         };
         if fine { Ok(()) } else { Err(error) }
     }
 
-    fn card(&self, entry: &str) -> Result<(), &'static str> {
-        match Brand::of(entry).filter(|brand| brand.takes(entry.len()) && luhn(entry)) {
+    fn validate_card_number(&self, entry: &str) -> Result<(), &'static str> {
+        match CardBrand::from_number(entry).filter(|brand| brand.accepts_length(entry.len()) && is_luhn_valid(entry)) {
             None => Err("invalid-card-number"),
-            Some(brand) if !self.card_types.iter().any(|word| word == brand.word()) => Err("invalid-card-type"),
+            Some(brand) if !self.card_types.iter().any(|word| word == brand.as_str()) => Err("invalid-card-type"),
             Some(_) => Ok(()),
         }
     }
 }
 
-/// Nine digits, whose check sum has the weights 3, 7 and 1.
+/// Whether the entry has nine digits and a valid checksum with the weights 3, 7 and 1.
 fn is_routing_number(entry: &str) -> bool {
     let weighted = |(digit, weight): (u8, u32)| u32::from(digit - b'0') * weight;
     let sum: u32 = entry.bytes().zip([3, 7, 1].into_iter().cycle()).map(weighted).sum();
     entry.len() == 9 && sum > 0 && sum.is_multiple_of(10)
 }
 
-/// The clock of the stand-in stands in August 2026, so that a card never expires under a test.
-const NOW: (u32, u32) = (2026, 8);
+/// The simulated year and month. It is fixed so that test cards do not expire.
+const SIMULATED_MONTH: (u32, u32) = (2026, 8);
 
-fn expiry(entry: &str) -> Option<()> {
+fn validate_expiry(entry: &str) -> Option<()> {
     let (month, year) = (entry.len() == 4).then(|| entry.split_at(2))?;
     let (month, year): (u32, u32) = (month.parse().ok()?, 2000 + year.parse::<u32>().ok()?);
-    ((1..=12).contains(&month) && (year, month) >= NOW).then_some(())
+    ((1..=12).contains(&month) && (year, month) >= SIMULATED_MONTH).then_some(())
 }
 
-fn luhn(number: &str) -> bool {
+fn is_luhn_valid(number: &str) -> bool {
     let sum: u32 = number
         .bytes()
         .rev()
@@ -244,46 +245,50 @@ fn luhn(number: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn verdict(field: Field, entry: &str, brand: Option<Brand>) -> Result<(), &'static str> {
-        Taken::default().verdict(field, entry, brand)
+    fn verdict(field: CaptureField, entry: &str, brand: Option<CardBrand>) -> Result<(), &'static str> {
+        AcceptedInput::default().validate(field, entry, brand)
     }
 
     #[test]
     fn a_card_number_needs_a_brand_its_length_and_the_check_digit() {
         for number in ["4242424242424242", "5555555555554444", "2223003122003222", "378282246310005", "4222222222222"] {
-            assert_eq!(verdict(Field::CardNumber, number, None), Ok(()), "{number}");
+            assert_eq!(verdict(CaptureField::CardNumber, number, None), Ok(()), "{number}");
         }
         for number in ["4242424242424241", "42424242", "9999999999999995", "37828224631000"] {
-            assert_eq!(verdict(Field::CardNumber, number, None), Err("invalid-card-number"), "{number}");
+            assert_eq!(verdict(CaptureField::CardNumber, number, None), Err("invalid-card-number"), "{number}");
         }
-        assert_eq!(verdict(Field::CardNumber, "6011111111111117", None), Err("invalid-card-type"));
-        let taken = Taken { card_types: vec!["discover".to_owned()], ..Taken::default() };
-        assert_eq!(taken.verdict(Field::CardNumber, "6011111111111117", None), Ok(()));
-        assert_eq!(taken.verdict(Field::CardNumber, "4242424242424242", None), Err("invalid-card-type"));
+        assert_eq!(verdict(CaptureField::CardNumber, "6011111111111117", None), Err("invalid-card-type"));
+        let taken = AcceptedInput { card_types: vec!["discover".to_owned()], ..AcceptedInput::default() };
+        assert_eq!(taken.validate(CaptureField::CardNumber, "6011111111111117", None), Ok(()));
+        assert_eq!(taken.validate(CaptureField::CardNumber, "4242424242424242", None), Err("invalid-card-type"));
     }
 
     #[test]
     fn the_brand_decides_how_long_the_security_code_is() {
-        assert_eq!(verdict(Field::SecurityCode, "123", Some(Brand::Visa)), Ok(()));
-        assert_eq!(verdict(Field::SecurityCode, "123", Some(Brand::Amex)), Err("invalid-security-code"));
-        assert_eq!(verdict(Field::SecurityCode, "1234", Some(Brand::Amex)), Ok(()));
+        assert_eq!(verdict(CaptureField::SecurityCode, "123", Some(CardBrand::Visa)), Ok(()));
+        assert_eq!(verdict(CaptureField::SecurityCode, "123", Some(CardBrand::Amex)), Err("invalid-security-code"));
+        assert_eq!(verdict(CaptureField::SecurityCode, "1234", Some(CardBrand::Amex)), Ok(()));
     }
 
     #[test]
     fn an_expiry_date_is_a_month_that_is_not_over() {
         for (entry, fine) in [("0826", true), ("1229", true), ("0726", false), ("1329", false), ("129", false)] {
-            assert_eq!(verdict(Field::ExpirationDate, entry, None).is_ok(), fine, "{entry}");
+            assert_eq!(verdict(CaptureField::ExpirationDate, entry, None).is_ok(), fine, "{entry}");
         }
     }
 
     #[test]
     fn a_routing_number_has_nine_digits_and_a_check_sum() {
         for number in ["110000000", "011000015", "111000025"] {
-            assert_eq!(verdict(Field::BankRoutingNumber, number, None), Ok(()), "{number}");
+            assert_eq!(verdict(CaptureField::BankRoutingNumber, number, None), Ok(()), "{number}");
         }
         for number in ["110000001", "11000000", "000000000", ""] {
-            assert_eq!(verdict(Field::BankRoutingNumber, number, None), Err("invalid-bank-routing-number"), "{number}");
+            assert_eq!(
+                verdict(CaptureField::BankRoutingNumber, number, None),
+                Err("invalid-bank-routing-number"),
+                "{number}"
+            );
         }
-        assert_eq!(verdict(Field::BankAccountNumber, "12", None), Err("invalid-bank-account-number"));
+        assert_eq!(verdict(CaptureField::BankAccountNumber, "12", None), Err("invalid-bank-account-number"));
     }
 }

@@ -1,63 +1,63 @@
-//! The forms of Payments requests, read strictly: what Twilio would silently ignore or guess is a violation here.
+//! Parses the forms of Payments requests strictly. A field that Twilio would silently ignore or guess is a violation.
 
 use url::Url;
 
-use super::card::Taken;
-use super::{Field, Request};
+use super::card::AcceptedInput;
+use super::{CaptureField, PaymentsRequest};
 
 /// A request to create a payment session.
 #[derive(Debug, Clone)]
-pub struct Create {
-    /// Common to both kinds of request.
-    pub common: Common,
-    /// `ChargeAmount`; none tokenizes.
-    pub charge: Option<String>,
-    /// `TokenType`, Twilio's default if none was sent.
+pub struct CreateForm {
+    /// The parameters that both kinds of request have.
+    pub common: CommonParameters,
+    /// `ChargeAmount`; without it the card is tokenized.
+    pub charge_amount: Option<String>,
+    /// `TokenType`, or Twilio's default.
     pub token_type: String,
     /// `PaymentConnector`.
     pub connector: String,
     /// `PaymentMethod`.
-    pub method: String,
-    /// `BankAccountType`, where an account is paid from.
-    pub account_type: Option<String>,
-    /// `Description` without the id of the payment that it ends in.
+    pub payment_method: String,
+    /// `BankAccountType`, for a payment from a bank account.
+    pub bank_account_type: Option<String>,
+    /// `Description` without the payment id at its end.
     pub description: Option<String>,
-    /// What is taken of each field.
-    pub taken: Taken,
-    /// The fields that the session needs before it can be completed.
-    pub needs: Vec<Field>,
-    /// Seconds between two digits, after the first.
+    /// The input that the session accepts.
+    pub accepted_input: AcceptedInput,
+    /// The fields that are required before the session can be completed.
+    pub required_fields: Vec<CaptureField>,
+    /// `Timeout`: seconds between two digits, after the first.
     pub timeout: u64,
 }
 
-/// A request to move a session on.
+/// A request to update a payment session.
 #[derive(Debug, Clone)]
-pub struct Update {
-    /// Common to both kinds of request.
-    pub common: Common,
+pub struct UpdateForm {
+    /// The parameters that both kinds of request have.
+    pub common: CommonParameters,
     /// `Capture` or `Status`.
-    pub change: Request,
+    pub change: PaymentsRequest,
 }
 
-/// What every request has to bring.
+/// The parameters that every request must have.
 #[derive(Debug, Clone)]
-pub struct Common {
+pub struct CommonParameters {
     /// `IdempotencyKey`.
-    pub key: String,
+    pub idempotency_key: String,
     /// `StatusCallback`.
-    pub callback: Url,
+    pub status_callback: Url,
 }
 
-/// Why a form is refused: Twilio's code, and what is wrong.
+/// The reason why a form is refused, with Twilio's error code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
-    /// The error code of the 400 answer.
+pub struct FormError {
+    /// The error code of the 400 response.
     pub code: u32,
-    /// For the violation.
-    pub what: String,
+    /// The text of the violation.
+    pub message: String,
 }
 
-const CREATE: &[&str] = &[
+const CREATE_FIELDS: &[&str] = &[
     "IdempotencyKey",
     "StatusCallback",
     "PaymentConnector",
@@ -77,168 +77,180 @@ const CREATE: &[&str] = &[
     "RequireMatchingInputs",
     "Confirmation",
 ];
-const UPDATE: &[&str] = &["IdempotencyKey", "StatusCallback", "Capture", "Status"];
-const ACCOUNTS: &[&str] = &["consumer-checking", "consumer-savings", "commercial-checking"];
-const CARDS: &[&str] =
+const UPDATE_FIELDS: &[&str] = &["IdempotencyKey", "StatusCallback", "Capture", "Status"];
+const BANK_ACCOUNT_TYPES: &[&str] = &["consumer-checking", "consumer-savings", "commercial-checking"];
+const CARD_TYPES: &[&str] =
     &["visa", "mastercard", "amex", "maestro", "discover", "optima", "jcb", "diners-club", "enroute"];
 
-impl Create {
-    /// Reads the body of `POST …/Payments.json`. `public` is where the server says that it can be reached.
-    pub fn read(body: &str, public: &Url) -> Result<Self, Wrong> {
-        let form = Form::read(body, CREATE)?;
-        let charge = form.get("ChargeAmount").map(amount).transpose()?.flatten();
+impl CreateForm {
+    /// Parses the body of `POST …/Payments.json`. `public` is the public URL of the server.
+    pub fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
+        let form = FormFields::parse(body, CREATE_FIELDS)?;
+        let charge = form.get("ChargeAmount").map(parse_amount).transpose()?.flatten();
         if charge.is_some() && form.get("TokenType").is_some() {
-            return Err(invalid(
+            return Err(invalid_parameter(
                 "TokenType was sent together with ChargeAmount: the card is either charged or tokenized",
             ));
         }
-        let token_type = form.one_of("TokenType", &["one-time", "reusable", "payment-method"])?.unwrap_or("reusable");
-        let method = form.one_of("PaymentMethod", &["credit-card", "ach-debit"])?.unwrap_or("credit-card");
-        form.one_of("Input", &["dtmf"])?;
-        form.one_of("Confirmation", &["true", "false"])?;
-        form.shape("Currency", "three letters", |it| it.len() == 3 && it.bytes().all(|c| c.is_ascii_alphabetic()))?;
-        form.shape("PaymentConnector", "the connector's unique name", |it| !it.is_empty() && !is_connector_sid(it))?;
-        form.shape("MinPostalCodeLength", "a positive integer", |it| it.parse::<u32>().is_ok_and(|n| n > 0))?;
-        form.shape("Timeout", "1 to 600 seconds", |it| it.parse::<u32>().is_ok_and(|n| (1..=600).contains(&n)))?;
-        form.shape("Parameter", "a single-level JSON object", is_flat_object)?;
-        form.shape("ValidCardTypes", "card types with spaces between", |it| it.split(' ').all(|c| CARDS.contains(&c)))?;
-        let needs = if method == "ach-debit" { account_fields(&form)? } else { card_fields(&form)? };
-        let account_type = form.one_of("BankAccountType", ACCOUNTS)?.unwrap_or("consumer-checking");
-        let mut taken = Taken::default();
+        let token_type =
+            form.get_one_of("TokenType", &["one-time", "reusable", "payment-method"])?.unwrap_or("reusable");
+        let method = form.get_one_of("PaymentMethod", &["credit-card", "ach-debit"])?.unwrap_or("credit-card");
+        form.get_one_of("Input", &["dtmf"])?;
+        form.get_one_of("Confirmation", &["true", "false"])?;
+        form.check_shape("Currency", "three letters", |it| {
+            it.len() == 3 && it.bytes().all(|c| c.is_ascii_alphabetic())
+        })?;
+        form.check_shape("PaymentConnector", "the connector's unique name", |it| {
+            !it.is_empty() && !is_connector_sid(it)
+        })?;
+        form.check_shape("MinPostalCodeLength", "a positive integer", |it| it.parse::<u32>().is_ok_and(|n| n > 0))?;
+        form.check_shape("Timeout", "1 to 600 seconds", |it| it.parse::<u32>().is_ok_and(|n| (1..=600).contains(&n)))?;
+        form.check_shape("Parameter", "a single-level JSON object", is_flat_object)?;
+        form.check_shape("ValidCardTypes", "card types separated by spaces", |it| {
+            it.split(' ').all(|c| CARD_TYPES.contains(&c))
+        })?;
+        let needs = if method == "ach-debit" { bank_account_fields(&form)? } else { card_fields(&form)? };
+        let account_type = form.get_one_of("BankAccountType", BANK_ACCOUNT_TYPES)?.unwrap_or("consumer-checking");
+        let mut taken = AcceptedInput::default();
         if let Some(types) = form.get("ValidCardTypes") {
             taken.card_types = types.split(' ').map(str::to_owned).collect();
         }
         if let Some(length) = form.get("MinPostalCodeLength").and_then(|it| it.parse().ok()) {
             taken.postal_code_length = length;
         }
-        let common = Common::read(&form, public)?;
-        let description = about(form.get("Description"), &common.key)?;
+        let common = CommonParameters::parse(&form, public)?;
+        let description = description_without_id(form.get("Description"), &common.idempotency_key)?;
         Ok(Self {
             common,
-            charge,
+            charge_amount: charge,
             token_type: token_type.to_owned(),
             connector: form.get("PaymentConnector").unwrap_or("Default").to_owned(),
-            method: method.to_owned(),
-            account_type: (method == "ach-debit").then(|| account_type.to_owned()),
+            payment_method: method.to_owned(),
+            bank_account_type: (method == "ach-debit").then(|| account_type.to_owned()),
             description,
-            taken,
-            needs,
+            accepted_input: taken,
+            required_fields: needs,
             timeout: form.get("Timeout").and_then(|it| it.parse().ok()).unwrap_or(5),
         })
     }
 }
 
-impl Create {
-    /// How it is paid, for the tape.
-    pub fn told(&self) -> String {
-        let parts = [Some(self.method.clone()), self.account_type.clone(), self.description.clone()];
+impl CreateForm {
+    /// Formats method, account type and description for the transcript.
+    pub fn describe_method(&self) -> String {
+        let parts = [Some(self.payment_method.clone()), self.bank_account_type.clone(), self.description.clone()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
-/// What a description says before the id of the payment, which the key of the request begins with: without it nothing at the
-/// processor can be matched with the ledger.
-fn about(description: Option<&str>, key: &str) -> Result<Option<String>, Wrong> {
+/// Returns the description without the payment id, with which the idempotency key begins. Without the id, a payment at
+/// the processor cannot be matched with the ledger.
+fn description_without_id(description: Option<&str>, key: &str) -> Result<Option<String>, FormError> {
     let Some(id) = key.strip_suffix("-create") else { return Ok(description.map(str::to_owned)) };
     let about = description.and_then(|text| text.strip_suffix(id));
     let about = about.filter(|about| about.is_empty() || about.ends_with(' '));
-    let about = about.ok_or_else(|| invalid("Description does not end in the id of the payment"))?.trim();
+    let about = about.ok_or_else(|| invalid_parameter("Description does not end in the id of the payment"))?.trim();
     Ok((!about.is_empty()).then(|| about.to_owned()))
 }
 
-/// The fields that a payment by card needs.
-fn card_fields(form: &Form) -> Result<Vec<Field>, Wrong> {
+/// Returns the required fields of a card payment.
+fn card_fields(form: &FormFields) -> Result<Vec<CaptureField>, FormError> {
     if form.get("BankAccountType").is_some() {
-        return Err(Wrong { code: 64017, what: "BankAccountType was sent for a payment by card".to_owned() });
+        return Err(FormError { code: 64017, message: "BankAccountType was sent for a payment by card".to_owned() });
     }
-    let mut needs = vec![Field::CardNumber, Field::ExpirationDate];
-    for (name, field) in [("SecurityCode", Field::SecurityCode), ("PostalCode", Field::PostalCode)] {
-        if form.one_of(name, &["true", "false"])? != Some("false") {
+    let mut needs = vec![CaptureField::CardNumber, CaptureField::ExpirationDate];
+    for (name, field) in [("SecurityCode", CaptureField::SecurityCode), ("PostalCode", CaptureField::PostalCode)] {
+        if form.get_one_of(name, &["true", "false"])? != Some("false") {
             needs.push(field);
         }
     }
     let twice = form.get("RequireMatchingInputs").map_or_else(Vec::new, |list| list.split(',').collect());
     for word in twice {
-        let field = Field::ALL.into_iter().find(|field| field.kebab() == word && needs.contains(field));
-        let matcher = field.and_then(Field::matcher);
-        needs.push(
-            matcher.ok_or_else(|| invalid(format!("RequireMatchingInputs names {word:?}, which is not asked for")))?,
-        );
+        let field = CaptureField::ALL.into_iter().find(|field| field.capture_name() == word && needs.contains(field));
+        let matcher = field.and_then(CaptureField::matcher);
+        needs.push(matcher.ok_or_else(|| {
+            invalid_parameter(format!("RequireMatchingInputs names {word:?}, which the session does not capture"))
+        })?);
     }
     Ok(needs)
 }
 
-/// The fields that a payment from a bank account needs.
-fn account_fields(form: &Form) -> Result<Vec<Field>, Wrong> {
+/// Returns the required fields of a payment from a bank account.
+fn bank_account_fields(form: &FormFields) -> Result<Vec<CaptureField>, FormError> {
     for name in ["ValidCardTypes", "MinPostalCodeLength", "RequireMatchingInputs"] {
         if form.get(name).is_some() {
-            return Err(invalid(format!("{name} was sent for a payment from a bank account")));
+            return Err(invalid_parameter(format!("{name} was sent for a payment from a bank account")));
         }
     }
     for name in ["SecurityCode", "PostalCode"] {
-        if form.one_of(name, &["true", "false"])? == Some("true") {
-            return Err(invalid(format!("{name} was asked of a bank account")));
+        if form.get_one_of(name, &["true", "false"])? == Some("true") {
+            return Err(invalid_parameter(format!("{name} was requested for a bank account")));
         }
     }
     let parameters: Option<serde_json::Value> = form.get("Parameter").and_then(|json| serde_json::from_str(json).ok());
     let holder = parameters.as_ref().and_then(|all| all["AVSName"].as_str());
     if holder.is_none_or(str::is_empty) {
-        return Err(Wrong {
+        return Err(FormError {
             code: 64014,
-            what: "a payment from a bank account has no AVSName in Parameter".to_owned(),
+            message: "a payment from a bank account has no AVSName in Parameter".to_owned(),
         });
     }
-    Ok(vec![Field::BankRoutingNumber, Field::BankAccountNumber])
+    Ok(vec![CaptureField::BankRoutingNumber, CaptureField::BankAccountNumber])
 }
 
-impl Update {
-    /// Reads the body of `POST …/Payments/{PK}.json`.
-    pub fn read(body: &str, public: &Url) -> Result<Self, Wrong> {
-        let form = Form::read(body, UPDATE)?;
+impl UpdateForm {
+    /// Parses the body of `POST …/Payments/{PK}.json`.
+    pub fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
+        let form = FormFields::parse(body, UPDATE_FIELDS)?;
         let change = match (form.get("Capture"), form.get("Status")) {
-            (Some(capture), None) => Field::ALL
+            (Some(capture), None) => CaptureField::ALL
                 .into_iter()
-                .find(|field| field.kebab() == capture)
-                .map(Request::Capture)
-                .ok_or_else(|| invalid(format!("Capture={capture} is none of the fields")))?,
-            (None, Some("complete")) => Request::Complete,
-            (None, Some("cancel")) => Request::Cancel,
-            (None, Some(other)) => return Err(invalid(format!("Status={other} is neither complete nor cancel"))),
+                .find(|field| field.capture_name() == capture)
+                .map(PaymentsRequest::Capture)
+                .ok_or_else(|| invalid_parameter(format!("Capture={capture} is not a known field")))?,
+            (None, Some("complete")) => PaymentsRequest::Complete,
+            (None, Some("cancel")) => PaymentsRequest::Cancel,
+            (None, Some(other)) => {
+                return Err(invalid_parameter(format!("Status={other} is neither complete nor cancel")));
+            }
             (both, _) => {
                 let what = if both.is_some() { "both Capture and Status" } else { "neither Capture nor Status" };
-                return Err(Wrong { code: 64018, what: format!("an update has {what}") });
+                return Err(FormError { code: 64018, message: format!("an update has {what}") });
             }
         };
-        Ok(Self { common: Common::read(&form, public)?, change })
+        Ok(Self { common: CommonParameters::parse(&form, public)?, change })
     }
 }
 
-impl Common {
-    fn read(form: &Form, public: &Url) -> Result<Self, Wrong> {
+impl CommonParameters {
+    fn parse(form: &FormFields, public: &Url) -> Result<Self, FormError> {
         let filled = |name| {
-            form.get(name).filter(|it| !it.is_empty()).ok_or_else(|| invalid(format!("{name} is missing or empty")))
+            form.get(name)
+                .filter(|it| !it.is_empty())
+                .ok_or_else(|| invalid_parameter(format!("{name} is missing or empty")))
         };
-        let callback: Url =
-            filled("StatusCallback")?.parse().map_err(|_| invalid("StatusCallback is not an absolute URL"))?;
+        let callback: Url = filled("StatusCallback")?
+            .parse()
+            .map_err(|_| invalid_parameter("StatusCallback is not an absolute URL"))?;
         if callback.origin() != public.origin() {
-            return Err(invalid(format!("StatusCallback {callback} is not on {public}")));
+            return Err(invalid_parameter(format!("StatusCallback {callback} is not on {public}")));
         }
-        Ok(Self { key: filled("IdempotencyKey")?.to_owned(), callback })
+        Ok(Self { idempotency_key: filled("IdempotencyKey")?.to_owned(), status_callback: callback })
     }
 }
 
-/// The pairs of a form, every name known and there once.
-struct Form(Vec<(String, String)>);
+/// The pairs of a form. Every name is known and appears once.
+struct FormFields(Vec<(String, String)>);
 
-impl Form {
-    fn read(body: &str, known: &[&str]) -> Result<Self, Wrong> {
+impl FormFields {
+    fn parse(body: &str, known: &[&str]) -> Result<Self, FormError> {
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         for (at, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
-                return Err(invalid(format!("unknown form field {name}")));
+                return Err(invalid_parameter(format!("unknown form field {name}")));
             }
             if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
-                return Err(invalid(format!("form field {name} is there twice")));
+                return Err(invalid_parameter(format!("form field {name} appears twice")));
             }
         }
         Ok(Self(pairs))
@@ -248,30 +260,30 @@ impl Form {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn one_of(&self, name: &str, words: &[&str]) -> Result<Option<&str>, Wrong> {
-        self.shape(name, &words.join(" or "), |it| words.contains(&it))?;
+    fn get_one_of(&self, name: &str, words: &[&str]) -> Result<Option<&str>, FormError> {
+        self.check_shape(name, &words.join(" or "), |it| words.contains(&it))?;
         Ok(self.get(name))
     }
 
-    fn shape(&self, name: &str, wanted: &str, fits: impl Fn(&str) -> bool) -> Result<(), Wrong> {
+    fn check_shape(&self, name: &str, wanted: &str, fits: impl Fn(&str) -> bool) -> Result<(), FormError> {
         match self.get(name) {
-            Some(value) if !fits(value) => Err(invalid(format!("{name}={value:?} is not {wanted}"))),
+            Some(value) if !fits(value) => Err(invalid_parameter(format!("{name}={value:?} is not {wanted}"))),
             _ => Ok(()),
         }
     }
 }
 
-fn invalid(what: impl Into<String>) -> Wrong {
-    Wrong { code: 64020, what: what.into() }
+fn invalid_parameter(what: impl Into<String>) -> FormError {
+    FormError { code: 64020, message: what.into() }
 }
 
-/// Plain decimal text below a million with two decimals at most; zero is no charge.
-fn amount(text: &str) -> Result<Option<String>, Wrong> {
+/// Parses a plain decimal amount below a million with at most two decimals. Zero means no charge.
+fn parse_amount(text: &str) -> Result<Option<String>, FormError> {
     let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
     let digits =
         |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|digit| digit.is_ascii_digit());
     if !digits(whole, 6) || !digits(cents, 2) {
-        return Err(Wrong { code: 64003, what: format!("ChargeAmount={text:?} is not a plain decimal amount") });
+        return Err(FormError { code: 64003, message: format!("ChargeAmount={text:?} is not a plain decimal amount") });
     }
     Ok(text.bytes().any(|digit| (b'1'..=b'9').contains(&digit)).then(|| text.to_owned()))
 }
@@ -291,38 +303,41 @@ mod tests {
 
     const COMMON: &str = "IdempotencyKey=k1&StatusCallback=https%3A%2F%2Fpay.example.com%2Fpayment-status-callback";
 
-    fn create(rest: &str) -> Result<Create, Wrong> {
-        Create::read(&format!("{COMMON}{rest}"), &"https://pay.example.com".parse().unwrap())
+    fn create(rest: &str) -> Result<CreateForm, FormError> {
+        CreateForm::parse(&format!("{COMMON}{rest}"), &"https://pay.example.com".parse().unwrap())
     }
 
-    fn update(rest: &str) -> Result<Update, Wrong> {
-        Update::read(&format!("{COMMON}{rest}"), &"https://pay.example.com".parse().unwrap())
+    fn update(rest: &str) -> Result<UpdateForm, FormError> {
+        UpdateForm::parse(&format!("{COMMON}{rest}"), &"https://pay.example.com".parse().unwrap())
     }
 
     #[test]
     fn a_session_that_charges_is_read() {
         let session = create("&ChargeAmount=25.00&Currency=USD&SecurityCode=true&PostalCode=false").unwrap();
-        assert_eq!(session.charge.as_deref(), Some("25.00"));
-        assert_eq!(session.needs, [Field::CardNumber, Field::ExpirationDate, Field::SecurityCode]);
+        assert_eq!(session.charge_amount.as_deref(), Some("25.00"));
+        assert_eq!(
+            session.required_fields,
+            [CaptureField::CardNumber, CaptureField::ExpirationDate, CaptureField::SecurityCode]
+        );
     }
 
     #[test]
     fn a_description_ends_in_the_id_that_the_key_begins_with() {
-        let about = |text| about(Some(text), "9a8f1282-create");
+        let about = |text| description_without_id(Some(text), "9a8f1282-create");
         assert_eq!(about("Invoice 7 order-7 9a8f1282"), Ok(Some("Invoice 7 order-7".to_owned())));
         assert_eq!(about("9a8f1282"), Ok(None));
         assert!(about("Invoice 7").is_err() && about("Invoice-9a8f1282").is_err());
-        assert!(super::about(None, "9a8f1282-create").is_err());
+        assert!(super::description_without_id(None, "9a8f1282-create").is_err());
     }
 
     #[test]
     fn postal_and_security_code_are_needed_unless_they_are_declined() {
-        assert_eq!(create("").unwrap().needs.len(), 4);
-        assert_eq!(create("&SecurityCode=false&PostalCode=false").unwrap().needs.len(), 2);
+        assert_eq!(create("").unwrap().required_fields.len(), 4);
+        assert_eq!(create("&SecurityCode=false&PostalCode=false").unwrap().required_fields.len(), 2);
     }
 
     #[test]
-    fn what_twilio_would_ignore_or_misread_is_refused() {
+    fn fields_that_twilio_ignores_or_misreads_are_refused() {
         for rest in [
             "&security_code=true",
             "&Currency=USD&Currency=USD",
@@ -344,8 +359,8 @@ mod tests {
     fn a_bank_account_needs_a_holder_and_nothing_of_a_card() {
         let holder = "&PaymentMethod=ach-debit&Parameter={\"AVSName\":\"Ann\"}";
         let session = create(&format!("{holder}&BankAccountType=consumer-savings&SecurityCode=false")).unwrap();
-        assert_eq!(session.needs, [Field::BankRoutingNumber, Field::BankAccountNumber]);
-        assert_eq!(session.account_type.as_deref(), Some("consumer-savings"));
+        assert_eq!(session.required_fields, [CaptureField::BankRoutingNumber, CaptureField::BankAccountNumber]);
+        assert_eq!(session.bank_account_type.as_deref(), Some("consumer-savings"));
         assert_eq!(create("&BankAccountType=consumer-savings").unwrap_err().code, 64017);
         for rest in ["", "&Parameter={}", "&Parameter={\"AVSName\":\"\"}", "&Parameter={\"avsname\":\"Ann\"}"] {
             assert_eq!(create(&format!("&PaymentMethod=ach-debit{rest}")).unwrap_err().code, 64014, "{rest}");
@@ -356,29 +371,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_match_is_needed_twice_and_has_to_be_asked_for() {
+    fn matching_fields_are_required_twice() {
         let twice = create("&PostalCode=false&RequireMatchingInputs=payment-card-number,security-code").unwrap();
-        assert!(twice.needs.contains(&Field::CardNumberMatcher) && twice.needs.contains(&Field::SecurityCodeMatcher));
+        assert!(
+            twice.required_fields.contains(&CaptureField::CardNumberMatcher)
+                && twice.required_fields.contains(&CaptureField::SecurityCodeMatcher)
+        );
         for rest in ["postal-code", "bank-account-number", "payment-card-number+security-code", ""] {
             assert!(create(&format!("&PostalCode=false&RequireMatchingInputs={rest}")).is_err(), "{rest}");
         }
         assert_eq!(
             update("&Capture=payment-card-number-matcher").unwrap().change,
-            Request::Capture(Field::CardNumberMatcher)
+            PaymentsRequest::Capture(CaptureField::CardNumberMatcher)
         );
     }
 
     #[test]
     fn an_update_is_exactly_one_of_capture_and_status() {
-        assert_eq!(update("&Capture=security-code").unwrap().change, Request::Capture(Field::SecurityCode));
-        assert_eq!(update("&Status=complete").unwrap().change, Request::Complete);
+        assert_eq!(
+            update("&Capture=security-code").unwrap().change,
+            PaymentsRequest::Capture(CaptureField::SecurityCode)
+        );
+        assert_eq!(update("&Status=complete").unwrap().change, PaymentsRequest::Complete);
         assert_eq!(update("").unwrap_err().code, 64018);
         assert_eq!(update("&Capture=security-code&Status=cancel").unwrap_err().code, 64018);
         assert!(update("&Capture=SecurityCode").is_err());
     }
 
     #[test]
-    fn the_key_and_the_callback_are_demanded_on_every_request() {
+    fn every_request_needs_an_idempotency_key_and_a_callback() {
         let public = "https://pay.example.com".parse().unwrap();
         for body in [
             "Status=cancel",
@@ -388,7 +409,7 @@ mod tests {
             "Status=cancel&IdempotencyKey=k&StatusCallback=/a",
             "Status=cancel&IdempotencyKey=k&StatusCallback=https://evil.example/a",
         ] {
-            assert!(Update::read(body, &public).is_err(), "{body}");
+            assert!(UpdateForm::parse(body, &public).is_err(), "{body}");
         }
     }
 }

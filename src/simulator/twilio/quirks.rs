@@ -1,166 +1,166 @@
-//! How Twilio may behave where its documentation is silent or its deliveries are not: every way is a switch.
+//! Variants of Twilio's behaviour where its documentation is silent or its deliveries fail, each as a switch.
 
 use std::time::Duration;
 
-use super::Request;
+use super::PaymentsRequest;
 
-/// One choice of all the switches. The default is the kindest reading of the documentation.
+/// The settings of all switches. The default is the most favourable reading of the documentation.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Quirks {
-    /// Whether the callback for a request is delivered before the request is answered.
+    /// Whether the callback of a request is delivered before the response to the request.
     pub callback_first: bool,
     /// Every callback is delivered twice, with the same `I-Twilio-Idempotency-Token`.
-    pub doubled: bool,
-    /// Callbacks overtake each other within a burst; the number seeds the order.
-    pub shuffled: Option<u64>,
-    /// The fields that the documentation calls common are left out, except the two SIDs.
-    pub bare: bool,
-    /// `Required` in Pascal case, as the documentation's one example has it.
-    pub pascal: bool,
-    /// How a card number is masked.
-    pub mask: Mask,
-    /// `ErrorType` of an entry without an error is there, and empty.
-    pub empty_error: bool,
-    /// A request that is refused.
-    pub refusal: Option<Refusal>,
-    /// `Result` after `Status=cancel`.
+    pub duplicate_callbacks: bool,
+    /// The seed of a random order of callbacks that are sent close together; `None` keeps their order.
+    pub shuffle_seed: Option<u64>,
+    /// Callbacks omit the fields that the documentation calls common, except the two SIDs.
+    pub minimal_callbacks: bool,
+    /// `Required` is in Pascal case, as in the documentation's only example.
+    pub pascal_case_required: bool,
+    /// The format of a masked card number.
+    pub card_mask: CardMask,
+    /// An entry without an error has an empty `ErrorType`.
+    pub empty_error_type: bool,
+    /// The request that Twilio refuses.
+    pub refusal: Option<ScriptedRefusal>,
+    /// The value of `Result` after `Status=cancel`.
     pub cancel_result: &'static str,
-    /// Keypad digits of a capture also arrive as `dtmf` frames.
-    pub leak: bool,
-    /// What comes of each submission; the last one holds for all that follow. Without one each succeeds.
-    pub submissions: Vec<Submission>,
-    /// An entry is over as soon as it is as long as it can be.
+    /// Captured digits also arrive as `dtmf` frames.
+    pub leak_dtmf: bool,
+    /// The outcome of each submission. The last one applies to all that follow; an empty list means that each succeeds.
+    pub submissions: Vec<ScriptedSubmission>,
+    /// An entry ends at its maximum length without the hash key.
     pub ends_at_full_length: bool,
-    /// Requests that HTTP fails.
-    pub trouble: Option<Trouble>,
-    /// Nobody takes over a call that is handed off.
-    pub nobody_answers: bool,
+    /// The requests that fail at the HTTP level.
+    pub http_fault: Option<HttpFault>,
+    /// A handed-off call is not answered.
+    pub hand_off_unanswered: bool,
 }
 
 impl Default for Quirks {
     fn default() -> Self {
         Self {
             callback_first: false,
-            doubled: false,
-            shuffled: None,
-            bare: false,
-            pascal: false,
-            mask: Mask::X,
-            empty_error: false,
+            duplicate_callbacks: false,
+            shuffle_seed: None,
+            minimal_callbacks: false,
+            pascal_case_required: false,
+            card_mask: CardMask::X,
+            empty_error_type: false,
             refusal: None,
             cancel_result: "transaction-cancelled",
-            leak: false,
+            leak_dtmf: false,
             submissions: Vec::new(),
             ends_at_full_length: false,
-            trouble: None,
-            nobody_answers: false,
+            http_fault: None,
+            hand_off_unanswered: false,
         }
     }
 }
 
-/// What comes of a submission: at the bank, and in Twilio's reports of it.
+/// The outcome of a submission: at the bank and in Twilio's reports.
 #[derive(Debug, Clone)]
-pub struct Submission {
-    /// Whether the bank charges the card, or stores it.
-    pub books: bool,
-    /// What Twilio reports of it, one after the other.
-    pub reports: Vec<Report>,
+pub struct ScriptedSubmission {
+    /// Whether the bank charges or stores the card.
+    pub is_booked: bool,
+    /// The results that Twilio reports, in order.
+    pub reports: Vec<ResultReport>,
 }
 
-/// One result that Twilio reports of a submission.
+/// A result that Twilio reports for a submission.
 #[derive(Debug, Clone, Copy)]
-pub struct Report {
-    /// When it comes.
-    pub when: When,
-    /// What it says.
-    pub ending: Ending,
-    /// Fields that it has beside those, or with another value.
+pub struct ResultReport {
+    /// When it is reported.
+    pub timing: ReportTiming,
+    /// The result.
+    pub result: PaymentResult,
+    /// Additional fields, and fields whose value it replaces.
     pub fields: &'static [(&'static str, &'static str)],
 }
 
-/// When a result comes.
+/// When a result is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// So long after the one before it, or after the bank has decided.
+pub enum ReportTiming {
+    /// This long after the previous result, or after the bank's decision.
     After(Duration),
-    /// Once all calls are over.
-    Late,
+    /// After all calls have ended.
+    AfterCallsEnd,
 }
 
-/// How a session ends.
+/// The result of a payment session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Charged or tokenized.
+pub enum PaymentResult {
+    /// The card was charged or tokenized.
     Success,
-    /// The gateway said no.
+    /// The gateway declined, with this error code.
     Declined(u32),
-    /// Something else: the word of `Result`.
-    Word(&'static str),
+    /// Another value of `Result`.
+    Other(&'static str),
 }
 
-impl Submission {
-    /// The bank does it, and Twilio says so.
-    pub fn succeeds() -> Self {
-        Self { books: true, reports: vec![Report::of(Ending::Success)] }
+impl ScriptedSubmission {
+    /// The bank accepts, and Twilio reports success.
+    pub fn success() -> Self {
+        Self { is_booked: true, reports: vec![ResultReport::new(PaymentResult::Success)] }
     }
 
-    /// The bank refuses it, and Twilio says so with this code.
+    /// The bank declines, and Twilio reports this code.
     pub fn declined(code: u32) -> Self {
-        Self::reported(false, &[Report::of(Ending::Declined(code))])
+        Self::new(false, &[ResultReport::new(PaymentResult::Declined(code))])
     }
 
-    /// The bank does it, or does not, whatever is reported.
-    pub fn reported(books: bool, reports: &[Report]) -> Self {
-        Self { books, reports: reports.to_vec() }
+    /// Whether the bank accepts, and what Twilio reports independently of it.
+    pub fn new(books: bool, reports: &[ResultReport]) -> Self {
+        Self { is_booked: books, reports: reports.to_vec() }
     }
 }
 
-impl Report {
-    /// A result as the documentation has it, half a second after the bank has decided.
-    pub const fn of(ending: Ending) -> Self {
-        Self { when: When::After(Duration::from_millis(500)), ending, fields: &[] }
+impl ResultReport {
+    /// A result as documented, 500 ms after the bank's decision.
+    pub const fn new(ending: PaymentResult) -> Self {
+        Self { timing: ReportTiming::After(Duration::from_millis(500)), result: ending, fields: &[] }
     }
 
-    /// The same with these fields.
-    pub const fn with(self, fields: &'static [(&'static str, &'static str)]) -> Self {
+    /// Sets the additional fields.
+    pub const fn with_fields(self, fields: &'static [(&'static str, &'static str)]) -> Self {
         Self { fields, ..self }
     }
 
-    /// The same so many seconds after the one before it.
-    pub const fn after(self, seconds: u64) -> Self {
-        Self { when: When::After(Duration::from_secs(seconds)), ..self }
+    /// Reports it this many seconds after the previous result.
+    pub const fn after_seconds(self, seconds: u64) -> Self {
+        Self { timing: ReportTiming::After(Duration::from_secs(seconds)), ..self }
     }
 
-    /// The same once all calls are over.
-    pub const fn late(self) -> Self {
-        Self { when: When::Late, ..self }
+    /// Reports it after all calls have ended.
+    pub const fn after_calls_end(self) -> Self {
+        Self { timing: ReportTiming::AfterCallsEnd, ..self }
     }
 }
 
-impl Ending {
-    /// Twilio's word and code.
-    pub fn word(self) -> (&'static str, Option<u32>) {
+impl PaymentResult {
+    /// The value of `Result` and the error code.
+    pub fn result_and_code(self) -> (&'static str, Option<u32>) {
         match self {
             Self::Success => ("success", None),
             Self::Declined(code) => ("payment-connector-error", Some(code)),
-            Self::Word(word) => (word, None),
+            Self::Other(word) => (word, None),
         }
     }
 }
 
 impl Quirks {
-    /// What comes of a submission, so many having come before it.
-    pub fn submission(&self, before: usize) -> Submission {
+    /// Returns the outcome of the submission with this index, counted from 0.
+    pub fn next_submission(&self, before: usize) -> ScriptedSubmission {
         let last = self.submissions.len().saturating_sub(1);
-        self.submissions.get(before.min(last)).cloned().unwrap_or_else(Submission::succeeds)
+        self.submissions.get(before.min(last)).cloned().unwrap_or_else(ScriptedSubmission::success)
     }
 }
 
-/// The masks that four sources show, and the reference's own.
+/// The masks that appear in four sources and in the reference.
 #[derive(Debug, Clone, Copy)]
-pub enum Mask {
-    /// `xxxxxxxxxxxx1111`: recorded.
+pub enum CardMask {
+    /// `xxxxxxxxxxxx1111`: recorded from Twilio.
     X,
     /// `xxxx-xxxxxx-x4001`.
     Dashed,
@@ -170,9 +170,9 @@ pub enum Mask {
     Stars,
 }
 
-impl Mask {
-    /// A whole number, masked.
-    pub fn whole(self, number: &str) -> String {
+impl CardMask {
+    /// Masks a complete number.
+    pub fn mask_number(self, number: &str) -> String {
         let (hidden, last) = number.split_at(number.len().saturating_sub(4));
         match self {
             Self::X => format!("{}{last}", "x".repeat(hidden.len())),
@@ -182,45 +182,45 @@ impl Mask {
         }
     }
 
-    /// A number of which `keys` digits are in.
-    pub fn partial(self, keys: usize) -> String {
+    /// Masks an incomplete number of `keys` digits.
+    pub fn mask_partial(self, keys: usize) -> String {
         if matches!(self, Self::Stars) { "*" } else { "x" }.repeat(keys)
     }
 }
 
-/// A request that Twilio refuses, with one of its error codes.
+/// A request that Twilio refuses with one of its error codes.
 #[derive(Debug, Clone, Copy)]
-pub struct Refusal {
-    /// Which request.
-    pub on: Request,
-    /// A code of the 64xxx family.
+pub struct ScriptedRefusal {
+    /// The request.
+    pub request: PaymentsRequest,
+    /// An error code from 64xxx.
     pub code: u32,
-    /// Accepts the request and tells by callback, instead of answering 400.
+    /// Whether Twilio accepts the request and reports the error by callback instead of a 400 response.
     pub by_callback: bool,
 }
 
-/// What HTTP does to a request on its way.
+/// A failure of a request at the HTTP level.
 #[derive(Debug, Clone, Copy)]
-pub struct Trouble {
-    /// Which request.
-    pub on: Request,
-    /// What happens to it.
-    pub how: Mishap,
-    /// How often, counted from the first.
+pub struct HttpFault {
+    /// The request.
+    pub request: PaymentsRequest,
+    /// The kind of failure.
+    pub kind: HttpFaultKind,
+    /// The number of requests that fail, counted from the first.
     pub times: usize,
 }
 
-/// One way in which HTTP fails.
+/// A kind of HTTP failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mishap {
-    /// 500, and nothing was done.
-    Down,
-    /// 429, and nothing was done.
-    Busy,
-    /// It was done, but a gateway answered 504.
-    Lost,
-    /// It was done, but nobody ever answers.
-    Hangs,
-    /// It is done and answered late: after this many seconds of the call.
+pub enum HttpFaultKind {
+    /// 500; the request is not processed.
+    ServerError,
+    /// 429; the request is not processed.
+    TooManyRequests,
+    /// The request is processed, but a gateway responds 504.
+    ResponseLost,
+    /// The request is processed, but no response comes.
+    NoResponse,
+    /// The request is processed, and the response comes after this many seconds of simulated time.
     Slow(u64),
 }

@@ -1,4 +1,4 @@
-//! The routes of Twilio's REST API: those of Payments, with authentication, idempotency and the ways in which HTTP can fail.
+//! The routes of Twilio's REST API for Payments, with authentication, idempotency and HTTP failures.
 
 use std::time::Duration;
 
@@ -12,76 +12,78 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::form::{Common, Create, Update, Wrong};
-use super::quirks::{Ending, When};
-use super::session::{Callback, Session, State as Doing};
-use super::{Mishap, Payments, Request, Twilio, calls, lock};
-use crate::simulator::tape::Event;
+use super::form::{CommonParameters, CreateForm, FormError, UpdateForm};
+use super::payment_session::{CallbackForm, PaymentSession, PaymentSessionState as Doing};
+use super::quirks::{PaymentResult, ReportTiming};
+use super::{HttpFaultKind, PaymentsRequest, ScriptedTwilio, TwilioState, calls, lock};
+use crate::simulator::transcript::TranscriptEvent;
 
-/// What a request was answered, kept for its replays.
+/// A completed request, kept to answer repetitions with the same idempotency key.
 #[derive(Debug, Clone)]
-pub struct Done {
+pub struct CompletedRequest {
     path: String,
     body: String,
-    request: Request,
-    reply: Reply,
+    request: PaymentsRequest,
+    reply: RestReply,
 }
 
 #[derive(Debug, Clone)]
-struct Reply {
+struct RestReply {
     status: u16,
     sid: String,
     /// Twilio's error code.
     code: Option<u32>,
 }
 
-/// A callback that a request leads to, and where it goes.
-type Telling = Option<(url::Url, Callback, String)>;
+/// The callback that a request causes: URL, form and description.
+type PendingCallback = Option<(url::Url, CallbackForm, String)>;
 
-/// The API as a router; everything else is a violation.
-pub fn router(twilio: Twilio) -> Router {
+/// Builds the router. A request to any other route is a violation.
+pub fn router(twilio: ScriptedTwilio) -> Router {
     Router::new()
-        .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create))
-        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(create))
-        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(update))
-        .fallback(nothing_there)
+        .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create_call))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(handle_create))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(handle_update))
+        .fallback(reject_unknown_route)
         .with_state(twilio)
 }
 
-async fn create(
-    State(twilio): State<Twilio>,
+async fn handle_create(
+    State(twilio): State<ScriptedTwilio>,
     Path((account, call)): Path<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    twilio.on(&call).unwrap_or(twilio).serve(&account, &call, None, &uri, &headers, body).await
+    twilio.for_call(&call).unwrap_or(twilio).serve(&account, &call, None, &uri, &headers, body).await
 }
 
-async fn update(
-    State(twilio): State<Twilio>,
+async fn handle_update(
+    State(twilio): State<ScriptedTwilio>,
     Path((account, call, payment)): Path<(String, String, String)>,
     uri: Uri,
     headers: HeaderMap,
     body: String,
 ) -> Response {
     let Some(payment) = payment.strip_suffix(".json") else {
-        return nothing_there(State(twilio), Method::POST, uri, Bytes::new()).await;
+        return reject_unknown_route(State(twilio), Method::POST, uri, Bytes::new()).await;
     };
-    twilio.on(&call).unwrap_or(twilio).serve(&account, &call, Some(payment), &uri, &headers, body).await
+    twilio.for_call(&call).unwrap_or(twilio).serve(&account, &call, Some(payment), &uri, &headers, body).await
 }
 
-async fn nothing_there(State(twilio): State<Twilio>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn reject_unknown_route(State(twilio): State<ScriptedTwilio>, method: Method, uri: Uri, body: Bytes) -> Response {
     if method == Method::HEAD || uri.path() == "/" {
-        // Somebody warms up a connection.
-        return refuse(404, 20404);
+        // The server opens a connection in advance.
+        return error_response(404, 20404);
     }
-    twilio.tape.keep("a request to Twilio", String::from_utf8_lossy(&body));
-    twilio.tape.violation(format!("Twilio was asked for {method} {}, which is not played here", uri.path()));
-    refuse(404, 20404)
+    twilio.transcript.record_evidence("a request to Twilio", String::from_utf8_lossy(&body));
+    twilio
+        .transcript
+        .record_violation(format!("Twilio got {method} {}, which the simulator does not support", uri.path()));
+    error_response(404, 20404)
 }
 
-impl Twilio {
+impl ScriptedTwilio {
     async fn serve(
         &self,
         account: &str,
@@ -91,93 +93,101 @@ impl Twilio {
         headers: &HeaderMap,
         body: String,
     ) -> Response {
-        self.tape.keep("a request to Twilio", format!("{uri}\n{body}"));
-        if let Some(refused) = self.refuse_stranger(account, call, headers) {
+        self.transcript.record_evidence("a request to Twilio", format!("{uri}\n{body}"));
+        if let Some(refused) = self.check_request(account, call, headers) {
             return refused;
         }
         let read = match payment {
-            None => Create::read(&body, &self.shared.public)
-                .map(|create| (create.common.clone(), Request::Create, Some(create))),
-            Some(_) => Update::read(&body, &self.shared.public).map(|update| (update.common, update.change, None)),
+            None => CreateForm::parse(&body, &self.shared.public_url)
+                .map(|create| (create.common.clone(), PaymentsRequest::Create, Some(create))),
+            Some(_) => {
+                UpdateForm::parse(&body, &self.shared.public_url).map(|update| (update.common, update.change, None))
+            }
         };
         let (common, request, create) = match read {
             Ok(read) => read,
-            Err(Wrong { code, what }) => {
-                self.tape.violation(format!("a request to Payments: {what}"));
-                return refuse(400, code);
+            Err(FormError { code, message: what }) => {
+                self.transcript.record_violation(format!("a request to Payments: {what}"));
+                return error_response(400, code);
             }
         };
-        let mishap = self.mishap(request);
-        if let Some(how @ (Mishap::Down | Mishap::Busy)) = mishap {
-            let status = if how == Mishap::Down { 500 } else { 429 };
-            self.log(request, status, "nothing was done");
-            return refuse(status, if how == Mishap::Down { 20500 } else { 20429 });
+        let mishap = self.next_http_fault(request);
+        if let Some(how @ (HttpFaultKind::ServerError | HttpFaultKind::TooManyRequests)) = mishap {
+            let status = if how == HttpFaultKind::ServerError { 500 } else { 429 };
+            self.record_request(request, status, "nothing was done");
+            return error_response(status, if how == HttpFaultKind::ServerError { 20500 } else { 20429 });
         }
-        if let Some(done) = self.replay(&common.key, uri, &body) {
-            self.log(done.request, done.reply.status, "again, with the same key: done once");
-            return answer(self, call, &done.reply);
+        if let Some(done) = self.find_replay(&common.idempotency_key, uri, &body) {
+            self.record_request(done.request, done.reply.status, "again, with the same key: done once");
+            return reply_response(self, call, &done.reply);
         }
         let (reply, telling) = match (create, payment) {
-            (Some(create), _) => self.do_create(create),
-            (None, sid) => self.do_update(sid.unwrap_or_default(), &common, request),
+            (Some(create), _) => self.create_payment(create),
+            (None, sid) => self.update_payment(sid.unwrap_or_default(), &common, request),
         };
-        let done = Done { path: uri.path().to_owned(), body, request, reply: reply.clone() };
-        lock(&self.shared.state).answered.insert(common.key, done);
-        self.tell(telling).await;
-        self.finish(request, call, &reply, mishap).await
+        let done = CompletedRequest { path: uri.path().to_owned(), body, request, reply: reply.clone() };
+        lock(&self.shared.state).replies_by_key.insert(common.idempotency_key, done);
+        self.deliver_pending_callback(telling).await;
+        self.send_reply(request, call, &reply, mishap).await
     }
 
-    /// Delivers the callback of a request: now, or while the answer is on its way.
-    async fn tell(&self, telling: Telling) {
+    /// Delivers the callback of a request, before the response or 60 ms of simulated time later.
+    async fn deliver_pending_callback(&self, telling: PendingCallback) {
         match telling {
             Some((url, form, what)) if self.shared.quirks.callback_first => {
-                self.call_back_and_wait(url, form, what).await;
+                self.send_callback_and_wait(url, form, what).await;
             }
             Some((url, form, what)) => {
                 let twilio = self.clone();
                 tokio::spawn(async move {
-                    twilio.shared.pace.pass(Duration::from_millis(60)).await;
-                    twilio.call_back(url, form, what, None);
+                    twilio.shared.pace.sleep(Duration::from_millis(60)).await;
+                    twilio.send_callback(url, form, what, None);
                 });
             }
             None => {}
         }
     }
 
-    async fn finish(&self, request: Request, call: &str, reply: &Reply, mishap: Option<Mishap>) -> Response {
+    async fn send_reply(
+        &self,
+        request: PaymentsRequest,
+        call: &str,
+        reply: &RestReply,
+        mishap: Option<HttpFaultKind>,
+    ) -> Response {
         match mishap {
-            Some(Mishap::Lost) => {
-                self.log(request, 504, "done, but the answer was lost");
-                return refuse(504, 20504);
+            Some(HttpFaultKind::ResponseLost) => {
+                self.record_request(request, 504, "done, but the answer was lost");
+                return error_response(504, 20504);
             }
-            Some(Mishap::Hangs) => {
-                self.log(request, 0, "done, but never answered");
+            Some(HttpFaultKind::NoResponse) => {
+                self.record_request(request, 0, "done, but never answered");
                 std::future::pending::<()>().await;
             }
-            Some(Mishap::Slow(seconds)) => self.shared.pace.pass(Duration::from_secs(seconds)).await,
-            _ => self.shared.pace.pass(Duration::from_millis(120)).await,
+            Some(HttpFaultKind::Slow(seconds)) => self.shared.pace.sleep(Duration::from_secs(seconds)).await,
+            _ => self.shared.pace.sleep(Duration::from_millis(120)).await,
         }
         let note = reply.code.map(|code| format!("error {code}")).unwrap_or_default();
-        self.log(request, reply.status, &note);
-        answer(self, call, reply)
+        self.record_request(request, reply.status, &note);
+        reply_response(self, call, reply)
     }
 
-    fn log(&self, request: Request, status: u16, note: &str) {
-        self.tape.write(Event::Requested { request, status, note: note.to_owned() });
+    fn record_request(&self, request: PaymentsRequest, status: u16, note: &str) {
+        self.transcript.record(TranscriptEvent::PaymentsRequested { request, status, note: note.to_owned() });
     }
 
-    pub(super) fn refuse_stranger(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
+    pub(super) fn check_request(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
         let known = &self.shared.account;
-        let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", known.sid, known.token)));
+        let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", known.sid, known.auth_token)));
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
         let violation = |what: &str, status, code| {
-            self.tape.violation(format!("a request to Twilio: {what}"));
-            Some(refuse(status, code))
+            self.transcript.record_violation(format!("a request to Twilio: {what}"));
+            Some(error_response(status, code))
         };
         if text(header::AUTHORIZATION) != Some(&wanted) {
             return violation("wrong credentials", 401, 20003);
         }
-        if account != known.sid || call != self.call() {
+        if account != known.sid || call != self.call_sid() {
             return violation("another account or call", 404, 20404);
         }
         if !text(header::CONTENT_TYPE).is_some_and(|it| it.starts_with("application/x-www-form-urlencoded")) {
@@ -186,112 +196,130 @@ impl Twilio {
         None
     }
 
-    fn mishap(&self, request: Request) -> Option<Mishap> {
-        let trouble = self.shared.quirks.trouble.filter(|trouble| trouble.on == request)?;
+    fn next_http_fault(&self, request: PaymentsRequest) -> Option<HttpFaultKind> {
+        let trouble = self.shared.quirks.http_fault.filter(|trouble| trouble.request == request)?;
         let mut state = lock(&self.shared.state);
-        state.mishaps += 1;
-        (state.mishaps <= trouble.times).then_some(trouble.how)
+        state.fault_count += 1;
+        (state.fault_count <= trouble.times).then_some(trouble.kind)
     }
 
-    /// The answer to a request with a key that was used before.
-    fn replay(&self, key: &str, uri: &Uri, body: &str) -> Option<Done> {
-        let done = lock(&self.shared.state).answered.get(key).cloned()?;
+    /// Returns the completed request with this idempotency key. Another path or body with the same key is a violation.
+    fn find_replay(&self, key: &str, uri: &Uri, body: &str) -> Option<CompletedRequest> {
+        let done = lock(&self.shared.state).replies_by_key.get(key).cloned()?;
         if done.path != uri.path() || done.body != body {
-            self.tape.violation("an idempotency key was used for two different requests");
+            self.transcript.record_violation("an idempotency key was used for two different requests");
         }
         Some(done)
     }
 
-    fn do_create(&self, create: Create) -> (Reply, Telling) {
-        let refusal = self.shared.quirks.refusal.filter(|refusal| refusal.on == Request::Create);
+    fn create_payment(&self, create: CreateForm) -> (RestReply, PendingCallback) {
+        let refusal = self.shared.quirks.refusal.filter(|refusal| refusal.request == PaymentsRequest::Create);
         let mut state = lock(&self.shared.state);
-        let call = self.call();
-        if !state.up.contains(&self.tape.line()) {
-            return (Reply::refused(21220), None);
+        let call = self.call_sid();
+        if !state.live_calls.contains(&self.transcript.call_number()) {
+            return (RestReply::refused(21220), None);
         }
-        if state.sessions.iter().any(|session| session.call() == call && session.state != Doing::Ended) {
-            self.tape.violation("a second payment was created while one is open");
-            return (Reply::refused(64021), None);
+        if state.sessions.iter().any(|session| session.call_sid() == call && session.state != Doing::Ended) {
+            self.transcript.record_violation("a second payment was created while one is open");
+            return (RestReply::refused(64021), None);
         }
         if let Some(refusal) = refusal.filter(|refusal| !refusal.by_callback) {
-            return (Reply::refused(refusal.code), None);
+            return (RestReply::refused(refusal.code), None);
         }
         let sid = format!("PK{:032x}", 0xabc0 + state.sessions.len());
-        let charge = create.charge.clone();
-        let how = create.told();
-        let mut session = Session::new(sid.clone(), &self.shared.account.sid, &call, create);
-        let told = (session.callback.clone(), session.created(&self.shared.quirks), "the session is open".to_owned());
+        let charge = create.charge_amount.clone();
+        let how = create.describe_method();
+        let mut session = PaymentSession::new(sid.clone(), &self.shared.account.sid, &call, create);
+        let told = (
+            session.callback_url.clone(),
+            session.creation_callback(&self.shared.quirks),
+            "the session is open".to_owned(),
+        );
         state.sessions.push(session);
         drop(state);
-        self.tape.write(Event::Created { charge, how });
+        self.transcript.record(TranscriptEvent::PaymentCreated { charge, how });
         if let Some(refusal) = refusal {
             let (twilio, sid) = (self.clone(), sid.clone());
             tokio::spawn(async move {
-                twilio.shared.pace.pass(Duration::from_millis(400)).await;
-                twilio.end(&sid, Ending::Declined(refusal.code));
+                twilio.shared.pace.sleep(Duration::from_millis(400)).await;
+                twilio.end_session(&sid, PaymentResult::Declined(refusal.code));
             });
         }
-        (Reply { status: 201, sid, code: None }, Some(told))
+        (RestReply { status: 201, sid, code: None }, Some(told))
     }
 
-    fn do_update(&self, sid: &str, common: &Common, request: Request) -> (Reply, Telling) {
+    fn update_payment(
+        &self,
+        sid: &str,
+        common: &CommonParameters,
+        request: PaymentsRequest,
+    ) -> (RestReply, PendingCallback) {
         let quirks = &self.shared.quirks;
         let mut state = lock(&self.shared.state);
-        let call_up = state.up.contains(&self.tape.line());
-        let Payments { sessions, submitted, .. } = &mut *state;
+        let call_up = state.live_calls.contains(&self.transcript.call_number());
+        let TwilioState { sessions, submission_count: submitted, .. } = &mut *state;
         let Some(session) = sessions.iter_mut().find(|session| session.sid == sid) else {
-            self.tape.violation(format!("an update of the payment {sid}, which does not exist"));
-            return (Reply { status: 404, sid: String::new(), code: Some(20404) }, None);
+            self.transcript.record_violation(format!("an update of the payment {sid}, which does not exist"));
+            return (RestReply { status: 404, sid: String::new(), code: Some(20404) }, None);
         };
-        // Not a violation: the caller's star key or hang-up may cross the request.
+        // Not a violation: the star key or a hang-up may cross the request.
         if session.state == Doing::Ended || !call_up {
-            return (Reply { status: 404, sid: sid.to_owned(), code: Some(20404) }, None);
+            return (RestReply { status: 404, sid: sid.to_owned(), code: Some(20404) }, None);
         }
-        if let Some(refusal) = quirks.refusal.filter(|refusal| refusal.on == request && !refusal.by_callback) {
-            return (Reply::refused(refusal.code), None);
+        if let Some(refusal) = quirks.refusal.filter(|refusal| refusal.request == request && !refusal.by_callback) {
+            return (RestReply::refused(refusal.code), None);
         }
-        session.callback = common.callback.clone();
-        let accepted = Reply { status: 202, sid: sid.to_owned(), code: None };
+        session.callback_url = common.status_callback.clone();
+        let accepted = RestReply { status: 202, sid: sid.to_owned(), code: None };
         match request {
-            Request::Create => (Reply::refused(64020), None),
-            Request::Capture(field) => {
+            PaymentsRequest::Create => (RestReply::refused(64020), None),
+            PaymentsRequest::Capture(field) => {
                 if session.state == Doing::Completing {
-                    self.tape.violation("a field was captured after complete");
-                    return (Reply::refused(64021), None);
+                    self.transcript.record_violation("a field was captured after complete");
+                    return (RestReply::refused(64021), None);
                 }
-                let misplaced = field.matches().is_some_and(|first| session.value(first).is_none());
-                if misplaced || !session.asked.needs.contains(&field) {
-                    self.tape.violation(format!("the {} was asked for, which has no place now", field.words()));
-                    return (Reply::refused(64020), None);
+                let misplaced = field.matched_field().is_some_and(|first| session.entered_value(first).is_none());
+                if misplaced || !session.request.required_fields.contains(&field) {
+                    self.transcript.record_violation(format!(
+                        "the {} was captured, which this session does not allow now",
+                        field.label()
+                    ));
+                    return (RestReply::refused(64020), None);
                 }
-                let form = session.capture(field, quirks);
-                (accepted, Some((session.callback.clone(), form, format!("waiting for the {}", field.words()))))
+                let form = session.start_capture(field, quirks);
+                (accepted, Some((session.callback_url.clone(), form, format!("waiting for the {}", field.label()))))
             }
-            Request::Complete => {
-                let required = session.required();
+            PaymentsRequest::Complete => {
+                let required = session.required_fields();
                 if !required.is_empty() {
-                    self.tape.violation(format!("complete was sent while {} fields are missing", required.len()));
-                    return (Reply::refused(64019), None);
+                    self.transcript
+                        .record_violation(format!("complete was sent while {} fields are missing", required.len()));
+                    return (RestReply::refused(64019), None);
                 }
                 if session.state == Doing::Completing {
-                    self.tape.violation("complete was sent a second time, with another key");
-                    return (Reply::refused(64021), None);
+                    self.transcript.record_violation("complete was sent a second time, with another key");
+                    return (RestReply::refused(64021), None);
                 }
                 session.state = Doing::Completing;
-                let charge = session.asked.charge.clone();
-                let submission = quirks.submission(*submitted);
+                let charge = session.request.charge_amount.clone();
+                let submission = quirks.next_submission(*submitted);
                 *submitted += 1;
-                session.late = submission.reports.iter().filter(|report| report.when == When::Late).copied().collect();
+                session.late_reports = submission
+                    .reports
+                    .iter()
+                    .filter(|report| report.timing == ReportTiming::AfterCallsEnd)
+                    .copied()
+                    .collect();
                 drop(state);
-                self.settle(sid.to_owned(), charge, submission);
+                self.settle_submission(sid.to_owned(), charge, submission);
                 (accepted, None)
             }
-            Request::Cancel => {
+            PaymentsRequest::Cancel => {
                 drop(state);
                 let (twilio, sid) = (self.clone(), sid.to_owned());
                 tokio::spawn(async move {
-                    twilio.shared.pace.pass(Duration::from_millis(200)).await;
-                    twilio.end(&sid, Ending::Word(twilio.shared.quirks.cancel_result));
+                    twilio.shared.pace.sleep(Duration::from_millis(200)).await;
+                    twilio.end_session(&sid, PaymentResult::Other(twilio.shared.quirks.cancel_result));
                 });
                 (accepted, None)
             }
@@ -299,15 +327,15 @@ impl Twilio {
     }
 }
 
-impl Reply {
+impl RestReply {
     fn refused(code: u32) -> Self {
         Self { status: 400, sid: String::new(), code: Some(code) }
     }
 }
 
-fn answer(twilio: &Twilio, call: &str, reply: &Reply) -> Response {
+fn reply_response(twilio: &ScriptedTwilio, call: &str, reply: &RestReply) -> Response {
     if let Some(code) = reply.code {
-        return refuse(reply.status, code);
+        return error_response(reply.status, code);
     }
     let account = &twilio.shared.account.sid;
     let body = json!({
@@ -318,19 +346,20 @@ fn answer(twilio: &Twilio, call: &str, reply: &Reply) -> Response {
         "date_updated": "Sun, 30 Aug 2026 10:00:00 +0000",
         "uri": format!("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{}.json", reply.sid),
     });
-    (status(reply.status), [("Twilio-Request-Id", "RQ00000000000000000000000000000001")], Json(body)).into_response()
+    (status_code(reply.status), [("Twilio-Request-Id", "RQ00000000000000000000000000000001")], Json(body))
+        .into_response()
 }
 
-pub(super) fn refuse(http: u16, code: u32) -> Response {
+pub(super) fn error_response(http: u16, code: u32) -> Response {
     let body = json!({
         "code": code,
         "message": "refused by the simulator",
         "more_info": format!("https://www.twilio.com/docs/errors/{code}"),
         "status": http,
     });
-    (status(http), Json(body)).into_response()
+    (status_code(http), Json(body)).into_response()
 }
 
-fn status(code: u16) -> StatusCode {
+fn status_code(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

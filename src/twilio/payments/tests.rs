@@ -1,4 +1,4 @@
-//! The client against a Twilio of our own, over real sockets.
+//! Tests of the client against a local Twilio stand-in over real sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config;
-use crate::payment::{Amount, Currency, Field, Ids, Options, PaymentId, Settings, Timeout};
-use crate::twilio::BadConfig;
-use crate::twilio::stand_in::{Twilio, client};
+use crate::payment::{
+    Amount, Currency, Field, PaymentId, PaymentIdGenerator, PaymentOptions, PaymentSettings, PaymentTimeout,
+};
+use crate::twilio::BuildTwilioClientError;
+use crate::twilio::stand_in::{TwilioStandIn, client_for};
 
 const CREATED: &str = r#"{"sid":"PK1","call_sid":"CA1","account_sid":"AC1","uri":"/x","date_created":null}"#;
 
@@ -20,23 +22,29 @@ fn call() -> CallSid {
 }
 
 fn id() -> PaymentId {
-    Ids::new(Uuid::nil()).make()
+    PaymentIdGenerator::new(Uuid::nil()).generate()
 }
 
-fn create(charge: &str) -> Create {
-    create_by(charge, &[], Options::default())
+fn create(charge: &str) -> CreatePayment {
+    create_by(charge, &[], PaymentOptions::default())
 }
 
-fn create_by(charge: &str, said: &[(&str, &str)], options: Options) -> Create {
+fn create_by(charge: &str, parameters: &[(&str, &str)], options: PaymentOptions) -> CreatePayment {
     let charge = Amount::parse(charge, Currency::USD).unwrap();
-    let settings = Settings { connector: "My connector".to_owned(), options, ..Settings::sample() };
-    let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let terms = Arc::new(settings.terms(&said).unwrap());
-    Create { id: id(), key: id().create_key(), charge, terms, agreed: None }
+    let settings = PaymentSettings { connector: "My connector".to_owned(), options, ..PaymentSettings::sample() };
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let terms = Arc::new(settings.parse_terms(&parameters).unwrap());
+    CreatePayment { id: id(), idempotency_key: id().create_key(), charge, terms, consent: None }
 }
 
-fn update(change: Change) -> Update {
-    Update { id: id(), sid: "PK1".parse().unwrap(), key: id().change_key(change, 1), change, given_up: None }
+fn update(change: UpdateAction) -> UpdatePayment {
+    UpdatePayment {
+        id: id(),
+        payment_sid: "PK1".parse().unwrap(),
+        idempotency_key: id().update_key(change, 1),
+        action: change,
+        give_up_reason: None,
+    }
 }
 
 fn key_and_callback(step: &str) -> String {
@@ -46,7 +54,7 @@ fn key_and_callback(step: &str) -> String {
 
 #[tokio::test]
 async fn a_payment_without_an_amount_tokenizes() {
-    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
     assert_eq!(client.create_payment(&call(), &create("0")).await.unwrap().as_str(), "PK1");
     assert_eq!(
         twilio.forms(),
@@ -57,32 +65,32 @@ async fn a_payment_without_an_amount_tokenizes() {
             id()
         )]
     );
-    let asked = &twilio.asked.lock().unwrap()[0];
-    assert_eq!(asked.path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments.json");
-    assert_eq!(asked.headers["content-type"], "application/x-www-form-urlencoded");
-    assert_eq!(asked.headers["authorization"], "Basic QUMxOnRva2Vu");
-    assert_eq!(asked.headers["accept"], "application/json");
+    let request = &twilio.requests.lock().unwrap()[0];
+    assert_eq!(request.path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments.json");
+    assert_eq!(request.headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(request.headers["authorization"], "Basic QUMxOnRva2Vu");
+    assert_eq!(request.headers["accept"], "application/json");
 }
 
 #[tokio::test]
-async fn an_amount_is_charged_and_nothing_tokenized() {
-    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
+async fn a_payment_with_an_amount_charges() {
+    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
     client.create_payment(&call(), &create("25")).await.unwrap();
     let charge = format!("&PostalCode=false&Description={}&ChargeAmount=25.00&Currency=USD", id());
     assert!(twilio.forms()[0].ends_with(&charge), "{:?}", twilio.forms());
 }
 
 #[tokio::test]
-async fn a_card_is_taken_by_the_terms_of_the_call() {
-    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
-    let options = Options { timeout: Timeout::from_seconds(30), ..Options::default() };
-    let said = [
+async fn the_terms_of_the_call_are_sent_for_a_card() {
+    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let options = PaymentOptions { timeout: PaymentTimeout::from_seconds(30), ..PaymentOptions::default() };
+    let parameters = [
         ("validCardTypes", "visa,diners-club"),
         ("requireMatchingInputs", "expiration-date payment-card-number"),
         ("description", "Tea & cake"),
         ("callReference", "order-7"),
     ];
-    client.create_payment(&call(), &create_by("25", &said, options)).await.unwrap();
+    client.create_payment(&call(), &create_by("25", &parameters, options)).await.unwrap();
     let form = &twilio.forms()[0];
     let terms = format!(
         "&PaymentMethod=credit-card&SecurityCode=true&PostalCode=false&ValidCardTypes=visa+diners-club\
@@ -93,10 +101,10 @@ async fn a_card_is_taken_by_the_terms_of_the_call() {
 }
 
 #[tokio::test]
-async fn a_bank_account_is_taken_with_the_name_of_its_holder_and_nothing_of_a_card() {
-    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
-    let said = [("paymentMethod", "ach-debit"), ("bankAccountType", "commercial-checking"), ("avsName", "Acme")];
-    client.create_payment(&call(), &create_by("25", &said, Options::default())).await.unwrap();
+async fn a_bank_account_is_sent_with_its_holder_and_without_card_fields() {
+    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let parameters = [("paymentMethod", "ach-debit"), ("bankAccountType", "commercial-checking"), ("avsName", "Acme")];
+    client.create_payment(&call(), &create_by("25", &parameters, PaymentOptions::default())).await.unwrap();
     let form = &twilio.forms()[0];
     let terms = format!(
         "&PaymentMethod=ach-debit&BankAccountType=commercial-checking&SecurityCode=false&PostalCode=false&Description={}\
@@ -107,9 +115,9 @@ async fn a_bank_account_is_taken_with_the_name_of_its_holder_and_nothing_of_a_ca
 }
 
 #[tokio::test]
-async fn the_id_of_the_payment_is_a_parameter_where_the_connector_takes_one() {
-    let (twilio, client) = Twilio::start(&[(201, "", CREATED)]).await;
-    let options = Options { id_parameter: "ledgerId".parse().ok(), ..Options::default() };
+async fn the_payment_id_is_sent_as_the_configured_parameter() {
+    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let options = PaymentOptions { id_parameter: "ledgerId".parse().ok(), ..PaymentOptions::default() };
     client.create_payment(&call(), &create_by("25", &[], options)).await.unwrap();
     let parameter = format!("&Parameter=%7B%22ledgerId%22%3A%22{}%22%7D&ChargeAmount", id());
     assert!(twilio.forms()[0].contains(&parameter), "{:?}", twilio.forms());
@@ -117,8 +125,8 @@ async fn the_id_of_the_payment_is_a_parameter_where_the_connector_takes_one() {
 
 #[tokio::test]
 async fn an_update_is_a_capture_or_a_status() {
-    let (twilio, client) = Twilio::start(&[(202, "", ""), (202, "", "not JSON"), (202, "", CREATED)]).await;
-    for change in [Change::Capture(Field::CardNumber), Change::Complete, Change::Cancel] {
+    let (twilio, client) = TwilioStandIn::start(&[(202, "", ""), (202, "", "not JSON"), (202, "", CREATED)]).await;
+    for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete, UpdateAction::Cancel] {
         client.update_payment(&call(), &update(change)).await.unwrap();
     }
     let changes = [
@@ -127,138 +135,138 @@ async fn an_update_is_a_capture_or_a_status() {
         ("cancel-1", "Status=cancel"),
     ];
     assert_eq!(twilio.forms(), changes.map(|(step, change)| format!("{}&{change}", key_and_callback(step))));
-    assert_eq!(twilio.asked.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
+    assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
 }
 
 #[tokio::test]
 async fn sids_cannot_leave_their_place_in_the_path() {
-    let (twilio, client) = Twilio::start(&[(202, "", "")]).await;
-    let update = Update { sid: "a/../b?c".parse().unwrap(), ..update(Change::Cancel) };
+    let (twilio, client) = TwilioStandIn::start(&[(202, "", "")]).await;
+    let update = UpdatePayment { payment_sid: "a/../b?c".parse().unwrap(), ..update(UpdateAction::Cancel) };
     client.update_payment(&"C/%#?".parse().unwrap(), &update).await.unwrap();
-    let path = &twilio.asked.lock().unwrap()[0].path;
+    let path = &twilio.requests.lock().unwrap()[0].path;
     assert_eq!(path, "/2010-04-01/Accounts/AC1/Calls/C%2F%25%23%3F/Payments/a%2F..%2Fb%3Fc.json");
 }
 
 #[tokio::test]
-async fn an_api_key_pair_comes_before_the_token() {
-    let (twilio, client) = Twilio::start(&[(202, "", "")]).await;
-    let key = config::ApiKey { sid: "SK1".to_owned(), secret: "secret".into() };
-    let client = self::client(client.rest.origin.as_str(), Some(key));
-    client.update_payment(&call(), &update(Change::Cancel)).await.unwrap();
-    let asked = &twilio.asked.lock().unwrap()[0];
-    assert_eq!(asked.headers["authorization"], "Basic U0sxOnNlY3JldA==");
-    assert!(asked.path.starts_with("/2010-04-01/Accounts/AC1/"), "the path names the account all the same");
+async fn an_api_key_takes_precedence_over_the_auth_token() {
+    let (twilio, client) = TwilioStandIn::start(&[(202, "", "")]).await;
+    let key = config::TwilioApiKey { sid: "SK1".to_owned(), secret: "secret".into() };
+    let client = self::client_for(client.rest.origin.as_str(), Some(key));
+    client.update_payment(&call(), &update(UpdateAction::Cancel)).await.unwrap();
+    let request = &twilio.requests.lock().unwrap()[0];
+    assert_eq!(request.headers["authorization"], "Basic U0sxOnNlY3JldA==");
+    assert!(request.path.starts_with("/2010-04-01/Accounts/AC1/"), "the path has the account SID");
 }
 
 #[tokio::test]
-async fn a_busy_twilio_is_asked_again_with_the_same_key() {
-    let (twilio, client) = Twilio::start(&[(429, "0", ""), (503, "", "<html>"), (202, "", "")]).await;
-    client.update_payment(&call(), &update(Change::Complete)).await.unwrap();
+async fn a_rate_limited_request_is_retried_with_the_same_key() {
+    let (twilio, client) = TwilioStandIn::start(&[(429, "0", ""), (503, "", "<html>"), (202, "", "")]).await;
+    client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap();
     let forms = twilio.forms();
     assert_eq!(forms.len(), 3);
     assert!(forms.iter().all(|form| *form == forms[0]));
 }
 
 #[tokio::test]
-async fn three_attempts_are_all() {
-    let (twilio, client) = Twilio::start(&[(500, "", ""); 4]).await;
-    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
-    assert!(matches!(error, Error::Unknown(Cause::Failed(500))), "{error:?}");
-    assert!(matches!(error, Error::Unknown(_)));
+async fn there_are_at_most_three_attempts() {
+    let (twilio, client) = TwilioStandIn::start(&[(500, "", ""); 4]).await;
+    let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
+    assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::ServerError(500))), "{error:?}");
+    assert!(matches!(error, TwilioError::Unknown(_)));
     assert_eq!(twilio.forms().len(), 3);
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_its_text_stays_here() {
+async fn a_refusal_is_final_and_its_message_is_not_shown() {
     let body = r#"{"code":64019,"message":"4242424242424242 is missing","status":400,"more_info":"…"}"#;
-    let (twilio, client) = Twilio::start(&[(400, "", body)]).await;
-    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
+    let (twilio, client) = TwilioStandIn::start(&[(400, "", body)]).await;
+    let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
     assert_eq!(twilio.forms().len(), 1);
-    assert!(matches!(error, Error::Refused { status: 400, code: Some(64019), .. }), "{error:?}");
-    assert!(!format!("{error:?} {error} {}", error.reason()).contains("4242"));
-    assert!(error.reason().contains("Not all card details"));
-    assert!(!matches!(error, Error::Unknown(_)) && !error.is_gone());
+    assert!(matches!(error, TwilioError::Refused { status: 400, code: Some(64019), .. }), "{error:?}");
+    assert!(!format!("{error:?} {error} {}", error.describe_payment_failure()).contains("4242"));
+    assert!(error.describe_payment_failure().contains("Not all card details"));
+    assert!(!matches!(error, TwilioError::Unknown(_)) && !error.is_gone());
 }
 
 #[tokio::test]
-async fn a_refusal_of_a_repeated_request_may_be_about_the_first() {
+async fn a_refusal_of_a_retry_leaves_the_outcome_unknown() {
     let over = r#"{"code":20404,"message":"not found","status":404}"#;
-    let (_, client) = Twilio::start(&[(502, "", ""), (404, "", over)]).await;
-    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
-    let refused = Cause::RefusedLater { status: 404, code: Some(20404) };
-    assert_eq!(format!("{error:?}"), format!("{:?}", Error::Unknown(refused)));
+    let (_, client) = TwilioStandIn::start(&[(502, "", ""), (404, "", over)]).await;
+    let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
+    let refused = UnknownOutcomeCause::RetryRefused { status: 404, code: Some(20404) };
+    assert_eq!(format!("{error:?}"), format!("{:?}", TwilioError::Unknown(refused)));
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_is_gone() {
+async fn a_closed_session_is_gone() {
     for (status, body, gone) in [
         (404, "", true),
         (400, r#"{"code":21220,"message":""}"#, true),
         (400, r#"{"code":64020,"message":""}"#, false),
         (401, r#"{"code":20003,"message":""}"#, false),
     ] {
-        let (_, client) = Twilio::start(&[(status, "", body)]).await;
-        let error = client.update_payment(&call(), &update(Change::Cancel)).await.unwrap_err();
+        let (_, client) = TwilioStandIn::start(&[(status, "", body)]).await;
+        let error = client.update_payment(&call(), &update(UpdateAction::Cancel)).await.unwrap_err();
         assert_eq!(error.is_gone(), gone, "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_leaves_it_unknown() {
-    let (twilio, client) = Twilio::start(&[]).await;
+async fn a_broken_connection_leaves_the_outcome_unknown() {
+    let (twilio, client) = TwilioStandIn::start(&[]).await;
     let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
-    assert!(matches!(error, Error::Unknown(Cause::NoAnswer(_))), "{error:?}");
+    assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::NoResponse(_))), "{error:?}");
     assert_eq!(twilio.forms().len(), 3);
 }
 
 #[tokio::test]
-async fn a_twilio_that_does_not_answer_leaves_it_unknown_in_good_time() {
-    // A listener that never accepts: the kernel takes the connection, and nobody reads from it.
+async fn a_timeout_leaves_the_outcome_unknown() {
+    // The listener never accepts: the kernel completes the connection, and no data is read.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = client(&format!("http://{}", listener.local_addr().unwrap()), None);
-    client.rest.limits.attempt = Duration::from_millis(100);
-    client.rest.limits.request = Duration::from_millis(150);
-    let asked = Instant::now();
-    let error = client.update_payment(&call(), &update(Change::Complete)).await.unwrap_err();
-    assert!(matches!(error, Error::Unknown(Cause::NoAnswer(_))), "{error:?}");
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let mut client = client_for(&format!("http://{}", listener.local_addr().unwrap()), None);
+    client.rest.limits.attempt_timeout = Duration::from_millis(100);
+    client.rest.limits.request_timeout = Duration::from_millis(150);
+    let started = Instant::now();
+    let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
+    assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::NoResponse(_))), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn nobody_waits_as_long_as_twilio_may_ask() {
-    let (_, client) = Twilio::start(&[(429, "60", ""), (202, "", "")]).await;
-    let asked = Instant::now();
-    client.update_payment(&call(), &update(Change::Complete)).await.unwrap();
-    let waited = asked.elapsed();
+async fn a_long_retry_after_is_shortened() {
+    let (_, client) = TwilioStandIn::start(&[(429, "60", ""), (202, "", "")]).await;
+    let started = Instant::now();
+    client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap();
+    let waited = started.elapsed();
     assert!((Duration::from_secs(1)..Duration::from_secs(5)).contains(&waited), "{waited:?}");
 }
 
 #[tokio::test]
-async fn a_payment_that_was_created_without_a_name_is_unknown() {
+async fn a_response_without_a_sid_leaves_the_outcome_unknown() {
     for body in ["", "{}", r#"{"sid":""}"#, r#"{"sid":null}"#, "<html>"] {
-        let (twilio, client) = Twilio::start(&[(201, "", body)]).await;
+        let (twilio, client) = TwilioStandIn::start(&[(201, "", body)]).await;
         let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
-        assert!(matches!(error, Error::Unknown(Cause::Unreadable)), "{error:?}");
+        assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse)), "{error:?}");
         assert_eq!(twilio.forms().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_twilio_that_is_not_there_did_nothing() {
+async fn a_refused_connection_means_that_nothing_was_done() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = client(&origin, None).create_payment(&call(), &create("1")).await.unwrap_err();
-    assert!(matches!(error, Error::Unreached(_)), "{error:?}");
-    assert!(!matches!(error, Error::Unknown(_)));
-    assert!(!format!("{error:?}").contains("AC1"), "the error names no URL");
+    let error = client_for(&origin, None).create_payment(&call(), &create("1")).await.unwrap_err();
+    assert!(matches!(error, TwilioError::Unreachable(_)), "{error:?}");
+    assert!(!matches!(error, TwilioError::Unknown(_)));
+    assert!(!format!("{error:?}").contains("AC1"), "the error contains no URL");
 }
 
 #[test]
-fn an_origin_must_be_one_and_no_secret_is_printed() {
-    let printed = format!("{:?}", client("http://127.0.0.1:1", None));
+fn a_malformed_origin_is_rejected_and_no_secret_is_printed() {
+    let printed = format!("{:?}", client_for("http://127.0.0.1:1", None));
     assert!(!printed.contains("token"), "{printed}");
-    let mut config = config::Twilio {
+    let mut config = config::TwilioConfig {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
         api_key: None,
@@ -268,7 +276,7 @@ fn an_origin_must_be_one_and_no_secret_is_printed() {
     };
     for origin in ["", "api.twilio.com", "mailto:x", "wss://host", "https://"] {
         config.api_base = origin.to_owned();
-        let refused = Client::new(&config, String::new());
-        assert!(matches!(refused, Err(BadConfig::Origin(_))), "{origin}");
+        let refused = TwilioClient::new(&config, String::new());
+        assert!(matches!(refused, Err(BuildTwilioClientError::Origin(_))), "{origin}");
     }
 }

@@ -1,5 +1,5 @@
-//! The vectors that Twilio's helper libraries publish, some computed by the same algorithm, and the property that
-//! what was signed verifies and nothing else does.
+//! Tests with the vectors of Twilio's helper libraries and others computed by the same algorithm, and the property that
+//! a signature verifies for the signed request only.
 
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn signs(url: &str, pairs: &[(&str, &str)], signature: &str) {
 }
 
 #[test]
-fn the_helper_libraries_vectors_are_signed_alike() {
+fn the_vectors_of_the_helper_libraries_match() {
     signs(U, &P, "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
     signs("https://mycompany.com:443/myapp.php?foo=1&bar=2", &P, "kvajT1Ptam85bY51eRf/AJRuM3w=");
     signs("http://mycompany.com:1234/myapp.php?foo=1&bar=2", &P, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU=");
@@ -88,7 +88,7 @@ fn a_port_may_be_signed_or_not() {
 }
 
 #[test]
-fn only_the_port_is_taken_off_or_put_on() {
+fn only_the_port_is_removed_or_added() {
     for (given, other) in [
         ("https://host", "https://host:443"),
         ("wss://host/a:1", "wss://host:443/a:1"),
@@ -99,12 +99,12 @@ fn only_the_port_is_taken_off_or_put_on() {
         ("no url", "no url"),
         ("://", "://:80"),
     ] {
-        assert_eq!(with_other_port(given), other);
+        assert_eq!(toggle_port(given), other);
     }
 }
 
 #[test]
-fn a_body_that_is_no_form_is_signed_by_its_hash() {
+fn a_body_that_is_not_a_form_is_signed_by_its_hash() {
     let signer = signer();
     let url = format!("{U}&bodySHA256={JSON_HASH}");
     let alone = format!("https://mycompany.com/myapp.php?bodySHA256={JSON_HASH}");
@@ -138,12 +138,12 @@ fn an_upgrade_is_signed_with_the_scheme_wss() {
 }
 
 #[test]
-fn what_is_not_matched_and_why() {
+fn known_mismatches_are_rejected() {
     let signer = signer();
-    // Published as a signature that must not verify.
+    // Published as an invalid signature.
     assert!(!signer.verify(U, &form(&CONFERENCE), "95+Bu0JVPi0r/SsESZCVf0dWAjw="));
-    // The Node helper writes the query again with its old encoding, `'` as `%27`, and finds this one. The URL is our
-    // own, so it is taken literally; no query of ours holds an apostrophe.
+    // The Node helper re-encodes the query with its old encoding, `'` as `%27`, and accepts this signature. This server
+    // uses its own URL literally, and no query of its URLs contains an apostrophe.
     assert!(!signer.verify(&format!("{U}&Body=It's+amazing"), &form(&P), "TfZzewPq8wqrGlMfyAud8+/IvJ0="));
     for signature in ["", "=", "RSOYDt4T1cUTdK1PDd93/VVr8B8", "RSOYDt4T1cUTdK1PDd93/VVr8B8= ", "ÄÖ"] {
         assert!(!signer.verify(U, &form(&P), signature), "{signature}");
@@ -162,7 +162,7 @@ fn any_form() -> impl Strategy<Value = Vec<(String, String)>> {
 
 proptest! {
     #[test]
-    fn what_is_signed_verifies_in_any_order(token in "\\PC{0,40}", url in "\\PC{0,60}", form in any_form()) {
+    fn a_signature_verifies_with_parameters_in_any_order(token in "\\PC{0,40}", url in "\\PC{0,60}", form in any_form()) {
         let signer = Signer::new(&token.into());
         let signature = signer.sign(&url, &form);
         let mut turned = form;
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn no_change_verifies(form in any_form(), at in any::<prop::sample::Index>(), bit in 0_usize..160) {
+    fn a_changed_request_does_not_verify(form in any_form(), at in any::<prop::sample::Index>(), bit in 0_usize..160) {
         let signer = signer();
         let signature = signer.sign(U, &form);
 

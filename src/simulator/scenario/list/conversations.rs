@@ -1,15 +1,17 @@
-//! What callers say, and when.
+//! Scenarios about what callers say, and when.
 
 use std::time::Duration;
 
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENTERS_CARD, LEAVES, NOTHING_PAID, STORED};
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, NOTHING_PAID, STORED};
 use super::{scenario, stores_a_card};
-use crate::simulator::caller::Step::{Hears, IsLetGo, Presses, Says, Sees, SeesSession, SpeaksOver, Waits};
-use crate::simulator::house::Tuning;
-use crate::simulator::openai::Behaviour;
-use crate::simulator::scenario::{Expect, Scenario};
-use crate::simulator::twilio::Field::CardNumber;
-use crate::simulator::twilio::{Mishap, Quirks, Request, Trouble};
+use crate::simulator::caller::CallerStep::{
+    Hears, Presses, Says, SpeaksOver, Waits, WaitsForCallEnd, WaitsForRequest, WaitsForSession,
+};
+use crate::simulator::openai::ModelBehaviour;
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::CardNumber;
+use crate::simulator::twilio::{HttpFault, HttpFaultKind, PaymentsRequest, Quirks};
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -24,7 +26,7 @@ pub fn all() -> Vec<Scenario> {
             "interrupted-goodbye",
             "The caller talks over the goodbye while it is still being written.",
         )
-        .with_model(Behaviour { drawls: true, ..Behaviour::default() }),
+        .with_model(ModelBehaviour { is_slow: true, ..ModelBehaviour::default() }),
         interrupted_goodbye("interrupted-last-word", "The caller talks over the goodbye when all of it has been sent."),
         silence(),
         sync_edit(),
@@ -34,12 +36,14 @@ pub fn all() -> Vec<Scenario> {
 }
 
 fn charge() -> Scenario {
-    scenario("charge", "A caller pays 25 dollars.").plays(&[ASKS_TO_PAY, ENTERS_CARD, LEAVES]).expects(&[
-        Expect::Payments(&[Some("25.00")]),
-        Expect::Results(&["success"]),
-        Expect::Does(Request::Complete, 1),
-        Expect::Says("your payment went through"),
-    ])
+    scenario("charge", "A caller pays 25 dollars.")
+        .with_script(&[ASKS_TO_PAY, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("25.00")]),
+            Expectation::Results(&["success"]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 1),
+            Expectation::Says("your payment went through"),
+        ])
 }
 
 fn cancel_by_voice() -> Scenario {
@@ -48,12 +52,15 @@ fn cancel_by_voice() -> Scenario {
         Says("Sorry, I changed my mind. Please cancel that."),
         Hears("cancelling|cancelled"),
         Says("No. That's all, goodbye."),
-        IsLetGo,
+        WaitsForCallEnd,
     ];
     scenario("cancel-by-voice", "In the middle of the card number, the caller wants to cancel.")
-        .plays(&[ASKS_TO_STORE, &cancels])
-        .expects(NOTHING_PAID)
-        .expects(&[Expect::Does(Request::Cancel, 1), Expect::Results(&["transaction-cancelled"])])
+        .with_script(&[ASKS_TO_STORE, &cancels])
+        .with_expectations(NOTHING_PAID)
+        .with_expectations(&[
+            Expectation::RequestDone(PaymentsRequest::Cancel, 1),
+            Expectation::Results(&["transaction-cancelled"]),
+        ])
 }
 
 fn listen_mode() -> Scenario {
@@ -64,11 +71,11 @@ fn listen_mode() -> Scenario {
         Says("I'd like to put a card on file."),
         Says("Yes, please."),
     ];
-    let has_it_speak = [Sees(Request::Complete), Waits(6), Says("Thank you, you may speak again.")];
+    let has_it_speak = [WaitsForRequest(PaymentsRequest::Complete), Waits(6), Says("Thank you, you may speak again.")];
     scenario("listen-mode", "The agent is asked to only listen: it works without a word, until it may speak again.")
-        .plays(&[&has_it_listen, ENTERS_CARD, &has_it_speak, LEAVES])
-        .expects(STORED)
-        .expects(&[Expect::OnlyListens("capture-card"), Expect::Calls("set-listen-mode", 2)])
+        .with_script(&[&has_it_listen, ENTERS_CARD, &has_it_speak, ENDS_CALL])
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::ListensOnly("capture-card"), Expectation::ToolCalled("set-listen-mode", 2)])
 }
 
 fn interruption() -> Scenario {
@@ -80,19 +87,19 @@ fn interruption() -> Scenario {
         Says("Yes, please."),
     ];
     scenario("interruption", "The caller talks over a long answer, and never hears the rest of it.")
-        .plays(&[&interrupts, ENTERS_CARD, LEAVES])
-        .with_model(Behaviour { drawls: true, ..Behaviour::default() })
-        .expects(STORED)
-        .expects(&[Expect::NeverSays("I will tell you at once"), Expect::StopsTheModel])
+        .with_script(&[&interrupts, ENTERS_CARD, ENDS_CALL])
+        .with_model(ModelBehaviour { is_slow: true, ..ModelBehaviour::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::NeverSays("I will tell you at once"), Expectation::ModelStopped])
 }
 
 fn interrupted_tool() -> Scenario {
-    let slow = Trouble { on: Request::Create, how: Mishap::Slow(6), times: 1 };
+    let slow = HttpFault { request: PaymentsRequest::Create, kind: HttpFaultKind::Slow(6), times: 1 };
     scenario("interrupted-tool", "The caller says something while a payment is being created: it is created once.")
-        .plays(&[ASKS_TO_STORE, &[SeesSession, Says("Hold on a second.")], ENTERS_CARD, LEAVES])
-        .with_twilio(Quirks { trouble: Some(slow), ..Quirks::default() })
-        .expects(STORED)
-        .expects(&[Expect::Calls("start-capture", 1)])
+        .with_script(&[ASKS_TO_STORE, &[WaitsForSession, Says("Hold on a second.")], ENTERS_CARD, ENDS_CALL])
+        .with_quirks(Quirks { http_fault: Some(slow), ..Quirks::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::ToolCalled("start-capture", 1)])
 }
 
 fn interrupted_goodbye(name: &'static str, about: &'static str) -> Scenario {
@@ -105,7 +112,7 @@ fn interrupted_goodbye(name: &'static str, about: &'static str) -> Scenario {
         Hears("go ahead"),
         Says("Yes, please."),
     ];
-    scenario(name, about).plays(&[&second_thoughts, ENTERS_CARD, LEAVES]).expects(STORED)
+    scenario(name, about).with_script(&[&second_thoughts, ENTERS_CARD, ENDS_CALL]).with_expectations(STORED)
 }
 
 fn change_context() -> Scenario {
@@ -115,25 +122,25 @@ fn change_context() -> Scenario {
     }"#;
     let pays = [Hears(""), Says("I'd like to put a card on file."), Hears("go ahead"), Says("Yes, please.")];
     scenario("change-context", "An agent that takes no payments becomes one that does, in the middle of the call.")
-        .plays(&[&pays, ENTERS_CARD, LEAVES])
-        .with_server(Tuning { config, ..Tuning::default() })
-        .expects(STORED)
-        .expects(&[Expect::Calls("change-context", 1)])
+        .with_script(&[&pays, ENTERS_CARD, ENDS_CALL])
+        .with_server(ServerOverrides { config, ..ServerOverrides::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::ToolCalled("change-context", 1)])
 }
 
 fn sync_edit() -> Scenario {
     let about = "All assets are in Twilio Sync, and all are edited during a payment: only the next call notices.";
-    stores_a_card("sync-edit", about).with_server(Tuning { sync: true, ..Tuning::default() })
+    stores_a_card("sync-edit", about).with_server(ServerOverrides { uses_sync: true, ..ServerOverrides::default() })
 }
 
 fn silence() -> Scenario {
-    let searches = [Sees(Request::Capture(CardNumber)), Waits(90)];
-    let says_nothing = [Hears("All set"), IsLetGo];
+    let searches = [WaitsForRequest(PaymentsRequest::Capture(CardNumber)), Waits(90)];
+    let says_nothing = [Hears("All set"), WaitsForCallEnd];
     scenario("silence", "The caller takes long to find the card, and in the end says nothing at all.")
-        .plays(&[ASKS_TO_STORE, &searches, ENTERS_CARD, &says_nothing])
-        .with_server(Tuning { silence: Some(Duration::from_millis(350)), ..Tuning::default() })
-        .expects(STORED)
-        .expects(&[Expect::NoReminderDuringPayment])
+        .with_script(&[ASKS_TO_STORE, &searches, ENTERS_CARD, &says_nothing])
+        .with_server(ServerOverrides { silence: Some(Duration::from_millis(350)), ..ServerOverrides::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::NoReminderDuringPayment])
 }
 
 fn spoken_card_number() -> Scenario {
@@ -145,7 +152,7 @@ fn spoken_card_number() -> Scenario {
         Hears("do not say card details"),
     ];
     let during_the_capture = [
-        Sees(Request::Capture(CardNumber)),
+        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
         Says("Can I just tell you? Four two four two 4242, um, four thousand two hundred forty-two, and 42 forty-two."),
         Hears("do not say card details"),
         Says("It is seven three one on the back."),
@@ -156,7 +163,7 @@ fn spoken_card_number() -> Scenario {
         "spoken-card-number",
         "The caller reads the card number out, in words and in two parts; it is heard by nobody, and then keyed in.",
     )
-    .plays(&[&in_two_parts, &asks, &during_the_capture, ENTERS_CARD, LEAVES])
-    .expects(STORED)
-    .expects(&[Expect::WrongEntries(0)])
+    .with_script(&[&in_two_parts, &asks, &during_the_capture, ENTERS_CARD, ENDS_CALL])
+    .with_expectations(STORED)
+    .with_expectations(&[Expectation::WrongEntries(0)])
 }

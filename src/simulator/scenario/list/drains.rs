@@ -1,10 +1,10 @@
-//! Calls during which the server is told to stop.
+//! Scenarios in which the server is told to stop during a call.
 
-use super::{ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, LEAVES, STORED, VISA, scenario, stores_a_card};
-use crate::simulator::caller::Step::{Enters, Hears, Says, ServerStops};
-use crate::simulator::house::Tuning;
-use crate::simulator::scenario::{Expect, Scenario};
-use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
+use super::{ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, STORED, VISA, scenario, stores_a_card};
+use crate::simulator::caller::CallerStep::{Enters, Hears, Says, ServerStops};
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -16,8 +16,8 @@ pub fn all() -> Vec<Scenario> {
             "drain-in-payment",
             "The server is told to stop in the middle of a payment, and finishes the call.",
         )
-        .plays(&[ASKS_TO_STORE, &stops_meanwhile, LEAVES])
-        .expects(&[Expect::TurnsCallsAway]),
+        .with_script(&[ASKS_TO_STORE, &stops_meanwhile, ENDS_CALL])
+        .with_expectations(&[Expectation::NewCallsRejected]),
     ]
 }
 
@@ -32,13 +32,17 @@ fn rolled_out() -> Scenario {
         Hears("go ahead"),
         Says("Yes, please."),
     ];
-    let tuning = Tuning { vars: &[("DRAIN_SECONDS", "1")], relieved: true, ..Tuning::default() };
+    let tuning = ServerOverrides { vars: &[("DRAIN_SECONDS", "1")], has_standby: true, ..ServerOverrides::default() };
     scenario(
         "drain",
         "The server is told to stop, and lets go of a call that pays nothing: another instance takes it up.",
     )
-    .plays(&[&goes_on_elsewhere, ENTERS_CARD, LEAVES])
+    .with_script(&[&goes_on_elsewhere, ENTERS_CARD, ENDS_CALL])
     .with_server(tuning)
-    .expects(&[Expect::TurnsCallsAway, Expect::Tells("nothing is known of what was said"), Expect::Action("Connect")])
-    .expects(STORED)
+    .with_expectations(&[
+        Expectation::NewCallsRejected,
+        Expectation::DeveloperMessage("nothing is known of what was said"),
+        Expectation::Action("Connect"),
+    ])
+    .with_expectations(STORED)
 }

@@ -1,10 +1,10 @@
-//! How calls break off.
+//! Scenarios in which the call or the socket breaks off.
 
-use super::{ASKS_TO_STORE, ENTERS_CARD, LEAVES, NOTHING_PAID, scenario, stores_a_card};
-use crate::simulator::caller::Step::{HangsUp, Hears, IsLetGo, LosesSocket, Presses, Says, Waits};
-use crate::simulator::openai::Behaviour;
-use crate::simulator::scenario::{Expect, Scenario};
-use crate::simulator::twilio::Field::CardNumber;
+use super::{ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, NOTHING_PAID, scenario, stores_a_card};
+use crate::simulator::caller::CallerStep::{HangsUp, Hears, LosesSocket, Presses, Says, Waits, WaitsForCallEnd};
+use crate::simulator::openai::ModelBehaviour;
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::twilio::CaptureField::CardNumber;
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -12,22 +12,29 @@ pub fn all() -> Vec<Scenario> {
     let listens = [Hears(""), Says("Please tell me about it."), Waits(6), HangsUp];
     vec![
         scenario("hang-up", "The caller hangs up in the middle of the card number.")
-            .plays(&[ASKS_TO_STORE, &[half_a_card, HangsUp]])
-            .expects(NOTHING_PAID)
-            .expects(&[Expect::Payments(&[None]), Expect::SessionEnds("completed")]),
+            .with_script(&[ASKS_TO_STORE, &[half_a_card, HangsUp]])
+            .with_expectations(NOTHING_PAID)
+            .with_expectations(&[Expectation::PaymentsCreated(&[None]), Expectation::SessionEnds("completed")]),
         scenario("hang-up-while-talking", "The caller hangs up while the agent is talking: the model is stopped.")
-            .plays(&[&listens])
-            .with_model(Behaviour { drawls: true, ..Behaviour::default() })
-            .expects(&[Expect::Payments(&[]), Expect::SessionEnds("completed"), Expect::StopsTheModel]),
+            .with_script(&[&listens])
+            .with_model(ModelBehaviour { is_slow: true, ..ModelBehaviour::default() })
+            .with_expectations(&[
+                Expectation::PaymentsCreated(&[]),
+                Expectation::SessionEnds("completed"),
+                Expectation::ModelStopped,
+            ]),
         stores_a_card(
             "socket-drop",
             "The socket breaks in the middle of the card number, and the call goes on where it was.",
         )
-        .plays(&[ASKS_TO_STORE, &[half_a_card, LosesSocket], ENTERS_CARD, LEAVES])
-        .expects(&[Expect::WrongEntries(1)]),
+        .with_script(&[ASKS_TO_STORE, &[half_a_card, LosesSocket], ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[Expectation::WrongEntries(1)]),
         scenario("socket-lost", "The socket breaks again and again: the payment is cancelled, the caller hears why.")
-            .plays(&[ASKS_TO_STORE, &[half_a_card, LosesSocket, LosesSocket, LosesSocket, LosesSocket, IsLetGo]])
-            .expects(NOTHING_PAID)
-            .expects(&[Expect::SessionEnds("failed"), Expect::Action("Say")]),
+            .with_script(&[
+                ASKS_TO_STORE,
+                &[half_a_card, LosesSocket, LosesSocket, LosesSocket, LosesSocket, WaitsForCallEnd],
+            ])
+            .with_expectations(NOTHING_PAID)
+            .with_expectations(&[Expectation::SessionEnds("failed"), Expectation::Action("Say")]),
     ]
 }

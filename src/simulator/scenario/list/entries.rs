@@ -1,43 +1,57 @@
-//! What callers enter on the keypad.
+//! Scenarios about keypad entries.
 
 use std::time::Duration;
 
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, VISA};
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, VISA};
 use super::{scenario, stores_a_card};
-use crate::simulator::caller::Step::{Enters, Hears, IsLetGo, Presses, RunsOutOfTime, Says, Sees};
-use crate::simulator::house::Tuning;
-use crate::simulator::scenario::{Expect, Scenario};
-use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, PostalCode, SecurityCode};
-use crate::simulator::twilio::{Mask, Quirks, Request, Submission};
+use crate::simulator::caller::CallerStep::{
+    Enters, Hears, Presses, Says, WaitsForCallEnd, WaitsForEntryTimeout, WaitsForRequest,
+};
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, PostalCode, SecurityCode};
+use crate::simulator::twilio::{CardMask, PaymentsRequest, Quirks, ScriptedSubmission};
 
 const MASTERCARD: &str = "5555555555554444";
 /// American Express: 15 digits.
 pub const AMEX: &str = "378282246310005";
-/// One digit of it is wrong.
+/// A card number with one wrong digit.
 pub const MISTYPED: &str = "4242424242424241";
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("mistyped-card", "The card number is mistyped, and entered again.")
-            .plays(&[ASKS_TO_STORE, &[Enters(CardNumber, MISTYPED)], ENTERS_CARD, LEAVES])
-            .expects(&[Expect::WrongEntries(1), Expect::Does(Request::Capture(CardNumber), 2)]),
+            .with_script(&[ASKS_TO_STORE, &[Enters(CardNumber, MISTYPED)], ENTERS_CARD, ENDS_CALL])
+            .with_expectations(&[
+                Expectation::WrongEntries(1),
+                Expectation::RequestDone(PaymentsRequest::Capture(CardNumber), 2),
+            ]),
         mistyped_everything(),
         stores_a_card("slow-fingers", "The caller stops in mid-number, which times out, and begins again.")
-            .plays(&[ASKS_TO_STORE, &[Presses(CardNumber, "424242"), RunsOutOfTime], ENTERS_CARD, LEAVES])
-            .expects(&[Expect::WrongEntries(1)]),
+            .with_script(&[
+                ASKS_TO_STORE,
+                &[Presses(CardNumber, "424242"), WaitsForEntryTimeout],
+                ENTERS_CARD,
+                ENDS_CALL,
+            ])
+            .with_expectations(&[Expectation::WrongEntries(1)]),
         amex(),
         stores_a_card("postal-code", "The postal code is asked for as well.")
-            .plays(&[ASKS_TO_STORE, ENTERS_CARD, &[Enters(PostalCode, "90310")], LEAVES])
-            .with_server(Tuning { vars: &[("INCLUDE_POSTAL_CODE", "true")], ..Tuning::default() })
-            .expects(&[Expect::Does(Request::Capture(PostalCode), 1)]),
+            .with_script(&[ASKS_TO_STORE, ENTERS_CARD, &[Enters(PostalCode, "90310")], ENDS_CALL])
+            .with_server(ServerOverrides { vars: &[("INCLUDE_POSTAL_CODE", "true")], ..ServerOverrides::default() })
+            .with_expectations(&[Expectation::RequestDone(PaymentsRequest::Capture(PostalCode), 1)]),
         star_key(),
         decline(),
         scenario("stalled", "The caller presses nothing at all, and is offered help.")
-            .plays(&[ASKS_TO_STORE, &[Sees(Request::Capture(CardNumber)), Hears("trouble")], GETS_A_PERSON])
-            .with_server(Tuning { stall: Some(Duration::from_millis(400)), ..Tuning::default() })
-            .expects(NOTHING_PAID)
-            .expects(&[Expect::HandsOff]),
+            .with_script(&[
+                ASKS_TO_STORE,
+                &[WaitsForRequest(PaymentsRequest::Capture(CardNumber)), Hears("trouble")],
+                GETS_A_PERSON,
+            ])
+            .with_server(ServerOverrides { stall: Some(Duration::from_millis(400)), ..ServerOverrides::default() })
+            .with_expectations(NOTHING_PAID)
+            .with_expectations(&[Expectation::HandOff]),
     ]
 }
 
@@ -51,24 +65,28 @@ fn mistyped_everything() -> Scenario {
         Enters(ExpirationDate, DATE),
     ];
     stores_a_card("mistyped-everything", "Card number, security code and expiry date are each wrong at first.")
-        .plays(&[ASKS_TO_STORE, &enters, LEAVES])
-        .expects(&[Expect::WrongEntries(3)])
+        .with_script(&[ASKS_TO_STORE, &enters, ENDS_CALL])
+        .with_expectations(&[Expectation::WrongEntries(3)])
 }
 
 fn amex() -> Scenario {
     let enters = [Enters(CardNumber, AMEX), Enters(SecurityCode, "7316"), Enters(ExpirationDate, DATE)];
     stores_a_card("amex", "An American Express card: 15 digits, a code of four, and no need for the hash key.")
-        .plays(&[ASKS_TO_STORE, &enters, LEAVES])
-        .with_twilio(Quirks { mask: Mask::Dashed, ends_at_full_length: true, ..Quirks::default() })
-        .expects(&[Expect::WrongEntries(0)])
+        .with_script(&[ASKS_TO_STORE, &enters, ENDS_CALL])
+        .with_quirks(Quirks { card_mask: CardMask::Dashed, ends_at_full_length: true, ..Quirks::default() })
+        .with_expectations(&[Expectation::WrongEntries(0)])
 }
 
 fn star_key() -> Scenario {
-    let ends_it = [Presses(CardNumber, "424242*"), Hears("cancelled"), Says("No, that's all. Goodbye."), IsLetGo];
+    let ends_it =
+        [Presses(CardNumber, "424242*"), Hears("cancelled"), Says("No, that's all. Goodbye."), WaitsForCallEnd];
     scenario("star-key", "The caller presses star in the middle of the card number, which ends the payment.")
-        .plays(&[ASKS_TO_STORE, &ends_it])
-        .expects(NOTHING_PAID)
-        .expects(&[Expect::Results(&["caller-interrupted-with-star"]), Expect::SessionEnds("ended")])
+        .with_script(&[ASKS_TO_STORE, &ends_it])
+        .with_expectations(NOTHING_PAID)
+        .with_expectations(&[
+            Expectation::Results(&["caller-interrupted-with-star"]),
+            Expectation::SessionEnds("ended"),
+        ])
 }
 
 fn decline() -> Scenario {
@@ -80,15 +98,15 @@ fn decline() -> Scenario {
         Enters(ExpirationDate, "0831"),
     ];
     scenario("decline", "The first card is declined; another one is not.")
-        .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, LEAVES])
-        .with_twilio(Quirks {
-            submissions: vec![Submission::declined(64012), Submission::succeeds()],
+        .with_script(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, ENDS_CALL])
+        .with_quirks(Quirks {
+            submissions: vec![ScriptedSubmission::declined(64012), ScriptedSubmission::success()],
             ..Quirks::default()
         })
-        .expects(&[
-            Expect::Payments(&[Some("25.00"), Some("25.00")]),
-            Expect::Results(&["payment-connector-error", "success"]),
-            Expect::Does(Request::Complete, 2),
-            Expect::Says("your payment went through"),
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("25.00"), Some("25.00")]),
+            Expectation::Results(&["payment-connector-error", "success"]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 2),
+            Expectation::Says("your payment went through"),
         ])
 }

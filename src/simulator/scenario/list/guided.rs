@@ -1,15 +1,15 @@
-//! The server itself leads through the fields.
+//! Scenarios of the guided flow, in which the server asks for the fields without the model.
 
 use super::entries::{AMEX, MISTYPED};
 use super::{
-    ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENTERS_CARD, GETS_A_PERSON, LEAVES, NOTHING_PAID, STORED, VISA, scenario,
+    ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, STORED, VISA, scenario,
 };
-use crate::simulator::caller::Step::{Enters, HangsUp, Hears, IsLetGo, Says, Sees};
-use crate::simulator::house::Tuning;
-use crate::simulator::openai::{Behaviour, Fault};
-use crate::simulator::scenario::{Expect, Scenario};
-use crate::simulator::twilio::Field::{CardNumber, ExpirationDate, SecurityCode};
-use crate::simulator::twilio::{Mishap, Quirks, Request, Submission, Trouble};
+use crate::simulator::caller::CallerStep::{Enters, HangsUp, Hears, Says, WaitsForCallEnd, WaitsForRequest};
+use crate::simulator::openai::{ModelBehaviour, ModelFault};
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
+use crate::simulator::twilio::{HttpFault, HttpFaultKind, PaymentsRequest, Quirks, ScriptedSubmission};
 
 const GUIDED: &str = r#"{
     "ConversationRelay": { "Configuration": { "welcomeGreeting": "Hello. How can I help you today?", "interruptible": "speech",
@@ -26,43 +26,56 @@ const GUIDED_IN_SPANISH: &str = r#"{
 pub fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("guided", "The server leads through the fields: no model between one and the next.")
-            .expects(&[Expect::ModelRests, Expect::Says("Now the security code, the three digits")]),
+            .with_expectations(&[
+                Expectation::ModelIdleDuringPayment,
+                Expectation::Says("Now the security code, the three digits"),
+            ]),
         wrong_entry(),
         stores_a_card("guided-amex", "An American Express card is asked for the four digits on the front.")
             .plays_instead(&[Enters(CardNumber, AMEX), Enters(SecurityCode, "7316"), Enters(ExpirationDate, DATE)])
-            .expects(&[Expect::ModelRests, Expect::Says("the four digits on the front")]),
+            .with_expectations(&[
+                Expectation::ModelIdleDuringPayment,
+                Expectation::Says("the four digits on the front"),
+            ]),
         hopeless(),
         question(),
         cancel_by_voice(),
         model_down(),
         spanish(),
         stores_a_card("guided-callbacks-first", "Every callback overtakes the answer to its request, twice.")
-            .with_twilio(Quirks { callback_first: true, doubled: true, ..Quirks::default() })
-            .expects(&[Expect::ModelRests, Expect::Does(Request::Capture(CardNumber), 1)]),
+            .with_quirks(Quirks { callback_first: true, duplicate_callbacks: true, ..Quirks::default() })
+            .with_expectations(&[
+                Expectation::ModelIdleDuringPayment,
+                Expectation::RequestDone(PaymentsRequest::Capture(CardNumber), 1),
+            ]),
         stores_a_card(
             "guided-lost-completion",
             "Twilio submits the payment and its answer gets lost: it is submitted once.",
         )
-        .with_twilio(Quirks {
-            trouble: Some(Trouble { on: Request::Complete, how: Mishap::Lost, times: 3 }),
+        .with_quirks(Quirks {
+            http_fault: Some(HttpFault {
+                request: PaymentsRequest::Complete,
+                kind: HttpFaultKind::ResponseLost,
+                times: 3,
+            }),
             ..Quirks::default()
         })
-        .expects(&[Expect::Repeats(Request::Complete)]),
+        .with_expectations(&[Expectation::RequestRetried(PaymentsRequest::Complete)]),
         decline(),
     ]
 }
 
 fn stores_a_card(name: &'static str, about: &'static str) -> Scenario {
     scenario(name, about)
-        .plays(&[ASKS_TO_STORE, ENTERS_CARD, LEAVES])
-        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-        .expects(STORED)
+        .with_script(&[ASKS_TO_STORE, ENTERS_CARD, ENDS_CALL])
+        .with_server(ServerOverrides { config: GUIDED, ..ServerOverrides::default() })
+        .with_expectations(STORED)
 }
 
 impl Scenario {
-    /// The caller enters this, and not the usual card.
-    fn plays_instead(self, enters: &[super::Step]) -> Self {
-        self.plays(&[ASKS_TO_STORE, enters, LEAVES])
+    /// Replaces the caller's entries.
+    fn plays_instead(self, enters: &[super::CallerStep]) -> Self {
+        self.with_script(&[ASKS_TO_STORE, enters, ENDS_CALL])
     }
 }
 
@@ -76,57 +89,64 @@ fn wrong_entry() -> Scenario {
     ];
     stores_a_card("guided-wrong-entry", "Card number and security code are wrong at first: the server asks again.")
         .plays_instead(&enters)
-        .expects(&[
-            Expect::WrongEntries(2),
-            Expect::ModelRests,
-            Expect::Says("That was not accepted. Please type your card number"),
+        .with_expectations(&[
+            Expectation::WrongEntries(2),
+            Expectation::ModelIdleDuringPayment,
+            Expectation::Says("That was not accepted. Please type your card number"),
         ])
 }
 
 fn hopeless() -> Scenario {
     let enters = [Enters(CardNumber, MISTYPED); 4];
     scenario("guided-hopeless", "The card number is wrong four times: the model takes over, and finds a person.")
-        .plays(&[ASKS_TO_STORE, &enters, &[Hears("person")], GETS_A_PERSON])
-        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-        .expects(NOTHING_PAID)
-        .expects(&[Expect::WrongEntries(4), Expect::Does(Request::Capture(CardNumber), 4), Expect::HandsOff])
+        .with_script(&[ASKS_TO_STORE, &enters, &[Hears("person")], GETS_A_PERSON])
+        .with_server(ServerOverrides { config: GUIDED, ..ServerOverrides::default() })
+        .with_expectations(NOTHING_PAID)
+        .with_expectations(&[
+            Expectation::WrongEntries(4),
+            Expectation::RequestDone(PaymentsRequest::Capture(CardNumber), 4),
+            Expectation::HandOff,
+        ])
 }
 
 fn question() -> Scenario {
     let asks = [
-        Sees(Request::Capture(CardNumber)),
+        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
         Hears("card number"),
         Says("How does this work, exactly?"),
         Hears("keypad of your phone"),
     ];
     stores_a_card("guided-question", "The caller asks something in between: the model answers, and the entry goes on.")
-        .plays(&[ASKS_TO_STORE, &asks, ENTERS_CARD, LEAVES])
-        .expects(&[Expect::Does(Request::Capture(CardNumber), 1), Expect::Calls("capture-card", 0)])
+        .with_script(&[ASKS_TO_STORE, &asks, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::RequestDone(PaymentsRequest::Capture(CardNumber), 1),
+            Expectation::ToolCalled("capture-card", 0),
+        ])
 }
 
 fn cancel_by_voice() -> Scenario {
     let cancels = [
         Enters(CardNumber, VISA),
-        Sees(Request::Capture(SecurityCode)),
+        WaitsForRequest(PaymentsRequest::Capture(SecurityCode)),
         Says("Sorry, I changed my mind. Please cancel that."),
         Hears("cancelling|cancelled"),
         Says("No. That's all, goodbye."),
-        IsLetGo,
+        WaitsForCallEnd,
     ];
     scenario("guided-cancel", "The caller wants to cancel between two fields: the server asks no further.")
-        .plays(&[ASKS_TO_STORE, &cancels])
-        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-        .expects(NOTHING_PAID)
-        .expects(&[
-            Expect::Does(Request::Cancel, 1),
-            Expect::Does(Request::Capture(ExpirationDate), 0),
-            Expect::Results(&["transaction-cancelled"]),
+        .with_script(&[ASKS_TO_STORE, &cancels])
+        .with_server(ServerOverrides { config: GUIDED, ..ServerOverrides::default() })
+        .with_expectations(NOTHING_PAID)
+        .with_expectations(&[
+            Expectation::RequestDone(PaymentsRequest::Cancel, 1),
+            Expectation::RequestDone(PaymentsRequest::Capture(ExpirationDate), 0),
+            Expectation::Results(&["transaction-cancelled"]),
         ])
 }
 
 fn model_down() -> Scenario {
     let asks = [
-        Sees(Request::Capture(CardNumber)),
+        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
         Hears("card number"),
         Says("What was that, please?"),
         Hears("card number"),
@@ -142,41 +162,41 @@ fn model_down() -> Scenario {
         "guided-model-down",
         "The model goes down when the payment has begun: the server asks the caller whether to go on.",
     )
-    .plays(&[ASKS_TO_STORE, &asks])
-    .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-    .with_model(Behaviour { faults: vec![(3..=usize::MAX, Fault::Status(500))], ..Behaviour::default() })
-    .expects(&[
-        Expect::Payments(&[None]),
-        Expect::Results(&["success"]),
-        Expect::Does(Request::Complete, 1),
-        Expect::NoHandOff,
+    .with_script(&[ASKS_TO_STORE, &asks])
+    .with_server(ServerOverrides { config: GUIDED, ..ServerOverrides::default() })
+    .with_model(ModelBehaviour { faults: vec![(3..=usize::MAX, ModelFault::Status(500))], ..ModelBehaviour::default() })
+    .with_expectations(&[
+        Expectation::PaymentsCreated(&[None]),
+        Expectation::Results(&["success"]),
+        Expectation::RequestDone(PaymentsRequest::Complete, 1),
+        Expectation::NoHandOff,
     ])
 }
 
 fn spanish() -> Scenario {
     stores_a_card("guided-spanish", "The session is in Spanish, and so are the server's texts.")
-        .with_server(Tuning { config: GUIDED_IN_SPANISH, ..Tuning::default() })
-        .expects(&[
-            Expect::ModelRests,
-            Expect::Says("marque el número de su tarjeta"),
-            Expect::Says("Ahora la fecha de vencimiento"),
-            Expect::NeverSays("Now the"),
+        .with_server(ServerOverrides { config: GUIDED_IN_SPANISH, ..ServerOverrides::default() })
+        .with_expectations(&[
+            Expectation::ModelIdleDuringPayment,
+            Expectation::Says("marque el número de su tarjeta"),
+            Expectation::Says("Ahora la fecha de vencimiento"),
+            Expectation::NeverSays("Now the"),
         ])
 }
 
 fn decline() -> Scenario {
     let tries_again = [Hears("declined"), Says("Yes, let me try another one.")];
     scenario("guided-decline", "The first card is declined: the model says so, and the server leads through the next.")
-        .plays(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, ENTERS_CARD, LEAVES])
-        .with_twilio(Quirks {
-            submissions: vec![Submission::declined(64012), Submission::succeeds()],
+        .with_script(&[ASKS_TO_PAY, ENTERS_CARD, &tries_again, ENTERS_CARD, ENDS_CALL])
+        .with_quirks(Quirks {
+            submissions: vec![ScriptedSubmission::declined(64012), ScriptedSubmission::success()],
             ..Quirks::default()
         })
-        .with_server(Tuning { config: GUIDED, ..Tuning::default() })
-        .expects(&[
-            Expect::Payments(&[Some("25.00"), Some("25.00")]),
-            Expect::Results(&["payment-connector-error", "success"]),
-            Expect::ModelRests,
-            Expect::Says("your payment went through"),
+        .with_server(ServerOverrides { config: GUIDED, ..ServerOverrides::default() })
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("25.00"), Some("25.00")]),
+            Expectation::Results(&["payment-connector-error", "success"]),
+            Expectation::ModelIdleDuringPayment,
+            Expectation::Says("your payment went through"),
         ])
 }

@@ -1,24 +1,24 @@
-//! What callers pay with, other than a card whose number is entered once.
+//! Scenarios with bank accounts, matching inputs and other card types.
 
 use serde_json::{Value, json};
 
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, GETS_A_PERSON, LEAVES, STORED, VISA, scenario, stores_a_card};
-use crate::payment::{CardType, MethodName, Options, Parameters, matching};
-use crate::simulator::caller::Step::{self, Enters, Hears, Presses, RunsOutOfTime, Says};
-use crate::simulator::house::Tuning;
-use crate::simulator::scenario::{Begins, Expect, Scenario};
-use crate::simulator::twilio::Field::{
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, GETS_A_PERSON, STORED, VISA, scenario, stores_a_card};
+use crate::payment::{CardType, PaymentMethodName, PaymentOptions, ProcessorParameters, parse_matching_input};
+use crate::simulator::caller::CallerStep::{self, Enters, Hears, Presses, Says, WaitsForEntryTimeout};
+use crate::simulator::scenario::{CallDirection, Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::CaptureField::{
     BankAccountNumber, BankRoutingNumber, CardNumber, CardNumberMatcher, ExpirationDate, SecurityCode,
     SecurityCodeMatcher,
 };
-use crate::simulator::twilio::{Mask, Quirks, Request, Submission};
+use crate::simulator::twilio::{CardMask, PaymentsRequest, Quirks, ScriptedSubmission};
 
 const ROUTING: &str = "110000000";
 const ACCOUNT: &str = "000123456789";
 const DISCOVER: &str = "6011111111111117";
 const MASTERCARD: &str = "5555555555554444";
 
-const ENTERS_ACCOUNT: &[Step] = &[Enters(BankRoutingNumber, ROUTING), Enters(BankAccountNumber, ACCOUNT)];
+const ENTERS_ACCOUNT: &[CallerStep] = &[Enters(BankRoutingNumber, ROUTING), Enters(BankAccountNumber, ACCOUNT)];
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -34,17 +34,17 @@ pub fn all() -> Vec<Scenario> {
 
 fn bank_account() -> Scenario {
     let call = scenario("bank-account", "Somebody is called and pays a bill from a savings account.")
-        .plays(&[ASKS_TO_PAY, ENTERS_ACCOUNT, LEAVES])
-        .expects(&[
-            Expect::PaysBy("ach-debit, consumer-savings, Invoice 1042 order-9"),
-            Expect::Tells("taken from a bank account"),
-            Expect::Payments(&[Some("25.00")]),
-            Expect::Results(&["success"]),
-            Expect::Does(Request::Complete, 1),
-            Expect::WrongEntries(0),
-            Expect::Says("your payment went through"),
+        .with_script(&[ASKS_TO_PAY, ENTERS_ACCOUNT, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::PaymentMethod("ach-debit, consumer-savings, Invoice 1042 order-9"),
+            Expectation::DeveloperMessage("taken from a bank account"),
+            Expectation::PaymentsCreated(&[Some("25.00")]),
+            Expectation::Results(&["success"]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 1),
+            Expectation::WrongEntries(0),
+            Expectation::Says("your payment went through"),
         ]);
-    Scenario { begins: Begins::OperatorCalls(from_a_savings_account), ..call }
+    Scenario { direction: CallDirection::Outbound(from_a_savings_account), ..call }
 }
 
 fn from_a_savings_account() -> Value {
@@ -60,32 +60,40 @@ fn bank_account_wrong() -> Scenario {
         Enters(BankRoutingNumber, ROUTING),
         Enters(BankAccountNumber, "12"),
         Presses(BankAccountNumber, "0001"),
-        RunsOutOfTime,
+        WaitsForEntryTimeout,
         Enters(BankAccountNumber, ACCOUNT),
     ];
     stores_an_account("bank-account-wrong", "Routing number and account number are wrong at first, or not whole.")
-        .plays(&[ASKS_TO_STORE_AN_ACCOUNT, &enters, LEAVES])
-        .with_twilio(Quirks { callback_first: true, pascal: true, mask: Mask::Stars, ..Quirks::default() })
-        .expects(&[
-            Expect::WrongEntries(3),
-            Expect::Payments(&[None]),
-            Expect::Results(&["success"]),
-            Expect::Says("your bank account is stored"),
+        .with_script(&[ASKS_TO_STORE_AN_ACCOUNT, &enters, ENDS_CALL])
+        .with_quirks(Quirks {
+            callback_first: true,
+            pascal_case_required: true,
+            card_mask: CardMask::Stars,
+            ..Quirks::default()
+        })
+        .with_expectations(&[
+            Expectation::WrongEntries(3),
+            Expectation::PaymentsCreated(&[None]),
+            Expectation::Results(&["success"]),
+            Expectation::Says("your bank account is stored"),
         ])
 }
 
 fn bank_account_declined() -> Scenario {
     let tries_again = [Hears("another bank account"), Says("Yes, let me try another one.")];
     stores_an_account("bank-account-declined", "The bank refuses the first account; another one it takes.")
-        .plays(&[ASKS_TO_STORE_AN_ACCOUNT, ENTERS_ACCOUNT, &tries_again, ENTERS_ACCOUNT, LEAVES])
-        .with_twilio(Quirks {
-            submissions: vec![Submission::declined(64010), Submission::succeeds()],
+        .with_script(&[ASKS_TO_STORE_AN_ACCOUNT, ENTERS_ACCOUNT, &tries_again, ENTERS_ACCOUNT, ENDS_CALL])
+        .with_quirks(Quirks {
+            submissions: vec![ScriptedSubmission::declined(64010), ScriptedSubmission::success()],
             ..Quirks::default()
         })
-        .expects(&[Expect::Results(&["payment-connector-error", "success"]), Expect::Says("bank account was declined")])
+        .with_expectations(&[
+            Expectation::Results(&["payment-connector-error", "success"]),
+            Expectation::Says("bank account was declined"),
+        ])
 }
 
-const ASKS_TO_STORE_AN_ACCOUNT: &[Step] = &[
+const ASKS_TO_STORE_AN_ACCOUNT: &[CallerStep] = &[
     Hears(""),
     Says("Hi, I'd like to leave my bank account with you."),
     Hears("bank account over the keypad"),
@@ -94,34 +102,42 @@ const ASKS_TO_STORE_AN_ACCOUNT: &[Step] = &[
 
 fn stores_an_account(name: &'static str, about: &'static str) -> Scenario {
     scenario(name, about)
-        .with_server(Tuning { payments: Some(by_account), ..Tuning::default() })
-        .expects(&[Expect::PaysBy("ach-debit, consumer-checking")])
+        .with_server(ServerOverrides { payments: Some(by_account), ..ServerOverrides::default() })
+        .with_expectations(&[Expectation::PaymentMethod("ach-debit, consumer-checking")])
 }
 
-fn by_account() -> Options {
+fn by_account() -> PaymentOptions {
     let holder = [("AVSName".to_owned(), "Acme & Sons".to_owned())];
-    Options { method: MethodName::AchDebit, parameters: Parameters::default().with(holder), ..Options::default() }
+    PaymentOptions {
+        method: PaymentMethodName::AchDebit,
+        parameters: ProcessorParameters::default().with(holder),
+        ..PaymentOptions::default()
+    }
 }
 
-/// Twilio would refuse every payment of this server.
+/// Twilio refuses payments from a bank account without `AVSName`.
 fn bank_account_unnamed() -> Scenario {
     scenario(
         "bank-account-unnamed",
         "Nobody has said who holds the account: no payment is begun, and a person takes over.",
     )
-    .plays(&[ASKS_TO_STORE_AN_ACCOUNT, &[Hears("sorry")], GETS_A_PERSON])
-    .with_server(Tuning { payments: Some(without_holder), ..Tuning::default() })
-    .expects(&[Expect::Payments(&[]), Expect::Calls("start-capture", 1), Expect::HandsOff])
+    .with_script(&[ASKS_TO_STORE_AN_ACCOUNT, &[Hears("sorry")], GETS_A_PERSON])
+    .with_server(ServerOverrides { payments: Some(without_holder), ..ServerOverrides::default() })
+    .with_expectations(&[
+        Expectation::PaymentsCreated(&[]),
+        Expectation::ToolCalled("start-capture", 1),
+        Expectation::HandOff,
+    ])
 }
 
-fn without_holder() -> Options {
-    Options { method: MethodName::AchDebit, ..Options::default() }
+fn without_holder() -> PaymentOptions {
+    PaymentOptions { method: PaymentMethodName::AchDebit, ..PaymentOptions::default() }
 }
 
 fn matching_inputs() -> Scenario {
     let enters = [
         Enters(CardNumber, VISA),
-        // Which of the two was mistyped nobody knows: both are entered anew.
+        // Either of the two may be mistyped, so both are entered again.
         Enters(CardNumberMatcher, MASTERCARD),
         Enters(CardNumber, VISA),
         Enters(CardNumberMatcher, VISA),
@@ -133,20 +149,25 @@ fn matching_inputs() -> Scenario {
         "matching-inputs",
         "Card number and security code are entered twice, the number differently at first.",
     )
-    .plays(&[ASKS_TO_STORE, &enters, LEAVES])
-    .with_server(Tuning { payments: Some(twice), ..Tuning::default() })
-    .with_twilio(Quirks { pascal: true, doubled: true, shuffled: Some(5), ..Quirks::default() })
-    .expects(&[
-        Expect::WrongEntries(1),
-        Expect::Says("Once more the same card number"),
-        Expect::Does(Request::Capture(CardNumberMatcher), 2),
-        Expect::Does(Request::Capture(SecurityCodeMatcher), 1),
+    .with_script(&[ASKS_TO_STORE, &enters, ENDS_CALL])
+    .with_server(ServerOverrides { payments: Some(twice), ..ServerOverrides::default() })
+    .with_quirks(Quirks {
+        pascal_case_required: true,
+        duplicate_callbacks: true,
+        shuffle_seed: Some(5),
+        ..Quirks::default()
+    })
+    .with_expectations(&[
+        Expectation::WrongEntries(1),
+        Expectation::Says("Once more the same card number"),
+        Expectation::RequestDone(PaymentsRequest::Capture(CardNumberMatcher), 2),
+        Expectation::RequestDone(PaymentsRequest::Capture(SecurityCodeMatcher), 1),
     ])
 }
 
-fn twice() -> Options {
-    let fields = ["payment-card-number", "security-code"].into_iter().filter_map(matching).collect();
-    Options { matching: fields, ..Options::default() }
+fn twice() -> PaymentOptions {
+    let fields = ["payment-card-number", "security-code"].into_iter().filter_map(parse_matching_input).collect();
+    PaymentOptions { matching_inputs: fields, ..PaymentOptions::default() }
 }
 
 fn other_cards() -> Scenario {
@@ -157,12 +178,12 @@ fn other_cards() -> Scenario {
         Enters(ExpirationDate, DATE),
     ];
     scenario("other-cards", "A business takes Visa and Discover: another card is not accepted.")
-        .plays(&[ASKS_TO_STORE, &enters, LEAVES])
-        .with_server(Tuning { payments: Some(visa_and_discover), ..Tuning::default() })
-        .expects(STORED)
-        .expects(&[Expect::WrongEntries(1)])
+        .with_script(&[ASKS_TO_STORE, &enters, ENDS_CALL])
+        .with_server(ServerOverrides { payments: Some(visa_and_discover), ..ServerOverrides::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::WrongEntries(1)])
 }
 
-fn visa_and_discover() -> Options {
-    Options { valid_card_types: vec![CardType::Visa, CardType::Discover], ..Options::default() }
+fn visa_and_discover() -> PaymentOptions {
+    PaymentOptions { valid_card_types: vec![CardType::Visa, CardType::Discover], ..PaymentOptions::default() }
 }

@@ -1,12 +1,12 @@
-//! What the model does.
+//! Scenarios about the behaviour of the model.
 
 use std::time::Duration;
 
-use super::{ENTERS_CARD, LEAVES, STORED, scenario, stores_a_card};
-use crate::simulator::caller::Step::{Hears, IsLetGo, Says};
-use crate::simulator::house::Tuning;
-use crate::simulator::openai::{Behaviour, Fault, Habits};
-use crate::simulator::scenario::{Expect, Scenario};
+use super::{ENDS_CALL, ENTERS_CARD, STORED, scenario, stores_a_card};
+use crate::simulator::caller::CallerStep::{Hears, Says, WaitsForCallEnd};
+use crate::simulator::openai::{AgentHabits, ModelBehaviour, ModelFault};
+use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
 
 /// The scenarios, in the order in which they are listed.
 pub fn all() -> Vec<Scenario> {
@@ -16,18 +16,18 @@ pub fn all() -> Vec<Scenario> {
         model_stalls(),
         model_fails(),
         stores_a_card("reasoning", "A model that reasons: its items travel back with its calls.")
-            .with_model(Behaviour { reasons: true, ..Behaviour::default() })
-            .with_server(Tuning { vars: &[("OPENAI_MODEL", "gpt-5-mini")], ..Tuning::default() }),
+            .with_model(ModelBehaviour { uses_reasoning: true, ..ModelBehaviour::default() })
+            .with_server(ServerOverrides { vars: &[("OPENAI_MODEL", "gpt-5-mini")], ..ServerOverrides::default() }),
         stores_a_card("all-at-once", "The model calls three tools in one response.")
-            .with_model(habits(Habits { all_at_once: true, ..Habits::default() }))
-            .expects(&[Expect::Calls("start-capture", 1)]),
+            .with_model(habits(AgentHabits { parallel_calls: true, ..AgentHabits::default() }))
+            .with_expectations(&[Expectation::ToolCalled("start-capture", 1)]),
         stores_a_card("inventions", "The model makes up SIDs, and a tool with broken arguments.")
-            .with_model(habits(Habits { invents_sids: true, invents_a_tool: true, ..Habits::default() })),
+            .with_model(habits(AgentHabits { invents_sids: true, invents_a_tool: true, ..AgentHabits::default() })),
     ]
 }
 
-fn habits(habits: Habits) -> Behaviour {
-    Behaviour { habits, ..Behaviour::default() }
+fn habits(habits: AgentHabits) -> ModelBehaviour {
+    ModelBehaviour { habits, ..ModelBehaviour::default() }
 }
 
 fn model_down() -> Scenario {
@@ -38,23 +38,34 @@ fn model_down() -> Scenario {
         Says("Are you there?"),
         Hears(""),
         Says("Hello?"),
-        IsLetGo,
+        WaitsForCallEnd,
     ];
     scenario("model-down", "The model is down: the caller hears so each time, and then gets a person.")
-        .plays(&[&tries])
-        .with_model(Behaviour { faults: vec![(1..=usize::MAX, Fault::Status(500))], ..Behaviour::default() })
-        .expects(&[Expect::HandsOff, Expect::SessionEnds("ended"), Expect::Payments(&[])])
+        .with_script(&[&tries])
+        .with_model(ModelBehaviour {
+            faults: vec![(1..=usize::MAX, ModelFault::Status(500))],
+            ..ModelBehaviour::default()
+        })
+        .with_expectations(&[
+            Expectation::HandOff,
+            Expectation::SessionEnds("ended"),
+            Expectation::PaymentsCreated(&[]),
+        ])
 }
 
 fn model_hiccup() -> Scenario {
-    let faults =
-        vec![(1..=1, Fault::Status(429)), (3..=3, Fault::Status(500)), (5..=5, Fault::Cut(0)), (8..=8, Fault::Ends(0))];
+    let faults = vec![
+        (1..=1, ModelFault::Status(429)),
+        (3..=3, ModelFault::Status(500)),
+        (5..=5, ModelFault::ConnectionCut(0)),
+        (8..=8, ModelFault::StreamEndsEarly(0)),
+    ];
     stores_a_card("model-hiccup", "The model is busy, down, and cut off before its first word: nobody notices.")
-        .with_model(Behaviour { faults, ..Behaviour::default() })
+        .with_model(ModelBehaviour { faults, ..ModelBehaviour::default() })
 }
 
 fn model_stalls() -> Scenario {
-    let faults = vec![(1..=1, Fault::Stalls), (2..=2, Fault::Cut(5))];
+    let faults = vec![(1..=1, ModelFault::Stall), (2..=2, ModelFault::ConnectionCut(5))];
     let repeats = [
         Hears(""),
         Says("Hi, I'd like to put a card on file."),
@@ -66,10 +77,10 @@ fn model_stalls() -> Scenario {
         Says("Yes."),
     ];
     scenario("model-stalls", "The model says nothing once, and breaks off once: the caller says it again.")
-        .plays(&[&repeats, ENTERS_CARD, LEAVES])
-        .with_model(Behaviour { faults, ..Behaviour::default() })
-        .with_server(Tuning { first_token: Some(Duration::from_millis(900)), ..Tuning::default() })
-        .expects(STORED)
+        .with_script(&[&repeats, ENTERS_CARD, ENDS_CALL])
+        .with_model(ModelBehaviour { faults, ..ModelBehaviour::default() })
+        .with_server(ServerOverrides { first_token: Some(Duration::from_millis(900)), ..ServerOverrides::default() })
+        .with_expectations(STORED)
 }
 
 fn model_fails() -> Scenario {
@@ -82,7 +93,7 @@ fn model_fails() -> Scenario {
         Says("Yes."),
     ];
     scenario("model-fails", "A response fails: the caller hears so, and says it again.")
-        .plays(&[&repeats, ENTERS_CARD, LEAVES])
-        .with_model(Behaviour { faults: vec![(1..=1, Fault::Fails)], ..Behaviour::default() })
-        .expects(STORED)
+        .with_script(&[&repeats, ENTERS_CARD, ENDS_CALL])
+        .with_model(ModelBehaviour { faults: vec![(1..=1, ModelFault::ResponseFailed)], ..ModelBehaviour::default() })
+        .with_expectations(STORED)
 }

@@ -1,0 +1,252 @@
+//! The current library, and the task that reloads it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::file::{AssetDirectory, AssetFile, Layer};
+use super::library::OverlayResult;
+use super::name::AssetName;
+use super::schema::server_config::LoaderType;
+use super::source::{AssetSource, FileSource, SyncSource};
+use super::{AssetError, AssetErrors, AssetWarning, Library};
+use crate::config;
+use crate::twilio::{BuildTwilioClientError, SyncClient};
+
+/// The time that a starting server waits for Twilio Sync. Afterwards loading continues in the background.
+const SYNC_START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The current library. A call takes it once, when it starts, and keeps it.
+#[derive(Debug)]
+pub struct CurrentAssets(ArcSwap<Library>);
+
+/// The assets of a starting server.
+#[derive(Debug)]
+pub struct Assets {
+    /// The library that the first calls use.
+    pub library: Library,
+    watcher: AssetWatcher,
+}
+
+/// Polls the source of the assets and reloads them on changes.
+#[derive(Debug)]
+pub struct AssetWatcher {
+    /// The assets below those of the source: the built-in ones and, for Twilio Sync, the local files.
+    base: Library,
+    source: AssetSource,
+    interval: Duration,
+    logged: LoggedProblems,
+}
+
+/// The problems that were logged and persist, so that each is logged once.
+#[derive(Debug, Default)]
+struct LoggedProblems {
+    errors: BTreeSet<String>,
+    warnings: BTreeSet<String>,
+    source_error: Option<String>,
+}
+
+/// The reason why the assets of a starting server could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadAssetsError {
+    /// The files have errors.
+    #[error(transparent)]
+    Files(#[from] AssetErrors),
+    /// The client for Twilio Sync could not be built.
+    #[error(transparent)]
+    Sync(#[from] BuildTwilioClientError),
+}
+
+impl From<AssetError> for LoadAssetsError {
+    fn from(error: AssetError) -> Self {
+        Self::Files(AssetErrors(vec![error]))
+    }
+}
+
+impl CurrentAssets {
+    /// Holds this library.
+    pub fn new(library: Library) -> Self {
+        Self(ArcSwap::from_pointee(library))
+    }
+
+    /// The current library.
+    pub fn library(&self) -> Arc<Library> {
+        self.0.load_full()
+    }
+}
+
+impl Assets {
+    /// The built-in assets. They never change.
+    pub fn built_in() -> Self {
+        let library = Library::built_in();
+        Self { watcher: AssetWatcher::new(library.clone(), AssetSource::BuiltIn), library }
+    }
+
+    /// The built-in assets with this text as `serverConfig.json`. They never change.
+    pub fn from_server_config(server_config: &str) -> Result<Self, AssetErrors> {
+        let built_in = Library::built_in();
+        let config = (AssetName::ServerConfig, Ok(AssetFile::new("serverConfig.json", server_config)));
+        let layer = Layer { files: [config].into(), warnings: Vec::new() };
+        let OverlayResult { library, errors: faults, .. } = built_in.overlay(layer, &built_in);
+        if !faults.is_empty() {
+            return Err(AssetErrors(faults));
+        }
+        Ok(Self { watcher: AssetWatcher::new(library.clone(), AssetSource::BuiltIn), library })
+    }
+
+    /// Loads the assets in `dir` and, if its `serverConfig.json` says so, in Twilio Sync. Logs a summary and warnings.
+    ///
+    /// Errors in the files are returned. If an asset in Sync has an error, or Sync cannot be reached, the local files
+    /// are used instead.
+    pub async fn open(dir: &Path, twilio: &config::TwilioConfig) -> Result<Self, LoadAssetsError> {
+        let directory = AssetDirectory::new(dir);
+        let snapshot = directory.snapshot()?;
+        let layer = directory.read()?;
+        let local = layer.readable();
+        let built_in = Library::built_in();
+        let OverlayResult { library, errors: faults, warnings } = built_in.overlay(layer, &built_in);
+        if !faults.is_empty() {
+            return Err(AssetErrors(faults).into());
+        }
+        let mut assets = match library.loader_type().unwrap_or(LoaderType::File) {
+            LoaderType::File => Self {
+                watcher: AssetWatcher::new(built_in, AssetSource::Files(FileSource::new(directory, snapshot))),
+                library,
+            },
+            LoaderType::Sync => {
+                let source = AssetSource::Sync(Box::new(SyncSource::new(SyncClient::new(twilio)?, local)));
+                Self { watcher: AssetWatcher::new(library.clone(), source), library }
+            }
+        };
+        assets.watcher.logged.log_warnings(&warnings);
+        assets.load_from_sync().await;
+        assets.library.log_summary();
+        Ok(assets)
+    }
+
+    /// Replaces the poll interval of the source.
+    pub fn with_poll_interval(mut self, every: Duration) -> Self {
+        self.watcher.interval = every;
+        self
+    }
+
+    /// Splits the assets into the library that calls read and the watcher that updates it.
+    pub fn into_parts(self) -> (Arc<CurrentAssets>, AssetWatcher) {
+        (Arc::new(CurrentAssets::new(self.library)), self.watcher)
+    }
+
+    async fn load_from_sync(&mut self) {
+        if !matches!(self.watcher.source, AssetSource::Sync(_)) {
+            return;
+        }
+        match timeout(SYNC_START_TIMEOUT, self.watcher.poll(&self.library)).await {
+            Ok(Some(library)) => self.library = library,
+            Ok(None) => {}
+            Err(_) => self
+                .watcher
+                .logged
+                .log_source_error(Some(format!("no response within {} s", SYNC_START_TIMEOUT.as_secs()))),
+        }
+    }
+}
+
+impl AssetWatcher {
+    fn new(below: Library, source: AssetSource) -> Self {
+        Self { base: below, interval: source.poll_interval(), source, logged: LoggedProblems::default() }
+    }
+
+    /// Keeps `current` up to date. Never returns unless the assets are built in. Safe to drop at any time.
+    pub async fn run(mut self, current: Arc<CurrentAssets>) {
+        if matches!(self.source, AssetSource::BuiltIn) {
+            return;
+        }
+        loop {
+            sleep(self.interval).await;
+            let last_good = current.library();
+            let Some(library) = self.poll(&last_good).await else { continue };
+            let changes = library.changes_since(&last_good);
+            if !changes.is_empty() {
+                info!(
+                    event = "assets.reloaded",
+                    changes = changes.join(", "),
+                    "The assets are reloaded; new calls use them."
+                );
+                current.0.store(Arc::new(library));
+            }
+        }
+    }
+
+    /// Returns the new library, if anything has changed. A broken asset keeps its version in `last_good`.
+    async fn poll(&mut self, last_good: &Library) -> Option<Library> {
+        let polled = self.source.poll().await;
+        self.logged.log_source_error(polled.as_ref().err().map(ToString::to_string));
+        let OverlayResult { library, errors: faults, mut warnings } = self.base.overlay(polled.ok()??, last_good);
+        if library.loader_type().is_some_and(|loader| !self.source.has_loader_type(loader)) {
+            warnings.push(AssetWarning::LoaderTypeIgnored { file: library.server_config_label().to_owned() });
+        }
+        self.logged.log_errors(&faults);
+        self.logged.log_warnings(&warnings);
+        Some(library)
+    }
+}
+
+impl LoggedProblems {
+    fn log_errors(&mut self, faults: &[AssetError]) {
+        let before = !self.errors.is_empty();
+        for fault in record_new(&mut self.errors, faults) {
+            error!(event = "assets.invalid", error = %fault, "An asset cannot be used; its last good version stays in use.");
+        }
+        if before && faults.is_empty() {
+            info!(event = "assets.valid_again", "All assets can be used again.");
+        }
+    }
+
+    fn log_warnings(&mut self, warnings: &[AssetWarning]) {
+        for warning in record_new(&mut self.warnings, warnings) {
+            warn!(event = "assets.warning", %warning, "The assets contain something that is probably not intended.");
+        }
+    }
+
+    fn log_source_error(&mut self, now: Option<String>) {
+        match &now {
+            Some(trouble) if self.source_error != now => {
+                error!(
+                    event = "assets.source_unavailable",
+                    error = trouble,
+                    "The assets cannot be polled; the last ones stay in use."
+                );
+            }
+            None if self.source_error.is_some() => {
+                info!(event = "assets.source_available", "The assets can be polled again.");
+            }
+            _ => {}
+        }
+        self.source_error = now;
+    }
+}
+
+/// Returns the entries of `now` that are not in `before`, and replaces `before`.
+fn record_new(before: &mut BTreeSet<String>, now: &[impl ToString]) -> Vec<String> {
+    let now: BTreeSet<String> = now.iter().map(ToString::to_string).collect();
+    let added = now.difference(before).cloned().collect();
+    *before = now;
+    added
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persisting_problem_is_not_reported_again() {
+        let mut known = BTreeSet::new();
+        assert_eq!(record_new(&mut known, &["a is broken", "b is broken"]), ["a is broken", "b is broken"]);
+        assert_eq!(record_new(&mut known, &["b is broken"]), Vec::<String>::new());
+        assert_eq!(record_new(&mut known, &["a is broken", "b is broken"]), ["a is broken"], "it was fixed in between");
+    }
+}

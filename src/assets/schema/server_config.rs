@@ -1,0 +1,329 @@
+//! `serverConfig.json`: the behaviour of calls. Every section is optional.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::payments::PaymentsSection;
+use super::relay::{LanguageElement, ParameterElements, RelayConfiguration};
+use crate::assets::de::{self, at_most, seconds, speech};
+use crate::assets::file::AssetFile;
+use crate::assets::name::AssetKey;
+use crate::assets::{AssetError, AssetWarning};
+use crate::relay::twiml::Attributes;
+use crate::{call, llm, payment};
+
+/// The parsed `serverConfig.json`.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The attributes of `<ConversationRelay>`: `ConversationRelay.Configuration`.
+    pub relay: Attributes,
+    /// The `<Language>`s: `languages` in `Configuration`, or `Languages` beside it.
+    pub languages: Vec<Attributes>,
+    /// The `<Parameter>`s: `parameters` in `Configuration`, or `Parameters` beside it.
+    pub parameters: Attributes,
+    /// `ConversationRelay.SilenceDetection`.
+    pub silence: call::SilenceSettings,
+    /// `Model`.
+    pub model: llm::ModelLimits,
+    /// `Payments.texts`, with the built-in texts for missing ones.
+    pub texts: call::LocalizedTexts,
+    /// `Payments.flow`: whether the server (`"guided"`) or the model (`"assistant"`, the default) asks for the payment
+    /// fields.
+    pub guided: bool,
+    /// `Payments.confirm`: whether the caller has to confirm amounts due, too (`"always"`), or not (`"unlessDue"`, the
+    /// default).
+    pub confirm_due: bool,
+    /// `Payments.stallSeconds` (60).
+    pub stall_timeout: Duration,
+    /// The rest of `Payments`: the options of every payment request.
+    pub payment_options: payment::PaymentOptions,
+    /// `Payments.Limits`.
+    pub limits: payment::VelocityLimits,
+    /// `Messages`.
+    pub messages: call::CallMessages,
+    /// `Server.ListenMode.enabled` (false): the agent only listens.
+    pub listen_only: bool,
+    /// `Keypad`.
+    pub keypad: call::KeypadSettings,
+}
+
+impl ServerConfig {
+    /// The languages of a ConversationRelay session, as BCP 47 codes; the main language is first.
+    pub fn language_codes(&self) -> Vec<String> {
+        let main = attribute(&self.relay, "language").unwrap_or(DEFAULT_LANGUAGE);
+        let others = self.languages.iter().filter_map(|language| attribute(language, "code"));
+        std::iter::once(main).chain(others).map(str::to_owned).collect()
+    }
+
+    /// The language that the agent speaks first, as a BCP 47 code.
+    pub fn spoken_language(&self) -> &str {
+        let spoken = attribute(&self.relay, "ttsLanguage").or_else(|| attribute(&self.relay, "language"));
+        spoken.unwrap_or(DEFAULT_LANGUAGE)
+    }
+
+    /// The payment settings of a new call, before its own parameters are applied.
+    pub fn payment_settings(&self, environment: &call::CallEnvironment) -> payment::PaymentSettings {
+        payment::PaymentSettings { options: self.payment_options.clone(), ..environment.payment.clone() }
+    }
+
+    /// The settings of a new call: this file's, and the environment's for what the file does not contain.
+    pub fn call_settings(&self, environment: &call::CallEnvironment) -> call::CallSettings {
+        call::CallSettings {
+            has_telephone: true,
+            silence: self.silence.clone(),
+            messages: self.messages.clone(),
+            welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
+            payment: self.payment_settings(environment),
+            texts: self.texts.clone(),
+            is_guided: self.guided,
+            confirm_due: self.confirm_due,
+            stall_timeout: self.stall_timeout,
+            resume_timeout: environment.resume_timeout,
+            listen_only: self.listen_only,
+            language: self.spoken_language().to_owned(),
+            languages: self.language_codes(),
+            sms_allowed_numbers: environment.sms_allowed_numbers.clone(),
+            play_media_hosts: environment.play_media_hosts.clone(),
+            keypad: self.keypad,
+        }
+    }
+
+    /// The greeting that Twilio speaks when a session starts.
+    pub fn welcome_greeting(&self) -> Option<&str> {
+        attribute(&self.relay, "welcomeGreeting")
+    }
+}
+
+/// ConversationRelay's default for `language`.
+const DEFAULT_LANGUAGE: &str = "en-US";
+
+fn attribute<'a>(attributes: &'a Attributes, wanted: &str) -> Option<&'a str> {
+    attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+}
+
+/// Adds attributes whose Twilio default does not suit this server: without `applicationReconnect` a broken socket ends
+/// the call, without `dtmfDetection` no keypress is reported.
+fn add_default_attributes(mut attributes: Attributes) -> Attributes {
+    for name in ["applicationReconnect", "dtmfDetection"] {
+        if attribute(&attributes, name).is_none() {
+            attributes.push((name.to_owned(), "true".to_owned()));
+        }
+    }
+    attributes
+}
+
+/// `AssetLoader`: the default context and manifest, and the source of the assets.
+#[derive(Debug)]
+pub(in crate::assets) struct ActiveAssets {
+    pub(in crate::assets) context: AssetKey,
+    pub(in crate::assets) manifest: AssetKey,
+    pub(in crate::assets) loader: Option<LoaderType>,
+}
+
+/// `assetLoaderType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::assets) enum LoaderType {
+    File,
+    Sync,
+}
+
+pub(in crate::assets) fn parse(
+    file: &AssetFile,
+) -> Result<(ServerConfig, ActiveAssets, Vec<AssetWarning>), AssetError> {
+    let (sections, ignored) = de::parse::<Sections>(file)?;
+    let warnings = warnings(file, &sections, ignored);
+    let loader = sections.asset_loader;
+    let key = |name: &str| name.parse().expect("the default keys are valid");
+    let active = ActiveAssets {
+        context: loader.context.or(loader.active_context_key).unwrap_or_else(|| key("PaymentContext")),
+        manifest: loader.manifest.or(loader.active_manifest_key).unwrap_or_else(|| key("PaymentToolManifest")),
+        loader: match loader.asset_loader_type.as_deref() {
+            Some("file") => Some(LoaderType::File),
+            Some("sync") => Some(LoaderType::Sync),
+            _ => None,
+        },
+    };
+    let relay = sections.conversation_relay;
+    let config = ServerConfig {
+        relay: add_default_attributes(relay.configuration.attributes),
+        languages: relay
+            .configuration
+            .languages
+            .into_iter()
+            .chain(relay.languages)
+            .map(|LanguageElement(it)| it)
+            .collect(),
+        parameters: [relay.configuration.parameters.0, relay.parameters.0].concat(),
+        silence: call::SilenceSettings {
+            enabled: relay.silence_detection.enabled,
+            threshold: relay.silence_detection.seconds_threshold,
+            reminders: relay.silence_detection.messages.into_iter().map(|SpokenText(text)| text).collect(),
+        },
+        model: llm::ModelLimits {
+            first_token: sections.model.first_token_seconds,
+            response: sections.model.response_seconds,
+            retries: sections.model.retries,
+        },
+        stall_timeout: sections.payments.stall_seconds,
+        payment_options: sections.payments.to_options(),
+        texts: sections.payments.texts(),
+        guided: sections.payments.is_guided(),
+        confirm_due: sections.payments.confirms_due(),
+        limits: sections.payments.into_limits(),
+        messages: call::CallMessages {
+            model_unavailable: sections.messages.model_unavailable,
+            hand_off: sections.messages.hand_off,
+            goodbye: sections.messages.goodbye,
+            no_agent: sections.messages.no_agent,
+        },
+        listen_only: sections.server.listen_mode.enabled,
+        keypad: call::KeypadSettings {
+            max_digits: sections.keypad.max_digits.max(1) as usize,
+            pause: sections.keypad.pause_seconds,
+        },
+    };
+    Ok((config, active, warnings))
+}
+
+fn warnings(file: &AssetFile, sections: &Sections, ignored: Vec<String>) -> Vec<AssetWarning> {
+    let label = || file.label.clone();
+    let unread = ignored.into_iter().map(|key| match key.rsplit_once('.') {
+        Some(("ConversationRelay.Configuration", "url" | "action")) => AssetWarning::SetByServer { file: label(), key },
+        _ => AssetWarning::UnknownKey { file: label(), key },
+    });
+    let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| !matches!(*kind, "file" | "sync"));
+    let loader = kind.map(|kind| AssetWarning::UnknownLoaderType { file: label(), kind: kind.to_owned() });
+    unread.chain(loader).collect()
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct Sections {
+    conversation_relay: RelaySection,
+    asset_loader: AssetLoaderSection,
+    server: ServerSection,
+    model: ModelSection,
+    payments: PaymentsSection,
+    keypad: KeypadSection,
+    messages: MessagesSection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct RelaySection {
+    configuration: RelayConfiguration,
+    #[serde(alias = "languages")]
+    languages: Vec<LanguageElement>,
+    #[serde(alias = "parameters")]
+    parameters: ParameterElements,
+    silence_detection: SilenceDetectionSection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct AssetLoaderSection {
+    context: Option<AssetKey>,
+    active_context_key: Option<AssetKey>,
+    manifest: Option<AssetKey>,
+    active_manifest_key: Option<AssetKey>,
+    asset_loader_type: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct ServerSection {
+    listen_mode: ListenModeSection,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ListenModeSection {
+    enabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SilenceDetectionSection {
+    enabled: bool,
+    #[serde(deserialize_with = "seconds::<1, 3600, _>")]
+    seconds_threshold: Duration,
+    messages: Vec<SpokenText>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct SpokenText(#[serde(deserialize_with = "speech")] String);
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ModelSection {
+    #[serde(deserialize_with = "seconds::<1, 60, _>")]
+    first_token_seconds: Duration,
+    #[serde(deserialize_with = "seconds::<1, 600, _>")]
+    response_seconds: Duration,
+    #[serde(deserialize_with = "at_most::<5, _>")]
+    retries: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct KeypadSection {
+    #[serde(deserialize_with = "at_most::<64, _>")]
+    max_digits: u32,
+    #[serde(deserialize_with = "seconds::<1, 60, _>")]
+    pause_seconds: Duration,
+}
+
+impl Default for KeypadSection {
+    fn default() -> Self {
+        Self { max_digits: 20, pause_seconds: Duration::from_secs(3) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MessagesSection {
+    #[serde(deserialize_with = "speech")]
+    model_unavailable: String,
+    #[serde(deserialize_with = "speech")]
+    hand_off: String,
+    #[serde(deserialize_with = "speech")]
+    goodbye: String,
+    #[serde(deserialize_with = "speech")]
+    no_agent: String,
+}
+
+impl Default for SilenceDetectionSection {
+    fn default() -> Self {
+        let messages = [
+            "Are you still there?",
+            "I am still here whenever you are ready.",
+            "I cannot hear you at the moment. If you need more time, just say so.",
+        ];
+        Self {
+            enabled: true,
+            seconds_threshold: Duration::from_secs(20),
+            messages: messages.map(|text| SpokenText(text.to_owned())).into(),
+        }
+    }
+}
+
+impl Default for ModelSection {
+    fn default() -> Self {
+        Self { first_token_seconds: Duration::from_secs(8), response_seconds: Duration::from_secs(60), retries: 2 }
+    }
+}
+
+impl Default for MessagesSection {
+    fn default() -> Self {
+        Self {
+            model_unavailable: "I am sorry, something went wrong on my side. Could you say that again, please?"
+                .to_owned(),
+            hand_off: "I will put you through to a colleague. One moment, please.".to_owned(),
+            goodbye: "Thank you for calling. Goodbye.".to_owned(),
+            no_agent: "I am sorry, nobody is free to take your call right now. Please call again later. Goodbye."
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! A question for the caller's consent, which the server asks and the caller answers with yes or no.
+//!
+//! The server asks it when the caller and the agent are quiet, in one uninterruptible utterance. The caller's next
+//! input is the answer; until then the model is not asked. Each answer is recorded as evidence.
+
+use std::time::{Duration, Instant};
+
+use super::guided_flow::PaymentTexts;
+use super::{Action, Call, spoken_amount};
+use crate::payment::{
+    Amount, Capture, CaptureStage, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod,
+    text_version,
+};
+use crate::relay::OutgoingFrame;
+
+/// How long the caller may take to answer after hearing the question. Silence is an unclear answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the server waits for an answer after a question was cut off, before it asks again.
+const CUT_HOLD: Duration = Duration::from_secs(3);
+
+/// The maximum number of times that a question is asked, including after interruptions and lost WebSockets.
+const MAX_TIMES_ASKED: u32 = 6;
+
+/// The text of a question with its amount and minutes, its language, and the version of its template.
+#[derive(Debug, Clone)]
+struct Wording {
+    text: String,
+    language: String,
+    version: String,
+}
+
+/// A question that the caller has not answered.
+#[derive(Debug)]
+pub(super) struct ConsentQuestion {
+    purpose: ConsentPurpose,
+    /// The minutes since the same amount was paid, for a question about charging it again.
+    minutes_since_paid: u32,
+    state: QuestionState,
+    /// The wording that was last asked.
+    wording: Option<Wording>,
+    /// How many times the question was asked.
+    times_asked: u32,
+    /// The caller has given an unclear answer before.
+    unclear_before: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum QuestionState {
+    /// The question is asked as soon as the caller and the agent are quiet.
+    Waiting,
+    /// The question was sent.
+    Asked {
+        at: Instant,
+        /// When the question is asked again, if it was cut off before it was heard.
+        cut: Option<Instant>,
+    },
+}
+
+impl ConsentQuestion {
+    fn new(purpose: ConsentPurpose, minutes: u32) -> Self {
+        Self {
+            purpose,
+            minutes_since_paid: minutes,
+            state: QuestionState::Waiting,
+            wording: None,
+            times_asked: 0,
+            unclear_before: false,
+        }
+    }
+
+    /// Asks for a yes to an amount.
+    pub(super) fn confirm_amount(amount: Amount) -> Self {
+        Self::new(ConsentPurpose::Charge(amount), 0)
+    }
+
+    /// Asks for a yes to an amount that the caller also paid `minutes` ago.
+    pub(super) fn pay_again(amount: Amount, minutes: u32) -> Self {
+        Self::new(ConsentPurpose::ChargeAgain(amount), minutes)
+    }
+
+    /// Asks for a yes to submitting the open payment.
+    pub(super) fn submit_payment() -> Self {
+        Self::new(ConsentPurpose::SubmitOpenPayment, 0)
+    }
+
+    fn to_wording(&self, texts: &PaymentTexts, language: &str, by_account: bool) -> Wording {
+        let template = texts.question(self.purpose, by_account);
+        let amount =
+            self.purpose.amount().map(|amount| spoken_amount::format_spoken(amount, language)).unwrap_or_default();
+        let text =
+            template.replace("{amount}", &amount).replace("{minutes}", &self.minutes_since_paid.max(1).to_string());
+        Wording { text, language: language.to_owned(), version: text_version(template) }
+    }
+}
+
+impl Call {
+    /// Asks a question as soon as possible. It replaces an unanswered one.
+    pub(super) fn ask_question(&mut self, question: ConsentQuestion) {
+        self.question = Some(question);
+    }
+
+    /// Withdraws the question.
+    pub(super) fn drop_question(&mut self) {
+        self.question = None;
+    }
+
+    /// Withdraws the question about submitting once there is nothing to submit.
+    pub(super) fn drop_void_question(&mut self) {
+        let asks_to_go_on =
+            self.question.as_ref().is_some_and(|question| question.purpose == ConsentPurpose::SubmitOpenPayment);
+        if asks_to_go_on && self.is_submission_question_void() {
+            self.drop_question();
+        }
+    }
+
+    /// Whether a question waits to be asked or answered.
+    pub(super) fn has_open_question(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// Whether a question was asked, so that the caller's next input is its answer.
+    pub(super) fn is_question_asked(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| matches!(question.state, QuestionState::Asked { .. }))
+    }
+
+    /// When the question is asked again, or counts as not answered.
+    pub(super) fn question_deadline(&self) -> Option<Instant> {
+        match self.question.as_ref()?.state {
+            QuestionState::Waiting => None,
+            QuestionState::Asked { cut: Some(again), .. } => Some(again),
+            QuestionState::Asked { at, cut: None } => {
+                let heard = self.speech.quiet_from(self.now).map_or(at, |quiet| quiet.max(at));
+                Some(heard + ANSWER_LIMIT)
+            }
+        }
+    }
+
+    /// Asks a waiting question, and handles one without an answer. Called only while the model's turn is idle and a
+    /// WebSocket is open.
+    pub(super) fn advance_question(&mut self) {
+        let Some(question) = &mut self.question else { return };
+        match question.state {
+            QuestionState::Waiting => {}
+            QuestionState::Asked { cut, .. } => {
+                let answering = self.is_caller_speaking() || self.pending_keys.is_some();
+                if answering || self.question_deadline().is_none_or(|due| due > self.now) {
+                    return;
+                }
+                if cut.is_none() {
+                    self.apply_answer(ConsentAnswer::Unclear);
+                } else {
+                    self.repeat_question();
+                }
+            }
+        }
+        let quiet = self.speech.quiet_from(self.now).is_none_or(|quiet| quiet <= self.now);
+        let held = self.turn.hold_until.is_some_and(|until| self.now < until);
+        if quiet && !held && !self.is_caller_speaking() && self.question.is_some() && !self.is_question_asked() {
+            self.say_question();
+        }
+    }
+
+    fn say_question(&mut self) {
+        // Earlier keys do not answer this question.
+        self.submit_keys();
+        self.turn.flush_to_history(&mut self.history);
+        let by_account = self.terms().is_ok_and(|terms| matches!(terms.method, PaymentMethod::AchDebit { .. }));
+        let settings = self.settings.clone();
+        let (language, texts) = settings.texts.find(self.language());
+        let Some(question) = &mut self.question else { return };
+        if self.listen_only || question.times_asked >= MAX_TIMES_ASKED {
+            question.unclear_before = true;
+            return self.apply_answer(ConsentAnswer::Unclear);
+        }
+        let wording = question.to_wording(texts, language, by_account);
+        question.times_asked += 1;
+        question.state = QuestionState::Asked { at: self.now, cut: None };
+        let text = wording.text.clone();
+        question.wording = Some(wording);
+        self.send_utterance(&text, OutgoingFrame::statement(text.as_str()));
+    }
+
+    /// Asks an unanswered question again, after it was cut off or the WebSocket was lost.
+    pub(super) fn repeat_question(&mut self) {
+        if let Some(question) = &mut self.question {
+            question.state = QuestionState::Waiting;
+        }
+    }
+
+    /// Schedules the question again if an interrupt cut it off. `heard` is the text of the interrupt.
+    pub(super) fn interrupt_question(&mut self, heard: &str) {
+        let solid = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        let Some(ConsentQuestion { state: QuestionState::Asked { cut, .. }, wording: Some(wording), .. }) =
+            &mut self.question
+        else {
+            return;
+        };
+        if !solid(heard).ends_with(&solid(&wording.text)) {
+            *cut = Some(self.now + CUT_HOLD);
+        }
+    }
+
+    /// Whether a key may answer the question. While a field is being entered, and shortly after a callback, it may be a
+    /// digit of the card.
+    pub(super) fn is_key_an_answer(&self) -> bool {
+        let stage = self.payments.open().map(Capture::stage);
+        matches!(stage, None | Some(CaptureStage::Open)) && !self.is_just_after_callback()
+    }
+
+    /// Applies the caller's answer. After a first unclear answer the question is asked again.
+    pub(super) fn apply_answer(&mut self, answer: ConsentAnswer) {
+        let Some(mut question) = self.question.take() else { return };
+        let was_cut = matches!(question.state, QuestionState::Asked { cut: Some(_), .. });
+        let was_heard = !was_cut && self.was_heard(&question);
+        let answer = if answer == ConsentAnswer::Yes && !was_heard { ConsentAnswer::Unclear } else { answer };
+        let agreed = self.record_answer(&question, answer);
+        if answer == ConsentAnswer::Unclear && !question.unclear_before {
+            question.unclear_before = true;
+            question.state = QuestionState::Waiting;
+            self.question = Some(question);
+            return;
+        }
+        self.silence_timer.reset(self.now);
+        self.payments.record_progress(self.now);
+        match question.purpose {
+            ConsentPurpose::SubmitOpenPayment => self.apply_submission_answer(answer),
+            ConsentPurpose::Charge(_) | ConsentPurpose::ChargeAgain(_) => {
+                self.apply_amount_answer(question.purpose, answer, agreed);
+            }
+        }
+    }
+
+    /// Whether the caller can have heard the question, as far as Twilio reports it.
+    fn was_heard(&self, question: &ConsentQuestion) -> bool {
+        match (question.state, &question.wording) {
+            (QuestionState::Asked { at, .. }, Some(wording)) => self.speech.was_half_heard(&wording.text, at, self.now),
+            _ => true,
+        }
+    }
+
+    /// Records the answer, and returns the evidence if the question was asked.
+    fn record_answer(&mut self, question: &ConsentQuestion, consent: ConsentAnswer) -> Option<ConsentRecord> {
+        let Wording { text, language, version } = question.wording.clone()?;
+        let agreed =
+            ConsentRecord { purpose: question.purpose, text, language, text_version: version, answer: consent };
+        self.actions.push(Action::Record(PaymentLogEntry::ConsentAnswered(agreed.clone())));
+        Some(agreed)
+    }
+}

@@ -1,0 +1,388 @@
+//! The payments of a call: at most one open payment, the closed ones, and the effect of callbacks on the conversation.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::charge_authorization::ChargeStatus;
+use super::{Action, Call, ConversationItem, Phase, Tool, prompts};
+use crate::ids::PaymentSid;
+use crate::payment::{
+    Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
+    PaymentId, PaymentIdGenerator, PaymentIntent, PaymentLogEntry, PaymentOutcome, PaymentSessionResult, PaymentTerms,
+    ResultCode, UpdateAction, UpdatePayment, is_decline_code,
+};
+
+/// The maximum number of closed payments kept, so that late callbacks are recognised.
+const MAX_CLOSED_PAYMENTS: usize = 64;
+
+/// The number of stalls after which the server hands the call off to a person.
+const MAX_STALLS: u32 = 3;
+
+/// A payment that is closed for the call. A result that arrives later is still recorded.
+struct ClosedPayment {
+    sid: PaymentSid,
+    /// What it was meant to do.
+    intent: PaymentIntent,
+    /// The payment method in words: `card` or `bank account`.
+    means: &'static str,
+    /// The result, once one was reported.
+    outcome: Option<PaymentOutcome>,
+}
+
+/// The payments of one call.
+pub(super) struct CallPayments {
+    ids: PaymentIdGenerator,
+    open: Option<Capture>,
+    closed: VecDeque<ClosedPayment>,
+    last_progress: Instant,
+    stall_count: u32,
+    /// Cards that were submitted on this call and did not succeed.
+    decline_count: u32,
+}
+
+impl CallPayments {
+    pub(super) fn new(ids: PaymentIdGenerator, now: Instant) -> Self {
+        Self { ids, open: None, closed: VecDeque::new(), last_progress: now, stall_count: 0, decline_count: 0 }
+    }
+
+    pub(super) fn open(&self) -> Option<&Capture> {
+        self.open.as_ref()
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Capture> {
+        self.open.as_mut()
+    }
+
+    /// Whether a payment is open: from the request for a session until the session ends.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn is_submitting(&self) -> bool {
+        self.open.as_ref().is_some_and(|capture| capture.stage() == CaptureStage::Submitting)
+    }
+
+    pub(super) fn is_closed(&self, sid: &PaymentSid) -> bool {
+        self.closed.iter().any(|closed| closed.sid == *sid)
+    }
+
+    /// Whether a session was requested but Twilio never confirmed it.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.open.as_ref().is_some_and(|capture| capture.stage() == CaptureStage::Opening)
+    }
+
+    /// Cards that were submitted on this call and did not succeed.
+    pub(super) fn decline_count(&self) -> u32 {
+        self.decline_count
+    }
+
+    /// Records that Twilio refused a change. A refused submission counts as a decline if its error code says so.
+    pub(super) fn record_refusal(&mut self, change: UpdateAction, code: Option<u32>) {
+        self.decline_count += u32::from(change == UpdateAction::Complete && is_decline_code(code));
+    }
+
+    /// Requests a session, or repeats the request if Twilio did not respond. The error is a tool output.
+    pub(super) fn start(
+        &mut self,
+        terms: &Arc<PaymentTerms>,
+        charge: Option<Amount>,
+        agreed: Option<ConsentRecord>,
+        now: Instant,
+    ) -> Result<CreatePayment, String> {
+        if let Some(capture) = &self.open {
+            let again = capture.retry_open(charge);
+            return again.map_err(|misfit| prompts::invalid_transition(misfit, self.open.as_ref()));
+        }
+        let (capture, create) = Capture::open(self.ids.generate(), terms, charge, agreed);
+        self.open = Some(capture);
+        self.stall_count = 0;
+        self.last_progress = now;
+        Ok(create)
+    }
+
+    /// Requests a change of the open session. The error is a tool output.
+    pub(super) fn request_change(&mut self, change: UpdateAction, now: Instant) -> Result<UpdatePayment, String> {
+        let capture = self.open.as_mut().ok_or_else(prompts::no_payment)?;
+        let update = capture.request_update(change);
+        if update.is_ok() {
+            self.last_progress = now;
+        }
+        update.map_err(|misfit| prompts::invalid_transition(misfit, self.open.as_ref()))
+    }
+
+    /// Records progress: the stall timeout starts again.
+    pub(super) fn record_progress(&mut self, now: Instant) {
+        self.last_progress = now;
+    }
+
+    /// Records input of the caller, which restarts the stall timeout, unless the payment waits for Twilio.
+    pub(super) fn record_caller_activity(&mut self, now: Instant) {
+        let waits_for_twilio =
+            |capture: &Capture| matches!(capture.stage(), CaptureStage::Submitting | CaptureStage::Cancelling);
+        if !self.open.as_ref().is_some_and(waits_for_twilio) {
+            self.last_progress = now;
+        }
+    }
+
+    pub(super) fn stall_deadline(&self, limit: Duration) -> Option<Instant> {
+        self.open.is_some().then(|| self.last_progress + limit)
+    }
+
+    /// Closes the session. Later callbacks are ignored, except the final result.
+    pub(super) fn close(&mut self, sid: PaymentSid) {
+        let capture = self.open.take_if(|capture| capture.sid() == Some(&sid));
+        if self.closed.len() == MAX_CLOSED_PAYMENTS {
+            self.closed.pop_front();
+        }
+        let means = capture.as_ref().map_or("card", Capture::spoken_method);
+        let never_submitted = PaymentIntent { charge: None, bank_debit: false, submitted: false };
+        let intent = capture.map_or(never_submitted, |capture| capture.intent());
+        self.closed.push_back(ClosedPayment { sid, intent, means, outcome: None });
+    }
+
+    /// Records the result of a closed session, if it is the first one or a success after another result. Returns `None`
+    /// otherwise.
+    fn record_result(
+        &mut self,
+        sid: &PaymentSid,
+        ending: &PaymentSessionResult,
+    ) -> Option<(&ClosedPayment, PaymentOutcome)> {
+        let closed = self.closed.iter_mut().find(|closed| closed.sid == *sid)?;
+        let outcome = PaymentOutcome::from_session_result(ending, &closed.intent);
+        let says_more = match (closed.outcome, outcome) {
+            (None, _) => true,
+            (Some(PaymentOutcome::Succeeded), _) => false,
+            (Some(known), outcome) => outcome.is_reported_success() && outcome != known,
+        };
+        if !says_more {
+            return None;
+        }
+        let first = closed.outcome.replace(outcome).is_none();
+        self.decline_count += u32::from(first && closed.intent.submitted && !outcome.is_reported_success());
+        Some((closed, outcome))
+    }
+
+    /// Drops the open payment: its session does not exist.
+    pub(super) fn discard_open(&mut self) {
+        self.open = None;
+    }
+}
+
+impl Call {
+    pub(super) fn apply_payment_callback(&mut self, status: &PaymentCallback) {
+        let sid = &status.payment_sid;
+        if self.payments.is_closed(sid) {
+            // A late result of a payment that was cancelled or handed off.
+            if let CallbackKind::Ended(ending) = &status.kind {
+                self.apply_payment_result(sid, ending, false);
+            }
+            return;
+        }
+        if status.unmasked {
+            self.actions.push(Action::Record(PaymentLogEntry::Unmasked { sid: sid.clone() }));
+        }
+        let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.is_target_of(status)) else {
+            return self.handle_unknown_session(status);
+        };
+        let charge = capture.charge();
+        let meaning = capture.apply_callback(status);
+        if let Some(card) = status.card_type {
+            self.record_card_type(card);
+        }
+        match meaning {
+            CallbackEffect::NoChange => {}
+            CallbackEffect::Opened => {
+                self.record_payment_progress();
+                self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge }));
+                let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
+                match (answer_is_due, self.is_server_leading(), self.payments.open().map(prompts::session_opened)) {
+                    (true, ..) | (_, false, None) => {}
+                    (false, true, _) => self.note(prompts::session_opened_guided()),
+                    (false, false, Some(step)) => self.note_payment_step(step),
+                }
+            }
+            CallbackEffect::Progress => self.record_payment_progress(),
+            CallbackEffect::Captured(field) => {
+                self.record_payment_progress();
+                self.actions.push(Action::Record(PaymentLogEntry::Captured { sid: sid.clone(), field }));
+                if self.is_server_leading() {
+                    self.turn.push_payment_step(ConversationItem::Developer(prompts::field_entered(field)));
+                } else if let Some(capture) = self.payments.open() {
+                    let step = prompts::field_captured(field, capture);
+                    self.note_payment_step(step);
+                }
+            }
+            CallbackEffect::WrongEntry { field, error, wrong_entries: times } => {
+                self.record_payment_progress();
+                if !self.retry_field(field, &error, times) {
+                    self.note_payment_step(prompts::entry_rejected(field, &error, times));
+                }
+                self.actions.push(Action::Record(PaymentLogEntry::WrongEntry { sid: sid.clone(), field, error }));
+            }
+            CallbackEffect::Ended(ending) => self.close_payment(sid, &ending),
+        }
+    }
+
+    fn close_payment(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult) {
+        // The pending output of cancel-capture tells the model about the cancellation.
+        let is_reported_by_tool =
+            self.turn.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(of) if of.payment_sid == *sid));
+        if matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled) {
+            self.revoke_consent();
+        }
+        self.payments.close(sid.clone());
+        self.turn.clear_payment_steps();
+        self.silence_timer.reset(self.now);
+        self.apply_payment_result(sid, ending, !is_reported_by_tool);
+    }
+
+    /// Records the result of a closed session and tells the model. A pending goodbye is said again, after the result.
+    fn apply_payment_result(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult, tell: bool) {
+        let Some((&ClosedPayment { intent, means, .. }, outcome)) = self.payments.record_result(sid, ending) else {
+            return;
+        };
+        if outcome.is_reported_success() {
+            // Even an unconfirmed success uses up the caller's yes: money may have moved.
+            let paid = if outcome == PaymentOutcome::Succeeded {
+                ChargeStatus::Charged
+            } else {
+                ChargeStatus::PossiblyCharged
+            };
+            self.authorization.record_charge(intent.charge, paid);
+        }
+        // The output of `cancel-capture` covers a cancellation, but not a result with money that may have moved.
+        if tell
+            || !matches!(
+                outcome,
+                PaymentOutcome::Cancelled
+                    | PaymentOutcome::Abandoned
+                    | PaymentOutcome::Failed
+                    | PaymentOutcome::Declined
+            )
+        {
+            self.record_untold_result(outcome, &intent);
+            self.note(prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count));
+            self.turn.require_response();
+            if let Some(closing) = &mut self.closing {
+                closing.goodbye_said = false;
+            }
+        }
+        let (charge, ending) = (intent.charge, ending.clone());
+        self.actions.push(Action::Record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome }));
+    }
+
+    fn record_payment_progress(&mut self) {
+        self.payments.last_progress = self.now;
+        self.payments.stall_count = 0;
+    }
+
+    /// Notes a step of the open payment, to which the model has to respond.
+    pub(super) fn note_payment_step(&mut self, step: String) {
+        self.turn.push_payment_step(ConversationItem::Developer(step));
+        self.turn.require_response();
+    }
+
+    /// Handles a callback of an unknown session: records its result, or cancels it.
+    fn handle_unknown_session(&mut self, status: &PaymentCallback) {
+        if let CallbackKind::Ended(ending) = &status.kind {
+            self.payments.close(status.payment_sid.clone());
+            self.apply_payment_result(&status.payment_sid, ending, false);
+        } else {
+            let id = self.payments.ids.generate();
+            self.cancel_unwanted_session(id, status.payment_sid.clone());
+        }
+    }
+
+    pub(super) fn cancel_unwanted_session(&mut self, id: PaymentId, sid: PaymentSid) {
+        self.cancel_session(id, sid, None);
+    }
+
+    /// Cancels a session that is no longer needed. `why` is the reason for the ledger if the server abandons the
+    /// payment.
+    pub(super) fn cancel_session(&mut self, id: PaymentId, sid: PaymentSid, why: Option<&'static str>) {
+        if self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
+            self.revoke_consent();
+        }
+        let open = self.payments.open_mut().filter(|capture| capture.sid() == Some(&sid));
+        let update = open.and_then(|capture| capture.request_update(UpdateAction::Cancel).ok());
+        let key = id.update_key(UpdateAction::Cancel, 1);
+        let update = update.unwrap_or_else(|| UpdatePayment {
+            id,
+            payment_sid: sid.clone(),
+            idempotency_key: key,
+            action: UpdateAction::Cancel,
+            give_up_reason: None,
+        });
+        let update = UpdatePayment { give_up_reason: why, ..update };
+        self.payments.close(sid.clone());
+        self.actions.push(Action::Record(PaymentLogEntry::Abandoned { sid }));
+        self.run_tool(None, Tool::CancelCapture(update));
+    }
+
+    /// Closes the open payment when the call ends: cancels it, unless it was submitted. An unconfirmed cancellation is
+    /// repeated.
+    pub(super) fn abandon_payment(&mut self) {
+        let Some(capture) = self.payments.open() else { return };
+        let id = capture.id();
+        match (capture.stage(), capture.sid().cloned()) {
+            (CaptureStage::Submitting, Some(sid)) => {
+                let charge = capture.charge();
+                self.actions.push(Action::Record(PaymentLogEntry::Unresolved { sid: sid.clone(), charge }));
+                self.payments.close(sid);
+            }
+            (CaptureStage::Open | CaptureStage::Capturing { .. }, Some(sid)) => {
+                if self.phase == Phase::Talking {
+                    self.note(prompts::CANCELLED_AT_CALL_END);
+                }
+                self.cancel_unwanted_session(id, sid);
+            }
+            // A running create is waited for. Without one, Twilio never responded, and the payment is dropped.
+            (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
+            (_, None) => self.payments.discard_open(),
+            // The cancellation is unconfirmed: repeat it with the same idempotency key.
+            (_, Some(sid)) if self.turn.runs.is_empty() => {
+                if let Ok(update) = self.payments.request_change(UpdateAction::Cancel, self.now) {
+                    self.payments.close(sid);
+                    self.run_tool(None, Tool::CancelCapture(update));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Offers a retry, then a person, when an open payment stalls.
+    pub(super) fn check_payment_stall(&mut self) {
+        let due = self.payments.stall_deadline(self.settings.stall_timeout).is_some_and(|due| due <= self.now);
+        if !due || self.has_open_question() || self.closing.is_some() || self.phase != Phase::Talking {
+            return;
+        }
+        self.payments.last_progress = self.now;
+        self.payments.stall_count += 1;
+        let times = self.payments.stall_count;
+        let Some(capture) = self.payments.open() else { return };
+        let update = prompts::payment_stalled(capture, times);
+        let entering = matches!(capture.stage(), CaptureStage::Capturing { .. });
+        self.actions.push(Action::Record(PaymentLogEntry::Stalled { sid: capture.sid().cloned(), times }));
+        if times >= MAX_STALLS {
+            self.cancel_stalled_payment();
+            self.hand_off("payment-stalled");
+        } else if !(entering && times == 1 && self.repeat_prompt(self.now)) {
+            self.note_payment_step(update);
+            self.turn.flush_to_history(&mut self.history);
+        }
+    }
+
+    /// Cancels a stalled payment before a person takes over. A submitted payment cannot be cancelled; one that is being
+    /// opened or cancelled is closed when the call ends.
+    fn cancel_stalled_payment(&mut self) {
+        let open = |capture: &&Capture| matches!(capture.stage(), CaptureStage::Open | CaptureStage::Capturing { .. });
+        let Some(capture) = self.payments.open().filter(open) else { return };
+        let Some((id, sid)) = capture.sid().map(|sid| (capture.id(), sid.clone())) else { return };
+        self.guided_flow.stop();
+        self.turn.clear_payment_steps();
+        self.silence_timer.reset(self.now);
+        self.cancel_session(id, sid, Some("the payment stalled"));
+        self.note(prompts::CANCELLED_AFTER_STALL);
+    }
+}

@@ -1,0 +1,414 @@
+//! The test harness of a call: feeds events to a [`Call`](super::super::Call) and records its actions.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::PaymentSid;
+use crate::payment::{
+    self, Amount, AmountDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse,
+};
+use crate::redact::Private;
+use crate::relay::IncomingFrame;
+
+pub(in crate::call) const GREETING: &str = "Welcome!";
+pub(in crate::call) const MODEL_UNAVAILABLE: &str = "Sorry, I lost my train of thought.";
+pub(in crate::call) const HAND_OFF: &str = "One moment, a colleague takes over.";
+pub(in crate::call) const GOODBYE: &str = "Goodbye!";
+/// Arguments that are valid for every tool.
+pub(in crate::call) const ALL_TOOL_ARGUMENTS: &str = r#"{"enabled":true,"amount":"1","digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi","contextKey":"acme"}"#;
+pub(in crate::call) const SILENCE_THRESHOLD: Duration = Duration::from_secs(20);
+pub(in crate::call) const RESUME_TIMEOUT: Duration = Duration::from_secs(60);
+pub(in crate::call) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The built-in texts, parsed once.
+static TEXTS: LazyLock<LocalizedTexts> = LazyLock::new(|| LocalizedTexts::new(Vec::new()));
+
+/// A call under test and the actions it returned.
+pub(in crate::call) struct TestCall {
+    pub(in crate::call) inner: Call,
+    pub(in crate::call) now: Instant,
+    /// All actions, in order.
+    pub(in crate::call) actions: Vec<Action>,
+    /// The model request in flight.
+    pub(in crate::call) pending_request: Option<ModelRequestId>,
+    /// The tools that have not finished.
+    pub(in crate::call) running_tools: Vec<(ToolRunId, Tool)>,
+    tool_call_count: u32,
+}
+
+pub(in crate::call) fn usd(amount: &str) -> Amount {
+    Amount::parse(amount, Currency::USD).unwrap().unwrap()
+}
+
+pub(in crate::call) fn settings() -> CallSettings {
+    CallSettings {
+        has_telephone: true,
+        silence: SilenceSettings {
+            enabled: true,
+            threshold: SILENCE_THRESHOLD,
+            reminders: vec!["Still there?".to_owned(), "Hello?".to_owned()],
+        },
+        messages: CallMessages {
+            model_unavailable: MODEL_UNAVAILABLE.to_owned(),
+            hand_off: HAND_OFF.to_owned(),
+            goodbye: GOODBYE.to_owned(),
+            no_agent: "Nobody is free.".to_owned(),
+        },
+        welcome_greeting: Some(GREETING.to_owned()),
+        payment: payment::PaymentSettings::sample(),
+        texts: TEXTS.clone(),
+        is_guided: false,
+        confirm_due: false,
+        stall_timeout: STALL_TIMEOUT,
+        resume_timeout: RESUME_TIMEOUT,
+        listen_only: false,
+        language: "en-US".to_owned(),
+        languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
+        sms_allowed_numbers: vec!["+14155550199".parse().unwrap()],
+        play_media_hosts: vec!["media.example.com".to_owned()],
+        keypad: KeypadSettings { max_digits: 6, pause: Duration::from_secs(3_600) },
+    }
+}
+
+/// Settings in which the server guides the caller through payments.
+pub(in crate::call) fn guided_settings() -> CallSettings {
+    CallSettings { is_guided: true, ..settings() }
+}
+
+impl TestCall {
+    pub(in crate::call) fn start() -> Self {
+        Self::start_with(settings())
+    }
+
+    pub(in crate::call) fn start_with(settings: CallSettings) -> Self {
+        Self::start_with_parameters(settings, "{}")
+    }
+
+    /// Starts a call with these custom parameters.
+    pub(in crate::call) fn start_with_parameters(settings: CallSettings, parameters: &str) -> Self {
+        Self::start_with_order(settings, parameters, None)
+    }
+
+    /// Starts a call with these custom parameters and the operator's order.
+    #[expect(clippy::disallowed_methods, reason = "the absolute time does not matter")]
+    pub(in crate::call) fn start_with_order(settings: CallSettings, parameters: &str, request: Option<&str>) -> Self {
+        let now = Instant::now();
+        let frame = format!(
+            r#"{{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING",
+            "customParameters":{parameters}}}"#
+        );
+        let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
+        let (call, actions) =
+            Call::begin(Arc::new(settings), &setup, request, &payment::PaymentHistory::default(), Uuid::nil(), now);
+        let mut line = Self {
+            inner: call,
+            now,
+            actions: Vec::new(),
+            pending_request: None,
+            running_tools: Vec::new(),
+            tool_call_count: 0,
+        };
+        line.record_actions(actions);
+        line
+    }
+
+    /// Feeds an event to the call. Returns the index in `actions` of the first resulting action.
+    pub(in crate::call) fn feed(&mut self, event: CallEvent) -> usize {
+        let from = self.actions.len();
+        if let CallEvent::Model { request, event: ModelEvent::Completed | ModelEvent::Failed } = &event
+            && self.pending_request == Some(*request)
+        {
+            self.pending_request = None;
+        }
+        let actions = self.inner.handle(event, self.now);
+        self.record_actions(actions);
+        from
+    }
+
+    fn record_actions(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match &action {
+                Action::AskModel(request) => {
+                    assert_eq!(self.pending_request, None, "one response in flight at most");
+                    self.pending_request = Some(request.id);
+                }
+                Action::StopModel => self.pending_request = None,
+                Action::RunTool { run, tool } => self.running_tools.push((*run, tool.clone())),
+                _ => {}
+            }
+            self.actions.push(action);
+        }
+    }
+
+    pub(in crate::call) fn receive_frame(&mut self, frame: &str) -> usize {
+        let frame = IncomingFrame::parse(frame).unwrap();
+        self.feed(CallEvent::RelayFrame(frame))
+    }
+
+    pub(in crate::call) fn caller_says(&mut self, words: &str) -> usize {
+        self.receive_frame(&format!(r#"{{"type":"prompt","voicePrompt":"{words}","lang":"en-US","last":true}}"#))
+    }
+
+    pub(in crate::call) fn caller_interrupts(&mut self, heard: &str) -> usize {
+        self.receive_frame(&format!(
+            r#"{{"type":"interrupt","utteranceUntilInterrupt":"{heard}","durationUntilInterruptMs":"460"}}"#
+        ))
+    }
+
+    pub(in crate::call) fn model_emits(&mut self, event: ModelEvent) -> usize {
+        let request = self.pending_request.expect("the model was asked");
+        self.feed(CallEvent::Model { request, event })
+    }
+
+    pub(in crate::call) fn model_says(&mut self, words: &str) {
+        for token in words.split_inclusive(' ') {
+            self.model_emits(ModelEvent::TextDelta(Private::new(token.to_owned())));
+        }
+    }
+
+    pub(in crate::call) fn model_calls(&mut self, name: &str, arguments: &str) {
+        self.tool_call_count += 1;
+        let call_id = format!("call_{}", self.tool_call_count);
+        let call = ToolCall::new(call_id, None, name.to_owned(), arguments);
+        self.model_emits(ModelEvent::ToolCall(call));
+    }
+
+    /// Emits a whole response: text, tool calls and the end.
+    pub(in crate::call) fn model_replies(&mut self, words: &str, calls: &[&str]) {
+        self.model_says(words);
+        for name in calls {
+            self.model_calls(name, if *name == "start-capture" { self.start_capture_arguments() } else { "" });
+        }
+        self.model_emits(ModelEvent::Completed);
+    }
+
+    /// The arguments of `start-capture`: charges the amount due, or stores the card if none is due.
+    fn start_capture_arguments(&self) -> &'static str {
+        match self.inner.authorization.terms().map(|terms| terms.amount_due) {
+            Ok(AmountDue::Unspecified) => r#"{"chargeAmount":"0"}"#,
+            _ => "",
+        }
+    }
+
+    /// The model calls `live-agent-handoff`, and the tool finishes.
+    pub(in crate::call) fn model_hands_off(&mut self) {
+        self.model_calls("live-agent-handoff", r#"{"reason":"asked","summary":"wants to pay"}"#);
+        self.model_emits(ModelEvent::Completed);
+        let (run, Tool::LiveAgentHandoff { reason, summary }) = self.running_tools.remove(0) else {
+            panic!("a hand-off")
+        };
+        self.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::HandOff { reason, summary } });
+    }
+
+    /// Finishes the oldest running tool with this outcome.
+    pub(in crate::call) fn tool_answers(&mut self, outcome: ToolOutcome) -> usize {
+        let (run, _) = self.running_tools.remove(0);
+        self.feed(CallEvent::ToolFinished { run, outcome })
+    }
+
+    pub(in crate::call) fn twilio_answers(&mut self, answer: TwilioResponse) -> usize {
+        self.tool_answers(ToolOutcome::Payment(answer))
+    }
+
+    /// Twilio posts a payment callback with these form fields in addition to the SIDs.
+    pub(in crate::call) fn twilio_reports(&mut self, sid: &str, fields: &[(&str, &str)]) -> usize {
+        let status = payment_status(sid, fields);
+        self.feed(CallEvent::PaymentStatus(status))
+    }
+
+    /// Advances the time, with a tick at every deadline of the call.
+    pub(in crate::call) fn advance(&mut self, time: Duration) -> usize {
+        let (from, until) = (self.actions.len(), self.now + time);
+        while let Some(deadline) = self.inner.deadline().filter(|deadline| *deadline <= until) {
+            self.now = deadline.max(self.now);
+            self.feed(CallEvent::Tick);
+            assert!(
+                self.inner.deadline().is_none_or(|next| next > self.now),
+                "a tick that changes nothing is a busy loop"
+            );
+        }
+        self.now = until;
+        from
+    }
+
+    /// The text sent to the caller since action `from`, tokens joined.
+    pub(in crate::call) fn said_since(&self, from: usize) -> String {
+        let token = |action: &Action| match action {
+            Action::SendFrame(OutgoingFrame::Text { token, .. }) => Some(token.clone()),
+            _ => None,
+        };
+        self.actions[from..].iter().filter_map(token).collect()
+    }
+
+    /// The last model request.
+    pub(in crate::call) fn last_request(&self) -> &ModelRequest {
+        let request = |action: &&Action| matches!(action, Action::AskModel(_));
+        match self.actions.iter().rfind(request) {
+            Some(Action::AskModel(request)) => request,
+            _ => panic!("the model was never asked"),
+        }
+    }
+
+    /// The input of the last model request as text, one item per line.
+    pub(in crate::call) fn history(&self) -> String {
+        self.last_request().input.iter().map(|item| format_item(item) + "\n").collect()
+    }
+
+    pub(in crate::call) fn end_frames(&self) -> Vec<Option<String>> {
+        let end = |action: &Action| match action {
+            Action::SendFrame(OutgoingFrame::End { handoff_data }) => Some(handoff_data.clone()),
+            _ => None,
+        };
+        self.actions.iter().filter_map(end).collect()
+    }
+
+    pub(in crate::call) fn ledger_entries(&self) -> Vec<&PaymentLogEntry> {
+        let entry = |action: &Action| matches!(action, Action::Record(_));
+        let entries = self.actions.iter().filter(|action| entry(action));
+        entries.map(|action| if let Action::Record(entry) = action { entry } else { unreachable!() }).collect()
+    }
+
+    /// The model calls `confirm-amount`. Waits until the server has said its statement, and returns it.
+    pub(in crate::call) fn request_consent(&mut self, amount: &str) -> String {
+        self.model_calls("confirm-amount", &format!(r#"{{"amount":"{amount}"}}"#));
+        self.model_emits(ModelEvent::Completed);
+        self.wait_for_statement()
+    }
+
+    /// Advances the time until the server has said its statement, and returns it.
+    pub(in crate::call) fn wait_for_statement(&mut self) -> String {
+        for _ in 0..60 {
+            if !self.inner.is_question_asked() {
+                self.advance(Duration::from_secs(1));
+            }
+        }
+        assert!(self.inner.is_question_asked(), "no statement was said");
+        self.statements().pop().unwrap_or_default()
+    }
+
+    /// The statements that the server said to the caller.
+    pub(in crate::call) fn statements(&self) -> Vec<String> {
+        let statement = |action: &Action| match action {
+            Action::SendFrame(OutgoingFrame::Text {
+                token,
+                last: true,
+                interruptible: Some(false),
+                preemptible: Some(false),
+            }) => Some(token.clone()),
+            _ => None,
+        };
+        self.actions.iter().filter_map(statement).collect()
+    }
+
+    /// The recorded answers of the caller to statements.
+    pub(in crate::call) fn recorded_answers(&self) -> Vec<&ConsentRecord> {
+        let answer = |entry: &PaymentLogEntry| matches!(entry, PaymentLogEntry::ConsentAnswered(_));
+        let answers = self.ledger_entries().into_iter().filter(|entry| answer(entry));
+        answers
+            .map(|entry| if let PaymentLogEntry::ConsentAnswered(answer) = entry { answer } else { unreachable!() })
+            .collect()
+    }
+
+    /// The server asks the caller to confirm an amount, and the caller says yes.
+    pub(in crate::call) fn caller_agrees_to(&mut self, amount: &str) {
+        self.caller_says("I want to pay");
+        self.request_consent(amount);
+        self.caller_says("Yes");
+    }
+
+    /// The caller presses keys, one `dtmf` frame each.
+    pub(in crate::call) fn caller_presses(&mut self, keys: &str) -> usize {
+        let from = self.actions.len();
+        for key in keys.chars() {
+            self.receive_frame(&format!(r#"{{"type":"dtmf","digit":"{key}"}}"#));
+        }
+        from
+    }
+
+    /// The caller answers a statement with keys and waits for one second.
+    pub(in crate::call) fn caller_answers_by_key(&mut self, keys: &str) -> usize {
+        let from = self.caller_presses(keys);
+        self.advance(Duration::from_secs(1));
+        from
+    }
+
+    /// Opens a payment and requests the card number.
+    pub(in crate::call) fn reach_card_number(&mut self, sid: &str) {
+        self.caller_says("I want to pay");
+        self.model_replies("Sure.", &["start-capture"]);
+        self.twilio_answers(TwilioResponse::Created(payment_sid(sid)));
+        self.model_replies("", &["capture-card"]);
+        self.twilio_answers(TwilioResponse::Accepted);
+        self.model_replies("Card number, then hash.", &[]);
+    }
+
+    /// Opens a payment and enters all fields, until the model is asked what to do next.
+    pub(in crate::call) fn reach_finish(&mut self, sid: &str) {
+        self.caller_says("I want to pay");
+        self.model_replies("Sure.", &["start-capture"]);
+        self.twilio_answers(TwilioResponse::Created(payment_sid(sid)));
+        self.model_replies("", &["capture-card"]);
+        self.enter_all_fields(sid);
+    }
+
+    /// Enters all fields, starting with the requested card number, until the model is asked what to do next.
+    pub(in crate::call) fn enter_all_fields(&mut self, sid: &str) {
+        self.twilio_answers(TwilioResponse::Accepted);
+        self.model_replies("Card number, then hash.", &[]);
+        self.twilio_reports(sid, &card_callback("false", "security-code,expiration-date"));
+        self.model_replies("Got your card.", &["capture-security-code"]);
+        self.twilio_answers(TwilioResponse::Accepted);
+        self.model_replies("Now the code.", &[]);
+        let code = [
+            ("Capture", "security-code"),
+            ("PartialResult", "false"),
+            ("Required", "expiration-date"),
+            ("SecurityCode", "xxx"),
+        ];
+        self.twilio_reports(sid, &code);
+        self.model_replies("Code received.", &["capture-expiry-date"]);
+        self.twilio_answers(TwilioResponse::Accepted);
+        self.model_replies("Now the date.", &[]);
+        let date =
+            [("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1229")];
+        self.twilio_reports(sid, &date);
+    }
+}
+
+/// The fields of a callback for the card number.
+pub(in crate::call) fn card_callback(
+    partial: &'static str,
+    required: &'static str,
+) -> [(&'static str, &'static str); 4] {
+    [
+        ("Capture", "payment-card-number"),
+        ("PartialResult", partial),
+        ("Required", required),
+        ("PaymentCardNumber", "xxxxxxxxxxxx4242"),
+    ]
+}
+
+pub(in crate::call) fn payment_status(sid: &str, fields: &[(&str, &str)]) -> PaymentCallback {
+    let sids = [("CallSid", "CA1"), ("Sid", sid)];
+    let form: Vec<_> =
+        sids.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    PaymentCallback::from_form(&form).unwrap()
+}
+
+pub(in crate::call) fn payment_sid(sid: &str) -> PaymentSid {
+    sid.parse().unwrap()
+}
+
+pub(in crate::call) fn format_item(item: &ConversationItem) -> String {
+    match item {
+        ConversationItem::Developer(text) => format!("developer: {text}"),
+        ConversationItem::Caller(text) => format!("caller: {text}"),
+        ConversationItem::Agent(text) => format!("agent: {text}"),
+        ConversationItem::Reasoning(raw) => format!("reasoning: {raw}"),
+        ConversationItem::ToolCall(call) => format!("call: {} {}", call.name, call.call_id),
+        ConversationItem::ToolOutput { call_id, output } => format!("output: {call_id} {output}"),
+    }
+}

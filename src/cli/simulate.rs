@@ -1,0 +1,71 @@
+//! `simulate`.
+
+use std::io::{IsTerminal as _, stdout};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use crelay_payments::config::Vars;
+use crelay_payments::simulator::{self, Colours, ScenarioSelection, SimulationOptions};
+use secrecy::SecretString;
+
+/// Play a payment call against the real server, with Twilio, OpenAI and the caller played by this program.
+///
+/// Needs no account, no key and no configuration. The exit code is 1 if a check of the call failed.
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// Which call to play [default: happy-path]; --list shows them all
+    name: Option<String>,
+    /// Play every call, one line for each
+    #[arg(long, conflicts_with_all = ["name", "interactive"])]
+    all: bool,
+    /// Print the names of all calls that can be played
+    #[arg(long)]
+    list: bool,
+    /// Which model answers
+    #[arg(long, value_enum, default_value_t = Model::Scripted)]
+    model: Model,
+    /// Be the caller yourself: type what you say and which keys you press
+    #[arg(long)]
+    interactive: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Model {
+    /// A stand-in that follows the context like a dutiful agent
+    Scripted,
+    /// OpenAI itself: needs OPENAI_API_KEY, and costs money
+    Live,
+}
+
+/// Plays simulated calls and prints their transcripts.
+pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode> {
+    if args.list {
+        for (name, about) in simulator::list_scenarios() {
+            super::print(format_args!("{name:24} {about}\n"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The transcript is the output; the server's log is printed only when RUST_LOG asks for it.
+    if let Some(filter) = vars.get("RUST_LOG") {
+        crate::logging::init(Some(filter));
+    }
+    let which = match args.name {
+        _ if args.all => ScenarioSelection::All,
+        Some(name) => ScenarioSelection::Named(name),
+        None => ScenarioSelection::HappyPath,
+    };
+    let model = match args.model {
+        Model::Scripted => simulator::ModelSource::Scripted,
+        Model::Live => simulator::ModelSource::Live {
+            api_key: SecretString::from(vars.get("OPENAI_API_KEY").context("--model live needs OPENAI_API_KEY")?),
+            model: vars.get("OPENAI_MODEL").unwrap_or("gpt-4o").to_owned(),
+            base_url: vars.get("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1").to_owned(),
+        },
+    };
+    let has_colours = stdout().is_terminal() && vars.get("NO_COLOR").is_none();
+    let colours = if has_colours { Colours::On } else { Colours::Off };
+    let report =
+        simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive, colours }).await?;
+    Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

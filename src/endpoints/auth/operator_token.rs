@@ -1,0 +1,128 @@
+//! Authentication of operator requests: they carry `OPERATOR_TOKEN` as a bearer token.
+//!
+//! The token is verified before the body is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use tracing::warn;
+
+use super::super::json::ApiError;
+
+/// Verifies the bearer token of operator requests.
+pub(in crate::endpoints) struct OperatorAuth(Option<Hmac<Sha256>>);
+
+/// An authenticated operator request.
+#[derive(Debug)]
+pub(in crate::endpoints) struct Operator;
+
+/// Why a request was not authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::endpoints) enum OperatorAuthError {
+    #[error(
+        "operator requests are disabled: set OPERATOR_TOKEN in the server's environment (`openssl rand -hex 32` makes \
+         one), restart the server, and send `Authorization: Bearer` with the token"
+    )]
+    NotConfigured,
+    #[error("send `Authorization: Bearer` with the server's OPERATOR_TOKEN")]
+    NoToken,
+    #[error("the token is not the server's OPERATOR_TOKEN")]
+    WrongToken,
+}
+
+impl OperatorAuth {
+    pub(in crate::endpoints) fn new(token: Option<&SecretString>) -> Self {
+        Self(token.map(|token| token_digest(token.expose_secret().as_bytes())))
+    }
+
+    fn verify(&self, headers: &HeaderMap) -> Result<(), OperatorAuthError> {
+        let token = self.0.as_ref().ok_or(OperatorAuthError::NotConfigured)?;
+        let given = headers.get(header::AUTHORIZATION).ok_or(OperatorAuthError::NoToken)?;
+        let given = bearer_token(given.as_bytes()).ok_or(OperatorAuthError::NoToken)?;
+        // Digests of equal length are compared in constant time, so the duration reveals nothing about the token.
+        let digest = token_digest(given).finalize().into_bytes();
+        token.clone().verify(&digest).map_err(|_| OperatorAuthError::WrongToken)
+    }
+}
+
+/// Returns a keyed digest that is equal only for equal tokens.
+fn token_digest(token: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(token).expect("HMAC takes keys of any length")
+}
+
+/// Returns the token after the scheme `Bearer`, which is case-insensitive.
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+impl<S> FromRequestParts<S> for Operator
+where
+    S: Send + Sync,
+    Arc<OperatorAuth>: FromRef<S>,
+{
+    type Rejection = OperatorAuthError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, OperatorAuthError> {
+        Arc::<OperatorAuth>::from_ref(state).verify(&parts.headers).map(|()| Self)
+    }
+}
+
+impl IntoResponse for OperatorAuthError {
+    fn into_response(self) -> Response {
+        warn!(event = "operator.request_refused", reason = ?self, "An operator request was not authenticated.");
+        if self == Self::NotConfigured {
+            return ApiError::new(StatusCode::FORBIDDEN, self).into_response();
+        }
+        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"operator\""))];
+        (challenge, ApiError::new(StatusCode::UNAUTHORIZED, self)).into_response()
+    }
+}
+
+impl fmt::Debug for OperatorAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate(configured: {})", self.0.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verify(gate: &OperatorAuth, authorization: Option<&[u8]>) -> Result<(), OperatorAuthError> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        gate.verify(&headers)
+    }
+
+    #[test]
+    fn only_the_token_is_accepted() {
+        let gate = OperatorAuth::new(Some(&SecretString::from("correct horse")));
+        assert_eq!(verify(&gate, Some(b"Bearer correct horse")), Ok(()));
+        assert_eq!(verify(&gate, Some(b"bearer  correct horse ")), Ok(()));
+        for wrong in [&b"Bearer correct"[..], b"Bearer correct horse battery", b"Bearer \xff", b"Bearer "] {
+            assert_eq!(verify(&gate, Some(wrong)), Err(OperatorAuthError::WrongToken), "{wrong:?}");
+        }
+        for none in [&b"Basic Y29ycmVjdCBob3JzZQ=="[..], b"correct horse", b"Bearer", b""] {
+            assert_eq!(verify(&gate, Some(none)), Err(OperatorAuthError::NoToken), "{none:?}");
+        }
+        assert_eq!(verify(&gate, None), Err(OperatorAuthError::NoToken));
+    }
+
+    #[test]
+    fn without_a_configured_token_every_request_is_rejected() {
+        let gate = OperatorAuth::new(None);
+        assert_eq!(verify(&gate, Some(b"Bearer ")), Err(OperatorAuthError::NotConfigured));
+        assert_eq!(verify(&gate, None), Err(OperatorAuthError::NotConfigured));
+        assert!(!format!("{:?}", OperatorAuth::new(Some(&SecretString::from("hush")))).contains("hush"));
+    }
+}

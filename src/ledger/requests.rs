@@ -1,0 +1,397 @@
+//! Records the requests to Twilio before they are sent, and its responses.
+
+use std::sync::atomic::Ordering;
+
+use super::orders::order_key;
+use super::payment::REFUSED;
+use super::payment::{PaymentKey, find_by_call};
+use super::{
+    Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError,
+};
+use crate::ids::{CallSid, PaymentSid};
+use crate::payment::{
+    CreatePayment, IdempotencyKey, PaymentId, PaymentOutcome, TwilioResponse, UpdateAction, UpdatePayment,
+    find_parameter_value, sanitize_reference,
+};
+use crate::phone_number::PhoneNumber;
+use crate::redact::Private;
+use crate::relay::Setup;
+
+/// `PaymentMethod` of a payment that this ledger did not start.
+const DEFAULT_METHOD: &str = "credit-card";
+
+/// The data of a call that its payments are recorded with.
+#[derive(Debug, Clone)]
+pub struct PaymentCall {
+    /// The SID of the call.
+    pub call_sid: CallSid,
+    /// The caller's number, if it can be called.
+    pub caller: Option<PhoneNumber>,
+    /// The business's reference for the call: the custom parameter `callReference`.
+    pub call_reference: Option<Private<String>>,
+    /// The business's reference for the order, if it differs: the custom parameter `orderReference`.
+    pub order_reference: Option<Private<String>>,
+    /// The key of the order: see [`order_key`].
+    pub(super) order_key: Option<String>,
+}
+
+impl PaymentCall {
+    /// Reads the data of a call from its `setup` message.
+    pub fn from_setup(setup: &Setup) -> Self {
+        let given = setup.custom_parameters.reveal();
+        let parameter = |name: &str| sanitize_reference(find_parameter_value(given, name)?);
+        let (reference, order) = (parameter("callReference"), parameter("orderReference"));
+        // From the whole text: truncation must not give two orders one key.
+        let whole = |name: &str| find_parameter_value(given, name).filter(|text| !text.trim().is_empty());
+        let order_key = whole("orderReference").or_else(|| whole("callReference")).map(order_key);
+        Self {
+            call_sid: setup.call_sid.clone(),
+            caller: setup.caller(),
+            call_reference: reference,
+            order_reference: order,
+            order_key,
+        }
+    }
+
+    /// A call of which only the SID is known.
+    pub fn from_sid(sid: CallSid) -> Self {
+        Self { call_sid: sid, caller: None, call_reference: None, order_reference: None, order_key: None }
+    }
+}
+
+impl Ledger {
+    /// Records a request to create a session. The request may be sent only after this has succeeded.
+    ///
+    /// All checks run in the transaction that records the request.
+    pub async fn record_create_request(
+        &self,
+        call: &PaymentCall,
+        create: &CreatePayment,
+    ) -> Result<(), RecordRequestError> {
+        let mut writing = self.begin_decision().await?;
+        self.track_refused_write(write_create_request(&mut writing, call, create).await)?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Records Twilio's response to a request to create a session.
+    pub async fn record_create_response(
+        &self,
+        create: &CreatePayment,
+        answer: &TwilioResponse,
+    ) -> Result<(), LedgerError> {
+        self.write_or_buffer(LedgerRecord::CreateResponse(Box::new(create.clone()), answer.clone())).await.map(drop)
+    }
+
+    /// Records a request to update a session. A submission may be sent only after this has succeeded.
+    pub async fn record_update_request(
+        &self,
+        call: &PaymentCall,
+        update: &UpdatePayment,
+    ) -> Result<(), RecordRequestError> {
+        if update.action == UpdateAction::Cancel {
+            let record = LedgerRecord::CancelRequest(call.clone(), Box::new(update.clone()));
+            return Ok(self.write_or_buffer(record).await.map(drop)?);
+        }
+        let mut writing = self.begin_decision().await?;
+        let asked = self.track_refused_write(write_update_request(&mut writing, call, update).await);
+        // A request that a limit blocks is recorded, too.
+        if matches!(asked, Ok(()) | Err(RecordRequestError::LimitExceeded(_))) {
+            writing.commit().await?;
+        }
+        asked
+    }
+
+    /// Records Twilio's response to an update.
+    pub async fn record_update_response(
+        &self,
+        update: &UpdatePayment,
+        answer: &TwilioResponse,
+    ) -> Result<(), LedgerError> {
+        self.write_or_buffer(LedgerRecord::UpdateResponse(Box::new(update.clone()), answer.clone())).await.map(drop)
+    }
+
+    /// Records the end of a call, and abandons its open payments. A submitted payment is unknown until its result
+    /// arrives.
+    pub async fn record_call_ended(&self, call: &CallSid) -> Result<(), LedgerError> {
+        let payments = find_by_call(&self.0.readers, call).await;
+        if payments.is_ok_and(|payments| !payments.iter().any(is_in_progress)) {
+            return Ok(());
+        }
+        self.write_or_buffer(LedgerRecord::CallEnded(call.clone())).await.map(drop)
+    }
+}
+
+async fn write_create_request(
+    writing: &mut LedgerTransaction,
+    call: &PaymentCall,
+    create: &CreatePayment,
+) -> Result<(), RecordRequestError> {
+    let payment = if let Some(asked_before) = writing.find_payment(PaymentKey::Id(create.id)).await? {
+        asked_before
+    } else {
+        let call = writing.with_known_order(call).await?;
+        writing.check_order(&call, create).await?;
+        writing.check_start_limits(&call, create).await?;
+        let payment = writing.insert_payment(&call, create.id, Some(create), None).await?;
+        if let Some(agreed) = &create.consent {
+            writing.append_event(&payment, &LedgerEvent::StatementAgreed { agreed }, None).await?;
+        }
+        payment
+    };
+    writing.append_event(&payment, &LedgerEvent::CreateRequested { key: &create.idempotency_key }, None).await?;
+    Ok(())
+}
+
+pub(super) async fn write_create_response(
+    writing: &mut LedgerTransaction,
+    create: &CreatePayment,
+    answer: &TwilioResponse,
+) -> Result<(), LedgerError> {
+    let Some(mut payment) = writing.find_payment(PaymentKey::Id(create.id)).await? else { return Ok(()) };
+    writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: "create", answer }, None).await?;
+    // The response to a repeated request says nothing about the first one.
+    let first = writing.count_requests(&payment, &create.idempotency_key).await? == 1;
+    let not_done = answer.is_certain_rejection(!first) && payment.payment_sid.is_none();
+    match answer {
+        TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, sid).await?),
+        TwilioResponse::Refused { code, .. } if not_done => {
+            writing.set_result(&mut payment, "not-created", *code, None).await?;
+            writing.advance(&mut payment, PaymentState::Failed).await?;
+        }
+        TwilioResponse::Gone if not_done => {
+            writing.advance(&mut payment, PaymentState::Abandoned).await?;
+        }
+        TwilioResponse::Refused { .. } | TwilioResponse::Gone | TwilioResponse::Accepted | TwilioResponse::Unknown => {}
+    }
+    Ok(())
+}
+
+async fn write_update_request(
+    writing: &mut LedgerTransaction,
+    call: &PaymentCall,
+    update: &UpdatePayment,
+) -> Result<(), RecordRequestError> {
+    let mut payment = match writing.find_updated_payment(update).await? {
+        Some(payment) => payment,
+        // A session that this ledger did not request is recorded, to be cancelled.
+        None if update.action == UpdateAction::Cancel => {
+            let payment = writing.insert_payment(call, update.id, None, Some(&update.payment_sid)).await?;
+            let found = LedgerEvent::SessionFound { sid: &update.payment_sid, charge: None };
+            writing.append_event(&payment, &found, None).await?;
+            payment
+        }
+        None => return Err(RecordRequestError::NotSubmittable),
+    };
+    writing.set_payment_sid(&mut payment, &update.payment_sid).await?;
+    let repeats = update.action == UpdateAction::Complete && !payment.state.may_become(PaymentState::Submitted);
+    if !repeats && let Err(refused) = writing.check_update_limits(&payment, update.action).await {
+        if let RecordRequestError::LimitExceeded(bar) = refused {
+            writing.append_event(&payment, &LedgerEvent::LimitExceeded { bar, change: update.action }, None).await?;
+        }
+        return Err(refused);
+    }
+    match update.action {
+        UpdateAction::Capture(_) if payment.state == PaymentState::Opened => {
+            writing.advance(&mut payment, PaymentState::Capturing).await?;
+        }
+        // The same submission may be repeated with its key. One with another key is refused.
+        UpdateAction::Complete if payment.state == PaymentState::Submitted => {
+            if writing.count_requests(&payment, &update.idempotency_key).await? == 0 {
+                return Err(RecordRequestError::NotSubmittable);
+            }
+        }
+        UpdateAction::Complete => {
+            writing.check_submission(&payment).await?;
+            if !writing.advance(&mut payment, PaymentState::Submitted).await? {
+                return Err(RecordRequestError::NotSubmittable);
+            }
+            writing.clear_refusal(&mut payment).await?;
+        }
+        UpdateAction::Capture(_) | UpdateAction::Cancel => {}
+    }
+    if let Some(why) = update.give_up_reason {
+        writing.abandon(&mut payment, why).await?;
+    }
+    let asking = LedgerEvent::UpdateRequested { change: update.action, key: &update.idempotency_key };
+    writing.append_event(&payment, &asking, None).await?;
+    Ok(())
+}
+
+/// Records a request to cancel a session. Only an error of the ledger prevents it.
+pub(super) async fn write_cancel_request(
+    writing: &mut LedgerTransaction,
+    call: &PaymentCall,
+    update: &UpdatePayment,
+) -> Result<(), LedgerError> {
+    match write_update_request(writing, call, update).await {
+        Err(RecordRequestError::Ledger(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn write_update_response(
+    writing: &mut LedgerTransaction,
+    update: &UpdatePayment,
+    answer: &TwilioResponse,
+) -> Result<(), LedgerError> {
+    let Some(mut payment) = writing.find_updated_payment(update).await? else { return Ok(()) };
+    writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: update.action.as_str(), answer }, None).await?;
+    // An accepted request is not a result: that arrives in a callback.
+    let submitted = update.action == UpdateAction::Complete && payment.state == PaymentState::Submitted;
+    if submitted && answer.is_certain_rejection(writing.count_requests(&payment, &update.idempotency_key).await? > 1) {
+        writing.revert_submission(&mut payment, answer).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
+    for mut payment in find_by_call(&mut *writing.transaction, call).await?.into_iter().filter(is_in_progress) {
+        writing.abandon(&mut payment, "the call ended").await?;
+    }
+    Ok(())
+}
+
+fn is_in_progress(payment: &Payment) -> bool {
+    payment.state.is_open() || payment.state == PaymentState::Submitted
+}
+
+impl LedgerTransaction {
+    /// Clears the refusal of an earlier submission.
+    async fn clear_refusal(&mut self, payment: &mut Payment) -> Result<(), LedgerError> {
+        if payment.refusal_outcome().is_some() {
+            payment.result = None;
+            sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = ?")
+                .bind(payment.id.to_string())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Reverts a submission that Twilio certainly did not accept.
+    async fn revert_submission(&mut self, payment: &mut Payment, answer: &TwilioResponse) -> Result<(), LedgerError> {
+        self.advance(payment, PaymentState::Capturing).await?;
+        sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = ?")
+            .bind(payment.id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        payment.submitted_at = None;
+        let TwilioResponse::Refused { code, .. } = answer else { return Ok(()) };
+        self.set_result(payment, REFUSED, *code, None).await?;
+        // Missing fields and a wrong order (64018, 64019) say nothing about the card.
+        let of_the_card = PaymentOutcome::from_refusal(*code) == PaymentOutcome::Declined
+            || !matches!(code, None | Some(64018..=64021));
+        if of_the_card { self.record_card_failed(payment, *code, true).await } else { Ok(()) }
+    }
+
+    /// Abandons a payment. A submitted one becomes unknown.
+    pub(super) async fn abandon(&mut self, payment: &mut Payment, why: &'static str) -> Result<(), LedgerError> {
+        let next = match (payment.state, payment.refusal_outcome()) {
+            (PaymentState::Submitted, _) => PaymentState::Unknown,
+            (_, Some(PaymentOutcome::Declined)) => PaymentState::Declined,
+            (_, Some(_)) => PaymentState::Failed,
+            (_, None) => PaymentState::Abandoned,
+        };
+        if payment.state.may_become(next) {
+            self.append_event(payment, &LedgerEvent::Abandoned { why }, None).await?;
+            self.advance(payment, next).await?;
+            // Until a result arrives, the card counts as failed.
+            if next == PaymentState::Unknown && !self.is_counted_as_failed(payment).await? {
+                self.record_card_failed(payment, None, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn insert_payment(
+        &mut self,
+        call: &PaymentCall,
+        id: PaymentId,
+        create: Option<&CreatePayment>,
+        sid: Option<&PaymentSid>,
+    ) -> Result<Payment, LedgerError> {
+        let charge = create.and_then(|create| create.charge);
+        let terms = create.map(|create| &*create.terms);
+        let description = terms.and_then(|terms| terms.description.as_ref());
+        let minor = charge.map(|amount| i64::try_from(amount.minor()).expect("amounts are below 10^9 minor units"));
+        let text = |text: Option<&Private<String>>| text.map(|text| text.reveal().clone());
+        sqlx::query(
+            "INSERT INTO payments (id, state, call_sid, payment_sid, caller, call_reference, order_reference, \
+             order_key, description, minor, currency, exponent, method, live, opened_at) \
+             VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(id.to_string())
+        .bind(call.call_sid.as_str())
+        .bind(sid.map(PaymentSid::as_str))
+        .bind(call.caller.as_ref().map(PhoneNumber::as_str))
+        .bind(text(call.call_reference.as_ref()))
+        .bind(text(call.order_reference.as_ref()))
+        .bind(&call.order_key)
+        .bind(description.map(|text| text.reveal().to_owned()))
+        .bind(minor)
+        .bind(charge.map(|amount| amount.currency().code().to_owned()))
+        .bind(charge.map(|amount| amount.currency().exponent()))
+        .bind(terms.map_or(DEFAULT_METHOD, |terms| terms.method.name().as_str()))
+        .bind(self.ledger.0.live.load(Ordering::Relaxed))
+        .bind(self.now.as_millisecond())
+        .execute(&mut *self.transaction)
+        .await?;
+        self.find_payment(PaymentKey::Id(id)).await?.ok_or(LedgerError::Unreadable("a row that was just written"))
+    }
+
+    /// Finds the payment of an update: by its id, or by its session if this ledger did not create that.
+    async fn find_updated_payment(&mut self, update: &UpdatePayment) -> Result<Option<Payment>, LedgerError> {
+        match self.find_payment(PaymentKey::Id(update.id)).await? {
+            Some(payment) => Ok(Some(payment)),
+            None => self.find_payment(PaymentKey::Sid(&update.payment_sid)).await,
+        }
+    }
+
+    /// Stores the SID of the session if it was not known. Returns whether it did.
+    pub(super) async fn set_payment_sid(
+        &mut self,
+        payment: &mut Payment,
+        sid: &PaymentSid,
+    ) -> Result<bool, LedgerError> {
+        if payment.payment_sid.is_some() || self.find_payment(PaymentKey::Sid(sid)).await?.is_some() {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE payments SET payment_sid = ? WHERE id = ?")
+            .bind(sid.as_str())
+            .bind(payment.id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        payment.payment_sid = Some(sid.clone());
+        self.append_event(payment, &LedgerEvent::SessionCreated { sid }, None).await?;
+        Ok(true)
+    }
+
+    /// Number of requests with this idempotency key.
+    async fn count_requests(&mut self, payment: &Payment, key: &IdempotencyKey) -> Result<i64, LedgerError> {
+        let query = "SELECT count(*) FROM events WHERE payment_id = ? AND kind IN ('opening', 'asking') \
+             AND json_extract(data, '$.key') = ?";
+        let asked = sqlx::query_scalar(query).bind(payment.id.to_string()).bind(key.as_str());
+        Ok(asked.fetch_one(&mut *self.transaction).await?)
+    }
+
+    /// Stores Twilio's result, its error code and its error text.
+    pub(super) async fn set_result(
+        &mut self,
+        payment: &mut Payment,
+        word: &str,
+        code: Option<u32>,
+        text: Option<&str>,
+    ) -> Result<(), LedgerError> {
+        payment.result = Some(word.to_owned());
+        payment.result_code = code;
+        payment.result_text = text.map(str::to_owned);
+        sqlx::query("UPDATE payments SET result = ?, result_code = ?, result_text = ? WHERE id = ?")
+            .bind(word)
+            .bind(code)
+            .bind(text)
+            .bind(payment.id.to_string())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Buffers records in memory while the ledger cannot be written. They are written in order, before anything else.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+use tracing::error;
+
+use super::connection::{BUSY_TIMEOUT, WriteLock};
+use super::velocity::AppliedLimits;
+use super::{
+    Ledger, LedgerError, LedgerTransaction, OrphanedPayment, PaymentCall, RecordOutcome, callbacks, orders, recovery,
+    requests,
+};
+use crate::ids::CallSid;
+use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
+
+/// Most records that are buffered. A payment has about ten.
+pub(super) const MAX_BUFFERED: usize = 4_096;
+
+/// Most records that are written in one transaction.
+const BATCH: usize = 64;
+
+/// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
+/// response. For other writes of this process it waits longer, since a buffered record is lost in a crash.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// A fact that has to be recorded whatever the limits say.
+pub(super) enum LedgerRecord {
+    /// A status callback.
+    Callback(Box<PaymentCallback>),
+    /// Twilio's response to a request to create a session.
+    CreateResponse(Box<CreatePayment>, TwilioResponse),
+    /// A request to cancel a session.
+    CancelRequest(PaymentCall, Box<UpdatePayment>),
+    /// Twilio's response to an update.
+    UpdateResponse(Box<UpdatePayment>, TwilioResponse),
+    /// The caller's answer to a statement of the server.
+    Statement(CallSid, Box<ConsentRecord>),
+    /// The call has ended.
+    CallEnded(CallSid),
+    /// The recovery of an orphaned payment is finished.
+    RecoveryFinished(Box<OrphanedPayment>),
+}
+
+impl LedgerRecord {
+    /// The kind of record and its SID or idempotency key, for the log.
+    fn subject(&self) -> (&'static str, &str) {
+        match self {
+            Self::Callback(status) => ("callback", status.payment_sid.as_str()),
+            Self::CreateResponse(create, _) => ("create_response", create.idempotency_key.as_str()),
+            Self::CancelRequest(_, update) => ("cancel_request", update.payment_sid.as_str()),
+            Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
+            Self::Statement(call, _) => ("statement", call.as_str()),
+            Self::CallEnded(call) => ("call_ended", call.as_str()),
+            Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
+        }
+    }
+}
+
+/// The buffered records.
+#[derive(Default)]
+pub(super) struct WriteBuffer(Mutex<VecDeque<BufferedRecord>>);
+
+#[derive(Clone)]
+struct BufferedRecord {
+    /// When the fact happened.
+    happened_at: Timestamp,
+    /// The limits that applied then.
+    limits: AppliedLimits,
+    record: Arc<LedgerRecord>,
+}
+
+impl WriteBuffer {
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Adds a record. Returns `false` if the buffer is full.
+    fn push(&self, entry: BufferedRecord) -> bool {
+        let mut queue = self.lock();
+        let has_room = queue.len() < MAX_BUFFERED;
+        if has_room {
+            queue.push_back(entry);
+        }
+        has_room
+    }
+
+    /// The oldest records. Only the holder of the write lock may read and remove them.
+    fn oldest(&self) -> Vec<BufferedRecord> {
+        self.lock().iter().take(BATCH).cloned().collect()
+    }
+
+    fn remove_oldest(&self, count: usize) {
+        self.lock().drain(..count);
+    }
+
+    fn remove(&self, at: usize) {
+        self.lock().remove(at);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<BufferedRecord>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// Writes a record, or buffers it until it can be written. Fails if the buffer is full, or if the record can never
+    /// be written.
+    pub(super) async fn write_or_buffer(&self, record: LedgerRecord) -> Result<RecordOutcome, LedgerError> {
+        let entry = BufferedRecord { happened_at: Timestamp::now(), limits: self.1.clone(), record: Arc::new(record) };
+        let patience =
+            if self.0.write_buffer.count() > 0 || self.0.faults.is_unwritable() { LOCK_TIMEOUT } else { BUSY_TIMEOUT };
+        let written = timeout(patience + LOCK_TIMEOUT, self.write_record(&entry, patience)).await;
+        match written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy))) {
+            Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
+            done => done,
+        }
+    }
+
+    async fn write_record(&self, entry: &BufferedRecord, patience: Duration) -> Result<RecordOutcome, LedgerError> {
+        let mut writing = self.begin_write_within(patience, LOCK_TIMEOUT).await?;
+        let recorded = self.track_write_error(writing.apply_record(entry).await)?;
+        writing.commit().await?;
+        Ok(recorded)
+    }
+
+    /// Writes the buffered records in order. Returns `None` if the write lock was released over a record that can never
+    /// be written.
+    pub(super) async fn flush_buffer(
+        &self,
+        mut turn: WriteLock,
+        until: Instant,
+    ) -> Result<Option<WriteLock>, LedgerError> {
+        loop {
+            let entries = self.0.write_buffer.oldest();
+            if entries.is_empty() {
+                return Ok(Some(turn));
+            }
+            let mut writing = self.begin(turn, until).await?;
+            for (at, entry) in entries.iter().enumerate() {
+                match writing.apply_record(entry).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) => {
+                        let (kind, of) = entry.record.subject();
+                        error!(event = "ledger.record_lost", kind, of, %error, "A record that can never be written is dropped.");
+                        self.0.write_buffer.remove(at);
+                        return Ok(None);
+                    }
+                }
+            }
+            turn = writing.commit_keeping_lock().await?;
+            self.0.write_buffer.remove_oldest(entries.len());
+        }
+    }
+
+    /// Writes the buffered records before the ledger is closed, with retries for some seconds.
+    pub(super) async fn flush_before_close(&self) {
+        let until = Instant::now() + 5 * BUSY_TIMEOUT;
+        while self.0.write_buffer.count() > 0 && Instant::now() < until && self.begin_write().await.is_err() {
+            tokio::time::sleep(LOCK_TIMEOUT).await;
+        }
+        let lost = self.0.write_buffer.count();
+        if lost > 0 {
+            error!(
+                event = "ledger.held_lost",
+                lost, "The server stops, and buffered records that could not be written are lost."
+            );
+        }
+    }
+}
+
+impl LedgerTransaction {
+    /// Writes a record with the time and the limits of when it happened.
+    async fn apply_record(&mut self, entry: &BufferedRecord) -> Result<RecordOutcome, LedgerError> {
+        self.now = entry.happened_at;
+        self.ledger = Ledger(self.ledger.0.clone(), entry.limits.clone());
+        match &*entry.record {
+            LedgerRecord::Callback(status) => return callbacks::write_callback(self, status).await,
+            LedgerRecord::CreateResponse(create, answer) => {
+                requests::write_create_response(self, create, answer).await?;
+            }
+            LedgerRecord::CancelRequest(call, update) => requests::write_cancel_request(self, call, update).await?,
+            LedgerRecord::UpdateResponse(update, answer) => {
+                requests::write_update_response(self, update, answer).await?;
+            }
+            LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
+            LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
+            LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,
+        }
+        Ok(RecordOutcome::Written)
+    }
+}
+
+/// Shows the number of records, not their content.
+impl fmt::Debug for WriteBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held({})", self.count())
+    }
+}

@@ -1,0 +1,103 @@
+//! A number in words, built word by word: `four`, `thousand`, `two`, `hundred`, `and`, `forty`, `two`.
+
+use std::ops::Range;
+
+use super::language::NumberGrammar;
+
+/// A number that is being parsed.
+pub(super) struct SpokenNumber {
+    thousands: u32,
+    rest: u32,
+    /// The next word is added only if its value is below this.
+    addable_below: u32,
+    /// Whether the last word was `and`.
+    ends_with_and: bool,
+    /// How often the number is repeated: 2 after `double`.
+    pub(super) repeat_count: u8,
+    /// Its range in the text, in bytes.
+    pub(super) byte_range: Range<usize>,
+}
+
+impl SpokenNumber {
+    /// A number that starts with this word.
+    pub(super) fn new(value: u32, way: NumberGrammar) -> Self {
+        let open = if value == 1_000 { 1_000 } else { addable_below(value, way) };
+        Self {
+            thousands: value / 1_000,
+            rest: value % 1_000,
+            addable_below: open,
+            ends_with_and: false,
+            repeat_count: 1,
+            byte_range: 0..0,
+        }
+    }
+
+    /// Adds an `and`.
+    pub(super) fn push_and(&mut self) {
+        self.ends_with_and = true;
+    }
+
+    /// Whether the next number word belongs to this number. `close` is whether only blanks and hyphens come before it.
+    pub(super) fn accepts(&self, value: u32, way: NumberGrammar, close: bool) -> bool {
+        let last_two = self.rest % 100;
+        let is_unit = (1..10).contains(&last_two) && self.addable_below == 1;
+        match way {
+            NumberGrammar::UnitsFirst if self.ends_with_and && is_unit => {
+                return (20..100).contains(&value) && value.is_multiple_of(10);
+            }
+            NumberGrammar::Vigesimal if value == 20 && last_two == 4 && is_unit => return close,
+            NumberGrammar::Vigesimal if last_two % 20 == 10 && self.addable_below == 10 => {
+                return close && (7..10).contains(&value);
+            }
+            _ => {}
+        }
+        // A comma may follow hundreds; units directly follow their tens.
+        value > 0 && value < self.addable_below && (close || self.addable_below >= 100)
+    }
+
+    /// Adds an accepted number word, which ends at byte `end` of the text.
+    pub(super) fn add(&mut self, value: u32, way: NumberGrammar, end: usize) {
+        let four_score = way == NumberGrammar::Vigesimal && value == 20 && self.addable_below == 1;
+        self.rest = if four_score { self.rest - 4 + 80 } else { self.rest + value };
+        self.addable_below = match way {
+            NumberGrammar::Vigesimal if four_score => 20,
+            // The units came first.
+            NumberGrammar::UnitsFirst if value < 100 => 1,
+            _ => addable_below(value, way),
+        };
+        self.ends_with_and = false;
+        self.byte_range.end = end;
+    }
+
+    /// Multiplies by `hundred` or `thousand`, if that makes a number; returns whether it did.
+    pub(super) fn try_multiply(&mut self, by: u32, end: usize) -> bool {
+        match by {
+            100 if (1..100).contains(&self.rest) => self.rest *= 100,
+            1_000 if self.thousands == 0 && (1..1_000).contains(&self.rest) => {
+                self.thousands = self.rest;
+                self.rest = 0;
+            }
+            _ => return false,
+        }
+        self.addable_below = by;
+        self.byte_range.end = end;
+        true
+    }
+
+    /// Its digits, 0 to 9 each.
+    pub(super) fn digits(&self) -> Vec<u8> {
+        let value = (self.thousands * 1_000 + self.rest).to_string();
+        value.bytes().map(|digit| digit - b'0').collect::<Vec<_>>().repeat(self.repeat_count.into())
+    }
+}
+
+/// The value below which the next word is added to a number that ends in `value`.
+fn addable_below(value: u32, way: NumberGrammar) -> u32 {
+    match value {
+        60 if way == NumberGrammar::Vigesimal => 20,
+        10 if way == NumberGrammar::Vigesimal => 10,
+        20..100 if value.is_multiple_of(10) && way != NumberGrammar::UnitsFirst => 10,
+        100.. if value.is_multiple_of(100) => 100,
+        _ => 1,
+    }
+}

@@ -1,0 +1,124 @@
+//! The instructions and tools of a call's agent: a context and a manifest from the library as it was when the call
+//! began.
+
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use crate::assets::{Library, UnknownKeyError};
+use crate::call::ContextKeys;
+use crate::llm::Profile;
+
+/// The custom parameter that selects the context (instructions) of a call.
+pub const CONTEXT_KEY: &str = "contextKey";
+/// The custom parameter that selects the tool manifest of a call.
+pub const MANIFEST_KEY: &str = "manifestKey";
+
+/// The instructions and tools of one call.
+#[derive(Debug)]
+pub(super) struct AgentConfig {
+    library: Arc<Library>,
+    profile: Arc<Profile>,
+}
+
+impl AgentConfig {
+    /// Creates the configuration of a call that has already been accepted: an unknown key falls back to the default and
+    /// is logged.
+    pub(super) fn new(library: Arc<Library>, keys: &ContextKeys) -> Self {
+        let profile = library.profile_or_default(keys.context.as_deref(), keys.manifest.as_deref());
+        Self { library, profile }
+    }
+
+    /// Returns the library in which keys are looked up.
+    pub(super) fn library(&self) -> Arc<Library> {
+        self.library.clone()
+    }
+
+    /// Returns the profile that is sent to the model with every request.
+    pub(super) fn profile(&self) -> Arc<Profile> {
+        self.profile.clone()
+    }
+
+    /// Switches to the context and manifest that these keys name, from `library` or else the current one. A part
+    /// without a key stays. An unknown key changes nothing and is logged.
+    pub(super) fn apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) {
+        match self.try_apply_keys(keys, library) {
+            Ok(()) => info!(event = "session.agent_reconfigured", "The call has switched its instructions or tools."),
+            Err(error) => error!(
+                event = "session.unknown_agent_key",
+                %error,
+                "A context or manifest key is unknown; the call keeps its instructions and tools."
+            ),
+        }
+    }
+
+    fn try_apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) -> Result<(), UnknownKeyError> {
+        let library = library.unwrap_or_else(|| self.library.clone());
+        let named = library.profile(keys.context.as_deref(), keys.manifest.as_deref())?;
+        // The other part is not looked up again: this library may hold a different version of it, or none.
+        let instructions = if keys.context.is_some() { &named } else { &self.profile };
+        let tools = if keys.manifest.is_some() { &named } else { &self.profile };
+        let profile = Arc::new(instructions.with_tools_of(tools));
+        *self = Self { library, profile };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(context: &str, manifest: &str) -> ContextKeys {
+        let key = |key: &str| (!key.is_empty()).then(|| key.to_owned());
+        ContextKeys { context: key(context), manifest: key(manifest) }
+    }
+
+    /// Loads a library with these files over the built-in ones.
+    fn library(files: &[(&str, &str)]) -> Arc<Library> {
+        let dir = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        let loaded = Library::load(&dir).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        Arc::new(loaded.library)
+    }
+
+    fn profile_debug(briefing: &AgentConfig) -> String {
+        format!("{:?}", briefing.profile())
+    }
+
+    #[test]
+    fn what_a_change_does_not_name_stays_as_it_is() {
+        let library = Arc::new(Library::built_in());
+        let mut briefing = AgentConfig::new(library.clone(), &keys("", "defaultToolManifest"));
+        briefing.try_apply_keys(&keys("defaultContext", ""), None).unwrap();
+        let both = AgentConfig::new(library, &keys("defaultContext", "defaultToolManifest"));
+        assert_eq!(profile_debug(&briefing), profile_debug(&both));
+    }
+
+    #[test]
+    fn an_unknown_key_changes_nothing_now_or_later() {
+        let library = Arc::new(Library::built_in());
+        let mut briefing = AgentConfig::new(library.clone(), &keys("gone", ""));
+        let default = profile_debug(&AgentConfig::new(library, &ContextKeys::default()));
+        assert_eq!(profile_debug(&briefing), default);
+        assert!(briefing.try_apply_keys(&keys("defaultContext", "gone"), None).is_err());
+        assert_eq!(profile_debug(&briefing), default);
+        briefing.try_apply_keys(&keys("", "PaymentToolManifest"), None).unwrap();
+        assert_eq!(profile_debug(&briefing), default, "the unknown context is not looked up again");
+    }
+
+    #[test]
+    fn a_call_keeps_its_context_after_the_file_is_edited_or_removed() {
+        let before = library(&[("acme.md", "Be kind."), ("PaymentContext.md", "Be brief.")]);
+        let (named, default) = (keys("acme", ""), ContextKeys::default());
+        for kept in [&named, &default] {
+            let mut briefing = AgentConfig::new(before.clone(), kept);
+            briefing.try_apply_keys(&keys("", "defaultToolManifest"), Some(Arc::new(Library::built_in()))).unwrap();
+            let keys = ContextKeys { manifest: Some("defaultToolManifest".to_owned()), ..kept.clone() };
+            assert_eq!(profile_debug(&briefing), profile_debug(&AgentConfig::new(before.clone(), &keys)));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Per-call data kept until the call connects: outbound orders by `callReference`, business look-ups by call SID.
+//! Dropped when the call ends, after one hour at most.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
+use crate::ids::CallSid;
+use crate::redact::Private;
+
+/// The largest number of outbound orders, and of business look-ups, that are kept.
+const MAX_PENDING_CALLS: usize = 10_000;
+
+/// The longest time that an entry is kept.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+/// The data of calls that have not ended. Clones share it.
+#[derive(Debug, Clone)]
+pub struct PendingCalls {
+    /// The outbound orders, by `callReference`.
+    // A std mutex, since it is held only for a look-up and never across an await.
+    outbound: Arc<Mutex<ExpiringMap<String, PendingCall>>>,
+    /// The business look-ups of inbound calls.
+    business_lookups: Arc<Mutex<ExpiringMap<CallSid, BusinessLookup>>>,
+}
+
+/// Parameters of a call, by name. They override the custom parameters of the TwiML with the same name.
+pub type CallParameters = Private<BTreeMap<String, String>>;
+
+/// The result of asking the business (`CALL_PARAMETERS_URL`) about an inbound call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusinessLookup {
+    /// The business returned parameters for the call.
+    Parameters(CallParameters),
+    /// The answer names an amount due or a currency, but cannot be used.
+    InvalidAmountDue,
+    /// There was no usable answer.
+    NoAnswer,
+}
+
+/// A JSON object with the properties of an outbound call, without the phone number.
+pub type OutboundCallData = Private<Arc<str>>;
+
+#[derive(Debug)]
+struct PendingCall {
+    data: OutboundCallData,
+    /// The SID of the call, once it is known.
+    call: Option<CallSid>,
+}
+
+/// Why an outbound order was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddPendingCallError {
+    /// The reference belongs to another call that has not ended.
+    #[error("this callReference belongs to a call that has not ended: use another, or wait")]
+    ReferenceInUse,
+    /// Too many orders are kept.
+    #[error("too many outbound calls have not ended: try again later")]
+    TooManyCalls,
+}
+
+impl Default for PendingCalls {
+    fn default() -> Self {
+        Self {
+            outbound: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
+            business_lookups: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
+        }
+    }
+}
+
+impl PendingCalls {
+    /// Adds the data of the outbound call with this reference.
+    pub fn add(&self, reference: &str, data: OutboundCallData) -> Result<(), AddPendingCallError> {
+        let mut kept = self.lock();
+        let reference = reference.to_owned();
+        if kept.get_mut(&reference, now()).is_some() {
+            return Err(AddPendingCallError::ReferenceInUse);
+        }
+        kept.insert(reference, PendingCall { data, call: None }, now())
+            .map_err(|ExpiringMapFullError| AddPendingCallError::TooManyCalls)
+    }
+
+    /// Records the SID of a call that Twilio has placed.
+    pub fn record_placed(&self, reference: &str, call: &CallSid) {
+        if let Some(request) = self.lock().get_mut(&reference.to_owned(), now()) {
+            request.call.get_or_insert_with(|| call.clone());
+        }
+    }
+
+    /// Returns the data for a connecting call with this reference; `None` if the reference belongs to another call.
+    pub(super) fn claim(&self, reference: &str, call: &CallSid) -> Option<OutboundCallData> {
+        let mut kept = self.lock();
+        let request = kept.get_mut(&reference.to_owned(), now())?;
+        (request.call.get_or_insert_with(|| call.clone()) == call).then(|| request.data.clone())
+    }
+
+    /// Records a business look-up. A later look-up of the same call replaces it.
+    pub fn record_business_lookup(&self, call: &CallSid, answer: BusinessLookup) -> Result<(), ExpiringMapFullError> {
+        lock(&self.business_lookups).insert(call.clone(), answer, now())
+    }
+
+    /// Returns the business look-up of a connecting call; `None` if the business was not asked.
+    pub(super) fn business_lookup(&self, call: &CallSid) -> Option<BusinessLookup> {
+        lock(&self.business_lookups).get_mut(call, now()).cloned()
+    }
+
+    /// Removes an order whose call was not placed.
+    pub fn remove(&self, reference: &str) {
+        self.lock().remove(&reference.to_owned(), now());
+    }
+
+    /// Removes the data of a call that has ended.
+    pub fn remove_call(&self, call: &CallSid) {
+        self.lock().retain(|_, request| request.call.as_ref() != Some(call));
+        lock(&self.business_lookups).remove(call, now());
+    }
+
+    /// Removes expired entries.
+    pub fn remove_expired(&self) {
+        self.lock().remove_expired(now());
+        lock(&self.business_lookups).remove_expired(now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ExpiringMap<String, PendingCall>> {
+        lock(&self.outbound)
+    }
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> OutboundCallData {
+        Private::new(Arc::from(r#"{"order":7}"#))
+    }
+
+    fn sid(text: &str) -> CallSid {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_kept_until_its_call_has_ended() {
+        let requests = PendingCalls::default();
+        requests.add("order-7", data()).unwrap();
+        requests.record_placed("order-7", &sid("CA1"));
+        assert_eq!(requests.claim("order-7", &sid("CA2")), None, "another call's");
+        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()));
+        assert_eq!(requests.add("order-7", data()), Err(AddPendingCallError::ReferenceInUse));
+        requests.remove_call(&sid("CA2"));
+        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()), "again, if its socket reconnects");
+        requests.remove_call(&sid("CA1"));
+        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
+        assert_eq!(requests.add("order-7", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_may_connect_before_twilio_answers_the_create_request() {
+        let requests = PendingCalls::default();
+        requests.add("order-7", data()).unwrap();
+        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()));
+        requests.record_placed("order-7", &sid("CA1"));
+        requests.remove_call(&sid("CA1"));
+        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_business_look_up_is_kept_until_its_call_has_ended() {
+        let requests = PendingCalls::default();
+        let known = |due: &str| {
+            BusinessLookup::Parameters(Private::new(BTreeMap::from([("amountDue".to_owned(), due.to_owned())])))
+        };
+        requests.record_business_lookup(&sid("CA1"), known("25")).unwrap();
+        requests.record_business_lookup(&sid("CA1"), known("30")).unwrap();
+        assert_eq!(requests.business_lookup(&sid("CA2")), None, "another call's");
+        assert_eq!(requests.business_lookup(&sid("CA1")), Some(known("30")));
+        requests.record_business_lookup(&sid("CA1"), BusinessLookup::NoAnswer).unwrap();
+        assert_eq!(requests.business_lookup(&sid("CA1")), Some(BusinessLookup::NoAnswer));
+        requests.remove_call(&sid("CA1"));
+        assert_eq!(requests.business_lookup(&sid("CA1")), None);
+        requests.record_business_lookup(&sid("CA3"), known("1")).unwrap();
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(requests.business_lookup(&sid("CA3")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_expires_after_an_hour() {
+        let requests = PendingCalls::default();
+        requests.add("order-7", data()).unwrap();
+        tokio::time::advance(LIFETIME).await;
+        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
+        requests.remove_expired();
+        assert_eq!(requests.add("order-7", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_orders_is_limited() {
+        let requests = PendingCalls::default();
+        for n in 0..MAX_PENDING_CALLS {
+            requests.add(&n.to_string(), data()).unwrap();
+        }
+        assert_eq!(requests.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
+        requests.remove("0");
+        assert_eq!(requests.add("one more", data()), Ok(()));
+    }
+}

@@ -1,0 +1,93 @@
+//! The WebSocket of a call as its session uses it, independent of the HTTP library.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::time::timeout;
+
+/// Time limit for a write to the socket, after which the socket counts as failed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Input from the socket.
+pub enum SocketInput {
+    /// A text frame.
+    Text(String),
+    /// A frame that ConversationRelay never sends, such as a binary frame.
+    Invalid,
+    /// The socket was closed with this code; `None` if it failed or no code was given.
+    Closed(Option<u16>),
+}
+
+/// Output to the socket.
+pub enum SocketOutput {
+    /// A text frame.
+    Text(String),
+    /// A close frame with a code and a reason.
+    Close(u16, &'static str),
+}
+
+/// The WebSocket of a call.
+pub struct RelaySocket {
+    pub(super) incoming: BoxStream<'static, SocketInput>,
+    outgoing: Pin<Box<dyn Sink<SocketOutput, Error = SendFrameError> + Send>>,
+}
+
+/// The socket is closed or failed: the frame was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendFrameError;
+
+impl RelaySocket {
+    /// Creates a socket from its two halves.
+    pub fn new(
+        incoming: impl Stream<Item = SocketInput> + Send + 'static,
+        outgoing: impl Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
+    ) -> Self {
+        Self { incoming: incoming.boxed(), outgoing: Box::pin(outgoing) }
+    }
+
+    /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].
+    pub(super) async fn send(&mut self, frame: SocketOutput) -> Result<(), SendFrameError> {
+        timeout(WRITE_TIMEOUT, self.outgoing.send(frame)).await.unwrap_or(Err(SendFrameError))
+    }
+}
+
+impl fmt::Debug for RelaySocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
+/// The kind of frame and nothing of what it says.
+impl fmt::Debug for SocketInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Invalid => f.write_str("Bad"),
+            Self::Closed(code) => write!(f, "Closed({code:?})"),
+        }
+    }
+}
+
+/// The kind of frame and nothing of what it says.
+impl fmt::Debug for SocketOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Close(code, reason) => write!(f, "Close({code}, {reason})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_frame_is_shown() {
+        let (received, sent) = (SocketInput::Text("secret".to_owned()), SocketOutput::Text("secret".to_owned()));
+        assert_eq!(format!("{received:?} {sent:?}"), "Text Text");
+    }
+}

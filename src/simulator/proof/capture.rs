@@ -1,0 +1,134 @@
+//! Captures the server's output until it is searched, by output channel.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use crate::simulator::proof::leak_scan::CapturedOutput;
+use crate::simulator::transcript::lock;
+
+/// A channel through which bytes leave the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OutputChannel {
+    /// Standard error and standard output, at `RUST_LOG=trace`.
+    Log,
+    /// Requests to the Responses API.
+    Model,
+    /// Requests to Twilio's REST API.
+    Twilio,
+    /// Frames to ConversationRelay.
+    Socket,
+    /// Responses to Twilio's webhooks, including TwiML.
+    TwilioResponse,
+    /// Responses to the operator's requests.
+    OperatorResponse,
+    /// Requests to `CALL_PARAMETERS_URL`.
+    CallParameters,
+    /// Requests to `PAYMENT_WEBHOOK_URL`.
+    Webhook,
+    /// The ledger's files.
+    Ledger,
+}
+
+impl OutputChannel {
+    /// All channels.
+    pub const ALL: [Self; 9] = [
+        Self::Log,
+        Self::Model,
+        Self::Twilio,
+        Self::Socket,
+        Self::TwilioResponse,
+        Self::OperatorResponse,
+        Self::CallParameters,
+        Self::Webhook,
+        Self::Ledger,
+    ];
+
+    /// The name in captured output and in the report, where it is the value of the JSON key `place`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "the log",
+            Self::Model => "requests to the model",
+            Self::Twilio => "requests to Twilio",
+            Self::Socket => "socket frames",
+            Self::TwilioResponse => "answers to Twilio",
+            Self::OperatorResponse => "answers to operators",
+            Self::CallParameters => "questions to the business",
+            Self::Webhook => "the result webhook",
+            Self::Ledger => "the ledger's files",
+        }
+    }
+
+    /// Which data could carry card data into this channel.
+    pub fn reached_by(self) -> &'static str {
+        match self {
+            Self::Log => "log lines that quote frames, callbacks, parameters or errors",
+            Self::Model => {
+                "the caller's speech and keypad input, call parameters, and the model's own text and tool calls, as conversation history"
+            }
+            Self::Twilio => "tool arguments of the model: amounts, text messages; parameters of outbound calls",
+            Self::Socket => "the model's speech, DTMF digits it sends, hand-off data",
+            Self::TwilioResponse => "TwiML built from hand-off data and parameters; error texts",
+            Self::OperatorResponse => "chat replies, error texts that quote the request, payment lists",
+            Self::CallParameters => "the phone numbers of the call",
+            Self::Webhook => "payment outcomes from the ledger, and the payment token, which is meant for the business",
+            Self::Ledger => {
+                "Twilio's payment callbacks, references, descriptions, and the payment token until it is delivered"
+            }
+        }
+    }
+
+    /// What keeps card data out of this channel.
+    pub fn stopped_by(self) -> &'static str {
+        match self {
+            Self::Log => {
+                "conversation text has no printable form; HTTP and WebSocket crates are limited to warnings whatever RUST_LOG says"
+            }
+            Self::Model => {
+                "keypad frames are dropped unread during a capture; card numbers are redacted before text enters the history"
+            }
+            Self::Twilio => "tool arguments are redacted before a tool runs; orders with a card number are refused",
+            Self::Socket => "the model's digits are held back until they cannot be part of a card number",
+            Self::TwilioResponse => "hand-off data is redacted again before it is sent",
+            Self::OperatorResponse => "as in calls; every error text is redacted",
+            Self::CallParameters => "nothing else is sent",
+            Self::Webhook => "built from the ledger's row only",
+            Self::Ledger => {
+                "no column holds card data; texts are redacted before they are written; delivered tokens are erased"
+            }
+        }
+    }
+}
+
+/// The captured output that was not searched yet. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct OutputCapture(Arc<Mutex<Vec<CapturedOutput>>>);
+
+/// The amount of captured output of a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapturedSize {
+    /// The number of requests, frames, responses, log lines or files.
+    pub pieces: usize,
+    /// The total size in bytes.
+    pub bytes: usize,
+}
+
+impl OutputCapture {
+    /// Records output of the server.
+    pub fn record(&self, place: OutputChannel, bytes: impl Into<String>) {
+        lock(&self.0).push(CapturedOutput { channel: place.name(), bytes: bytes.into() });
+    }
+
+    /// Takes everything that was recorded since the last call.
+    pub fn take(&self) -> Vec<CapturedOutput> {
+        std::mem::take(&mut *lock(&self.0))
+    }
+}
+
+/// Adds the size of captured output to the totals by channel.
+pub fn add_sizes(sizes: &mut BTreeMap<&'static str, CapturedSize>, evidence: &[CapturedOutput]) {
+    for CapturedOutput { channel: place, bytes } in evidence {
+        let size = sizes.entry(*place).or_default();
+        size.pieces += 1;
+        size.bytes += bytes.len();
+    }
+}

@@ -1,0 +1,288 @@
+//! Generated card numbers, in the forms in which people write and say them.
+
+/// A seeded random number generator (SplitMix64). The same seed gives the same numbers.
+#[derive(Debug, Clone)]
+pub struct SeededRng(u64);
+
+/// A generated card number and the text that carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardSample {
+    /// The digits.
+    pub number: String,
+    /// The texts that carry the number, in order: one, or several if the number is split.
+    pub parts: Vec<String>,
+}
+
+/// Prefix and length of the card numbers of each brand.
+const PREFIXES: &[(&str, usize)] = &[
+    ("4", 16),
+    ("4", 13),
+    ("4", 19),
+    ("51", 16),
+    ("55", 16),
+    ("2221", 16),
+    ("2720", 16),
+    ("34", 15),
+    ("37", 15),
+    ("6011", 16),
+    ("65", 16),
+    ("36", 14),
+    ("3056", 14),
+    ("3528", 16),
+    ("3589", 16),
+    ("62", 16),
+    ("62", 19),
+    ("5018", 16),
+    ("6304", 17),
+];
+
+/// Separators between two groups of digits.
+const SEPARATORS: &[&str] =
+    &[" ", ", ", " - ", "... ", "-", ". ", ", um, ", " and then ", ", uh ", " dash ", ", and, ", "\n", " . . "];
+
+/// Texts before and after a spoken number.
+const LEAD_INS: &[&str] = &["", "My card is ", "it's ", "Yes, so: ", "Okay. The number on it is "];
+const ENDINGS: &[&str] = &["", ".", " please", ", got it?", ". Can you charge that now?"];
+
+/// Zero to nineteen in English.
+pub(super) const UNITS: [&str; 20] = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+];
+/// Twenty to ninety in English.
+pub(super) const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+const SPANISH: [&str; 10] = ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"];
+const GERMAN: [&str; 10] = ["null", "eins", "zwo", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"];
+
+impl SeededRng {
+    /// Creates a generator from a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Creates an independent generator for a case. SplitMix64 advances its state by a constant, so related seeds would
+    /// otherwise give overlapping sequences.
+    pub fn for_case(seed: u64, case: usize) -> Self {
+        let of_seed = Self(seed).next_u64();
+        Self(Self(of_seed ^ case as u64).next_u64())
+    }
+
+    /// Returns a number below `limit`, which must not be 0.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next_u64() % limit as u64).unwrap_or(0)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Picks one element of a non-empty slice.
+    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    /// Splits a text into pieces of random length.
+    pub fn split(&mut self, text: &str) -> Vec<String> {
+        let mut rest = text.chars().peekable();
+        let mut pieces = Vec::new();
+        while rest.peek().is_some() {
+            let length = 1 + self.below(9);
+            pieces.push(rest.by_ref().take(length).collect());
+        }
+        pieces
+    }
+
+    /// Generates a card number with a valid check digit.
+    pub fn card_number(&mut self) -> String {
+        let (prefix, length) = PREFIXES[self.below(PREFIXES.len())];
+        let mut number = prefix.to_owned();
+        while number.len() < length - 1 {
+            number.push(digit(self.below(10)));
+        }
+        let check = (0..10).map(digit).find(|check| is_luhn_valid(&format!("{number}{check}")));
+        number.extend(check);
+        number
+    }
+}
+
+impl CardSample {
+    /// Generates a number in one text, in a random style.
+    pub fn random(dice: &mut SeededRng) -> Self {
+        let number = dice.card_number();
+        let style = dice.below(STYLE_COUNT);
+        let written = write_digits(&number, style, dice);
+        let said = [dice.pick(LEAD_INS), &written, dice.pick(ENDINGS)].concat();
+        Self { number, parts: vec![said] }
+    }
+
+    /// Generates a number as digits only, as a form or a keypad takes it.
+    pub fn digits_only(dice: &mut SeededRng) -> Self {
+        let number = dice.card_number();
+        Self { parts: vec![number.clone()], number }
+    }
+
+    /// Generates a number in two or three texts, none of which is a card number on its own.
+    pub fn random_parts(dice: &mut SeededRng) -> Self {
+        let number = dice.card_number();
+        let mut cuts: Vec<usize> = (0..=dice.below(2)).map(|_| 4 + dice.below(number.len() - 7)).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let ends = cuts.iter().copied().chain([number.len()]);
+        let style = dice.below(STYLE_COUNT);
+        let mut from = 0;
+        let mut parts = Vec::new();
+        for to in ends {
+            let before = if from == 0 { dice.pick(LEAD_INS) } else { dice.pick(&["", "um, ", "uh "]) };
+            parts.push([before, &write_digits(&number[from..to], style, dice)].concat());
+            from = to;
+        }
+        Self { number, parts }
+    }
+
+    /// The texts joined by spaces.
+    pub fn text(&self) -> String {
+        self.parts.join(" ")
+    }
+}
+
+/// Writes digits in one of the styles, in one language per number.
+fn write_digits(digits: &str, style: usize, dice: &mut SeededRng) -> String {
+    match style {
+        0 => digits.to_owned(),
+        1 => group_digits(digits, dice.pick(&[" ", "-", "  ", ". ", ", "])),
+        2 => spell_digits(digits, &SPANISH, dice),
+        3 => spell_digits(digits, &GERMAN, dice),
+        4 => spell_digits(digits, &[&["oh"], &UNITS[1..10]].concat(), dice),
+        _ => mix_styles(digits, dice),
+    }
+}
+
+/// The number of styles. The last four all mix digits and words.
+const STYLE_COUNT: usize = 9;
+
+fn group_digits(digits: &str, between: &str) -> String {
+    let groups: Vec<String> = digits.as_bytes().chunks(4).map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    groups.join(between)
+}
+
+fn spell_digits(digits: &str, words: &[&str], dice: &mut SeededRng) -> String {
+    let pause = dice.pick(&[" ", ", "]);
+    let words = digits.bytes().map(|digit| words[usize::from(digit - b'0')]);
+    words.collect::<Vec<_>>().join(pause)
+}
+
+/// Mixes digits and English words, pairs, hundreds and thousands.
+fn mix_styles(digits: &str, dice: &mut SeededRng) -> String {
+    let mut said = String::new();
+    let mut rest = digits;
+    while !rest.is_empty() {
+        let length = (1 + dice.below(4)).min(rest.len());
+        let (chunk, more) = rest.split_at(length);
+        rest = more;
+        said.push_str(&write_chunk(chunk, dice));
+        if !rest.is_empty() {
+            // `forty` and a following unit would be one number, so a comma separates them.
+            said.push_str(if said.ends_with("ty") { ", " } else { dice.pick(SEPARATORS) });
+        }
+    }
+    said
+}
+
+fn write_chunk(chunk: &str, dice: &mut SeededRng) -> String {
+    let value: usize = chunk.parse().unwrap_or(0);
+    let same = chunk.bytes().all(|digit| Some(digit) == chunk.bytes().next());
+    match chunk.len() {
+        2 if same && dice.below(2) == 0 => format!("double {}", UNITS[value % 10]),
+        3 if same => format!("triple {}", UNITS[value % 10]),
+        2 if value >= 10 => spell_two_digits(value),
+        3 if value >= 100 && value % 100 >= 10 => {
+            format!("{} hundred {}{}", UNITS[value / 100], dice.pick(&["", "and "]), spell_two_digits(value % 100))
+        }
+        4 if value >= 1000 && !(value / 100).is_multiple_of(10) && value % 100 >= 10 => {
+            format!(
+                "{} thousand {} hundred {}",
+                UNITS[value / 1000],
+                UNITS[value / 100 % 10],
+                spell_two_digits(value % 100)
+            )
+        }
+        1 => UNITS[value].to_owned(),
+        _ => chunk.to_owned(),
+    }
+}
+
+fn spell_two_digits(value: usize) -> String {
+    match (value / 10, value % 10) {
+        (0 | 1, _) => UNITS[value].to_owned(),
+        (tens, 0) => TENS[tens - 2].to_owned(),
+        (tens, unit) => format!("{}-{}", TENS[tens - 2], UNITS[unit]),
+    }
+}
+
+fn digit(value: usize) -> char {
+    char::from(b"0123456789"[value % 10])
+}
+
+fn is_luhn_valid(number: &str) -> bool {
+    let digit = |(place, digit): (usize, u8)| match u32::from(digit - b'0') << (place % 2) {
+        doubled if doubled > 9 => doubled - 9,
+        digit => digit,
+    };
+    number.bytes().rev().enumerate().map(digit).sum::<u32>().is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::{RedactionPolicy, Redactor, has_card_number, redact_card_numbers};
+
+    #[test]
+    fn every_sample_is_recognised_as_a_card_number() {
+        for seed in 0..3_000 {
+            let planted = CardSample::random(&mut SeededRng::new(seed));
+            let left = redact_card_numbers(&planted.parts[0]);
+            assert!(has_card_number(&planted.parts[0]), "{seed}: {planted:?}");
+            assert!(!left.contains(|c: char| c.is_ascii_digit()), "{seed}: {planted:?} leaves {left}");
+        }
+    }
+
+    #[test]
+    fn a_split_number_is_recognised_with_its_last_part() {
+        for seed in 0..3_000 {
+            let planted = CardSample::random_parts(&mut SeededRng::new(seed));
+            let mut shield = Redactor::default();
+            let heard =
+                planted.parts.iter().map(|part| shield.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
+            assert!(heard.was_redacted && !heard.cards.is_empty(), "{seed}: {planted:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        assert_eq!(CardSample::random(&mut SeededRng::new(7)), CardSample::random(&mut SeededRng::new(7)));
+        let many: std::collections::HashSet<String> = (0..100).map(|seed| SeededRng::new(seed).card_number()).collect();
+        assert!(many.len() > 95 && many.iter().all(|number| is_luhn_valid(number)));
+    }
+}

@@ -5,7 +5,7 @@ COPY src src
 COPY assets assets
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked && cp target/release/crelay-payments /usr/local/bin/
+    cargo build --release --locked --no-default-features && cp target/release/crelay-payments /usr/local/bin/
 
 FROM debian:bookworm-slim
 # The TLS library reads the system's certificates: without them every request to Twilio and OpenAI fails.

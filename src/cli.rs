@@ -6,11 +6,13 @@ mod deliver;
 mod erase;
 mod health;
 mod payments;
+#[cfg(feature = "simulator")]
 mod prove;
 mod reconcile;
 mod refunded;
 mod serve;
 mod settle;
+#[cfg(feature = "simulator")]
 mod simulate;
 mod upload_assets;
 
@@ -44,7 +46,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[cfg(feature = "simulator")]
     Simulate(simulate::Simulate),
+    #[cfg(feature = "simulator")]
     Prove(prove::Prove),
     /// Check the configuration, the assets, Twilio, the public address and the model before the first call.
     ///
@@ -67,7 +71,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let vars = Vars::from_process();
     match cli.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
         Command::Serve(args) => serve::run(&args, &vars).await,
+        #[cfg(feature = "simulator")]
         Command::Simulate(args) => simulate::run(args, &vars).await,
+        #[cfg(feature = "simulator")]
         Command::Prove(args) => prove::run(&args, vars).await,
         Command::Check => check::run(&vars).await,
         Command::Health(args) => health::run(&args, &vars).await,

@@ -10,7 +10,8 @@
 //! - the task that owns a call: `session`;
 //! - background tasks: `recovery`, `retention`, `webhook`;
 //! - the HTTP handlers: `endpoints`;
-//! - the server, the simulator, and the checks of `crelay-payments check`: `server`, `simulator`, `check`.
+//! - the server and the checks of `crelay-payments check`: `server`, `check`;
+//! - with the feature `simulator`, which is off in the shipped binary: `simulator`, with the proof.
 
 pub mod assets;
 pub mod call;
@@ -34,6 +35,7 @@ pub mod retention;
 pub mod server;
 pub mod session;
 pub mod signing;
+#[cfg(any(feature = "simulator", test))]
 pub mod simulator;
 pub mod since;
 pub mod tools;

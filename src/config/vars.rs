@@ -70,11 +70,13 @@ impl Vars {
     }
 
     /// All variables that are set, by name.
+    #[cfg(any(feature = "simulator", test))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Adds these defaults for variables that are not set.
+    #[cfg(any(feature = "simulator", test))]
     pub(crate) fn with_defaults(mut self, defaults: &[(&str, &str)]) -> Self {
         for (name, value) in defaults {
             self.add((*name).to_owned(), value);

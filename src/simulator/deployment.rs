@@ -1,8 +1,5 @@
-//! The server instances and the proxy in front of them. A scenario can roll out or kill an instance, and another one
+//! The server instances behind the proxy. A scenario can roll out or kill an instance, and another one
 //! takes over.
-
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio::sync::RwLock;
@@ -10,29 +7,10 @@ use url::Url;
 
 use super::ledger_file::{LedgerFile, LedgerFileFault};
 use super::operator;
+use super::proxy::Proxy;
 use super::server_under_test::{self, ServerOverrides, ServerUnderTest};
-use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent, lock};
+use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
-
-/// The proxy in front of the server: the address of the instance that takes calls. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Proxy(Arc<Mutex<SocketAddr>>);
-
-impl Proxy {
-    /// Creates a proxy to this address.
-    pub fn new(to: SocketAddr) -> Self {
-        Self(Arc::new(Mutex::new(to)))
-    }
-
-    /// The current target.
-    pub fn target(&self) -> SocketAddr {
-        *lock(&self.0)
-    }
-
-    fn set_target(&self, to: SocketAddr) {
-        *lock(&self.0) = to;
-    }
-}
 
 /// The running instances.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::deployment::Proxy;
+use super::proxy::Proxy;
 
 /// The operator token.
 pub const OPERATOR_TOKEN: &str = "simulated-operator-token";

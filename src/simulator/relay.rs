@@ -10,18 +10,27 @@ mod twiml;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use twiml::TwimlDocument;
 
 use super::pace::Pace;
-use super::scenario::CallDirection;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{ScriptedTwilio, WebhookResponse, WebhookSender};
 use crate::twilio::Signer;
 use socket::{RelaySessionEnd, ScriptedRelaySession};
 use twiml::ConnectVerb;
+
+/// The direction of a call.
+#[derive(Debug, Clone, Copy)]
+pub enum CallDirection {
+    /// The caller calls the server.
+    Inbound,
+    /// An operator requests a call with these properties in addition to the number.
+    Outbound(fn() -> Value),
+}
 
 /// An action of the caller on the phone.
 #[derive(Debug)]

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::business::{self, ScriptedBusiness};
 use super::caller::{CallerStep, ScriptedCaller};
-use super::deployment::{Deployment, Proxy};
+use super::deployment::Deployment;
 use super::interactive;
 use super::openai::{LiveOpenAi, ScriptedOpenAi};
 use super::operator::OPERATOR_TOKEN;
 use super::pace::Pace;
+use super::proxy::Proxy;
 use super::relay::{CALLER_NUMBER, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::scenario::{self, Scenario};
 use super::server_under_test;

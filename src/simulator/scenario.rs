@@ -3,10 +3,9 @@
 mod checks;
 mod list;
 
-use serde_json::Value;
-
 use super::caller::CallerStep;
 use super::openai::ModelBehaviour;
+use super::relay::CallDirection;
 use super::server_under_test::ServerOverrides;
 use super::twilio::{PaymentsRequest, Quirks};
 
@@ -34,15 +33,6 @@ pub struct Scenario {
     pub server_overrides: ServerOverrides,
     /// The expectations, in addition to those of every scenario.
     pub expectations: Vec<Expectation>,
-}
-
-/// The direction of a call.
-#[derive(Debug, Clone, Copy)]
-pub enum CallDirection {
-    /// The caller calls the server.
-    Inbound,
-    /// An operator requests a call with these properties in addition to the number.
-    Outbound(fn() -> Value),
 }
 
 impl Scenario {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::deployment::Proxy;
 use super::openai::{ModelBehaviour, ModelFault, ScriptedOpenAi};
+use super::proxy::Proxy;
 use super::server_under_test::PUBLIC_URL;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{

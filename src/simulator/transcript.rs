@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::twilio::{CaptureField, PaymentsRequest};
+use super::payments_api::{CaptureField, PaymentsRequest};
 use crate::simulator::proof::leak_scan::CapturedOutput;
 
 /// An entry of the transcript.

@@ -13,15 +13,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::post;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
+pub use super::payments_api::{CaptureField, PaymentsRequest};
 pub use calls::{PlacedCall, PlacedCallTwiml};
-pub use card::CaptureField;
 pub use quirks::{
     CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ResultReport, ScriptedRefusal, ScriptedSubmission,
 };
-pub use rest::router;
 pub use sync::ScriptedSync;
 pub use webhook_delivery::{WebhookResponse, WebhookSender};
 
@@ -35,30 +36,6 @@ use webhook_delivery::CallbackDelivery;
 pub const PAYMENT_TOKEN: &str = "tok_hgyvy76_simulated";
 /// The confirmation code of a successful charge.
 pub const CONFIRMATION_CODE: &str = "ch_a9dc6297_simulated";
-
-/// A kind of request to the Payments API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PaymentsRequest {
-    /// The creation of a payment session.
-    Create,
-    /// `Capture=…`.
-    Capture(CaptureField),
-    /// `Status=complete`.
-    Complete,
-    /// `Status=cancel`.
-    Cancel,
-}
-
-impl std::fmt::Display for PaymentsRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Create => f.write_str("create payment"),
-            Self::Capture(field) => write!(f, "capture {}", field.label()),
-            Self::Complete => f.write_str("complete"),
-            Self::Cancel => f.write_str("cancel"),
-        }
-    }
-}
 
 /// The credentials of the account that owns the calls.
 #[derive(Debug, Clone)]
@@ -77,6 +54,16 @@ pub fn call_sid(line: usize) -> String {
 /// Parses the number of a call from its SID.
 pub fn call_number(call: &str) -> Option<usize> {
     usize::from_str_radix(call.strip_prefix("CA")?, 16).ok()
+}
+
+/// Builds the router. A request to any other route is a violation.
+pub fn router(twilio: ScriptedTwilio) -> Router {
+    Router::new()
+        .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create_call))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(rest::handle_create))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(rest::handle_update))
+        .fallback(rest::reject_unknown_route)
+        .with_state(twilio)
 }
 
 /// Twilio's side of the payments of one call. The values of all calls share one account and its state.

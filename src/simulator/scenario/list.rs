@@ -16,9 +16,10 @@ mod outbound;
 mod outcomes;
 mod velocity_limits;
 
-use super::{CallDirection, Expectation, Scenario};
+use super::{Expectation, Scenario};
 use crate::simulator::caller::CallerStep::{self, Enters, Hears, Says, WaitsForCallEnd};
 use crate::simulator::openai::ModelBehaviour;
+use crate::simulator::relay::CallDirection;
 use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 use crate::simulator::twilio::{PaymentsRequest, Quirks};

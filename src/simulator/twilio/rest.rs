@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -15,7 +13,7 @@ use serde_json::json;
 use super::form::{CommonParameters, CreateForm, FormError, UpdateForm};
 use super::payment_session::{CallbackForm, PaymentSession, PaymentSessionState as Doing};
 use super::quirks::{PaymentResult, ReportTiming};
-use super::{HttpFaultKind, PaymentsRequest, ScriptedTwilio, TwilioState, calls, lock};
+use super::{HttpFaultKind, PaymentsRequest, ScriptedTwilio, TwilioState, lock};
 use crate::simulator::transcript::TranscriptEvent;
 
 /// A completed request, kept to answer repetitions with the same idempotency key.
@@ -38,17 +36,8 @@ struct RestReply {
 /// The callback that a request causes: URL, form and description.
 type PendingCallback = Option<(url::Url, CallbackForm, String)>;
 
-/// Builds the router. A request to any other route is a violation.
-pub fn router(twilio: ScriptedTwilio) -> Router {
-    Router::new()
-        .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create_call))
-        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(handle_create))
-        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(handle_update))
-        .fallback(reject_unknown_route)
-        .with_state(twilio)
-}
-
-async fn handle_create(
+/// `POST …/Payments.json`
+pub async fn handle_create(
     State(twilio): State<ScriptedTwilio>,
     Path((account, call)): Path<(String, String)>,
     uri: Uri,
@@ -58,7 +47,8 @@ async fn handle_create(
     twilio.for_call(&call).unwrap_or(twilio).serve(&account, &call, None, &uri, &headers, body).await
 }
 
-async fn handle_update(
+/// `POST …/Payments/{payment}.json`
+pub async fn handle_update(
     State(twilio): State<ScriptedTwilio>,
     Path((account, call, payment)): Path<(String, String, String)>,
     uri: Uri,
@@ -71,7 +61,13 @@ async fn handle_update(
     twilio.for_call(&call).unwrap_or(twilio).serve(&account, &call, Some(payment), &uri, &headers, body).await
 }
 
-async fn reject_unknown_route(State(twilio): State<ScriptedTwilio>, method: Method, uri: Uri, body: Bytes) -> Response {
+/// Every other request.
+pub async fn reject_unknown_route(
+    State(twilio): State<ScriptedTwilio>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
     if method == Method::HEAD || uri.path() == "/" {
         // The server opens a connection in advance.
         return error_response(404, 20404);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Quirks;
-use crate::simulator::deployment::Proxy;
+use crate::simulator::proxy::Proxy;
 use crate::simulator::transcript::{Transcript, TranscriptEvent};
 use crate::twilio::Signer;
 

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{ScenarioCheck, TranscriptChecks, format_amounts};
-use crate::simulator::scenario::{CallDirection, Expectation, Scenario};
+use crate::simulator::relay::CallDirection;
+use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::transcript::{LedgerRow, TranscriptEntry, TranscriptEvent};
 
 /// A charge, or a stored card, at the bank.

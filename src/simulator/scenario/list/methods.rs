@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, GETS_A_PERSON, STORED, VISA, scenario, stores_a_card};
 use crate::payment::{CardType, PaymentMethodName, PaymentOptions, ProcessorParameters, parse_matching_input};
 use crate::simulator::caller::CallerStep::{self, Enters, Hears, Presses, Says, WaitsForEntryTimeout};
-use crate::simulator::scenario::{CallDirection, Expectation, Scenario};
+use crate::simulator::relay::CallDirection;
+use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::{
     BankAccountNumber, BankRoutingNumber, CardNumber, CardNumberMatcher, ExpirationDate, SecurityCode,

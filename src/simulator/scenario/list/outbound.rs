@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{ASKS_TO_PAY, ENDS_CALL, ENTERS_CARD, scenario};
-use crate::simulator::scenario::{CallDirection, Expectation, Scenario};
+use crate::simulator::relay::CallDirection;
+use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::PaymentsRequest;
 
 /// The scenarios, in the order in which they are listed.

@@ -2,19 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[expect(dead_code, reason = "not all of the process control is used")]
-#[path = "ledger/binary.rs"]
-mod binary;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;
+#[expect(dead_code, reason = "not all of the process control is used")]
+#[path = "ledger/server_process.rs"]
+mod server_process;
 #[expect(dead_code, reason = "not all stand-ins are used")]
-#[path = "ledger/world.rs"]
-mod world;
+#[path = "ledger/stand_ins.rs"]
+mod stand_ins;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use binary::{Home, Running};
 use crelay_payments::config::Config;
 use crelay_payments::ledger::{Ledger, PaymentCall};
 use crelay_payments::payment::{
@@ -25,17 +24,18 @@ use crelay_payments::redact::Private;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use server::openai::OpenAi;
+use server_process::{ServerProcess, WorkDir};
+use stand_ins::StandIns;
 use uuid::Uuid;
-use world::World;
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 const CALLER: &str = "+15550100001";
 
 /// A ledger with payments, its server, and the business.
-struct Scene {
-    home: Home,
-    world: World,
-    running: Option<Running>,
+struct Harness {
+    work_dir: WorkDir,
+    stand_ins: StandIns,
+    running: Option<ServerProcess>,
 }
 
 /// A ledger without a server, to which payments are added.
@@ -45,13 +45,16 @@ struct Seed {
 }
 
 impl Seed {
-    async fn new(home: &Home) -> Self {
-        Self { ledger: Ledger::open(&home.ledger()).await.unwrap(), ids: PaymentIdGenerator::new(Uuid::new_v4()) }
+    async fn new(work_dir: &WorkDir) -> Self {
+        Self {
+            ledger: Ledger::open(&work_dir.ledger_path()).await.unwrap(),
+            ids: PaymentIdGenerator::new(Uuid::new_v4()),
+        }
     }
 
     /// Adds a submitted payment on its own call, which has ended without a result.
-    async fn unknown(&mut self, n: u32, method: &str) -> PaymentId {
-        let (config, _) = Config::from_vars(&server::NEEDED.into_iter().collect()).unwrap();
+    async fn add_unknown(&mut self, n: u32, method: &str) -> PaymentId {
+        let (config, _) = Config::from_vars(&server::REQUIRED_VARS.into_iter().collect()).unwrap();
         let parameters = [("paymentMethod", method), ("description", "hush-description")];
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -79,9 +82,9 @@ impl Seed {
         id
     }
 
-    /// As [`unknown`](Self::unknown), with a late success callback.
-    async fn succeeded(&mut self, n: u32, method: &str) -> PaymentId {
-        let id = self.unknown(n, method).await;
+    /// As [`add_unknown`](Self::add_unknown), with a late success callback.
+    async fn add_succeeded(&mut self, n: u32, method: &str) -> PaymentId {
+        let id = self.add_unknown(n, method).await;
         let form = [
             ("CallSid", format!("CA{n}")),
             ("Sid", format!("PK{n}")),
@@ -95,7 +98,7 @@ impl Seed {
     }
 
     /// Postpones all pending deliveries by 46 minutes, as after an outage of the receiver.
-    async fn fails_to_deliver(&self) {
+    async fn postpone_deliveries(&self) {
         loop {
             let due = self.ledger.due_deliveries(Timestamp::now(), 99).await.unwrap();
             if due.is_empty() {
@@ -108,135 +111,139 @@ impl Seed {
     }
 }
 
-impl Scene {
+impl Harness {
     /// Fills the ledger with `seed`, then starts the server and a business that accepts events.
-    async fn with<T>(seed: impl AsyncFnOnce(&mut Seed) -> T) -> (Self, T) {
-        let home = Home::new();
-        let mut seeding = Seed::new(&home).await;
+    async fn start_with<T>(seed: impl AsyncFnOnce(&mut Seed) -> T) -> (Self, T) {
+        let work_dir = WorkDir::new();
+        let mut seeding = Seed::new(&work_dir).await;
         let seeded = seed(&mut seeding).await;
         seeding.ledger.close().await;
         drop(seeding);
-        let (world, openai) = (World::stopping_at(None).await, OpenAi::start(&[]).await);
-        world.business_opens();
-        let running = home.serves(&world, &openai).await;
-        (Self { home, world, running: Some(running) }, seeded)
+        let (stand_ins, openai) = (StandIns::start(None).await, OpenAi::start(&[]).await);
+        stand_ins.accept_events();
+        let running = work_dir.serve(&stand_ins, &openai).await;
+        (Self { work_dir, stand_ins, running: Some(running) }, seeded)
     }
 
     /// Runs a command. Returns its exit code and its output.
-    async fn runs(&self, arguments: &[&str]) -> (i32, String) {
-        let Output { status, stdout, stderr } = self.home.runs(arguments).await;
+    async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.work_dir.run(arguments).await;
         let printed = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
         (status.code().unwrap(), printed)
     }
 
     async fn payment(&self, id: PaymentId) -> Value {
         let server = &self.running.as_ref().unwrap().server;
-        server.operator_gets(&format!("/payments/{id}")).await.json().await.unwrap()
+        server.get_as_operator(&format!("/payments/{id}")).await.json().await.unwrap()
     }
 
     /// Waits until an event of this type is delivered, and returns it.
-    async fn is_told(&self, id: PaymentId, kind: &str) -> Value {
-        let is_it = |told: &&Value| told["id"] == id.to_string() && told["type"] == kind;
-        self.world.until(kind, |seen| seen.told.iter().any(|told| is_it(&told))).await;
-        self.world.seen(|seen| seen.told.iter().rfind(is_it).cloned()).unwrap()
+    async fn wait_for_event(&self, id: PaymentId, kind: &str) -> Value {
+        let is_it = |event: &&Value| event["id"] == id.to_string() && event["type"] == kind;
+        self.stand_ins.wait_until(kind, |received| received.events.iter().any(|event| is_it(&event))).await;
+        self.stand_ins.received(|received| received.events.iter().rfind(is_it).cloned()).unwrap()
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.home.ledger().parent().unwrap().parent().unwrap().join(name)
+    fn path_of(&self, name: &str) -> std::path::PathBuf {
+        self.work_dir.ledger_path().parent().unwrap().parent().unwrap().join(name)
     }
 }
 
 #[tokio::test]
 async fn deliver_sends_pending_events_at_once() {
-    let (scene, id) = Scene::with(async |seed| {
-        let id = seed.unknown(25, "credit-card").await;
-        seed.fails_to_deliver().await;
+    let (harness, id) = Harness::start_with(async |seed| {
+        let id = seed.add_unknown(25, "credit-card").await;
+        seed.postpone_deliveries().await;
         id
     })
     .await;
-    let (code, printed) = scene.runs(&["deliver"]).await;
+    let (code, printed) = harness.run(&["deliver"]).await;
     assert!(code == 0 && printed.starts_with("waiting: 1, the oldest for "), "{printed}");
-    let told = scene.is_told(id, "payment.unknown").await;
-    assert_eq!((&told["state"], &told["paymentSid"], &told["live"]), (&"unknown".into(), &"PK25".into(), &true.into()));
-    assert_eq!(scene.runs(&["deliver"]).await, (0, "waiting: none\n".to_owned()));
+    let event = harness.wait_for_event(id, "payment.unknown").await;
+    assert_eq!(
+        (&event["state"], &event["paymentSid"], &event["live"]),
+        (&"unknown".into(), &"PK25".into(), &true.into())
+    );
+    assert_eq!(harness.run(&["deliver"]).await, (0, "waiting: none\n".to_owned()));
 }
 
 #[tokio::test]
 async fn a_settlement_can_be_corrected_and_refunds_are_recorded() {
-    let (scene, id) = Scene::with(async |seed| seed.unknown(25, "credit-card").await).await;
+    let (harness, id) = Harness::start_with(async |seed| seed.add_unknown(25, "credit-card").await).await;
     let text = id.to_string();
-    let settle = async |more: &[&str]| scene.runs(&[&["settle", &text], more].concat()).await;
+    let settle = async |more: &[&str]| harness.run(&[&["settle", &text], more].concat()).await;
     assert_eq!(settle(&["--as", "declined"]).await, (0, format!("{id} is declined\n")));
     assert_eq!(settle(&["--as", "charged"]).await.0, 1, "a second outcome needs --correct");
     assert_eq!(settle(&["--as", "charged", "--correct"]).await.0, 2, "--correct needs --note");
     let correct = ["--as", "charged", "--correct", "--note", "the wrong row", "--confirmation", "ch_9"];
     assert_eq!(settle(&correct).await, (0, format!("{id} is charged\n")));
-    assert_eq!(scene.is_told(id, "payment.charged").await["confirmationCode"], "ch_9");
+    assert_eq!(harness.wait_for_event(id, "payment.charged").await["confirmationCode"], "ch_9");
 
-    let refund = async |more: &[&str]| scene.runs(&[&["refunded", &text], more].concat()).await;
+    let refund = async |more: &[&str]| harness.run(&[&["refunded", &text], more].concat()).await;
     let (code, printed) = refund(&["--amount", "26", "--reference", "re_1"]).await;
     assert!(code == 1 && printed.contains("the rest is less"), "{printed}");
     for _ in 0..2 {
         let done = refund(&["--amount", "10", "--reference", "re_1", "--at", "1h"]).await;
         assert_eq!(done, (0, format!("{id} is charged, 10.00 USD refunded\n")));
     }
-    assert_eq!(scene.is_told(id, "payment.refunded").await["refundedMinor"], 1000);
+    assert_eq!(harness.wait_for_event(id, "payment.refunded").await["refundedMinor"], 1000);
     let done = refund(&["--amount", "15", "--reference", "dp_1", "--dispute"]).await;
     assert_eq!(done, (0, format!("{id} is disputed, 10.00 USD refunded\n")));
-    assert_eq!(scene.is_told(id, "payment.disputed").await["refund"]["reference"], "dp_1");
-    let (code, totals) = scene.runs(&["payments", "--totals", "--csv"]).await;
+    assert_eq!(harness.wait_for_event(id, "payment.disputed").await["refund"]["reference"], "dp_1");
+    let (code, totals) = harness.run(&["payments", "--totals", "--csv"]).await;
     assert!(code == 0 && totals.contains(",USD,disputed,live,1,25.00,2500,10.00,1000"), "{totals}");
 }
 
 #[tokio::test]
 async fn a_backup_is_private_and_overwrites_nothing() {
-    let (scene, ()) = Scene::with(async |seed| {
-        seed.succeeded(25, "credit-card").await;
+    let (harness, ()) = Harness::start_with(async |seed| {
+        seed.add_succeeded(25, "credit-card").await;
     })
     .await;
-    let (code, printed) = scene.runs(&["backup", "copy.db"]).await;
+    let (code, printed) = harness.run(&["backup", "copy.db"]).await;
     assert_eq!(code, 0, "{printed}");
-    let mode = std::fs::metadata(scene.file("copy.db")).unwrap().permissions().mode() & 0o777;
+    let mode = std::fs::metadata(harness.path_of("copy.db")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    assert!(!scene.file("copy.db.part").exists());
-    let (code, printed) = scene.runs(&["backup", "copy.db"]).await;
+    assert!(!harness.path_of("copy.db.part").exists());
+    let (code, printed) = harness.run(&["backup", "copy.db"]).await;
     assert!(code == 1 && printed.contains("overwrites nothing"), "{printed}");
-    let copy = Ledger::open_for_cli(&scene.file("copy.db")).await.unwrap();
+    let copy = Ledger::open_for_cli(&harness.path_of("copy.db")).await.unwrap();
     assert_eq!(copy.count_payments(crelay_payments::ledger::PaymentState::Charged).await.unwrap(), 1);
 }
 
 #[tokio::test]
 async fn the_personal_data_of_a_caller_is_erased_after_delivery() {
-    let (scene, (charged, unknown)) =
-        Scene::with(async |seed| (seed.succeeded(25, "credit-card").await, seed.unknown(26, "credit-card").await))
-            .await;
-    scene.is_told(charged, "payment.charged").await;
-    scene.is_told(unknown, "payment.unknown").await;
+    let (harness, (charged, unknown)) = Harness::start_with(async |seed| {
+        (seed.add_succeeded(25, "credit-card").await, seed.add_unknown(26, "credit-card").await)
+    })
+    .await;
+    harness.wait_for_event(charged, "payment.charged").await;
+    harness.wait_for_event(unknown, "payment.unknown").await;
     // The delivery is recorded shortly after the receiver has responded.
     let printed = loop {
-        let (_, printed) = scene.runs(&["erase", "--caller", CALLER]).await;
-        if scene.payment(charged).await["caller"].is_null() {
+        let (_, printed) = harness.run(&["erase", "--caller", CALLER]).await;
+        if harness.payment(charged).await["caller"].is_null() {
             break printed;
         }
     };
     assert!(printed.contains("left: 1"), "{printed}");
-    let erased = scene.payment(charged).await;
+    let erased = harness.payment(charged).await;
     assert!(
         erased["callReference"].is_null() && erased["description"].is_null() && erased["minor"] == 2500,
         "{erased}"
     );
-    assert_eq!(scene.payment(unknown).await["caller"], CALLER);
-    assert_eq!(scene.runs(&["erase", "--caller", "5550100001"]).await.0, 2, "not an E.164 number");
+    assert_eq!(harness.payment(unknown).await["caller"], CALLER);
+    assert_eq!(harness.run(&["erase", "--caller", "5550100001"]).await.0, 2, "not an E.164 number");
 }
 
 #[tokio::test]
 async fn reconcile_settles_unknown_payments_and_lists_differences() {
-    let (scene, [unknown, failed, charged, debit]) = Scene::with(async |seed| {
+    let (harness, [unknown, failed, charged, debit]) = Harness::start_with(async |seed| {
         [
-            seed.unknown(25, "credit-card").await,
-            seed.unknown(26, "credit-card").await,
-            seed.succeeded(27, "credit-card").await,
-            seed.succeeded(28, "ach-debit").await,
+            seed.add_unknown(25, "credit-card").await,
+            seed.add_unknown(26, "credit-card").await,
+            seed.add_succeeded(27, "credit-card").await,
+            seed.add_succeeded(28, "ach-debit").await,
         ]
     })
     .await;
@@ -248,12 +255,12 @@ async fn reconcile_settles_unknown_payments_and_lists_differences() {
         "ch_99,the web shop,9.00,USD,Paid".to_owned(),
     ];
     let text = format!("ID,Description,Amount,Currency,Status\n{}\n", rows.join("\n"));
-    std::fs::write(scene.file("export.csv"), text).unwrap();
-    let (code, printed) = scene.runs(&["reconcile", "export.csv", "--dry-run"]).await;
+    std::fs::write(harness.path_of("export.csv"), text).unwrap();
+    let (code, printed) = harness.run(&["reconcile", "export.csv", "--dry-run"]).await;
     assert!(code == 1 && printed.contains(&format!("line 2: would be settled as charged: {unknown}")), "{printed}");
-    assert_eq!(scene.payment(unknown).await["state"], "unknown");
+    assert_eq!(harness.payment(unknown).await["state"], "unknown");
 
-    let (code, printed) = scene.runs(&["reconcile", "export.csv"]).await;
+    let (code, printed) = harness.run(&["reconcile", "export.csv"]).await;
     assert_eq!(code, 1, "{printed}");
     for line in [
         format!("line 2: is settled as charged: {unknown}"),
@@ -265,31 +272,32 @@ async fn reconcile_settles_unknown_payments_and_lists_differences() {
     ] {
         assert!(printed.contains(&line), "{line} in {printed}");
     }
-    let told = scene.is_told(unknown, "payment.charged").await;
-    assert_eq!(told["confirmationCode"], "ch_25");
-    scene.is_told(debit, "payment.returned").await;
-    let events = scene.payment(failed).await["events"].to_string();
+    let event = harness.wait_for_event(unknown, "payment.charged").await;
+    assert_eq!(event["confirmationCode"], "ch_25");
+    harness.wait_for_event(debit, "payment.returned").await;
+    let events = harness.payment(failed).await["events"].to_string();
     assert!(events.contains("reconciled with export.csv, line 3"), "{events}");
 
     let agreeing = "id,amount,currency,status\nch_25,25.00,USD,paid\nch_27,27.00,USD,captured\n";
-    std::fs::write(scene.file("export.csv"), agreeing).unwrap();
-    let (code, printed) = scene.runs(&["reconcile", "export.csv", "--dry-run"]).await;
+    std::fs::write(harness.path_of("export.csv"), agreeing).unwrap();
+    let (code, printed) = harness.run(&["reconcile", "export.csv", "--dry-run"]).await;
     assert!(
         code == 1 && printed.contains(&format!("not in the export: the ledger says returned: {debit}")),
         "{printed}"
     );
-    std::fs::write(scene.file("export.csv"), format!("{agreeing}ch_28,28.00,USD,returned\n")).unwrap();
-    assert_eq!(scene.runs(&["reconcile", "export.csv"]).await.0, 0);
+    std::fs::write(harness.path_of("export.csv"), format!("{agreeing}ch_28,28.00,USD,returned\n")).unwrap();
+    assert_eq!(harness.run(&["reconcile", "export.csv"]).await.0, 0);
 }
 
 #[tokio::test]
 async fn an_operator_settles_corrects_and_refunds_over_http() {
-    let (scene, [unknown, charged]) =
-        Scene::with(async |seed| [seed.unknown(25, "credit-card").await, seed.succeeded(26, "credit-card").await])
-            .await;
-    let server = &scene.running.as_ref().unwrap().server;
+    let (harness, [unknown, charged]) = Harness::start_with(async |seed| {
+        [seed.add_unknown(25, "credit-card").await, seed.add_succeeded(26, "credit-card").await]
+    })
+    .await;
+    let server = &harness.running.as_ref().unwrap().server;
     let posts = async |id: &dyn std::fmt::Display, what: &str, body: Value| {
-        let answer = server.operator_posts(&format!("/payments/{id}/{what}"), &body).await;
+        let answer = server.post_as_operator(&format!("/payments/{id}/{what}"), &body).await;
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
     let missing = "2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10";
@@ -320,8 +328,8 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
         let (answered, answer) = posts(id, "refunded", body.clone()).await;
         assert_eq!(answered, status, "{body}: {answer}");
     }
-    let payment = scene.payment(charged).await;
+    let payment = harness.payment(charged).await;
     assert_eq!((&payment["state"], &payment["refundedMinor"]), (&"refunded".into(), &2600.into()));
-    assert_eq!(scene.is_told(unknown, "payment.charged").await["state"], "charged");
-    assert_eq!(scene.is_told(charged, "payment.refunded").await["id"], charged.to_string());
+    assert_eq!(harness.wait_for_event(unknown, "payment.charged").await["state"], "charged");
+    assert_eq!(harness.wait_for_event(charged, "payment.refunded").await["id"], charged.to_string());
 }

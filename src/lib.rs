@@ -11,7 +11,7 @@
 //! - background tasks: `recovery`, `retention`, `webhook`;
 //! - the HTTP handlers: `endpoints`;
 //! - the server and the checks of `crelay-payments check`: `server`, `check`;
-//! - with the feature `simulator`, which is off in the shipped binary: `simulator`, with the proof.
+//! - with the feature `simulator`, which is off in the shipped binary: `simulator`, and `proof` on its stand-ins.
 
 pub mod assets;
 pub mod call;
@@ -27,6 +27,8 @@ pub mod ledger;
 pub mod llm;
 pub mod payment;
 pub mod phone_number;
+#[cfg(any(feature = "simulator", test))]
+pub mod proof;
 pub mod reconcile;
 pub mod recovery;
 pub mod redact;

@@ -5,21 +5,23 @@
 
 mod business;
 mod caller;
+pub(crate) mod card_samples;
 mod deployment;
 mod interactive;
+pub(crate) mod leak_scan;
 mod ledger_file;
+pub(crate) mod local_server;
 mod openai;
 mod operator;
 mod pace;
 mod payments_api;
-pub mod proof;
 mod proxy;
 mod relay;
 mod runner;
 mod scenario;
 mod server_under_test;
 mod sync_edits;
-mod transcript;
+pub(crate) mod transcript;
 mod twilio;
 mod view;
 

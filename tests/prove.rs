@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crelay_payments::config::Vars;
-use crelay_payments::simulator::proof::{self, ProofOptions, ProofOutcome, ProofReport, ProofVerdict};
+use crelay_payments::proof::{self, ProofOptions, ProofOutcome, ProofReport, ProofVerdict};
 use serde_json::Value;
 
 /// The command in its own directory with an empty environment.

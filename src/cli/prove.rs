@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::config::Vars;
-use crelay_payments::simulator::proof::{self, ProofOutcome};
+use crelay_payments::proof::{self, ProofOutcome};
 
 /// Show that no card data leaves the server in this set-up, and write a report for an assessor.
 ///

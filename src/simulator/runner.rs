@@ -3,18 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::Router;
-use axum::serve::ListenerExt;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::business::{self, ScriptedBusiness};
 use super::caller::{CallerStep, ScriptedCaller};
 use super::deployment::Deployment;
 use super::interactive;
+use super::local_server::LocalServer;
 use super::openai::{LiveOpenAi, ScriptedOpenAi};
 use super::operator::OPERATOR_TOKEN;
 use super::pace::Pace;
@@ -49,7 +45,8 @@ struct RunningScenario {
     relay: ScriptedRelay,
     deployment: Deployment,
     sync_edits: Option<SyncEdits>,
-    stand_ins: [JoinHandle<()>; 3],
+    /// Twilio, OpenAI and the business.
+    stand_ins: [LocalServer; 3],
 }
 
 impl ScenarioRunner {
@@ -118,18 +115,21 @@ impl ScenarioRunner {
         let sync_edits =
             scenario.server_overrides.uses_sync.then(|| SyncEdits::new(ACCOUNT_SID, AUTH_TOKEN)).transpose()?;
         let sync = sync_edits.as_ref().map(SyncEdits::router).unwrap_or_default();
-        let (twilio_at, twilio_serves) = serve_locally(twilio::router(twilio.clone()).merge(sync)).await?;
-        let (openai_at, openai_serves) = serve_locally(openai.router()).await?;
+        let twilio_server = LocalServer::start(twilio::router(twilio.clone()).merge(sync)).await?;
+        let openai_server = LocalServer::start(openai.router()).await?;
         let knows = scenario.server_overrides.call_parameters;
         let business = ScriptedBusiness::new(knows.unwrap_or_default(), transcript.clone());
-        let (business_at, business_serves) = serve_locally(business.router()).await?;
-        let mut vars = self.environment(&twilio_at, &openai_at, &business_at);
+        let business_server = LocalServer::start(business.router()).await?;
+        let mut vars = self.environment(twilio_server.origin(), openai_server.origin(), business_server.origin());
         if let Some(sync_edits) = &sync_edits {
             vars.push(("ASSETS_DIR".to_owned(), sync_edits.directory()));
             sync_edits.edit_during_payment(transcript.clone());
         }
         if knows.is_some() {
-            vars.push(("CALL_PARAMETERS_URL".to_owned(), format!("{business_at}{}", business::CALLS_PATH)));
+            vars.push((
+                "CALL_PARAMETERS_URL".to_owned(),
+                format!("{}{}", business_server.origin(), business::CALLS_PATH),
+            ));
         }
         let deployment = Deployment::start(proxy, listener, vars, scenario.server_overrides.clone()).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
@@ -142,7 +142,7 @@ impl ScenarioRunner {
             pace: self.pace,
             transcript: transcript.clone(),
         };
-        let stand_ins = [twilio_serves, openai_serves, business_serves];
+        let stand_ins = [twilio_server, openai_server, business_server];
         Ok(RunningScenario { transcript, twilio, webhooks, relay, deployment, sync_edits, stand_ins })
     }
 
@@ -215,7 +215,7 @@ impl ScenarioRunner {
         if let Err(what) = deployment.shut_down(&transcript).await {
             transcript.record_violation(what);
         }
-        stand_ins.iter().for_each(JoinHandle::abort);
+        drop(stand_ins);
         let entries = transcript.entries();
         let own_words = matches!(self.model, ModelSource::Live { .. });
         Ok(ScenarioResult {
@@ -237,19 +237,6 @@ async fn run_caller(mut caller: ScriptedCaller<'_>, script: &[CallerStep]) {
     if !caller.phone.task.is_finished() {
         let _ = caller.run_script(&[CallerStep::HangsUp]).await;
     }
-}
-
-/// Serves a stand-in on a free port and returns its origin.
-pub async fn serve_locally(router: Router) -> anyhow::Result<(String, JoinHandle<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
-    let origin = format!("http://{}", listener.local_addr()?);
-    // Without `TCP_NODELAY`, each small frame that has no response is delayed by 40 ms.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let serving = tokio::spawn(async move {
-        // The task is aborted after the scenario.
-        let _ = axum::serve(listener, router).await;
-    });
-    Ok((origin, serving))
 }
 
 /// Sends unsigned and wrongly signed requests to every webhook. The server must answer 403.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::local_server::LocalServer;
 use super::openai::{ModelBehaviour, ModelFault, ScriptedOpenAi};
 use super::proxy::Proxy;
 use super::server_under_test::PUBLIC_URL;
@@ -25,7 +26,7 @@ fn violations(transcript: &Transcript) -> Vec<String> {
 }
 
 /// Starts Twilio's Payments API for a live call. Its callbacks cannot be delivered.
-async fn payments(quirks: Quirks) -> (String, Transcript) {
+async fn payments(quirks: Quirks) -> (LocalServer, String, Transcript) {
     let transcript = new_transcript();
     let account = AccountCredentials { sid: "AC1".to_owned(), auth_token: "t".to_owned() };
     let nowhere = Proxy::new(([127, 0, 0, 1], 9).into());
@@ -34,8 +35,9 @@ async fn payments(quirks: Quirks) -> (String, Transcript) {
     // Undelivered callbacks are recorded as violations; `broken_rules` leaves them out.
     let twilio = ScriptedTwilio::new(account, quirks, Pace::FAST, webhooks, transcript.clone());
     twilio.start_call();
-    let (origin, _) = runner::serve_locally(twilio::router(twilio)).await.unwrap();
-    (format!("{origin}/2010-04-01/Accounts/AC1/Calls/{}/Payments", twilio::call_sid(1)), transcript)
+    let server = LocalServer::start(twilio::router(twilio)).await.unwrap();
+    let url = format!("{}/2010-04-01/Accounts/AC1/Calls/{}/Payments", server.origin(), twilio::call_sid(1));
+    (server, url, transcript)
 }
 
 async fn post(url: &str, token: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -52,7 +54,7 @@ fn broken_rules(transcript: &Transcript) -> Vec<String> {
 
 #[tokio::test]
 async fn the_same_key_creates_one_payment_and_gets_the_same_answer() {
-    let (url, transcript) = payments(Quirks::default()).await;
+    let (_server, url, transcript) = payments(Quirks::default()).await;
     let first = post(&format!("{url}.json"), "t", CREATE).await;
     assert_eq!(first.0, 201);
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await, first);
@@ -65,7 +67,7 @@ async fn the_same_key_creates_one_payment_and_gets_the_same_answer() {
 
 #[tokio::test]
 async fn wrong_credentials_and_second_payments_are_violations() {
-    let (url, transcript) = payments(Quirks::default()).await;
+    let (_server, url, transcript) = payments(Quirks::default()).await;
     assert_eq!(post(&format!("{url}.json"), "wrong", CREATE).await.0, 401);
     assert_eq!(broken_rules(&transcript).len(), 1);
     post(&format!("{url}.json"), "t", CREATE).await;
@@ -77,7 +79,7 @@ async fn wrong_credentials_and_second_payments_are_violations() {
 
 #[tokio::test]
 async fn a_reused_idempotency_key_is_a_violation() {
-    let (url, transcript) = payments(Quirks::default()).await;
+    let (_server, url, transcript) = payments(Quirks::default()).await;
     let (_, payment) = post(&format!("{url}.json"), "t", CREATE).await;
     let update = format!("{url}/{}.json", payment["sid"].as_str().unwrap());
     post(&update, "t", &[CREATE[0], CREATE[1], ("Status", "cancel")]).await;
@@ -86,7 +88,7 @@ async fn a_reused_idempotency_key_is_a_violation() {
 
 #[tokio::test]
 async fn completing_too_early_is_refused_and_a_violation() {
-    let (url, transcript) = payments(Quirks::default()).await;
+    let (_server, url, transcript) = payments(Quirks::default()).await;
     let (_, payment) = post(&format!("{url}.json"), "t", CREATE).await;
     let update = format!("{url}/{}.json", payment["sid"].as_str().unwrap());
     let (status, error) = post(&update, "t", &[("IdempotencyKey", "k2"), CREATE[1], ("Status", "complete")]).await;
@@ -97,7 +99,7 @@ async fn completing_too_early_is_refused_and_a_violation() {
 #[tokio::test]
 async fn a_retry_gets_the_response_that_was_lost() {
     let lost = HttpFault { request: PaymentsRequest::Create, kind: HttpFaultKind::ResponseLost, times: 1 };
-    let (url, transcript) = payments(Quirks { http_fault: Some(lost), ..Quirks::default() }).await;
+    let (_server, url, transcript) = payments(Quirks { http_fault: Some(lost), ..Quirks::default() }).await;
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await.0, 504);
     assert_eq!(post(&format!("{url}.json"), "t", CREATE).await.0, 201);
     assert_eq!(
@@ -106,11 +108,12 @@ async fn a_retry_gets_the_response_that_was_lost() {
     );
 }
 
-async fn model(behaviour: ModelBehaviour) -> (String, Transcript) {
+async fn model(behaviour: ModelBehaviour) -> (LocalServer, String, Transcript) {
     let transcript = new_transcript();
     let openai = ScriptedOpenAi::new("key", "m", behaviour, None, Pace::FAST, transcript.clone());
-    let (origin, _) = runner::serve_locally(openai.router()).await.unwrap();
-    (format!("{origin}/v1/responses"), transcript)
+    let server = LocalServer::start(openai.router()).await.unwrap();
+    let url = format!("{}/v1/responses", server.origin());
+    (server, url, transcript)
 }
 
 fn question() -> Value {
@@ -128,7 +131,7 @@ async fn ask(url: &str, question: &Value) -> reqwest::Result<String> {
 
 #[tokio::test]
 async fn the_model_answers_in_events_and_calls_its_tool() {
-    let (url, transcript) = model(ModelBehaviour::default()).await;
+    let (_server, url, transcript) = model(ModelBehaviour::default()).await;
     let events = ask(&url, &question()).await.unwrap();
     assert!(events.starts_with("event: response.created\n"));
     assert!(events.contains("event: response.function_call_arguments.done\n"));
@@ -144,7 +147,7 @@ async fn the_model_answers_in_events_and_calls_its_tool() {
 
 #[tokio::test]
 async fn a_cut_connection_breaks_the_body_and_a_dropped_request_is_noticed() {
-    let (url, transcript) = model(ModelBehaviour {
+    let (_server, url, transcript) = model(ModelBehaviour {
         faults: vec![(1..=1, ModelFault::ConnectionCut(1)), (2..=2, ModelFault::Stall)],
         ..ModelBehaviour::default()
     })
@@ -167,7 +170,7 @@ async fn a_cut_connection_breaks_the_body_and_a_dropped_request_is_noticed() {
 
 #[tokio::test]
 async fn two_questions_at_once_are_a_violation() {
-    let (url, transcript) =
+    let (_server, url, transcript) =
         model(ModelBehaviour { faults: vec![(1..=1, ModelFault::Stall)], ..ModelBehaviour::default() }).await;
     let (first, second) = (question(), question());
     tokio::select! {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::payments_api::{CaptureField, PaymentsRequest};
-use crate::simulator::proof::leak_scan::CapturedOutput;
+use crate::simulator::leak_scan::CapturedOutput;
 
 /// An entry of the transcript.
 #[derive(Debug, Clone)]

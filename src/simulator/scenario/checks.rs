@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Expectation, Scenario};
-use crate::simulator::proof::leak_scan::{self, CapturedOutput};
+use crate::simulator::leak_scan::{self, CapturedOutput};
 use crate::simulator::transcript::{TranscriptEntry, TranscriptEvent};
-use crate::simulator::twilio::PaymentsRequest;
+use crate::simulator::twilio::{PAYMENT_TOKEN, PaymentsRequest};
 
 /// A check and its outcome.
 #[derive(Debug, Clone)]
@@ -55,7 +55,8 @@ pub fn check_scenario(
 }
 
 fn check_no_card_data(entered: &[String], evidence: &[CapturedOutput]) -> ScenarioCheck {
-    let found = leak_scan::find_entered_card_data(evidence, entered);
+    let secrets: Vec<String> = entered.iter().cloned().chain([PAYMENT_TOKEN.to_owned()]).collect();
+    let found = leak_scan::find_entered_card_data(evidence, &secrets);
     let bytes: usize = evidence.iter().map(|it| it.bytes.len()).sum();
     let what =
         format!("card data nowhere in the {} texts ({} kB) that the server sent", evidence.len(), bytes.div_ceil(1000));

@@ -5,11 +5,13 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::capture::OutputChannel;
 use super::harness::{ProofHarness, TIMEOUT};
 use super::model::ModelReply;
+use crate::endpoints::CONVERSATION_RELAY;
 
 /// The WebSocket of one call.
 #[derive(Debug)]
@@ -20,9 +22,28 @@ pub struct RelayClient<'a> {
 }
 
 impl<'a> RelayClient<'a> {
-    /// Creates a client for a connected socket.
-    pub fn new(world: &'a ProofHarness, socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
-        Self { harness: world, socket, turn_count: 0 }
+    /// Connects a call from this number and waits until the agent has answered the caller's greeting.
+    pub async fn connect(
+        harness: &'a ProofHarness,
+        call: &str,
+        from: &str,
+        parameters: &Value,
+    ) -> anyhow::Result<Self> {
+        let signature = harness.signer.sign(&harness.base_url.wss_url(CONVERSATION_RELAY), &[]);
+        let mut request = format!("ws://{}{CONVERSATION_RELAY}", harness.server.address).into_client_request()?;
+        request.headers_mut().insert("X-Twilio-Signature", signature.parse()?);
+        let opened = tokio::time::timeout(TIMEOUT, tokio_tungstenite::connect_async(request)).await;
+        let (socket, _) =
+            opened.context("the WebSocket handshake timed out")?.context("the WebSocket handshake failed")?;
+        let mut client = Self { harness, socket, turn_count: 0 };
+        let setup = json!({
+            "type": "setup", "sessionId": "VX00000000000000000000000000000001", "callSid": call, "from": from,
+            "to": "+15550100002", "direction": "inbound", "customParameters": parameters,
+        });
+        client.send(&setup).await?;
+        harness.wait_for_calls(1).await?;
+        client.say_hello().await?;
+        Ok(client)
     }
 
     /// Sends a frame.

@@ -12,9 +12,10 @@ use super::case::{ProofCase, ProofChat};
 use super::harness::ProofHarness;
 use super::model::ModelReply;
 use super::payment;
+use super::relay_client::RelayClient;
 use super::vector::LeakVector;
-use crate::simulator::proof::card_samples::{CardSample, SeededRng};
-use crate::simulator::proof::leak_scan::{CapturedOutput, SampleMatch, find_samples};
+use crate::simulator::card_samples::{CardSample, SeededRng};
+use crate::simulator::leak_scan::{CapturedOutput, SampleMatch, find_samples};
 
 /// The canary word. It occurs in no other text of a call.
 const CANARY: &str = "zymurgy";
@@ -50,7 +51,7 @@ fn canary_call_sid() -> String {
 pub async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
     let mut case = ProofCase::new(harness, LeakVector::Entered, 0, CANARY_CASE);
     case.receive_call(json!({"callReference": CANARY})).await?;
-    let mut client = harness.connect_call(&case.call_sid, &case.caller_number, &json!({})).await?;
+    let mut client = RelayClient::connect(harness, &case.call_sid, &case.caller_number, &json!({})).await?;
     client.say(&format!("My word is {CANARY}."), [ModelReply::from_words(&format!("So it is {CANARY}."))]).await?;
     payment::run_successful_payment(&mut case, &mut client).await?;
     let data = case.request_hand_off(&mut client, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;

@@ -11,7 +11,7 @@ use super::setup::TestedSetup;
 use super::vector::LeakVector;
 use super::{ProofOptions, ProofResults};
 use crate::redact::redact_card_numbers;
-use crate::simulator::proof::card_samples::CardSample;
+use crate::simulator::card_samples::CardSample;
 
 /// The report. [`ProofReport::to_json`] writes it for programs, [`ProofReport::to_markdown`] for an assessor.
 #[derive(Debug, Clone, Serialize)]
@@ -210,11 +210,11 @@ mod tests {
 
     use super::*;
     use crate::config::Vars;
-    use crate::simulator::proof::capture::add_sizes;
-    use crate::simulator::proof::card_samples::SeededRng;
-    use crate::simulator::proof::control::CANARY_CASE;
-    use crate::simulator::proof::leak_scan::CapturedOutput;
-    use crate::simulator::proof::setup::prepare_setup;
+    use crate::proof::capture::add_sizes;
+    use crate::proof::control::CANARY_CASE;
+    use crate::proof::setup::prepare_setup;
+    use crate::simulator::card_samples::SeededRng;
+    use crate::simulator::leak_scan::CapturedOutput;
 
     /// Results in which every vector was used once and every channel was searched.
     fn results() -> ProofResults {

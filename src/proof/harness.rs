@@ -7,19 +7,15 @@ use anyhow::{Context as _, ensure};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::capture::{OutputCapture, OutputChannel};
 use super::model::ModelStandIn;
-use super::relay_client::RelayClient;
 use super::server_process::{ServerProcess, StartServerError};
 use super::setup::{self, AUTH_TOKEN, OPERATOR_TOKEN, PreparedSetup, TestedSetup};
 use super::stand_ins::StandIns;
 use crate::config::{PublicUrl, Vars};
-use crate::endpoints::CONVERSATION_RELAY;
-use crate::simulator::runner::serve_locally;
-use crate::simulator::twilio::ScriptedSync;
+use crate::simulator::TwilioSync;
+use crate::simulator::local_server::LocalServer;
 use crate::twilio::Signer;
 
 /// The timeout of every step.
@@ -36,10 +32,12 @@ pub struct ProofHarness {
     pub stand_ins: StandIns,
     /// The captured output.
     pub capture: OutputCapture,
-    base_url: PublicUrl,
-    signer: Signer,
+    /// The public URL of the server.
+    pub base_url: PublicUrl,
+    /// Signs requests as Twilio does.
+    pub signer: Signer,
     http: reqwest::Client,
-    stand_in_tasks: [JoinHandle<()>; 2],
+    _servers: [LocalServer; 2],
 }
 
 impl ProofHarness {
@@ -47,19 +45,20 @@ impl ProofHarness {
     pub async fn start(program: &Path, vars: &Vars, home: &Path) -> Result<(Self, TestedSetup), StartServerError> {
         let capture = OutputCapture::default();
         let (model, stand_ins) = (ModelStandIn::new(capture.clone()), StandIns::new(capture.clone()));
-        let sync = ScriptedSync::new("AC00000000000000000000000000000001", AUTH_TOKEN);
-        let twilio =
-            serve_locally(stand_ins.clone().router().merge(sync.router())).await.map_err(StartServerError::Failed)?;
-        let openai = serve_locally(model.clone().router()).await.map_err(StartServerError::Failed)?;
-        let prepared = setup::prepare_setup(vars, &twilio.0, &openai.0, home);
+        let sync = TwilioSync::new("AC00000000000000000000000000000001", AUTH_TOKEN);
+        let twilio = LocalServer::start(stand_ins.clone().router().merge(sync.router()))
+            .await
+            .map_err(StartServerError::Failed)?;
+        let openai = LocalServer::start(model.clone().router()).await.map_err(StartServerError::Failed)?;
+        let prepared = setup::prepare_setup(vars, twilio.origin(), openai.origin(), home);
         let PreparedSetup { set_up, vars, base_url } =
             prepared.map_err(|problems| StartServerError::InvalidConfig(problems.to_string()))?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
         let http = http.context("cannot create the HTTP client").map_err(StartServerError::Failed)?;
         let server = ServerProcess::start(program, home, &vars, &capture).await?;
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        let stand_in_tasks = [twilio.1, openai.1];
-        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, stand_in_tasks }, set_up))
+        let servers = [twilio, openai];
+        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, _servers: servers }, set_up))
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
@@ -94,25 +93,6 @@ impl ProofHarness {
         Ok((status, body))
     }
 
-    /// Connects a call from this number and waits until the agent has answered the caller's greeting.
-    pub async fn connect_call(&self, call: &str, from: &str, parameters: &Value) -> anyhow::Result<RelayClient<'_>> {
-        let signature = self.signer.sign(&self.base_url.wss_url(CONVERSATION_RELAY), &[]);
-        let mut request = format!("ws://{}{CONVERSATION_RELAY}", self.server.address).into_client_request()?;
-        request.headers_mut().insert("X-Twilio-Signature", signature.parse()?);
-        let opened = tokio::time::timeout(TIMEOUT, tokio_tungstenite::connect_async(request)).await;
-        let (socket, _) =
-            opened.context("the WebSocket handshake timed out")?.context("the WebSocket handshake failed")?;
-        let mut client = RelayClient::new(self, socket);
-        let setup = json!({
-            "type": "setup", "sessionId": "VX00000000000000000000000000000001", "callSid": call, "from": from,
-            "to": "+15550100002", "direction": "inbound", "customParameters": parameters,
-        });
-        client.send(&setup).await?;
-        self.wait_for_calls(1).await?;
-        client.say_hello().await?;
-        Ok(client)
-    }
-
     /// Waits until `count` calls are live.
     pub async fn wait_for_calls(&self, count: u64) -> anyhow::Result<()> {
         let waits = async {
@@ -129,11 +109,5 @@ impl ProofHarness {
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.server.address)
-    }
-}
-
-impl Drop for ProofHarness {
-    fn drop(&mut self) {
-        self.stand_in_tasks.iter().for_each(JoinHandle::abort);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::simulator::proof::leak_scan::CapturedOutput;
+use crate::simulator::leak_scan::CapturedOutput;
 use crate::simulator::transcript::lock;
 
 /// A channel through which bytes leave the server.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::card_samples::{CardSample, TENS, UNITS};
-use crate::simulator::twilio::PAYMENT_TOKEN;
 
 /// A piece of output of the server.
 #[derive(Debug, Clone)]
@@ -15,10 +14,10 @@ pub struct CapturedOutput {
     pub bytes: String,
 }
 
-/// Searches the output for the values that were entered (card number, expiry date, security code) and for the payment
-/// token of a success. Returns one description per channel and value.
-pub fn find_entered_card_data(output: &[CapturedOutput], entered: &[String]) -> Vec<String> {
-    let secrets = entered.iter().map(String::as_str).chain([PAYMENT_TOKEN]).filter(|it| it.len() >= 3);
+/// Searches the output for secrets: the entered values (card number, expiry date, security code) and the payment token
+/// of a success. Returns one description per channel and secret.
+pub fn find_entered_card_data(output: &[CapturedOutput], secrets: &[String]) -> Vec<String> {
+    let secrets = secrets.iter().map(String::as_str).filter(|it| it.len() >= 3);
     let mut found = Vec::new();
     for secret in secrets {
         for CapturedOutput { channel, bytes } in output {
@@ -180,7 +179,7 @@ mod tests {
     }
 
     fn entered() -> Vec<String> {
-        ["4242424242424242", "1229", "123"].map(str::to_owned).into()
+        ["4242424242424242", "1229", "123", "tok_hgyvy76_simulated"].map(str::to_owned).into()
     }
 
     #[test]
@@ -190,7 +189,7 @@ mod tests {
             "4242 4242 4242 4242",
             "{\"date\":\"1229\"}",
             "code 123.",
-            PAYMENT_TOKEN,
+            "tok_hgyvy76_simulated",
             "four two four two forty-two forty two double four 24, 2 4 2 4 2",
         ] {
             assert!(

@@ -1,45 +1,18 @@
-//! One case of the proof: sends one card number to the server through one leak vector, then continues the conversation
-//! so that anything the server kept appears in its output.
+//! Sends the card number of a case to the server through its leak vector, then continues the conversation so that
+//! anything the server kept appears in its output.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::capture::OutputChannel;
-use super::harness::ProofHarness;
+use super::case::{ProofCase, ProofChat};
 use super::model::ModelReply;
 use super::payment;
 use super::relay_client::RelayClient;
 use super::vector::LeakVector;
 use crate::redact::REDACTED;
-use crate::simulator::proof::card_samples::{CardSample, SeededRng};
 
-/// A case: one card number and one leak vector.
-#[derive(Debug)]
-pub struct ProofCase<'a> {
-    /// The running server and its stand-ins.
-    pub harness: &'a ProofHarness,
-    /// The leak vector.
-    pub vector: LeakVector,
-    /// The SID of the call.
-    pub call_sid: String,
-    /// The caller's number, different in each case.
-    pub caller_number: String,
-    /// The card number.
-    pub sample: CardSample,
-    /// The other secrets of the case: expiry date, security code, postal code, payment token.
-    pub secrets: Vec<CardSample>,
-    rng: SeededRng,
-}
-
-impl<'a> ProofCase<'a> {
-    /// Creates case number `case` of a run with this seed.
-    pub fn new(harness: &'a ProofHarness, vector: LeakVector, seed: u64, case: usize) -> Self {
-        let mut rng = case_rng(seed, case);
-        let sample = card_sample(vector, &mut rng);
-        let (call, caller) = (format!("CA{case:032x}"), format!("+1555{case:07}"));
-        Self { harness, vector, call_sid: call, caller_number: caller, sample, secrets: Vec::new(), rng }
-    }
-
+impl ProofCase<'_> {
     /// Runs the case. Returns the channel that still shows a part of a split card number, which a search for the whole
     /// number would miss.
     ///
@@ -54,12 +27,6 @@ impl<'a> ProofCase<'a> {
         Ok(None)
     }
 
-    /// Generates a number of `count` digits that does not start with 0.
-    pub fn random_digits(&mut self, count: usize) -> String {
-        let first = 1 + self.rng.below(9);
-        (1..count).fold(first.to_string(), |all, _| all + &self.rng.below(10).to_string())
-    }
-
     async fn run_call(&mut self) -> anyhow::Result<Option<OutputChannel>> {
         let harness = self.harness;
         let (number, text) = (self.sample.number.clone(), self.sample.parts[0].clone());
@@ -72,36 +39,10 @@ impl<'a> ProofCase<'a> {
             _ => json!({}),
         };
         self.receive_call(call_parameters).await?;
-        let mut client = harness.connect_call(&self.call_sid, &self.caller_number, &parameters).await?;
+        let mut client = RelayClient::connect(harness, &self.call_sid, &self.caller_number, &parameters).await?;
         let leftover = self.place_in_call(&mut client).await?;
         self.hang_up(client).await?;
         Ok(leftover)
-    }
-
-    /// Posts the incoming call and sets what the business answers to its look-up.
-    pub async fn receive_call(&self, call_parameters: Value) -> anyhow::Result<()> {
-        self.harness.stand_ins.set_call_parameters(call_parameters);
-        let form = [("CallSid", self.call_sid.as_str()), ("From", &self.caller_number), ("To", "+15550100002")];
-        let twiml = self.harness.post_as_twilio("/connectConversationRelay", &form).await?;
-        ensure!(twiml.contains("<ConversationRelay"), "the TwiML does not connect the call to ConversationRelay");
-        Ok(())
-    }
-
-    /// Ends the call and reads the rest of the socket.
-    pub async fn hang_up(&self, client: RelayClient<'_>) -> anyhow::Result<()> {
-        let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
-        self.harness.post_as_twilio("/connectAction", &form).await?;
-        self.harness.wait_for_calls(0).await?;
-        client.drain().await;
-        Ok(())
-    }
-
-    /// Ends the call of a failed case, so that the next case starts without a live call.
-    pub async fn abandon(&self) {
-        let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
-        // Errors are ignored: the next case reports a call that is still live.
-        let _ = self.harness.post_as_twilio("/connectAction", &form).await;
-        let _ = self.harness.wait_for_calls(0).await;
     }
 
     /// Sends the card number through a vector that needs a call.
@@ -209,21 +150,6 @@ impl<'a> ProofCase<'a> {
         Ok(())
     }
 
-    /// Lets the model hand the call off. Returns the hand-off data.
-    pub async fn request_hand_off(&self, client: &mut RelayClient<'_>, arguments: &Value) -> anyhow::Result<String> {
-        let replies = [ModelReply::tool_call("live-agent-handoff", arguments), ModelReply::from_words("One moment.")];
-        client.say("I want a person.", replies).await?;
-        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "on"})).await?;
-        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "off"})).await?;
-        client.wait_for_hand_off().await
-    }
-
-    /// Posts to the `<Connect>` action as Twilio does when a session ends with this hand-off data.
-    pub async fn post_connect_action(&self, data: &str) -> anyhow::Result<()> {
-        let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "in-progress"), ("HandoffData", data)];
-        self.harness.post_as_twilio("/connectAction", &form).await.map(drop)
-    }
-
     async fn place_in_outbound_order(&self) -> anyhow::Result<()> {
         let (number, text) = (&self.sample.number, &self.sample.parts[0]);
         let nested = json!({"note": {"deep": [{"note": text}]}});
@@ -250,7 +176,7 @@ impl<'a> ProofCase<'a> {
     }
 
     async fn place_in_chat(&mut self) -> anyhow::Result<()> {
-        let mut chat = ProofChat { harness: self.harness, session_id: Value::Null };
+        let mut chat = ProofChat::new(self.harness);
         if self.vector == LeakVector::ModelOutputInAChat {
             let text = format!("You said {} to me.", self.sample.parts[0]);
             chat.send("What did I say?", "user", ModelReply::Text(self.rng.split(&text))).await?;
@@ -266,52 +192,8 @@ impl<'a> ProofCase<'a> {
     }
 }
 
-/// A chat over `/conversation`.
-#[derive(Debug)]
-pub struct ProofChat<'a> {
-    harness: &'a ProofHarness,
-    session_id: Value,
-}
-
-impl<'a> ProofChat<'a> {
-    /// Creates a chat without messages.
-    pub fn new(harness: &'a ProofHarness) -> Self {
-        Self { harness, session_id: Value::Null }
-    }
-
-    /// Sends a message, to which the model replies with `reply`.
-    pub async fn send(&mut self, message: &str, role: &str, reply: ModelReply) -> anyhow::Result<()> {
-        self.harness.model.set_replies([reply]);
-        let said = match &self.session_id {
-            Value::Null => json!({"message": message, "role": role}),
-            session => json!({"message": message, "role": role, "sessionId": session}),
-        };
-        let answer = self.harness.post_as_operator("/conversation", &said).await?;
-        let answer = answer.split_once('{').map_or("", |(_, rest)| rest);
-        let answer: Value = serde_json::from_str(&format!("{{{answer}")).context("a chat message was not answered")?;
-        self.session_id = answer["sessionId"].clone();
-        Ok(())
-    }
-}
-
 /// Checks that something was redacted. Otherwise the card number did not reach the server and the case proves nothing.
 fn ensure_redacted(shown: &str) -> anyhow::Result<()> {
     ensure!(shown.contains(REDACTED), "nothing was redacted from the model's input");
     Ok(())
-}
-
-/// Returns the random number generator of a case. It depends on the seed and the case number only.
-pub fn case_rng(seed: u64, case: usize) -> SeededRng {
-    SeededRng::for_case(seed, case)
-}
-
-/// Generates a card number in the form that the vector needs.
-fn card_sample(vector: LeakVector, rng: &mut SeededRng) -> CardSample {
-    if vector.is_in_parts() {
-        CardSample::random_parts(rng)
-    } else if vector.is_typed() {
-        CardSample::digits_only(rng)
-    } else {
-        CardSample::random(rng)
-    }
 }

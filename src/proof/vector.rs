@@ -136,7 +136,7 @@ impl LeakVector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::proof::VECTOR_COUNT;
+    use crate::proof::VECTOR_COUNT;
 
     #[test]
     fn every_vector_is_in_the_list_once() {

@@ -15,7 +15,7 @@ use super::model::ModelReply;
 use super::relay_client::RelayClient;
 use super::vector::LeakVector;
 use crate::redact::REDACTED;
-use crate::simulator::proof::card_samples::CardSample;
+use crate::simulator::card_samples::CardSample;
 
 /// An open payment.
 struct OpenPayment {

@@ -5,14 +5,13 @@
 //! byte that leaves the process is searched for them.
 
 mod capture;
-pub(super) mod card_samples;
 mod case;
 mod control;
 mod harness;
-pub(super) mod leak_scan;
 mod markdown;
 mod model;
 mod payment;
+mod placement;
 mod relay_client;
 mod report;
 mod server_process;
@@ -29,12 +28,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::config::Vars;
+use crate::simulator::card_samples::CardSample;
+use crate::simulator::leak_scan::{CapturedOutput, find_samples};
 use capture::{CapturedSize, OutputChannel, add_sizes};
-use card_samples::CardSample;
 use case::ProofCase;
 use control::CanarySightings;
 use harness::ProofHarness;
-use leak_scan::{CapturedOutput, find_samples};
 pub use report::{FailedCase, LeakFinding, ProofReport, ProofVerdict};
 use server_process::StartServerError;
 use vector::LeakVector;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -134,4 +135,11 @@ fn an_invalid_configuration_is_reported_with_all_problems() {
     let output = command.run();
     assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
     assert!(printed(&output).contains("serverConfig.json"), "{}", printed(&output));
+}
+
+#[test]
+fn a_server_that_does_not_exist_is_an_error() {
+    let output = ProveCommand::new("prove-no-server", &["--server", "absent"]).run();
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+    assert!(printed(&output).contains("cannot find the server absent"), "{}", printed(&output));
 }

@@ -11,7 +11,7 @@ use crelay_payments::proof::{self, ProofOutcome};
 
 /// Show that no card data leaves the server in this set-up, and write a report for an assessor.
 ///
-/// Runs this program with its configuration, but with stand-ins for Twilio, OpenAI and the business and a ledger of its own: it
+/// Runs this program, or the server at --server, with this configuration, but with stand-ins for Twilio, OpenAI and the business and a ledger of its own: it
 /// needs no account and uses no configured credential. Card numbers are entered, spoken and misplaced in every known way, and
 /// every byte that left the server is searched: log, requests, socket, answers, webhook, ledger. The exit code is 1 if a card
 /// number was found or a case could not be tried, and 2 if the configuration cannot be used.
@@ -20,6 +20,9 @@ pub(super) struct Prove {
     /// The directory for crelay-payments-proof.md and crelay-payments-proof.json
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
+    /// The server to test, as it is shipped [default: this program]
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
     /// The number of card numbers; at least one for each way of entering them
     #[arg(long, default_value_t = 230, value_parser = clap::value_parser!(u32).range(proof::VECTOR_COUNT..=100_000))]
     numbers: u32,
@@ -31,7 +34,11 @@ pub(super) struct Prove {
 /// Proves it, prints a summary and writes the report.
 pub(super) async fn run(args: &Prove, vars: Vars) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
-    let program = std::env::current_exe().context("cannot find the path of this program")?;
+    let program = match &args.server {
+        // The server is started in another directory.
+        Some(path) => path.canonicalize().with_context(|| format!("cannot find the server {}", path.display()))?,
+        None => std::env::current_exe().context("cannot find the path of this program")?,
+    };
     let options = proof::ProofOptions { program, vars, numbers: args.numbers as usize, seed: args.seed };
     let is_watched = stderr().is_terminal();
     let progress = |done| {

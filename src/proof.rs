@@ -4,15 +4,14 @@
 //! model, the business and the operator. Generated card numbers are sent through every known leak vector, and every
 //! byte that leaves the process is searched for them.
 
+mod call;
 mod capture;
 mod case;
 mod control;
 mod harness;
 mod markdown;
-mod model;
 mod payment;
 mod placement;
-mod relay_client;
 mod report;
 mod server_process;
 mod setup;

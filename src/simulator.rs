@@ -30,6 +30,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
+pub use local_server::LocalServer;
+pub use openai::{ModelReply, QueuedOpenAi};
+pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};
 pub use scenario::ScenarioCheck;
 pub use twilio::ScriptedSync as TwilioSync;
 pub use view::Colours;

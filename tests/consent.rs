@@ -11,13 +11,11 @@ mod stand_ins;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use server::openai::{OpenAi, Reply};
-use server::{OPERATOR_TOKEN, Server, Socket, caller_says};
+use server::{OPERATOR_TOKEN, Server};
 use stand_ins::StandIns;
-use tokio_tungstenite::tungstenite::Message;
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,8 +28,8 @@ const GO_ON: &str = "Shall I go on with the payment? Say yes or press 1; say no 
 struct Harness {
     server: Server,
     stand_ins: StandIns,
-    openai: OpenAi,
-    socket: Socket,
+    openai: QueuedOpenAi,
+    socket: RelayClient,
     _directory: Directory,
 }
 
@@ -56,16 +54,16 @@ impl Drop for Directory {
 impl Harness {
     async fn new(server_config: &str) -> Self {
         let stand_ins = StandIns::start(None).await;
-        let openai = OpenAi::start(&[]).await;
+        let openai = QueuedOpenAi::start(&[]).await.unwrap();
         let directory = Directory::with(server_config);
         let vars = [
             ("ASSETS_DIR", directory.0.to_str().unwrap()),
-            ("OPENAI_BASE_URL", openai.base_url.as_str()),
+            ("OPENAI_BASE_URL", openai.base_url()),
             ("TWILIO_API_BASE_URL", &stand_ins.origin),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
         ];
         let server = Server::start(&vars).await;
-        openai.queue(Reply::Text("Hello."));
+        openai.queue(ModelReply::text("Hello."));
         let socket = server.connect_call("CA1", &json!({})).await;
         let mut harness = Self { server, stand_ins, openai, socket, _directory: directory };
         harness.wait_for_speech("Hello.").await;
@@ -73,9 +71,9 @@ impl Harness {
     }
 
     /// Queues replies of the model and sends a prompt.
-    async fn say(&mut self, words: &str, replies: &[Reply]) {
+    async fn say(&mut self, words: &str, replies: &[ModelReply]) {
         replies.iter().cloned().for_each(|reply| self.openai.queue(reply));
-        caller_says(&mut self.socket, words).await;
+        self.socket.say(words).await.unwrap();
     }
 
     async fn press(&mut self, key: &str) {
@@ -83,24 +81,24 @@ impl Harness {
     }
 
     async fn send(&mut self, frame: &Value) {
-        self.socket.send(Message::text(frame.to_string())).await.unwrap();
+        self.socket.send(frame).await.unwrap();
     }
 
     /// Waits until the agent has said this and is silent again. Returns the last frame.
     async fn wait_for_speech(&mut self, words: &str) -> Value {
         let mut said = String::new();
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            let frame = frame.unwrap_or_else(|_| panic!("not {words:?}: {said:?}")).unwrap().unwrap();
-            let frame: Value = serde_json::from_str(frame.to_text().unwrap()).unwrap();
-            said.push_str(frame["token"].as_str().unwrap_or_default());
-            if frame["last"] == json!(true) {
-                for speaking in ["on", "off"] {
-                    self.send(&json!({"type": "info", "name": "agentSpeaking", "value": speaking})).await;
-                }
-                if said.contains(words) {
-                    return frame;
-                }
+            let is_last = |frame: &Value| {
+                said.push_str(frame["token"].as_str().unwrap_or_default());
+                frame["last"] == json!(true)
+            };
+            let frame = self.socket.wait_for(is_last).await;
+            let frame = frame.unwrap_or_else(|error| panic!("not {words:?}: {said:?}: {error:#}"));
+            for speaking in ["on", "off"] {
+                self.send(&json!({"type": "info", "name": "agentSpeaking", "value": speaking})).await;
+            }
+            if said.contains(words) {
+                return frame;
             }
         }
     }
@@ -154,7 +152,7 @@ impl Harness {
 /// Runs a guided payment up to its last field.
 async fn reach_last_field() -> Harness {
     let mut harness = Harness::new(GUIDED).await;
-    harness.say("Please store my card", &[Reply::ToolCall("start-capture", r#"{"chargeAmount":"0"}"#)]).await;
+    harness.say("Please store my card", &[ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#)]).await;
     harness.wait_for_speech("Please type your card number").await;
     harness.enter_field(0).await;
     harness.wait_for_speech("Now the security code").await;
@@ -166,17 +164,17 @@ async fn reach_last_field() -> Harness {
 #[tokio::test]
 async fn an_amount_is_stated_to_the_caller_before_it_is_charged() {
     let mut harness = Harness::new(ASSISTANT).await;
-    let hides = [Reply::Text("Your plan will be active within the hour. Are you still there?")];
+    let hides = [ModelReply::text("Your plan will be active within the hour. Are you still there?")];
     harness.say("Hello", &hides).await;
     harness.wait_for_speech("still there?").await;
     let charges = [
-        Reply::ToolCall("start-capture", r#"{"chargeAmount":"777"}"#),
-        Reply::ToolCall("confirm-amount", r#"{"amount":"777"}"#),
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"777"}"#),
+        ModelReply::tool_call("confirm-amount", r#"{"amount":"777"}"#),
     ];
     harness.say("yes", &charges).await;
     let statement = harness.wait_for_speech(ASKED_FOR_777).await;
     assert_eq!((&statement["interruptible"], &statement["preemptible"]), (&json!(false), &json!(false)));
-    let starts = [Reply::ToolCall("start-capture", r#"{"chargeAmount":"777"}"#), Reply::Text("Then not.")];
+    let starts = [ModelReply::tool_call("start-capture", r#"{"chargeAmount":"777"}"#), ModelReply::text("Then not.")];
     harness.say("No, absolutely not", &starts).await;
     harness.wait_for_speech("Then not.").await;
     harness.wait_for_model_input("the caller said no to 777.00 USD").await;
@@ -188,10 +186,12 @@ async fn an_amount_is_stated_to_the_caller_before_it_is_charged() {
 async fn a_yes_by_word_or_by_key_charges_once() {
     for by_key in [false, true] {
         let mut harness = Harness::new(ASSISTANT).await;
-        harness.say("I want to pay 777 dollars", &[Reply::ToolCall("confirm-amount", r#"{"amount":"777"}"#)]).await;
+        harness
+            .say("I want to pay 777 dollars", &[ModelReply::tool_call("confirm-amount", r#"{"amount":"777"}"#)])
+            .await;
         harness.wait_for_speech(ASKED_FOR_777).await;
-        harness.openai.queue(Reply::ToolCall("start-capture", "{}"));
-        harness.openai.queue(Reply::Text("Now the card."));
+        harness.openai.queue(ModelReply::tool_call("start-capture", "{}"));
+        harness.openai.queue(ModelReply::text("Now the card."));
         if by_key {
             harness.press("1").await;
         } else {
@@ -216,11 +216,14 @@ async fn a_yes_by_word_or_by_key_charges_once() {
 #[tokio::test]
 async fn an_unclear_answer_is_asked_again_and_charges_nothing() {
     let mut harness = Harness::new(ASSISTANT).await;
-    harness.say("I want to pay 777 dollars", &[Reply::ToolCall("confirm-amount", r#"{"amount":"777"}"#)]).await;
+    harness.say("I want to pay 777 dollars", &[ModelReply::tool_call("confirm-amount", r#"{"amount":"777"}"#)]).await;
     harness.wait_for_speech(ASKED_FOR_777).await;
     harness.say("Yes, but only 5 dollars of it", &[]).await;
     harness.wait_for_speech(ASKED_FOR_777).await;
-    let starts = [Reply::ToolCall("start-capture", r#"{"chargeAmount":"777"}"#), Reply::Text("A colleague can help.")];
+    let starts = [
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"777"}"#),
+        ModelReply::text("A colleague can help."),
+    ];
     harness.say("Well, you know", &starts).await;
     harness.wait_for_speech("A colleague").await;
     harness.wait_for_model_input("got no clear answer, so nothing is charged").await;
@@ -230,7 +233,7 @@ async fn an_unclear_answer_is_asked_again_and_charges_nothing() {
 #[tokio::test]
 async fn a_card_is_stored_only_on_request() {
     let mut harness = Harness::new(ASSISTANT).await;
-    harness.say("Hello", &[Reply::ToolCall("start-capture", "{}"), Reply::Text("What can I do?")]).await;
+    harness.say("Hello", &[ModelReply::tool_call("start-capture", "{}"), ModelReply::text("What can I do?")]).await;
     harness.wait_for_speech("What can I do?").await;
     harness.wait_for_model_input("It is not known what is to be charged").await;
     harness.check_no_change("create");
@@ -243,7 +246,7 @@ async fn a_refusal_cancels_the_payment_while_the_model_fails() {
     harness.wait_for_speech("The payment is cancelled. Nothing was charged.").await;
     harness.wait_for_change("cancel").await;
     harness.enter_field(2).await;
-    harness.say("Hello?", &[Reply::Text("It is cancelled.")]).await;
+    harness.say("Hello?", &[ModelReply::text("It is cancelled.")]).await;
     harness.wait_for_speech("It is cancelled.").await;
     harness.check_no_change("complete");
     assert_eq!(harness.payments().await[0]["state"], "abandoned");
@@ -269,7 +272,7 @@ async fn unanswered_speech_and_a_no_cancel_the_payment() {
     harness.wait_for_speech("Now the expiry date").await;
     harness.enter_field(2).await;
     harness.wait_for_speech(GO_ON).await;
-    harness.say("No.", &[Reply::Text("What else?")]).await;
+    harness.say("No.", &[ModelReply::text("What else?")]).await;
     harness.wait_for_speech("The payment is cancelled.").await;
     harness.wait_for_speech("What else?").await;
     harness.wait_for_change("cancel").await;

@@ -8,13 +8,13 @@ mod operator;
 mod server;
 mod webhook_delivery;
 
-use futures_util::{SinkExt, StreamExt};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayMessage};
 use reqwest::StatusCode;
 use serde_json::json;
-use server::openai::{OpenAi, Reply};
+use server::Server;
 use server::twilio::Twilio;
-use server::{Server, caller_says, wait_for_agent};
-use tokio_tungstenite::tungstenite::Message;
+
+const SETUP: &str = r#"{"type":"setup","callSid":"CA1"}"#;
 
 #[tokio::test]
 async fn a_call_that_comes_in_is_connected_to_the_relay() {
@@ -69,8 +69,8 @@ async fn the_socket_opens_only_for_twilio() {
     let wss = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let https = server.signature("https://pay.example.com/conversation-relay", &[]);
     assert!(server.open_socket(Some(&wss)).await.is_ok());
-    assert_eq!(server.open_socket(Some(&https)).await.err(), Some(StatusCode::FORBIDDEN));
-    assert_eq!(server.open_socket(None).await.err(), Some(StatusCode::FORBIDDEN));
+    assert_eq!(server.open_socket(Some(&https)).await.err(), Some(403));
+    assert_eq!(server.open_socket(None).await.err(), Some(403));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_server_that_stops_takes_no_new_calls() {
     assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.open_socket(Some(&signature)).await.unwrap();
-    socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
+    socket.send_text(SETUP).await.unwrap();
     server.wait_for_calls(1).await;
     server.start_shutdown();
     assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -166,48 +166,51 @@ async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
     let server = Server::start(&[("DRAIN_SECONDS", "1")]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.open_socket(Some(&signature)).await.unwrap();
-    socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
+    socket.send_text(SETUP).await.unwrap();
     server.wait_for_calls(1).await;
     server.start_shutdown();
-    let closed = socket.next().await;
-    assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012), "{closed:?}");
+    assert_eq!(socket.wait_for_close().await.unwrap().0, 1012);
 }
 
 #[tokio::test]
 async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
     let replies = [
-        Reply::ToolCall("start-capture", r#"{"chargeAmount":"0"}"#),
-        Reply::Text("Ready."),
-        Reply::Text("You cancelled it."),
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#),
+        ModelReply::text("Ready."),
+        ModelReply::text("You cancelled it."),
     ];
-    let (twilio, openai) = (Twilio::start().await, OpenAi::start(&replies).await);
-    let vars = [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", &openai.base_url)];
+    let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(&replies).await.unwrap());
+    let vars =
+        [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", openai.base_url())];
     let server = Server::start(&vars).await;
     let mut pays = server.connect_call("CA1", &json!({})).await;
-    caller_says(&mut pays, "I want to pay").await;
-    assert_eq!(wait_for_agent(&mut pays).await, "Ready.");
+    pays.say("I want to pay").await.unwrap();
+    assert_eq!(pays.wait_for_speech().await.unwrap(), "Ready.");
     let mut talks = server.connect_call("CA2", &json!({})).await;
 
     server.start_shutdown();
-    let cut = talks.next().await;
-    assert!(matches!(&cut, Some(Ok(Message::Close(_)))), "half of the drain time has passed: {cut:?}");
+    let cut = talks.receive().await;
+    assert!(matches!(cut, RelayMessage::Closed(..)), "half of the drain time has passed: {cut:?}");
     let star = [("CallSid", "CA1"), ("Sid", "PK1"), ("Result", "caller-interrupted-with-star")];
     assert_eq!(server.post_as_twilio("/payment-status-callback", &star).await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(wait_for_agent(&mut pays).await, "You cancelled it.");
+    assert_eq!(pays.wait_for_speech().await.unwrap(), "You cancelled it.");
 }
 
 #[tokio::test]
 async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     let server = Server::start(&[]).await;
     let mut older = server.connect_call("CA1", &json!({})).await;
-    older.send(Message::text(" ".repeat(64 * 1024 + 1))).await.unwrap();
-    assert!(!matches!(older.next().await, Some(Ok(Message::Text(_)))), "the socket is closed");
+    older.send_text(" ".repeat(64 * 1024 + 1)).await.unwrap();
+    assert!(!matches!(older.receive().await, RelayMessage::Text(_)), "the socket is closed");
     server.wait_for_calls(1).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();
-    newer.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
-    caller_says(&mut newer, "Hello?").await;
-    assert!(wait_for_agent(&mut newer).await.contains("something went wrong"), "the call continues without the model");
+    newer.send_text(SETUP).await.unwrap();
+    newer.say("Hello?").await.unwrap();
+    assert!(
+        newer.wait_for_speech().await.unwrap().contains("something went wrong"),
+        "the call continues without the model"
+    );
     server.wait_for_calls(1).await;
 }
 
@@ -215,16 +218,14 @@ async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
 async fn a_new_socket_of_a_call_replaces_the_old_one() {
     let server = Server::start(&[]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
-    let setup = || Message::text(r#"{"type":"setup","callSid":"CA1"}"#);
     let mut older = server.open_socket(Some(&signature)).await.unwrap();
-    older.send(setup()).await.unwrap();
+    older.send_text(SETUP).await.unwrap();
     server.wait_for_calls(1).await;
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();
-    newer.send(setup()).await.unwrap();
-    let closed = older.next().await;
-    assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1001), "{closed:?}");
+    newer.send_text(SETUP).await.unwrap();
+    assert_eq!(older.wait_for_close().await.unwrap().0, 1001);
     server.wait_for_calls(1).await;
-    newer.close(None).await.unwrap();
+    newer.close(1000, "").await.unwrap();
     server.post_as_twilio("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
     server.wait_for_calls(0).await;
 }

@@ -14,11 +14,11 @@ mod stand_ins;
 
 use std::time::Duration;
 
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use futures_util::{StreamExt as _, stream};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use server::openai::{OpenAi, Reply};
-use server::{Server, Socket, caller_says};
+use server::Server;
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::{Checkpoint, StandIns};
 use uuid::Uuid;
@@ -27,23 +27,23 @@ const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-d
 const CALL: &str = "CA1";
 
 /// The model's replies in an undisturbed payment call.
-const REPLIES: [Reply; 10] = [
-    Reply::ToolCall("start-capture", r#"{"chargeAmount":"25.00"}"#),
-    Reply::ToolCall("capture-card", "{}"),
-    Reply::Text("Please enter the card number."),
-    Reply::ToolCall("capture-security-code", "{}"),
-    Reply::Text("And the code."),
-    Reply::ToolCall("capture-expiry-date", "{}"),
-    Reply::Text("And the date."),
-    Reply::ToolCall("finish-capture", "{}"),
-    Reply::Text("One moment."),
-    Reply::Text("All set."),
+const REPLIES: [ModelReply; 10] = [
+    ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#),
+    ModelReply::tool_call("capture-card", "{}"),
+    ModelReply::text("Please enter the card number."),
+    ModelReply::tool_call("capture-security-code", "{}"),
+    ModelReply::text("And the code."),
+    ModelReply::tool_call("capture-expiry-date", "{}"),
+    ModelReply::text("And the date."),
+    ModelReply::tool_call("finish-capture", "{}"),
+    ModelReply::text("One moment."),
+    ModelReply::text("All set."),
 ];
 
 /// A payment call with the stand-ins for Twilio, the model and the business.
 struct Harness {
     stand_ins: StandIns,
-    openai: OpenAi,
+    openai: QueuedOpenAi,
     work_dir: WorkDir,
 }
 
@@ -51,7 +51,7 @@ impl Harness {
     async fn start(stop_at: Option<Checkpoint>) -> Self {
         Self {
             stand_ins: StandIns::start(stop_at).await,
-            openai: OpenAi::start(&REPLIES).await,
+            openai: QueuedOpenAi::start(&REPLIES).await.unwrap(),
             work_dir: WorkDir::new(),
         }
     }
@@ -63,7 +63,7 @@ impl Harness {
     /// Runs the call from beginning to end. Adds the callbacks that were answered with 2xx to `answered`.
     async fn run_call(&self, server: &Server, answered: &mut Vec<String>) -> reqwest::Result<()> {
         let mut socket = connect_call(server).await;
-        caller_says(&mut socket, "I would like to pay 25 dollars.").await;
+        socket.say("I would like to pay 25 dollars.").await.unwrap();
         self.stand_ins.wait_until("opened", |received| !received.twilio_requests.is_empty()).await;
         let sid = self.stand_ins.received(|received| received.twilio_requests[0].0.clone());
         post_callback(server, &sid, "exists", &[("ChargeAmount", "25.00")], answered).await?;
@@ -79,7 +79,7 @@ impl Harness {
                     received.twilio_requests.iter().any(|(_, what, _)| what == field)
                 })
                 .await;
-            self.openai.wait_for_requests(3 + 2 * at).await;
+            self.openai.wait_for_requests(3 + 2 * at).await.unwrap();
             let required = FIELDS[at + 1..].join(",");
             let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
             post_callback(server, &sid, field, &entered, answered).await?;
@@ -172,7 +172,7 @@ impl Harness {
     }
 }
 
-async fn connect_call(server: &Server) -> Socket {
+async fn connect_call(server: &Server) -> RelayClient {
     server.connect_call(CALL, &json!({"callReference": "order-7", "amountDue": "25.00"})).await
 }
 
@@ -274,13 +274,13 @@ async fn after_a_crash_no_second_payment_starts_until_the_first_is_settled() {
         _ = harness.run_call(&running.server, &mut answered) => panic!("the payment was not submitted"),
     }
     running.kill();
-    let starts = || Reply::ToolCall("start-capture", r#"{"chargeAmount":"25.00"}"#);
-    let again = [starts(), Reply::Text("I am sorry."), starts(), Reply::Text("It is paid.")];
-    let openai = OpenAi::start(&again).await;
+    let starts = || ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#);
+    let again = [starts(), ModelReply::text("I am sorry."), starts(), ModelReply::text("It is paid.")];
+    let openai = QueuedOpenAi::start(&again).await.unwrap();
     let running = harness.work_dir.serve(&harness.stand_ins, &openai).await;
     let mut socket = connect_call(&running.server).await;
-    caller_says(&mut socket, "Hello? I was paying.").await;
-    server::wait_for_agent(&mut socket).await;
+    socket.say("Hello? I was paying.").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     assert!(openai.last_input().contains("An earlier payment of this call was submitted"), "{}", openai.last_input());
     assert_eq!(harness.stand_ins.keys_of("create").len(), 1);
 
@@ -302,8 +302,8 @@ async fn after_a_crash_no_second_payment_starts_until_the_first_is_settled() {
     let table = String::from_utf8(harness.work_dir.run(&["payments", "--since", "24h"]).await.stdout).unwrap();
     assert!(table.contains("1 charged; charged 25.00 USD"), "{table}");
 
-    caller_says(&mut socket, "Shall I pay again?").await;
-    server::wait_for_agent(&mut socket).await;
+    socket.say("Shall I pay again?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     assert!(openai.last_input().contains("is paid already, so nothing more is charged"), "{}", openai.last_input());
     assert_eq!(harness.stand_ins.keys_of("create").len(), 1);
 }

@@ -21,9 +21,9 @@ use crelay_payments::payment::{
     UpdateAction, UpdatePayment,
 };
 use crelay_payments::redact::Private;
+use crelay_payments::simulator::QueuedOpenAi;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use server::openai::OpenAi;
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::StandIns;
 use uuid::Uuid;
@@ -119,7 +119,7 @@ impl Harness {
         let seeded = seed(&mut seeding).await;
         seeding.ledger.close().await;
         drop(seeding);
-        let (stand_ins, openai) = (StandIns::start(None).await, OpenAi::start(&[]).await);
+        let (stand_ins, openai) = (StandIns::start(None).await, QueuedOpenAi::start(&[]).await.unwrap());
         stand_ins.accept_events();
         let running = work_dir.serve(&stand_ins, &openai).await;
         (Self { work_dir, stand_ins, running: Some(running) }, seeded)

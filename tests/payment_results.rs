@@ -9,45 +9,42 @@ mod server;
 #[path = "ledger/stand_ins.rs"]
 mod stand_ins;
 
-use futures_util::SinkExt as _;
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use server::openai::{OpenAi, Reply};
-use server::{OPERATOR_TOKEN, Server, Socket, caller_says};
+use server::{OPERATOR_TOKEN, Server};
 use stand_ins::{SECRET, StandIns};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 
 /// The model's replies until a payment is submitted.
-const SUBMIT_REPLIES: [Reply; 9] = [
-    Reply::ToolCall("start-capture", "{}"),
-    Reply::ToolCall("capture-card", "{}"),
-    Reply::Text("The card number, please."),
-    Reply::ToolCall("capture-security-code", "{}"),
-    Reply::Text("The code, please."),
-    Reply::ToolCall("capture-expiry-date", "{}"),
-    Reply::Text("The date, please."),
-    Reply::ToolCall("finish-capture", "{}"),
-    Reply::Text("One moment."),
+const SUBMIT_REPLIES: [ModelReply; 9] = [
+    ModelReply::tool_call("start-capture", "{}"),
+    ModelReply::tool_call("capture-card", "{}"),
+    ModelReply::text("The card number, please."),
+    ModelReply::tool_call("capture-security-code", "{}"),
+    ModelReply::text("The code, please."),
+    ModelReply::tool_call("capture-expiry-date", "{}"),
+    ModelReply::text("The date, please."),
+    ModelReply::tool_call("finish-capture", "{}"),
+    ModelReply::text("One moment."),
 ];
 
 /// A server with the stand-ins for Twilio, the model and the business.
 struct Harness {
     server: Server,
     stand_ins: StandIns,
-    openai: OpenAi,
+    openai: QueuedOpenAi,
 }
 
 impl Harness {
     async fn new() -> Self {
         let stand_ins = StandIns::start(None).await;
         stand_ins.accept_events();
-        let openai = OpenAi::start(&[]).await;
+        let openai = QueuedOpenAi::start(&[]).await.unwrap();
         let webhook = format!("{}/business", stand_ins.origin);
         let server = Server::start(&[
-            ("OPENAI_BASE_URL", &openai.base_url),
+            ("OPENAI_BASE_URL", openai.base_url()),
             ("TWILIO_API_BASE_URL", &stand_ins.origin),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
             ("PAYMENT_WEBHOOK_URL", &webhook),
@@ -58,19 +55,19 @@ impl Harness {
     }
 
     /// Queues replies of the model, sends a prompt, and waits until all replies are used.
-    async fn say(&self, socket: &mut Socket, words: &str, replies: &[Reply]) {
+    async fn say(&self, socket: &mut RelayClient, words: &str, replies: &[ModelReply]) {
         let asked = self.openai.request_count() + replies.len();
         replies.iter().cloned().for_each(|reply| self.openai.queue(reply));
-        caller_says(socket, words).await;
-        self.openai.wait_for_requests(asked).await;
+        socket.say(words).await.unwrap();
+        self.openai.wait_for_requests(asked).await.unwrap();
     }
 
     /// Runs a payment until its submission is accepted. Returns the payment SID.
-    async fn submit_payment(&self, socket: &mut Socket, call: &str, last4: &str) -> String {
+    async fn submit_payment(&self, socket: &mut RelayClient, call: &str, last4: &str) -> String {
         let opened = self.stand_ins.keys_of("create").len();
         SUBMIT_REPLIES.iter().cloned().for_each(|reply| self.openai.queue(reply));
         let mut asked = self.openai.request_count();
-        caller_says(socket, "I would like to pay.").await;
+        socket.say("I would like to pay.").await.unwrap();
         self.stand_ins.wait_until("opened", |received| count_keys(received, "create") > opened).await;
         let sid = self.stand_ins.received(|received| {
             received
@@ -83,7 +80,7 @@ impl Harness {
         });
         asked += 3;
         for (at, field) in FIELDS.into_iter().enumerate() {
-            self.openai.wait_for_requests(asked).await;
+            self.openai.wait_for_requests(asked).await.unwrap();
             asked += 2;
             let required = FIELDS[at + 1..].join(",");
             let mask = format!("xxxxxxxxxxxx{last4}");
@@ -95,7 +92,7 @@ impl Harness {
             ];
             self.post_callback(call, &sid, &entered).await;
         }
-        self.openai.wait_for_requests(asked).await;
+        self.openai.wait_for_requests(asked).await.unwrap();
         assert!(self.stand_ins.received(|received| {
             received.twilio_requests.iter().any(|(of, what, _)| *of == sid && what == "complete")
         }));
@@ -111,9 +108,9 @@ impl Harness {
     /// Posts a result and waits for the model request that it causes. Returns the model's input.
     async fn post_result(&self, call: &str, sid: &str, fields: &[(&str, &str)]) -> String {
         let asked = self.openai.request_count() + 1;
-        self.openai.queue(Reply::Text("I see."));
+        self.openai.queue(ModelReply::text("I see."));
         self.post_callback(call, sid, fields).await;
-        self.openai.wait_for_requests(asked).await;
+        self.openai.wait_for_requests(asked).await.unwrap();
         self.openai.last_input()
     }
 
@@ -147,9 +144,8 @@ fn invoice(reference: &str) -> Value {
     json!({"callReference": reference, "amountDue": "25.00"})
 }
 
-async fn hang_up(server: &Server, mut socket: Socket) {
-    let close = CloseFrame { code: 1000.into(), reason: "".into() };
-    socket.send(Message::Close(Some(close))).await.unwrap();
+async fn hang_up(server: &Server, mut socket: RelayClient) {
+    socket.close(1000, "").await.unwrap();
     server.wait_for_calls(0).await;
 }
 
@@ -159,7 +155,7 @@ async fn an_order_that_is_being_paid_on_another_call_is_not_paid_twice() {
     let mut first = harness.server.connect_call("CA1", &invoice("invoice-7")).await;
     let sid = harness.submit_payment(&mut first, "CA1", "4242").await;
     let mut second = harness.server.connect_call("CA2", &invoice("invoice-7")).await;
-    let starts = [Reply::ToolCall("start-capture", "{}"), Reply::Text("I am sorry.")];
+    let starts = [ModelReply::tool_call("start-capture", "{}"), ModelReply::text("I am sorry.")];
     harness.say(&mut second, "I would like to pay.", &starts).await;
     assert!(
         harness.openai.last_input().contains("may have been charged; a person looks it up"),
@@ -180,7 +176,7 @@ async fn after_a_redial_with_an_unknown_result_no_payment_starts() {
     hang_up(&harness.server, socket).await;
     assert_eq!(harness.wait_for_event(&sid, "unknown").await["callReference"], "invoice-7");
     let mut again = harness.server.connect_call("CA2", &invoice("invoice-7")).await;
-    let starts = [Reply::ToolCall("start-capture", "{}"), Reply::Text("I am sorry.")];
+    let starts = [ModelReply::tool_call("start-capture", "{}"), ModelReply::text("I am sorry.")];
     harness.say(&mut again, "I would like to pay.", &starts).await;
     let shown = harness.openai.last_input();
     assert!(shown.contains("For this order already: 25.00 USD was submitted on "), "{shown}");
@@ -278,7 +274,7 @@ async fn a_success_overrides_an_earlier_decline() {
     let shown = harness.post_result("CA1", &sid, &[("Result", "success"), ("PaymentConfirmationCode", "ch_1")]).await;
     assert!(shown.contains("the payment of 25.00 USD succeeded"), "{shown}");
     assert_eq!(harness.wait_for_event(&sid, "charged").await["confirmationCode"], "ch_1");
-    let starts = [Reply::ToolCall("start-capture", "{}"), Reply::Text("It is paid.")];
+    let starts = [ModelReply::tool_call("start-capture", "{}"), ModelReply::text("It is paid.")];
     harness.say(&mut socket, "Then another card.", &starts).await;
     assert_eq!(harness.stand_ins.keys_of("create").len(), 1, "no second payment is created");
 }
@@ -318,13 +314,17 @@ async fn card_testing_is_stopped_for_every_kind_of_decline() {
         let mut socket = harness.server.connect_call_from("+15550100001", &call, &parameters(n)).await;
         let created = harness.stand_ins.keys_of("create").len();
         harness
-            .say(&mut socket, "I would like to pay.", &[Reply::ToolCall("start-capture", "{}"), Reply::Text("So.")])
+            .say(
+                &mut socket,
+                "I would like to pay.",
+                &[ModelReply::tool_call("start-capture", "{}"), ModelReply::text("So.")],
+            )
             .await;
         if harness.stand_ins.keys_of("create").len() == created {
             assert!(harness.openai.last_input().contains("No card payment can be taken on this call any more"));
             break;
         }
-        let cancel = [Reply::ToolCall("cancel-capture", "{}"), Reply::Text("Cancelled.")];
+        let cancel = [ModelReply::tool_call("cancel-capture", "{}"), ModelReply::text("Cancelled.")];
         harness.say(&mut socket, "Wait, from the beginning.", &cancel).await;
         let sid = harness.submit_payment(&mut socket, &call, &format!("000{n}")).await;
         harness.post_result(&call, &sid, &words).await;

@@ -68,9 +68,11 @@ async fn no_card_number_leaves_the_server_wherever_it_is_put() {
     assert_eq!(report.numbers, numbers);
 }
 
+/// The server is a script in front of the binary, which leaves a file.
 #[test]
-fn the_report_contains_neither_card_numbers_nor_secrets() {
-    let mut command = ProveCommand::new("prove", &["--numbers", "23", "--seed", "5", "--out", "proof"]).with(&[
+fn the_report_on_the_given_server_contains_neither_card_numbers_nor_secrets() {
+    let arguments = ["--numbers", "23", "--seed", "5", "--out", "proof", "--server", "shipped"];
+    let mut command = ProveCommand::new("prove", &arguments).with(&[
         ("SERVER_BASE_URL", "https://pay.shop.example/voice"),
         ("AUTH_TOKEN", "hush-hush"),
         ("OPENAI_API_KEY", "sk-hush-hush"),
@@ -83,8 +85,13 @@ fn the_report_contains_neither_card_numbers_nor_secrets() {
     std::fs::create_dir(command.directory.join("assets")).unwrap();
     let config = r#"{"Payments": {"flow": "guided"}}"#;
     std::fs::write(command.directory.join("assets/serverConfig.json"), config).unwrap();
+    let (server, started) = (command.directory.join("shipped"), command.directory.join("started"));
+    let binary = env!("CARGO_BIN_EXE_crelay-payments");
+    std::fs::write(&server, format!("#!/bin/sh\n: >'{}'\nexec '{binary}' \"$@\"\n", started.display())).unwrap();
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
     let output = command.run();
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    assert!(started.exists());
     let markdown = command.read_output("proof/crelay-payments-proof.md");
     let report: Value = serde_json::from_str(&command.read_output("proof/crelay-payments-proof.json")).unwrap();
     for place in report["places"].as_array().unwrap() {

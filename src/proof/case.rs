@@ -3,10 +3,10 @@
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
+use super::call::ProofCall;
 use super::harness::ProofHarness;
-use super::model::ModelReply;
-use super::relay_client::RelayClient;
 use super::vector::LeakVector;
+use crate::simulator::ModelReply;
 use crate::simulator::card_samples::{CardSample, SeededRng};
 
 /// A case: one card number and one leak vector.
@@ -53,11 +53,11 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Ends the call and reads the rest of the socket.
-    pub async fn hang_up(&self, client: RelayClient<'_>) -> anyhow::Result<()> {
+    pub async fn hang_up(&self, call: ProofCall<'_>) -> anyhow::Result<()> {
         let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
         self.harness.post_as_twilio("/connectAction", &form).await?;
         self.harness.wait_for_calls(0).await?;
-        client.drain().await;
+        call.drain().await;
         Ok(())
     }
 
@@ -70,12 +70,15 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Lets the model hand the call off. Returns the hand-off data.
-    pub async fn request_hand_off(&self, client: &mut RelayClient<'_>, arguments: &Value) -> anyhow::Result<String> {
-        let replies = [ModelReply::tool_call("live-agent-handoff", arguments), ModelReply::from_words("One moment.")];
-        client.say("I want a person.", replies).await?;
-        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "on"})).await?;
-        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "off"})).await?;
-        client.wait_for_hand_off().await
+    pub async fn request_hand_off(&self, call: &mut ProofCall<'_>, arguments: &Value) -> anyhow::Result<String> {
+        let replies = [
+            ModelReply::ToolCall("live-agent-handoff".into(), arguments.to_string().into()),
+            ModelReply::text("One moment."),
+        ];
+        call.say("I want a person.", replies).await?;
+        call.client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "on"})).await?;
+        call.client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "off"})).await?;
+        call.wait_for_hand_off().await
     }
 
     /// Posts to the `<Connect>` action as Twilio does when a session ends with this hand-off data.

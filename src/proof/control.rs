@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::call::ProofCall;
 use super::capture::OutputChannel;
 use super::case::{ProofCase, ProofChat};
 use super::harness::ProofHarness;
-use super::model::ModelReply;
 use super::payment;
-use super::relay_client::RelayClient;
 use super::vector::LeakVector;
+use crate::simulator::ModelReply;
 use crate::simulator::card_samples::{CardSample, SeededRng};
 use crate::simulator::leak_scan::{CapturedOutput, SampleMatch, find_samples};
 
@@ -51,13 +51,13 @@ fn canary_call_sid() -> String {
 pub async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
     let mut case = ProofCase::new(harness, LeakVector::Entered, 0, CANARY_CASE);
     case.receive_call(json!({"callReference": CANARY})).await?;
-    let mut client = RelayClient::connect(harness, &case.call_sid, &case.caller_number, &json!({})).await?;
-    client.say(&format!("My word is {CANARY}."), [ModelReply::from_words(&format!("So it is {CANARY}."))]).await?;
-    payment::run_successful_payment(&mut case, &mut client).await?;
-    let data = case.request_hand_off(&mut client, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;
+    let mut call = ProofCall::connect(harness, &case.call_sid, &case.caller_number, &json!({})).await?;
+    call.say(&format!("My word is {CANARY}."), [ModelReply::Text(format!("So it is {CANARY}.").into())]).await?;
+    payment::run_successful_payment(&mut case, &mut call).await?;
+    let data = case.request_hand_off(&mut call, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;
     case.post_connect_action(&data).await?;
-    case.hang_up(client).await?;
-    ProofChat::new(harness).send(CANARY, "user", ModelReply::from_words(&format!("You wrote {CANARY}."))).await?;
+    case.hang_up(call).await?;
+    ProofChat::new(harness).send(CANARY, "user", ModelReply::Text(format!("You wrote {CANARY}.").into())).await?;
     let order = json!({"phoneNumber": case.caller_number, "note": format!("{CANARY} ").repeat(1_000)});
     harness.post_as_operator("/outboundCall", &json!({ "properties": order })).await?;
     let url = harness.stand_ins.twiml_url().context("the outbound call has no TwiML URL")?;

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use axum::http::HeaderMap;
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::capture::{OutputCapture, OutputChannel};
-use super::model::ModelStandIn;
 use super::server_process::{ServerProcess, StartServerError};
 use super::setup::{self, AUTH_TOKEN, OPERATOR_TOKEN, PreparedSetup, TestedSetup};
 use super::stand_ins::StandIns;
 use crate::config::{PublicUrl, Vars};
-use crate::simulator::TwilioSync;
 use crate::simulator::local_server::LocalServer;
+use crate::simulator::{ModelReply, QueuedOpenAi, TwilioSync};
 use crate::twilio::Signer;
 
 /// The timeout of every step.
@@ -27,7 +27,7 @@ pub struct ProofHarness {
     /// The server process.
     pub server: ServerProcess,
     /// The stand-in for the Responses API.
-    pub model: ModelStandIn,
+    pub model: QueuedOpenAi,
     /// The stand-ins for Twilio and the business.
     pub stand_ins: StandIns,
     /// The captured output.
@@ -37,28 +37,32 @@ pub struct ProofHarness {
     /// Signs requests as Twilio does.
     pub signer: Signer,
     http: reqwest::Client,
-    _servers: [LocalServer; 2],
+    _twilio: LocalServer,
 }
 
 impl ProofHarness {
     /// Starts `program` with the configuration in `vars` and its ledger in the directory `home`.
     pub async fn start(program: &Path, vars: &Vars, home: &Path) -> Result<(Self, TestedSetup), StartServerError> {
         let capture = OutputCapture::default();
-        let (model, stand_ins) = (ModelStandIn::new(capture.clone()), StandIns::new(capture.clone()));
+        let stand_ins = StandIns::new(capture.clone());
         let sync = TwilioSync::new("AC00000000000000000000000000000001", AUTH_TOKEN);
         let twilio = LocalServer::start(stand_ins.clone().router().merge(sync.router()))
             .await
             .map_err(StartServerError::Failed)?;
-        let openai = LocalServer::start(model.clone().router()).await.map_err(StartServerError::Failed)?;
-        let prepared = setup::prepare_setup(vars, twilio.origin(), openai.origin(), home);
+        let captured = capture.clone();
+        let observer = move |headers: &HeaderMap, body: &str| {
+            captured.record(OutputChannel::Model, format!("{headers:?}\n{body}"));
+        };
+        let model = QueuedOpenAi::start_with(ModelReply::text("Mm-hm, go on."), observer).await;
+        let model = model.map_err(StartServerError::Failed)?;
+        let prepared = setup::prepare_setup(vars, twilio.origin(), model.base_url(), home);
         let PreparedSetup { set_up, vars, base_url } =
             prepared.map_err(|problems| StartServerError::InvalidConfig(problems.to_string()))?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
         let http = http.context("cannot create the HTTP client").map_err(StartServerError::Failed)?;
         let server = ServerProcess::start(program, home, &vars, &capture).await?;
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        let servers = [twilio, openai];
-        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, _servers: servers }, set_up))
+        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, _twilio: twilio }, set_up))
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.

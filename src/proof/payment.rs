@@ -7,14 +7,13 @@
 use std::collections::HashMap;
 
 use anyhow::ensure;
-use serde_json::json;
 
+use super::call::ProofCall;
 use super::case::ProofCase;
 use super::harness::TIMEOUT;
-use super::model::ModelReply;
-use super::relay_client::RelayClient;
 use super::vector::LeakVector;
 use crate::redact::REDACTED;
+use crate::simulator::ModelReply;
 use crate::simulator::card_samples::CardSample;
 
 /// An open payment.
@@ -37,14 +36,14 @@ fn tool_for_field(field: &str) -> &'static str {
 }
 
 /// Opens a payment and waits until the card number is requested.
-async fn open_payment(case: &ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<OpenPayment> {
+async fn open_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<OpenPayment> {
     let stand_ins = &case.harness.stand_ins;
     let from = stand_ins.request_count();
     let calls = [
-        ModelReply::tool_call("start-capture", &json!({"chargeAmount": "0"})),
-        ModelReply::tool_call("capture-card", &json!({})),
+        ModelReply::ToolCall("start-capture".into(), r#"{"chargeAmount":"0"}"#.into()),
+        ModelReply::tool_call("capture-card", "{}"),
     ];
-    client.say("I want to pay.", calls.into_iter().chain([ModelReply::from_words("Go ahead.")])).await?;
+    call.say("I want to pay.", calls.into_iter().chain([ModelReply::text("Go ahead.")])).await?;
     let (created, next_request) =
         stand_ins.wait_for_request(from, TIMEOUT, super::stand_ins::TwilioRequest::is_create).await?;
     let is_card = |request: &super::stand_ins::TwilioRequest| {
@@ -63,9 +62,9 @@ fn required_fields(form: &HashMap<String, String>) -> Vec<&'static str> {
 
 /// Runs a payment that succeeds, with the callbacks masked as Twilio masks them. The DTMF frames are sent to the server
 /// too, which Twilio's documentation does not rule out.
-pub async fn run_successful_payment(case: &mut ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
+pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
     let harness = case.harness;
-    let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(case, client).await?;
+    let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(case, call).await?;
     let masked = format!("{}{}", "x".repeat(case.sample.number.len() - 4), last_four(&case.sample.number));
     while !required_fields.is_empty() {
         let is_field = |request: &super::stand_ins::TwilioRequest| {
@@ -75,7 +74,7 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, client: &mut Relay
         next_request = next;
         let field = request.form["Capture"].as_str();
         let entered = if field == "payment-card-number" { case.sample.number.clone() } else { case.new_secret() };
-        client.press_keys(&entered).await?;
+        call.client.press_keys(&entered).await?;
         required_fields.retain(|other| *other != field);
         let (name, value) = match field {
             "payment-card-number" => ("PaymentCardNumber", masked.as_str()),
@@ -84,11 +83,11 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, client: &mut Relay
             _ => ("PaymentCardPostalCode", entered.as_str()),
         };
         let next = required_fields.first().map_or("finish-capture", |field| tool_for_field(field));
-        harness.model.set_replies([ModelReply::tool_call(next, &json!({})), ModelReply::from_words("Thank you.")]);
+        harness.model.set_replies([ModelReply::tool_call(next, "{}"), ModelReply::text("Thank you.")]);
         let remaining = required_fields.join(",");
         let entry = [("Capture", field), ("PartialResult", "false"), ("Required", &remaining), (name, value)];
         report(case, &sid, &entry).await?;
-        client.wait_for_speech().await?;
+        call.client.wait_for_speech().await?;
     }
     let is_complete =
         |request: &super::stand_ins::TwilioRequest| request.form.get("Status").is_some_and(|it| it == "complete");
@@ -102,19 +101,19 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, client: &mut Relay
     ];
     report(case, &sid, &result).await?;
     harness.stand_ins.wait_for_token(&token, TIMEOUT).await?;
-    client.run_probe_turn().await?;
+    call.run_probe_turn().await?;
     Ok(())
 }
 
 /// Sends the card number to the server by another way than the keypad while the card is to be entered.
-pub async fn run_disturbed_payment(case: &ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
-    let OpenPayment { sid, .. } = open_payment(case, client).await?;
+pub async fn run_disturbed_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
+    let OpenPayment { sid, .. } = open_payment(case, call).await?;
     match case.vector {
-        LeakVector::SpokenDuringACapture => client.say(&case.sample.parts[0], []).await?,
-        LeakVector::KeyedDuringACapture => client.press_keys(&case.sample.number).await?,
+        LeakVector::SpokenDuringACapture => call.say(&case.sample.parts[0], []).await?,
+        LeakVector::KeyedDuringACapture => call.client.press_keys(&case.sample.number).await?,
         _ => report_unmasked(case, &sid).await?,
     }
-    let shown = client.run_probe_turn().await?;
+    let shown = call.run_probe_turn().await?;
     ensure!(
         case.vector != LeakVector::SpokenDuringACapture || shown.contains(REDACTED),
         "nothing was redacted from the caller's speech"

@@ -4,13 +4,13 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
+use super::call::ProofCall;
 use super::capture::OutputChannel;
 use super::case::{ProofCase, ProofChat};
-use super::model::ModelReply;
 use super::payment;
-use super::relay_client::RelayClient;
 use super::vector::LeakVector;
 use crate::redact::REDACTED;
+use crate::simulator::ModelReply;
 
 impl ProofCase<'_> {
     /// Runs the case. Returns the channel that still shows a part of a split card number, which a search for the whole
@@ -39,82 +39,82 @@ impl ProofCase<'_> {
             _ => json!({}),
         };
         self.receive_call(call_parameters).await?;
-        let mut client = RelayClient::connect(harness, &self.call_sid, &self.caller_number, &parameters).await?;
-        let leftover = self.place_in_call(&mut client).await?;
-        self.hang_up(client).await?;
+        let mut call = ProofCall::connect(harness, &self.call_sid, &self.caller_number, &parameters).await?;
+        let leftover = self.place_in_call(&mut call).await?;
+        self.hang_up(call).await?;
         Ok(leftover)
     }
 
     /// Sends the card number through a vector that needs a call.
-    async fn place_in_call(&mut self, client: &mut RelayClient<'_>) -> anyhow::Result<Option<OutputChannel>> {
+    async fn place_in_call(&mut self, call: &mut ProofCall<'_>) -> anyhow::Result<Option<OutputChannel>> {
         let (number, text) = (self.sample.number.clone(), self.sample.parts[0].clone());
         match self.vector {
-            LeakVector::Entered => payment::run_successful_payment(self, client).await?,
+            LeakVector::Entered => payment::run_successful_payment(self, call).await?,
             LeakVector::SpokenDuringACapture | LeakVector::KeyedDuringACapture | LeakVector::Callback => {
-                payment::run_disturbed_payment(self, client).await?;
+                payment::run_disturbed_payment(self, call).await?;
             }
             LeakVector::Spoken => {
-                client.send(&json!({"type": "prompt", "voicePrompt": text, "last": false})).await?;
-                client.say(&text, []).await?;
-                ensure_redacted(&client.run_probe_turn().await?)?;
+                call.client.send(&json!({"type": "prompt", "voicePrompt": text, "last": false})).await?;
+                call.say(&text, []).await?;
+                ensure_redacted(&call.run_probe_turn().await?)?;
             }
             LeakVector::SpokenInParts => {
                 for part in &self.sample.parts {
-                    client.say(part, []).await?;
+                    call.say(part, []).await?;
                 }
-                let shown = client.run_probe_turn().await?;
+                let shown = call.run_probe_turn().await?;
                 ensure_redacted(&shown)?;
                 let stands = |part: &String| shown.contains(&Value::from(part.as_str()).to_string());
                 return Ok(self.sample.parts.iter().any(stands).then_some(OutputChannel::Model));
             }
             LeakVector::SpokenOverTheAgent => {
-                client.say("Hello", []).await?;
-                client.send(&json!({"type": "info", "name": "tokensPlayed", "value": text})).await?;
+                call.say("Hello", []).await?;
+                call.client.send(&json!({"type": "info", "name": "tokensPlayed", "value": text})).await?;
                 let interrupt =
                     json!({"type": "interrupt", "utteranceUntilInterrupt": text, "durationUntilInterruptMs": 9});
-                client.send(&interrupt).await?;
-                client.run_probe_turn().await?;
+                call.client.send(&interrupt).await?;
+                call.run_probe_turn().await?;
             }
             LeakVector::KeyedOutsideACapture => {
-                client.press_keys(&format!("{number}#")).await?;
-                client.wait_for_speech().await?;
-                ensure_redacted(&client.run_probe_turn().await?)?;
+                call.client.press_keys(&format!("{number}#")).await?;
+                call.client.wait_for_speech().await?;
+                ensure_redacted(&call.run_probe_turn().await?)?;
             }
             LeakVector::KeyedInParts => {
                 let (first, second) = number.split_at(number.len() / 2);
                 for part in [first, second] {
-                    client.press_keys(&format!("{part}#")).await?;
-                    client.wait_for_speech().await?;
+                    call.client.press_keys(&format!("{part}#")).await?;
+                    call.client.wait_for_speech().await?;
                 }
-                let shown = client.run_probe_turn().await?;
+                let shown = call.run_probe_turn().await?;
                 ensure_redacted(&shown)?;
                 return Ok(shown.contains(first).then_some(OutputChannel::Model));
             }
             LeakVector::CustomParameter | LeakVector::BusinessAnswer => {
-                ensure_redacted(&client.run_probe_turn().await?)?;
+                ensure_redacted(&call.run_probe_turn().await?)?;
             }
             LeakVector::ModelOutput => {
                 let tokens = self.rng.split(&format!("You said {text} to me."));
-                client.say("What did I say?", [ModelReply::Text(tokens)]).await?;
-                ensure_redacted(&client.run_probe_turn().await?)?;
+                call.say("What did I say?", [ModelReply::Tokens(tokens)]).await?;
+                ensure_redacted(&call.run_probe_turn().await?)?;
             }
-            LeakVector::HandOff => self.place_in_hand_off(client, &text).await?,
+            LeakVector::HandOff => self.place_in_hand_off(call, &text).await?,
             LeakVector::BadFrame => {
                 let frames =
                     [json!({"type": text, "a": number}), json!({"type": "error", "description": text}), json!(text)];
                 for frame in &frames {
-                    client.send(frame).await?;
+                    call.client.send(frame).await?;
                 }
-                client.send(&json!({"type": "prompt", "voicePrompt": [text]})).await?;
-                client.run_probe_turn().await?;
+                call.client.send(&json!({"type": "prompt", "voicePrompt": [text]})).await?;
+                call.run_probe_turn().await?;
             }
-            _ => self.place_in_tool_call(client).await?,
+            _ => self.place_in_tool_call(call).await?,
         }
         Ok(None)
     }
 
     /// Lets the model put the card number into the name or the arguments of a tool call.
-    async fn place_in_tool_call(&self, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    async fn place_in_tool_call(&self, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
         let (number, text) = (self.sample.number.as_str(), self.sample.parts[0].as_str());
         let calls = match self.vector {
             LeakVector::Message => vec![("send-sms", json!({"to": self.caller_number, "message": text}).to_string())],
@@ -128,8 +128,8 @@ impl ProofCase<'_> {
             _ => vec![(number, json!({number: number}).to_string())],
         };
         for (name, arguments) in calls {
-            client.say("Do it.", [ModelReply::ToolCall(name.to_owned(), arguments)]).await?;
-            let shown = client.run_probe_turn().await?;
+            call.say("Do it.", [ModelReply::ToolCall(name.to_owned().into(), arguments.into())]).await?;
+            let shown = call.run_probe_turn().await?;
             // An invalid amount is refused as such, so the number need not be redacted from the tool call.
             ensure!(
                 self.vector == LeakVector::Amount || ensure_redacted(&shown).is_ok(),
@@ -140,9 +140,9 @@ impl ProofCase<'_> {
     }
 
     /// Lets the model put the card number into the hand-off data, and posts hand-off data that the model did not write.
-    async fn place_in_hand_off(&self, client: &mut RelayClient<'_>, text: &str) -> anyhow::Result<()> {
+    async fn place_in_hand_off(&self, call: &mut ProofCall<'_>, text: &str) -> anyhow::Result<()> {
         let arguments = json!({"reason": text, "conversationSummary": text});
-        let data = self.request_hand_off(client, &arguments).await?;
+        let data = self.request_hand_off(call, &arguments).await?;
         ensure!(data.contains(REDACTED), "nothing was redacted from the hand-off data");
         for data in [data, text.to_owned(), json!({"summary": [text]}).to_string()] {
             self.post_connect_action(&data).await?;
@@ -179,15 +179,16 @@ impl ProofCase<'_> {
         let mut chat = ProofChat::new(self.harness);
         if self.vector == LeakVector::ModelOutputInAChat {
             let text = format!("You said {} to me.", self.sample.parts[0]);
-            chat.send("What did I say?", "user", ModelReply::Text(self.rng.split(&text))).await?;
-            let hand_off = ModelReply::tool_call("live-agent-handoff", &json!({"summary": text}));
+            chat.send("What did I say?", "user", ModelReply::Tokens(self.rng.split(&text))).await?;
+            let hand_off =
+                ModelReply::ToolCall("live-agent-handoff".into(), json!({"summary": text}).to_string().into());
             chat.send("I want a person.", "user", hand_off).await?;
         } else {
             for part in &self.sample.parts {
-                chat.send(part, self.rng.pick(&["user", "system"]), ModelReply::from_words("Mm-hm.")).await?;
+                chat.send(part, self.rng.pick(&["user", "system"]), ModelReply::text("Mm-hm.")).await?;
             }
         }
-        chat.send("And now?", "user", ModelReply::from_words("Well.")).await?;
+        chat.send("And now?", "user", ModelReply::text("Well.")).await?;
         ensure_redacted(&self.harness.model.last_input())
     }
 }

@@ -96,7 +96,7 @@ pub struct PreparedSetup {
     pub base_url: PublicUrl,
 }
 
-/// Replaces external services by the stand-ins at `twilio` and `model`, and puts the ledger into the directory `home`.
+/// Replaces external services by the stand-ins at the origin `twilio` and the base URL `model`, and puts the ledger into the directory `home`.
 ///
 /// Returns the problems if the configuration is invalid, including those of variables that are replaced.
 pub fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path) -> Result<PreparedSetup, ConfigError> {
@@ -140,7 +140,7 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         ("PAYMENT_WEBHOOK_URL", format!("{twilio}{}", stand_ins::PAYMENT_WEBHOOK_PATH)),
         ("PAYMENT_WEBHOOK_SECRET", "proof-webhook-secret".to_owned()),
         ("TWILIO_API_BASE_URL", twilio.to_owned()),
-        ("OPENAI_BASE_URL", format!("{model}/v1")),
+        ("OPENAI_BASE_URL", model.to_owned()),
         ("DATABASE_URL", format!("sqlite://{}/ledger.db", home.display())),
         ("PORT", "0".to_owned()),
         ("RUST_LOG", "trace".to_owned()),

@@ -5,6 +5,7 @@ mod agent;
 mod events;
 mod input;
 mod live;
+mod queued;
 mod request_check;
 mod stream;
 
@@ -28,6 +29,7 @@ pub use agent::AgentHabits;
 use events::{Pause, TimedEvent};
 use input::ModelInputItem;
 pub use live::LiveOpenAi;
+pub use queued::{ModelReply, QueuedOpenAi};
 use request_check::{IssuedCall, RequestChecker, ResponsesRequest};
 
 use super::business::CALL_NUMBER_PARAMETER;
@@ -276,6 +278,12 @@ async fn reject_unknown_route(State(openai): State<ScriptedOpenAi>, method: Meth
         openai.record_violation(format!("{method} {} is not supported by the simulator", uri.path()));
     }
     error_response(404, "not_found")
+}
+
+/// Refuses a malformed request.
+fn invalid_request(what: &str) -> Response {
+    let error = json!({"message": what, "type": "invalid_request_error", "param": null, "code": null});
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
 }
 
 fn error_response(status: u16, code: &str) -> Response {

@@ -1,6 +1,7 @@
 //! ConversationRelay's side of one call: requests the TwiML, opens the socket, speaks the tokens, reports the caller's
 //! input, and requests the action after the session.
 
+mod client;
 mod frames;
 mod hand_off;
 mod outbound;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use client::{OpenRelaySocketError, RelayClient, RelayMessage};
 pub use twiml::TwimlDocument;
 
 use super::pace::Pace;

@@ -5,15 +5,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{CALL, SECRET, start_business};
-use crate::server::openai::{OpenAi, Reply};
 use crate::server::twilio::{Form, Twilio};
-use crate::server::{OPERATOR_TOKEN, Server, caller_says, wait_for_agent};
+use crate::server::{OPERATOR_TOKEN, Server};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
 
 /// The replies of a model that tries to charge whatever the server tells it.
-const CHARGE_REPLIES: [Reply; 3] = [
-    Reply::ToolCall("start-capture", "{}"),
-    Reply::ToolCall("start-capture", r#"{"chargeAmount":"700.00"}"#),
-    Reply::Text("I am sorry."),
+const CHARGE_REPLIES: [ModelReply; 3] = [
+    ModelReply::tool_call("start-capture", "{}"),
+    ModelReply::tool_call("start-capture", r#"{"chargeAmount":"700.00"}"#),
+    ModelReply::text("I am sorry."),
 ];
 
 const NO_PAYMENT: &str = "No payment can be taken on this call";
@@ -22,17 +22,17 @@ const NO_PAYMENT: &str = "No payment can be taken on this call";
 struct TestCall {
     server: Server,
     twilio: Twilio,
-    openai: OpenAi,
+    openai: QueuedOpenAi,
 }
 
 impl TestCall {
     async fn start(url: &str, vars: &[(&str, &str)]) -> Self {
-        let (twilio, openai) = (Twilio::start().await, OpenAi::start(&CHARGE_REPLIES).await);
+        let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(&CHARGE_REPLIES).await.unwrap());
         let own = [
             ("CALL_PARAMETERS_URL", url),
             ("PAYMENT_WEBHOOK_SECRET", SECRET),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
-            ("OPENAI_BASE_URL", &openai.base_url),
+            ("OPENAI_BASE_URL", openai.base_url()),
             ("TWILIO_API_BASE_URL", &twilio.origin),
         ];
         let server = Server::start(&[&own[..], vars].concat()).await;
@@ -47,8 +47,8 @@ impl TestCall {
     /// Connects the call, on which the model tries to charge. Returns the model's input and the created payments.
     async fn try_to_charge(&self, parameters: &Value) -> (String, Vec<Form>) {
         let mut socket = self.server.connect_call("CA1", parameters).await;
-        caller_says(&mut socket, "I want to pay.").await;
-        wait_for_agent(&mut socket).await;
+        socket.say("I want to pay.").await.unwrap();
+        socket.wait_for_speech().await.unwrap();
         (self.openai.last_input(), self.twilio.payments())
     }
 
@@ -198,7 +198,9 @@ async fn a_currency_without_its_own_limit_is_refused() {
         (json!({"USD": "30.00", "EUR": "24.99"}), 0),
         (json!({"USD": "30.00", "EUR": "25"}), 1),
     ] {
-        let config = json!({"Payments": {"Limits": {"perHour": {"amount": amount}}}});
+        // With a greeting, the model's first reply is to the caller.
+        let relay = json!({"Configuration": {"welcomeGreeting": "Hello."}});
+        let config = json!({"ConversationRelay": relay, "Payments": {"Limits": {"perHour": {"amount": amount}}}});
         std::fs::write(assets.join("serverConfig.json"), config.to_string()).unwrap();
         let url = business_answering(r#"{"amountDue": "25.00", "currency": "EUR"}"#).await;
         let call = TestCall::start(&url, &[("ASSETS_DIR", assets.to_str().unwrap())]).await;

@@ -4,12 +4,12 @@ mod amount_due;
 
 use std::time::{Duration, Instant};
 
-use crate::server::openai::{OpenAi, Reply};
-use crate::server::{Server, caller_says, wait_for_agent};
+use crate::server::Server;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -29,9 +29,9 @@ const CALL: [(&str, &str); 3] = [("CallSid", "CA1"), ("From", "+15550100001"), (
 /// Runs an inbound call on a server that looks calls up at `url`. Returns the model's input and the response time of
 /// the TwiML.
 async fn run_call(url: &str) -> (String, Duration) {
-    let openai = OpenAi::start(&[Reply::Text("Hello.")]).await;
+    let openai = QueuedOpenAi::start(&[ModelReply::text("Hello.")]).await.unwrap();
     let vars =
-        [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
+        [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", openai.base_url())];
     let server = Server::start(&vars).await;
     #[expect(clippy::disallowed_methods, reason = "the test measures real time")]
     let began = Instant::now();
@@ -41,8 +41,8 @@ async fn run_call(url: &str) -> (String, Duration) {
     let twiml = answer.text().await.unwrap();
     assert!(twiml.contains("<ConversationRelay") && !twiml.contains("Ann"), "{twiml}");
     let mut socket = server.connect_call("CA1", &json!({"customer": "unknown", "channel": "phone"})).await;
-    caller_says(&mut socket, "Hello?").await;
-    wait_for_agent(&mut socket).await;
+    socket.say("Hello?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     (openai.last_input(), took)
 }
 
@@ -98,14 +98,14 @@ async fn the_look_up_times_out_after_two_seconds() {
 #[tokio::test]
 async fn a_reconnected_call_of_another_server_is_looked_up_again() {
     let url = start_business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
-    let openai = OpenAi::start(&[Reply::Text("Hello again.")]).await;
+    let openai = QueuedOpenAi::start(&[ModelReply::text("Hello again.")]).await.unwrap();
     let vars =
-        [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
+        [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", openai.base_url())];
     let server = Server::start(&vars).await;
     let failed = [("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("Direction", "inbound")];
     assert!(server.post_connect_action(&failed).await.contains("reconnect"));
     let mut socket = server.connect_call("CA1", &json!({"reconnect": "1"})).await;
-    caller_says(&mut socket, "Hello?").await;
-    wait_for_agent(&mut socket).await;
+    socket.say("Hello?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     assert!(openai.last_input().contains("Due on this call: 25.00 USD."), "{}", openai.last_input());
 }

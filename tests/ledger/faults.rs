@@ -8,24 +8,28 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::Instant;
 
-use super::server::openai::{OpenAi, Reply};
-use super::server::{self, Server, Socket, caller_says};
+use super::server::Server;
 use super::server_process::{ServerProcess, WorkDir};
 use super::stand_ins::StandIns;
 use super::{CALL, FIELDS, Harness, REPLIES, connect_call, post_callback, post_success, read_payment};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 
 /// The timeout of the checks. It is generous for busy machines.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Harness {
     async fn in_dir(work_dir: WorkDir) -> Self {
-        Self { stand_ins: StandIns::start(None).await, openai: OpenAi::start(&REPLIES[..9]).await, work_dir }
+        Self {
+            stand_ins: StandIns::start(None).await,
+            openai: QueuedOpenAi::start(&REPLIES[..9]).await.unwrap(),
+            work_dir,
+        }
     }
 
     /// Runs a call until its payment is submitted. Returns the payment SID.
-    async fn submit_payment(&self, server: &Server) -> (Socket, String) {
+    async fn submit_payment(&self, server: &Server) -> (RelayClient, String) {
         let mut socket = connect_call(server).await;
-        caller_says(&mut socket, "I would like to pay 25 dollars.").await;
+        socket.say("I would like to pay 25 dollars.").await.unwrap();
         self.stand_ins.wait_until("opened", |received| !received.twilio_requests.is_empty()).await;
         let sid = self.stand_ins.received(|received| received.twilio_requests[0].0.clone());
         for (at, field) in FIELDS.into_iter().enumerate() {
@@ -34,7 +38,7 @@ impl Harness {
                     received.twilio_requests.iter().any(|(_, what, _)| what == field)
                 })
                 .await;
-            self.openai.wait_for_requests(3 + 2 * at).await;
+            self.openai.wait_for_requests(3 + 2 * at).await.unwrap();
             let required = FIELDS[at + 1..].join(",");
             let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
             post_callback(server, &sid, field, &entered, &mut Vec::new()).await.unwrap();
@@ -43,31 +47,31 @@ impl Harness {
             .wait_until("completed", |received| received.twilio_requests.iter().any(|(_, what, _)| what == "complete"))
             .await;
         // The model is called after Twilio's response has been recorded.
-        self.openai.wait_for_requests(9).await;
+        self.openai.wait_for_requests(9).await.unwrap();
         (socket, sid)
     }
 
     /// Runs another call on which the model tries to start a payment. Returns the model's input after that.
     async fn try_to_pay(&self, server: &Server, call: &str) -> String {
-        self.openai.queue(Reply::ToolCall("start-capture", "{}"));
-        self.openai.queue(Reply::Text("I am sorry."));
+        self.openai.queue(ModelReply::tool_call("start-capture", "{}"));
+        self.openai.queue(ModelReply::text("I am sorry."));
         let asked = self.openai.request_count();
         let about = json!({"callReference": format!("order of {call}"), "amountDue": "30.00"});
         let mut socket = server.connect_call(call, &about).await;
-        caller_says(&mut socket, "I would like to pay.").await;
-        self.openai.wait_for_requests(asked + 2).await;
-        server::wait_for_agent(&mut socket).await;
+        socket.say("I would like to pay.").await.unwrap();
+        self.openai.wait_for_requests(asked + 2).await.unwrap();
+        socket.wait_for_speech().await.unwrap();
         self.openai.last_input()
     }
 
     /// Posts the success callback, which must be answered with 2xx and reach the call.
     async fn report_success(&self, server: &Server, sid: &str) {
         let asked = self.openai.request_count();
-        self.openai.queue(Reply::Text("All set."));
+        self.openai.queue(ModelReply::text("All set."));
         let mut answered = Vec::new();
         post_success(server, sid, &mut answered).await.unwrap();
         assert_eq!(answered, ["result"], "the callback is answered with 2xx, because Twilio does not repeat it");
-        self.openai.wait_for_requests(asked + 1).await;
+        self.openai.wait_for_requests(asked + 1).await.unwrap();
         assert!(self.openai.last_input().contains("25.00 USD succeeded"), "{}", self.openai.last_input());
     }
 
@@ -200,8 +204,11 @@ async fn a_copied_ledger_is_used_only_with_take_over() {
     let harness = Harness::in_dir(WorkDir::new()).await;
     let running = harness.serve().await;
     let (_socket, sid) = harness.submit_payment(&running.server).await;
-    let other =
-        Harness { work_dir: WorkDir::new(), stand_ins: harness.stand_ins.clone(), openai: OpenAi::start(&[]).await };
+    let other = Harness {
+        work_dir: WorkDir::new(),
+        stand_ins: harness.stand_ins.clone(),
+        openai: QueuedOpenAi::start(&[]).await.unwrap(),
+    };
     std::fs::create_dir(other.work_dir.data_dir()).unwrap();
     for file in std::fs::read_dir(harness.work_dir.data_dir()).unwrap().flatten() {
         std::fs::copy(file.path(), other.work_dir.data_dir().join(file.file_name())).unwrap();

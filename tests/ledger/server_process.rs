@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 use super::stand_ins::{SECRET, StandIns};
-use crate::server::openai::OpenAi;
 use crate::server::{OPERATOR_TOKEN, REQUIRED_VARS, Server};
+use crelay_payments::simulator::QueuedOpenAi;
 
 /// The working directory of a server, removed on drop.
 pub struct WorkDir {
@@ -85,11 +85,11 @@ impl WorkDir {
     }
 
     /// Starts a server and waits until it responds.
-    pub async fn serve(&self, stand_ins: &StandIns, openai: &OpenAi) -> ServerProcess {
+    pub async fn serve(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> ServerProcess {
         self.serve_with(stand_ins, openai, &[]).await
     }
 
-    pub async fn serve_with(&self, stand_ins: &StandIns, openai: &OpenAi, arguments: &[&str]) -> ServerProcess {
+    pub async fn serve_with(&self, stand_ins: &StandIns, openai: &QueuedOpenAi, arguments: &[&str]) -> ServerProcess {
         let mut command = self.server(stand_ins, openai);
         command.args(arguments);
         let running = tokio::task::spawn_blocking(move || ServerProcess::start(command)).await.unwrap();
@@ -98,14 +98,14 @@ impl WorkDir {
     }
 
     /// Starts a server that must exit, and returns its output.
-    pub async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &OpenAi) -> Output {
+    pub async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> Output {
         self.start_expecting_exit_with(stand_ins, openai, &[]).await
     }
 
     pub async fn start_expecting_exit_with(
         &self,
         stand_ins: &StandIns,
-        openai: &OpenAi,
+        openai: &QueuedOpenAi,
         vars: &[(&str, &str)],
     ) -> Output {
         let mut command = self.server(stand_ins, openai);
@@ -117,10 +117,10 @@ impl WorkDir {
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
     }
 
-    fn server(&self, stand_ins: &StandIns, openai: &OpenAi) -> Command {
+    fn server(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> Command {
         let mut command = self.command();
         command.envs(REQUIRED_VARS).envs([
-            ("OPENAI_BASE_URL", openai.base_url.as_str()),
+            ("OPENAI_BASE_URL", openai.base_url()),
             ("TWILIO_API_BASE_URL", &stand_ins.origin),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
             ("PAYMENT_WEBHOOK_URL", &format!("{}/business", stand_ins.origin)),

@@ -5,24 +5,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::routing::post;
 use crelay_payments::assets::Assets;
 use crelay_payments::config::{Config, Vars};
 use crelay_payments::server::{Shutdown, serve};
-use crelay_payments::simulator::TwilioSync;
+use crelay_payments::simulator::{LocalServer, ModelReply, QueuedOpenAi, RelayClient, TwilioSync};
 use crelay_payments::twilio::Signer;
-use futures_util::{SinkExt, StreamExt};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const ACCOUNT_SID: &str = "AC1";
 const AUTH_TOKEN: &str = "12345";
@@ -34,15 +25,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Harness {
     pub sync: TwilioSync,
     vars: Vec<(&'static str, String)>,
-    asked: broadcast::Sender<ModelRequest>,
+    openai: QueuedOpenAi,
+    _twilio: LocalServer,
 }
 
 /// A model request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ModelRequest {
     pub instructions: String,
     pub tools: Vec<String>,
-    caller: String,
 }
 
 /// A server that is stopped on drop.
@@ -50,14 +41,14 @@ pub struct Server {
     address: SocketAddr,
     signer: Signer,
     shutdown: Shutdown,
-    asked: broadcast::Sender<ModelRequest>,
+    openai: QueuedOpenAi,
 }
 
 /// A call that is connected until it is dropped.
 pub struct Call {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: RelayClient,
     name: String,
-    asked: broadcast::Receiver<ModelRequest>,
+    openai: QueuedOpenAi,
 }
 
 /// A directory that is removed on drop.
@@ -91,19 +82,19 @@ impl Drop for Directory {
 impl Harness {
     pub async fn new() -> Self {
         let sync = TwilioSync::new(ACCOUNT_SID, AUTH_TOKEN);
-        let (asked, _) = broadcast::channel(64);
-        let model = Router::new().route("/v1/responses", post(answer)).with_state(asked.clone());
+        let twilio = LocalServer::start(sync.router()).await.unwrap();
+        let openai = QueuedOpenAi::start_with(ModelReply::text("Yes."), |_, _| {}).await.unwrap();
         let vars = vec![
             ("SERVER_BASE_URL", "pay.example.com".to_owned()),
             ("OPENAI_API_KEY", "sk-test".to_owned()),
-            ("OPENAI_BASE_URL", format!("{}/v1", serve_stand_in(model).await)),
-            ("TWILIO_API_BASE_URL", serve_stand_in(sync.router()).await),
+            ("OPENAI_BASE_URL", openai.base_url().to_owned()),
+            ("TWILIO_API_BASE_URL", twilio.origin().to_owned()),
             ("ACCOUNT_SID", ACCOUNT_SID.to_owned()),
             ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
             ("FROM_NUMBER", "+15550100002".to_owned()),
             ("PAYMENT_CONNECTOR", "Default".to_owned()),
         ];
-        Self { sync, vars, asked }
+        Self { sync, vars, openai, _twilio: twilio }
     }
 
     /// Starts the server with the assets in a directory. Its ledger is in the same directory.
@@ -117,7 +108,7 @@ impl Harness {
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
         tokio::spawn(serve(config, assets, listener, shutdown.clone()));
-        Server { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), shutdown, asked: self.asked.clone() }
+        Server { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), shutdown, openai: self.openai.clone() }
     }
 
     /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
@@ -133,38 +124,11 @@ impl Harness {
     }
 }
 
-/// The model: sends its requests to the test and replies "Yes." to each.
-async fn answer(State(asked): State<broadcast::Sender<ModelRequest>>, body: String) -> impl IntoResponse {
-    let request: Value = serde_json::from_str(&body).unwrap();
-    let names = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
-    let _ = asked.send(ModelRequest {
-        instructions: request["instructions"].as_str().unwrap().to_owned(),
-        tools: request["tools"].as_array().unwrap().iter().map(names).collect(),
-        caller: request["input"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned(),
-    });
-    let events = [
-        json!({ "type": "response.output_text.delta", "delta": "Yes." }),
-        json!({ "type": "response.completed", "response": {} }),
-    ];
-    let [words, end] = events.map(|event| format!("data: {event}\n\n"));
-    ([("content-type", "text/event-stream")], words + &end)
-}
-
-/// Serves a stand-in. Returns its origin.
-async fn serve_stand_in(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    origin
-}
-
 impl Server {
     /// Connects a call with these custom parameters.
     pub async fn call(&self, parameters: &[(&str, &str)]) -> Call {
-        let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
-        let signature = self.signer.sign("wss://pay.example.com/conversation-relay", &[]);
-        request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
-        let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        let url = "wss://pay.example.com/conversation-relay";
+        let mut socket = RelayClient::open(self.address, url, Some(&self.signer.sign(url, &[]))).await.unwrap();
         // The SID consists of letters, because a long number could be redacted as a card number.
         let letter = |digit: u8| char::from(b'a' + digit % 16);
         let name: String =
@@ -172,8 +136,8 @@ impl Server {
         let parameters: serde_json::Map<String, Value> =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
         let setup = json!({ "type": "setup", "callSid": format!("CA{name}"), "customParameters": parameters });
-        socket.send(Message::text(setup.to_string())).await.unwrap();
-        Call { socket, name, asked: self.asked.subscribe() }
+        socket.send(&setup).await.unwrap();
+        Call { socket, name, openai: self.openai.clone() }
     }
 
     /// The TwiML of an inbound call.
@@ -206,25 +170,15 @@ impl Drop for Server {
 impl Call {
     /// Sends a prompt. Returns the resulting model request after the agent has replied.
     pub async fn ask(&mut self) -> ModelRequest {
-        let prompt = json!({ "type": "prompt", "voicePrompt": self.name, "last": true });
-        self.socket.send(Message::text(prompt.to_string())).await.unwrap();
-        let asked = async {
-            loop {
-                let asked = self.asked.recv().await.unwrap();
-                if asked.caller == self.name {
-                    return asked;
-                }
-            }
-        };
-        let asked = timeout(TIMEOUT, asked).await.expect("the model is called");
-        let answered = async { while !ends(&self.socket.next().await.unwrap().unwrap()) {} };
-        timeout(TIMEOUT, answered).await.expect("the caller is answered");
-        asked
+        let known = self.openai.request_count();
+        self.socket.say(&self.name).await.unwrap();
+        let is_of_call = |request: &Value| request["input"].as_array().unwrap().last().unwrap()["content"] == self.name;
+        let request = self.openai.wait_for_request(known, is_of_call).await.unwrap();
+        self.socket.wait_for_speech().await.unwrap();
+        let name = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
+        ModelRequest {
+            instructions: request["instructions"].as_str().unwrap().to_owned(),
+            tools: request["tools"].as_array().unwrap().iter().map(name).collect(),
+        }
     }
-}
-
-/// Whether a frame ends a talk cycle.
-fn ends(frame: &Message) -> bool {
-    let frame: Value = serde_json::from_str(frame.to_text().unwrap()).unwrap();
-    frame["last"] == true
 }

@@ -5,8 +5,8 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{error_response, start_server};
-use crate::server::openai::Reply;
 use crate::server::{OPERATOR_TOKEN, Server};
+use crelay_payments::simulator::ModelReply;
 
 async fn send_message(server: &Server, body: Value) -> Value {
     let answer = server.post_as_operator("/conversation", &body).await;
@@ -23,7 +23,8 @@ async fn stream_message(server: &Server, body: &Value) -> Response {
 
 #[tokio::test]
 async fn the_agent_answers_and_remembers() {
-    let (server, _, openai) = start_server(&[Reply::Text("Hello, Ann."), Reply::Text("You are Ann.")]).await;
+    let (server, _twilio, openai) =
+        start_server(&[ModelReply::text("Hello, Ann."), ModelReply::text("You are Ann.")]).await;
     let first = send_message(&server, json!({"message": "I am Ann."})).await;
     assert_eq!(first["reply"], "Hello, Ann.");
     assert!(first.get("toolCalls").is_none(), "{first}");
@@ -42,7 +43,7 @@ async fn the_agent_answers_and_remembers() {
 
 #[tokio::test]
 async fn a_system_message_becomes_a_developer_message() {
-    let (server, _, openai) = start_server(&[Reply::Text("Aye.")]).await;
+    let (server, _twilio, openai) = start_server(&[ModelReply::text("Aye.")]).await;
     send_message(&server, json!({"message": "Talk like a pirate.", "role": "system"})).await;
     assert!(
         openai.last_input().contains(r#"{"content":"Talk like a pirate.","role":"developer"}"#),
@@ -53,8 +54,9 @@ async fn a_system_message_becomes_a_developer_message() {
 
 #[tokio::test]
 async fn tools_that_need_a_live_call_say_so() {
-    let replies = [Reply::ToolCall("start-capture", r#"{"chargeAmount":"5.00"}"#), Reply::Text("Please call us.")];
-    let (server, _, openai) = start_server(&replies).await;
+    let replies =
+        [ModelReply::tool_call("start-capture", r#"{"chargeAmount":"5.00"}"#), ModelReply::text("Please call us.")];
+    let (server, _twilio, openai) = start_server(&replies).await;
     let answer = send_message(&server, json!({"message": "I want to pay."})).await;
     assert_eq!(answer["reply"], "Please call us.");
     assert_eq!(answer["toolCalls"], json!([{"name": "start-capture", "arguments": {"chargeAmount": "5.00"}}]));
@@ -64,7 +66,7 @@ async fn tools_that_need_a_live_call_say_so() {
 #[tokio::test]
 async fn no_card_number_comes_in() {
     for role in ["user", "system"] {
-        let (server, _, openai) = start_server(&[Reply::Text("Keep it to yourself.")]).await;
+        let (server, _twilio, openai) = start_server(&[ModelReply::text("Keep it to yourself.")]).await;
         send_message(&server, json!({"message": "It is 4242 4242 4242 4242", "role": role})).await;
         assert!(openai.last_input().contains("[digits removed]") && !openai.last_input().contains("4242"), "{role}");
     }
@@ -72,7 +74,7 @@ async fn no_card_number_comes_in() {
 
 #[tokio::test]
 async fn tokens_are_streamed_as_server_sent_events_on_request() {
-    let (server, ..) = start_server(&[Reply::Text("Tea and \ncake.")]).await;
+    let (server, _twilio, _openai) = start_server(&[ModelReply::text("Tea and \ncake.")]).await;
     let answer = stream_message(&server, &json!({"message": "Count."})).await;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let events = answer.text().await.unwrap();
@@ -84,8 +86,8 @@ async fn tokens_are_streamed_as_server_sent_events_on_request() {
 
 #[tokio::test]
 async fn a_client_that_disconnects_stops_the_model_and_may_continue() {
-    let replies = [Reply::Text("Hello."), Reply::Stall("Once upon "), Reply::Text("The end.")];
-    let (server, _, openai) = start_server(&replies).await;
+    let replies = [ModelReply::text("Hello."), ModelReply::Stall("Once upon "), ModelReply::text("The end.")];
+    let (server, _twilio, openai) = start_server(&replies).await;
     let session = send_message(&server, json!({"message": "Hi"})).await["sessionId"].clone();
     let story = json!({"sessionId": session, "message": "Tell me a story."});
     let answer = stream_message(&server, &story).await;
@@ -98,7 +100,7 @@ async fn a_client_that_disconnects_stops_the_model_and_may_continue() {
     assert!(status == StatusCode::CONFLICT && why.contains("still being answered"), "{status} {why}");
 
     drop(events);
-    openai.wait_for_drop().await;
+    openai.wait_for_drop().await.unwrap();
     let last = loop {
         let answer = server.post_as_operator("/conversation", &json!({"sessionId": session, "message": "Well?"})).await;
         // The chat is released shortly after the model was stopped.
@@ -112,7 +114,7 @@ async fn a_client_that_disconnects_stops_the_model_and_may_continue() {
 
 #[tokio::test]
 async fn an_unknown_session_is_not_created() {
-    let (server, _, openai) = start_server(&[]).await;
+    let (server, _twilio, openai) = start_server(&[]).await;
     for session in ["mine", "00000000-0000-4000-8000-000000000000"] {
         let body = json!({"sessionId": session, "message": "Hi"});
         let (status, why) = error_response(server.post_as_operator("/conversation", &body).await).await;
@@ -130,8 +132,13 @@ async fn an_unknown_session_is_not_created() {
 
 #[tokio::test]
 async fn a_model_failure_is_an_error_response() {
-    let (server, ..) =
-        start_server(&[Reply::Text("Hello."), Reply::Error(400), Reply::Text(" "), Reply::Text("Again.")]).await;
+    let (server, _twilio, _openai) = start_server(&[
+        ModelReply::text("Hello."),
+        ModelReply::Error(400),
+        ModelReply::text(" "),
+        ModelReply::text("Again."),
+    ])
+    .await;
     let session = send_message(&server, json!({"message": "Hi"})).await["sessionId"].clone();
     let next = json!({"sessionId": session, "message": "Well?"});
     for _ in 0..2 {

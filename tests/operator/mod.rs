@@ -8,9 +8,9 @@ mod update_response_service;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::openai::{OpenAi, Reply};
 use crate::server::twilio::Twilio;
 use crate::server::{OPERATOR_TOKEN, Server};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
 
 const ENDPOINTS: [&str; 5] = [
     "/outboundCall",
@@ -21,12 +21,12 @@ const ENDPOINTS: [&str; 5] = [
 ];
 
 /// Starts a server with an operator token, and the stand-ins for Twilio and the model.
-async fn start_server(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
-    let (twilio, openai) = (Twilio::start().await, OpenAi::start(replies).await);
+async fn start_server(replies: &[ModelReply]) -> (Server, Twilio, QueuedOpenAi) {
+    let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(replies).await.unwrap());
     let server = Server::start(&[
         ("OPERATOR_TOKEN", OPERATOR_TOKEN),
         ("TWILIO_API_BASE_URL", &twilio.origin),
-        ("OPENAI_BASE_URL", &openai.base_url),
+        ("OPENAI_BASE_URL", openai.base_url()),
     ])
     .await;
     (server, twilio, openai)
@@ -65,7 +65,7 @@ async fn the_token_is_checked_before_the_body_is_read() {
 
 #[tokio::test]
 async fn an_invalid_body_is_answered_with_the_reason() {
-    let (server, ..) = start_server(&[]).await;
+    let (server, _twilio, _openai) = start_server(&[]).await;
     for path in ENDPOINTS {
         let post = |body: String| server.operator_request(path).bearer_auth(OPERATOR_TOKEN).body(body).send();
         for (body, place) in [("\n  {", "line 2 column 3"), ("", "line 1 column 0"), ("{}", "missing field")] {

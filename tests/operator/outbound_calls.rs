@@ -4,8 +4,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{error_response, start_server};
-use crate::server::openai::Reply;
-use crate::server::{Server, caller_says, wait_for_agent};
+use crate::server::Server;
+use crelay_payments::simulator::ModelReply;
 
 fn order() -> Value {
     json!({"properties": {
@@ -16,7 +16,7 @@ fn order() -> Value {
 
 #[tokio::test]
 async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
-    let (server, twilio, openai) = start_server(&[Reply::Text("It is about your tea.")]).await;
+    let (server, twilio, openai) = start_server(&[ModelReply::text("It is about your tea.")]).await;
     let answer = server.post_as_operator("/outboundCall", &order()).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let placed: Value = answer.json().await.unwrap();
@@ -37,8 +37,8 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
 
     let parameters = json!({"callReference": "order-7", "amount": "25.5", "customer": "Ann & Bob"});
     let mut socket = server.connect_call("CA1", &parameters).await;
-    caller_says(&mut socket, "What is it about?").await;
-    assert_eq!(wait_for_agent(&mut socket).await, "It is about your tea.");
+    socket.say("What is it about?").await.unwrap();
+    assert_eq!(socket.wait_for_speech().await.unwrap(), "It is about your tea.");
     let shown = openai.last_input();
     assert!(shown.contains("you called this person") && shown.contains("Tea"), "{shown}");
     assert!(!shown.contains("15550100001"), "{shown}");
@@ -46,19 +46,19 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
 
 #[tokio::test]
 async fn the_amount_due_of_the_order_overrides_the_parameters() {
-    let (server, _, openai) = start_server(&[Reply::Text("It is 25 dollars.")]).await;
+    let (server, _twilio, openai) = start_server(&[ModelReply::text("It is 25 dollars.")]).await;
     let order =
         json!({"properties": {"phoneNumber": "+15550100001", "callReference": "order-7", "amountDue": "25.00"}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
     let mut socket = server.connect_call("CA1", &json!({"callReference": "order-7", "amountDue": "1.00"})).await;
-    caller_says(&mut socket, "How much?").await;
-    wait_for_agent(&mut socket).await;
+    socket.say("How much?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     assert!(openai.last_input().contains("Due on this call: 25.00 USD."), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn a_repeated_order_is_refused_until_its_call_has_ended() {
-    let (server, twilio, _) = start_server(&[]).await;
+    let (server, twilio, _openai) = start_server(&[]).await;
     assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CREATED);
     let (status, why) = error_response(server.post_as_operator("/outboundCall", &order()).await).await;
     assert_eq!(status, StatusCode::CONFLICT);
@@ -80,7 +80,7 @@ async fn a_repeated_order_is_refused_until_its_call_has_ended() {
 
 #[tokio::test]
 async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
-    let (server, twilio, _) = start_server(&[]).await;
+    let (server, twilio, _openai) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
         "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
@@ -100,17 +100,17 @@ async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
 
 #[tokio::test]
 async fn a_reference_gives_its_order_only_to_its_own_call() {
-    let (server, _, openai) = start_server(&[Reply::Text("Hello.")]).await;
+    let (server, _twilio, openai) = start_server(&[ModelReply::text("Hello.")]).await;
     server.post_as_operator("/outboundCall", &order()).await;
     let mut socket = server.connect_call("CA9", &json!({"callReference": "order-7"})).await;
-    caller_says(&mut socket, "Hi").await;
-    wait_for_agent(&mut socket).await;
+    socket.say("Hi").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
     assert!(!openai.last_input().contains("Tea"), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn long_twiml_is_fetched_once_and_only_by_twilio() {
-    let (server, twilio, _) = start_server(&[]).await;
+    let (server, twilio, _openai) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
     let url = twilio.outbound_calls()[0].url.clone().expect("the TwiML does not fit into the request");
@@ -128,7 +128,7 @@ async fn long_twiml_is_fetched_once_and_only_by_twilio() {
 
 #[tokio::test]
 async fn an_invalid_order_places_no_call() {
-    let (server, twilio, _) = start_server(&[]).await;
+    let (server, twilio, _openai) = start_server(&[]).await;
     for (properties, reason) in [
         (json!({}), "E.164"),
         (json!({"phoneNumber": "555-0100"}), "E.164"),
@@ -152,7 +152,7 @@ async fn an_invalid_order_places_no_call() {
 
 #[tokio::test]
 async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
-    let (server, twilio, _) = start_server(&[]).await;
+    let (server, twilio, _openai) = start_server(&[]).await;
     let placing = async |refusal: (u16, u32)| {
         twilio.set_refusal(Some(refusal));
         self::error_response(server.post_as_operator("/outboundCall", &order()).await).await
@@ -178,13 +178,13 @@ async fn post_status(server: &Server, status: &str, sequence: &str) -> StatusCod
 
 #[tokio::test]
 async fn a_call_that_is_over_ends_though_its_socket_never_closed() {
-    let (server, ..) = start_server(&[Reply::Text("Still here.")]).await;
+    let (server, _twilio, _openai) = start_server(&[ModelReply::text("Still here.")]).await;
     let mut socket = server.connect_call("CA1", &json!({})).await;
     for (status, sequence) in [("in-progress", "2"), ("ringing", "1"), ("ringing", "1"), ("new-word", "x")] {
         assert_eq!(post_status(&server, status, sequence).await, StatusCode::NO_CONTENT);
     }
-    caller_says(&mut socket, "Hello?").await;
-    assert_eq!(wait_for_agent(&mut socket).await, "Still here.");
+    socket.say("Hello?").await.unwrap();
+    assert_eq!(socket.wait_for_speech().await.unwrap(), "Still here.");
 
     assert_eq!(post_status(&server, "completed", "3").await, StatusCode::NO_CONTENT);
     server.wait_for_calls(0).await;
@@ -195,7 +195,7 @@ async fn a_call_that_is_over_ends_though_its_socket_never_closed() {
 
 #[tokio::test]
 async fn a_status_callback_without_its_fields_is_refused() {
-    let (server, ..) = start_server(&[]).await;
+    let (server, _twilio, _openai) = start_server(&[]).await;
     for form in [&[("CallSid", "CA1")][..], &[("CallStatus", "busy")], &[("callSid", "CA1"), ("CallStatus", "busy")]] {
         assert_eq!(server.post_as_twilio("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);
     }

@@ -4,7 +4,7 @@ use super::*;
 
 /// Starts a server and posts success callbacks for this number of payments that it did not create.
 async fn start_with_payments(count: usize) -> Server {
-    let (server, ..) = start_server(&[]).await;
+    let (server, _twilio, _openai) = start_server(&[]).await;
     for n in 0..count {
         let (call, payment) = (format!("CA{n}"), format!("PK{n}"));
         let form = [

@@ -1,6 +1,5 @@
 //! The real server on a free port, with requests as Twilio, as an operator and without credentials.
 
-pub mod openai;
 pub mod twilio;
 
 use std::net::SocketAddr;
@@ -10,24 +9,19 @@ use std::time::Duration;
 use crelay_payments::assets::Assets;
 use crelay_payments::config::{Config, Vars};
 use crelay_payments::server::{Shutdown, serve};
+use crelay_payments::simulator::{OpenRelaySocketError, RelayClient};
 use crelay_payments::twilio::Signer;
-use futures_util::{SinkExt, StreamExt};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
+const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
 pub const AUTH_TOKEN: &str = "12345";
 /// The bearer token of operator requests.
 pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Twilio's end of a ConversationRelay WebSocket.
-pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A server that is stopped on drop.
 pub struct Server {
@@ -127,24 +121,24 @@ impl Server {
     }
 
     /// Connects an outbound call and waits until it is live.
-    pub async fn connect_call(&self, call: &str, parameters: &Value) -> Socket {
+    pub async fn connect_call(&self, call: &str, parameters: &Value) -> RelayClient {
         let setup =
             json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
         self.begin_call(&setup).await
     }
 
     /// Connects an inbound call from this number and waits until it is live.
-    pub async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> Socket {
+    pub async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> RelayClient {
         let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
             "customParameters": parameters});
         self.begin_call(&setup).await
     }
 
-    async fn begin_call(&self, setup: &Value) -> Socket {
-        let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
+    async fn begin_call(&self, setup: &Value) -> RelayClient {
+        let signature = self.signature(SOCKET_URL, &[]);
         let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         let live = self.live_calls().await;
-        socket.send(Message::text(setup.to_string())).await.unwrap();
+        socket.send(setup).await.unwrap();
         self.wait_for_calls(live + 1).await;
         socket
     }
@@ -167,32 +161,23 @@ impl Server {
         self.shutdown.soft.cancel();
     }
 
-    pub async fn open_socket(&self, signature: Option<&str>) -> Result<Socket, StatusCode> {
-        let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
-        if let Some(signature) = signature {
-            request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
-        }
-        match tokio_tungstenite::connect_async(request).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(Error::Http(answer)) => Err(answer.status()),
+    /// Opens a socket. An error is the status with which the server refuses it.
+    pub async fn open_socket(&self, signature: Option<&str>) -> Result<RelayClient, u16> {
+        match RelayClient::open(self.address, SOCKET_URL, signature).await {
+            Ok(socket) => Ok(socket),
+            Err(OpenRelaySocketError::Refused(status)) => Err(status),
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Sends these frames on a new socket. Returns the code and the reason with which the server closes it.
     pub async fn send_and_wait_for_close(&self, frames: &[&str]) -> (u16, String) {
-        let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
+        let signature = self.signature(SOCKET_URL, &[]);
         let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         for frame in frames {
-            socket.send(Message::text(*frame)).await.unwrap();
+            socket.send_text(*frame).await.unwrap();
         }
-        loop {
-            match tokio::time::timeout(TIMEOUT, socket.next()).await.expect("the server closes the socket") {
-                Some(Ok(Message::Close(Some(close)))) => return (close.code.into(), close.reason.as_str().to_owned()),
-                Some(Ok(_)) => {}
-                end => panic!("closed without a reason: {end:?}"),
-            }
-        }
+        socket.wait_for_close().await.unwrap()
     }
 
     fn local(&self, path: &str) -> String {
@@ -209,23 +194,4 @@ impl Drop for Server {
 
 fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {
     form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-/// Sends a final prompt.
-pub async fn caller_says(socket: &mut Socket, words: &str) {
-    let prompt = json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true});
-    socket.send(Message::text(prompt.to_string())).await.unwrap();
-}
-
-/// Waits until the agent has finished a talk cycle, and returns its text.
-pub async fn wait_for_agent(socket: &mut Socket) -> String {
-    let mut said = String::new();
-    loop {
-        let frame = tokio::time::timeout(TIMEOUT, socket.next()).await.expect("the agent speaks");
-        let frame: Value = serde_json::from_str(frame.unwrap().unwrap().to_text().unwrap()).unwrap();
-        said.push_str(frame["token"].as_str().unwrap_or_default());
-        if frame["last"] == json!(true) {
-            return said;
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Builds a response as the server-sent events of the Responses API: every event that the real one sends, in its order,
 //! with sequence numbers, instructions and tools.
 
+use axum::body::Bytes;
 use serde_json::{Value, json};
 
 use super::agent::ScriptedReply;
@@ -43,19 +44,37 @@ pub fn write_response(
     number: usize,
     reasons: bool,
 ) -> ResponseScript {
+    let tokens = if reply.text.is_empty() { Vec::new() } else { tokens(&reply.text) };
+    write_tokens(asked, &tokens, &reply.calls, model, number, reasons)
+}
+
+/// Builds the response with this number, which says these tokens and calls these tools: name and arguments.
+pub fn write_tokens<T: AsRef<str>>(
+    asked: &ResponsesRequest,
+    tokens: &[T],
+    calls: &[(String, String)],
+    model: &str,
+    number: usize,
+    reasons: bool,
+) -> ResponseScript {
     let mut writer = ResponseWriter { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
     writer.push_event("response.created", json!({"response": writer.response("in_progress")}));
     writer.push_event("response.in_progress", json!({"response": writer.response("in_progress")}));
     writer.pause_before_last(Pause::Thinking);
     let reasoning = reasons.then(|| writer.push_reasoning());
-    if !reply.text.is_empty() {
-        writer.push_message(&reply.text);
+    if !tokens.is_empty() {
+        writer.push_message(tokens);
     }
-    for (name, arguments) in &reply.calls {
+    for (name, arguments) in calls {
         writer.push_call(name, arguments, reasoning.as_deref());
     }
     writer.push_event("response.completed", json!({"response": writer.response("completed")}));
     ResponseScript { events: writer.events, calls: writer.calls }
+}
+
+/// Formats an event as a server-sent event.
+pub fn to_server_sent(event: &Value) -> Bytes {
+    Bytes::from(format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
 }
 
 /// Builds the `response.failed` event.
@@ -112,7 +131,8 @@ impl ResponseWriter<'_> {
         id
     }
 
-    fn push_message(&mut self, text: &str) {
+    fn push_message<T: AsRef<str>>(&mut self, tokens: &[T]) {
+        let text: String = tokens.iter().map(AsRef::as_ref).collect();
         let (id, at) = (self.id("msg"), self.output.len());
         let part = |text: &str| json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text});
         let of = |mut more: Value| {
@@ -125,14 +145,14 @@ impl ResponseWriter<'_> {
             &json!({"id": id, "type": "message", "status": "in_progress", "role": "assistant", "content": []}),
         );
         self.push_event("response.content_part.added", of(json!({"part": part("")})));
-        for token in tokens(text) {
-            self.push_event("response.output_text.delta", of(json!({"delta": token, "logprobs": []})));
+        for token in tokens {
+            self.push_event("response.output_text.delta", of(json!({"delta": token.as_ref(), "logprobs": []})));
             self.pause_before_last(Pause::Token);
         }
         self.push_event("response.output_text.done", of(json!({"text": text, "logprobs": []})));
-        self.push_event("response.content_part.done", of(json!({"part": part(text)})));
+        self.push_event("response.content_part.done", of(json!({"part": part(&text)})));
         self.finish_item(json!({
-            "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part(text)],
+            "id": id, "type": "message", "status": "completed", "role": "assistant", "content": [part(&text)],
         }));
     }
 
@@ -229,6 +249,7 @@ mod tests {
 
     fn asked() -> ResponsesRequest {
         ResponsesRequest {
+            model: "m".to_owned(),
             instructions: "Be kind.".to_owned(),
             tools: json!([]),
             tool_names: Vec::new(),

@@ -57,6 +57,8 @@ pub struct IssuedCall {
 /// A parsed request.
 #[derive(Debug)]
 pub struct ResponsesRequest {
+    /// `model`.
+    pub model: String,
     /// `instructions`.
     pub instructions: String,
     /// `tools`, as they came.
@@ -96,46 +98,17 @@ impl RequestChecker {
 
     /// Parses and checks a request. Violations are added to `wrong`; `None` if the request cannot be answered.
     pub fn check_request(&mut self, body: &str, model: &str, wrong: &mut Vec<String>) -> Option<ResponsesRequest> {
-        let Ok(Value::Object(request)) = serde_json::from_str(body) else {
-            wrong.push("the body is not a JSON object".to_owned());
-            return None;
-        };
-        wrong.extend(
-            request
-                .keys()
-                .filter(|name| !REQUEST_MEMBERS.contains(&name.as_str()))
-                .map(|name| format!("unknown member {name}")),
-        );
-        for (name, value) in
-            [("stream", Value::Bool(true)), ("store", Value::Bool(false)), ("model", Value::from(model))]
-        {
-            if request.get(name) != Some(&value) {
-                wrong.push(format!("{name} is not {value}"));
-            }
+        let mut request = ResponsesRequest::parse(body, wrong)?;
+        if request.model != model {
+            wrong.push(format!("model is not {model:?}"));
         }
-        let instructions = request.get("instructions").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if instructions.is_empty() {
-            wrong.push("instructions are missing".to_owned());
-        }
-        let tools = request.get("tools").cloned().unwrap_or(Value::Null);
-        let names = tool_names(&tools, wrong);
-        let Some(Value::Array(items)) = request.get("input") else {
-            wrong.push("input is not a list".to_owned());
-            return None;
-        };
-        let mut input = Vec::new();
-        for item in items {
-            match ModelInputItem::parse(item) {
-                Ok(item) => input.push(item),
-                Err(what) => wrong.push(what),
-            }
-        }
-        self.check_prefix(&instructions, &tools, &input, wrong);
-        self.check_calls(&input, wrong);
-        self.check_reasoning(&input, wrong);
-        let known = self.previous.iter().zip(&input).take_while(|(before, now)| before == now).count();
-        self.previous.clone_from(&input);
-        Some(ResponsesRequest { instructions, tools, tool_names: names, input, common_prefix_len: known })
+        self.check_prefix(&request.instructions, &request.tools, &request.input, wrong);
+        self.check_calls(&request.input, wrong);
+        self.check_reasoning(&request.input, wrong);
+        let known = self.previous.iter().zip(&request.input).take_while(|(before, now)| before == now);
+        request.common_prefix_len = known.count();
+        self.previous.clone_from(&request.input);
+        Some(request)
     }
 
     /// Checks that the prefix changes only after `change-context`.
@@ -217,6 +190,46 @@ impl RequestChecker {
         if reasoning.is_some() {
             wrong.push("a reasoning item without its required following item".to_owned());
         }
+    }
+}
+
+impl ResponsesRequest {
+    /// Parses a request. Violations are added to `wrong`; `None` if the request cannot be answered.
+    pub fn parse(body: &str, wrong: &mut Vec<String>) -> Option<Self> {
+        let Ok(Value::Object(request)) = serde_json::from_str(body) else {
+            wrong.push("the body is not a JSON object".to_owned());
+            return None;
+        };
+        wrong.extend(
+            request
+                .keys()
+                .filter(|name| !REQUEST_MEMBERS.contains(&name.as_str()))
+                .map(|name| format!("unknown member {name}")),
+        );
+        for (name, value) in [("stream", true), ("store", false)] {
+            if request.get(name) != Some(&Value::Bool(value)) {
+                wrong.push(format!("{name} is not {value}"));
+            }
+        }
+        let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (model, instructions) = (text("model"), text("instructions"));
+        if instructions.is_empty() {
+            wrong.push("instructions are missing".to_owned());
+        }
+        let tools = request.get("tools").cloned().unwrap_or(Value::Null);
+        let tool_names = tool_names(&tools, wrong);
+        let Some(Value::Array(items)) = request.get("input") else {
+            wrong.push("input is not a list".to_owned());
+            return None;
+        };
+        let mut input = Vec::new();
+        for item in items {
+            match ModelInputItem::parse(item) {
+                Ok(item) => input.push(item),
+                Err(what) => wrong.push(what),
+            }
+        }
+        Some(Self { model, instructions, tools, tool_names, input, common_prefix_len: 0 })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures_util::{Stream, stream};
 
-use super::events::{Pause, TimedEvent};
+use super::events::{Pause, TimedEvent, to_server_sent};
 use super::{ModelFault, ScriptedOpenAi, TranscriptEvent};
 
 /// A response in progress. It is dropped with the connection.
@@ -64,14 +64,13 @@ pub fn stream_events(
             };
         };
         flight.openai.pause(pause).await;
-        let kind = event["type"].as_str().unwrap_or_default();
-        if kind == "response.output_item.done" {
+        if event["type"] == "response.output_item.done" {
             flight.openai.record_item(&event["item"]);
         }
         if events.as_slice().is_empty() && !matches!(fault, Some(ModelFault::ConnectionCut(_))) {
             flight.finish();
         }
-        Some((Ok(Bytes::from(format!("event: {kind}\ndata: {event}\n\n"))), (events, flight)))
+        Some((Ok(to_server_sent(&event)), (events, flight)))
     })
 }
 

@@ -3,18 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::client::{RelayClient, RelayMessage};
 use super::frames::ApplicationFrame;
 use super::speaker::{Speaker, SpeechEvent};
 use super::twiml::ConnectVerb;
@@ -40,7 +33,7 @@ pub enum RelaySessionEnd {
 pub struct ScriptedRelaySession<'a> {
     relay: &'a ScriptedRelay,
     connect: &'a ConnectVerb,
-    socket: WebSocketStream<TcpStream>,
+    client: RelayClient,
     speaker: Speaker,
     /// Frames to send as the caller's speech proceeds.
     scheduled_frames: VecDeque<(Instant, Value)>,
@@ -57,6 +50,10 @@ pub struct ScriptedRelaySession<'a> {
 }
 
 const MAX_BAD_FRAMES: usize = 10;
+/// The close codes of RFC 6455.
+const NORMAL_CLOSURE: u16 = 1000;
+const INVALID_PAYLOAD: u16 = 1007;
+const SERVICE_RESTART: u16 = 1012;
 const CLOSE_REASON: &str = "Closing websocket session";
 /// The speech time of a letter.
 const LETTER_DURATION: Duration = Duration::from_millis(45);
@@ -70,22 +67,12 @@ impl<'a> ScriptedRelaySession<'a> {
         again: bool,
     ) -> Result<Self, String> {
         let signature = relay.signer.sign(&connect.url, &[]);
-        let broken =
-            |error: &dyn std::fmt::Display| format!("the socket {} cannot be opened (64102): {error}", connect.url);
-        let mut request = connect.url.replacen("wss://", "ws://", 1).into_client_request().map_err(|e| broken(&e))?;
-        let headers = request.headers_mut();
-        headers.insert("User-Agent", HeaderValue::from_static("Jetty/11.0.24"));
-        headers.insert("X-Twilio-Signature", HeaderValue::from_str(&signature).map_err(|e| broken(&e))?);
-        let stream = TcpStream::connect(relay.webhooks.proxy().target()).await.map_err(|e| broken(&e))?;
-        let _ = stream.set_nodelay(true);
-        let (socket, answer) = tokio_tungstenite::client_async(request, stream).await.map_err(|e| broken(&e))?;
-        if answer.headers().contains_key("sec-websocket-protocol") {
-            relay.transcript.record_violation("the server chose a subprotocol that was not offered");
-        }
+        let client = RelayClient::open(relay.webhooks.proxy().target(), &connect.url, Some(&signature)).await;
+        let client = client.map_err(|error| format!("the socket {} cannot be opened (64102): {error}", connect.url))?;
         let mut session = Self {
             relay,
             connect,
-            socket,
+            client,
             speaker: Speaker::new(relay.pace),
             scheduled_frames: VecDeque::new(),
             deferred_speech: VecDeque::new(),
@@ -142,12 +129,12 @@ impl<'a> ScriptedRelaySession<'a> {
             if self.speaker.is_speaking() {
                 // Queued speech is played first.
             } else if let Some(ended) = self.ending.take() {
-                self.close(CloseCode::Normal, CLOSE_REASON).await;
+                self.close(NORMAL_CLOSURE, CLOSE_REASON).await;
                 return ended;
             }
             let wakes_at = self.next_wake_up(now);
             let over = tokio::select! {
-                frame = self.socket.next() => self.handle_message(frame).await,
+                message = self.client.receive() => self.handle_message(message).await,
                 Some(command) = caller.recv() => self.run_command(command).await,
                 () = tokio::time::sleep_until(wakes_at) => None,
             };
@@ -238,7 +225,7 @@ impl<'a> ScriptedRelaySession<'a> {
             PhoneCommand::HangUp => {
                 self.record_cut_speech();
                 self.relay.transcript.record(TranscriptEvent::CallerHungUp);
-                self.close(CloseCode::Normal, CLOSE_REASON).await;
+                self.close(NORMAL_CLOSURE, CLOSE_REASON).await;
                 return Some(RelaySessionEnd::HungUp);
             }
             PhoneCommand::DropSocket => {
@@ -318,17 +305,15 @@ impl<'a> ScriptedRelaySession<'a> {
         }
     }
 
-    async fn handle_message(&mut self, frame: Option<Result<Message, Error>>) -> Option<RelaySessionEnd> {
-        let text = match frame {
-            Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
-            Some(Ok(Message::Binary(_))) => String::new(),
-            Some(Ok(Message::Close(Some(close)))) if close.code == CloseCode::Restart && self.is_server_stopped() => {
+    async fn handle_message(&mut self, message: RelayMessage) -> Option<RelaySessionEnd> {
+        let text = match message {
+            RelayMessage::Text(text) => text,
+            RelayMessage::Closed(SERVICE_RESTART, _) if self.is_server_stopped() => {
                 self.record_cut_speech();
                 self.relay.transcript.record(TranscriptEvent::SocketDropped);
                 return Some(RelaySessionEnd::Failed);
             }
-            Some(Ok(Message::Close(_)) | Err(_)) | None => {
+            RelayMessage::Closed(..) | RelayMessage::Lost => {
                 self.relay.transcript.record_violation("the server closed the socket without `end`");
                 return Some(RelaySessionEnd::Failed);
             }
@@ -348,7 +333,7 @@ impl<'a> ScriptedRelaySession<'a> {
                 if self.bad_frame_count < MAX_BAD_FRAMES {
                     return None;
                 }
-                self.close(CloseCode::Invalid, "Too many consecutive malformed messages.").await;
+                self.close(INVALID_PAYLOAD, "Too many consecutive malformed messages.").await;
                 Some(RelaySessionEnd::Failed)
             }
         }
@@ -396,13 +381,12 @@ impl<'a> ScriptedRelaySession<'a> {
 
     async fn send(&mut self, frame: Value) {
         // A closed socket is detected on the next read.
-        let _ = self.socket.send(Message::text(frame.to_string())).await;
+        let _ = self.client.send(&frame).await;
     }
 
-    async fn close(&mut self, code: CloseCode, reason: &'static str) {
-        let _ = self.socket.close(Some(CloseFrame { code, reason: reason.into() })).await;
-        let the_server_closes_too = async { while let Some(Ok(_)) = self.socket.next().await {} };
-        if tokio::time::timeout(Duration::from_secs(2), the_server_closes_too).await.is_err() {
+    async fn close(&mut self, code: u16, reason: &'static str) {
+        let _ = self.client.close(code, reason).await;
+        if !self.client.drain(Duration::from_secs(2)).await {
             self.relay.transcript.record_violation("the server did not answer the close frame");
         }
     }

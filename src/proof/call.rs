@@ -1,0 +1,85 @@
+//! A call of the proof: the caller's side of its socket, and what the model replies.
+
+use serde_json::{Value, json};
+
+use super::capture::OutputChannel;
+use super::harness::{ProofHarness, TIMEOUT};
+use crate::endpoints::CONVERSATION_RELAY;
+use crate::simulator::{ModelReply, RelayClient};
+
+/// A connected call.
+#[derive(Debug)]
+pub struct ProofCall<'a> {
+    harness: &'a ProofHarness,
+    /// The caller's side of its socket.
+    pub client: RelayClient,
+    turn_count: usize,
+}
+
+impl<'a> ProofCall<'a> {
+    /// Connects a call from this number and waits until the agent has answered the caller's greeting.
+    pub async fn connect(
+        harness: &'a ProofHarness,
+        call: &str,
+        from: &str,
+        parameters: &Value,
+    ) -> anyhow::Result<Self> {
+        let signature = harness.signer.sign(&harness.base_url.wss_url(CONVERSATION_RELAY), &[]);
+        let capture = harness.capture.clone();
+        // The proxy in front of the server removes the path of the public URL.
+        let url = format!("ws://{}{CONVERSATION_RELAY}", harness.server.address);
+        let client = RelayClient::open(harness.server.address, &url, Some(&signature)).await?;
+        let client = client.observed_by(move |text| capture.record(OutputChannel::Socket, text.to_owned()));
+        let mut connected = Self { harness, client, turn_count: 0 };
+        let setup = json!({
+            "type": "setup", "sessionId": "VX00000000000000000000000000000001", "callSid": call, "from": from,
+            "to": "+15550100002", "direction": "inbound", "customParameters": parameters,
+        });
+        connected.client.send(&setup).await?;
+        harness.wait_for_calls(1).await?;
+        connected.say_hello().await?;
+        Ok(connected)
+    }
+
+    /// Sends a prompt, to which the model gives `replies`, and waits for the agent's speech.
+    pub async fn say(&mut self, words: &str, replies: impl IntoIterator<Item = ModelReply>) -> anyhow::Result<()> {
+        self.harness.model.set_replies(replies);
+        self.client.say(words).await?;
+        self.client.wait_for_speech().await.map(drop)
+    }
+
+    /// Says hello and waits for the reply to that. Depending on the configuration, the model or the server may greet
+    /// first.
+    pub async fn say_hello(&mut self) -> anyhow::Result<()> {
+        const HELLO: &str = "Hello, is anybody there?";
+        const ANSWER: &str = "Good day to you.";
+        self.harness.model.reply_when_shown(HELLO, ModelReply::text(ANSWER));
+        self.client.say(HELLO).await?;
+        let mut said = String::new();
+        let is_answer = move |frame: &Value| {
+            said += frame["token"].as_str().unwrap_or_default();
+            said.contains(ANSWER) && frame["last"] == json!(true)
+        };
+        self.client.wait_for(is_answer).await.map(drop)
+    }
+
+    /// Runs one more turn, which sends the whole history to the model. Returns the model's input.
+    pub async fn run_probe_turn(&mut self) -> anyhow::Result<String> {
+        self.turn_count += 1;
+        let words = format!("And now? That is question {}.", self.turn_count);
+        self.say(&words, []).await?;
+        self.harness.model.wait_for_input(&words).await
+    }
+
+    /// Waits for the `end` frame and returns its hand-off data.
+    pub async fn wait_for_hand_off(&mut self) -> anyhow::Result<String> {
+        let end = self.client.wait_for(|frame| frame["type"] == "end").await?;
+        Ok(end["handoffData"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Reads and captures all remaining frames.
+    pub async fn drain(mut self) {
+        // A timeout is ignored: what arrives later cannot be searched.
+        let _ = self.client.drain(TIMEOUT).await;
+    }
+}

@@ -4,6 +4,7 @@
 //! model, the business and the operator. Generated card numbers are sent through every known leak vector, and every
 //! byte that leaves the process is searched for them.
 
+mod business;
 mod call;
 mod capture;
 mod case;
@@ -15,7 +16,6 @@ mod placement;
 mod report;
 mod server_process;
 mod setup;
-mod stand_ins;
 mod vector;
 
 use std::collections::BTreeMap;

@@ -34,7 +34,10 @@ pub use local_server::LocalServer;
 pub use openai::{ModelReply, QueuedOpenAi};
 pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};
 pub use scenario::ScenarioCheck;
-pub use twilio::ScriptedSync as TwilioSync;
+pub use twilio::{
+    AccountCredentials, CaptureField, PaymentsRequest, PlacedCall, PlacedCallTwiml, RecordingOptions, RecordingTwilio,
+    ScriptedSync as TwilioSync, TwilioRefusal, TwilioRequest, TwilioRequestKind,
+};
 pub use view::Colours;
 
 use pace::Pace;

@@ -11,8 +11,7 @@ mod webhook_delivery;
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayMessage};
 use reqwest::StatusCode;
 use serde_json::json;
-use server::Server;
-use server::twilio::Twilio;
+use server::{Server, start_twilio};
 
 const SETUP: &str = r#"{"type":"setup","callSid":"CA1"}"#;
 
@@ -179,9 +178,9 @@ async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
         ModelReply::text("Ready."),
         ModelReply::text("You cancelled it."),
     ];
-    let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(&replies).await.unwrap());
+    let (twilio, openai) = (start_twilio().await, QueuedOpenAi::start(&replies).await.unwrap());
     let vars =
-        [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", openai.base_url())];
+        [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", twilio.origin()), ("OPENAI_BASE_URL", openai.base_url())];
     let server = Server::start(&vars).await;
     let mut pays = server.connect_call("CA1", &json!({})).await;
     pays.say("I want to pay").await.unwrap();

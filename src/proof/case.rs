@@ -45,7 +45,7 @@ impl<'a> ProofCase<'a> {
 
     /// Posts the incoming call and sets what the business answers to its look-up.
     pub async fn receive_call(&self, call_parameters: Value) -> anyhow::Result<()> {
-        self.harness.stand_ins.set_call_parameters(call_parameters);
+        self.harness.business.set_call_parameters(call_parameters);
         let form = [("CallSid", self.call_sid.as_str()), ("From", &self.caller_number), ("To", "+15550100002")];
         let twiml = self.harness.post_as_twilio("/connectConversationRelay", &form).await?;
         ensure!(twiml.contains("<ConversationRelay"), "the TwiML does not connect the call to ConversationRelay");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use serde_json::json;
 
 use super::call::ProofCall;
@@ -13,9 +13,9 @@ use super::case::{ProofCase, ProofChat};
 use super::harness::ProofHarness;
 use super::payment;
 use super::vector::LeakVector;
-use crate::simulator::ModelReply;
 use crate::simulator::card_samples::{CardSample, SeededRng};
 use crate::simulator::leak_scan::{CapturedOutput, SampleMatch, find_samples};
+use crate::simulator::{ModelReply, PlacedCallTwiml};
 
 /// The canary word. It occurs in no other text of a call.
 const CANARY: &str = "zymurgy";
@@ -60,8 +60,10 @@ pub async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
     ProofChat::new(harness).send(CANARY, "user", ModelReply::Text(format!("You wrote {CANARY}.").into())).await?;
     let order = json!({"phoneNumber": case.caller_number, "note": format!("{CANARY} ").repeat(1_000)});
     harness.post_as_operator("/outboundCall", &json!({ "properties": order })).await?;
-    let url = harness.stand_ins.twiml_url().context("the outbound call has no TwiML URL")?;
-    let id = url.rsplit_once('/').map_or("", |(_, id)| id);
+    let Some(PlacedCallTwiml::Url(url)) = harness.twilio.placed_calls().pop().map(|placed| placed.twiml) else {
+        bail!("the outbound call has no TwiML URL");
+    };
+    let id = url.path().rsplit_once('/').map_or("", |(_, id)| id);
     harness.post_as_twilio(&format!("/outboundTwiml/{id}"), &[("CallSid", case.call_sid.as_str())]).await.map(drop)
 }
 

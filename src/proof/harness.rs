@@ -9,13 +9,12 @@ use reqwest::{RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::business::ProofBusiness;
 use super::capture::{OutputCapture, OutputChannel};
 use super::server_process::{ServerProcess, StartServerError};
-use super::setup::{self, AUTH_TOKEN, OPERATOR_TOKEN, PreparedSetup, TestedSetup};
-use super::stand_ins::StandIns;
+use super::setup::{self, ACCOUNT_SID, AUTH_TOKEN, OPERATOR_TOKEN, PreparedSetup, TestedSetup};
 use crate::config::{PublicUrl, Vars};
-use crate::simulator::local_server::LocalServer;
-use crate::simulator::{ModelReply, QueuedOpenAi, TwilioSync};
+use crate::simulator::{AccountCredentials, ModelReply, QueuedOpenAi, RecordingOptions, RecordingTwilio, TwilioSync};
 use crate::twilio::Signer;
 
 /// The timeout of every step.
@@ -28,8 +27,10 @@ pub struct ProofHarness {
     pub server: ServerProcess,
     /// The stand-in for the Responses API.
     pub model: QueuedOpenAi,
-    /// The stand-ins for Twilio and the business.
-    pub stand_ins: StandIns,
+    /// Twilio.
+    pub twilio: RecordingTwilio,
+    /// The business.
+    pub business: ProofBusiness,
     /// The captured output.
     pub capture: OutputCapture,
     /// The public URL of the server.
@@ -37,18 +38,16 @@ pub struct ProofHarness {
     /// Signs requests as Twilio does.
     pub signer: Signer,
     http: reqwest::Client,
-    _twilio: LocalServer,
 }
 
 impl ProofHarness {
     /// Starts `program` with the configuration in `vars` and its ledger in the directory `home`.
     pub async fn start(program: &Path, vars: &Vars, home: &Path) -> Result<(Self, TestedSetup), StartServerError> {
         let capture = OutputCapture::default();
-        let stand_ins = StandIns::new(capture.clone());
-        let sync = TwilioSync::new("AC00000000000000000000000000000001", AUTH_TOKEN);
-        let twilio = LocalServer::start(stand_ins.clone().router().merge(sync.router()))
-            .await
-            .map_err(StartServerError::Failed)?;
+        let business = ProofBusiness::new(capture.clone());
+        let public_url =
+            setup::public_url(vars).map_err(|problems| StartServerError::InvalidConfig(problems.to_string()))?;
+        let twilio = start_twilio(&public_url, &capture, &business).await.map_err(StartServerError::Failed)?;
         let captured = capture.clone();
         let observer = move |headers: &HeaderMap, body: &str| {
             captured.record(OutputChannel::Model, format!("{headers:?}\n{body}"));
@@ -62,7 +61,7 @@ impl ProofHarness {
         let http = http.context("cannot create the HTTP client").map_err(StartServerError::Failed)?;
         let server = ServerProcess::start(program, home, &vars, &capture).await?;
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, _twilio: twilio }, set_up))
+        Ok((Self { server, model, twilio, business, capture, base_url, signer, http }, set_up))
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
@@ -114,4 +113,21 @@ impl ProofHarness {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.server.address)
     }
+}
+
+/// Starts Twilio with its Sync service and, on the same port, the business.
+async fn start_twilio(
+    public_url: &PublicUrl,
+    capture: &OutputCapture,
+    business: &ProofBusiness,
+) -> anyhow::Result<RecordingTwilio> {
+    let account = AccountCredentials { sid: ACCOUNT_SID.to_owned(), auth_token: AUTH_TOKEN.to_owned() };
+    let capture = capture.clone();
+    let options = RecordingOptions::new(account, public_url.http_url("/").parse()?)
+        .observed_by(move |uri, headers, body| {
+            capture.record(OutputChannel::Twilio, format!("{uri}\n{headers:?}\n{body}"));
+        })
+        .with_routes(TwilioSync::new(ACCOUNT_SID, AUTH_TOKEN).router())
+        .with_routes(business.clone().router());
+    RecordingTwilio::start(options).await
 }

@@ -4,8 +4,6 @@
 //! Expiry date, security code, postal code and payment token have twelve digits here, because shorter ones occur in any
 //! output by chance.
 
-use std::collections::HashMap;
-
 use anyhow::ensure;
 
 use super::call::ProofCall;
@@ -13,8 +11,8 @@ use super::case::ProofCase;
 use super::harness::TIMEOUT;
 use super::vector::LeakVector;
 use crate::redact::REDACTED;
-use crate::simulator::ModelReply;
 use crate::simulator::card_samples::CardSample;
+use crate::simulator::{ModelReply, PaymentsRequest, TwilioRequest, TwilioRequestKind};
 
 /// An open payment.
 struct OpenPayment {
@@ -37,24 +35,22 @@ fn tool_for_field(field: &str) -> &'static str {
 
 /// Opens a payment and waits until the card number is requested.
 async fn open_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<OpenPayment> {
-    let stand_ins = &case.harness.stand_ins;
-    let from = stand_ins.request_count();
+    let twilio = &case.harness.twilio;
+    let from = twilio.requests().len();
     let calls = [
         ModelReply::ToolCall("start-capture".into(), r#"{"chargeAmount":"0"}"#.into()),
         ModelReply::tool_call("capture-card", "{}"),
     ];
     call.say("I want to pay.", calls.into_iter().chain([ModelReply::text("Go ahead.")])).await?;
-    let (created, next_request) =
-        stand_ins.wait_for_request(from, TIMEOUT, super::stand_ins::TwilioRequest::is_create).await?;
-    let is_card = |request: &super::stand_ins::TwilioRequest| {
-        request.form.get("Capture").is_some_and(|field| field == "payment-card-number")
-    };
-    stand_ins.wait_for_request(next_request, TIMEOUT, is_card).await?;
-    Ok(OpenPayment { sid: created.payment_sid, required_fields: required_fields(&created.form), next_request })
+    let is_create = |request: &TwilioRequest| request.kind == TwilioRequestKind::Payments(PaymentsRequest::Create);
+    let (created, next_request) = twilio.wait_for_request(from, is_create).await?;
+    let is_card = |request: &TwilioRequest| request.field("Capture") == Some("payment-card-number");
+    twilio.wait_for_request(next_request, is_card).await?;
+    Ok(OpenPayment { required_fields: required_fields(&created), sid: created.sid, next_request })
 }
 
-fn required_fields(form: &HashMap<String, String>) -> Vec<&'static str> {
-    let is_on = |name: &str| form.get(name).is_none_or(|value| value == "true");
+fn required_fields(create: &TwilioRequest) -> Vec<&'static str> {
+    let is_on = |name: &str| create.field(name).is_none_or(|value| value == "true");
     let optional = [("SecurityCode", "security-code"), ("PostalCode", "postal-code")];
     let optional = optional.into_iter().filter(|(name, _)| is_on(name)).map(|(_, field)| field);
     ["payment-card-number", "expiration-date"].into_iter().chain(optional).collect()
@@ -67,12 +63,11 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCa
     let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(case, call).await?;
     let masked = format!("{}{}", "x".repeat(case.sample.number.len() - 4), last_four(&case.sample.number));
     while !required_fields.is_empty() {
-        let is_field = |request: &super::stand_ins::TwilioRequest| {
-            request.form.get("Capture").is_some_and(|field| required_fields.contains(&field.as_str()))
-        };
-        let (request, next) = harness.stand_ins.wait_for_request(next_request, TIMEOUT, is_field).await?;
+        let is_field =
+            |request: &TwilioRequest| request.field("Capture").is_some_and(|field| required_fields.contains(&field));
+        let (request, next) = harness.twilio.wait_for_request(next_request, is_field).await?;
         next_request = next;
-        let field = request.form["Capture"].as_str();
+        let field = request.field("Capture").unwrap_or_default();
         let entered = if field == "payment-card-number" { case.sample.number.clone() } else { case.new_secret() };
         call.client.press_keys(&entered).await?;
         required_fields.retain(|other| *other != field);
@@ -89,9 +84,8 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCa
         report(case, &sid, &entry).await?;
         call.client.wait_for_speech().await?;
     }
-    let is_complete =
-        |request: &super::stand_ins::TwilioRequest| request.form.get("Status").is_some_and(|it| it == "complete");
-    harness.stand_ins.wait_for_request(next_request, TIMEOUT, is_complete).await?;
+    let is_complete = |request: &TwilioRequest| request.field("Status") == Some("complete");
+    harness.twilio.wait_for_request(next_request, is_complete).await?;
     let token = format!("tok_{}", case.new_secret());
     let result = [
         ("Result", "success"),
@@ -100,7 +94,7 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCa
         ("PaymentCardType", "visa"),
     ];
     report(case, &sid, &result).await?;
-    harness.stand_ins.wait_for_token(&token, TIMEOUT).await?;
+    harness.business.wait_for_token(&token, TIMEOUT).await?;
     call.run_probe_turn().await?;
     Ok(())
 }

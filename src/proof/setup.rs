@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::stand_ins;
+use super::business;
 use crate::config::{Config, ConfigError, PublicUrl, Vars};
 use crate::redact::redact_card_numbers;
 
+/// The SID of the account.
+pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
 /// The auth token with which Twilio's requests are signed.
 pub const AUTH_TOKEN: &str = "proof-auth-token";
 /// The bearer token of operator requests.
@@ -22,7 +24,7 @@ pub const OPERATOR_TOKEN: &str = "proof-operator-token";
 /// The values of required variables that are not configured.
 const DEFAULTS: &[(&str, &str)] = &[
     ("SERVER_BASE_URL", "https://pay.example.com"),
-    ("ACCOUNT_SID", "AC00000000000000000000000000000001"),
+    ("ACCOUNT_SID", ACCOUNT_SID),
     ("AUTH_TOKEN", AUTH_TOKEN),
     ("FROM_NUMBER", "+15550100002"),
     ("PAYMENT_CONNECTOR", "Default"),
@@ -96,6 +98,11 @@ pub struct PreparedSetup {
     pub base_url: PublicUrl,
 }
 
+/// The public base URL, by which Twilio knows the server.
+pub fn public_url(vars: &Vars) -> Result<PublicUrl, ConfigError> {
+    Ok(Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?.0.base_url)
+}
+
 /// Replaces external services by the stand-ins at the origin `twilio` and the base URL `model`, and puts the ledger into the directory `home`.
 ///
 /// Returns the problems if the configuration is invalid, including those of variables that are replaced.
@@ -136,8 +143,8 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
         // The stand-in answers most look-ups with an empty object.
         ("CALL_PARAMETERS", "optional".to_owned()),
-        ("CALL_PARAMETERS_URL", format!("{twilio}{}", stand_ins::CALL_PARAMETERS_PATH)),
-        ("PAYMENT_WEBHOOK_URL", format!("{twilio}{}", stand_ins::PAYMENT_WEBHOOK_PATH)),
+        ("CALL_PARAMETERS_URL", format!("{twilio}{}", business::CALL_PARAMETERS_PATH)),
+        ("PAYMENT_WEBHOOK_URL", format!("{twilio}{}", business::PAYMENT_WEBHOOK_PATH)),
         ("PAYMENT_WEBHOOK_SECRET", "proof-webhook-secret".to_owned()),
         ("TWILIO_API_BASE_URL", twilio.to_owned()),
         ("OPENAI_BASE_URL", model.to_owned()),

@@ -118,6 +118,18 @@ pub enum PaymentsRequest {
     Cancel,
 }
 
+impl PaymentsRequest {
+    /// The value of `Capture` or `Status`; `create` for a creation, which has neither.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Capture(field) => field.capture_name(),
+            Self::Complete => "complete",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
 impl std::fmt::Display for PaymentsRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

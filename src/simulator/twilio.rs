@@ -5,6 +5,7 @@ mod card;
 mod form;
 mod payment_session;
 mod quirks;
+mod recording;
 mod rest;
 mod sync;
 mod webhook_delivery;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
@@ -23,6 +26,7 @@ pub use calls::{PlacedCall, PlacedCallTwiml};
 pub use quirks::{
     CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ResultReport, ScriptedRefusal, ScriptedSubmission,
 };
+pub use recording::{RecordingOptions, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
 pub use sync::ScriptedSync;
 pub use webhook_delivery::{WebhookResponse, WebhookSender};
 
@@ -44,6 +48,13 @@ pub struct AccountCredentials {
     pub sid: String,
     /// The primary auth token.
     pub auth_token: String,
+}
+
+impl AccountCredentials {
+    /// The value of the header `Authorization`.
+    fn authorization(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.sid, self.auth_token)))
+    }
 }
 
 /// Formats the SID of the call with this number.

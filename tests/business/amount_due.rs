@@ -5,9 +5,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{CALL, SECRET, start_business};
-use crate::server::twilio::{Form, Twilio};
-use crate::server::{OPERATOR_TOKEN, Server};
-use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
+use crate::server::{OPERATOR_TOKEN, Server, start_twilio};
+use crelay_payments::simulator::{
+    ModelReply, PaymentsRequest, QueuedOpenAi, RecordingTwilio, TwilioRequest, TwilioRequestKind,
+};
 
 /// The replies of a model that tries to charge whatever the server tells it.
 const CHARGE_REPLIES: [ModelReply; 3] = [
@@ -21,19 +22,19 @@ const NO_PAYMENT: &str = "No payment can be taken on this call";
 /// A call to a server that looks it up at a business.
 struct TestCall {
     server: Server,
-    twilio: Twilio,
+    twilio: RecordingTwilio,
     openai: QueuedOpenAi,
 }
 
 impl TestCall {
     async fn start(url: &str, vars: &[(&str, &str)]) -> Self {
-        let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(&CHARGE_REPLIES).await.unwrap());
+        let (twilio, openai) = (start_twilio().await, QueuedOpenAi::start(&CHARGE_REPLIES).await.unwrap());
         let own = [
             ("CALL_PARAMETERS_URL", url),
             ("PAYMENT_WEBHOOK_SECRET", SECRET),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
             ("OPENAI_BASE_URL", openai.base_url()),
-            ("TWILIO_API_BASE_URL", &twilio.origin),
+            ("TWILIO_API_BASE_URL", twilio.origin()),
         ];
         let server = Server::start(&[&own[..], vars].concat()).await;
         Self { server, twilio, openai }
@@ -45,11 +46,12 @@ impl TestCall {
     }
 
     /// Connects the call, on which the model tries to charge. Returns the model's input and the created payments.
-    async fn try_to_charge(&self, parameters: &Value) -> (String, Vec<Form>) {
+    async fn try_to_charge(&self, parameters: &Value) -> (String, Vec<TwilioRequest>) {
         let mut socket = self.server.connect_call("CA1", parameters).await;
         socket.say("I want to pay.").await.unwrap();
         socket.wait_for_speech().await.unwrap();
-        (self.openai.last_input(), self.twilio.payments())
+        let is_create = |it: &TwilioRequest| it.kind == TwilioRequestKind::Payments(PaymentsRequest::Create);
+        (self.openai.last_input(), self.twilio.requests().into_iter().filter(is_create).collect())
     }
 
     async fn check_no_payment(&self, parameters: &Value, what: &str) {
@@ -68,10 +70,6 @@ async fn business_answering(body: &'static str) -> String {
 async fn business_failing(with: Response) -> String {
     let status = with.status();
     start_business(move |_| async move { (status, r#"{"amountDue": "25.00"}"#).into_response() }).await
-}
-
-fn field<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 #[tokio::test]
@@ -107,7 +105,7 @@ async fn with_required_look_up_the_amount_due_is_charged() {
     let (shown, payments) = call.try_to_charge(&json!({})).await;
     assert!(shown.contains("Due on this call: 25.10 USD."), "{shown}");
     assert_eq!(payments.len(), 1);
-    assert_eq!((field(&payments[0], "ChargeAmount"), field(&payments[0], "Currency")), (Some("25.10"), Some("USD")));
+    assert_eq!((payments[0].field("ChargeAmount"), payments[0].field("Currency")), (Some("25.10"), Some("USD")));
 }
 
 #[tokio::test]
@@ -224,5 +222,5 @@ async fn the_description_at_the_processor_contains_the_payment_id() {
     let (_, payments) = call.try_to_charge(&json!({})).await;
     let all: Value = call.server.get_as_operator("/payments").await.json().await.unwrap();
     let id = all["payments"][0]["id"].as_str().unwrap();
-    assert_eq!(field(&payments[0], "Description"), Some(format!("Invoice 7 order-7 {id}").as_str()));
+    assert_eq!(payments[0].field("Description"), Some(format!("Invoice 7 order-7 {id}").as_str()));
 }

@@ -1,19 +1,19 @@
-//! Stand-ins for Twilio's Payments API and the business over real HTTP. They can stop at a checkpoint of a payment
-//! call.
+//! Twilio and the business, which can stop at a checkpoint of a payment call.
 
-use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use crelay_payments::signing::SigningSecrets;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use crelay_payments::simulator::{PaymentsRequest, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
+use serde_json::Value;
 use tokio::sync::watch;
+
+use super::server::twilio_options;
 
 pub const SECRET: &str = "a-webhook-secret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +43,6 @@ pub enum Checkpoint {
 pub struct ReceivedRequests {
     /// The requests to Twilio: payment SID, change and idempotency key.
     pub twilio_requests: Vec<(String, String, String)>,
-    sids: HashMap<String, String>,
     /// The webhook events with a valid signature.
     pub events: Vec<Value>,
     pub reached: Vec<Checkpoint>,
@@ -53,35 +52,55 @@ pub struct ReceivedRequests {
 #[derive(Clone)]
 pub struct StandIns {
     pub origin: String,
+    twilio: RecordingTwilio,
+    log: CheckpointLog,
+}
+
+/// What the stand-ins received, and where they stop.
+#[derive(Clone)]
+pub struct CheckpointLog {
     received: Arc<Mutex<ReceivedRequests>>,
     changed: watch::Sender<u64>,
     stop_at: Option<Checkpoint>,
     accepts_events: Arc<Mutex<bool>>,
-    /// Twilio refuses `complete` with this error code.
-    refusal: Arc<Mutex<Option<u32>>>,
 }
 
 impl StandIns {
     /// Starts stand-ins that stop at this checkpoint.
     pub async fn start(stop_at: Option<Checkpoint>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stand_ins = Self {
-            origin: format!("http://{}", listener.local_addr().unwrap()),
+        let log = CheckpointLog {
             received: Arc::default(),
             changed: watch::Sender::new(0),
             stop_at,
             accepts_events: Arc::default(),
-            refusal: Arc::default(),
         };
-        let router = Router::new()
-            .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(create))
-            .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments/{payment}", post(update))
-            .route("/business", post(business))
-            .with_state(stand_ins.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        stand_ins
+        let gate = log.clone();
+        let options = twilio_options()
+            .gated_by(move |request| {
+                let log = gate.clone();
+                Box::pin(async move { log.receive(request).await })
+            })
+            .with_routes(Router::new().route("/business", post(business)).with_state(log.clone()));
+        let twilio = RecordingTwilio::start(options).await.unwrap();
+        Self { origin: twilio.origin().to_owned(), twilio, log }
     }
 
+    /// From now on Twilio refuses `complete` with this error code.
+    pub fn refuse_completion(&self, code: Option<u32>) {
+        let request = TwilioRequestKind::Payments(PaymentsRequest::Complete);
+        self.twilio.set_refusal(code.map(|code| TwilioRefusal { request, status: 400, code }));
+    }
+}
+
+impl Deref for StandIns {
+    type Target = CheckpointLog;
+
+    fn deref(&self) -> &CheckpointLog {
+        &self.log
+    }
+}
+
+impl CheckpointLog {
     pub fn received<T>(&self, look: impl FnOnce(&ReceivedRequests) -> T) -> T {
         look(&self.received.lock().unwrap())
     }
@@ -125,9 +144,20 @@ impl StandIns {
         *self.accepts_events.lock().unwrap() = true;
     }
 
-    /// From now on Twilio refuses `complete` with this error code.
-    pub fn refuse_completion(&self, code: Option<u32>) {
-        *self.refusal.lock().unwrap() = code;
+    /// Records a request to Twilio, and reaches its checkpoint.
+    async fn receive(&self, request: TwilioRequest) {
+        let TwilioRequestKind::Payments(change) = request.kind else { return };
+        let (what, key) = (change.parameter().to_owned(), request.field("IdempotencyKey").unwrap().to_owned());
+        let is_first = self.record(|received| {
+            received.twilio_requests.push((request.sid, what.clone(), key.clone()));
+            received.twilio_requests.iter().filter(|(.., other)| *other == key).count() == 1
+        });
+        match super::FIELDS.iter().position(|field| *field == what) {
+            Some(field) => self.reach(Checkpoint::CaptureReceived(field)).await,
+            None if what == "complete" => self.reach(Checkpoint::CompleteReceived).await,
+            None if what == "create" && is_first => self.reach(Checkpoint::CreateReceived).await,
+            None => {}
+        }
     }
 
     pub fn keys_of(&self, what: &str) -> Vec<String> {
@@ -145,49 +175,8 @@ impl StandIns {
     }
 }
 
-fn form(body: &str) -> HashMap<String, String> {
-    url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
-}
-
-async fn create(State(stand_ins): State<StandIns>, Path(call): Path<String>, body: String) -> Response {
-    let key = form(&body)["IdempotencyKey"].clone();
-    let sid = stand_ins.record(|received| {
-        // The same idempotency key returns the same payment SID.
-        let next = format!("PK-{call}-{}", received.sids.len());
-        let sid = received.sids.entry(key.clone()).or_insert(next).clone();
-        received.twilio_requests.push((sid.clone(), "create".to_owned(), key.clone()));
-        sid
-    });
-    if stand_ins.received(|received| received.twilio_requests.iter().filter(|(.., other)| *other == key).count()) == 1 {
-        stand_ins.reach(Checkpoint::CreateReceived).await;
-    }
-    (StatusCode::CREATED, axum::Json(json!({"sid": sid}))).into_response()
-}
-
-async fn update(
-    State(stand_ins): State<StandIns>,
-    Path((_, payment)): Path<(String, String)>,
-    body: String,
-) -> Response {
-    let form = form(&body);
-    let sid = payment.trim_end_matches(".json").to_owned();
-    let what = form.get("Capture").or(form.get("Status")).unwrap().clone();
-    stand_ins.record(|received| received.twilio_requests.push((sid, what.clone(), form["IdempotencyKey"].clone())));
-    match super::FIELDS.iter().position(|field| *field == what) {
-        Some(field) => stand_ins.reach(Checkpoint::CaptureReceived(field)).await,
-        None if what == "complete" => stand_ins.reach(Checkpoint::CompleteReceived).await,
-        None => {}
-    }
-    let refusal = *stand_ins.refusal.lock().unwrap();
-    if let Some(code) = refusal.filter(|_| what == "complete") {
-        return (StatusCode::BAD_REQUEST, axum::Json(json!({"code": code, "message": "no", "status": 400})))
-            .into_response();
-    }
-    (StatusCode::ACCEPTED, "{}").into_response()
-}
-
-async fn business(State(stand_ins): State<StandIns>, headers: HeaderMap, body: String) -> StatusCode {
-    if !*stand_ins.accepts_events.lock().unwrap() {
+async fn business(State(log): State<CheckpointLog>, headers: HeaderMap, body: String) -> StatusCode {
+    if !*log.accepts_events.lock().unwrap() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let timestamp = headers["x-crelay-timestamp"].to_str().unwrap().parse().unwrap();
@@ -195,6 +184,6 @@ async fn business(State(stand_ins): State<StandIns>, headers: HeaderMap, body: S
     if headers["x-crelay-signature"] != signature {
         return StatusCode::FORBIDDEN;
     }
-    stand_ins.record(|received| received.events.push(serde_json::from_str(&body).unwrap()));
+    log.record(|received| received.events.push(serde_json::from_str(&body).unwrap()));
     StatusCode::OK
 }

@@ -8,9 +8,8 @@ mod update_response_service;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::twilio::Twilio;
-use crate::server::{OPERATOR_TOKEN, Server};
-use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
+use crate::server::{OPERATOR_TOKEN, Server, start_twilio};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RecordingTwilio};
 
 const ENDPOINTS: [&str; 5] = [
     "/outboundCall",
@@ -21,11 +20,11 @@ const ENDPOINTS: [&str; 5] = [
 ];
 
 /// Starts a server with an operator token, and the stand-ins for Twilio and the model.
-async fn start_server(replies: &[ModelReply]) -> (Server, Twilio, QueuedOpenAi) {
-    let (twilio, openai) = (Twilio::start().await, QueuedOpenAi::start(replies).await.unwrap());
+async fn start_server(replies: &[ModelReply]) -> (Server, RecordingTwilio, QueuedOpenAi) {
+    let (twilio, openai) = (start_twilio().await, QueuedOpenAi::start(replies).await.unwrap());
     let server = Server::start(&[
         ("OPERATOR_TOKEN", OPERATOR_TOKEN),
-        ("TWILIO_API_BASE_URL", &twilio.origin),
+        ("TWILIO_API_BASE_URL", twilio.origin()),
         ("OPENAI_BASE_URL", openai.base_url()),
     ])
     .await;
@@ -60,7 +59,7 @@ async fn the_token_is_checked_before_the_body_is_read() {
             assert_eq!(error_response(answer).await.0, StatusCode::UNAUTHORIZED, "{path} {token:?}");
         }
     }
-    assert!(twilio.outbound_calls().is_empty() && openai.request_count() == 0);
+    assert!(twilio.placed_calls().is_empty() && openai.request_count() == 0);
 }
 
 #[tokio::test]

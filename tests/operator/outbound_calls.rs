@@ -5,13 +5,20 @@ use serde_json::{Value, json};
 
 use super::{error_response, start_server};
 use crate::server::Server;
-use crelay_payments::simulator::ModelReply;
+use crelay_payments::simulator::{ModelReply, PlacedCall, PlacedCallTwiml, TwilioRefusal, TwilioRequestKind};
 
 fn order() -> Value {
     json!({"properties": {
         "phoneNumber": "+15550100001", "callReference": "order-7", "amount": 25.5, "customer": "Ann & Bob",
         "items": [{"name": "Tea", "count": 2}],
     }})
+}
+
+fn inline_twiml(call: &PlacedCall) -> String {
+    match &call.twiml {
+        PlacedCallTwiml::Inline(twiml) => twiml.clone(),
+        PlacedCallTwiml::Url(url) => panic!("the TwiML is at {url}"),
+    }
 }
 
 #[tokio::test]
@@ -22,9 +29,11 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
     let placed: Value = answer.json().await.unwrap();
     assert_eq!(placed, json!({"callSid": "CA1", "callReference": "order-7"}));
 
-    let call = &twilio.outbound_calls()[0];
-    let twiml = call.twiml.clone().unwrap();
-    assert_eq!(call.to, "+15550100001");
+    let call = &twilio.placed_calls()[0];
+    let twiml = inline_twiml(call);
+    assert_eq!((call.to.as_str(), call.from.as_str()), ("+15550100001", "+15550100002"));
+    assert_eq!(call.status_callback.as_str(), "https://pay.example.com/twilioStatusCallback");
+    assert_eq!(call.events, ["initiated", "ringing", "answered", "completed"]);
     for part in [
         r#"<Connect action="https://pay.example.com/connectAction?callReference=order-7">"#,
         r#"<Parameter name="callReference" value="order-7"/>"#,
@@ -75,7 +84,7 @@ async fn a_repeated_order_is_refused_until_its_call_has_ended() {
     let busy = [("CallSid", "CA2"), ("CallStatus", "busy"), ("SequenceNumber", "2")];
     assert_eq!(server.post_as_twilio("/twilioStatusCallback", &busy).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CREATED);
-    assert_eq!(twilio.outbound_calls().len(), 3);
+    assert_eq!(twilio.placed_calls().len(), 3);
 }
 
 #[tokio::test]
@@ -84,7 +93,7 @@ async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
     let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
         "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let mut twiml = twilio.outbound_calls()[0].twiml.clone().unwrap();
+    let mut twiml = inline_twiml(&twilio.placed_calls()[0]);
     for again in ["", "reconnects=1&amp;", "reconnects=2&amp;"] {
         let path = format!(
             "/connectAction?{again}contextKey=defaultContext&amp;amountDue=25.00&amp;callReference=order-7&amp;paymentMethod=ach-debit"
@@ -113,8 +122,10 @@ async fn long_twiml_is_fetched_once_and_only_by_twilio() {
     let (server, twilio, _openai) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let url = twilio.outbound_calls()[0].url.clone().expect("the TwiML does not fit into the request");
-    let path = url.strip_prefix("https://pay.example.com").unwrap();
+    let PlacedCallTwiml::Url(url) = twilio.placed_calls().remove(0).twiml else {
+        panic!("the TwiML does not fit into the request")
+    };
+    let path = url.as_str().strip_prefix("https://pay.example.com").unwrap();
 
     let unsigned = server.post_form(path, "CallSid=CA1", None).await;
     assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
@@ -147,14 +158,15 @@ async fn an_invalid_order_places_no_call() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{why}");
         assert!(why.contains(reason) && !why.contains("4242"), "{why}");
     }
-    assert!(twilio.outbound_calls().is_empty());
+    assert!(twilio.placed_calls().is_empty());
 }
 
 #[tokio::test]
 async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
     let (server, twilio, _openai) = start_server(&[]).await;
     let placing = async |refusal: (u16, u32)| {
-        twilio.set_refusal(Some(refusal));
+        let (status, code) = refusal;
+        twilio.set_refusal(Some(TwilioRefusal { request: TwilioRequestKind::Call, status, code }));
         self::error_response(server.post_as_operator("/outboundCall", &order()).await).await
     };
     let (status, why) = placing((400, 21211)).await;
@@ -168,7 +180,7 @@ async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
     assert!(status == StatusCode::GATEWAY_TIMEOUT && why.contains("before you try again"), "{status} {why}");
     twilio.set_refusal(None);
     assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CONFLICT);
-    assert!(twilio.outbound_calls().is_empty());
+    assert!(twilio.placed_calls().is_empty());
 }
 
 async fn post_status(server: &Server, status: &str, sequence: &str) -> StatusCode {

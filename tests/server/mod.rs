@@ -1,7 +1,5 @@
 //! The real server on a free port, with requests as Twilio, as an operator and without credentials.
 
-pub mod twilio;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +7,9 @@ use std::time::Duration;
 use crelay_payments::assets::Assets;
 use crelay_payments::config::{Config, Vars};
 use crelay_payments::server::{Shutdown, serve};
-use crelay_payments::simulator::{OpenRelaySocketError, RelayClient};
+use crelay_payments::simulator::{
+    AccountCredentials, OpenRelaySocketError, RecordingOptions, RecordingTwilio, RelayClient,
+};
 use crelay_payments::twilio::Signer;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
@@ -41,6 +41,16 @@ pub const REQUIRED_VARS: [(&str, &str); 6] = [
     ("FROM_NUMBER", "+15550100002"),
     ("PAYMENT_CONNECTOR", "Default"),
 ];
+
+/// The options of a Twilio that knows the server.
+pub fn twilio_options() -> RecordingOptions {
+    let account = AccountCredentials { sid: "AC1".to_owned(), auth_token: AUTH_TOKEN.to_owned() };
+    RecordingOptions::new(account, BASE_URL.parse().unwrap())
+}
+
+pub async fn start_twilio() -> RecordingTwilio {
+    RecordingTwilio::start(twilio_options()).await.unwrap()
+}
 
 impl Server {
     pub async fn start(vars: &[(&str, &str)]) -> Self {

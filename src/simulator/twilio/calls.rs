@@ -52,7 +52,7 @@ const STATUS_EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"
 
 impl PlacedCall {
     /// Parses the body of `POST …/Calls.json`. An error says what Twilio would ignore or refuse.
-    fn parse(body: &str, public: &Url) -> Result<Self, String> {
+    pub(super) fn parse(body: &str, public: &Url) -> Result<Self, String> {
         let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         if let Some((name, _)) = form.iter().find(|(name, _)| !FORM_FIELDS.contains(&name.as_str())) {
             return Err(format!("unknown form field {name}"));

@@ -6,8 +6,6 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::form::{CommonParameters, CreateForm, FormError, UpdateForm};
@@ -174,7 +172,7 @@ impl ScriptedTwilio {
 
     pub(super) fn check_request(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
         let known = &self.shared.account;
-        let wanted = format!("Basic {}", STANDARD.encode(format!("{}:{}", known.sid, known.auth_token)));
+        let wanted = known.authorization();
         let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
         let violation = |what: &str, status, code| {
             self.transcript.record_violation(format!("a request to Twilio: {what}"));

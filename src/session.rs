@@ -491,7 +491,7 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     let tool_context = tool_context.clone();
     let work = async move {
         if let Err(error) = tool_context.ledger.record_statement(&tool_context.call, &agreed).await {
-            error!(event = "ledger.write_failed", %error, "The caller's answer to a statement cannot be recorded.");
+            error!(event = "ledger.statement_lost", %error, "The caller's answer to a statement could be neither written nor buffered.");
         }
     };
     context.tasks.spawn(work.in_current_span());

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "ledger/seed.rs"]
+mod seed;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;
 #[expect(dead_code, reason = "not all of the process control is used")]
@@ -14,22 +16,16 @@ mod stand_ins;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use crelay_payments::config::Config;
-use crelay_payments::ledger::{Ledger, PaymentCall};
-use crelay_payments::payment::{
-    Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, TwilioResponse,
-    UpdateAction, UpdatePayment,
-};
-use crelay_payments::redact::Private;
+use crelay_payments::ledger::Ledger;
+use crelay_payments::payment::PaymentId;
 use crelay_payments::simulator::QueuedOpenAi;
 use jiff::{SignedDuration, Timestamp};
+use seed::Seed;
 use serde_json::{Value, json};
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::StandIns;
-use uuid::Uuid;
 
 const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
-const CALLER: &str = "+15550100001";
 
 /// A ledger with payments, its server, and the business.
 struct Harness {
@@ -38,65 +34,7 @@ struct Harness {
     running: Option<ServerProcess>,
 }
 
-/// A ledger without a server, to which payments are added.
-struct Seed {
-    ledger: Ledger,
-    ids: PaymentIdGenerator,
-}
-
 impl Seed {
-    async fn new(work_dir: &WorkDir) -> Self {
-        Self {
-            ledger: Ledger::open(&work_dir.ledger_path()).await.unwrap(),
-            ids: PaymentIdGenerator::new(Uuid::new_v4()),
-        }
-    }
-
-    /// Adds a submitted payment on its own call, which has ended without a result.
-    async fn add_unknown(&mut self, n: u32, method: &str) -> PaymentId {
-        let (config, _) = Config::from_vars(&server::REQUIRED_VARS.into_iter().collect()).unwrap();
-        let parameters = [("paymentMethod", method), ("description", "hush-description")];
-        let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
-        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let terms = config.payment.parse_terms(&parameters).unwrap().into();
-        let mut call = PaymentCall::from_sid(format!("CA{n}").parse().unwrap());
-        call.caller = CALLER.parse().ok();
-        call.call_reference = Some(Private::new(format!("hush-order-{n}")));
-        let id = self.ids.generate();
-        let charge = Amount::parse(&n.to_string(), Currency::USD).unwrap();
-        let create = CreatePayment { id, idempotency_key: id.create_key(), charge, terms, consent: None };
-        self.ledger.record_create_request(&call, &create).await.unwrap();
-        let sid: crelay_payments::ids::PaymentSid = format!("PK{n}").parse().unwrap();
-        self.ledger.record_create_response(&create, &TwilioResponse::Created(sid.clone())).await.unwrap();
-        for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete] {
-            let update = UpdatePayment {
-                id,
-                payment_sid: sid.clone(),
-                idempotency_key: id.update_key(change, 1),
-                action: change,
-                give_up_reason: None,
-            };
-            self.ledger.record_update_request(&call, &update).await.unwrap();
-        }
-        self.ledger.record_call_ended(&call.call_sid).await.unwrap();
-        id
-    }
-
-    /// As [`add_unknown`](Self::add_unknown), with a late success callback.
-    async fn add_succeeded(&mut self, n: u32, method: &str) -> PaymentId {
-        let id = self.add_unknown(n, method).await;
-        let form = [
-            ("CallSid", format!("CA{n}")),
-            ("Sid", format!("PK{n}")),
-            ("Result", "success".to_owned()),
-            ("PaymentConfirmationCode", format!("ch_{n}")),
-            ("PaymentCardNumber", "xxxxxxxxxxxx4242".to_owned()),
-        ];
-        let form = form.map(|(name, value)| (name.to_owned(), value));
-        self.ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
-        id
-    }
-
     /// Postpones all pending deliveries by 46 minutes, as after an outage of the receiver.
     async fn postpone_deliveries(&self) {
         loop {
@@ -115,7 +53,7 @@ impl Harness {
     /// Fills the ledger with `seed`, then starts the server and a business that accepts events.
     async fn start_with<T>(seed: impl AsyncFnOnce(&mut Seed) -> T) -> (Self, T) {
         let work_dir = WorkDir::new();
-        let mut seeding = Seed::new(&work_dir).await;
+        let mut seeding = Seed::new(Ledger::open(&work_dir.ledger_path()).await.unwrap());
         let seeded = seed(&mut seeding).await;
         seeding.ledger.close().await;
         drop(seeding);
@@ -221,7 +159,7 @@ async fn the_personal_data_of_a_caller_is_erased_after_delivery() {
     harness.wait_for_event(unknown, "payment.unknown").await;
     // The delivery is recorded shortly after the receiver has responded.
     let printed = loop {
-        let (_, printed) = harness.run(&["erase", "--caller", CALLER]).await;
+        let (_, printed) = harness.run(&["erase", "--caller", seed::CALLER]).await;
         if harness.payment(charged).await["caller"].is_null() {
             break printed;
         }
@@ -232,7 +170,7 @@ async fn the_personal_data_of_a_caller_is_erased_after_delivery() {
         erased["callReference"].is_null() && erased["description"].is_null() && erased["minor"] == 2500,
         "{erased}"
     );
-    assert_eq!(harness.payment(unknown).await["caller"], CALLER);
+    assert_eq!(harness.payment(unknown).await["caller"], seed::CALLER);
     assert_eq!(harness.run(&["erase", "--caller", "5550100001"]).await.0, 2, "not an E.164 number");
 }
 

@@ -213,7 +213,7 @@ async fn invalid_assets_are_not_uploaded() {
         ("Large.json", "Large.json: is 20"),
         ("serverConfig.json", "serverConfig.json: AssetLoader names nowhere.md, which does not exist"),
         ("notes.txt", "notes.txt: is not an asset"),
-        ("my notes.md", "my notes.md: expected the name of a file"),
+        ("my notes.md", "my notes.md: expected a file name without its extension"),
         ("absent.md", "absent.md: does not exist"),
         ("./good.md", "would be the same asset as"),
     ] {

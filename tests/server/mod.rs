@@ -81,6 +81,10 @@ impl Server {
         Self { address, signer, http, shutdown, ledger: PathBuf::new() }
     }
 
+    pub fn ledger_path(&self) -> PathBuf {
+        self.ledger.join("ledger.db")
+    }
+
     pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
         self.signer.sign(url, &owned(form))
     }
@@ -120,6 +124,11 @@ impl Server {
     /// A POST request to an operator endpoint, without token and body.
     pub fn operator_request(&self, path: &str) -> RequestBuilder {
         self.http.post(self.local(path))
+    }
+
+    /// A request without credentials and body.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.local(path))
     }
 
     pub async fn get_as_operator(&self, path: &str) -> Response {

@@ -1,5 +1,6 @@
 //! The real server charges and submits nothing without the caller's consent.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "not all clients are used")]

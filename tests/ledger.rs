@@ -1,5 +1,6 @@
 //! Crash tests of the ledger: the real binary is killed at every step of a payment call and restarted on the same file.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "ledger/faults.rs"]

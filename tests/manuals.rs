@@ -1,6 +1,7 @@
 //! The manuals tell the truth: their commands are run or parsed, their JSON goes through the code that reads it or is
 //! compared with what the server sends, and what they name exists.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "manuals/markdown.rs"]

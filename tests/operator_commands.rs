@@ -1,5 +1,6 @@
 //! The operator's commands on the ledger while the real server uses it.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "ledger/seed.rs"]

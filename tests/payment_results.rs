@@ -1,6 +1,7 @@
 //! The outcome of payments on the real server under concurrent calls, redials, late results and contradictory
 //! callbacks.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[expect(dead_code, reason = "not all clients are used")]

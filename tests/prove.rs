@@ -2,6 +2,7 @@
 //!
 //! `CRELAY_LONG=1` uses 920 card numbers; `CRELAY_SEED` sets the seed.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,7 @@
 //! Runs every simulated call over real sockets and checks its expectations.
 
+#![cfg(feature = "simulator")]
+
 use crelay_payments::simulator;
 use futures_util::{StreamExt, stream};
 

@@ -1,5 +1,6 @@
 //! Assets that change while the real server takes calls: local files, and a Twilio Sync stand-in over real HTTP.
 
+#![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;

@@ -96,8 +96,6 @@ pub struct Call {
     /// When the caller began to speak, if Twilio reports it.
     caller_speaking_since: Option<Instant>,
     closing: Option<Closing>,
-    /// Consecutive failed responses of the model.
-    model_failures: u32,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -150,7 +148,6 @@ impl Call {
             pending_keys: None,
             caller_speaking_since: None,
             closing: None,
-            model_failures: 0,
             now,
             actions: Vec::new(),
             settings,
@@ -209,7 +206,7 @@ impl Call {
 
     /// Whether the call waits for an external event: no response, tool or question is pending.
     pub fn is_idle(&self) -> bool {
-        !self.turn.is_busy() && !self.turn.response_owed && !self.has_open_question()
+        !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
     }
 
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
@@ -228,7 +225,7 @@ impl Call {
         let keyed = self.keys_deadline();
         let caller_quiet = self.caller_speaking_since.map(|since| since + self.caller_speech_limit());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.hold_until.filter(|_| self.turn.response_owed || self.has_open_question());
+        let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
         let stall = stall.filter(|_| self.closing.is_none() && !self.has_open_question());
@@ -279,7 +276,7 @@ impl Call {
     /// Asks the model if a response is owed, unless the caller has to answer a question first. The model then gets
     /// everything that happened in the meantime.
     fn ask_model_if_owed(&mut self) {
-        if self.turn.response_owed && !self.has_open_question() && self.closing.is_none() {
+        if self.turn.is_response_owed() && !self.has_open_question() && self.closing.is_none() {
             self.turn.flush_to_history(&mut self.history);
             self.ask_model();
         }
@@ -291,7 +288,7 @@ impl Call {
         let quiet_since = self.speech.quiet_from(self.now).unwrap_or(self.now);
         let active = self.listen_only
             || self.turn.is_busy()
-            || self.turn.response_owed
+            || self.turn.is_response_owed()
             || self.has_open_question()
             || self.closing.is_some()
             || self.phase != Phase::Talking;
@@ -362,14 +359,16 @@ impl Call {
             self.guided_flow.record_reply_lost();
         }
         let speaking = speaking && !self.is_server_leading() && !self.has_open_question();
-        let unfinished = self.turn.response.is_some() || !self.turn.waiting_calls.is_empty() || speaking;
+        let unfinished = self.turn.is_reply_unfinished() || speaking;
         self.socket_lost_at.get_or_insert(self.now);
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
         self.repeat_question();
         self.caller_speaking_since = None;
         self.pending_keys = None;
-        self.turn.response_owed |= unfinished;
+        if unfinished {
+            self.turn.owe_response();
+        }
     }
 
     /// Resumes the call on a new WebSocket.
@@ -380,13 +379,13 @@ impl Call {
         self.speech = AgentSpeech::default();
         self.silence_timer.reset(self.now);
         self.payments.record_progress(self.now);
-        self.turn.hold_until = None;
+        self.turn.release_hold();
         // A new ConversationRelay session begins in the language of its TwiML.
         if let Some(languages) = self.switched_languages.clone() {
             self.actions.push(Action::SendFrame(OutgoingFrame::Language(languages)));
         }
         self.repeat_prompt(self.now);
-        if self.turn.response_owed {
+        if self.turn.is_response_owed() {
             self.note(prompts::CONNECTION_WAS_LOST);
         }
     }
@@ -402,10 +401,9 @@ impl Call {
             return;
         }
         self.phase = Phase::Ended { closed: false };
-        if self.turn.response.take().is_some() {
+        if self.turn.stop(&mut self.history) {
             self.actions.push(Action::StopModel);
         }
-        self.turn.waiting_calls.clear();
         self.closing = None;
         self.drop_question();
         self.abandon_payment();
@@ -414,7 +412,7 @@ impl Call {
 
     /// Closes an ended call once no tool is running: a payment that is still being opened has to be cancelled first.
     fn close_if_finished(&mut self) {
-        if self.phase == (Phase::Ended { closed: false }) && self.turn.runs.is_empty() {
+        if self.phase == (Phase::Ended { closed: false }) && !self.turn.has_runs() {
             self.phase = Phase::Ended { closed: true };
             self.actions.push(Action::Close);
         }

@@ -69,7 +69,7 @@ impl Call {
         let shown = if answer == ConsentAnswer::Unclear { "something else" } else { keys };
         let input = self.shield.redact(&prompts::keypad_input(shown), RedactionPolicy::CardNumbers);
         self.record_input(ConversationItem::Caller, input);
-        self.turn.round_count = 0;
+        self.turn.restart_rounds();
         self.apply_answer(answer);
     }
 
@@ -134,7 +134,7 @@ impl Call {
         if digits_were_cut {
             self.note(prompts::DIGITS_WERE_SPOKEN);
         }
-        self.turn.round_count = 0;
+        self.turn.restart_rounds();
         if answers {
             let answer = self.judge_answer(text);
             return self.apply_answer(answer);
@@ -183,14 +183,14 @@ impl Call {
         self.cancel_closing();
         self.payments.record_caller_activity(self.now);
         self.drop_repetition();
-        self.turn.hold_until = None;
+        self.turn.release_hold();
         self.turn.push_note(item(input.text));
     }
 
     /// Applies an interrupt: stops the reply and keeps only what the caller heard. If the caller then says nothing, the
     /// agent resumes the response that is owed.
     fn handle_interrupt(&mut self, interrupt: &Interrupt) {
-        let unfinished = self.turn.response.is_some() || !self.turn.waiting_calls.is_empty();
+        let unfinished = self.turn.is_reply_unfinished();
         self.stop_reply();
         let heard = redact_card_numbers(interrupt.utterance_until_interrupt.reveal());
         self.speech.apply_interrupt(&heard, &mut self.history, self.now);
@@ -198,9 +198,11 @@ impl Call {
         self.interrupt_question(&heard);
         self.silence_timer.reset(self.now);
         self.cancel_closing();
-        self.turn.response_owed |= unfinished;
-        self.turn.hold_until = Some(self.now + INTERRUPT_HOLD);
-        if !self.turn.response_owed {
+        if unfinished {
+            self.turn.owe_response();
+        }
+        self.turn.hold_until(self.now + INTERRUPT_HOLD);
+        if !self.turn.is_response_owed() {
             self.repeat_prompt(self.now + INTERRUPT_HOLD);
         }
     }
@@ -208,7 +210,7 @@ impl Call {
     fn handle_info(&mut self, info: Info) {
         match info {
             Info::AgentSpeaking(speaking) => {
-                self.speech.record_speaking(speaking, self.turn.response.is_none(), self.now);
+                self.speech.record_speaking(speaking, self.turn.current_request().is_none(), self.now);
             }
             Info::ClientSpeaking(true) => self.record_caller_speech(),
             Info::ClientSpeaking(false) => self.caller_speaking_since = None,
@@ -224,14 +226,8 @@ impl Call {
 
     /// Stops the agent's reply. Running tools continue; waiting tool calls are dropped.
     pub(super) fn stop_reply(&mut self) {
-        self.turn.has_spoken = false;
-        self.turn.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
-        if let Some(response) = self.turn.response.take() {
-            self.history.drop_reasoning_since(response.unused_reasoning_from);
+        if self.turn.stop(&mut self.history) {
             self.actions.push(Action::StopModel);
-        }
-        while let Some(call) = self.turn.waiting_calls.pop_front() {
-            self.turn.push_tool_output(call.call_id, prompts::call_not_run());
         }
         self.close_talk_cycle();
     }
@@ -246,7 +242,7 @@ impl Call {
     fn cancel_closing(&mut self) {
         if self.closing.take().is_some() {
             self.note(prompts::CALL_CONTINUES);
-            self.turn.response_owed = true;
+            self.turn.owe_response();
         }
     }
 }

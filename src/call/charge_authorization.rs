@@ -195,7 +195,7 @@ impl Call {
             (ConsentAnswer::No | ConsentAnswer::Unclear, _) => self.authorization.revoke(Some(amount)),
         }
         self.note(prompts::amount_answer(purpose, amount, answer));
-        self.turn.response_owed = true;
+        self.turn.owe_response();
     }
 
     /// Revokes the caller's yes to the charge of the open payment.

@@ -25,13 +25,13 @@ impl Call {
         if !closing.goodbye_said {
             return self.ask_model();
         }
-        self.turn.response_owed = false;
+        self.turn.waive_response();
         let heard = self.speech.quiet_from(self.now).is_none_or(|quiet| quiet <= self.now);
         if !heard || self.is_caller_speaking() {
             return;
         }
         self.abandon_payment();
-        if !self.turn.runs.is_empty() {
+        if self.turn.has_runs() {
             return;
         }
         let handoff_data = self.closing.take().and_then(|closing| closing.handoff_data);

@@ -155,7 +155,7 @@ impl Call {
             }
         }
         let quiet = self.speech.quiet_from(self.now).is_none_or(|quiet| quiet <= self.now);
-        let held = self.turn.hold_until.is_some_and(|until| self.now < until);
+        let held = self.turn.is_held(self.now);
         if quiet && !held && !self.is_caller_speaking() && self.question.is_some() && !self.is_question_asked() {
             self.say_question();
         }

@@ -135,8 +135,10 @@ impl Call {
         };
         let change = capture.next_field().map_or(UpdateAction::Complete, UpdateAction::Capture);
         // The caller may be refusing.
-        let unanswered =
-            self.turn.response_owed || self.turn.is_busy() || self.is_caller_speaking() || self.has_open_question();
+        let unanswered = self.turn.is_response_owed()
+            || self.turn.is_busy()
+            || self.is_caller_speaking()
+            || self.has_open_question();
         match change {
             UpdateAction::Complete if unanswered => {}
             UpdateAction::Complete if self.guided_flow.has_unanswered_words => {
@@ -175,14 +177,9 @@ impl Call {
     pub(super) fn yield_to_due_prompt(&mut self) {
         let due =
             self.guided_flow.due_prompt.as_ref().is_some_and(|due| !due.is_repetition) && self.socket_lost_at.is_none();
-        let unbegun = self
-            .turn
-            .response
-            .as_ref()
-            .is_some_and(|response| response.text_position.is_none() && response.call_count == 0);
-        if due && unbegun && self.closing.is_none() {
+        if due && self.turn.is_response_empty() && self.closing.is_none() {
             self.stop_reply();
-            self.turn.response_owed = true;
+            self.turn.owe_response();
         }
     }
 

@@ -195,7 +195,7 @@ impl Call {
             CallbackEffect::Opened => {
                 self.record_payment_progress();
                 self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge }));
-                let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
+                let answer_is_due = self.turn.is_start_running();
                 match (answer_is_due, self.is_server_leading(), self.payments.open().map(prompts::session_opened)) {
                     (true, ..) | (_, false, None) => {}
                     (false, true, _) => self.note(prompts::session_opened_guided()),
@@ -226,8 +226,7 @@ impl Call {
 
     fn close_payment(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult) {
         // The pending output of cancel-capture tells the model about the cancellation.
-        let is_reported_by_tool =
-            self.turn.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(of) if of.payment_sid == *sid));
+        let is_reported_by_tool = self.turn.is_cancel_running(sid);
         if matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled) {
             self.revoke_consent();
         }
@@ -338,10 +337,10 @@ impl Call {
                 self.cancel_unwanted_session(id, sid);
             }
             // A running create is waited for. Without one, Twilio never responded, and the payment is dropped.
-            (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
+            (_, None) if self.turn.is_start_running() => {}
             (_, None) => self.payments.discard_open(),
             // The cancellation is unconfirmed: repeat it with the same idempotency key.
-            (_, Some(sid)) if self.turn.runs.is_empty() => {
+            (_, Some(sid)) if !self.turn.has_runs() => {
                 if let Ok(update) = self.payments.request_change(UpdateAction::Cancel, self.now) {
                     self.payments.close(sid);
                     self.run_tool(None, Tool::CancelCapture(update));

@@ -13,8 +13,7 @@ use crate::relay::OutgoingFrame;
 impl Call {
     /// Starts the waiting tool calls, one after the other.
     pub(super) fn start_tools(&mut self) {
-        while !self.turn.is_tool_running() {
-            let Some(call) = self.turn.waiting_calls.pop_front() else { return };
+        while let Some(call) = self.turn.take_waiting_call() {
             match self.resolve_tool_call(&call) {
                 Ok(tool) => self.run_tool(Some(call.call_id), tool),
                 Err(refusal) => self.turn.push_tool_output(call.call_id, refusal),
@@ -104,8 +103,7 @@ impl Call {
     }
 
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
-        let Some(at) = self.turn.runs.iter().position(|running| running.id == run) else { return };
-        let run = self.turn.runs.remove(at);
+        let Some(run) = self.turn.finish_run(run) else { return };
         let output = match outcome {
             // The call does not end if the caller spoke after the tool was started.
             ToolOutcome::EndCall | ToolOutcome::HandOff { .. } if run.caller_spoke_since => {
@@ -117,13 +115,13 @@ impl Call {
             self.turn.push_tool_output(call_id, output);
             // The server says the next prompt.
             if matches!(run.tool, Tool::StartCapture(_)) && self.is_server_leading() && !run.caller_spoke_since {
-                self.turn.response_owed = false;
+                self.turn.waive_response();
             }
         }
         if matches!(self.phase, Phase::Ended { .. }) {
             self.abandon_payment();
         } else if self.closing.as_ref().is_some_and(|closing| closing.goodbye_said) {
-            self.turn.response_owed = false;
+            self.turn.waive_response();
         }
     }
 
@@ -150,7 +148,7 @@ impl Call {
                 prompts::success(if enabled { "Silence detection is on." } else { "Silence detection is off." })
             }
             (_, ToolOutcome::EndCall) => {
-                self.closing = Some(Closing { handoff_data: None, goodbye_said: self.turn.has_spoken });
+                self.closing = Some(Closing { handoff_data: None, goodbye_said: self.turn.has_spoken() });
                 prompts::success(prompts::SAY_GOODBYE)
             }
             (_, ToolOutcome::HandOff { reason, summary }) => {
@@ -160,7 +158,7 @@ impl Call {
                 }
                 let data = prompts::handoff_data("live-agent-handoff", reason.reveal(), summary.trim());
                 self.drop_question();
-                self.closing = Some(Closing { handoff_data: Some(data), goodbye_said: self.turn.has_spoken });
+                self.closing = Some(Closing { handoff_data: Some(data), goodbye_said: self.turn.has_spoken() });
                 prompts::success(prompts::SAY_HAND_OFF)
             }
             (_, ToolOutcome::SendFrame(frame)) => self.send_tool_frame(frame),

@@ -869,10 +869,7 @@ impl ReferenceModel {
 
 impl Call {
     fn previous_request_number(&self) -> u64 {
-        match self.turn.response.as_ref() {
-            Some(response) => response.id.0.saturating_sub(1),
-            None => u64::MAX,
-        }
+        self.turn.current_request().map_or(u64::MAX, |id| id.0.saturating_sub(1))
     }
 }
 

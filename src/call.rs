@@ -5,7 +5,6 @@
 
 mod caller_input;
 mod charge_authorization;
-mod closing;
 mod consent_lexicon;
 mod consent_question;
 mod event;
@@ -13,6 +12,7 @@ mod guided_flow;
 mod history;
 mod model_response;
 mod payments;
+mod phase;
 mod prompts;
 mod settings;
 mod silence;
@@ -46,17 +46,14 @@ use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, Redactor};
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
-use closing::Closing;
 use consent_question::ConsentQuestion;
 use guided_flow::GuidedFlow;
 use history::History;
 use payments::CallPayments;
+use phase::Phase;
 use silence::{SilenceAction, SilenceTimer};
 use speech::AgentSpeech;
 use turn::ModelTurn;
-
-/// How long Twilio may take to close the socket after `end`.
-const SOCKET_CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the caller counts as speaking after the last partial prompt or `clientSpeaking` event.
 const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
@@ -81,8 +78,6 @@ pub struct Call {
     /// The yes/no question that the caller has not answered yet.
     question: Option<ConsentQuestion>,
     silence_timer: SilenceTimer,
-    /// When the WebSocket was lost, until a new one resumes the call.
-    socket_lost_at: Option<Instant>,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
     /// The languages set by `switch-language`.
@@ -95,22 +90,8 @@ pub struct Call {
     pending_keys: Option<(Private<String>, Instant)>,
     /// When the caller began to speak, if Twilio reports it.
     caller_speaking_since: Option<Instant>,
-    closing: Option<Closing>,
     now: Instant,
     actions: Vec<Action>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Talking,
-    /// `end` was sent; nothing more is said.
-    Ending {
-        since: Instant,
-    },
-    /// The call has ended. It closes once the running tools have finished.
-    Ended {
-        closed: bool,
-    },
 }
 
 impl Call {
@@ -129,7 +110,7 @@ impl Call {
         let terms = parse_terms(setup, request, &settings.payment).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
-            phase: Phase::Talking,
+            phase: Phase::Live,
             caller_number: setup.caller(),
             history: History::default(),
             shield: Redactor::default(),
@@ -140,14 +121,12 @@ impl Call {
             guided_flow: GuidedFlow::default(),
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
-            socket_lost_at: None,
             listen_only: settings.listen_only,
             switched_languages: None,
             payment_closed_at: None,
             last_payment_callback: None,
             pending_keys: None,
             caller_speaking_since: None,
-            closing: None,
             now,
             actions: Vec::new(),
             settings,
@@ -179,7 +158,7 @@ impl Call {
     /// Applies an event and returns the actions to carry out, in order. `now` must never go backwards.
     pub fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
         self.now = now;
-        if self.phase == (Phase::Ended { closed: true }) {
+        if self.phase.is_closed() {
             return Vec::new();
         }
         let was_open = self.payments.is_open();
@@ -211,16 +190,12 @@ impl Call {
 
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
     pub fn deadline(&self) -> Option<Instant> {
-        if let (Some(since), Phase::Talking) = (self.socket_lost_at, self.phase) {
-            return Some(since + self.settings.resume_timeout);
-        }
         match self.phase {
-            Phase::Ended { .. } => return None,
-            Phase::Ending { since } => return Some(since + SOCKET_CLOSE_LIMIT),
-            Phase::Talking if self.turn.is_busy() => {
-                return self.keys_deadline();
+            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keys_deadline(),
+            Phase::Live | Phase::Closing(_) => {}
+            Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
+                return self.phase.time_limit(self.settings.resume_timeout);
             }
-            Phase::Talking => {}
         }
         let keyed = self.keys_deadline();
         let caller_quiet = self.caller_speaking_since.map(|since| since + self.caller_speech_limit());
@@ -228,7 +203,7 @@ impl Call {
         let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
-        let stall = stall.filter(|_| self.closing.is_none() && !self.has_open_question());
+        let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());
         let (guidance, statement) = (self.guided_flow.prompt_due_at(), self.question_deadline());
         [caller_quiet, keyed, quiet, held, guidance, statement]
             .into_iter()
@@ -241,14 +216,13 @@ impl Call {
 
     /// Performs all steps that the current state allows.
     fn advance(&mut self) {
+        if self.phase.time_limit(self.settings.resume_timeout).is_some_and(|limit| self.now >= limit) {
+            return self.handle_hang_up();
+        }
         match self.phase {
             Phase::Ended { .. } => return self.close_if_finished(),
-            Phase::Ending { since } if self.now >= since + SOCKET_CLOSE_LIMIT => return self.handle_hang_up(),
-            Phase::Ending { .. } => return,
-            Phase::Talking => {}
-        }
-        if self.socket_lost_at.is_some_and(|since| self.now >= since + self.settings.resume_timeout) {
-            return self.handle_hang_up();
+            Phase::EndSent { .. } => return,
+            Phase::Live | Phase::Closing(_) | Phase::Parked { .. } => {}
         }
         self.check_keypad();
         self.start_tools();
@@ -259,12 +233,12 @@ impl Call {
             return self.silence_timer.record_activity(self.now);
         }
         self.turn.flush_to_history(&mut self.history);
-        if self.socket_lost_at.is_some() {
+        if self.phase.is_parked() {
             return self.silence_timer.record_activity(self.now);
         }
         self.check_payment_stall();
         self.say_due_prompt();
-        if self.closing.is_some() {
+        if self.phase.is_closing() {
             self.finish_closing();
         } else {
             self.advance_question();
@@ -276,7 +250,7 @@ impl Call {
     /// Asks the model if a response is owed, unless the caller has to answer a question first. The model then gets
     /// everything that happened in the meantime.
     fn ask_model_if_owed(&mut self) {
-        if self.turn.is_response_owed() && !self.has_open_question() && self.closing.is_none() {
+        if self.turn.is_response_owed() && !self.has_open_question() && self.phase.is_live() {
             self.turn.flush_to_history(&mut self.history);
             self.ask_model();
         }
@@ -290,8 +264,7 @@ impl Call {
             || self.turn.is_busy()
             || self.turn.is_response_owed()
             || self.has_open_question()
-            || self.closing.is_some()
-            || self.phase != Phase::Talking;
+            || !self.phase.is_live();
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
             return self.silence_timer.record_activity(self.now);
         }
@@ -301,7 +274,7 @@ impl Call {
             Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
             Some(SilenceAction::EndCall) => {
                 self.say(&self.settings.messages.goodbye.clone());
-                self.closing = Some(Closing::after_goodbye(None));
+                self.begin_closing(None, true);
             }
         }
     }
@@ -347,75 +320,9 @@ impl Call {
         self.turn.push_note(ConversationItem::Developer(text.into()));
     }
 
-    /// Suspends the call until a new WebSocket resumes it. An utterance that was cut off is said again then.
-    fn handle_socket_lost(&mut self) {
-        match self.phase {
-            Phase::Talking => {}
-            Phase::Ending { .. } => return self.handle_hang_up(),
-            Phase::Ended { .. } => return,
-        }
-        let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
-        if speaking {
-            self.guided_flow.record_reply_lost();
-        }
-        let speaking = speaking && !self.is_server_leading() && !self.has_open_question();
-        let unfinished = self.turn.is_reply_unfinished() || speaking;
-        self.socket_lost_at.get_or_insert(self.now);
-        self.stop_reply();
-        self.speech.cut_unplayed(&mut self.history);
-        self.repeat_question();
-        self.caller_speaking_since = None;
-        self.pending_keys = None;
-        if unfinished {
-            self.turn.owe_response();
-        }
-    }
-
-    /// Resumes the call on a new WebSocket.
-    fn handle_socket_resumed(&mut self) {
-        if self.socket_lost_at.take().is_none() || self.phase != Phase::Talking {
-            return;
-        }
-        self.speech = AgentSpeech::default();
-        self.silence_timer.reset(self.now);
-        self.payments.record_progress(self.now);
-        self.turn.release_hold();
-        // A new ConversationRelay session begins in the language of its TwiML.
-        if let Some(languages) = self.switched_languages.clone() {
-            self.actions.push(Action::SendFrame(OutgoingFrame::Language(languages)));
-        }
-        self.repeat_prompt(self.now);
-        if self.turn.is_response_owed() {
-            self.note(prompts::CONNECTION_WAS_LOST);
-        }
-    }
-
     /// Whether a payment is open. Such a call must not be disconnected.
     pub fn has_open_payment(&self) -> bool {
         self.payments.is_open()
-    }
-
-    /// Ends the call: drops the model's stream and cancels an open payment.
-    fn handle_hang_up(&mut self) {
-        if matches!(self.phase, Phase::Ended { .. }) {
-            return;
-        }
-        self.phase = Phase::Ended { closed: false };
-        if self.turn.stop(&mut self.history) {
-            self.actions.push(Action::StopModel);
-        }
-        self.closing = None;
-        self.drop_question();
-        self.abandon_payment();
-        self.close_if_finished();
-    }
-
-    /// Closes an ended call once no tool is running: a payment that is still being opened has to be cancelled first.
-    fn close_if_finished(&mut self) {
-        if self.phase == (Phase::Ended { closed: false }) && !self.turn.has_runs() {
-            self.phase = Phase::Ended { closed: true };
-            self.actions.push(Action::Close);
-        }
     }
 }
 

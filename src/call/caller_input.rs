@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Call, ConversationItem, Phase, prompts};
-use crate::call::Action;
+use super::{Action, Call, ConversationItem, prompts};
 use crate::payment::ConsentAnswer;
 use crate::redact::{Private, Redacted, RedactionPolicy, redact_card_numbers};
 use crate::relay::{IncomingFrame, Info, Interrupt, OutgoingFrame, Prompt};
@@ -22,7 +21,7 @@ const LATE_KEY_WINDOW: Duration = Duration::from_secs(3);
 
 impl Call {
     pub(super) fn handle_frame(&mut self, frame: IncomingFrame) {
-        if self.phase != Phase::Talking {
+        if !self.phase.is_in_progress() {
             return;
         }
         match frame {
@@ -160,7 +159,7 @@ impl Call {
 
     /// Adds a message of the operator, with the role `developer`, which has precedence over the caller's words.
     pub(super) fn handle_operator_message(&mut self, text: &str) {
-        if self.phase == Phase::Talking && !text.trim().is_empty() {
+        if self.phase.is_in_progress() && !text.trim().is_empty() {
             let input = self.shield.redact(text.trim(), RedactionPolicy::CardNumbers);
             self.accept_input(ConversationItem::Developer, input);
         }
@@ -233,16 +232,8 @@ impl Call {
     }
 
     pub(super) fn close_talk_cycle(&mut self) {
-        if self.speech.close_cycle() && self.socket_lost_at.is_none() {
+        if self.speech.close_cycle() && !self.phase.is_parked() {
             self.actions.push(Action::SendFrame(OutgoingFrame::end_talk_cycle()));
-        }
-    }
-
-    /// Cancels a pending end of the call, since the caller spoke.
-    fn cancel_closing(&mut self) {
-        if self.closing.take().is_some() {
-            self.note(prompts::CALL_CONTINUES);
-            self.turn.owe_response();
         }
     }
 }

@@ -165,7 +165,7 @@ impl Call {
     fn check_can_ask(&self) -> Result<(), String> {
         match () {
             () if self.listen_only => Err(prompts::refusal(prompts::NOT_WHILE_LISTENING)),
-            () if self.closing.is_some() => Err(prompts::refusal(prompts::NOT_WHILE_CLOSING)),
+            () if self.phase.is_closing() => Err(prompts::refusal(prompts::NOT_WHILE_CLOSING)),
             () => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::consent_question::ConsentQuestion;
 use super::history::History;
 use super::tool::Tool;
-use super::{Call, ConversationItem, Phase, prompts};
+use super::{Call, ConversationItem, prompts};
 use crate::payment::{
     Capture, CaptureStage, CardType, ConsentAnswer, EntryError, Field, PaymentIntent, PaymentOutcome, TwilioResponse,
     UpdateAction,
@@ -126,8 +126,7 @@ impl Call {
 
     /// Requests the next step from Twilio as soon as no entry is pending, and makes its prompt due.
     pub(super) fn advance_guided_flow(&mut self) {
-        let quiet = self.phase != Phase::Talking || self.closing.is_some() || self.socket_lost_at.is_some();
-        if quiet || !self.is_server_leading() {
+        if !self.phase.is_live() || !self.is_server_leading() {
             return;
         }
         let Some(capture) = self.payments.open().filter(|capture| capture.stage() == CaptureStage::Open) else {
@@ -175,9 +174,8 @@ impl Call {
     /// Cancels a response without output so that the due prompt can be said first. The response is requested again
     /// afterwards.
     pub(super) fn yield_to_due_prompt(&mut self) {
-        let due =
-            self.guided_flow.due_prompt.as_ref().is_some_and(|due| !due.is_repetition) && self.socket_lost_at.is_none();
-        if due && self.turn.is_response_empty() && self.closing.is_none() {
+        let due = self.guided_flow.due_prompt.as_ref().is_some_and(|due| !due.is_repetition);
+        if due && self.turn.is_response_empty() && self.phase.is_live() {
             self.stop_reply();
             self.turn.owe_response();
         }
@@ -190,7 +188,7 @@ impl Call {
         }
         let speaks = self.is_caller_speaking();
         let ready = |due: &mut DuePrompt| due.from <= self.now && !(due.is_repetition && speaks);
-        if self.closing.is_some() {
+        if !self.phase.is_live() {
             return;
         }
         let Some(due) = self.guided_flow.due_prompt.take_if(ready) else { return };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{ModelEvent, ModelRequest, ModelRequestId};
-use super::{Action, Call, Closing, ConversationItem, Phase, ToolCall, prompts};
+use super::{Action, Call, ConversationItem, ToolCall, prompts};
 use crate::relay::OutgoingFrame;
 
 /// The number of consecutive failures after which the call is handed off to a person.
@@ -87,10 +87,8 @@ impl Call {
         if is_complete && response.has_text {
             self.turn.record_success();
             self.guided_flow.record_reply(response.reply_position, &mut self.history);
-            if let Some(closing) = &mut self.closing {
-                closing.goodbye_said = true;
-            }
-        } else if is_complete && self.is_server_leading() && self.closing.is_none() {
+            self.record_goodbye();
+        } else if is_complete && self.is_server_leading() && !self.phase.is_closing() {
             // The server leads; the model may respond without text.
         } else if !response.has_calls {
             self.handle_model_failure();
@@ -102,8 +100,8 @@ impl Call {
     pub(super) fn handle_model_failure(&mut self) {
         self.turn.waive_response();
         self.turn.restart_rounds();
-        if let Some(closing) = &mut self.closing {
-            closing.goodbye_said = true;
+        if self.phase.is_closing() {
+            self.record_goodbye();
             self.say_untold_result();
             let goodbye = self.settings.messages.goodbye.clone();
             return self.say(&goodbye);
@@ -127,13 +125,13 @@ impl Call {
 
     /// Hands the call off to a person on the server's decision.
     pub(super) fn hand_off(&mut self, reason: &'static str) {
-        if self.phase != Phase::Talking {
+        if !self.phase.is_in_progress() {
             return;
         }
         self.turn.waive_response();
         self.drop_question();
         self.say(&self.settings.messages.hand_off.clone());
         let summary = if self.payments.is_submitting() { prompts::RESULT_UNKNOWN } else { "" };
-        self.closing = Some(Closing::after_goodbye(Some(prompts::handoff_data(reason, reason, summary))));
+        self.begin_closing(Some(prompts::handoff_data(reason, reason, summary)), true);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::charge_authorization::ChargeStatus;
-use super::{Action, Call, ConversationItem, Phase, Tool, prompts};
+use super::{Action, Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
@@ -263,9 +263,7 @@ impl Call {
             self.record_untold_result(outcome, &intent);
             self.note(prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count));
             self.turn.require_response();
-            if let Some(closing) = &mut self.closing {
-                closing.goodbye_said = false;
-            }
+            self.repeat_goodbye();
         }
         let (charge, ending) = (intent.charge, ending.clone());
         self.actions.push(Action::Record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome }));
@@ -331,7 +329,7 @@ impl Call {
                 self.payments.close(sid);
             }
             (CaptureStage::Open | CaptureStage::Capturing { .. }, Some(sid)) => {
-                if self.phase == Phase::Talking {
+                if self.phase.is_in_progress() {
                     self.note(prompts::CANCELLED_AT_CALL_END);
                 }
                 self.cancel_unwanted_session(id, sid);
@@ -353,7 +351,7 @@ impl Call {
     /// Offers a retry, then a person, when an open payment stalls.
     pub(super) fn check_payment_stall(&mut self) {
         let due = self.payments.stall_deadline(self.settings.stall_timeout).is_some_and(|due| due <= self.now);
-        if !due || self.has_open_question() || self.closing.is_some() || self.phase != Phase::Talking {
+        if !due || self.has_open_question() || !self.phase.is_live() {
             return;
         }
         self.payments.last_progress = self.now;

@@ -3,7 +3,7 @@
 use super::event::ToolRunId;
 use super::tool::{Tool, ToolOutcome};
 use super::tool_request::{RequestedCharge, ToolRequest};
-use super::{Action, Call, Closing, Phase, ToolCall, prompts};
+use super::{Action, Call, ToolCall, prompts};
 use crate::payment::{
     Amount, CaptureStage, CreatePayment, PaymentLogEntry, TwilioResponse, UpdateAction, UpdatePayment,
 };
@@ -118,9 +118,9 @@ impl Call {
                 self.turn.waive_response();
             }
         }
-        if matches!(self.phase, Phase::Ended { .. }) {
+        if self.phase.is_ended() {
             self.abandon_payment();
-        } else if self.closing.as_ref().is_some_and(|closing| closing.goodbye_said) {
+        } else if self.phase.is_goodbye_said() {
             self.turn.waive_response();
         }
     }
@@ -148,7 +148,7 @@ impl Call {
                 prompts::success(if enabled { "Silence detection is on." } else { "Silence detection is off." })
             }
             (_, ToolOutcome::EndCall) => {
-                self.closing = Some(Closing { handoff_data: None, goodbye_said: self.turn.has_spoken() });
+                self.begin_closing(None, self.turn.has_spoken());
                 prompts::success(prompts::SAY_GOODBYE)
             }
             (_, ToolOutcome::HandOff { reason, summary }) => {
@@ -158,7 +158,7 @@ impl Call {
                 }
                 let data = prompts::handoff_data("live-agent-handoff", reason.reveal(), summary.trim());
                 self.drop_question();
-                self.closing = Some(Closing { handoff_data: Some(data), goodbye_said: self.turn.has_spoken() });
+                self.begin_closing(Some(data), self.turn.has_spoken());
                 prompts::success(prompts::SAY_HAND_OFF)
             }
             (_, ToolOutcome::SendFrame(frame)) => self.send_tool_frame(frame),

@@ -4,13 +4,16 @@
 //! their state here and nowhere else, so that tests can try any order of events.
 
 mod caller_input;
+mod caller_speech;
 mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
 mod event;
 mod guided_flow;
 mod history;
+mod keypad;
 mod model_response;
+mod payment_window;
 mod payments;
 mod phase;
 mod prompts;
@@ -34,7 +37,7 @@ pub use tool::{ContextKeys, TOOLS, Tool, ToolOutcome};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -43,23 +46,20 @@ use crate::payment::{
     self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentState, PaymentTerms, PaymentTermsError,
 };
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, Redactor};
+use crate::redact::Redactor;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
+use caller_speech::CallerSpeech;
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
 use consent_question::ConsentQuestion;
 use guided_flow::GuidedFlow;
 use history::History;
+use keypad::Keypad;
+use payment_window::PaymentWindow;
 use payments::CallPayments;
 use phase::Phase;
 use silence::{SilenceAction, SilenceTimer};
 use speech::AgentSpeech;
 use turn::ModelTurn;
-
-/// How long the caller counts as speaking after the last partial prompt or `clientSpeaking` event.
-const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
-
-/// The same limit while a payment is open: the speech recogniser may mistake keypad tones for speech.
-const KEYPAD_SPEECH_LIMIT: Duration = Duration::from_secs(3);
 
 /// The state of one phone call.
 pub struct Call {
@@ -71,9 +71,12 @@ pub struct Call {
     /// Removes card numbers from the caller's input.
     shield: Redactor,
     speech: AgentSpeech,
+    caller_speech: CallerSpeech,
+    keypad: Keypad,
     turn: ModelTurn,
     authorization: ChargeAuthorization,
     payments: CallPayments,
+    payment_window: PaymentWindow,
     guided_flow: GuidedFlow,
     /// The yes/no question that the caller has not answered yet.
     question: Option<ConsentQuestion>,
@@ -82,14 +85,6 @@ pub struct Call {
     listen_only: bool,
     /// The languages set by `switch-language`.
     switched_languages: Option<LanguageSwitch>,
-    /// When the last payment closed.
-    payment_closed_at: Option<Instant>,
-    /// When the last payment callback arrived.
-    last_payment_callback: Option<Instant>,
-    /// Keys not yet taken as an input, and when the last one was pressed.
-    pending_keys: Option<(Private<String>, Instant)>,
-    /// When the caller began to speak, if Twilio reports it.
-    caller_speaking_since: Option<Instant>,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -115,18 +110,17 @@ impl Call {
             history: History::default(),
             shield: Redactor::default(),
             speech: AgentSpeech::default(),
+            caller_speech: CallerSpeech::default(),
+            keypad: Keypad::default(),
             turn: ModelTurn::default(),
             authorization: ChargeAuthorization::new(terms),
             payments: CallPayments::new(PaymentIdGenerator::new(nonce), now),
+            payment_window: PaymentWindow::default(),
             guided_flow: GuidedFlow::default(),
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
             listen_only: settings.listen_only,
             switched_languages: None,
-            payment_closed_at: None,
-            last_payment_callback: None,
-            pending_keys: None,
-            caller_speaking_since: None,
             now,
             actions: Vec::new(),
             settings,
@@ -166,7 +160,7 @@ impl Call {
             CallEvent::RelayFrame(frame) => self.handle_frame(frame),
             CallEvent::OperatorMessage(text) => self.handle_operator_message(text.reveal()),
             CallEvent::PaymentStatus(status) => {
-                self.last_payment_callback = Some(now);
+                self.payment_window.record_callback(now);
                 self.apply_payment_callback(&status);
             }
             CallEvent::Model { request, event } => self.handle_model_event(request, event),
@@ -178,7 +172,7 @@ impl Call {
         }
         self.advance();
         if was_open && !self.payments.is_open() {
-            self.payment_closed_at = Some(now);
+            self.payment_window.record_closed(now);
         }
         std::mem::take(&mut self.actions)
     }
@@ -191,14 +185,14 @@ impl Call {
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keys_deadline(),
+            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keypad_deadline(),
             Phase::Live | Phase::Closing(_) => {}
             Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
                 return self.phase.time_limit(self.settings.resume_timeout);
             }
         }
-        let keyed = self.keys_deadline();
-        let caller_quiet = self.caller_speaking_since.map(|since| since + self.caller_speech_limit());
+        let keyed = self.keypad_deadline();
+        let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
         let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
@@ -303,11 +297,7 @@ impl Call {
     }
 
     fn is_caller_speaking(&self) -> bool {
-        self.caller_speaking_since.is_some_and(|since| self.now < since + self.caller_speech_limit())
-    }
-
-    fn caller_speech_limit(&self) -> Duration {
-        if self.payments.is_open() { KEYPAD_SPEECH_LIMIT } else { CALLER_SPEECH_LIMIT }
+        self.caller_speech.deadline(self.payments.is_open()).is_some_and(|quiet| self.now < quiet)
     }
 
     /// The language that the agent speaks, as a BCP 47 code.

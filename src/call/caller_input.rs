@@ -1,23 +1,14 @@
 //! The caller's input: speech, keys and interruptions, from ConversationRelay frames.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Action, Call, ConversationItem, prompts};
 use crate::payment::ConsentAnswer;
-use crate::redact::{Private, Redacted, RedactionPolicy, redact_card_numbers};
+use crate::redact::{Redacted, RedactionPolicy, redact_card_numbers};
 use crate::relay::{IncomingFrame, Info, Interrupt, OutgoingFrame, Prompt};
 
 /// How long the agent waits for the caller's words after an interruption before it resumes a response that is owed.
 const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
-
-/// The pause after the last key that completes an answer to a question.
-const ANSWER_PAUSE: Duration = Duration::from_secs(1);
-
-/// The maximum number of keys kept of an answer to a question. An answer of more than one key is unclear.
-const MAX_ANSWER_KEYS: usize = 2;
-
-/// How long after a payment callback a key or word may still arrive that belongs to the payment.
-const LATE_KEY_WINDOW: Duration = Duration::from_secs(3);
 
 impl Call {
     pub(super) fn handle_frame(&mut self, frame: IncomingFrame) {
@@ -47,79 +38,9 @@ impl Call {
         }
     }
 
-    /// Whether input may contain card digits: while a payment is open, and shortly after, since the final callback may
-    /// arrive before the last key.
-    fn is_card_entry_possible(&self) -> bool {
-        self.payments.is_open() || self.payment_closed_at.is_some_and(|closed| self.now < closed + LATE_KEY_WINDOW)
-    }
-
-    /// Whether a key that arrives now may belong to the entry that the last payment callback reported.
-    pub(super) fn is_just_after_callback(&self) -> bool {
-        [self.payment_closed_at, self.last_payment_callback]
-            .into_iter()
-            .flatten()
-            .any(|at| self.now < at + LATE_KEY_WINDOW)
-    }
-
-    /// Applies keys as the answer to the question. Only a single key is a clear answer; unclear keys are not shown in
-    /// the history.
-    fn answer_with_keys(&mut self, keys: &str) {
-        let answer = parse_keys_answer(keys);
-        let shown = if answer == ConsentAnswer::Unclear { "something else" } else { keys };
-        let input = self.shield.redact(&prompts::keypad_input(shown), RedactionPolicy::CardNumbers);
-        self.record_input(ConversationItem::Caller, input);
-        self.turn.restart_rounds();
-        self.apply_answer(answer);
-    }
-
-    /// Adds a key to the pending keypad input, outside payments or as the answer to a question.
-    fn handle_key(&mut self, digit: &str) {
-        self.silence_timer.reset(self.now);
-        let (mut keys, _) = self.pending_keys.take().unwrap_or_else(|| (Private::default(), self.now));
-        let answers = self.is_question_asked();
-        if digit != "#" && !(answers && keys.reveal().len() >= MAX_ANSWER_KEYS) {
-            keys = Private::new(keys.into_inner() + digit);
-        }
-        // No key count completes an answer: the next key would answer the same question when it is repeated.
-        let whole = digit == "#" || (!answers && keys.reveal().len() >= self.settings.keypad.max_digits);
-        self.pending_keys = Some((keys, self.now));
-        if whole {
-            self.submit_keys();
-        }
-    }
-
-    /// When the pending keys become an input, if no further key follows.
-    pub(super) fn keys_deadline(&self) -> Option<Instant> {
-        let pause = if self.is_question_asked() { ANSWER_PAUSE } else { self.settings.keypad.pause };
-        self.pending_keys.as_ref().map(|(_, last)| *last + pause)
-    }
-
-    /// Submits the pending keys after the pause. A payment that was opened in the meantime discards them.
-    pub(super) fn check_keypad(&mut self) {
-        let void = if self.is_question_asked() { !self.is_key_an_answer() } else { self.is_card_entry_possible() };
-        if void {
-            self.pending_keys = None;
-        } else if self.keys_deadline().is_some_and(|due| self.now >= due) {
-            self.submit_keys();
-        }
-    }
-
-    pub(super) fn submit_keys(&mut self) {
-        let Some((keys, _)) = self.pending_keys.take() else { return };
-        if keys.reveal().is_empty() {
-            return;
-        }
-        if self.is_question_asked() {
-            self.answer_with_keys(keys.reveal());
-        } else {
-            let input = self.shield.redact(&prompts::keypad_input(keys.reveal()), RedactionPolicy::CardNumbers);
-            self.accept_input(ConversationItem::Caller, input);
-        }
-    }
-
     fn handle_prompt(&mut self, prompt: &Prompt) {
         let text = prompt.voice_prompt.reveal().trim();
-        self.caller_speaking_since = None;
+        self.caller_speech.end();
         self.silence_timer.reset(self.now);
         if text.is_empty() {
             return;
@@ -149,10 +70,8 @@ impl Call {
     /// Classifies the caller's words as an answer. Pending keys with a different answer make it unclear.
     fn judge_answer(&mut self, text: &str) -> ConsentAnswer {
         let answer = self.settings.texts.judge(text);
-        match self.pending_keys.take() {
-            Some((keys, _)) if !keys.reveal().is_empty() && parse_keys_answer(keys.reveal()) != answer => {
-                ConsentAnswer::Unclear
-            }
+        match self.keypad.take_answer() {
+            Some(other) if other != answer => ConsentAnswer::Unclear,
             _ => answer,
         }
     }
@@ -166,13 +85,13 @@ impl Call {
     }
 
     /// Records an input to which the model has to respond.
-    fn accept_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
+    pub(super) fn accept_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
         self.record_input(item, input);
         self.turn.require_response();
     }
 
     /// Records an input: stops the agent's reply, and removes the parts of a card number that this input completes.
-    fn record_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
+    pub(super) fn record_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
         for card in &input.cards {
@@ -212,14 +131,14 @@ impl Call {
                 self.speech.record_speaking(speaking, self.turn.current_request().is_none(), self.now);
             }
             Info::ClientSpeaking(true) => self.record_caller_speech(),
-            Info::ClientSpeaking(false) => self.caller_speaking_since = None,
+            Info::ClientSpeaking(false) => self.caller_speech.end(),
             Info::TokensPlayed(clause) => self.speech.record_played(clause.reveal(), &mut self.history),
             Info::Other => {}
         }
     }
 
     fn record_caller_speech(&mut self) {
-        self.caller_speaking_since = Some(self.now);
+        self.caller_speech.begin(self.now);
         self.silence_timer.reset(self.now);
     }
 
@@ -235,13 +154,5 @@ impl Call {
         if self.speech.close_cycle() && !self.phase.is_parked() {
             self.actions.push(Action::SendFrame(OutgoingFrame::end_talk_cycle()));
         }
-    }
-}
-
-fn parse_keys_answer(keys: &str) -> ConsentAnswer {
-    match keys {
-        "1" => ConsentAnswer::Yes,
-        "2" => ConsentAnswer::No,
-        _ => ConsentAnswer::Unclear,
     }
 }

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use super::guided_flow::PaymentTexts;
 use super::{Action, Call, spoken_amount};
 use crate::payment::{
-    Amount, Capture, CaptureStage, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod,
-    text_version,
+    Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
 };
 use crate::relay::OutgoingFrame;
 
@@ -143,7 +142,7 @@ impl Call {
         match question.state {
             QuestionState::Waiting => {}
             QuestionState::Asked { cut, .. } => {
-                let answering = self.is_caller_speaking() || self.pending_keys.is_some();
+                let answering = self.is_caller_speaking() || !self.keypad.is_empty();
                 if answering || self.question_deadline().is_none_or(|due| due > self.now) {
                     return;
                 }
@@ -199,13 +198,6 @@ impl Call {
         if !solid(heard).ends_with(&solid(&wording.text)) {
             *cut = Some(self.now + CUT_HOLD);
         }
-    }
-
-    /// Whether a key may answer the question. While a field is being entered, and shortly after a callback, it may be a
-    /// digit of the card.
-    pub(super) fn is_key_an_answer(&self) -> bool {
-        let stage = self.payments.open().map(Capture::stage);
-        matches!(stage, None | Some(CaptureStage::Open)) && !self.is_just_after_callback()
     }
 
     /// Applies the caller's answer. After a first unclear answer the question is asked again.

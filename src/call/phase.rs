@@ -202,8 +202,8 @@ impl Call {
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
         self.repeat_question();
-        self.caller_speaking_since = None;
-        self.pending_keys = None;
+        self.caller_speech.end();
+        self.keypad.clear();
         if unfinished {
             self.turn.owe_response();
         }

@@ -43,7 +43,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::payment::{
-    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentState, PaymentTerms, PaymentTermsError,
+    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentState, PaymentTerms, PaymentTermsError,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
@@ -273,6 +273,21 @@ impl Call {
         }
     }
 
+    /// Adds an action to carry out.
+    fn emit(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Sends a frame to Twilio.
+    fn send_frame(&mut self, frame: OutgoingFrame) {
+        self.emit(Action::SendFrame(frame));
+    }
+
+    /// Writes a payment event to the ledger and the log.
+    fn record(&mut self, entry: PaymentLogEntry) {
+        self.emit(Action::Record(entry));
+    }
+
     /// Speaks a complete utterance of the server, unless listen mode is on.
     fn say(&mut self, text: &str) {
         if !self.listen_only {
@@ -286,7 +301,7 @@ impl Call {
         self.speech.record_sent(position, text, self.now);
         self.speech.close_cycle();
         self.silence_timer.record_activity(self.now);
-        self.actions.push(Action::SendFrame(frame));
+        self.send_frame(frame);
     }
 
     /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.

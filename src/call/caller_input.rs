@@ -145,14 +145,14 @@ impl Call {
     /// Stops the agent's reply. Running tools continue; waiting tool calls are dropped.
     pub(super) fn stop_reply(&mut self) {
         if self.turn.stop(&mut self.history) {
-            self.actions.push(Action::StopModel);
+            self.emit(Action::StopModel);
         }
         self.close_talk_cycle();
     }
 
     pub(super) fn close_talk_cycle(&mut self) {
         if self.speech.close_cycle() && !self.phase.is_parked() {
-            self.actions.push(Action::SendFrame(OutgoingFrame::end_talk_cycle()));
+            self.send_frame(OutgoingFrame::end_talk_cycle());
         }
     }
 }

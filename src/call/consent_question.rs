@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::guided_flow::PaymentTexts;
-use super::{Action, Call, spoken_amount};
+use super::{Call, spoken_amount};
 use crate::payment::{
     Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
 };
@@ -236,7 +236,7 @@ impl Call {
         let Wording { text, language, version } = question.wording.clone()?;
         let agreed =
             ConsentRecord { purpose: question.purpose, text, language, text_version: version, answer: consent };
-        self.actions.push(Action::Record(PaymentLogEntry::ConsentAnswered(agreed.clone())));
+        self.record(PaymentLogEntry::ConsentAnswered(agreed.clone()));
         Some(agreed)
     }
 }

@@ -32,7 +32,7 @@ impl Call {
         let progress =
             self.payments.open().map(|capture| ConversationItem::Developer(prompts::payment_progress(capture, leads)));
         let input = self.history.build_input(progress);
-        self.actions.push(Action::AskModel(ModelRequest { id, input }));
+        self.emit(Action::AskModel(ModelRequest { id, input }));
     }
 
     pub(super) fn handle_model_event(&mut self, request: ModelRequestId, event: ModelEvent) {
@@ -72,7 +72,7 @@ impl Call {
             words.push_str(&token);
         }
         self.speech.record_sent(position, &token, self.now);
-        self.actions.push(Action::SendFrame(OutgoingFrame::token(token)));
+        self.send_frame(OutgoingFrame::token(token));
     }
 
     fn queue_tool_call(&mut self, call: ToolCall) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::charge_authorization::ChargeStatus;
-use super::{Action, Call, ConversationItem, Tool, prompts};
+use super::{Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
@@ -180,7 +180,7 @@ impl Call {
             return;
         }
         if status.unmasked {
-            self.actions.push(Action::Record(PaymentLogEntry::Unmasked { sid: sid.clone() }));
+            self.record(PaymentLogEntry::Unmasked { sid: sid.clone() });
         }
         let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.is_target_of(status)) else {
             return self.handle_unknown_session(status);
@@ -194,7 +194,7 @@ impl Call {
             CallbackEffect::NoChange => {}
             CallbackEffect::Opened => {
                 self.record_payment_progress();
-                self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge }));
+                self.record(PaymentLogEntry::Opened { sid: sid.clone(), charge });
                 let answer_is_due = self.turn.is_start_running();
                 match (answer_is_due, self.is_server_leading(), self.payments.open().map(prompts::session_opened)) {
                     (true, ..) | (_, false, None) => {}
@@ -205,7 +205,7 @@ impl Call {
             CallbackEffect::Progress => self.record_payment_progress(),
             CallbackEffect::Captured(field) => {
                 self.record_payment_progress();
-                self.actions.push(Action::Record(PaymentLogEntry::Captured { sid: sid.clone(), field }));
+                self.record(PaymentLogEntry::Captured { sid: sid.clone(), field });
                 if self.is_server_leading() {
                     self.turn.push_payment_step(ConversationItem::Developer(prompts::field_entered(field)));
                 } else if let Some(capture) = self.payments.open() {
@@ -218,7 +218,7 @@ impl Call {
                 if !self.retry_field(field, &error, times) {
                     self.note_payment_step(prompts::entry_rejected(field, &error, times));
                 }
-                self.actions.push(Action::Record(PaymentLogEntry::WrongEntry { sid: sid.clone(), field, error }));
+                self.record(PaymentLogEntry::WrongEntry { sid: sid.clone(), field, error });
             }
             CallbackEffect::Ended(ending) => self.close_payment(sid, &ending),
         }
@@ -266,7 +266,7 @@ impl Call {
             self.repeat_goodbye();
         }
         let (charge, ending) = (intent.charge, ending.clone());
-        self.actions.push(Action::Record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome }));
+        self.record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome });
     }
 
     fn record_payment_progress(&mut self) {
@@ -313,7 +313,7 @@ impl Call {
         });
         let update = UpdatePayment { give_up_reason: why, ..update };
         self.payments.close(sid.clone());
-        self.actions.push(Action::Record(PaymentLogEntry::Abandoned { sid }));
+        self.record(PaymentLogEntry::Abandoned { sid });
         self.run_tool(None, Tool::CancelCapture(update));
     }
 
@@ -325,7 +325,7 @@ impl Call {
         match (capture.stage(), capture.sid().cloned()) {
             (CaptureStage::Submitting, Some(sid)) => {
                 let charge = capture.charge();
-                self.actions.push(Action::Record(PaymentLogEntry::Unresolved { sid: sid.clone(), charge }));
+                self.record(PaymentLogEntry::Unresolved { sid: sid.clone(), charge });
                 self.payments.close(sid);
             }
             (CaptureStage::Open | CaptureStage::Capturing { .. }, Some(sid)) => {
@@ -360,7 +360,7 @@ impl Call {
         let Some(capture) = self.payments.open() else { return };
         let update = prompts::payment_stalled(capture, times);
         let entering = matches!(capture.stage(), CaptureStage::Capturing { .. });
-        self.actions.push(Action::Record(PaymentLogEntry::Stalled { sid: capture.sid().cloned(), times }));
+        self.record(PaymentLogEntry::Stalled { sid: capture.sid().cloned(), times });
         if times >= MAX_STALLS {
             self.cancel_stalled_payment();
             self.hand_off("payment-stalled");

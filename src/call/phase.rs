@@ -181,7 +181,7 @@ impl Call {
         }
         if let Phase::Closing(closing) = std::mem::replace(&mut self.phase, Phase::EndSent { at: self.now }) {
             let handoff_data = closing.handoff_data.map(Private::into_inner);
-            self.actions.push(Action::SendFrame(OutgoingFrame::End { handoff_data }));
+            self.send_frame(OutgoingFrame::End { handoff_data });
         }
     }
 
@@ -220,7 +220,7 @@ impl Call {
         self.turn.release_hold();
         // A new ConversationRelay session begins in the language of its TwiML.
         if let Some(languages) = self.switched_languages.clone() {
-            self.actions.push(Action::SendFrame(OutgoingFrame::Language(languages)));
+            self.send_frame(OutgoingFrame::Language(languages));
         }
         self.repeat_prompt(self.now);
         if self.turn.is_response_owed() {
@@ -235,7 +235,7 @@ impl Call {
         }
         self.phase = Phase::Ended { is_closed: false };
         if self.turn.stop(&mut self.history) {
-            self.actions.push(Action::StopModel);
+            self.emit(Action::StopModel);
         }
         self.drop_question();
         self.abandon_payment();
@@ -246,7 +246,7 @@ impl Call {
     pub(super) fn close_if_finished(&mut self) {
         if matches!(self.phase, Phase::Ended { is_closed: false }) && !self.turn.has_runs() {
             self.phase = Phase::Ended { is_closed: true };
-            self.actions.push(Action::Close);
+            self.emit(Action::Close);
         }
     }
 }

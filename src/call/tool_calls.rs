@@ -99,7 +99,7 @@ impl Call {
 
     pub(super) fn run_tool(&mut self, call_id: Option<String>, tool: Tool) {
         let run = self.turn.begin_run(call_id, tool.clone());
-        self.actions.push(Action::RunTool { run, tool });
+        self.emit(Action::RunTool { run, tool });
     }
 
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
@@ -143,8 +143,7 @@ impl Call {
                 prompts::success(prompts::SILENCE_OFF_DURING_PAYMENT)
             }
             (_, ToolOutcome::SilenceDetection { enabled }) => {
-                self.silence_timer.enabled = enabled;
-                self.silence_timer.reset(self.now);
+                self.silence_timer.set_enabled(enabled, self.now);
                 prompts::success(if enabled { "Silence detection is on." } else { "Silence detection is off." })
             }
             (_, ToolOutcome::EndCall) => {
@@ -165,7 +164,7 @@ impl Call {
             (_, ToolOutcome::Sms(Ok(()))) => prompts::success("The message is on its way. Do not send it again."),
             (_, ToolOutcome::Sms(Err(reason))) => prompts::refusal(reason),
             (Tool::ChangeContext { summary, .. }, ToolOutcome::Context(Ok(keys))) => {
-                self.actions.push(Action::ChangeContext(keys));
+                self.emit(Action::ChangeContext(keys));
                 prompts::context_changed(summary.reveal())
             }
             (_, ToolOutcome::Context(Err(reason))) => prompts::refusal(&reason),
@@ -203,7 +202,7 @@ impl Call {
             }
             _ => "It is played after what you said.",
         };
-        self.actions.push(Action::SendFrame(frame));
+        self.send_frame(frame);
         prompts::success(done)
     }
 
@@ -235,7 +234,7 @@ impl Call {
         match (answer, capture.sid().cloned()) {
             (TwilioResponse::Created(sid), _) if was_opening => {
                 self.payments.record_progress(self.now);
-                self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge: create.charge }));
+                self.record(PaymentLogEntry::Opened { sid: sid.clone(), charge: create.charge });
             }
             // The response was lost, but a callback has confirmed the session.
             (TwilioResponse::Unknown, Some(sid)) => return self.start_capture_output(&TwilioResponse::Created(sid)),
@@ -306,7 +305,7 @@ impl Call {
     fn apply_update_response(&mut self, update: &UpdatePayment, answer: TwilioResponse, by_model: bool) -> String {
         let cancelled = update.action == UpdateAction::Cancel;
         if cancelled && !by_model && !matches!(answer, TwilioResponse::Accepted | TwilioResponse::Gone) {
-            self.actions.push(Action::Record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() }));
+            self.record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() });
         }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {
@@ -320,10 +319,10 @@ impl Call {
             TwilioResponse::Refused { code, .. } => {
                 self.payments.record_refusal(update.action, *code);
                 let (sid, change, code) = (update.payment_sid.clone(), update.action, *code);
-                self.actions.push(Action::Record(PaymentLogEntry::Refused { sid, change, code }));
+                self.record(PaymentLogEntry::Refused { sid, change, code });
             }
             TwilioResponse::Accepted if update.action == UpdateAction::Complete => {
-                self.actions.push(Action::Record(PaymentLogEntry::Submitted { sid: update.payment_sid.clone() }));
+                self.record(PaymentLogEntry::Submitted { sid: update.payment_sid.clone() });
             }
             _ => {}
         }

@@ -62,7 +62,7 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
                 SessionLookup::Retry => continue,
             },
         };
-        match tools::cancel_capture(context, &payment.cancel_request(sid.clone())).await {
+        match tools::update_payment(context, &payment.cancel_request(sid.clone())).await {
             ToolOutcome::Payment(TwilioResponse::Accepted) => {
                 return info!(event = "recovery.cancelled", payment_sid = %sid, "An orphaned payment was cancelled.");
             }

@@ -5,16 +5,8 @@
 
 #![expect(clippy::unused_async, reason = "every tool is an async function, including those that do not wait")]
 
-mod cancel_capture;
-mod capture_bank_account_number;
-mod capture_bank_routing_number;
-mod capture_card;
-mod capture_expiry_date;
-mod capture_postal_code;
-mod capture_security_code;
 mod change_context;
 mod end_call;
-mod finish_capture;
 mod live_agent_handoff;
 mod play_media;
 mod send_dtmf;
@@ -23,9 +15,10 @@ mod set_listen_mode;
 mod set_silence_detection;
 mod start_capture;
 mod switch_language;
+mod update_payment;
 
-pub(crate) use cancel_capture::cancel_capture;
 pub(crate) use start_capture::open_session;
+pub(crate) use update_payment::update_payment;
 
 use std::sync::Arc;
 
@@ -34,7 +27,7 @@ use tracing::{error, warn};
 use crate::assets::Library;
 use crate::call::{Tool, ToolOutcome};
 use crate::ledger::{self, Ledger, PaymentCall};
-use crate::payment::{TwilioResponse, UpdatePayment};
+use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
 
 /// The services that the tools of a call use.
@@ -52,18 +45,7 @@ pub struct ToolContext {
 pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
-        Tool::CaptureCard(update) => capture_card::capture_card(context, &update).await,
-        Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(context, &update).await,
-        Tool::CaptureExpiryDate(update) => capture_expiry_date::capture_expiry_date(context, &update).await,
-        Tool::CapturePostalCode(update) => capture_postal_code::capture_postal_code(context, &update).await,
-        Tool::CaptureBankRoutingNumber(update) => {
-            capture_bank_routing_number::capture_bank_routing_number(context, &update).await
-        }
-        Tool::CaptureBankAccountNumber(update) => {
-            capture_bank_account_number::capture_bank_account_number(context, &update).await
-        }
-        Tool::FinishCapture(update) => finish_capture::finish_capture(context, &update).await,
-        Tool::CancelCapture(update) => cancel_capture::cancel_capture(context, &update).await,
+        Tool::UpdatePayment(update) => update_payment(context, &update).await,
         Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
         Tool::EndCall => end_call::end_call().await,
         Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
@@ -74,23 +56,6 @@ pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOu
         Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys).await,
         Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
     }
-}
-
-/// Records an update request in the ledger, then sends it to Twilio. A ledger refusal stops it.
-async fn request_update(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
-    match context.ledger.record_update_request(&context.call, update).await {
-        Ok(()) => ToolOutcome::Payment(send_update(context, update).await),
-        Err(refusal) => refusal_outcome(context, &refusal),
-    }
-}
-
-/// Sends a recorded update request to Twilio and records the response.
-async fn send_update(context: &ToolContext, update: &UpdatePayment) -> TwilioResponse {
-    let answer = to_twilio_response(
-        context.twilio.update_payment(&context.call.call_sid, update).await.map(|()| TwilioResponse::Accepted),
-    );
-    log_lost_response(context.ledger.record_update_response(update, &answer).await);
-    answer
 }
 
 /// Converts the result of a Twilio request into the response for the payment.

@@ -154,7 +154,7 @@ impl Call {
             Ok(update) => {
                 let again = std::mem::take(&mut self.guided_flow.last_entry_wrong);
                 self.guided_flow.unanswered_requests = 0;
-                self.run_tool(None, Tool::from_update(update));
+                self.run_tool(None, Tool::UpdatePayment(update));
                 let ask = match change {
                     UpdateAction::Capture(field) => CallerPrompt::Field { field, again },
                     UpdateAction::Complete | UpdateAction::Cancel => CallerPrompt::Processing,
@@ -300,7 +300,7 @@ impl Call {
             {
                 self.guided_flow.unanswered_requests += 1;
                 if let Ok(update) = self.payments.request_change(change, self.now) {
-                    self.run_tool(None, Tool::from_update(update));
+                    self.run_tool(None, Tool::UpdatePayment(update));
                 }
             }
             TwilioResponse::Unknown => self.hand_lead_to_model(prompts::request_unanswered(change)),

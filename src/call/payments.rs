@@ -314,7 +314,7 @@ impl Call {
         let update = UpdatePayment { give_up_reason: why, ..update };
         self.payments.close(sid.clone());
         self.record(PaymentLogEntry::Abandoned { sid });
-        self.run_tool(None, Tool::CancelCapture(update));
+        self.run_tool(None, Tool::UpdatePayment(update));
     }
 
     /// Closes the open payment when the call ends: cancels it, unless it was submitted. An unconfirmed cancellation is
@@ -341,7 +341,7 @@ impl Call {
             (_, Some(sid)) if !self.turn.has_runs() => {
                 if let Ok(update) = self.payments.request_change(UpdateAction::Cancel, self.now) {
                     self.payments.close(sid);
-                    self.run_tool(None, Tool::CancelCapture(update));
+                    self.run_tool(None, Tool::UpdatePayment(update));
                 }
             }
             _ => {}

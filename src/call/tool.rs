@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::payment::{Amount, CreatePayment, Field, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
+use crate::payment::{Amount, CreatePayment, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{Digits, LanguageSwitch, OutgoingFrame};
@@ -44,22 +44,9 @@ pub struct ContextKeys {
 pub enum Tool {
     /// `start-capture`
     StartCapture(CreatePayment),
-    /// `capture-card`
-    CaptureCard(UpdatePayment),
-    /// `capture-security-code`
-    CaptureSecurityCode(UpdatePayment),
-    /// `capture-expiry-date`
-    CaptureExpiryDate(UpdatePayment),
-    /// `capture-postal-code`
-    CapturePostalCode(UpdatePayment),
-    /// `capture-bank-routing-number`
-    CaptureBankRoutingNumber(UpdatePayment),
-    /// `capture-bank-account-number`
-    CaptureBankAccountNumber(UpdatePayment),
-    /// `finish-capture`
-    FinishCapture(UpdatePayment),
-    /// `cancel-capture`; the server also runs it when the call ends with an open payment.
-    CancelCapture(UpdatePayment),
+    /// A capture tool, `finish-capture` or `cancel-capture`. The server runs them, too: in the guided flow, and when the
+    /// call ends with an open payment.
+    UpdatePayment(UpdatePayment),
     /// `set-silence-detection`
     SetSilenceDetection {
         /// Whether to detect silence.
@@ -114,14 +101,11 @@ impl Tool {
     pub fn name(&self) -> &'static str {
         match self {
             Self::StartCapture(_) => "start-capture",
-            Self::CaptureCard(_) => "capture-card",
-            Self::CaptureSecurityCode(_) => "capture-security-code",
-            Self::CaptureExpiryDate(_) => "capture-expiry-date",
-            Self::CapturePostalCode(_) => "capture-postal-code",
-            Self::CaptureBankRoutingNumber(_) => "capture-bank-routing-number",
-            Self::CaptureBankAccountNumber(_) => "capture-bank-account-number",
-            Self::FinishCapture(_) => "finish-capture",
-            Self::CancelCapture(_) => "cancel-capture",
+            Self::UpdatePayment(update) => match update.action {
+                UpdateAction::Capture(field) => field.tool_name(),
+                UpdateAction::Complete => "finish-capture",
+                UpdateAction::Cancel => "cancel-capture",
+            },
             Self::SetSilenceDetection { .. } => "set-silence-detection",
             Self::EndCall => "end-call",
             Self::LiveAgentHandoff { .. } => "live-agent-handoff",
@@ -131,21 +115,6 @@ impl Tool {
             Self::SetListenMode { .. } => "set-listen-mode",
             Self::SendSms { .. } => "send-sms",
             Self::ChangeContext { .. } => "change-context",
-        }
-    }
-
-    pub(super) fn from_update(update: UpdatePayment) -> Self {
-        match update.action {
-            UpdateAction::Capture(field) => match field.base_field() {
-                Field::SecurityCode => Self::CaptureSecurityCode(update),
-                Field::ExpirationDate => Self::CaptureExpiryDate(update),
-                Field::PostalCode => Self::CapturePostalCode(update),
-                Field::BankRoutingNumber => Self::CaptureBankRoutingNumber(update),
-                Field::BankAccountNumber => Self::CaptureBankAccountNumber(update),
-                _ => Self::CaptureCard(update),
-            },
-            UpdateAction::Complete => Self::FinishCapture(update),
-            UpdateAction::Cancel => Self::CancelCapture(update),
         }
     }
 }

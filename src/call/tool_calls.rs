@@ -53,7 +53,7 @@ impl Call {
                     self.guided_flow.stop();
                 }
                 self.turn.clear_payment_steps();
-                Ok(Tool::from_update(update))
+                Ok(Tool::UpdatePayment(update))
             }
             ToolRequest::SetSilenceDetection { enabled } => Ok(Tool::SetSilenceDetection { enabled }),
             ToolRequest::EndCall if self.payments.is_submitting() => Err(prompts::refusal(prompts::WAIT_FOR_RESULT)),
@@ -128,17 +128,7 @@ impl Call {
     fn apply_outcome(&mut self, tool: &Tool, outcome: ToolOutcome, by_model: bool) -> String {
         match (tool, outcome) {
             (Tool::StartCapture(create), outcome) => self.finish_start_capture(create, outcome),
-            (
-                Tool::CaptureCard(update)
-                | Tool::CaptureSecurityCode(update)
-                | Tool::CaptureExpiryDate(update)
-                | Tool::CapturePostalCode(update)
-                | Tool::CaptureBankRoutingNumber(update)
-                | Tool::CaptureBankAccountNumber(update)
-                | Tool::FinishCapture(update)
-                | Tool::CancelCapture(update),
-                outcome,
-            ) => self.finish_change(update, outcome, by_model),
+            (Tool::UpdatePayment(update), outcome) => self.finish_change(update, outcome, by_model),
             (_, ToolOutcome::SilenceDetection { .. }) if self.payments.is_open() => {
                 prompts::success(prompts::SILENCE_OFF_DURING_PAYMENT)
             }

@@ -8,6 +8,7 @@ use super::history::{ConversationItem, History, ToolCall};
 use super::prompts;
 use super::tool::Tool;
 use crate::ids::PaymentSid;
+use crate::payment::UpdateAction;
 use crate::redact::{DetectedCard, StreamRedactor};
 
 /// The maximum number of responses without an input of the caller or a payment event. Beyond it the model is in a loop.
@@ -289,7 +290,8 @@ impl ModelTurn {
 
     /// Whether the cancellation of a payment session is being requested.
     pub(super) fn is_cancel_running(&self, sid: &PaymentSid) -> bool {
-        self.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(update) if update.payment_sid == *sid))
+        let is_cancel = |tool: &Tool| matches!(tool, Tool::UpdatePayment(update) if update.action == UpdateAction::Cancel && update.payment_sid == *sid);
+        self.runs.iter().any(|run| is_cancel(&run.tool))
     }
 
     /// Adds the output of a tool call, to which the model then has to respond.

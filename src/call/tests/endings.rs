@@ -127,9 +127,7 @@ fn a_hand_off_cancels_the_open_payment_first() {
     line.model_replies("I connect you.", &[]);
     line.advance(10 * SECOND);
     assert!(line.end_frames().is_empty());
-    assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.action == UpdateAction::Cancel)
-    );
+    assert!(line.only_update("cancel-capture").is_some_and(|update| update.action == UpdateAction::Cancel));
     line.twilio_answers(TwilioResponse::Accepted);
     let ends = line.end_frames();
     let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
@@ -157,7 +155,7 @@ fn a_hang_up_during_a_capture_cancels_the_payment_and_closes_the_call() {
     line.caller_says("Hm");
     line.feed(CallEvent::HungUp);
     assert_eq!(line.pending_request, None, "the model request is cancelled");
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    assert!(line.only_update("cancel-capture").is_some());
     assert!(!line.actions.iter().any(|action| matches!(action, Action::Close)));
     line.twilio_answers(TwilioResponse::Gone);
     assert!(matches!(line.actions.last(), Some(Action::Close)));
@@ -170,9 +168,7 @@ fn a_hang_up_during_the_create_request_cancels_the_payment() {
     line.model_replies("", &["start-capture"]);
     line.feed(CallEvent::HungUp);
     line.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
-    assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(line.only_update("cancel-capture").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
     line.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(line.actions.last(), Some(Action::Close)));
 }
@@ -201,9 +197,7 @@ fn a_resumed_call_continues_where_it_was() {
     line.feed(CallEvent::SocketResumed);
     assert!(line.history().contains("the card number is in") && line.history().contains("connection was lost"));
     line.model_replies("Got your card.", &["capture-security-code"]);
-    assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CaptureSecurityCode(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(line.only_update("capture-security-code").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
 }
 
 #[test]
@@ -246,7 +240,7 @@ fn a_call_that_is_not_resumed_ends_like_a_hang_up() {
     line.reach_card_number("PK1");
     line.feed(CallEvent::SocketLost);
     line.advance(RESUME_TIMEOUT + SECOND);
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    assert!(line.only_update("cancel-capture").is_some());
     line.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(line.actions.last(), Some(Action::Close)));
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ids::PaymentSid;
 use crate::payment::{
-    self, Amount, AmountDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse,
+    self, Amount, AmountDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse, UpdatePayment,
 };
 use crate::redact::Private;
 use crate::relay::IncomingFrame;
@@ -203,6 +203,14 @@ impl TestCall {
         self.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::HandOff { reason, summary } });
     }
 
+    /// The update request of the only running tool, if that has this name.
+    pub(in crate::call) fn only_update(&self, name: &str) -> Option<&UpdatePayment> {
+        match self.running_tools.as_slice() {
+            [(_, tool)] => update_of(tool, name),
+            _ => None,
+        }
+    }
+
     /// Finishes the oldest running tool with this outcome.
     pub(in crate::call) fn tool_answers(&mut self, outcome: ToolOutcome) -> usize {
         let (run, _) = self.running_tools.remove(0);
@@ -375,6 +383,14 @@ impl TestCall {
         let date =
             [("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1229")];
         self.twilio_reports(sid, &date);
+    }
+}
+
+/// The update request of a tool, if the tool has this name.
+pub(in crate::call) fn update_of<'a>(tool: &'a Tool, name: &str) -> Option<&'a UpdatePayment> {
+    match tool {
+        Tool::UpdatePayment(update) if tool.name() == name => Some(update),
+        _ => None,
     }
 }
 

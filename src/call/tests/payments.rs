@@ -10,9 +10,7 @@ fn sids_from_the_model_are_ignored() {
     line.model_emits(ModelEvent::Completed);
     line.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     line.model_calls("capture-card", r#"{"callSid":"CA666","paymentSid":"PK666"}"#);
-    assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CaptureCard(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(line.only_update("capture-card").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn an_invalid_entry_requests_the_same_field_again() {
     line.twilio_reports("PK1", &wrong);
     assert!(line.history().contains("not a valid card number. Next: say so kindly and call capture-card"));
     line.model_replies("That did not work.", &["capture-card"]);
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CaptureCard(_))]));
+    assert!(line.only_update("capture-card").is_some());
 }
 
 #[test]
@@ -138,6 +136,7 @@ fn the_postal_code_is_captured_if_configured() {
     ));
     line.model_replies("", &["capture-postal-code"]);
     assert!(
-        matches!(&line.running_tools[0].1, Tool::CapturePostalCode(update) if update.action == UpdateAction::Capture(Field::PostalCode))
+        update_of(&line.running_tools[0].1, "capture-postal-code")
+            .is_some_and(|update| update.action == UpdateAction::Capture(Field::PostalCode))
     );
 }

@@ -3,18 +3,9 @@
 //! A tool gets validated arguments from the call, never raw arguments of the model, and returns a [`ToolOutcome`]. The
 //! call applies the outcome to the conversation.
 
-#![expect(clippy::unused_async, reason = "every tool is an async function, including those that do not wait")]
-
 mod change_context;
-mod end_call;
-mod live_agent_handoff;
-mod play_media;
-mod send_dtmf;
 mod send_sms;
-mod set_listen_mode;
-mod set_silence_detection;
 mod start_capture;
-mod switch_language;
 mod update_payment;
 
 pub(crate) use start_capture::open_session;
@@ -46,15 +37,8 @@ pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOu
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
         Tool::UpdatePayment(update) => update_payment(context, &update).await,
-        Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
-        Tool::EndCall => end_call::end_call().await,
-        Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
-        Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
-        Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
-        Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
         Tool::SendSms { to, body } => send_sms::send_sms(&context.twilio, &to, &body).await,
-        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys).await,
-        Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
+        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys),
     }
 }
 

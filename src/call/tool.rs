@@ -1,11 +1,8 @@
-//! The tools: their names, their inputs ([`Tool`]) and their outcomes ([`ToolOutcome`]).
-
-use url::Url;
+//! The tools: their names, the ones that run outside of the call ([`Tool`]) and their outcomes ([`ToolOutcome`]).
 
 use crate::payment::{Amount, CreatePayment, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-use crate::relay::{Digits, LanguageSwitch, OutgoingFrame};
 
 /// The names of all tools.
 pub const TOOLS: &[&str] = &[
@@ -39,7 +36,7 @@ pub struct ContextKeys {
     pub manifest: Option<String>,
 }
 
-/// A tool to run, including all values that the model may not choose.
+/// A tool to run outside of the call, with all values that the model may not choose: it does I/O, or needs the library.
 #[derive(Debug, Clone)]
 pub enum Tool {
     /// `start-capture`
@@ -47,39 +44,6 @@ pub enum Tool {
     /// A capture tool, `finish-capture` or `cancel-capture`. The server runs them, too: in the guided flow, and when the
     /// call ends with an open payment.
     UpdatePayment(UpdatePayment),
-    /// `set-silence-detection`
-    SetSilenceDetection {
-        /// Whether to detect silence.
-        enabled: bool,
-    },
-    /// `end-call`
-    EndCall,
-    /// `live-agent-handoff`
-    LiveAgentHandoff {
-        /// Why a person is needed.
-        reason: Private<String>,
-        /// What the call was about.
-        summary: Private<String>,
-    },
-    /// `send-dtmf`
-    SendDtmf {
-        /// The DTMF digits.
-        digits: Digits,
-    },
-    /// `switch-language`
-    SwitchLanguage(LanguageSwitch),
-    /// `play-media`
-    PlayMedia {
-        /// An https URL on a host that is allowed.
-        source: Url,
-        /// How many times to play it.
-        times: u16,
-    },
-    /// `set-listen-mode`
-    SetListenMode {
-        /// Whether the agent only listens.
-        enabled: bool,
-    },
     /// `send-sms`
     SendSms {
         /// The caller's own number, or one that the operator allows.
@@ -106,13 +70,6 @@ impl Tool {
                 UpdateAction::Complete => "finish-capture",
                 UpdateAction::Cancel => "cancel-capture",
             },
-            Self::SetSilenceDetection { .. } => "set-silence-detection",
-            Self::EndCall => "end-call",
-            Self::LiveAgentHandoff { .. } => "live-agent-handoff",
-            Self::SendDtmf { .. } => "send-dtmf",
-            Self::SwitchLanguage(_) => "switch-language",
-            Self::PlayMedia { .. } => "play-media",
-            Self::SetListenMode { .. } => "set-listen-mode",
             Self::SendSms { .. } => "send-sms",
             Self::ChangeContext { .. } => "change-context",
         }
@@ -134,27 +91,6 @@ pub enum ToolOutcome {
         amount: Amount,
         /// The minutes since that payment, rounded down.
         minutes: u32,
-    },
-    /// Turn silence detection on or off.
-    SilenceDetection {
-        /// Whether to detect silence.
-        enabled: bool,
-    },
-    /// End the call after a goodbye.
-    EndCall,
-    /// End the session and hand the call off to a person.
-    HandOff {
-        /// Why a person is needed.
-        reason: Private<String>,
-        /// What the call was about.
-        summary: Private<String>,
-    },
-    /// Send this frame.
-    SendFrame(OutgoingFrame),
-    /// Turn listen mode on or off.
-    ListenMode {
-        /// Whether it only listens.
-        enabled: bool,
     },
     /// The keys of an existing context and manifest, or the error text for the model.
     Context(Result<ContextKeys, String>),

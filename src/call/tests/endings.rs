@@ -34,7 +34,6 @@ fn silence_returns_to_what_it_was_whatever_the_model_forgets() {
     line.caller_says("Hm");
     line.model_calls("set-silence-detection", r#"{"enabled":false}"#);
     line.model_emits(ModelEvent::Completed);
-    line.tool_answers(ToolOutcome::SilenceDetection { enabled: false });
     line.model_replies("Yes?", &[]);
     line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
     line.model_replies("Cancelled.", &[]);
@@ -72,7 +71,6 @@ fn end_is_sent_after_the_goodbye_was_heard() {
     let mut line = TestCall::start();
     line.caller_says("That is all");
     line.model_replies("", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
     line.model_replies("Have a nice day.", &[]);
     assert!(line.end_frames().is_empty(), "the goodbye is still being spoken");
     line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
@@ -85,7 +83,6 @@ fn a_goodbye_in_the_response_with_end_call_is_the_last_one() {
     let mut line = TestCall::start();
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
     assert_eq!(line.pending_request, None);
     line.advance(10 * SECOND);
     assert_eq!(line.end_frames(), [None]);
@@ -96,7 +93,6 @@ fn a_caller_who_interrupts_the_goodbye_keeps_the_call() {
     let mut line = TestCall::start();
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
     line.caller_interrupts("Goodbye");
     line.caller_says("No wait");
     assert!(line.history().contains("so it goes on"));
@@ -106,12 +102,11 @@ fn a_caller_who_interrupts_the_goodbye_keeps_the_call() {
 }
 
 #[test]
-fn end_call_is_ignored_if_the_caller_speaks_while_it_runs() {
+fn a_caller_who_speaks_over_the_goodbye_keeps_the_call() {
     let mut line = TestCall::start();
     line.caller_says("That is all");
     line.model_replies("Goodbye then.", &["end-call"]);
     line.caller_says("No wait");
-    line.tool_answers(ToolOutcome::EndCall);
     assert!(line.history().contains("so it goes on"));
     line.model_replies("Yes?", &[]);
     line.advance(10 * SECOND);
@@ -207,8 +202,6 @@ fn a_resumed_call_keeps_its_language() {
         line.caller_says("Another language, please");
         line.model_calls("switch-language", arguments);
         line.model_emits(ModelEvent::Completed);
-        let (run, Tool::SwitchLanguage(languages)) = line.running_tools.remove(0) else { panic!("a switch") };
-        line.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
         line.model_replies("Here we go.", &[]);
     };
     switches_to(r#"{"ttsLanguage":"en-AU"}"#);

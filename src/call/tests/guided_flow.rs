@@ -87,8 +87,6 @@ fn the_texts_are_in_the_language_of_the_call() {
     line.caller_says("En español, por favor");
     line.model_calls("switch-language", r#"{"ttsLanguage":"es-MX"}"#);
     line.model_emits(ModelEvent::Completed);
-    let (run, Tool::SwitchLanguage(languages)) = line.running_tools.remove(0) else { panic!("a switch") };
-    line.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
     line.model_replies("Claro.", &["start-capture"]);
     let from = line.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     assert!(line.said_since(from).starts_with("Por favor, marque"));
@@ -183,7 +181,6 @@ fn a_result_during_the_goodbye_is_announced_first() {
     line.caller_says("Goodbye");
     line.model_calls("end-call", "");
     line.model_emits(ModelEvent::Completed);
-    line.tool_answers(ToolOutcome::EndCall);
     line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
     let from = line.model_emits(ModelEvent::Failed);
     assert_eq!(line.said_since(from), format!("I am sorry, that did not go through.{GOODBYE}"));

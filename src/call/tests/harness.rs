@@ -193,14 +193,10 @@ impl TestCall {
         }
     }
 
-    /// The model calls `live-agent-handoff`, and the tool finishes.
+    /// The model calls `live-agent-handoff`.
     pub(in crate::call) fn model_hands_off(&mut self) {
         self.model_calls("live-agent-handoff", r#"{"reason":"asked","summary":"wants to pay"}"#);
         self.model_emits(ModelEvent::Completed);
-        let (run, Tool::LiveAgentHandoff { reason, summary }) = self.running_tools.remove(0) else {
-            panic!("a hand-off")
-        };
-        self.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::HandOff { reason, summary } });
     }
 
     /// The update request of the only running tool, if that has this name.

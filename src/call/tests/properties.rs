@@ -577,13 +577,8 @@ impl ReferenceModel {
         let (run, tool) = self.call.running_tools.remove(which % self.call.running_tools.len());
         let refused = TwilioResponse::Refused { code: Some(64019), reason: "something is missing" };
         let outcome = match (&tool, answer) {
-            (Tool::SetSilenceDetection { enabled }, _) => ToolOutcome::SilenceDetection { enabled: *enabled },
-            (Tool::EndCall, _) => ToolOutcome::EndCall,
             (Tool::StartCapture(create), 4) if create.charge.is_some() && self.may_be_limited(&tool) => {
                 ToolOutcome::RecentlyPaid { amount: create.charge.unwrap(), minutes: 3 }
-            }
-            (Tool::LiveAgentHandoff { reason, summary }, _) => {
-                ToolOutcome::HandOff { reason: reason.clone(), summary: summary.clone() }
             }
             (_, 7) => ToolOutcome::Payment(TwilioResponse::Unknown),
             (_, 8) => ToolOutcome::Payment(refused),

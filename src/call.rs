@@ -32,7 +32,8 @@ pub use event::{Action, CallEvent, ModelEvent, ModelRequest, ModelRequestId, Too
 pub use guided_flow::{LocalizedTexts, PaymentTexts};
 pub use history::{ConversationItem, ToolCall};
 pub use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub use tool::{ContextKeys, TOOLS, Tool, ToolOutcome};
+pub use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use tool_request::ToolSpec;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,12 @@
-//! The tools: one async function each, one file each.
+//! The tools that run outside of the call, one file each: async functions that do I/O, and `change-context`, which needs
+//! the library of contexts and manifests.
 //!
 //! A tool gets validated arguments from the call, never raw arguments of the model, and returns a [`ToolOutcome`]. The
-//! call applies the outcome to the conversation.
+//! call applies the outcome to the conversation. All other tools act in the call itself and have no function here.
+//!
+//! A new tool takes two places and its definition in the manifest. The first is its row in the table of
+//! `call::tool_request`, whose request the compiler then wants performed by `Call::perform`. The second, only if the
+//! tool does I/O, is its [`Tool`] and an async function here, which [`run`] has to call.
 
 mod change_context;
 mod send_sms;

@@ -1,31 +1,8 @@
-//! The tools: their names, the ones that run outside of the call ([`Tool`]) and their outcomes ([`ToolOutcome`]).
+//! The tools that run outside of the call ([`Tool`]), and their outcomes ([`ToolOutcome`]).
 
 use crate::payment::{Amount, CreatePayment, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-
-/// The names of all tools.
-pub const TOOLS: &[&str] = &[
-    "confirm-amount",
-    "start-capture",
-    "capture-card",
-    "capture-security-code",
-    "capture-expiry-date",
-    "capture-postal-code",
-    "capture-bank-routing-number",
-    "capture-bank-account-number",
-    "finish-capture",
-    "cancel-capture",
-    "set-silence-detection",
-    "end-call",
-    "live-agent-handoff",
-    "send-dtmf",
-    "switch-language",
-    "play-media",
-    "set-listen-mode",
-    "send-sms",
-    "change-context",
-];
 
 /// The keys of a context and a manifest. `None` is the one in use, or the default if none is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

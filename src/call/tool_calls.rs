@@ -3,7 +3,7 @@
 
 use super::event::ToolRunId;
 use super::tool::{Tool, ToolOutcome};
-use super::tool_request::{RequestedCharge, ToolRequest};
+use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
 use super::{Action, Call, ToolCall, prompts};
 use crate::payment::{
     Amount, CaptureStage, CreatePayment, PaymentLogEntry, TwilioResponse, UpdateAction, UpdatePayment,
@@ -35,9 +35,10 @@ impl Call {
 
     /// Validates a tool call against the state of the call and performs it. The error is a tool output.
     fn handle_tool_call(&mut self, call: &ToolCall) -> Result<ToolStep, String> {
-        let request =
-            self.parse_tool_request(&call.name, call.arguments.as_str()).map_err(|reason| prompts::refusal(&reason))?;
-        if request.needs_telephone() && !self.settings.has_telephone {
+        let refuse = |reason: String| prompts::refusal(&reason);
+        let tool = ToolSpec::find_called(&call.name).map_err(refuse)?;
+        let request = tool.parse(call.arguments.as_str(), &self.settings, self.currency()).map_err(refuse)?;
+        if tool.needs_telephone && !self.settings.has_telephone {
             return Err(prompts::refusal(prompts::NO_TELEPHONE));
         }
         self.perform(request)

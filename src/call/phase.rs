@@ -102,6 +102,17 @@ impl Phase {
         }
     }
 
+    /// Finishes the closing of a call that has a socket: `end` is sent with it.
+    fn finish_closing(&mut self, now: Instant) -> Option<Closing> {
+        match std::mem::replace(self, Self::EndSent { at: now }) {
+            Self::Closing(closing) => Some(closing),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
     /// Parks a call that is in progress.
     fn park(&mut self, now: Instant) {
         let closing = match std::mem::replace(self, Self::Live) {
@@ -179,7 +190,7 @@ impl Call {
         if self.turn.has_runs() {
             return;
         }
-        if let Phase::Closing(closing) = std::mem::replace(&mut self.phase, Phase::EndSent { at: self.now }) {
+        if let Some(closing) = self.phase.finish_closing(self.now) {
             let handoff_data = closing.handoff_data.map(Private::into_inner);
             self.send_frame(OutgoingFrame::End { handoff_data });
         }

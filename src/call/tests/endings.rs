@@ -114,6 +114,18 @@ fn a_caller_who_speaks_over_the_goodbye_keeps_the_call() {
 }
 
 #[test]
+fn a_call_that_is_closing_ends_once_its_socket_is_back() {
+    let mut line = TestCall::start();
+    line.caller_says("That is all");
+    line.model_replies("Goodbye then.", &["end-call"]);
+    line.feed(CallEvent::SocketLost);
+    line.advance(10 * SECOND);
+    assert!(line.end_frames().is_empty(), "end cannot be sent without a socket");
+    line.feed(CallEvent::SocketResumed);
+    assert_eq!((line.end_frames(), line.pending_request), (vec![None], None));
+}
+
+#[test]
 fn a_hand_off_cancels_the_open_payment_first() {
     let mut line = TestCall::start();
     line.reach_card_number("PK1");

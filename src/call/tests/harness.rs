@@ -136,7 +136,10 @@ impl TestCall {
                     self.pending_request = Some(request.id);
                 }
                 Action::StopModel => self.pending_request = None,
-                Action::RunTool { run, tool } => self.running_tools.push((*run, tool.clone())),
+                Action::RunTool { run, tool } => {
+                    assert!(ToolSpec::find(tool.name()).is_some(), "{} is in the table of tools", tool.name());
+                    self.running_tools.push((*run, tool.clone()));
+                }
                 _ => {}
             }
             self.actions.push(action);

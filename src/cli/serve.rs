@@ -18,8 +18,8 @@ const FALLBACK_PORTS: u16 = 50;
 /// Serve calls (the default).
 #[derive(Debug, Default, Args)]
 pub(super) struct Serve {
-    /// Use the ledger although it is a copy: a backup, or a file that another server worked on. No server may work on the
-    /// original any more: two would carry the same payments on
+    /// Use a ledger that is a copy: a backup, or the file of another server. Stop the server that uses the original first:
+    /// two servers would continue the same payments
     #[arg(long)]
     take_over: bool,
 }
@@ -32,7 +32,7 @@ pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
         Err(problems) => return super::refuse_configuration(&problems),
     };
     for warning in warnings {
-        warn!(event = "config.warning", "{warning}");
+        warn!(event = "config.warning", %warning, "The configuration contains something that is probably not intended.");
     }
     config.take_over = args.take_over;
     info!(event = "config.loaded", model = config.openai.model, "The configuration is loaded.");

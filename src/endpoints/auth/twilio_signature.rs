@@ -98,7 +98,7 @@ impl WebhookForm {
 /// Shows the number of fields and none of the fields.
 impl std::fmt::Debug for WebhookForm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Form({} fields)", self.0.len())
+        write!(f, "WebhookForm({} fields)", self.0.len())
     }
 }
 
@@ -141,7 +141,11 @@ where
 
 impl IntoResponse for VerifyRequestError {
     fn into_response(self) -> Response {
-        warn!(event = "twilio.request_refused", error = %self, "A request to a Twilio webhook was rejected.");
+        warn!(
+            event = "twilio.signature_rejected",
+            error = %self,
+            "A request was rejected: it has no valid signature of Twilio, or its body is invalid."
+        );
         match self {
             Self::InvalidSignature => (StatusCode::FORBIDDEN, "the signature does not match\n").into_response(),
             Self::InvalidBody => StatusCode::PAYLOAD_TOO_LARGE.into_response(),

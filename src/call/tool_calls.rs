@@ -47,17 +47,11 @@ impl Call {
     /// Performs a tool request, or says which tool to run for it, with everything that the model may not choose. The
     /// error is a tool output.
     fn perform(&mut self, request: ToolRequest) -> Result<ToolStep, String> {
+        if let Some(reason) = self.reason_to_refuse(&request) {
+            return Err(prompts::refusal(reason));
+        }
         Ok(match request {
             ToolRequest::ConfirmAmount { amount } => ToolStep::Done(self.confirm_amount(amount)?),
-            ToolRequest::StartCapture { .. } | ToolRequest::EndCall if self.has_open_question() => {
-                return Err(prompts::refusal(prompts::QUESTION_PENDING));
-            }
-            ToolRequest::StartCapture { .. }
-            | ToolRequest::ChangePayment(UpdateAction::Capture(_) | UpdateAction::Complete)
-                if self.is_server_leading() =>
-            {
-                return Err(prompts::refusal(prompts::SERVER_LEADS));
-            }
             ToolRequest::StartCapture { charge } => ToolStep::Run(Tool::StartCapture(self.start_capture(charge)?)),
             ToolRequest::ChangePayment(UpdateAction::Cancel) if self.payments.is_unconfirmed() => {
                 self.revoke_consent();
@@ -66,18 +60,12 @@ impl Call {
             }
             ToolRequest::ChangePayment(change) => ToolStep::Run(Tool::UpdatePayment(self.change_payment(change)?)),
             ToolRequest::SetSilenceDetection { enabled } => ToolStep::Done(self.set_silence_detection(enabled)),
-            ToolRequest::EndCall if self.payments.is_submitting() => {
-                return Err(prompts::refusal(prompts::WAIT_FOR_RESULT));
-            }
             ToolRequest::EndCall => {
                 self.begin_closing(None, self.turn.has_spoken());
                 ToolStep::Done(prompts::success(prompts::SAY_GOODBYE))
             }
             ToolRequest::LiveAgentHandoff { reason, summary } => {
                 ToolStep::Done(self.hand_off_to_agent(reason.reveal(), summary.into_inner()))
-            }
-            ToolRequest::SendDtmf { .. } if self.payments.is_open() => {
-                return Err(prompts::refusal(prompts::NO_DTMF_DURING_PAYMENT));
             }
             ToolRequest::SendDtmf { digits } => ToolStep::Done(self.play(OutgoingFrame::SendDigits { digits })),
             ToolRequest::SwitchLanguage(languages) => ToolStep::Done(self.switch_language(languages)),
@@ -86,11 +74,29 @@ impl Call {
             }
             ToolRequest::SetListenMode { enabled } => ToolStep::Done(self.set_listen_mode(enabled)),
             ToolRequest::SendSms { to, body } => ToolStep::Run(Tool::SendSms { to: self.sms_recipient(to)?, body }),
-            ToolRequest::ChangeContext { .. } if self.payments.is_open() => {
-                return Err(prompts::refusal(prompts::NO_CONTEXT_CHANGE_DURING_PAYMENT));
-            }
             ToolRequest::ChangeContext { keys, summary } => ToolStep::Run(Tool::ChangeContext { keys, summary }),
         })
+    }
+
+    /// Why the state of the call does not allow a tool, if it does not.
+    fn reason_to_refuse(&self, request: &ToolRequest) -> Option<&'static str> {
+        match request {
+            ToolRequest::StartCapture { .. } | ToolRequest::EndCall if self.has_open_question() => {
+                Some(prompts::QUESTION_PENDING)
+            }
+            ToolRequest::StartCapture { .. }
+            | ToolRequest::ChangePayment(UpdateAction::Capture(_) | UpdateAction::Complete)
+                if self.is_server_leading() =>
+            {
+                Some(prompts::SERVER_LEADS)
+            }
+            ToolRequest::EndCall if self.payments.is_submitting() => Some(prompts::WAIT_FOR_RESULT),
+            ToolRequest::SendDtmf { .. } if self.payments.is_open() => Some(prompts::NO_DTMF_DURING_PAYMENT),
+            ToolRequest::ChangeContext { .. } if self.payments.is_open() => {
+                Some(prompts::NO_CONTEXT_CHANGE_DURING_PAYMENT)
+            }
+            _ => None,
+        }
     }
 
     fn start_capture(&mut self, requested: RequestedCharge) -> Result<CreatePayment, String> {

@@ -78,10 +78,10 @@ fn refusal_outcome(context: &ToolContext, refusal: &ledger::RecordRequestError) 
     ToolOutcome::Payment(TwilioResponse::Refused { code: None, reason: refusal.model_message() })
 }
 
-/// Logs a response that could be neither written nor queued. The request is in the ledger, and Twilio's callbacks
+/// Logs a response that could be neither written nor buffered. The request is in the ledger, and Twilio's callbacks
 /// report the rest.
 fn log_lost_response(answer: Result<(), ledger::LedgerError>) {
     if let Err(error) = answer {
-        error!(event = "ledger.response_lost", %error, "A response of Twilio could be neither written nor queued.");
+        error!(event = "ledger.response_lost", %error, "A response of Twilio could be neither written nor buffered.");
     }
 }

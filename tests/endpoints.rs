@@ -53,13 +53,13 @@ async fn requests_without_a_valid_signature_are_refused() {
 #[tokio::test]
 async fn an_unknown_path_or_method_is_answered_with_a_hint() {
     let server = Server::start(&[]).await;
-    for (answer, status) in [
-        (server.get("/nowhere").await, StatusCode::NOT_FOUND),
-        (server.get("/conversation").await, StatusCode::METHOD_NOT_ALLOWED),
+    for (answer, status, error) in [
+        (server.get("/nowhere").await, StatusCode::NOT_FOUND, "no such endpoint"),
+        (server.get("/conversation").await, StatusCode::METHOD_NOT_ALLOWED, "does not support this method"),
     ] {
         assert_eq!(answer.status(), status);
         let problem: serde_json::Value = answer.json().await.unwrap();
-        assert!(problem["error"].as_str().unwrap().contains("the README lists"), "{problem}");
+        assert!(problem["error"].as_str().unwrap().contains(error), "{problem}");
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn update_payment(context: &ToolContext, update: &UpdatePayment
             event = "ledger.cancel_lost",
             payment_sid = %update.payment_sid,
             %error,
-            "A payment is cancelled, but the cancellation could be neither written nor queued."
+            "A payment is cancelled, but the cancellation could be neither written nor buffered."
         ),
         Err(refusal) => return refusal_outcome(context, &refusal),
     }

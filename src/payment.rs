@@ -15,6 +15,7 @@ mod log_entry;
 mod method;
 mod outcome;
 mod parameter_names;
+mod response;
 mod settings;
 mod state;
 mod terms;
@@ -26,7 +27,7 @@ pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError,
 pub use callback::{
     CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultCode,
 };
-pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, TwilioResponse};
+pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
 pub use history::{OrderRules, PaymentHistory, PriorPayment};
@@ -37,6 +38,7 @@ pub use outcome::{PaymentIntent, PaymentOutcome, UnknownReason, is_charge_amount
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
+pub use response::{SubmissionRefusal, TwilioResponse};
 pub use settings::{
     IdParameter, ParseTokenTypeError, PaymentDescription, PaymentOptions, PaymentSettings, PaymentTimeout,
     ProcessorParameters, TokenType,

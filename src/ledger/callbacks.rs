@@ -10,7 +10,6 @@ use super::{
 };
 use crate::payment::{
     CallbackKind, Field, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentSessionResult, ResultCode,
-    is_charge_amount,
 };
 
 /// The result of recording a callback.
@@ -65,8 +64,7 @@ impl LedgerTransaction {
         if let Some(known) = self.find_payment(PaymentKey::Sid(&status.payment_sid)).await? {
             return Ok(Some(known));
         }
-        let success = matches!(&status.kind, CallbackKind::Ended(ending) if ending.result == ResultCode::Success);
-        if success {
+        if status.is_success() {
             // A payment without a known session was not submitted and cannot succeed, so the success belongs to none of
             // them. Money may have moved: it is recorded as a payment of its own.
             return self.insert_found_session(status).await.map(Some);
@@ -75,7 +73,7 @@ impl LedgerTransaction {
         Ok(of_call
             .into_iter()
             .rev()
-            .find(|payment| payment.payment_sid.is_none() && has_compatible_amount(payment, status)))
+            .find(|payment| payment.payment_sid.is_none() && status.may_confirm(payment.amount)))
     }
 
     /// Stores the last digits of the card before the result arrives. A payment that stays unknown is matched with the
@@ -181,11 +179,6 @@ fn outcome_of(payment: &Payment, status: &PaymentCallback) -> Option<PaymentOutc
     let outcome = PaymentOutcome::from_session_result(ending, &payment.intent());
     let given_up = matches!(outcome, PaymentOutcome::Cancelled | PaymentOutcome::Abandoned);
     Some(payment.refusal_outcome().filter(|_| given_up).unwrap_or(outcome))
-}
-
-/// Whether the `ChargeAmount` of the callback, if present, is the payment's amount.
-fn has_compatible_amount(payment: &Payment, status: &PaymentCallback) -> bool {
-    status.charge_amount.as_deref().is_none_or(|charge| is_charge_amount(charge, payment.amount))
 }
 
 fn callback_event(status: &PaymentCallback, outcome: Option<PaymentOutcome>) -> Option<LedgerEvent<'_>> {

@@ -9,7 +9,9 @@ use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::ids::{CallSid, PaymentSid};
-use crate::payment::{Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, PaymentOutcome};
+use crate::payment::{
+    Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, PaymentOutcome, SubmissionRefusal,
+};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 
@@ -203,7 +205,7 @@ impl Payment {
 
     /// The outcome if it is abandoned now. `None` if its last submission was not refused.
     pub(super) fn refusal_outcome(&self) -> Option<PaymentOutcome> {
-        (self.result.as_deref() == Some(REFUSED)).then(|| PaymentOutcome::from_refusal(self.result_code))
+        (self.result.as_deref() == Some(REFUSED)).then(|| SubmissionRefusal { code: self.result_code }.outcome())
     }
 }
 

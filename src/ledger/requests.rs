@@ -10,8 +10,8 @@ use super::{
 };
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
-    CreatePayment, IdempotencyKey, PaymentId, PaymentOutcome, TwilioResponse, UpdateAction, UpdatePayment,
-    find_parameter_value, sanitize_reference,
+    CreatePayment, IdempotencyKey, PaymentId, PaymentOutcome, SubmissionRefusal, TwilioResponse, UpdateAction,
+    UpdatePayment, find_parameter_value, sanitize_reference,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
@@ -149,19 +149,17 @@ pub(super) async fn write_create_response(
 ) -> Result<(), LedgerError> {
     let Some(mut payment) = writing.find_payment(PaymentKey::Id(create.id)).await? else { return Ok(()) };
     writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: "create", answer }, None).await?;
-    // The response to a repeated request says nothing about the first one.
-    let first = writing.count_requests(&payment, &create.idempotency_key).await? == 1;
-    let not_done = answer.is_certain_rejection(!first) && payment.payment_sid.is_none();
-    match answer {
-        TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, sid).await?),
-        TwilioResponse::Refused { code, .. } if not_done => {
-            writing.set_result(&mut payment, "not-created", *code, None).await?;
+    let sent_before = writing.count_requests(&payment, &create.idempotency_key).await? > 1;
+    match answer.clone().resolve(sent_before) {
+        TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, &sid).await?),
+        // A callback has confirmed the session.
+        _ if payment.payment_sid.is_some() => {}
+        TwilioResponse::Refused { code, .. } => {
+            writing.set_result(&mut payment, "not-created", code, None).await?;
             writing.advance(&mut payment, PaymentState::Failed).await?;
         }
-        TwilioResponse::Gone if not_done => {
-            writing.advance(&mut payment, PaymentState::Abandoned).await?;
-        }
-        TwilioResponse::Refused { .. } | TwilioResponse::Gone | TwilioResponse::Accepted | TwilioResponse::Unknown => {}
+        TwilioResponse::Gone => drop(writing.advance(&mut payment, PaymentState::Abandoned).await?),
+        TwilioResponse::Accepted | TwilioResponse::Unknown => {}
     }
     Ok(())
 }
@@ -237,11 +235,17 @@ pub(super) async fn write_update_response(
     let Some(mut payment) = writing.find_updated_payment(update).await? else { return Ok(()) };
     writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: update.action.as_str(), answer }, None).await?;
     // An accepted request is not a result: that arrives in a callback.
-    let submitted = update.action == UpdateAction::Complete && payment.state == PaymentState::Submitted;
-    if submitted && answer.is_certain_rejection(writing.count_requests(&payment, &update.idempotency_key).await? > 1) {
-        writing.revert_submission(&mut payment, answer).await?;
+    if update.action != UpdateAction::Complete || payment.state != PaymentState::Submitted {
+        return Ok(());
     }
-    Ok(())
+    let sent_before = writing.count_requests(&payment, &update.idempotency_key).await? > 1;
+    match answer.clone().resolve(sent_before) {
+        TwilioResponse::Refused { code, .. } => {
+            writing.revert_submission(&mut payment, Some(SubmissionRefusal { code })).await
+        }
+        TwilioResponse::Gone => writing.revert_submission(&mut payment, None).await,
+        TwilioResponse::Created(_) | TwilioResponse::Accepted | TwilioResponse::Unknown => Ok(()),
+    }
 }
 
 pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
@@ -269,19 +273,20 @@ impl LedgerTransaction {
     }
 
     /// Reverts a submission that Twilio certainly did not accept.
-    async fn revert_submission(&mut self, payment: &mut Payment, answer: &TwilioResponse) -> Result<(), LedgerError> {
+    async fn revert_submission(
+        &mut self,
+        payment: &mut Payment,
+        refusal: Option<SubmissionRefusal>,
+    ) -> Result<(), LedgerError> {
         self.advance(payment, PaymentState::Capturing).await?;
         sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = ?")
             .bind(payment.id.to_string())
             .execute(&mut *self.transaction)
             .await?;
         payment.submitted_at = None;
-        let TwilioResponse::Refused { code, .. } = answer else { return Ok(()) };
-        self.set_result(payment, REFUSED, *code, None).await?;
-        // Missing fields and a wrong order (64018, 64019) say nothing about the card.
-        let of_the_card = PaymentOutcome::from_refusal(*code) == PaymentOutcome::Declined
-            || !matches!(code, None | Some(64018..=64021));
-        if of_the_card { self.record_card_failed(payment, *code, true).await } else { Ok(()) }
+        let Some(refusal) = refusal else { return Ok(()) };
+        self.set_result(payment, REFUSED, refusal.code, None).await?;
+        if refusal.is_of_card() { self.record_card_failed(payment, refusal.code, true).await } else { Ok(()) }
     }
 
     /// Abandons a payment. A submitted one becomes unknown.

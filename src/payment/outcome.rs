@@ -94,11 +94,6 @@ impl PaymentOutcome {
         }
     }
 
-    /// The outcome of a refused `complete`, by Twilio's error code. The card was certainly not charged.
-    pub fn from_refusal(code: Option<u32>) -> Self {
-        if is_decline_code(code) { Self::Declined } else { Self::Failed }
-    }
-
     fn from_submission(ending: &PaymentSessionResult) -> Self {
         let said = error_texts(ending);
         match (&ending.result, ending.error_code) {
@@ -300,7 +295,7 @@ impl PaymentState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{CallbackKind, Currency, PaymentCallback};
+    use crate::payment::{CallbackKind, Currency, PaymentCallback, SubmissionRefusal};
     use proptest::prelude::*;
 
     const ASKED: PaymentIntent = PaymentIntent { charge: None, bank_debit: false, submitted: true };
@@ -468,8 +463,8 @@ mod tests {
         ] {
             assert_eq!(before(word), outcome, "{word}");
         }
-        assert_eq!(PaymentOutcome::from_refusal(Some(64012)), PaymentOutcome::Declined);
-        assert_eq!(PaymentOutcome::from_refusal(Some(64001)), PaymentOutcome::Failed);
+        assert_eq!(SubmissionRefusal { code: Some(64012) }.outcome(), PaymentOutcome::Declined);
+        assert_eq!(SubmissionRefusal { code: Some(64001) }.outcome(), PaymentOutcome::Failed);
     }
 
     #[test]

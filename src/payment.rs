@@ -15,6 +15,7 @@ mod log_entry;
 mod method;
 mod outcome;
 mod parameter_names;
+mod record;
 mod response;
 mod settings;
 mod state;
@@ -38,6 +39,7 @@ pub use outcome::{PaymentIntent, PaymentOutcome, UnknownReason, is_charge_amount
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
+pub use record::PaymentRecord;
 pub use response::{SubmissionRefusal, TwilioResponse};
 pub use settings::{
     IdParameter, ParseTokenTypeError, PaymentDescription, PaymentOptions, PaymentSettings, PaymentTimeout,

@@ -286,7 +286,7 @@ impl Call {
         else {
             return prompts::session_closed();
         };
-        capture.apply_update_response(update, TwilioResponse::Refused { code: None, reason: "the ledger refused it" });
+        capture.withdraw_update(update);
         if capture.stage() != CaptureStage::Cancelling {
             let id = capture.id();
             self.guided_flow.stop();

@@ -9,9 +9,7 @@ use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::ids::{CallSid, PaymentSid};
-use crate::payment::{
-    Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, PaymentOutcome, SubmissionRefusal,
-};
+use crate::payment::{Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, SubmissionRefusal};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 
@@ -193,9 +191,14 @@ impl Ledger {
 pub(super) const REFUSED: &str = "refused";
 
 impl Payment {
-    /// The properties that its outcome depends on.
+    /// The facts that its outcome depends on.
     pub(super) fn intent(&self) -> PaymentIntent {
-        PaymentIntent { charge: self.amount, bank_debit: self.is_bank_debit(), submitted: self.submitted_at.is_some() }
+        PaymentIntent {
+            charge: self.amount,
+            bank_debit: self.is_bank_debit(),
+            submitted: self.submitted_at.is_some(),
+            refusal: self.refusal(),
+        }
     }
 
     /// Whether it is paid from a bank account, so that it can be returned.
@@ -203,9 +206,9 @@ impl Payment {
         self.method == PaymentMethodName::AchDebit.as_str()
     }
 
-    /// The outcome if it is abandoned now. `None` if its last submission was not refused.
-    pub(super) fn refusal_outcome(&self) -> Option<PaymentOutcome> {
-        (self.result.as_deref() == Some(REFUSED)).then(|| SubmissionRefusal { code: self.result_code }.outcome())
+    /// The refusal of its last submission, if that was refused.
+    pub(super) fn refusal(&self) -> Option<SubmissionRefusal> {
+        (self.result.as_deref() == Some(REFUSED)).then_some(SubmissionRefusal { code: self.result_code })
     }
 }
 

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
-    CreatePayment, IdempotencyKey, PaymentId, PaymentOutcome, SubmissionRefusal, TwilioResponse, UpdateAction,
-    UpdatePayment, find_parameter_value, sanitize_reference,
+    CreatePayment, IdempotencyKey, PaymentId, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
+    find_parameter_value, sanitize_reference,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
@@ -193,16 +193,15 @@ async fn write_update_request(
             writing.advance(&mut payment, PaymentState::Capturing).await?;
         }
         // The same submission may be repeated with its key. One with another key is refused.
-        UpdateAction::Complete if payment.state == PaymentState::Submitted => {
-            if writing.count_requests(&payment, &update.idempotency_key).await? == 0 {
+        UpdateAction::Complete if repeats => {
+            let is_open = payment.state == PaymentState::Submitted;
+            if !is_open || writing.count_requests(&payment, &update.idempotency_key).await? == 0 {
                 return Err(RecordRequestError::NotSubmittable);
             }
         }
         UpdateAction::Complete => {
             writing.check_submission(&payment).await?;
-            if !writing.advance(&mut payment, PaymentState::Submitted).await? {
-                return Err(RecordRequestError::NotSubmittable);
-            }
+            writing.set_state(&mut payment, PaymentState::Submitted).await?;
             writing.clear_refusal(&mut payment).await?;
         }
         UpdateAction::Capture(_) | UpdateAction::Cancel => {}
@@ -262,7 +261,7 @@ fn is_in_progress(payment: &Payment) -> bool {
 impl LedgerTransaction {
     /// Clears the refusal of an earlier submission.
     async fn clear_refusal(&mut self, payment: &mut Payment) -> Result<(), LedgerError> {
-        if payment.refusal_outcome().is_some() {
+        if payment.refusal().is_some() {
             payment.result = None;
             sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = ?")
                 .bind(payment.id.to_string())
@@ -289,17 +288,12 @@ impl LedgerTransaction {
         if refusal.is_of_card() { self.record_card_failed(payment, refusal.code, true).await } else { Ok(()) }
     }
 
-    /// Abandons a payment. A submitted one becomes unknown.
+    /// Abandons a payment that has no outcome. A submitted one becomes unknown.
     pub(super) async fn abandon(&mut self, payment: &mut Payment, why: &'static str) -> Result<(), LedgerError> {
-        let next = match (payment.state, payment.refusal_outcome()) {
-            (PaymentState::Submitted, _) => PaymentState::Unknown,
-            (_, Some(PaymentOutcome::Declined)) => PaymentState::Declined,
-            (_, Some(_)) => PaymentState::Failed,
-            (_, None) => PaymentState::Abandoned,
-        };
-        if payment.state.may_become(next) {
+        let next = self.payment_record(payment).await?.after_abandonment().state;
+        if next != payment.state {
             self.append_event(payment, &LedgerEvent::Abandoned { why }, None).await?;
-            self.advance(payment, next).await?;
+            self.set_state(payment, next).await?;
             // Until a result arrives, the card counts as failed.
             if next == PaymentState::Unknown && !self.is_counted_as_failed(payment).await? {
                 self.record_card_failed(payment, None, false).await?;

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::{
     Amount, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey, PaymentCallback,
-    PaymentId, PaymentIntent, PaymentMethodName, PaymentSessionResult, PaymentTerms, SubmissionRefusal, TwilioResponse,
-    UpdateAction, UpdatePayment,
+    PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult, PaymentState, PaymentTerms,
+    SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::ids::PaymentSid;
 
@@ -43,6 +43,8 @@ pub struct Capture {
     is_recapture: bool,
     /// The number of refused `complete` requests.
     submit_refusals: u32,
+    /// The last refusal of a `complete` request.
+    refusal: Option<SubmissionRefusal>,
     seen_tokens: VecDeque<String>,
     consent: Option<ConsentRecord>,
 }
@@ -143,6 +145,7 @@ impl Capture {
             wrong_entries: Default::default(),
             is_recapture: false,
             submit_refusals: 0,
+            refusal: None,
             seen_tokens: VecDeque::new(),
             consent: consent.clone(),
         };
@@ -268,12 +271,20 @@ impl Capture {
                 if self.stage == CaptureStage::Submitting && update.action == UpdateAction::Complete =>
             {
                 self.stage = CaptureStage::Open;
+                self.refusal = None;
             }
             TwilioResponse::Unknown => self.unconfirmed = Some((kind, update.idempotency_key.clone())),
             TwilioResponse::Accepted if self.is_unconfirmed(kind) => self.unconfirmed = None,
             _ => {}
         }
         response
+    }
+
+    /// Withdraws an update that was not sent, unless it repeats one that was.
+    pub fn withdraw_update(&mut self, update: &UpdatePayment) {
+        if self.is_awaiting(update.action) && !self.is_unconfirmed(RequestKind::Update(update.action)) {
+            self.stage = CaptureStage::Open;
+        }
     }
 
     /// Whether it is unknown if Twilio carried out the last request, and that was of this kind.
@@ -284,7 +295,10 @@ impl Capture {
     fn apply_refusal(&mut self, action: UpdateAction, refusal: SubmissionRefusal) {
         if self.is_awaiting(action) {
             self.stage = CaptureStage::Open;
-            self.submit_refusals += u32::from(action == UpdateAction::Complete && !refusal.is_incomplete());
+            if action == UpdateAction::Complete {
+                self.submit_refusals += u32::from(!refusal.is_incomplete());
+                self.refusal = Some(refusal);
+            }
         }
         if let (UpdateAction::Complete, true, Some(required)) = (action, refusal.is_incomplete(), self.required) {
             self.captured = self.captured.without(required);
@@ -411,10 +425,20 @@ impl Capture {
         self.charge
     }
 
-    /// The facts that the outcome depends on.
-    pub fn intent(&self) -> PaymentIntent {
+    /// What is known of the payment.
+    pub fn record(&self) -> PaymentRecord {
+        let submitted = self.stage == CaptureStage::Submitting;
+        let state = match self.stage {
+            CaptureStage::Submitting => PaymentState::Submitted,
+            _ if self.attempts.keys().any(|action| matches!(action, UpdateAction::Capture(_))) => {
+                PaymentState::Capturing
+            }
+            _ => PaymentState::Opened,
+        };
         let bank_debit = self.terms.method.name() == PaymentMethodName::AchDebit;
-        PaymentIntent { charge: self.charge, bank_debit, submitted: self.stage == CaptureStage::Submitting }
+        let refusal = self.refusal.filter(|_| !submitted);
+        let intent = PaymentIntent { charge: self.charge, bank_debit, submitted, refusal };
+        PaymentRecord { state, intent, has_doubtful_success: false }
     }
 
     /// The payment method in conversation: `card` or `bank account`.

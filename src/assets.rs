@@ -1,9 +1,7 @@
 //! Assets: contexts (the instructions of the model), manifests (its tools) and `serverConfig.json` (the behaviour of a
 //! call).
 //!
-//! They come from three sources: built into the binary, a directory, and Twilio Sync. A later source in this list
-//! overrides an earlier one, asset by asset. Changes are picked up while the server runs; a call keeps the assets it
-//! started with.
+#![doc = include_str!("assets/README.md")]
 
 mod de;
 mod error;

@@ -2,6 +2,8 @@
 //!
 //! This module has no I/O, clock, lock, task or log line. The conversation, the payments and the silence detection keep
 //! their state here and nowhere else, so that tests can try any order of events.
+//!
+#![doc = include_str!("call/README.md")]
 
 mod caller_input;
 mod charge_authorization;

@@ -1,6 +1,6 @@
-//! The configuration of the server, read from variables. All errors are reported at once.
+//! The configuration of the server, read from variables.
 //!
-//! The behaviour of calls is configured elsewhere: in `serverConfig.json`, contexts and manifests, in `assets`.
+#![doc = include_str!("config/README.md")]
 
 mod problem;
 mod public_url;

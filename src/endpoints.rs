@@ -1,4 +1,6 @@
 //! The HTTP handlers: one file per route of Twilio's webhooks and the operator API.
+//!
+#![doc = include_str!("endpoints/README.md")]
 
 mod auth;
 mod connect_action;

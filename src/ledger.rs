@@ -2,6 +2,8 @@
 //!
 //! Each request is recorded before it is sent to Twilio, and each callback before it is answered. The ledger does not
 //! call Twilio's REST API and knows no sessions: its callers decide what is requested, and when.
+//!
+#![doc = include_str!("ledger/README.md")]
 
 mod backup;
 mod callbacks;

@@ -1,16 +1,7 @@
 //! An AI agent takes a card payment during a live phone call. The card data goes from the caller's keypad to Twilio
 //! only.
 //!
-//! The modules in layers, from the bottom up; a module uses only those below it:
-//!
-//! - protocol and domain types: `relay`, `payment`, `redact`, `ids`, `phone_number`, `expiring_map`, `signing`,
-//!   `config`;
-//! - the call as a pure state machine, the payment ledger and the Twilio client: `call`, `ledger`, `twilio`;
-//! - what a session uses: `llm`, `tools`, `assets`;
-//! - the task that owns a call: `session`;
-//! - background tasks: `recovery`, `retention`, `webhook`;
-//! - the HTTP handlers: `endpoints`;
-//! - the server, the simulator, and the checks of `crelay-payments check`: `server`, `simulator`, `check`.
+#![doc = include_str!("README.md")]
 
 pub mod assets;
 pub mod call;

@@ -1,6 +1,8 @@
 //! Redaction: values that `Debug` does not print, and removal of card numbers from text.
 //!
 //! Text is parsed into runs of digits, written as numerals or in words; redaction decides per run.
+//!
+#![doc = include_str!("redact/README.md")]
 
 mod card;
 mod json;

@@ -71,7 +71,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
-    let (shelf, watch) = assets.into_parts();
+    let (assets, asset_watcher) = assets.into_parts();
     let ledger = if config.take_over {
         Ledger::take_over(&config.database_path).await?
     } else {
@@ -79,10 +79,10 @@ pub async fn serve(
     };
     ledger.set_live(config.payment_mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
-    let session = session_context(&config, shelf.clone(), &shutdown, ledger.clone())?;
+    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone())?;
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
-    let left = ledger.recover_open_payments().await?;
-    let settings = shelf.library().server.payment_settings(&session.environment);
+    let orphaned = ledger.recover_open_payments().await?;
+    let settings = assets.library().server.payment_settings(&session.environment);
     let unknown = ledger.count_payments(PaymentState::Unknown).await?;
     if unknown > 0 {
         error!(
@@ -91,19 +91,19 @@ pub async fn serve(
             "Payments have state `unknown` and may have been charged: see `payments --state unknown`."
         );
     }
-    let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, left);
+    let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, orphaned);
     let retention = Retention {
         tokens: config.token_retention,
         personal_data: config.ledger_retention,
         has_webhook: webhook.is_some(),
     };
-    let mut beside = vec![
+    let mut background_tasks = vec![
         tokio::spawn(maintain_ledger(ledger.clone())),
         tokio::spawn(recovery),
         tokio::spawn(retention.run(ledger.clone())),
     ];
     if let Some(webhook) = webhook {
-        beside.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
+        background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
     let app = App::new(AppParts {
         operator_token: config.operator_token,
@@ -118,9 +118,9 @@ pub async fn serve(
         draining: shutdown.soft.clone(),
     })
     .map_err(ServeError::Http)?;
-    beside.push(tokio::spawn(sweep_expired(app.clone())));
-    beside.push(tokio::spawn(watch.run(shelf)));
-    let beside: Vec<_> = beside.into_iter().map(AbortOnDropHandle::new).collect();
+    background_tasks.push(tokio::spawn(sweep_expired(app.clone())));
+    background_tasks.push(tokio::spawn(asset_watcher.run(assets)));
+    let background_tasks: Vec<_> = background_tasks.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
     // Token frames are small and get no reply; with Nagle's algorithm they would wait for a TCP acknowledgement.
     let listener = listener.tap_io(|socket| {
@@ -135,22 +135,22 @@ pub async fn serve(
         "Set this URL as the voice webhook (HTTP POST) of your Twilio number."
     );
     axum::serve(listener, app.into_router()).with_graceful_shutdown(stopped).await?;
-    drop(beside);
+    drop(background_tasks);
     ledger.close().await;
     Ok(())
 }
 
 fn session_context(
     config: &Config,
-    shelf: Arc<CurrentAssets>,
+    assets: Arc<CurrentAssets>,
     shutdown: &Shutdown,
     ledger: Ledger,
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
     Ok(Arc::new(session::SessionContext {
-        model: Model::new(&config.openai, shelf.library().server.model).map_err(ServeError::Model)?,
-        assets: shelf,
+        model: Model::new(&config.openai, assets.library().server.model).map_err(ServeError::Model)?,
+        assets,
         ledger,
         environment: CallEnvironment {
             payment: config.payment.clone(),
@@ -170,9 +170,9 @@ fn session_context(
 
 /// Removes expired entries every [`SWEEP_INTERVAL`].
 async fn sweep_expired(app: App) {
-    let mut every = tokio::time::interval(SWEEP_INTERVAL);
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
-        every.tick().await;
+        interval.tick().await;
         app.remove_expired();
     }
 }
@@ -194,7 +194,7 @@ async fn wait_until_drained(calls: CallRegistry, tasks: TaskTracker, drain: Dura
     let finished = async {
         loop {
             tasks.wait().await;
-            match calls.last_activity().map(|stirred| stirred + POST_CALL_LINGER) {
+            match calls.last_activity().map(|last_activity| last_activity + POST_CALL_LINGER) {
                 Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
                 _ => return,
             }

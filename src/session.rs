@@ -123,26 +123,26 @@ enum SessionEnd {
 
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
 /// call is handed to the task that owns the call.
-pub async fn serve_socket(context: Arc<SessionContext>, mut line: RelaySocket) {
-    let setup = match timeout(SETUP_TIMEOUT, line.incoming.next()).await {
+pub async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
+    let setup = match timeout(SETUP_TIMEOUT, socket.incoming.next()).await {
         Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
     };
     let Some(IncomingFrame::Setup(setup)) = setup else {
         warn!(event = "relay.setup_missing", "The first frame was not `setup`; the socket is closed.");
-        let _ = line.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
+        let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
     let span = info_span!("call", call_sid = %setup.call_sid);
-    match context.calls.hand_over_socket(&setup.call_sid, line) {
+    match context.calls.hand_over_socket(&setup.call_sid, socket) {
         Ok(()) => {}
-        Err(line) => run_session(context, setup, line).instrument(span).await,
+        Err(socket) => run_session(context, setup, socket).instrument(span).await,
     }
 }
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(context: Arc<SessionContext>, mut setup: Setup, line: RelaySocket) {
-    let began = Instant::now();
+async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: RelaySocket) {
+    let started_at = Instant::now();
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
@@ -157,25 +157,25 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, line: Relay
     let library = context.assets.library();
     let settings = Arc::new(library.server.call_settings(&context.environment));
     let payment = settings.payment.clone();
-    let desk = context.tool_context(&setup, &library);
-    let known = load_known_payments(&desk).await;
-    let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), began.into_std());
-    if let Some(why) = call.terms_error() {
-        error!(event = "call_parameters.no_payment", error = %why, "The call's parameters allow no payment.");
+    let tool_context = context.tool_context(&setup, &library);
+    let known = load_known_payments(&tool_context).await;
+    let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), started_at.into_std());
+    if let Some(error) = call.terms_error() {
+        error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
-    let (finished_sender, finished) = mpsc::channel(16);
+    let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
     let session = Session {
         context: context.clone(),
-        tool_context: desk,
+        tool_context,
         model: context.model.with_limits(library.server.model),
         agent_config: AgentConfig::new(library, &context_keys(&setup)),
         call,
-        socket: Some(line),
+        socket: Some(socket),
         registration,
         mailbox,
         response: None,
-        tool_outcome_sender: finished_sender,
-        tool_outcomes: finished,
+        tool_outcome_sender,
+        tool_outcomes,
         bad_frames: 0,
         send_failed: false,
         drain_deadlines: None,
@@ -201,14 +201,14 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, line: Relay
             );
         }
     }
-    let (live_calls, seconds) = (context.calls.count(), began.elapsed().as_secs());
+    let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
     info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
 }
 
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
 /// second payment anyway when it is recorded.
-async fn load_known_payments(desk: &ToolContext) -> payment::PaymentHistory {
-    match timeout(KNOWN_PAYMENTS_TIMEOUT, desk.ledger.load_payment_history(&desk.call)).await {
+async fn load_known_payments(tool_context: &ToolContext) -> payment::PaymentHistory {
+    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_payment_history(&tool_context.call)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
             error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");
@@ -316,14 +316,14 @@ impl Session {
             return Some(self.handle_socket_closed(None));
         }
         let live = self.end.is_none();
-        let drained = self.drain_deadline();
+        let drain_deadline = self.drain_deadline();
         tokio::select! {
             biased;
             () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::ServerStopping)),
-            () = wait_for_deadline(drained), if live => Some(self.record_end(SessionEnd::ServerStopping)),
+            () = wait_for_deadline(drain_deadline), if live => Some(self.record_end(SessionEnd::ServerStopping)),
             () = self.context.soft_stop.cancelled(), if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
-            Some(news) = self.mailbox.recv() => self.handle_message(news).await,
+            Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
             Some((run, outcome)) = self.tool_outcomes.recv() => Some(CallEvent::ToolFinished { run, outcome }),
             () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
@@ -391,8 +391,8 @@ impl Session {
         if self.bad_frames < MAX_BAD_FRAMES {
             return None;
         }
-        if let Some(mut line) = self.socket.take() {
-            let _ = line.send(SocketOutput::Close(1007, "too many bad frames")).await;
+        if let Some(mut socket) = self.socket.take() {
+            let _ = socket.send(SocketOutput::Close(1007, "too many bad frames")).await;
         }
         warn!(
             event = "session.too_many_bad_frames",
@@ -401,11 +401,11 @@ impl Session {
         Some(CallEvent::SocketLost)
     }
 
-    async fn handle_message(&mut self, news: SessionMessage) -> Option<CallEvent> {
-        match news {
+    async fn handle_message(&mut self, message: SessionMessage) -> Option<CallEvent> {
+        match message {
             SessionMessage::PaymentStatus(status) => Some(CallEvent::PaymentStatus(*status)),
             SessionMessage::Socket(_) if self.end.is_some() => None,
-            SessionMessage::Socket(line) => self.replace_socket(line).await,
+            SessionMessage::Socket(socket) => self.replace_socket(socket).await,
             SessionMessage::CallStatus(status) if status.is_terminal() => Some(self.record_end(SessionEnd::CallEnded)),
             SessionMessage::CallStatus(status) => {
                 info!(event = "call.progress", ?status, "The status of the call has changed.");
@@ -420,10 +420,10 @@ impl Session {
     }
 
     /// Serves the call on a new socket, and closes the old one if it is still open.
-    async fn replace_socket(&mut self, line: RelaySocket) -> Option<CallEvent> {
+    async fn replace_socket(&mut self, socket: RelaySocket) -> Option<CallEvent> {
         info!(event = "session.resumed", "A new socket serves the call.");
         self.bad_frames = 0;
-        if let Some(mut older) = self.socket.replace(line) {
+        if let Some(mut older) = self.socket.replace(socket) {
             let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
             let actions = self.call.handle(CallEvent::SocketLost, Instant::now().into_std());
             self.execute(actions).await;
@@ -465,8 +465,8 @@ impl Session {
 
     /// Sends a frame. A socket that fails is dropped.
     async fn send(&mut self, frame: SocketOutput) {
-        let Some(line) = self.socket.as_mut().filter(|_| self.end.is_none()) else { return };
-        if line.send(frame).await.is_err() {
+        let Some(socket) = self.socket.as_mut().filter(|_| self.end.is_none()) else { return };
+        if socket.send(frame).await.is_err() {
             self.socket = None;
             self.send_failed = true;
         }
@@ -479,19 +479,19 @@ impl Session {
             Some(_) => None,
         };
         self.end.get_or_insert(if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed });
-        if let (Some(close), Some(line)) = (frame, &mut self.socket) {
-            let _ = line.send(close).await;
+        if let (Some(close), Some(socket)) = (frame, &mut self.socket) {
+            let _ = socket.send(close).await;
         }
         self.closed = true;
     }
 }
 
 /// Records a statement and the caller's answer in a separate task, so that the caller does not wait for the ledger.
-fn record_statement(context: &SessionContext, desk: &Arc<ToolContext>, agreed: ConsentRecord) {
-    let desk = desk.clone();
+fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, agreed: ConsentRecord) {
+    let tool_context = tool_context.clone();
     let work = async move {
-        if let Err(error) = desk.ledger.record_statement(&desk.call, &agreed).await {
-            error!(event = "ledger.write_failed", %error, "The caller's answer to a statement cannot be recorded.");
+        if let Err(error) = tool_context.ledger.record_statement(&tool_context.call, &agreed).await {
+            error!(event = "ledger.statement_lost", %error, "The caller's answer to a statement could be neither written nor buffered.");
         }
     };
     context.tasks.spawn(work.in_current_span());
@@ -500,17 +500,17 @@ fn record_statement(context: &SessionContext, desk: &Arc<ToolContext>, agreed: C
 /// Runs a tool in a separate task, so that it finishes even if the call ends first.
 fn spawn_tool(
     context: &Arc<SessionContext>,
-    desk: &Arc<ToolContext>,
+    tool_context: &Arc<ToolContext>,
     library: Arc<Library>,
-    finished: &mpsc::Sender<(ToolRunId, ToolOutcome)>,
+    outcomes: &mpsc::Sender<(ToolRunId, ToolOutcome)>,
     run: ToolRunId,
     tool: Tool,
 ) {
     let name = tool.name();
     info!(event = "session.tool_started", tool = name, "A tool has started.");
-    let (desk, finished) = (desk.clone(), finished.clone());
+    let (tool_context, outcomes) = (tool_context.clone(), outcomes.clone());
     let work = async move {
-        let work = AssertUnwindSafe(tools::run(&desk, &library, tool)).catch_unwind();
+        let work = AssertUnwindSafe(tools::run(&tool_context, &library, tool)).catch_unwind();
         let outcome = match timeout(TOOL_TIMEOUT, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => ToolOutcome::NoResult,
@@ -520,7 +520,7 @@ fn spawn_tool(
             }
         };
         // The receiver is closed only if the session task has ended.
-        let _ = finished.send((run, outcome)).await;
+        let _ = outcomes.send((run, outcome)).await;
     };
     context.tasks.spawn(work.in_current_span());
 }
@@ -540,9 +540,9 @@ async fn next_model_event(
 }
 
 /// Waits for the next input of the socket; without a socket it never completes.
-async fn next_socket_input(line: &mut Option<RelaySocket>) -> SocketInput {
-    match line {
-        Some(line) => line.incoming.next().await.unwrap_or(SocketInput::Closed(None)),
+async fn next_socket_input(socket: &mut Option<RelaySocket>) -> SocketInput {
+    match socket {
+        Some(socket) => socket.incoming.next().await.unwrap_or(SocketInput::Closed(None)),
         None => std::future::pending().await,
     }
 }

@@ -99,7 +99,7 @@ mod tests {
 
     const SECRET: &str = "a-secret-for-examples-only";
 
-    /// The example of the README, as computed by `openssl dgst -sha256 -hmac`.
+    /// The example of the manual, as computed by `openssl dgst -sha256 -hmac`.
     const BODY: &str = r#"{"id":"9a8f1282-65e4-5cf2-8b69-1b4cefccc055","state":"charged"}"#;
     const TIMESTAMP: u64 = 1_790_000_000;
     const VECTOR: &str = "v1=d44efb5345e59b965c40f5d1c169eb22a9d207f038dbf9c56c730e8e0ef881ff";
@@ -113,9 +113,9 @@ mod tests {
         assert_eq!(SigningSecrets::from(SECRET).sign(TIMESTAMP, BODY.as_bytes()), VECTOR);
         assert!(verify(SECRET, TIMESTAMP, BODY.as_bytes(), VECTOR));
         assert!(verify(SECRET, TIMESTAMP, BODY.as_bytes(), &VECTOR.to_uppercase().replace("V1", "v1")));
-        let readme = include_str!("../README.md");
+        let manual = include_str!("endpoints/README.md");
         for part in [SECRET, "1790000000", BODY, VECTOR] {
-            assert!(readme.contains(part), "{part}");
+            assert!(manual.contains(part), "{part}");
         }
     }
 

@@ -1,7 +1,6 @@
 //! Simulates Twilio, OpenAI and the caller over real HTTP and WebSocket against the real server.
 //!
-//! `simulate` shows a payment call without any account, and the tests run every scenario. Only the services outside the
-//! server are simulated, and strictly: a request that Twilio or OpenAI would refuse, ignore or misread fails the run.
+#![doc = include_str!("simulator/README.md")]
 
 mod business;
 mod caller;

@@ -2,22 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod check_world;
+mod check_harness;
 
-use check_world::{World, json_of};
+use check_harness::{CheckHarness, number_json};
 use serde_json::json;
 
 /// Runs `check` with one problem and checks the line that reports it.
-async fn told(world: World, line: &str) {
-    let found = world.check().await;
-    assert_eq!(found.code, 1, "{}", found.printed);
-    found.has(line);
+async fn check_problem(harness: CheckHarness, line: &str) {
+    let output = harness.check().await;
+    assert_eq!(output.code, 1, "{}", output.printed);
+    output.expect_line(line);
 }
 
 #[tokio::test]
 async fn a_valid_configuration_passes_and_no_secret_is_printed() {
-    let found = World::new("well").check().await;
-    assert_eq!(found.code, 0, "{}", found.printed);
+    let output = CheckHarness::new("well").check().await;
+    assert_eq!(output.code, 0, "{}", output.printed);
     for line in [
         "✓ configuration",
         "✓ assets         calls begin with PaymentContext and PaymentToolManifest",
@@ -34,69 +34,71 @@ async fn a_valid_configuration_passes_and_no_secret_is_printed() {
         "✓ model          127.0.0.1 has gpt-4o for this key",
         "0 to fix",
     ] {
-        found.has(line);
+        output.expect_line(line);
     }
     for secret in ["hush-token", "hush-key", "hush-secret"] {
-        assert!(!found.printed.contains(secret), "{}", found.printed);
+        assert!(!output.printed.contains(secret), "{}", output.printed);
     }
 }
 
 #[tokio::test]
 async fn an_invalid_configuration_is_reported_as_at_start() {
-    let found = World::new("unusable").with("FROM_NUMBER", "555").without("AUTH_TOKEN").check().await;
-    assert_eq!(found.code, 2, "{}", found.printed);
+    let output = CheckHarness::new("unusable").with("FROM_NUMBER", "555").without("AUTH_TOKEN").check().await;
+    assert_eq!(output.code, 2, "{}", output.printed);
     for part in ["FROM_NUMBER", "AUTH_TOKEN", "2 settings to fix"] {
-        assert!(found.printed.contains(part), "{part}: {}", found.printed);
+        assert!(output.printed.contains(part), "{part}: {}", output.printed);
     }
 }
 
 #[tokio::test]
 async fn refused_credentials_are_reported_with_their_variable() {
-    told(World::new("token").with("AUTH_TOKEN", "wrong"), "✗ account        Twilio refuses AUTH_TOKEN").await;
-    let both = |world: World, secret: &str| world.with("API_KEY", "SK1").with("API_SECRET", secret);
-    told(both(World::new("key"), "wrong"), "✗ API key        Twilio refuses API_KEY").await;
-    let found = both(World::new("both"), "hush-secret").check().await;
-    assert_eq!(found.code, 0, "{}", found.printed);
-    found.has("✓ API key        Twilio accepts API_KEY and API_SECRET; AUTH_TOKEN");
+    check_problem(CheckHarness::new("token").with("AUTH_TOKEN", "wrong"), "✗ account        Twilio refuses AUTH_TOKEN")
+        .await;
+    let both = |harness: CheckHarness, secret: &str| harness.with("API_KEY", "SK1").with("API_SECRET", secret);
+    check_problem(both(CheckHarness::new("key"), "wrong"), "✗ API key        Twilio refuses API_KEY").await;
+    let output = both(CheckHarness::new("both"), "hush-secret").check().await;
+    assert_eq!(output.code, 0, "{}", output.printed);
+    output.expect_line("✓ API key        Twilio accepts API_KEY and API_SECRET; AUTH_TOKEN");
 }
 
 #[tokio::test]
 async fn an_unreachable_business_is_reported() {
-    let world = World::new("business").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
-    let found = world.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;
-    assert_eq!(found.code, 1, "{}", found.printed);
-    found.has("✗ business       127.0.0.1 refuses the connection: check CALL_PARAMETERS_URL");
-    found.has("! business       CALL_PARAMETERS=optional: if it does not give an amount due (amountDue), or fails, a call is charged");
+    let harness = CheckHarness::new("business").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
+    let output = harness.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;
+    assert_eq!(output.code, 1, "{}", output.printed);
+    output.expect_line("✗ business       127.0.0.1 refuses the connection: check CALL_PARAMETERS_URL");
+    output.expect_line("! business       CALL_PARAMETERS=optional: if it does not give an amount due (amountDue), or fails, a call is charged");
 
     let url = ("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls");
-    let world = World::new("required").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret").with(url.0, url.1);
-    world
+    let harness =
+        CheckHarness::new("required").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret").with(url.0, url.1);
+    harness
         .with("CALL_PARAMETERS", "required")
         .check()
         .await
-        .has("✓ business       CALL_PARAMETERS=required: a call takes no");
-    let found = World::new("required-unasked").with("CALL_PARAMETERS", "required").check().await;
-    assert_eq!(found.code, 2, "{}", found.printed);
-    found.has("  CALL_PARAMETERS_URL  is not set, and CALL_PARAMETERS is required");
+        .expect_line("✓ business       CALL_PARAMETERS=required: a call takes no");
+    let output = CheckHarness::new("required-unasked").with("CALL_PARAMETERS", "required").check().await;
+    assert_eq!(output.code, 2, "{}", output.printed);
+    output.expect_line("  CALL_PARAMETERS_URL  is not set, and CALL_PARAMETERS is required");
 }
 
 #[tokio::test]
 async fn an_inactive_account_is_reported() {
     for (status, line) in [("suspended", "✗ account        is suspended"), ("closed", "✗ account        is closed")]
     {
-        told(World::new(status).account(json!({ "status": status, "type": "Full" })), line).await;
+        check_problem(CheckHarness::new(status).account(json!({ "status": status, "type": "Full" })), line).await;
     }
-    let found = World::new("trial").account(json!({ "status": "active", "type": "Trial" })).check().await;
-    found.has("! account        is a trial account");
-    assert_eq!(found.code, 0);
+    let output = CheckHarness::new("trial").account(json!({ "status": "active", "type": "Trial" })).check().await;
+    output.expect_line("! account        is a trial account");
+    assert_eq!(output.code, 0);
 }
 
 #[tokio::test]
 async fn an_unusable_number_is_reported() {
     let other = json!({ "phone_number": "+155501000021", "capabilities": { "voice": true } });
-    told(World::new("no-number").number(other), "✗ number         FROM_NUMBER does not belong").await;
+    check_problem(CheckHarness::new("no-number").number(other), "✗ number         FROM_NUMBER does not belong").await;
     let mute = json!({ "phone_number": "+15550100002", "capabilities": { "voice": false, "sms": true } });
-    told(World::new("mute").number(mute), "✗ number         FROM_NUMBER cannot take calls").await;
+    check_problem(CheckHarness::new("mute").number(mute), "✗ number         FROM_NUMBER cannot take calls").await;
 }
 
 #[tokio::test]
@@ -108,36 +110,37 @@ async fn a_number_with_another_webhook_is_reported_with_the_setting() {
         ("trunk", "trunk_sid", "TK1", "a SIP trunk takes the calls"),
         ("app", "voice_application_sid", "AP1", "a TwiML app takes the calls"),
     ] {
-        let mut number = json_of(&World::new(name));
+        let mut number = number_json(&CheckHarness::new(name));
         number[field] = json!(value);
-        let found = World::new(name).number(number).check().await;
-        assert_eq!(found.code, 0, "{}", found.printed);
-        found.has(&format!("! webhook        {why}"));
-        assert!(found.printed.contains(mend) && !found.printed.contains("hush"), "{}", found.printed);
+        let output = CheckHarness::new(name).number(number).check().await;
+        assert_eq!(output.code, 0, "{}", output.printed);
+        output.expect_line(&format!("! webhook        {why}"));
+        assert!(output.printed.contains(mend) && !output.printed.contains("hush"), "{}", output.printed);
     }
 }
 
 #[tokio::test]
 async fn a_connector_that_looks_like_a_sid_is_told() {
-    let found = World::new("connector").with("PAYMENT_CONNECTOR", &format!("PC{}", "0".repeat(32))).check().await;
-    found.has("! connector      PAYMENT_CONNECTOR looks like a PC… SID");
-    assert_eq!(found.printed.matches("PC… SID").count(), 1, "reported once: {}", found.printed);
+    let output =
+        CheckHarness::new("connector").with("PAYMENT_CONNECTOR", &format!("PC{}", "0".repeat(32))).check().await;
+    output.expect_line("! connector      PAYMENT_CONNECTOR looks like a PC… SID");
+    assert_eq!(output.printed.matches("PC… SID").count(), 1, "reported once: {}", output.printed);
 }
 
 #[tokio::test]
 async fn an_invalid_public_address_is_reported() {
-    told(
-        World::new("local").with("SERVER_BASE_URL", "http://localhost:3001"),
+    check_problem(
+        CheckHarness::new("local").with("SERVER_BASE_URL", "http://localhost:3001"),
         "✗ base URL       http://localhost:3001 is an",
     )
     .await;
-    told(
-        World::new("redirect").health(308, ""),
+    check_problem(
+        CheckHarness::new("redirect").health(308, ""),
         "✗ base URL       http://pay.example.com redirects to https://www.example.com",
     )
     .await;
-    told(
-        World::new("tls").with("SERVER_BASE_URL", "pay.example.com"),
+    check_problem(
+        CheckHarness::new("tls").with("SERVER_BASE_URL", "pay.example.com"),
         "✗ base URL       https://pay.example.com has no valid TLS certificate",
     )
     .await;
@@ -149,26 +152,33 @@ async fn a_public_address_without_a_server_is_a_warning() {
         ("gateway", 502, "", "! base URL       http://pay.example.com answers HTTP 502"),
         ("stranger", 200, "<html>", "! base URL       http://pay.example.com is answered by something else"),
     ] {
-        let found = World::new(name).health(status, body).check().await;
-        assert_eq!(found.code, 0, "{}", found.printed);
-        found.has(line);
+        let output = CheckHarness::new(name).health(status, body).check().await;
+        assert_eq!(output.code, 0, "{}", output.printed);
+        output.expect_line(line);
     }
-    let found = World::new("nobody").with("HTTP_PROXY", "http://127.0.0.1:9").check().await;
-    found.has("! base URL       http://pay.example.com refuses the connection");
+    let output = CheckHarness::new("nobody").with("HTTP_PROXY", "http://127.0.0.1:9").check().await;
+    output.expect_line("! base URL       http://pay.example.com refuses the connection");
 }
 
 #[tokio::test]
 async fn each_model_failure_is_reported_separately() {
-    told(World::new("model-key").with("OPENAI_API_KEY", "wrong"), "✗ model          127.0.0.1 refuses OPENAI_API_KEY")
-        .await;
-    told(World::new("model-name").with("OPENAI_MODEL", "gpt-0"), "✗ model          127.0.0.1 has no gpt-0").await;
-    told(
-        World::new("model-down").with("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+    check_problem(
+        CheckHarness::new("model-key").with("OPENAI_API_KEY", "wrong"),
+        "✗ model          127.0.0.1 refuses OPENAI_API_KEY",
+    )
+    .await;
+    check_problem(
+        CheckHarness::new("model-name").with("OPENAI_MODEL", "gpt-0"),
+        "✗ model          127.0.0.1 has no gpt-0",
+    )
+    .await;
+    check_problem(
+        CheckHarness::new("model-down").with("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
         "✗ model          127.0.0.1 refuses the connection",
     )
     .await;
-    told(
-        World::new("model-slow").with("OPENAI_MODEL", "slow"),
+    check_problem(
+        CheckHarness::new("model-slow").with("OPENAI_MODEL", "slow"),
         "✗ model          127.0.0.1 does not answer within 5 seconds",
     )
     .await;
@@ -176,7 +186,7 @@ async fn each_model_failure_is_reported_separately() {
 
 #[tokio::test]
 async fn all_invalid_assets_are_reported() {
-    let world = World::new("assets")
+    let harness = CheckHarness::new("assets")
         .asset(
             "PaymentContext.md",
             "Call `start-capture`, then call `refund`. When done, `end-call`. Not `well-known`.",
@@ -184,8 +194,8 @@ async fn all_invalid_assets_are_reported() {
         .asset("PaymentToolManifest.json", "[{\"name\": \"end-call\"}]")
         .asset("Unused.md", " \n")
         .asset("Unused.json", "[\n{\"name\": \"send-fax\"}]");
-    let found = world.check().await;
-    assert_eq!(found.code, 1, "{}", found.printed);
+    let output = harness.check().await;
+    assert_eq!(output.code, 1, "{}", output.printed);
     for line in [
         "✗ assets         assets/Unused.json:2: there is no tool \"send-fax\"",
         "✗ assets         assets/Unused.md: is empty",
@@ -194,7 +204,7 @@ async fn all_invalid_assets_are_reported() {
         "! tools          the context names well-known,",
         "✓ model",
     ] {
-        found.has(line);
+        output.expect_line(line);
     }
 }
 
@@ -202,19 +212,19 @@ async fn all_invalid_assets_are_reported() {
 async fn settings_that_conflict_with_pci_are_reported() {
     let config = json!({ "ConversationRelay": { "Configuration": {
         "intelligenceService": "GA1", "welcomeGreeting": "Call 555 0100", "ttsProvider": "Amazon" } } });
-    let found = World::new("pci").asset("serverConfig.json", &config.to_string()).check().await;
-    assert_eq!(found.code, 0, "{}", found.printed);
+    let output = CheckHarness::new("pci").asset("serverConfig.json", &config.to_string()).check().await;
+    assert_eq!(output.code, 0, "{}", output.printed);
     for line in [
         "! PCI            speech goes through en-US: Amazon (TTS), Twilio's default (STT):",
         "! PCI            intelligenceService is set",
         "! PCI            welcomeGreeting has digits",
     ] {
-        found.has(line);
+        output.expect_line(line);
     }
 }
 
 #[tokio::test]
 async fn health_reports_the_status_of_the_local_server() {
-    assert_eq!(World::new("well-server").health_of_this_machine().await, 0);
-    assert_eq!(World::new("ill-server").health(503, "").health_of_this_machine().await, 1);
+    assert_eq!(CheckHarness::new("well-server").run_health().await, 0);
+    assert_eq!(CheckHarness::new("ill-server").health(503, "").run_health().await, 1);
 }

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-const NEEDED: &[(&str, &str)] = &[
+const REQUIRED_VARS: &[(&str, &str)] = &[
     ("SERVER_BASE_URL", "pay.example.com"),
     ("OPENAI_API_KEY", "sk-test"),
     ("ACCOUNT_SID", "AC1"),
@@ -34,7 +34,7 @@ fn without_configuration_all_missing_variables_are_listed() {
     let output = binary("bare").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let printed = printed(&output);
-    for part in NEEDED.iter().map(|(name, _)| *name).chain(["crelay-payments simulate"]) {
+    for part in REQUIRED_VARS.iter().map(|(name, _)| *name).chain(["crelay-payments simulate"]) {
         assert!(printed.contains(part), "{part} in {printed}");
     }
 }
@@ -64,15 +64,15 @@ fn a_manifest_with_an_unknown_tool_is_refused_with_file_and_line() {
     let manifest =
         "[\n  {\"type\": \"function\",\n   \"name\": \"refund\", \"description\": \"\", \"parameters\": {}}\n]";
     std::fs::write(assets.join("PaymentToolManifest.json"), manifest).unwrap();
-    let output = command.envs(NEEDED.iter().copied()).output().unwrap();
+    let output = command.envs(REQUIRED_VARS.iter().copied()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(printed(&output).contains("assets/PaymentToolManifest.json:3"), "{}", printed(&output));
 }
 
 /// A process that is killed on drop.
-struct Running(Child);
+struct KilledOnDrop(Child);
 
-impl Drop for Running {
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -85,14 +85,14 @@ fn a_busy_port_gives_way_with_a_warning_or_is_an_error() {
     let port = busy.local_addr().unwrap().port().to_string();
     let command = || {
         let mut command = binary("port");
-        command.envs(NEEDED.iter().copied()).env("PORT", &port);
+        command.envs(REQUIRED_VARS.iter().copied()).env("PORT", &port);
         command
     };
     let output = command().env("PORT_FALLBACK", "false").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(printed(&output).contains(&format!("port {port} is busy")), "{}", printed(&output));
 
-    let mut running = Running(command().stderr(Stdio::piped()).spawn().unwrap());
+    let mut running = KilledOnDrop(command().stderr(Stdio::piped()).spawn().unwrap());
     let lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut warned = false;
     for line in lines {

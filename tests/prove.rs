@@ -12,12 +12,12 @@ use crelay_payments::simulator::proof::{self, ProofOptions, ProofOutcome, ProofR
 use serde_json::Value;
 
 /// The command in its own directory with an empty environment.
-struct Proving {
+struct ProveCommand {
     directory: PathBuf,
     command: Command,
 }
 
-impl Proving {
+impl ProveCommand {
     fn new(name: &str, arguments: &[&str]) -> Self {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&directory);
@@ -32,16 +32,16 @@ impl Proving {
         self
     }
 
-    fn runs(&mut self) -> Output {
+    fn run(&mut self) -> Output {
         self.command.output().unwrap()
     }
 
-    fn wrote(&self, file: &str) -> String {
+    fn read_output(&self, file: &str) -> String {
         std::fs::read_to_string(self.directory.join(file)).unwrap()
     }
 
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.wrote("crelay-payments-proof.json")).unwrap()
+    fn report_json(&self) -> Value {
+        serde_json::from_str(&self.read_output("crelay-payments-proof.json")).unwrap()
     }
 }
 
@@ -69,7 +69,7 @@ async fn no_card_number_leaves_the_server_wherever_it_is_put() {
 
 #[test]
 fn the_report_contains_neither_card_numbers_nor_secrets() {
-    let mut proving = Proving::new("prove", &["--numbers", "23", "--seed", "5", "--out", "proof"]).with(&[
+    let mut command = ProveCommand::new("prove", &["--numbers", "23", "--seed", "5", "--out", "proof"]).with(&[
         ("SERVER_BASE_URL", "https://pay.shop.example/voice"),
         ("AUTH_TOKEN", "hush-hush"),
         ("OPENAI_API_KEY", "sk-hush-hush"),
@@ -79,13 +79,13 @@ fn the_report_contains_neither_card_numbers_nor_secrets() {
         ("LIVE_AGENT_NUMBER", "+15550107777"),
         ("ASSETS_DIR", "assets"),
     ]);
-    std::fs::create_dir(proving.directory.join("assets")).unwrap();
+    std::fs::create_dir(command.directory.join("assets")).unwrap();
     let config = r#"{"Payments": {"flow": "guided"}}"#;
-    std::fs::write(proving.directory.join("assets/serverConfig.json"), config).unwrap();
-    let output = proving.runs();
+    std::fs::write(command.directory.join("assets/serverConfig.json"), config).unwrap();
+    let output = command.run();
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
-    let markdown = proving.wrote("proof/crelay-payments-proof.md");
-    let report: Value = serde_json::from_str(&proving.wrote("proof/crelay-payments-proof.json")).unwrap();
+    let markdown = command.read_output("proof/crelay-payments-proof.md");
+    let report: Value = serde_json::from_str(&command.read_output("proof/crelay-payments-proof.json")).unwrap();
     for place in report["places"].as_array().unwrap() {
         assert!(place["bytes"].as_u64().unwrap() > 0 && place["pieces"].as_u64().unwrap() > 0, "{place}");
         assert!(place["witness"] == true && place["control"]["found"] == place["control"]["written"], "{place}");
@@ -108,29 +108,30 @@ fn the_report_contains_neither_card_numbers_nor_secrets() {
 #[test]
 fn a_leak_is_found() {
     let card = proof::first_card_number(9);
-    let mut proving = Proving::new("prove-leak", &["--numbers", "23", "--seed", "9"]).with(&[("OPENAI_MODEL", &card)]);
-    let output = proving.runs();
+    let mut command =
+        ProveCommand::new("prove-leak", &["--numbers", "23", "--seed", "9"]).with(&[("OPENAI_MODEL", &card)]);
+    let output = command.run();
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
-    let report = proving.json();
+    let report = command.report_json();
     assert_eq!(report["verdict"], "found");
     let findings = report["findings"].as_array().unwrap();
     for place in ["the log", "requests to the model"] {
         assert!(findings.iter().any(|it| it["place"] == place && it["way"] == "Entered"), "{place}: {findings:?}");
     }
-    let all = proving.wrote("crelay-payments-proof.md") + &report.to_string() + &printed(&output);
+    let all = command.read_output("crelay-payments-proof.md") + &report.to_string() + &printed(&output);
     assert!(!all.contains(&card) && all.contains(&card[card.len() - 4..]), "{all}");
 }
 
 #[test]
 fn an_invalid_configuration_is_reported_with_all_problems() {
-    let mut proving = Proving::new("prove-bad", &[]).with(&[("CURRENCY", "shells"), ("AUTH_TOKEN", "a b")]);
-    let output = proving.runs();
+    let mut command = ProveCommand::new("prove-bad", &[]).with(&[("CURRENCY", "shells"), ("AUTH_TOKEN", "a b")]);
+    let output = command.run();
     assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
     assert!(printed(&output).contains("CURRENCY") && printed(&output).contains("AUTH_TOKEN"), "{}", printed(&output));
 
-    let mut proving = Proving::new("prove-bad-assets", &[]).with(&[("ASSETS_DIR", ".")]);
-    std::fs::write(proving.directory.join("serverConfig.json"), "{").unwrap();
-    let output = proving.runs();
+    let mut command = ProveCommand::new("prove-bad-assets", &[]).with(&[("ASSETS_DIR", ".")]);
+    std::fs::write(command.directory.join("serverConfig.json"), "{").unwrap();
+    let output = command.run();
     assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
     assert!(printed(&output).contains("serverConfig.json"), "{}", printed(&output));
 }

@@ -1,28 +1,11 @@
-//! JSON deserialization with line numbers in errors and a list of unknown keys.
+//! Deserializers of JSON values, and what surrounds them.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-use super::AssetError;
-use super::file::AssetFile;
 use crate::relay::twiml::is_xml_char;
-
-/// Deserializes a file. Also returns the keys that were ignored.
-pub(super) fn parse<T: DeserializeOwned>(file: &AssetFile) -> Result<(T, Vec<String>), AssetError> {
-    let mut ignored = Vec::new();
-    let mut json = serde_json::Deserializer::from_str(&file.text);
-    let value = serde_ignored::deserialize(&mut json, |path| ignored.push(path.to_string()))
-        .and_then(|value| json.end().map(|()| value))
-        .map_err(|err| invalid(file, &err))?;
-    Ok((value, ignored))
-}
-
-/// Converts a JSON error into one that starts with file and line, as compilers write it.
-pub(super) fn invalid(file: &AssetFile, err: &serde_json::Error) -> AssetError {
-    AssetError::Invalid { file: file.label.clone(), line: err.line().max(1), what: message_without_position(err) }
-}
 
 /// The message of a JSON error without its position.
 pub(super) fn message_without_position(err: &serde_json::Error) -> String {

@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
+
+use super::de::message_without_position;
 use super::name::AssetName;
 use super::{AssetError, AssetWarning};
 
@@ -137,5 +140,24 @@ impl AssetFile {
         let Ok(text) = String::from_utf8(bytes) else { return Err(AssetError::NotUtf8 { file: label }) };
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         Ok(Some(Self { label, text }))
+    }
+
+    /// Deserializes the JSON of the file. Also returns the keys that were ignored.
+    pub(super) fn parse_json<T: DeserializeOwned>(&self) -> Result<(T, Vec<String>), AssetError> {
+        let mut ignored = Vec::new();
+        let mut json = serde_json::Deserializer::from_str(&self.text);
+        let value = serde_ignored::deserialize(&mut json, |path| ignored.push(path.to_string()))
+            .and_then(|value| json.end().map(|()| value))
+            .map_err(|error| self.json_error(&error))?;
+        Ok((value, ignored))
+    }
+
+    /// Converts a JSON error into one that starts with file and line, as compilers write it.
+    pub(super) fn json_error(&self, error: &serde_json::Error) -> AssetError {
+        AssetError::Invalid {
+            file: self.label.clone(),
+            line: error.line().max(1),
+            what: message_without_position(error),
+        }
     }
 }

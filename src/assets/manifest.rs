@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::AssetError;
-use super::de::{compact, invalid, message_without_position, text};
+use super::de::{compact, message_without_position, text};
 use super::file::AssetFile;
 use crate::call::TOOLS;
 
@@ -32,7 +32,7 @@ pub(super) fn parse(file: &AssetFile) -> Result<Vec<ToolDefinition>, AssetError>
         serde_json::from_str(&file.text).map(|ManifestObject { tools }| tools)
     };
     let mut tools: Vec<ToolDefinition> = Vec::new();
-    for entry in entries.map_err(|err| invalid(file, &err))? {
+    for entry in entries.map_err(|err| file.json_error(&err))? {
         let before = entry.get().as_ptr().addr() - file.text.as_ptr().addr();
         let first_line = 1 + file.text[..before].matches('\n').count();
         let invalid_entry = |line, what: String| AssetError::Invalid { file: file.label.clone(), line, what };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::AssetError;
-use super::de::{self, compact};
+use super::de::compact;
 use super::file::AssetFile;
 use super::name::{AssetKey, AssetName};
 use crate::twilio::MAX_DATA_BYTES;
@@ -115,7 +115,7 @@ pub(super) fn join(label: &str, parts: &BTreeMap<usize, AssetFile>) -> Result<As
         if *part != expected {
             return Err(broken(format!("part {expected} is missing")));
         }
-        let (read, _) = de::parse::<ContextPart<'_>>(file)?;
+        let (read, _) = file.parse_json::<ContextPart<'_>>()?;
         text.push_str(&read.content);
         uploads.push((read.parts, read.upload.map(Cow::into_owned)));
     }

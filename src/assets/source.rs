@@ -157,12 +157,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_read_only_after_two_equal_polls() {
-        let path = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("assets");
         std::fs::create_dir(&path).unwrap();
         let write = |text: &str| std::fs::write(path.join("acme.md"), text).unwrap();
         write("Be");
-        let directory = AssetDirectory::new(&path);
-        let mut files = FileSource::new(directory.clone(), directory.snapshot().unwrap());
+        let assets = AssetDirectory::new(&path);
+        let mut files = FileSource::new(assets.clone(), assets.snapshot().unwrap());
         assert!(files.poll().await.unwrap().is_none(), "nothing has changed");
         write("Be kind");
         assert!(files.poll().await.unwrap().is_none(), "it has just changed");

@@ -1,43 +1,37 @@
 //! Tests of asset directories: overriding, errors and warnings.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::*;
 use crate::call::TOOLS;
 use crate::payment::{BankAccountType, CardType, PaymentMethodName, PaymentOptions, PaymentTimeout};
 
 /// A temporary directory that is deleted at the end of the test.
-struct TestDirectory(PathBuf);
+struct TestDirectory(TempDir);
 
 impl TestDirectory {
     fn with(files: &[(&str, &str)]) -> Self {
-        let path = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).unwrap();
+        let directory = TempDir::new().unwrap();
         for (name, text) in files {
-            std::fs::write(path.join(name), text).unwrap();
+            std::fs::write(directory.path().join(name), text).unwrap();
         }
-        Self(path)
+        Self(directory)
     }
 
     /// Loads the directory. Returns errors and warnings as text without its path.
     fn load(&self) -> Result<(Library, Vec<String>), String> {
-        let dir = format!("{}/", self.0.display());
+        let dir = format!("{}/", self.0.path().display());
         let without_path = |text: String| text.replace(&dir, "");
-        let loaded = Library::load(&self.0).map_err(|err| without_path(err.to_string()))?;
+        let loaded = Library::load(self.0.path()).map_err(|err| without_path(err.to_string()))?;
         if !loaded.errors.is_empty() {
             return Err(without_path(AssetErrors(loaded.errors).to_string()));
         }
         Ok((loaded.library, loaded.warnings.iter().map(|warning| without_path(warning.to_string())).collect()))
-    }
-}
-
-impl Drop for TestDirectory {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -398,10 +392,10 @@ fn unusable_files_are_named_in_the_error() {
         assert!(err.starts_with(message), "{err}");
     }
     let binary = TestDirectory::with(&[]);
-    std::fs::write(binary.0.join("PaymentContext.md"), [0xff, 0xfe]).unwrap();
+    std::fs::write(binary.0.path().join("PaymentContext.md"), [0xff, 0xfe]).unwrap();
     assert_eq!(binary.load().unwrap_err(), "PaymentContext.md: is not UTF-8 text");
     let directory = TestDirectory::with(&[]);
-    std::fs::create_dir(directory.0.join("serverConfig.json")).unwrap();
+    std::fs::create_dir(directory.0.path().join("serverConfig.json")).unwrap();
     assert!(directory.load().unwrap_err().starts_with("serverConfig.json: cannot be read: "));
 }
 

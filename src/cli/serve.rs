@@ -32,7 +32,7 @@ pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
         Err(problems) => return super::refuse_configuration(&problems),
     };
     for warning in warnings {
-        warn!(event = "config.warning", "{warning}");
+        warn!(event = "config.warning", %warning, "The configuration contains something that is probably not intended.");
     }
     config.take_over = args.take_over;
     info!(event = "config.loaded", model = config.openai.model, "The configuration is loaded.");

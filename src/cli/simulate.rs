@@ -23,15 +23,15 @@ pub(super) struct Simulate {
     #[arg(long)]
     list: bool,
     /// Which model answers
-    #[arg(long, value_enum, default_value_t = Model::Scripted)]
-    model: Model,
+    #[arg(long, value_enum, default_value_t = ModelChoice::Scripted)]
+    model: ModelChoice,
     /// Be the caller yourself: type what you say and which keys you press
     #[arg(long)]
     interactive: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Model {
+enum ModelChoice {
     /// A stand-in that follows the context like a dutiful agent
     Scripted,
     /// OpenAI itself: needs OPENAI_API_KEY, and costs money
@@ -56,8 +56,8 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
         None => ScenarioSelection::HappyPath,
     };
     let model = match args.model {
-        Model::Scripted => simulator::ModelSource::Scripted,
-        Model::Live => simulator::ModelSource::Live {
+        ModelChoice::Scripted => simulator::ModelSource::Scripted,
+        ModelChoice::Live => simulator::ModelSource::Live {
             api_key: SecretString::from(vars.get("OPENAI_API_KEY").context("--model live needs OPENAI_API_KEY")?),
             model: vars.get("OPENAI_MODEL").unwrap_or("gpt-4o").to_owned(),
             base_url: vars.get("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1").to_owned(),

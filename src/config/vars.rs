@@ -118,29 +118,22 @@ impl fmt::Debug for Vars {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use tempfile::NamedTempFile;
+
     use super::*;
 
-    /// A temporary file that is deleted at the end of the test.
-    struct TempFile(std::path::PathBuf);
-
-    impl TempFile {
-        fn new(text: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("crelay-payments-{}.env", uuid::Uuid::new_v4()));
-            std::fs::write(&path, text).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for TempFile {
-        fn drop(&mut self) {
-            std::fs::remove_file(&self.0).unwrap();
-        }
+    fn env_file(text: &str) -> NamedTempFile {
+        let mut file = tempfile::Builder::new().suffix(".env").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
     }
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let file = TempFile::new("PORT=4000\nCURRENCY='EUR' # euros\nPORT=5000\nexport TOKEN_TYPE=reusable\n");
-        let vars = Vars::from_iter([("PORT", "3001")]).with_file(&file.0);
+        let file = env_file("PORT=4000\nCURRENCY='EUR' # euros\nPORT=5000\nexport TOKEN_TYPE=reusable\n");
+        let vars = Vars::from_iter([("PORT", "3001")]).with_file(file.path());
         assert_eq!(vars.get("PORT"), Some("3001"));
         assert_eq!(vars.get("CURRENCY"), Some("EUR"));
         assert_eq!(vars.get("TOKEN_TYPE"), Some("reusable"));
@@ -149,8 +142,8 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_not_set() {
-        let file = TempFile::new("PORT=4000\nCURRENCY=\n");
-        let vars = Vars::from_iter([("PORT", " ")]).with_file(&file.0);
+        let file = env_file("PORT=4000\nCURRENCY=\n");
+        let vars = Vars::from_iter([("PORT", " ")]).with_file(file.path());
         assert_eq!(vars.get("PORT"), Some("4000"));
         assert_eq!(vars.get("CURRENCY"), None);
     }
@@ -163,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_malformed_line_is_reported_by_its_number_only() {
-        let file = TempFile::new("PORT=4000\n\nAUTH_TOKEN is 'hush-hush'\nCURRENCY=EUR\n");
-        let vars = Vars::default().with_file(&file.0);
+        let file = env_file("PORT=4000\n\nAUTH_TOKEN is 'hush-hush'\nCURRENCY=EUR\n");
+        let vars = Vars::default().with_file(file.path());
         assert_eq!(vars.get("CURRENCY"), Some("EUR"), "later lines are read");
         let [problem] = vars.problems() else { panic!("{:?}", vars.problems()) };
         assert!(problem.location.ends_with(".env:3"), "{}", problem.location);

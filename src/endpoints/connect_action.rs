@@ -67,14 +67,14 @@ pub(super) async fn post(
     Query(query): Query<Attributes>,
     signed: SignedWebhook,
 ) -> Response {
-    let carried = ActionState::from_query(query);
-    let ended = ConnectResult::from_form(&signed.form);
-    let reconnects = ended == ConnectResult::SessionFailed && carried.reconnects < MAX_RECONNECTS;
+    let state = ActionState::from_query(query);
+    let result = ConnectResult::from_form(&signed.form);
+    let reconnects = result == ConnectResult::SessionFailed && state.reconnects < MAX_RECONNECTS;
     if let Some(call) = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok()) {
         info!(
             event = "twilio.connect_action",
             call_sid = %call,
-            ended = ended.name(),
+            result = result.name(),
             reconnects,
             "Twilio requested the action of a call whose session has ended."
         );
@@ -85,9 +85,9 @@ pub(super) async fn post(
             look_up_call_parameters(&app, &call, &signed.form).await;
         }
     }
-    twiml_response(&match ended {
+    twiml_response(&match result {
         ConnectResult::CallEnded => Vec::new(),
-        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&carried.next_attempt())],
+        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&state.next_attempt())],
         ConnectResult::SessionFailed => voice.transfer_verbs(r#"{"reasonCode":"session-failed"}"#),
         ConnectResult::HandedOff(data) => voice.transfer_verbs(&data),
         ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
@@ -98,23 +98,23 @@ pub(super) async fn post(
 impl ActionState {
     /// Creates the state for the first session of an outbound call with these keys and parameters.
     pub(super) fn new(context_key: Option<String>, manifest_key: Option<String>, parameters: &Attributes) -> Self {
-        let terms =
+        let payment_parameters =
             parameters.iter().filter(|(name, value)| is_url_parameter(name) && value.len() <= MAX_PARAMETER_BYTES);
-        Self { reconnects: 0, context_key, manifest_key, payment_parameters: terms.cloned().collect() }
+        Self { reconnects: 0, context_key, manifest_key, payment_parameters: payment_parameters.cloned().collect() }
     }
 
     fn from_query(query: Attributes) -> Self {
-        let mut carried = Self::default();
+        let mut state = Self::default();
         for (name, value) in query {
             match name.as_str() {
-                RECONNECTS => carried.reconnects = value.parse().unwrap_or(MAX_RECONNECTS),
-                CONTEXT_KEY => carried.context_key = Some(value),
-                MANIFEST_KEY => carried.manifest_key = Some(value),
-                name if is_url_parameter(name) => carried.payment_parameters.push((name.to_owned(), value)),
+                RECONNECTS => state.reconnects = value.parse().unwrap_or(MAX_RECONNECTS),
+                CONTEXT_KEY => state.context_key = Some(value),
+                MANIFEST_KEY => state.manifest_key = Some(value),
+                name if is_url_parameter(name) => state.payment_parameters.push((name.to_owned(), value)),
                 _ => {}
             }
         }
-        carried
+        state
     }
 
     /// Returns the action URL with this state in its query.
@@ -134,8 +134,8 @@ impl ActionState {
             (CONTEXT_KEY, self.context_key.clone()),
             (MANIFEST_KEY, self.manifest_key.clone()),
         ];
-        let terms = self.payment_parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(terms)
+        let payment_parameters = self.payment_parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(payment_parameters)
     }
 }
 
@@ -183,15 +183,15 @@ impl ConnectResult {
 
 impl VoiceWebhook {
     /// Builds the verb that connects the call again, without the greeting.
-    fn reconnect_verb(&self, carried: &ActionState) -> Verb {
+    fn reconnect_verb(&self, state: &ActionState) -> Verb {
         let mut relay: ConversationRelay = self.conversation_relay();
         relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
-        let own = carried.query_pairs().filter(|(name, _)| *name != RECONNECTS);
+        let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
         let own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
         relay.parameters.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
         relay.parameters.extend(own);
-        relay.parameters.push((RECONNECT.to_owned(), carried.reconnects.to_string()));
-        Verb::Connect { action: carried.to_url(&self.action_url), relay }
+        relay.parameters.push((RECONNECT.to_owned(), state.reconnects.to_string()));
+        Verb::Connect { action: state.to_url(&self.action_url), relay }
     }
 
     /// Builds the verbs that transfer the caller to a person, with the agent's hand-off data.

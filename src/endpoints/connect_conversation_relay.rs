@@ -45,16 +45,16 @@ pub(super) async fn look_up_call_parameters(app: &App, call: &CallSid, form: &We
     let due_required = app.session.environment.payment.due_required;
     let answer = match business.look_up(&incoming).await {
         Ok(parameters) => BusinessLookup::Parameters(parameters),
-        Err(why) => {
-            let payment_allowed = why != BusinessLookupError::InvalidAmountDue && !due_required;
+        Err(error) => {
+            let payment_allowed = error != BusinessLookupError::InvalidAmountDue && !due_required;
             warn!(
                 event = "call_parameters.unanswered",
                 call_sid = %call,
-                error = %why,
+                %error,
                 payment_allowed,
                 "CALL_PARAMETERS_URL gave no usable answer; the call goes on without its parameters."
             );
-            match why {
+            match error {
                 BusinessLookupError::InvalidAmountDue => BusinessLookup::InvalidAmountDue,
                 _ if due_required => BusinessLookup::NoAnswer,
                 // An earlier look-up of this call stays valid.

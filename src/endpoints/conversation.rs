@@ -70,16 +70,16 @@ pub(super) async fn post(
     State(context): State<Arc<session::SessionContext>>,
     State(chats): State<Chats>,
     headers: HeaderMap,
-    JsonBody(said): JsonBody<ConversationRequest>,
+    JsonBody(request): JsonBody<ConversationRequest>,
 ) -> Result<Response, ApiError> {
-    if said.message.reveal().trim().is_empty() {
+    if request.message.reveal().trim().is_empty() {
         return Err(ApiError::bad_request("message must not be empty"));
     }
-    let message = match said.role {
-        Role::User => ChatMessage::User(said.message),
-        Role::System => ChatMessage::System(said.message),
+    let message = match request.role {
+        Role::User => ChatMessage::User(request.message),
+        Role::System => ChatMessage::System(request.message),
     };
-    let id = said.session_id.map(|id| id.parse().map_err(|_| SendChatMessageError::UnknownSession)).transpose()?;
+    let id = request.session_id.map(|id| id.parse().map_err(|_| SendChatMessageError::UnknownSession)).transpose()?;
     let (id, reply) = chats.send(&context, id, message)?;
     if accepts_event_stream(&headers) {
         Ok(Sse::new(event_stream(id, reply)).keep_alive(KeepAlive::default()).into_response())
@@ -102,7 +102,7 @@ async fn complete_response(id: Uuid, mut reply: Receiver<ReplyPart>) -> Result<R
             ReplyPart::Done { text, tool_calls } => {
                 return Ok(axum::Json(ConversationResponse::new(id, text, tool_calls)).into_response());
             }
-            ReplyPart::Failed(why) => return Err(why.into()),
+            ReplyPart::Failed(error) => return Err(error.into()),
         }
     }
     Err(ChatReplyError::ServerStopping.into())
@@ -116,7 +116,7 @@ fn event_stream(id: Uuid, reply: Receiver<ReplyPart>) -> impl Stream<Item = Resu
             ReplyPart::Done { text, tool_calls } => {
                 (sse_event("done", &ConversationResponse::new(id, text, tool_calls)), false)
             }
-            ReplyPart::Failed(why) => (sse_event("error", &ErrorEvent { error: why.to_string() }), false),
+            ReplyPart::Failed(error) => (sse_event("error", &ErrorEvent { error: error.to_string() }), false),
         };
         Some((Ok(event), more.then_some(reply)))
     })
@@ -141,9 +141,9 @@ impl ConversationResponse {
     fn new(id: Uuid, reply: Private<String>, tool_calls: Vec<ToolCall>) -> Self {
         let tool_calls = tool_calls.into_iter().map(|call| {
             let arguments = Some(call.arguments.into_string()).filter(|it| !it.is_empty()).unwrap_or("{}".to_owned());
-            let broken = arguments.clone();
+            let text = arguments.clone();
             let arguments =
-                RawValue::from_string(arguments).map_or(ToolCallArguments::Invalid(broken), ToolCallArguments::Json);
+                RawValue::from_string(arguments).map_or(ToolCallArguments::Invalid(text), ToolCallArguments::Json);
             ConversationToolCall { name: call.name, arguments }
         });
         Self { session_id: id.to_string(), reply: reply.into_inner(), tool_calls: tool_calls.collect() }
@@ -151,21 +151,21 @@ impl ConversationResponse {
 }
 
 impl From<SendChatMessageError> for ApiError {
-    fn from(why: SendChatMessageError) -> Self {
-        match why {
-            SendChatMessageError::UnknownSession => Self::new(StatusCode::NOT_FOUND, why),
-            SendChatMessageError::Busy => Self::new(StatusCode::CONFLICT, why),
-            SendChatMessageError::TooManyChats | SendChatMessageError::ServerStopping => Self::unavailable(why),
+    fn from(error: SendChatMessageError) -> Self {
+        match error {
+            SendChatMessageError::UnknownSession => Self::new(StatusCode::NOT_FOUND, error),
+            SendChatMessageError::Busy => Self::new(StatusCode::CONFLICT, error),
+            SendChatMessageError::TooManyChats | SendChatMessageError::ServerStopping => Self::unavailable(error),
         }
     }
 }
 
 impl From<ChatReplyError> for ApiError {
-    fn from(why: ChatReplyError) -> Self {
-        match why {
-            ChatReplyError::ModelFailed => Self::new(StatusCode::BAD_GATEWAY, why),
-            ChatReplyError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, why),
-            ChatReplyError::ServerStopping | ChatReplyError::ClientGone => Self::unavailable(why),
+    fn from(error: ChatReplyError) -> Self {
+        match error {
+            ChatReplyError::ModelFailed => Self::new(StatusCode::BAD_GATEWAY, error),
+            ChatReplyError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, error),
+            ChatReplyError::ServerStopping | ChatReplyError::ClientGone => Self::unavailable(error),
         }
     }
 }

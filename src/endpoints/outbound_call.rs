@@ -58,14 +58,14 @@ pub(super) async fn post(
     _: Operator,
     State(app): State<App>,
     State(outbound): State<Arc<OutboundCallContext>>,
-    JsonBody(asked): JsonBody<OutboundCallRequest>,
+    JsonBody(request): JsonBody<OutboundCallRequest>,
 ) -> Result<Response, ApiError> {
     if app.draining.is_cancelled() {
         return Err(ApiError::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
     let library = app.session.assets.library();
     let payment = library.server.payment_settings(&app.session.environment);
-    let order = OutboundOrder::parse(asked.properties.into_inner(), &payment).map_err(ApiError::bad_request)?;
+    let order = OutboundOrder::parse(request.properties.into_inner(), &payment).map_err(ApiError::bad_request)?;
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
     let ledger =
         app.session.ledger.with_limits(library.server.limits.clone(), app.session.environment.payment.currency);
@@ -73,19 +73,19 @@ pub(super) async fn post(
         return Err(ApiError::new(StatusCode::CONFLICT, OrderHasPaymentError(payment)));
     }
     let document = build_twiml(&app.voice, &order)?;
-    let requests = &app.session.pending_calls;
-    requests.add(&order.call_reference, order.data.clone())?;
+    let pending_calls = &app.session.pending_calls;
+    pending_calls.add(&order.call_reference, order.data.clone())?;
     match place_call(&app, &outbound, &order, document).await {
         Ok(call) => {
-            requests.record_placed(&order.call_reference, &call);
+            pending_calls.record_placed(&order.call_reference, &call);
             info!(event = "call.placed", call_sid = %call, "An outbound call was placed.");
-            let placed = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
-            Ok((StatusCode::CREATED, axum::Json(placed)).into_response())
+            let body = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
+            Ok((StatusCode::CREATED, axum::Json(body)).into_response())
         }
         Err(PlaceCallError { response, maybe_placed }) => {
             // If the call may have been placed its data is kept, and the reference stays in use.
             if !maybe_placed {
-                requests.remove(&order.call_reference);
+                pending_calls.remove(&order.call_reference);
             }
             Err(response)
         }
@@ -161,10 +161,10 @@ fn to_api_error(error: &TwilioError) -> ApiError {
 }
 
 impl From<AddPendingCallError> for ApiError {
-    fn from(why: AddPendingCallError) -> Self {
-        match why {
-            AddPendingCallError::ReferenceInUse => Self::new(StatusCode::CONFLICT, why),
-            AddPendingCallError::TooManyCalls => Self::unavailable(why),
+    fn from(error: AddPendingCallError) -> Self {
+        match error {
+            AddPendingCallError::ReferenceInUse => Self::new(StatusCode::CONFLICT, error),
+            AddPendingCallError::TooManyCalls => Self::unavailable(error),
         }
     }
 }

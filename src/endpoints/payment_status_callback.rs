@@ -20,41 +20,41 @@ use crate::session::{self, DeliveryOutcome, payment_log};
 pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
     let mut status = match PaymentCallback::from_form(signed.form.fields()) {
         Ok(status) => status,
-        Err(bad) => {
+        Err(error) => {
             warn!(
                 event = "twilio.payment_status_unreadable",
-                error = %bad,
+                %error,
                 "A payment status callback could not be parsed."
             );
-            return (StatusCode::BAD_REQUEST, format!("{bad}\n")).into_response();
+            return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
         }
     };
     status.idempotency_token = signed.idempotency_token;
-    let unread = status.clone();
+    let callback = status.clone();
     // Card testing is detected across calls, so the current limits apply and not those of one call.
     let limits = context.assets.library().server.limits.clone();
     let ledger = context.ledger.with_limits(limits, context.environment.payment.currency);
-    let written = ledger.record_callback(&unread).await;
+    let recorded = ledger.record_callback(&callback).await;
     // The session gets the callback even if it could not be written, so that the caller hears the result.
-    match context.calls.deliver(&unread.call_sid, session::SessionMessage::PaymentStatus(Box::new(status))) {
+    match context.calls.deliver(&callback.call_sid, session::SessionMessage::PaymentStatus(Box::new(status))) {
         DeliveryOutcome::Delivered => {}
-        DeliveryOutcome::UnknownCall => payment_log::log_late_result(&unread),
+        DeliveryOutcome::UnknownCall => payment_log::log_late_result(&callback),
         DeliveryOutcome::MailboxFull => {
             error!(
                 event = "session.mailbox_full",
-                call_sid = %unread.call_sid,
-                payment_sid = %unread.payment_sid,
+                call_sid = %callback.call_sid,
+                payment_sid = %callback.payment_sid,
                 "The mailbox of the call is full; a payment status was dropped and Twilio is answered 503."
             );
-            payment_log::log_late_result(&unread);
+            payment_log::log_late_result(&callback);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     }
-    if let Err(error) = written {
+    if let Err(error) = recorded {
         error!(
             event = "ledger.callback_refused",
-            call_sid = %unread.call_sid,
-            payment_sid = %unread.payment_sid,
+            call_sid = %callback.call_sid,
+            payment_sid = %callback.payment_sid,
             %error,
             "A payment status could be neither written nor held; Twilio is answered 503."
         );

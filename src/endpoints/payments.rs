@@ -1,8 +1,11 @@
-//! `GET /payments` and `GET /payments/{id}`: payments in the ledger. `POST /payments/{id}/settle` and `POST
-//! /payments/{id}/refunded`: outcomes and refunds that the operator knows from the processor. No response contains a
-//! payment token.
+//! `GET /payments` and `GET /payments/{id}`: payments in the ledger.
+//!
+//! `POST /payments/{id}/settle` and `POST /payments/{id}/refunded`: outcomes and refunds that the operator knows from the
+//! processor.
+//!
+//! No response contains a payment token.
 
-use axum::Json as Answer;
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -103,17 +106,17 @@ pub(super) struct PaymentView {
 pub(super) async fn list(
     _: Operator,
     State(ledger): State<Ledger>,
-    asked: Result<Query<PaymentsQuery>, QueryRejection>,
-) -> Result<Answer<PaymentsPage>, ApiError> {
-    let Query(asked) = asked.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    let limit = asked.limit.unwrap_or(DEFAULT_PAGE_SIZE);
+    query: Result<Query<PaymentsQuery>, QueryRejection>,
+) -> Result<Json<PaymentsPage>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE_SIZE);
     if !(1..=MAX_PAGE_SIZE).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit is a number from 1 to {MAX_PAGE_SIZE}")));
     }
     let since =
-        asked.since.map(|since| parse_since(&since, Timestamp::now())).transpose().map_err(ApiError::bad_request)?;
-    let state = asked.state.map(|state| state.parse()).transpose().map_err(ApiError::bad_request)?;
-    let after: Option<PaymentId> = asked.after.map(|id| id.parse()).transpose().map_err(ApiError::bad_request)?;
+        query.since.map(|since| parse_since(&since, Timestamp::now())).transpose().map_err(ApiError::bad_request)?;
+    let state = query.state.map(|state| state.parse()).transpose().map_err(ApiError::bad_request)?;
+    let after: Option<PaymentId> = query.after.map(|id| id.parse()).transpose().map_err(ApiError::bad_request)?;
     if let Some(id) = after {
         ledger.payment(id).await?.ok_or_else(|| ApiError::bad_request("after is not the id of a payment"))?;
     }
@@ -122,7 +125,7 @@ pub(super) async fn list(
     let more = payments.len() > limit as usize;
     payments.truncate(limit as usize);
     let next = payments.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Answer(PaymentsPage { payments: payments.into_iter().map(PaymentView::from).collect(), next }))
+    Ok(Json(PaymentsPage { payments: payments.into_iter().map(PaymentView::from).collect(), next }))
 }
 
 /// Responds with a payment, its events and its statements.
@@ -130,11 +133,11 @@ pub(super) async fn get(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-) -> Result<Answer<PaymentDetails>, ApiError> {
+) -> Result<Json<PaymentDetails>, ApiError> {
     let id = parse_id(&id)?;
     let payment = ledger.payment(id).await?.ok_or(SettleError::NoSuchPayment)?;
     let (events, statements) = (ledger.history(id).await?, ledger.statements(&payment.call_sid).await?);
-    Ok(Answer(PaymentDetails { payment: payment.into(), events, statements }))
+    Ok(Json(PaymentDetails { payment: payment.into(), events, statements }))
 }
 
 /// Records the outcome of a payment in state `unknown`. 409 if the payment's state does not allow it, 400 if a note is
@@ -143,25 +146,25 @@ pub(super) async fn settle(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-    JsonBody(word): JsonBody<SettleRequest>,
-) -> Result<Answer<PaymentView>, ApiError> {
+    JsonBody(request): JsonBody<SettleRequest>,
+) -> Result<Json<PaymentView>, ApiError> {
     let id = parse_id(&id)?;
-    let verdict = word.outcome.parse().map_err(ApiError::bad_request)?;
+    let outcome = request.outcome.parse().map_err(ApiError::bad_request)?;
     let settlement = Settlement {
-        outcome: verdict,
-        confirmation: word.confirmation_code,
-        note: word.note,
-        is_correction: word.correct,
+        outcome,
+        confirmation: request.confirmation_code,
+        note: request.note,
+        is_correction: request.correct,
     };
     let payment = ledger.settle(id, &settlement).await?;
     warn!(
         event = "payment.settled",
         payment_id = %id,
         state = %payment.state,
-        correction = word.correct,
+        correction = request.correct,
         "An operator settled a payment."
     );
-    Ok(Answer(payment.into()))
+    Ok(Json(payment.into()))
 }
 
 /// Records a refund or a dispute. A repeated reference changes nothing and is answered with the payment. 409 if the
@@ -170,20 +173,20 @@ pub(super) async fn record_refund(
     _: Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
-    JsonBody(refunded): JsonBody<RefundRequest>,
-) -> Result<Answer<PaymentView>, ApiError> {
+    JsonBody(request): JsonBody<RefundRequest>,
+) -> Result<Json<PaymentView>, ApiError> {
     let id = parse_id(&id)?;
-    let kind = if refunded.dispute { RefundKind::Dispute } else { RefundKind::Refund };
-    let refund = Refund { kind, amount: refunded.amount, reference: refunded.reference, at: refunded.at };
+    let kind = if request.dispute { RefundKind::Dispute } else { RefundKind::Refund };
+    let refund = Refund { kind, amount: request.amount, reference: request.reference, at: request.at };
     let payment = ledger.record_refund(id, &refund).await?;
     warn!(
         event = "payment.refund_recorded",
         payment_id = %id,
         state = %payment.state,
-        dispute = refunded.dispute,
+        dispute = request.dispute,
         "An operator recorded a refund or a dispute."
     );
-    Ok(Answer(payment.into()))
+    Ok(Json(payment.into()))
 }
 
 fn parse_id(id: &str) -> Result<PaymentId, ApiError> {
@@ -226,7 +229,7 @@ impl From<Payment> for PaymentView {
 /// Shows the id and the state, and nothing about the caller.
 impl std::fmt::Debug for PaymentView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("PaymentView").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -242,16 +245,16 @@ impl From<ledger::LedgerError> for ApiError {
 }
 
 impl From<SettleError> for ApiError {
-    fn from(why: SettleError) -> Self {
-        match why {
-            SettleError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, error),
             SettleError::NotSettleable(_)
             | SettleError::InvalidTransition(..)
             | SettleError::NeverSettled(_)
             | SettleError::SuccessReported
-            | SettleError::RefundRecorded => Self::new(StatusCode::CONFLICT, why),
+            | SettleError::RefundRecorded => Self::new(StatusCode::CONFLICT, error),
             SettleError::WrongPurpose { .. } | SettleError::NotBankDebit | SettleError::NoteMissing => {
-                Self::bad_request(why)
+                Self::bad_request(error)
             }
             SettleError::Ledger(error) => error.into(),
         }
@@ -259,17 +262,17 @@ impl From<SettleError> for ApiError {
 }
 
 impl From<RefundError> for ApiError {
-    fn from(why: RefundError) -> Self {
-        match why {
-            RefundError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, why),
+    fn from(error: RefundError) -> Self {
+        match error {
+            RefundError::NoSuchPayment => Self::new(StatusCode::NOT_FOUND, error),
             RefundError::NotCharged(_)
             | RefundError::AmountUnknown
             | RefundError::AmountTooLarge { .. }
-            | RefundError::ReferenceTaken => Self::new(StatusCode::CONFLICT, why),
+            | RefundError::ReferenceTaken => Self::new(StatusCode::CONFLICT, error),
             RefundError::InvalidAmount(_)
             | RefundError::ZeroAmount
             | RefundError::InvalidReference
-            | RefundError::TimeInFuture => Self::bad_request(why),
+            | RefundError::TimeInFuture => Self::bad_request(error),
             RefundError::Ledger(error) => error.into(),
         }
     }

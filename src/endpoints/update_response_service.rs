@@ -26,19 +26,19 @@ pub(super) struct UpdateResponseServiceRequest {
 pub(super) async fn post(
     _: Operator,
     State(context): State<Arc<session::SessionContext>>,
-    JsonBody(asked): JsonBody<UpdateResponseServiceRequest>,
+    JsonBody(request): JsonBody<UpdateResponseServiceRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let keys = ContextKeys { context: asked.context_key, manifest: asked.manifest_key };
+    let keys = ContextKeys { context: request.context_key, manifest: request.manifest_key };
     if keys == ContextKeys::default() {
         return Err(ApiError::bad_request("give contextKey, manifestKey or both"));
     }
     let library = context.assets.library();
     library.profile(keys.context.as_deref(), keys.manifest.as_deref()).map_err(ApiError::bad_request)?;
-    match context.calls.deliver(&asked.call_sid, SessionMessage::Reconfigure { keys, library }) {
+    match context.calls.deliver(&request.call_sid, SessionMessage::Reconfigure { keys, library }) {
         DeliveryOutcome::Delivered => {
             info!(
                 event = "operator.call_reconfigured",
-                call_sid = %asked.call_sid,
+                call_sid = %request.call_sid,
                 "An operator switched the instructions or tools of a call."
             );
             Ok(StatusCode::NO_CONTENT)

@@ -163,18 +163,15 @@ mod tests {
             tool_call(1, "{}"),
             output(1),
         ];
-        assert_eq!(
-            serde_json::to_string(&RequestBody::new("gpt-5", &profile, &items, true)).unwrap(),
-            concat!(
-                r#"{"model":"gpt-5","instructions":"Be \"kind\".","tools":[{"type":"function","name":"end-call"}],"#,
-                r#""input":[{"role":"developer","content":"The call began."},{"role":"user","content":"Hi"},"#,
-                r#"{"role":"assistant","content":"Hello"},"#,
-                r#"{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"},"#,
-                r#"{"type":"function_call","id":"fc_1","call_id":"call_1","name":"capture-card","arguments":"{}"},"#,
-                r#"{"type":"function_call_output","call_id":"call_1","output":"{\"ok\":true}"}],"#,
-                r#""stream":true,"store":false,"include":["reasoning.encrypted_content"]}"#,
-            )
-        );
+        let body = serde_json::to_string(&RequestBody::new("gpt-5", &profile, &items, true)).unwrap();
+        insta::assert_snapshot!(body.replace(",{", ",\n{"), @r#"
+        {"model":"gpt-5","instructions":"Be \"kind\".","tools":[{"type":"function","name":"end-call"}],"input":[{"role":"developer","content":"The call began."},
+        {"role":"user","content":"Hi"},
+        {"role":"assistant","content":"Hello"},
+        {"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"},
+        {"type":"function_call","id":"fc_1","call_id":"call_1","name":"capture-card","arguments":"{}"},
+        {"type":"function_call_output","call_id":"call_1","output":"{\"ok\":true}"}],"stream":true,"store":false,"include":["reasoning.encrypted_content"]}
+        "#);
         let plain = serde_json::to_string(&RequestBody::new("gpt-4o", &profile, &[], false)).unwrap();
         assert!(plain.ends_with(r#""input":[],"stream":true,"store":false}"#), "{plain}");
     }

@@ -232,7 +232,7 @@ impl PaymentTerms {
 
     /// `Description` on the wire: the purpose, the reference and, always last, the payment id, by which the processor's
     /// records are matched with the ledger. The text before the id is truncated so that the whole has at most
-    /// [`MAX_DESCRIPTION`] characters. It depends only on data that the ledger keeps.
+    /// `MAX_DESCRIPTION` characters. It depends only on data that the ledger keeps.
     pub fn wire_description(&self, id: PaymentId) -> String {
         let parts = [
             self.description.as_ref().map(PaymentDescription::reveal),

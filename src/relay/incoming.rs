@@ -136,12 +136,12 @@ impl IncomingFrame {
     /// Parses one text frame.
     pub fn parse(frame: &str) -> Result<Self, ParseFrameError> {
         #[derive(Deserialize)]
-        struct Form {
+        struct TypedFrame {
             #[serde(rename = "type")]
             _type: String,
         }
-        let known_form = |_: &serde_json::Error| serde_json::from_str::<Form>(frame).is_ok();
-        serde_json::from_str(frame).map_err(|error| ParseFrameError { has_type: known_form(&error), error })
+        let has_type = |_: &serde_json::Error| serde_json::from_str::<TypedFrame>(frame).is_ok();
+        serde_json::from_str(frame).map_err(|error| ParseFrameError { has_type: has_type(&error), error })
     }
 }
 

@@ -178,34 +178,29 @@ mod tests {
         let language =
             LanguageSwitch::Both { tts_language: "es-ES".to_owned(), transcription_language: "es-MX".to_owned() };
         let source = "https://example.com/hold.mp3".parse().unwrap();
-        for (frame, json) in [
-            (OutgoingFrame::token("Hi \"you\""), r#"{"type":"text","token":"Hi \"you\"","last":false}"#),
-            (
-                OutgoingFrame::statement("Yes or no?"),
-                r#"{"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}"#,
-            ),
-            (OutgoingFrame::end_talk_cycle(), r#"{"type":"text","token":"","last":true}"#),
-            (
-                OutgoingFrame::Play { source, times: 2 },
-                r#"{"type":"play","source":"https://example.com/hold.mp3","loop":2}"#,
-            ),
-            (OutgoingFrame::SendDigits { digits: "1w#".parse().unwrap() }, r#"{"type":"sendDigits","digits":"1w#"}"#),
-            (
-                OutgoingFrame::Language(language),
-                r#"{"type":"language","ttsLanguage":"es-ES","transcriptionLanguage":"es-MX"}"#,
-            ),
-            (
-                OutgoingFrame::Language(LanguageSwitch::Tts { tts_language: "es-ES".to_owned() }),
-                r#"{"type":"language","ttsLanguage":"es-ES"}"#,
-            ),
-            (OutgoingFrame::End { handoff_data: None }, r#"{"type":"end"}"#),
-            (
-                OutgoingFrame::End { handoff_data: Some(r#"{"a":1}"#.to_owned()) },
-                r#"{"type":"end","handoffData":"{\"a\":1}"}"#,
-            ),
-        ] {
-            assert_eq!(frame.to_json(), json);
-        }
+        let frames = [
+            OutgoingFrame::token("Hi \"you\""),
+            OutgoingFrame::statement("Yes or no?"),
+            OutgoingFrame::end_talk_cycle(),
+            OutgoingFrame::Play { source, times: 2 },
+            OutgoingFrame::SendDigits { digits: "1w#".parse().unwrap() },
+            OutgoingFrame::Language(language),
+            OutgoingFrame::Language(LanguageSwitch::Tts { tts_language: "es-ES".to_owned() }),
+            OutgoingFrame::End { handoff_data: None },
+            OutgoingFrame::End { handoff_data: Some(r#"{"a":1}"#.to_owned()) },
+        ];
+        let json: Vec<String> = frames.iter().map(OutgoingFrame::to_json).collect();
+        insta::assert_snapshot!(json.join("\n"), @r#"
+        {"type":"text","token":"Hi \"you\"","last":false}
+        {"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}
+        {"type":"text","token":"","last":true}
+        {"type":"play","source":"https://example.com/hold.mp3","loop":2}
+        {"type":"sendDigits","digits":"1w#"}
+        {"type":"language","ttsLanguage":"es-ES","transcriptionLanguage":"es-MX"}
+        {"type":"language","ttsLanguage":"es-ES"}
+        {"type":"end"}
+        {"type":"end","handoffData":"{\"a\":1}"}
+        "#);
     }
 
     #[test]

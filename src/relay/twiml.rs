@@ -189,6 +189,11 @@ impl fmt::Debug for Verb {
 mod tests {
     use super::*;
 
+    /// The TwiML with one element a line. Text has no line break of its own in these tests.
+    fn lines(verbs: &[Verb]) -> String {
+        render_response(verbs).replace("><", ">\n<")
+    }
+
     #[test]
     fn connect_escapes_text_and_attributes() {
         let relay = ConversationRelay {
@@ -198,24 +203,37 @@ mod tests {
             parameters: vec![("callReference".to_owned(), "a&b".to_owned())],
         };
         let action = "https://example.com/connectAction?a=1&b=2".to_owned();
-        assert_eq!(
-            render_response(&[Verb::Connect { action, relay }]),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response>\
-             <Connect action=\"https://example.com/connectAction?a=1&amp;b=2\">\
-             <ConversationRelay url=\"wss://example.com/conversation-relay\" \
-             welcomeGreeting=\"Hi &lt;you&gt; &amp; &quot;them&quot;&#10;now\">\
-             <Language code=\"en-US\" voice=\"A\"/><Parameter name=\"callReference\" value=\"a&amp;b\"/>\
-             </ConversationRelay></Connect></Response>"
+        insta::assert_snapshot!(
+            lines(&[Verb::Connect { action, relay }]),
+            @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <Response>
+        <Connect action="https://example.com/connectAction?a=1&amp;b=2">
+        <ConversationRelay url="wss://example.com/conversation-relay" welcomeGreeting="Hi &lt;you&gt; &amp; &quot;them&quot;&#10;now">
+        <Language code="en-US" voice="A"/>
+        <Parameter name="callReference" value="a&amp;b"/>
+        </ConversationRelay>
+        </Connect>
+        </Response>
+        "#
         );
     }
 
     #[test]
     fn say_dial_and_hangup_are_rendered() {
         let dial = Verb::Dial { action: "https://example.com/a".to_owned(), number: "+15550001111".to_owned() };
-        assert_eq!(
-            render_response(&[Verb::Say("One <moment>".to_owned()), dial, Verb::Hangup]),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Say>One &lt;moment&gt;</Say>\
-             <Dial action=\"https://example.com/a\"><Number>+15550001111</Number></Dial><Hangup/></Response>"
+        insta::assert_snapshot!(
+            lines(&[Verb::Say("One <moment>".to_owned()), dial, Verb::Hangup]),
+            @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <Response>
+        <Say>One &lt;moment&gt;</Say>
+        <Dial action="https://example.com/a">
+        <Number>+15550001111</Number>
+        </Dial>
+        <Hangup/>
+        </Response>
+        "#
         );
     }
 }

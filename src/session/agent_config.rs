@@ -75,39 +75,36 @@ mod tests {
 
     /// Loads a library with these files over the built-in ones.
     fn library(files: &[(&str, &str)]) -> Arc<Library> {
-        let dir = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&dir).unwrap();
+        let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
-            std::fs::write(dir.join(name), text).unwrap();
+            std::fs::write(directory.path().join(name), text).unwrap();
         }
-        let loaded = Library::load(&dir).unwrap();
-        std::fs::remove_dir_all(&dir).unwrap();
-        Arc::new(loaded.library)
+        Arc::new(Library::load(directory.path()).unwrap().library)
     }
 
-    fn profile_debug(briefing: &AgentConfig) -> String {
-        format!("{:?}", briefing.profile())
+    fn profile_debug(agent_config: &AgentConfig) -> String {
+        format!("{:?}", agent_config.profile())
     }
 
     #[test]
     fn what_a_change_does_not_name_stays_as_it_is() {
         let library = Arc::new(Library::built_in());
-        let mut briefing = AgentConfig::new(library.clone(), &keys("", "defaultToolManifest"));
-        briefing.try_apply_keys(&keys("defaultContext", ""), None).unwrap();
+        let mut agent_config = AgentConfig::new(library.clone(), &keys("", "defaultToolManifest"));
+        agent_config.try_apply_keys(&keys("defaultContext", ""), None).unwrap();
         let both = AgentConfig::new(library, &keys("defaultContext", "defaultToolManifest"));
-        assert_eq!(profile_debug(&briefing), profile_debug(&both));
+        assert_eq!(profile_debug(&agent_config), profile_debug(&both));
     }
 
     #[test]
     fn an_unknown_key_changes_nothing_now_or_later() {
         let library = Arc::new(Library::built_in());
-        let mut briefing = AgentConfig::new(library.clone(), &keys("gone", ""));
+        let mut agent_config = AgentConfig::new(library.clone(), &keys("gone", ""));
         let default = profile_debug(&AgentConfig::new(library, &ContextKeys::default()));
-        assert_eq!(profile_debug(&briefing), default);
-        assert!(briefing.try_apply_keys(&keys("defaultContext", "gone"), None).is_err());
-        assert_eq!(profile_debug(&briefing), default);
-        briefing.try_apply_keys(&keys("", "PaymentToolManifest"), None).unwrap();
-        assert_eq!(profile_debug(&briefing), default, "the unknown context is not looked up again");
+        assert_eq!(profile_debug(&agent_config), default);
+        assert!(agent_config.try_apply_keys(&keys("defaultContext", "gone"), None).is_err());
+        assert_eq!(profile_debug(&agent_config), default);
+        agent_config.try_apply_keys(&keys("", "PaymentToolManifest"), None).unwrap();
+        assert_eq!(profile_debug(&agent_config), default, "the unknown context is not looked up again");
     }
 
     #[test]
@@ -115,10 +112,10 @@ mod tests {
         let before = library(&[("acme.md", "Be kind."), ("PaymentContext.md", "Be brief.")]);
         let (named, default) = (keys("acme", ""), ContextKeys::default());
         for kept in [&named, &default] {
-            let mut briefing = AgentConfig::new(before.clone(), kept);
-            briefing.try_apply_keys(&keys("", "defaultToolManifest"), Some(Arc::new(Library::built_in()))).unwrap();
+            let mut agent_config = AgentConfig::new(before.clone(), kept);
+            agent_config.try_apply_keys(&keys("", "defaultToolManifest"), Some(Arc::new(Library::built_in()))).unwrap();
             let keys = ContextKeys { manifest: Some("defaultToolManifest".to_owned()), ..kept.clone() };
-            assert_eq!(profile_debug(&briefing), profile_debug(&AgentConfig::new(before.clone(), &keys)));
+            assert_eq!(profile_debug(&agent_config), profile_debug(&AgentConfig::new(before.clone(), &keys)));
         }
     }
 }

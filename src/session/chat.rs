@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
-use super::chats::ChatRequest;
 use super::{SessionContext, next_model_event, payment_log, spawn_tool};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
@@ -38,6 +37,15 @@ pub enum ChatMessage {
     User(Private<String>),
     /// From the operator. It takes precedence over user messages.
     System(Private<String>),
+}
+
+/// A message to a chat, with the channel for its reply.
+#[derive(Debug)]
+pub(super) struct ChatRequest {
+    pub(super) message: ChatMessage,
+    pub(super) replies: mpsc::Sender<ReplyPart>,
+    /// The permit to send a message, held as long as this request exists.
+    pub(super) turn: OwnedSemaphorePermit,
 }
 
 /// A part of a reply. Only the last part is `Done` or `Failed`; if the reply ends without one, the chat has ended.
@@ -121,36 +129,27 @@ impl Chat {
         };
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PaymentHistory::default(), id, now());
-        let (finished_sender, finished) = mpsc::channel(16);
+        let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
         let model = context.model.with_limits(library.server.model);
-        let desk = context.tool_context(&setup, &library);
-        let briefing = AgentConfig::new(library, &ContextKeys::default());
-        Self {
-            context,
-            model,
-            agent_config: briefing,
-            tool_context: desk,
-            call,
-            response: None,
-            tool_outcome_sender: finished_sender,
-            tool_outcomes: finished,
-        }
+        let tool_context = context.tool_context(&setup, &library);
+        let agent_config = AgentConfig::new(library, &ContextKeys::default());
+        Self { context, model, agent_config, tool_context, call, response: None, tool_outcome_sender, tool_outcomes }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
-    pub(super) async fn run(mut self, mut asks: mpsc::Receiver<ChatRequest>, draining: CancellationToken) {
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ChatRequest>, draining: CancellationToken) {
         info!(event = "chat.started", "The chat has started.");
-        let mut known = false;
+        let mut has_replied = false;
         loop {
-            let ask = tokio::select! {
+            let request = tokio::select! {
                 biased;
-                ask = timeout(IDLE_TIMEOUT, asks.recv()) => ask.ok().flatten(),
+                request = timeout(IDLE_TIMEOUT, requests.recv()) => request.ok().flatten(),
                 () = draining.cancelled() => None,
             };
-            let Some(ask) = ask else { break };
-            known |= self.answer(ask).await;
+            let Some(request) = request else { break };
+            has_replied |= self.answer(request).await;
             // The first reply carries the session id. Without that reply no client can continue the chat.
-            if !known {
+            if !has_replied {
                 break;
             }
         }
@@ -158,31 +157,31 @@ impl Chat {
     }
 
     /// Answers a message; returns whether the reply was complete.
-    async fn answer(&mut self, ask: ChatRequest) -> bool {
-        let ChatRequest { message, replies, turn: may_speak } = ask;
+    async fn answer(&mut self, request: ChatRequest) -> bool {
+        let ChatRequest { message, replies, turn: permit } = request;
         let limit = self.model.limits().response;
         let stop = self.context.hard_stop.clone();
-        let mut turn = PendingReply::default();
+        let mut reply = PendingReply::default();
         let answered = tokio::select! {
             biased;
             () = replies.closed() => Err(ChatReplyError::ClientGone),
             () = stop.cancelled() => Err(ChatReplyError::ServerStopping),
-            answered = timeout(limit, self.respond(message, &mut turn, &replies)) => {
+            answered = timeout(limit, self.respond(message, &mut reply, &replies)) => {
                 answered.unwrap_or(Err(ChatReplyError::TimedOut))
             }
         };
         let last = match answered {
-            Ok(()) => ReplyPart::Done { text: Private::new(turn.text), tool_calls: turn.tool_calls },
-            Err(why) => {
-                warn!(event = "chat.reply_failed", error = %why, "A message got no complete reply.");
-                self.interrupt(&turn.text);
-                ReplyPart::Failed(why)
+            Ok(()) => ReplyPart::Done { text: Private::new(reply.text), tool_calls: reply.tool_calls },
+            Err(error) => {
+                warn!(event = "chat.reply_failed", %error, "A message got no complete reply.");
+                self.interrupt(&reply.text);
+                ReplyPart::Failed(error)
             }
         };
         let answered = matches!(last, ReplyPart::Done { .. });
         // A client may send its next message as soon as it reads the last part. A client that does not read is not
         // awaited for longer than the limit.
-        drop(may_speak);
+        drop(permit);
         let _ = timeout(limit, replies.send(last)).await;
         answered
     }
@@ -192,7 +191,7 @@ impl Chat {
     async fn respond(
         &mut self,
         message: ChatMessage,
-        turn: &mut PendingReply,
+        reply: &mut PendingReply,
         replies: &mpsc::Sender<ReplyPart>,
     ) -> Result<(), ChatReplyError> {
         let mut event = match message {
@@ -203,19 +202,19 @@ impl Chat {
         };
         loop {
             let actions = self.call.handle(event, now());
-            self.execute(actions, turn);
-            while let Some(token) = turn.unsent_tokens.pop_front() {
-                turn.text.push_str(&token);
+            self.execute(actions, reply);
+            while let Some(token) = reply.unsent_tokens.pop_front() {
+                reply.text.push_str(&token);
                 replies.send(ReplyPart::Token(Private::new(token))).await.map_err(|_| ChatReplyError::ClientGone)?;
             }
             if self.call.is_idle() {
-                let answered = !turn.failed && !turn.text.trim().is_empty();
+                let answered = !reply.failed && !reply.text.trim().is_empty();
                 return answered.then_some(()).ok_or(ChatReplyError::ModelFailed);
             }
             event = tokio::select! {
                 biased;
                 (request, event) = next_model_event(&mut self.response) => {
-                    turn.record_model_event(&event);
+                    reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }
                 Some((run, outcome)) = self.tool_outcomes.recv() => CallEvent::ToolFinished { run, outcome },
@@ -224,10 +223,10 @@ impl Chat {
     }
 
     /// Executes actions without awaiting, since the call relies on all of them being executed.
-    fn execute(&mut self, actions: Vec<Action>, turn: &mut PendingReply) {
+    fn execute(&mut self, actions: Vec<Action>, reply: &mut PendingReply) {
         for action in actions {
             match action {
-                Action::SendFrame(frame) => turn.push_frame(frame),
+                Action::SendFrame(frame) => reply.push_frame(frame),
                 Action::AskModel(request) => {
                     let id = request.id;
                     self.response = Some((id, self.model.respond(self.agent_config.profile(), request)));

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 use uuid::Uuid;
 
 use super::SessionContext;
-use super::chat::{Chat, ChatMessage, ReplyPart};
+use super::chat::{Chat, ChatMessage, ChatRequest, ReplyPart};
 
 /// The largest number of chats at a time.
 const MAX_CHATS: usize = 1_000;
@@ -30,15 +30,6 @@ struct ChatHandle {
     mailbox: mpsc::Sender<ChatRequest>,
     /// The holder may send a message; released when the reply has ended.
     turn: Arc<Semaphore>,
-}
-
-/// A message to a chat, with the channel for its reply.
-#[derive(Debug)]
-pub(super) struct ChatRequest {
-    pub(super) message: ChatMessage,
-    pub(super) replies: mpsc::Sender<ReplyPart>,
-    /// The permit to send a message, held as long as this request exists.
-    pub(super) turn: OwnedSemaphorePermit,
 }
 
 /// Why a message was not accepted.

@@ -15,20 +15,20 @@ const AMOUNT_DUE: &str = "amountDue";
 /// `due_required` the amount due of an inbound call is accepted from the business only.
 pub(super) fn merge_business_lookup(setup: &mut Setup, answer: Option<BusinessLookup>, due_required: bool) {
     let mut parameters = std::mem::take(&mut setup.custom_parameters).into_inner();
-    let is_business_to_say = answer.is_some() || !setup.is_outbound();
-    if due_required && is_business_to_say {
+    let business_decides = answer.is_some() || !setup.is_outbound();
+    if due_required && business_decides {
         parameters.remove(AMOUNT_DUE);
     }
     match answer {
-        Some(BusinessLookup::Parameters(answered)) => {
-            let mut answered = answered.into_inner();
+        Some(BusinessLookup::Parameters(from_business)) => {
+            let mut from_business = from_business.into_inner();
             // This name is reserved for the server.
-            answered.remove(RECONNECT);
+            from_business.remove(RECONNECT);
             // A currency applies only to the amount in the same answer.
-            if answered.contains_key("currency") {
+            if from_business.contains_key("currency") {
                 parameters.remove(AMOUNT_DUE);
             }
-            parameters.extend(answered);
+            parameters.extend(from_business);
         }
         // An empty string is not an amount, so no payment starts.
         Some(BusinessLookup::InvalidAmountDue) => drop(parameters.insert(AMOUNT_DUE.to_owned(), String::new())),

@@ -74,27 +74,28 @@ impl Default for PendingCalls {
 impl PendingCalls {
     /// Adds the data of the outbound call with this reference.
     pub fn add(&self, reference: &str, data: OutboundCallData) -> Result<(), AddPendingCallError> {
-        let mut kept = self.lock();
+        let mut orders = self.lock();
         let reference = reference.to_owned();
-        if kept.get_mut(&reference, now()).is_some() {
+        if orders.get_mut(&reference, now()).is_some() {
             return Err(AddPendingCallError::ReferenceInUse);
         }
-        kept.insert(reference, PendingCall { data, call: None }, now())
+        orders
+            .insert(reference, PendingCall { data, call: None }, now())
             .map_err(|ExpiringMapFullError| AddPendingCallError::TooManyCalls)
     }
 
     /// Records the SID of a call that Twilio has placed.
     pub fn record_placed(&self, reference: &str, call: &CallSid) {
-        if let Some(request) = self.lock().get_mut(&reference.to_owned(), now()) {
-            request.call.get_or_insert_with(|| call.clone());
+        if let Some(order) = self.lock().get_mut(&reference.to_owned(), now()) {
+            order.call.get_or_insert_with(|| call.clone());
         }
     }
 
     /// Returns the data for a connecting call with this reference; `None` if the reference belongs to another call.
     pub(super) fn claim(&self, reference: &str, call: &CallSid) -> Option<OutboundCallData> {
-        let mut kept = self.lock();
-        let request = kept.get_mut(&reference.to_owned(), now())?;
-        (request.call.get_or_insert_with(|| call.clone()) == call).then(|| request.data.clone())
+        let mut orders = self.lock();
+        let order = orders.get_mut(&reference.to_owned(), now())?;
+        (order.call.get_or_insert_with(|| call.clone()) == call).then(|| order.data.clone())
     }
 
     /// Records a business look-up. A later look-up of the same call replaces it.
@@ -114,7 +115,7 @@ impl PendingCalls {
 
     /// Removes the data of a call that has ended.
     pub fn remove_call(&self, call: &CallSid) {
-        self.lock().retain(|_, request| request.call.as_ref() != Some(call));
+        self.lock().retain(|_, order| order.call.as_ref() != Some(call));
         lock(&self.business_lookups).remove(call, now());
     }
 
@@ -129,8 +130,8 @@ impl PendingCalls {
     }
 }
 
-fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now() -> std::time::Instant {
@@ -151,66 +152,66 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_order_is_kept_until_its_call_has_ended() {
-        let requests = PendingCalls::default();
-        requests.add("order-7", data()).unwrap();
-        requests.record_placed("order-7", &sid("CA1"));
-        assert_eq!(requests.claim("order-7", &sid("CA2")), None, "another call's");
-        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()));
-        assert_eq!(requests.add("order-7", data()), Err(AddPendingCallError::ReferenceInUse));
-        requests.remove_call(&sid("CA2"));
-        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()), "again, if its socket reconnects");
-        requests.remove_call(&sid("CA1"));
-        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
-        assert_eq!(requests.add("order-7", data()), Ok(()));
+        let pending = PendingCalls::default();
+        pending.add("order-7", data()).unwrap();
+        pending.record_placed("order-7", &sid("CA1"));
+        assert_eq!(pending.claim("order-7", &sid("CA2")), None, "another call's");
+        assert_eq!(pending.claim("order-7", &sid("CA1")), Some(data()));
+        assert_eq!(pending.add("order-7", data()), Err(AddPendingCallError::ReferenceInUse));
+        pending.remove_call(&sid("CA2"));
+        assert_eq!(pending.claim("order-7", &sid("CA1")), Some(data()), "again, if its socket reconnects");
+        pending.remove_call(&sid("CA1"));
+        assert_eq!(pending.claim("order-7", &sid("CA1")), None);
+        assert_eq!(pending.add("order-7", data()), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_may_connect_before_twilio_answers_the_create_request() {
-        let requests = PendingCalls::default();
-        requests.add("order-7", data()).unwrap();
-        assert_eq!(requests.claim("order-7", &sid("CA1")), Some(data()));
-        requests.record_placed("order-7", &sid("CA1"));
-        requests.remove_call(&sid("CA1"));
-        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
+        let pending = PendingCalls::default();
+        pending.add("order-7", data()).unwrap();
+        assert_eq!(pending.claim("order-7", &sid("CA1")), Some(data()));
+        pending.record_placed("order-7", &sid("CA1"));
+        pending.remove_call(&sid("CA1"));
+        assert_eq!(pending.claim("order-7", &sid("CA1")), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_business_look_up_is_kept_until_its_call_has_ended() {
-        let requests = PendingCalls::default();
+        let pending = PendingCalls::default();
         let known = |due: &str| {
             BusinessLookup::Parameters(Private::new(BTreeMap::from([("amountDue".to_owned(), due.to_owned())])))
         };
-        requests.record_business_lookup(&sid("CA1"), known("25")).unwrap();
-        requests.record_business_lookup(&sid("CA1"), known("30")).unwrap();
-        assert_eq!(requests.business_lookup(&sid("CA2")), None, "another call's");
-        assert_eq!(requests.business_lookup(&sid("CA1")), Some(known("30")));
-        requests.record_business_lookup(&sid("CA1"), BusinessLookup::NoAnswer).unwrap();
-        assert_eq!(requests.business_lookup(&sid("CA1")), Some(BusinessLookup::NoAnswer));
-        requests.remove_call(&sid("CA1"));
-        assert_eq!(requests.business_lookup(&sid("CA1")), None);
-        requests.record_business_lookup(&sid("CA3"), known("1")).unwrap();
+        pending.record_business_lookup(&sid("CA1"), known("25")).unwrap();
+        pending.record_business_lookup(&sid("CA1"), known("30")).unwrap();
+        assert_eq!(pending.business_lookup(&sid("CA2")), None, "another call's");
+        assert_eq!(pending.business_lookup(&sid("CA1")), Some(known("30")));
+        pending.record_business_lookup(&sid("CA1"), BusinessLookup::NoAnswer).unwrap();
+        assert_eq!(pending.business_lookup(&sid("CA1")), Some(BusinessLookup::NoAnswer));
+        pending.remove_call(&sid("CA1"));
+        assert_eq!(pending.business_lookup(&sid("CA1")), None);
+        pending.record_business_lookup(&sid("CA3"), known("1")).unwrap();
         tokio::time::advance(LIFETIME).await;
-        assert_eq!(requests.business_lookup(&sid("CA3")), None);
+        assert_eq!(pending.business_lookup(&sid("CA3")), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_expires_after_an_hour() {
-        let requests = PendingCalls::default();
-        requests.add("order-7", data()).unwrap();
+        let pending = PendingCalls::default();
+        pending.add("order-7", data()).unwrap();
         tokio::time::advance(LIFETIME).await;
-        assert_eq!(requests.claim("order-7", &sid("CA1")), None);
-        requests.remove_expired();
-        assert_eq!(requests.add("order-7", data()), Ok(()));
+        assert_eq!(pending.claim("order-7", &sid("CA1")), None);
+        pending.remove_expired();
+        assert_eq!(pending.add("order-7", data()), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_orders_is_limited() {
-        let requests = PendingCalls::default();
+        let pending = PendingCalls::default();
         for n in 0..MAX_PENDING_CALLS {
-            requests.add(&n.to_string(), data()).unwrap();
+            pending.add(&n.to_string(), data()).unwrap();
         }
-        assert_eq!(requests.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
-        requests.remove("0");
-        assert_eq!(requests.add("one more", data()), Ok(()));
+        assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
+        pending.remove("0");
+        assert_eq!(pending.add("one more", data()), Ok(()));
     }
 }

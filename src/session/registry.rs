@@ -75,11 +75,11 @@ pub(super) struct Registration {
 
 impl CallRegistry {
     /// Puts a message into the mailbox of a call without waiting.
-    pub fn deliver(&self, sid: &CallSid, news: SessionMessage) -> DeliveryOutcome {
+    pub fn deliver(&self, sid: &CallSid, message: SessionMessage) -> DeliveryOutcome {
         let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else {
             return DeliveryOutcome::UnknownCall;
         };
-        match mailbox.try_send(news) {
+        match mailbox.try_send(message) {
             Ok(()) => DeliveryOutcome::Delivered,
             Err(mpsc::error::TrySendError::Full(_)) => DeliveryOutcome::MailboxFull,
             Err(mpsc::error::TrySendError::Closed(_)) => DeliveryOutcome::UnknownCall,
@@ -87,10 +87,10 @@ impl CallRegistry {
     }
 
     /// Hands a new socket to the task that owns the call; returns the socket if there is no such task.
-    pub(super) fn hand_over_socket(&self, sid: &CallSid, line: RelaySocket) -> Result<(), RelaySocket> {
-        let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else { return Err(line) };
-        mailbox.try_send(SessionMessage::Socket(line)).map_err(|refused| match refused.into_inner() {
-            SessionMessage::Socket(line) => line,
+    pub(super) fn hand_over_socket(&self, sid: &CallSid, socket: RelaySocket) -> Result<(), RelaySocket> {
+        let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else { return Err(socket) };
+        mailbox.try_send(SessionMessage::Socket(socket)).map_err(|error| match error.into_inner() {
+            SessionMessage::Socket(socket) => socket,
             _ => unreachable!("try_send returns the message that it was given"),
         })
     }
@@ -121,13 +121,13 @@ impl CallRegistry {
         sid: &CallSid,
         parent: &CancellationToken,
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
-        let (mailbox, news) = mpsc::channel(MAILBOX_CAPACITY);
+        let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop) = (Arc::new(()), parent.child_token());
         let handle = CallHandle { identity: identity.clone(), mailbox, stop: stop.clone() };
         if let Some(older) = self.lock().insert(sid.clone(), handle) {
             older.stop.cancel();
         }
-        (Registration { calls: self.clone(), sid: sid.clone(), identity, stop }, news)
+        (Registration { calls: self.clone(), sid: sid.clone(), identity, stop }, messages)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallSid, CallHandle>> {
@@ -162,12 +162,12 @@ mod tests {
     fn the_newest_socket_owns_the_call_and_the_late_end_of_an_old_one_does_not_remove_it() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (old, _old_news) = calls.register(&sid, &stop);
-        let (new, mut news) = calls.register(&sid, &stop);
+        let (old, _old_messages) = calls.register(&sid, &stop);
+        let (new, mut messages) = calls.register(&sid, &stop);
         assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
         drop(old);
         assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
-        assert!(matches!(news.try_recv(), Ok(SessionMessage::CallEnded)));
+        assert!(matches!(messages.try_recv(), Ok(SessionMessage::CallEnded)));
         drop(new);
         assert_eq!((calls.count(), calls.deliver(&sid, SessionMessage::CallEnded)), (0, DeliveryOutcome::UnknownCall));
     }
@@ -176,7 +176,7 @@ mod tests {
     fn a_full_mailbox_is_reported_without_waiting() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (_registration, _news) = calls.register(&sid, &stop);
+        let (_registration, _messages) = calls.register(&sid, &stop);
         for _ in 0..MAILBOX_CAPACITY {
             assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
         }

@@ -56,7 +56,7 @@ impl RelaySocket {
 
 impl fmt::Debug for RelaySocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Line")
+        f.write_str("RelaySocket")
     }
 }
 

@@ -81,17 +81,17 @@ pub fn first_card_number(seed: u64) -> String {
 ///
 /// Returns an error if the run itself fails, not if card data is found.
 pub async fn prove(options: ProofOptions, progress: impl Fn(usize)) -> anyhow::Result<ProofOutcome> {
-    let home = WorkDir::new()?;
+    let work_dir = WorkDir::new()?;
     let began = Instant::now();
-    let (world, set_up) = match ProofHarness::start(&options.program, &options.vars, &home.0).await {
+    let (harness, set_up) = match ProofHarness::start(&options.program, &options.vars, &work_dir.0).await {
         Ok(started) => started,
         Err(StartServerError::InvalidConfig(why)) => return Ok(ProofOutcome::InvalidConfig(why)),
         Err(StartServerError::Failed(error)) => return Err(error),
     };
-    let mut course = ProofRun { harness: world, options, results: ProofResults::default() };
-    course.run(&home.0, progress).await?;
-    let ProofRun { options, results: searched, .. } = course;
-    Ok(ProofOutcome::Completed(Box::new(ProofReport::new(&options, set_up, searched, began.elapsed()))))
+    let mut run = ProofRun { harness, options, results: ProofResults::default() };
+    run.run(&work_dir.0, progress).await?;
+    let ProofRun { options, results, .. } = run;
+    Ok(ProofOutcome::Completed(Box::new(ProofReport::new(&options, set_up, results, began.elapsed()))))
 }
 
 /// A proof run in progress.
@@ -122,66 +122,61 @@ struct PlacedSample {
 }
 
 impl ProofRun {
-    async fn run(&mut self, home: &Path, progress: impl Fn(usize)) -> anyhow::Result<()> {
+    async fn run(&mut self, work_dir: &Path, progress: impl Fn(usize)) -> anyhow::Result<()> {
         control::run_canary_call(&self.harness).await.context("the canary call failed with this configuration")?;
         let (mut all, mut before) = (Vec::new(), Vec::new());
         for first in (0..self.options.numbers).step_by(BATCH_SIZE) {
-            let mut traces = Vec::new();
+            let mut placed = Vec::new();
             for case in first..(first + BATCH_SIZE).min(self.options.numbers) {
-                self.run_case(case, &mut traces).await;
+                self.run_case(case, &mut placed).await;
                 anyhow::ensure!(self.harness.server.is_running(), "the server process exited");
                 progress(case + 1);
             }
             let _ = self.harness.get_as_operator("/payments").await?;
-            let evidence = self.harness.capture.take();
-            self.search_output(&evidence, &[&before[..], &traces].concat());
-            all.extend(traces.iter().cloned());
-            before = traces;
+            let output = self.harness.capture.take();
+            self.search_output(&output, &[&before[..], &placed].concat());
+            all.extend(placed.iter().cloned());
+            before = placed;
         }
-        self.wait_for_erasure(home, &all).await;
+        self.wait_for_erasure(work_dir, &all).await;
         self.harness.server.stop();
         self.search_output(&self.harness.capture.take(), &before);
-        self.search_output(&ledger_files(home), &all);
+        self.search_output(&ledger_files(work_dir), &all);
         Ok(())
     }
 
-    async fn run_case(&mut self, case: usize, traces: &mut Vec<PlacedSample>) {
-        let way = LeakVector::ALL[case % LeakVector::ALL.len()];
-        let mut attempt = ProofCase::new(&self.harness, way, self.options.seed, case);
-        let played = attempt.run().await;
-        if played.is_err() {
-            attempt.abandon().await;
+    async fn run_case(&mut self, case: usize, placed: &mut Vec<PlacedSample>) {
+        let vector = LeakVector::ALL[case % LeakVector::ALL.len()];
+        let mut proof_case = ProofCase::new(&self.harness, vector, self.options.seed, case);
+        let result = proof_case.run().await;
+        if result.is_err() {
+            proof_case.abandon().await;
         }
-        let ProofCase { sample: planted, secrets, .. } = attempt;
-        match played {
-            Ok(left) => {
-                *self.results.runs_by_vector.entry(way).or_default() += 1;
-                let found = left.map(|place| LeakFinding::new(place.name(), way, case, &planted));
+        let ProofCase { sample, secrets, .. } = proof_case;
+        match result {
+            Ok(leftover) => {
+                *self.results.runs_by_vector.entry(vector).or_default() += 1;
+                let found = leftover.map(|channel| LeakFinding::new(channel.name(), vector, case, &sample));
                 self.results.findings.extend(found);
             }
-            Err(error) => self.results.failed_cases.push(FailedCase::new(way, case, &error)),
+            Err(error) => self.results.failed_cases.push(FailedCase::new(vector, case, &error)),
         }
-        traces.extend([planted].into_iter().chain(secrets).map(|planted| PlacedSample {
-            case,
-            vector: way,
-            sample: planted,
-        }));
+        placed.extend([sample].into_iter().chain(secrets).map(|sample| PlacedSample { case, vector, sample }));
     }
 
-    fn search_output(&mut self, evidence: &[CapturedOutput], traces: &[PlacedSample]) {
-        let ProofResults { captured_sizes: sizes, canary: witness, channel_samples: samples, findings, .. } =
-            &mut self.results;
-        add_sizes(sizes, evidence);
-        witness.record(evidence);
-        for place in OutputChannel::ALL.map(OutputChannel::name) {
-            if samples.iter().all(|sample| sample.channel != place) {
-                samples.extend(evidence.iter().find(|it| it.channel == place).cloned());
+    fn search_output(&mut self, output: &[CapturedOutput], placed: &[PlacedSample]) {
+        let ProofResults { captured_sizes: sizes, canary, channel_samples: samples, findings, .. } = &mut self.results;
+        add_sizes(sizes, output);
+        canary.record(output);
+        for channel in OutputChannel::ALL.map(OutputChannel::name) {
+            if samples.iter().all(|sample| sample.channel != channel) {
+                samples.extend(output.iter().find(|it| it.channel == channel).cloned());
             }
         }
-        let planted: Vec<CardSample> = traces.iter().map(|trace| trace.sample.clone()).collect();
-        for found in find_samples(evidence, &planted) {
-            let PlacedSample { case, vector: way, sample: planted } = &traces[found.sample];
-            let finding = LeakFinding::new(found.channel, *way, *case, planted);
+        let card_samples: Vec<CardSample> = placed.iter().map(|placed_sample| placed_sample.sample.clone()).collect();
+        for found in find_samples(output, &card_samples) {
+            let PlacedSample { case, vector, sample } = &placed[found.sample];
+            let finding = LeakFinding::new(found.channel, *vector, *case, sample);
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
@@ -190,18 +185,18 @@ impl ProofRun {
 
     /// Waits until the delivered payment tokens are erased from the ledger's files, or until the timeout. The search
     /// then reports what is left.
-    async fn wait_for_erasure(&self, home: &Path, traces: &[PlacedSample]) {
+    async fn wait_for_erasure(&self, work_dir: &Path, placed: &[PlacedSample]) {
         let until = Instant::now() + ERASURE_TIMEOUT;
-        let secrets: Vec<CardSample> = traces.iter().map(|trace| trace.sample.clone()).collect();
-        while !find_samples(&ledger_files(home), &secrets).is_empty() && Instant::now() < until {
+        let secrets: Vec<CardSample> = placed.iter().map(|placed_sample| placed_sample.sample.clone()).collect();
+        while !find_samples(&ledger_files(work_dir), &secrets).is_empty() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
 /// Reads the ledger's files and everything else in the server's working directory.
-fn ledger_files(home: &Path) -> Vec<CapturedOutput> {
-    let files = std::fs::read_dir(home).into_iter().flatten().flatten();
+fn ledger_files(work_dir: &Path) -> Vec<CapturedOutput> {
+    let files = std::fs::read_dir(work_dir).into_iter().flatten().flatten();
     let bytes = files.filter_map(|file| std::fs::read(file.path()).ok());
     bytes
         .map(|bytes| CapturedOutput {
@@ -216,9 +211,9 @@ struct WorkDir(PathBuf);
 
 impl WorkDir {
     fn new() -> anyhow::Result<Self> {
-        let home = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        std::fs::create_dir(&home).with_context(|| format!("cannot create {}", home.display()))?;
-        Ok(Self(home))
+        let work_dir = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
+        std::fs::create_dir(&work_dir).with_context(|| format!("cannot create {}", work_dir.display()))?;
+        Ok(Self(work_dir))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The look-up of a call at `CALL_PARAMETERS_URL`. The call is connected whatever the response is.
 
-mod charging;
+mod amount_due;
 
 use std::time::{Duration, Instant};
 
 use crate::server::openai::{OpenAi, Reply};
-use crate::server::{Server, agent_says, caller_says};
+use crate::server::{Server, caller_says, wait_for_agent};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 /// Starts a business with this handler. Returns the URL of its look-up.
-async fn business<F: Future<Output = Response> + Send + 'static>(
+async fn start_business<F: Future<Output = Response> + Send + 'static>(
     answer: impl Fn(String) -> F + Clone + Send + Sync + 'static,
 ) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -28,81 +28,84 @@ const CALL: [(&str, &str); 3] = [("CallSid", "CA1"), ("From", "+15550100001"), (
 
 /// Runs an inbound call on a server that looks calls up at `url`. Returns the model's input and the response time of
 /// the TwiML.
-async fn told(url: &str) -> (String, Duration) {
-    let openai = OpenAi::start(&[Reply::Says("Hello.")]).await;
+async fn run_call(url: &str) -> (String, Duration) {
+    let openai = OpenAi::start(&[Reply::Text("Hello.")]).await;
     let vars =
         [("CALL_PARAMETERS_URL", url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
     #[expect(clippy::disallowed_methods, reason = "the test measures real time")]
     let began = Instant::now();
-    let answer = server.twilio_posts("/connectConversationRelay", &CALL).await;
+    let answer = server.post_as_twilio("/connectConversationRelay", &CALL).await;
     let took = began.elapsed();
     assert_eq!(answer.status(), StatusCode::OK);
     let twiml = answer.text().await.unwrap();
     assert!(twiml.contains("<ConversationRelay") && !twiml.contains("Ann"), "{twiml}");
-    let mut socket = server.connects("CA1", &json!({"customer": "unknown", "channel": "phone"})).await;
+    let mut socket = server.connect_call("CA1", &json!({"customer": "unknown", "channel": "phone"})).await;
     caller_says(&mut socket, "Hello?").await;
-    agent_says(&mut socket).await;
-    (openai.shown(), took)
+    wait_for_agent(&mut socket).await;
+    (openai.last_input(), took)
 }
 
 #[tokio::test]
 async fn the_look_up_reaches_the_model_but_not_the_twiml() {
-    let url = business(|body: String| async move {
+    let url = start_business(|body: String| async move {
         assert_eq!(body, r#"{"callSid":"CA1","from":"+15550100001","to":"+15550100002"}"#);
         r#"{"amountDue": 25.10, "currency": "EUR", "customer": "Ann"}"#.into_response()
     })
     .await;
-    let (shown, _) = told(&url).await;
+    let (shown, _) = run_call(&url).await;
     assert!(shown.contains("Due on this call: 25.10 EUR."), "{shown}");
     assert!(shown.contains("Ann") && shown.contains("channel") && !shown.contains("unknown"), "{shown}");
 }
 
 #[tokio::test]
 async fn an_invalid_amount_due_prevents_payments() {
-    let url = business(|_| async { r#"{"amountDue": "25,10"}"#.into_response() }).await;
-    assert!(told(&url).await.0.contains("No payment can be taken on this call"));
+    let url = start_business(|_| async { r#"{"amountDue": "25,10"}"#.into_response() }).await;
+    assert!(run_call(&url).await.0.contains("No payment can be taken on this call"));
 }
 
 #[tokio::test]
 async fn without_a_valid_response_the_call_continues() {
-    let elsewhere = business(|_| async { r#"{"customer": "Ann"}"#.into_response() }).await;
-    let redirects = business(move |_| {
+    let elsewhere = start_business(|_| async { r#"{"customer": "Ann"}"#.into_response() }).await;
+    let redirects = start_business(move |_| {
         let elsewhere = elsewhere.clone();
         async move { Redirect::temporary(&elsewhere).into_response() }
     });
     for url in [
         redirects.await,
-        business(|_| async { (StatusCode::INTERNAL_SERVER_ERROR, r#"{"customer": "Ann"}"#).into_response() }).await,
-        business(|_| async { format!(r#"{{"customer": "Ann", "a": "{}"}}"#, "x".repeat(16 * 1024)).into_response() })
+        start_business(|_| async { (StatusCode::INTERNAL_SERVER_ERROR, r#"{"customer": "Ann"}"#).into_response() })
             .await,
-        business(|_| async { r#"{"customer": "Ann", "items": []}"#.into_response() }).await,
-        business(|_| async { panic!("the connection is closed") }).await,
+        start_business(|_| async {
+            format!(r#"{{"customer": "Ann", "a": "{}"}}"#, "x".repeat(16 * 1024)).into_response()
+        })
+        .await,
+        start_business(|_| async { r#"{"customer": "Ann", "items": []}"#.into_response() }).await,
+        start_business(|_| async { panic!("the connection is closed") }).await,
         "http://127.0.0.1:9/calls".to_owned(),
     ] {
-        let (shown, _) = told(&url).await;
+        let (shown, _) = run_call(&url).await;
         assert!(!shown.contains("Ann") && shown.contains("unknown"), "{url}: {shown}");
     }
 }
 
 #[tokio::test]
 async fn the_look_up_times_out_after_two_seconds() {
-    let url = business(|_| std::future::pending()).await;
-    let (_, took) = told(&url).await;
+    let url = start_business(|_| std::future::pending()).await;
+    let (_, took) = run_call(&url).await;
     assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
 async fn a_reconnected_call_of_another_server_is_looked_up_again() {
-    let url = business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
-    let openai = OpenAi::start(&[Reply::Says("Hello again.")]).await;
+    let url = start_business(|_| async { r#"{"amountDue": "25.00"}"#.into_response() }).await;
+    let openai = OpenAi::start(&[Reply::Text("Hello again.")]).await;
     let vars =
         [("CALL_PARAMETERS_URL", &*url), ("PAYMENT_WEBHOOK_SECRET", SECRET), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
     let failed = [("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("Direction", "inbound")];
-    assert!(server.asks_what_next(&failed).await.contains("reconnect"));
-    let mut socket = server.connects("CA1", &json!({"reconnect": "1"})).await;
+    assert!(server.post_connect_action(&failed).await.contains("reconnect"));
+    let mut socket = server.connect_call("CA1", &json!({"reconnect": "1"})).await;
     caller_says(&mut socket, "Hello?").await;
-    agent_says(&mut socket).await;
-    assert!(openai.shown().contains("Due on this call: 25.00 USD."), "{}", openai.shown());
+    wait_for_agent(&mut socket).await;
+    assert!(openai.last_input().contains("Due on this call: 25.00 USD."), "{}", openai.last_input());
 }

@@ -1,9 +1,9 @@
 //! The operator endpoints: outbound calls, chats, changes to a live call, and payments.
 
-mod calling;
-mod chatting;
-mod paying;
-mod reconfiguring;
+mod conversation;
+mod outbound_calls;
+mod payments;
+mod update_response_service;
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const ENDPOINTS: [&str; 5] = [
 ];
 
 /// Starts a server with an operator token, and the stand-ins for Twilio and the model.
-async fn house(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
+async fn start_server(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
     let (twilio, openai) = (Twilio::start().await, OpenAi::start(replies).await);
     let server = Server::start(&[
         ("OPERATOR_TOKEN", OPERATOR_TOKEN),
@@ -33,7 +33,7 @@ async fn house(replies: &[Reply]) -> (Server, Twilio, OpenAi) {
 }
 
 /// The status and the error text of an error response.
-async fn refusal(answer: Response) -> (StatusCode, String) {
+async fn error_response(answer: Response) -> (StatusCode, String) {
     let status = answer.status();
     let body: Value = answer.json().await.expect("the error response is JSON");
     (status, body["error"].as_str().expect("the error response has an error text").to_owned())
@@ -43,7 +43,7 @@ async fn refusal(answer: Response) -> (StatusCode, String) {
 async fn without_operator_token_every_endpoint_is_forbidden() {
     let server = Server::start(&[]).await;
     for path in ENDPOINTS {
-        let (status, why) = refusal(server.operator_posts(path, &json!({})).await).await;
+        let (status, why) = error_response(server.post_as_operator(path, &json!({})).await).await;
         assert_eq!(status, StatusCode::FORBIDDEN);
         assert!(why.contains("set OPERATOR_TOKEN"), "{why}");
     }
@@ -51,29 +51,29 @@ async fn without_operator_token_every_endpoint_is_forbidden() {
 
 #[tokio::test]
 async fn the_token_is_checked_before_the_body_is_read() {
-    let (server, twilio, openai) = house(&[]).await;
+    let (server, twilio, openai) = start_server(&[]).await;
     for path in ENDPOINTS {
         for token in [None, Some("wrong"), Some(""), Some("a-token-for-tests-onlx")] {
-            let request = server.request(path).body("{".repeat(100_000));
+            let request = server.operator_request(path).body("{".repeat(100_000));
             let answer = token.into_iter().fold(request, RequestBuilder::bearer_auth).send().await.unwrap();
             assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
-            assert_eq!(refusal(answer).await.0, StatusCode::UNAUTHORIZED, "{path} {token:?}");
+            assert_eq!(error_response(answer).await.0, StatusCode::UNAUTHORIZED, "{path} {token:?}");
         }
     }
-    assert!(twilio.placed().is_empty() && openai.asked() == 0);
+    assert!(twilio.outbound_calls().is_empty() && openai.request_count() == 0);
 }
 
 #[tokio::test]
 async fn an_invalid_body_is_answered_with_the_reason() {
-    let (server, ..) = house(&[]).await;
+    let (server, ..) = start_server(&[]).await;
     for path in ENDPOINTS {
-        let post = |body: String| server.request(path).bearer_auth(OPERATOR_TOKEN).body(body).send();
+        let post = |body: String| server.operator_request(path).bearer_auth(OPERATOR_TOKEN).body(body).send();
         for (body, place) in [("\n  {", "line 2 column 3"), ("", "line 1 column 0"), ("{}", "missing field")] {
-            let (status, why) = refusal(post(body.to_owned()).await.unwrap()).await;
+            let (status, why) = error_response(post(body.to_owned()).await.unwrap()).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
             assert!(why.contains(place), "{path} {body} {why}");
         }
-        let (status, _) = refusal(post(" ".repeat(70_000)).await.unwrap()).await;
+        let (status, _) = error_response(post(" ".repeat(70_000)).await.unwrap()).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
     }
 }

@@ -20,11 +20,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-const PUBLIC: &str = "https://pay.example.com";
+const BASE_URL: &str = "https://pay.example.com";
 pub const AUTH_TOKEN: &str = "12345";
 /// The bearer token of operator requests.
 pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Twilio's end of a ConversationRelay WebSocket.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 /// The required variables.
-pub const NEEDED: [(&str, &str); 6] = [
+pub const REQUIRED_VARS: [(&str, &str); 6] = [
     ("SERVER_BASE_URL", "pay.example.com"),
     ("OPENAI_API_KEY", "sk-test"),
     ("ACCOUNT_SID", "AC1"),
@@ -53,8 +53,8 @@ impl Server {
         let nowhere = [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("TWILIO_API_BASE_URL", "http://127.0.0.1:9")];
         let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
         let database = format!("sqlite://{}/ledger.db", ledger.display());
-        let needed = [&NEEDED[..], &nowhere, &[("DATABASE_URL", &database)]].concat();
-        let (config, _) = Config::from_vars(&vars.iter().chain(&needed).copied().collect::<Vars>()).unwrap();
+        let required = [&REQUIRED_VARS[..], &nowhere, &[("DATABASE_URL", &database)]].concat();
+        let (config, _) = Config::from_vars(&vars.iter().chain(&required).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = Self::at(address);
@@ -71,28 +71,32 @@ impl Server {
 
     /// A client for a server that is already running at this address.
     pub fn at(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
         Self { address, signer, http, shutdown, ledger: PathBuf::new() }
+    }
+
+    pub fn ledger_path(&self) -> PathBuf {
+        self.ledger.join("ledger.db")
     }
 
     pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
         self.signer.sign(url, &owned(form))
     }
 
-    pub async fn twilio_posts(&self, path: &str, form: &[(&str, &str)]) -> Response {
-        self.twilio_tries(path, form).await.unwrap()
+    pub async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.try_post_as_twilio(path, form).await.unwrap()
     }
 
-    /// As [`twilio_posts`](Self::twilio_posts), with an error if the server does not respond.
-    pub async fn twilio_tries(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
-        let signature = self.signature(&format!("{PUBLIC}{path}"), form);
+    /// As [`post_as_twilio`](Self::post_as_twilio), with an error if the server does not respond.
+    pub async fn try_post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
+        let signature = self.signature(&format!("{BASE_URL}{path}"), form);
         let request = self.http.post(self.local(path)).header("X-Twilio-Signature", signature);
         request.form(&owned(form)).send().await
     }
 
-    pub async fn anyone_posts(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
+    pub async fn post_form(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
         let mut request = self.http.post(self.local(path)).body(body.to_owned());
         request = request.header("Content-Type", "application/x-www-form-urlencoded");
         if let Some(signature) = signature {
@@ -106,68 +110,73 @@ impl Server {
     }
 
     /// Posts to the `<Connect>` action as Twilio does when a session has ended. Returns the TwiML.
-    pub async fn asks_what_next(&self, form: &[(&str, &str)]) -> String {
+    pub async fn post_connect_action(&self, form: &[(&str, &str)]) -> String {
         let form: Vec<_> = [("CallSid", "CA1")].iter().chain(form).copied().collect();
-        let answer = self.twilio_posts("/connectAction", &form).await;
+        let answer = self.post_as_twilio("/connectAction", &form).await;
         assert_eq!(answer.status(), StatusCode::OK);
         answer.text().await.unwrap()
     }
 
     /// A POST request to an operator endpoint, without token and body.
-    pub fn request(&self, path: &str) -> RequestBuilder {
+    pub fn operator_request(&self, path: &str) -> RequestBuilder {
         self.http.post(self.local(path))
     }
 
-    pub async fn operator_gets(&self, path: &str) -> Response {
+    /// A request without credentials and body.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.local(path))
+    }
+
+    pub async fn get_as_operator(&self, path: &str) -> Response {
         self.http.get(self.local(path)).bearer_auth(OPERATOR_TOKEN).send().await.unwrap()
     }
 
-    pub async fn operator_posts(&self, path: &str, body: &Value) -> Response {
-        self.request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
+    pub async fn post_as_operator(&self, path: &str, body: &Value) -> Response {
+        self.operator_request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
     }
 
     /// Connects an outbound call and waits until it is live.
-    pub async fn connects(&self, call: &str, parameters: &Value) -> Socket {
+    pub async fn connect_call(&self, call: &str, parameters: &Value) -> Socket {
         let setup =
             json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
-        self.begins(&setup).await
+        self.begin_call(&setup).await
     }
 
     /// Connects an inbound call from this number and waits until it is live.
-    pub async fn connects_from(&self, from: &str, call: &str, parameters: &Value) -> Socket {
+    pub async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> Socket {
         let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
             "customParameters": parameters});
-        self.begins(&setup).await
+        self.begin_call(&setup).await
     }
 
-    async fn begins(&self, setup: &Value) -> Socket {
+    async fn begin_call(&self, setup: &Value) -> Socket {
         let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
-        let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
-        let live = self.calls().await;
+        let mut socket = self.open_socket(Some(&signature)).await.unwrap();
+        let live = self.live_calls().await;
         socket.send(Message::text(setup.to_string())).await.unwrap();
-        self.has_calls(live + 1).await;
+        self.wait_for_calls(live + 1).await;
         socket
     }
 
     /// Waits until `count` calls are live.
-    pub async fn has_calls(&self, count: u64) {
+    pub async fn wait_for_calls(&self, count: u64) {
         let waits = async {
-            while self.calls().await != count {
+            while self.live_calls().await != count {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, waits).await.expect("the number of live calls is as expected");
+        tokio::time::timeout(TIMEOUT, waits).await.expect("the number of live calls is as expected");
     }
 
-    async fn calls(&self) -> u64 {
+    async fn live_calls(&self) -> u64 {
         self.get("/health").await.json::<Value>().await.unwrap()["calls"].as_u64().unwrap()
     }
 
-    pub fn is_told_to_stop(&self) {
+    pub fn start_shutdown(&self) {
         self.shutdown.soft.cancel();
     }
 
-    pub async fn opens_socket(&self, signature: Option<&str>) -> Result<Socket, StatusCode> {
+    pub async fn open_socket(&self, signature: Option<&str>) -> Result<Socket, StatusCode> {
         let mut request = format!("ws://{}/conversation-relay", self.address).into_client_request().unwrap();
         if let Some(signature) = signature {
             request.headers_mut().insert("X-Twilio-Signature", signature.parse().unwrap());
@@ -180,14 +189,14 @@ impl Server {
     }
 
     /// Sends these frames on a new socket. Returns the code and the reason with which the server closes it.
-    pub async fn sends_and_is_closed(&self, frames: &[&str]) -> (u16, String) {
+    pub async fn send_and_wait_for_close(&self, frames: &[&str]) -> (u16, String) {
         let signature = self.signature("wss://pay.example.com/conversation-relay", &[]);
-        let mut socket = self.opens_socket(Some(&signature)).await.unwrap();
+        let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         for frame in frames {
             socket.send(Message::text(*frame)).await.unwrap();
         }
         loop {
-            match tokio::time::timeout(PATIENCE, socket.next()).await.expect("the server closes the socket") {
+            match tokio::time::timeout(TIMEOUT, socket.next()).await.expect("the server closes the socket") {
                 Some(Ok(Message::Close(Some(close)))) => return (close.code.into(), close.reason.as_str().to_owned()),
                 Some(Ok(_)) => {}
                 end => panic!("closed without a reason: {end:?}"),
@@ -218,10 +227,10 @@ pub async fn caller_says(socket: &mut Socket, words: &str) {
 }
 
 /// Waits until the agent has finished a talk cycle, and returns its text.
-pub async fn agent_says(socket: &mut Socket) -> String {
+pub async fn wait_for_agent(socket: &mut Socket) -> String {
     let mut said = String::new();
     loop {
-        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the agent speaks");
+        let frame = tokio::time::timeout(TIMEOUT, socket.next()).await.expect("the agent speaks");
         let frame: Value = serde_json::from_str(frame.unwrap().unwrap().to_text().unwrap()).unwrap();
         said.push_str(frame["token"].as_str().unwrap_or_default());
         if frame["last"] == json!(true) {

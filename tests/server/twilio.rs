@@ -19,7 +19,7 @@ pub type Form = Vec<(String, String)>;
 #[derive(Clone, Default)]
 pub struct Twilio {
     pub origin: String,
-    placed: Arc<Mutex<Vec<Placed>>>,
+    placed: Arc<Mutex<Vec<OutboundCall>>>,
     /// The forms of the requests that create payments.
     payments: Arc<Mutex<Vec<Form>>>,
     /// If set, every call is refused with this status and error code.
@@ -28,7 +28,7 @@ pub struct Twilio {
 
 /// An outbound call.
 #[derive(Clone, Debug)]
-pub struct Placed {
+pub struct OutboundCall {
     pub to: String,
     pub twiml: Option<String>,
     pub url: Option<String>,
@@ -39,14 +39,14 @@ impl Twilio {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let twilio = Self { origin: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
         let router = Router::new()
-            .route("/2010-04-01/Accounts/AC1/Calls.json", post(place))
-            .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(open_payment))
+            .route("/2010-04-01/Accounts/AC1/Calls.json", post(create_call))
+            .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(create_payment))
             .with_state(twilio.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         twilio
     }
 
-    pub fn placed(&self) -> Vec<Placed> {
+    pub fn outbound_calls(&self) -> Vec<OutboundCall> {
         self.placed.lock().unwrap().clone()
     }
 
@@ -54,17 +54,17 @@ impl Twilio {
         self.payments.lock().unwrap().clone()
     }
 
-    pub fn refuses(&self, with: Option<(u16, u32)>) {
+    pub fn set_refusal(&self, with: Option<(u16, u32)>) {
         *self.refusal.lock().unwrap() = with;
     }
 }
 
-async fn open_payment(State(twilio): State<Twilio>, body: String) -> (StatusCode, &'static str) {
+async fn create_payment(State(twilio): State<Twilio>, body: String) -> (StatusCode, &'static str) {
     twilio.payments.lock().unwrap().push(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect());
     (StatusCode::CREATED, r#"{"sid":"PK1"}"#)
 }
 
-async fn place(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -> Response {
+async fn create_call(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -> Response {
     let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let all = |name: &str| form.iter().filter(|(key, _)| key == name).map(|(_, it)| it.clone()).collect::<Vec<_>>();
     let one = |name: &str| all(name).first().cloned();
@@ -95,7 +95,7 @@ async fn place(State(twilio): State<Twilio>, headers: HeaderMap, body: String) -
         return refuse(400, 20001);
     };
     let mut placed = twilio.placed.lock().unwrap();
-    placed.push(Placed { to, twiml, url });
+    placed.push(OutboundCall { to, twiml, url });
     let body = format!(r#"{{"sid":"CA{}","status":"queued","direction":"outbound-api","price":null}}"#, placed.len());
     (StatusCode::CREATED, body).into_response()
 }

@@ -195,12 +195,11 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for WholeNumber<MIN, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::de;
     use crate::assets::file::AssetFile;
 
     fn read(text: &str) -> Result<payment::VelocityLimits, String> {
         let file = AssetFile { label: "serverConfig.json".to_owned(), text: text.to_owned() };
-        de::parse::<LimitsSection>(&file).map(|(limits, _)| limits.into_limits()).map_err(|error| error.to_string())
+        file.parse_json::<LimitsSection>().map(|(limits, _)| limits.into_limits()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::payments::PaymentsSection;
 use super::relay::{LanguageElement, ParameterElements, RelayConfiguration};
-use crate::assets::de::{self, at_most, seconds, speech};
+use crate::assets::de::{at_most, seconds, speech};
 use crate::assets::file::AssetFile;
 use crate::assets::name::AssetKey;
 use crate::assets::{AssetError, AssetWarning};
@@ -131,7 +131,7 @@ pub(in crate::assets) enum LoaderType {
 pub(in crate::assets) fn parse(
     file: &AssetFile,
 ) -> Result<(ServerConfig, ActiveAssets, Vec<AssetWarning>), AssetError> {
-    let (sections, ignored) = de::parse::<Sections>(file)?;
+    let (sections, ignored) = file.parse_json::<Sections>()?;
     let warnings = warnings(file, &sections, ignored);
     let loader = sections.asset_loader;
     let key = |name: &str| name.parse().expect("the default keys are valid");

@@ -10,61 +10,61 @@ fn start_chat() -> TestCall {
 
 #[test]
 fn a_chat_has_no_greeting_and_no_reminders() {
-    let mut line = start_chat();
-    assert!(line.actions.is_empty() && line.inner.is_idle());
-    line.advance(SILENCE_THRESHOLD * 10);
-    assert!(line.actions.is_empty());
-    line.caller_says("Hello");
-    assert!(!line.inner.is_idle());
-    line.model_replies("Hi.", &[]);
-    assert!(line.inner.is_idle());
-    line.advance(SILENCE_THRESHOLD * 10);
-    assert_eq!(line.said_since(0), "Hi.");
+    let mut call = start_chat();
+    assert!(call.actions.is_empty() && call.inner.is_idle());
+    call.advance(SILENCE_THRESHOLD * 10);
+    assert!(call.actions.is_empty());
+    call.caller_says("Hello");
+    assert!(!call.inner.is_idle());
+    call.model_replies("Hi.", &[]);
+    assert!(call.inner.is_idle());
+    call.advance(SILENCE_THRESHOLD * 10);
+    assert_eq!(call.said_since(0), "Hi.");
 }
 
 #[test]
 fn no_tool_that_needs_a_telephone_is_run() {
-    let mut line = start_chat();
+    let mut call = start_chat();
     for name in TOOLS.iter().filter(|name| **name != "change-context") {
-        line.caller_says("Please");
-        line.model_calls(name, ALL_TOOL_ARGUMENTS);
-        line.model_emits(ModelEvent::Completed);
-        assert!(line.running_tools.is_empty(), "{name}");
-        assert!(line.history().lines().last().unwrap().contains("only during a phone call"), "{name}");
-        line.model_replies("I cannot do that here.", &[]);
-        assert!(line.inner.is_idle(), "{name}");
+        call.caller_says("Please");
+        call.model_calls(name, ALL_TOOL_ARGUMENTS);
+        call.model_emits(ModelEvent::Completed);
+        assert!(call.running_tools.is_empty(), "{name}");
+        assert!(call.history().lines().last().unwrap().contains("only during a phone call"), "{name}");
+        call.model_replies("I cannot do that here.", &[]);
+        assert!(call.inner.is_idle(), "{name}");
     }
-    assert!(line.end_frames().is_empty() && line.ledger_entries().is_empty());
+    assert!(call.end_frames().is_empty() && call.ledger_entries().is_empty());
 }
 
 #[test]
 fn a_model_failure_in_a_chat_sends_nothing() {
-    let mut line = start_chat();
+    let mut call = start_chat();
     for _ in 0..5 {
-        line.caller_says("Hello");
-        line.model_emits(ModelEvent::Failed);
-        assert!(line.inner.is_idle());
+        call.caller_says("Hello");
+        call.model_emits(ModelEvent::Failed);
+        assert!(call.inner.is_idle());
     }
-    assert!(line.said_since(0).is_empty() && line.end_frames().is_empty());
+    assert!(call.said_since(0).is_empty() && call.end_frames().is_empty());
 }
 
 #[test]
 fn an_instruction_is_a_developer_message_and_starts_a_response() {
-    let mut line = start_chat();
-    line.feed(CallEvent::OperatorMessage(Private::new("Be brief. Not 4242 4242 4242 4242.".to_owned())));
-    assert_eq!(line.history().lines().last(), Some("developer: Be brief. Not [digits removed]."));
-    line.model_replies("Aye.", &[]);
-    line.feed(CallEvent::OperatorMessage(Private::new("  ".to_owned())));
-    assert!(line.inner.is_idle());
+    let mut call = start_chat();
+    call.feed(CallEvent::OperatorMessage(Private::new("Be brief. Not 4242 4242 4242 4242.".to_owned())));
+    assert_eq!(call.history().lines().last(), Some("developer: Be brief. Not [digits removed]."));
+    call.model_replies("Aye.", &[]);
+    call.feed(CallEvent::OperatorMessage(Private::new("  ".to_owned())));
+    assert!(call.inner.is_idle());
 }
 
 #[test]
 fn an_interrupted_chat_response_is_not_resumed() {
-    let mut line = start_chat();
-    line.caller_says("Tell me a story");
-    line.model_says("Once upon a time");
-    line.caller_interrupts("Once upon");
-    assert_eq!(line.pending_request, None);
-    line.caller_says("Enough");
-    assert!(line.history().ends_with("agent: Once upon\ncaller: Enough\n"), "{}", line.history());
+    let mut call = start_chat();
+    call.caller_says("Tell me a story");
+    call.model_says("Once upon a time");
+    call.caller_interrupts("Once upon");
+    assert_eq!(call.pending_request, None);
+    call.caller_says("Enough");
+    assert!(call.history().ends_with("agent: Once upon\ncaller: Enough\n"), "{}", call.history());
 }

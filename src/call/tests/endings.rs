@@ -4,249 +4,249 @@ use super::*;
 
 #[test]
 fn noise_during_a_hand_off_does_not_stop_it() {
-    let mut line = TestCall::start();
-    line.caller_says("Give me a person");
-    line.model_hands_off();
-    line.model_replies("I connect you.", &[]);
-    line.caller_interrupts("I");
-    line.advance(4 * SECOND);
-    assert!(line.pending_request.is_some() && line.history().contains("If it was only noise, take leave again"));
+    let mut call = TestCall::start();
+    call.caller_says("Give me a person");
+    call.model_hands_off();
+    call.model_replies("I connect you.", &[]);
+    call.caller_interrupts("I");
+    call.advance(4 * SECOND);
+    assert!(call.pending_request.is_some() && call.history().contains("If it was only noise, take leave again"));
 }
 
 #[test]
 fn silence_detection_pauses_while_a_payment_is_open() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    let from = line.advance(STALL_TIMEOUT - SECOND);
-    assert_eq!(line.said_since(from), "");
-    line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
-    line.model_replies("Cancelled.", &[]);
-    let from = line.advance(SILENCE_THRESHOLD - SECOND);
-    assert_eq!(line.said_since(from), "");
-    let from = line.advance(5 * SECOND);
-    assert_eq!(line.said_since(from), "Still there?");
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    let from = call.advance(STALL_TIMEOUT - SECOND);
+    assert_eq!(call.said_since(from), "");
+    call.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
+    call.model_replies("Cancelled.", &[]);
+    let from = call.advance(SILENCE_THRESHOLD - SECOND);
+    assert_eq!(call.said_since(from), "");
+    let from = call.advance(5 * SECOND);
+    assert_eq!(call.said_since(from), "Still there?");
 }
 
 #[test]
 fn silence_returns_to_what_it_was_whatever_the_model_forgets() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.caller_says("Hm");
-    line.model_calls("set-silence-detection", r#"{"enabled":false}"#);
-    line.model_emits(ModelEvent::Completed);
-    line.tool_answers(ToolOutcome::SilenceDetection { enabled: false });
-    line.model_replies("Yes?", &[]);
-    line.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
-    line.model_replies("Cancelled.", &[]);
-    let from = line.advance(SILENCE_THRESHOLD + 15 * SECOND);
-    assert_eq!(line.said_since(from), "Still there?");
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.caller_says("Hm");
+    call.model_calls("set-silence-detection", r#"{"enabled":false}"#);
+    call.model_emits(ModelEvent::Completed);
+    call.tool_answers(ToolOutcome::SilenceDetection { enabled: false });
+    call.model_replies("Yes?", &[]);
+    call.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
+    call.model_replies("Cancelled.", &[]);
+    let from = call.advance(SILENCE_THRESHOLD + 15 * SECOND);
+    assert_eq!(call.said_since(from), "Still there?");
 }
 
 #[test]
 fn a_silent_caller_is_reminded_and_in_the_end_the_call_ends() {
-    let mut line = TestCall::start();
-    let from = line.advance(5 * SILENCE_THRESHOLD);
-    assert_eq!(line.said_since(from), format!("Still there?Hello?{GOODBYE}"));
-    assert_eq!(line.end_frames(), [None]);
+    let mut call = TestCall::start();
+    let from = call.advance(5 * SILENCE_THRESHOLD);
+    assert_eq!(call.said_since(from), format!("Still there?Hello?{GOODBYE}"));
+    assert_eq!(call.end_frames(), [None]);
 }
 
 #[test]
 fn the_agents_speech_and_response_time_are_not_silence() {
-    let mut line = TestCall::start();
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
-    line.advance(SECOND);
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
-    line.caller_says("Tell me a long story");
-    let from = line.advance(2 * SILENCE_THRESHOLD);
-    line.model_replies("Once upon a time.", &[]);
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
-    line.advance(SILENCE_THRESHOLD / 2);
-    assert_eq!(line.said_since(from), "Once upon a time.");
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
-    let from = line.advance(SILENCE_THRESHOLD - SECOND);
-    assert_eq!(line.said_since(from), "");
+    let mut call = TestCall::start();
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
+    call.advance(SECOND);
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    call.caller_says("Tell me a long story");
+    let from = call.advance(2 * SILENCE_THRESHOLD);
+    call.model_replies("Once upon a time.", &[]);
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
+    call.advance(SILENCE_THRESHOLD / 2);
+    assert_eq!(call.said_since(from), "Once upon a time.");
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    let from = call.advance(SILENCE_THRESHOLD - SECOND);
+    assert_eq!(call.said_since(from), "");
 }
 
 #[test]
 fn end_is_sent_after_the_goodbye_was_heard() {
-    let mut line = TestCall::start();
-    line.caller_says("That is all");
-    line.model_replies("", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
-    line.model_replies("Have a nice day.", &[]);
-    assert!(line.end_frames().is_empty(), "the goodbye is still being spoken");
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
-    line.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
-    assert_eq!(line.end_frames(), [None]);
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("", &["end-call"]);
+    call.tool_answers(ToolOutcome::EndCall);
+    call.model_replies("Have a nice day.", &[]);
+    assert!(call.end_frames().is_empty(), "the goodbye is still being spoken");
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    assert_eq!(call.end_frames(), [None]);
 }
 
 #[test]
 fn a_goodbye_in_the_response_with_end_call_is_the_last_one() {
-    let mut line = TestCall::start();
-    line.caller_says("That is all");
-    line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
-    assert_eq!(line.pending_request, None);
-    line.advance(10 * SECOND);
-    assert_eq!(line.end_frames(), [None]);
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("Goodbye then.", &["end-call"]);
+    call.tool_answers(ToolOutcome::EndCall);
+    assert_eq!(call.pending_request, None);
+    call.advance(10 * SECOND);
+    assert_eq!(call.end_frames(), [None]);
 }
 
 #[test]
 fn a_caller_who_interrupts_the_goodbye_keeps_the_call() {
-    let mut line = TestCall::start();
-    line.caller_says("That is all");
-    line.model_replies("Goodbye then.", &["end-call"]);
-    line.tool_answers(ToolOutcome::EndCall);
-    line.caller_interrupts("Goodbye");
-    line.caller_says("No wait");
-    assert!(line.history().contains("so it goes on"));
-    line.model_replies("Yes?", &[]);
-    line.advance(10 * SECOND);
-    assert!(line.end_frames().is_empty());
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("Goodbye then.", &["end-call"]);
+    call.tool_answers(ToolOutcome::EndCall);
+    call.caller_interrupts("Goodbye");
+    call.caller_says("No wait");
+    assert!(call.history().contains("so it goes on"));
+    call.model_replies("Yes?", &[]);
+    call.advance(10 * SECOND);
+    assert!(call.end_frames().is_empty());
 }
 
 #[test]
 fn end_call_is_ignored_if_the_caller_speaks_while_it_runs() {
-    let mut line = TestCall::start();
-    line.caller_says("That is all");
-    line.model_replies("Goodbye then.", &["end-call"]);
-    line.caller_says("No wait");
-    line.tool_answers(ToolOutcome::EndCall);
-    assert!(line.history().contains("so it goes on"));
-    line.model_replies("Yes?", &[]);
-    line.advance(10 * SECOND);
-    assert!(line.end_frames().is_empty());
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("Goodbye then.", &["end-call"]);
+    call.caller_says("No wait");
+    call.tool_answers(ToolOutcome::EndCall);
+    assert!(call.history().contains("so it goes on"));
+    call.model_replies("Yes?", &[]);
+    call.advance(10 * SECOND);
+    assert!(call.end_frames().is_empty());
 }
 
 #[test]
 fn a_hand_off_cancels_the_open_payment_first() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.caller_says("Give me a person");
-    line.model_hands_off();
-    line.model_replies("I connect you.", &[]);
-    line.advance(10 * SECOND);
-    assert!(line.end_frames().is_empty());
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.caller_says("Give me a person");
+    call.model_hands_off();
+    call.model_replies("I connect you.", &[]);
+    call.advance(10 * SECOND);
+    assert!(call.end_frames().is_empty());
     assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.action == UpdateAction::Cancel)
+        matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.action == UpdateAction::Cancel)
     );
-    line.twilio_answers(TwilioResponse::Accepted);
-    let ends = line.end_frames();
+    call.twilio_answers(TwilioResponse::Accepted);
+    let ends = call.end_frames();
     let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
     assert!(data.contains(r#""reasonCode":"live-agent-handoff""#) && data.contains("wants to pay"));
 }
 
 #[test]
 fn a_hand_off_during_a_submission_mentions_the_unknown_result() {
-    let mut line = TestCall::start();
-    line.reach_finish("PK1");
-    line.model_replies("", &["finish-capture"]);
-    line.twilio_answers(TwilioResponse::Accepted);
-    line.model_hands_off();
-    line.model_replies("I connect you.", &[]);
-    line.advance(10 * SECOND);
-    let ends = line.end_frames();
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.model_hands_off();
+    call.model_replies("I connect you.", &[]);
+    call.advance(10 * SECOND);
+    let ends = call.end_frames();
     let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
     assert!(data.contains("wants to pay A payment was submitted, and its result was not known yet."), "{data}");
 }
 
 #[test]
 fn a_hang_up_during_a_capture_cancels_the_payment_and_closes_the_call() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.caller_says("Hm");
-    line.feed(CallEvent::HungUp);
-    assert_eq!(line.pending_request, None, "the model request is cancelled");
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
-    assert!(!line.actions.iter().any(|action| matches!(action, Action::Close)));
-    line.twilio_answers(TwilioResponse::Gone);
-    assert!(matches!(line.actions.last(), Some(Action::Close)));
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.caller_says("Hm");
+    call.feed(CallEvent::HungUp);
+    assert_eq!(call.pending_request, None, "the model request is cancelled");
+    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    assert!(!call.actions.iter().any(|action| matches!(action, Action::Close)));
+    call.twilio_answers(TwilioResponse::Gone);
+    assert!(matches!(call.actions.last(), Some(Action::Close)));
 }
 
 #[test]
 fn a_hang_up_during_the_create_request_cancels_the_payment() {
-    let mut line = TestCall::start();
-    line.caller_says("I want to pay");
-    line.model_replies("", &["start-capture"]);
-    line.feed(CallEvent::HungUp);
-    line.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("", &["start-capture"]);
+    call.feed(CallEvent::HungUp);
+    call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.payment_sid == payment_sid("PK1"))
+        matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.payment_sid == payment_sid("PK1"))
     );
-    line.twilio_answers(TwilioResponse::Accepted);
-    assert!(matches!(line.actions.last(), Some(Action::Close)));
+    call.twilio_answers(TwilioResponse::Accepted);
+    assert!(matches!(call.actions.last(), Some(Action::Close)));
 }
 
 #[test]
 fn a_call_that_ends_without_the_result_is_recorded_as_unresolved() {
-    let mut line = TestCall::start();
-    line.reach_finish("PK1");
-    line.model_replies("", &["finish-capture"]);
-    line.twilio_answers(TwilioResponse::Accepted);
-    line.feed(CallEvent::HungUp);
-    assert!(matches!(line.ledger_entries().last(), Some(PaymentLogEntry::Unresolved { .. })));
-    assert!(matches!(line.actions.last(), Some(Action::Close)));
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.feed(CallEvent::HungUp);
+    assert!(matches!(call.ledger_entries().last(), Some(PaymentLogEntry::Unresolved { .. })));
+    assert!(matches!(call.actions.last(), Some(Action::Close)));
 }
 
 #[test]
 fn a_resumed_call_continues_where_it_was() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.caller_says("Is it working?");
-    line.model_says("Yes, please ");
-    let from = line.feed(CallEvent::SocketLost);
-    line.twilio_reports("PK1", &card_callback("false", "security-code,expiration-date"));
-    line.advance(RESUME_TIMEOUT - SECOND);
-    assert_eq!((line.pending_request, line.said_since(from).as_str()), (None, ""), "nothing is sent without a socket");
-    line.feed(CallEvent::SocketResumed);
-    assert!(line.history().contains("the card number is in") && line.history().contains("connection was lost"));
-    line.model_replies("Got your card.", &["capture-security-code"]);
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.caller_says("Is it working?");
+    call.model_says("Yes, please ");
+    let from = call.feed(CallEvent::SocketLost);
+    call.twilio_reports("PK1", &card_callback("false", "security-code,expiration-date"));
+    call.advance(RESUME_TIMEOUT - SECOND);
+    assert_eq!((call.pending_request, call.said_since(from).as_str()), (None, ""), "nothing is sent without a socket");
+    call.feed(CallEvent::SocketResumed);
+    assert!(call.history().contains("the card number is in") && call.history().contains("connection was lost"));
+    call.model_replies("Got your card.", &["capture-security-code"]);
     assert!(
-        matches!(line.running_tools.as_slice(), [(_, Tool::CaptureSecurityCode(update))] if update.payment_sid == payment_sid("PK1"))
+        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureSecurityCode(update))] if update.payment_sid == payment_sid("PK1"))
     );
 }
 
 #[test]
 fn a_resumed_call_keeps_its_language() {
-    let mut line = TestCall::start();
+    let mut call = TestCall::start();
     let mut switches_to = |arguments: &str| {
-        line.caller_says("Another language, please");
-        line.model_calls("switch-language", arguments);
-        line.model_emits(ModelEvent::Completed);
-        let (run, Tool::SwitchLanguage(languages)) = line.running_tools.remove(0) else { panic!("a switch") };
-        line.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
-        line.model_replies("Here we go.", &[]);
+        call.caller_says("Another language, please");
+        call.model_calls("switch-language", arguments);
+        call.model_emits(ModelEvent::Completed);
+        let (run, Tool::SwitchLanguage(languages)) = call.running_tools.remove(0) else { panic!("a switch") };
+        call.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
+        call.model_replies("Here we go.", &[]);
     };
     switches_to(r#"{"ttsLanguage":"en-AU"}"#);
     switches_to(r#"{"transcriptionLanguage":"en-AU"}"#);
-    line.advance(5 * SECOND);
-    line.feed(CallEvent::SocketLost);
-    let from = line.feed(CallEvent::SocketResumed);
-    let [Action::SendFrame(OutgoingFrame::Language(languages))] = &line.actions[from..] else { panic!("one frame") };
+    call.advance(5 * SECOND);
+    call.feed(CallEvent::SocketLost);
+    let from = call.feed(CallEvent::SocketResumed);
+    let [Action::SendFrame(OutgoingFrame::Language(languages))] = &call.actions[from..] else { panic!("one frame") };
     let both = LanguageSwitch::Both { tts_language: "en-AU".to_owned(), transcription_language: "en-AU".to_owned() };
     assert_eq!(*languages, both);
 }
 
 #[test]
 fn a_resumed_call_without_open_work_stays_silent() {
-    let mut line = TestCall::start();
-    line.caller_says("Hello");
-    line.model_replies("Hi.", &[]);
-    line.advance(5 * SECOND);
-    line.feed(CallEvent::SocketLost);
-    let from = line.feed(CallEvent::SocketResumed);
-    assert_eq!(line.actions.len(), from);
-    line.caller_says("Are you there?");
-    assert!(line.pending_request.is_some());
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    call.model_replies("Hi.", &[]);
+    call.advance(5 * SECOND);
+    call.feed(CallEvent::SocketLost);
+    let from = call.feed(CallEvent::SocketResumed);
+    assert_eq!(call.actions.len(), from);
+    call.caller_says("Are you there?");
+    assert!(call.pending_request.is_some());
 }
 
 #[test]
 fn a_call_that_is_not_resumed_ends_like_a_hang_up() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.feed(CallEvent::SocketLost);
-    line.advance(RESUME_TIMEOUT + SECOND);
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
-    line.twilio_answers(TwilioResponse::Accepted);
-    assert!(matches!(line.actions.last(), Some(Action::Close)));
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.feed(CallEvent::SocketLost);
+    call.advance(RESUME_TIMEOUT + SECOND);
+    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    call.twilio_answers(TwilioResponse::Accepted);
+    assert!(matches!(call.actions.last(), Some(Action::Close)));
 }

@@ -103,7 +103,7 @@ impl TestCall {
         let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
         let (call, actions) =
             Call::begin(Arc::new(settings), &setup, request, &payment::PaymentHistory::default(), Uuid::nil(), now);
-        let mut line = Self {
+        let mut call = Self {
             inner: call,
             now,
             actions: Vec::new(),
@@ -111,8 +111,8 @@ impl TestCall {
             running_tools: Vec::new(),
             tool_call_count: 0,
         };
-        line.record_actions(actions);
-        line
+        call.record_actions(actions);
+        call
     }
 
     /// Feeds an event to the call. Returns the index in `actions` of the first resulting action.

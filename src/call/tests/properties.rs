@@ -363,15 +363,15 @@ impl ReferenceModel {
         let due = amount_due.map(|amount| ("amountDue", amount));
         let parameters: std::collections::BTreeMap<_, _> = way.parameters().iter().copied().chain(due).collect();
         let parameters = serde_json::to_string(&parameters).unwrap();
-        let line = TestCall::start_with_parameters(settings, &parameters);
-        let due = match line.inner.authorization.terms().map(|terms| terms.amount_due) {
+        let call = TestCall::start_with_parameters(settings, &parameters);
+        let due = match call.inner.authorization.terms().map(|terms| terms.amount_due) {
             Ok(AmountDue::Amount(amount)) => Ok(Some(amount)),
             Ok(_) => Ok(None),
             Err(_) => Err(()),
         };
-        let last_stir = line.now;
+        let last_stir = call.now;
         Self {
-            call: line,
+            call,
             checked_actions: 0,
             delta_count: 0,
             sids: Vec::new(),

@@ -13,97 +13,97 @@ fn is_give_up(tool: &Tool, sid: &str) -> bool {
 
 #[test]
 fn a_limit_at_the_start_opens_no_payment() {
-    let mut line = TestCall::start();
-    line.caller_says("I want to pay");
-    line.model_replies("Sure.", &["start-capture"]);
-    line.tool_answers(ToolOutcome::LimitExceeded(REASON));
-    assert!(!line.inner.has_open_payment() && line.running_tools.is_empty());
-    assert!(line.history().contains(REASON));
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("Sure.", &["start-capture"]);
+    call.tool_answers(ToolOutcome::LimitExceeded(REASON));
+    assert!(!call.inner.has_open_payment() && call.running_tools.is_empty());
+    assert!(call.history().contains(REASON));
 }
 
 #[test]
 fn a_limit_at_a_field_cancels_the_payment_and_offers_a_person() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.twilio_reports("PK1", &WRONG);
-    line.model_replies("Sorry.", &["capture-card"]);
-    line.tool_answers(ToolOutcome::LimitExceeded(REASON));
-    assert!(!line.inner.has_open_payment());
-    assert!(matches!(line.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
-    line.twilio_answers(TwilioResponse::Accepted);
-    assert!(line.history().contains(&format!("nothing was charged or stored. {REASON}")));
-    assert!(matches!(line.ledger_entries().last(), Some(PaymentLogEntry::Abandoned { .. })));
-    let told = line.actions.len();
-    line.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.twilio_reports("PK1", &WRONG);
+    call.model_replies("Sorry.", &["capture-card"]);
+    call.tool_answers(ToolOutcome::LimitExceeded(REASON));
+    assert!(!call.inner.has_open_payment());
+    assert!(matches!(call.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
+    call.twilio_answers(TwilioResponse::Accepted);
+    assert!(call.history().contains(&format!("nothing was charged or stored. {REASON}")));
+    assert!(matches!(call.ledger_entries().last(), Some(PaymentLogEntry::Abandoned { .. })));
+    let told = call.actions.len();
+    call.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
     assert!(
-        line.actions[told..].iter().all(|action| matches!(action, Action::Record(_))),
+        call.actions[told..].iter().all(|action| matches!(action, Action::Record(_))),
         "the cancellation was already announced"
     );
 }
 
 #[test]
 fn a_limit_at_the_submission_cancels_the_payment() {
-    let mut line = TestCall::start();
-    line.reach_finish("PK1");
-    line.model_replies("", &["finish-capture"]);
-    line.tool_answers(ToolOutcome::LimitExceeded(REASON));
-    assert!(!line.inner.has_open_payment());
-    assert!(matches!(line.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.tool_answers(ToolOutcome::LimitExceeded(REASON));
+    assert!(!call.inner.has_open_payment());
+    assert!(matches!(call.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
 }
 
 #[test]
 fn in_the_guided_flow_a_limit_cancels_the_payment_and_asks_the_model() {
-    let mut line = TestCall::start_with(guided_settings());
-    line.caller_says("I want to pay");
-    line.model_replies("Sure.", &["start-capture"]);
-    line.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
-    assert!(matches!(line.running_tools.as_slice(), [(_, Tool::CaptureCard(_))]));
-    line.tool_answers(ToolOutcome::LimitExceeded(REASON));
-    assert!(!line.inner.has_open_payment());
-    assert!(matches!(line.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
-    line.twilio_answers(TwilioResponse::Accepted);
-    line.advance(10 * SECOND);
-    assert!(line.pending_request.is_some() && line.history().contains(REASON));
+    let mut call = TestCall::start_with(guided_settings());
+    call.caller_says("I want to pay");
+    call.model_replies("Sure.", &["start-capture"]);
+    call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
+    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(_))]));
+    call.tool_answers(ToolOutcome::LimitExceeded(REASON));
+    assert!(!call.inner.has_open_payment());
+    assert!(matches!(call.running_tools.as_slice(), [(_, tool)] if is_give_up(tool, "PK1")));
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.advance(10 * SECOND);
+    assert!(call.pending_request.is_some() && call.history().contains(REASON));
 }
 
 #[test]
 fn after_a_second_decline_a_person_is_offered_first() {
-    let mut line = TestCall::start();
-    line.reach_finish("PK1");
-    line.model_replies("", &["finish-capture"]);
-    line.twilio_answers(TwilioResponse::Accepted);
-    line.model_replies("One moment.", &[]);
-    line.twilio_reports("PK1", &DECLINE);
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.model_replies("One moment.", &[]);
+    call.twilio_reports("PK1", &DECLINE);
     let (card, person) = ("another card (call start-capture) or a person", "offer a person first");
-    assert!(line.history().contains(card) && !line.history().contains(person));
-    line.model_replies("Declined. Another card?", &[]);
-    line.reach_finish("PK2");
-    line.model_replies("", &["finish-capture"]);
+    assert!(call.history().contains(card) && !call.history().contains(person));
+    call.model_replies("Declined. Another card?", &[]);
+    call.reach_finish("PK2");
+    call.model_replies("", &["finish-capture"]);
     // Twilio may also report a decline by refusing `complete`.
-    line.twilio_answers(TwilioResponse::Refused { code: Some(64012), reason: "The card was declined." });
-    assert!(line.history().contains(&format!("Next: call cancel-capture, and {person}")));
+    call.twilio_answers(TwilioResponse::Refused { code: Some(64012), reason: "The card was declined." });
+    assert!(call.history().contains(&format!("Next: call cancel-capture, and {person}")));
 }
 
 #[test]
 fn a_stalled_payment_is_cancelled_before_the_hand_off() {
-    let mut line = TestCall::start();
-    line.reach_card_number("PK1");
-    line.advance(STALL_TIMEOUT + SECOND);
-    line.model_replies("Do you want to try again?", &[]);
-    line.advance(STALL_TIMEOUT + SECOND);
-    line.model_replies("Shall I get somebody?", &[]);
-    let from = line.advance(STALL_TIMEOUT + SECOND);
-    let at = |wanted: fn(&Action) -> bool| line.actions[from..].iter().position(wanted).unwrap();
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.advance(STALL_TIMEOUT + SECOND);
+    call.model_replies("Do you want to try again?", &[]);
+    call.advance(STALL_TIMEOUT + SECOND);
+    call.model_replies("Shall I get somebody?", &[]);
+    let from = call.advance(STALL_TIMEOUT + SECOND);
+    let at = |wanted: fn(&Action) -> bool| call.actions[from..].iter().position(wanted).unwrap();
     let cancels = at(|action| matches!(action, Action::RunTool { tool, .. } if is_give_up(tool, "PK1")));
     let says = at(|action| matches!(action, Action::SendFrame(OutgoingFrame::Text { token, .. }) if token == HAND_OFF));
     assert!(cancels < says);
     assert!(matches!(
-        line.ledger_entries()[..],
+        call.ledger_entries()[..],
         [.., PaymentLogEntry::Stalled { times: 3, .. }, PaymentLogEntry::Abandoned { .. }]
     ));
-    assert!(line.end_frames().is_empty(), "Twilio has not answered");
-    line.twilio_answers(TwilioResponse::Accepted);
-    line.advance(10 * SECOND);
-    assert!(matches!(line.end_frames().as_slice(), [Some(data)] if data.contains("payment-stalled")));
-    assert_eq!(line.running_tools.len(), 0, "the payment is cancelled once");
+    assert!(call.end_frames().is_empty(), "Twilio has not answered");
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.advance(10 * SECOND);
+    assert!(matches!(call.end_frames().as_slice(), [Some(data)] if data.contains("payment-stalled")));
+    assert_eq!(call.running_tools.len(), 0, "the payment is cancelled once");
 }

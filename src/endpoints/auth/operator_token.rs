@@ -88,7 +88,7 @@ impl IntoResponse for OperatorAuthError {
 
 impl fmt::Debug for OperatorAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gate(configured: {})", self.0.is_some())
+        write!(f, "OperatorAuth(configured: {})", self.0.is_some())
     }
 }
 
@@ -96,33 +96,33 @@ impl fmt::Debug for OperatorAuth {
 mod tests {
     use super::*;
 
-    fn verify(gate: &OperatorAuth, authorization: Option<&[u8]>) -> Result<(), OperatorAuthError> {
+    fn verify(auth: &OperatorAuth, authorization: Option<&[u8]>) -> Result<(), OperatorAuthError> {
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
         }
-        gate.verify(&headers)
+        auth.verify(&headers)
     }
 
     #[test]
     fn only_the_token_is_accepted() {
-        let gate = OperatorAuth::new(Some(&SecretString::from("correct horse")));
-        assert_eq!(verify(&gate, Some(b"Bearer correct horse")), Ok(()));
-        assert_eq!(verify(&gate, Some(b"bearer  correct horse ")), Ok(()));
+        let auth = OperatorAuth::new(Some(&SecretString::from("correct horse")));
+        assert_eq!(verify(&auth, Some(b"Bearer correct horse")), Ok(()));
+        assert_eq!(verify(&auth, Some(b"bearer  correct horse ")), Ok(()));
         for wrong in [&b"Bearer correct"[..], b"Bearer correct horse battery", b"Bearer \xff", b"Bearer "] {
-            assert_eq!(verify(&gate, Some(wrong)), Err(OperatorAuthError::WrongToken), "{wrong:?}");
+            assert_eq!(verify(&auth, Some(wrong)), Err(OperatorAuthError::WrongToken), "{wrong:?}");
         }
         for none in [&b"Basic Y29ycmVjdCBob3JzZQ=="[..], b"correct horse", b"Bearer", b""] {
-            assert_eq!(verify(&gate, Some(none)), Err(OperatorAuthError::NoToken), "{none:?}");
+            assert_eq!(verify(&auth, Some(none)), Err(OperatorAuthError::NoToken), "{none:?}");
         }
-        assert_eq!(verify(&gate, None), Err(OperatorAuthError::NoToken));
+        assert_eq!(verify(&auth, None), Err(OperatorAuthError::NoToken));
     }
 
     #[test]
     fn without_a_configured_token_every_request_is_rejected() {
-        let gate = OperatorAuth::new(None);
-        assert_eq!(verify(&gate, Some(b"Bearer ")), Err(OperatorAuthError::NotConfigured));
-        assert_eq!(verify(&gate, None), Err(OperatorAuthError::NotConfigured));
+        let auth = OperatorAuth::new(None);
+        assert_eq!(verify(&auth, Some(b"Bearer ")), Err(OperatorAuthError::NotConfigured));
+        assert_eq!(verify(&auth, None), Err(OperatorAuthError::NotConfigured));
         assert!(!format!("{:?}", OperatorAuth::new(Some(&SecretString::from("hush")))).contains("hush"));
     }
 }

@@ -98,7 +98,7 @@ impl WebhookForm {
 /// Shows the number of fields and none of the fields.
 impl std::fmt::Debug for WebhookForm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Form({} fields)", self.0.len())
+        write!(f, "WebhookForm({} fields)", self.0.len())
     }
 }
 

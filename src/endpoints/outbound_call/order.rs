@@ -71,34 +71,26 @@ impl OutboundOrder {
         if is_card_number_of_known_brand(to.as_str()) {
             return Err(ParseOrderError::CardNumber("phoneNumber".to_owned()));
         }
-        let reference = optional_text(&properties, CALL_REFERENCE)?;
-        let order = optional_text(&properties, "orderReference")?;
+        let call_reference = optional_text(&properties, CALL_REFERENCE)?;
+        let explicit_order_reference = optional_text(&properties, "orderReference")?;
         let context_key = optional_text(&properties, "contextKey")?;
         let manifest_key = optional_text(&properties, "manifestKey")?;
         // An amount must be a string: a JSON number may have been rounded by the client.
         optional_text(&properties, "amountDue")?;
-        let said = properties.iter().filter(|(_, value)| !value.is_null());
-        let said = said.map(|(name, value)| (name.clone(), to_text(value))).collect();
-        if let Some(name) = find_contradicted_parameter(&said) {
+        let values = properties.iter().filter(|(_, value)| !value.is_null());
+        let values = values.map(|(name, value)| (name.clone(), to_text(value))).collect();
+        if let Some(name) = find_contradicted_parameter(&values) {
             return Err(ParseOrderError::Repeated(name.to_owned()));
         }
-        payment.parse_terms(&said)?;
+        payment.parse_terms(&values)?;
         properties.iter().try_for_each(|(name, value)| check_property(name, value))?;
 
-        let reference = reference.unwrap_or_else(|| Uuid::new_v4().to_string());
-        properties.insert(CALL_REFERENCE.to_owned(), Value::String(reference.clone()));
+        let call_reference = call_reference.unwrap_or_else(|| Uuid::new_v4().to_string());
+        properties.insert(CALL_REFERENCE.to_owned(), Value::String(call_reference.clone()));
         let parameters = properties.iter().filter_map(|(name, value)| Some((name.clone(), to_parameter(value)?)));
         let parameters = parameters.collect();
         let data = Private::new(Arc::from(Value::Object(properties).to_string()));
-        Ok(Self {
-            to,
-            call_reference: reference,
-            explicit_order_reference: order,
-            context_key,
-            manifest_key,
-            parameters,
-            data,
-        })
+        Ok(Self { to, call_reference, explicit_order_reference, context_key, manifest_key, parameters, data })
     }
 }
 
@@ -151,7 +143,7 @@ fn to_parameter(value: &Value) -> Option<String> {
 /// Shows no content.
 impl fmt::Debug for OutboundOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Order")
+        f.write_str("OutboundOrder")
     }
 }
 
@@ -177,7 +169,7 @@ mod tests {
             "amount": 25.5, "vip": true, "note": null, "items": [{"name": "Tea & cake"}],
         }))
         .unwrap();
-        assert_eq!(format!("{order:?}"), "Order");
+        assert_eq!(format!("{order:?}"), "OutboundOrder");
         assert_eq!((order.to.as_str(), order.call_reference.as_str()), ("+15550100001", "order-7"));
         assert_eq!((order.context_key.as_deref(), order.manifest_key), (Some("PaymentContext"), None));
         let mut parameters: Vec<_> = order.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();

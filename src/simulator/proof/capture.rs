@@ -114,8 +114,8 @@ pub struct CapturedSize {
 
 impl OutputCapture {
     /// Records output of the server.
-    pub fn record(&self, place: OutputChannel, bytes: impl Into<String>) {
-        lock(&self.0).push(CapturedOutput { channel: place.name(), bytes: bytes.into() });
+    pub fn record(&self, channel: OutputChannel, bytes: impl Into<String>) {
+        lock(&self.0).push(CapturedOutput { channel: channel.name(), bytes: bytes.into() });
     }
 
     /// Takes everything that was recorded since the last call.
@@ -125,9 +125,9 @@ impl OutputCapture {
 }
 
 /// Adds the size of captured output to the totals by channel.
-pub fn add_sizes(sizes: &mut BTreeMap<&'static str, CapturedSize>, evidence: &[CapturedOutput]) {
-    for CapturedOutput { channel: place, bytes } in evidence {
-        let size = sizes.entry(*place).or_default();
+pub fn add_sizes(sizes: &mut BTreeMap<&'static str, CapturedSize>, output: &[CapturedOutput]) {
+    for CapturedOutput { channel, bytes } in output {
+        let size = sizes.entry(*channel).or_default();
         size.pieces += 1;
         size.bytes += bytes.len();
     }

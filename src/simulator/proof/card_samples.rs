@@ -129,33 +129,33 @@ impl SeededRng {
 
 impl CardSample {
     /// Generates a number in one text, in a random style.
-    pub fn random(dice: &mut SeededRng) -> Self {
-        let number = dice.card_number();
-        let style = dice.below(STYLE_COUNT);
-        let written = write_digits(&number, style, dice);
-        let said = [dice.pick(LEAD_INS), &written, dice.pick(ENDINGS)].concat();
+    pub fn random(rng: &mut SeededRng) -> Self {
+        let number = rng.card_number();
+        let style = rng.below(STYLE_COUNT);
+        let written = write_digits(&number, style, rng);
+        let said = [rng.pick(LEAD_INS), &written, rng.pick(ENDINGS)].concat();
         Self { number, parts: vec![said] }
     }
 
     /// Generates a number as digits only, as a form or a keypad takes it.
-    pub fn digits_only(dice: &mut SeededRng) -> Self {
-        let number = dice.card_number();
+    pub fn digits_only(rng: &mut SeededRng) -> Self {
+        let number = rng.card_number();
         Self { parts: vec![number.clone()], number }
     }
 
     /// Generates a number in two or three texts, none of which is a card number on its own.
-    pub fn random_parts(dice: &mut SeededRng) -> Self {
-        let number = dice.card_number();
-        let mut cuts: Vec<usize> = (0..=dice.below(2)).map(|_| 4 + dice.below(number.len() - 7)).collect();
+    pub fn random_parts(rng: &mut SeededRng) -> Self {
+        let number = rng.card_number();
+        let mut cuts: Vec<usize> = (0..=rng.below(2)).map(|_| 4 + rng.below(number.len() - 7)).collect();
         cuts.sort_unstable();
         cuts.dedup();
         let ends = cuts.iter().copied().chain([number.len()]);
-        let style = dice.below(STYLE_COUNT);
+        let style = rng.below(STYLE_COUNT);
         let mut from = 0;
         let mut parts = Vec::new();
         for to in ends {
-            let before = if from == 0 { dice.pick(LEAD_INS) } else { dice.pick(&["", "um, ", "uh "]) };
-            parts.push([before, &write_digits(&number[from..to], style, dice)].concat());
+            let before = if from == 0 { rng.pick(LEAD_INS) } else { rng.pick(&["", "um, ", "uh "]) };
+            parts.push([before, &write_digits(&number[from..to], style, rng)].concat());
             from = to;
         }
         Self { number, parts }
@@ -168,14 +168,14 @@ impl CardSample {
 }
 
 /// Writes digits in one of the styles, in one language per number.
-fn write_digits(digits: &str, style: usize, dice: &mut SeededRng) -> String {
+fn write_digits(digits: &str, style: usize, rng: &mut SeededRng) -> String {
     match style {
         0 => digits.to_owned(),
-        1 => group_digits(digits, dice.pick(&[" ", "-", "  ", ". ", ", "])),
-        2 => spell_digits(digits, &SPANISH, dice),
-        3 => spell_digits(digits, &GERMAN, dice),
-        4 => spell_digits(digits, &[&["oh"], &UNITS[1..10]].concat(), dice),
-        _ => mix_styles(digits, dice),
+        1 => group_digits(digits, rng.pick(&[" ", "-", "  ", ". ", ", "])),
+        2 => spell_digits(digits, &SPANISH, rng),
+        3 => spell_digits(digits, &GERMAN, rng),
+        4 => spell_digits(digits, &[&["oh"], &UNITS[1..10]].concat(), rng),
+        _ => mix_styles(digits, rng),
     }
 }
 
@@ -187,38 +187,38 @@ fn group_digits(digits: &str, between: &str) -> String {
     groups.join(between)
 }
 
-fn spell_digits(digits: &str, words: &[&str], dice: &mut SeededRng) -> String {
-    let pause = dice.pick(&[" ", ", "]);
+fn spell_digits(digits: &str, words: &[&str], rng: &mut SeededRng) -> String {
+    let pause = rng.pick(&[" ", ", "]);
     let words = digits.bytes().map(|digit| words[usize::from(digit - b'0')]);
     words.collect::<Vec<_>>().join(pause)
 }
 
 /// Mixes digits and English words, pairs, hundreds and thousands.
-fn mix_styles(digits: &str, dice: &mut SeededRng) -> String {
+fn mix_styles(digits: &str, rng: &mut SeededRng) -> String {
     let mut said = String::new();
     let mut rest = digits;
     while !rest.is_empty() {
-        let length = (1 + dice.below(4)).min(rest.len());
+        let length = (1 + rng.below(4)).min(rest.len());
         let (chunk, more) = rest.split_at(length);
         rest = more;
-        said.push_str(&write_chunk(chunk, dice));
+        said.push_str(&write_chunk(chunk, rng));
         if !rest.is_empty() {
             // `forty` and a following unit would be one number, so a comma separates them.
-            said.push_str(if said.ends_with("ty") { ", " } else { dice.pick(SEPARATORS) });
+            said.push_str(if said.ends_with("ty") { ", " } else { rng.pick(SEPARATORS) });
         }
     }
     said
 }
 
-fn write_chunk(chunk: &str, dice: &mut SeededRng) -> String {
+fn write_chunk(chunk: &str, rng: &mut SeededRng) -> String {
     let value: usize = chunk.parse().unwrap_or(0);
     let same = chunk.bytes().all(|digit| Some(digit) == chunk.bytes().next());
     match chunk.len() {
-        2 if same && dice.below(2) == 0 => format!("double {}", UNITS[value % 10]),
+        2 if same && rng.below(2) == 0 => format!("double {}", UNITS[value % 10]),
         3 if same => format!("triple {}", UNITS[value % 10]),
         2 if value >= 10 => spell_two_digits(value),
         3 if value >= 100 && value % 100 >= 10 => {
-            format!("{} hundred {}{}", UNITS[value / 100], dice.pick(&["", "and "]), spell_two_digits(value % 100))
+            format!("{} hundred {}{}", UNITS[value / 100], rng.pick(&["", "and "]), spell_two_digits(value % 100))
         }
         4 if value >= 1000 && !(value / 100).is_multiple_of(10) && value % 100 >= 10 => {
             format!(
@@ -246,7 +246,7 @@ fn digit(value: usize) -> char {
 }
 
 fn is_luhn_valid(number: &str) -> bool {
-    let digit = |(place, digit): (usize, u8)| match u32::from(digit - b'0') << (place % 2) {
+    let digit = |(position, digit): (usize, u8)| match u32::from(digit - b'0') << (position % 2) {
         doubled if doubled > 9 => doubled - 9,
         digit => digit,
     };
@@ -261,21 +261,21 @@ mod tests {
     #[test]
     fn every_sample_is_recognised_as_a_card_number() {
         for seed in 0..3_000 {
-            let planted = CardSample::random(&mut SeededRng::new(seed));
-            let left = redact_card_numbers(&planted.parts[0]);
-            assert!(has_card_number(&planted.parts[0]), "{seed}: {planted:?}");
-            assert!(!left.contains(|c: char| c.is_ascii_digit()), "{seed}: {planted:?} leaves {left}");
+            let sample = CardSample::random(&mut SeededRng::new(seed));
+            let redacted = redact_card_numbers(&sample.parts[0]);
+            assert!(has_card_number(&sample.parts[0]), "{seed}: {sample:?}");
+            assert!(!redacted.contains(|c: char| c.is_ascii_digit()), "{seed}: {sample:?} leaves {redacted}");
         }
     }
 
     #[test]
     fn a_split_number_is_recognised_with_its_last_part() {
         for seed in 0..3_000 {
-            let planted = CardSample::random_parts(&mut SeededRng::new(seed));
+            let sample = CardSample::random_parts(&mut SeededRng::new(seed));
             let mut shield = Redactor::default();
-            let heard =
-                planted.parts.iter().map(|part| shield.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
-            assert!(heard.was_redacted && !heard.cards.is_empty(), "{seed}: {planted:?}");
+            let last =
+                sample.parts.iter().map(|part| shield.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
+            assert!(last.was_redacted && !last.cards.is_empty(), "{seed}: {sample:?}");
         }
     }
 

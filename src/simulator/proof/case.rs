@@ -33,19 +33,11 @@ pub struct ProofCase<'a> {
 
 impl<'a> ProofCase<'a> {
     /// Creates case number `case` of a run with this seed.
-    pub fn new(world: &'a ProofHarness, way: LeakVector, seed: u64, case: usize) -> Self {
-        let mut dice = case_rng(seed, case);
-        let planted = card_sample(way, &mut dice);
+    pub fn new(harness: &'a ProofHarness, vector: LeakVector, seed: u64, case: usize) -> Self {
+        let mut rng = case_rng(seed, case);
+        let sample = card_sample(vector, &mut rng);
         let (call, caller) = (format!("CA{case:032x}"), format!("+1555{case:07}"));
-        Self {
-            harness: world,
-            vector: way,
-            call_sid: call,
-            caller_number: caller,
-            sample: planted,
-            secrets: Vec::new(),
-            rng: dice,
-        }
+        Self { harness, vector, call_sid: call, caller_number: caller, sample, secrets: Vec::new(), rng }
     }
 
     /// Runs the case. Returns the channel that still shows a part of a split card number, which a search for the whole
@@ -69,26 +61,26 @@ impl<'a> ProofCase<'a> {
     }
 
     async fn run_call(&mut self) -> anyhow::Result<Option<OutputChannel>> {
-        let world = self.harness;
+        let harness = self.harness;
         let (number, text) = (self.sample.number.clone(), self.sample.parts[0].clone());
         let parameters = match self.vector {
             LeakVector::CustomParameter => json!({"note": text, number.as_str(): "x", "list": [number]}),
             _ => json!({}),
         };
-        let knows = match self.vector {
+        let call_parameters = match self.vector {
             LeakVector::BusinessAnswer => json!({"note": text, number.as_str(): "x"}),
             _ => json!({}),
         };
-        self.receive_call(knows).await?;
-        let mut phone = world.connect_call(&self.call_sid, &self.caller_number, &parameters).await?;
-        let left = self.place_in_call(&mut phone).await?;
-        self.hang_up(phone).await?;
-        Ok(left)
+        self.receive_call(call_parameters).await?;
+        let mut client = harness.connect_call(&self.call_sid, &self.caller_number, &parameters).await?;
+        let leftover = self.place_in_call(&mut client).await?;
+        self.hang_up(client).await?;
+        Ok(leftover)
     }
 
     /// Posts the incoming call and sets what the business answers to its look-up.
-    pub async fn receive_call(&self, business_knows: Value) -> anyhow::Result<()> {
-        self.harness.stand_ins.set_call_parameters(business_knows);
+    pub async fn receive_call(&self, call_parameters: Value) -> anyhow::Result<()> {
+        self.harness.stand_ins.set_call_parameters(call_parameters);
         let form = [("CallSid", self.call_sid.as_str()), ("From", &self.caller_number), ("To", "+15550100002")];
         let twiml = self.harness.post_as_twilio("/connectConversationRelay", &form).await?;
         ensure!(twiml.contains("<ConversationRelay"), "the TwiML does not connect the call to ConversationRelay");
@@ -96,92 +88,92 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Ends the call and reads the rest of the socket.
-    pub async fn hang_up(&self, phone: RelayClient<'_>) -> anyhow::Result<()> {
-        let over = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
-        self.harness.post_as_twilio("/connectAction", &over).await?;
+    pub async fn hang_up(&self, client: RelayClient<'_>) -> anyhow::Result<()> {
+        let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
+        self.harness.post_as_twilio("/connectAction", &form).await?;
         self.harness.wait_for_calls(0).await?;
-        phone.drain().await;
+        client.drain().await;
         Ok(())
     }
 
     /// Ends the call of a failed case, so that the next case starts without a live call.
     pub async fn abandon(&self) {
-        let over = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
+        let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
         // Errors are ignored: the next case reports a call that is still live.
-        let _ = self.harness.post_as_twilio("/connectAction", &over).await;
+        let _ = self.harness.post_as_twilio("/connectAction", &form).await;
         let _ = self.harness.wait_for_calls(0).await;
     }
 
     /// Sends the card number through a vector that needs a call.
-    async fn place_in_call(&mut self, phone: &mut RelayClient<'_>) -> anyhow::Result<Option<OutputChannel>> {
+    async fn place_in_call(&mut self, client: &mut RelayClient<'_>) -> anyhow::Result<Option<OutputChannel>> {
         let (number, text) = (self.sample.number.clone(), self.sample.parts[0].clone());
         match self.vector {
-            LeakVector::Entered => payment::run_successful_payment(self, phone).await?,
+            LeakVector::Entered => payment::run_successful_payment(self, client).await?,
             LeakVector::SpokenDuringACapture | LeakVector::KeyedDuringACapture | LeakVector::Callback => {
-                payment::run_disturbed_payment(self, phone).await?;
+                payment::run_disturbed_payment(self, client).await?;
             }
             LeakVector::Spoken => {
-                phone.send(&json!({"type": "prompt", "voicePrompt": text, "last": false})).await?;
-                phone.say(&text, []).await?;
-                ensure_redacted(&phone.run_probe_turn().await?)?;
+                client.send(&json!({"type": "prompt", "voicePrompt": text, "last": false})).await?;
+                client.say(&text, []).await?;
+                ensure_redacted(&client.run_probe_turn().await?)?;
             }
             LeakVector::SpokenInParts => {
                 for part in &self.sample.parts {
-                    phone.say(part, []).await?;
+                    client.say(part, []).await?;
                 }
-                let shown = phone.run_probe_turn().await?;
+                let shown = client.run_probe_turn().await?;
                 ensure_redacted(&shown)?;
                 let stands = |part: &String| shown.contains(&Value::from(part.as_str()).to_string());
                 return Ok(self.sample.parts.iter().any(stands).then_some(OutputChannel::Model));
             }
             LeakVector::SpokenOverTheAgent => {
-                phone.say("Hello", []).await?;
-                phone.send(&json!({"type": "info", "name": "tokensPlayed", "value": text})).await?;
+                client.say("Hello", []).await?;
+                client.send(&json!({"type": "info", "name": "tokensPlayed", "value": text})).await?;
                 let interrupt =
                     json!({"type": "interrupt", "utteranceUntilInterrupt": text, "durationUntilInterruptMs": 9});
-                phone.send(&interrupt).await?;
-                phone.run_probe_turn().await?;
+                client.send(&interrupt).await?;
+                client.run_probe_turn().await?;
             }
             LeakVector::KeyedOutsideACapture => {
-                phone.press_keys(&format!("{number}#")).await?;
-                phone.wait_for_speech().await?;
-                ensure_redacted(&phone.run_probe_turn().await?)?;
+                client.press_keys(&format!("{number}#")).await?;
+                client.wait_for_speech().await?;
+                ensure_redacted(&client.run_probe_turn().await?)?;
             }
             LeakVector::KeyedInParts => {
                 let (first, second) = number.split_at(number.len() / 2);
                 for part in [first, second] {
-                    phone.press_keys(&format!("{part}#")).await?;
-                    phone.wait_for_speech().await?;
+                    client.press_keys(&format!("{part}#")).await?;
+                    client.wait_for_speech().await?;
                 }
-                let shown = phone.run_probe_turn().await?;
+                let shown = client.run_probe_turn().await?;
                 ensure_redacted(&shown)?;
                 return Ok(shown.contains(first).then_some(OutputChannel::Model));
             }
             LeakVector::CustomParameter | LeakVector::BusinessAnswer => {
-                ensure_redacted(&phone.run_probe_turn().await?)?;
+                ensure_redacted(&client.run_probe_turn().await?)?;
             }
             LeakVector::ModelOutput => {
                 let tokens = self.rng.split(&format!("You said {text} to me."));
-                phone.say("What did I say?", [ModelReply::Text(tokens)]).await?;
-                ensure_redacted(&phone.run_probe_turn().await?)?;
+                client.say("What did I say?", [ModelReply::Text(tokens)]).await?;
+                ensure_redacted(&client.run_probe_turn().await?)?;
             }
-            LeakVector::HandOff => self.place_in_hand_off(phone, &text).await?,
+            LeakVector::HandOff => self.place_in_hand_off(client, &text).await?,
             LeakVector::BadFrame => {
                 let frames =
                     [json!({"type": text, "a": number}), json!({"type": "error", "description": text}), json!(text)];
                 for frame in &frames {
-                    phone.send(frame).await?;
+                    client.send(frame).await?;
                 }
-                phone.send(&json!({"type": "prompt", "voicePrompt": [text]})).await?;
-                phone.run_probe_turn().await?;
+                client.send(&json!({"type": "prompt", "voicePrompt": [text]})).await?;
+                client.run_probe_turn().await?;
             }
-            _ => self.place_in_tool_call(phone).await?,
+            _ => self.place_in_tool_call(client).await?,
         }
         Ok(None)
     }
 
     /// Lets the model put the card number into the name or the arguments of a tool call.
-    async fn place_in_tool_call(&self, phone: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    async fn place_in_tool_call(&self, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
         let (number, text) = (self.sample.number.as_str(), self.sample.parts[0].as_str());
         let calls = match self.vector {
             LeakVector::Message => vec![("send-sms", json!({"to": self.caller_number, "message": text}).to_string())],
@@ -195,8 +187,8 @@ impl<'a> ProofCase<'a> {
             _ => vec![(number, json!({number: number}).to_string())],
         };
         for (name, arguments) in calls {
-            phone.say("Do it.", [ModelReply::ToolCall(name.to_owned(), arguments)]).await?;
-            let shown = phone.run_probe_turn().await?;
+            client.say("Do it.", [ModelReply::ToolCall(name.to_owned(), arguments)]).await?;
+            let shown = client.run_probe_turn().await?;
             // An invalid amount is refused as such, so the number need not be redacted from the tool call.
             ensure!(
                 self.vector == LeakVector::Amount || ensure_redacted(&shown).is_ok(),
@@ -207,9 +199,9 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Lets the model put the card number into the hand-off data, and posts hand-off data that the model did not write.
-    async fn place_in_hand_off(&self, phone: &mut RelayClient<'_>, text: &str) -> anyhow::Result<()> {
+    async fn place_in_hand_off(&self, client: &mut RelayClient<'_>, text: &str) -> anyhow::Result<()> {
         let arguments = json!({"reason": text, "conversationSummary": text});
-        let data = self.request_hand_off(phone, &arguments).await?;
+        let data = self.request_hand_off(client, &arguments).await?;
         ensure!(data.contains(REDACTED), "nothing was redacted from the hand-off data");
         for data in [data, text.to_owned(), json!({"summary": [text]}).to_string()] {
             self.post_connect_action(&data).await?;
@@ -218,12 +210,12 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Lets the model hand the call off. Returns the hand-off data.
-    pub async fn request_hand_off(&self, phone: &mut RelayClient<'_>, arguments: &Value) -> anyhow::Result<String> {
+    pub async fn request_hand_off(&self, client: &mut RelayClient<'_>, arguments: &Value) -> anyhow::Result<String> {
         let replies = [ModelReply::tool_call("live-agent-handoff", arguments), ModelReply::from_words("One moment.")];
-        phone.say("I want a person.", replies).await?;
-        phone.send(&json!({"type": "info", "name": "agentSpeaking", "value": "on"})).await?;
-        phone.send(&json!({"type": "info", "name": "agentSpeaking", "value": "off"})).await?;
-        phone.wait_for_hand_off().await
+        client.say("I want a person.", replies).await?;
+        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "on"})).await?;
+        client.send(&json!({"type": "info", "name": "agentSpeaking", "value": "off"})).await?;
+        client.wait_for_hand_off().await
     }
 
     /// Posts to the `<Connect>` action as Twilio does when a session ends with this hand-off data.
@@ -283,8 +275,8 @@ pub struct ProofChat<'a> {
 
 impl<'a> ProofChat<'a> {
     /// Creates a chat without messages.
-    pub fn new(world: &'a ProofHarness) -> Self {
-        Self { harness: world, session_id: Value::Null }
+    pub fn new(harness: &'a ProofHarness) -> Self {
+        Self { harness, session_id: Value::Null }
     }
 
     /// Sends a message, to which the model replies with `reply`.
@@ -314,12 +306,12 @@ pub fn case_rng(seed: u64, case: usize) -> SeededRng {
 }
 
 /// Generates a card number in the form that the vector needs.
-fn card_sample(way: LeakVector, dice: &mut SeededRng) -> CardSample {
-    if way.is_in_parts() {
-        CardSample::random_parts(dice)
-    } else if way.is_typed() {
-        CardSample::digits_only(dice)
+fn card_sample(vector: LeakVector, rng: &mut SeededRng) -> CardSample {
+    if vector.is_in_parts() {
+        CardSample::random_parts(rng)
+    } else if vector.is_typed() {
+        CardSample::digits_only(rng)
     } else {
-        CardSample::random(dice)
+        CardSample::random(rng)
     }
 }

@@ -28,15 +28,15 @@ pub struct CanarySightings(BTreeSet<&'static str>);
 
 impl CanarySightings {
     /// Records the channels whose output contains the canary.
-    pub fn record(&mut self, evidence: &[CapturedOutput]) {
+    pub fn record(&mut self, output: &[CapturedOutput]) {
         let call = canary_call_sid();
-        let seen = evidence.iter().filter(|it| it.bytes.contains(CANARY) || it.bytes.contains(&call));
+        let seen = output.iter().filter(|it| it.bytes.contains(CANARY) || it.bytes.contains(&call));
         self.0.extend(seen.map(|it| it.channel));
     }
 
     /// Whether the canary was seen in this channel.
-    pub fn is_seen_in(&self, place: OutputChannel) -> bool {
-        self.0.contains(place.name())
+    pub fn is_seen_in(&self, channel: OutputChannel) -> bool {
+        self.0.contains(channel.name())
     }
 }
 
@@ -47,21 +47,21 @@ fn canary_call_sid() -> String {
 /// Runs an ordinary call and chat in which the canary word goes everywhere a card number might go: into the call
 /// look-up, the caller's and the agent's speech, a payment's reference, the hand-off data, and an outbound call whose
 /// TwiML is too long for the request.
-pub async fn run_canary_call(world: &ProofHarness) -> anyhow::Result<()> {
-    let mut attempt = ProofCase::new(world, LeakVector::Entered, 0, CANARY_CASE);
-    attempt.receive_call(json!({"callReference": CANARY})).await?;
-    let mut phone = world.connect_call(&attempt.call_sid, &attempt.caller_number, &json!({})).await?;
-    phone.say(&format!("My word is {CANARY}."), [ModelReply::from_words(&format!("So it is {CANARY}."))]).await?;
-    payment::run_successful_payment(&mut attempt, &mut phone).await?;
-    let data = attempt.request_hand_off(&mut phone, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;
-    attempt.post_connect_action(&data).await?;
-    attempt.hang_up(phone).await?;
-    ProofChat::new(world).send(CANARY, "user", ModelReply::from_words(&format!("You wrote {CANARY}."))).await?;
-    let order = json!({"phoneNumber": attempt.caller_number, "note": format!("{CANARY} ").repeat(1_000)});
-    world.post_as_operator("/outboundCall", &json!({ "properties": order })).await?;
-    let url = world.stand_ins.twiml_url().context("the outbound call has no TwiML URL")?;
+pub async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
+    let mut case = ProofCase::new(harness, LeakVector::Entered, 0, CANARY_CASE);
+    case.receive_call(json!({"callReference": CANARY})).await?;
+    let mut client = harness.connect_call(&case.call_sid, &case.caller_number, &json!({})).await?;
+    client.say(&format!("My word is {CANARY}."), [ModelReply::from_words(&format!("So it is {CANARY}."))]).await?;
+    payment::run_successful_payment(&mut case, &mut client).await?;
+    let data = case.request_hand_off(&mut client, &json!({"reason": CANARY, "conversationSummary": CANARY})).await?;
+    case.post_connect_action(&data).await?;
+    case.hang_up(client).await?;
+    ProofChat::new(harness).send(CANARY, "user", ModelReply::from_words(&format!("You wrote {CANARY}."))).await?;
+    let order = json!({"phoneNumber": case.caller_number, "note": format!("{CANARY} ").repeat(1_000)});
+    harness.post_as_operator("/outboundCall", &json!({ "properties": order })).await?;
+    let url = harness.stand_ins.twiml_url().context("the outbound call has no TwiML URL")?;
     let id = url.rsplit_once('/').map_or("", |(_, id)| id);
-    world.post_as_twilio(&format!("/outboundTwiml/{id}"), &[("CallSid", attempt.call_sid.as_str())]).await.map(drop)
+    harness.post_as_twilio(&format!("/outboundTwiml/{id}"), &[("CallSid", case.call_sid.as_str())]).await.map(drop)
 }
 
 /// How many card numbers were inserted into the captured output of a channel, and how many of them were found.
@@ -74,18 +74,18 @@ pub struct SearchControl {
 }
 
 /// Inserts one card number per encoding into captured output of a channel, and searches for it.
-pub fn run_search_control(place: OutputChannel, sample: &CapturedOutput, seed: u64) -> SearchControl {
-    let mut dice = SeededRng::new(seed);
+pub fn run_search_control(channel: OutputChannel, sample: &CapturedOutput, seed: u64) -> SearchControl {
+    let mut rng = SeededRng::new(seed);
     let mut control = SearchControl { written: 0, found: 0 };
     for form in ENCODINGS {
-        let planted = [CardSample::random(&mut dice)];
-        let mut evidence = form(&planted[0], sample, &mut dice);
-        for it in &mut evidence {
-            it.channel = place.name();
+        let cards = [CardSample::random(&mut rng)];
+        let mut output = form(&cards[0], sample, &mut rng);
+        for it in &mut output {
+            it.channel = channel.name();
         }
         control.written += 1;
         control.found +=
-            usize::from(find_samples(&evidence, &planted) == [SampleMatch { channel: place.name(), sample: 0 }]);
+            usize::from(find_samples(&output, &cards) == [SampleMatch { channel: channel.name(), sample: 0 }]);
     }
     control
 }
@@ -94,15 +94,15 @@ type Encoding = fn(&CardSample, &CapturedOutput, &mut SeededRng) -> Vec<Captured
 
 /// Digits, the text of the sample, JSON, percent-encoding, and tokens of many frames.
 const ENCODINGS: [Encoding; 5] = [
-    |planted, sample, _| vec![insert_in_middle(sample, &planted.number)],
-    |planted, sample, _| vec![insert_in_middle(sample, &planted.text())],
-    |planted, sample, _| vec![insert_in_middle(sample, &json!({ "text": planted.text() }).to_string())],
-    |planted, _, _| {
-        let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("Body", &planted.text()).finish();
+    |card, sample, _| vec![insert_in_middle(sample, &card.number)],
+    |card, sample, _| vec![insert_in_middle(sample, &card.text())],
+    |card, sample, _| vec![insert_in_middle(sample, &json!({ "text": card.text() }).to_string())],
+    |card, _, _| {
+        let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("Body", &card.text()).finish();
         vec![CapturedOutput { channel: "", bytes: form }]
     },
-    |planted, _, dice| {
-        let pieces = dice.split(&planted.text());
+    |card, _, rng| {
+        let pieces = rng.split(&card.text());
         pieces
             .iter()
             .map(|it| CapturedOutput { channel: "", bytes: json!({"type": "text", "token": it}).to_string() })

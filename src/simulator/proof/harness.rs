@@ -45,33 +45,21 @@ pub struct ProofHarness {
 impl ProofHarness {
     /// Starts `program` with the configuration in `vars` and its ledger in the directory `home`.
     pub async fn start(program: &Path, vars: &Vars, home: &Path) -> Result<(Self, TestedSetup), StartServerError> {
-        let catch = OutputCapture::default();
-        let (model, outside) = (ModelStandIn::new(catch.clone()), StandIns::new(catch.clone()));
+        let capture = OutputCapture::default();
+        let (model, stand_ins) = (ModelStandIn::new(capture.clone()), StandIns::new(capture.clone()));
         let sync = ScriptedSync::new("AC00000000000000000000000000000001", AUTH_TOKEN);
         let twilio =
-            serve_locally(outside.clone().router().merge(sync.router())).await.map_err(StartServerError::Failed)?;
+            serve_locally(stand_ins.clone().router().merge(sync.router())).await.map_err(StartServerError::Failed)?;
         let openai = serve_locally(model.clone().router()).await.map_err(StartServerError::Failed)?;
         let prepared = setup::prepare_setup(vars, &twilio.0, &openai.0, home);
         let PreparedSetup { set_up, vars, base_url } =
             prepared.map_err(|problems| StartServerError::InvalidConfig(problems.to_string()))?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
         let http = http.context("cannot create the HTTP client").map_err(StartServerError::Failed)?;
-        let server = ServerProcess::start(program, home, &vars, &catch).await?;
+        let server = ServerProcess::start(program, home, &vars, &capture).await?;
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        let stand_ins = [twilio.1, openai.1];
-        Ok((
-            Self {
-                server,
-                model,
-                stand_ins: outside,
-                capture: catch,
-                base_url,
-                signer,
-                http,
-                stand_in_tasks: stand_ins,
-            },
-            set_up,
-        ))
+        let stand_in_tasks = [twilio.1, openai.1];
+        Ok((Self { server, model, stand_ins, capture, base_url, signer, http, stand_in_tasks }, set_up))
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
@@ -97,12 +85,12 @@ impl ProofHarness {
         Ok(self.send(OutputChannel::OperatorResponse, request).await?.1)
     }
 
-    async fn send(&self, place: OutputChannel, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {
+    async fn send(&self, channel: OutputChannel, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {
         let answer = request.send().await.context("the server did not answer")?;
         let (status, headers) =
             (answer.status(), format!("{status} {:?}\n", answer.headers(), status = answer.status()));
         let body = answer.text().await.context("the response body is incomplete")?;
-        self.capture.record(place, headers + &body);
+        self.capture.record(channel, headers + &body);
         Ok((status, body))
     }
 
@@ -114,15 +102,15 @@ impl ProofHarness {
         let opened = tokio::time::timeout(TIMEOUT, tokio_tungstenite::connect_async(request)).await;
         let (socket, _) =
             opened.context("the WebSocket handshake timed out")?.context("the WebSocket handshake failed")?;
-        let mut phone = RelayClient::new(self, socket);
+        let mut client = RelayClient::new(self, socket);
         let setup = json!({
             "type": "setup", "sessionId": "VX00000000000000000000000000000001", "callSid": call, "from": from,
             "to": "+15550100002", "direction": "inbound", "customParameters": parameters,
         });
-        phone.send(&setup).await?;
+        client.send(&setup).await?;
         self.wait_for_calls(1).await?;
-        phone.say_hello().await?;
-        Ok(phone)
+        client.say_hello().await?;
+        Ok(client)
     }
 
     /// Waits until `count` calls are live.

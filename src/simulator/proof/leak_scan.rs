@@ -17,18 +17,18 @@ pub struct CapturedOutput {
 
 /// Searches the output for the values that were entered (card number, expiry date, security code) and for the payment
 /// token of a success. Returns one description per channel and value.
-pub fn find_entered_card_data(evidence: &[CapturedOutput], entered: &[String]) -> Vec<String> {
+pub fn find_entered_card_data(output: &[CapturedOutput], entered: &[String]) -> Vec<String> {
     let secrets = entered.iter().map(String::as_str).chain([PAYMENT_TOKEN]).filter(|it| it.len() >= 3);
     let mut found = Vec::new();
     for secret in secrets {
-        for CapturedOutput { channel: place, bytes } in evidence {
+        for CapturedOutput { channel, bytes } in output {
             if contains_secret(bytes, secret) {
-                found.push(format!("{place} contains an entered value ({} characters)", secret.len()));
+                found.push(format!("{channel} contains an entered value ({} characters)", secret.len()));
             }
         }
         if is_long_number(secret) {
-            let spread = joined_tokens(evidence).into_iter().filter(|(_, said)| contains_secret(said, secret));
-            found.extend(spread.map(|(place, _)| format!("{place}, with tokens joined, contain an entered value")));
+            let spread = joined_tokens(output).into_iter().filter(|(_, text)| contains_secret(text, secret));
+            found.extend(spread.map(|(channel, _)| format!("{channel}, with tokens joined, contain an entered value")));
         }
     }
     found.sort();
@@ -47,18 +47,18 @@ pub struct SampleMatch {
 
 /// Searches the output for card samples: as digits with any separators, as number words, as the sample's own text,
 /// percent-encoded, JSON-escaped, or split over tokens.
-pub fn find_samples(evidence: &[CapturedOutput], planted: &[CardSample]) -> Vec<SampleMatch> {
+pub fn find_samples(output: &[CapturedOutput], samples: &[CardSample]) -> Vec<SampleMatch> {
     let mut found = Vec::new();
-    let written: Vec<String> = planted.iter().map(|it| letters_of(&it.text())).collect();
-    let tokens = joined_tokens(evidence);
-    let tokens = tokens.iter().map(|(place, said)| (*place, said.as_str()));
-    for (place, bytes) in evidence.iter().map(|it| (it.channel, it.bytes.as_str())).chain(tokens) {
+    let written: Vec<String> = samples.iter().map(|it| letters_of(&it.text())).collect();
+    let tokens = joined_tokens(output);
+    let tokens = tokens.iter().map(|(channel, text)| (*channel, text.as_str()));
+    for (channel, bytes) in output.iter().map(|it| (it.channel, it.bytes.as_str())).chain(tokens) {
         let (decoded, unescaped) = (decode_form(bytes), unescape_json(bytes));
         for bytes in [Some(bytes), decoded.as_deref(), unescaped.as_deref()].into_iter().flatten() {
             let (digits, letters, numbers) = (digits_of(bytes), letters_of(bytes), number_words_as_digits(bytes));
-            for (at, (it, written)) in planted.iter().zip(&written).enumerate() {
+            for (at, (it, written)) in samples.iter().zip(&written).enumerate() {
                 if digits.contains(&it.number) || numbers.contains(&it.number) || letters.contains(written) {
-                    found.push(SampleMatch { channel: place, sample: at });
+                    found.push(SampleMatch { channel, sample: at });
                 }
             }
         }
@@ -69,18 +69,18 @@ pub fn find_samples(evidence: &[CapturedOutput], planted: &[CardSample]) -> Vec<
 }
 
 /// Joins the `token` values of each channel, because a number may be split over frames or over the events of a stream.
-fn joined_tokens(evidence: &[CapturedOutput]) -> BTreeMap<&'static str, String> {
-    let mut said: BTreeMap<_, String> = BTreeMap::new();
-    for CapturedOutput { channel: place, bytes } in evidence {
+fn joined_tokens(output: &[CapturedOutput]) -> BTreeMap<&'static str, String> {
+    let mut text: BTreeMap<_, String> = BTreeMap::new();
+    for CapturedOutput { channel, bytes } in output {
         for line in bytes.lines() {
             let json = line.strip_prefix("data: ").unwrap_or(line);
             let frame: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
             if let Some(token) = frame.get("token").and_then(serde_json::Value::as_str) {
-                said.entry(*place).or_default().push_str(token);
+                text.entry(*channel).or_default().push_str(token);
             }
         }
     }
-    said
+    text
 }
 
 fn is_long_number(secret: &str) -> bool {
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn samples_are_found_in_every_encoding() {
         for seed in 0..500 {
-            let mut dice = SeededRng::new(seed);
-            let planted = [CardSample::random(&mut dice)];
-            let (text, number) = (planted[0].text(), &planted[0].number);
+            let mut rng = SeededRng::new(seed);
+            let samples = [CardSample::random(&mut rng)];
+            let (text, number) = (samples[0].text(), &samples[0].number);
             let json = serde_json::json!({"token": text}).to_string();
             let form: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("Body", &text).finish();
             let twice = serde_json::json!({"handoffData": json}).to_string();
@@ -239,24 +239,24 @@ mod tests {
                 &dotted,
                 &format!("2026-11-23 INFO {text} at=3"),
             ] {
-                assert_eq!(find_samples(&sent(bytes), &planted).len(), 1, "{seed}: {bytes}");
+                assert_eq!(find_samples(&sent(bytes), &samples).len(), 1, "{seed}: {bytes}");
             }
-            let tokens: Vec<CapturedOutput> = dice
+            let tokens: Vec<CapturedOutput> = rng
                 .split(&text)
                 .iter()
                 .flat_map(|token| sent(&serde_json::json!({"token": token}).to_string()))
                 .collect();
-            assert!(!find_samples(&tokens, &planted).is_empty(), "{seed}: {text} in tokens");
+            assert!(!find_samples(&tokens, &samples).is_empty(), "{seed}: {text} in tokens");
             let event = |token: &String| format!("event: token\ndata: {}\n\n", serde_json::json!({"token": token}));
-            let events: Vec<String> = dice.split(&text).iter().map(event).collect();
-            assert!(!find_samples(&sent(&events.concat()), &planted).is_empty(), "{seed}: {text} in events");
+            let events: Vec<String> = rng.split(&text).iter().map(event).collect();
+            assert!(!find_samples(&sent(&events.concat()), &samples).is_empty(), "{seed}: {text} in events");
         }
     }
 
     #[test]
     fn other_card_numbers_are_not_found() {
-        let planted: Vec<CardSample> = (0..50).map(|seed| CardSample::random(&mut SeededRng::new(seed))).collect();
+        let samples: Vec<CardSample> = (0..50).map(|seed| CardSample::random(&mut SeededRng::new(seed))).collect();
         let others: String = (100..150).map(|seed| SeededRng::new(seed).card_number() + " ").collect();
-        assert_eq!(find_samples(&sent(&others), &planted), Vec::new());
+        assert_eq!(find_samples(&sent(&others), &samples), Vec::new());
     }
 }

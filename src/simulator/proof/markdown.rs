@@ -15,7 +15,7 @@ impl ProofReport {
 
     /// Returns the verdict, the findings and the failed cases in a few lines.
     pub fn summary(&self) -> String {
-        let bytes: usize = self.channels.iter().map(|place| place.bytes).sum();
+        let bytes: usize = self.channels.iter().map(|channel| channel.bytes).sum();
         let mut text = format!(
             "{} card numbers, {} vectors, {} channels, {bytes} bytes searched in {} s (seed {}).\n{}",
             self.numbers,
@@ -35,10 +35,12 @@ impl ProofReport {
         for unplayed in &self.failed_cases {
             let _ = write!(text, "\n  not run: {}, case {}: {}", unplayed.vector, unplayed.case, unplayed.why);
         }
-        for place in
-            self.channels.iter().filter(|place| !place.canary_seen || place.control.found < place.control.written)
+        for channel in self
+            .channels
+            .iter()
+            .filter(|channel| !channel.canary_seen || channel.control.found < channel.control.written)
         {
-            let _ = write!(text, "\n  a control was not found in {}", place.channel);
+            let _ = write!(text, "\n  a control was not found in {}", channel.channel);
         }
         text
     }
@@ -89,11 +91,11 @@ impl ProofReport {
         )?;
         writeln!(text, "| --- | ---: | ---: | --- | --- | --- | --- |")?;
         for it in &self.channels {
-            let witness = if it.canary_seen { "seen" } else { "**not seen**" };
+            let canary = if it.canary_seen { "seen" } else { "**not seen**" };
             let control = &it.control;
             writeln!(
                 text,
-                "| {} | {} | {} | {witness} | {} of {} | {} | {} |",
+                "| {} | {} | {} | {canary} | {} of {} | {} | {} |",
                 it.channel, it.pieces, it.bytes, control.found, control.written, it.reached_by, it.stopped_by
             )?;
         }

@@ -58,13 +58,13 @@ pub struct ModelStandIn {
 
 impl ModelStandIn {
     /// Creates a model that records its requests in `capture`.
-    pub fn new(catch: OutputCapture) -> Self {
+    pub fn new(capture: OutputCapture) -> Self {
         Self {
             queued_replies: Arc::default(),
             triggered_reply: Arc::default(),
             last_input: watch::Sender::default(),
             request_count: Arc::default(),
-            capture: catch,
+            capture,
         }
     }
 
@@ -102,9 +102,9 @@ async fn respond(State(model): State<ModelStandIn>, headers: HeaderMap, body: St
     let request: Value = serde_json::from_str(&body).unwrap_or_default();
     model.capture.record(OutputChannel::Model, format!("{headers:?}\n{body}"));
     let call_id = {
-        let mut asked = lock(&model.request_count);
-        *asked += 1;
-        format!("call_{asked}")
+        let mut count = lock(&model.request_count);
+        *count += 1;
+        format!("call_{count}")
     };
     let items = request["input"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown = items.iter().fold(String::new(), |mut all, item| {

@@ -37,20 +37,21 @@ fn tool_for_field(field: &str) -> &'static str {
 }
 
 /// Opens a payment and waits until the card number is requested.
-async fn open_payment(attempt: &ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<OpenPayment> {
-    let outside = &attempt.harness.stand_ins;
-    let from = outside.request_count();
+async fn open_payment(case: &ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<OpenPayment> {
+    let stand_ins = &case.harness.stand_ins;
+    let from = stand_ins.request_count();
     let calls = [
         ModelReply::tool_call("start-capture", &json!({"chargeAmount": "0"})),
         ModelReply::tool_call("capture-card", &json!({})),
     ];
-    phone.say("I want to pay.", calls.into_iter().chain([ModelReply::from_words("Go ahead.")])).await?;
-    let (created, asked) = outside.wait_for_request(from, TIMEOUT, super::stand_ins::TwilioRequest::is_create).await?;
-    let is_card = |asked: &super::stand_ins::TwilioRequest| {
-        asked.form.get("Capture").is_some_and(|field| field == "payment-card-number")
+    client.say("I want to pay.", calls.into_iter().chain([ModelReply::from_words("Go ahead.")])).await?;
+    let (created, next_request) =
+        stand_ins.wait_for_request(from, TIMEOUT, super::stand_ins::TwilioRequest::is_create).await?;
+    let is_card = |request: &super::stand_ins::TwilioRequest| {
+        request.form.get("Capture").is_some_and(|field| field == "payment-card-number")
     };
-    outside.wait_for_request(asked, TIMEOUT, is_card).await?;
-    Ok(OpenPayment { sid: created.payment_sid, required_fields: required_fields(&created.form), next_request: asked })
+    stand_ins.wait_for_request(next_request, TIMEOUT, is_card).await?;
+    Ok(OpenPayment { sid: created.payment_sid, required_fields: required_fields(&created.form), next_request })
 }
 
 fn required_fields(form: &HashMap<String, String>) -> Vec<&'static str> {
@@ -62,19 +63,19 @@ fn required_fields(form: &HashMap<String, String>) -> Vec<&'static str> {
 
 /// Runs a payment that succeeds, with the callbacks masked as Twilio masks them. The DTMF frames are sent to the server
 /// too, which Twilio's documentation does not rule out.
-pub async fn run_successful_payment(attempt: &mut ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<()> {
-    let world = attempt.harness;
-    let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(attempt, phone).await?;
-    let masked = format!("{}{}", "x".repeat(attempt.sample.number.len() - 4), last_four(&attempt.sample.number));
+pub async fn run_successful_payment(case: &mut ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    let harness = case.harness;
+    let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(case, client).await?;
+    let masked = format!("{}{}", "x".repeat(case.sample.number.len() - 4), last_four(&case.sample.number));
     while !required_fields.is_empty() {
-        let is_field = |asked: &super::stand_ins::TwilioRequest| {
-            asked.form.get("Capture").is_some_and(|field| required_fields.contains(&field.as_str()))
+        let is_field = |request: &super::stand_ins::TwilioRequest| {
+            request.form.get("Capture").is_some_and(|field| required_fields.contains(&field.as_str()))
         };
-        let (request, next) = world.stand_ins.wait_for_request(next_request, TIMEOUT, is_field).await?;
+        let (request, next) = harness.stand_ins.wait_for_request(next_request, TIMEOUT, is_field).await?;
         next_request = next;
         let field = request.form["Capture"].as_str();
-        let entered = if field == "payment-card-number" { attempt.sample.number.clone() } else { attempt.new_secret() };
-        phone.press_keys(&entered).await?;
+        let entered = if field == "payment-card-number" { case.sample.number.clone() } else { case.new_secret() };
+        client.press_keys(&entered).await?;
         required_fields.retain(|other| *other != field);
         let (name, value) = match field {
             "payment-card-number" => ("PaymentCardNumber", masked.as_str()),
@@ -83,47 +84,47 @@ pub async fn run_successful_payment(attempt: &mut ProofCase<'_>, phone: &mut Rel
             _ => ("PaymentCardPostalCode", entered.as_str()),
         };
         let next = required_fields.first().map_or("finish-capture", |field| tool_for_field(field));
-        world.model.set_replies([ModelReply::tool_call(next, &json!({})), ModelReply::from_words("Thank you.")]);
-        let left = required_fields.join(",");
-        let entry = [("Capture", field), ("PartialResult", "false"), ("Required", &left), (name, value)];
-        report(attempt, &sid, &entry).await?;
-        phone.wait_for_speech().await?;
+        harness.model.set_replies([ModelReply::tool_call(next, &json!({})), ModelReply::from_words("Thank you.")]);
+        let remaining = required_fields.join(",");
+        let entry = [("Capture", field), ("PartialResult", "false"), ("Required", &remaining), (name, value)];
+        report(case, &sid, &entry).await?;
+        client.wait_for_speech().await?;
     }
     let is_complete =
-        |asked: &super::stand_ins::TwilioRequest| asked.form.get("Status").is_some_and(|it| it == "complete");
-    world.stand_ins.wait_for_request(next_request, TIMEOUT, is_complete).await?;
-    let token = format!("tok_{}", attempt.new_secret());
+        |request: &super::stand_ins::TwilioRequest| request.form.get("Status").is_some_and(|it| it == "complete");
+    harness.stand_ins.wait_for_request(next_request, TIMEOUT, is_complete).await?;
+    let token = format!("tok_{}", case.new_secret());
     let result = [
         ("Result", "success"),
         ("PaymentToken", token.as_str()),
         ("PaymentCardNumber", &masked),
         ("PaymentCardType", "visa"),
     ];
-    report(attempt, &sid, &result).await?;
-    world.stand_ins.wait_for_token(&token, TIMEOUT).await?;
-    phone.run_probe_turn().await?;
+    report(case, &sid, &result).await?;
+    harness.stand_ins.wait_for_token(&token, TIMEOUT).await?;
+    client.run_probe_turn().await?;
     Ok(())
 }
 
 /// Sends the card number to the server by another way than the keypad while the card is to be entered.
-pub async fn run_disturbed_payment(attempt: &ProofCase<'_>, phone: &mut RelayClient<'_>) -> anyhow::Result<()> {
-    let OpenPayment { sid, .. } = open_payment(attempt, phone).await?;
-    match attempt.vector {
-        LeakVector::SpokenDuringACapture => phone.say(&attempt.sample.parts[0], []).await?,
-        LeakVector::KeyedDuringACapture => phone.press_keys(&attempt.sample.number).await?,
-        _ => report_unmasked(attempt, &sid).await?,
+pub async fn run_disturbed_payment(case: &ProofCase<'_>, client: &mut RelayClient<'_>) -> anyhow::Result<()> {
+    let OpenPayment { sid, .. } = open_payment(case, client).await?;
+    match case.vector {
+        LeakVector::SpokenDuringACapture => client.say(&case.sample.parts[0], []).await?,
+        LeakVector::KeyedDuringACapture => client.press_keys(&case.sample.number).await?,
+        _ => report_unmasked(case, &sid).await?,
     }
-    let shown = phone.run_probe_turn().await?;
+    let shown = client.run_probe_turn().await?;
     ensure!(
-        attempt.vector != LeakVector::SpokenDuringACapture || shown.contains(REDACTED),
+        case.vector != LeakVector::SpokenDuringACapture || shown.contains(REDACTED),
         "nothing was redacted from the caller's speech"
     );
     Ok(())
 }
 
 /// Posts callbacks in which no field is masked and the card number is the value of every field.
-async fn report_unmasked(attempt: &ProofCase<'_>, sid: &str) -> anyhow::Result<()> {
-    let number = attempt.sample.number.as_str();
+async fn report_unmasked(case: &ProofCase<'_>, sid: &str) -> anyhow::Result<()> {
+    let number = case.sample.number.as_str();
     let common = [("PaymentCardNumber", number), ("SecurityCode", number)];
     for more in [
         [("Capture", "payment-card-number"), ("PartialResult", "true"), ("BankAccountNumber", number), ("A", number)],
@@ -132,14 +133,14 @@ async fn report_unmasked(attempt: &ProofCase<'_>, sid: &str) -> anyhow::Result<(
         [("Capture", "payment-card-number"), ("PartialResult", "false"), ("ErrorType", number), ("C", number)],
         [("Result", number), ("PayErrorCode", number), ("PaymentToken", number), ("PaymentError", number)],
     ] {
-        report(attempt, sid, &[&common[..], &more].concat()).await?;
+        report(case, sid, &[&common[..], &more].concat()).await?;
     }
     Ok(())
 }
 
-async fn report(attempt: &ProofCase<'_>, sid: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
-    let common = [("CallSid", attempt.call_sid.as_str()), ("Sid", sid)];
-    attempt.harness.post_as_twilio("/payment-status-callback", &[&common[..], more].concat()).await.map(drop)
+async fn report(case: &ProofCase<'_>, sid: &str, more: &[(&str, &str)]) -> anyhow::Result<()> {
+    let common = [("CallSid", case.call_sid.as_str()), ("Sid", sid)];
+    case.harness.post_as_twilio("/payment-status-callback", &[&common[..], more].concat()).await.map(drop)
 }
 
 fn last_four(number: &str) -> &str {

@@ -132,55 +132,55 @@ const NOT_COVERED: &[&str] = &[
 
 impl LeakFinding {
     /// Creates a finding with the card number masked.
-    pub(super) fn new(place: &'static str, way: LeakVector, case: usize, planted: &CardSample) -> Self {
-        let hidden = planted.number.len().saturating_sub(4);
-        let number = "x".repeat(hidden) + planted.number.get(hidden..).unwrap_or_default();
-        Self { channel: place, vector: format!("{way:?}"), case, number }
+    pub(super) fn new(channel: &'static str, vector: LeakVector, case: usize, sample: &CardSample) -> Self {
+        let hidden = sample.number.len().saturating_sub(4);
+        let number = "x".repeat(hidden) + sample.number.get(hidden..).unwrap_or_default();
+        Self { channel, vector: format!("{vector:?}"), case, number }
     }
 }
 
 impl FailedCase {
     /// Creates a failed case with its error, from which card numbers are redacted.
-    pub(super) fn new(way: LeakVector, case: usize, why: &anyhow::Error) -> Self {
+    pub(super) fn new(vector: LeakVector, case: usize, why: &anyhow::Error) -> Self {
         let why = redact_card_numbers(&format!("{why:#}")).into_owned();
-        Self { vector: format!("{way:?}"), case, why }
+        Self { vector: format!("{vector:?}"), case, why }
     }
 }
 
 impl ProofReport {
-    pub(super) fn new(options: &ProofOptions, set_up: TestedSetup, searched: ProofResults, took: Duration) -> Self {
-        let tried = |way: &LeakVector| VectorResult {
-            vector: format!("{way:?}"),
-            about: way.description(),
-            times: searched.runs_by_vector.get(way).copied().unwrap_or_default(),
+    pub(super) fn new(options: &ProofOptions, set_up: TestedSetup, results: ProofResults, duration: Duration) -> Self {
+        let vector_result = |vector: &LeakVector| VectorResult {
+            vector: format!("{vector:?}"),
+            about: vector.description(),
+            times: results.runs_by_vector.get(vector).copied().unwrap_or_default(),
         };
-        let searching = |place: OutputChannel| {
-            let size = searched.captured_sizes.get(place.name()).copied().unwrap_or_default();
-            let sample = searched.channel_samples.iter().find(|sample| sample.channel == place.name());
+        let channel_result = |channel: OutputChannel| {
+            let size = results.captured_sizes.get(channel.name()).copied().unwrap_or_default();
+            let sample = results.channel_samples.iter().find(|sample| sample.channel == channel.name());
             ChannelResult {
-                channel: place.name(),
+                channel: channel.name(),
                 pieces: size.pieces,
                 bytes: size.bytes,
-                canary_seen: searched.canary.is_seen_in(place),
+                canary_seen: results.canary.is_seen_in(channel),
                 control: sample.map_or(SearchControl { written: 0, found: 0 }, |sample| {
-                    run_search_control(place, sample, options.seed)
+                    run_search_control(channel, sample, options.seed)
                 }),
-                reached_by: place.reached_by(),
-                stopped_by: place.stopped_by(),
+                reached_by: channel.reached_by(),
+                stopped_by: channel.stopped_by(),
             }
         };
         let mut report = Self {
             verdict: ProofVerdict::Incomplete,
             version: env!("CARGO_PKG_VERSION"),
             date: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
-            seconds: took.as_secs(),
+            seconds: duration.as_secs(),
             seed: options.seed,
             numbers: options.numbers,
             set_up,
-            vectors: LeakVector::ALL.iter().map(tried).collect(),
-            channels: OutputChannel::ALL.map(searching).into(),
-            findings: searched.findings,
-            failed_cases: searched.failed_cases,
+            vectors: LeakVector::ALL.iter().map(vector_result).collect(),
+            channels: OutputChannel::ALL.map(channel_result).into(),
+            findings: results.findings,
+            failed_cases: results.failed_cases,
             not_covered: NOT_COVERED,
         };
         report.verdict = report.compute_verdict();
@@ -193,7 +193,7 @@ impl ProofReport {
         match () {
             () if !self.findings.is_empty() => ProofVerdict::Found,
             () if !self.failed_cases.is_empty() || !self.channels.iter().all(sound) => ProofVerdict::Incomplete,
-            () if self.vectors.iter().any(|way| way.times == 0) => ProofVerdict::Incomplete,
+            () if self.vectors.iter().any(|vector| vector.times == 0) => ProofVerdict::Incomplete,
             () => ProofVerdict::NothingFound,
         }
     }
@@ -217,41 +217,41 @@ mod tests {
     use crate::simulator::proof::setup::prepare_setup;
 
     /// Results in which every vector was used once and every channel was searched.
-    fn searched() -> ProofResults {
+    fn results() -> ProofResults {
         let call = format!("CA{CANARY_CASE:032x}");
         let samples: Vec<CapturedOutput> = OutputChannel::ALL
             .iter()
-            .map(|place| CapturedOutput { channel: place.name(), bytes: call.clone() })
+            .map(|channel| CapturedOutput { channel: channel.name(), bytes: call.clone() })
             .collect();
-        let mut searched = ProofResults {
-            runs_by_vector: LeakVector::ALL.iter().map(|way| (*way, 1)).collect(),
+        let mut results = ProofResults {
+            runs_by_vector: LeakVector::ALL.iter().map(|vector| (*vector, 1)).collect(),
             ..ProofResults::default()
         };
-        searched.canary.record(&samples);
-        add_sizes(&mut searched.captured_sizes, &samples);
-        ProofResults { channel_samples: samples, ..searched }
+        results.canary.record(&samples);
+        add_sizes(&mut results.captured_sizes, &samples);
+        ProofResults { channel_samples: samples, ..results }
     }
 
-    fn report(searched: ProofResults) -> ProofReport {
+    fn report(results: ProofResults) -> ProofReport {
         let options = ProofOptions { program: "x".into(), vars: Vars::default(), numbers: 23, seed: 3 };
         let set_up =
             prepare_setup(&options.vars, "http://127.0.0.1:1", "http://127.0.0.1:2", Path::new("/x")).unwrap().set_up;
-        ProofReport::new(&options, set_up, searched, Duration::from_secs(4))
+        ProofReport::new(&options, set_up, results, Duration::from_secs(4))
     }
 
     #[test]
     fn nothing_found_requires_every_vector_and_channel() {
-        assert_eq!(report(searched()).verdict, ProofVerdict::NothingFound);
-        let mut without_samples = searched();
+        assert_eq!(report(results()).verdict, ProofVerdict::NothingFound);
+        let mut without_samples = results();
         without_samples.channel_samples.retain(|sample| sample.channel != OutputChannel::Webhook.name());
         assert_eq!(report(without_samples).verdict, ProofVerdict::Incomplete);
-        let mut without_vector = searched();
+        let mut without_vector = results();
         without_vector.runs_by_vector.remove(&LeakVector::Callback);
         assert_eq!(report(without_vector).verdict, ProofVerdict::Incomplete);
-        let mut without_canary = searched();
+        let mut without_canary = results();
         without_canary.canary = super::super::control::CanarySightings::default();
         assert_eq!(report(without_canary).verdict, ProofVerdict::Incomplete);
-        let mut unplayed = searched();
+        let mut unplayed = results();
         unplayed.failed_cases.push(FailedCase::new(LeakVector::Tones, 7, &anyhow::anyhow!("the agent said nothing")));
         let report = report(unplayed);
         assert_eq!(report.verdict, ProofVerdict::Incomplete);
@@ -260,18 +260,18 @@ mod tests {
 
     #[test]
     fn a_finding_shows_its_channel_its_vector_and_a_masked_number() {
-        let planted = CardSample::random(&mut SeededRng::new(3));
-        let mut leaky = searched();
-        leaky.findings.push(LeakFinding::new(OutputChannel::Log.name(), LeakVector::Spoken, 1, &planted));
-        let report = report(leaky);
+        let sample = CardSample::random(&mut SeededRng::new(3));
+        let mut with_finding = results();
+        with_finding.findings.push(LeakFinding::new(OutputChannel::Log.name(), LeakVector::Spoken, 1, &sample));
+        let report = report(with_finding);
         assert_eq!(report.verdict, ProofVerdict::Found);
-        let last = &planted.number[planted.number.len() - 4..];
+        let last = &sample.number[sample.number.len() - 4..];
         for text in [report.summary(), report.to_markdown(), report.to_json().unwrap()] {
             assert!(
                 text.contains("Spoken") && text.contains("the log") && text.contains(&format!("xxxx{last}")),
                 "{text}"
             );
-            assert!(!text.contains(&planted.number) && !text.contains(&planted.text()), "{text}");
+            assert!(!text.contains(&sample.number) && !text.contains(&sample.text()), "{text}");
         }
     }
 }

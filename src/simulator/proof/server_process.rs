@@ -40,7 +40,7 @@ impl ServerProcess {
         program: &Path,
         home: &Path,
         vars: &Vars,
-        catch: &OutputCapture,
+        capture: &OutputCapture,
     ) -> Result<Self, StartServerError> {
         let mut command = Command::new(program);
         command.arg("serve").env_clear().envs(vars.iter()).current_dir(home);
@@ -48,14 +48,14 @@ impl ServerProcess {
         let mut process = command.spawn().context("cannot start the server").map_err(StartServerError::Failed)?;
         let (found, port) = oneshot::channel();
         let readers = [
-            process.stderr.take().map(|it| spawn_log_reader(it, Some(found), catch.clone())),
-            process.stdout.take().map(|it| spawn_log_reader(it, None, catch.clone())),
+            process.stderr.take().map(|it| spawn_log_reader(it, Some(found), capture.clone())),
+            process.stdout.take().map(|it| spawn_log_reader(it, None, capture.clone())),
         ];
         let readers = readers.into_iter().flatten().collect();
         let mut server = Self { process, readers, address: (Ipv4Addr::LOCALHOST, 0).into() };
         match tokio::time::timeout(START_TIMEOUT, port).await {
             Ok(Ok(port)) => server.address.set_port(port),
-            Ok(Err(_)) => return Err(server.start_error(catch)),
+            Ok(Err(_)) => return Err(server.start_error(capture)),
             Err(_) => return Err(StartServerError::Failed(anyhow::anyhow!("the server did not listen in time"))),
         }
         Ok(server)
@@ -74,10 +74,10 @@ impl ServerProcess {
     }
 
     /// The error for a process that closed its log before it listened. Exit code 2 means an invalid configuration.
-    fn start_error(&mut self, catch: &OutputCapture) -> StartServerError {
+    fn start_error(&mut self, capture: &OutputCapture) -> StartServerError {
         let status = self.process.wait();
         self.stop();
-        let said: String = catch.take().into_iter().map(|line| line.bytes).collect();
+        let said: String = capture.take().into_iter().map(|line| line.bytes).collect();
         match status {
             Ok(status) if status.code() == Some(2) => StartServerError::InvalidConfig(said),
             _ => StartServerError::Failed(anyhow::anyhow!("the server exited:\n{said}")),
@@ -95,7 +95,7 @@ impl Drop for ServerProcess {
 fn spawn_log_reader(
     from: impl Read + Send + 'static,
     mut found: Option<oneshot::Sender<u16>>,
-    catch: OutputCapture,
+    capture: OutputCapture,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let (mut from, mut line) = (BufReader::new(from), Vec::new());
@@ -105,7 +105,7 @@ fn spawn_log_reader(
             if let Some((found, port)) = port.and_then(|port| Some((found.take()?, port))) {
                 let _ = found.send(port);
             }
-            catch.record(OutputChannel::Log, text);
+            capture.record(OutputChannel::Log, text);
             line.clear();
         }
     })

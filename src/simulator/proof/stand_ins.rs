@@ -53,14 +53,14 @@ impl TwilioRequest {
 
 impl StandIns {
     /// Creates stand-ins that record their requests in `capture`.
-    pub fn new(catch: OutputCapture) -> Self {
-        let (asked, told) = (watch::Sender::default(), watch::Sender::default());
+    pub fn new(capture: OutputCapture) -> Self {
+        let (twilio_requests, delivered_tokens) = (watch::Sender::default(), watch::Sender::default());
         Self {
-            twilio_requests: asked,
-            delivered_tokens: told,
+            twilio_requests,
+            delivered_tokens,
             twiml_url: Arc::default(),
             call_parameters: Arc::new(Mutex::new(json!({}))),
-            capture: catch,
+            capture,
         }
     }
 
@@ -74,8 +74,8 @@ impl StandIns {
     }
 
     /// Sets what the business answers to call look-ups from now on.
-    pub fn set_call_parameters(&self, of_a_call: Value) {
-        *lock(&self.call_parameters) = of_a_call;
+    pub fn set_call_parameters(&self, parameters: Value) {
+        *lock(&self.call_parameters) = parameters;
     }
 
     /// The number of payment requests so far.
@@ -91,11 +91,11 @@ impl StandIns {
         limit: Duration,
         is: impl Fn(&TwilioRequest) -> bool,
     ) -> anyhow::Result<(TwilioRequest, usize)> {
-        let mut asked = self.twilio_requests.subscribe();
+        let mut requests = self.twilio_requests.subscribe();
         let find = |all: &Vec<TwilioRequest>| {
             all.iter().skip(from).position(&is).map(|at| (all[from + at].clone(), from + at + 1))
         };
-        let waits = asked.wait_for(|all| find(all).is_some());
+        let waits = requests.wait_for(|all| find(all).is_some());
         let all =
             tokio::time::timeout(limit, waits).await.context("the expected request to Twilio did not arrive")??;
         find(&all).context("the request that ended the wait is in the list")
@@ -108,52 +108,52 @@ impl StandIns {
 
     /// Waits until this payment token is delivered to the business.
     pub async fn wait_for_token(&self, token: &str, limit: Duration) -> anyhow::Result<()> {
-        let mut told = self.delivered_tokens.subscribe();
-        let waits = told.wait_for(|told| told.iter().any(|told| told == token));
+        let mut tokens = self.delivered_tokens.subscribe();
+        let waits = tokens.wait_for(|tokens| tokens.iter().any(|delivered| delivered == token));
         tokio::time::timeout(limit, waits).await.context("the payment result was not delivered to the business")??;
         Ok(())
     }
 }
 
 async fn handle_twilio_request(
-    State(outside): State<StandIns>,
+    State(stand_ins): State<StandIns>,
     uri: Uri,
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    outside.capture.record(OutputChannel::Twilio, format!("{uri}\n{headers:?}\n{body}"));
+    stand_ins.capture.record(OutputChannel::Twilio, format!("{uri}\n{headers:?}\n{body}"));
     let form: HashMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let path: Vec<&str> = uri.path().trim_end_matches(".json").split('/').skip(4).collect();
-    let new = |kind: &str| format!("{kind}{:032x}", outside.twilio_requests.borrow().len() + 1);
+    let new = |kind: &str| format!("{kind}{:032x}", stand_ins.twilio_requests.borrow().len() + 1);
     let (status, sid) = match path[..] {
         ["Calls", _, "Payments"] => (StatusCode::CREATED, new("PK")),
         ["Calls", _, "Payments", payment] => (StatusCode::ACCEPTED, payment.to_owned()),
         ["Messages"] => (StatusCode::CREATED, new("SM")),
         ["Calls"] => {
-            *lock(&outside.twiml_url) = form.get("Url").cloned();
+            *lock(&stand_ins.twiml_url) = form.get("Url").cloned();
             // Differs from the SIDs of all cases.
             (StatusCode::CREATED, new("CA").replacen("CA0", "CAf", 1))
         }
         _ => (StatusCode::NOT_FOUND, String::new()),
     };
     if path.contains(&"Payments") {
-        let asked = TwilioRequest { payment_sid: sid.clone(), form };
-        outside.twilio_requests.send_modify(|all| all.push(asked));
+        let request = TwilioRequest { payment_sid: sid.clone(), form };
+        stand_ins.twilio_requests.send_modify(|all| all.push(request));
     }
     (status, axum::Json(json!({"sid": sid, "status": "queued"}))).into_response()
 }
 
-async fn handle_call_parameters(State(outside): State<StandIns>, headers: HeaderMap, body: String) -> Response {
-    outside.capture.record(OutputChannel::CallParameters, format!("{headers:?}\n{body}"));
-    axum::Json(lock(&outside.call_parameters).clone()).into_response()
+async fn handle_call_parameters(State(stand_ins): State<StandIns>, headers: HeaderMap, body: String) -> Response {
+    stand_ins.capture.record(OutputChannel::CallParameters, format!("{headers:?}\n{body}"));
+    axum::Json(lock(&stand_ins.call_parameters).clone()).into_response()
 }
 
-async fn handle_payment_webhook(State(outside): State<StandIns>, headers: HeaderMap, body: String) -> StatusCode {
-    let told: Value = serde_json::from_str(&body).unwrap_or_default();
-    let token = told["paymentToken"].as_str().unwrap_or_default();
+async fn handle_payment_webhook(State(stand_ins): State<StandIns>, headers: HeaderMap, body: String) -> StatusCode {
+    let event: Value = serde_json::from_str(&body).unwrap_or_default();
+    let token = event["paymentToken"].as_str().unwrap_or_default();
     // The token is meant for the business, so only the rest of the body is captured.
     let rest = if token.is_empty() { body.clone() } else { body.replace(token, "") };
-    outside.capture.record(OutputChannel::Webhook, format!("{headers:?}\n{rest}"));
-    outside.delivered_tokens.send_modify(|all| all.push(token.to_owned()));
+    stand_ins.capture.record(OutputChannel::Webhook, format!("{headers:?}\n{rest}"));
+    stand_ins.delivered_tokens.send_modify(|all| all.push(token.to_owned()));
     StatusCode::NO_CONTENT
 }

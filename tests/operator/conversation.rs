@@ -4,18 +4,18 @@ use futures_util::StreamExt;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{house, refusal};
+use super::{error_response, start_server};
 use crate::server::openai::Reply;
 use crate::server::{OPERATOR_TOKEN, Server};
 
-async fn says(server: &Server, body: Value) -> Value {
-    let answer = server.operator_posts("/conversation", &body).await;
+async fn send_message(server: &Server, body: Value) -> Value {
+    let answer = server.post_as_operator("/conversation", &body).await;
     assert_eq!(answer.status(), StatusCode::OK);
     answer.json().await.unwrap()
 }
 
-async fn streams(server: &Server, body: &Value) -> Response {
-    let request = server.request("/conversation").bearer_auth(OPERATOR_TOKEN).json(body);
+async fn stream_message(server: &Server, body: &Value) -> Response {
+    let request = server.operator_request("/conversation").bearer_auth(OPERATOR_TOKEN).json(body);
     let answer = request.header("Accept", "text/event-stream").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     answer
@@ -23,13 +23,14 @@ async fn streams(server: &Server, body: &Value) -> Response {
 
 #[tokio::test]
 async fn the_agent_answers_and_remembers() {
-    let (server, _, openai) = house(&[Reply::Says("Hello, Ann."), Reply::Says("You are Ann.")]).await;
-    let first = says(&server, json!({"message": "I am Ann."})).await;
+    let (server, _, openai) = start_server(&[Reply::Text("Hello, Ann."), Reply::Text("You are Ann.")]).await;
+    let first = send_message(&server, json!({"message": "I am Ann."})).await;
     assert_eq!(first["reply"], "Hello, Ann.");
     assert!(first.get("toolCalls").is_none(), "{first}");
-    let second = says(&server, json!({"sessionId": first["sessionId"], "message": "Who am I?", "role": "user"})).await;
+    let second =
+        send_message(&server, json!({"sessionId": first["sessionId"], "message": "Who am I?", "role": "user"})).await;
     assert_eq!((&second["reply"], &second["sessionId"]), (&json!("You are Ann."), &first["sessionId"]));
-    let shown = openai.shown();
+    let shown = openai.last_input();
     for item in [
         r#"{"content":"I am Ann.","role":"user"}"#,
         r#"{"content":"Hello, Ann.","role":"assistant"}"#,
@@ -41,34 +42,38 @@ async fn the_agent_answers_and_remembers() {
 
 #[tokio::test]
 async fn a_system_message_becomes_a_developer_message() {
-    let (server, _, openai) = house(&[Reply::Says("Aye.")]).await;
-    says(&server, json!({"message": "Talk like a pirate.", "role": "system"})).await;
-    assert!(openai.shown().contains(r#"{"content":"Talk like a pirate.","role":"developer"}"#), "{}", openai.shown());
+    let (server, _, openai) = start_server(&[Reply::Text("Aye.")]).await;
+    send_message(&server, json!({"message": "Talk like a pirate.", "role": "system"})).await;
+    assert!(
+        openai.last_input().contains(r#"{"content":"Talk like a pirate.","role":"developer"}"#),
+        "{}",
+        openai.last_input()
+    );
 }
 
 #[tokio::test]
 async fn tools_that_need_a_live_call_say_so() {
-    let replies = [Reply::Calls("start-capture", r#"{"chargeAmount":"5.00"}"#), Reply::Says("Please call us.")];
-    let (server, _, openai) = house(&replies).await;
-    let answer = says(&server, json!({"message": "I want to pay."})).await;
+    let replies = [Reply::ToolCall("start-capture", r#"{"chargeAmount":"5.00"}"#), Reply::Text("Please call us.")];
+    let (server, _, openai) = start_server(&replies).await;
+    let answer = send_message(&server, json!({"message": "I want to pay."})).await;
     assert_eq!(answer["reply"], "Please call us.");
     assert_eq!(answer["toolCalls"], json!([{"name": "start-capture", "arguments": {"chargeAmount": "5.00"}}]));
-    assert!(openai.shown().contains("only during a phone call"), "{}", openai.shown());
+    assert!(openai.last_input().contains("only during a phone call"), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn no_card_number_comes_in() {
     for role in ["user", "system"] {
-        let (server, _, openai) = house(&[Reply::Says("Keep it to yourself.")]).await;
-        says(&server, json!({"message": "It is 4242 4242 4242 4242", "role": role})).await;
-        assert!(openai.shown().contains("[digits removed]") && !openai.shown().contains("4242"), "{role}");
+        let (server, _, openai) = start_server(&[Reply::Text("Keep it to yourself.")]).await;
+        send_message(&server, json!({"message": "It is 4242 4242 4242 4242", "role": role})).await;
+        assert!(openai.last_input().contains("[digits removed]") && !openai.last_input().contains("4242"), "{role}");
     }
 }
 
 #[tokio::test]
 async fn tokens_are_streamed_as_server_sent_events_on_request() {
-    let (server, ..) = house(&[Reply::Says("Tea and \ncake.")]).await;
-    let answer = streams(&server, &json!({"message": "Count."})).await;
+    let (server, ..) = start_server(&[Reply::Text("Tea and \ncake.")]).await;
+    let answer = stream_message(&server, &json!({"message": "Count."})).await;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let events = answer.text().await.unwrap();
     let expected = "event: token\ndata: {\"token\":\"Tea \"}\n\nevent: token\ndata: {\"token\":\"and \"}\n\n\
@@ -79,61 +84,61 @@ async fn tokens_are_streamed_as_server_sent_events_on_request() {
 
 #[tokio::test]
 async fn a_client_that_disconnects_stops_the_model_and_may_continue() {
-    let replies = [Reply::Says("Hello."), Reply::Stalls("Once upon "), Reply::Says("The end.")];
-    let (server, _, openai) = house(&replies).await;
-    let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();
+    let replies = [Reply::Text("Hello."), Reply::Stall("Once upon "), Reply::Text("The end.")];
+    let (server, _, openai) = start_server(&replies).await;
+    let session = send_message(&server, json!({"message": "Hi"})).await["sessionId"].clone();
     let story = json!({"sessionId": session, "message": "Tell me a story."});
-    let answer = streams(&server, &story).await;
+    let answer = stream_message(&server, &story).await;
     let mut events = answer.bytes_stream();
     let first = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(first.contains("Once "), "{first}");
 
     // While a message is being answered, another one is refused.
-    let (status, why) = refusal(server.operator_posts("/conversation", &story).await).await;
+    let (status, why) = error_response(server.post_as_operator("/conversation", &story).await).await;
     assert!(status == StatusCode::CONFLICT && why.contains("still being answered"), "{status} {why}");
 
     drop(events);
-    openai.is_stopped().await;
+    openai.wait_for_drop().await;
     let last = loop {
-        let answer = server.operator_posts("/conversation", &json!({"sessionId": session, "message": "Well?"})).await;
+        let answer = server.post_as_operator("/conversation", &json!({"sessionId": session, "message": "Well?"})).await;
         // The chat is released shortly after the model was stopped.
         if answer.status() != StatusCode::CONFLICT {
             break answer.json::<Value>().await.unwrap();
         }
     };
     assert_eq!(last["reply"], "The end.");
-    assert!(openai.shown().contains(r#"{"content":"Once"#), "{}", openai.shown());
+    assert!(openai.last_input().contains(r#"{"content":"Once"#), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn an_unknown_session_is_not_created() {
-    let (server, _, openai) = house(&[]).await;
+    let (server, _, openai) = start_server(&[]).await;
     for session in ["mine", "00000000-0000-4000-8000-000000000000"] {
         let body = json!({"sessionId": session, "message": "Hi"});
-        let (status, why) = refusal(server.operator_posts("/conversation", &body).await).await;
+        let (status, why) = error_response(server.post_as_operator("/conversation", &body).await).await;
         assert!(status == StatusCode::NOT_FOUND && why.contains("sessionId"), "{status} {why}");
     }
     for body in [json!({"message": " "}), json!({"message": "Hi", "role": "assistant"}), json!({"message": 1})] {
         assert_eq!(
-            refusal(server.operator_posts("/conversation", &body).await).await.0,
+            error_response(server.post_as_operator("/conversation", &body).await).await.0,
             StatusCode::BAD_REQUEST,
             "{body}"
         );
     }
-    assert_eq!(openai.asked(), 0);
+    assert_eq!(openai.request_count(), 0);
 }
 
 #[tokio::test]
 async fn a_model_failure_is_an_error_response() {
     let (server, ..) =
-        house(&[Reply::Says("Hello."), Reply::Fails(400), Reply::Says(" "), Reply::Says("Again.")]).await;
-    let session = says(&server, json!({"message": "Hi"})).await["sessionId"].clone();
+        start_server(&[Reply::Text("Hello."), Reply::Error(400), Reply::Text(" "), Reply::Text("Again.")]).await;
+    let session = send_message(&server, json!({"message": "Hi"})).await["sessionId"].clone();
     let next = json!({"sessionId": session, "message": "Well?"});
     for _ in 0..2 {
-        let (status, why) = refusal(server.operator_posts("/conversation", &next).await).await;
+        let (status, why) = error_response(server.post_as_operator("/conversation", &next).await).await;
         assert!(status == StatusCode::BAD_GATEWAY && why.contains("send the message again"), "{status} {why}");
     }
-    assert_eq!(says(&server, next).await["reply"], "Again.");
-    let events = streams(&server, &json!({"message": "Hi"})).await.text().await.unwrap();
+    assert_eq!(send_message(&server, next).await["reply"], "Again.");
+    let events = stream_message(&server, &json!({"message": "Hi"})).await.text().await.unwrap();
     assert!(events.starts_with("event: error\ndata: {\"error\":\"the model gave no answer"), "{events}");
 }

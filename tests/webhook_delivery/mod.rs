@@ -13,7 +13,7 @@ use crate::server::{OPERATOR_TOKEN, Server};
 const SECRET: &str = "a-secret-of-the-tests";
 const PREVIOUS: &str = "the-secret-before-that";
 /// Less than the timeout of a delivery.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A request: its head and its body.
 type Request = (String, String);
@@ -71,7 +71,7 @@ impl Receiver {
     }
 
     /// Waits for an event of a call. Returns the head of its request and the event.
-    async fn has(&self, call: &str) -> (String, Value) {
+    async fn wait_for_event(&self, call: &str) -> (String, Value) {
         let waits = async {
             loop {
                 let found = self.received().into_iter().find(|(_, body)| body["callSid"] == call);
@@ -81,11 +81,11 @@ impl Receiver {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("no event of {call} is received"))
+        tokio::time::timeout(TIMEOUT, waits).await.unwrap_or_else(|_| panic!("no event of {call} is received"))
     }
 }
 
-async fn server(url: &str, more: &[(&str, &str)]) -> Server {
+async fn start_server(url: &str, more: &[(&str, &str)]) -> Server {
     let vars = [
         ("PAYMENT_WEBHOOK_URL", url),
         ("PAYMENT_WEBHOOK_SECRET", SECRET),
@@ -96,14 +96,14 @@ async fn server(url: &str, more: &[(&str, &str)]) -> Server {
 }
 
 /// Posts a success callback for a payment that was not submitted, which makes it unknown.
-async fn reports(server: &Server, call: &str) {
+async fn report_success(server: &Server, call: &str) {
     let sid = format!("PK-{call}");
     let form = [("CallSid", call), ("Sid", &sid), ("Result", "success")];
-    assert!(server.twilio_posts("/payment-status-callback", &form).await.status().is_success());
+    assert!(server.post_as_twilio("/payment-status-callback", &form).await.status().is_success());
 }
 
 /// Checks that a request has a valid signature for each of the two secrets.
-fn is_signed_twice(head: &str, body: &str) {
+fn check_signatures(head: &str, body: &str) {
     let header = |name: &str| {
         let of =
             |line: &str| Some(line.split_once(": ")?.1.to_owned()).filter(|_| line.to_lowercase().starts_with(name));
@@ -119,27 +119,27 @@ fn is_signed_twice(head: &str, body: &str) {
 #[tokio::test]
 async fn a_hanging_or_slow_receiver_delays_no_other_event() {
     let (receiver, url) = Receiver::start().await;
-    let server = server(&url, &[]).await;
+    let server = start_server(&url, &[]).await;
     for n in 0..6 {
-        reports(&server, &format!("CA{n}-hangs")).await;
-        reports(&server, &format!("CA{n}-drips")).await;
+        report_success(&server, &format!("CA{n}-hangs")).await;
+        report_success(&server, &format!("CA{n}-drips")).await;
     }
-    reports(&server, "CA-first").await;
-    receiver.has("CA-first").await;
+    report_success(&server, "CA-first").await;
+    receiver.wait_for_event("CA-first").await;
     for n in 0..6 {
-        receiver.has(&format!("CA{n}-hangs")).await;
-        receiver.has(&format!("CA{n}-drips")).await;
+        receiver.wait_for_event(&format!("CA{n}-hangs")).await;
+        receiver.wait_for_event(&format!("CA{n}-drips")).await;
     }
-    reports(&server, "CA-second").await;
-    receiver.has("CA-second").await;
+    report_success(&server, "CA-second").await;
+    receiver.wait_for_event("CA-second").await;
 }
 
 #[tokio::test]
 async fn an_unknown_payment_is_delivered_at_once_with_two_signatures() {
     let (receiver, url) = Receiver::start().await;
-    let server = server(&url, &[("PAYMENT_MODE", "test")]).await;
-    reports(&server, "CA1").await;
-    let (head, body) = receiver.has("CA1").await;
+    let server = start_server(&url, &[("PAYMENT_MODE", "test")]).await;
+    report_success(&server, "CA1").await;
+    let (head, body) = receiver.wait_for_event("CA1").await;
     let fields = ["type", "state", "paymentSid", "method", "live"].map(|name| body[name].clone());
     assert_eq!(
         fields,
@@ -147,14 +147,14 @@ async fn an_unknown_payment_is_delivered_at_once_with_two_signatures() {
     );
     assert!(body["eventId"].as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{body}");
 
-    is_signed_twice(&head, &receiver.0.lock().unwrap()[0].1);
+    check_signatures(&head, &receiver.0.lock().unwrap()[0].1);
 }
 
 #[tokio::test]
 async fn a_call_look_up_has_two_signatures_too() {
     let (receiver, url) = Receiver::start().await;
-    let server = server(&url, &[("CALL_PARAMETERS_URL", &url)]).await;
+    let server = start_server(&url, &[("CALL_PARAMETERS_URL", &url)]).await;
     let rings = [("CallSid", "CA1"), ("From", "+15550100001"), ("To", "+15550100002")];
-    assert!(server.twilio_posts("/connectConversationRelay", &rings).await.status().is_success());
-    is_signed_twice(&receiver.has("CA1").await.0, &receiver.0.lock().unwrap()[0].1);
+    assert!(server.post_as_twilio("/connectConversationRelay", &rings).await.status().is_success());
+    check_signatures(&receiver.wait_for_event("CA1").await.0, &receiver.0.lock().unwrap()[0].1);
 }

@@ -8,63 +8,63 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use super::world::{SECRET, World};
+use super::stand_ins::{SECRET, StandIns};
 use crate::server::openai::OpenAi;
-use crate::server::{NEEDED, OPERATOR_TOKEN, Server};
+use crate::server::{OPERATOR_TOKEN, REQUIRED_VARS, Server};
 
 /// The working directory of a server, removed on drop.
-pub struct Home {
+pub struct WorkDir {
     directory: PathBuf,
     /// Whether a small file system is mounted as the data directory.
     is_small: bool,
 }
 
 /// A server process, killed on drop.
-pub struct Running {
+pub struct ServerProcess {
     child: Child,
     pub server: Server,
     pub port: u16,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Home {
+impl WorkDir {
     pub fn new() -> Self {
-        let home = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        std::fs::create_dir(&home).unwrap();
-        Self { directory: home, is_small: false }
+        let work_dir = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
+        std::fs::create_dir(&work_dir).unwrap();
+        Self { directory: work_dir, is_small: false }
     }
 
     /// Creates a working directory whose data directory has this size. Returns `None` if this process may not mount a
     /// file system.
-    pub fn with_room_for(kib: u32) -> Option<Self> {
-        let mut home = Self::new();
-        std::fs::create_dir(home.data()).unwrap();
+    pub fn with_size(kib: u32) -> Option<Self> {
+        let mut work_dir = Self::new();
+        std::fs::create_dir(work_dir.data_dir()).unwrap();
         let size = format!("size={kib}k,mode=700");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(home.data()).stderr(Stdio::null());
-        home.is_small = mount.status().is_ok_and(|status| status.success());
-        if !home.is_small {
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(work_dir.data_dir()).stderr(Stdio::null());
+        work_dir.is_small = mount.status().is_ok_and(|status| status.success());
+        if !work_dir.is_small {
             eprintln!("skipped: this process may not mount a file system");
         }
-        home.is_small.then_some(home)
+        work_dir.is_small.then_some(work_dir)
     }
 
     /// Fills the data directory.
     pub fn fill(&self) {
-        let mut filler = std::fs::File::create(self.data().join("filler")).unwrap();
+        let mut filler = std::fs::File::create(self.data_dir().join("filler")).unwrap();
         while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
     }
 
-    pub fn make_room(&self) {
-        std::fs::remove_file(self.data().join("filler")).unwrap();
+    pub fn free_space(&self) {
+        std::fs::remove_file(self.data_dir().join("filler")).unwrap();
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    pub fn ledger(&self) -> PathBuf {
-        self.data().join("crelay-payments.db")
+    pub fn ledger_path(&self) -> PathBuf {
+        self.data_dir().join("crelay-payments.db")
     }
 
     fn command(&self) -> Command {
@@ -74,36 +74,41 @@ impl Home {
     }
 
     /// Runs a command of the binary next to the server.
-    pub async fn runs(&self, arguments: &[&str]) -> Output {
-        self.runs_with(&[], arguments).await
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(&[], arguments).await
     }
 
-    pub async fn runs_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
+    pub async fn run_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = self.command();
         command.args(arguments).envs(vars.iter().copied());
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// Starts a server and waits until it responds.
-    pub async fn serves(&self, world: &World, openai: &OpenAi) -> Running {
-        self.serves_with(world, openai, &[]).await
+    pub async fn serve(&self, stand_ins: &StandIns, openai: &OpenAi) -> ServerProcess {
+        self.serve_with(stand_ins, openai, &[]).await
     }
 
-    pub async fn serves_with(&self, world: &World, openai: &OpenAi, arguments: &[&str]) -> Running {
-        let mut command = self.server(world, openai);
+    pub async fn serve_with(&self, stand_ins: &StandIns, openai: &OpenAi, arguments: &[&str]) -> ServerProcess {
+        let mut command = self.server(stand_ins, openai);
         command.args(arguments);
-        let running = tokio::task::spawn_blocking(move || Running::start(command)).await.unwrap();
-        running.server.has_calls(0).await;
+        let running = tokio::task::spawn_blocking(move || ServerProcess::start(command)).await.unwrap();
+        running.server.wait_for_calls(0).await;
         running
     }
 
     /// Starts a server that must exit, and returns its output.
-    pub async fn starts_in_vain(&self, world: &World, openai: &OpenAi) -> Output {
-        self.starts_in_vain_with(world, openai, &[]).await
+    pub async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &OpenAi) -> Output {
+        self.start_expecting_exit_with(stand_ins, openai, &[]).await
     }
 
-    pub async fn starts_in_vain_with(&self, world: &World, openai: &OpenAi, vars: &[(&str, &str)]) -> Output {
-        let mut command = self.server(world, openai);
+    pub async fn start_expecting_exit_with(
+        &self,
+        stand_ins: &StandIns,
+        openai: &OpenAi,
+        vars: &[(&str, &str)],
+    ) -> Output {
+        let mut command = self.server(stand_ins, openai);
         command.envs(vars.iter().copied()).stderr(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         if !has_ended(&mut child).await {
@@ -112,13 +117,13 @@ impl Home {
         tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
     }
 
-    fn server(&self, world: &World, openai: &OpenAi) -> Command {
+    fn server(&self, stand_ins: &StandIns, openai: &OpenAi) -> Command {
         let mut command = self.command();
-        command.envs(NEEDED).envs([
+        command.envs(REQUIRED_VARS).envs([
             ("OPENAI_BASE_URL", openai.base_url.as_str()),
-            ("TWILIO_API_BASE_URL", &world.origin),
+            ("TWILIO_API_BASE_URL", &stand_ins.origin),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
-            ("PAYMENT_WEBHOOK_URL", &format!("{}/business", world.origin)),
+            ("PAYMENT_WEBHOOK_URL", &format!("{}/business", stand_ins.origin)),
             ("PAYMENT_WEBHOOK_SECRET", SECRET),
             ("PORT", "0"),
         ]);
@@ -126,7 +131,7 @@ impl Home {
     }
 }
 
-impl Running {
+impl ServerProcess {
     fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -150,18 +155,18 @@ impl Running {
     }
 
     /// Sends SIGTERM.
-    pub fn is_told_to_stop(&self) {
+    pub fn terminate(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// Waits until the process has exited. Returns whether its exit code is 0.
-    pub async fn stops(&mut self) -> bool {
+    pub async fn wait_for_exit(&mut self) -> bool {
         has_ended(&mut self.child).await && self.child.wait().unwrap().success()
     }
 
     /// Kills the process with SIGKILL.
-    pub fn dies(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -178,17 +183,17 @@ async fn has_ended(child: &mut Child) -> bool {
     false
 }
 
-impl Drop for Running {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Drop for Home {
+impl Drop for WorkDir {
     fn drop(&mut self) {
         if self.is_small {
-            let _ = Command::new("umount").arg("-l").arg(self.data()).status();
+            let _ = Command::new("umount").arg("-l").arg(self.data_dir()).status();
         }
         let _ = std::fs::remove_dir_all(&self.directory);
     }

@@ -20,119 +20,124 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The checkpoints of a payment call, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum Checkpoint {
     /// Twilio has received the create request and has not responded.
-    AskedToOpen,
+    CreateReceived,
     Opened,
     /// Twilio has received the request for this field and has not responded.
-    AskedFor(usize),
+    CaptureReceived(usize),
     /// The callback for this field is answered.
     Entered(usize),
     /// Twilio has received `complete` and has not responded.
-    AskedToComplete,
+    CompleteReceived,
     /// `complete` is accepted, and its result is not reported yet.
     Submitted,
     /// The result is reported, and the business does not accept the event.
-    Told,
+    ResultReported,
     /// The business has accepted the event.
     Delivered,
 }
 
 /// The requests that Twilio and the business received.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ReceivedRequests {
     /// The requests to Twilio: payment SID, change and idempotency key.
-    pub asked: Vec<(String, String, String)>,
+    pub twilio_requests: Vec<(String, String, String)>,
     sids: HashMap<String, String>,
     /// The webhook events with a valid signature.
-    pub told: Vec<Value>,
-    pub reached: Vec<Moment>,
+    pub events: Vec<Value>,
+    pub reached: Vec<Checkpoint>,
 }
 
 /// The stand-ins. Clones share their state.
 #[derive(Clone)]
-pub struct World {
+pub struct StandIns {
     pub origin: String,
-    seen: Arc<Mutex<Seen>>,
+    received: Arc<Mutex<ReceivedRequests>>,
     changed: watch::Sender<u64>,
-    stop_at: Option<Moment>,
-    business_is_open: Arc<Mutex<bool>>,
+    stop_at: Option<Checkpoint>,
+    accepts_events: Arc<Mutex<bool>>,
     /// Twilio refuses `complete` with this error code.
     refusal: Arc<Mutex<Option<u32>>>,
 }
 
-impl World {
+impl StandIns {
     /// Starts stand-ins that stop at this checkpoint.
-    pub async fn stopping_at(stop_at: Option<Moment>) -> Self {
+    pub async fn start(stop_at: Option<Checkpoint>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let world = Self {
+        let stand_ins = Self {
             origin: format!("http://{}", listener.local_addr().unwrap()),
-            seen: Arc::default(),
+            received: Arc::default(),
             changed: watch::Sender::new(0),
             stop_at,
-            business_is_open: Arc::default(),
+            accepts_events: Arc::default(),
             refusal: Arc::default(),
         };
         let router = Router::new()
             .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments.json", post(create))
             .route("/2010-04-01/Accounts/AC1/Calls/{call}/Payments/{payment}", post(update))
             .route("/business", post(business))
-            .with_state(world.clone());
+            .with_state(stand_ins.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        world
+        stand_ins
     }
 
-    pub fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.seen.lock().unwrap())
+    pub fn received<T>(&self, look: impl FnOnce(&ReceivedRequests) -> T) -> T {
+        look(&self.received.lock().unwrap())
     }
 
-    fn note<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
-        let noted = change(&mut self.seen.lock().unwrap());
+    fn record<T>(&self, change: impl FnOnce(&mut ReceivedRequests) -> T) -> T {
+        let noted = change(&mut self.received.lock().unwrap());
         self.changed.send_modify(|count| *count += 1);
         noted
     }
 
     /// Waits until the predicate holds. `what` names it in the panic message.
-    pub async fn until(&self, what: &str, is_so: impl Fn(&Seen) -> bool) {
+    pub async fn wait_until(&self, what: &str, is_so: impl Fn(&ReceivedRequests) -> bool) {
         let mut changed = self.changed.subscribe();
-        let waits = changed.wait_for(|_| self.seen(&is_so));
+        let waits = changed.wait_for(|_| self.received(&is_so));
         drop(
             tokio::time::timeout(PATIENCE, waits)
                 .await
-                .unwrap_or_else(|_| panic!("not {what}: {:?}", self.seen))
+                .unwrap_or_else(|_| panic!("not {what}: {:?}", self.received))
                 .unwrap(),
         );
     }
 
     /// Records that a checkpoint is reached. Never returns if it is the one at which to stop.
-    pub async fn reaches(&self, moment: Moment) {
-        self.note(|seen| seen.reached.push(moment));
-        if self.stop_at == Some(moment) {
+    pub async fn reach(&self, checkpoint: Checkpoint) {
+        self.record(|received| received.reached.push(checkpoint));
+        if self.stop_at == Some(checkpoint) {
             std::future::pending::<()>().await;
         }
     }
 
     /// Waits until the checkpoint at which to stop is reached.
-    pub async fn stops(&self) {
+    pub async fn wait_for_stop(&self) {
         match self.stop_at {
-            Some(moment) => self.until("stopped", |seen| seen.reached.contains(&moment)).await,
+            Some(checkpoint) => self.wait_until("stopped", |received| received.reached.contains(&checkpoint)).await,
             None => std::future::pending().await,
         }
     }
 
     /// From now on the business accepts events.
-    pub fn business_opens(&self) {
-        *self.business_is_open.lock().unwrap() = true;
+    pub fn accept_events(&self) {
+        *self.accepts_events.lock().unwrap() = true;
     }
 
     /// From now on Twilio refuses `complete` with this error code.
-    pub fn refuses_completion(&self, code: Option<u32>) {
+    pub fn refuse_completion(&self, code: Option<u32>) {
         *self.refusal.lock().unwrap() = code;
     }
 
     pub fn keys_of(&self, what: &str) -> Vec<String> {
-        let mut keys = self.seen(|seen| {
-            seen.asked.iter().filter(|(_, asked, _)| asked == what).map(|(.., key)| key.clone()).collect::<Vec<_>>()
+        let mut keys = self.received(|received| {
+            received
+                .twilio_requests
+                .iter()
+                .filter(|(_, asked, _)| asked == what)
+                .map(|(.., key)| key.clone())
+                .collect::<Vec<_>>()
         });
         keys.sort();
         keys.dedup();
@@ -144,32 +149,36 @@ fn form(body: &str) -> HashMap<String, String> {
     url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-async fn create(State(world): State<World>, Path(call): Path<String>, body: String) -> Response {
+async fn create(State(stand_ins): State<StandIns>, Path(call): Path<String>, body: String) -> Response {
     let key = form(&body)["IdempotencyKey"].clone();
-    let sid = world.note(|seen| {
+    let sid = stand_ins.record(|received| {
         // The same idempotency key returns the same payment SID.
-        let next = format!("PK-{call}-{}", seen.sids.len());
-        let sid = seen.sids.entry(key.clone()).or_insert(next).clone();
-        seen.asked.push((sid.clone(), "create".to_owned(), key.clone()));
+        let next = format!("PK-{call}-{}", received.sids.len());
+        let sid = received.sids.entry(key.clone()).or_insert(next).clone();
+        received.twilio_requests.push((sid.clone(), "create".to_owned(), key.clone()));
         sid
     });
-    if world.seen(|seen| seen.asked.iter().filter(|(.., other)| *other == key).count()) == 1 {
-        world.reaches(Moment::AskedToOpen).await;
+    if stand_ins.received(|received| received.twilio_requests.iter().filter(|(.., other)| *other == key).count()) == 1 {
+        stand_ins.reach(Checkpoint::CreateReceived).await;
     }
     (StatusCode::CREATED, axum::Json(json!({"sid": sid}))).into_response()
 }
 
-async fn update(State(world): State<World>, Path((_, payment)): Path<(String, String)>, body: String) -> Response {
+async fn update(
+    State(stand_ins): State<StandIns>,
+    Path((_, payment)): Path<(String, String)>,
+    body: String,
+) -> Response {
     let form = form(&body);
     let sid = payment.trim_end_matches(".json").to_owned();
     let what = form.get("Capture").or(form.get("Status")).unwrap().clone();
-    world.note(|seen| seen.asked.push((sid, what.clone(), form["IdempotencyKey"].clone())));
+    stand_ins.record(|received| received.twilio_requests.push((sid, what.clone(), form["IdempotencyKey"].clone())));
     match super::FIELDS.iter().position(|field| *field == what) {
-        Some(field) => world.reaches(Moment::AskedFor(field)).await,
-        None if what == "complete" => world.reaches(Moment::AskedToComplete).await,
+        Some(field) => stand_ins.reach(Checkpoint::CaptureReceived(field)).await,
+        None if what == "complete" => stand_ins.reach(Checkpoint::CompleteReceived).await,
         None => {}
     }
-    let refusal = *world.refusal.lock().unwrap();
+    let refusal = *stand_ins.refusal.lock().unwrap();
     if let Some(code) = refusal.filter(|_| what == "complete") {
         return (StatusCode::BAD_REQUEST, axum::Json(json!({"code": code, "message": "no", "status": 400})))
             .into_response();
@@ -177,8 +186,8 @@ async fn update(State(world): State<World>, Path((_, payment)): Path<(String, St
     (StatusCode::ACCEPTED, "{}").into_response()
 }
 
-async fn business(State(world): State<World>, headers: HeaderMap, body: String) -> StatusCode {
-    if !*world.business_is_open.lock().unwrap() {
+async fn business(State(stand_ins): State<StandIns>, headers: HeaderMap, body: String) -> StatusCode {
+    if !*stand_ins.accepts_events.lock().unwrap() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     let timestamp = headers["x-crelay-timestamp"].to_str().unwrap().parse().unwrap();
@@ -186,6 +195,6 @@ async fn business(State(world): State<World>, headers: HeaderMap, body: String) 
     if headers["x-crelay-signature"] != signature {
         return StatusCode::FORBIDDEN;
     }
-    world.note(|seen| seen.told.push(serde_json::from_str(&body).unwrap()));
+    stand_ins.record(|received| received.events.push(serde_json::from_str(&body).unwrap()));
     StatusCode::OK
 }

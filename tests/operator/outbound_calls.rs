@@ -3,9 +3,9 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{house, refusal};
+use super::{error_response, start_server};
 use crate::server::openai::Reply;
-use crate::server::{Server, agent_says, caller_says};
+use crate::server::{Server, caller_says, wait_for_agent};
 
 fn order() -> Value {
     json!({"properties": {
@@ -16,13 +16,13 @@ fn order() -> Value {
 
 #[tokio::test]
 async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
-    let (server, twilio, openai) = house(&[Reply::Says("It is about your tea.")]).await;
-    let answer = server.operator_posts("/outboundCall", &order()).await;
+    let (server, twilio, openai) = start_server(&[Reply::Text("It is about your tea.")]).await;
+    let answer = server.post_as_operator("/outboundCall", &order()).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let placed: Value = answer.json().await.unwrap();
     assert_eq!(placed, json!({"callSid": "CA1", "callReference": "order-7"}));
 
-    let call = &twilio.placed()[0];
+    let call = &twilio.outbound_calls()[0];
     let twiml = call.twiml.clone().unwrap();
     assert_eq!(call.to, "+15550100001");
     for part in [
@@ -36,62 +36,62 @@ async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
     assert!(!twiml.contains("phoneNumber") && !twiml.contains("Tea"));
 
     let parameters = json!({"callReference": "order-7", "amount": "25.5", "customer": "Ann & Bob"});
-    let mut socket = server.connects("CA1", &parameters).await;
+    let mut socket = server.connect_call("CA1", &parameters).await;
     caller_says(&mut socket, "What is it about?").await;
-    assert_eq!(agent_says(&mut socket).await, "It is about your tea.");
-    let shown = openai.shown();
+    assert_eq!(wait_for_agent(&mut socket).await, "It is about your tea.");
+    let shown = openai.last_input();
     assert!(shown.contains("you called this person") && shown.contains("Tea"), "{shown}");
     assert!(!shown.contains("15550100001"), "{shown}");
 }
 
 #[tokio::test]
 async fn the_amount_due_of_the_order_overrides_the_parameters() {
-    let (server, _, openai) = house(&[Reply::Says("It is 25 dollars.")]).await;
+    let (server, _, openai) = start_server(&[Reply::Text("It is 25 dollars.")]).await;
     let order =
         json!({"properties": {"phoneNumber": "+15550100001", "callReference": "order-7", "amountDue": "25.00"}});
-    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let mut socket = server.connects("CA1", &json!({"callReference": "order-7", "amountDue": "1.00"})).await;
+    assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let mut socket = server.connect_call("CA1", &json!({"callReference": "order-7", "amountDue": "1.00"})).await;
     caller_says(&mut socket, "How much?").await;
-    agent_says(&mut socket).await;
-    assert!(openai.shown().contains("Due on this call: 25.00 USD."), "{}", openai.shown());
+    wait_for_agent(&mut socket).await;
+    assert!(openai.last_input().contains("Due on this call: 25.00 USD."), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn a_repeated_order_is_refused_until_its_call_has_ended() {
-    let (server, twilio, _) = house(&[]).await;
-    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
-    let (status, why) = refusal(server.operator_posts("/outboundCall", &order()).await).await;
+    let (server, twilio, _) = start_server(&[]).await;
+    assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    let (status, why) = error_response(server.post_as_operator("/outboundCall", &order()).await).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(why.contains("callReference"), "{why}");
 
-    let socket = server.connects("CA1", &json!({"callReference": "order-7"})).await;
+    let socket = server.connect_call("CA1", &json!({"callReference": "order-7"})).await;
     drop(socket);
     // The call can be resumed until Twilio reports that it has ended.
-    server.has_calls(1).await;
-    server.twilio_posts("/twilioStatusCallback", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
-    server.has_calls(0).await;
-    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    server.wait_for_calls(1).await;
+    server.post_as_twilio("/twilioStatusCallback", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.wait_for_calls(0).await;
+    assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CREATED);
     // A call that is not answered has no socket.
     let busy = [("CallSid", "CA2"), ("CallStatus", "busy"), ("SequenceNumber", "2")];
-    assert_eq!(server.twilio_posts("/twilioStatusCallback", &busy).await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CREATED);
-    assert_eq!(twilio.placed().len(), 3);
+    assert_eq!(server.post_as_twilio("/twilioStatusCallback", &busy).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CREATED);
+    assert_eq!(twilio.outbound_calls().len(), 3);
 }
 
 #[tokio::test]
 async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
-    let (server, twilio, _) = house(&[]).await;
+    let (server, twilio, _) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
         "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
-    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let mut twiml = twilio.placed()[0].twiml.clone().unwrap();
+    assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let mut twiml = twilio.outbound_calls()[0].twiml.clone().unwrap();
     for again in ["", "reconnects=1&amp;", "reconnects=2&amp;"] {
         let path = format!(
             "/connectAction?{again}contextKey=defaultContext&amp;amountDue=25.00&amp;callReference=order-7&amp;paymentMethod=ach-debit"
         );
         assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{path} in {twiml}");
         let failed = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
-        twiml = server.twilio_posts(&path.replace("&amp;", "&"), &failed).await.text().await.unwrap();
+        twiml = server.post_as_twilio(&path.replace("&amp;", "&"), &failed).await.text().await.unwrap();
         for (name, value) in [("contextKey", "defaultContext"), ("amountDue", "25.00"), ("callReference", "order-7")] {
             assert!(twiml.contains(&format!(r#"<Parameter name="{name}" value="{value}"/>"#)), "{twiml}");
         }
@@ -100,35 +100,35 @@ async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
 
 #[tokio::test]
 async fn a_reference_gives_its_order_only_to_its_own_call() {
-    let (server, _, openai) = house(&[Reply::Says("Hello.")]).await;
-    server.operator_posts("/outboundCall", &order()).await;
-    let mut socket = server.connects("CA9", &json!({"callReference": "order-7"})).await;
+    let (server, _, openai) = start_server(&[Reply::Text("Hello.")]).await;
+    server.post_as_operator("/outboundCall", &order()).await;
+    let mut socket = server.connect_call("CA9", &json!({"callReference": "order-7"})).await;
     caller_says(&mut socket, "Hi").await;
-    agent_says(&mut socket).await;
-    assert!(!openai.shown().contains("Tea"), "{}", openai.shown());
+    wait_for_agent(&mut socket).await;
+    assert!(!openai.last_input().contains("Tea"), "{}", openai.last_input());
 }
 
 #[tokio::test]
 async fn long_twiml_is_fetched_once_and_only_by_twilio() {
-    let (server, twilio, _) = house(&[]).await;
+    let (server, twilio, _) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
-    assert_eq!(server.operator_posts("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let url = twilio.placed()[0].url.clone().expect("the TwiML does not fit into the request");
+    assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    let url = twilio.outbound_calls()[0].url.clone().expect("the TwiML does not fit into the request");
     let path = url.strip_prefix("https://pay.example.com").unwrap();
 
-    let unsigned = server.anyone_posts(path, "CallSid=CA1", None).await;
+    let unsigned = server.post_form(path, "CallSid=CA1", None).await;
     assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
     let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
-    let answer = server.twilio_posts(path, &form).await;
+    let answer = server.post_as_twilio(path, &form).await;
     assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/xml".parse().unwrap()));
     assert!(answer.text().await.unwrap().contains("value=\"long long "));
-    assert_eq!(server.twilio_posts(path, &form).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(server.twilio_posts("/outboundTwiml/1", &form).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.post_as_twilio(path, &form).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.post_as_twilio("/outboundTwiml/1", &form).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn an_invalid_order_places_no_call() {
-    let (server, twilio, _) = house(&[]).await;
+    let (server, twilio, _) = start_server(&[]).await;
     for (properties, reason) in [
         (json!({}), "E.164"),
         (json!({"phoneNumber": "555-0100"}), "E.164"),
@@ -142,20 +142,20 @@ async fn an_invalid_order_places_no_call() {
         (json!({"phoneNumber": "+15550100001", "paymentMethod": "ach-debit"}), "avsName"),
         (json!({"phoneNumber": "+15550100001", "bankAccountType": "consumer-savings"}), "is for ach-debit only"),
     ] {
-        let answer = server.operator_posts("/outboundCall", &json!({"properties": properties})).await;
-        let (status, why) = refusal(answer).await;
+        let answer = server.post_as_operator("/outboundCall", &json!({"properties": properties})).await;
+        let (status, why) = error_response(answer).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{why}");
         assert!(why.contains(reason) && !why.contains("4242"), "{why}");
     }
-    assert!(twilio.placed().is_empty());
+    assert!(twilio.outbound_calls().is_empty());
 }
 
 #[tokio::test]
 async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
-    let (server, twilio, _) = house(&[]).await;
+    let (server, twilio, _) = start_server(&[]).await;
     let placing = async |refusal: (u16, u32)| {
-        twilio.refuses(Some(refusal));
-        self::refusal(server.operator_posts("/outboundCall", &order()).await).await
+        twilio.set_refusal(Some(refusal));
+        self::error_response(server.post_as_operator("/outboundCall", &order()).await).await
     };
     let (status, why) = placing((400, 21211)).await;
     assert!(status == StatusCode::BAD_REQUEST && why.contains("phoneNumber"), "{status} {why}");
@@ -166,37 +166,37 @@ async fn a_refusal_by_twilio_is_mapped_to_a_status_and_a_reason() {
     // The call may have been placed, so it is not placed again.
     let (status, why) = placing((500, 20500)).await;
     assert!(status == StatusCode::GATEWAY_TIMEOUT && why.contains("before you try again"), "{status} {why}");
-    twilio.refuses(None);
-    assert_eq!(server.operator_posts("/outboundCall", &order()).await.status(), StatusCode::CONFLICT);
-    assert!(twilio.placed().is_empty());
+    twilio.set_refusal(None);
+    assert_eq!(server.post_as_operator("/outboundCall", &order()).await.status(), StatusCode::CONFLICT);
+    assert!(twilio.outbound_calls().is_empty());
 }
 
-async fn reports(server: &Server, status: &str, sequence: &str) -> StatusCode {
+async fn post_status(server: &Server, status: &str, sequence: &str) -> StatusCode {
     let form = [("CallSid", "CA1"), ("CallStatus", status), ("SequenceNumber", sequence)];
-    server.twilio_posts("/twilioStatusCallback", &form).await.status()
+    server.post_as_twilio("/twilioStatusCallback", &form).await.status()
 }
 
 #[tokio::test]
 async fn a_call_that_is_over_ends_though_its_socket_never_closed() {
-    let (server, ..) = house(&[Reply::Says("Still here.")]).await;
-    let mut socket = server.connects("CA1", &json!({})).await;
+    let (server, ..) = start_server(&[Reply::Text("Still here.")]).await;
+    let mut socket = server.connect_call("CA1", &json!({})).await;
     for (status, sequence) in [("in-progress", "2"), ("ringing", "1"), ("ringing", "1"), ("new-word", "x")] {
-        assert_eq!(reports(&server, status, sequence).await, StatusCode::NO_CONTENT);
+        assert_eq!(post_status(&server, status, sequence).await, StatusCode::NO_CONTENT);
     }
     caller_says(&mut socket, "Hello?").await;
-    assert_eq!(agent_says(&mut socket).await, "Still here.");
+    assert_eq!(wait_for_agent(&mut socket).await, "Still here.");
 
-    assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
-    server.has_calls(0).await;
+    assert_eq!(post_status(&server, "completed", "3").await, StatusCode::NO_CONTENT);
+    server.wait_for_calls(0).await;
     // A repeated and a late callback.
-    assert_eq!(reports(&server, "completed", "3").await, StatusCode::NO_CONTENT);
-    assert_eq!(reports(&server, "initiated", "0").await, StatusCode::NO_CONTENT);
+    assert_eq!(post_status(&server, "completed", "3").await, StatusCode::NO_CONTENT);
+    assert_eq!(post_status(&server, "initiated", "0").await, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
 async fn a_status_callback_without_its_fields_is_refused() {
-    let (server, ..) = house(&[]).await;
+    let (server, ..) = start_server(&[]).await;
     for form in [&[("CallSid", "CA1")][..], &[("CallStatus", "busy")], &[("callSid", "CA1"), ("CallStatus", "busy")]] {
-        assert_eq!(server.twilio_posts("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(server.post_as_twilio("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);
     }
 }

@@ -17,44 +17,44 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// The configuration and the stand-in for one run of the binary.
-pub struct World {
+pub struct CheckHarness {
     directory: PathBuf,
     vars: Vec<(String, String)>,
-    answers: Answers,
+    answers: StandInResponses,
 }
 
 #[derive(Clone)]
-struct Answers {
+struct StandInResponses {
     account: Value,
     number: Value,
     health: (u16, String),
 }
 
 /// The exit code and the output of the binary.
-pub struct Found {
+pub struct CheckOutput {
     pub code: i32,
     pub printed: String,
 }
 
-impl Found {
+impl CheckOutput {
     /// Checks that a line of the output starts with `line`.
-    pub fn has(&self, line: &str) {
+    pub fn expect_line(&self, line: &str) {
         assert!(self.printed.lines().any(|it| it.starts_with(line)), "no line {line:?} in\n{}", self.printed);
     }
 }
 
 /// Twilio's description of the phone number.
-pub fn json_of(world: &World) -> Value {
-    world.answers.number.clone()
+pub fn number_json(harness: &CheckHarness) -> Value {
+    harness.answers.number.clone()
 }
 
-impl World {
+impl CheckHarness {
     /// Creates a valid configuration in a directory named after `name`.
     pub fn new(name: &str) -> Self {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
-        let answers = Answers {
+        let answers = StandInResponses {
             account: json!({ "status": "active", "type": "Full", "friendly_name": "Acme" }),
             number: json!({
                 "phone_number": "+15550100002",
@@ -100,8 +100,8 @@ impl World {
         self
     }
 
-    pub async fn check(self) -> Found {
-        let address = play(self.answers.clone()).await;
+    pub async fn check(self) -> CheckOutput {
+        let address = start_stand_in(self.answers.clone()).await;
         let origin = format!("http://{address}");
         let needed = [
             // The base URL must not be a local address. HTTP reaches it through the proxy; HTTPS ends at a tunnel
@@ -122,12 +122,12 @@ impl World {
         command.envs(needed).envs(self.vars);
         let output = run(command).await;
         let printed = [output.stdout, output.stderr].concat();
-        Found { code: output.status.code().unwrap(), printed: String::from_utf8(printed).unwrap() }
+        CheckOutput { code: output.status.code().unwrap(), printed: String::from_utf8(printed).unwrap() }
     }
 
     /// Runs `health` with the port of the stand-in. Returns the exit code.
-    pub async fn health_of_this_machine(self) -> i32 {
-        let address = play(self.answers.clone()).await;
+    pub async fn run_health(self) -> i32 {
+        let address = start_stand_in(self.answers.clone()).await;
         let mut command = self.command("health");
         command.env("PORT", address.port().to_string()).env("HTTP_PROXY", "http://127.0.0.1:9");
         run(command).await.status.code().unwrap()
@@ -145,7 +145,7 @@ async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
-async fn play(answers: Answers) -> SocketAddr {
+async fn start_stand_in(answers: StandInResponses) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().fallback(answer).with_state(answers);
@@ -171,7 +171,7 @@ async fn tunnel() -> SocketAddr {
 }
 
 /// Answers only documented requests.
-async fn answer(State(answers): State<Answers>, request: Request) -> Response {
+async fn answer(State(answers): State<StandInResponses>, request: Request) -> Response {
     if request.method() != "GET" {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }

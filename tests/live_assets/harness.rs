@@ -26,20 +26,20 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const ACCOUNT_SID: &str = "AC1";
 const AUTH_TOKEN: &str = "12345";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// The polling interval, short enough for tests.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The stand-ins for Twilio Sync and the model.
-pub struct Stage {
+pub struct Harness {
     pub sync: TwilioSync,
     vars: Vec<(&'static str, String)>,
-    asked: broadcast::Sender<Asked>,
+    asked: broadcast::Sender<ModelRequest>,
 }
 
 /// A model request.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ModelRequest {
     pub instructions: String,
     pub tools: Vec<String>,
     caller: String,
@@ -50,14 +50,14 @@ pub struct Server {
     address: SocketAddr,
     signer: Signer,
     shutdown: Shutdown,
-    asked: broadcast::Sender<Asked>,
+    asked: broadcast::Sender<ModelRequest>,
 }
 
 /// A call that is connected until it is dropped.
 pub struct Call {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     name: String,
-    asked: broadcast::Receiver<Asked>,
+    asked: broadcast::Receiver<ModelRequest>,
 }
 
 /// A directory that is removed on drop.
@@ -88,7 +88,7 @@ impl Drop for Directory {
     }
 }
 
-impl Stage {
+impl Harness {
     pub async fn new() -> Self {
         let sync = TwilioSync::new(ACCOUNT_SID, AUTH_TOKEN);
         let (asked, _) = broadcast::channel(64);
@@ -96,8 +96,8 @@ impl Stage {
         let vars = vec![
             ("SERVER_BASE_URL", "pay.example.com".to_owned()),
             ("OPENAI_API_KEY", "sk-test".to_owned()),
-            ("OPENAI_BASE_URL", format!("{}/v1", up(model).await)),
-            ("TWILIO_API_BASE_URL", up(sync.router()).await),
+            ("OPENAI_BASE_URL", format!("{}/v1", serve_stand_in(model).await)),
+            ("TWILIO_API_BASE_URL", serve_stand_in(sync.router()).await),
             ("ACCOUNT_SID", ACCOUNT_SID.to_owned()),
             ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
             ("FROM_NUMBER", "+15550100002".to_owned()),
@@ -112,7 +112,7 @@ impl Stage {
         let vars = self.vars.iter().map(|(name, value)| (*name, value.as_str()));
         let vars: Vars = vars.chain([("DATABASE_URL", ledger.as_str())]).collect();
         let (config, _) = Config::from_vars(&vars).unwrap();
-        let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().with_poll_interval(LOOK);
+        let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().with_poll_interval(POLL_INTERVAL);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::default();
@@ -121,7 +121,7 @@ impl Stage {
     }
 
     /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
-    pub async fn uploads(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
+    pub async fn upload(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
         command.env_clear().current_dir(&dir.0).arg("upload-assets").args(arguments);
         let twilio =
@@ -134,10 +134,10 @@ impl Stage {
 }
 
 /// The model: sends its requests to the test and replies "Yes." to each.
-async fn answer(State(asked): State<broadcast::Sender<Asked>>, body: String) -> impl IntoResponse {
+async fn answer(State(asked): State<broadcast::Sender<ModelRequest>>, body: String) -> impl IntoResponse {
     let request: Value = serde_json::from_str(&body).unwrap();
     let names = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
-    let _ = asked.send(Asked {
+    let _ = asked.send(ModelRequest {
         instructions: request["instructions"].as_str().unwrap().to_owned(),
         tools: request["tools"].as_array().unwrap().iter().map(names).collect(),
         caller: request["input"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned(),
@@ -151,7 +151,7 @@ async fn answer(State(asked): State<broadcast::Sender<Asked>>, body: String) -> 
 }
 
 /// Serves a stand-in. Returns its origin.
-async fn up(router: Router) -> String {
+async fn serve_stand_in(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -179,21 +179,21 @@ impl Server {
     /// The TwiML of an inbound call.
     pub async fn twiml(&self) -> String {
         let signature = self.signer.sign("https://pay.example.com/connectConversationRelay", &[]);
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let request = http.post(format!("http://{}/connectConversationRelay", self.address));
         request.header("X-Twilio-Signature", signature).send().await.unwrap().text().await.unwrap()
     }
 
     /// Connects calls until one has these instructions.
-    pub async fn until_calls_are_told(&self, parameters: &[(&str, &str)], instructions: &str) {
-        let told = async { while self.call(parameters).await.asks().await.instructions != instructions {} };
-        timeout(PATIENCE, told).await.expect("the edit takes effect in calls");
+    pub async fn wait_for_instructions(&self, parameters: &[(&str, &str)], instructions: &str) {
+        let waits = async { while self.call(parameters).await.ask().await.instructions != instructions {} };
+        timeout(TIMEOUT, waits).await.expect("the edit takes effect in calls");
     }
 
     /// Requests TwiML until it contains this text.
-    pub async fn until_twiml_has(&self, part: &str) {
-        let told = async { while !self.twiml().await.contains(part) {} };
-        timeout(PATIENCE, told).await.expect("the edit takes effect in the TwiML");
+    pub async fn wait_for_twiml(&self, part: &str) {
+        let waits = async { while !self.twiml().await.contains(part) {} };
+        timeout(TIMEOUT, waits).await.expect("the edit takes effect in the TwiML");
     }
 }
 
@@ -205,7 +205,7 @@ impl Drop for Server {
 
 impl Call {
     /// Sends a prompt. Returns the resulting model request after the agent has replied.
-    pub async fn asks(&mut self) -> Asked {
+    pub async fn ask(&mut self) -> ModelRequest {
         let prompt = json!({ "type": "prompt", "voicePrompt": self.name, "last": true });
         self.socket.send(Message::text(prompt.to_string())).await.unwrap();
         let asked = async {
@@ -216,9 +216,9 @@ impl Call {
                 }
             }
         };
-        let asked = timeout(PATIENCE, asked).await.expect("the model is called");
+        let asked = timeout(TIMEOUT, asked).await.expect("the model is called");
         let answered = async { while !ends(&self.socket.next().await.unwrap().unwrap()) {} };
-        timeout(PATIENCE, answered).await.expect("the caller is answered");
+        timeout(TIMEOUT, answered).await.expect("the caller is answered");
         asked
     }
 }

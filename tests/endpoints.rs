@@ -3,24 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod business;
-mod delivery;
 mod operator;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;
+mod webhook_delivery;
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::StatusCode;
 use serde_json::json;
 use server::openai::{OpenAi, Reply};
 use server::twilio::Twilio;
-use server::{Server, agent_says, caller_says};
+use server::{Server, caller_says, wait_for_agent};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn a_call_that_comes_in_is_connected_to_the_relay() {
     let server = Server::start(&[]).await;
     let answer =
-        server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA1"), ("CallStatus", "ringing")]).await;
+        server.post_as_twilio("/connectConversationRelay", &[("CallSid", "CA1"), ("CallStatus", "ringing")]).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["content-type"], "text/xml");
     let twiml = answer.text().await.unwrap();
@@ -40,13 +40,13 @@ async fn requests_without_a_valid_signature_are_refused() {
     let server = Server::start(&[]).await;
     for path in ["/connectConversationRelay", "/payment-status-callback", "/connectAction", "/twilioStatusCallback"] {
         for signature in [None, Some("bm90IGEgc2lnbmF0dXJl"), Some("no base64 at all")] {
-            let answer = server.anyone_posts(path, "CallSid=CA1", signature).await;
+            let answer = server.post_form(path, "CallSid=CA1", signature).await;
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {signature:?}");
         }
     }
     // A signature is valid for one path only.
     let signature = server.signature("https://pay.example.com/connectAction", &[("CallSid", "CA1")]);
-    let answer = server.anyone_posts("/payment-status-callback", "CallSid=CA1", Some(&signature)).await;
+    let answer = server.post_form("/payment-status-callback", "CallSid=CA1", Some(&signature)).await;
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
 }
 
@@ -68,17 +68,17 @@ async fn the_socket_opens_only_for_twilio() {
     let server = Server::start(&[]).await;
     let wss = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let https = server.signature("https://pay.example.com/conversation-relay", &[]);
-    assert!(server.opens_socket(Some(&wss)).await.is_ok());
-    assert_eq!(server.opens_socket(Some(&https)).await.err(), Some(StatusCode::FORBIDDEN));
-    assert_eq!(server.opens_socket(None).await.err(), Some(StatusCode::FORBIDDEN));
+    assert!(server.open_socket(Some(&wss)).await.is_ok());
+    assert_eq!(server.open_socket(Some(&https)).await.err(), Some(StatusCode::FORBIDDEN));
+    assert_eq!(server.open_socket(None).await.err(), Some(StatusCode::FORBIDDEN));
 }
 
 #[tokio::test]
 async fn a_callback_for_an_unknown_call_is_accepted() {
     let server = Server::start(&[]).await;
     let form = [("CallSid", "CA404"), ("Sid", "PK1"), ("Result", "success"), ("Unknown", "")];
-    assert_eq!(server.twilio_posts("/payment-status-callback", &form).await.status(), StatusCode::NO_CONTENT);
-    let without_sid = server.twilio_posts("/payment-status-callback", &[("CallSid", "CA404")]).await;
+    assert_eq!(server.post_as_twilio("/payment-status-callback", &form).await.status(), StatusCode::NO_CONTENT);
+    let without_sid = server.post_as_twilio("/payment-status-callback", &[("CallSid", "CA404")]).await;
     assert_eq!(without_sid.status(), StatusCode::BAD_REQUEST);
     assert!(without_sid.text().await.unwrap().contains("Sid"));
 }
@@ -86,7 +86,7 @@ async fn a_callback_for_an_unknown_call_is_accepted() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let server = Server::start(&[]).await;
-    let answer = server.anyone_posts("/connectAction", &"a=b&".repeat(20_000), Some("x")).await;
+    let answer = server.post_form("/connectAction", &"a=b&".repeat(20_000), Some("x")).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
@@ -100,12 +100,14 @@ async fn the_connect_action_returns_the_next_twiml() {
     let dial = r#"<Dial action="https://pay.example.com/connectAction"><Number>+15550009999</Number></Dial>"#;
     let apology = "<Say>I am sorry, nobody is free";
 
-    assert!(staffed.asks_what_next(&[live, ended, handed_off]).await.contains(dial));
-    assert!(alone.asks_what_next(&[live, ended, handed_off]).await.contains(apology));
-    assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "no-answer")]).await.contains(apology));
-    assert!(staffed.asks_what_next(&[live, ("DialCallStatus", "completed")]).await.contains("<Response><Hangup/>"));
-    assert!(staffed.asks_what_next(&[live, ended]).await.contains("<Response><Hangup/>"));
-    let over = staffed.asks_what_next(&[("CallStatus", "completed"), ("SessionStatus", "completed")]).await;
+    assert!(staffed.post_connect_action(&[live, ended, handed_off]).await.contains(dial));
+    assert!(alone.post_connect_action(&[live, ended, handed_off]).await.contains(apology));
+    assert!(staffed.post_connect_action(&[live, ("DialCallStatus", "no-answer")]).await.contains(apology));
+    assert!(
+        staffed.post_connect_action(&[live, ("DialCallStatus", "completed")]).await.contains("<Response><Hangup/>")
+    );
+    assert!(staffed.post_connect_action(&[live, ended]).await.contains("<Response><Hangup/>"));
+    let over = staffed.post_connect_action(&[("CallStatus", "completed"), ("SessionStatus", "completed")]).await;
     assert!(over.ends_with("<Response></Response>"), "{over}");
 }
 
@@ -116,7 +118,7 @@ async fn a_failed_session_is_reconnected_three_times_and_then_dialled_to_a_perso
         [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed"), ("ErrorCode", "64105")];
     let mut path = "/connectAction".to_owned();
     for reconnects in 1..=3 {
-        let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
+        let twiml = server.post_as_twilio(&path, &failed).await.text().await.unwrap();
         path = format!("/connectAction?reconnects={reconnects}");
         assert!(twiml.contains(&format!(r#"<Connect action="https://pay.example.com{path}">"#)), "{twiml}");
         assert!(
@@ -124,7 +126,7 @@ async fn a_failed_session_is_reconnected_three_times_and_then_dialled_to_a_perso
             "{twiml}"
         );
     }
-    let twiml = server.twilio_posts(&path, &failed).await.text().await.unwrap();
+    let twiml = server.post_as_twilio(&path, &failed).await.text().await.unwrap();
     assert!(twiml.contains("<Number>+15550009999</Number>"), "{twiml}");
 }
 
@@ -132,12 +134,12 @@ async fn a_failed_session_is_reconnected_three_times_and_then_dialled_to_a_perso
 async fn a_workflow_gets_a_task_made_of_what_the_agent_wrote_down() {
     let server = Server::start(&[("LIVE_AGENT_WORKFLOW_SID", "WW1"), ("LIVE_AGENT_NUMBER", "+15550009999")]).await;
     let handed_off = [("CallStatus", "in-progress"), ("HandoffData", r#"{"reasonCode":"x","reason":"<&>"}"#)];
-    let twiml = server.asks_what_next(&handed_off).await;
+    let twiml = server.post_connect_action(&handed_off).await;
     let task = r#"<Enqueue workflowSid="WW1" action="https://pay.example.com/connectAction"><Task>{&quot;reason&quot;:&quot;&lt;&amp;&gt;&quot;,&quot;reasonCode&quot;:&quot;x&quot;}</Task></Enqueue>"#;
     assert!(twiml.contains(task), "{twiml}");
     let left = |result| [("CallStatus", "in-progress"), ("QueueResult", result)];
-    assert!(server.asks_what_next(&left("bridged")).await.contains("<Response><Hangup/>"));
-    assert!(server.asks_what_next(&left("error")).await.contains("<Say>"));
+    assert!(server.post_connect_action(&left("bridged")).await.contains("<Response><Hangup/>"));
+    assert!(server.post_connect_action(&left("error")).await.contains("<Say>"));
 }
 
 #[tokio::test]
@@ -145,12 +147,12 @@ async fn a_server_that_stops_takes_no_new_calls() {
     let server = Server::start(&[]).await;
     assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
-    let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
+    let mut socket = server.open_socket(Some(&signature)).await.unwrap();
     socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
-    server.has_calls(1).await;
-    server.is_told_to_stop();
+    server.wait_for_calls(1).await;
+    server.start_shutdown();
     assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let rings = server.twilio_posts("/connectConversationRelay", &[("CallSid", "CA2")]).await;
+    let rings = server.post_as_twilio("/connectConversationRelay", &[("CallSid", "CA2")]).await;
     assert_eq!(rings.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         server.get("/health").await.text().await.unwrap(),
@@ -163,10 +165,10 @@ async fn a_server_that_stops_takes_no_new_calls() {
 async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
     let server = Server::start(&[("DRAIN_SECONDS", "1")]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
-    let mut socket = server.opens_socket(Some(&signature)).await.unwrap();
+    let mut socket = server.open_socket(Some(&signature)).await.unwrap();
     socket.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
-    server.has_calls(1).await;
-    server.is_told_to_stop();
+    server.wait_for_calls(1).await;
+    server.start_shutdown();
     let closed = socket.next().await;
     assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1012), "{closed:?}");
 }
@@ -174,39 +176,39 @@ async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
 #[tokio::test]
 async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
     let replies = [
-        Reply::Calls("start-capture", r#"{"chargeAmount":"0"}"#),
-        Reply::Says("Ready."),
-        Reply::Says("You cancelled it."),
+        Reply::ToolCall("start-capture", r#"{"chargeAmount":"0"}"#),
+        Reply::Text("Ready."),
+        Reply::Text("You cancelled it."),
     ];
     let (twilio, openai) = (Twilio::start().await, OpenAi::start(&replies).await);
     let vars = [("DRAIN_SECONDS", "4"), ("TWILIO_API_BASE_URL", &twilio.origin), ("OPENAI_BASE_URL", &openai.base_url)];
     let server = Server::start(&vars).await;
-    let mut pays = server.connects("CA1", &json!({})).await;
+    let mut pays = server.connect_call("CA1", &json!({})).await;
     caller_says(&mut pays, "I want to pay").await;
-    assert_eq!(agent_says(&mut pays).await, "Ready.");
-    let mut talks = server.connects("CA2", &json!({})).await;
+    assert_eq!(wait_for_agent(&mut pays).await, "Ready.");
+    let mut talks = server.connect_call("CA2", &json!({})).await;
 
-    server.is_told_to_stop();
+    server.start_shutdown();
     let cut = talks.next().await;
     assert!(matches!(&cut, Some(Ok(Message::Close(_)))), "half of the drain time has passed: {cut:?}");
     let star = [("CallSid", "CA1"), ("Sid", "PK1"), ("Result", "caller-interrupted-with-star")];
-    assert_eq!(server.twilio_posts("/payment-status-callback", &star).await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(agent_says(&mut pays).await, "You cancelled it.");
+    assert_eq!(server.post_as_twilio("/payment-status-callback", &star).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(wait_for_agent(&mut pays).await, "You cancelled it.");
 }
 
 #[tokio::test]
 async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     let server = Server::start(&[]).await;
-    let mut older = server.connects("CA1", &json!({})).await;
+    let mut older = server.connect_call("CA1", &json!({})).await;
     older.send(Message::text(" ".repeat(64 * 1024 + 1))).await.unwrap();
     assert!(!matches!(older.next().await, Some(Ok(Message::Text(_)))), "the socket is closed");
-    server.has_calls(1).await;
+    server.wait_for_calls(1).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
-    let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
+    let mut newer = server.open_socket(Some(&signature)).await.unwrap();
     newer.send(Message::text(r#"{"type":"setup","callSid":"CA1"}"#)).await.unwrap();
     caller_says(&mut newer, "Hello?").await;
-    assert!(agent_says(&mut newer).await.contains("something went wrong"), "the call continues without the model");
-    server.has_calls(1).await;
+    assert!(wait_for_agent(&mut newer).await.contains("something went wrong"), "the call continues without the model");
+    server.wait_for_calls(1).await;
 }
 
 #[tokio::test]
@@ -214,17 +216,17 @@ async fn a_new_socket_of_a_call_replaces_the_old_one() {
     let server = Server::start(&[]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let setup = || Message::text(r#"{"type":"setup","callSid":"CA1"}"#);
-    let mut older = server.opens_socket(Some(&signature)).await.unwrap();
+    let mut older = server.open_socket(Some(&signature)).await.unwrap();
     older.send(setup()).await.unwrap();
-    server.has_calls(1).await;
-    let mut newer = server.opens_socket(Some(&signature)).await.unwrap();
+    server.wait_for_calls(1).await;
+    let mut newer = server.open_socket(Some(&signature)).await.unwrap();
     newer.send(setup()).await.unwrap();
     let closed = older.next().await;
     assert!(matches!(&closed, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1001), "{closed:?}");
-    server.has_calls(1).await;
+    server.wait_for_calls(1).await;
     newer.close(None).await.unwrap();
-    server.twilio_posts("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
-    server.has_calls(0).await;
+    server.post_as_twilio("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.wait_for_calls(0).await;
 }
 
 #[tokio::test]
@@ -238,7 +240,7 @@ async fn the_root_and_health_need_no_credentials() {
 async fn a_socket_that_does_not_begin_with_setup_is_closed() {
     let server = Server::start(&[]).await;
     for first in [r#"{"type":"prompt","voicePrompt":"Hello"}"#, "no JSON", r#"{"type":"setup"}"#] {
-        let (code, reason) = server.sends_and_is_closed(&[first]).await;
+        let (code, reason) = server.send_and_wait_for_close(&[first]).await;
         assert_eq!((code, reason.as_str()), (1002, "the first frame must be setup"), "{first}");
     }
 }
@@ -250,6 +252,6 @@ async fn bad_frames_are_ignored_and_ten_in_a_row_close_the_socket() {
     frames.extend(["{"; 9]);
     frames.push(r#"{"type":"dtmf","digit":"1"}"#);
     frames.extend(["{"; 10]);
-    let (code, _) = server.sends_and_is_closed(&frames).await;
+    let (code, _) = server.send_and_wait_for_close(&frames).await;
     assert_eq!(code, 1007);
 }

@@ -80,13 +80,10 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
     );
 }
 
-/// Twilio's error code for a second payment session on a call. It does not say which session there is.
-const SESSION_EXISTS: u32 = 64021;
-
 /// The result of the repeated create request.
 enum SessionLookup {
     Sid(PaymentSid),
-    /// There is no session: the call has ended, or Twilio refused the request.
+    /// There is no session: the call has ended.
     NoSession,
     Retry,
 }
@@ -101,10 +98,8 @@ async fn look_up_session(
     let Ok(create) = payment.create_request(settings) else { return SessionLookup::Retry };
     match tools::open_session(context, &create).await {
         ToolOutcome::Payment(TwilioResponse::Created(sid)) => SessionLookup::Sid(sid),
-        ToolOutcome::Payment(TwilioResponse::Refused { code: Some(SESSION_EXISTS), .. }) => SessionLookup::Retry,
-        ToolOutcome::Payment(TwilioResponse::Gone | TwilioResponse::Refused { code: Some(_), .. }) => {
-            SessionLookup::NoSession
-        }
+        ToolOutcome::Payment(TwilioResponse::Gone) => SessionLookup::NoSession,
+        // A refusal of the repeated request does not show whether the first one opened a session.
         _ => SessionLookup::Retry,
     }
 }

@@ -1,8 +1,6 @@
 //! Prevents a second payment of an order across calls, callers and restarts. The transaction that records a request for
 //! a payment decides.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use sqlx::SqliteExecutor;
@@ -23,10 +21,7 @@ const BLOCKING_STATES: &str = "('opened', 'capturing', 'submitted', 'pending', '
 
 /// The key of an order: SHA-256, in hex, of its reference as a person sees it.
 pub(super) fn order_key(reference: &str) -> String {
-    Sha256::digest(normalize_reference(reference).as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Sha256::digest(normalize_reference(reference)))
 }
 
 /// Removes invisible characters, and normalises white space and hyphens.

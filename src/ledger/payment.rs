@@ -99,6 +99,12 @@ pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call
      exponent, refunded, method, \
      last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
+/// The states to which the predicate applies, as an SQL list.
+pub(super) fn state_list(applies: impl Fn(PaymentState) -> bool) -> String {
+    let states = PaymentState::ALL.into_iter().filter(|state| applies(*state));
+    format!("({})", states.map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", "))
+}
+
 pub(super) async fn find_payment(
     database: impl SqliteExecutor<'_>,
     which: PaymentKey<'_>,

@@ -114,7 +114,7 @@ impl Ledger {
     /// arrives.
     pub async fn record_call_ended(&self, call: &CallSid) -> Result<(), LedgerError> {
         let payments = find_by_call(&self.0.readers, call).await;
-        if payments.is_ok_and(|payments| !payments.iter().any(is_in_progress)) {
+        if payments.is_ok_and(|payments| !payments.iter().any(|payment| payment.state.is_in_progress())) {
             return Ok(());
         }
         self.write_or_buffer(LedgerRecord::CallEnded(call.clone())).await.map(drop)
@@ -248,14 +248,10 @@ pub(super) async fn write_update_response(
 }
 
 pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
-    for mut payment in find_by_call(&mut *writing.transaction, call).await?.into_iter().filter(is_in_progress) {
+    for mut payment in find_by_call(&mut *writing.transaction, call).await? {
         writing.abandon(&mut payment, "the call ended").await?;
     }
     Ok(())
-}
-
-fn is_in_progress(payment: &Payment) -> bool {
-    payment.state.is_open() || payment.state == PaymentState::Submitted
 }
 
 impl LedgerTransaction {

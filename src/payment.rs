@@ -35,12 +35,14 @@ pub use history::{OrderRules, PaymentHistory, PriorPayment};
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};
-pub use outcome::{PaymentIntent, PaymentOutcome, UnknownReason, is_charge_amount, is_decline_code};
+pub(crate) use outcome::{PaymentIntent, is_charge_amount, is_decline_code};
+pub use outcome::{PaymentOutcome, UnknownReason};
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
-pub use record::PaymentRecord;
-pub use response::{SubmissionRefusal, TwilioResponse};
+pub(crate) use record::PaymentRecord;
+pub(crate) use response::SubmissionRefusal;
+pub use response::TwilioResponse;
 pub use settings::{
     IdParameter, ParseTokenTypeError, PaymentDescription, PaymentOptions, PaymentSettings, PaymentTimeout,
     ProcessorParameters, TokenType,

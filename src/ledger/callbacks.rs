@@ -69,7 +69,7 @@ impl LedgerTransaction {
         if let Some(known) = self.find_payment(PaymentKey::Sid(&status.payment_sid)).await? {
             return Ok(Some(known));
         }
-        if status.is_success() {
+        if status.claims_success() {
             // A payment without a known session was not submitted and cannot succeed, so the success belongs to none of
             // them. Money may have moved: it is recorded as a payment of its own.
             return self.insert_found_session(status).await.map(Some);

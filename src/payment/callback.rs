@@ -318,14 +318,14 @@ impl PaymentCallback {
 
 impl PaymentCallback {
     /// Whether the callback may be about a session of this amount that was requested and whose SID is not known yet. One
-    /// with another amount is not, nor is a success: nothing was submitted in such a session.
+    /// with another amount is not, nor is one that claims a success: nothing was submitted in such a session.
     pub fn may_confirm(&self, charge: Option<Amount>) -> bool {
-        !self.is_success() && self.charge_amount.as_deref().is_none_or(|text| is_charge_amount(text, charge))
+        !self.claims_success() && self.charge_amount.as_deref().is_none_or(|text| is_charge_amount(text, charge))
     }
 
-    /// Whether the callback reports a success, contradicted or not.
-    pub fn is_success(&self) -> bool {
-        matches!(&self.kind, CallbackKind::Ended(ending) if ending.result == ResultCode::Success)
+    /// Whether the callback is a result that claims a success, contradicted or not.
+    pub fn claims_success(&self) -> bool {
+        matches!(&self.kind, CallbackKind::Ended(ending) if ending.claims_success())
     }
 
     /// Whether an ended entry captured the field; `present` is whether the callback has a value for it. `Required`

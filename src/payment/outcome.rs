@@ -71,13 +71,12 @@ pub enum UnknownReason {
 impl PaymentOutcome {
     /// The outcome of a payment with this intent, by its result.
     pub fn from_session_result(ending: &PaymentSessionResult, intent: &PaymentIntent) -> Self {
-        let doubtful_claim = ending.result != ResultCode::Success && has_success_evidence(ending);
         match &ending.result {
             ResultCode::Success => match find_contradiction(ending, intent) {
                 Some(doubt) => Self::Unknown(doubt),
                 None => Self::Succeeded,
             },
-            _ if doubtful_claim => Self::Unknown(UnknownReason::ClaimsSuccess),
+            _ if ending.claims_success() => Self::Unknown(UnknownReason::ClaimsSuccess),
             ResultCode::ConnectorError | ResultCode::InvalidInput(_) if intent.submitted => {
                 Self::from_submission(ending)
             }
@@ -130,15 +129,19 @@ fn contains_any(said: &str, words: &[&str]) -> bool {
     words.iter().any(|word| said.contains(word))
 }
 
-/// Whether a result other than success comes with evidence of one: a confirmation code, a token or a connector status.
-fn has_success_evidence(ending: &PaymentSessionResult) -> bool {
-    let says_yes = |status: &String| {
-        let status = status.to_lowercase();
-        contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
-    };
-    ending.confirmation_code.is_some()
-        || ending.payment_token.is_some()
-        || ending.connector_statuses.iter().any(says_yes)
+impl PaymentSessionResult {
+    /// Whether the result is a success, or comes with what only a success has: a confirmation code, a token or a
+    /// connector status. Money may have moved then, whatever contradicts it.
+    pub fn claims_success(&self) -> bool {
+        let says_yes = |status: &String| {
+            let status = status.to_lowercase();
+            contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
+        };
+        self.result == ResultCode::Success
+            || self.confirmation_code.is_some()
+            || self.payment_token.is_some()
+            || self.connector_statuses.iter().any(says_yes)
+    }
 }
 
 /// Whether a Twilio error code, of a result or of a refused `complete`, means that the bank declined the card.

@@ -273,6 +273,7 @@ const FROM_CREATION: &[(&[Step], PaymentState)] = &[
     (&[Create(Lost), EXISTS, EnterFields, Request(Complete), SUCCESS], Charged),
     (&[Create(Lost), EXISTS_WITH_OTHER_AMOUNT], Opened),
     (&[Create(Lost), SUCCESS], Opened),
+    (&[Create(Lost), DECLINE_WITH_CODE], Opened),
     (&[Create(Lost), HUNG_UP], Abandoned),
 ];
 

@@ -242,10 +242,10 @@ impl Capture {
     /// request was sent before, and a session that a callback has confirmed is open whatever the response says.
     pub fn apply_create_response(&mut self, create: &CreatePayment, response: TwilioResponse) -> TwilioResponse {
         let response = response.resolve(self.is_unconfirmed(RequestKind::Create));
-        match (&response, &self.sid) {
-            (TwilioResponse::Created(sid), _) => self.confirm_open(&sid.clone()),
+        match (&response, self.sid.clone()) {
+            (TwilioResponse::Created(sid), _) => self.confirm_open(sid),
             (TwilioResponse::Refused { .. } | TwilioResponse::Unknown, Some(sid)) => {
-                return TwilioResponse::Created(sid.clone());
+                return TwilioResponse::Created(sid);
             }
             (TwilioResponse::Unknown, None) => {
                 self.unconfirmed = Some((RequestKind::Create, create.idempotency_key.clone()));

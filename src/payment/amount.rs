@@ -32,6 +32,11 @@ impl Currency {
         self.exponent.into()
     }
 
+    /// Whether the sign, such as `$`, is that of the currency or a part of it: `HK$`.
+    pub(crate) fn has_sign(self, sign: char) -> bool {
+        iso_currency::Currency::from_code(self.code()).is_some_and(|listed| listed.symbol().symbol.contains(sign))
+    }
+
     /// Formats minor units as decimal text in major units, with all decimals of the currency. A sum may exceed the
     /// largest amount.
     pub fn format_minor(self, minor: u64) -> String {

@@ -15,7 +15,7 @@ mod simulate;
 mod upload_assets;
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -56,7 +56,7 @@ enum Command {
     Settle(settle::Settle),
     Refunded(refunded::Refunded),
     Reconcile(reconcile::Reconcile),
-    /// Make every undelivered webhook event due now, and print how many there are and the age of the oldest.
+    /// Make every event not yet delivered to `PAYMENT_WEBHOOK_URL` due now, and print their number and the age of the oldest.
     Deliver,
     Backup(backup::Backup),
     Erase(erase::Erase),
@@ -105,8 +105,15 @@ async fn with_ledger(
 }
 
 /// Prints a text. A closed pipe (`| head`) is no error.
+///
+/// # Panics
+///
+/// Panics if the output cannot be written otherwise, such as to a full disk.
 fn print(text: impl Display) {
-    let _ = write!(std::io::stdout(), "{text}");
+    match write!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write the output: {error}"),
+        _ => {}
+    }
 }
 
 /// All payments opened at `since` or later and in this state, oldest first.

@@ -173,14 +173,11 @@ impl App {
             .route("/conversation", post(conversation::post))
             .route("/updateResponseService", post(update_response_service::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
-            // The default handler of `CatchPanicLayer` would log the panic message, which may contain any data.
-            .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint; the README lists the endpoints"))
+            .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint"))
             .method_not_allowed_fallback(async || {
-                ApiError::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "this endpoint does not support this method; the README lists the methods",
-                )
+                ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
             })
+            // The default handler would log the panic message, which may contain any data.
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
             .with_state(self)
     }

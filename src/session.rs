@@ -107,12 +107,12 @@ impl SessionContext {
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SessionEnd {
-    /// The socket was closed with this code; `None` if it failed.
+    /// Twilio closed the socket with this code.
     SocketClosed(Option<u16>),
     /// Twilio reported that the call has ended.
     CallEnded,
-    /// The server is stopping.
-    ServerStopping,
+    /// The server is stopping, or a newer session of the call has replaced this one.
+    Stopped,
     /// The socket failed and Twilio opened no new one in time.
     NotResumed,
     /// Twilio did not close the socket after the `end` frame.
@@ -129,7 +129,7 @@ pub async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket)
         _ => None,
     };
     let Some(IncomingFrame::Setup(setup)) = setup else {
-        warn!(event = "relay.setup_missing", "The first frame was not `setup`; the socket is closed.");
+        warn!(event = "relay.setup_missing", "The socket did not begin with a `setup` frame; it is closed.");
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
@@ -197,7 +197,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
             error!(
                 event = "ledger.call_over_lost",
                 %error,
-                "The end of the call could be neither written nor held; the next start recovers its open payments."
+                "The end of the call could be neither written nor buffered; the next start recovers its open payments."
             );
         }
     }
@@ -215,7 +215,7 @@ async fn load_known_payments(tool_context: &ToolContext) -> payment::PaymentHist
             payment::PaymentHistory::default()
         }
         Err(_) => {
-            error!(event = "ledger.read_failed", "Reading the known payments of the call timed out.");
+            error!(event = "ledger.read_failed", error = "timed out", "The known payments of the call cannot be read.");
             payment::PaymentHistory::default()
         }
     }
@@ -319,8 +319,8 @@ impl Session {
         let drain_deadline = self.drain_deadline();
         tokio::select! {
             biased;
-            () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::ServerStopping)),
-            () = wait_for_deadline(drain_deadline), if live => Some(self.record_end(SessionEnd::ServerStopping)),
+            () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::Stopped)),
+            () = wait_for_deadline(drain_deadline), if live => Some(self.record_end(SessionEnd::Stopped)),
             () = self.context.soft_stop.cancelled(), if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
@@ -475,7 +475,7 @@ impl Session {
     async fn close(&mut self) {
         let frame = match self.end {
             None => Some(SocketOutput::Close(1000, "the call is over")),
-            Some(SessionEnd::ServerStopping) => Some(SocketOutput::Close(1012, "the server stops")),
+            Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
             Some(_) => None,
         };
         self.end.get_or_insert(if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed });

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 #[error("expected a date in UTC (2026-11-01), a timestamp (2026-11-01T08:30:00Z), or a duration ago (30m, 24h, 7d)")]
 pub struct ParseSinceError;
 
-/// Parses `--since` and `?since=`: a date, a timestamp or a duration ago.
+/// Parses `--since`, `--at` and `?since=`: a date, a timestamp or a duration ago.
 pub fn parse_since(text: &str, now: Timestamp) -> Result<Timestamp, ParseSinceError> {
     let text = text.trim();
     if let Ok(moment) = text.parse::<Timestamp>() {

@@ -96,7 +96,9 @@ fn a_busy_port_gives_way_with_a_warning_or_is_an_error() {
     let lines = BufReader::new(running.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut warned = false;
     for line in lines {
-        warned |= line.contains("server.port_busy") && line.contains(&format!("port={port} "));
+        warned |= line.contains("server.port_busy")
+            && line.contains(&format!("port={port} "))
+            && line.contains("listening_on=");
         if line.contains("server.voice_webhook") && line.contains("https://pay.example.com/connectConversationRelay") {
             assert!(warned);
             return;

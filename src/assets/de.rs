@@ -1,4 +1,4 @@
-//! Deserializers of JSON values, and what surrounds them.
+//! Deserializers and helpers for the JSON of assets.
 
 use std::fmt;
 use std::time::Duration;

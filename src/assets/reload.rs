@@ -36,7 +36,7 @@ pub struct Assets {
 /// Polls the source of the assets and reloads them on changes.
 #[derive(Debug)]
 pub struct AssetWatcher {
-    /// The assets below those of the source: the built-in ones and, for Twilio Sync, the local files.
+    /// The assets base those of the source: the built-in ones and, for Twilio Sync, the local files.
     base: Library,
     source: AssetSource,
     interval: Duration,
@@ -92,9 +92,9 @@ impl Assets {
         let built_in = Library::built_in();
         let config = (AssetName::ServerConfig, Ok(AssetFile::new("serverConfig.json", server_config)));
         let layer = Layer { files: [config].into(), warnings: Vec::new() };
-        let OverlayResult { library, errors: faults, .. } = built_in.overlay(layer, &built_in);
-        if !faults.is_empty() {
-            return Err(AssetErrors(faults));
+        let OverlayResult { library, errors, .. } = built_in.overlay(layer, &built_in);
+        if !errors.is_empty() {
+            return Err(AssetErrors(errors));
         }
         Ok(Self { watcher: AssetWatcher::new(library.clone(), AssetSource::BuiltIn), library })
     }
@@ -109,9 +109,9 @@ impl Assets {
         let layer = directory.read()?;
         let local = layer.readable();
         let built_in = Library::built_in();
-        let OverlayResult { library, errors: faults, warnings } = built_in.overlay(layer, &built_in);
-        if !faults.is_empty() {
-            return Err(AssetErrors(faults).into());
+        let OverlayResult { library, errors, warnings } = built_in.overlay(layer, &built_in);
+        if !errors.is_empty() {
+            return Err(AssetErrors(errors).into());
         }
         let mut assets = match library.loader_type().unwrap_or(LoaderType::File) {
             LoaderType::File => Self {
@@ -156,8 +156,8 @@ impl Assets {
 }
 
 impl AssetWatcher {
-    fn new(below: Library, source: AssetSource) -> Self {
-        Self { base: below, interval: source.poll_interval(), source, logged: LoggedProblems::default() }
+    fn new(base: Library, source: AssetSource) -> Self {
+        Self { base, interval: source.poll_interval(), source, logged: LoggedProblems::default() }
     }
 
     /// Keeps `current` up to date. Never returns unless the assets are built in. Safe to drop at any time.
@@ -185,23 +185,23 @@ impl AssetWatcher {
     async fn poll(&mut self, last_good: &Library) -> Option<Library> {
         let polled = self.source.poll().await;
         self.logged.log_source_error(polled.as_ref().err().map(ToString::to_string));
-        let OverlayResult { library, errors: faults, mut warnings } = self.base.overlay(polled.ok()??, last_good);
+        let OverlayResult { library, errors, mut warnings } = self.base.overlay(polled.ok()??, last_good);
         if library.loader_type().is_some_and(|loader| !self.source.has_loader_type(loader)) {
             warnings.push(AssetWarning::LoaderTypeIgnored { file: library.server_config_label().to_owned() });
         }
-        self.logged.log_errors(&faults);
+        self.logged.log_errors(&errors);
         self.logged.log_warnings(&warnings);
         Some(library)
     }
 }
 
 impl LoggedProblems {
-    fn log_errors(&mut self, faults: &[AssetError]) {
+    fn log_errors(&mut self, errors: &[AssetError]) {
         let before = !self.errors.is_empty();
-        for fault in record_new(&mut self.errors, faults) {
-            error!(event = "assets.invalid", error = %fault, "An asset cannot be used; its last good version stays in use.");
+        for error in record_new(&mut self.errors, errors) {
+            error!(event = "assets.invalid", %error, "An asset cannot be used; its last good version stays in use.");
         }
-        if before && faults.is_empty() {
+        if before && errors.is_empty() {
             info!(event = "assets.valid_again", "All assets can be used again.");
         }
     }
@@ -214,11 +214,10 @@ impl LoggedProblems {
 
     fn log_source_error(&mut self, now: Option<String>) {
         match &now {
-            Some(trouble) if self.source_error != now => {
+            Some(error) if self.source_error != now => {
                 error!(
                     event = "assets.source_unavailable",
-                    error = trouble,
-                    "The assets cannot be polled; the last ones stay in use."
+                    error, "The assets cannot be polled; the last ones stay in use."
                 );
             }
             None if self.source_error.is_some() => {

@@ -30,7 +30,7 @@ pub enum UploadError {
     /// The client could not be built.
     #[error(transparent)]
     Client(#[from] BuildTwilioClientError),
-    /// The present contents of Sync could not be read; nothing was sent.
+    /// Sync could not be read or prepared; no file was sent.
     #[error("nothing was uploaded: Twilio Sync could not be read")]
     ReadSync(#[source] SyncError),
     /// A file could not be written. The files before it were; the same upload may be repeated.

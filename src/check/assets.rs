@@ -9,11 +9,11 @@ use crate::payment::{self, Currency, PaymentTermsError};
 
 /// Checks all assets in the directory, including unused ones. Blocks on file I/O.
 pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Finding> {
-    let LoadedLibrary { library, errors: mistakes, warnings } = match Library::load(dir) {
+    let LoadedLibrary { library, errors, warnings } = match Library::load(dir) {
         Ok(loaded) => loaded,
-        Err(mistake) => return vec![Finding::failure("assets", mistake.to_string())],
+        Err(error) => return vec![Finding::failure("assets", error.to_string())],
     };
-    let mut findings: Vec<Finding> = mistakes.iter().map(|it| Finding::failure("assets", it.to_string())).collect();
+    let mut findings: Vec<Finding> = errors.iter().map(|it| Finding::failure("assets", it.to_string())).collect();
     if findings.is_empty() {
         let (context, manifest) = (library.default_context(), library.default_manifest());
         findings.push(Finding::pass("assets", format!("calls begin with {context} and {manifest}")));

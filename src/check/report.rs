@@ -25,16 +25,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn pass(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { severity: Severity::Pass, subject, message: words.into() }
+    pub(super) fn pass(subject: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Pass, subject, message: message.into() }
     }
 
-    pub(super) fn warning(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, subject, message: words.into() }
+    pub(super) fn warning(subject: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, subject, message: message.into() }
     }
 
-    pub(super) fn failure(subject: &'static str, words: impl Into<String>) -> Self {
-        Self { severity: Severity::Failure, subject, message: words.into() }
+    pub(super) fn failure(subject: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Failure, subject, message: message.into() }
     }
 }
 
@@ -53,21 +53,21 @@ impl CheckReport {
         self.count(Severity::Failure) == 0
     }
 
-    fn count(&self, level: Severity) -> usize {
-        self.0.iter().filter(|finding| finding.severity == level).count()
+    fn count(&self, severity: Severity) -> usize {
+        self.0.iter().filter(|finding| finding.severity == severity).count()
     }
 }
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
-        for Finding { severity: level, subject, message: words } in &self.0 {
-            let mark = match level {
+        for Finding { severity, subject, message } in &self.0 {
+            let mark = match severity {
                 Severity::Pass => '✓',
                 Severity::Warning => '!',
                 Severity::Failure => '✗',
             };
-            writeln!(f, "{mark} {subject:width$}  {words}")?;
+            writeln!(f, "{mark} {subject:width$}  {message}")?;
         }
         write!(f, "\n{} to fix (✗), {} to confirm (!)", self.count(Severity::Failure), self.count(Severity::Warning))
     }

@@ -13,14 +13,14 @@ use crelay_payments::simulator::proof::{self, ProofOutcome};
 ///
 /// Runs this program with its configuration, but with stand-ins for Twilio, OpenAI and the business and a ledger of its own: it
 /// needs no account and uses no configured credential. Card numbers are entered, spoken and misplaced in every known way, and
-/// every byte that left the server is searched: log, requests, socket, answers, webhook, ledger. The exit code is 1 if a card
-/// number was found or a case could not be tried, and 2 if the configuration cannot be used.
+/// every byte that left the server is searched: log, requests, socket, answers, webhook, ledger. The exit code is 1 if card
+/// data was found, a case could not be run or a control failed, and 2 if the configuration cannot be used.
 #[derive(Debug, Args)]
 pub(super) struct Prove {
     /// The directory for crelay-payments-proof.md and crelay-payments-proof.json
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// The number of card numbers; at least one for each way of entering them
+    /// The number of card numbers; at least one for each leak vector
     #[arg(long, default_value_t = 230, value_parser = clap::value_parser!(u32).range(proof::VECTOR_COUNT..=100_000))]
     numbers: u32,
     /// The same seed puts the same numbers into the same places

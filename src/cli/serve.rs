@@ -18,8 +18,8 @@ const FALLBACK_PORTS: u16 = 50;
 /// Serve calls (the default).
 #[derive(Debug, Default, Args)]
 pub(super) struct Serve {
-    /// Use the ledger although it is a copy: a backup, or a file that another server worked on. No server may work on the
-    /// original any more: two would carry the same payments on
+    /// Use a ledger that is a copy: a backup, or the file of another server. Stop the server that uses the original first:
+    /// two servers would continue the same payments
     #[arg(long)]
     take_over: bool,
 }

@@ -16,7 +16,7 @@ pub(super) struct Settle {
     id: PaymentId,
     /// The outcome: charged, tokenized, declined, cancelled, or returned (a bank debit)
     #[arg(long = "as")]
-    verdict: SettledOutcome,
+    outcome: SettledOutcome,
     /// The processor's confirmation code
     #[arg(long)]
     confirmation: Option<String>,
@@ -31,9 +31,8 @@ pub(super) struct Settle {
 /// Settles the payment.
 pub(super) async fn run(args: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
-        let Settle { id, verdict, confirmation, note, correct } = args;
-        let payment =
-            ledger.settle(id, &Settlement { outcome: verdict, confirmation, note, is_correction: correct }).await?;
+        let Settle { id, outcome, confirmation, note, correct } = args;
+        let payment = ledger.settle(id, &Settlement { outcome, confirmation, note, is_correction: correct }).await?;
         super::print(format_args!("{} is {}\n", payment.id, payment.state));
         Ok(ExitCode::SUCCESS)
     })

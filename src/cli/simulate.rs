@@ -32,7 +32,7 @@ pub(super) struct Simulate {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ModelChoice {
-    /// A stand-in that follows the context like a dutiful agent
+    /// A scripted agent that follows the context
     Scripted,
     /// OpenAI itself: needs OPENAI_API_KEY, and costs money
     Live,

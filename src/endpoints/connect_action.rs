@@ -76,7 +76,7 @@ pub(super) async fn post(
             call_sid = %call,
             result = result.name(),
             reconnects,
-            "Twilio requested the action of a call whose session has ended."
+            "Twilio requested the next TwiML of a call."
         );
         if !reconnects {
             calls.deliver(&call, SessionMessage::CallEnded);

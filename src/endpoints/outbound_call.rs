@@ -143,8 +143,13 @@ async fn place_call(
         status_callback: &outbound.status_callback,
     };
     app.session.twilio.create_call(&call).await.map_err(|error| {
-        warn!(event = "call.place_failed", %error, "An outbound call could not be placed.");
-        PlaceCallError { response: to_api_error(&error), maybe_placed: matches!(error, TwilioError::Unknown(_)) }
+        let maybe_placed = matches!(error, TwilioError::Unknown(_));
+        if maybe_placed {
+            warn!(event = "call.place_unknown", %error, "It is unknown whether an outbound call was placed.");
+        } else {
+            warn!(event = "call.place_failed", %error, "An outbound call could not be placed.");
+        }
+        PlaceCallError { response: to_api_error(&error), maybe_placed }
     })
 }
 

@@ -33,7 +33,8 @@ impl Default for TwimlDocuments {
 }
 
 impl TwimlDocuments {
-    /// Adds a document and returns the path from which it can be read once. The path is random.
+    /// Adds a document and returns the path from which it can be read once. The path is random and
+    /// cannot be guessed.
     pub(super) fn add(&self, document: String) -> Result<String, ExpiringMapFullError> {
         let id = Uuid::new_v4();
         self.lock().insert(id, document, now())?;

@@ -15,7 +15,7 @@ use crate::payment::PaymentCallback;
 use crate::session::{self, DeliveryOutcome, payment_log};
 
 /// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
-/// parsed. 503 if it could be neither written nor held, or if the mailbox of the call is full, so that Twilio may
+/// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
 /// retry.
 pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
     let mut status = match PaymentCallback::from_form(signed.form.fields()) {
@@ -42,9 +42,10 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
         DeliveryOutcome::MailboxFull => {
             error!(
                 event = "session.mailbox_full",
+                callback = "payment_status",
                 call_sid = %callback.call_sid,
                 payment_sid = %callback.payment_sid,
-                "The mailbox of the call is full; a payment status was dropped and Twilio is answered 503."
+                "The mailbox of the session is full: it did not get a callback, and Twilio is answered 503."
             );
             payment_log::log_late_result(&callback);
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -56,7 +57,7 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
             call_sid = %callback.call_sid,
             payment_sid = %callback.payment_sid,
             %error,
-            "A payment status could be neither written nor held; Twilio is answered 503."
+            "A payment status could be neither written nor buffered; Twilio is answered 503."
         );
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

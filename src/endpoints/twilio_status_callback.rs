@@ -29,8 +29,9 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
     if context.calls.deliver(&call, SessionMessage::CallStatus(status)) == DeliveryOutcome::MailboxFull {
         error!(
             event = "session.mailbox_full",
+            callback = "call_status",
             call_sid = %call,
-            "The mailbox of the call is full; a call status was dropped and Twilio is answered 503."
+            "The mailbox of the session is full: it did not get a callback, and Twilio is answered 503."
         );
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }

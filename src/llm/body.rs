@@ -164,6 +164,7 @@ mod tests {
             output(1),
         ];
         let body = serde_json::to_string(&RequestBody::new("gpt-5", &profile, &items, true)).unwrap();
+        assert!(!body.contains(['\n', '\r']), "{body}");
         insta::assert_snapshot!(body.replace(",{", ",\n{"), @r#"
         {"model":"gpt-5","instructions":"Be \"kind\".","tools":[{"type":"function","name":"end-call"}],"input":[{"role":"developer","content":"The call began."},
         {"role":"user","content":"Hi"},

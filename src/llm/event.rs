@@ -26,7 +26,7 @@ pub(super) enum StreamEvent {
     /// `response.incomplete`: the response was cut off by a limit or a filter.
     Incomplete(TokenUsage),
     /// `response.failed` or `error`.
-    Failed(ApiErrorInfo),
+    Failed(OpenAiErrorInfo),
     /// Any other event.
     Other,
 }
@@ -43,7 +43,7 @@ pub(super) struct TokenUsage {
 /// `code`, `type` and `param` of an OpenAI error. Its message is omitted, since it may repeat what was said on the
 /// call.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ApiErrorInfo {
+pub(super) struct OpenAiErrorInfo {
     pub(super) code: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) param: Option<String>,
@@ -96,7 +96,7 @@ impl StreamEvent {
             "response.output_item.done" => Self::parse_item(serde_json::from_str::<OutputItemDone<'_>>(json)?.item)?,
             "response.completed" => Self::Completed(parse_usage(json)),
             "response.incomplete" => Self::Incomplete(parse_usage(json)),
-            "response.failed" | "error" => Self::Failed(ApiErrorInfo::parse(json)),
+            "response.failed" | "error" => Self::Failed(OpenAiErrorInfo::parse(json)),
             _ => Self::Other,
         })
     }
@@ -114,7 +114,7 @@ impl StreamEvent {
     }
 }
 
-impl ApiErrorInfo {
+impl OpenAiErrorInfo {
     /// Parses the error of an error body, of an `error` event in either of its forms, or of a failed response.
     pub(super) fn parse(json: &str) -> Self {
         #[derive(Deserialize, Default)]
@@ -158,7 +158,7 @@ fn event_type(raw: &RawValue) -> Option<Cow<'_, str>> {
     if !head.r#type.is_empty() {
         return Some(head.r#type);
     }
-    (ApiErrorInfo::parse(raw.get()) != ApiErrorInfo::default()).then_some(Cow::Borrowed("error"))
+    (OpenAiErrorInfo::parse(raw.get()) != OpenAiErrorInfo::default()).then_some(Cow::Borrowed("error"))
 }
 
 /// A code that is safe to log: at most 64 characters of letters, digits and `._-[]`. `null` is omitted.

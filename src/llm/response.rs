@@ -26,7 +26,7 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 impl Model {
     /// Requests a response. The time limits start now; the request is sent when the stream is first polled.
     ///
-    /// The last event, and no other, is `Done` or `Failed`. A poll may be cancelled without loss of events; dropping
+    /// The last event, and no other, is `Completed` or `Failed`. A poll may be cancelled without loss of events; dropping
     /// the stream cancels the request.
     pub fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         Box::pin(stream::unfold(

@@ -12,7 +12,7 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::event::ApiErrorInfo;
+use super::event::OpenAiErrorInfo;
 use crate::config;
 
 /// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
@@ -70,7 +70,7 @@ pub(super) enum TransportError {
     #[error("HTTP {status}")]
     ErrorStatus {
         status: u16,
-        error_info: ApiErrorInfo,
+        error_info: OpenAiErrorInfo,
         retry_after: Option<Duration>,
         /// Whether the error is about the request for encrypted reasoning.
         include_refused: bool,
@@ -86,7 +86,7 @@ pub(super) enum TransportError {
     StreamClosed,
     /// The response failed, as reported by an event of the stream.
     #[error("the response failed")]
-    ResponseFailed(ApiErrorInfo),
+    ResponseFailed(OpenAiErrorInfo),
     /// async-openai could not build the request.
     #[error("the request could not be built")]
     BuildRequest,
@@ -117,7 +117,7 @@ impl TransportError {
     }
 
     /// OpenAI's error codes, for the log.
-    pub(super) fn error_info(&self) -> Option<&ApiErrorInfo> {
+    pub(super) fn error_info(&self) -> Option<&OpenAiErrorInfo> {
         match self {
             Self::ErrorStatus { error_info: fault, .. } | Self::ResponseFailed(fault) => Some(fault),
             _ => None,
@@ -157,7 +157,7 @@ pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> 
     if !status.is_success() {
         let retry_after = retry_after(response.headers());
         let body = read_error_body(response).await;
-        let fault = ApiErrorInfo::parse(&body);
+        let fault = OpenAiErrorInfo::parse(&body);
         let of_include = fault.param.as_deref().is_some_and(|param| param.starts_with("include"))
             || body.contains("reasoning.encrypted_content")
             || body.contains("ncrypted content is not supported");
@@ -212,7 +212,7 @@ mod tests {
     fn only_temporary_errors_are_retryable() {
         let with_status = |status, code: &str| TransportError::ErrorStatus {
             status,
-            error_info: ApiErrorInfo { code: Some(code.to_owned()), ..ApiErrorInfo::default() },
+            error_info: OpenAiErrorInfo { code: Some(code.to_owned()), ..OpenAiErrorInfo::default() },
             retry_after: None,
             include_refused: false,
         };

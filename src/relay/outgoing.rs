@@ -190,6 +190,7 @@ mod tests {
             OutgoingFrame::End { handoff_data: Some(r#"{"a":1}"#.to_owned()) },
         ];
         let json: Vec<String> = frames.iter().map(OutgoingFrame::to_json).collect();
+        assert!(json.iter().all(|frame| !frame.contains('\n')), "a frame is a single line");
         insta::assert_snapshot!(json.join("\n"), @r#"
         {"type":"text","token":"Hi \"you\"","last":false}
         {"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}

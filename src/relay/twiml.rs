@@ -189,9 +189,11 @@ impl fmt::Debug for Verb {
 mod tests {
     use super::*;
 
-    /// The TwiML with one element a line. Text has no line break of its own in these tests.
+    /// The TwiML, which is a single line, with one element a line.
     fn lines(verbs: &[Verb]) -> String {
-        render_response(verbs).replace("><", ">\n<")
+        let twiml = render_response(verbs);
+        assert!(!twiml.contains('\n'), "{twiml}");
+        twiml.replace("><", ">\n<")
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl AgentConfig {
         match self.try_apply_keys(keys, library) {
             Ok(()) => info!(event = "session.agent_reconfigured", "The call has switched its instructions or tools."),
             Err(error) => error!(
-                event = "session.unknown_agent_key",
+                event = "assets.unknown_key",
                 %error,
                 "A context or manifest key is unknown; the call keeps its instructions and tools."
             ),

@@ -1,5 +1,5 @@
-//! Per-call data kept until the call connects: outbound orders by `callReference`, business look-ups by call SID.
-//! Dropped when the call ends, after one hour at most.
+//! Per-call data kept until the call ends, for one hour at most: outbound orders by `callReference`, business look-ups by
+//! call SID.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,7 @@ struct PendingCall {
 /// Why an outbound order was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddPendingCallError {
-    /// The reference belongs to another call that has not ended.
+    /// The reference belongs to another call that has not ended. The request may be repeated with another reference.
     #[error("this callReference belongs to a call that has not ended: use another, or wait")]
     ReferenceInUse,
     /// Too many orders are kept.

@@ -65,7 +65,7 @@ impl fmt::Debug for SocketInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text"),
-            Self::Invalid => f.write_str("Bad"),
+            Self::Invalid => f.write_str("Invalid"),
             Self::Closed(code) => write!(f, "Closed({code:?})"),
         }
     }

@@ -114,8 +114,8 @@ async fn a_reconfigured_call_sends_other_instructions_and_the_same_history() {
     let library = context.assets.library();
     let keys =
         ContextKeys { context: Some("defaultContext".to_owned()), manifest: Some("defaultToolManifest".to_owned()) };
-    let news = SessionMessage::Reconfigure { keys, library };
-    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), news), DeliveryOutcome::Delivered);
+    let message = SessionMessage::Reconfigure { keys, library };
+    assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), message), DeliveryOutcome::Delivered);
     // The test runtime has one thread, so the session handles the message before the test continues.
     tokio::task::yield_now().await;
     line.send(r#"{"type":"prompt","voicePrompt":"A pot, please","last":true}"#).await.unwrap();

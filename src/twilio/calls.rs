@@ -36,7 +36,7 @@ pub enum TwimlSource<'a> {
 
 impl TwilioClient {
     /// Places a call. Success means that the call is queued; it does not ring yet. Twilio supports no idempotency key
-    /// here, so after [`TwilioError::Unknown`] the call may be placed.
+    /// here, so after [`TwilioError::Unknown`] the call may have been placed.
     pub async fn create_call(&self, call: &NewCall<'_>) -> Result<CallSid, TwilioError> {
         let document = match call.document {
             TwimlSource::Inline(twiml) => ("Twiml", twiml),
@@ -166,7 +166,7 @@ impl fmt::Debug for TwimlSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inline(_) => "Inline",
-            Self::Url(_) => "At",
+            Self::Url(_) => "Url",
         })
     }
 }

@@ -210,8 +210,8 @@ impl SyncClient {
         Err(SyncError::ListTooLong)
     }
 
-    async fn post(&self, path: &[&str], form: &[(&str, &str)], repeat: RetryPolicy) -> Result<Vec<u8>, SyncError> {
-        self.send(&Method::POST, &self.url(path), form, repeat).await
+    async fn post(&self, path: &[&str], form: &[(&str, &str)], retry: RetryPolicy) -> Result<Vec<u8>, SyncError> {
+        self.send(&Method::POST, &self.url(path), form, retry).await
     }
 
     async fn send(
@@ -219,9 +219,9 @@ impl SyncClient {
         method: &Method,
         url: &Url,
         form: &[(&str, &str)],
-        repeat: RetryPolicy,
+        retry: RetryPolicy,
     ) -> Result<Vec<u8>, SyncError> {
-        Ok(self.0.send(RestRequest { method, url, form, retry: repeat }).await?)
+        Ok(self.0.send(RestRequest { method, url, form, retry }).await?)
     }
 
     fn url(&self, path: &[&str]) -> Url {

@@ -22,13 +22,13 @@ impl Library {
     /// that has one.
     pub(in crate::assets) fn overlay(&self, fresh: Layer, last_good: &Self) -> OverlayResult {
         let mut library = self.clone();
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         for (name, file) in fresh.files {
             match name {
                 AssetName::ServerConfig => {
                     library.config = file.and_then(ServerConfigAsset::from_file).map_or_else(
-                        |fault| {
-                            faults.push(fault);
+                        |error| {
+                            errors.push(error);
                             last_good.config.clone()
                         },
                         Arc::new,
@@ -36,27 +36,27 @@ impl Library {
                 }
                 AssetName::Context(key) => {
                     let read = file.and_then(ContextAsset::from_file);
-                    insert_or_keep(&mut library.contexts, key, read, &last_good.contexts, &mut faults);
+                    insert_or_keep(&mut library.contexts, key, read, &last_good.contexts, &mut errors);
                 }
                 AssetName::Manifest(key) => {
                     let read = file.and_then(ManifestAsset::from_file);
-                    insert_or_keep(&mut library.manifests, key, read, &last_good.manifests, &mut faults);
+                    insert_or_keep(&mut library.manifests, key, read, &last_good.manifests, &mut errors);
                 }
             }
         }
-        library.ensure_active_assets(last_good, &mut faults);
+        library.ensure_active_assets(last_good, &mut errors);
         library.server = library.config.server.clone();
         let warnings = fresh.warnings.into_iter().chain(library.config.warnings.iter().cloned()).collect();
-        OverlayResult { library, errors: faults, warnings }
+        OverlayResult { library, errors, warnings }
     }
 
     /// Ensures that the context and the manifest named in `serverConfig.json` exist. If a missing one is not in
     /// `last_good` either, the configuration of `last_good` is kept; otherwise it was deleted, and its version in
     /// `last_good` is kept.
-    fn ensure_active_assets(&mut self, last_good: &Self, faults: &mut Vec<AssetError>) {
+    fn ensure_active_assets(&mut self, last_good: &Self, errors: &mut Vec<AssetError>) {
         let missing = self.missing_assets();
         let is_unknown = missing.iter().any(|name| !last_good.contains(name));
-        faults.extend(missing.iter().map(|name| self.missing_asset_error(name)));
+        errors.extend(missing.iter().map(|name| self.missing_asset_error(name)));
         if is_unknown {
             self.config = last_good.config.clone();
         }
@@ -94,21 +94,21 @@ impl Library {
 }
 
 fn insert_or_keep<T>(
-    shelf: &mut BTreeMap<AssetKey, Arc<T>>,
+    assets: &mut BTreeMap<AssetKey, Arc<T>>,
     key: AssetKey,
     read: Result<T, AssetError>,
     last_good: &BTreeMap<AssetKey, Arc<T>>,
-    faults: &mut Vec<AssetError>,
+    errors: &mut Vec<AssetError>,
 ) {
     let asset = match read {
         Ok(asset) => Some(Arc::new(asset)),
-        Err(fault) => {
-            faults.push(fault);
+        Err(error) => {
+            errors.push(error);
             last_good.get(&key).cloned()
         }
     };
     if let Some(asset) = asset {
-        shelf.insert(key, asset);
+        assets.insert(key, asset);
     }
 }
 
@@ -119,13 +119,13 @@ mod tests {
 
     /// Overlays these files on the built-in assets, with `last_good` as the last good library. Returns the library and the
     /// errors.
-    fn under(files: &[(&str, &str)], last_good: &Library) -> (Library, Vec<String>) {
+    fn overlay_files(files: &[(&str, &str)], last_good: &Library) -> (Library, Vec<String>) {
         let file = |(name, text): &(&str, &str)| {
             (AssetName::from_file_name(name).unwrap().unwrap(), Ok(AssetFile::new(name, text)))
         };
         let fresh = Layer { files: files.iter().map(file).collect(), warnings: Vec::new() };
-        let OverlayResult { library, errors: faults, .. } = Library::built_in().overlay(fresh, last_good);
-        (library, faults.iter().map(ToString::to_string).collect())
+        let OverlayResult { library, errors, .. } = Library::built_in().overlay(fresh, last_good);
+        (library, errors.iter().map(ToString::to_string).collect())
     }
 
     const ACME: (&str, &str) =
@@ -134,8 +134,9 @@ mod tests {
     #[test]
     fn a_layer_overrides_assets_of_the_same_name_only() {
         let built_in = Library::built_in();
-        let (library, faults) = under(&[("acme.md", "Be kind."), ("PaymentContext.md", "Be brief.")], &built_in);
-        assert!(faults.is_empty());
+        let (library, errors) =
+            overlay_files(&[("acme.md", "Be kind."), ("PaymentContext.md", "Be brief.")], &built_in);
+        assert!(errors.is_empty());
         assert_eq!(library.changes_since(&built_in), ["PaymentContext.md changed", "acme.md added"]);
         assert_eq!(built_in.changes_since(&library), ["PaymentContext.md changed", "acme.md removed"]);
         assert_eq!(library.context("PaymentContext"), Some("Be brief."));
@@ -143,11 +144,11 @@ mod tests {
 
     #[test]
     fn a_broken_asset_keeps_its_last_good_version_and_others_are_used() {
-        let (last_good, _) = under(&[ACME, ("acme.md", "Be kind."), ("Desk.json", "[]")], &Library::built_in());
+        let (last_good, _) = overlay_files(&[ACME, ("acme.md", "Be kind."), ("Desk.json", "[]")], &Library::built_in());
         let broken =
             [("serverConfig.json", "{"), ("acme.md", " "), ("Desk.json", "{}"), ("new.md", ""), ("day.md", "Sing.")];
-        let (library, faults) = under(&broken, &last_good);
-        assert_eq!(faults.len(), 4, "{faults:?}");
+        let (library, errors) = overlay_files(&broken, &last_good);
+        assert_eq!(errors.len(), 4, "{errors:?}");
         assert_eq!(library.changes_since(&last_good), ["day.md added"]);
         assert_eq!(library.server.model.retries, 5);
     }
@@ -155,32 +156,32 @@ mod tests {
     #[test]
     fn a_configuration_that_names_an_unknown_asset_is_replaced_by_the_last_good_one() {
         let built_in = Library::built_in();
-        let (library, faults) = under(&[ACME], &built_in);
-        assert_eq!(faults.len(), 1);
+        let (library, errors) = overlay_files(&[ACME], &built_in);
+        assert_eq!(errors.len(), 1);
         assert!(library.changes_since(&built_in).is_empty());
         assert_eq!(library.server.model, built_in.server.model);
     }
 
     #[test]
     fn the_active_context_is_kept_when_it_is_deleted() {
-        let (last_good, _) = under(&[ACME, ("acme.md", "Be kind.")], &Library::built_in());
-        let (library, faults) = under(&[ACME], &last_good);
+        let (last_good, _) = overlay_files(&[ACME, ("acme.md", "Be kind.")], &Library::built_in());
+        let (library, errors) = overlay_files(&[ACME], &last_good);
         assert_eq!(
-            faults,
+            errors,
             [
                 "serverConfig.json: AssetLoader names acme.md, which does not exist; there are PaymentContext, defaultContext"
             ]
         );
         assert!(library.changes_since(&last_good).is_empty());
         // Once the configuration does not name it any more, it is removed.
-        let (library, faults) = under(&[], &library);
-        assert!(faults.is_empty());
+        let (library, errors) = overlay_files(&[], &library);
+        assert!(errors.is_empty());
         assert_eq!(library.context("acme"), None);
     }
 
     #[test]
     fn a_profile_is_found_by_its_keys_and_an_unknown_key_is_reported_with_the_known_ones() {
-        let (library, _) = under(&[("acme.md", "Be kind."), ("Desk.json", "[]")], &Library::built_in());
+        let (library, _) = overlay_files(&[("acme.md", "Be kind."), ("Desk.json", "[]")], &Library::built_in());
         let profile = library.profile(Some("acme"), Some("Desk")).unwrap();
         assert_eq!(format!("{profile:?}"), "Profile(10 + 2 bytes)");
         let message = |context, manifest| library.profile(context, manifest).unwrap_err().to_string();

@@ -44,7 +44,7 @@ pub(in crate::assets) struct PaymentsSection {
     timeout: Option<u32>,
     #[serde(deserialize_with = "optional_from_str")]
     description: Option<PaymentDescription>,
-    parameters: ConnectorParameters,
+    parameters: ProcessorParametersValue,
     #[serde(deserialize_with = "optional_from_str")]
     id_parameter: Option<IdParameter>,
     /// `dtmf` is the only input that Twilio supports, and its default.
@@ -89,7 +89,7 @@ impl Default for PaymentsSection {
             require_matching_inputs: Vec::new(),
             timeout: None,
             description: None,
-            parameters: ConnectorParameters::default(),
+            parameters: ProcessorParametersValue::default(),
             id_parameter: None,
             _input: (),
         }
@@ -166,11 +166,11 @@ fn positive<'de, const MAX: u32, D: Deserializer<'de>>(json: D) -> Result<Option
     whole::<1, MAX, D>(json).map(Some)
 }
 
-/// A flat JSON object. Strings, numbers and booleans all go to the connector as strings.
+/// A flat JSON object. Strings, numbers and booleans all go to the processor as strings.
 #[derive(Default)]
-struct ConnectorParameters(payment::ProcessorParameters);
+struct ProcessorParametersValue(payment::ProcessorParameters);
 
-impl<'de> Deserialize<'de> for ConnectorParameters {
+impl<'de> Deserialize<'de> for ProcessorParametersValue {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         let values = BTreeMap::<String, ScalarText>::deserialize(json)?;
         let values = values.into_iter().map(|(name, ScalarText(value))| (name, value)).collect();

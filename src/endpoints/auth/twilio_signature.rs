@@ -141,7 +141,11 @@ where
 
 impl IntoResponse for VerifyRequestError {
     fn into_response(self) -> Response {
-        warn!(event = "twilio.request_refused", error = %self, "A request to a Twilio webhook was rejected.");
+        warn!(
+            event = "twilio.signature_rejected",
+            error = %self,
+            "A request was rejected: it has no valid signature of Twilio, or its body is invalid."
+        );
         match self {
             Self::InvalidSignature => (StatusCode::FORBIDDEN, "the signature does not match\n").into_response(),
             Self::InvalidBody => StatusCode::PAYLOAD_TOO_LARGE.into_response(),

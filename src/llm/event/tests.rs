@@ -78,9 +78,13 @@ fn a_malformed_code_is_omitted() {
     for (code, kept) in
         [("429", Some("429")), ("null", None), (r#""a b""#, None), (r#"{"a":1}"#, None), ("[1]", Some("[1]"))]
     {
-        assert_eq!(ApiErrorInfo::parse(&format!(r#"{{"error":{{"code":{code}}}}}"#)).code.as_deref(), kept, "{code}");
+        assert_eq!(
+            OpenAiErrorInfo::parse(&format!(r#"{{"error":{{"code":{code}}}}}"#)).code.as_deref(),
+            kept,
+            "{code}"
+        );
     }
-    assert_eq!(ApiErrorInfo::parse("<html>4242</html>"), ApiErrorInfo::default());
+    assert_eq!(OpenAiErrorInfo::parse("<html>4242</html>"), OpenAiErrorInfo::default());
 }
 
 #[test]
@@ -106,6 +110,6 @@ proptest! {
                 let _ = StreamEvent::parse(&raw);
             }
         }
-        let _ = ApiErrorInfo::parse(&rest);
+        let _ = OpenAiErrorInfo::parse(&rest);
     }
 }

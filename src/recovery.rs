@@ -81,11 +81,23 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
 }
 
 /// The result of the repeated create request.
+#[derive(Debug, PartialEq, Eq)]
 enum SessionLookup {
     Sid(PaymentSid),
     /// There is no session: the call has ended.
     NoSession,
     Retry,
+}
+
+impl SessionLookup {
+    fn from_outcome(outcome: ToolOutcome) -> Self {
+        match outcome {
+            ToolOutcome::Payment(TwilioResponse::Created(sid)) => Self::Sid(sid),
+            ToolOutcome::Payment(TwilioResponse::Gone) => Self::NoSession,
+            // A refusal of the repeated request does not show whether the first one opened a session.
+            _ => Self::Retry,
+        }
+    }
 }
 
 /// Repeats the create request with its idempotency key. Twilio returns the same session.
@@ -94,12 +106,27 @@ async fn look_up_session(
     settings: &PaymentSettings,
     payment: &OrphanedPayment,
 ) -> SessionLookup {
-    // The request cannot be built without all of its terms.
-    let Ok(create) = payment.create_request(settings) else { return SessionLookup::Retry };
-    match tools::open_session(context, &create).await {
-        ToolOutcome::Payment(TwilioResponse::Created(sid)) => SessionLookup::Sid(sid),
-        ToolOutcome::Payment(TwilioResponse::Gone) => SessionLookup::NoSession,
-        // A refusal of the repeated request does not show whether the first one opened a session.
-        _ => SessionLookup::Retry,
+    match payment.create_request(settings) {
+        Ok(create) => SessionLookup::from_outcome(tools::open_session(context, &create).await),
+        // The request cannot be built without all of its terms.
+        Err(_) => SessionLookup::Retry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_the_call_shows_that_no_session_is_open() {
+        let lookup = |response| SessionLookup::from_outcome(ToolOutcome::Payment(response));
+        let sid: PaymentSid = "PK1".parse().unwrap();
+        assert_eq!(lookup(TwilioResponse::Created(sid.clone())), SessionLookup::Sid(sid));
+        assert_eq!(lookup(TwilioResponse::Gone), SessionLookup::NoSession);
+        for code in [None, Some(64004), Some(64021)] {
+            assert_eq!(lookup(TwilioResponse::Refused { code, reason: "no" }), SessionLookup::Retry, "{code:?}");
+        }
+        assert_eq!(lookup(TwilioResponse::Unknown), SessionLookup::Retry);
+        assert_eq!(SessionLookup::from_outcome(ToolOutcome::NoResult), SessionLookup::Retry);
     }
 }

@@ -46,7 +46,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::payment::{
-    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentState, PaymentTerms, PaymentTermsError,
+    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
@@ -143,9 +143,7 @@ impl Call {
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
     /// here: the ledger refuses a further charge according to their state at that time.
     fn record_known_charges(&mut self, known: &PaymentHistory) {
-        let is_charged =
-            |state| matches!(state, PaymentState::Charged | PaymentState::Pending | PaymentState::Disputed);
-        let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
+        let charged = known.on_call.iter().filter(|payment| payment.state.holds_money());
         let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
             self.authorization.record_charge(payment.charge, ChargeStatus::Charged);

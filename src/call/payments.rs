@@ -9,7 +9,7 @@ use super::{Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
-    PaymentId, PaymentIdGenerator, PaymentIntent, PaymentLogEntry, PaymentOutcome, PaymentSessionResult, PaymentTerms,
+    PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentTerms,
     ResultCode, UpdateAction, UpdatePayment, is_decline_code,
 };
 
@@ -22,12 +22,12 @@ const MAX_STALLS: u32 = 3;
 /// A payment that is closed for the call. A result that arrives later is still recorded.
 struct ClosedPayment {
     sid: PaymentSid,
-    /// What it was meant to do.
-    intent: PaymentIntent,
+    /// What is known of it.
+    record: PaymentRecord,
     /// The payment method in words: `card` or `bank account`.
     means: &'static str,
-    /// The result, once one was reported.
-    outcome: Option<PaymentOutcome>,
+    /// Whether a result was reported.
+    has_result: bool,
 }
 
 /// The payments of one call.
@@ -136,12 +136,11 @@ impl CallPayments {
             self.closed.pop_front();
         }
         let means = capture.as_ref().map_or("card", Capture::spoken_method);
-        let never_submitted = PaymentIntent { charge: None, bank_debit: false, submitted: false };
-        let intent = capture.map_or(never_submitted, |capture| capture.intent());
-        self.closed.push_back(ClosedPayment { sid, intent, means, outcome: None });
+        let record = capture.map_or(PaymentRecord::FOUND, |capture| capture.record());
+        self.closed.push_back(ClosedPayment { sid, record, means, has_result: false });
     }
 
-    /// Records the result of a closed session, if it is the first one or a success after another result. Returns `None`
+    /// Records the result of a closed session, if it is the first one or changes what is known. Returns `None`
     /// otherwise.
     fn record_result(
         &mut self,
@@ -149,17 +148,14 @@ impl CallPayments {
         ending: &PaymentSessionResult,
     ) -> Option<(&ClosedPayment, PaymentOutcome)> {
         let closed = self.closed.iter_mut().find(|closed| closed.sid == *sid)?;
-        let outcome = PaymentOutcome::from_session_result(ending, &closed.intent);
-        let says_more = match (closed.outcome, outcome) {
-            (None, _) => true,
-            (Some(PaymentOutcome::Succeeded), _) => false,
-            (Some(known), outcome) => outcome.is_reported_success() && outcome != known,
-        };
-        if !says_more {
+        let outcome = PaymentOutcome::from_session_result(ending, &closed.record.intent);
+        let known = closed.record;
+        closed.record = known.after_outcome(outcome);
+        let first = !std::mem::replace(&mut closed.has_result, true);
+        if !first && known == closed.record {
             return None;
         }
-        let first = closed.outcome.replace(outcome).is_none();
-        self.decline_count += u32::from(first && closed.intent.submitted && !outcome.is_reported_success());
+        self.decline_count += u32::from(first && known.intent.submitted && !outcome.is_reported_success());
         Some((closed, outcome))
     }
 
@@ -238,7 +234,9 @@ impl Call {
 
     /// Records the result of a closed session and tells the model. A pending goodbye is said again, after the result.
     fn apply_payment_result(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult, tell: bool) {
-        let Some((&ClosedPayment { intent, means, .. }, outcome)) = self.payments.record_result(sid, ending) else {
+        let Some((&ClosedPayment { record: PaymentRecord { intent, .. }, means, .. }, outcome)) =
+            self.payments.record_result(sid, ending)
+        else {
             return;
         };
         if outcome.is_reported_success() {

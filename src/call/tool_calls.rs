@@ -255,8 +255,6 @@ impl Call {
                 self.payments.record_progress(self.now);
                 self.record(PaymentLogEntry::Opened { sid: sid.clone(), charge: create.charge });
             }
-            // The response was lost, but a callback has confirmed the session.
-            (TwilioResponse::Unknown, Some(sid)) => return self.start_capture_output(&TwilioResponse::Created(sid)),
             (TwilioResponse::Refused { .. } | TwilioResponse::Gone | TwilioResponse::Accepted, None) => {
                 self.payments.discard_open();
             }
@@ -304,7 +302,7 @@ impl Call {
         else {
             return prompts::session_closed();
         };
-        capture.apply_update_response(update, TwilioResponse::Refused { code: None, reason: "the ledger refused it" });
+        capture.withdraw_update(update);
         if capture.stage() != CaptureStage::Cancelling {
             let id = capture.id();
             self.guided_flow.stop();
@@ -323,7 +321,7 @@ impl Call {
 
     fn apply_update_response(&mut self, update: &UpdatePayment, answer: TwilioResponse, by_model: bool) -> String {
         let cancelled = update.action == UpdateAction::Cancel;
-        if cancelled && !by_model && !matches!(answer, TwilioResponse::Accepted | TwilioResponse::Gone) {
+        if cancelled && !by_model && !answer.confirms_cancellation() {
             self.record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() });
         }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))

@@ -6,15 +6,18 @@
 #![doc = include_str!("call/README.md")]
 
 mod caller_input;
+mod caller_speech;
 mod charge_authorization;
-mod closing;
 mod consent_lexicon;
 mod consent_question;
 mod event;
 mod guided_flow;
 mod history;
+mod keypad;
 mod model_response;
+mod payment_window;
 mod payments;
+mod phase;
 mod prompts;
 mod settings;
 mod silence;
@@ -31,40 +34,35 @@ pub use event::{Action, CallEvent, ModelEvent, ModelRequest, ModelRequestId, Too
 pub use guided_flow::{LocalizedTexts, PaymentTexts};
 pub use history::{ConversationItem, ToolCall};
 pub use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub use tool::{ContextKeys, TOOLS, Tool, ToolOutcome};
+pub use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use tool_request::ToolSpec;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::payment::{
-    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentState, PaymentTerms, PaymentTermsError,
+    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError,
 };
 use crate::phone_number::PhoneNumber;
-use crate::redact::{Private, Redactor};
+use crate::redact::Redactor;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
+use caller_speech::CallerSpeech;
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
-use closing::Closing;
 use consent_question::ConsentQuestion;
 use guided_flow::GuidedFlow;
 use history::History;
+use keypad::Keypad;
+use payment_window::PaymentWindow;
 use payments::CallPayments;
+use phase::Phase;
 use silence::{SilenceAction, SilenceTimer};
 use speech::AgentSpeech;
 use turn::ModelTurn;
-
-/// How long Twilio may take to close the socket after `end`.
-const SOCKET_CLOSE_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long the caller counts as speaking after the last partial prompt or `clientSpeaking` event.
-const CALLER_SPEECH_LIMIT: Duration = Duration::from_secs(15);
-
-/// The same limit while a payment is open: the speech recogniser may mistake keypad tones for speech.
-const KEYPAD_SPEECH_LIMIT: Duration = Duration::from_secs(3);
 
 /// The state of one phone call.
 pub struct Call {
@@ -76,45 +74,22 @@ pub struct Call {
     /// Removes card numbers from the caller's input.
     shield: Redactor,
     speech: AgentSpeech,
+    caller_speech: CallerSpeech,
+    keypad: Keypad,
     turn: ModelTurn,
     authorization: ChargeAuthorization,
     payments: CallPayments,
+    payment_window: PaymentWindow,
     guided_flow: GuidedFlow,
     /// The yes/no question that the caller has not answered yet.
     question: Option<ConsentQuestion>,
     silence_timer: SilenceTimer,
-    /// When the WebSocket was lost, until a new one resumes the call.
-    socket_lost_at: Option<Instant>,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
     /// The languages set by `switch-language`.
     switched_languages: Option<LanguageSwitch>,
-    /// When the last payment closed.
-    payment_closed_at: Option<Instant>,
-    /// When the last payment callback arrived.
-    last_payment_callback: Option<Instant>,
-    /// Keys not yet taken as an input, and when the last one was pressed.
-    pending_keys: Option<(Private<String>, Instant)>,
-    /// When the caller began to speak, if Twilio reports it.
-    caller_speaking_since: Option<Instant>,
-    closing: Option<Closing>,
-    /// Consecutive failed responses of the model.
-    model_failures: u32,
     now: Instant,
     actions: Vec<Action>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Talking,
-    /// `end` was sent; nothing more is said.
-    Ending {
-        since: Instant,
-    },
-    /// The call has ended. It closes once the running tools have finished.
-    Ended {
-        closed: bool,
-    },
 }
 
 impl Call {
@@ -133,26 +108,22 @@ impl Call {
         let terms = parse_terms(setup, request, &settings.payment).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
-            phase: Phase::Talking,
+            phase: Phase::Live,
             caller_number: setup.caller(),
             history: History::default(),
             shield: Redactor::default(),
             speech: AgentSpeech::default(),
+            caller_speech: CallerSpeech::default(),
+            keypad: Keypad::default(),
             turn: ModelTurn::default(),
             authorization: ChargeAuthorization::new(terms),
             payments: CallPayments::new(PaymentIdGenerator::new(nonce), now),
+            payment_window: PaymentWindow::default(),
             guided_flow: GuidedFlow::default(),
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
-            socket_lost_at: None,
             listen_only: settings.listen_only,
             switched_languages: None,
-            payment_closed_at: None,
-            last_payment_callback: None,
-            pending_keys: None,
-            caller_speaking_since: None,
-            closing: None,
-            model_failures: 0,
             now,
             actions: Vec::new(),
             settings,
@@ -172,9 +143,7 @@ impl Call {
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
     /// here: the ledger refuses a further charge according to their state at that time.
     fn record_known_charges(&mut self, known: &PaymentHistory) {
-        let is_charged =
-            |state| matches!(state, PaymentState::Charged | PaymentState::Pending | PaymentState::Disputed);
-        let charged = known.on_call.iter().filter(|payment| is_charged(payment.state));
+        let charged = known.on_call.iter().filter(|payment| payment.state.holds_money());
         let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
             self.authorization.record_charge(payment.charge, ChargeStatus::Charged);
@@ -184,7 +153,7 @@ impl Call {
     /// Applies an event and returns the actions to carry out, in order. `now` must never go backwards.
     pub fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
         self.now = now;
-        if self.phase == (Phase::Ended { closed: true }) {
+        if self.phase.is_closed() {
             return Vec::new();
         }
         let was_open = self.payments.is_open();
@@ -192,7 +161,7 @@ impl Call {
             CallEvent::RelayFrame(frame) => self.handle_frame(frame),
             CallEvent::OperatorMessage(text) => self.handle_operator_message(text.reveal()),
             CallEvent::PaymentStatus(status) => {
-                self.last_payment_callback = Some(now);
+                self.payment_window.record_callback(now);
                 self.apply_payment_callback(&status);
             }
             CallEvent::Model { request, event } => self.handle_model_event(request, event),
@@ -204,36 +173,32 @@ impl Call {
         }
         self.advance();
         if was_open && !self.payments.is_open() {
-            self.payment_closed_at = Some(now);
+            self.payment_window.record_closed(now);
         }
         std::mem::take(&mut self.actions)
     }
 
     /// Whether the call waits for an external event: no response, tool or question is pending.
     pub fn is_idle(&self) -> bool {
-        !self.turn.is_busy() && !self.turn.response_owed && !self.has_open_question()
+        !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
     }
 
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
     pub fn deadline(&self) -> Option<Instant> {
-        if let (Some(since), Phase::Talking) = (self.socket_lost_at, self.phase) {
-            return Some(since + self.settings.resume_timeout);
-        }
         match self.phase {
-            Phase::Ended { .. } => return None,
-            Phase::Ending { since } => return Some(since + SOCKET_CLOSE_LIMIT),
-            Phase::Talking if self.turn.is_busy() => {
-                return self.keys_deadline();
+            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keypad_deadline(),
+            Phase::Live | Phase::Closing(_) => {}
+            Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
+                return self.phase.time_limit(self.settings.resume_timeout);
             }
-            Phase::Talking => {}
         }
-        let keyed = self.keys_deadline();
-        let caller_quiet = self.caller_speaking_since.map(|since| since + self.caller_speech_limit());
+        let keyed = self.keypad_deadline();
+        let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.hold_until.filter(|_| self.turn.response_owed || self.has_open_question());
+        let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
-        let stall = stall.filter(|_| self.closing.is_none() && !self.has_open_question());
+        let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());
         let (guidance, statement) = (self.guided_flow.prompt_due_at(), self.question_deadline());
         [caller_quiet, keyed, quiet, held, guidance, statement]
             .into_iter()
@@ -246,14 +211,13 @@ impl Call {
 
     /// Performs all steps that the current state allows.
     fn advance(&mut self) {
+        if self.phase.time_limit(self.settings.resume_timeout).is_some_and(|limit| self.now >= limit) {
+            return self.handle_hang_up();
+        }
         match self.phase {
             Phase::Ended { .. } => return self.close_if_finished(),
-            Phase::Ending { since } if self.now >= since + SOCKET_CLOSE_LIMIT => return self.handle_hang_up(),
-            Phase::Ending { .. } => return,
-            Phase::Talking => {}
-        }
-        if self.socket_lost_at.is_some_and(|since| self.now >= since + self.settings.resume_timeout) {
-            return self.handle_hang_up();
+            Phase::EndSent { .. } => return,
+            Phase::Live | Phase::Closing(_) | Phase::Parked { .. } => {}
         }
         self.check_keypad();
         self.start_tools();
@@ -264,12 +228,12 @@ impl Call {
             return self.silence_timer.record_activity(self.now);
         }
         self.turn.flush_to_history(&mut self.history);
-        if self.socket_lost_at.is_some() {
+        if self.phase.is_parked() {
             return self.silence_timer.record_activity(self.now);
         }
         self.check_payment_stall();
         self.say_due_prompt();
-        if self.closing.is_some() {
+        if self.phase.is_closing() {
             self.finish_closing();
         } else {
             self.advance_question();
@@ -281,7 +245,7 @@ impl Call {
     /// Asks the model if a response is owed, unless the caller has to answer a question first. The model then gets
     /// everything that happened in the meantime.
     fn ask_model_if_owed(&mut self) {
-        if self.turn.response_owed && !self.has_open_question() && self.closing.is_none() {
+        if self.turn.is_response_owed() && !self.has_open_question() && self.phase.is_live() {
             self.turn.flush_to_history(&mut self.history);
             self.ask_model();
         }
@@ -293,10 +257,9 @@ impl Call {
         let quiet_since = self.speech.quiet_from(self.now).unwrap_or(self.now);
         let active = self.listen_only
             || self.turn.is_busy()
-            || self.turn.response_owed
+            || self.turn.is_response_owed()
             || self.has_open_question()
-            || self.closing.is_some()
-            || self.phase != Phase::Talking;
+            || !self.phase.is_live();
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
             return self.silence_timer.record_activity(self.now);
         }
@@ -306,9 +269,24 @@ impl Call {
             Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
             Some(SilenceAction::EndCall) => {
                 self.say(&self.settings.messages.goodbye.clone());
-                self.closing = Some(Closing::after_goodbye(None));
+                self.begin_closing(None, true);
             }
         }
+    }
+
+    /// Adds an action to carry out.
+    fn emit(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Sends a frame to Twilio.
+    fn send_frame(&mut self, frame: OutgoingFrame) {
+        self.emit(Action::SendFrame(frame));
+    }
+
+    /// Writes a payment event to the ledger and the log.
+    fn record(&mut self, entry: PaymentLogEntry) {
+        self.emit(Action::Record(entry));
     }
 
     /// Speaks a complete utterance of the server, unless listen mode is on.
@@ -324,7 +302,7 @@ impl Call {
         self.speech.record_sent(position, text, self.now);
         self.speech.close_cycle();
         self.silence_timer.record_activity(self.now);
-        self.actions.push(Action::SendFrame(frame));
+        self.send_frame(frame);
     }
 
     /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.
@@ -335,11 +313,7 @@ impl Call {
     }
 
     fn is_caller_speaking(&self) -> bool {
-        self.caller_speaking_since.is_some_and(|since| self.now < since + self.caller_speech_limit())
-    }
-
-    fn caller_speech_limit(&self) -> Duration {
-        if self.payments.is_open() { KEYPAD_SPEECH_LIMIT } else { CALLER_SPEECH_LIMIT }
+        self.caller_speech.deadline(self.payments.is_open()).is_some_and(|quiet| self.now < quiet)
     }
 
     /// The language that the agent speaks, as a BCP 47 code.
@@ -352,74 +326,9 @@ impl Call {
         self.turn.push_note(ConversationItem::Developer(text.into()));
     }
 
-    /// Suspends the call until a new WebSocket resumes it. An utterance that was cut off is said again then.
-    fn handle_socket_lost(&mut self) {
-        match self.phase {
-            Phase::Talking => {}
-            Phase::Ending { .. } => return self.handle_hang_up(),
-            Phase::Ended { .. } => return,
-        }
-        let speaking = self.speech.quiet_from(self.now).is_some_and(|quiet| quiet > self.now);
-        if speaking {
-            self.guided_flow.record_reply_lost();
-        }
-        let speaking = speaking && !self.is_server_leading() && !self.has_open_question();
-        let unfinished = self.turn.response.is_some() || !self.turn.waiting_calls.is_empty() || speaking;
-        self.socket_lost_at.get_or_insert(self.now);
-        self.stop_reply();
-        self.speech.cut_unplayed(&mut self.history);
-        self.repeat_question();
-        self.caller_speaking_since = None;
-        self.pending_keys = None;
-        self.turn.response_owed |= unfinished;
-    }
-
-    /// Resumes the call on a new WebSocket.
-    fn handle_socket_resumed(&mut self) {
-        if self.socket_lost_at.take().is_none() || self.phase != Phase::Talking {
-            return;
-        }
-        self.speech = AgentSpeech::default();
-        self.silence_timer.reset(self.now);
-        self.payments.record_progress(self.now);
-        self.turn.hold_until = None;
-        // A new ConversationRelay session begins in the language of its TwiML.
-        if let Some(languages) = self.switched_languages.clone() {
-            self.actions.push(Action::SendFrame(OutgoingFrame::Language(languages)));
-        }
-        self.repeat_prompt(self.now);
-        if self.turn.response_owed {
-            self.note(prompts::CONNECTION_WAS_LOST);
-        }
-    }
-
     /// Whether a payment is open. Such a call must not be disconnected.
     pub fn has_open_payment(&self) -> bool {
         self.payments.is_open()
-    }
-
-    /// Ends the call: drops the model's stream and cancels an open payment.
-    fn handle_hang_up(&mut self) {
-        if matches!(self.phase, Phase::Ended { .. }) {
-            return;
-        }
-        self.phase = Phase::Ended { closed: false };
-        if self.turn.response.take().is_some() {
-            self.actions.push(Action::StopModel);
-        }
-        self.turn.waiting_calls.clear();
-        self.closing = None;
-        self.drop_question();
-        self.abandon_payment();
-        self.close_if_finished();
-    }
-
-    /// Closes an ended call once no tool is running: a payment that is still being opened has to be cancelled first.
-    fn close_if_finished(&mut self) {
-        if self.phase == (Phase::Ended { closed: false }) && self.turn.runs.is_empty() {
-            self.phase = Phase::Ended { closed: true };
-            self.actions.push(Action::Close);
-        }
     }
 }
 

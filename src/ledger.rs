@@ -42,7 +42,7 @@ pub use payment::{HistoryEntry, Payment, PaymentFilter};
 pub use personal_data::ErasureResult;
 pub use recovery::OrphanedPayment;
 pub use refunds::{Refund, RefundError, RefundKind};
-pub use report::{PaymentsCsv, PaymentsTable, format_minor_units};
+pub use report::{PaymentsCsv, PaymentsTable};
 pub use requests::PaymentCall;
 pub use settlement::{SettledOutcome, Settlement};
 pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};

@@ -15,6 +15,8 @@ mod log_entry;
 mod method;
 mod outcome;
 mod parameter_names;
+mod record;
+mod response;
 mod settings;
 mod state;
 mod terms;
@@ -26,17 +28,21 @@ pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError,
 pub use callback::{
     CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultCode,
 };
-pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, TwilioResponse};
+pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
 pub use history::{OrderRules, PaymentHistory, PriorPayment};
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};
-pub use outcome::{PaymentIntent, PaymentOutcome, UnknownReason, is_charge_amount, is_decline_code};
+pub(crate) use outcome::{PaymentIntent, is_charge_amount, is_decline_code};
+pub use outcome::{PaymentOutcome, UnknownReason};
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
+pub(crate) use record::PaymentRecord;
+pub(crate) use response::SubmissionRefusal;
+pub use response::TwilioResponse;
 pub use settings::{
     IdParameter, ParseTokenTypeError, PaymentDescription, PaymentOptions, PaymentSettings, PaymentTimeout,
     ProcessorParameters, TokenType,

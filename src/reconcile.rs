@@ -100,7 +100,7 @@ impl Reconciliation {
             self.agreeing_rows += 1;
             return;
         }
-        if is_refund(row) && has_moved(state) {
+        if is_refund(row) && state.was_charged() {
             self.compare_refund(row, payment, all);
             return;
         }
@@ -172,12 +172,7 @@ impl Reconciliation {
 /// Whether several rows of a payment can be its charge and later events. Two charges cannot, and a payment that is not
 /// settled yet can only be settled by a single row.
 fn is_charge_with_history(payment: &Payment, all: &[&ExportRow]) -> bool {
-    has_moved(payment.state) && all.iter().filter(|row| row.kind == RowKind::Payment && is_success(row)).count() <= 1
-}
-
-/// Whether money is known to have moved for a payment.
-fn has_moved(state: PaymentState) -> bool {
-    matches!(state, PaymentState::Charged | PaymentState::Returned | PaymentState::Refunded | PaymentState::Disputed)
+    payment.state.was_charged() && all.iter().filter(|row| row.kind == RowKind::Payment && is_success(row)).count() <= 1
 }
 
 fn is_success(row: &ExportRow) -> bool {
@@ -251,7 +246,7 @@ fn find_doubt(row: &ExportRow, payment: &Payment) -> Option<RowDoubt> {
     } else if !row.is_captured {
         Some(RowDoubt::NotCaptured)
     } else {
-        (!has_moved(payment.state) && row.refund.is_any()).then_some(RowDoubt::Refunded)
+        (!payment.state.was_charged() && row.refund.is_any()).then_some(RowDoubt::Refunded)
     }
 }
 
@@ -295,9 +290,9 @@ fn is_same_amount(row: &ExportRow, payment: &Payment) -> bool {
 
 /// Whether a payment should be in the export.
 fn expects_row(payment: &Payment) -> bool {
-    use PaymentState::{Charged, Disputed, Pending, Refunded, Returned, Unknown};
-    let moved = matches!(payment.state, Charged | Pending | Unknown | Returned | Refunded | Disputed);
-    moved && (payment.amount.is_some() || payment.state == Charged)
+    let is_expected =
+        payment.state.was_charged() || matches!(payment.state, PaymentState::Pending | PaymentState::Unknown);
+    is_expected && (payment.amount.is_some() || payment.state == PaymentState::Charged)
 }
 
 /// When a payment was charged, as far as the ledger knows.

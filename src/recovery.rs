@@ -62,7 +62,7 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
                 SessionLookup::Retry => continue,
             },
         };
-        match tools::cancel_capture(context, &payment.cancel_request(sid.clone())).await {
+        match tools::update_payment(context, &payment.cancel_request(sid.clone())).await {
             ToolOutcome::Payment(TwilioResponse::Accepted) => {
                 return info!(event = "recovery.cancelled", payment_sid = %sid, "An orphaned payment was cancelled.");
             }
@@ -80,15 +80,24 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
     );
 }
 
-/// Twilio's error code for a second payment session on a call. It does not say which session there is.
-const SESSION_EXISTS: u32 = 64021;
-
 /// The result of the repeated create request.
+#[derive(Debug, PartialEq, Eq)]
 enum SessionLookup {
     Sid(PaymentSid),
-    /// There is no session: the call has ended, or Twilio refused the request.
+    /// There is no session: the call has ended.
     NoSession,
     Retry,
+}
+
+impl SessionLookup {
+    fn from_outcome(outcome: ToolOutcome) -> Self {
+        match outcome {
+            ToolOutcome::Payment(TwilioResponse::Created(sid)) => Self::Sid(sid),
+            ToolOutcome::Payment(TwilioResponse::Gone) => Self::NoSession,
+            // A refusal of the repeated request does not show whether the first one opened a session.
+            _ => Self::Retry,
+        }
+    }
 }
 
 /// Repeats the create request with its idempotency key. Twilio returns the same session.
@@ -97,14 +106,27 @@ async fn look_up_session(
     settings: &PaymentSettings,
     payment: &OrphanedPayment,
 ) -> SessionLookup {
-    // The request cannot be built without all of its terms.
-    let Ok(create) = payment.create_request(settings) else { return SessionLookup::Retry };
-    match tools::open_session(context, &create).await {
-        ToolOutcome::Payment(TwilioResponse::Created(sid)) => SessionLookup::Sid(sid),
-        ToolOutcome::Payment(TwilioResponse::Refused { code: Some(SESSION_EXISTS), .. }) => SessionLookup::Retry,
-        ToolOutcome::Payment(TwilioResponse::Gone | TwilioResponse::Refused { code: Some(_), .. }) => {
-            SessionLookup::NoSession
+    match payment.create_request(settings) {
+        Ok(create) => SessionLookup::from_outcome(tools::open_session(context, &create).await),
+        // The request cannot be built without all of its terms.
+        Err(_) => SessionLookup::Retry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_the_call_shows_that_no_session_is_open() {
+        let lookup = |response| SessionLookup::from_outcome(ToolOutcome::Payment(response));
+        let sid: PaymentSid = "PK1".parse().unwrap();
+        assert_eq!(lookup(TwilioResponse::Created(sid.clone())), SessionLookup::Sid(sid));
+        assert_eq!(lookup(TwilioResponse::Gone), SessionLookup::NoSession);
+        for code in [None, Some(64004), Some(64021)] {
+            assert_eq!(lookup(TwilioResponse::Refused { code, reason: "no" }), SessionLookup::Retry, "{code:?}");
         }
-        _ => SessionLookup::Retry,
+        assert_eq!(lookup(TwilioResponse::Unknown), SessionLookup::Retry);
+        assert_eq!(SessionLookup::from_outcome(ToolOutcome::NoResult), SessionLookup::Retry);
     }
 }

@@ -37,6 +37,7 @@ use uuid::Uuid;
 use crate::assets::{CurrentAssets, Library};
 use crate::call::{
     Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelRequestId, Tool, ToolOutcome, ToolRunId,
+    ToolSpec,
 };
 use crate::ids::CallSid;
 use crate::ledger::{Ledger, PaymentCall};
@@ -525,13 +526,19 @@ fn spawn_tool(
     context.tasks.spawn(work.in_current_span());
 }
 
-/// Waits for the next event of the response in flight; without a response it never completes.
+/// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it
+/// never completes.
 async fn next_model_event(
     response: &mut Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
 ) -> (ModelRequestId, ModelEvent) {
     if let Some((id, stream)) = response {
         let id = *id;
         if let Some(event) = stream.next().await {
+            if let ModelEvent::ToolCall(call) = &event
+                && let Some(tool) = ToolSpec::find(&call.name)
+            {
+                info!(event = "session.tool_called", tool = tool.name, "The model has called a tool.");
+            }
             return (id, event);
         }
         *response = None;

@@ -5,8 +5,6 @@
 //! receiver accepts a request if one of them is right, and refuses an old timestamp, so that a request cannot be
 //! replayed.
 
-use std::fmt::Write as _;
-
 use hmac::{Hmac, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
@@ -64,15 +62,11 @@ impl From<&str> for SigningSecrets {
 }
 
 fn compute_signature(secret: &SecretString, timestamp: u64, body: &[u8]) -> String {
-    let digest = compute_mac(secret, timestamp, body).finalize().into_bytes();
-    digest.iter().fold(SIGNATURE_PREFIX.to_owned(), |mut signature, byte| {
-        let _ = write!(signature, "{byte:02x}");
-        signature
-    })
+    format!("{SIGNATURE_PREFIX}{}", hex::encode(compute_mac(secret, timestamp, body).finalize().into_bytes()))
 }
 
 fn is_signed(secret: &SecretString, timestamp: u64, body: &[u8], signature: &str) -> bool {
-    let digest = signature.strip_prefix(SIGNATURE_PREFIX).and_then(decode_hex);
+    let digest = signature.strip_prefix(SIGNATURE_PREFIX).and_then(|digits| hex::decode(digits).ok());
     digest.is_some_and(|digest| compute_mac(secret, timestamp, body).verify_slice(&digest).is_ok())
 }
 
@@ -83,13 +77,6 @@ fn compute_mac(secret: &SecretString, timestamp: u64, body: &[u8]) -> Hmac<Sha25
     mac.update(b".");
     mac.update(body);
     mac
-}
-
-/// Decodes hexadecimal digits; `None` if they are invalid.
-fn decode_hex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let digits: Vec<u8> = hex.bytes().map(|byte| digit(&byte)).collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

@@ -1,31 +1,20 @@
-//! The tools: one async function each, one file each.
+//! The tools that run outside of the call, one file each: async functions that do I/O, and `change-context`, which needs
+//! the library of contexts and manifests.
 //!
 //! A tool gets validated arguments from the call, never raw arguments of the model, and returns a [`ToolOutcome`]. The
-//! call applies the outcome to the conversation.
+//! call applies the outcome to the conversation. All other tools act in the call itself and have no function here.
+//!
+//! A new tool takes two places and its definition in the manifest. The first is its row in the table of
+//! `call::tool_request`, whose request the compiler then wants performed by `Call::perform`. The second, only if the
+//! tool does I/O, is its [`Tool`] and an async function here, which [`run`] has to call.
 
-#![expect(clippy::unused_async, reason = "every tool is an async function, including those that do not wait")]
-
-mod cancel_capture;
-mod capture_bank_account_number;
-mod capture_bank_routing_number;
-mod capture_card;
-mod capture_expiry_date;
-mod capture_postal_code;
-mod capture_security_code;
 mod change_context;
-mod end_call;
-mod finish_capture;
-mod live_agent_handoff;
-mod play_media;
-mod send_dtmf;
 mod send_sms;
-mod set_listen_mode;
-mod set_silence_detection;
 mod start_capture;
-mod switch_language;
+mod update_payment;
 
-pub(crate) use cancel_capture::cancel_capture;
 pub(crate) use start_capture::open_session;
+pub(crate) use update_payment::update_payment;
 
 use std::sync::Arc;
 
@@ -34,7 +23,7 @@ use tracing::{error, warn};
 use crate::assets::Library;
 use crate::call::{Tool, ToolOutcome};
 use crate::ledger::{self, Ledger, PaymentCall};
-use crate::payment::{TwilioResponse, UpdatePayment};
+use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
 
 /// The services that the tools of a call use.
@@ -52,45 +41,10 @@ pub struct ToolContext {
 pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
-        Tool::CaptureCard(update) => capture_card::capture_card(context, &update).await,
-        Tool::CaptureSecurityCode(update) => capture_security_code::capture_security_code(context, &update).await,
-        Tool::CaptureExpiryDate(update) => capture_expiry_date::capture_expiry_date(context, &update).await,
-        Tool::CapturePostalCode(update) => capture_postal_code::capture_postal_code(context, &update).await,
-        Tool::CaptureBankRoutingNumber(update) => {
-            capture_bank_routing_number::capture_bank_routing_number(context, &update).await
-        }
-        Tool::CaptureBankAccountNumber(update) => {
-            capture_bank_account_number::capture_bank_account_number(context, &update).await
-        }
-        Tool::FinishCapture(update) => finish_capture::finish_capture(context, &update).await,
-        Tool::CancelCapture(update) => cancel_capture::cancel_capture(context, &update).await,
-        Tool::SetSilenceDetection { enabled } => set_silence_detection::set_silence_detection(enabled).await,
-        Tool::EndCall => end_call::end_call().await,
-        Tool::LiveAgentHandoff { reason, summary } => live_agent_handoff::live_agent_handoff(reason, summary).await,
-        Tool::SendDtmf { digits } => send_dtmf::send_dtmf(digits).await,
-        Tool::SwitchLanguage(languages) => switch_language::switch_language(languages).await,
-        Tool::PlayMedia { source, times } => play_media::play_media(source, times).await,
+        Tool::UpdatePayment(update) => update_payment(context, &update).await,
         Tool::SendSms { to, body } => send_sms::send_sms(&context.twilio, &to, &body).await,
-        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys).await,
-        Tool::SetListenMode { enabled } => set_listen_mode::set_listen_mode(enabled).await,
+        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys),
     }
-}
-
-/// Records an update request in the ledger, then sends it to Twilio. A ledger refusal stops it.
-async fn request_update(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
-    match context.ledger.record_update_request(&context.call, update).await {
-        Ok(()) => ToolOutcome::Payment(send_update(context, update).await),
-        Err(refusal) => refusal_outcome(context, &refusal),
-    }
-}
-
-/// Sends a recorded update request to Twilio and records the response.
-async fn send_update(context: &ToolContext, update: &UpdatePayment) -> TwilioResponse {
-    let answer = to_twilio_response(
-        context.twilio.update_payment(&context.call.call_sid, update).await.map(|()| TwilioResponse::Accepted),
-    );
-    log_lost_response(context.ledger.record_update_response(update, &answer).await);
-    answer
 }
 
 /// Converts the result of a Twilio request into the response for the payment.
@@ -124,10 +78,10 @@ fn refusal_outcome(context: &ToolContext, refusal: &ledger::RecordRequestError) 
     ToolOutcome::Payment(TwilioResponse::Refused { code: None, reason: refusal.model_message() })
 }
 
-/// Logs a response that could be neither written nor queued. The request is in the ledger, and Twilio's callbacks
+/// Logs a response that could be neither written nor buffered. The request is in the ledger, and Twilio's callbacks
 /// report the rest.
 fn log_lost_response(answer: Result<(), ledger::LedgerError>) {
     if let Err(error) = answer {
-        error!(event = "ledger.response_lost", %error, "A response of Twilio could be neither written nor queued.");
+        error!(event = "ledger.response_lost", %error, "A response of Twilio could be neither written nor buffered.");
     }
 }

@@ -6,13 +6,13 @@ use serde_json::value::RawValue;
 use super::AssetError;
 use super::de::{compact, message_without_position, text};
 use super::file::AssetFile;
-use crate::call::TOOLS;
+use crate::call::ToolSpec;
 
 /// A tool definition. Serializes in the form of the Responses API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "function")]
 pub struct ToolDefinition {
-    /// One of [`TOOLS`].
+    /// The name of an existing tool.
     pub name: String,
     /// The description for the model.
     pub description: String,
@@ -91,7 +91,7 @@ impl ToolEntry {
             (Some(_), Some(_)) => return Err("a tool has both a name and a function: remove one of them"),
         };
         Ok(ToolDefinition {
-            name: name.0,
+            name: name.0.to_owned(),
             description: description.unwrap_or_default(),
             parameters: compact_schema(parameters.as_deref())?,
             strict,
@@ -100,13 +100,13 @@ impl ToolEntry {
 }
 
 /// The name of an existing tool.
-struct ToolName(String);
+struct ToolName(&'static str);
 
 impl<'de> Deserialize<'de> for ToolName {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         text(json, "the name of a tool", |name| {
-            let unknown = || format!("there is no tool {name:?}; there are {}", TOOLS.join(", "));
-            TOOLS.contains(&name).then(|| Self(name.to_owned())).ok_or_else(unknown)
+            let unknown = || format!("there is no tool {name:?}; there are {}", ToolSpec::names().join(", "));
+            ToolSpec::find(name).map(|tool| Self(tool.name)).ok_or_else(unknown)
         })
     }
 }

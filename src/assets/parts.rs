@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -100,10 +99,7 @@ fn json_length(c: char) -> usize {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// Joins a context from its parts, each of which is the JSON of an item.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::call::TOOLS;
+use crate::call::ToolSpec;
 use crate::payment::{BankAccountType, CardType, PaymentMethodName, PaymentOptions, PaymentTimeout};
 
 /// A temporary directory that is deleted at the end of the test.
@@ -56,7 +56,7 @@ fn attribute<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a s
 #[test]
 fn the_built_in_assets_are_complete() {
     let assets = Library::built_in();
-    assert_eq!(tool_names(&assets), TOOLS);
+    assert_eq!(tool_names(&assets), ToolSpec::names());
     let text = default_context_text(&assets);
     assert!(text.contains("Payment update:") && text.contains("Next:"));
     assert!(text.contains(crate::redact::REDACTED));
@@ -98,7 +98,7 @@ fn every_built_in_tool_has_an_object_schema_and_is_not_strict() {
 fn an_empty_configuration_means_the_defaults() {
     let (assets, warnings) = load_config("{}").unwrap();
     assert!(warnings.is_empty());
-    assert_eq!(tool_names(&assets), TOOLS);
+    assert_eq!(tool_names(&assets), ToolSpec::names());
     assert_eq!(assets.server.silence, Library::built_in().server.silence);
     assert_eq!(assets.server.stall_timeout, Library::built_in().server.stall_timeout);
     assert_eq!(assets.server.limits, Library::built_in().server.limits);
@@ -134,7 +134,7 @@ fn both_spellings_of_the_active_assets_are_read() {
         let (assets, warnings) = dir.load().unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(default_context_text(&assets), "You are Acme's agent.");
-        assert_eq!(tool_names(&assets), TOOLS[10..]);
+        assert_eq!(tool_names(&assets), ToolSpec::names()[10..]);
     }
 }
 

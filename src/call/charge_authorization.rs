@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::consent_question::ConsentQuestion;
-use super::tool_request::{RequestedCharge, ToolRequest};
+use super::tool_request::RequestedCharge;
 use super::{Call, prompts};
 use crate::payment::{
-    Amount, AmountDue, Capture, ChargeLimits, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentTerms,
+    Amount, AmountDue, Capture, ChargeLimits, ConsentAnswer, ConsentPurpose, ConsentRecord, Currency, PaymentTerms,
     PaymentTermsError,
 };
 
@@ -165,7 +165,7 @@ impl Call {
     fn check_can_ask(&self) -> Result<(), String> {
         match () {
             () if self.listen_only => Err(prompts::refusal(prompts::NOT_WHILE_LISTENING)),
-            () if self.closing.is_some() => Err(prompts::refusal(prompts::NOT_WHILE_CLOSING)),
+            () if self.phase.is_closing() => Err(prompts::refusal(prompts::NOT_WHILE_CLOSING)),
             () => Ok(()),
         }
     }
@@ -195,7 +195,7 @@ impl Call {
             (ConsentAnswer::No | ConsentAnswer::Unclear, _) => self.authorization.revoke(Some(amount)),
         }
         self.note(prompts::amount_answer(purpose, amount, answer));
-        self.turn.response_owed = true;
+        self.turn.owe_response();
     }
 
     /// Revokes the caller's yes to the charge of the open payment.
@@ -204,12 +204,9 @@ impl Call {
         self.authorization.revoke(charge);
     }
 
-    /// Parses a tool call of the model, with amounts in the currency of the call. The error is a sentence for the
-    /// model.
-    pub(super) fn parse_tool_request(&self, name: &str, arguments: &str) -> Result<ToolRequest, String> {
-        let configured = self.settings.payment.currency;
-        let currency = self.authorization.terms().map_or(configured, |terms| terms.currency);
-        ToolRequest::parse(name, arguments, &self.settings, currency)
+    /// The currency of the call.
+    pub(super) fn currency(&self) -> Currency {
+        self.authorization.terms().map_or(self.settings.payment.currency, |terms| terms.currency)
     }
 }
 

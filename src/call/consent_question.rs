@@ -6,10 +6,9 @@
 use std::time::{Duration, Instant};
 
 use super::guided_flow::PaymentTexts;
-use super::{Action, Call, spoken_amount};
+use super::{Call, spoken_amount};
 use crate::payment::{
-    Amount, Capture, CaptureStage, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod,
-    text_version,
+    Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
 };
 use crate::relay::OutgoingFrame;
 
@@ -143,7 +142,7 @@ impl Call {
         match question.state {
             QuestionState::Waiting => {}
             QuestionState::Asked { cut, .. } => {
-                let answering = self.is_caller_speaking() || self.pending_keys.is_some();
+                let answering = self.is_caller_speaking() || !self.keypad.is_empty();
                 if answering || self.question_deadline().is_none_or(|due| due > self.now) {
                     return;
                 }
@@ -155,7 +154,7 @@ impl Call {
             }
         }
         let quiet = self.speech.quiet_from(self.now).is_none_or(|quiet| quiet <= self.now);
-        let held = self.turn.hold_until.is_some_and(|until| self.now < until);
+        let held = self.turn.is_held(self.now);
         if quiet && !held && !self.is_caller_speaking() && self.question.is_some() && !self.is_question_asked() {
             self.say_question();
         }
@@ -201,13 +200,6 @@ impl Call {
         }
     }
 
-    /// Whether a key may answer the question. While a field is being entered, and shortly after a callback, it may be a
-    /// digit of the card.
-    pub(super) fn is_key_an_answer(&self) -> bool {
-        let stage = self.payments.open().map(Capture::stage);
-        matches!(stage, None | Some(CaptureStage::Open)) && !self.is_just_after_callback()
-    }
-
     /// Applies the caller's answer. After a first unclear answer the question is asked again.
     pub(super) fn apply_answer(&mut self, answer: ConsentAnswer) {
         let Some(mut question) = self.question.take() else { return };
@@ -244,7 +236,7 @@ impl Call {
         let Wording { text, language, version } = question.wording.clone()?;
         let agreed =
             ConsentRecord { purpose: question.purpose, text, language, text_version: version, answer: consent };
-        self.actions.push(Action::Record(PaymentLogEntry::ConsentAnswered(agreed.clone())));
+        self.record(PaymentLogEntry::ConsentAnswered(agreed.clone()));
         Some(agreed)
     }
 }

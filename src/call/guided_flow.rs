@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::consent_question::ConsentQuestion;
 use super::history::History;
 use super::tool::Tool;
-use super::{Call, ConversationItem, Phase, prompts};
+use super::{Call, ConversationItem, prompts};
 use crate::payment::{
     Capture, CaptureStage, CardType, ConsentAnswer, EntryError, Field, PaymentIntent, PaymentOutcome, TwilioResponse,
     UpdateAction,
@@ -126,8 +126,7 @@ impl Call {
 
     /// Requests the next step from Twilio as soon as no entry is pending, and makes its prompt due.
     pub(super) fn advance_guided_flow(&mut self) {
-        let quiet = self.phase != Phase::Talking || self.closing.is_some() || self.socket_lost_at.is_some();
-        if quiet || !self.is_server_leading() {
+        if !self.phase.is_live() || !self.is_server_leading() {
             return;
         }
         let Some(capture) = self.payments.open().filter(|capture| capture.stage() == CaptureStage::Open) else {
@@ -135,8 +134,10 @@ impl Call {
         };
         let change = capture.next_field().map_or(UpdateAction::Complete, UpdateAction::Capture);
         // The caller may be refusing.
-        let unanswered =
-            self.turn.response_owed || self.turn.is_busy() || self.is_caller_speaking() || self.has_open_question();
+        let unanswered = self.turn.is_response_owed()
+            || self.turn.is_busy()
+            || self.is_caller_speaking()
+            || self.has_open_question();
         match change {
             UpdateAction::Complete if unanswered => {}
             UpdateAction::Complete if self.guided_flow.has_unanswered_words => {
@@ -153,7 +154,7 @@ impl Call {
             Ok(update) => {
                 let again = std::mem::take(&mut self.guided_flow.last_entry_wrong);
                 self.guided_flow.unanswered_requests = 0;
-                self.run_tool(None, Tool::from_update(update));
+                self.run_tool(None, Tool::UpdatePayment(update));
                 let ask = match change {
                     UpdateAction::Capture(field) => CallerPrompt::Field { field, again },
                     UpdateAction::Complete | UpdateAction::Cancel => CallerPrompt::Processing,
@@ -173,16 +174,10 @@ impl Call {
     /// Cancels a response without output so that the due prompt can be said first. The response is requested again
     /// afterwards.
     pub(super) fn yield_to_due_prompt(&mut self) {
-        let due =
-            self.guided_flow.due_prompt.as_ref().is_some_and(|due| !due.is_repetition) && self.socket_lost_at.is_none();
-        let unbegun = self
-            .turn
-            .response
-            .as_ref()
-            .is_some_and(|response| response.text_position.is_none() && response.call_count == 0);
-        if due && unbegun && self.closing.is_none() {
+        let due = self.guided_flow.due_prompt.as_ref().is_some_and(|due| !due.is_repetition);
+        if due && self.turn.is_response_empty() && self.phase.is_live() {
             self.stop_reply();
-            self.turn.response_owed = true;
+            self.turn.owe_response();
         }
     }
 
@@ -193,7 +188,7 @@ impl Call {
         }
         let speaks = self.is_caller_speaking();
         let ready = |due: &mut DuePrompt| due.from <= self.now && !(due.is_repetition && speaks);
-        if self.closing.is_some() {
+        if !self.phase.is_live() {
             return;
         }
         let Some(due) = self.guided_flow.due_prompt.take_if(ready) else { return };
@@ -305,7 +300,7 @@ impl Call {
             {
                 self.guided_flow.unanswered_requests += 1;
                 if let Ok(update) = self.payments.request_change(change, self.now) {
-                    self.run_tool(None, Tool::from_update(update));
+                    self.run_tool(None, Tool::UpdatePayment(update));
                 }
             }
             TwilioResponse::Unknown => self.hand_lead_to_model(prompts::request_unanswered(change)),

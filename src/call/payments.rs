@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::charge_authorization::ChargeStatus;
-use super::{Action, Call, ConversationItem, Phase, Tool, prompts};
+use super::{Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
-    PaymentId, PaymentIdGenerator, PaymentIntent, PaymentLogEntry, PaymentOutcome, PaymentSessionResult, PaymentTerms,
+    PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentTerms,
     ResultCode, UpdateAction, UpdatePayment, is_decline_code,
 };
 
@@ -22,12 +22,12 @@ const MAX_STALLS: u32 = 3;
 /// A payment that is closed for the call. A result that arrives later is still recorded.
 struct ClosedPayment {
     sid: PaymentSid,
-    /// What it was meant to do.
-    intent: PaymentIntent,
+    /// What is known of it.
+    record: PaymentRecord,
     /// The payment method in words: `card` or `bank account`.
     means: &'static str,
-    /// The result, once one was reported.
-    outcome: Option<PaymentOutcome>,
+    /// Whether a result was reported.
+    has_result: bool,
 }
 
 /// The payments of one call.
@@ -136,12 +136,11 @@ impl CallPayments {
             self.closed.pop_front();
         }
         let means = capture.as_ref().map_or("card", Capture::spoken_method);
-        let never_submitted = PaymentIntent { charge: None, bank_debit: false, submitted: false };
-        let intent = capture.map_or(never_submitted, |capture| capture.intent());
-        self.closed.push_back(ClosedPayment { sid, intent, means, outcome: None });
+        let record = capture.map_or(PaymentRecord::FOUND, |capture| capture.record());
+        self.closed.push_back(ClosedPayment { sid, record, means, has_result: false });
     }
 
-    /// Records the result of a closed session, if it is the first one or a success after another result. Returns `None`
+    /// Records the result of a closed session, if it is the first one or changes what is known. Returns `None`
     /// otherwise.
     fn record_result(
         &mut self,
@@ -149,17 +148,14 @@ impl CallPayments {
         ending: &PaymentSessionResult,
     ) -> Option<(&ClosedPayment, PaymentOutcome)> {
         let closed = self.closed.iter_mut().find(|closed| closed.sid == *sid)?;
-        let outcome = PaymentOutcome::from_session_result(ending, &closed.intent);
-        let says_more = match (closed.outcome, outcome) {
-            (None, _) => true,
-            (Some(PaymentOutcome::Succeeded), _) => false,
-            (Some(known), outcome) => outcome.is_reported_success() && outcome != known,
-        };
-        if !says_more {
+        let outcome = PaymentOutcome::from_session_result(ending, &closed.record.intent);
+        let known = closed.record;
+        closed.record = known.after_outcome(outcome);
+        let first = !std::mem::replace(&mut closed.has_result, true);
+        if !first && known == closed.record {
             return None;
         }
-        let first = closed.outcome.replace(outcome).is_none();
-        self.decline_count += u32::from(first && closed.intent.submitted && !outcome.is_reported_success());
+        self.decline_count += u32::from(first && known.intent.submitted && !outcome.is_reported_success());
         Some((closed, outcome))
     }
 
@@ -180,7 +176,7 @@ impl Call {
             return;
         }
         if status.unmasked {
-            self.actions.push(Action::Record(PaymentLogEntry::Unmasked { sid: sid.clone() }));
+            self.record(PaymentLogEntry::Unmasked { sid: sid.clone() });
         }
         let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.is_target_of(status)) else {
             return self.handle_unknown_session(status);
@@ -194,8 +190,8 @@ impl Call {
             CallbackEffect::NoChange => {}
             CallbackEffect::Opened => {
                 self.record_payment_progress();
-                self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge }));
-                let answer_is_due = self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)));
+                self.record(PaymentLogEntry::Opened { sid: sid.clone(), charge });
+                let answer_is_due = self.turn.is_start_running();
                 match (answer_is_due, self.is_server_leading(), self.payments.open().map(prompts::session_opened)) {
                     (true, ..) | (_, false, None) => {}
                     (false, true, _) => self.note(prompts::session_opened_guided()),
@@ -205,7 +201,7 @@ impl Call {
             CallbackEffect::Progress => self.record_payment_progress(),
             CallbackEffect::Captured(field) => {
                 self.record_payment_progress();
-                self.actions.push(Action::Record(PaymentLogEntry::Captured { sid: sid.clone(), field }));
+                self.record(PaymentLogEntry::Captured { sid: sid.clone(), field });
                 if self.is_server_leading() {
                     self.turn.push_payment_step(ConversationItem::Developer(prompts::field_entered(field)));
                 } else if let Some(capture) = self.payments.open() {
@@ -218,7 +214,7 @@ impl Call {
                 if !self.retry_field(field, &error, times) {
                     self.note_payment_step(prompts::entry_rejected(field, &error, times));
                 }
-                self.actions.push(Action::Record(PaymentLogEntry::WrongEntry { sid: sid.clone(), field, error }));
+                self.record(PaymentLogEntry::WrongEntry { sid: sid.clone(), field, error });
             }
             CallbackEffect::Ended(ending) => self.close_payment(sid, &ending),
         }
@@ -226,8 +222,7 @@ impl Call {
 
     fn close_payment(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult) {
         // The pending output of cancel-capture tells the model about the cancellation.
-        let is_reported_by_tool =
-            self.turn.runs.iter().any(|run| matches!(&run.tool, Tool::CancelCapture(of) if of.payment_sid == *sid));
+        let is_reported_by_tool = self.turn.is_cancel_running(sid);
         if matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled) {
             self.revoke_consent();
         }
@@ -239,7 +234,9 @@ impl Call {
 
     /// Records the result of a closed session and tells the model. A pending goodbye is said again, after the result.
     fn apply_payment_result(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult, tell: bool) {
-        let Some((&ClosedPayment { intent, means, .. }, outcome)) = self.payments.record_result(sid, ending) else {
+        let Some((&ClosedPayment { record: PaymentRecord { intent, .. }, means, .. }, outcome)) =
+            self.payments.record_result(sid, ending)
+        else {
             return;
         };
         if outcome.is_reported_success() {
@@ -264,12 +261,10 @@ impl Call {
             self.record_untold_result(outcome, &intent);
             self.note(prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count));
             self.turn.require_response();
-            if let Some(closing) = &mut self.closing {
-                closing.goodbye_said = false;
-            }
+            self.repeat_goodbye();
         }
         let (charge, ending) = (intent.charge, ending.clone());
-        self.actions.push(Action::Record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome }));
+        self.record(PaymentLogEntry::Ended { sid: sid.clone(), charge, ending, outcome });
     }
 
     fn record_payment_progress(&mut self) {
@@ -316,8 +311,8 @@ impl Call {
         });
         let update = UpdatePayment { give_up_reason: why, ..update };
         self.payments.close(sid.clone());
-        self.actions.push(Action::Record(PaymentLogEntry::Abandoned { sid }));
-        self.run_tool(None, Tool::CancelCapture(update));
+        self.record(PaymentLogEntry::Abandoned { sid });
+        self.run_tool(None, Tool::UpdatePayment(update));
     }
 
     /// Closes the open payment when the call ends: cancels it, unless it was submitted. An unconfirmed cancellation is
@@ -328,23 +323,23 @@ impl Call {
         match (capture.stage(), capture.sid().cloned()) {
             (CaptureStage::Submitting, Some(sid)) => {
                 let charge = capture.charge();
-                self.actions.push(Action::Record(PaymentLogEntry::Unresolved { sid: sid.clone(), charge }));
+                self.record(PaymentLogEntry::Unresolved { sid: sid.clone(), charge });
                 self.payments.close(sid);
             }
             (CaptureStage::Open | CaptureStage::Capturing { .. }, Some(sid)) => {
-                if self.phase == Phase::Talking {
+                if self.phase.is_in_progress() {
                     self.note(prompts::CANCELLED_AT_CALL_END);
                 }
                 self.cancel_unwanted_session(id, sid);
             }
             // A running create is waited for. Without one, Twilio never responded, and the payment is dropped.
-            (_, None) if self.turn.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_))) => {}
+            (_, None) if self.turn.is_start_running() => {}
             (_, None) => self.payments.discard_open(),
             // The cancellation is unconfirmed: repeat it with the same idempotency key.
-            (_, Some(sid)) if self.turn.runs.is_empty() => {
+            (_, Some(sid)) if !self.turn.has_runs() => {
                 if let Ok(update) = self.payments.request_change(UpdateAction::Cancel, self.now) {
                     self.payments.close(sid);
-                    self.run_tool(None, Tool::CancelCapture(update));
+                    self.run_tool(None, Tool::UpdatePayment(update));
                 }
             }
             _ => {}
@@ -354,7 +349,7 @@ impl Call {
     /// Offers a retry, then a person, when an open payment stalls.
     pub(super) fn check_payment_stall(&mut self) {
         let due = self.payments.stall_deadline(self.settings.stall_timeout).is_some_and(|due| due <= self.now);
-        if !due || self.has_open_question() || self.closing.is_some() || self.phase != Phase::Talking {
+        if !due || self.has_open_question() || !self.phase.is_live() {
             return;
         }
         self.payments.last_progress = self.now;
@@ -363,7 +358,7 @@ impl Call {
         let Some(capture) = self.payments.open() else { return };
         let update = prompts::payment_stalled(capture, times);
         let entering = matches!(capture.stage(), CaptureStage::Capturing { .. });
-        self.actions.push(Action::Record(PaymentLogEntry::Stalled { sid: capture.sid().cloned(), times }));
+        self.record(PaymentLogEntry::Stalled { sid: capture.sid().cloned(), times });
         if times >= MAX_STALLS {
             self.cancel_stalled_payment();
             self.hand_off("payment-stalled");

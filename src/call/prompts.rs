@@ -290,6 +290,13 @@ pub(super) fn payment_ended(
     means: &str,
     declines: u32,
 ) -> String {
+    let is_given_up =
+        matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled | ResultCode::CallerHungUp);
+    // The model knows already that the submission was refused.
+    let outcome = match outcome {
+        PaymentOutcome::Declined | PaymentOutcome::Failed if is_given_up => PaymentOutcome::Cancelled,
+        outcome => outcome,
+    };
     let what = match outcome {
         PaymentOutcome::Succeeded => payment_succeeded(intent, means),
         PaymentOutcome::Declined if declines > 1 => format!(

@@ -7,7 +7,7 @@ use super::settings::SilenceSettings;
 /// Measures how long the call has been quiet and counts the reminders given.
 pub(super) struct SilenceTimer {
     /// Whether silence detection is on.
-    pub(super) enabled: bool,
+    enabled: bool,
     /// When the call became quiet; `None` while there is activity.
     quiet_since: Option<Instant>,
     /// When there was last activity.
@@ -26,6 +26,12 @@ pub(super) enum SilenceAction {
 impl SilenceTimer {
     pub(super) fn new(settings: &SilenceSettings, now: Instant) -> Self {
         Self { enabled: settings.enabled, quiet_since: None, last_activity: now, reminders_given: 0 }
+    }
+
+    /// Turns silence detection on or off; the reminders start from the first again.
+    pub(super) fn set_enabled(&mut self, enabled: bool, now: Instant) {
+        self.enabled = enabled;
+        self.reset(now);
     }
 
     /// Records activity: speech, a model response, a running tool or an open payment.

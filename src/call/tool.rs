@@ -1,34 +1,8 @@
-//! The tools: their names, their inputs ([`Tool`]) and their outcomes ([`ToolOutcome`]).
+//! The tools that run outside of the call ([`Tool`]), and their outcomes ([`ToolOutcome`]).
 
-use url::Url;
-
-use crate::payment::{Amount, CreatePayment, Field, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
+use crate::payment::{Amount, CreatePayment, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
-use crate::relay::{Digits, LanguageSwitch, OutgoingFrame};
-
-/// The names of all tools.
-pub const TOOLS: &[&str] = &[
-    "confirm-amount",
-    "start-capture",
-    "capture-card",
-    "capture-security-code",
-    "capture-expiry-date",
-    "capture-postal-code",
-    "capture-bank-routing-number",
-    "capture-bank-account-number",
-    "finish-capture",
-    "cancel-capture",
-    "set-silence-detection",
-    "end-call",
-    "live-agent-handoff",
-    "send-dtmf",
-    "switch-language",
-    "play-media",
-    "set-listen-mode",
-    "send-sms",
-    "change-context",
-];
 
 /// The keys of a context and a manifest. `None` is the one in use, or the default if none is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,60 +13,14 @@ pub struct ContextKeys {
     pub manifest: Option<String>,
 }
 
-/// A tool to run, including all values that the model may not choose.
+/// A tool to run outside of the call, with all values that the model may not choose: it does I/O, or needs the library.
 #[derive(Debug, Clone)]
 pub enum Tool {
     /// `start-capture`
     StartCapture(CreatePayment),
-    /// `capture-card`
-    CaptureCard(UpdatePayment),
-    /// `capture-security-code`
-    CaptureSecurityCode(UpdatePayment),
-    /// `capture-expiry-date`
-    CaptureExpiryDate(UpdatePayment),
-    /// `capture-postal-code`
-    CapturePostalCode(UpdatePayment),
-    /// `capture-bank-routing-number`
-    CaptureBankRoutingNumber(UpdatePayment),
-    /// `capture-bank-account-number`
-    CaptureBankAccountNumber(UpdatePayment),
-    /// `finish-capture`
-    FinishCapture(UpdatePayment),
-    /// `cancel-capture`; the server also runs it when the call ends with an open payment.
-    CancelCapture(UpdatePayment),
-    /// `set-silence-detection`
-    SetSilenceDetection {
-        /// Whether to detect silence.
-        enabled: bool,
-    },
-    /// `end-call`
-    EndCall,
-    /// `live-agent-handoff`
-    LiveAgentHandoff {
-        /// Why a person is needed.
-        reason: Private<String>,
-        /// What the call was about.
-        summary: Private<String>,
-    },
-    /// `send-dtmf`
-    SendDtmf {
-        /// The DTMF digits.
-        digits: Digits,
-    },
-    /// `switch-language`
-    SwitchLanguage(LanguageSwitch),
-    /// `play-media`
-    PlayMedia {
-        /// An https URL on a host that is allowed.
-        source: Url,
-        /// How many times to play it.
-        times: u16,
-    },
-    /// `set-listen-mode`
-    SetListenMode {
-        /// Whether the agent only listens.
-        enabled: bool,
-    },
+    /// A capture tool, `finish-capture` or `cancel-capture`. The server runs them, too: in the guided flow, and when the
+    /// call ends with an open payment.
+    UpdatePayment(UpdatePayment),
     /// `send-sms`
     SendSms {
         /// The caller's own number, or one that the operator allows.
@@ -114,38 +42,13 @@ impl Tool {
     pub fn name(&self) -> &'static str {
         match self {
             Self::StartCapture(_) => "start-capture",
-            Self::CaptureCard(_) => "capture-card",
-            Self::CaptureSecurityCode(_) => "capture-security-code",
-            Self::CaptureExpiryDate(_) => "capture-expiry-date",
-            Self::CapturePostalCode(_) => "capture-postal-code",
-            Self::CaptureBankRoutingNumber(_) => "capture-bank-routing-number",
-            Self::CaptureBankAccountNumber(_) => "capture-bank-account-number",
-            Self::FinishCapture(_) => "finish-capture",
-            Self::CancelCapture(_) => "cancel-capture",
-            Self::SetSilenceDetection { .. } => "set-silence-detection",
-            Self::EndCall => "end-call",
-            Self::LiveAgentHandoff { .. } => "live-agent-handoff",
-            Self::SendDtmf { .. } => "send-dtmf",
-            Self::SwitchLanguage(_) => "switch-language",
-            Self::PlayMedia { .. } => "play-media",
-            Self::SetListenMode { .. } => "set-listen-mode",
+            Self::UpdatePayment(update) => match update.action {
+                UpdateAction::Capture(field) => field.tool_name(),
+                UpdateAction::Complete => "finish-capture",
+                UpdateAction::Cancel => "cancel-capture",
+            },
             Self::SendSms { .. } => "send-sms",
             Self::ChangeContext { .. } => "change-context",
-        }
-    }
-
-    pub(super) fn from_update(update: UpdatePayment) -> Self {
-        match update.action {
-            UpdateAction::Capture(field) => match field.base_field() {
-                Field::SecurityCode => Self::CaptureSecurityCode(update),
-                Field::ExpirationDate => Self::CaptureExpiryDate(update),
-                Field::PostalCode => Self::CapturePostalCode(update),
-                Field::BankRoutingNumber => Self::CaptureBankRoutingNumber(update),
-                Field::BankAccountNumber => Self::CaptureBankAccountNumber(update),
-                _ => Self::CaptureCard(update),
-            },
-            UpdateAction::Complete => Self::FinishCapture(update),
-            UpdateAction::Cancel => Self::CancelCapture(update),
         }
     }
 }
@@ -165,27 +68,6 @@ pub enum ToolOutcome {
         amount: Amount,
         /// The minutes since that payment, rounded down.
         minutes: u32,
-    },
-    /// Turn silence detection on or off.
-    SilenceDetection {
-        /// Whether to detect silence.
-        enabled: bool,
-    },
-    /// End the call after a goodbye.
-    EndCall,
-    /// End the session and hand the call off to a person.
-    HandOff {
-        /// Why a person is needed.
-        reason: Private<String>,
-        /// What the call was about.
-        summary: Private<String>,
-    },
-    /// Send this frame.
-    SendFrame(OutgoingFrame),
-    /// Turn listen mode on or off.
-    ListenMode {
-        /// Whether it only listens.
-        enabled: bool,
     },
     /// The keys of an existing context and manifest, or the error text for the model.
     Context(Result<ContextKeys, String>),

@@ -1,77 +1,101 @@
-//! Tool calls: validates the model's calls against the state of the call, starts tools, and applies their outcomes.
+//! Tool calls: validates the model's calls against the state of the call, performs them or starts a tool that runs
+//! outside of the call, and applies its outcome.
 
 use super::event::ToolRunId;
 use super::tool::{Tool, ToolOutcome};
-use super::tool_request::{RequestedCharge, ToolRequest};
-use super::{Action, Call, Closing, Phase, ToolCall, prompts};
+use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
+use super::{Action, Call, ToolCall, prompts};
 use crate::payment::{
     Amount, CaptureStage, CreatePayment, PaymentLogEntry, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::phone_number::PhoneNumber;
-use crate::relay::OutgoingFrame;
+use crate::relay::{LanguageSwitch, OutgoingFrame};
+
+/// How a tool call that is allowed goes on.
+enum ToolStep {
+    /// The call has acted; this is the output.
+    Done(String),
+    /// The tool runs outside of the call; its outcome gives the output.
+    Run(Tool),
+}
 
 impl Call {
-    /// Starts the waiting tool calls, one after the other.
+    /// Performs the waiting tool calls, one after the other.
     pub(super) fn start_tools(&mut self) {
-        while !self.turn.is_tool_running() {
-            let Some(call) = self.turn.waiting_calls.pop_front() else { return };
-            match self.resolve_tool_call(&call) {
-                Ok(tool) => self.run_tool(Some(call.call_id), tool),
-                Err(refusal) => self.turn.push_tool_output(call.call_id, refusal),
+        while let Some(call) = self.turn.take_waiting_call() {
+            match self.handle_tool_call(&call) {
+                Ok(ToolStep::Run(tool)) => self.run_tool(Some(call.call_id), tool),
+                Ok(ToolStep::Done(output)) | Err(output) => {
+                    self.turn.push_tool_output(call.call_id, output);
+                    self.waive_response_after_goodbye();
+                }
             }
         }
     }
 
-    /// Turns a tool call into the tool to run, with everything that the model may not choose. The error is a tool
-    /// output.
-    fn resolve_tool_call(&mut self, call: &ToolCall) -> Result<Tool, String> {
-        let request =
-            self.parse_tool_request(&call.name, call.arguments.as_str()).map_err(|reason| prompts::refusal(&reason))?;
-        if request.needs_telephone() && !self.settings.has_telephone {
+    /// Validates a tool call against the state of the call and performs it. The error is a tool output.
+    fn handle_tool_call(&mut self, call: &ToolCall) -> Result<ToolStep, String> {
+        let refuse = |reason: String| prompts::refusal(&reason);
+        let tool = ToolSpec::find_called(&call.name).map_err(refuse)?;
+        let request = tool.parse(call.arguments.as_str(), &self.settings, self.currency()).map_err(refuse)?;
+        if tool.needs_telephone && !self.settings.has_telephone {
             return Err(prompts::refusal(prompts::NO_TELEPHONE));
         }
+        self.perform(request)
+    }
+
+    /// Performs a tool request, or says which tool to run for it, with everything that the model may not choose. The
+    /// error is a tool output.
+    fn perform(&mut self, request: ToolRequest) -> Result<ToolStep, String> {
+        if let Some(reason) = self.reason_to_refuse(&request) {
+            return Err(prompts::refusal(reason));
+        }
+        Ok(match request {
+            ToolRequest::ConfirmAmount { amount } => ToolStep::Done(self.confirm_amount(amount)?),
+            ToolRequest::StartCapture { charge } => ToolStep::Run(Tool::StartCapture(self.start_capture(charge)?)),
+            ToolRequest::ChangePayment(UpdateAction::Cancel) if self.payments.is_unconfirmed() => {
+                self.revoke_consent();
+                self.payments.discard_open();
+                ToolStep::Done(prompts::success(prompts::NEVER_OPENED))
+            }
+            ToolRequest::ChangePayment(change) => ToolStep::Run(Tool::UpdatePayment(self.change_payment(change)?)),
+            ToolRequest::SetSilenceDetection { enabled } => ToolStep::Done(self.set_silence_detection(enabled)),
+            ToolRequest::EndCall => {
+                self.begin_closing(None, self.turn.has_spoken());
+                ToolStep::Done(prompts::success(prompts::SAY_GOODBYE))
+            }
+            ToolRequest::LiveAgentHandoff { reason, summary } => {
+                ToolStep::Done(self.hand_off_to_agent(reason.reveal(), summary.into_inner()))
+            }
+            ToolRequest::SendDtmf { digits } => ToolStep::Done(self.play(OutgoingFrame::SendDigits { digits })),
+            ToolRequest::SwitchLanguage(languages) => ToolStep::Done(self.switch_language(languages)),
+            ToolRequest::PlayMedia { source, times } => {
+                ToolStep::Done(self.play(OutgoingFrame::Play { source, times }))
+            }
+            ToolRequest::SetListenMode { enabled } => ToolStep::Done(self.set_listen_mode(enabled)),
+            ToolRequest::SendSms { to, body } => ToolStep::Run(Tool::SendSms { to: self.sms_recipient(to)?, body }),
+            ToolRequest::ChangeContext { keys, summary } => ToolStep::Run(Tool::ChangeContext { keys, summary }),
+        })
+    }
+
+    /// Why the state of the call does not allow a tool, if it does not.
+    fn reason_to_refuse(&self, request: &ToolRequest) -> Option<&'static str> {
         match request {
-            ToolRequest::ConfirmAmount { amount } => Err(self.confirm_amount(amount).unwrap_or_else(|refusal| refusal)),
             ToolRequest::StartCapture { .. } | ToolRequest::EndCall if self.has_open_question() => {
-                Err(prompts::refusal(prompts::QUESTION_PENDING))
+                Some(prompts::QUESTION_PENDING)
             }
             ToolRequest::StartCapture { .. }
             | ToolRequest::ChangePayment(UpdateAction::Capture(_) | UpdateAction::Complete)
                 if self.is_server_leading() =>
             {
-                Err(prompts::refusal(prompts::SERVER_LEADS))
+                Some(prompts::SERVER_LEADS)
             }
-            ToolRequest::StartCapture { charge } => self.start_capture(charge).map(Tool::StartCapture),
-            ToolRequest::ChangePayment(UpdateAction::Cancel) if self.payments.is_unconfirmed() => {
-                self.revoke_consent();
-                self.payments.discard_open();
-                Err(prompts::success(prompts::NEVER_OPENED))
-            }
-            ToolRequest::ChangePayment(change) => {
-                let update = self.payments.request_change(change, self.now)?;
-                if change == UpdateAction::Cancel {
-                    self.revoke_consent();
-                    self.guided_flow.stop();
-                }
-                self.turn.clear_payment_steps();
-                Ok(Tool::from_update(update))
-            }
-            ToolRequest::SetSilenceDetection { enabled } => Ok(Tool::SetSilenceDetection { enabled }),
-            ToolRequest::EndCall if self.payments.is_submitting() => Err(prompts::refusal(prompts::WAIT_FOR_RESULT)),
-            ToolRequest::EndCall => Ok(Tool::EndCall),
-            ToolRequest::LiveAgentHandoff { reason, summary } => Ok(Tool::LiveAgentHandoff { reason, summary }),
-            ToolRequest::SendDtmf { .. } if self.payments.is_open() => {
-                Err(prompts::refusal(prompts::NO_DTMF_DURING_PAYMENT))
-            }
-            ToolRequest::SendDtmf { digits } => Ok(Tool::SendDtmf { digits }),
-            ToolRequest::SwitchLanguage(languages) => Ok(Tool::SwitchLanguage(languages)),
-            ToolRequest::PlayMedia { source, times } => Ok(Tool::PlayMedia { source, times }),
-            ToolRequest::SetListenMode { enabled } => Ok(Tool::SetListenMode { enabled }),
+            ToolRequest::EndCall if self.payments.is_submitting() => Some(prompts::WAIT_FOR_RESULT),
+            ToolRequest::SendDtmf { .. } if self.payments.is_open() => Some(prompts::NO_DTMF_DURING_PAYMENT),
             ToolRequest::ChangeContext { .. } if self.payments.is_open() => {
-                Err(prompts::refusal(prompts::NO_CONTEXT_CHANGE_DURING_PAYMENT))
+                Some(prompts::NO_CONTEXT_CHANGE_DURING_PAYMENT)
             }
-            ToolRequest::ChangeContext { keys, summary } => Ok(Tool::ChangeContext { keys, summary }),
-            ToolRequest::SendSms { to, body } => Ok(Tool::SendSms { to: self.sms_recipient(to)?, body }),
+            _ => None,
         }
     }
 
@@ -87,6 +111,62 @@ impl Call {
         Ok(create)
     }
 
+    fn change_payment(&mut self, change: UpdateAction) -> Result<UpdatePayment, String> {
+        let update = self.payments.request_change(change, self.now)?;
+        if change == UpdateAction::Cancel {
+            self.revoke_consent();
+            self.guided_flow.stop();
+        }
+        self.turn.clear_payment_steps();
+        Ok(update)
+    }
+
+    fn set_silence_detection(&mut self, enabled: bool) -> String {
+        if self.payments.is_open() {
+            return prompts::success(prompts::SILENCE_OFF_DURING_PAYMENT);
+        }
+        self.silence_timer.set_enabled(enabled, self.now);
+        prompts::success(if enabled { "Silence detection is on." } else { "Silence detection is off." })
+    }
+
+    /// Makes the call end with hand-off data, with which `/connectAction` connects a person.
+    fn hand_off_to_agent(&mut self, reason: &str, mut summary: String) -> String {
+        if self.payments.is_submitting() {
+            summary = format!("{summary} {}", prompts::RESULT_UNKNOWN);
+        }
+        let data = prompts::handoff_data("live-agent-handoff", reason, summary.trim());
+        self.drop_question();
+        self.begin_closing(Some(data), self.turn.has_spoken());
+        prompts::success(prompts::SAY_HAND_OFF)
+    }
+
+    /// Sends tones or a recording, which Twilio plays after the current speech.
+    fn play(&mut self, frame: OutgoingFrame) -> String {
+        self.send_frame(frame);
+        prompts::success("It is played after what you said.")
+    }
+
+    /// Switches the spoken language, the transcription language, or both. Voice and speech model follow from the
+    /// session's `<Language>`.
+    fn switch_language(&mut self, languages: LanguageSwitch) -> String {
+        self.switched_languages = Some(match self.switched_languages.take() {
+            Some(earlier) => earlier.merge(languages.clone()),
+            None => languages.clone(),
+        });
+        self.send_frame(OutgoingFrame::Language(languages));
+        prompts::success("From now on the other language is spoken or heard. Go on in it.")
+    }
+
+    fn set_listen_mode(&mut self, enabled: bool) -> String {
+        self.listen_only = enabled;
+        self.silence_timer.reset(self.now);
+        prompts::success(if enabled {
+            "You only listen now: nothing that you say is spoken. Tools work as before."
+        } else {
+            "You are heard again."
+        })
+    }
+
     /// Returns the recipient of a text message: the caller or an allowed number only, since a caller may manipulate the
     /// model. The error is a tool output.
     fn sms_recipient(&self, to: Option<PhoneNumber>) -> Result<PhoneNumber, String> {
@@ -100,113 +180,49 @@ impl Call {
 
     pub(super) fn run_tool(&mut self, call_id: Option<String>, tool: Tool) {
         let run = self.turn.begin_run(call_id, tool.clone());
-        self.actions.push(Action::RunTool { run, tool });
+        self.emit(Action::RunTool { run, tool });
     }
 
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
-        let Some(at) = self.turn.runs.iter().position(|running| running.id == run) else { return };
-        let run = self.turn.runs.remove(at);
-        let output = match outcome {
-            // The call does not end if the caller spoke after the tool was started.
-            ToolOutcome::EndCall | ToolOutcome::HandOff { .. } if run.caller_spoke_since => {
-                prompts::refusal(prompts::CALL_CONTINUES)
-            }
-            outcome => self.apply_outcome(&run.tool, outcome, run.call_id.is_some()),
-        };
+        let Some(run) = self.turn.finish_run(run) else { return };
+        let output = self.apply_outcome(&run.tool, outcome, run.call_id.is_some());
         if let Some(call_id) = run.call_id {
             self.turn.push_tool_output(call_id, output);
             // The server says the next prompt.
             if matches!(run.tool, Tool::StartCapture(_)) && self.is_server_leading() && !run.caller_spoke_since {
-                self.turn.response_owed = false;
+                self.turn.waive_response();
             }
         }
-        if matches!(self.phase, Phase::Ended { .. }) {
+        if self.phase.is_ended() {
             self.abandon_payment();
-        } else if self.closing.as_ref().is_some_and(|closing| closing.goodbye_said) {
-            self.turn.response_owed = false;
+        } else {
+            self.waive_response_after_goodbye();
         }
     }
 
+    /// Waives a response to a tool output if the call ends after the goodbye that was sent.
+    fn waive_response_after_goodbye(&mut self) {
+        if self.phase.is_goodbye_said() {
+            self.turn.waive_response();
+        }
+    }
+
+    /// Applies the outcome of a tool. Returns the tool output.
     fn apply_outcome(&mut self, tool: &Tool, outcome: ToolOutcome, by_model: bool) -> String {
         match (tool, outcome) {
             (Tool::StartCapture(create), outcome) => self.finish_start_capture(create, outcome),
-            (
-                Tool::CaptureCard(update)
-                | Tool::CaptureSecurityCode(update)
-                | Tool::CaptureExpiryDate(update)
-                | Tool::CapturePostalCode(update)
-                | Tool::CaptureBankRoutingNumber(update)
-                | Tool::CaptureBankAccountNumber(update)
-                | Tool::FinishCapture(update)
-                | Tool::CancelCapture(update),
-                outcome,
-            ) => self.finish_change(update, outcome, by_model),
-            (_, ToolOutcome::SilenceDetection { .. }) if self.payments.is_open() => {
-                prompts::success(prompts::SILENCE_OFF_DURING_PAYMENT)
+            (Tool::UpdatePayment(update), outcome) => self.finish_change(update, outcome, by_model),
+            (Tool::SendSms { .. }, ToolOutcome::Sms(Ok(()))) => {
+                prompts::success("The message is on its way. Do not send it again.")
             }
-            (_, ToolOutcome::SilenceDetection { enabled }) => {
-                self.silence_timer.enabled = enabled;
-                self.silence_timer.reset(self.now);
-                prompts::success(if enabled { "Silence detection is on." } else { "Silence detection is off." })
-            }
-            (_, ToolOutcome::EndCall) => {
-                self.closing = Some(Closing { handoff_data: None, goodbye_said: self.turn.has_spoken });
-                prompts::success(prompts::SAY_GOODBYE)
-            }
-            (_, ToolOutcome::HandOff { reason, summary }) => {
-                let mut summary = summary.into_inner();
-                if self.payments.is_submitting() {
-                    summary = format!("{summary} {}", prompts::RESULT_UNKNOWN);
-                }
-                let data = prompts::handoff_data("live-agent-handoff", reason.reveal(), summary.trim());
-                self.drop_question();
-                self.closing = Some(Closing { handoff_data: Some(data), goodbye_said: self.turn.has_spoken });
-                prompts::success(prompts::SAY_HAND_OFF)
-            }
-            (_, ToolOutcome::SendFrame(frame)) => self.send_tool_frame(frame),
-            (_, ToolOutcome::Sms(Ok(()))) => prompts::success("The message is on its way. Do not send it again."),
-            (_, ToolOutcome::Sms(Err(reason))) => prompts::refusal(reason),
+            (Tool::SendSms { .. }, ToolOutcome::Sms(Err(reason))) => prompts::refusal(reason),
             (Tool::ChangeContext { summary, .. }, ToolOutcome::Context(Ok(keys))) => {
-                self.actions.push(Action::ChangeContext(keys));
+                self.emit(Action::ChangeContext(keys));
                 prompts::context_changed(summary.reveal())
             }
-            (_, ToolOutcome::Context(Err(reason))) => prompts::refusal(&reason),
-            (_, ToolOutcome::ListenMode { enabled }) => {
-                self.listen_only = enabled;
-                self.silence_timer.reset(self.now);
-                prompts::success(if enabled {
-                    "You only listen now: nothing that you say is spoken. Tools work as before."
-                } else {
-                    "You are heard again."
-                })
-            }
-            (
-                _,
-                ToolOutcome::Payment(_)
-                | ToolOutcome::LimitExceeded(_)
-                | ToolOutcome::OrderHasPayment(_)
-                | ToolOutcome::RecentlyPaid { .. }
-                | ToolOutcome::Context(_)
-                | ToolOutcome::NoResult,
-            ) => prompts::no_result(),
+            (Tool::ChangeContext { .. }, ToolOutcome::Context(Err(reason))) => prompts::refusal(&reason),
+            (Tool::SendSms { .. } | Tool::ChangeContext { .. }, _) => prompts::no_result(),
         }
-    }
-
-    /// Sends a frame that a tool produced. Returns the tool output.
-    fn send_tool_frame(&mut self, frame: OutgoingFrame) -> String {
-        let done = match &frame {
-            OutgoingFrame::Language(languages) => {
-                let later = languages.clone();
-                self.switched_languages = Some(match self.switched_languages.take() {
-                    Some(earlier) => earlier.merge(later),
-                    None => later,
-                });
-                "From now on the other language is spoken or heard. Go on in it."
-            }
-            _ => "It is played after what you said.",
-        };
-        self.actions.push(Action::SendFrame(frame));
-        prompts::success(done)
     }
 
     fn finish_start_capture(&mut self, create: &CreatePayment, outcome: ToolOutcome) -> String {
@@ -237,10 +253,8 @@ impl Call {
         match (answer, capture.sid().cloned()) {
             (TwilioResponse::Created(sid), _) if was_opening => {
                 self.payments.record_progress(self.now);
-                self.actions.push(Action::Record(PaymentLogEntry::Opened { sid: sid.clone(), charge: create.charge }));
+                self.record(PaymentLogEntry::Opened { sid: sid.clone(), charge: create.charge });
             }
-            // The response was lost, but a callback has confirmed the session.
-            (TwilioResponse::Unknown, Some(sid)) => return self.start_capture_output(&TwilioResponse::Created(sid)),
             (TwilioResponse::Refused { .. } | TwilioResponse::Gone | TwilioResponse::Accepted, None) => {
                 self.payments.discard_open();
             }
@@ -288,7 +302,7 @@ impl Call {
         else {
             return prompts::session_closed();
         };
-        capture.apply_update_response(update, TwilioResponse::Refused { code: None, reason: "the ledger refused it" });
+        capture.withdraw_update(update);
         if capture.stage() != CaptureStage::Cancelling {
             let id = capture.id();
             self.guided_flow.stop();
@@ -307,8 +321,8 @@ impl Call {
 
     fn apply_update_response(&mut self, update: &UpdatePayment, answer: TwilioResponse, by_model: bool) -> String {
         let cancelled = update.action == UpdateAction::Cancel;
-        if cancelled && !by_model && !matches!(answer, TwilioResponse::Accepted | TwilioResponse::Gone) {
-            self.actions.push(Action::Record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() }));
+        if cancelled && !by_model && !answer.confirms_cancellation() {
+            self.record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() });
         }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {
@@ -322,10 +336,10 @@ impl Call {
             TwilioResponse::Refused { code, .. } => {
                 self.payments.record_refusal(update.action, *code);
                 let (sid, change, code) = (update.payment_sid.clone(), update.action, *code);
-                self.actions.push(Action::Record(PaymentLogEntry::Refused { sid, change, code }));
+                self.record(PaymentLogEntry::Refused { sid, change, code });
             }
             TwilioResponse::Accepted if update.action == UpdateAction::Complete => {
-                self.actions.push(Action::Record(PaymentLogEntry::Submitted { sid: update.payment_sid.clone() }));
+                self.record(PaymentLogEntry::Submitted { sid: update.payment_sid.clone() });
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Parses the model's tool calls. Errors are sentences on which the model can act.
+//! The table of tools, and the parser of the model's tool calls. Errors are sentences on which the model can act.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -6,11 +6,107 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::settings::CallSettings;
-use super::tool::{ContextKeys, TOOLS};
+use super::tool::ContextKeys;
 use crate::payment::{Amount, Currency, Field, UpdateAction};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, redact_card_numbers};
 use crate::relay::{Digits, LanguageSwitch};
+
+/// A tool that the model may call.
+pub(crate) struct ToolSpec {
+    /// Its name in the manifest.
+    pub(crate) name: &'static str,
+    /// Whether it needs a live phone call.
+    pub(super) needs_telephone: bool,
+    parse_arguments: ParseArguments,
+}
+
+/// Parses the arguments of a tool call. The error is a sentence on which the model can act.
+type ParseArguments = fn(&Arguments<'_>) -> Result<ToolRequest, String>;
+
+/// All tools. `Call::perform` says what each of them does.
+const TOOLS: &[ToolSpec] = &[
+    on_telephone("confirm-amount", parse_confirm_amount),
+    on_telephone("start-capture", parse_start_capture),
+    on_telephone("capture-card", |_| Ok(capture(Field::CardNumber))),
+    on_telephone("capture-security-code", |_| Ok(capture(Field::SecurityCode))),
+    on_telephone("capture-expiry-date", |_| Ok(capture(Field::ExpirationDate))),
+    on_telephone("capture-postal-code", |_| Ok(capture(Field::PostalCode))),
+    on_telephone("capture-bank-routing-number", |_| Ok(capture(Field::BankRoutingNumber))),
+    on_telephone("capture-bank-account-number", |_| Ok(capture(Field::BankAccountNumber))),
+    on_telephone("finish-capture", |_| Ok(ToolRequest::ChangePayment(UpdateAction::Complete))),
+    on_telephone("cancel-capture", |_| Ok(ToolRequest::ChangePayment(UpdateAction::Cancel))),
+    on_telephone("set-silence-detection", |arguments| {
+        arguments.parse().map(|SwitchArguments { enabled }| ToolRequest::SetSilenceDetection { enabled })
+    }),
+    on_telephone("end-call", |_| Ok(ToolRequest::EndCall)),
+    on_telephone("live-agent-handoff", parse_live_agent_handoff),
+    on_telephone("send-dtmf", parse_send_dtmf),
+    on_telephone("switch-language", |arguments| {
+        parse_languages(arguments.parse()?, arguments.settings).map(ToolRequest::SwitchLanguage)
+    }),
+    on_telephone("play-media", parse_play_media),
+    on_telephone("set-listen-mode", |arguments| {
+        arguments.parse().map(|SwitchArguments { enabled }| ToolRequest::SetListenMode { enabled })
+    }),
+    on_telephone("send-sms", parse_send_sms),
+    anywhere("change-context", parse_change_context),
+];
+
+/// A tool that needs a live phone call.
+const fn on_telephone(name: &'static str, parse_arguments: ParseArguments) -> ToolSpec {
+    ToolSpec { name, needs_telephone: true, parse_arguments }
+}
+
+/// A tool that also works in a chat.
+const fn anywhere(name: &'static str, parse_arguments: ParseArguments) -> ToolSpec {
+    ToolSpec { name, needs_telephone: false, parse_arguments }
+}
+
+fn capture(field: Field) -> ToolRequest {
+    ToolRequest::ChangePayment(UpdateAction::Capture(field))
+}
+
+impl ToolSpec {
+    /// Finds a tool by its name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        TOOLS.iter().find(|tool| tool.name == name)
+    }
+
+    /// The names of all tools.
+    pub(crate) fn names() -> Vec<&'static str> {
+        TOOLS.iter().map(|tool| tool.name).collect()
+    }
+
+    /// Finds the tool that the model named. The error is a sentence on which the model can act.
+    pub(super) fn find_called(name: &str) -> Result<&'static Self, String> {
+        let unknown = || format!("There is no tool of that name. The tools are: {}.", Self::names().join(", "));
+        Self::find(name).ok_or_else(unknown)
+    }
+
+    /// Parses the arguments of a tool call. The error is a sentence on which the model can act. `currency` is the
+    /// currency of the call.
+    pub(super) fn parse(&self, json: &str, settings: &CallSettings, currency: Currency) -> Result<ToolRequest, String> {
+        (self.parse_arguments)(&Arguments { json, settings, currency })
+    }
+}
+
+/// The arguments of a tool call, and what they are checked against.
+struct Arguments<'a> {
+    /// JSON text; may be empty or invalid.
+    json: &'a str,
+    settings: &'a CallSettings,
+    currency: Currency,
+}
+
+impl Arguments<'_> {
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let json = if self.json.trim().is_empty() { "{}" } else { self.json };
+        serde_json::from_str(json).map_err(|error| {
+            format!("The arguments are not what the tool takes (column {}). Send them again.", error.column())
+        })
+    }
+}
 
 /// A parsed tool call. The `callSid` and `paymentSid` arguments are ignored: the call supplies its own.
 #[derive(Debug)]
@@ -135,101 +231,48 @@ fn default_loop() -> u16 {
     1
 }
 
-impl ToolRequest {
-    /// Parses a tool call. The error is a sentence on which the model can act. `currency` is the currency of the call.
-    pub(super) fn parse(
-        name: &str,
-        arguments: &str,
-        settings: &CallSettings,
-        currency: Currency,
-    ) -> Result<Self, String> {
-        Ok(match name {
-            "confirm-amount" => {
-                let ConfirmAmountArguments { amount } = parse_arguments(arguments)?;
-                match parse_charge("amount", amount.as_deref(), currency)? {
-                    RequestedCharge::Unspecified => Self::ConfirmAmount { amount: None },
-                    RequestedCharge::Amount(amount) => Self::ConfirmAmount { amount: Some(amount) },
-                    RequestedCharge::Zero => return Err(NOTHING_TO_CONFIRM.to_owned()),
-                }
-            }
-            "start-capture" => {
-                let StartCaptureArguments { charge_amount } = parse_arguments(arguments)?;
-                Self::StartCapture { charge: parse_charge("chargeAmount", charge_amount.as_deref(), currency)? }
-            }
-            "capture-card" => Self::ChangePayment(UpdateAction::Capture(Field::CardNumber)),
-            "capture-security-code" => Self::ChangePayment(UpdateAction::Capture(Field::SecurityCode)),
-            "capture-expiry-date" => Self::ChangePayment(UpdateAction::Capture(Field::ExpirationDate)),
-            "capture-postal-code" => Self::ChangePayment(UpdateAction::Capture(Field::PostalCode)),
-            "capture-bank-routing-number" => Self::ChangePayment(UpdateAction::Capture(Field::BankRoutingNumber)),
-            "capture-bank-account-number" => Self::ChangePayment(UpdateAction::Capture(Field::BankAccountNumber)),
-            "finish-capture" => Self::ChangePayment(UpdateAction::Complete),
-            "cancel-capture" => Self::ChangePayment(UpdateAction::Cancel),
-            "set-silence-detection" => {
-                Self::SetSilenceDetection { enabled: parse_arguments::<SwitchArguments>(arguments)?.enabled }
-            }
-            "end-call" => Self::EndCall,
-            "live-agent-handoff" => {
-                let LiveAgentHandoffArguments { reason, summary } = parse_arguments(arguments)?;
-                Self::LiveAgentHandoff { reason: redact_free_text(reason), summary: redact_free_text(summary) }
-            }
-            "send-dtmf" => {
-                let digits = parse_arguments::<SendDtmfArguments>(arguments)?.digits.parse();
-                Self::SendDtmf { digits: digits.map_err(|bad| format!("The digits cannot be sent: {bad}."))? }
-            }
-            "switch-language" => Self::SwitchLanguage(parse_languages(parse_arguments(arguments)?, settings)?),
-            "play-media" => {
-                let PlayMediaArguments { source, times } = parse_arguments(arguments)?;
-                Self::PlayMedia {
-                    source: check_media_url(source, &settings.play_media_hosts)?,
-                    times: times.clamp(1, 10),
-                }
-            }
-            "set-listen-mode" => {
-                Self::SetListenMode { enabled: parse_arguments::<SwitchArguments>(arguments)?.enabled }
-            }
-            "send-sms" => {
-                let SendSmsArguments { to, message } = parse_arguments(arguments)?;
-                let to = to.map(|to| to.trim().parse()).transpose();
-                Self::SendSms {
-                    to: to.map_err(|bad| format!("That is no number: {bad}."))?,
-                    body: parse_message(&message)?,
-                }
-            }
-            "change-context" => {
-                let ChangeContextArguments { context_key, manifest_key, summary } = parse_arguments(arguments)?;
-                let keys = ContextKeys { context: Some(context_key), manifest: manifest_key };
-                Self::ChangeContext { keys, summary: redact_free_text(summary) }
-            }
-            _ => return Err(format!("There is no tool of that name. The tools are: {}.", TOOLS.join(", "))),
-        })
+fn parse_confirm_amount(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let ConfirmAmountArguments { amount } = arguments.parse()?;
+    match parse_charge("amount", amount.as_deref(), arguments.currency)? {
+        RequestedCharge::Unspecified => Ok(ToolRequest::ConfirmAmount { amount: None }),
+        RequestedCharge::Amount(amount) => Ok(ToolRequest::ConfirmAmount { amount: Some(amount) }),
+        RequestedCharge::Zero => Err(NOTHING_TO_CONFIRM.to_owned()),
     }
 }
 
-impl ToolRequest {
-    /// Whether the tool needs a live phone call.
-    pub(super) fn needs_telephone(&self) -> bool {
-        match self {
-            Self::ConfirmAmount { .. }
-            | Self::StartCapture { .. }
-            | Self::ChangePayment(_)
-            | Self::SetSilenceDetection { .. }
-            | Self::EndCall
-            | Self::LiveAgentHandoff { .. }
-            | Self::SendDtmf { .. }
-            | Self::SwitchLanguage(_)
-            | Self::PlayMedia { .. }
-            | Self::SetListenMode { .. }
-            | Self::SendSms { .. } => true,
-            Self::ChangeContext { .. } => false,
-        }
-    }
+fn parse_start_capture(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let StartCaptureArguments { charge_amount } = arguments.parse()?;
+    let charge = parse_charge("chargeAmount", charge_amount.as_deref(), arguments.currency)?;
+    Ok(ToolRequest::StartCapture { charge })
 }
 
-fn parse_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, String> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    serde_json::from_str(arguments).map_err(|error| {
-        format!("The arguments are not what the tool takes (column {}). Send them again.", error.column())
-    })
+fn parse_live_agent_handoff(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let LiveAgentHandoffArguments { reason, summary } = arguments.parse()?;
+    Ok(ToolRequest::LiveAgentHandoff { reason: redact_free_text(reason), summary: redact_free_text(summary) })
+}
+
+fn parse_send_dtmf(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let digits = arguments.parse::<SendDtmfArguments>()?.digits.parse();
+    Ok(ToolRequest::SendDtmf { digits: digits.map_err(|bad| format!("The digits cannot be sent: {bad}."))? })
+}
+
+fn parse_play_media(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let PlayMediaArguments { source, times } = arguments.parse()?;
+    let source = check_media_url(source, &arguments.settings.play_media_hosts)?;
+    Ok(ToolRequest::PlayMedia { source, times: times.clamp(1, 10) })
+}
+
+fn parse_send_sms(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let SendSmsArguments { to, message } = arguments.parse()?;
+    let to = to.map(|to| to.trim().parse()).transpose();
+    let to = to.map_err(|bad| format!("That is no number: {bad}."))?;
+    Ok(ToolRequest::SendSms { to, body: parse_message(&message)? })
+}
+
+fn parse_change_context(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
+    let ChangeContextArguments { context_key, manifest_key, summary } = arguments.parse()?;
+    let keys = ContextKeys { context: Some(context_key), manifest: manifest_key };
+    Ok(ToolRequest::ChangeContext { keys, summary: redact_free_text(summary) })
 }
 
 const NOTHING_TO_CONFIRM: &str =
@@ -304,7 +347,7 @@ mod tests {
     use crate::call::tests::harness::{ALL_TOOL_ARGUMENTS, settings, usd};
 
     fn read(name: &str, arguments: &str) -> Result<ToolRequest, String> {
-        ToolRequest::parse(name, arguments, &settings(), Currency::USD)
+        ToolSpec::find_called(name)?.parse(arguments, &settings(), Currency::USD)
     }
 
     fn amount(arguments: &str) -> Result<RequestedCharge, String> {
@@ -343,7 +386,7 @@ mod tests {
     #[test]
     fn the_error_for_an_unknown_tool_lists_the_tools() {
         assert!(read("refund", "{}").unwrap_err().contains("start-capture"));
-        for name in TOOLS {
+        for name in ToolSpec::names() {
             assert!(read(name, ALL_TOOL_ARGUMENTS).is_ok(), "{name}");
         }
     }

@@ -5,8 +5,17 @@ use std::time::Instant;
 
 use super::event::{ModelRequestId, ToolRunId};
 use super::history::{ConversationItem, History, ToolCall};
+use super::prompts;
 use super::tool::Tool;
+use crate::ids::PaymentSid;
+use crate::payment::UpdateAction;
 use crate::redact::{DetectedCard, StreamRedactor};
+
+/// The maximum number of responses without an input of the caller or a payment event. Beyond it the model is in a loop.
+const MAX_ROUNDS: u32 = 12;
+
+/// The maximum number of tool calls in a response. Further ones are refused.
+const MAX_TOOL_CALLS: usize = 8;
 
 /// The state of the model's turn.
 #[derive(Default)]
@@ -14,13 +23,13 @@ pub(super) struct ModelTurn {
     request_count: u64,
     run_count: u64,
     /// The response in flight.
-    pub(super) response: Option<InFlightResponse>,
+    response: Option<InFlightResponse>,
     /// Whether the last response has any text.
-    pub(super) has_spoken: bool,
+    has_spoken: bool,
     /// Tool calls that have not started. They run one after the other.
-    pub(super) waiting_calls: VecDeque<ToolCall>,
+    waiting_calls: VecDeque<ToolCall>,
     /// Running tools: at most one that the model called, and any that the server started.
-    pub(super) runs: Vec<ToolRun>,
+    runs: Vec<ToolRun>,
     /// Tool outputs since the response began. They go into the history after all of its tool calls.
     tool_outputs: Vec<ConversationItem>,
     /// Other items since the response began. They follow the outputs.
@@ -28,31 +37,43 @@ pub(super) struct ModelTurn {
     /// Steps of the open payment. They come last, and are dropped once the payment progresses.
     payment_steps: Vec<ConversationItem>,
     /// The model has to respond to something that happened.
-    pub(super) response_owed: bool,
+    response_owed: bool,
     /// The model is not asked before this time: the caller may be about to speak.
-    pub(super) hold_until: Option<Instant>,
+    held_until: Option<Instant>,
     /// Responses since the last input of the caller or payment event.
-    pub(super) round_count: u32,
+    round_count: u32,
+    /// Consecutive failed responses.
+    failure_count: u32,
 }
 
 /// A response in flight.
-pub(super) struct InFlightResponse {
-    pub(super) id: ModelRequestId,
+struct InFlightResponse {
+    id: ModelRequestId,
     /// The history position of the text that is being streamed.
-    pub(super) text_position: Option<usize>,
+    text_position: Option<usize>,
     /// The history position of the last text of this response.
-    pub(super) reply_position: Option<usize>,
+    reply_position: Option<usize>,
     /// Redacts the streamed text: digits are held back until they are known not to be a card number.
-    pub(super) stream: StreamRedactor,
+    stream: StreamRedactor,
     /// Reasoning items from this position on are not followed by a tool call yet.
-    pub(super) unused_reasoning_from: usize,
+    unused_reasoning_from: usize,
     /// The number of tool calls in the response.
-    pub(super) call_count: usize,
+    call_count: usize,
+}
+
+/// A response that is complete or failed.
+pub(super) struct FinishedResponse {
+    /// The history position of its last text.
+    pub(super) reply_position: Option<usize>,
+    /// Whether it has any text.
+    pub(super) has_text: bool,
+    /// Whether it has any tool call.
+    pub(super) has_calls: bool,
 }
 
 /// A tool that is running.
 pub(super) struct ToolRun {
-    pub(super) id: ToolRunId,
+    id: ToolRunId,
     /// The `call_id` of the model's tool call; `None` if the server started the tool.
     pub(super) call_id: Option<String>,
     pub(super) tool: Tool,
@@ -60,7 +81,70 @@ pub(super) struct ToolRun {
     pub(super) caller_spoke_since: bool,
 }
 
+/// Responses: whether one is owed, the one in flight, and how it ends.
 impl ModelTurn {
+    /// Marks a response as owed, after an input of the caller or a payment event.
+    pub(super) fn require_response(&mut self) {
+        self.response_owed = true;
+        self.restart_rounds();
+    }
+
+    /// Marks a response as owed that continues what came before: the model stays in its loop.
+    pub(super) fn owe_response(&mut self) {
+        self.response_owed = true;
+    }
+
+    /// Withdraws the response that is owed: the server speaks in its place.
+    pub(super) fn waive_response(&mut self) {
+        self.response_owed = false;
+    }
+
+    /// Whether the model has to respond.
+    pub(super) fn is_response_owed(&self) -> bool {
+        self.response_owed
+    }
+
+    /// Does not ask the model before `until`.
+    pub(super) fn hold_until(&mut self, until: Instant) {
+        self.held_until = Some(until);
+    }
+
+    /// Lets the model be asked at once.
+    pub(super) fn release_hold(&mut self) {
+        self.held_until = None;
+    }
+
+    /// The time before which the model is not asked.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// Whether the model is not asked at `now`.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| now < until)
+    }
+
+    /// Counts responses from zero again, after an input of the caller.
+    pub(super) fn restart_rounds(&mut self) {
+        self.round_count = 0;
+    }
+
+    /// Whether the model is in a loop: it has responded too often without an input.
+    pub(super) fn is_looping(&self) -> bool {
+        self.round_count >= MAX_ROUNDS
+    }
+
+    /// Counts a failed response; returns the number of consecutive ones.
+    pub(super) fn record_failure(&mut self) -> u32 {
+        self.failure_count += 1;
+        self.failure_count
+    }
+
+    /// Records a response with text: failures are counted from zero again.
+    pub(super) fn record_success(&mut self) {
+        self.failure_count = 0;
+    }
+
     /// Begins a response.
     pub(super) fn begin_response(&mut self, history: &History) -> ModelRequestId {
         self.request_count += 1;
@@ -75,9 +159,104 @@ impl ModelTurn {
         });
         self.has_spoken = false;
         self.response_owed = false;
-        self.hold_until = None;
+        self.held_until = None;
         self.round_count += 1;
         id
+    }
+
+    /// The request whose response is in flight.
+    pub(super) fn current_request(&self) -> Option<ModelRequestId> {
+        self.response.as_ref().map(|response| response.id)
+    }
+
+    /// Whether the last response has any text.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.has_spoken
+    }
+
+    /// Whether the response in flight has no text and no tool call so far.
+    pub(super) fn is_response_empty(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| response.text_position.is_none() && response.call_count == 0)
+    }
+
+    /// Whether a reply would be cut off now: a response is in flight, or its tool calls have not started.
+    pub(super) fn is_reply_unfinished(&self) -> bool {
+        self.response.is_some() || !self.waiting_calls.is_empty()
+    }
+
+    /// Whether the model must not be asked: a response is in flight, or one of its tool calls has no output.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_reply_unfinished() || self.is_tool_running()
+    }
+
+    /// Redacts streamed text; returns what may be spoken so far.
+    pub(super) fn redact_delta(&mut self, words: &str) -> String {
+        self.response.as_mut().map(|response| response.stream.push(words)).unwrap_or_default()
+    }
+
+    /// Returns the text that the redaction of the stream still holds back.
+    pub(super) fn take_held_text(&mut self) -> String {
+        self.response.as_mut().map(|response| response.stream.finish()).unwrap_or_default()
+    }
+
+    /// Records that the response has this text, spoken or not.
+    pub(super) fn record_text(&mut self, text: &str) {
+        self.has_spoken |= !text.trim().is_empty();
+    }
+
+    /// Returns the history position of the text that is being streamed, and begins the item if there is none.
+    pub(super) fn text_position(&mut self, history: &mut History) -> Option<usize> {
+        let response = self.response.as_mut()?;
+        let begin = || history.push(ConversationItem::Agent(String::new()));
+        let position = *response.text_position.get_or_insert_with(begin);
+        response.reply_position = Some(position);
+        Some(position)
+    }
+
+    /// Adds a tool call of the response. One too many is refused.
+    pub(super) fn queue_call(&mut self, call: ToolCall, history: &mut History) {
+        let Some(response) = &mut self.response else { return };
+        response.text_position = None;
+        response.call_count += 1;
+        let is_one_too_many = response.call_count > MAX_TOOL_CALLS;
+        history.push(ConversationItem::ToolCall(call.clone()));
+        response.unused_reasoning_from = history.next_position();
+        if is_one_too_many {
+            self.push_tool_output(call.call_id, prompts::refusal(prompts::TOO_MANY_TOOL_CALLS));
+        } else {
+            self.waiting_calls.push_back(call);
+        }
+    }
+
+    /// Ends the response in flight: no more text or tool calls follow.
+    pub(super) fn finish_response(&mut self, history: &mut History) -> Option<FinishedResponse> {
+        let response = self.response.take()?;
+        history.drop_reasoning_since(response.unused_reasoning_from);
+        Some(FinishedResponse {
+            reply_position: response.reply_position,
+            has_text: self.has_spoken,
+            has_calls: response.call_count > 0,
+        })
+    }
+
+    /// Drops the response in flight and the tool calls that have not started. Running tools continue. Returns whether
+    /// a response was in flight.
+    pub(super) fn stop(&mut self, history: &mut History) -> bool {
+        let was_in_flight = self.finish_response(history).is_some();
+        self.has_spoken = false;
+        self.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
+        while let Some(call) = self.waiting_calls.pop_front() {
+            self.push_tool_output(call.call_id, prompts::call_not_run());
+        }
+        was_in_flight
+    }
+}
+
+/// Tools: the calls that wait, and those that run.
+impl ModelTurn {
+    /// Takes the next tool call, unless one of the model's tools is running.
+    pub(super) fn take_waiting_call(&mut self) -> Option<ToolCall> {
+        if self.is_tool_running() { None } else { self.waiting_calls.pop_front() }
     }
 
     /// Begins a run.
@@ -88,14 +267,31 @@ impl ModelTurn {
         id
     }
 
+    /// Ends a run and returns it; `None` if there is no such run.
+    pub(super) fn finish_run(&mut self, id: ToolRunId) -> Option<ToolRun> {
+        let at = self.runs.iter().position(|run| run.id == id)?;
+        Some(self.runs.remove(at))
+    }
+
+    /// Whether any tool is running.
+    pub(super) fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Whether a tool that the model called is running.
-    pub(super) fn is_tool_running(&self) -> bool {
+    fn is_tool_running(&self) -> bool {
         self.runs.iter().any(|run| run.call_id.is_some())
     }
 
-    /// Whether the model must not be asked: a response is in flight, or one of its tool calls has no output.
-    pub(super) fn is_busy(&self) -> bool {
-        self.response.is_some() || !self.waiting_calls.is_empty() || self.is_tool_running()
+    /// Whether a payment session is being requested.
+    pub(super) fn is_start_running(&self) -> bool {
+        self.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)))
+    }
+
+    /// Whether the cancellation of a payment session is being requested.
+    pub(super) fn is_cancel_running(&self, sid: &PaymentSid) -> bool {
+        let is_cancel = |tool: &Tool| matches!(tool, Tool::UpdatePayment(update) if update.action == UpdateAction::Cancel && update.payment_sid == *sid);
+        self.runs.iter().any(|run| is_cancel(&run.tool))
     }
 
     /// Adds the output of a tool call, to which the model then has to respond.
@@ -103,7 +299,10 @@ impl ModelTurn {
         self.tool_outputs.push(ConversationItem::ToolOutput { call_id, output });
         self.response_owed = true;
     }
+}
 
+/// Items for the model that the history does not contain yet.
+impl ModelTurn {
     /// Adds an item that goes into the history once the tool calls before it have outputs.
     pub(super) fn push_note(&mut self, item: ConversationItem) {
         self.notes.push(item);
@@ -117,12 +316,6 @@ impl ModelTurn {
     /// Drops payment steps that the model has not seen: the payment has progressed, so they would mislead it.
     pub(super) fn clear_payment_steps(&mut self) {
         self.payment_steps.clear();
-    }
-
-    /// Marks a response as owed, after an input of the caller or a payment event.
-    pub(super) fn require_response(&mut self) {
-        self.response_owed = true;
-        self.round_count = 0;
     }
 
     /// Removes the parts of a card number that spans several inputs, here and in the history.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::call::TOOLS;
+use crate::call::ToolSpec;
 
 /// The tools that a context names and its manifest does not have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) fn compare_tools<'a>(context: &'a str, manifest: &[&str]) -> ToolMism
         if manifest.contains(&name) {
             continue;
         }
-        if TOOLS.contains(&name) || (quoted && called) {
+        if ToolSpec::find(name).is_some() || (quoted && called) {
             found.missing.insert(name);
         } else if quoted && name.contains('-') {
             found.unrecognized.insert(name);
@@ -85,12 +85,12 @@ mod tests {
     fn a_named_tool_that_is_not_in_the_manifest_is_missing_once() {
         let context = "Call `start-capture`, then `capture-card`.\nAgain: `capture-card`. At last call end-call.";
         assert_eq!(missing(context, &["start-capture"]), ["capture-card", "end-call"]);
-        assert_eq!(missing(context, TOOLS), Vec::<&str>::new());
+        assert_eq!(missing(context, &ToolSpec::names()), Vec::<&str>::new());
     }
 
     #[test]
     fn an_unknown_name_after_call_is_missing_too() {
-        assert_eq!(missing("Then call the tool `refund`.", TOOLS), ["refund"]);
+        assert_eq!(missing("Then call the tool `refund`.", &ToolSpec::names()), ["refund"]);
     }
 
     #[test]

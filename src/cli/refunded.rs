@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use crelay_payments::config::Vars;
-use crelay_payments::ledger::{self, Refund, RefundKind};
+use crelay_payments::ledger::{Refund, RefundKind};
 use crelay_payments::payment::PaymentId;
 
 /// Record that a payment was refunded, or is disputed, at the processor.
@@ -34,11 +34,7 @@ pub(super) async fn run(args: Refunded, vars: &Vars) -> anyhow::Result<ExitCode>
         let refund = Refund { kind, amount: args.amount, reference: args.reference, at };
         let payment = ledger.record_refund(args.id, &refund).await?;
         let refunded = payment.amount.filter(|_| payment.refunded > 0).map_or_else(String::new, |charged| {
-            format!(
-                ", {} {} refunded",
-                ledger::format_minor_units(payment.refunded, charged.currency()),
-                charged.currency()
-            )
+            format!(", {} {} refunded", charged.currency().format_minor(payment.refunded), charged.currency())
         });
         super::print(format_args!("{} is {}{refunded}\n", payment.id, payment.state));
         Ok(ExitCode::SUCCESS)

@@ -9,8 +9,8 @@ use super::{
     Alert, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentCall, PaymentState,
 };
 use crate::payment::{
-    CallbackKind, Field, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentSessionResult, ResultCode,
-    is_charge_amount,
+    CallbackKind, Field, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentRecord,
+    PaymentSessionResult, ResultCode,
 };
 
 /// The result of recording a callback.
@@ -44,7 +44,11 @@ pub(super) async fn write_callback(
         return Ok(RecordOutcome::UnknownPayment);
     };
     let learnt = writing.set_payment_sid(&mut payment, &status.payment_sid).await?;
-    let outcome = outcome_of(&payment, status);
+    let known = writing.payment_record(&payment).await?;
+    let outcome = match &status.kind {
+        CallbackKind::Ended(ending) => Some(PaymentOutcome::from_session_result(ending, &known.intent)),
+        _ => None,
+    };
     let (event, delivery) = (callback_event(status, outcome), delivery_key(status));
     let appended = match &event {
         Some(event) => writing.append_event(&payment, event, delivery.as_deref()).await?,
@@ -54,7 +58,7 @@ pub(super) async fn write_callback(
         writing.set_last4(&payment, *last4).await?;
     }
     if let (CallbackKind::Ended(ending), Some(outcome), true) = (&status.kind, outcome, appended) {
-        writing.apply_result(&mut payment, ending, outcome).await?;
+        writing.apply_result(&mut payment, known, ending, outcome).await?;
     }
     Ok(if learnt || appended { RecordOutcome::Written } else { RecordOutcome::Unchanged })
 }
@@ -65,8 +69,7 @@ impl LedgerTransaction {
         if let Some(known) = self.find_payment(PaymentKey::Sid(&status.payment_sid)).await? {
             return Ok(Some(known));
         }
-        let success = matches!(&status.kind, CallbackKind::Ended(ending) if ending.result == ResultCode::Success);
-        if success {
+        if status.claims_success() {
             // A payment without a known session was not submitted and cannot succeed, so the success belongs to none of
             // them. Money may have moved: it is recorded as a payment of its own.
             return self.insert_found_session(status).await.map(Some);
@@ -75,7 +78,7 @@ impl LedgerTransaction {
         Ok(of_call
             .into_iter()
             .rev()
-            .find(|payment| payment.payment_sid.is_none() && has_compatible_amount(payment, status)))
+            .find(|payment| payment.payment_sid.is_none() && status.may_confirm(payment.amount)))
     }
 
     /// Stores the last digits of the card before the result arrives. A payment that stays unknown is matched with the
@@ -101,47 +104,46 @@ impl LedgerTransaction {
     async fn apply_result(
         &mut self,
         payment: &mut Payment,
+        known: PaymentRecord,
         ending: &PaymentSessionResult,
         outcome: PaymentOutcome,
     ) -> Result<(), LedgerError> {
-        let intent = payment.intent();
-        let before = payment.state;
-        let next = before.after_outcome(outcome, &intent);
+        let next = known.after_outcome(outcome);
         let succeeded = outcome == PaymentOutcome::Succeeded;
         let first_success = succeeded && payment.result.as_deref() != Some(ResultCode::Success.as_str());
-        let first_word = before == PaymentState::Unknown && payment.result.is_none();
-        if next.is_none() && !first_success && !first_word {
-            return Ok(());
-        }
-        // A contradicted success is resolved only by another success or by an operator.
-        if !outcome.is_reported_success()
-            && before == PaymentState::Unknown
-            && self.has_doubtful_success(payment).await?
-        {
+        let first_word = known.state == PaymentState::Unknown && payment.result.is_none();
+        if next == known && !first_success && !first_word {
             return Ok(());
         }
         self.write_result(payment, ending).await?;
         if succeeded {
             self.record_card_recovered(payment).await?;
-        } else if intent.submitted && !self.is_counted_as_failed(payment).await? {
+        } else if known.intent.submitted && !self.is_counted_as_failed(payment).await? {
             self.record_card_failed(payment, ending.error_code, false).await?;
         }
-        match (next, outcome) {
-            (Some(next), PaymentOutcome::Unknown(doubt)) if doubt.is_doubtful_success() => {
-                self.alerts.push(Alert::DoubtfulSuccess { id: payment.id, call: payment.call_sid.clone(), doubt });
-                self.set_state(payment, next).await
+        let (id, call, before) = (payment.id, payment.call_sid.clone(), known.state);
+        match outcome.doubtful_success() {
+            Some(doubt) if next != known => self.alerts.push(Alert::DoubtfulSuccess { id, call, doubt }),
+            _ if succeeded && next != known && before.is_final() => {
+                self.alerts.push(Alert::LateSuccess { id, call, before });
             }
-            (Some(next), _) => {
-                if succeeded && before.is_final() {
-                    self.alerts.push(Alert::LateSuccess { id: payment.id, call: payment.call_sid.clone(), before });
-                }
-                self.set_state(payment, next).await
-            }
+            _ => {}
+        }
+        if next.state != before {
+            self.set_state(payment, next.state).await
+        } else if succeeded {
             // An operator has settled the payment before. Its confirmation code or token is still reported to the
             // business.
-            (None, _) if succeeded => self.enqueue_outcome(payment).await,
-            (None, _) => Ok(()),
+            self.enqueue_outcome(payment).await
+        } else {
+            Ok(())
         }
+    }
+
+    /// What is known of a payment.
+    pub(super) async fn payment_record(&mut self, payment: &Payment) -> Result<PaymentRecord, LedgerError> {
+        let has_doubtful_success = self.has_doubtful_success(payment).await?;
+        Ok(PaymentRecord { state: payment.state, intent: payment.intent(), has_doubtful_success })
     }
 
     /// Whether Twilio reported a contradicted success of the payment.
@@ -154,7 +156,7 @@ impl LedgerTransaction {
 
     async fn write_result(&mut self, payment: &mut Payment, ending: &PaymentSessionResult) -> Result<(), LedgerError> {
         // A refusal that explains how the payment ended is kept.
-        if payment.refusal_outcome().is_none() || ending.result == ResultCode::Success {
+        if payment.refusal().is_none() || ending.result == ResultCode::Success {
             self.set_result(payment, ending.result.as_str(), ending.error_code, ending.error_text().as_deref()).await?;
         }
         sqlx::query(
@@ -172,20 +174,6 @@ impl LedgerTransaction {
         *payment = written.ok_or(LedgerError::Unreadable("a row that was just written"))?;
         Ok(())
     }
-}
-
-/// The outcome that a result implies. A payment whose submission was refused, and that was then cancelled or abandoned,
-/// has the outcome of that refusal.
-fn outcome_of(payment: &Payment, status: &PaymentCallback) -> Option<PaymentOutcome> {
-    let CallbackKind::Ended(ending) = &status.kind else { return None };
-    let outcome = PaymentOutcome::from_session_result(ending, &payment.intent());
-    let given_up = matches!(outcome, PaymentOutcome::Cancelled | PaymentOutcome::Abandoned);
-    Some(payment.refusal_outcome().filter(|_| given_up).unwrap_or(outcome))
-}
-
-/// Whether the `ChargeAmount` of the callback, if present, is the payment's amount.
-fn has_compatible_amount(payment: &Payment, status: &PaymentCallback) -> bool {
-    status.charge_amount.as_deref().is_none_or(|charge| is_charge_amount(charge, payment.amount))
 }
 
 fn callback_event(status: &PaymentCallback, outcome: Option<PaymentOutcome>) -> Option<LedgerEvent<'_>> {

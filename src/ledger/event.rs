@@ -112,7 +112,7 @@ impl LedgerEvent<'_> {
                 "connectorStatus": ending.connector_statuses.first(),
                 "confirmationCode": ending.confirmation_code,
                 "outcome": outcome_data(*outcome),
-                "doubtful": *outcome != PaymentOutcome::Succeeded && outcome.is_reported_success(),
+                "doubtful": outcome.doubtful_success().is_some(),
             }),
             Self::CardFailed { code, last4, at_once } => {
                 json!({"code": code, "last4": last4_text(*last4), "atOnce": at_once})

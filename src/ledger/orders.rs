@@ -1,13 +1,11 @@
 //! Prevents a second payment of an order across calls, callers and restarts. The transaction that records a request for
 //! a payment decides.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use sqlx::SqliteExecutor;
 
-use super::payment::{COLUMNS, find_all, find_by_call};
+use super::payment::{COLUMNS, find_all, find_by_call, state_list};
 use super::{
     Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentCall, PaymentState, RecordRequestError, event,
 };
@@ -18,15 +16,9 @@ use crate::phone_number::PhoneNumber;
 /// Most unknown payments of a caller that are returned.
 const MAX_UNKNOWN_PAYMENTS: usize = 5;
 
-/// SQL list of the states in which a payment blocks another one of the same order.
-const BLOCKING_STATES: &str = "('opened', 'capturing', 'submitted', 'pending', 'charged', 'unknown', 'disputed')";
-
 /// The key of an order: SHA-256, in hex, of its reference as a person sees it.
 pub(super) fn order_key(reference: &str) -> String {
-    Sha256::digest(normalize_reference(reference).as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Sha256::digest(normalize_reference(reference)))
 }
 
 /// Removes invisible characters, and normalises white space and hyphens.
@@ -42,8 +34,8 @@ fn normalize_reference(text: &str) -> String {
 
 /// The payments of an order that block another one, the newest first.
 async fn find_blocking_by_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
-    let query =
-        format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {BLOCKING_STATES} ORDER BY seq DESC");
+    let blocking = state_list(PaymentState::blocks_order);
+    let query = format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {blocking} ORDER BY seq DESC");
     find_all(sqlx::query(&query).bind(key), database).await
 }
 
@@ -54,9 +46,10 @@ async fn find_blocking_by_amount(
     caller: Option<&PhoneNumber>,
     amount: Amount,
 ) -> Result<Vec<Payment>, LedgerError> {
+    let blocking = state_list(PaymentState::blocks_order);
     let query = format!(
         "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
-         AND state IN {BLOCKING_STATES} ORDER BY seq DESC"
+         AND state IN {blocking} ORDER BY seq DESC"
     );
     let same = sqlx::query(&query)
         .bind(caller.map(PhoneNumber::as_str))
@@ -168,12 +161,10 @@ impl LedgerTransaction {
             match older.state {
                 PaymentState::Submitted | PaymentState::Unknown => return Err(RecordRequestError::EarlierUnsettled),
                 // The call may have outlived the server or the WebSocket that knew of the charge.
-                PaymentState::Charged | PaymentState::Pending | PaymentState::Disputed
-                    if matches!(create.terms.amount_due, AmountDue::Amount(_)) =>
-                {
+                state if state.holds_money() && matches!(create.terms.amount_due, AmountDue::Amount(_)) => {
                     return Err(RecordRequestError::AlreadyPaid);
                 }
-                PaymentState::Opened | PaymentState::Capturing => self.abandon(&mut older, "another was begun").await?,
+                state if state.is_open() => self.abandon(&mut older, "another was begun").await?,
                 _ => {}
             }
         }
@@ -185,7 +176,7 @@ impl LedgerTransaction {
 
     async fn check_reference(&mut self, key: &str, create: &CreatePayment) -> Result<(), RecordRequestError> {
         // Storing a card charges nothing: only a payment without a result blocks it.
-        let in_the_way = |payment: &&Payment| create.charge.is_some() || !has_moved_money(payment);
+        let in_the_way = |payment: &&Payment| create.charge.is_some() || !payment.state.holds_money();
         match find_blocking_by_order(&mut *self.transaction, key).await?.iter().find(in_the_way) {
             Some(payment) => Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment))),
             None => Ok(()),
@@ -202,7 +193,7 @@ impl LedgerTransaction {
         let Some(amount) = create.charge.filter(|_| within > 0) else { return Ok(()) };
         let same =
             find_blocking_by_amount(&mut *self.transaction, &call.call_sid, call.caller.as_ref(), amount).await?;
-        if let Some(payment) = same.iter().find(|payment| !has_moved_money(payment)) {
+        if let Some(payment) = same.iter().find(|payment| !payment.state.holds_money()) {
             return Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment)));
         }
         let ago = |payment: &Payment| self.now.duration_since(ended_or_opened_at(payment)).as_mins();
@@ -228,18 +219,13 @@ impl LedgerTransaction {
         };
         let since = |other: &Payment| other.ended_at.is_some_and(|ended| ended >= payment.opened_at);
         others.retain(|other| {
-            other.id != payment.id && !other.state.is_open() && (since(other) || !has_moved_money(other))
+            other.id != payment.id && !other.state.is_open() && (since(other) || !other.state.holds_money())
         });
         match others.first() {
             Some(other) => Err(RecordRequestError::OrderHasPayment(to_prior_payment(other))),
             None => Ok(()),
         }
     }
-}
-
-/// Whether money moved and no further result decides that.
-fn has_moved_money(payment: &Payment) -> bool {
-    matches!(payment.state, PaymentState::Charged | PaymentState::Pending | PaymentState::Disputed)
 }
 
 fn to_prior_payment(payment: &Payment) -> PriorPayment {

@@ -9,7 +9,7 @@ use sqlx::{Row as _, Sqlite, SqliteExecutor};
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::ids::{CallSid, PaymentSid};
-use crate::payment::{Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, PaymentOutcome};
+use crate::payment::{Amount, Currency, PaymentId, PaymentIntent, PaymentMethodName, SubmissionRefusal};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 
@@ -98,6 +98,12 @@ pub(super) enum PaymentKey<'a> {
 pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, order_key, description, minor, currency, \
      exponent, refunded, method, \
      last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
+
+/// The states to which the predicate applies, as an SQL list.
+pub(super) fn state_list(applies: impl Fn(PaymentState) -> bool) -> String {
+    let states = PaymentState::ALL.into_iter().filter(|state| applies(*state));
+    format!("({})", states.map(|state| format!("'{state}'")).collect::<Vec<_>>().join(", "))
+}
 
 pub(super) async fn find_payment(
     database: impl SqliteExecutor<'_>,
@@ -191,9 +197,14 @@ impl Ledger {
 pub(super) const REFUSED: &str = "refused";
 
 impl Payment {
-    /// The properties that its outcome depends on.
+    /// The facts that its outcome depends on.
     pub(super) fn intent(&self) -> PaymentIntent {
-        PaymentIntent { charge: self.amount, bank_debit: self.is_bank_debit(), submitted: self.submitted_at.is_some() }
+        PaymentIntent {
+            charge: self.amount,
+            bank_debit: self.is_bank_debit(),
+            submitted: self.submitted_at.is_some(),
+            refusal: self.refusal(),
+        }
     }
 
     /// Whether it is paid from a bank account, so that it can be returned.
@@ -201,9 +212,9 @@ impl Payment {
         self.method == PaymentMethodName::AchDebit.as_str()
     }
 
-    /// The outcome if it is abandoned now. `None` if its last submission was not refused.
-    pub(super) fn refusal_outcome(&self) -> Option<PaymentOutcome> {
-        (self.result.as_deref() == Some(REFUSED)).then(|| PaymentOutcome::from_refusal(self.result_code))
+    /// The refusal of its last submission, if that was refused.
+    pub(super) fn refusal(&self) -> Option<SubmissionRefusal> {
+        (self.result.as_deref() == Some(REFUSED)).then_some(SubmissionRefusal { code: self.result_code })
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction};
+use super::payment::state_list;
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, PaymentState};
 use crate::phone_number::PhoneNumber;
 
 /// Payments per transaction. It takes about 5 ms on an SSD, and other writes wait for it.
@@ -23,10 +24,14 @@ const REBUILD_PATIENCE: Duration = Duration::from_secs(10);
 const HAS_PERSONAL_DATA: &str =
     "(caller IS NOT NULL OR call_reference IS NOT NULL OR order_reference IS NOT NULL OR description IS NOT NULL)";
 
-/// SQL condition: the payment has ended and all its events are delivered. Other payments may still need their personal
+/// SQL condition: the payment is settled and all its events are delivered. Other payments may still need their personal
 /// data.
-const IS_FINISHED: &str = "state NOT IN ('opened', 'capturing', 'submitted', 'pending', 'unknown') \
-     AND NOT EXISTS (SELECT 1 FROM outbox WHERE payment_id = payments.id AND delivered_at IS NULL)";
+fn is_finished() -> String {
+    let settled = state_list(PaymentState::is_settled);
+    format!(
+        "state IN {settled} AND NOT EXISTS (SELECT 1 FROM outbox WHERE payment_id = payments.id AND delivered_at IS NULL)"
+    )
+}
 
 /// The result of an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +50,8 @@ impl Ledger {
         caller: &PhoneNumber,
         progress: impl FnMut(usize, usize) + Send,
     ) -> Result<ErasureResult, LedgerError> {
-        let which = format!("SELECT seq FROM payments WHERE caller = ? AND {IS_FINISHED} ORDER BY seq");
+        let finished = is_finished();
+        let which = format!("SELECT seq FROM payments WHERE caller = ? AND {finished} ORDER BY seq");
         let found = sqlx::query_scalar(&which).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, progress).await?;
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
@@ -69,9 +75,10 @@ impl Ledger {
     /// Erases the personal data of payments that ended before `before`, in several transactions, and returns their
     /// number. A payment that ends in the future, since the clock was set back, keeps it until then.
     pub async fn erase_personal_data(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        let finished = is_finished();
         let which = format!(
             "SELECT seq FROM payments WHERE {HAS_PERSONAL_DATA} AND opened_at < ?1 AND coalesce(ended_at, opened_at) < ?1 \
-             AND {IS_FINISHED} ORDER BY opened_at"
+             AND {finished} ORDER BY opened_at"
         );
         let found = sqlx::query_scalar(&which).bind(before.as_millisecond()).fetch_all(&self.0.readers).await?;
         self.erase_in_batches(&found, |_, _| {}).await
@@ -104,9 +111,10 @@ impl LedgerTransaction {
     /// Erases the personal data of those payments that are still finished. SQLite overwrites the old values in the file
     /// with zeros (`secure_delete`).
     async fn erase_personal_data(&mut self, payments: &[i64]) -> Result<u64, LedgerError> {
+        let finished = is_finished();
         let update = format!(
             "UPDATE payments SET caller = NULL, call_reference = NULL, order_reference = NULL, description = NULL \
-             WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_PERSONAL_DATA} AND {IS_FINISHED} RETURNING id"
+             WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_PERSONAL_DATA} AND {finished} RETURNING id"
         );
         let ids: Vec<String> = sqlx::query_scalar(&update)
             .bind(serde_json::json!(payments).to_string())

@@ -72,7 +72,7 @@ impl Ledger {
     pub async fn recover_open_payments(&self) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut writing = self.begin_write().await?;
         let mut open = Vec::new();
-        for state in [PaymentState::Submitted, PaymentState::Opened, PaymentState::Capturing] {
+        for state in PaymentState::ALL.into_iter().filter(|state| state.is_in_progress()) {
             let filter = payment::PaymentFilter { since: None, state: Some(state), after: None, limit: u32::MAX };
             open.extend(payment::list_payments(&mut *writing.transaction, &filter).await?);
         }
@@ -83,9 +83,7 @@ impl Ledger {
     pub async fn recover_open_payments_of(&self, call: &CallSid) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut writing = self.begin_write().await?;
         let mut open = payment::find_by_call(&mut *writing.transaction, call).await?;
-        open.retain(|payment| {
-            matches!(payment.state, PaymentState::Submitted | PaymentState::Opened | PaymentState::Capturing)
-        });
+        open.retain(|payment| payment.state.is_in_progress());
         self.orphan_payments(writing, open, "the session broke").await
     }
 

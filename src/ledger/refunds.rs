@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::outbox::{self, RefundData};
 use super::payment::PaymentKey;
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, format_minor_units};
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::payment::{Amount, ParseAmountError, PaymentId};
 use crate::redact::redact_card_numbers;
 
@@ -61,7 +61,7 @@ pub enum RefundError {
     #[error("the amount of the payment is not known, so no part of it can be refunded")]
     AmountUnknown,
     /// The amount exceeds what is left to refund.
-    #[error("the payment was charged with {charged} and {} of it is refunded: the rest is less than this amount", format_minor_units(*.refunded, .charged.currency()))]
+    #[error("the payment was charged with {charged} and {} of it is refunded: the rest is less than this amount", .charged.currency().format_minor(*.refunded))]
     AmountTooLarge {
         /// The amount charged.
         charged: Amount,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
-    CreatePayment, IdempotencyKey, PaymentId, PaymentOutcome, TwilioResponse, UpdateAction, UpdatePayment,
+    CreatePayment, IdempotencyKey, PaymentId, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
     find_parameter_value, sanitize_reference,
 };
 use crate::phone_number::PhoneNumber;
@@ -114,7 +114,7 @@ impl Ledger {
     /// arrives.
     pub async fn record_call_ended(&self, call: &CallSid) -> Result<(), LedgerError> {
         let payments = find_by_call(&self.0.readers, call).await;
-        if payments.is_ok_and(|payments| !payments.iter().any(is_in_progress)) {
+        if payments.is_ok_and(|payments| !payments.iter().any(|payment| payment.state.is_in_progress())) {
             return Ok(());
         }
         self.write_or_buffer(LedgerRecord::CallEnded(call.clone())).await.map(drop)
@@ -149,19 +149,17 @@ pub(super) async fn write_create_response(
 ) -> Result<(), LedgerError> {
     let Some(mut payment) = writing.find_payment(PaymentKey::Id(create.id)).await? else { return Ok(()) };
     writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: "create", answer }, None).await?;
-    // The response to a repeated request says nothing about the first one.
-    let first = writing.count_requests(&payment, &create.idempotency_key).await? == 1;
-    let not_done = answer.is_certain_rejection(!first) && payment.payment_sid.is_none();
-    match answer {
-        TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, sid).await?),
-        TwilioResponse::Refused { code, .. } if not_done => {
-            writing.set_result(&mut payment, "not-created", *code, None).await?;
+    let sent_before = writing.count_requests(&payment, &create.idempotency_key).await? > 1;
+    match answer.clone().resolve(sent_before) {
+        TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, &sid).await?),
+        // A callback has confirmed the session.
+        _ if payment.payment_sid.is_some() => {}
+        TwilioResponse::Refused { code, .. } => {
+            writing.set_result(&mut payment, "not-created", code, None).await?;
             writing.advance(&mut payment, PaymentState::Failed).await?;
         }
-        TwilioResponse::Gone if not_done => {
-            writing.advance(&mut payment, PaymentState::Abandoned).await?;
-        }
-        TwilioResponse::Refused { .. } | TwilioResponse::Gone | TwilioResponse::Accepted | TwilioResponse::Unknown => {}
+        TwilioResponse::Gone => drop(writing.advance(&mut payment, PaymentState::Abandoned).await?),
+        TwilioResponse::Accepted | TwilioResponse::Unknown => {}
     }
     Ok(())
 }
@@ -195,16 +193,15 @@ async fn write_update_request(
             writing.advance(&mut payment, PaymentState::Capturing).await?;
         }
         // The same submission may be repeated with its key. One with another key is refused.
-        UpdateAction::Complete if payment.state == PaymentState::Submitted => {
-            if writing.count_requests(&payment, &update.idempotency_key).await? == 0 {
+        UpdateAction::Complete if repeats => {
+            let is_open = payment.state == PaymentState::Submitted;
+            if !is_open || writing.count_requests(&payment, &update.idempotency_key).await? == 0 {
                 return Err(RecordRequestError::NotSubmittable);
             }
         }
         UpdateAction::Complete => {
             writing.check_submission(&payment).await?;
-            if !writing.advance(&mut payment, PaymentState::Submitted).await? {
-                return Err(RecordRequestError::NotSubmittable);
-            }
+            writing.set_state(&mut payment, PaymentState::Submitted).await?;
             writing.clear_refusal(&mut payment).await?;
         }
         UpdateAction::Capture(_) | UpdateAction::Cancel => {}
@@ -237,28 +234,30 @@ pub(super) async fn write_update_response(
     let Some(mut payment) = writing.find_updated_payment(update).await? else { return Ok(()) };
     writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: update.action.as_str(), answer }, None).await?;
     // An accepted request is not a result: that arrives in a callback.
-    let submitted = update.action == UpdateAction::Complete && payment.state == PaymentState::Submitted;
-    if submitted && answer.is_certain_rejection(writing.count_requests(&payment, &update.idempotency_key).await? > 1) {
-        writing.revert_submission(&mut payment, answer).await?;
+    if update.action != UpdateAction::Complete || payment.state != PaymentState::Submitted {
+        return Ok(());
     }
-    Ok(())
+    let sent_before = writing.count_requests(&payment, &update.idempotency_key).await? > 1;
+    match answer.clone().resolve(sent_before) {
+        TwilioResponse::Refused { code, .. } => {
+            writing.revert_submission(&mut payment, Some(SubmissionRefusal { code })).await
+        }
+        TwilioResponse::Gone => writing.revert_submission(&mut payment, None).await,
+        TwilioResponse::Created(_) | TwilioResponse::Accepted | TwilioResponse::Unknown => Ok(()),
+    }
 }
 
 pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
-    for mut payment in find_by_call(&mut *writing.transaction, call).await?.into_iter().filter(is_in_progress) {
+    for mut payment in find_by_call(&mut *writing.transaction, call).await? {
         writing.abandon(&mut payment, "the call ended").await?;
     }
     Ok(())
 }
 
-fn is_in_progress(payment: &Payment) -> bool {
-    payment.state.is_open() || payment.state == PaymentState::Submitted
-}
-
 impl LedgerTransaction {
     /// Clears the refusal of an earlier submission.
     async fn clear_refusal(&mut self, payment: &mut Payment) -> Result<(), LedgerError> {
-        if payment.refusal_outcome().is_some() {
+        if payment.refusal().is_some() {
             payment.result = None;
             sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = ?")
                 .bind(payment.id.to_string())
@@ -269,32 +268,28 @@ impl LedgerTransaction {
     }
 
     /// Reverts a submission that Twilio certainly did not accept.
-    async fn revert_submission(&mut self, payment: &mut Payment, answer: &TwilioResponse) -> Result<(), LedgerError> {
+    async fn revert_submission(
+        &mut self,
+        payment: &mut Payment,
+        refusal: Option<SubmissionRefusal>,
+    ) -> Result<(), LedgerError> {
         self.advance(payment, PaymentState::Capturing).await?;
         sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = ?")
             .bind(payment.id.to_string())
             .execute(&mut *self.transaction)
             .await?;
         payment.submitted_at = None;
-        let TwilioResponse::Refused { code, .. } = answer else { return Ok(()) };
-        self.set_result(payment, REFUSED, *code, None).await?;
-        // Missing fields and a wrong order (64018, 64019) say nothing about the card.
-        let of_the_card = PaymentOutcome::from_refusal(*code) == PaymentOutcome::Declined
-            || !matches!(code, None | Some(64018..=64021));
-        if of_the_card { self.record_card_failed(payment, *code, true).await } else { Ok(()) }
+        let Some(refusal) = refusal else { return Ok(()) };
+        self.set_result(payment, REFUSED, refusal.code, None).await?;
+        if refusal.is_of_card() { self.record_card_failed(payment, refusal.code, true).await } else { Ok(()) }
     }
 
-    /// Abandons a payment. A submitted one becomes unknown.
+    /// Abandons a payment that has no outcome. A submitted one becomes unknown.
     pub(super) async fn abandon(&mut self, payment: &mut Payment, why: &'static str) -> Result<(), LedgerError> {
-        let next = match (payment.state, payment.refusal_outcome()) {
-            (PaymentState::Submitted, _) => PaymentState::Unknown,
-            (_, Some(PaymentOutcome::Declined)) => PaymentState::Declined,
-            (_, Some(_)) => PaymentState::Failed,
-            (_, None) => PaymentState::Abandoned,
-        };
-        if payment.state.may_become(next) {
+        let next = self.payment_record(payment).await?.after_abandonment().state;
+        if next != payment.state {
             self.append_event(payment, &LedgerEvent::Abandoned { why }, None).await?;
-            self.advance(payment, next).await?;
+            self.set_state(payment, next).await?;
             // Until a result arrives, the card counts as failed.
             if next == PaymentState::Unknown && !self.is_counted_as_failed(payment).await? {
                 self.record_card_failed(payment, None, false).await?;

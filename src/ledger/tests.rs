@@ -12,6 +12,7 @@ mod outbox;
 mod personal_data;
 mod refunds;
 mod requests;
+mod same_state;
 mod settlement;
 mod single_server;
 mod startup;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Ledger, LedgerError, PaymentState, format_minor_units};
+use super::{Ledger, LedgerError, PaymentState};
 use crate::payment::Currency;
 
 /// The payments of one day in one currency and one state. The day is that of the last submission, or else of the
@@ -69,7 +69,7 @@ fn read_total(row: &SqliteRow) -> Result<PaymentTotal, LedgerError> {
 
 impl PaymentTotal {
     fn format_amount(&self, minor: u64) -> String {
-        self.currency.map_or_else(String::new, |currency| format_minor_units(minor, currency))
+        self.currency.map_or_else(String::new, |currency| currency.format_minor(minor))
     }
 
     fn currency_code(&self) -> &str {

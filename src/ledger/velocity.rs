@@ -4,7 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Alert, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentCall, RecordRequestError};
+use super::payment::state_list;
+use super::{
+    Alert, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentCall, PaymentState, RecordRequestError,
+};
 use crate::payment::{
     Amount, CardTestingLimits, CardTestingPattern, CreatePayment, Currency, DeclineCounts, Last4, LimitKind,
     LimitScope, ReachedLimit, UpdateAction, VelocityCaps, VelocityCounts, VelocityLimits,
@@ -129,9 +132,9 @@ impl LedgerTransaction {
         charged_in: Option<Currency>,
     ) -> Result<VelocityCounts, LedgerError> {
         let VelocityScope { clause, value, since } = *those;
+        let counted = state_list(PaymentState::counts_towards_caps);
         let query = format!(
-            "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state NOT IN ('declined', 'failed', \
-             'cancelled', 'abandoned', 'returned')), 0) FROM payments WHERE {clause} AND opened_at > ?2"
+            "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state IN {counted}), 0) FROM payments WHERE {clause} AND opened_at > ?2"
         );
         let currency = charged_in.map(|currency| currency.code().to_owned());
         let begun = sqlx::query_as(&query).bind(value).bind(since).bind(currency);

@@ -32,6 +32,19 @@ impl Currency {
         self.exponent.into()
     }
 
+    /// Whether the sign, such as `$`, is that of the currency or a part of it: `HK$`.
+    pub(crate) fn has_sign(self, sign: char) -> bool {
+        iso_currency::Currency::from_code(self.code()).is_some_and(|listed| listed.symbol().symbol.contains(sign))
+    }
+
+    /// Formats minor units as decimal text in major units, with all decimals of the currency. A sum may exceed the
+    /// largest amount.
+    pub fn format_minor(self, minor: u64) -> String {
+        let (unit, decimals) = (10_u64.pow(self.exponent()), usize::from(self.exponent));
+        let whole = minor / unit;
+        if decimals == 0 { whole.to_string() } else { format!("{whole}.{:0decimals$}", minor % unit) }
+    }
+
     /// A currency as recorded with an amount. ISO 4217 may have withdrawn it since; the recorded decimals are kept.
     pub fn from_record(code: &str, exponent: u32) -> Result<Self, ParseCurrencyError> {
         let code: [u8; 3] = code.as_bytes().try_into().map_err(|_| ParseCurrencyError)?;
@@ -131,13 +144,7 @@ impl Amount {
 /// Decimal text in major units with all decimals of the currency, as on the wire: `25.00`.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exponent = self.currency.exponent();
-        let unit = 10_u64.pow(exponent);
-        write!(f, "{}", self.minor / unit)?;
-        if exponent > 0 {
-            write!(f, ".{:0width$}", self.minor % unit, width = exponent as usize)?;
-        }
-        Ok(())
+        f.write_str(&self.currency.format_minor(self.minor))
     }
 }
 
@@ -219,6 +226,14 @@ mod tests {
         assert_eq!(usd("1000000"), Err(ParseAmountError::TooLarge));
         assert_eq!(Amount::from_minor(100_000_000, Currency::USD), None);
         assert_eq!(Amount::from_minor(0, Currency::USD), None);
+    }
+
+    #[test]
+    fn minor_units_are_formatted_with_all_decimals() {
+        let currency = |code: &str| code.parse::<Currency>().unwrap();
+        assert_eq!(currency("USD").format_minor(123_456), "1234.56");
+        assert_eq!(currency("JPY").format_minor(1500), "1500");
+        assert_eq!(currency("KWD").format_minor(1005), "1.005");
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{CardType, Field, Fields};
+use super::{Amount, CardType, Field, Fields, is_charge_amount};
 use crate::ids::{CallSid, PaymentSid};
 use crate::redact::{has_card_number, redact_card_numbers};
 
@@ -317,6 +317,17 @@ impl PaymentCallback {
 }
 
 impl PaymentCallback {
+    /// Whether the callback may be about a session of this amount that was requested and whose SID is not known yet. One
+    /// with another amount is not, nor is one that claims a success: nothing was submitted in such a session.
+    pub fn may_confirm(&self, charge: Option<Amount>) -> bool {
+        !self.claims_success() && self.charge_amount.as_deref().is_none_or(|text| is_charge_amount(text, charge))
+    }
+
+    /// Whether the callback is a result that claims a success, contradicted or not.
+    pub fn claims_success(&self) -> bool {
+        matches!(&self.kind, CallbackKind::Ended(ending) if ending.claims_success())
+    }
+
     /// Whether an ended entry captured the field; `present` is whether the callback has a value for it. `Required`
     /// decides if it is present. `PartialResult=false` alone is not enough: it also confirms the capture request
     /// itself.

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::{
     Amount, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey, PaymentCallback,
-    PaymentId, PaymentIntent, PaymentMethodName, PaymentSessionResult, PaymentTerms, ResultCode, UpdateAction,
-    UpdatePayment, is_charge_amount,
+    PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult, PaymentState, PaymentTerms,
+    SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::ids::PaymentSid;
 
@@ -43,6 +43,8 @@ pub struct Capture {
     is_recapture: bool,
     /// The number of refused `complete` requests.
     submit_refusals: u32,
+    /// The last refusal of a `complete` request.
+    refusal: Option<SubmissionRefusal>,
     seen_tokens: VecDeque<String>,
     consent: Option<ConsentRecord>,
 }
@@ -65,26 +67,6 @@ pub enum CaptureStage {
     Submitting,
     /// `cancel` was requested.
     Cancelling,
-}
-
-/// The response of Twilio's REST API to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TwilioResponse {
-    /// The session was created.
-    Created(PaymentSid),
-    /// The update was accepted, which does not mean that it succeeded.
-    Accepted,
-    /// The request was refused.
-    Refused {
-        /// Twilio's error code.
-        code: Option<u32>,
-        /// The reason to give to the model.
-        reason: &'static str,
-    },
-    /// The call or the session has ended.
-    Gone,
-    /// It is unknown whether the request was carried out.
-    Unknown,
 }
 
 /// Why a request is not valid in the current stage.
@@ -134,19 +116,6 @@ pub enum CallbackEffect {
     Ended(Box<PaymentSessionResult>),
 }
 
-impl TwilioResponse {
-    /// Whether Twilio reports that it did nothing.
-    pub fn is_rejection(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Gone)
-    }
-
-    /// Whether the request was certainly not carried out. A rejection shows that, unless the same request was sent
-    /// before without a response: it may have been carried out then.
-    pub fn is_certain_rejection(&self, sent_before: bool) -> bool {
-        self.is_rejection() && !sent_before
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RequestKind {
     Create,
@@ -176,6 +145,7 @@ impl Capture {
             wrong_entries: Default::default(),
             is_recapture: false,
             submit_refusals: 0,
+            refusal: None,
             seen_tokens: VecDeque::new(),
             consent: consent.clone(),
         };
@@ -187,7 +157,7 @@ impl Capture {
         if self.stage != CaptureStage::Opening {
             return Err(InvalidTransition::AlreadyOpen);
         }
-        if !matches!(self.unconfirmed, Some((RequestKind::Create, _))) || charge != self.charge {
+        if !self.is_unconfirmed(RequestKind::Create) || charge != self.charge {
             return Err(InvalidTransition::NotConfirmed);
         }
         let (terms, consent) = (self.terms.clone(), self.consent.clone());
@@ -201,7 +171,7 @@ impl Capture {
             UpdateAction::Capture(field) => UpdateAction::Capture(self.missing_matcher(field).unwrap_or(field)),
             action => action,
         };
-        let repeated = matches!(self.unconfirmed, Some((RequestKind::Update(unconfirmed), _)) if unconfirmed == action);
+        let repeated = self.is_unconfirmed(RequestKind::Update(action));
         self.stage = match (self.stage, action) {
             (CaptureStage::Opening, _) => return Err(InvalidTransition::NotConfirmed),
             (CaptureStage::Submitting, UpdateAction::Complete) | (CaptureStage::Cancelling, UpdateAction::Cancel)
@@ -269,12 +239,15 @@ impl Capture {
     }
 
     /// Applies Twilio's response to `create` and returns the effective response: a rejection counts as unknown if the
-    /// request was sent before and may have been carried out then. The SID may already be known from a callback.
+    /// request was sent before, and a session that a callback has confirmed is open whatever the response says.
     pub fn apply_create_response(&mut self, create: &CreatePayment, response: TwilioResponse) -> TwilioResponse {
-        let response = self.resolve_doubtful_response(RequestKind::Create, response);
-        match &response {
-            TwilioResponse::Created(sid) => self.confirm_open(sid),
-            TwilioResponse::Unknown if self.stage == CaptureStage::Opening => {
+        let response = response.resolve(self.is_unconfirmed(RequestKind::Create));
+        match (&response, self.sid.clone()) {
+            (TwilioResponse::Created(sid), _) => self.confirm_open(sid),
+            (TwilioResponse::Refused { .. } | TwilioResponse::Unknown, Some(sid)) => {
+                return TwilioResponse::Created(sid);
+            }
+            (TwilioResponse::Unknown, None) => {
                 self.unconfirmed = Some((RequestKind::Create, create.idempotency_key.clone()));
             }
             _ => {}
@@ -286,50 +259,48 @@ impl Capture {
     /// [`apply_create_response`](Self::apply_create_response) does.
     pub fn apply_update_response(&mut self, update: &UpdatePayment, response: TwilioResponse) -> TwilioResponse {
         let kind = RequestKind::Update(update.action);
-        let response = self.resolve_doubtful_response(kind, response);
+        // Only a submission can have had an effect that a rejection of its repetition hides.
+        let sent_before = update.action == UpdateAction::Complete && self.is_unconfirmed(kind);
+        let response = response.resolve(sent_before);
         match &response {
-            TwilioResponse::Refused { code, .. } => self.apply_refusal(update.action, *code),
+            TwilioResponse::Refused { code, .. } => {
+                self.apply_refusal(update.action, SubmissionRefusal { code: *code });
+            }
             // The session has ended, and a payment that was not submitted before cannot succeed.
             TwilioResponse::Gone
                 if self.stage == CaptureStage::Submitting && update.action == UpdateAction::Complete =>
             {
                 self.stage = CaptureStage::Open;
+                self.refusal = None;
             }
             TwilioResponse::Unknown => self.unconfirmed = Some((kind, update.idempotency_key.clone())),
-            TwilioResponse::Accepted if matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == kind) => {
-                self.unconfirmed = None;
-            }
+            TwilioResponse::Accepted if self.is_unconfirmed(kind) => self.unconfirmed = None,
             _ => {}
         }
         response
     }
 
-    /// Returns `Unknown` for the rejection of a repeated request, since it does not show what happened to the first
-    /// one.
-    fn resolve_doubtful_response(&self, kind: RequestKind, response: TwilioResponse) -> TwilioResponse {
-        let doubtful = matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == kind);
-        let repeatable = matches!(kind, RequestKind::Create | RequestKind::Update(UpdateAction::Complete));
-        if repeatable && response.is_rejection() && !response.is_certain_rejection(doubtful) {
-            TwilioResponse::Unknown
-        } else {
-            response
+    /// Withdraws an update that was not sent, unless it repeats one that was.
+    pub fn withdraw_update(&mut self, update: &UpdatePayment) {
+        if self.is_awaiting(update.action) && !self.is_unconfirmed(RequestKind::Update(update.action)) {
+            self.stage = CaptureStage::Open;
         }
     }
 
-    fn apply_refusal(&mut self, action: UpdateAction, code: Option<u32>) {
-        let refused = match (self.stage, action) {
-            (CaptureStage::Capturing { field, .. }, UpdateAction::Capture(requested)) => field == requested,
-            (CaptureStage::Submitting, UpdateAction::Complete) | (CaptureStage::Cancelling, UpdateAction::Cancel) => {
-                true
-            }
-            _ => false,
-        };
-        if refused {
+    /// Whether it is unknown if Twilio carried out the last request, and that was of this kind.
+    fn is_unconfirmed(&self, kind: RequestKind) -> bool {
+        matches!(self.unconfirmed, Some((unconfirmed, _)) if unconfirmed == kind)
+    }
+
+    fn apply_refusal(&mut self, action: UpdateAction, refusal: SubmissionRefusal) {
+        if self.is_awaiting(action) {
             self.stage = CaptureStage::Open;
-            self.submit_refusals += u32::from(action == UpdateAction::Complete && code != Some(64019));
+            if action == UpdateAction::Complete {
+                self.submit_refusals += u32::from(!refusal.is_incomplete());
+                self.refusal = Some(refusal);
+            }
         }
-        // 64019: fields are still missing; Twilio's `Required` names them.
-        if let (UpdateAction::Complete, Some(64019), Some(required)) = (action, code, self.required) {
+        if let (UpdateAction::Complete, true, Some(required)) = (action, refusal.is_incomplete(), self.required) {
             self.captured = self.captured.without(required);
         }
     }
@@ -426,15 +397,11 @@ impl Capture {
         self.sid.as_ref().is_none_or(|known| known == sid)
     }
 
-    /// Whether the callback is about this session. While the SID is unknown, a callback with another amount is not, nor
-    /// is a success, since nothing was submitted yet.
+    /// Whether the callback is about this session.
     pub fn is_target_of(&self, callback: &PaymentCallback) -> bool {
-        let success = matches!(&callback.kind, CallbackKind::Ended(ending) if ending.result == ResultCode::Success);
         match &self.sid {
             Some(sid) => *sid == callback.payment_sid,
-            None => {
-                !success && callback.charge_amount.as_ref().is_none_or(|charge| is_charge_amount(charge, self.charge))
-            }
+            None => callback.may_confirm(self.charge),
         }
     }
 
@@ -458,10 +425,20 @@ impl Capture {
         self.charge
     }
 
-    /// The facts that the outcome depends on.
-    pub fn intent(&self) -> PaymentIntent {
+    /// What is known of the payment.
+    pub fn record(&self) -> PaymentRecord {
+        let submitted = self.stage == CaptureStage::Submitting;
+        let state = match self.stage {
+            CaptureStage::Submitting => PaymentState::Submitted,
+            _ if self.attempts.keys().any(|action| matches!(action, UpdateAction::Capture(_))) => {
+                PaymentState::Capturing
+            }
+            _ => PaymentState::Opened,
+        };
         let bank_debit = self.terms.method.name() == PaymentMethodName::AchDebit;
-        PaymentIntent { charge: self.charge, bank_debit, submitted: self.stage == CaptureStage::Submitting }
+        let refusal = self.refusal.filter(|_| !submitted);
+        let intent = PaymentIntent { charge: self.charge, bank_debit, submitted, refusal };
+        PaymentRecord { state, intent, has_doubtful_success: false }
     }
 
     /// The payment method in conversation: `card` or `bank account`.
@@ -498,8 +475,7 @@ impl Capture {
     /// Marks the capture request of a field as carried out, since a callback reports the field. A later request for the
     /// field gets a new key.
     fn confirm_capture(&mut self, field: Field) {
-        if matches!(self.unconfirmed, Some((RequestKind::Update(UpdateAction::Capture(requested)), _)) if requested == field)
-        {
+        if self.is_unconfirmed(RequestKind::Update(UpdateAction::Capture(field))) {
             self.unconfirmed = None;
         }
     }

@@ -73,8 +73,7 @@ impl ConsentAnswer {
 
 /// The version of a text before its placeholders are filled in: the first eight hexadecimal digits of its SHA-256.
 pub fn text_version(template: &str) -> String {
-    let digest = Sha256::digest(template.as_bytes());
-    digest.iter().take(4).fold(String::new(), |version, byte| format!("{version}{byte:02x}"))
+    hex::encode(&Sha256::digest(template)[..4])
 }
 
 #[cfg(test)]

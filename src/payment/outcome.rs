@@ -2,7 +2,7 @@
 //!
 //! In doubt the outcome is unknown, never a success.
 
-use super::{Amount, PaymentSessionResult, PaymentState, ResultCode};
+use super::{Amount, PaymentSessionResult, ResultCode, SubmissionRefusal};
 
 /// What a payment was requested to do, as far as its outcome depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,16 @@ pub struct PaymentIntent {
     pub bank_debit: bool,
     /// Whether `complete` was sent and not certainly refused. Only then can money have moved.
     pub submitted: bool,
+    /// The refusal of the last submission, if it was refused.
+    pub refusal: Option<SubmissionRefusal>,
+}
+
+impl PaymentIntent {
+    /// The outcome of a payment that is given up without a submission: that of the refusal if a submission was refused
+    /// before, since the refusal explains how the payment ended.
+    pub(super) fn outcome_if_given_up(&self, given_up: PaymentOutcome) -> PaymentOutcome {
+        self.refusal.map_or(given_up, SubmissionRefusal::outcome)
+    }
 }
 
 /// How a payment ended.
@@ -58,28 +68,22 @@ pub enum UnknownReason {
     Gateway,
 }
 
-impl UnknownReason {
-    /// Whether Twilio reported a success. It then overrides the earlier outcome.
-    pub fn is_doubtful_success(self) -> bool {
-        self != Self::Gateway
-    }
-}
-
 impl PaymentOutcome {
     /// The outcome of a payment with this intent, by its result.
     pub fn from_session_result(ending: &PaymentSessionResult, intent: &PaymentIntent) -> Self {
-        let doubtful_claim = ending.result != ResultCode::Success && has_success_evidence(ending);
         match &ending.result {
             ResultCode::Success => match find_contradiction(ending, intent) {
                 Some(doubt) => Self::Unknown(doubt),
                 None => Self::Succeeded,
             },
-            _ if doubtful_claim => Self::Unknown(UnknownReason::ClaimsSuccess),
+            _ if ending.claims_success() => Self::Unknown(UnknownReason::ClaimsSuccess),
             ResultCode::ConnectorError | ResultCode::InvalidInput(_) if intent.submitted => {
                 Self::from_submission(ending)
             }
-            ResultCode::CallerPressedStar | ResultCode::Cancelled if !intent.submitted => Self::Cancelled,
-            ResultCode::CallerHungUp if !intent.submitted => Self::Abandoned,
+            ResultCode::CallerPressedStar | ResultCode::Cancelled if !intent.submitted => {
+                intent.outcome_if_given_up(Self::Cancelled)
+            }
+            ResultCode::CallerHungUp if !intent.submitted => intent.outcome_if_given_up(Self::Abandoned),
             _ if !intent.submitted => Self::Failed,
             _ => Self::Unknown(UnknownReason::Gateway),
         }
@@ -87,16 +91,17 @@ impl PaymentOutcome {
 
     /// Whether a success was reported, also a doubtful one: money may have moved.
     pub fn is_reported_success(self) -> bool {
-        match self {
-            Self::Succeeded => true,
-            Self::Unknown(doubt) => doubt.is_doubtful_success(),
-            Self::Declined | Self::Failed | Self::Cancelled | Self::Abandoned => false,
-        }
+        self == Self::Succeeded || self.doubtful_success().is_some()
     }
 
-    /// The outcome of a refused `complete`, by Twilio's error code. The card was certainly not charged.
-    pub fn from_refusal(code: Option<u32>) -> Self {
-        if is_decline_code(code) { Self::Declined } else { Self::Failed }
+    /// The reason to doubt the success that was reported, if one was reported and is doubtful.
+    pub fn doubtful_success(self) -> Option<UnknownReason> {
+        match self {
+            Self::Unknown(doubt) if doubt != UnknownReason::Gateway => Some(doubt),
+            Self::Unknown(_) | Self::Succeeded | Self::Declined | Self::Failed | Self::Cancelled | Self::Abandoned => {
+                None
+            }
+        }
     }
 
     fn from_submission(ending: &PaymentSessionResult) -> Self {
@@ -124,15 +129,19 @@ fn contains_any(said: &str, words: &[&str]) -> bool {
     words.iter().any(|word| said.contains(word))
 }
 
-/// Whether a result other than success comes with evidence of one: a confirmation code, a token or a connector status.
-fn has_success_evidence(ending: &PaymentSessionResult) -> bool {
-    let says_yes = |status: &String| {
-        let status = status.to_lowercase();
-        contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
-    };
-    ending.confirmation_code.is_some()
-        || ending.payment_token.is_some()
-        || ending.connector_statuses.iter().any(says_yes)
+impl PaymentSessionResult {
+    /// Whether the result is a success, or comes with what only a success has: a confirmation code, a token or a
+    /// connector status. Money may have moved then, whatever contradicts it.
+    pub fn claims_success(&self) -> bool {
+        let says_yes = |status: &String| {
+            let status = status.to_lowercase();
+            contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
+        };
+        self.result == ResultCode::Success
+            || self.confirmation_code.is_some()
+            || self.payment_token.is_some()
+            || self.connector_statuses.iter().any(says_yes)
+    }
 }
 
 /// Whether a Twilio error code, of a result or of a refused `complete`, means that the bank declined the card.
@@ -275,35 +284,13 @@ pub fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
     }
 }
 
-impl PaymentState {
-    /// The next state after an outcome; `None` if the state does not change.
-    ///
-    /// A success overrides every state without one. A doubtful success makes such a payment unknown.
-    pub fn after_outcome(self, outcome: PaymentOutcome, intent: &PaymentIntent) -> Option<Self> {
-        let next = match outcome {
-            PaymentOutcome::Succeeded if intent.charge.is_none() => Self::Tokenized,
-            PaymentOutcome::Succeeded if intent.bank_debit => Self::Pending,
-            PaymentOutcome::Succeeded => Self::Charged,
-            PaymentOutcome::Declined => Self::Declined,
-            PaymentOutcome::Failed => Self::Failed,
-            PaymentOutcome::Cancelled => Self::Cancelled,
-            PaymentOutcome::Abandoned => Self::Abandoned,
-            PaymentOutcome::Unknown(doubt) if doubt.is_doubtful_success() && self.is_without_success() => {
-                return (self != Self::Unknown).then_some(Self::Unknown);
-            }
-            PaymentOutcome::Unknown(_) => Self::Unknown,
-        };
-        self.may_become(next).then_some(next)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::payment::{CallbackKind, Currency, PaymentCallback};
     use proptest::prelude::*;
 
-    const ASKED: PaymentIntent = PaymentIntent { charge: None, bank_debit: false, submitted: true };
+    const ASKED: PaymentIntent = PaymentIntent { charge: None, bank_debit: false, submitted: true, refusal: None };
 
     fn charge() -> PaymentIntent {
         PaymentIntent { charge: Amount::parse("25", Currency::USD).unwrap(), ..ASKED }
@@ -468,49 +455,8 @@ mod tests {
         ] {
             assert_eq!(before(word), outcome, "{word}");
         }
-        assert_eq!(PaymentOutcome::from_refusal(Some(64012)), PaymentOutcome::Declined);
-        assert_eq!(PaymentOutcome::from_refusal(Some(64001)), PaymentOutcome::Failed);
-    }
-
-    #[test]
-    fn a_success_overrides_earlier_outcomes_and_a_doubtful_one_makes_them_unknown() {
-        let doubt = PaymentOutcome::Unknown(UnknownReason::AmountMismatch);
-        for state in [
-            PaymentState::Declined,
-            PaymentState::Failed,
-            PaymentState::Cancelled,
-            PaymentState::Abandoned,
-            PaymentState::Unknown,
-        ] {
-            assert_eq!(
-                state.after_outcome(PaymentOutcome::Succeeded, &charge()),
-                Some(PaymentState::Charged),
-                "{state}"
-            );
-            assert_eq!(
-                state.after_outcome(doubt, &charge()),
-                (state != PaymentState::Unknown).then_some(PaymentState::Unknown),
-                "{state}"
-            );
-            assert_eq!(
-                state.after_outcome(PaymentOutcome::Unknown(UnknownReason::Gateway), &charge()),
-                None,
-                "{state}"
-            );
-        }
-        for state in [PaymentState::Charged, PaymentState::Refunded, PaymentState::Disputed] {
-            assert_eq!(state.after_outcome(PaymentOutcome::Declined, &charge()), None, "{state}");
-            assert_eq!(state.after_outcome(doubt, &charge()), None, "{state}");
-        }
-        let debit = PaymentIntent { bank_debit: true, ..charge() };
-        assert_eq!(
-            PaymentState::Submitted.after_outcome(PaymentOutcome::Succeeded, &debit),
-            Some(PaymentState::Pending)
-        );
-        assert_eq!(
-            PaymentState::Submitted.after_outcome(PaymentOutcome::Succeeded, &ASKED),
-            Some(PaymentState::Tokenized)
-        );
+        assert_eq!(SubmissionRefusal { code: Some(64012) }.outcome(), PaymentOutcome::Declined);
+        assert_eq!(SubmissionRefusal { code: Some(64001) }.outcome(), PaymentOutcome::Failed);
     }
 
     proptest! {

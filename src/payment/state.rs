@@ -132,9 +132,14 @@ impl PaymentState {
         }
     }
 
+    /// Whether the payment has no outcome yet.
+    pub fn is_in_progress(self) -> bool {
+        self.is_open() || self == Self::Submitted
+    }
+
     /// Whether the state is reported to the business: all states except those before the first outcome.
     pub fn is_reported(self) -> bool {
-        !matches!(self, Self::Opened | Self::Capturing | Self::Submitted)
+        !self.is_in_progress()
     }
 
     /// Whether the payment ended with a known outcome, so that nothing more is expected from Twilio.
@@ -145,6 +150,31 @@ impl PaymentState {
     /// Whether a session may be open at Twilio, and nothing was submitted in it.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Opened | Self::Capturing)
+    }
+
+    /// Whether the business has the money, or a bank debit is on its way. A dispute is not decided yet.
+    pub fn holds_money(self) -> bool {
+        matches!(self, Self::Pending | Self::Charged | Self::Disputed)
+    }
+
+    /// Whether the amount was charged, whatever happened to it later.
+    pub fn was_charged(self) -> bool {
+        matches!(self, Self::Charged | Self::Returned | Self::Refunded | Self::Disputed)
+    }
+
+    /// Whether the payment blocks another one of the same order: it holds the money, or may still get it.
+    pub fn blocks_order(self) -> bool {
+        self.holds_money() || self.is_in_progress() || self == Self::Unknown
+    }
+
+    /// Whether the amount counts towards the caps: it was charged, or may still be charged.
+    pub fn counts_towards_caps(self) -> bool {
+        self.blocks_order() || matches!(self, Self::Tokenized | Self::Refunded)
+    }
+
+    /// Whether nothing more is expected of the payment, apart from returns, refunds and disputes.
+    pub fn is_settled(self) -> bool {
+        self.is_final() && self != Self::Pending
     }
 }
 
@@ -201,6 +231,20 @@ mod tests {
             prop_assert_eq!(state.to_string().parse(), Ok(state));
             prop_assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
         }
+    }
+
+    #[test]
+    fn each_question_about_a_payment_is_answered_by_its_state() {
+        let states = |of: fn(PaymentState) -> bool| {
+            let states = PaymentState::ALL.into_iter().filter(|state| of(*state)).map(PaymentState::as_str);
+            states.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(states(PaymentState::is_in_progress), "opened capturing submitted");
+        assert_eq!(states(PaymentState::holds_money), "pending charged disputed");
+        assert_eq!(states(PaymentState::was_charged), "charged returned refunded disputed");
+        assert_eq!(states(PaymentState::blocks_order), "opened capturing submitted pending charged unknown disputed");
+        assert_eq!(states(|state| !state.counts_towards_caps()), "declined failed cancelled abandoned returned");
+        assert_eq!(states(|state| !state.is_settled()), "opened capturing submitted pending unknown");
     }
 
     #[test]

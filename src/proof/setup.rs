@@ -4,7 +4,6 @@
 //! No configured secret is used. The test has its own credentials.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -166,11 +165,7 @@ fn hash_assets(assets: Option<&Path>) -> BTreeMap<String, String> {
     let files = assets.and_then(|assets| std::fs::read_dir(assets).ok()).into_iter().flatten().flatten();
     let hash = |file: std::fs::DirEntry| {
         let bytes = std::fs::read(file.path()).ok()?;
-        let hash = Sha256::digest(bytes).iter().fold(String::new(), |mut hash, byte| {
-            // Writing to a `String` cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-            hash
-        });
+        let hash = hex::encode(Sha256::digest(bytes));
         Some((redact_card_numbers(&file.file_name().to_string_lossy()).into_owned(), hash))
     };
     files.filter_map(hash).collect()

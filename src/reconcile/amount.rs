@@ -2,13 +2,8 @@
 
 use crate::payment::{Amount, Currency};
 
-/// The signs of currencies, and the codes that each stands for.
-const SIGNS: &[(char, &[&str])] = &[
-    ('$', &["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "BSD", "BBD", "BMD", "BZD", "JMD", "KYD", "TTD"]),
-    ('€', &["EUR"]),
-    ('£', &["GBP"]),
-    ('¥', &["JPY", "CNY"]),
-];
+/// The signs that are recognised. Each may stand for several currencies.
+const SIGNS: [char; 4] = ['$', '€', '£', '¥'];
 
 /// The amount of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +107,7 @@ impl CurrencySign {
     fn read(text: &str) -> Option<Self> {
         let mut chars = text.chars();
         match (chars.next(), chars.next()) {
-            (Some(sign), None) => SIGNS.iter().any(|(known, _)| *known == sign).then_some(Self::Sign(sign)),
+            (Some(sign), None) => SIGNS.contains(&sign).then_some(Self::Sign(sign)),
             _ => text.parse().ok().map(Self::Code),
         }
     }
@@ -121,7 +116,7 @@ impl CurrencySign {
     pub fn may_be(self, currency: Currency) -> bool {
         match self {
             Self::Code(code) => code == currency,
-            Self::Sign(sign) => SIGNS.iter().any(|(known, codes)| *known == sign && codes.contains(&currency.code())),
+            Self::Sign(sign) => currency.has_sign(sign),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{ExportStatus, RowKind};
-use crate::ledger::{PaymentState, format_minor_units};
+use crate::ledger::PaymentState;
 use crate::payment::{Currency, PaymentId};
 
 /// A difference that a person has to review.
@@ -117,8 +117,8 @@ impl fmt::Display for ReconciliationFinding {
                 write!(f, "line {line}: the row settles nothing, {doubt}: {payment}")
             }
             Self::RefundMismatch { payment, line, currency, processor, ledger } => {
-                let ledger = format_minor_units(*ledger, *currency);
-                match processor.map(|minor| format_minor_units(minor, *currency)) {
+                let ledger = currency.format_minor(*ledger);
+                match processor.map(|minor| currency.format_minor(minor)) {
                     Some(processor) => write!(
                         f,
                         "line {line}: refunded {processor} at the processor, {ledger} in the ledger: {payment}"

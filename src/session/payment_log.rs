@@ -2,19 +2,19 @@
 
 use tracing::{error, info, warn};
 
-use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome, ResultCode};
+use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome};
 
 /// Logs the result of a payment whose call has ended.
 pub fn log_late_result(status: &PaymentCallback) {
     let CallbackKind::Ended(ending) = &status.kind else { return };
     let (call, payment, result) = (&status.call_sid, &status.payment_sid, ending);
-    if ending.result == ResultCode::Success {
+    if ending.claims_success() {
         error!(
             event = "payment.success_after_call",
             call_sid = %call,
             payment_sid = %payment,
             %result,
-            "A payment succeeded after its call had ended; the caller was not told."
+            "Twilio reported the success of a payment after its call had ended; the caller was not told."
         );
     } else {
         warn!(

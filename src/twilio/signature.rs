@@ -54,7 +54,7 @@ impl Signer {
     /// Verifies a request whose body is not a form, such as JSON: the URL contains the hash of the body.
     pub fn verify_body(&self, url: &str, body: &[u8], signature: &str) -> bool {
         let hash = query_parameter(url, BODY_HASH);
-        hash.is_some_and(|hash| hash == sha256_hex(body)) && self.verify(url, &[], signature)
+        hash.is_some_and(|hash| hash == hex::encode(Sha256::digest(body))) && self.verify(url, &[], signature)
     }
 
     /// Verifies a WebSocket upgrade. `url` is exactly the `url` of the TwiML: its scheme is `wss`, and a trailing slash
@@ -104,14 +104,6 @@ fn query_parameter<'url>(url: &'url str, name: &str) -> Option<&'url str> {
     let query = url.split_once('?')?.1;
     let query = query.split_once('#').map_or(query, |(query, _)| query);
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-}
-
-fn sha256_hex(body: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(body).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

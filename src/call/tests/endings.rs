@@ -34,7 +34,6 @@ fn silence_returns_to_what_it_was_whatever_the_model_forgets() {
     call.caller_says("Hm");
     call.model_calls("set-silence-detection", r#"{"enabled":false}"#);
     call.model_emits(ModelEvent::Completed);
-    call.tool_answers(ToolOutcome::SilenceDetection { enabled: false });
     call.model_replies("Yes?", &[]);
     call.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
     call.model_replies("Cancelled.", &[]);
@@ -72,7 +71,6 @@ fn end_is_sent_after_the_goodbye_was_heard() {
     let mut call = TestCall::start();
     call.caller_says("That is all");
     call.model_replies("", &["end-call"]);
-    call.tool_answers(ToolOutcome::EndCall);
     call.model_replies("Have a nice day.", &[]);
     assert!(call.end_frames().is_empty(), "the goodbye is still being spoken");
     call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"on"}"#);
@@ -85,7 +83,6 @@ fn a_goodbye_in_the_response_with_end_call_is_the_last_one() {
     let mut call = TestCall::start();
     call.caller_says("That is all");
     call.model_replies("Goodbye then.", &["end-call"]);
-    call.tool_answers(ToolOutcome::EndCall);
     assert_eq!(call.pending_request, None);
     call.advance(10 * SECOND);
     assert_eq!(call.end_frames(), [None]);
@@ -96,7 +93,6 @@ fn a_caller_who_interrupts_the_goodbye_keeps_the_call() {
     let mut call = TestCall::start();
     call.caller_says("That is all");
     call.model_replies("Goodbye then.", &["end-call"]);
-    call.tool_answers(ToolOutcome::EndCall);
     call.caller_interrupts("Goodbye");
     call.caller_says("No wait");
     assert!(call.history().contains("so it goes on"));
@@ -106,16 +102,27 @@ fn a_caller_who_interrupts_the_goodbye_keeps_the_call() {
 }
 
 #[test]
-fn end_call_is_ignored_if_the_caller_speaks_while_it_runs() {
+fn a_caller_who_speaks_over_the_goodbye_keeps_the_call() {
     let mut call = TestCall::start();
     call.caller_says("That is all");
     call.model_replies("Goodbye then.", &["end-call"]);
     call.caller_says("No wait");
-    call.tool_answers(ToolOutcome::EndCall);
     assert!(call.history().contains("so it goes on"));
     call.model_replies("Yes?", &[]);
     call.advance(10 * SECOND);
     assert!(call.end_frames().is_empty());
+}
+
+#[test]
+fn a_call_that_is_closing_ends_once_its_socket_is_back() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("Goodbye then.", &["end-call"]);
+    call.feed(CallEvent::SocketLost);
+    call.advance(10 * SECOND);
+    assert!(call.end_frames().is_empty(), "end cannot be sent without a socket");
+    call.feed(CallEvent::SocketResumed);
+    assert_eq!((call.end_frames(), call.pending_request), (vec![None], None));
 }
 
 #[test]
@@ -127,9 +134,7 @@ fn a_hand_off_cancels_the_open_payment_first() {
     call.model_replies("I connect you.", &[]);
     call.advance(10 * SECOND);
     assert!(call.end_frames().is_empty());
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.action == UpdateAction::Cancel)
-    );
+    assert!(call.only_update("cancel-capture").is_some_and(|update| update.action == UpdateAction::Cancel));
     call.twilio_answers(TwilioResponse::Accepted);
     let ends = call.end_frames();
     let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
@@ -157,7 +162,7 @@ fn a_hang_up_during_a_capture_cancels_the_payment_and_closes_the_call() {
     call.caller_says("Hm");
     call.feed(CallEvent::HungUp);
     assert_eq!(call.pending_request, None, "the model request is cancelled");
-    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    assert!(call.only_update("cancel-capture").is_some());
     assert!(!call.actions.iter().any(|action| matches!(action, Action::Close)));
     call.twilio_answers(TwilioResponse::Gone);
     assert!(matches!(call.actions.last(), Some(Action::Close)));
@@ -170,9 +175,7 @@ fn a_hang_up_during_the_create_request_cancels_the_payment() {
     call.model_replies("", &["start-capture"]);
     call.feed(CallEvent::HungUp);
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(call.only_update("cancel-capture").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
     call.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(call.actions.last(), Some(Action::Close)));
 }
@@ -201,9 +204,7 @@ fn a_resumed_call_continues_where_it_was() {
     call.feed(CallEvent::SocketResumed);
     assert!(call.history().contains("the card number is in") && call.history().contains("connection was lost"));
     call.model_replies("Got your card.", &["capture-security-code"]);
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureSecurityCode(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(call.only_update("capture-security-code").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
 }
 
 #[test]
@@ -213,8 +214,6 @@ fn a_resumed_call_keeps_its_language() {
         call.caller_says("Another language, please");
         call.model_calls("switch-language", arguments);
         call.model_emits(ModelEvent::Completed);
-        let (run, Tool::SwitchLanguage(languages)) = call.running_tools.remove(0) else { panic!("a switch") };
-        call.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
         call.model_replies("Here we go.", &[]);
     };
     switches_to(r#"{"ttsLanguage":"en-AU"}"#);
@@ -246,7 +245,7 @@ fn a_call_that_is_not_resumed_ends_like_a_hang_up() {
     call.reach_card_number("PK1");
     call.feed(CallEvent::SocketLost);
     call.advance(RESUME_TIMEOUT + SECOND);
-    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(_))]));
+    assert!(call.only_update("cancel-capture").is_some());
     call.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(call.actions.last(), Some(Action::Close)));
 }

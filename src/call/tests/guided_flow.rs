@@ -39,16 +39,7 @@ fn report_invalid_card(call: &mut TestCall) -> usize {
 /// The payment changes that were requested from Twilio since action `from`.
 pub(super) fn twilio_changes_since(call: &TestCall, from: usize) -> Vec<UpdateAction> {
     let change = |action: &Action| match action {
-        Action::RunTool {
-            tool:
-                Tool::CaptureCard(update)
-                | Tool::CaptureSecurityCode(update)
-                | Tool::CaptureExpiryDate(update)
-                | Tool::CapturePostalCode(update)
-                | Tool::FinishCapture(update)
-                | Tool::CancelCapture(update),
-            ..
-        } => Some(update.action),
+        Action::RunTool { tool: Tool::UpdatePayment(update), .. } => Some(update.action),
         _ => None,
     };
     call.actions[from..].iter().filter_map(change).collect()
@@ -96,8 +87,6 @@ fn the_texts_are_in_the_language_of_the_call() {
     call.caller_says("En español, por favor");
     call.model_calls("switch-language", r#"{"ttsLanguage":"es-MX"}"#);
     call.model_emits(ModelEvent::Completed);
-    let (run, Tool::SwitchLanguage(languages)) = call.running_tools.remove(0) else { panic!("a switch") };
-    call.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::SendFrame(OutgoingFrame::Language(languages)) });
     call.model_replies("Claro.", &["start-capture"]);
     let from = call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     assert!(call.said_since(from).starts_with("Por favor, marque"));
@@ -122,7 +111,7 @@ fn after_three_repeated_entries_the_model_takes_over() {
     assert_eq!((twilio_changes_since(&call, from), call.said_since(from)), (vec![], String::new()));
     assert!(call.history().contains("4 times by now"));
     call.model_replies("Once more?", &["capture-card"]);
-    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(_))]), "the model may capture now");
+    assert!(call.only_update("capture-card").is_some(), "the model may capture now");
 }
 
 #[test]
@@ -192,7 +181,6 @@ fn a_result_during_the_goodbye_is_announced_first() {
     call.caller_says("Goodbye");
     call.model_calls("end-call", "");
     call.model_emits(ModelEvent::Completed);
-    call.tool_answers(ToolOutcome::EndCall);
     call.twilio_reports("PK1", &[("Result", "caller-interrupted-with-star")]);
     let from = call.model_emits(ModelEvent::Failed);
     assert_eq!(call.said_since(from), format!("I am sorry, that did not go through.{GOODBYE}"));
@@ -228,19 +216,15 @@ fn a_request_without_a_response_is_repeated_and_then_the_model_takes_over() {
     call.caller_says("Store my card");
     call.model_replies("Sure.", &["start-capture"]);
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
-    let Tool::CaptureCard(first) = call.running_tools[0].1.clone() else { panic!() };
+    let first = call.only_update("capture-card").unwrap().clone();
     for _ in 0..2 {
         call.twilio_answers(TwilioResponse::Unknown);
-        assert!(
-            matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(again))] if again.idempotency_key == first.idempotency_key)
-        );
+        assert!(call.only_update("capture-card").is_some_and(|again| again.idempotency_key == first.idempotency_key));
     }
     call.twilio_answers(TwilioResponse::Unknown);
     assert!(call.running_tools.is_empty() && call.history().contains("call capture-card again"));
     call.model_replies("One moment.", &["capture-card"]);
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(again))] if again.idempotency_key == first.idempotency_key)
-    );
+    assert!(call.only_update("capture-card").is_some_and(|again| again.idempotency_key == first.idempotency_key));
 }
 
 #[test]

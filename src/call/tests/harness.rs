@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::ids::PaymentSid;
 use crate::payment::{
-    self, Amount, AmountDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse,
+    self, Amount, AmountDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse, UpdatePayment,
 };
 use crate::redact::Private;
 use crate::relay::IncomingFrame;
@@ -136,7 +136,10 @@ impl TestCall {
                     self.pending_request = Some(request.id);
                 }
                 Action::StopModel => self.pending_request = None,
-                Action::RunTool { run, tool } => self.running_tools.push((*run, tool.clone())),
+                Action::RunTool { run, tool } => {
+                    assert!(ToolSpec::find(tool.name()).is_some(), "{} is in the table of tools", tool.name());
+                    self.running_tools.push((*run, tool.clone()));
+                }
                 _ => {}
             }
             self.actions.push(action);
@@ -193,14 +196,18 @@ impl TestCall {
         }
     }
 
-    /// The model calls `live-agent-handoff`, and the tool finishes.
+    /// The model calls `live-agent-handoff`.
     pub(in crate::call) fn model_hands_off(&mut self) {
         self.model_calls("live-agent-handoff", r#"{"reason":"asked","summary":"wants to pay"}"#);
         self.model_emits(ModelEvent::Completed);
-        let (run, Tool::LiveAgentHandoff { reason, summary }) = self.running_tools.remove(0) else {
-            panic!("a hand-off")
-        };
-        self.feed(CallEvent::ToolFinished { run, outcome: ToolOutcome::HandOff { reason, summary } });
+    }
+
+    /// The update request of the only running tool, if that has this name.
+    pub(in crate::call) fn only_update(&self, name: &str) -> Option<&UpdatePayment> {
+        match self.running_tools.as_slice() {
+            [(_, tool)] => update_of(tool, name),
+            _ => None,
+        }
     }
 
     /// Finishes the oldest running tool with this outcome.
@@ -375,6 +382,14 @@ impl TestCall {
         let date =
             [("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1229")];
         self.twilio_reports(sid, &date);
+    }
+}
+
+/// The update request of a tool, if the tool has this name.
+pub(in crate::call) fn update_of<'a>(tool: &'a Tool, name: &str) -> Option<&'a UpdatePayment> {
+    match tool {
+        Tool::UpdatePayment(update) if tool.name() == name => Some(update),
+        _ => None,
     }
 }
 

@@ -116,9 +116,7 @@ fn several_tool_calls_run_in_order_with_one_follow_up() {
     call.model_replies("", &["start-capture", "set-silence-detection", "capture-card"]);
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     // set-silence-detection without its argument is answered at once, and capture-card is next.
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(call.only_update("capture-card").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
     let from = call.twilio_answers(TwilioResponse::Accepted);
     assert_eq!(call.actions[from..].iter().filter(|action| matches!(action, Action::AskModel(_))).count(), 1);
 }

@@ -13,15 +13,7 @@ fn field_callback<'a>(capture: &'a str, required: &'a str) -> [(&'a str, &'a str
 
 fn requested_change(call: &TestCall) -> UpdateAction {
     match call.running_tools.as_slice() {
-        [
-            (
-                _,
-                Tool::CaptureCard(update)
-                | Tool::CaptureBankRoutingNumber(update)
-                | Tool::CaptureBankAccountNumber(update)
-                | Tool::FinishCapture(update),
-            ),
-        ] => update.action,
+        [(_, Tool::UpdatePayment(update))] => update.action,
         running => panic!("{running:?}"),
     }
 }

@@ -10,9 +10,7 @@ fn sids_from_the_model_are_ignored() {
     call.model_emits(ModelEvent::Completed);
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     call.model_calls("capture-card", r#"{"callSid":"CA666","paymentSid":"PK666"}"#);
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(call.only_update("capture-card").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn an_invalid_entry_requests_the_same_field_again() {
     call.twilio_reports("PK1", &wrong);
     assert!(call.history().contains("not a valid card number. Next: say so kindly and call capture-card"));
     call.model_replies("That did not work.", &["capture-card"]);
-    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(_))]));
+    assert!(call.only_update("capture-card").is_some());
 }
 
 #[test]
@@ -138,6 +136,7 @@ fn the_postal_code_is_captured_if_configured() {
     ));
     call.model_replies("", &["capture-postal-code"]);
     assert!(
-        matches!(&call.running_tools[0].1, Tool::CapturePostalCode(update) if update.action == UpdateAction::Capture(Field::PostalCode))
+        update_of(&call.running_tools[0].1, "capture-postal-code")
+            .is_some_and(|update| update.action == UpdateAction::Capture(Field::PostalCode))
     );
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::ids::PaymentSid;
 use crate::payment::{
     self as money, Amount, AmountDue, ConsentAnswer, ConsentPurpose, ConsentRecord, IdempotencyKey, PaymentLogEntry,
-    TwilioResponse,
+    TwilioResponse, UpdatePayment,
 };
 use crate::redact::Private;
 
@@ -577,13 +577,8 @@ impl ReferenceModel {
         let (run, tool) = self.call.running_tools.remove(which % self.call.running_tools.len());
         let refused = TwilioResponse::Refused { code: Some(64019), reason: "something is missing" };
         let outcome = match (&tool, answer) {
-            (Tool::SetSilenceDetection { enabled }, _) => ToolOutcome::SilenceDetection { enabled: *enabled },
-            (Tool::EndCall, _) => ToolOutcome::EndCall,
             (Tool::StartCapture(create), 4) if create.charge.is_some() && self.may_be_limited(&tool) => {
                 ToolOutcome::RecentlyPaid { amount: create.charge.unwrap(), minutes: 3 }
-            }
-            (Tool::LiveAgentHandoff { reason, summary }, _) => {
-                ToolOutcome::HandOff { reason: reason.clone(), summary: summary.clone() }
             }
             (_, 7) => ToolOutcome::Payment(TwilioResponse::Unknown),
             (_, 8) => ToolOutcome::Payment(refused),
@@ -606,7 +601,7 @@ impl ReferenceModel {
         match (&tool, &outcome) {
             // A refusal allows a new attempt only if the request never was without a response.
             (
-                Tool::FinishCapture(update),
+                Tool::UpdatePayment(update @ UpdatePayment { action: UpdateAction::Complete, .. }),
                 ToolOutcome::Payment(TwilioResponse::Refused { .. }) | ToolOutcome::LimitExceeded(_),
             ) if !self.uncertain_keys.contains(&update.idempotency_key) => {
                 self.complete_keys.entry(update.payment_sid.clone()).or_default().remove(&update.idempotency_key);
@@ -614,18 +609,22 @@ impl ReferenceModel {
             (Tool::StartCapture(create), ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult) => {
                 self.uncertain_keys.insert(create.idempotency_key.clone());
             }
-            (Tool::FinishCapture(update), ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult) => {
+            (
+                Tool::UpdatePayment(update @ UpdatePayment { action: UpdateAction::Complete, .. }),
+                ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult,
+            ) => {
                 self.uncertain_keys.insert(update.idempotency_key.clone());
             }
-            (Tool::FinishCapture(update), ToolOutcome::Payment(TwilioResponse::Gone))
-                if !self.uncertain_keys.contains(&update.idempotency_key) =>
-            {
+            (
+                Tool::UpdatePayment(update @ UpdatePayment { action: UpdateAction::Complete, .. }),
+                ToolOutcome::Payment(TwilioResponse::Gone),
+            ) if !self.uncertain_keys.contains(&update.idempotency_key) => {
                 self.closed_payments.insert(update.payment_sid.clone());
             }
             (_, ToolOutcome::Payment(TwilioResponse::Gone)) => {
                 self.closed_payments.extend(self.call.inner.payments.open().and_then(|capture| capture.sid()).cloned());
             }
-            (Tool::CancelCapture(update), _) => {
+            (Tool::UpdatePayment(update @ UpdatePayment { action: UpdateAction::Cancel, .. }), _) => {
                 self.closed_payments.insert(update.payment_sid.clone());
             }
             _ => {}
@@ -642,11 +641,10 @@ impl ReferenceModel {
                 let unreported = self.call.inner.payments.open().is_none_or(|capture| capture.sid().is_none());
                 unreported && !self.uncertain_keys.contains(&create.idempotency_key)
             }
-            Tool::FinishCapture(update) => !self.uncertain_keys.contains(&update.idempotency_key),
-            Tool::CaptureCard(_)
-            | Tool::CaptureSecurityCode(_)
-            | Tool::CaptureExpiryDate(_)
-            | Tool::CapturePostalCode(_) => true,
+            Tool::UpdatePayment(update @ UpdatePayment { action: UpdateAction::Complete, .. }) => {
+                !self.uncertain_keys.contains(&update.idempotency_key)
+            }
+            Tool::UpdatePayment(UpdatePayment { action: UpdateAction::Capture(_), .. }) => true,
             _ => false,
         }
     }
@@ -744,18 +742,9 @@ impl ReferenceModel {
                     let create = create.clone();
                     self.check_start(&create);
                 }
-                Action::RunTool { tool: Tool::FinishCapture(update), .. } => {
-                    let keys = self.complete_keys.entry(update.payment_sid.clone()).or_default();
-                    let is_new = keys.insert(update.idempotency_key.clone());
-                    let by_server = is_new && self.call.inner.is_server_leading();
-                    assert!(
-                        !(by_server && self.caller_unanswered),
-                        "the caller's input is answered before the submission"
-                    );
-                    assert_eq!(keys.len(), 1, "complete is sent once per payment; a retry repeats its key");
-                }
-                Action::RunTool { tool: Tool::CancelCapture(update), .. } => {
-                    self.closed_payments.insert(update.payment_sid.clone());
+                Action::RunTool { tool: Tool::UpdatePayment(update), .. } => {
+                    let update = update.clone();
+                    self.check_update(update);
                 }
                 Action::Close => self.call_closed = true,
                 Action::RunTool { .. } | Action::ChangeContext(_) | Action::Record(_) | Action::SendFrame(_) => {}
@@ -815,6 +804,23 @@ impl ReferenceModel {
         }
     }
 
+    /// Checks that a payment is submitted once, after the caller's input was answered.
+    fn check_update(&mut self, update: UpdatePayment) {
+        match update.action {
+            UpdateAction::Complete => {
+                let keys = self.complete_keys.entry(update.payment_sid).or_default();
+                let is_new = keys.insert(update.idempotency_key);
+                let by_server = is_new && self.call.inner.is_server_leading();
+                assert!(!(by_server && self.caller_unanswered), "the caller's input is answered before the submission");
+                assert_eq!(keys.len(), 1, "complete is sent once per payment; a retry repeats its key");
+            }
+            UpdateAction::Cancel => {
+                self.closed_payments.insert(update.payment_sid);
+            }
+            UpdateAction::Capture(_) => {}
+        }
+    }
+
     fn check_request(&self, request: &ModelRequest) {
         let mut open = HashSet::new();
         let mut orphaned = false;
@@ -869,10 +875,7 @@ impl ReferenceModel {
 
 impl Call {
     fn previous_request_number(&self) -> u64 {
-        match self.turn.response.as_ref() {
-            Some(response) => response.id.0.saturating_sub(1),
-            None => u64::MAX,
-        }
+        self.turn.current_request().map_or(u64::MAX, |id| id.0.saturating_sub(1))
     }
 }
 

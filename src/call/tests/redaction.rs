@@ -1,9 +1,11 @@
 //! Redaction of card numbers outside of a capture.
 
+use std::time::Duration;
+
 use super::super::*;
 use super::harness::{TestCall, settings};
 use crate::call::event::ModelEvent;
-use crate::redact::REDACTED;
+use crate::redact::{Private, REDACTED};
 
 fn press_keys(call: &mut TestCall, keys: &str) {
     for key in keys.chars() {

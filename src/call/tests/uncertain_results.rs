@@ -42,9 +42,7 @@ fn a_callback_may_arrive_before_the_create_response() {
     call.twilio_reports("PK1", &[("PaymentMethod", "credit-card"), ("DateCreated", "2026-01-01T00:00:00.000Z")]);
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
     call.model_replies("", &["capture-card"]);
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CaptureCard(update))] if update.payment_sid == payment_sid("PK1"))
-    );
+    assert!(call.only_update("capture-card").is_some_and(|update| update.payment_sid == payment_sid("PK1")));
 }
 
 #[test]
@@ -54,7 +52,7 @@ fn only_a_request_without_a_response_is_repeated_with_the_same_key() {
     call.model_replies("", &["start-capture"]);
     let key = |tool: &Tool| match tool {
         Tool::StartCapture(create) => create.idempotency_key.clone(),
-        Tool::CaptureCard(update) | Tool::FinishCapture(update) => update.idempotency_key.clone(),
+        Tool::UpdatePayment(update) => update.idempotency_key.clone(),
         other => panic!("{other:?}"),
     };
     let first = key(&call.running_tools[0].1);
@@ -75,10 +73,10 @@ fn complete_without_a_response_is_repeated_with_the_same_key() {
     let mut call = TestCall::start();
     call.reach_finish("PK1");
     call.model_replies("", &["finish-capture"]);
-    let (_, Tool::FinishCapture(first)) = call.running_tools[0].clone() else { panic!() };
+    let first = call.only_update("finish-capture").unwrap().clone();
     call.twilio_answers(TwilioResponse::Unknown);
     call.model_replies("", &["finish-capture"]);
-    let (_, Tool::FinishCapture(second)) = call.running_tools[0].clone() else { panic!() };
+    let second = call.only_update("finish-capture").unwrap().clone();
     assert_eq!(first, second);
     call.twilio_answers(TwilioResponse::Accepted);
     call.model_replies("", &["finish-capture"]);
@@ -156,10 +154,10 @@ fn a_cancel_without_a_response_is_repeated_at_the_end_of_the_call() {
     call.reach_card_number("PK1");
     call.caller_says("Cancel that");
     call.model_replies("", &["cancel-capture"]);
-    let (_, Tool::CancelCapture(first)) = call.running_tools[0].clone() else { panic!() };
+    let first = call.only_update("cancel-capture").unwrap().clone();
     call.twilio_answers(TwilioResponse::Unknown);
     call.feed(CallEvent::HungUp);
-    assert!(matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(again))] if *again == first));
+    assert!(call.only_update("cancel-capture").is_some_and(|again| *again == first));
     call.twilio_answers(TwilioResponse::Unknown);
     assert!(call.ledger_entries().iter().any(|entry| matches!(entry, PaymentLogEntry::CancelUnconfirmed { .. })));
 }
@@ -197,15 +195,14 @@ fn an_unconfirmed_session_can_be_replaced_by_another_amount() {
     // A callback for the first session arrives: the session is cancelled and not taken for the second.
     call.twilio_reports("PK25", &[("ChargeAmount", "25.00")]);
     assert!(
-        matches!(&call.running_tools[1].1, Tool::CancelCapture(update) if update.payment_sid == payment_sid("PK25"))
+        update_of(&call.running_tools[1].1, "cancel-capture")
+            .is_some_and(|update| update.payment_sid == payment_sid("PK25"))
     );
     call.twilio_answers(TwilioResponse::Created(payment_sid("PK30")));
     call.model_replies("", &["capture-card"]);
-    assert!(
-        call.running_tools
-            .iter()
-            .any(|(_, tool)| matches!(tool, Tool::CaptureCard(update) if update.payment_sid == payment_sid("PK30")))
-    );
+    assert!(call.running_tools.iter().any(|(_, tool)| {
+        update_of(tool, "capture-card").is_some_and(|update| update.payment_sid == payment_sid("PK30"))
+    }));
 }
 
 #[test]
@@ -272,9 +269,7 @@ fn a_stalled_payment_leads_to_a_retry_and_then_a_person() {
 fn a_session_of_an_unknown_payment_is_cancelled() {
     let mut call = TestCall::start();
     call.twilio_reports("PK9", &[("PaymentMethod", "credit-card")]);
-    assert!(
-        matches!(call.running_tools.as_slice(), [(_, Tool::CancelCapture(update))] if update.payment_sid == payment_sid("PK9"))
-    );
+    assert!(call.only_update("cancel-capture").is_some_and(|update| update.payment_sid == payment_sid("PK9")));
 }
 
 #[test]

@@ -135,10 +135,13 @@ async fn success_of_an_unknown_session_is_recorded() {
         RecordOutcome::UnknownPayment
     );
     test.deliver_callback("PK7", &CHARGED).await;
+    test.deliver_callback("PK8", &[("Result", "internal-error"), ("PaymentConfirmationCode", "ch_8")]).await;
     assert_eq!(test.state(waiting).await, PaymentState::Opened);
     let filter = PaymentFilter { since: None, state: Some(PaymentState::Unknown), after: None, limit: 10 };
     let found = test.ledger.payments(&filter).await.unwrap();
-    assert_eq!((found.len(), found[0].payment_sid.as_ref().unwrap().as_str()), (1, "PK7"));
+    let sids: Vec<_> =
+        found.iter().filter_map(|payment| payment.payment_sid.as_ref()).map(crate::ids::PaymentSid::as_str).collect();
+    assert_eq!(sids, ["PK7", "PK8"]);
 }
 
 #[tokio::test]

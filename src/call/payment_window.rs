@@ -1,0 +1,54 @@
+//! The time around a card entry: whether a key or a spoken digit that arrives now may belong to the card.
+
+use std::time::{Duration, Instant};
+
+use super::Call;
+use crate::payment::{Capture, CaptureStage};
+
+/// How long after a payment callback a key or word may still arrive that belongs to the payment.
+const LATE_KEY_WINDOW: Duration = Duration::from_secs(3);
+
+/// When the payments of a call last closed and were last reported on.
+#[derive(Default)]
+pub(super) struct PaymentWindow {
+    closed_at: Option<Instant>,
+    last_callback: Option<Instant>,
+}
+
+impl PaymentWindow {
+    /// Records that a payment callback arrived.
+    pub(super) fn record_callback(&mut self, now: Instant) {
+        self.last_callback = Some(now);
+    }
+
+    /// Records that the open payment closed.
+    pub(super) fn record_closed(&mut self, now: Instant) {
+        self.closed_at = Some(now);
+    }
+
+    /// Whether a payment has just closed: its final callback may arrive before the last key.
+    fn is_just_closed(&self, now: Instant) -> bool {
+        self.closed_at.is_some_and(|at| now < at + LATE_KEY_WINDOW)
+    }
+
+    /// Whether a callback has just arrived: the key that it reports may arrive after it.
+    fn is_just_reported(&self, now: Instant) -> bool {
+        self.last_callback.is_some_and(|at| now < at + LATE_KEY_WINDOW)
+    }
+}
+
+impl Call {
+    /// Whether input may contain card digits: while a payment is open, and shortly after.
+    pub(super) fn is_card_entry_possible(&self) -> bool {
+        self.payments.is_open() || self.payment_window.is_just_closed(self.now)
+    }
+
+    /// Whether a key may answer the question. While a field is being entered, and shortly after a callback, it may be a
+    /// digit of the card.
+    pub(super) fn is_key_an_answer(&self) -> bool {
+        let stage = self.payments.open().map(Capture::stage);
+        let is_late_key =
+            self.payment_window.is_just_closed(self.now) || self.payment_window.is_just_reported(self.now);
+        matches!(stage, None | Some(CaptureStage::Open)) && !is_late_key
+    }
+}

@@ -1,22 +1,15 @@
 //! The real server with a Twilio Sync stand-in and a model that reports its requests.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crelay_payments::assets::Assets;
-use crelay_payments::config::{Config, Vars};
-use crelay_payments::server::{Shutdown, serve};
 use crelay_payments::simulator::{LocalServer, ModelReply, QueuedOpenAi, RelayClient, TwilioSync};
-use crelay_payments::twilio::Signer;
-use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-const ACCOUNT_SID: &str = "AC1";
-const AUTH_TOKEN: &str = "12345";
+use crate::server::{AUTH_TOKEN, REQUIRED_VARS, SOCKET_URL, Server};
+
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The polling interval, short enough for tests.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -24,9 +17,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The stand-ins for Twilio Sync and the model.
 pub struct Harness {
     pub sync: TwilioSync,
-    vars: Vec<(&'static str, String)>,
+    twilio: LocalServer,
     openai: QueuedOpenAi,
-    _twilio: LocalServer,
 }
 
 /// A model request.
@@ -36,11 +28,9 @@ pub struct ModelRequest {
     pub tools: Vec<String>,
 }
 
-/// A server that is stopped on drop.
-pub struct Server {
-    address: SocketAddr,
-    signer: Signer,
-    shutdown: Shutdown,
+/// A server that polls its assets.
+pub struct LiveServer {
+    server: Server,
     openai: QueuedOpenAi,
 }
 
@@ -81,54 +71,40 @@ impl Drop for Directory {
 
 impl Harness {
     pub async fn new() -> Self {
-        let sync = TwilioSync::new(ACCOUNT_SID, AUTH_TOKEN);
+        let sync = TwilioSync::new("AC1", AUTH_TOKEN);
         let twilio = LocalServer::start(sync.router()).await.unwrap();
         let openai = QueuedOpenAi::start_with(ModelReply::text("Yes."), |_, _| {}).await.unwrap();
-        let vars = vec![
-            ("SERVER_BASE_URL", "pay.example.com".to_owned()),
-            ("OPENAI_API_KEY", "sk-test".to_owned()),
-            ("OPENAI_BASE_URL", openai.base_url().to_owned()),
-            ("TWILIO_API_BASE_URL", twilio.origin().to_owned()),
-            ("ACCOUNT_SID", ACCOUNT_SID.to_owned()),
-            ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
-            ("FROM_NUMBER", "+15550100002".to_owned()),
-            ("PAYMENT_CONNECTOR", "Default".to_owned()),
-        ];
-        Self { sync, vars, openai, _twilio: twilio }
+        Self { sync, twilio, openai }
     }
 
-    /// Starts the server with the assets in a directory. Its ledger is in the same directory.
-    pub async fn serve(&self, dir: &Directory) -> Server {
-        let ledger = format!("sqlite://{}/{}.db", dir.0.display(), uuid::Uuid::new_v4());
-        let vars = self.vars.iter().map(|(name, value)| (*name, value.as_str()));
-        let vars: Vars = vars.chain([("DATABASE_URL", ledger.as_str())]).collect();
-        let (config, _) = Config::from_vars(&vars).unwrap();
-        let assets = Assets::open(&dir.0, &config.twilio).await.unwrap().with_poll_interval(POLL_INTERVAL);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = Shutdown::default();
-        tokio::spawn(serve(config, assets, listener, shutdown.clone()));
-        Server { address, signer: Signer::new(&SecretString::from(AUTH_TOKEN)), shutdown, openai: self.openai.clone() }
+    /// Starts the server with the assets in a directory.
+    pub async fn serve(&self, dir: &Directory) -> LiveServer {
+        let vars = [
+            ("ASSETS_DIR", dir.0.to_str().unwrap()),
+            ("OPENAI_BASE_URL", self.openai.base_url()),
+            ("TWILIO_API_BASE_URL", self.twilio.origin()),
+        ];
+        let server = Server::start_with(&vars, |assets| assets.with_poll_interval(POLL_INTERVAL)).await;
+        LiveServer { server, openai: self.openai.clone() }
     }
 
     /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
     pub async fn upload(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
         command.env_clear().current_dir(&dir.0).arg("upload-assets").args(arguments);
-        let twilio =
-            |name: &str| name.starts_with("TWILIO") || ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"].contains(&name);
-        command.envs(self.vars.iter().filter(|(name, _)| twilio(name)).map(|(name, value)| (name, value)));
+        let twilio = |(name, _): &(&str, &str)| ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"].contains(name);
+        command.envs(REQUIRED_VARS.into_iter().filter(twilio)).env("TWILIO_API_BASE_URL", self.twilio.origin());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         (output.status.code().unwrap(), printed)
     }
 }
 
-impl Server {
+impl LiveServer {
     /// Connects a call with these custom parameters.
     pub async fn call(&self, parameters: &[(&str, &str)]) -> Call {
-        let url = "wss://pay.example.com/conversation-relay";
-        let mut socket = RelayClient::open(self.address, url, Some(&self.signer.sign(url, &[]))).await.unwrap();
+        let signature = self.server.signature(SOCKET_URL, &[]);
+        let mut socket = self.server.open_socket(Some(&signature)).await.unwrap();
         // The SID consists of letters, because a long number could be redacted as a card number.
         let letter = |digit: u8| char::from(b'a' + digit % 16);
         let name: String =
@@ -142,10 +118,7 @@ impl Server {
 
     /// The TwiML of an inbound call.
     pub async fn twiml(&self) -> String {
-        let signature = self.signer.sign("https://pay.example.com/connectConversationRelay", &[]);
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
-        let request = http.post(format!("http://{}/connectConversationRelay", self.address));
-        request.header("X-Twilio-Signature", signature).send().await.unwrap().text().await.unwrap()
+        self.server.post_as_twilio("/connectConversationRelay", &[]).await.text().await.unwrap()
     }
 
     /// Connects calls until one has these instructions.
@@ -158,12 +131,6 @@ impl Server {
     pub async fn wait_for_twiml(&self, part: &str) {
         let waits = async { while !self.twiml().await.contains(part) {} };
         timeout(TIMEOUT, waits).await.expect("the edit takes effect in the TwiML");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shutdown.hard.cancel();
     }
 }
 

@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
+#[expect(dead_code, reason = "not all clients are used")]
+#[path = "../server/mod.rs"]
+mod server;
 
 use harness::{Directory, Harness};
 use serde_json::{Value, json};

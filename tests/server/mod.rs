@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
-const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
+pub const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
 pub const AUTH_TOKEN: &str = "12345";
 /// The bearer token of operator requests.
 pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
@@ -54,6 +54,11 @@ pub async fn start_twilio() -> RecordingTwilio {
 
 impl Server {
     pub async fn start(vars: &[(&str, &str)]) -> Self {
+        Self::start_with(vars, |assets| assets).await
+    }
+
+    /// As [`start`](Self::start), with assets that are changed by `prepare`.
+    pub async fn start_with(vars: &[(&str, &str)], prepare: impl FnOnce(Assets) -> Assets) -> Self {
         let nowhere = [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("TWILIO_API_BASE_URL", "http://127.0.0.1:9")];
         let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
         let database = format!("sqlite://{}/ledger.db", ledger.display());
@@ -69,7 +74,7 @@ impl Server {
         } else {
             Assets::built_in()
         };
-        tokio::spawn(serve(config, assets, listener, server.shutdown.clone()));
+        tokio::spawn(serve(config, prepare(assets), listener, server.shutdown.clone()));
         server
     }
 

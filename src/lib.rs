@@ -19,6 +19,8 @@ pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]
 pub mod proof;
+#[cfg(test)]
+mod raw_server;
 pub mod reconcile;
 pub mod recovery;
 pub mod redact;

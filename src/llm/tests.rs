@@ -1,20 +1,18 @@
 //! Tests of the response stream against a local OpenAI stand-in over real sockets. Time limits are short, since time
 //! cannot be paused.
 
-mod server;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
-use self::server::StreamStep::{Cut, Event, Stall};
-use self::server::StubResponse::{Plain, Silence, Stream};
-use self::server::{OpenAiStandIn, StreamStep, StubResponse};
 use super::{Model, ModelLimits, Profile};
 use crate::call::{ConversationItem, ModelEvent, ModelRequest, ModelRequestId};
 use crate::config;
+use crate::raw_server::RawResponse::{self, Plain, Silence, Stream};
+use crate::raw_server::RawServer;
+use crate::raw_server::StreamStep::{self, Cut, Event, Stall};
 
 const CREATED: StreamStep = Event(r#"{"type":"response.created","response":{"id":"resp_1"}}"#);
 const HELLO: StreamStep = Event(r#"{"type":"response.output_text.delta","delta":"Hello"}"#);
@@ -41,8 +39,9 @@ const LIMITS: ModelLimits =
 const SHORT: Duration = Duration::from_millis(150);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-fn model(base: &str, name: &str, limits: ModelLimits) -> Model {
-    let config = config::OpenAiConfig { api_key: "sk-1".into(), model: name.to_owned(), base_url: base.to_owned() };
+fn model(origin: &str, name: &str, limits: ModelLimits) -> Model {
+    let base_url = format!("{origin}/v1");
+    let config = config::OpenAiConfig { api_key: "sk-1".into(), model: name.to_owned(), base_url };
     Model::new(&config, limits).unwrap()
 }
 
@@ -73,14 +72,14 @@ async fn collect_events(model: &Model) -> String {
 }
 
 /// The events of a response with these server responses, and the number of requests.
-async fn respond_with(answers: Vec<StubResponse>) -> (String, usize) {
+async fn respond_with(answers: Vec<RawResponse>) -> (String, usize) {
     respond_within(LIMITS, answers).await
 }
 
-async fn respond_within(limits: ModelLimits, answers: Vec<StubResponse>) -> (String, usize) {
-    let (openai, base, _leaving) = OpenAiStandIn::start(answers).await;
-    openai.cut.notify_one();
-    let heard = collect_events(&model(&base, "gpt-4o", limits)).await;
+async fn respond_within(limits: ModelLimits, answers: Vec<RawResponse>) -> (String, usize) {
+    let (openai, _leaving) = RawServer::start(answers).await;
+    openai.cut();
+    let heard = collect_events(&model(openai.origin(), "gpt-4o", limits)).await;
     (heard, openai.bodies().len())
 }
 
@@ -100,9 +99,9 @@ async fn text_is_streamed_and_followed_by_the_end() {
 
 #[tokio::test]
 async fn the_request_is_one_post_with_key_and_user_agent() {
-    let (openai, base, _leaving) = OpenAiStandIn::start(vec![Stream(vec![COMPLETED])]).await;
-    collect_events(&model(&base, "gpt-4o", LIMITS)).await;
-    let request = &openai.requests.lock().unwrap()[0];
+    let (openai, _leaving) = RawServer::start(vec![Stream(vec![COMPLETED])]).await;
+    collect_events(&model(openai.origin(), "gpt-4o", LIMITS)).await;
+    let request = &openai.requests()[0];
     assert_eq!(request.path, "/v1/responses");
     assert_eq!(request.headers["authorization"], "Bearer sk-1");
     assert_eq!(request.headers["content-type"], "application/json");
@@ -162,10 +161,10 @@ async fn a_stream_that_breaks_later_is_not_retried() {
     }
     assert_eq!(respond_with(vec![Stream(vec![ARGUMENTS])]).await, once("failed"));
 
-    let (openai, base, _leaving) = OpenAiStandIn::start(vec![Stream(vec![HELLO, Cut])]).await;
-    let mut events = request_response(&model(&base, "gpt-4o", LIMITS));
+    let (openai, _leaving) = RawServer::start(vec![Stream(vec![HELLO, Cut])]).await;
+    let mut events = request_response(&model(openai.origin(), "gpt-4o", LIMITS));
     assert!(matches!(events.next().await, Some(ModelEvent::TextDelta(_))));
-    openai.cut.notify_one();
+    openai.cut();
     assert!(matches!(events.next().await, Some(ModelEvent::Failed)));
     assert!(events.next().await.is_none());
     assert_eq!(openai.bodies().len(), 1);
@@ -197,7 +196,7 @@ async fn a_stalled_connection_leaves_time_for_a_retry() {
 
 #[tokio::test]
 async fn a_busy_model_is_retried_after_the_requested_wait() {
-    let busy = |wait| Plain(429, ("retry-after-ms", wait), r#"{"error":{"code":"rate_limit_exceeded"}}"#);
+    let busy = |wait| Plain(429, vec![("retry-after-ms", wait)], r#"{"error":{"code":"rate_limit_exceeded"}}"#);
     let started = Instant::now();
     let answers = vec![busy("300"), Stream(vec![HELLO, COMPLETED])];
     assert_eq!(respond_with(answers).await, twice("'Hello' done"));
@@ -206,19 +205,19 @@ async fn a_busy_model_is_retried_after_the_requested_wait() {
 
 #[tokio::test]
 async fn a_long_requested_wait_is_a_failure() {
-    let later = Plain(429, ("retry-after", "60"), r#"{"error":{"code":"rate_limit_exceeded"}}"#);
+    let later = Plain(429, vec![("retry-after", "60")], r#"{"error":{"code":"rate_limit_exceeded"}}"#);
     assert_eq!(respond_with(vec![later]).await, once("failed"));
 }
 
 #[tokio::test]
 async fn permanent_errors_are_not_retried() {
     for answer in [
-        Plain(429, JSON, r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#),
-        Plain(400, JSON, r#"{"error":{"code":null,"param":"input[3]"}}"#),
-        Plain(401, JSON, "{}"),
-        Plain(404, ("content-type", "text/html"), "<html>"),
-        Plain(302, ("location", "/v1/elsewhere"), ""),
-        Plain(200, JSON, r#"{"object":"response","output":[]}"#),
+        Plain(429, vec![JSON], r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#),
+        Plain(400, vec![JSON], r#"{"error":{"code":null,"param":"input[3]"}}"#),
+        Plain(401, vec![JSON], "{}"),
+        Plain(404, vec![("content-type", "text/html")], "<html>"),
+        Plain(302, vec![("location", "/v1/elsewhere")], ""),
+        Plain(200, vec![JSON], r#"{"object":"response","output":[]}"#),
     ] {
         assert_eq!(respond_with(vec![answer]).await, once("failed"));
     }
@@ -227,8 +226,11 @@ async fn permanent_errors_are_not_retried() {
 #[tokio::test]
 async fn the_number_of_attempts_is_limited() {
     let limits = ModelLimits { retries: 1, ..LIMITS };
-    assert_eq!(respond_within(limits, Vec::new()).await, twice("failed"));
-    let nowhere = model("http://127.0.0.1:1/v1", "gpt-4o", limits);
+    assert_eq!(
+        respond_within(limits, vec![Plain(500, Vec::new(), ""), Plain(500, Vec::new(), "")]).await,
+        twice("failed")
+    );
+    let nowhere = model("http://127.0.0.1:1", "gpt-4o", limits);
     assert_eq!(collect_events(&nowhere).await, "failed");
 }
 
@@ -237,8 +239,8 @@ async fn a_refusal_of_encrypted_reasoning_is_remembered() {
     let refused = r#"{"error":{"message":"Encrypted content is not supported with this model.","param":"include"}}"#;
     let hello = || Stream(vec![REASONING, HELLO, COMPLETED]);
     let limits = ModelLimits { retries: 0, ..LIMITS };
-    let (openai, base, _leaving) = OpenAiStandIn::start(vec![Plain(400, JSON, refused), hello(), hello()]).await;
-    let model = model(&base, "gpt-5", limits);
+    let (openai, _leaving) = RawServer::start(vec![Plain(400, vec![JSON], refused), hello(), hello()]).await;
+    let model = model(openai.origin(), "gpt-5", limits);
     assert_eq!(collect_events(&model).await, "'Hello' done");
     assert_eq!(collect_events(&model.clone()).await, "'Hello' done");
     let asks: Vec<_> = openai.bodies().iter().map(|body| body.contains("reasoning.encrypted_content")).collect();
@@ -248,8 +250,8 @@ async fn a_refusal_of_encrypted_reasoning_is_remembered() {
 #[tokio::test]
 async fn encrypted_reasoning_is_requested_once_the_model_reasons() {
     let hello = || Stream(vec![REASONING, HELLO, COMPLETED]);
-    let (openai, base, _leaving) = OpenAiStandIn::start(vec![hello(), hello()]).await;
-    let model = model(&base, "custom-model", LIMITS);
+    let (openai, _leaving) = RawServer::start(vec![hello(), hello()]).await;
+    let model = model(openai.origin(), "custom-model", LIMITS);
     collect_events(&model).await;
     collect_events(&model).await;
     let asks: Vec<_> = openai.bodies().iter().map(|body| body.contains("reasoning.encrypted_content")).collect();
@@ -258,8 +260,8 @@ async fn encrypted_reasoning_is_requested_once_the_model_reasons() {
 
 #[tokio::test]
 async fn a_cancelled_poll_loses_no_event() {
-    let (openai, base, _leaving) = OpenAiStandIn::start(vec![Stream(vec![HELLO, WORLD, COMPLETED])]).await;
-    let mut events = request_response(&model(&base, "gpt-4o", LIMITS));
+    let (openai, _leaving) = RawServer::start(vec![Stream(vec![HELLO, WORLD, COMPLETED])]).await;
+    let mut events = request_response(&model(openai.origin(), "gpt-4o", LIMITS));
     let mut words = 0;
     loop {
         tokio::select! {
@@ -277,8 +279,8 @@ async fn a_cancelled_poll_loses_no_event() {
 
 #[tokio::test]
 async fn dropping_the_stream_cancels_the_request() {
-    let (_openai, base, mut leaving) = OpenAiStandIn::start(vec![Stream(vec![HELLO, Stall]), Silence]).await;
-    let model = model(&base, "gpt-4o", LIMITS);
+    let (openai, mut leaving) = RawServer::start(vec![Stream(vec![HELLO, Stall]), Silence]).await;
+    let model = model(openai.origin(), "gpt-4o", LIMITS);
     let mut events = request_response(&model);
     assert!(matches!(events.next().await, Some(ModelEvent::TextDelta(_))));
     assert!(leaving.try_recv().is_err());

@@ -174,16 +174,14 @@ impl fmt::Debug for TwimlSource<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::stand_in::{ScriptedAnswer, TwilioStandIn};
+    use crate::raw_server::RawServer;
+    use crate::twilio::stand_in::{ScriptedAnswer, start_twilio};
 
     const CREATED: ScriptedAnswer =
         (201, "", r#"{"sid":"CA7","status":"queued","direction":"outbound-api","price":null}"#);
 
-    async fn place(
-        answers: &[ScriptedAnswer],
-        document: TwimlSource<'_>,
-    ) -> (TwilioStandIn, Result<CallSid, TwilioError>) {
-        let (twilio, client) = TwilioStandIn::start(answers).await;
+    async fn place(answers: &[ScriptedAnswer], document: TwimlSource<'_>) -> (RawServer, Result<CallSid, TwilioError>) {
+        let (twilio, client) = start_twilio(answers).await;
         let to = "+15550100001".parse().unwrap();
         let call = NewCall { to: &to, document, status_callback: "https://example.com/twilioStatusCallback" };
         let placed = client.create_call(&call).await;
@@ -196,12 +194,12 @@ mod tests {
         assert_eq!(placed.unwrap().as_str(), "CA7");
         let events = "&StatusCallback=https%3A%2F%2Fexample.com%2FtwilioStatusCallback&StatusCallbackEvent=initiated\
                       &StatusCallbackEvent=ringing&StatusCallbackEvent=answered&StatusCallbackEvent=completed";
-        assert_eq!(twilio.forms(), [format!("To=%2B15550100001&From=%2B15005550006&Twiml=%3CResponse%2F%3E{events}")]);
-        assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
+        assert_eq!(twilio.bodies(), [format!("To=%2B15550100001&From=%2B15005550006&Twiml=%3CResponse%2F%3E{events}")]);
+        assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
 
         let (twilio, _) = place(&[CREATED], TwimlSource::Url("https://example.com/x")).await;
         assert!(
-            twilio.forms()[0].contains("&Url=https%3A%2F%2Fexample.com%2Fx&") && !twilio.forms()[0].contains("Twiml")
+            twilio.bodies()[0].contains("&Url=https%3A%2F%2Fexample.com%2Fx&") && !twilio.bodies()[0].contains("Twiml")
         );
     }
 
@@ -209,7 +207,7 @@ mod tests {
     async fn a_rate_limited_call_is_retried() {
         let (twilio, placed) = place(&[(429, "0", r#"{"code":20429}"#), CREATED], TwimlSource::Inline("x")).await;
         assert!(placed.is_ok());
-        assert_eq!(twilio.forms().len(), 2);
+        assert_eq!(twilio.bodies().len(), 2);
     }
 
     #[tokio::test]
@@ -218,7 +216,7 @@ mod tests {
         for answers in [&[(503, "", "")][..], &[], &[(201, "", "no JSON")]] {
             let (twilio, placed) = place(answers, TwimlSource::Inline("x")).await;
             assert!(matches!(placed, Err(TwilioError::Unknown(_))), "{answers:?} {placed:?}");
-            assert_eq!(twilio.forms().len(), 1, "{answers:?}");
+            assert_eq!(twilio.bodies().len(), 1, "{answers:?}");
         }
     }
 

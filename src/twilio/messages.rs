@@ -70,12 +70,13 @@ fn describe_refusal(status: u16, code: Option<u32>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twilio::stand_in::{ScriptedAnswer, TwilioStandIn};
+    use crate::raw_server::RawServer;
+    use crate::twilio::stand_in::{ScriptedAnswer, start_twilio};
 
     const CREATED: ScriptedAnswer = (201, "", r#"{"sid":"SM1","status":"queued","num_segments":"1","price":null}"#);
 
-    async fn send(answers: &[ScriptedAnswer]) -> (TwilioStandIn, Result<MessageSid, TwilioError>) {
-        let (twilio, client) = TwilioStandIn::start(answers).await;
+    async fn send(answers: &[ScriptedAnswer]) -> (RawServer, Result<MessageSid, TwilioError>) {
+        let (twilio, client) = start_twilio(answers).await;
         let sent = client.send_message(&"+15550100001".parse().unwrap(), "See you at 5 & bring it").await;
         (twilio, sent)
     }
@@ -84,20 +85,20 @@ mod tests {
     async fn a_message_is_sent_from_the_servers_number() {
         let (twilio, sent) = send(&[CREATED]).await;
         assert_eq!(sent.unwrap().as_str(), "SM1");
-        assert_eq!(twilio.forms(), ["To=%2B15550100001&From=%2B15005550006&Body=See+you+at+5+%26+bring+it"]);
-        assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Messages.json");
+        assert_eq!(twilio.bodies(), ["To=%2B15550100001&From=%2B15005550006&Body=See+you+at+5+%26+bring+it"]);
+        assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Messages.json");
     }
 
     #[tokio::test]
     async fn a_message_is_retried_only_if_it_was_certainly_not_sent() {
         let (twilio, sent) = send(&[(429, "", ""), CREATED]).await;
-        assert!(sent.is_ok() && twilio.forms().len() == 2);
+        assert!(sent.is_ok() && twilio.bodies().len() == 2);
         for answers in [&[(500, "", "")][..], &[]] {
             let (twilio, sent) = send(answers).await;
-            assert!(matches!(sent, Err(TwilioError::Unknown(_))) && twilio.forms().len() == 1, "{answers:?}");
+            assert!(matches!(sent, Err(TwilioError::Unknown(_))) && twilio.bodies().len() == 1, "{answers:?}");
         }
         let (twilio, sent) = send(&[(400, "", r#"{"code":21610}"#), CREATED]).await;
-        assert!(sent.unwrap_err().describe_message_failure().contains("STOP") && twilio.forms().len() == 1);
+        assert!(sent.unwrap_err().describe_message_failure().contains("STOP") && twilio.bodies().len() == 1);
     }
 
     #[test]

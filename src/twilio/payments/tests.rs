@@ -13,7 +13,7 @@ use crate::payment::{
     Amount, Currency, Field, PaymentId, PaymentIdGenerator, PaymentOptions, PaymentSettings, PaymentTimeout,
 };
 use crate::twilio::BuildTwilioClientError;
-use crate::twilio::stand_in::{TwilioStandIn, client_for};
+use crate::twilio::stand_in::{client_for, start_twilio};
 
 const CREATED: &str = r#"{"sid":"PK1","call_sid":"CA1","account_sid":"AC1","uri":"/x","date_created":null}"#;
 
@@ -54,10 +54,10 @@ fn key_and_callback(step: &str) -> String {
 
 #[tokio::test]
 async fn a_payment_without_an_amount_tokenizes() {
-    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(201, "", CREATED)]).await;
     assert_eq!(client.create_payment(&call(), &create("0")).await.unwrap().as_str(), "PK1");
     assert_eq!(
-        twilio.forms(),
+        twilio.bodies(),
         [format!(
             "{}&PaymentConnector=My+connector&PaymentMethod=credit-card\
              &SecurityCode=true&PostalCode=false&Description={}&TokenType=one-time",
@@ -65,7 +65,7 @@ async fn a_payment_without_an_amount_tokenizes() {
             id()
         )]
     );
-    let request = &twilio.requests.lock().unwrap()[0];
+    let request = &twilio.requests()[0];
     assert_eq!(request.path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments.json");
     assert_eq!(request.headers["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(request.headers["authorization"], "Basic QUMxOnRva2Vu");
@@ -74,15 +74,15 @@ async fn a_payment_without_an_amount_tokenizes() {
 
 #[tokio::test]
 async fn a_payment_with_an_amount_charges() {
-    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(201, "", CREATED)]).await;
     client.create_payment(&call(), &create("25")).await.unwrap();
     let charge = format!("&PostalCode=false&Description={}&ChargeAmount=25.00&Currency=USD", id());
-    assert!(twilio.forms()[0].ends_with(&charge), "{:?}", twilio.forms());
+    assert!(twilio.bodies()[0].ends_with(&charge), "{:?}", twilio.bodies());
 }
 
 #[tokio::test]
 async fn the_terms_of_the_call_are_sent_for_a_card() {
-    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(201, "", CREATED)]).await;
     let options = PaymentOptions { timeout: PaymentTimeout::from_seconds(30), ..PaymentOptions::default() };
     let parameters = [
         ("validCardTypes", "visa,diners-club"),
@@ -91,7 +91,7 @@ async fn the_terms_of_the_call_are_sent_for_a_card() {
         ("callReference", "order-7"),
     ];
     client.create_payment(&call(), &create_by("25", &parameters, options)).await.unwrap();
-    let form = &twilio.forms()[0];
+    let form = &twilio.bodies()[0];
     let terms = format!(
         "&PaymentMethod=credit-card&SecurityCode=true&PostalCode=false&ValidCardTypes=visa+diners-club\
          &RequireMatchingInputs=payment-card-number%2Cexpiration-date&Timeout=30&Description=Tea+%26+cake+order-7+{}&Charge",
@@ -102,10 +102,10 @@ async fn the_terms_of_the_call_are_sent_for_a_card() {
 
 #[tokio::test]
 async fn a_bank_account_is_sent_with_its_holder_and_without_card_fields() {
-    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(201, "", CREATED)]).await;
     let parameters = [("paymentMethod", "ach-debit"), ("bankAccountType", "commercial-checking"), ("avsName", "Acme")];
     client.create_payment(&call(), &create_by("25", &parameters, PaymentOptions::default())).await.unwrap();
-    let form = &twilio.forms()[0];
+    let form = &twilio.bodies()[0];
     let terms = format!(
         "&PaymentMethod=ach-debit&BankAccountType=commercial-checking&SecurityCode=false&PostalCode=false&Description={}\
          &Parameter=%7B%22AVSName%22%3A%22Acme%22%7D&ChargeAmount=25.00&Currency=USD",
@@ -116,16 +116,16 @@ async fn a_bank_account_is_sent_with_its_holder_and_without_card_fields() {
 
 #[tokio::test]
 async fn the_payment_id_is_sent_as_the_configured_parameter() {
-    let (twilio, client) = TwilioStandIn::start(&[(201, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(201, "", CREATED)]).await;
     let options = PaymentOptions { id_parameter: "ledgerId".parse().ok(), ..PaymentOptions::default() };
     client.create_payment(&call(), &create_by("25", &[], options)).await.unwrap();
     let parameter = format!("&Parameter=%7B%22ledgerId%22%3A%22{}%22%7D&ChargeAmount", id());
-    assert!(twilio.forms()[0].contains(&parameter), "{:?}", twilio.forms());
+    assert!(twilio.bodies()[0].contains(&parameter), "{:?}", twilio.bodies());
 }
 
 #[tokio::test]
 async fn an_update_is_a_capture_or_a_status() {
-    let (twilio, client) = TwilioStandIn::start(&[(202, "", ""), (202, "", "not JSON"), (202, "", CREATED)]).await;
+    let (twilio, client) = start_twilio(&[(202, "", ""), (202, "", "not JSON"), (202, "", CREATED)]).await;
     for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete, UpdateAction::Cancel] {
         client.update_payment(&call(), &update(change)).await.unwrap();
     }
@@ -134,54 +134,54 @@ async fn an_update_is_a_capture_or_a_status() {
         ("complete-1", "Status=complete"),
         ("cancel-1", "Status=cancel"),
     ];
-    assert_eq!(twilio.forms(), changes.map(|(step, change)| format!("{}&{change}", key_and_callback(step))));
-    assert_eq!(twilio.requests.lock().unwrap()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
+    assert_eq!(twilio.bodies(), changes.map(|(step, change)| format!("{}&{change}", key_and_callback(step))));
+    assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Calls/CA1/Payments/PK1.json");
 }
 
 #[tokio::test]
 async fn sids_cannot_leave_their_place_in_the_path() {
-    let (twilio, client) = TwilioStandIn::start(&[(202, "", "")]).await;
+    let (twilio, client) = start_twilio(&[(202, "", "")]).await;
     let update = UpdatePayment { payment_sid: "a/../b?c".parse().unwrap(), ..update(UpdateAction::Cancel) };
     client.update_payment(&"C/%#?".parse().unwrap(), &update).await.unwrap();
-    let path = &twilio.requests.lock().unwrap()[0].path;
+    let path = &twilio.requests()[0].path;
     assert_eq!(path, "/2010-04-01/Accounts/AC1/Calls/C%2F%25%23%3F/Payments/a%2F..%2Fb%3Fc.json");
 }
 
 #[tokio::test]
 async fn an_api_key_takes_precedence_over_the_auth_token() {
-    let (twilio, client) = TwilioStandIn::start(&[(202, "", "")]).await;
+    let (twilio, client) = start_twilio(&[(202, "", "")]).await;
     let key = config::TwilioApiKey { sid: "SK1".to_owned(), secret: "secret".into() };
     let client = self::client_for(client.rest.origin.as_str(), Some(key));
     client.update_payment(&call(), &update(UpdateAction::Cancel)).await.unwrap();
-    let request = &twilio.requests.lock().unwrap()[0];
+    let request = &twilio.requests()[0];
     assert_eq!(request.headers["authorization"], "Basic U0sxOnNlY3JldA==");
     assert!(request.path.starts_with("/2010-04-01/Accounts/AC1/"), "the path has the account SID");
 }
 
 #[tokio::test]
 async fn a_rate_limited_request_is_retried_with_the_same_key() {
-    let (twilio, client) = TwilioStandIn::start(&[(429, "0", ""), (503, "", "<html>"), (202, "", "")]).await;
+    let (twilio, client) = start_twilio(&[(429, "0", ""), (503, "", "<html>"), (202, "", "")]).await;
     client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap();
-    let forms = twilio.forms();
+    let forms = twilio.bodies();
     assert_eq!(forms.len(), 3);
     assert!(forms.iter().all(|form| *form == forms[0]));
 }
 
 #[tokio::test]
 async fn there_are_at_most_three_attempts() {
-    let (twilio, client) = TwilioStandIn::start(&[(500, "", ""); 4]).await;
+    let (twilio, client) = start_twilio(&[(500, "", ""); 4]).await;
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
     assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::ServerError(500))), "{error:?}");
     assert!(matches!(error, TwilioError::Unknown(_)));
-    assert_eq!(twilio.forms().len(), 3);
+    assert_eq!(twilio.bodies().len(), 3);
 }
 
 #[tokio::test]
 async fn a_refusal_is_final_and_its_message_is_not_shown() {
     let body = r#"{"code":64019,"message":"4242424242424242 is missing","status":400,"more_info":"…"}"#;
-    let (twilio, client) = TwilioStandIn::start(&[(400, "", body)]).await;
+    let (twilio, client) = start_twilio(&[(400, "", body)]).await;
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
-    assert_eq!(twilio.forms().len(), 1);
+    assert_eq!(twilio.bodies().len(), 1);
     assert!(matches!(error, TwilioError::Refused { status: 400, code: Some(64019), .. }), "{error:?}");
     assert!(!format!("{error:?} {error} {}", error.describe_payment_failure()).contains("4242"));
     assert!(error.describe_payment_failure().contains("Not all card details"));
@@ -191,7 +191,7 @@ async fn a_refusal_is_final_and_its_message_is_not_shown() {
 #[tokio::test]
 async fn a_refusal_of_a_retry_leaves_the_outcome_unknown() {
     let over = r#"{"code":20404,"message":"not found","status":404}"#;
-    let (_, client) = TwilioStandIn::start(&[(502, "", ""), (404, "", over)]).await;
+    let (_twilio, client) = start_twilio(&[(502, "", ""), (404, "", over)]).await;
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
     let refused = UnknownOutcomeCause::RetryRefused { status: 404, code: Some(20404) };
     assert_eq!(format!("{error:?}"), format!("{:?}", TwilioError::Unknown(refused)));
@@ -205,7 +205,7 @@ async fn a_closed_session_is_gone() {
         (400, r#"{"code":64020,"message":""}"#, false),
         (401, r#"{"code":20003,"message":""}"#, false),
     ] {
-        let (_, client) = TwilioStandIn::start(&[(status, "", body)]).await;
+        let (_twilio, client) = start_twilio(&[(status, "", body)]).await;
         let error = client.update_payment(&call(), &update(UpdateAction::Cancel)).await.unwrap_err();
         assert_eq!(error.is_gone(), gone, "{error:?}");
     }
@@ -213,10 +213,10 @@ async fn a_closed_session_is_gone() {
 
 #[tokio::test]
 async fn a_broken_connection_leaves_the_outcome_unknown() {
-    let (twilio, client) = TwilioStandIn::start(&[]).await;
+    let (twilio, client) = start_twilio(&[]).await;
     let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
     assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::NoResponse(_))), "{error:?}");
-    assert_eq!(twilio.forms().len(), 3);
+    assert_eq!(twilio.bodies().len(), 3);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_timeout_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn a_long_retry_after_is_shortened() {
-    let (_, client) = TwilioStandIn::start(&[(429, "60", ""), (202, "", "")]).await;
+    let (_twilio, client) = start_twilio(&[(429, "60", ""), (202, "", "")]).await;
     let started = Instant::now();
     client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap();
     let waited = started.elapsed();
@@ -244,10 +244,10 @@ async fn a_long_retry_after_is_shortened() {
 #[tokio::test]
 async fn a_response_without_a_sid_leaves_the_outcome_unknown() {
     for body in ["", "{}", r#"{"sid":""}"#, r#"{"sid":null}"#, "<html>"] {
-        let (twilio, client) = TwilioStandIn::start(&[(201, "", body)]).await;
+        let (twilio, client) = start_twilio(&[(201, "", body)]).await;
         let error = client.create_payment(&call(), &create("1")).await.unwrap_err();
         assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse)), "{error:?}");
-        assert_eq!(twilio.forms().len(), 1);
+        assert_eq!(twilio.bodies().len(), 1);
     }
 }
 

@@ -46,7 +46,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::payment::{
-    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError,
+    self, AmountDue, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError, PriorPayments,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
@@ -101,11 +101,11 @@ impl Call {
         settings: Arc<CallSettings>,
         setup: &Setup,
         request: Option<&str>,
-        known: &PaymentHistory,
+        known: &PriorPayments,
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
-        let terms = parse_terms(setup, request, &settings.payment).map(Arc::new);
+        let terms = parse_setup_terms(setup, request, &settings.payment).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
             phase: Phase::Live,
@@ -142,7 +142,7 @@ impl Call {
 
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
     /// here: the ledger refuses a further charge according to their state at that time.
-    fn record_known_charges(&mut self, known: &PaymentHistory) {
+    fn record_known_charges(&mut self, known: &PriorPayments) {
         let charged = known.on_call.iter().filter(|payment| payment.state.holds_money());
         let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
@@ -333,7 +333,7 @@ impl Call {
 }
 
 /// Reads the payment terms of a call. The operator's request overrides the custom parameters of the call.
-fn parse_terms(
+fn parse_setup_terms(
     setup: &Setup,
     request: Option<&str>,
     settings: &payment::PaymentSettings,

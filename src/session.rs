@@ -40,7 +40,7 @@ use crate::call::{
     ToolSpec,
 };
 use crate::ids::CallSid;
-use crate::ledger::{Ledger, PaymentCall};
+use crate::ledger::{CallData, Ledger};
 use crate::llm::Model;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
@@ -101,7 +101,7 @@ impl SessionContext {
     /// Returns the services that the tools of a call use.
     fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
-        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: PaymentCall::from_setup(setup) })
+        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: CallData::from_setup(setup) })
     }
 }
 
@@ -196,7 +196,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
             if end == Some(SessionEnd::Panicked) { Ok(()) } else { context.ledger.record_call_ended(&sid).await };
         if let Err(error) = recorded {
             error!(
-                event = "ledger.call_over_lost",
+                event = "ledger.call_end_lost",
                 %error,
                 "The end of the call could be neither written nor buffered; the next start recovers its open payments."
             );
@@ -208,16 +208,16 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
 
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
 /// second payment anyway when it is recorded.
-async fn load_known_payments(tool_context: &ToolContext) -> payment::PaymentHistory {
-    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_payment_history(&tool_context.call)).await {
+async fn load_known_payments(tool_context: &ToolContext) -> payment::PriorPayments {
+    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_prior_payments(&tool_context.call)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
             error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");
-            payment::PaymentHistory::default()
+            payment::PriorPayments::default()
         }
         Err(_) => {
             error!(event = "ledger.read_failed", error = "timed out", "The known payments of the call cannot be read.");
-            payment::PaymentHistory::default()
+            payment::PriorPayments::default()
         }
     }
 }

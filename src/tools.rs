@@ -22,7 +22,7 @@ use tracing::{error, warn};
 
 use crate::assets::Library;
 use crate::call::{Tool, ToolOutcome};
-use crate::ledger::{self, Ledger, PaymentCall};
+use crate::ledger::{self, CallData, Ledger};
 use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
 
@@ -34,7 +34,7 @@ pub struct ToolContext {
     /// The ledger of payments, which also enforces the velocity limits.
     pub ledger: Ledger,
     /// The call on which the tools run.
-    pub call: PaymentCall,
+    pub call: CallData,
 }
 
 /// Runs a tool. `library` holds the contexts and manifests of the call.

@@ -27,7 +27,7 @@ use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long a delivery may take, connection and response included.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most deliveries in flight.
+/// The maximum number of deliveries in flight.
 const MAX_IN_FLIGHT: usize = 64;
 /// How often the outbox is read although nothing is known to be due: another process may have written an outcome.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

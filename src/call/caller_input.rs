@@ -56,7 +56,7 @@ impl Call {
         }
         self.turn.restart_rounds();
         if answers {
-            let answer = self.judge_answer(text);
+            let answer = self.classify_caller_answer(text);
             return self.apply_answer(answer);
         }
         self.turn.require_response();
@@ -68,8 +68,8 @@ impl Call {
     }
 
     /// Classifies the caller's words as an answer. Pending keys with a different answer make it unclear.
-    fn judge_answer(&mut self, text: &str) -> ConsentAnswer {
-        let answer = self.settings.texts.judge(text);
+    fn classify_caller_answer(&mut self, text: &str) -> ConsentAnswer {
+        let answer = self.settings.texts.classify_answer(text);
         match self.keypad.take_answer() {
             Some(other) if other != answer => ConsentAnswer::Unclear,
             _ => answer,

@@ -76,7 +76,7 @@ pub enum Action {
     },
     /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
-    /// Write a payment event to the ledger and the log.
+    /// Log a payment event; the ledger of a call also records a `ConsentAnswered`.
     Record(PaymentLogEntry),
     /// Drop the call: it is complete.
     Close,
@@ -103,10 +103,10 @@ pub struct ModelRequest {
 impl fmt::Debug for ModelEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TextDelta(_) => f.write_str("Delta"),
+            Self::TextDelta(_) => f.write_str("TextDelta"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
-            Self::ToolCall(call) => write!(f, "Call({call:?})"),
-            Self::Completed => f.write_str("Done"),
+            Self::ToolCall(call) => write!(f, "ToolCall({call:?})"),
+            Self::Completed => f.write_str("Completed"),
             Self::Failed => f.write_str("Failed"),
         }
     }

@@ -105,7 +105,8 @@ impl AgentSpeech {
         }
     }
 
-    /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`. An
+    /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`, when
+    /// nothing else was playing. An
     /// answer that comes sooner belongs to something else. Without `agentSpeaking` events this is always true.
     pub(super) fn was_half_heard(&self, words: &str, sent: Instant, now: Instant) -> bool {
         let takes = TIME_PER_CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);

@@ -60,9 +60,10 @@ pub enum ToolOutcome {
     Payment(TwilioResponse),
     /// A velocity limit stopped the payment; Twilio was not asked. The text tells the model what to do.
     LimitExceeded(&'static str),
-    /// Another payment of the same order exists; Twilio was not asked.
+    /// Another payment of the same order, or of the same amount, blocks this one; Twilio was not asked.
     OrderHasPayment(PriorPayment),
-    /// The same caller paid the same amount a few minutes ago and has not agreed to pay it again; Twilio was not asked.
+    /// The same caller paid the same amount a few minutes ago and has not agreed to pay it again. The payment was not
+    /// begun; Twilio was not asked.
     RecentlyPaid {
         /// In the currency of the call.
         amount: Amount,

@@ -22,7 +22,7 @@ use crate::call::{
 };
 use crate::ids::CallSid;
 use crate::llm::Model;
-use crate::payment::PaymentHistory;
+use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
 use crate::tools::ToolContext;
@@ -128,7 +128,7 @@ impl Chat {
             custom_parameters: Private::default(),
         };
         // The initial actions are not needed: a chat has no greeting.
-        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PaymentHistory::default(), id, now());
+        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
         let model = context.model.with_limits(library.server.model);
         let tool_context = context.tool_context(&setup, &library);

@@ -70,7 +70,7 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
             payment_sid = %sid,
             amount = amount(charge),
             result = %ending,
-            why = %doubt,
+            reason = %doubt,
             "The result of a payment is unknown: look it up at the processor, then settle it."
         ),
         PaymentLogEntry::Ended { sid, charge, ending, .. } => {

@@ -663,7 +663,7 @@ impl ReferenceModel {
         let status = payment_status(sid.as_str(), &fields);
         if let money::CallbackKind::Ended(ending) = &status.kind {
             let submitted = self.complete_keys.get(&sid).is_some_and(|keys| !keys.is_empty());
-            if ending.result == money::ResultCode::Success && submitted {
+            if ending.result == money::ResultKind::Success && submitted {
                 // A success overrides earlier results. A second success changes nothing.
                 if let (Some(Some(amount)), false) = (self.requested_charges.get(&sid), self.succeeded.contains(&sid)) {
                     self.agreed_charge.take_if(|(agreed, _)| agreed == amount);

@@ -20,7 +20,7 @@ const LOCK_DURATION: Duration = Duration::from_millis(8);
 
 /// A call, as the server knows it until it is killed.
 struct ModelCall {
-    call: PaymentCall,
+    call: CallData,
     /// The index of the session of its payment.
     session: Option<usize>,
     /// Number of submissions with different keys.
@@ -315,7 +315,7 @@ impl ModelCall {
     fn new(n: usize, reference: Option<&str>) -> Self {
         let reference = reference.map(|text| Private::new(text.to_owned()));
         let order_key = reference.as_ref().map(|text| order_key(text.reveal()));
-        let on = PaymentCall { call_reference: reference, order_key, ..call(&format!("CA{n}")) };
+        let on = CallData { call_reference: reference, order_key, ..call(&format!("CA{n}")) };
         Self { call: on, session: None, submissions: 0, is_unanswered: false }
     }
 }

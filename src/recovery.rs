@@ -21,7 +21,7 @@ const RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Dur
 
 /// Cancels orphaned payments. `settings` supply the terms that the ledger does not store. A payment that cannot be
 /// cancelled is abandoned all the same, and logged.
-pub async fn cancel_orphaned_payments(
+pub(crate) async fn cancel_orphaned_payments(
     ledger: Ledger,
     twilio: Arc<twilio::TwilioClient>,
     settings: PaymentSettings,

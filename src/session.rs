@@ -7,19 +7,19 @@ mod agent_config;
 mod chat;
 mod chats;
 mod parameters;
-pub mod payment_log;
+pub(crate) mod payment_log;
 mod pending_calls;
 mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
-pub use chat::{ChatMessage, ChatReplyError, ReplyPart};
-pub use chats::{Chats, SendChatMessageError};
-pub use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
-pub use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
-pub use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
+pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
+pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
+pub(crate) use chats::{Chats, SendChatMessageError};
+pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
+pub(crate) use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
+pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
 const MAX_BAD_FRAMES: u32 = 10;
 
 /// The custom parameter by which an outbound call finds its data in [`PendingCalls`].
-pub const CALL_REFERENCE: &str = "callReference";
+pub(crate) const CALL_REFERENCE: &str = "callReference";
 
 /// The state and services that all sessions share.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ enum SessionEnd {
 
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
 /// call is handed to the task that owns the call.
-pub async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
+pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
     let setup = match timeout(SETUP_TIMEOUT, socket.incoming.next()).await {
         Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
@@ -356,7 +356,7 @@ impl Session {
             SocketInput::Invalid => return self.handle_bad_frame().await,
         };
         match frame {
-            Ok(IncomingFrame::Error { .. }) => {
+            Ok(IncomingFrame::Error) => {
                 warn!(
                     event = "relay.error_frame",
                     "ConversationRelay sent an error frame: it rejected a frame or could not synthesize speech."

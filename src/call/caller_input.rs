@@ -34,7 +34,7 @@ impl Call {
             // Any key may be a digit of the card, so the key press leaves no trace.
             IncomingFrame::Dtmf { .. } if self.is_card_entry_possible() => {}
             IncomingFrame::Dtmf { digit } => self.handle_key(digit.reveal()),
-            IncomingFrame::Setup(_) | IncomingFrame::Error { .. } | IncomingFrame::Other => {}
+            IncomingFrame::Setup(_) | IncomingFrame::Error | IncomingFrame::Other => {}
         }
     }
 

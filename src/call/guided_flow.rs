@@ -15,7 +15,7 @@ use crate::payment::{
     UpdateAction,
 };
 pub(super) use texts::primary_subtag;
-pub use texts::{LocalizedTexts, PaymentTexts};
+pub(crate) use texts::{LocalizedTexts, PaymentTexts};
 
 /// How many times a field is asked for again after an invalid entry.
 const MAX_RETRIES: u32 = 3;

@@ -145,7 +145,7 @@ impl PaymentSessionResult {
 }
 
 /// Whether a Twilio error code, of a result or of a refused `complete`, means that the bank declined the card.
-pub fn is_decline_code(code: Option<u32>) -> bool {
+pub(crate) fn is_decline_code(code: Option<u32>) -> bool {
     matches!(code, Some(64008 | 64010 | 64012))
 }
 
@@ -277,7 +277,7 @@ fn find_contradiction(ending: &PaymentSessionResult, intent: &PaymentIntent) -> 
 }
 
 /// Whether the text of `ChargeAmount` is this amount, or zero where nothing is charged.
-pub fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
+pub(crate) fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
     match charge {
         Some(amount) => Amount::parse(text, amount.currency()) == Ok(Some(amount)),
         None => text.bytes().all(|byte| matches!(byte, b'0' | b'.')),

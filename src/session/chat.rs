@@ -32,7 +32,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// A message to the agent.
 #[derive(Debug)]
-pub enum ChatMessage {
+pub(crate) enum ChatMessage {
     /// From the user.
     User(Private<String>),
     /// From the operator. It takes precedence over user messages.
@@ -50,7 +50,7 @@ pub(super) struct ChatRequest {
 
 /// A part of a reply. Only the last part is `Done` or `Failed`; if the reply ends without one, the chat has ended.
 #[derive(Debug)]
-pub enum ReplyPart {
+pub(crate) enum ReplyPart {
     /// The next piece of text.
     Token(Private<String>),
     /// The reply is complete.
@@ -66,7 +66,7 @@ pub enum ReplyPart {
 
 /// Why a message got no complete reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChatReplyError {
+pub(crate) enum ChatReplyError {
     /// The model failed or returned no text.
     #[error("the model gave no answer: send the message again")]
     ModelFailed,
@@ -120,7 +120,6 @@ impl Chat {
         };
         let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
-            session_id: String::new(),
             call_sid: sid,
             direction: "chat".to_owned(),
             from: Private::default(),

@@ -51,6 +51,7 @@ impl Call {
         let digits_were_cut = input.was_redacted;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
+        self.speech.record_prompt();
         if digits_were_cut {
             self.note(prompts::DIGITS_WERE_SPOKEN);
         }

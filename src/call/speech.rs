@@ -45,8 +45,7 @@ struct Utterance {
     begins_cycle: bool,
     /// The number of characters played, without whitespace.
     played_characters: usize,
-    /// Text that was not reported as played when a new prompt arrived. It moves back into the history as it is
-    /// reported.
+    /// Text that was not reported as played when an input arrived. It moves back into the history as it is reported.
     unplayed: String,
 }
 
@@ -186,11 +185,20 @@ impl AgentSpeech {
         }
     }
 
-    /// Removes unplayed text from the history when a new prompt arrives without an interrupt, if Twilio reports played
-    /// tokens. [`AgentSpeech::record_played`] restores what is reported later.
-    pub(super) fn cut_unplayed(&mut self, history: &mut History) {
+    /// Records that the caller spoke. Twilio sends the interrupt before the prompt, so a later one belongs to later
+    /// speech. If Twilio reports played tokens, the utterances are kept until they are reported.
+    pub(super) fn record_prompt(&mut self) {
         if !self.reports_played {
             self.utterances.clear();
+        }
+    }
+
+    /// Removes unplayed text from the history when an input arrives without an interrupt, if Twilio reports played
+    /// tokens. [`AgentSpeech::record_played`] restores what is reported later, and
+    /// [`AgentSpeech::apply_interrupt`] what was heard: the interrupt of a key press follows the key.
+    pub(super) fn cut_unplayed(&mut self, history: &mut History) {
+        if !self.reports_played {
+            return;
         }
         for utterance in &mut self.utterances {
             if let Some(words) = history.agent_text_mut(utterance.position).filter(|_| utterance.unplayed.is_empty()) {

@@ -511,7 +511,7 @@ impl ReferenceModel {
         self.call.receive_frame(&format!(r#"{{"type":"dtmf","digit":"{key}"}}"#));
         if is_answer {
             self.call.receive_frame(r##"{"type":"dtmf","digit":"#"}"##);
-            self.heard_text += &self.talk_cycles.drain(..).collect::<String>();
+            // The interrupt of a key press follows the key, so it may still cut the talk cycles before the key.
             self.talk_cycle_open = false;
             self.agent_spoke_since_caller = false;
             self.note_activity();

@@ -30,11 +30,11 @@ mod tool_calls;
 mod tool_request;
 mod turn;
 
-pub use event::{Action, CallEvent, ModelEvent, ModelRequest, ModelRequestId, ToolRunId};
-pub use guided_flow::{LocalizedTexts, PaymentTexts};
-pub use history::{ConversationItem, ToolCall};
-pub use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use event::{Action, CallEvent, ModelEvent, ModelRequest, ModelRequestId, ToolRunId};
+pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
+pub(crate) use history::{ConversationItem, ToolCall};
+pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
+pub(crate) use tool::{ContextKeys, Tool, ToolOutcome};
 pub(crate) use tool_request::ToolSpec;
 
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::payment::{
-    self, AmountDue, PaymentHistory, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError,
+    self, AmountDue, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError, PriorPayments,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
@@ -65,7 +65,7 @@ use speech::AgentSpeech;
 use turn::ModelTurn;
 
 /// The state of one phone call.
-pub struct Call {
+pub(crate) struct Call {
     settings: Arc<CallSettings>,
     phase: Phase,
     /// The caller's phone number, if it is a valid one.
@@ -97,15 +97,15 @@ impl Call {
     ///
     /// `nonce` is unique to the call; the ids of its payments are derived from it. `request` is the JSON object of the
     /// operator's outbound-call request, if there was one. `known` holds the ledger's earlier payments for the call.
-    pub fn begin(
+    pub(crate) fn begin(
         settings: Arc<CallSettings>,
         setup: &Setup,
         request: Option<&str>,
-        known: &PaymentHistory,
+        known: &PriorPayments,
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
-        let terms = parse_terms(setup, request, &settings.payment).map(Arc::new);
+        let terms = parse_setup_terms(setup, request, &settings.payment).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
             phase: Phase::Live,
@@ -142,7 +142,7 @@ impl Call {
 
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
     /// here: the ledger refuses a further charge according to their state at that time.
-    fn record_known_charges(&mut self, known: &PaymentHistory) {
+    fn record_known_charges(&mut self, known: &PriorPayments) {
         let charged = known.on_call.iter().filter(|payment| payment.state.holds_money());
         let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
         for payment in charged.filter(|_| due) {
@@ -151,7 +151,7 @@ impl Call {
     }
 
     /// Applies an event and returns the actions to carry out, in order. `now` must never go backwards.
-    pub fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
+    pub(crate) fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
         self.now = now;
         if self.phase.is_closed() {
             return Vec::new();
@@ -179,12 +179,12 @@ impl Call {
     }
 
     /// Whether the call waits for an external event: no response, tool or question is pending.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
     }
 
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keypad_deadline(),
             Phase::Live | Phase::Closing(_) => {}
@@ -327,13 +327,13 @@ impl Call {
     }
 
     /// Whether a payment is open. Such a call must not be disconnected.
-    pub fn has_open_payment(&self) -> bool {
+    pub(crate) fn has_open_payment(&self) -> bool {
         self.payments.is_open()
     }
 }
 
 /// Reads the payment terms of a call. The operator's request overrides the custom parameters of the call.
-fn parse_terms(
+fn parse_setup_terms(
     setup: &Setup,
     request: Option<&str>,
     settings: &payment::PaymentSettings,

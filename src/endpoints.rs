@@ -43,19 +43,19 @@ use outbound_call::OutboundCallContext;
 use outbound_twiml::{OUTBOUND_TWIML, TwimlDocuments};
 
 /// The path of the voice webhook, which Twilio requests when a call comes in.
-pub const CONNECT_CONVERSATION_RELAY: &str = "/connectConversationRelay";
+pub(crate) const CONNECT_CONVERSATION_RELAY: &str = "/connectConversationRelay";
 
 /// The path of the ConversationRelay WebSocket.
-pub const CONVERSATION_RELAY: &str = "/conversation-relay";
+pub(crate) const CONVERSATION_RELAY: &str = "/conversation-relay";
 
 /// The path of the `<Connect>` action, which Twilio requests once a session has ended.
-pub const CONNECT_ACTION: &str = "/connectAction";
+pub(crate) const CONNECT_ACTION: &str = "/connectAction";
 
 /// The path of the payment status callback.
-pub const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
+pub(crate) const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
 
 /// The path of the call status callback.
-pub const TWILIO_STATUS_CALLBACK: &str = "/twilioStatusCallback";
+pub(crate) const TWILIO_STATUS_CALLBACK: &str = "/twilioStatusCallback";
 
 /// The largest request body that is read, in bytes. Twilio's are below 4 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 ///
 /// An expired entry is never returned. Its memory is freed by [`Self::remove_expired`], which has to be called
 /// regularly, and by an insert into a full map.
-pub struct ExpiringMap<K, V> {
+pub(crate) struct ExpiringMap<K, V> {
     capacity: usize,
     lifetime: Duration,
     entries: HashMap<K, ExpiringEntry<V>>,
@@ -26,12 +26,12 @@ pub struct ExpiringMapFullError;
 
 impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     /// A map of at most `limit` entries, each of which lives for `lifetime`.
-    pub fn new(limit: usize, lifetime: Duration) -> Self {
+    pub(crate) fn new(limit: usize, lifetime: Duration) -> Self {
         Self { capacity: limit, lifetime, entries: HashMap::new() }
     }
 
     /// Inserts an entry, replacing one with the same key.
-    pub fn insert(&mut self, key: K, value: V, now: Instant) -> Result<(), ExpiringMapFullError> {
+    pub(crate) fn insert(&mut self, key: K, value: V, now: Instant) -> Result<(), ExpiringMapFullError> {
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
             self.remove_expired(now);
             if self.entries.len() >= self.capacity {
@@ -43,22 +43,22 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     }
 
     /// An entry that has not expired.
-    pub fn get_mut(&mut self, key: &K, now: Instant) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K, now: Instant) -> Option<&mut V> {
         self.entries.get_mut(key).filter(|entry| now < entry.expires).map(|entry| &mut entry.value)
     }
 
     /// Removes and returns an entry; `None` if it has expired.
-    pub fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
         self.entries.remove(key).filter(|entry| now < entry.expires).map(|entry| entry.value)
     }
 
     /// Keeps only the entries for which `keep` is true.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.entries.retain(|key, entry| keep(key, &entry.value));
     }
 
     /// Removes all expired entries.
-    pub fn remove_expired(&mut self, now: Instant) {
+    pub(crate) fn remove_expired(&mut self, now: Instant) {
         self.entries.retain(|_, entry| now < entry.expires);
     }
 }

@@ -38,12 +38,12 @@ pub use callbacks::RecordOutcome;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
 pub use outbox::{Backlog, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
-pub use payment::{HistoryEntry, Payment, PaymentFilter};
+pub use payment::{EventRecord, Payment, PaymentFilter};
 pub use personal_data::ErasureResult;
 pub use recovery::OrphanedPayment;
 pub use refunds::{Refund, RefundError, RefundKind};
 pub use report::{PaymentsCsv, PaymentsTable};
-pub use requests::PaymentCall;
+pub use requests::CallData;
 pub use settlement::{SettledOutcome, Settlement};
 pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};
 pub use velocity::LimitExceeded;
@@ -123,7 +123,7 @@ impl Ledger {
     pub async fn close(&self) {
         self.flush_before_close().await;
         if let Err(error) = self.release_lease().await {
-            error!(event = "ledger.lease_kept", %error, "The lease of the ledger could not be released.");
+            error!(event = "ledger.lease_release_failed", %error, "The lease of the ledger could not be released.");
         }
         self.0.readers.close().await;
         self.0.writer.close().await;
@@ -153,7 +153,7 @@ impl Ledger {
         let check = || {
             self.0
                 .faults
-                .fault_blocking_payments()
+                .fault_stopping_payments()
                 .map_or(Ok(()), |fault| Err(RecordRequestError::LedgerUnavailable(fault)))
         };
         check()?;

@@ -4,17 +4,17 @@
 #![doc = include_str!("README.md")]
 
 pub mod assets;
-pub mod call;
+mod call;
 #[cfg(test)]
 mod captured_log;
 pub mod check;
 pub mod config;
-pub mod endpoints;
-pub mod expiring_map;
+mod endpoints;
+mod expiring_map;
 pub mod ids;
 mod json_members;
 pub mod ledger;
-pub mod llm;
+mod llm;
 pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]
@@ -22,16 +22,16 @@ pub mod proof;
 #[cfg(test)]
 mod raw_server;
 pub mod reconcile;
-pub mod recovery;
+mod recovery;
 pub mod redact;
-pub mod relay;
-pub mod retention;
+mod relay;
+mod retention;
 pub mod server;
-pub mod session;
+mod session;
 pub mod signing;
 #[cfg(any(feature = "simulator", test))]
 pub mod simulator;
 pub mod since;
-pub mod tools;
+mod tools;
 pub mod twilio;
-pub mod webhook;
+mod webhook;

@@ -9,8 +9,8 @@ mod transport;
 
 use std::time::Duration;
 
-pub use model::{BuildModelError, Model};
-pub use profile::Profile;
+pub(crate) use model::{BuildModelError, Model};
+pub(crate) use profile::Profile;
 
 /// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,12 +9,12 @@ mod callback;
 mod capture;
 mod consent;
 mod field;
-mod history;
 mod id;
 mod log_entry;
 mod method;
 mod outcome;
 mod parameter_names;
+mod prior_payments;
 mod record;
 mod response;
 mod settings;
@@ -26,12 +26,11 @@ pub use amount::{Amount, Currency, ParseAmountError, ParseCurrencyError};
 pub use amount_cap::{AmountCap, AmountCaps, ParseAmountCapError};
 pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError, MaxDue, ParseMaxDueError};
 pub use callback::{
-    CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultCode,
+    CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultKind,
 };
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
-pub use history::{OrderRules, PaymentHistory, PriorPayment};
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};
@@ -40,6 +39,7 @@ pub use outcome::{PaymentOutcome, UnknownReason};
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
+pub use prior_payments::{OrderRules, PriorPayment, PriorPayments};
 pub(crate) use record::PaymentRecord;
 pub(crate) use response::SubmissionRefusal;
 pub use response::TwilioResponse;
@@ -94,7 +94,7 @@ pub struct UpdatePayment {
     /// The action to request.
     pub action: UpdateAction,
     /// Why the server gives up the payment, if it does. The ledger records it whatever Twilio responds.
-    pub give_up_reason: Option<&'static str>,
+    pub abandon_reason: Option<&'static str>,
 }
 
 /// The action of an update: exactly one of `Capture` and `Status` on the wire.

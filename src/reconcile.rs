@@ -71,7 +71,7 @@ impl Reconciliation {
                 }
                 // A failed charge without a payment in the ledger is not a difference.
                 RowMatch::None if row.status == ExportStatus::Failed => {}
-                RowMatch::None => result.findings.push(ReconciliationFinding::OrphanRow { line: row.line }),
+                RowMatch::None => result.findings.push(ReconciliationFinding::RowWithoutPayment { line: row.line }),
             }
         }
         let covered = covered_days(rows);
@@ -82,7 +82,7 @@ impl Reconciliation {
             {
                 result
                     .findings
-                    .push(ReconciliationFinding::OrphanPayment { payment: payment.id, state: payment.state });
+                    .push(ReconciliationFinding::PaymentNotInExport { payment: payment.id, state: payment.state });
             }
         }
         result

@@ -13,15 +13,15 @@ use crate::payment::{PaymentSettings, TwilioResponse};
 use crate::tools::{self, ToolContext};
 use crate::twilio;
 
-/// Most payments that are cancelled at the same time.
+/// The maximum number of payments that are cancelled at the same time.
 const MAX_CONCURRENT: usize = 4;
 
 /// How long to wait before each attempt.
 const RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(15)];
 
-/// Cancels orphaned payments, with the settings of the server that started them. A payment that cannot be cancelled is
-/// abandoned all the same, and logged.
-pub async fn cancel_orphaned_payments(
+/// Cancels orphaned payments. `settings` supply the terms that the ledger does not store. A payment that cannot be
+/// cancelled is abandoned all the same, and logged.
+pub(crate) async fn cancel_orphaned_payments(
     ledger: Ledger,
     twilio: Arc<twilio::TwilioClient>,
     settings: PaymentSettings,

@@ -5,7 +5,7 @@
 
 mod incoming;
 mod outgoing;
-pub mod twiml;
+pub(crate) mod twiml;
 
-pub use incoming::{IncomingFrame, Info, Interrupt, ParseFrameError, Prompt, RECONNECT, Setup};
-pub use outgoing::{Digits, LanguageSwitch, OutgoingFrame, ParseDigitsError};
+pub(crate) use incoming::{IncomingFrame, Info, Interrupt, Prompt, RECONNECT, Setup};
+pub(crate) use outgoing::{Digits, LanguageSwitch, OutgoingFrame};

@@ -15,7 +15,7 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long data is kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// Payment tokens that were not delivered.
     pub tokens: Duration,
     /// The caller, the references and the description of a payment. `None` keeps them for ever.
@@ -26,7 +26,7 @@ pub struct Retention {
 
 impl Retention {
     /// Erases expired data regularly. Never returns.
-    pub async fn run(self, ledger: Ledger) {
+    pub(crate) async fn run(self, ledger: Ledger) {
         let mut every = tokio::time::interval(SWEEP_INTERVAL);
         loop {
             every.tick().await;

@@ -7,19 +7,19 @@ mod agent_config;
 mod chat;
 mod chats;
 mod parameters;
-pub mod payment_log;
+pub(crate) mod payment_log;
 mod pending_calls;
 mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
-pub use chat::{ChatMessage, ChatReplyError, ReplyPart};
-pub use chats::{Chats, SendChatMessageError};
-pub use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
-pub use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
-pub use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
+pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
+pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
+pub(crate) use chats::{Chats, SendChatMessageError};
+pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
+pub(crate) use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
+pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use crate::call::{
     ToolSpec,
 };
 use crate::ids::CallSid;
-use crate::ledger::{Ledger, PaymentCall};
+use crate::ledger::{CallData, Ledger};
 use crate::llm::Model;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
@@ -68,7 +68,7 @@ const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
 const MAX_BAD_FRAMES: u32 = 10;
 
 /// The custom parameter by which an outbound call finds its data in [`PendingCalls`].
-pub const CALL_REFERENCE: &str = "callReference";
+pub(crate) const CALL_REFERENCE: &str = "callReference";
 
 /// The state and services that all sessions share.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl SessionContext {
     /// Returns the services that the tools of a call use.
     fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
-        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: PaymentCall::from_setup(setup) })
+        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: CallData::from_setup(setup) })
     }
 }
 
@@ -124,7 +124,7 @@ enum SessionEnd {
 
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
 /// call is handed to the task that owns the call.
-pub async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
+pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
     let setup = match timeout(SETUP_TIMEOUT, socket.incoming.next()).await {
         Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
@@ -196,7 +196,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
             if end == Some(SessionEnd::Panicked) { Ok(()) } else { context.ledger.record_call_ended(&sid).await };
         if let Err(error) = recorded {
             error!(
-                event = "ledger.call_over_lost",
+                event = "ledger.call_end_lost",
                 %error,
                 "The end of the call could be neither written nor buffered; the next start recovers its open payments."
             );
@@ -208,16 +208,16 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
 
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
 /// second payment anyway when it is recorded.
-async fn load_known_payments(tool_context: &ToolContext) -> payment::PaymentHistory {
-    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_payment_history(&tool_context.call)).await {
+async fn load_known_payments(tool_context: &ToolContext) -> payment::PriorPayments {
+    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_prior_payments(&tool_context.call)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
             error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");
-            payment::PaymentHistory::default()
+            payment::PriorPayments::default()
         }
         Err(_) => {
             error!(event = "ledger.read_failed", error = "timed out", "The known payments of the call cannot be read.");
-            payment::PaymentHistory::default()
+            payment::PriorPayments::default()
         }
     }
 }
@@ -356,7 +356,7 @@ impl Session {
             SocketInput::Invalid => return self.handle_bad_frame().await,
         };
         match frame {
-            Ok(IncomingFrame::Error { .. }) => {
+            Ok(IncomingFrame::Error) => {
                 warn!(
                     event = "relay.error_frame",
                     "ConversationRelay sent an error frame: it rejected a frame or could not synthesize speech."

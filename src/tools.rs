@@ -22,23 +22,23 @@ use tracing::{error, warn};
 
 use crate::assets::Library;
 use crate::call::{Tool, ToolOutcome};
-use crate::ledger::{self, Ledger, PaymentCall};
+use crate::ledger::{self, CallData, Ledger};
 use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
 
 /// The services that the tools of a call use.
 #[derive(Debug, Clone)]
-pub struct ToolContext {
+pub(crate) struct ToolContext {
     /// Twilio's REST API.
     pub twilio: Arc<TwilioClient>,
     /// The ledger of payments, which also enforces the velocity limits.
     pub ledger: Ledger,
     /// The call on which the tools run.
-    pub call: PaymentCall,
+    pub call: CallData,
 }
 
 /// Runs a tool. `library` holds the contexts and manifests of the call.
-pub async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
+pub(crate) async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
         Tool::UpdatePayment(update) => update_payment(context, &update).await,

@@ -16,7 +16,6 @@ mod sync;
 pub use calls::{CallStatus, MAX_INLINE_TWIML, NewCall, TwimlSource};
 pub use client::TwilioClient;
 pub use error::{TwilioError, UnknownOutcomeCause};
-pub use messages::MAX_MESSAGE_CHARS;
 pub use rest::BuildTwilioClientError;
 pub use signature::Signer;
 pub use sync::{MAX_DATA_BYTES, ServiceSid, SyncClient, SyncEntry, SyncError, SyncServiceInfo};

@@ -27,7 +27,7 @@ use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long a delivery may take, connection and response included.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most deliveries in flight.
+/// The maximum number of deliveries in flight.
 const MAX_IN_FLIGHT: usize = 64;
 /// How often the outbox is read although nothing is known to be due: another process may have written an outcome.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ const RESULT_WRITE_INTERVAL: Duration = Duration::from_secs(1);
 const RESULT_WRITE_ATTEMPTS: u32 = 3600;
 
 /// Delivers outcomes to `PAYMENT_WEBHOOK_URL`.
-pub struct Webhook {
+pub(crate) struct Webhook {
     config: config::BusinessEndpoint,
     http: reqwest::Client,
 }
@@ -55,7 +55,7 @@ struct InFlightDeliveries {
 
 impl Webhook {
     /// Creates the HTTP client. Fails mostly because of the machine's certificates.
-    pub fn new(config: config::BusinessEndpoint) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(config: config::BusinessEndpoint) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .timeout(DELIVERY_TIMEOUT)
@@ -66,7 +66,7 @@ impl Webhook {
     }
 
     /// Delivers outcomes as they become due. Never returns.
-    pub async fn run(self: Arc<Self>, ledger: Ledger) {
+    pub(crate) async fn run(self: Arc<Self>, ledger: Ledger) {
         let mut deliveries = InFlightDeliveries::default();
         let mut backlog_check = tokio::time::interval(BACKLOG_CHECK_INTERVAL);
         let mut alarmed = None;

@@ -212,7 +212,7 @@ fn a_text_without_a_required_placeholder_is_rejected() {
     let server = load_config(texts).unwrap().0.server;
     assert!(server.confirm_due && !server.guided);
     assert_eq!(server.texts.texts("en-US").go_on, "Go on, yes or no?");
-    assert_eq!(server.texts.judge("Aye!"), crate::payment::ConsentAnswer::Yes);
+    assert_eq!(server.texts.classify_answer("Aye!"), crate::payment::ConsentAnswer::Yes);
     assert!(load_config(r#"{ "Payments": { "confirm": "sometimes" } }"#).unwrap_err().contains("unlessDue"));
 }
 

@@ -34,7 +34,7 @@ impl Call {
             // Any key may be a digit of the card, so the key press leaves no trace.
             IncomingFrame::Dtmf { .. } if self.is_card_entry_possible() => {}
             IncomingFrame::Dtmf { digit } => self.handle_key(digit.reveal()),
-            IncomingFrame::Setup(_) | IncomingFrame::Error { .. } | IncomingFrame::Other => {}
+            IncomingFrame::Setup(_) | IncomingFrame::Error | IncomingFrame::Other => {}
         }
     }
 
@@ -51,12 +51,13 @@ impl Call {
         let digits_were_cut = input.was_redacted;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
+        self.speech.record_prompt();
         if digits_were_cut {
             self.note(prompts::DIGITS_WERE_SPOKEN);
         }
         self.turn.restart_rounds();
         if answers {
-            let answer = self.judge_answer(text);
+            let answer = self.classify_caller_answer(text);
             return self.apply_answer(answer);
         }
         self.turn.require_response();
@@ -68,8 +69,8 @@ impl Call {
     }
 
     /// Classifies the caller's words as an answer. Pending keys with a different answer make it unclear.
-    fn judge_answer(&mut self, text: &str) -> ConsentAnswer {
-        let answer = self.settings.texts.judge(text);
+    fn classify_caller_answer(&mut self, text: &str) -> ConsentAnswer {
+        let answer = self.settings.texts.classify_answer(text);
         match self.keypad.take_answer() {
             Some(other) if other != answer => ConsentAnswer::Unclear,
             _ => answer,

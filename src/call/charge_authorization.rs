@@ -87,7 +87,7 @@ impl ChargeAuthorization {
 
 impl Call {
     /// The error in the payment parameters of this call, if they are invalid. No payment can start then.
-    pub fn terms_error(&self) -> Option<&PaymentTermsError> {
+    pub(crate) fn terms_error(&self) -> Option<&PaymentTermsError> {
         self.authorization.terms().err()
     }
 

@@ -70,8 +70,8 @@ impl ConsentLexicon {
     }
 
     /// Classifies a complete utterance.
-    pub(super) fn judge(&self, utterance: &str) -> ConsentAnswer {
-        let kinds = self.classify(utterance);
+    pub(super) fn classify_answer(&self, utterance: &str) -> ConsentAnswer {
+        let kinds = self.classify_phrases(utterance);
         let has = |kind| kinds.contains(&kind);
         match (has(PhraseKind::Assent), has(PhraseKind::Refusal)) {
             _ if has(PhraseKind::Doubt) => ConsentAnswer::Unclear,
@@ -83,14 +83,14 @@ impl ConsentLexicon {
 
     /// Whether an utterance is a refusal and contains nothing else.
     pub(super) fn is_refusal(&self, utterance: &str) -> bool {
-        let kinds = self.classify(utterance);
+        let kinds = self.classify_phrases(utterance);
         let harmless =
             |kind: &PhraseKind| matches!(kind, PhraseKind::Refusal | PhraseKind::Filler | PhraseKind::Padding);
         kinds.contains(&PhraseKind::Refusal) && kinds.iter().all(harmless)
     }
 
     /// Returns the kinds of the phrases in an utterance. A question counts as unknown.
-    fn classify(&self, utterance: &str) -> Vec<PhraseKind> {
+    fn classify_phrases(&self, utterance: &str) -> Vec<PhraseKind> {
         let clauses = split_clauses(utterance);
         if clauses.iter().map(|clause| clause.words.len()).sum::<usize>() > MAX_WORDS {
             return vec![PhraseKind::Unknown];

@@ -12,7 +12,7 @@ use crate::relay::{IncomingFrame, OutgoingFrame};
 
 /// An input of the call.
 #[derive(Debug)]
-pub enum CallEvent {
+pub(crate) enum CallEvent {
     /// Twilio sent a ConversationRelay frame.
     RelayFrame(IncomingFrame),
     /// The operator sent a message to the model, which has to respond.
@@ -60,7 +60,7 @@ pub enum ModelEvent {
 
 /// An output of the call: work for the task that owns it.
 #[derive(Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Send this frame to Twilio.
     SendFrame(OutgoingFrame),
     /// Ask the model. No response is in flight at this point.
@@ -76,7 +76,7 @@ pub enum Action {
     },
     /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
-    /// Write a payment event to the ledger and the log.
+    /// Log a payment event; the ledger of a call also records a `ConsentAnswered`.
     Record(PaymentLogEntry),
     /// Drop the call: it is complete.
     Close,
@@ -88,7 +88,7 @@ pub struct ModelRequestId(pub u64);
 
 /// Identifies a run of a tool within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ToolRunId(pub u64);
+pub(crate) struct ToolRunId(pub u64);
 
 /// A request to the model: the whole history. The `llm` module adds the instructions and tools.
 #[derive(Debug, Clone)]
@@ -103,10 +103,10 @@ pub struct ModelRequest {
 impl fmt::Debug for ModelEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TextDelta(_) => f.write_str("Delta"),
+            Self::TextDelta(_) => f.write_str("TextDelta"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
-            Self::ToolCall(call) => write!(f, "Call({call:?})"),
-            Self::Completed => f.write_str("Done"),
+            Self::ToolCall(call) => write!(f, "ToolCall({call:?})"),
+            Self::Completed => f.write_str("Completed"),
             Self::Failed => f.write_str("Failed"),
         }
     }

@@ -15,7 +15,7 @@ use crate::payment::{
     UpdateAction,
 };
 pub(super) use texts::primary_subtag;
-pub use texts::{LocalizedTexts, PaymentTexts};
+pub(crate) use texts::{LocalizedTexts, PaymentTexts};
 
 /// How many times a field is asked for again after an invalid entry.
 const MAX_RETRIES: u32 = 3;
@@ -35,7 +35,7 @@ pub(super) struct GuidedFlow {
     unanswered_requests: u32,
     card_type: Option<CardType>,
     /// The result of a payment, until the model or the server has told the caller.
-    untold_result: Option<UntoldResult>,
+    unannounced_result: Option<UnannouncedResult>,
     /// The caller said something during the payment that was not answered. The payment is not submitted without a yes
     /// then.
     has_unanswered_words: bool,
@@ -59,7 +59,7 @@ enum CallerPrompt {
 }
 
 #[derive(Clone, Copy)]
-enum UntoldResult {
+enum UnannouncedResult {
     Charged,
     Pending,
     Stored,
@@ -86,7 +86,7 @@ impl GuidedFlow {
 
     /// Records a reply of the model at this position of the history: the caller is answered and knows the result.
     pub(super) fn record_reply(&mut self, reply: Option<usize>, history: &mut History) {
-        self.untold_result = None;
+        self.unannounced_result = None;
         if let Some(length) = reply.and_then(|at| history.agent_text_mut(at)).map(|words| words.len()) {
             self.has_unanswered_words = false;
             self.last_reply = reply.map(|at| (at, length));
@@ -315,7 +315,7 @@ impl Call {
                 ));
             }
             TwilioResponse::Gone => {
-                self.record_untold_failure();
+                self.record_unannounced_failure();
                 self.hand_lead_to_model(prompts::session_gone());
             }
             TwilioResponse::Accepted | TwilioResponse::Created(_) => {}
@@ -323,39 +323,39 @@ impl Call {
     }
 
     /// Records the result of a payment, for the server to say if the model does not.
-    pub(super) fn record_untold_result(&mut self, outcome: PaymentOutcome, intent: &PaymentIntent) {
+    pub(super) fn record_unannounced_result(&mut self, outcome: PaymentOutcome, intent: &PaymentIntent) {
         self.guided_flow.due_prompt = None;
-        self.guided_flow.untold_result = Some(match outcome {
-            PaymentOutcome::Succeeded if intent.charge.is_none() => UntoldResult::Stored,
-            PaymentOutcome::Succeeded if intent.bank_debit => UntoldResult::Pending,
-            PaymentOutcome::Succeeded => UntoldResult::Charged,
-            PaymentOutcome::Unknown(_) => UntoldResult::Unknown,
+        self.guided_flow.unannounced_result = Some(match outcome {
+            PaymentOutcome::Succeeded if intent.charge.is_none() => UnannouncedResult::Stored,
+            PaymentOutcome::Succeeded if intent.bank_debit => UnannouncedResult::Pending,
+            PaymentOutcome::Succeeded => UnannouncedResult::Charged,
+            PaymentOutcome::Unknown(_) => UnannouncedResult::Unknown,
             PaymentOutcome::Declined
             | PaymentOutcome::Failed
             | PaymentOutcome::Cancelled
-            | PaymentOutcome::Abandoned => UntoldResult::Failed,
+            | PaymentOutcome::Abandoned => UnannouncedResult::Failed,
         });
     }
 
     /// Records that a payment of the guided flow failed.
-    pub(super) fn record_untold_failure(&mut self) {
-        self.guided_flow.untold_result = Some(UntoldResult::Failed);
+    pub(super) fn record_unannounced_failure(&mut self) {
+        self.guided_flow.unannounced_result = Some(UnannouncedResult::Failed);
     }
 
     /// Says the current prompt or the payment result in place of the model. Returns whether there was either.
     pub(super) fn prompt_without_model(&mut self) -> bool {
-        self.repeat_prompt(self.now) || self.say_untold_result()
+        self.repeat_prompt(self.now) || self.announce_result()
     }
 
     /// Says the payment result if the caller does not know it yet. Returns whether there was one.
-    pub(super) fn say_untold_result(&mut self) -> bool {
-        let result = self.guided_flow.untold_result.take();
+    pub(super) fn announce_result(&mut self) -> bool {
+        let result = self.guided_flow.unannounced_result.take();
         let text = result.map(|result| match result {
-            UntoldResult::Charged => self.texts().charged.clone(),
-            UntoldResult::Pending => self.texts().pending.clone(),
-            UntoldResult::Stored => self.texts().stored.clone(),
-            UntoldResult::Failed => self.texts().failed.clone(),
-            UntoldResult::Unknown => self.texts().unknown.clone(),
+            UnannouncedResult::Charged => self.texts().charged.clone(),
+            UnannouncedResult::Pending => self.texts().pending.clone(),
+            UnannouncedResult::Stored => self.texts().stored.clone(),
+            UnannouncedResult::Failed => self.texts().failed.clone(),
+            UnannouncedResult::Unknown => self.texts().unknown.clone(),
         });
         text.inspect(|text| self.say(text)).is_some()
     }

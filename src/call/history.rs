@@ -46,7 +46,7 @@ pub struct ToolCall {
 }
 
 impl ToolCall {
-    /// Creates a tool call and removes card numbers from its name and arguments. This is the only place that does so.
+    /// Creates a tool call without the card numbers of its name and arguments. Nothing sees the arguments before.
     pub fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
         let name = if has_card_number(&name) { "unknown".to_owned() } else { name };
         Self { call_id, item_id, name, arguments: RedactedJson::new(arguments) }

@@ -102,7 +102,7 @@ impl Call {
         self.turn.restart_rounds();
         if self.phase.is_closing() {
             self.record_goodbye();
-            self.say_untold_result();
+            self.announce_result();
             let goodbye = self.settings.messages.goodbye.clone();
             return self.say(&goodbye);
         }

@@ -10,7 +10,7 @@ use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
     PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentTerms,
-    ResultCode, UpdateAction, UpdatePayment, is_decline_code,
+    ResultKind, UpdateAction, UpdatePayment, is_decline_code,
 };
 
 /// The maximum number of closed payments kept, so that late callbacks are recognised.
@@ -178,7 +178,7 @@ impl Call {
         if status.unmasked {
             self.record(PaymentLogEntry::Unmasked { sid: sid.clone() });
         }
-        let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.is_target_of(status)) else {
+        let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.matches_callback(status)) else {
             return self.handle_unknown_session(status);
         };
         let charge = capture.charge();
@@ -223,7 +223,7 @@ impl Call {
     fn close_payment(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult) {
         // The pending output of cancel-capture tells the model about the cancellation.
         let is_reported_by_tool = self.turn.is_cancel_running(sid);
-        if matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled) {
+        if matches!(ending.result, ResultKind::CallerPressedStar | ResultKind::Cancelled) {
             self.revoke_consent();
         }
         self.payments.close(sid.clone());
@@ -258,7 +258,7 @@ impl Call {
                     | PaymentOutcome::Declined
             )
         {
-            self.record_untold_result(outcome, &intent);
+            self.record_unannounced_result(outcome, &intent);
             self.note(prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count));
             self.turn.require_response();
             self.repeat_goodbye();
@@ -307,9 +307,9 @@ impl Call {
             payment_sid: sid.clone(),
             idempotency_key: key,
             action: UpdateAction::Cancel,
-            give_up_reason: None,
+            abandon_reason: None,
         });
-        let update = UpdatePayment { give_up_reason: why, ..update };
+        let update = UpdatePayment { abandon_reason: why, ..update };
         self.payments.close(sid.clone());
         self.record(PaymentLogEntry::Abandoned { sid });
         self.run_tool(None, Tool::UpdatePayment(update));

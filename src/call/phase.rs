@@ -33,7 +33,7 @@ pub(super) struct Closing {
     /// The hand-off data for the `<Connect>` action, as JSON text, if a person is to take over.
     handoff_data: Option<Private<String>>,
     /// The goodbye was sent to the caller.
-    goodbye_said: bool,
+    goodbye_sent: bool,
 }
 
 impl Phase {
@@ -68,8 +68,8 @@ impl Phase {
     }
 
     /// Whether an end of the call is pending and its goodbye was sent.
-    pub(super) fn is_goodbye_said(&self) -> bool {
-        self.closing().is_some_and(|closing| closing.goodbye_said)
+    pub(super) fn is_goodbye_sent(&self) -> bool {
+        self.closing().is_some_and(|closing| closing.goodbye_sent)
     }
 
     /// When the phase ends by itself: a parked call after `resume_timeout`, a call whose socket stays open after `end`.
@@ -148,23 +148,23 @@ impl Phase {
 }
 
 impl Call {
-    /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_said` says that the
+    /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_sent` says that the
     /// goodbye was sent.
-    pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_said: bool) {
-        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye_said });
+    pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_sent: bool) {
+        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye_sent });
     }
 
     /// Records that the goodbye of a pending end was sent.
     pub(super) fn record_goodbye(&mut self) {
         if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_said = true;
+            closing.goodbye_sent = true;
         }
     }
 
     /// Makes a pending end wait for another goodbye.
     pub(super) fn repeat_goodbye(&mut self) {
         if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_said = false;
+            closing.goodbye_sent = false;
         }
     }
 
@@ -178,7 +178,7 @@ impl Call {
 
     /// Asks for the goodbye, or ends the call once it was heard. Called only while the model's turn is idle.
     pub(super) fn finish_closing(&mut self) {
-        if !self.phase.is_goodbye_said() {
+        if !self.phase.is_goodbye_sent() {
             return self.ask_model();
         }
         self.turn.waive_response();

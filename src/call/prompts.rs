@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::payment::{
-    Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentHistory, PaymentIntent, PaymentMethod,
-    PaymentOutcome, PaymentSessionResult, PaymentTerms, PaymentTermsError, ResultCode, TwilioResponse, is_decline_code,
+    Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentIntent, PaymentMethod, PaymentOutcome,
+    PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
 };
 use crate::relay::Setup;
 pub(super) use charges::*;
@@ -49,7 +49,7 @@ pub(super) fn call_details(
     request: Option<&str>,
     terms: &Result<Arc<PaymentTerms>, PaymentTermsError>,
     confirm_due: bool,
-    known: &PaymentHistory,
+    known: &PriorPayments,
 ) -> String {
     let mut details = match setup.direction.as_str() {
         _ if setup.is_reconnect() => {
@@ -291,7 +291,7 @@ pub(super) fn payment_ended(
     declines: u32,
 ) -> String {
     let is_given_up =
-        matches!(ending.result, ResultCode::CallerPressedStar | ResultCode::Cancelled | ResultCode::CallerHungUp);
+        matches!(ending.result, ResultKind::CallerPressedStar | ResultKind::Cancelled | ResultKind::CallerHungUp);
     // The model knows already that the submission was refused.
     let outcome = match outcome {
         PaymentOutcome::Declined | PaymentOutcome::Failed if is_given_up => PaymentOutcome::Cancelled,
@@ -314,7 +314,7 @@ pub(super) fn payment_ended(
              offer to try again (call start-capture) or a person (call live-agent-handoff)"
                 .to_owned()
         }
-        PaymentOutcome::Cancelled if ending.result == ResultCode::CallerPressedStar => {
+        PaymentOutcome::Cancelled if ending.result == ResultKind::CallerPressedStar => {
             "the caller pressed the star key, which cancelled the payment; nothing was charged. Next: say so and ask \
              whether to begin again (call start-capture)"
                 .to_owned()

@@ -45,8 +45,7 @@ struct Utterance {
     begins_cycle: bool,
     /// The number of characters played, without whitespace.
     played_characters: usize,
-    /// Text that was not reported as played when a new prompt arrived. It moves back into the history as it is
-    /// reported.
+    /// Text that was not reported as played when an input arrived. It moves back into the history as it is reported.
     unplayed: String,
 }
 
@@ -105,7 +104,8 @@ impl AgentSpeech {
         }
     }
 
-    /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`. An
+    /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`, when
+    /// nothing else was playing. An
     /// answer that comes sooner belongs to something else. Without `agentSpeaking` events this is always true.
     pub(super) fn was_half_heard(&self, words: &str, sent: Instant, now: Instant) -> bool {
         let takes = TIME_PER_CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);
@@ -185,11 +185,20 @@ impl AgentSpeech {
         }
     }
 
-    /// Removes unplayed text from the history when a new prompt arrives without an interrupt, if Twilio reports played
-    /// tokens. [`AgentSpeech::record_played`] restores what is reported later.
-    pub(super) fn cut_unplayed(&mut self, history: &mut History) {
+    /// Records that the caller spoke. Twilio sends the interrupt before the prompt, so a later one belongs to later
+    /// speech. If Twilio reports played tokens, the utterances are kept until they are reported.
+    pub(super) fn record_prompt(&mut self) {
         if !self.reports_played {
             self.utterances.clear();
+        }
+    }
+
+    /// Removes unplayed text from the history when an input arrives without an interrupt, if Twilio reports played
+    /// tokens. [`AgentSpeech::record_played`] restores what is reported later, and
+    /// [`AgentSpeech::apply_interrupt`] what was heard: the interrupt of a key press follows the key.
+    pub(super) fn cut_unplayed(&mut self, history: &mut History) {
+        if !self.reports_played {
+            return;
         }
         for utterance in &mut self.utterances {
             if let Some(words) = history.agent_text_mut(utterance.position).filter(|_| utterance.unplayed.is_empty()) {

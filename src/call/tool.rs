@@ -15,7 +15,7 @@ pub struct ContextKeys {
 
 /// A tool to run outside of the call, with all values that the model may not choose: it does I/O, or needs the library.
 #[derive(Debug, Clone)]
-pub enum Tool {
+pub(crate) enum Tool {
     /// `start-capture`
     StartCapture(CreatePayment),
     /// A capture tool, `finish-capture` or `cancel-capture`. The server runs them, too: in the guided flow, and when the
@@ -39,7 +39,7 @@ pub enum Tool {
 
 impl Tool {
     /// The name of the tool in the manifest.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::StartCapture(_) => "start-capture",
             Self::UpdatePayment(update) => match update.action {
@@ -55,14 +55,15 @@ impl Tool {
 
 /// The outcome of a tool.
 #[derive(Debug, Clone)]
-pub enum ToolOutcome {
+pub(crate) enum ToolOutcome {
     /// Twilio's response to a payment request.
     Payment(TwilioResponse),
     /// A velocity limit stopped the payment; Twilio was not asked. The text tells the model what to do.
     LimitExceeded(&'static str),
-    /// Another payment of the same order exists; Twilio was not asked.
+    /// Another payment of the same order, or of the same amount, blocks this one; Twilio was not asked.
     OrderHasPayment(PriorPayment),
-    /// The same caller paid the same amount a few minutes ago and has not agreed to pay it again; Twilio was not asked.
+    /// The same caller paid the same amount a few minutes ago and has not agreed to pay it again. The payment was not
+    /// begun; Twilio was not asked.
     RecentlyPaid {
         /// In the currency of the call.
         amount: Amount,

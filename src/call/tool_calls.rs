@@ -202,7 +202,7 @@ impl Call {
 
     /// Waives a response to a tool output if the call ends after the goodbye that was sent.
     fn waive_response_after_goodbye(&mut self) {
-        if self.phase.is_goodbye_said() {
+        if self.phase.is_goodbye_sent() {
             self.turn.waive_response();
         }
     }
@@ -288,16 +288,17 @@ impl Call {
 
     fn finish_change(&mut self, update: &UpdatePayment, outcome: ToolOutcome, by_model: bool) -> String {
         match outcome {
-            ToolOutcome::LimitExceeded(reason) => self.cancel_limited_payment(update, reason, by_model),
+            ToolOutcome::LimitExceeded(reason) => self.cancel_after_ledger_refusal(update, reason, by_model),
             ToolOutcome::OrderHasPayment(payment) => {
-                self.cancel_limited_payment(update, &prompts::order_has_payment_text(&payment), by_model)
+                self.cancel_after_ledger_refusal(update, &prompts::order_has_payment_text(&payment), by_model)
             }
             outcome => self.apply_update_response(update, twilio_response(outcome), by_model),
         }
     }
 
-    /// Cancels an open payment that exceeded a limit, and tells the model to offer a person.
-    fn cancel_limited_payment(&mut self, update: &UpdatePayment, reason: &str, by_model: bool) -> String {
+    /// Cancels an open payment whose update the ledger refused: a limit is exceeded, or another payment of the order blocks
+    /// it. Tells the model to offer a person.
+    fn cancel_after_ledger_refusal(&mut self, update: &UpdatePayment, reason: &str, by_model: bool) -> String {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {
             return prompts::session_closed();
@@ -308,12 +309,12 @@ impl Call {
             self.guided_flow.stop();
             self.turn.clear_payment_steps();
             self.silence_timer.reset(self.now);
-            self.cancel_session(id, update.payment_sid.clone(), Some("a limit was exceeded"));
+            self.cancel_session(id, update.payment_sid.clone(), Some("the ledger refused the submission"));
         }
         if by_model {
             return prompts::refusal(&prompts::limit_exceeded(reason));
         }
-        self.record_untold_failure();
+        self.record_unannounced_failure();
         self.note(format!("Payment update: {}", prompts::limit_exceeded(reason)));
         self.turn.require_response();
         String::new()

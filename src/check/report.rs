@@ -43,11 +43,6 @@ impl Finding {
 pub struct CheckReport(pub(super) Vec<Finding>);
 
 impl CheckReport {
-    /// The findings, in the order of the output.
-    pub fn findings(&self) -> &[Finding] {
-        &self.0
-    }
-
     /// Whether no finding would make calls fail.
     pub fn is_ok(&self) -> bool {
         self.count(Severity::Failure) == 0

@@ -69,7 +69,7 @@ pub(super) async fn post(
     library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
     let ledger =
         app.session.ledger.with_limits(library.server.limits.clone(), app.session.environment.payment.currency);
-    if let Some(payment) = ledger.blocking_payment(order.order_reference()).await? {
+    if let Some(payment) = ledger.find_conflicting_payment(order.order_reference()).await? {
         return Err(ApiError::new(StatusCode::CONFLICT, OrderHasPaymentError(payment)));
     }
     let document = build_twiml(&app.voice, &order)?;

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::auth::operator_token::Operator;
 use super::json::{ApiError, JsonBody};
 use crate::ledger::{
-    self, HistoryEntry, Ledger, Payment, PaymentFilter, Refund, RefundError, RefundKind, SettleError, Settlement,
+    self, EventRecord, Ledger, Payment, PaymentFilter, Refund, RefundError, RefundKind, SettleError, Settlement,
 };
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
@@ -45,9 +45,9 @@ pub(super) struct PaymentsPage {
 pub(super) struct PaymentDetails {
     #[serde(flatten)]
     payment: PaymentView,
-    events: Vec<HistoryEntry>,
+    events: Vec<EventRecord>,
     /// The statements on the call of the payment, with the caller's answers.
-    statements: Vec<HistoryEntry>,
+    statements: Vec<EventRecord>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,7 +136,7 @@ pub(super) async fn get(
 ) -> Result<Json<PaymentDetails>, ApiError> {
     let id = parse_id(&id)?;
     let payment = ledger.payment(id).await?.ok_or(SettleError::NoSuchPayment)?;
-    let (events, statements) = (ledger.history(id).await?, ledger.statements(&payment.call_sid).await?);
+    let (events, statements) = (ledger.events(id).await?, ledger.statements(&payment.call_sid).await?);
     Ok(Json(PaymentDetails { payment: payment.into(), events, statements }))
 }
 

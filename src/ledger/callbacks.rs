@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_by_call};
 use super::{
-    Alert, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentCall, PaymentState,
+    Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState,
 };
 use crate::payment::{
     CallbackKind, Field, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentRecord,
-    PaymentSessionResult, ResultCode,
+    PaymentSessionResult, ResultKind,
 };
 
 /// The result of recording a callback.
@@ -93,7 +93,7 @@ impl LedgerTransaction {
     }
 
     async fn insert_found_session(&mut self, status: &PaymentCallback) -> Result<Payment, LedgerError> {
-        let call = PaymentCall::from_sid(status.call_sid.clone());
+        let call = CallData::from_sid(status.call_sid.clone());
         let id = PaymentIdGenerator::new(Uuid::new_v4()).generate();
         let payment = self.insert_payment(&call, id, None, Some(&status.payment_sid)).await?;
         let found = LedgerEvent::SessionFound { sid: &status.payment_sid, charge: status.charge_amount.as_deref() };
@@ -110,7 +110,7 @@ impl LedgerTransaction {
     ) -> Result<(), LedgerError> {
         let next = known.after_outcome(outcome);
         let succeeded = outcome == PaymentOutcome::Succeeded;
-        let first_success = succeeded && payment.result.as_deref() != Some(ResultCode::Success.as_str());
+        let first_success = succeeded && payment.result.as_deref() != Some(ResultKind::Success.as_str());
         let first_word = known.state == PaymentState::Unknown && payment.result.is_none();
         if next == known && !first_success && !first_word {
             return Ok(());
@@ -156,7 +156,7 @@ impl LedgerTransaction {
 
     async fn write_result(&mut self, payment: &mut Payment, ending: &PaymentSessionResult) -> Result<(), LedgerError> {
         // A refusal that explains how the payment ended is kept.
-        if payment.refusal().is_none() || ending.result == ResultCode::Success {
+        if payment.refusal().is_none() || ending.result == ResultKind::Success {
             self.set_result(payment, ending.result.as_str(), ending.error_code, ending.error_text().as_deref()).await?;
         }
         sqlx::query(

@@ -57,7 +57,7 @@ impl FaultTracker {
     }
 
     /// The fault that blocks payments although the ledger can be written.
-    pub(super) fn fault_blocking_payments(&self) -> Option<LedgerFault> {
+    pub(super) fn fault_stopping_payments(&self) -> Option<LedgerFault> {
         self.worst().filter(|fault| !matches!(fault, LedgerFault::Unwritable(_)))
     }
 

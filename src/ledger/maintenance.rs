@@ -84,7 +84,7 @@ impl Ledger {
                 checkpoint = Instant::now();
             }
             if let Err(error) = self.checkpoint_if(is_due).await {
-                warn!(event = "ledger.checkpoint_failed", %error, "The write-ahead log of the ledger could not be emptied.");
+                warn!(event = "ledger.checkpoint_failed", %error, "The write-ahead log of the ledger could not be checkpointed.");
             }
         }
     }

@@ -7,10 +7,10 @@ use sqlx::SqliteExecutor;
 
 use super::payment::{COLUMNS, find_all, find_by_call, state_list};
 use super::{
-    Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentCall, PaymentState, RecordRequestError, event,
+    CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError, event,
 };
 use crate::ids::CallSid;
-use crate::payment::{Amount, AmountDue, ConsentRecord, CreatePayment, Currency, PaymentHistory, PriorPayment};
+use crate::payment::{Amount, AmountDue, ConsentRecord, CreatePayment, Currency, PriorPayment, PriorPayments};
 use crate::phone_number::PhoneNumber;
 
 /// Most unknown payments of a caller that are returned.
@@ -33,14 +33,14 @@ fn normalize_reference(text: &str) -> String {
 }
 
 /// The payments of an order that block another one, the newest first.
-async fn find_blocking_by_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
+async fn find_conflicting_by_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
     let blocking = state_list(PaymentState::blocks_order);
     let query = format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {blocking} ORDER BY seq DESC");
     find_all(sqlx::query(&query).bind(key), database).await
 }
 
 /// The payments of this amount, of a caller or a call, that block another one, the newest first.
-async fn find_blocking_by_amount(
+async fn find_conflicting_by_amount(
     database: impl SqliteExecutor<'_>,
     call: &CallSid,
     caller: Option<&PhoneNumber>,
@@ -61,18 +61,18 @@ async fn find_blocking_by_amount(
 
 impl Ledger {
     /// Loads the payments of a call, its order and its caller before the call begins.
-    pub async fn load_payment_history(&self, call: &PaymentCall) -> Result<PaymentHistory, LedgerError> {
+    pub async fn load_prior_payments(&self, call: &CallData) -> Result<PriorPayments, LedgerError> {
         let readers = &self.0.readers;
         let on_call = find_by_call(readers, &call.call_sid).await?;
         let agreed = self.load_agreed_amount(call, &on_call).await?;
-        let mut known = PaymentHistory {
+        let mut known = PriorPayments {
             on_call: on_call.iter().map(to_prior_payment).collect(),
             consented_amount: agreed,
-            ..PaymentHistory::default()
+            ..PriorPayments::default()
         };
         let elsewhere = |payment: &Payment| payment.call_sid != call.call_sid;
         if let Some(key) = call.order_key.as_ref().filter(|_| !self.1.limits.orders.pay_again) {
-            known.same_order = find_blocking_by_order(readers, key)
+            known.same_order = find_conflicting_by_order(readers, key)
                 .await?
                 .iter()
                 .find(|payment| elsewhere(payment))
@@ -90,24 +90,20 @@ impl Ledger {
     }
 
     /// The payment that blocks another one with this reference, if any.
-    pub async fn blocking_payment(&self, reference: &str) -> Result<Option<PriorPayment>, LedgerError> {
+    pub async fn find_conflicting_payment(&self, reference: &str) -> Result<Option<PriorPayment>, LedgerError> {
         if self.1.limits.orders.pay_again {
             return Ok(None);
         }
-        Ok(find_blocking_by_order(&self.0.readers, &order_key(reference)).await?.first().map(to_prior_payment))
+        Ok(find_conflicting_by_order(&self.0.readers, &order_key(reference)).await?.first().map(to_prior_payment))
     }
 
     /// Records a statement of the server and the caller's answer.
-    pub async fn record_statement(&self, call: &PaymentCall, agreed: &ConsentRecord) -> Result<(), LedgerError> {
+    pub async fn record_statement(&self, call: &CallData, agreed: &ConsentRecord) -> Result<(), LedgerError> {
         self.write_or_buffer(LedgerRecord::Statement(call.call_sid.clone(), Box::new(agreed.clone()))).await.map(drop)
     }
 
     /// The amount that the caller agreed to last on a call, if no payment was started after that.
-    async fn load_agreed_amount(
-        &self,
-        call: &PaymentCall,
-        payments: &[Payment],
-    ) -> Result<Option<Amount>, LedgerError> {
+    async fn load_agreed_amount(&self, call: &CallData, payments: &[Payment]) -> Result<Option<Amount>, LedgerError> {
         let query = "SELECT at, json_extract(data, '$.minor'), json_extract(data, '$.currency'), json_extract(data, '$.answer') \
              FROM call_events WHERE call_sid = ? AND kind = 'statement' AND json_extract(data, '$.minor') IS NOT NULL \
              ORDER BY id DESC LIMIT 1";
@@ -136,7 +132,7 @@ pub(super) async fn write_statement(
 
 impl LedgerTransaction {
     /// Returns the call with the order of its earlier payment, if the current WebSocket session has received none.
-    pub(super) async fn with_known_order(&mut self, call: &PaymentCall) -> Result<PaymentCall, LedgerError> {
+    pub(super) async fn with_known_order(&mut self, call: &CallData) -> Result<CallData, LedgerError> {
         let mut call = call.clone();
         if call.order_key.is_none() {
             let earlier = find_by_call(&mut *self.transaction, &call.call_sid).await?;
@@ -151,7 +147,7 @@ impl LedgerTransaction {
     /// Checks whether another payment may start for the call and the order. Abandons the open payments of the call.
     pub(super) async fn check_order(
         &mut self,
-        call: &PaymentCall,
+        call: &CallData,
         create: &CreatePayment,
     ) -> Result<(), RecordRequestError> {
         if self.ledger.is_recovering(&call.call_sid) {
@@ -177,7 +173,7 @@ impl LedgerTransaction {
     async fn check_reference(&mut self, key: &str, create: &CreatePayment) -> Result<(), RecordRequestError> {
         // Storing a card charges nothing: only a payment without a result blocks it.
         let in_the_way = |payment: &&Payment| create.charge.is_some() || !payment.state.holds_money();
-        match find_blocking_by_order(&mut *self.transaction, key).await?.iter().find(in_the_way) {
+        match find_conflicting_by_order(&mut *self.transaction, key).await?.iter().find(in_the_way) {
             Some(payment) => Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment))),
             None => Ok(()),
         }
@@ -186,13 +182,13 @@ impl LedgerTransaction {
     /// Checks for a repeated payment without a reference: the same amount on the call or of the caller.
     async fn check_repeat_payment(
         &mut self,
-        call: &PaymentCall,
+        call: &CallData,
         create: &CreatePayment,
     ) -> Result<(), RecordRequestError> {
         let within = i64::from(self.ledger.1.limits.orders.same_again_minutes);
         let Some(amount) = create.charge.filter(|_| within > 0) else { return Ok(()) };
         let same =
-            find_blocking_by_amount(&mut *self.transaction, &call.call_sid, call.caller.as_ref(), amount).await?;
+            find_conflicting_by_amount(&mut *self.transaction, &call.call_sid, call.caller.as_ref(), amount).await?;
         if let Some(payment) = same.iter().find(|payment| !payment.state.holds_money()) {
             return Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment)));
         }
@@ -210,10 +206,10 @@ impl LedgerTransaction {
         let Some(amount) = payment.amount else { return Ok(()) };
         let orders = self.ledger.1.limits.orders;
         let mut others = match payment.order_key.as_ref().filter(|_| !orders.pay_again) {
-            Some(key) => find_blocking_by_order(&mut *self.transaction, key).await?,
+            Some(key) => find_conflicting_by_order(&mut *self.transaction, key).await?,
             None if orders.same_again_minutes == 0 => Vec::new(),
             None => {
-                find_blocking_by_amount(&mut *self.transaction, &payment.call_sid, payment.caller.as_ref(), amount)
+                find_conflicting_by_amount(&mut *self.transaction, &payment.call_sid, payment.caller.as_ref(), amount)
                     .await?
             }
         };

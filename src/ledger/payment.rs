@@ -66,7 +66,7 @@ pub struct Payment {
 
 /// An entry in the history of a payment or a call.
 #[derive(Debug, Serialize)]
-pub struct HistoryEntry {
+pub struct EventRecord {
     /// When it happened.
     pub at: Timestamp,
     /// The kind of event.
@@ -84,7 +84,7 @@ pub struct PaymentFilter {
     pub state: Option<PaymentState>,
     /// After this payment.
     pub after: Option<PaymentId>,
-    /// Most payments to return.
+    /// The maximum number of payments to return.
     pub limit: u32,
 }
 
@@ -173,21 +173,21 @@ impl Ledger {
     }
 
     /// The events of a payment, in order.
-    pub async fn history(&self, id: PaymentId) -> Result<Vec<HistoryEntry>, LedgerError> {
+    pub async fn events(&self, id: PaymentId) -> Result<Vec<EventRecord>, LedgerError> {
         self.read_history("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id", &id.to_string()).await
     }
 
     /// The statements of the server on a call and the caller's answers, in order.
-    pub async fn statements(&self, call: &CallSid) -> Result<Vec<HistoryEntry>, LedgerError> {
+    pub async fn statements(&self, call: &CallSid) -> Result<Vec<EventRecord>, LedgerError> {
         self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
     }
 
-    async fn read_history(&self, query: &str, of: &str) -> Result<Vec<HistoryEntry>, LedgerError> {
+    async fn read_history(&self, query: &str, of: &str) -> Result<Vec<EventRecord>, LedgerError> {
         let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
         let happened = |row: &SqliteRow| {
             let data =
                 RawValue::from_string(row.try_get("data")?).map_err(|_| LedgerError::Unreadable("an event's data"))?;
-            Ok(HistoryEntry { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
+            Ok(EventRecord { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
         };
         rows.iter().map(happened).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentCall, PaymentState, payment};
+use super::{CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, payment};
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
     Amount, CreatePayment, PaymentId, PaymentSettings, PaymentTermsError, UpdateAction, UpdatePayment,
@@ -14,7 +14,7 @@ use crate::redact::Private;
 pub struct OrphanedPayment {
     id: PaymentId,
     /// The call.
-    pub call: PaymentCall,
+    pub call: CallData,
     /// The SID of the session, if it is known.
     pub payment_sid: Option<PaymentSid>,
     charge: Option<Amount>,
@@ -60,7 +60,7 @@ impl OrphanedPayment {
             payment_sid: sid,
             idempotency_key: key,
             action: UpdateAction::Cancel,
-            give_up_reason: None,
+            abandon_reason: None,
         }
     }
 }
@@ -144,7 +144,7 @@ impl LedgerTransaction {
              AND json_extract(data, '$.change') = 'cancel'";
         let asked: u32 =
             sqlx::query_scalar(asked).bind(payment.id.to_string()).fetch_one(&mut *self.transaction).await?;
-        let call = PaymentCall {
+        let call = CallData {
             call_sid: payment.call_sid.clone(),
             caller: payment.caller.clone(),
             call_reference: payment.call_reference.clone(),

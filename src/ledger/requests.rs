@@ -22,7 +22,7 @@ const DEFAULT_METHOD: &str = "credit-card";
 
 /// The data of a call that its payments are recorded with.
 #[derive(Debug, Clone)]
-pub struct PaymentCall {
+pub struct CallData {
     /// The SID of the call.
     pub call_sid: CallSid,
     /// The caller's number, if it can be called.
@@ -35,7 +35,7 @@ pub struct PaymentCall {
     pub(super) order_key: Option<String>,
 }
 
-impl PaymentCall {
+impl CallData {
     /// Reads the data of a call from its `setup` message.
     pub fn from_setup(setup: &Setup) -> Self {
         let given = setup.custom_parameters.reveal();
@@ -65,7 +65,7 @@ impl Ledger {
     /// All checks run in the transaction that records the request.
     pub async fn record_create_request(
         &self,
-        call: &PaymentCall,
+        call: &CallData,
         create: &CreatePayment,
     ) -> Result<(), RecordRequestError> {
         let mut writing = self.begin_decision().await?;
@@ -85,7 +85,7 @@ impl Ledger {
     /// Records a request to update a session. A submission may be sent only after this has succeeded.
     pub async fn record_update_request(
         &self,
-        call: &PaymentCall,
+        call: &CallData,
         update: &UpdatePayment,
     ) -> Result<(), RecordRequestError> {
         if update.action == UpdateAction::Cancel {
@@ -123,7 +123,7 @@ impl Ledger {
 
 async fn write_create_request(
     writing: &mut LedgerTransaction,
-    call: &PaymentCall,
+    call: &CallData,
     create: &CreatePayment,
 ) -> Result<(), RecordRequestError> {
     let payment = if let Some(asked_before) = writing.find_payment(PaymentKey::Id(create.id)).await? {
@@ -166,7 +166,7 @@ pub(super) async fn write_create_response(
 
 async fn write_update_request(
     writing: &mut LedgerTransaction,
-    call: &PaymentCall,
+    call: &CallData,
     update: &UpdatePayment,
 ) -> Result<(), RecordRequestError> {
     let mut payment = match writing.find_updated_payment(update).await? {
@@ -206,7 +206,7 @@ async fn write_update_request(
         }
         UpdateAction::Capture(_) | UpdateAction::Cancel => {}
     }
-    if let Some(why) = update.give_up_reason {
+    if let Some(why) = update.abandon_reason {
         writing.abandon(&mut payment, why).await?;
     }
     let asking = LedgerEvent::UpdateRequested { change: update.action, key: &update.idempotency_key };
@@ -217,7 +217,7 @@ async fn write_update_request(
 /// Records a request to cancel a session. Only an error of the ledger prevents it.
 pub(super) async fn write_cancel_request(
     writing: &mut LedgerTransaction,
-    call: &PaymentCall,
+    call: &CallData,
     update: &UpdatePayment,
 ) -> Result<(), LedgerError> {
     match write_update_request(writing, call, update).await {
@@ -300,7 +300,7 @@ impl LedgerTransaction {
 
     pub(super) async fn insert_payment(
         &mut self,
-        call: &PaymentCall,
+        call: &CallData,
         id: PaymentId,
         create: Option<&CreatePayment>,
         sid: Option<&PaymentSid>,

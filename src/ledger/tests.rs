@@ -86,7 +86,7 @@ impl Drop for TempDirectory {
 /// A ledger and one call, with the writes of tools and callbacks.
 struct TestLedger {
     ledger: Ledger,
-    call: PaymentCall,
+    call: CallData,
     ids: PaymentIdGenerator,
     terms: Arc<PaymentTerms>,
     directory: TempDirectory,
@@ -180,7 +180,7 @@ impl TestLedger {
     }
 
     async fn event_kinds(&self, id: PaymentId) -> Vec<String> {
-        self.ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect()
+        self.ledger.events(id).await.unwrap().into_iter().map(|event| event.kind).collect()
     }
 
     /// Runs the maintenance, as a server does.
@@ -267,7 +267,7 @@ impl Payment {
     }
 }
 
-impl PaymentCall {
+impl CallData {
     /// Sets `callReference` as the reference of the order.
     fn set_call_reference(&mut self, reference: &str) {
         self.call_reference = Some(Private::new(reference.to_owned()));
@@ -281,11 +281,11 @@ impl PaymentCall {
     }
 }
 
-fn call(sid: &str) -> PaymentCall {
-    PaymentCall {
+fn call(sid: &str) -> CallData {
+    CallData {
         call_sid: sid.parse().unwrap(),
         caller: "+15550100001".parse().ok(),
-        ..PaymentCall::from_sid("CA0".parse().unwrap())
+        ..CallData::from_sid("CA0".parse().unwrap())
     }
 }
 
@@ -295,7 +295,7 @@ fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayme
         payment_sid: sid.parse().unwrap(),
         idempotency_key: id.update_key(change, n),
         action: change,
-        give_up_reason: None,
+        abandon_reason: None,
     }
 }
 

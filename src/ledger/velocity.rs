@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::payment::state_list;
 use super::{
-    Alert, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentCall, PaymentState, RecordRequestError,
+    Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, RecordRequestError,
 };
 use crate::payment::{
     Amount, CardTestingLimits, CardTestingPattern, CreatePayment, Currency, DeclineCounts, Last4, LimitKind,
@@ -66,7 +66,7 @@ impl LedgerTransaction {
     /// Checks whether the limits allow another payment on the call.
     pub(super) async fn check_start_limits(
         &mut self,
-        call: &PaymentCall,
+        call: &CallData,
         create: &CreatePayment,
     ) -> Result<(), RecordRequestError> {
         if self.is_caller_blocked(call.caller.as_ref()).await? {
@@ -77,13 +77,13 @@ impl LedgerTransaction {
         self.check_scopes(call, charged_in, |caps, so_far| caps.check_start(so_far, create.charge, configured)).await
     }
 
-    /// Checks whether the limits allow an update. The caller records a refusal.
+    /// Checks whether the limits allow an update. `record_update_request` records a refusal.
     pub(super) async fn check_update_limits(
         &mut self,
         payment: &Payment,
         change: UpdateAction,
     ) -> Result<(), RecordRequestError> {
-        let call = PaymentCall { caller: payment.caller.clone(), ..PaymentCall::from_sid(payment.call_sid.clone()) };
+        let call = CallData { caller: payment.caller.clone(), ..CallData::from_sid(payment.call_sid.clone()) };
         match change {
             UpdateAction::Capture(_) => self.check_scopes(&call, None, VelocityCaps::check_entry).await,
             UpdateAction::Complete if self.is_card_testing(payment).await? => {
@@ -97,7 +97,7 @@ impl LedgerTransaction {
     /// Checks each scope, the narrowest first. Amounts are summed in `charged_in`.
     async fn check_scopes(
         &mut self,
-        call: &PaymentCall,
+        call: &CallData,
         charged_in: Option<Currency>,
         against: impl Fn(&VelocityCaps, &VelocityCounts) -> Option<LimitKind>,
     ) -> Result<(), RecordRequestError> {
@@ -117,7 +117,7 @@ impl LedgerTransaction {
         Ok(())
     }
 
-    fn velocity_scope<'a>(&self, scope: LimitScope, call: &'a PaymentCall) -> Option<VelocityScope<'a>> {
+    fn velocity_scope<'a>(&self, scope: LimitScope, call: &'a CallData) -> Option<VelocityScope<'a>> {
         let (clause, value) = match scope {
             LimitScope::Call => ("payments.call_sid = ?1", Some(call.call_sid.as_str())),
             LimitScope::Caller => ("payments.caller = ?1", Some(call.caller.as_ref()?.as_str())),

@@ -12,16 +12,16 @@ use tracing::error;
 use super::connection::{BUSY_TIMEOUT, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
-    Ledger, LedgerError, LedgerTransaction, OrphanedPayment, PaymentCall, RecordOutcome, callbacks, orders, recovery,
+    CallData, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, callbacks, orders, recovery,
     requests,
 };
 use crate::ids::CallSid;
 use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
 
-/// Most records that are buffered. A payment has about ten.
+/// The maximum number of buffered records. A payment has about ten.
 pub(super) const MAX_BUFFERED: usize = 4_096;
 
-/// Most records that are written in one transaction.
+/// The maximum number of records that are written in one transaction.
 const BATCH: usize = 64;
 
 /// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
@@ -35,7 +35,7 @@ pub(super) enum LedgerRecord {
     /// Twilio's response to a request to create a session.
     CreateResponse(Box<CreatePayment>, TwilioResponse),
     /// A request to cancel a session.
-    CancelRequest(PaymentCall, Box<UpdatePayment>),
+    CancelRequest(CallData, Box<UpdatePayment>),
     /// Twilio's response to an update.
     UpdateResponse(Box<UpdatePayment>, TwilioResponse),
     /// The caller's answer to a statement of the server.
@@ -167,7 +167,7 @@ impl Ledger {
         let lost = self.0.write_buffer.count();
         if lost > 0 {
             error!(
-                event = "ledger.held_lost",
+                event = "ledger.buffer_lost",
                 lost, "The server stops, and buffered records that could not be written are lost."
             );
         }
@@ -199,6 +199,6 @@ impl LedgerTransaction {
 /// Shows the number of records, not their content.
 impl fmt::Debug for WriteBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Held({})", self.count())
+        write!(f, "WriteBuffer({})", self.count())
     }
 }

@@ -145,7 +145,7 @@ impl fmt::Display for EntryError {
 #[derive(Debug, Clone)]
 pub struct PaymentSessionResult {
     /// `Result`.
-    pub result: ResultCode,
+    pub result: ResultKind,
     /// `PayErrorCode`, if present.
     pub error_code: Option<u32>,
     /// `PaymentError`: at most 256 characters, card numbers removed.
@@ -173,7 +173,7 @@ pub struct PaymentSessionResult {
 
 /// `Result`. [`PaymentOutcome`](super::PaymentOutcome) tells what it means for the payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ResultCode {
+pub enum ResultKind {
     /// Charged, or tokenized.
     Success,
     /// `payment-connector-error`: the processor or its connector declined or failed.
@@ -191,7 +191,7 @@ pub enum ResultCode {
     Other(String),
 }
 
-impl ResultCode {
+impl ResultKind {
     fn from_wire(word: &str) -> Self {
         let word = word.trim().to_ascii_lowercase();
         match word.as_str() {
@@ -348,7 +348,7 @@ fn parse_kind<'a>(
         let text = |name| filled(name).map(|text| sanitize_text(text, MAX_TEXT_CHARS));
         let code = |name| filled(name).map(|code| sanitize_text(code, MAX_CODE_CHARS));
         return CallbackKind::Ended(Box::new(PaymentSessionResult {
-            result: ResultCode::from_wire(result),
+            result: ResultKind::from_wire(result),
             error_code: filled("PayErrorCode").and_then(|code| code.parse().ok()).filter(|code| *code < 100_000),
             payment_error: text("PaymentError"),
             connector_error: text("ConnectorError"),
@@ -471,7 +471,7 @@ mod tests {
             ("DateUpdated", "2021-08-10T03:58:27.290Z"),
         ]);
         let CallbackKind::Ended(ending) = charged.kind else { panic!() };
-        assert_eq!((ending.result, ending.confirmation_code.as_deref()), (ResultCode::Success, Some("ch_a9dc")));
+        assert_eq!((ending.result, ending.confirmation_code.as_deref()), (ResultKind::Success, Some("ch_a9dc")));
         assert_eq!(ending.last4.unwrap().to_string(), "1111");
         assert!(ending.payment_token.is_none() && charged.date_updated.is_some());
 
@@ -563,13 +563,13 @@ mod tests {
     #[test]
     fn results_are_parsed_in_any_case() {
         for (word, result) in [
-            ("payment-connector-error", ResultCode::ConnectorError),
-            ("Caller-Interrupted-With-Star", ResultCode::CallerPressedStar),
-            ("caller-hung-up", ResultCode::CallerHungUp),
-            ("transaction-cancelled", ResultCode::Cancelled),
-            ("validation-error", ResultCode::InvalidInput("validation-error")),
-            (" SUCCESS ", ResultCode::Success),
-            ("successful", ResultCode::Other("successful".to_owned())),
+            ("payment-connector-error", ResultKind::ConnectorError),
+            ("Caller-Interrupted-With-Star", ResultKind::CallerPressedStar),
+            ("caller-hung-up", ResultKind::CallerHungUp),
+            ("transaction-cancelled", ResultKind::Cancelled),
+            ("validation-error", ResultKind::InvalidInput("validation-error")),
+            (" SUCCESS ", ResultKind::Success),
+            ("successful", ResultKind::Other("successful".to_owned())),
         ] {
             let status = read(&[("Result", word), ("PayErrorCode", "64008")]);
             assert!(matches!(status.kind, CallbackKind::Ended(ending) if ending.result == result), "{word}");

@@ -194,7 +194,7 @@ impl Capture {
             payment_sid: sid,
             idempotency_key: self.next_idempotency_key(action),
             action,
-            give_up_reason: None,
+            abandon_reason: None,
         })
     }
 
@@ -307,7 +307,7 @@ impl Capture {
 
     /// Applies a callback of this session. A repeated callback, or one older than the newest, has no effect.
     pub fn apply_callback(&mut self, callback: &PaymentCallback) -> CallbackEffect {
-        if self.is_repeated_delivery(callback) {
+        if self.record_delivery(callback) {
             return CallbackEffect::NoChange;
         }
         let was_opening = self.stage == CaptureStage::Opening;
@@ -317,12 +317,12 @@ impl Capture {
             CallbackKind::SessionExists if was_opening => CallbackEffect::Opened,
             CallbackKind::Ended(ending) => CallbackEffect::Ended(ending.clone()),
             CallbackKind::EntryInProgress { field, key_count: keys }
-                if self.is_newest(*field, callback.date_updated, false) =>
+                if self.record_newest(*field, callback.date_updated, false) =>
             {
                 self.apply_key_presses(*field, *keys)
             }
             CallbackKind::EntryEnded { field, has_value: present }
-                if self.is_newest(*field, callback.date_updated, true) =>
+                if self.record_newest(*field, callback.date_updated, true) =>
             {
                 let stale = self.is_recapture && callback.required.is_none();
                 if !stale && callback.is_field_captured(*field, *present) {
@@ -368,7 +368,7 @@ impl Capture {
         updated: Option<Timestamp>,
     ) -> CallbackEffect {
         let CaptureStage::Capturing { field: current, .. } = self.stage else { return CallbackEffect::NoChange };
-        if field.is_some_and(|field| field != current) || !self.is_newest(current, updated, true) {
+        if field.is_some_and(|field| field != current) || !self.record_newest(current, updated, true) {
             return CallbackEffect::NoChange;
         }
         self.confirm_capture(current);
@@ -398,7 +398,7 @@ impl Capture {
     }
 
     /// Whether the callback is about this session.
-    pub fn is_target_of(&self, callback: &PaymentCallback) -> bool {
+    pub fn matches_callback(&self, callback: &PaymentCallback) -> bool {
         match &self.sid {
             Some(sid) => *sid == callback.payment_sid,
             None => callback.may_confirm(self.charge),
@@ -492,7 +492,8 @@ impl Capture {
         }
     }
 
-    fn is_repeated_delivery(&mut self, callback: &PaymentCallback) -> bool {
+    /// Records the token of a delivery; returns whether it was seen before.
+    fn record_delivery(&mut self, callback: &PaymentCallback) -> bool {
         let Some(delivery) = &callback.idempotency_token else { return false };
         if self.seen_tokens.contains(delivery) {
             return true;
@@ -504,7 +505,8 @@ impl Capture {
         false
     }
 
-    fn is_newest(&mut self, field: Field, updated: Option<Timestamp>, ended_entry: bool) -> bool {
+    /// Records the time of a callback about a field; returns whether none was newer.
+    fn record_newest(&mut self, field: Field, updated: Option<Timestamp>, ended_entry: bool) -> bool {
         let Some(updated) = updated else { return true };
         let newest = &mut self.newest_callbacks[field as usize];
         let is_newer = newest.is_none_or(|newest| (updated, ended_entry) > newest);

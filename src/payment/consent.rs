@@ -11,7 +11,7 @@ pub enum ConsentPurpose {
     Charge(Amount),
     /// Charging this amount although the same amount was paid shortly before.
     ChargeAgain(Amount),
-    /// Submitting the open payment after an earlier statement was not answered.
+    /// Submitting the open payment after the caller said something that was not answered.
     SubmitOpenPayment,
 }
 

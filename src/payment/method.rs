@@ -5,8 +5,8 @@ use std::str::FromStr;
 use super::{Field, Fields};
 use crate::redact::Private;
 
-/// `PaymentMethod` with its parameters. Twilio refuses a bank account type for a card (error 64017) and a bank account
-/// without the name of its holder (error 64014).
+/// `PaymentMethod` with its parameters. The type excludes what Twilio refuses: a bank account type for a card (error
+/// 64017), and a bank account without the name of its holder (error 64014).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentMethod {
     /// `credit-card`

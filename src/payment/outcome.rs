@@ -2,7 +2,7 @@
 //!
 //! In doubt the outcome is unknown, never a success.
 
-use super::{Amount, PaymentSessionResult, ResultCode, SubmissionRefusal};
+use super::{Amount, PaymentSessionResult, ResultKind, SubmissionRefusal};
 
 /// What a payment was requested to do, as far as its outcome depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,18 +72,18 @@ impl PaymentOutcome {
     /// The outcome of a payment with this intent, by its result.
     pub fn from_session_result(ending: &PaymentSessionResult, intent: &PaymentIntent) -> Self {
         match &ending.result {
-            ResultCode::Success => match find_contradiction(ending, intent) {
+            ResultKind::Success => match find_contradiction(ending, intent) {
                 Some(doubt) => Self::Unknown(doubt),
                 None => Self::Succeeded,
             },
             _ if ending.claims_success() => Self::Unknown(UnknownReason::ClaimsSuccess),
-            ResultCode::ConnectorError | ResultCode::InvalidInput(_) if intent.submitted => {
+            ResultKind::ConnectorError | ResultKind::InvalidInput(_) if intent.submitted => {
                 Self::from_submission(ending)
             }
-            ResultCode::CallerPressedStar | ResultCode::Cancelled if !intent.submitted => {
+            ResultKind::CallerPressedStar | ResultKind::Cancelled if !intent.submitted => {
                 intent.outcome_if_given_up(Self::Cancelled)
             }
-            ResultCode::CallerHungUp if !intent.submitted => intent.outcome_if_given_up(Self::Abandoned),
+            ResultKind::CallerHungUp if !intent.submitted => intent.outcome_if_given_up(Self::Abandoned),
             _ if !intent.submitted => Self::Failed,
             _ => Self::Unknown(UnknownReason::Gateway),
         }
@@ -110,7 +110,7 @@ impl PaymentOutcome {
             // The gateway may have charged the card before its response failed.
             _ if contains_any(&said, GATEWAY_DOUBT_TEXTS) => Self::Unknown(UnknownReason::Gateway),
             (_, code) if is_decline_code(code) || contains_any(&said, DECLINE_TEXTS) => Self::Declined,
-            (ResultCode::InvalidInput(_), _) | (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => {
+            (ResultKind::InvalidInput(_), _) | (_, Some(64001 | 64003..=64007 | 64009 | 64011 | 64013..=64024)) => {
                 Self::Failed
             }
             _ => Self::Unknown(UnknownReason::Gateway),
@@ -137,7 +137,7 @@ impl PaymentSessionResult {
             let status = status.to_lowercase();
             contains_any(&status, SUCCESS_STATUSES) && !contains_any(&status, FAILURE_STATUSES)
         };
-        self.result == ResultCode::Success
+        self.result == ResultKind::Success
             || self.confirmation_code.is_some()
             || self.payment_token.is_some()
             || self.connector_statuses.iter().any(says_yes)
@@ -145,7 +145,7 @@ impl PaymentSessionResult {
 }
 
 /// Whether a Twilio error code, of a result or of a refused `complete`, means that the bank declined the card.
-pub fn is_decline_code(code: Option<u32>) -> bool {
+pub(crate) fn is_decline_code(code: Option<u32>) -> bool {
     matches!(code, Some(64008 | 64010 | 64012))
 }
 
@@ -277,7 +277,7 @@ fn find_contradiction(ending: &PaymentSessionResult, intent: &PaymentIntent) -> 
 }
 
 /// Whether the text of `ChargeAmount` is this amount, or zero where nothing is charged.
-pub fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
+pub(crate) fn is_charge_amount(text: &str, charge: Option<Amount>) -> bool {
     match charge {
         Some(amount) => Amount::parse(text, amount.currency()) == Ok(Some(amount)),
         None => text.bytes().all(|byte| matches!(byte, b'0' | b'.')),

@@ -27,7 +27,7 @@ pub struct VelocityLimits {
 pub struct VelocityCaps {
     /// Wrong entries. Once the cap is reached, no field can be captured.
     pub wrong_entries: Option<u32>,
-    /// Payments that the bank declined.
+    /// Cards that were submitted without success.
     pub declines: Option<u32>,
     /// Payments that were begun, whatever their outcome.
     pub payments: Option<u32>,
@@ -51,7 +51,7 @@ pub enum LimitScope {
 pub enum LimitKind {
     /// Wrong entries.
     WrongEntries,
-    /// Declined payments.
+    /// Cards that were submitted without success.
     Declines,
     /// Payments that were begun.
     Payments,
@@ -73,7 +73,7 @@ pub struct ReachedLimit {
 pub struct VelocityCounts {
     /// Wrong entries.
     pub wrong_entries: u64,
-    /// Declined payments.
+    /// Cards that were submitted without success.
     pub declines: u64,
     /// Submitted payments, which may still be declined.
     pub submitted: u64,

@@ -71,12 +71,12 @@ pub enum ReconciliationFinding {
         line: u64,
     },
     /// A row that belongs to no payment of the ledger.
-    OrphanRow {
+    RowWithoutPayment {
         /// The line of the export.
         line: u64,
     },
     /// A payment for which money should have moved is not in the export.
-    OrphanPayment {
+    PaymentNotInExport {
         /// The payment.
         payment: PaymentId,
         /// The value in the ledger.
@@ -135,8 +135,8 @@ impl fmt::Display for ReconciliationFinding {
                  settle {payment} --as returned --note \"…\""
             ),
             Self::Ambiguous { line } => write!(f, "line {line}: several payments or rows fit, so none is matched"),
-            Self::OrphanRow { line } => write!(f, "line {line}: no payment of the ledger fits"),
-            Self::OrphanPayment { payment, state } => {
+            Self::RowWithoutPayment { line } => write!(f, "line {line}: no payment of the ledger fits"),
+            Self::PaymentNotInExport { payment, state } => {
                 write!(f, "not in the export: the ledger says {state}: {payment}")
             }
         }

@@ -105,8 +105,8 @@ fn another_time_card_amount_or_currency_does_not_match() {
         assert_eq!(
             result.findings,
             [
-                ReconciliationFinding::OrphanRow { line: 2 },
-                ReconciliationFinding::OrphanPayment { payment: id(1), state: PaymentState::Unknown }
+                ReconciliationFinding::RowWithoutPayment { line: 2 },
+                ReconciliationFinding::PaymentNotInExport { payment: id(1), state: PaymentState::Unknown }
             ]
         );
     }
@@ -167,7 +167,7 @@ fn payments_outside_the_days_of_the_export_are_not_reported() {
     let rows = export(&[("ch_9", "", "9.00", "1111", 0, "failed")]);
     assert_eq!(
         Reconciliation::compare(&rows, &payments).findings,
-        [ReconciliationFinding::OrphanPayment { payment: id(1), state: PaymentState::Charged }]
+        [ReconciliationFinding::PaymentNotInExport { payment: id(1), state: PaymentState::Charged }]
     );
 }
 

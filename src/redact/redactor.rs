@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::card::{MAX_CARD_DIGITS, has_card_number, is_of_known_brand};
 use super::json::RedactedJson;
-use super::scan::{DigitRun, LanguageReading, read_languages};
+use super::scan::{DigitRun, LanguageScan, scan_text};
 use super::{redact_ranges, redact_runs};
 
 /// The maximum number of inputs without digits between two parts of a card number.
@@ -55,7 +55,7 @@ pub struct Redacted {
     pub text: String,
     /// Whether anything was removed.
     pub was_redacted: bool,
-    /// The card numbers that the input contained or completed. The caller has to remove their parts from earlier
+    /// The card numbers that the input contained or completed. The calling function removes their parts from earlier
     /// inputs.
     pub cards: Vec<DetectedCard>,
 }
@@ -81,7 +81,7 @@ impl Redactor {
     /// Redacts an input.
     pub fn redact(&mut self, text: &str, strictness: RedactionPolicy) -> Redacted {
         self.inputs += 1;
-        let readings = read_languages(text);
+        let readings = scan_text(text);
         self.runs_by_language.resize_with(readings.len(), VecDeque::new);
         let (mut places, mut cards) = (Vec::new(), Vec::new());
         for (parts, reading) in self.runs_by_language.iter_mut().zip(&readings) {
@@ -97,7 +97,7 @@ impl Redactor {
                     places.extend(
                         parts
                             .iter()
-                            .filter(|part| card.has_part_in(part, self.inputs))
+                            .filter(|part| card.includes_run(part, self.inputs))
                             .map(|part| part.byte_range.clone()),
                     );
                     cards.push(card);
@@ -152,7 +152,7 @@ fn find_completed_card(parts: &VecDeque<EarlierRun>, run: &DigitRun, input: u64)
 
 /// Whether a run may be part of a card number. One or two digits are only if the input has no other words, unlike `two
 /// cards`.
-fn is_possible_part(run: &DigitRun, reading: &LanguageReading) -> bool {
+fn is_possible_part(run: &DigitRun, reading: &LanguageScan) -> bool {
     run.digits.len() > MAX_STRAY_DIGITS || reading.other_words == 0
 }
 
@@ -204,7 +204,7 @@ impl DetectedCard {
     }
 
     /// Whether this run is part of the card number and in the same input as its end.
-    fn has_part_in(&self, part: &EarlierRun, input: u64) -> bool {
+    fn includes_run(&self, part: &EarlierRun, input: u64) -> bool {
         part.input == input && self.parts.contains(&part.groups.concat())
     }
 
@@ -217,19 +217,19 @@ impl DetectedCard {
 /// Prints the number of inputs, not their text.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Shield({} inputs)", self.inputs)
+        write!(f, "Redactor({} inputs)", self.inputs)
     }
 }
 
 impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Heard(was_cut: {})", self.was_redacted)
+        write!(f, "Redacted(was_redacted: {})", self.was_redacted)
     }
 }
 
 impl fmt::Debug for DetectedCard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Card")
+        f.write_str("DetectedCard")
     }
 }
 

@@ -15,7 +15,7 @@ const MAX_GAP: usize = 8;
 /// The maximum number of filler words between two digits of a run: `um, and then`.
 const MAX_FILLERS: usize = 4;
 
-/// Digits with only fillers between them.
+/// Digits with only blanks, punctuation and filler words between them.
 #[derive(Default)]
 pub(super) struct DigitRun {
     /// 0 to 9 each.
@@ -54,7 +54,7 @@ impl DigitRun {
 }
 
 /// The runs that one language finds in a text.
-pub(super) struct LanguageReading {
+pub(super) struct LanguageScan {
     /// All runs in order.
     pub(super) runs: Vec<DigitRun>,
     /// The start of the run that more text could continue, if there is one. It is among the runs if it has digits
@@ -66,11 +66,11 @@ pub(super) struct LanguageReading {
 
 /// Finds the runs of a text, one list per language.
 pub(super) fn find_runs(text: &str) -> Vec<Vec<DigitRun>> {
-    read_languages(text).into_iter().map(|reading| reading.runs).collect()
+    scan_text(text).into_iter().map(|reading| reading.runs).collect()
 }
 
 /// Parses a text that may be continued, once per language.
-pub(super) fn read_languages(text: &str) -> Vec<LanguageReading> {
+pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
     let tokens = tokenize(text);
     LANGUAGES.iter().map(|language| RunReader::new(language).read(&tokens, text)).collect()
 }
@@ -105,7 +105,7 @@ impl<'a> RunReader<'a> {
         }
     }
 
-    fn read(mut self, tokens: &[TextToken], text: &str) -> LanguageReading {
+    fn read(mut self, tokens: &[TextToken], text: &str) -> LanguageScan {
         for (n, token) in tokens.iter().enumerate() {
             if token.gap > MAX_GAP {
                 self.finish_run();
@@ -132,7 +132,7 @@ impl<'a> RunReader<'a> {
         let open = trailing.chars().count() <= MAX_GAP;
         let begun = self.open_run_start();
         self.finish_run();
-        LanguageReading { runs: self.runs, open_run_start: begun.filter(|_| open), other_words: self.other_words }
+        LanguageScan { runs: self.runs, open_run_start: begun.filter(|_| open), other_words: self.other_words }
     }
 
     /// The start of the run that is being parsed.
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_run_is_open_while_more_digits_may_follow() {
-        let open = |text: &str| read_languages(text)[0].open_run_start;
+        let open = |text: &str| scan_text(text)[0].open_run_start;
         for (text, begins) in [("is 42", 3), ("is forty ", 3), ("is 4 and th", 3), ("so double", 3), ("is four ze", 3)]
         {
             assert_eq!(open(text), Some(begins), "{text}");

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::card::has_card_number;
 use super::redact_ranges;
-use super::scan::{DigitRun, read_languages};
+use super::scan::{DigitRun, scan_text};
 
 /// The maximum number of bytes that are held back. No spoken card number is that long.
 const MAX_HELD_BYTES: usize = 1_024;
@@ -26,7 +26,7 @@ impl StreamRedactor {
     /// Adds the next piece and returns the text that can be passed on now, usually the piece itself.
     pub fn push(&mut self, piece: &str) -> String {
         self.text.push_str(piece);
-        let readings = read_languages(&self.text);
+        let readings = scan_text(&self.text);
         let mut until = readings.iter().filter_map(|reading| reading.open_run_start).min().unwrap_or(self.text.len());
         if self.text.len() - self.emitted > MAX_HELD_BYTES {
             until = self.text.len();
@@ -43,7 +43,7 @@ impl StreamRedactor {
 
     /// Ends the text and returns what was held back, redacted.
     pub fn finish(&mut self) -> String {
-        let cards = read_languages(&self.text).into_iter().flat_map(|reading| reading.runs);
+        let cards = scan_text(&self.text).into_iter().flat_map(|reading| reading.runs);
         let cards = cards.filter(has_card_number).map(|run| run.byte_range()).collect();
         let rest = self.emit(self.text.len(), cards);
         *self = Self::default();

@@ -12,7 +12,7 @@ use crate::redact::Private;
 /// One frame from ConversationRelay. Unknown members and unknown types are ignored, since Twilio adds both.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum IncomingFrame {
+pub(crate) enum IncomingFrame {
     /// The first frame of a socket, exactly once.
     Setup(Setup),
     /// The caller said something.
@@ -24,12 +24,9 @@ pub enum IncomingFrame {
     },
     /// The caller spoke over the agent; Twilio dropped all queued speech.
     Interrupt(Interrupt),
-    /// Twilio rejected a frame from this server or could not synthesize speech.
-    Error {
-        /// Twilio's message. It is private because it repeats the rejected frame.
-        #[serde(default, deserialize_with = "null_is_default")]
-        description: Private<String>,
-    },
+    /// Twilio rejected a frame from this server or could not synthesize speech. The `description` is not read, since it
+    /// repeats the rejected frame.
+    Error,
     /// An event that the `events` attribute of the TwiML subscribes to.
     #[serde(deserialize_with = "info")]
     Info(Info),
@@ -42,9 +39,6 @@ pub enum IncomingFrame {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Setup {
-    /// Twilio's id of this socket's session; different on every socket of a call.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub session_id: String,
     /// The SID of the call.
     pub call_sid: CallSid,
     /// `inbound` or `outbound-api`.
@@ -63,7 +57,7 @@ pub struct Setup {
 
 /// The `<Parameter>` that marks the TwiML of a reconnect after a failed session. Operators choose parameter names
 /// freely, so this name is one that they are unlikely to use.
-pub const RECONNECT: &str = "crelayReconnect";
+pub(crate) const RECONNECT: &str = "crelayReconnect";
 
 impl Setup {
     /// Returns the phone number of the person on the line, if it is known and not withheld.
@@ -86,7 +80,7 @@ impl Setup {
 /// The `prompt` frame: a transcript of the caller's speech.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Prompt {
+pub(crate) struct Prompt {
     /// The transcript. While `last` is false it is cumulative.
     pub voice_prompt: Private<String>,
     /// False for a partial transcript, which the final one repeats.
@@ -97,7 +91,7 @@ pub struct Prompt {
 /// The `interrupt` frame: the caller spoke over the agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     /// The part of the interrupted speech that the caller heard.
     #[serde(default, deserialize_with = "null_is_default")]
     pub utterance_until_interrupt: Private<String>,
@@ -105,7 +99,7 @@ pub struct Interrupt {
 
 /// The `info` frame. Its forms are taken from recorded sessions; Twilio does not document them.
 #[derive(Debug, Clone)]
-pub enum Info {
+pub(crate) enum Info {
     /// The agent's speech began or ended.
     AgentSpeaking(bool),
     /// The caller's speech began or ended.
@@ -119,7 +113,7 @@ pub enum Info {
 /// The text is not a valid ConversationRelay frame.
 #[derive(Debug, thiserror::Error)]
 #[error("not a ConversationRelay frame (line {}, column {})", error.line(), error.column())]
-pub struct ParseFrameError {
+pub(crate) struct ParseFrameError {
     error: serde_json::Error,
     has_type: bool,
 }
@@ -127,14 +121,14 @@ pub struct ParseFrameError {
 impl ParseFrameError {
     /// Returns whether the text is a JSON object with a `type`. If so the frame is one whose members this server does
     /// not know, not a malformed one.
-    pub fn has_type(&self) -> bool {
+    pub(crate) fn has_type(&self) -> bool {
         self.has_type
     }
 }
 
 impl IncomingFrame {
     /// Parses one text frame.
-    pub fn parse(frame: &str) -> Result<Self, ParseFrameError> {
+    pub(crate) fn parse(frame: &str) -> Result<Self, ParseFrameError> {
         #[derive(Deserialize)]
         struct TypedFrame {
             #[serde(rename = "type")]

@@ -10,7 +10,7 @@ use url::Url;
 /// One frame to ConversationRelay, in its documented format.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum OutgoingFrame {
+pub(crate) enum OutgoingFrame {
     /// Text to speak. Twilio concatenates tokens unchanged and starts speaking before the last one.
     Text {
         /// The text; empty only in the frame that ends the talk cycle.
@@ -50,17 +50,17 @@ pub enum OutgoingFrame {
 /// DTMF tones: 1 to 64 of `0-9 w # *`, where `w` is a pause of half a second.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Digits(String);
+pub(crate) struct Digits(String);
 
 /// The text is not a sequence of DTMF tones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("tones are 1 to 64 of 0-9, #, * and w for a pause")]
-pub struct ParseDigitsError;
+pub(crate) struct ParseDigitsError;
 
 /// The languages to switch to, at least one of speech and transcription, as configured BCP 47 codes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum LanguageSwitch {
+pub(crate) enum LanguageSwitch {
     /// Switches the language of the agent's speech.
     #[serde(rename_all = "camelCase")]
     Tts {
@@ -85,7 +85,7 @@ pub enum LanguageSwitch {
 
 impl LanguageSwitch {
     /// Returns the new language of speech, if it changes.
-    pub fn tts_language(&self) -> Option<&str> {
+    pub(crate) fn tts_language(&self) -> Option<&str> {
         match self {
             Self::Tts { tts_language } | Self::Both { tts_language, .. } => Some(tts_language),
             Self::Transcription { .. } => None,
@@ -93,7 +93,7 @@ impl LanguageSwitch {
     }
 
     /// Combines two switches into one: `later` overrides.
-    pub fn merge(self, later: Self) -> Self {
+    pub(crate) fn merge(self, later: Self) -> Self {
         match (self, later) {
             (
                 Self::Tts { tts_language } | Self::Both { tts_language, .. },
@@ -120,22 +120,22 @@ impl FromStr for Digits {
 
 impl OutgoingFrame {
     /// Creates a frame with a token that is not the last of its utterance.
-    pub fn token(token: impl Into<String>) -> Self {
+    pub(crate) fn token(token: impl Into<String>) -> Self {
         Self::text(token.into(), false)
     }
 
     /// Creates the empty frame that ends a talk cycle.
-    pub fn end_talk_cycle() -> Self {
+    pub(crate) fn end_talk_cycle() -> Self {
         Self::text(String::new(), true)
     }
 
     /// Creates a frame with a whole utterance.
-    pub fn utterance(text: impl Into<String>) -> Self {
+    pub(crate) fn utterance(text: impl Into<String>) -> Self {
         Self::text(text.into(), true)
     }
 
     /// Creates a frame with a whole utterance that neither the caller nor a later frame can interrupt.
-    pub fn statement(text: impl Into<String>) -> Self {
+    pub(crate) fn statement(text: impl Into<String>) -> Self {
         Self::Text { token: text.into(), last: true, interruptible: Some(false), preemptible: Some(false) }
     }
 
@@ -144,7 +144,7 @@ impl OutgoingFrame {
     }
 
     /// Returns the frame as JSON text.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and booleans always serialise")
     }
 }

@@ -6,7 +6,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 /// The attributes of `<ConversationRelay>` that a configuration may set. `url` is not among them: the server sets it.
-pub const RELAY_ATTRIBUTES: &[&str] = &[
+pub(crate) const RELAY_ATTRIBUTES: &[&str] = &[
     "backgroundNoiseReduction",
     "conversationConfiguration",
     "conversationId",
@@ -40,14 +40,15 @@ pub const RELAY_ATTRIBUTES: &[&str] = &[
 ];
 
 /// The attributes of `<Language>`; `code` is required.
-pub const LANGUAGE_ATTRIBUTES: &[&str] = &["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"];
+pub(crate) const LANGUAGE_ATTRIBUTES: &[&str] =
+    &["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"];
 
 /// Attribute names and values, in document order.
-pub type Attributes = Vec<(String, String)>;
+pub(crate) type Attributes = Vec<(String, String)>;
 
 /// The `<ConversationRelay>` noun.
 #[derive(Clone, Default)]
-pub struct ConversationRelay {
+pub(crate) struct ConversationRelay {
     /// The `wss://` URL of the WebSocket that Twilio opens.
     pub url: String,
     /// The attributes that the configuration sets.
@@ -60,7 +61,7 @@ pub struct ConversationRelay {
 
 /// A TwiML verb.
 #[derive(Clone)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Opens a ConversationRelay session. Since it has an action, Twilio ignores verbs after it.
     Connect {
         /// The absolute URL from which Twilio requests TwiML once the session has ended.
@@ -91,12 +92,12 @@ pub enum Verb {
 }
 
 /// Returns whether XML 1.0 can represent the character. Twilio rejects a document with any other (error 12100).
-pub fn is_xml_char(c: char) -> bool {
+pub(crate) fn is_xml_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r') || !c.is_ascii_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Writes a `<Response>` document.
-pub fn render_response(verbs: &[Verb]) -> String {
+pub(crate) fn render_response(verbs: &[Verb]) -> String {
     let mut writer = Writer::new(Vec::new());
     let wrote = write_response(&mut writer, verbs);
     wrote.expect("writing to memory does not fail");

@@ -10,9 +10,9 @@ use crate::call::ContextKeys;
 use crate::llm::Profile;
 
 /// The custom parameter that selects the context (instructions) of a call.
-pub const CONTEXT_KEY: &str = "contextKey";
+pub(crate) const CONTEXT_KEY: &str = "contextKey";
 /// The custom parameter that selects the tool manifest of a call.
-pub const MANIFEST_KEY: &str = "manifestKey";
+pub(crate) const MANIFEST_KEY: &str = "manifestKey";
 
 /// The instructions and tools of one call.
 #[derive(Debug)]

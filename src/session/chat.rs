@@ -22,7 +22,7 @@ use crate::call::{
 };
 use crate::ids::CallSid;
 use crate::llm::Model;
-use crate::payment::PaymentHistory;
+use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
 use crate::tools::ToolContext;
@@ -32,7 +32,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// A message to the agent.
 #[derive(Debug)]
-pub enum ChatMessage {
+pub(crate) enum ChatMessage {
     /// From the user.
     User(Private<String>),
     /// From the operator. It takes precedence over user messages.
@@ -50,7 +50,7 @@ pub(super) struct ChatRequest {
 
 /// A part of a reply. Only the last part is `Done` or `Failed`; if the reply ends without one, the chat has ended.
 #[derive(Debug)]
-pub enum ReplyPart {
+pub(crate) enum ReplyPart {
     /// The next piece of text.
     Token(Private<String>),
     /// The reply is complete.
@@ -66,7 +66,7 @@ pub enum ReplyPart {
 
 /// Why a message got no complete reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChatReplyError {
+pub(crate) enum ChatReplyError {
     /// The model failed or returned no text.
     #[error("the model gave no answer: send the message again")]
     ModelFailed,
@@ -120,7 +120,6 @@ impl Chat {
         };
         let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
-            session_id: String::new(),
             call_sid: sid,
             direction: "chat".to_owned(),
             from: Private::default(),
@@ -128,7 +127,7 @@ impl Chat {
             custom_parameters: Private::default(),
         };
         // The initial actions are not needed: a chat has no greeting.
-        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PaymentHistory::default(), id, now());
+        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
         let model = context.model.with_limits(library.server.model);
         let tool_context = context.tool_context(&setup, &library);

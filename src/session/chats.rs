@@ -19,7 +19,7 @@ const REPLY_BUFFER: usize = 64;
 
 /// The registry of chats. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Chats {
+pub(crate) struct Chats {
     // A std mutex, since it is held only for a look-up and never across an await.
     open: Arc<Mutex<HashMap<Uuid, ChatHandle>>>,
     draining: CancellationToken,
@@ -34,7 +34,7 @@ struct ChatHandle {
 
 /// Why a message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SendChatMessageError {
+pub(crate) enum SendChatMessageError {
     /// No chat has this id.
     #[error("this sessionId is not, or no longer, known: leave it out to begin a new chat")]
     UnknownSession,
@@ -51,13 +51,13 @@ pub enum SendChatMessageError {
 
 impl Chats {
     /// Creates an empty registry. Once `draining` is cancelled no message is accepted, and idle chats end.
-    pub fn new(draining: CancellationToken) -> Self {
+    pub(crate) fn new(draining: CancellationToken) -> Self {
         Self { open: Arc::default(), draining }
     }
 
     /// Sends a message to the chat with this id, or to a new one, and returns the id and the stream of reply parts.
     /// Dropping the receiver stops the model.
-    pub fn send(
+    pub(crate) fn send(
         &self,
         context: &Arc<SessionContext>,
         id: Option<Uuid>,

@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome};
 
 /// Logs the result of a payment whose call has ended.
-pub fn log_late_result(status: &PaymentCallback) {
+pub(crate) fn log_late_result(status: &PaymentCallback) {
     let CallbackKind::Ended(ending) = &status.kind else { return };
     let (call, payment, result) = (&status.call_sid, &status.payment_sid, ending);
     if ending.claims_success() {
@@ -70,7 +70,7 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
             payment_sid = %sid,
             amount = amount(charge),
             result = %ending,
-            why = %doubt,
+            reason = %doubt,
             "The result of a payment is unknown: look it up at the processor, then settle it."
         ),
         PaymentLogEntry::Ended { sid, charge, ending, .. } => {

@@ -28,7 +28,7 @@ pub struct PendingCalls {
 }
 
 /// Parameters of a call, by name. They override the custom parameters of the TwiML with the same name.
-pub type CallParameters = Private<BTreeMap<String, String>>;
+pub(crate) type CallParameters = Private<BTreeMap<String, String>>;
 
 /// The result of asking the business (`CALL_PARAMETERS_URL`) about an inbound call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum BusinessLookup {
 }
 
 /// A JSON object with the properties of an outbound call, without the phone number.
-pub type OutboundCallData = Private<Arc<str>>;
+pub(crate) type OutboundCallData = Private<Arc<str>>;
 
 #[derive(Debug)]
 struct PendingCall {

@@ -131,7 +131,7 @@ async fn a_panicked_session_leaves_no_payment_open() {
     let setup = futures_util::stream::iter([SocketInput::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
     let breaks = stream::once(async { panic!("a fault of this program's") });
     let outgoing = sink::drain().sink_map_err(|_| SendFrameError);
-    let call = PaymentCall::from_sid("CA1".parse().unwrap());
+    let call = CallData::from_sid("CA1".parse().unwrap());
     let id = payment::PaymentIdGenerator::new(Uuid::nil()).generate();
     let (key, terms) = (id.create_key(), payment::PaymentSettings::sample_terms());
     let create = payment::CreatePayment { id, idempotency_key: key, charge: None, terms, consent: None };

@@ -8,11 +8,8 @@ use super::rest::RetryPolicy;
 use crate::ids::MessageSid;
 use crate::phone_number::PhoneNumber;
 
-/// The longest text of a message, in characters (error 21617).
-pub const MAX_MESSAGE_CHARS: usize = 1_600;
-
 impl TwilioClient {
-    /// Sends a text of 1 to [`MAX_MESSAGE_CHARS`] characters from the server's own number. Success means that the
+    /// Sends a text of 1 to 1,600 characters from the server's own number. Success means that the
     /// message is queued, not that it was delivered. Twilio supports no idempotency key here, so after
     /// [`TwilioError::Unknown`] the message may arrive.
     pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, TwilioError> {

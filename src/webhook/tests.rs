@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::captured_log::CapturedLog;
-use crate::ledger::{PaymentCall, TempDirectory};
+use crate::ledger::{CallData, TempDirectory};
 use crate::payment::{Field, PaymentCallback, PaymentIdGenerator, PaymentSettings, TwilioResponse, UpdateAction};
 use crate::signing::SigningSecrets;
 
@@ -92,7 +92,7 @@ async fn ledger_with_tokens(calls: u32) -> (Ledger, TempDirectory) {
 }
 
 async fn submit_payment(ledger: &Ledger, n: u32) {
-    let call = PaymentCall::from_sid(format!("CA{n}").parse().unwrap());
+    let call = CallData::from_sid(format!("CA{n}").parse().unwrap());
     let id = PaymentIdGenerator::new(Uuid::from_u128(n.into())).generate();
     let (key, terms) = (id.create_key(), PaymentSettings::sample_terms());
     let create = crate::payment::CreatePayment { id, idempotency_key: key, charge: None, terms, consent: None };
@@ -109,7 +109,7 @@ async fn submit_payment(ledger: &Ledger, n: u32) {
                     payment_sid: sid,
                     idempotency_key: key,
                     action: change,
-                    give_up_reason: None,
+                    abandon_reason: None,
                 },
             )
             .await

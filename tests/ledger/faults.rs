@@ -284,5 +284,5 @@ async fn held_records_are_written_before_the_server_stops() {
     let csv = harness.work_dir.run(&["payments", "--csv"]).await;
     let csv = String::from_utf8(csv.stdout).unwrap();
     assert!(csv.contains("PK1") && !csv.contains(",submitted,"), "{csv}");
-    assert!(!running.log().contains("ledger.held_lost"), "{}", running.log());
+    assert!(!running.log().contains("ledger.buffer_lost"), "{}", running.log());
 }

@@ -1,7 +1,7 @@
 //! Payments in a ledger that no call has made.
 
 use crelay_payments::config::Config;
-use crelay_payments::ledger::{Ledger, PaymentCall};
+use crelay_payments::ledger::{CallData, Ledger};
 use crelay_payments::payment::{
     Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, TwilioResponse,
     UpdateAction, UpdatePayment,
@@ -32,7 +32,7 @@ impl Seed {
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let terms = config.payment.parse_terms(&parameters).unwrap().into();
-        let mut call = PaymentCall::from_sid(format!("CA{n}").parse().unwrap());
+        let mut call = CallData::from_sid(format!("CA{n}").parse().unwrap());
         call.caller = CALLER.parse().ok();
         call.call_reference = Some(Private::new(format!("hush-order-{n}")));
         let id = self.ids.generate();
@@ -47,7 +47,7 @@ impl Seed {
                 payment_sid: sid.clone(),
                 idempotency_key: id.update_key(change, 1),
                 action: change,
-                give_up_reason: None,
+                abandon_reason: None,
             };
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }

@@ -7,7 +7,7 @@ use crate::call::LocalizedTexts;
 use crate::call::guided_flow::PaymentTexts;
 
 fn judge(words: &str) -> ConsentAnswer {
-    LocalizedTexts::new(Vec::new()).judge(words)
+    LocalizedTexts::new(Vec::new()).classify_answer(words)
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn a_configured_language_adds_words_and_never_turns_the_no_of_another_language_i
         ("xx".to_owned(), texts("no, please, but", "yes")),
         ("ja-JP".to_owned(), texts("はい, お願いします", "いいえ")),
     ]);
-    assert_eq!(guide.judge("Sì, va bene!"), ConsentAnswer::Yes);
-    assert_eq!(guide.judge("Annulla, per favore"), ConsentAnswer::No);
-    assert_eq!(guide.judge("はい、お願いします。"), ConsentAnswer::Yes);
-    assert_eq!(guide.judge("いいえ"), ConsentAnswer::No);
+    assert_eq!(guide.classify_answer("Sì, va bene!"), ConsentAnswer::Yes);
+    assert_eq!(guide.classify_answer("Annulla, per favore"), ConsentAnswer::No);
+    assert_eq!(guide.classify_answer("はい、お願いします。"), ConsentAnswer::Yes);
+    assert_eq!(guide.classify_answer("いいえ"), ConsentAnswer::No);
     for contradictory in ["no", "please", "yes"] {
-        assert_eq!(guide.judge(contradictory), ConsentAnswer::Unclear, "{contradictory}");
+        assert_eq!(guide.classify_answer(contradictory), ConsentAnswer::Unclear, "{contradictory}");
     }
 }
 
@@ -178,10 +178,10 @@ fn built_in_phrases_do_not_contradict_each_other() {
     for code in ["en", "es", "de", "fr"] {
         let texts = PaymentTexts::built_in_for(code).unwrap();
         for phrase in texts.assent.split(", ") {
-            assert_eq!(guide.judge(phrase), ConsentAnswer::Yes, "{code}: {phrase}");
+            assert_eq!(guide.classify_answer(phrase), ConsentAnswer::Yes, "{code}: {phrase}");
         }
         for phrase in texts.refusal.split(", ") {
-            assert_eq!(guide.judge(phrase), ConsentAnswer::No, "{code}: {phrase}");
+            assert_eq!(guide.classify_answer(phrase), ConsentAnswer::No, "{code}: {phrase}");
             assert!(guide.is_refusal(phrase), "{code}: {phrase}");
         }
     }

@@ -95,8 +95,8 @@ impl LocalizedTexts {
     }
 
     /// Classifies an answer as yes, no or unclear, in any of the languages.
-    pub fn judge(&self, words: &str) -> ConsentAnswer {
-        self.lexicon.judge(words)
+    pub fn classify_answer(&self, words: &str) -> ConsentAnswer {
+        self.lexicon.classify_answer(words)
     }
 
     /// Whether an utterance is a refusal and contains nothing else, in any of the languages.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::refusal;
-use crate::payment::{Amount, PaymentHistory, PaymentState, PriorPayment};
+use crate::payment::{Amount, PaymentState, PriorPayment, PriorPayments};
 
 /// The sentences of the call details about the earlier payments in the ledger.
-pub(super) fn known_payments(known: &PaymentHistory) -> String {
+pub(super) fn known_payments(known: &PriorPayments) -> String {
     let on_call = known.on_call.iter().map(|payment| format!(" On this call already: {}.", describe_payment(payment)));
     let order =
         known.same_order.iter().map(|payment| format!(" For this order already: {}.", describe_payment(payment)));

@@ -102,7 +102,7 @@ impl TestCall {
         );
         let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
         let (call, actions) =
-            Call::begin(Arc::new(settings), &setup, request, &payment::PaymentHistory::default(), Uuid::nil(), now);
+            Call::begin(Arc::new(settings), &setup, request, &payment::PriorPayments::default(), Uuid::nil(), now);
         let mut call = Self {
             inner: call,
             now,

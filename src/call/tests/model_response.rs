@@ -70,6 +70,46 @@ fn after_an_interrupt_the_history_holds_the_heard_text() {
 }
 
 #[test]
+fn an_interrupt_after_the_key_that_caused_it_cuts_the_history() {
+    let keypad = KeypadSettings { max_digits: 1, ..settings().keypad };
+    let mut call = TestCall::start_with(CallSettings { keypad, ..settings() });
+    call.caller_says("One");
+    call.model_replies("This is a rather long answer.", &[]);
+    call.receive_frame(r#"{"type":"dtmf","digit":"1"}"#);
+    call.caller_interrupts("This is a");
+    call.advance(4 * SECOND);
+    assert!(call.history().contains("agent: This is a\ncaller: "), "{}", call.history());
+}
+
+#[test]
+fn an_interrupt_after_earlier_keys_are_submitted_cuts_the_history() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_says("Let me see.");
+    call.receive_frame(r#"{"type":"dtmf","digit":"1"}"#);
+    call.model_calls("confirm-amount", r#"{"amount":"25.00"}"#);
+    call.receive_frame(r#"{"type":"info","name":"agentSpeaking","value":"off"}"#);
+    call.model_emits(ModelEvent::Completed);
+    assert!(call.inner.is_question_asked(), "the question submits the key that was pressed before it");
+    call.caller_interrupts("Let me");
+    call.caller_says("Stop");
+    call.caller_says("Stop");
+    let history = call.history();
+    assert!(history.contains("agent: Let me\n") && !history.contains("see"), "{history}");
+}
+
+#[test]
+fn an_interrupt_after_an_operator_message_cuts_the_history() {
+    let mut call = TestCall::start();
+    call.caller_says("One");
+    call.model_replies("This is a rather long answer.", &[]);
+    call.feed(CallEvent::OperatorMessage(crate::redact::Private::new("Be brief.".to_owned())));
+    call.caller_interrupts("This is a");
+    call.caller_says("Stop");
+    assert!(call.history().contains("agent: This is a\ndeveloper: Be brief."), "{}", call.history());
+}
+
+#[test]
 fn an_interrupt_of_the_first_utterance_removes_the_second() {
     let mut call = TestCall::start();
     call.caller_says("One");

@@ -511,7 +511,7 @@ impl ReferenceModel {
         self.call.receive_frame(&format!(r#"{{"type":"dtmf","digit":"{key}"}}"#));
         if is_answer {
             self.call.receive_frame(r##"{"type":"dtmf","digit":"#"}"##);
-            self.heard_text += &self.talk_cycles.drain(..).collect::<String>();
+            // The interrupt of a key press follows the key, so it may still cut the talk cycles before the key.
             self.talk_cycle_open = false;
             self.agent_spoke_since_caller = false;
             self.note_activity();
@@ -663,7 +663,7 @@ impl ReferenceModel {
         let status = payment_status(sid.as_str(), &fields);
         if let money::CallbackKind::Ended(ending) = &status.kind {
             let submitted = self.complete_keys.get(&sid).is_some_and(|keys| !keys.is_empty());
-            if ending.result == money::ResultCode::Success && submitted {
+            if ending.result == money::ResultKind::Success && submitted {
                 // A success overrides earlier results. A second success changes nothing.
                 if let (Some(Some(amount)), false) = (self.requested_charges.get(&sid), self.succeeded.contains(&sid)) {
                     self.agreed_charge.take_if(|(agreed, _)| agreed == amount);

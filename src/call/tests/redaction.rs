@@ -154,7 +154,7 @@ fn data_that_came_with_the_call_holds_no_card_number() {
     let Ok(crate::relay::IncomingFrame::Setup(setup)) = crate::relay::IncomingFrame::parse(frame) else {
         panic!("a setup frame")
     };
-    let known = payment::PaymentHistory::default();
+    let known = payment::PriorPayments::default();
     let details = prompts::call_details(&setup, None, &Ok(payment::PaymentSettings::sample_terms()), false, &known);
     assert!(!details.contains("4242") && details.contains(REDACTED), "{details}");
     let details = prompts::call_details(

@@ -9,7 +9,7 @@ const WRONG: [(&str, &str); 3] =
 
 fn is_give_up(tool: &Tool, sid: &str) -> bool {
     update_of(tool, "cancel-capture")
-        .is_some_and(|update| update.payment_sid == payment_sid(sid) && update.give_up_reason.is_some())
+        .is_some_and(|update| update.payment_sid == payment_sid(sid) && update.abandon_reason.is_some())
 }
 
 #[test]

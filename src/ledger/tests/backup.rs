@@ -73,7 +73,7 @@ async fn backup_contains_everything_but_the_tokens_and_the_lease() {
     assert_eq!(schema_and_sequences(&copy.file()).await, schema_and_sequences(&test.directory.file()).await);
     let history = test.event_kinds(id).await;
     let visitor = Ledger::open_for_cli(&copy.file()).await.unwrap();
-    let copied: Vec<_> = visitor.history(id).await.unwrap().into_iter().map(|event| event.kind).collect();
+    let copied: Vec<_> = visitor.events(id).await.unwrap().into_iter().map(|event| event.kind).collect();
     assert_eq!(copied, history);
 }
 

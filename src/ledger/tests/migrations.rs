@@ -43,7 +43,7 @@ async fn ledger_of_an_older_version_is_migrated_and_stays_append_only() {
     let id = "9a8f1282-65e4-5cf2-8b69-1b4cefccc055".parse().unwrap();
     let payment = ledger.payment(id).await.unwrap().unwrap();
     assert_eq!((payment.state, payment.result_code, payment.live), (PaymentState::Declined, Some(64008), true));
-    let kinds: Vec<_> = ledger.history(id).await.unwrap().into_iter().map(|event| event.kind).collect();
+    let kinds: Vec<_> = ledger.events(id).await.unwrap().into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, ["opening", "card-failed"]);
     assert_eq!(ledger.due_deliveries(Timestamp::now(), 9).await.unwrap().len(), 1);
     let mut writing = ledger.begin_write().await.unwrap();

@@ -17,8 +17,8 @@ impl TestLedger {
     fn set_call_and_order(&mut self, sid: &str, caller: &str, reference: Option<&str>) {
         let order_key = reference.map(crate::ledger::orders::order_key);
         let reference = reference.map(|text| Private::new(text.to_owned()));
-        let unknown = PaymentCall::from_sid(sid.parse().unwrap());
-        self.call = PaymentCall { caller: caller.parse().ok(), call_reference: reference, order_key, ..unknown };
+        let unknown = CallData::from_sid(sid.parse().unwrap());
+        self.call = CallData { caller: caller.parse().ok(), call_reference: reference, order_key, ..unknown };
     }
 
     async fn blocking_state(&mut self, charge: &str) -> Option<PaymentState> {
@@ -50,7 +50,7 @@ async fn order_has_one_payment_across_calls_callers_and_restarts() {
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Unknown));
     test.deliver_callback("PK1", &CHARGED).await;
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Charged));
-    let standing = test.ledger.blocking_payment("invoice-7").await.unwrap().unwrap();
+    let standing = test.ledger.find_conflicting_payment("invoice-7").await.unwrap().unwrap();
     assert_eq!((standing.state, standing.charge), (PaymentState::Charged, Amount::parse("25", Currency::USD).unwrap()));
     assert!(test.blocking_state("0").await.is_none(), "storing a card charges nothing");
     test.set_call_and_order("CA3", ANN, Some("invoice-8"));
@@ -101,7 +101,7 @@ fn truncated_references_keep_different_order_keys() {
         let Ok(crate::relay::IncomingFrame::Setup(setup)) = crate::relay::IncomingFrame::parse(&setup) else {
             panic!()
         };
-        PaymentCall::from_setup(&setup).order_key
+        CallData::from_setup(&setup).order_key
     };
     let long = "x".repeat(300);
     assert_ne!(key(&format!("{long}1")), key(&format!("{long}2")));
@@ -118,7 +118,7 @@ async fn with_repeating_references_caller_and_amount_identify_the_order() {
     test.deliver_callback("PK1", &CHARGED).await;
     test.set_call_and_order("CA2", BOB, Some("customer-7"));
     assert_eq!(test.blocking_state("25").await, None, "another caller");
-    assert_eq!(test.ledger.blocking_payment("customer-7").await.unwrap(), None);
+    assert_eq!(test.ledger.find_conflicting_payment("customer-7").await.unwrap(), None);
     test.set_call_and_order("CA3", ANN, Some("customer-7"));
     assert!(matches!(test.request_create("25").await, Err(RecordRequestError::RecentlyPaid { .. })));
     assert_eq!(test.blocking_state("26").await, None, "another amount");
@@ -170,7 +170,7 @@ async fn without_a_reference_an_unfinished_payment_blocks_the_same_amount() {
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Submitted));
     test.ledger.record_call_ended(&"CA1".parse().unwrap()).await.unwrap();
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Unknown));
-    let known = test.ledger.load_payment_history(&test.call).await.unwrap();
+    let known = test.ledger.load_prior_payments(&test.call).await.unwrap();
     assert!(
         matches!(known.possibly_charged[..], [PriorPayment { state: PaymentState::Unknown, .. }]),
         "it is returned for every call"
@@ -194,12 +194,12 @@ async fn charges_and_consent_of_a_call_survive_a_restart() {
     };
     test.ledger.record_statement(&test.call, &yes).await.unwrap();
     let mut test = test.restart().await;
-    assert_eq!(test.ledger.load_payment_history(&test.call).await.unwrap().consented_amount, Some(amount));
+    assert_eq!(test.ledger.load_prior_payments(&test.call).await.unwrap().consented_amount, Some(amount));
     test.submit_payment("25", "PK1").await;
     let mut test = test.restart().await;
     test.ledger.recover_open_payments().await.unwrap();
     test.deliver_callback("PK1", &CHARGED).await;
-    let known = test.ledger.load_payment_history(&test.call).await.unwrap();
+    let known = test.ledger.load_prior_payments(&test.call).await.unwrap();
     assert!(matches!(known.on_call[..], [PriorPayment { state: PaymentState::Charged, .. }]), "{known:?}");
     assert_eq!(known.consented_amount, None, "the consent was used");
     test.ledger = test.ledger.with_limits(limits(false), Currency::USD);

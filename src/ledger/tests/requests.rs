@@ -166,7 +166,7 @@ fn card_number_at_the_end_of_a_long_reference_is_removed() {
         let setup =
             format!(r#"{{"type":"setup","callSid":"CA1","customParameters":{{"callReference":"{reference}"}}}}"#);
         let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&setup) else { panic!("a setup frame") };
-        let kept = PaymentCall::from_setup(&setup).call_reference.unwrap();
+        let kept = CallData::from_setup(&setup).call_reference.unwrap();
         assert!(!kept.reveal().contains("42") && kept.reveal().chars().count() <= 256, "{before}");
     }
 }

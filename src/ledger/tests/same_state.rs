@@ -153,7 +153,7 @@ impl PaymentPair {
         let callback = status("PK1", fields);
         self.test.ledger.record_callback(&callback).await.unwrap();
         if let CallView::Open(capture) = &mut self.view {
-            if capture.is_target_of(&callback)
+            if capture.matches_callback(&callback)
                 && let CallbackEffect::Ended(_) = capture.apply_callback(&callback)
             {
                 self.view = CallView::Closed(capture.record());

@@ -78,7 +78,7 @@ async fn wrong_settlement_is_corrected_with_a_note_and_both_are_in_the_events() 
 
     let settled: Vec<Value> = test
         .ledger
-        .history(id)
+        .events(id)
         .await
         .unwrap()
         .into_iter()

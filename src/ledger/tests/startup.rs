@@ -108,7 +108,7 @@ async fn repeated_create_request_equals_the_first_after_a_change_of_settings() {
         else {
             panic!()
         };
-        test.call = PaymentCall::from_setup(&setup);
+        test.call = CallData::from_setup(&setup);
         let first = test.request_create("25").await.unwrap();
         let test = test.restart().await;
         let left = test.ledger.recover_open_payments().await.unwrap();

@@ -267,7 +267,7 @@ async fn wrong_entries_cap_blocks_entries_and_new_payments() {
         assert!(
             matches!(&refused, RecordRequestError::LimitExceeded(bar) if bar.to_string() == format!("{scope}.wrongEntries"))
         );
-        let cancel = UpdatePayment { give_up_reason: Some("a limit"), ..update(id, "PK1", UpdateAction::Cancel, 1) };
+        let cancel = UpdatePayment { abandon_reason: Some("a limit"), ..update(id, "PK1", UpdateAction::Cancel, 1) };
         test.update_session(&cancel, &TwilioResponse::Accepted).await.unwrap();
         test.deliver_callback("PK1", &[("Result", "transaction-cancelled")]).await;
         assert_eq!(test.state(id).await, PaymentState::Abandoned, "with the reason in its events");

@@ -43,7 +43,7 @@ fn update(change: UpdateAction) -> UpdatePayment {
         payment_sid: "PK1".parse().unwrap(),
         idempotency_key: id().update_key(change, 1),
         action: change,
-        give_up_reason: None,
+        abandon_reason: None,
     }
 }
 

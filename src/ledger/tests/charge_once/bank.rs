@@ -4,7 +4,7 @@ use super::super::*;
 
 /// What the bank does with a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BankDecision {
+pub(super) enum BankDecision {
     Charge,
     Decline,
     /// The gateway does not ask the bank.
@@ -13,7 +13,7 @@ pub enum BankDecision {
 
 /// A payment session at Twilio with the bank's decision.
 #[derive(Debug)]
-pub struct BankSession {
+pub(super) struct BankSession {
     pub sid: String,
     pub payment: PaymentId,
     pub call: String,
@@ -25,7 +25,7 @@ pub struct BankSession {
     pub is_closed: bool,
 }
 
-pub type Fields = &'static [(&'static str, &'static str)];
+pub(super) type Fields = &'static [(&'static str, &'static str)];
 
 /// Results that are ambiguous after a submission, or contradict themselves.
 const DOUBTFUL: [Fields; 7] = [
@@ -37,7 +37,7 @@ const DOUBTFUL: [Fields; 7] = [
     &[("Result", "success"), ("ChargeAmount", "2500.00")],
     &[("Result", "success"), ("PayConnector_payment_status", "DECLINED")],
 ];
-pub const SUCCESSES: [Fields; 2] = [
+pub(super) const SUCCESSES: [Fields; 2] = [
     &[("Result", "success"), ("ChargeAmount", "25.00")],
     &[("Result", " SUCCESS"), ("PaymentConfirmationCode", "ch_1")],
 ];
@@ -55,7 +55,7 @@ const ENDINGS: [Fields; 3] = [
 
 impl BankSession {
     /// The results that Twilio may report: true ones, and ambiguous ones.
-    pub fn possible_results(&self) -> Vec<Fields> {
+    pub(super) fn possible_results(&self) -> Vec<Fields> {
         match self.bank {
             None if self.is_submitted => [&ENDINGS[..], &FAILURES].concat(),
             // A success of a session that was never submitted contradicts itself.
@@ -66,13 +66,13 @@ impl BankSession {
         }
     }
 
-    pub fn is_charged(&self) -> bool {
+    pub(super) fn is_charged(&self) -> bool {
         self.bank == Some(BankDecision::Charge)
     }
 }
 
 /// Delivers a callback of a session.
-pub async fn report_result(ledger: &Ledger, session: &BankSession, fields: Fields) {
+pub(super) async fn report_result(ledger: &Ledger, session: &BankSession, fields: Fields) {
     let form: Vec<_> = [("CallSid", session.call.as_str()), ("Sid", &session.sid)]
         .iter()
         .chain(fields)

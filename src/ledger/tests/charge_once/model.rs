@@ -20,7 +20,7 @@ const LOCK_DURATION: Duration = Duration::from_millis(8);
 
 /// A call, as the server knows it until it is killed.
 struct ModelCall {
-    call: PaymentCall,
+    call: CallData,
     /// The index of the session of its payment.
     session: Option<usize>,
     /// Number of submissions with different keys.
@@ -29,7 +29,7 @@ struct ModelCall {
     is_unanswered: bool,
 }
 
-pub struct LedgerModel {
+pub(super) struct LedgerModel {
     test: TestLedger,
     reference: Option<&'static str>,
     open_calls: [ModelCall; 2],
@@ -41,7 +41,7 @@ pub struct LedgerModel {
 }
 
 impl LedgerModel {
-    pub async fn new(reference: Option<&'static str>) -> Self {
+    pub(super) async fn new(reference: Option<&'static str>) -> Self {
         let test =
             TestLedger::in_directory(TempDirectory::with_capacity_kib(2048).unwrap_or_else(TempDirectory::new)).await;
         let lines = [0, 1].map(|n| ModelCall::new(n, reference));
@@ -64,7 +64,7 @@ impl LedgerModel {
         self.test.ledger = self.test.ledger.with_limits(limits, Currency::USD);
     }
 
-    pub async fn apply(&mut self, step: ChargeOnceStep) {
+    pub(super) async fn apply(&mut self, step: ChargeOnceStep) {
         match step {
             ChargeOnceStep::BeginPayment(line, opening) => {
                 let create = self.new_create();
@@ -263,7 +263,7 @@ impl LedgerModel {
     }
 
     /// Checks that no state contradicts the bank.
-    pub async fn check_states(&self) -> Result<(), TestCaseError> {
+    pub(super) async fn check_states(&self) -> Result<(), TestCaseError> {
         let charged = self.sessions.iter().filter(|session| session.is_charged()).count();
         prop_assert!(charged <= 1, "charged {charged} times: {:?}", self.sessions);
         for (id, state) in self.states().await {
@@ -296,7 +296,7 @@ impl LedgerModel {
     }
 
     /// Ends all faults and delivers all late results.
-    pub async fn finish(mut self) -> Result<(), TestCaseError> {
+    pub(super) async fn finish(mut self) -> Result<(), TestCaseError> {
         self.wait_for_locks().await;
         self.free_disk();
         for session in self.sessions.iter().filter(|session| session.is_charged()) {
@@ -315,7 +315,7 @@ impl ModelCall {
     fn new(n: usize, reference: Option<&str>) -> Self {
         let reference = reference.map(|text| Private::new(text.to_owned()));
         let order_key = reference.as_ref().map(|text| order_key(text.reveal()));
-        let on = PaymentCall { call_reference: reference, order_key, ..call(&format!("CA{n}")) };
+        let on = CallData { call_reference: reference, order_key, ..call(&format!("CA{n}")) };
         Self { call: on, session: None, submissions: 0, is_unanswered: false }
     }
 }

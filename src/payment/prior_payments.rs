@@ -17,7 +17,7 @@ pub struct PriorPayment {
 
 /// The earlier payments of a call, its order and its caller. Empty for most calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PaymentHistory {
+pub struct PriorPayments {
     /// Payments of this call, oldest first. Present only if the call outlived the server that handled it.
     pub on_call: Vec<PriorPayment>,
     /// The amount that the caller consented to on this call, if no payment began after that.
@@ -28,7 +28,7 @@ pub struct PaymentHistory {
     pub possibly_charged: Vec<PriorPayment>,
 }
 
-impl PaymentHistory {
+impl PriorPayments {
     /// Whether the history is empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -16,13 +16,13 @@ use super::capture::{OutputCapture, OutputChannel};
 use crate::simulator::transcript::lock;
 
 /// The path of `CALL_PARAMETERS_URL`.
-pub const CALL_PARAMETERS_PATH: &str = "/business/calls";
+pub(super) const CALL_PARAMETERS_PATH: &str = "/business/calls";
 /// The path of `PAYMENT_WEBHOOK_URL`.
-pub const PAYMENT_WEBHOOK_PATH: &str = "/business/payments";
+pub(super) const PAYMENT_WEBHOOK_PATH: &str = "/business/payments";
 
 /// The business. Clones share its state.
 #[derive(Debug, Clone)]
-pub struct ProofBusiness {
+pub(super) struct ProofBusiness {
     /// The payment tokens that were delivered.
     delivered_tokens: watch::Sender<Vec<String>>,
     /// The answer to call look-ups.
@@ -32,12 +32,12 @@ pub struct ProofBusiness {
 
 impl ProofBusiness {
     /// Creates a business that records its requests in `capture`.
-    pub fn new(capture: OutputCapture) -> Self {
+    pub(super) fn new(capture: OutputCapture) -> Self {
         Self { delivered_tokens: watch::Sender::default(), call_parameters: Arc::new(Mutex::new(json!({}))), capture }
     }
 
     /// Its routes.
-    pub fn router(self) -> Router {
+    pub(super) fn router(self) -> Router {
         Router::new()
             .route(CALL_PARAMETERS_PATH, post(handle_call_parameters))
             .route(PAYMENT_WEBHOOK_PATH, post(handle_payment_webhook))
@@ -45,12 +45,12 @@ impl ProofBusiness {
     }
 
     /// Sets what the business answers to call look-ups from now on.
-    pub fn set_call_parameters(&self, parameters: Value) {
+    pub(super) fn set_call_parameters(&self, parameters: Value) {
         *lock(&self.call_parameters) = parameters;
     }
 
     /// Waits until this payment token is delivered to the business.
-    pub async fn wait_for_token(&self, token: &str, limit: Duration) -> anyhow::Result<()> {
+    pub(super) async fn wait_for_token(&self, token: &str, limit: Duration) -> anyhow::Result<()> {
         let mut tokens = self.delivered_tokens.subscribe();
         let waits = tokens.wait_for(|tokens| tokens.iter().any(|delivered| delivered == token));
         tokio::time::timeout(limit, waits).await.context("the payment result was not delivered to the business")??;

@@ -9,7 +9,7 @@ use crate::simulator::{ModelReply, RelayClient};
 
 /// A connected call.
 #[derive(Debug)]
-pub struct ProofCall<'a> {
+pub(super) struct ProofCall<'a> {
     harness: &'a ProofHarness,
     /// The caller's side of its socket.
     pub client: RelayClient,
@@ -18,7 +18,7 @@ pub struct ProofCall<'a> {
 
 impl<'a> ProofCall<'a> {
     /// Connects a call from this number and waits until the agent has answered the caller's greeting.
-    pub async fn connect(
+    pub(super) async fn connect(
         harness: &'a ProofHarness,
         call: &str,
         from: &str,
@@ -42,7 +42,11 @@ impl<'a> ProofCall<'a> {
     }
 
     /// Sends a prompt, to which the model gives `replies`, and waits for the agent's speech.
-    pub async fn say(&mut self, words: &str, replies: impl IntoIterator<Item = ModelReply>) -> anyhow::Result<()> {
+    pub(super) async fn say(
+        &mut self,
+        words: &str,
+        replies: impl IntoIterator<Item = ModelReply>,
+    ) -> anyhow::Result<()> {
         self.harness.model.set_replies(replies);
         self.client.say(words).await?;
         self.client.wait_for_speech().await.map(drop)
@@ -50,7 +54,7 @@ impl<'a> ProofCall<'a> {
 
     /// Says hello and waits for the reply to that. Depending on the configuration, the model or the server may greet
     /// first.
-    pub async fn say_hello(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn say_hello(&mut self) -> anyhow::Result<()> {
         const HELLO: &str = "Hello, is anybody there?";
         const ANSWER: &str = "Good day to you.";
         self.harness.model.reply_when_shown(HELLO, ModelReply::text(ANSWER));
@@ -64,7 +68,7 @@ impl<'a> ProofCall<'a> {
     }
 
     /// Runs one more turn, which sends the whole history to the model. Returns the model's input.
-    pub async fn run_probe_turn(&mut self) -> anyhow::Result<String> {
+    pub(super) async fn run_probe_turn(&mut self) -> anyhow::Result<String> {
         self.turn_count += 1;
         let words = format!("And now? That is question {}.", self.turn_count);
         self.say(&words, []).await?;
@@ -72,13 +76,13 @@ impl<'a> ProofCall<'a> {
     }
 
     /// Waits for the `end` frame and returns its hand-off data.
-    pub async fn wait_for_hand_off(&mut self) -> anyhow::Result<String> {
+    pub(super) async fn wait_for_hand_off(&mut self) -> anyhow::Result<String> {
         let end = self.client.wait_for(|frame| frame["type"] == "end").await?;
         Ok(end["handoffData"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Reads and captures all remaining frames.
-    pub async fn drain(mut self) {
+    pub(super) async fn drain(mut self) {
         // A timeout is ignored: what arrives later cannot be searched.
         let _ = self.client.drain(TIMEOUT).await;
     }

@@ -8,7 +8,7 @@ use crate::simulator::transcript::lock;
 
 /// A channel through which bytes leave the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OutputChannel {
+pub(super) enum OutputChannel {
     /// Standard error and standard output, at `RUST_LOG=trace`.
     Log,
     /// Requests to the Responses API.
@@ -31,7 +31,7 @@ pub enum OutputChannel {
 
 impl OutputChannel {
     /// All channels.
-    pub const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Log,
         Self::Model,
         Self::Twilio,
@@ -44,7 +44,7 @@ impl OutputChannel {
     ];
 
     /// The name in captured output and in the report, where it is the value of the JSON key `place`.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Log => "the log",
             Self::Model => "requests to the model",
@@ -59,7 +59,7 @@ impl OutputChannel {
     }
 
     /// Which data could carry card data into this channel.
-    pub fn reached_by(self) -> &'static str {
+    pub(super) fn reached_by(self) -> &'static str {
         match self {
             Self::Log => "log lines that quote frames, callbacks, parameters or errors",
             Self::Model => {
@@ -78,7 +78,7 @@ impl OutputChannel {
     }
 
     /// What keeps card data out of this channel.
-    pub fn stopped_by(self) -> &'static str {
+    pub(super) fn stopped_by(self) -> &'static str {
         match self {
             Self::Log => {
                 "conversation text has no printable form; HTTP and WebSocket crates are limited to warnings whatever RUST_LOG says"
@@ -101,11 +101,11 @@ impl OutputChannel {
 
 /// The captured output that was not searched yet. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct OutputCapture(Arc<Mutex<Vec<CapturedOutput>>>);
+pub(super) struct OutputCapture(Arc<Mutex<Vec<CapturedOutput>>>);
 
 /// The amount of captured output of a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CapturedSize {
+pub(super) struct CapturedSize {
     /// The number of requests, frames, responses, log lines or files.
     pub pieces: usize,
     /// The total size in bytes.
@@ -114,18 +114,18 @@ pub struct CapturedSize {
 
 impl OutputCapture {
     /// Records output of the server.
-    pub fn record(&self, channel: OutputChannel, bytes: impl Into<String>) {
+    pub(super) fn record(&self, channel: OutputChannel, bytes: impl Into<String>) {
         lock(&self.0).push(CapturedOutput { channel: channel.name(), bytes: bytes.into() });
     }
 
     /// Takes everything that was recorded since the last call.
-    pub fn take(&self) -> Vec<CapturedOutput> {
+    pub(super) fn take(&self) -> Vec<CapturedOutput> {
         std::mem::take(&mut *lock(&self.0))
     }
 }
 
 /// Adds the size of captured output to the totals by channel.
-pub fn add_sizes(sizes: &mut BTreeMap<&'static str, CapturedSize>, output: &[CapturedOutput]) {
+pub(super) fn add_sizes(sizes: &mut BTreeMap<&'static str, CapturedSize>, output: &[CapturedOutput]) {
     for CapturedOutput { channel, bytes } in output {
         let size = sizes.entry(*channel).or_default();
         size.pieces += 1;

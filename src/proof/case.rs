@@ -11,7 +11,7 @@ use crate::simulator::card_samples::{CardSample, SeededRng};
 
 /// A case: one card number and one leak vector.
 #[derive(Debug)]
-pub struct ProofCase<'a> {
+pub(super) struct ProofCase<'a> {
     /// The running server and its stand-ins.
     pub harness: &'a ProofHarness,
     /// The leak vector.
@@ -30,7 +30,7 @@ pub struct ProofCase<'a> {
 
 impl<'a> ProofCase<'a> {
     /// Creates case number `case` of a run with this seed.
-    pub fn new(harness: &'a ProofHarness, vector: LeakVector, seed: u64, case: usize) -> Self {
+    pub(super) fn new(harness: &'a ProofHarness, vector: LeakVector, seed: u64, case: usize) -> Self {
         let mut rng = case_rng(seed, case);
         let sample = card_sample(vector, &mut rng);
         let (call, caller) = (format!("CA{case:032x}"), format!("+1555{case:07}"));
@@ -38,13 +38,13 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Generates a number of `count` digits that does not start with 0.
-    pub fn random_digits(&mut self, count: usize) -> String {
+    pub(super) fn random_digits(&mut self, count: usize) -> String {
         let first = 1 + self.rng.below(9);
         (1..count).fold(first.to_string(), |all, _| all + &self.rng.below(10).to_string())
     }
 
     /// Posts the incoming call and sets what the business answers to its look-up.
-    pub async fn receive_call(&self, call_parameters: Value) -> anyhow::Result<()> {
+    pub(super) async fn receive_call(&self, call_parameters: Value) -> anyhow::Result<()> {
         self.harness.business.set_call_parameters(call_parameters);
         let form = [("CallSid", self.call_sid.as_str()), ("From", &self.caller_number), ("To", "+15550100002")];
         let twiml = self.harness.post_as_twilio("/connectConversationRelay", &form).await?;
@@ -53,7 +53,7 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Ends the call and reads the rest of the socket.
-    pub async fn hang_up(&self, call: ProofCall<'_>) -> anyhow::Result<()> {
+    pub(super) async fn hang_up(&self, call: ProofCall<'_>) -> anyhow::Result<()> {
         let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
         self.harness.post_as_twilio("/connectAction", &form).await?;
         self.harness.wait_for_calls(0).await?;
@@ -62,7 +62,7 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Ends the call of a failed case, so that the next case starts without a live call.
-    pub async fn abandon(&self) {
+    pub(super) async fn abandon(&self) {
         let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
         // Errors are ignored: the next case reports a call that is still live.
         let _ = self.harness.post_as_twilio("/connectAction", &form).await;
@@ -70,7 +70,7 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Lets the model hand the call off. Returns the hand-off data.
-    pub async fn request_hand_off(&self, call: &mut ProofCall<'_>, arguments: &Value) -> anyhow::Result<String> {
+    pub(super) async fn request_hand_off(&self, call: &mut ProofCall<'_>, arguments: &Value) -> anyhow::Result<String> {
         let replies = [
             ModelReply::ToolCall("live-agent-handoff".into(), arguments.to_string().into()),
             ModelReply::text("One moment."),
@@ -82,7 +82,7 @@ impl<'a> ProofCase<'a> {
     }
 
     /// Posts to the `<Connect>` action as Twilio does when a session ends with this hand-off data.
-    pub async fn post_connect_action(&self, data: &str) -> anyhow::Result<()> {
+    pub(super) async fn post_connect_action(&self, data: &str) -> anyhow::Result<()> {
         let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "in-progress"), ("HandoffData", data)];
         self.harness.post_as_twilio("/connectAction", &form).await.map(drop)
     }
@@ -90,19 +90,19 @@ impl<'a> ProofCase<'a> {
 
 /// A chat over `/conversation`.
 #[derive(Debug)]
-pub struct ProofChat<'a> {
+pub(super) struct ProofChat<'a> {
     harness: &'a ProofHarness,
     session_id: Value,
 }
 
 impl<'a> ProofChat<'a> {
     /// Creates a chat without messages.
-    pub fn new(harness: &'a ProofHarness) -> Self {
+    pub(super) fn new(harness: &'a ProofHarness) -> Self {
         Self { harness, session_id: Value::Null }
     }
 
     /// Sends a message, to which the model replies with `reply`.
-    pub async fn send(&mut self, message: &str, role: &str, reply: ModelReply) -> anyhow::Result<()> {
+    pub(super) async fn send(&mut self, message: &str, role: &str, reply: ModelReply) -> anyhow::Result<()> {
         self.harness.model.set_replies([reply]);
         let said = match &self.session_id {
             Value::Null => json!({"message": message, "role": role}),
@@ -117,7 +117,7 @@ impl<'a> ProofChat<'a> {
 }
 
 /// Returns the random number generator of a case. It depends on the seed and the case number only.
-pub fn case_rng(seed: u64, case: usize) -> SeededRng {
+pub(super) fn case_rng(seed: u64, case: usize) -> SeededRng {
     SeededRng::for_case(seed, case)
 }
 

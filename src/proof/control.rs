@@ -21,22 +21,22 @@ use crate::simulator::{ModelReply, PlacedCallTwiml};
 const CANARY: &str = "zymurgy";
 
 /// The case number of the canary call. No other case has it.
-pub const CANARY_CASE: usize = 9_999_999;
+pub(super) const CANARY_CASE: usize = 9_999_999;
 
 /// The channels in which the canary word or the SID of its call was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CanarySightings(BTreeSet<&'static str>);
+pub(super) struct CanarySightings(BTreeSet<&'static str>);
 
 impl CanarySightings {
     /// Records the channels whose output contains the canary.
-    pub fn record(&mut self, output: &[CapturedOutput]) {
+    pub(super) fn record(&mut self, output: &[CapturedOutput]) {
         let call = canary_call_sid();
         let seen = output.iter().filter(|it| it.bytes.contains(CANARY) || it.bytes.contains(&call));
         self.0.extend(seen.map(|it| it.channel));
     }
 
     /// Whether the canary was seen in this channel.
-    pub fn is_seen_in(&self, channel: OutputChannel) -> bool {
+    pub(super) fn is_seen_in(&self, channel: OutputChannel) -> bool {
         self.0.contains(channel.name())
     }
 }
@@ -48,7 +48,7 @@ fn canary_call_sid() -> String {
 /// Runs an ordinary call and chat in which the canary word goes everywhere a card number might go: into the call
 /// look-up, the caller's and the agent's speech, a payment's reference, the hand-off data, and an outbound call whose
 /// TwiML is too long for the request.
-pub async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
+pub(super) async fn run_canary_call(harness: &ProofHarness) -> anyhow::Result<()> {
     let mut case = ProofCase::new(harness, LeakVector::Entered, 0, CANARY_CASE);
     case.receive_call(json!({"callReference": CANARY})).await?;
     let mut call = ProofCall::connect(harness, &case.call_sid, &case.caller_number, &json!({})).await?;
@@ -77,7 +77,7 @@ pub struct SearchControl {
 }
 
 /// Inserts one card number per encoding into captured output of a channel, and searches for it.
-pub fn run_search_control(channel: OutputChannel, sample: &CapturedOutput, seed: u64) -> SearchControl {
+pub(super) fn run_search_control(channel: OutputChannel, sample: &CapturedOutput, seed: u64) -> SearchControl {
     let mut rng = SeededRng::new(seed);
     let mut control = SearchControl { written: 0, found: 0 };
     for form in ENCODINGS {

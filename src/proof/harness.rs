@@ -18,11 +18,11 @@ use crate::simulator::{AccountCredentials, ModelReply, QueuedOpenAi, RecordingOp
 use crate::twilio::Signer;
 
 /// The timeout of every step.
-pub const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The running server, its stand-ins, and clients for its endpoints.
 #[derive(Debug)]
-pub struct ProofHarness {
+pub(super) struct ProofHarness {
     /// The server process.
     pub server: ServerProcess,
     /// The stand-in for the Responses API.
@@ -42,7 +42,11 @@ pub struct ProofHarness {
 
 impl ProofHarness {
     /// Starts `program` with the configuration in `vars` and its ledger in the directory `home`.
-    pub async fn start(program: &Path, vars: &Vars, home: &Path) -> Result<(Self, TestedSetup), StartServerError> {
+    pub(super) async fn start(
+        program: &Path,
+        vars: &Vars,
+        home: &Path,
+    ) -> Result<(Self, TestedSetup), StartServerError> {
         let capture = OutputCapture::default();
         let business = ProofBusiness::new(capture.clone());
         let public_url =
@@ -65,7 +69,7 @@ impl ProofHarness {
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
-    pub async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> anyhow::Result<String> {
+    pub(super) async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> anyhow::Result<String> {
         let form: Vec<(String, String)> =
             form.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect();
         let signature = self.signer.sign(&self.base_url.http_url(path), &form);
@@ -76,13 +80,13 @@ impl ProofHarness {
     }
 
     /// Posts JSON as an operator. Returns the status, headers and body of any response.
-    pub async fn post_as_operator(&self, path: &str, body: &Value) -> anyhow::Result<String> {
+    pub(super) async fn post_as_operator(&self, path: &str, body: &Value) -> anyhow::Result<String> {
         let request = self.http.post(self.url(path)).bearer_auth(OPERATOR_TOKEN).json(body);
         Ok(self.send(OutputChannel::OperatorResponse, request).await?.1)
     }
 
     /// Sends a GET request as an operator. Returns the status, headers and body of any response.
-    pub async fn get_as_operator(&self, path: &str) -> anyhow::Result<String> {
+    pub(super) async fn get_as_operator(&self, path: &str) -> anyhow::Result<String> {
         let request = self.http.get(self.url(path)).bearer_auth(OPERATOR_TOKEN);
         Ok(self.send(OutputChannel::OperatorResponse, request).await?.1)
     }
@@ -97,7 +101,7 @@ impl ProofHarness {
     }
 
     /// Waits until `count` calls are live.
-    pub async fn wait_for_calls(&self, count: u64) -> anyhow::Result<()> {
+    pub(super) async fn wait_for_calls(&self, count: u64) -> anyhow::Result<()> {
         let waits = async {
             loop {
                 let answer = self.http.get(self.url("/health")).send().await?.json::<Value>().await?;

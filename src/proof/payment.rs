@@ -58,7 +58,7 @@ fn required_fields(create: &TwilioRequest) -> Vec<&'static str> {
 
 /// Runs a payment that succeeds, with the callbacks masked as Twilio masks them. The DTMF frames are sent to the server
 /// too, which Twilio's documentation does not rule out.
-pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
+pub(super) async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
     let harness = case.harness;
     let OpenPayment { sid, mut required_fields, mut next_request } = open_payment(case, call).await?;
     let masked = format!("{}{}", "x".repeat(case.sample.number.len() - 4), last_four(&case.sample.number));
@@ -100,7 +100,7 @@ pub async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut ProofCa
 }
 
 /// Sends the card number to the server by another way than the keypad while the card is to be entered.
-pub async fn run_disturbed_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
+pub(super) async fn run_disturbed_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
     let OpenPayment { sid, .. } = open_payment(case, call).await?;
     match case.vector {
         LeakVector::SpokenDuringACapture => call.say(&case.sample.parts[0], []).await?,

@@ -17,7 +17,7 @@ impl ProofCase<'_> {
     /// number would miss.
     ///
     /// Returns an error if the server did not behave as the case requires; the case then proves nothing.
-    pub async fn run(&mut self) -> anyhow::Result<Option<OutputChannel>> {
+    pub(super) async fn run(&mut self) -> anyhow::Result<Option<OutputChannel>> {
         match self.vector {
             LeakVector::OutboundCall => self.place_in_outbound_order().await?,
             LeakVector::OperatorsMistake => self.place_in_invalid_requests().await?,

@@ -18,7 +18,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server process, killed on drop.
 #[derive(Debug)]
-pub struct ServerProcess {
+pub(super) struct ServerProcess {
     process: Child,
     readers: Vec<JoinHandle<()>>,
     /// The address on which the server listens.
@@ -27,7 +27,7 @@ pub struct ServerProcess {
 
 /// The reason why the server did not start.
 #[derive(Debug)]
-pub enum StartServerError {
+pub(super) enum StartServerError {
     /// The configuration is invalid: the server's error output.
     InvalidConfig(String),
     /// Any other failure.
@@ -36,7 +36,7 @@ pub enum StartServerError {
 
 impl ServerProcess {
     /// Starts `program` in the directory `home` and waits until it listens.
-    pub async fn start(
+    pub(super) async fn start(
         program: &Path,
         home: &Path,
         vars: &Vars,
@@ -62,12 +62,12 @@ impl ServerProcess {
     }
 
     /// Whether the process is running.
-    pub fn is_running(&mut self) -> bool {
+    pub(super) fn is_running(&mut self) -> bool {
         matches!(self.process.try_wait(), Ok(None))
     }
 
     /// Kills the process and reads its log to the end.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
         self.readers.drain(..).for_each(|reader| drop(reader.join()));

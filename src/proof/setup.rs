@@ -14,11 +14,11 @@ use crate::config::{Config, ConfigError, PublicUrl, Vars};
 use crate::redact::redact_card_numbers;
 
 /// The SID of the account.
-pub const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
+pub(super) const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
 /// The auth token with which Twilio's requests are signed.
-pub const AUTH_TOKEN: &str = "proof-auth-token";
+pub(super) const AUTH_TOKEN: &str = "proof-auth-token";
 /// The bearer token of operator requests.
-pub const OPERATOR_TOKEN: &str = "proof-operator-token";
+pub(super) const OPERATOR_TOKEN: &str = "proof-operator-token";
 
 /// The values of required variables that are not configured.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -88,7 +88,7 @@ pub struct TestedSetup {
 
 /// A configuration that is ready to start the server.
 #[derive(Debug)]
-pub struct PreparedSetup {
+pub(super) struct PreparedSetup {
     /// The configuration for the report.
     pub set_up: TestedSetup,
     /// The complete environment of the server.
@@ -98,14 +98,14 @@ pub struct PreparedSetup {
 }
 
 /// The public base URL, by which Twilio knows the server.
-pub fn public_url(vars: &Vars) -> Result<PublicUrl, ConfigError> {
+pub(super) fn public_url(vars: &Vars) -> Result<PublicUrl, ConfigError> {
     Ok(Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?.0.base_url)
 }
 
 /// Replaces external services by the stand-ins at the origin `twilio` and the base URL `model`, and puts the ledger into the directory `home`.
 ///
 /// Returns the problems if the configuration is invalid, including those of variables that are replaced.
-pub fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path) -> Result<PreparedSetup, ConfigError> {
+pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path) -> Result<PreparedSetup, ConfigError> {
     Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?;
     let replacements = replacements(vars, twilio, model, home);
     let is_set = |name: &&str| vars.get(name).is_some();

@@ -2,7 +2,7 @@
 
 /// A leak vector. The variant names are the values of the JSON key `way` in the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeakVector {
+pub(super) enum LeakVector {
     /// Entered on the keypad in a payment that succeeds. This is the regular way.
     Entered,
     /// Spoken by the caller.
@@ -53,7 +53,7 @@ pub enum LeakVector {
 
 impl LeakVector {
     /// All vectors.
-    pub const ALL: &'static [Self] = &[
+    pub(super) const ALL: &'static [Self] = &[
         Self::Entered,
         Self::Spoken,
         Self::SpokenInParts,
@@ -80,7 +80,7 @@ impl LeakVector {
     ];
 
     /// A description for the report.
-    pub fn description(self) -> &'static str {
+    pub(super) fn description(self) -> &'static str {
         match self {
             Self::Entered => {
                 "entered on the keypad in a payment that succeeds, with the DTMF frames sent to the socket too"
@@ -113,12 +113,12 @@ impl LeakVector {
     }
 
     /// Whether the card number is sent in parts, none of which is a card number on its own.
-    pub fn is_in_parts(self) -> bool {
+    pub(super) fn is_in_parts(self) -> bool {
         matches!(self, Self::SpokenInParts | Self::ChatInParts)
     }
 
     /// Whether the card number is sent as digits only, as a form or a keypad takes it.
-    pub fn is_typed(self) -> bool {
+    pub(super) fn is_typed(self) -> bool {
         matches!(
             self,
             Self::Entered

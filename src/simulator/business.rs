@@ -17,21 +17,21 @@ use super::twilio::{PAYMENT_TOKEN, call_number};
 use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
 /// The secret with which requests to the business are signed.
-pub const WEBHOOK_SECRET: &str = "simulated-webhook-secret";
+pub(super) const WEBHOOK_SECRET: &str = "simulated-webhook-secret";
 /// The path of look-ups about calls.
-pub const CALLS_PATH: &str = "/calls";
+pub(super) const CALLS_PATH: &str = "/calls";
 /// The path of payment notifications.
-pub const PAYMENTS_PATH: &str = "/payments";
+pub(super) const PAYMENTS_PATH: &str = "/payments";
 
 /// The accepted age of a timestamp, in seconds: clock difference and transfer time.
 const TIMESTAMP_TOLERANCE: u64 = 300;
 
 /// The name of the call parameter by which the scripted model tells one call from another.
-pub const CALL_NUMBER_PARAMETER: &str = "line";
+pub(super) const CALL_NUMBER_PARAMETER: &str = "line";
 
 /// The scripted business.
 #[derive(Debug, Clone)]
-pub struct ScriptedBusiness(Arc<BusinessState>);
+pub(super) struct ScriptedBusiness(Arc<BusinessState>);
 
 #[derive(Debug)]
 struct BusinessState {
@@ -51,12 +51,12 @@ struct PaymentNotice {
 
 impl ScriptedBusiness {
     /// Creates a business that answers this JSON object for every call.
-    pub fn new(knows: &'static str, transcript: Transcript) -> Self {
+    pub(super) fn new(knows: &'static str, transcript: Transcript) -> Self {
         Self(Arc::new(BusinessState { call_parameters: knows, transcript }))
     }
 
     /// Builds the router.
-    pub fn router(self) -> Router {
+    pub(super) fn router(self) -> Router {
         Router::new()
             .route(CALLS_PATH, post(answer_call_query))
             .route(PAYMENTS_PATH, post(receive_payment))

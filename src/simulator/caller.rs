@@ -15,7 +15,7 @@ use super::twilio::{CaptureField, PaymentsRequest, ScriptedTwilio};
 
 /// A step of a script.
 #[derive(Debug, Clone, Copy)]
-pub enum CallerStep {
+pub(super) enum CallerStep {
     /// Waits until the agent has said one of these texts (separated by `|`) since the last step.
     Hears(&'static str),
     /// Waits until the agent is silent, and says this.
@@ -72,7 +72,7 @@ pub enum CallerStep {
 
 impl CallerStep {
     /// The keys that are pressed.
-    pub fn keys(&self) -> Vec<&'static str> {
+    pub(super) fn keys(&self) -> Vec<&'static str> {
         match self {
             Self::Enters(_, keys) | Self::Presses(_, keys) => vec![keys],
             Self::Branches { then, otherwise, .. } => then.iter().chain(*otherwise).flat_map(Self::keys).collect(),
@@ -83,7 +83,7 @@ impl CallerStep {
 
 /// The scripted caller.
 #[derive(Debug)]
-pub struct ScriptedCaller<'a> {
+pub(super) struct ScriptedCaller<'a> {
     /// ConversationRelay's side of the call.
     pub relay: ScriptedRelay,
     /// The connection to the call.
@@ -113,7 +113,12 @@ const KEY_INTERVAL: Duration = Duration::from_millis(260);
 
 impl<'a> ScriptedCaller<'a> {
     /// Starts a call to the server.
-    pub fn start_call(relay: ScriptedRelay, deployment: &'a Deployment, patience: Duration, lenient: bool) -> Self {
+    pub(super) fn start_call(
+        relay: ScriptedRelay,
+        deployment: &'a Deployment,
+        patience: Duration,
+        lenient: bool,
+    ) -> Self {
         let (line, twilio, transcript, pace) =
             (relay.clone().start_call(), relay.twilio.clone(), relay.transcript.clone(), relay.pace);
         Self {
@@ -130,7 +135,7 @@ impl<'a> ScriptedCaller<'a> {
     }
 
     /// Runs a script. An error names the step that timed out.
-    pub async fn run_script(&mut self, script: &[CallerStep]) -> Result<(), String> {
+    pub(super) async fn run_script(&mut self, script: &[CallerStep]) -> Result<(), String> {
         for step in script {
             self.run_step(*step).await?;
         }
@@ -253,13 +258,13 @@ impl<'a> ScriptedCaller<'a> {
     }
 
     /// Says something without waiting for silence.
-    pub async fn say(&mut self, words: &str) {
+    pub(super) async fn say(&mut self, words: &str) {
         self.next_entry = self.transcript.len();
         let _ = self.phone.commands.send(PhoneCommand::Say(words.to_owned())).await;
     }
 
     /// Presses keys one after the other.
-    pub async fn press_keys(&mut self, keys: &str, what: &str) {
+    pub(super) async fn press_keys(&mut self, keys: &str, what: &str) {
         self.next_entry = self.transcript.len();
         self.transcript.record(TranscriptEvent::KeysPressed { dots: mask_keys(keys), what: what.to_owned() });
         for key in keys.chars() {
@@ -382,7 +387,7 @@ fn agent_says(event: &TranscriptEvent, words: &str) -> bool {
 }
 
 /// Replaces the digits with dots, so that the output shows no digit.
-pub fn mask_keys(keys: &str) -> String {
+pub(super) fn mask_keys(keys: &str) -> String {
     let digits = keys.chars().filter(char::is_ascii_digit).count();
     let mut dots = String::new();
     for (at, key) in keys.chars().enumerate() {

@@ -2,11 +2,11 @@
 
 /// A seeded random number generator (SplitMix64). The same seed gives the same numbers.
 #[derive(Debug, Clone)]
-pub struct SeededRng(u64);
+pub(crate) struct SeededRng(u64);
 
 /// A generated card number and the text that carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CardSample {
+pub(crate) struct CardSample {
     /// The digits.
     pub number: String,
     /// The texts that carry the number, in order: one, or several if the number is split.
@@ -74,19 +74,19 @@ const GERMAN: [&str; 10] = ["null", "eins", "zwo", "drei", "vier", "fünf", "sec
 
 impl SeededRng {
     /// Creates a generator from a seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Creates an independent generator for a case. SplitMix64 advances its state by a constant, so related seeds would
     /// otherwise give overlapping sequences.
-    pub fn for_case(seed: u64, case: usize) -> Self {
+    pub(crate) fn for_case(seed: u64, case: usize) -> Self {
         let of_seed = Self(seed).next_u64();
         Self(Self(of_seed ^ case as u64).next_u64())
     }
 
     /// Returns a number below `limit`, which must not be 0.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next_u64() % limit as u64).unwrap_or(0)
     }
 
@@ -99,12 +99,12 @@ impl SeededRng {
     }
 
     /// Picks one element of a non-empty slice.
-    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
     }
 
     /// Splits a text into pieces of random length.
-    pub fn split(&mut self, text: &str) -> Vec<String> {
+    pub(crate) fn split(&mut self, text: &str) -> Vec<String> {
         let mut rest = text.chars().peekable();
         let mut pieces = Vec::new();
         while rest.peek().is_some() {
@@ -115,7 +115,7 @@ impl SeededRng {
     }
 
     /// Generates a card number with a valid check digit.
-    pub fn card_number(&mut self) -> String {
+    pub(crate) fn card_number(&mut self) -> String {
         let (prefix, length) = PREFIXES[self.below(PREFIXES.len())];
         let mut number = prefix.to_owned();
         while number.len() < length - 1 {
@@ -129,7 +129,7 @@ impl SeededRng {
 
 impl CardSample {
     /// Generates a number in one text, in a random style.
-    pub fn random(rng: &mut SeededRng) -> Self {
+    pub(crate) fn random(rng: &mut SeededRng) -> Self {
         let number = rng.card_number();
         let style = rng.below(STYLE_COUNT);
         let written = write_digits(&number, style, rng);
@@ -138,13 +138,13 @@ impl CardSample {
     }
 
     /// Generates a number as digits only, as a form or a keypad takes it.
-    pub fn digits_only(rng: &mut SeededRng) -> Self {
+    pub(crate) fn digits_only(rng: &mut SeededRng) -> Self {
         let number = rng.card_number();
         Self { parts: vec![number.clone()], number }
     }
 
     /// Generates a number in two or three texts, none of which is a card number on its own.
-    pub fn random_parts(rng: &mut SeededRng) -> Self {
+    pub(crate) fn random_parts(rng: &mut SeededRng) -> Self {
         let number = rng.card_number();
         let mut cuts: Vec<usize> = (0..=rng.below(2)).map(|_| 4 + rng.below(number.len() - 7)).collect();
         cuts.sort_unstable();
@@ -162,7 +162,7 @@ impl CardSample {
     }
 
     /// The texts joined by spaces.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
     }
 }

@@ -14,7 +14,7 @@ use super::twilio::WebhookSender;
 
 /// The running instances.
 #[derive(Debug)]
-pub struct Deployment {
+pub(super) struct Deployment {
     /// Points to the first instance, and after that was stopped or killed, to the next.
     pub proxy: Proxy,
     /// The environment variables of every instance.
@@ -35,7 +35,7 @@ struct ServerInstances {
 
 impl Deployment {
     /// Starts the first instance, and a standby if the scenario has one.
-    pub async fn start(
+    pub(super) async fn start(
         proxy: Proxy,
         listener: tokio::net::TcpListener,
         vars: Vec<(String, String)>,
@@ -61,7 +61,7 @@ impl Deployment {
 
     /// Tells the first instance to stop, and checks that it rejects new calls. Then points the proxy to the next
     /// instance, if there is one.
-    pub async fn roll_out(&self, webhooks: &WebhookSender, transcript: &Transcript) {
+    pub(super) async fn roll_out(&self, webhooks: &WebhookSender, transcript: &Transcript) {
         let instances = self.instances.read().await;
         instances.first.drain();
         let ready = instances.first.get_status("/ready").await;
@@ -79,7 +79,7 @@ impl Deployment {
 
     /// Kills the first instance and starts another one on its ledger. Requests meanwhile wait in the accept queue of
     /// the new one.
-    pub async fn crash_and_restart(&self, transcript: &Transcript) -> anyhow::Result<()> {
+    pub(super) async fn crash_and_restart(&self, transcript: &Transcript) -> anyhow::Result<()> {
         let (listener, address) = server_under_test::bind_listener().await?;
         let mut instances = self.instances.write().await;
         transcript.record(TranscriptEvent::ServerDied);
@@ -91,7 +91,7 @@ impl Deployment {
     }
 
     /// Sets or clears a fault of the first instance's ledger.
-    pub async fn set_ledger_fault(
+    pub(super) async fn set_ledger_fault(
         &self,
         fault: Option<LedgerFileFault>,
         transcript: &Transcript,
@@ -103,7 +103,7 @@ impl Deployment {
     }
 
     /// Records the payments of the ledger, once they are settled and the business was notified.
-    pub async fn record_ledger(&self, transcript: &Transcript) {
+    pub(super) async fn record_ledger(&self, transcript: &Transcript) {
         let instances = self.instances.read().await;
         let mut payments = instances.first.payments(transcript).await;
         if let Some(next) = &instances.next {
@@ -118,7 +118,7 @@ impl Deployment {
     }
 
     /// Stops all instances once they have no calls. An error says which one did not stop correctly.
-    pub async fn shut_down(self, transcript: &Transcript) -> Result<(), String> {
+    pub(super) async fn shut_down(self, transcript: &Transcript) -> Result<(), String> {
         let ServerInstances { first, next } = self.instances.into_inner();
         let first = first.shut_down(transcript).await;
         match next {

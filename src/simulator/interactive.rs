@@ -13,7 +13,7 @@ A line of digits, # and * is pressed on the keypad:  4242424242424242#   1229#  
 
 /// Reads the caller's input from stdin until the call has ended. Returns the entered digits, which are then searched
 /// for.
-pub async fn run_caller(mut caller: ScriptedCaller<'_>) -> Vec<String> {
+pub(super) async fn run_caller(mut caller: ScriptedCaller<'_>) -> Vec<String> {
     super::print_line(HELP);
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut entered = Vec::new();

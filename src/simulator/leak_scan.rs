@@ -7,7 +7,7 @@ use super::card_samples::{CardSample, TENS, UNITS};
 
 /// A piece of output of the server.
 #[derive(Debug, Clone)]
-pub struct CapturedOutput {
+pub(crate) struct CapturedOutput {
     /// The name of the output channel.
     pub channel: &'static str,
     /// The content.
@@ -16,7 +16,7 @@ pub struct CapturedOutput {
 
 /// Searches the output for secrets: the entered values (card number, expiry date, security code) and the payment token
 /// of a success. Returns one description per channel and secret.
-pub fn find_entered_card_data(output: &[CapturedOutput], secrets: &[String]) -> Vec<String> {
+pub(crate) fn find_entered_card_data(output: &[CapturedOutput], secrets: &[String]) -> Vec<String> {
     let secrets = secrets.iter().map(String::as_str).filter(|it| it.len() >= 3);
     let mut found = Vec::new();
     for secret in secrets {
@@ -37,7 +37,7 @@ pub fn find_entered_card_data(output: &[CapturedOutput], secrets: &[String]) -> 
 
 /// A card sample found in the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SampleMatch {
+pub(crate) struct SampleMatch {
     /// The name of the output channel.
     pub channel: &'static str,
     /// The index of the sample.
@@ -46,7 +46,7 @@ pub struct SampleMatch {
 
 /// Searches the output for card samples: as digits with any separators, as number words, as the sample's own text,
 /// percent-encoded, JSON-escaped, or split over tokens.
-pub fn find_samples(output: &[CapturedOutput], samples: &[CardSample]) -> Vec<SampleMatch> {
+pub(crate) fn find_samples(output: &[CapturedOutput], samples: &[CardSample]) -> Vec<SampleMatch> {
     let mut found = Vec::new();
     let written: Vec<String> = samples.iter().map(|it| letters_of(&it.text())).collect();
     let tokens = joined_tokens(output);

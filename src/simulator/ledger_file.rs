@@ -18,7 +18,7 @@ const DISK_OPTIONS: &str = "size=2m,mode=700";
 
 /// A ledger in a temporary directory. Clones share it; the last one removes the directory on drop.
 #[derive(Debug, Clone)]
-pub struct LedgerFile(Arc<LedgerDirectory>);
+pub(super) struct LedgerFile(Arc<LedgerDirectory>);
 
 #[derive(Debug)]
 struct LedgerDirectory {
@@ -31,7 +31,7 @@ struct LedgerDirectory {
 
 /// A fault of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerFileFault {
+pub(super) enum LedgerFileFault {
     /// The disk is full. If no disk could be mounted, the file is locked instead.
     DiskFull,
     /// Another process holds the write lock, for longer than the server waits.
@@ -40,14 +40,14 @@ pub enum LedgerFileFault {
 
 impl LedgerFile {
     /// Creates the directory of a ledger, on a small disk if requested and if this process may mount one.
-    pub fn new(small_disk: bool) -> Self {
+    pub(super) fn new(small_disk: bool) -> Self {
         let directory = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
         let is_disk = small_disk && mount(&directory);
         Self(Arc::new(LedgerDirectory { directory, is_disk, lock: Mutex::default() }))
     }
 
     /// The path of the file.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.directory.join("ledger.db")
     }
 
@@ -56,7 +56,7 @@ impl LedgerFile {
     }
 
     /// Makes writes to the file fail from now on.
-    pub async fn inject_fault(&self, fault: LedgerFileFault, transcript: &Transcript) -> anyhow::Result<()> {
+    pub(super) async fn inject_fault(&self, fault: LedgerFileFault, transcript: &Transcript) -> anyhow::Result<()> {
         if fault == LedgerFileFault::DiskFull && self.0.is_disk {
             let mut filler = std::fs::File::create(self.filler()).context("the disk cannot be filled")?;
             while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
@@ -72,7 +72,7 @@ impl LedgerFile {
     }
 
     /// Removes the fault.
-    pub async fn clear_fault(&self, transcript: &Transcript) -> anyhow::Result<()> {
+    pub(super) async fn clear_fault(&self, transcript: &Transcript) -> anyhow::Result<()> {
         let has_room = std::fs::remove_file(self.filler()).is_ok();
         let locked = self.0.lock.lock().await.take();
         let was_locked = locked.is_some();
@@ -87,7 +87,7 @@ impl LedgerFile {
     }
 
     /// Records the content of the ledger's files as evidence.
-    pub fn record_evidence(&self, transcript: &Transcript) {
+    pub(super) fn record_evidence(&self, transcript: &Transcript) {
         for file in std::fs::read_dir(&self.0.directory).into_iter().flatten().flatten() {
             let bytes = std::fs::read(file.path()).unwrap_or_default();
             transcript.record_evidence("a file of the ledger", String::from_utf8_lossy(&bytes));

@@ -25,10 +25,10 @@ use futures_util::Stream;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use agent::AgentHabits;
+pub(super) use agent::AgentHabits;
 use events::{Pause, TimedEvent};
 use input::ModelInputItem;
-pub use live::LiveOpenAi;
+pub(super) use live::LiveOpenAi;
 pub use queued::{ModelReply, QueuedOpenAi};
 use request_check::{IssuedCall, RequestChecker, ResponsesRequest};
 
@@ -38,7 +38,7 @@ use super::transcript::{Transcript, TranscriptEvent, lock};
 
 /// The behaviour of the model.
 #[derive(Debug, Clone, Default)]
-pub struct ModelBehaviour {
+pub(super) struct ModelBehaviour {
     /// The requests that fail, counted from 1 and including retries.
     pub faults: Vec<(RangeInclusive<usize>, ModelFault)>,
     /// Whether it answers with reasoning items.
@@ -51,7 +51,7 @@ pub struct ModelBehaviour {
 
 /// A failure of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelFault {
+pub(super) enum ModelFault {
     /// This HTTP status; 429 has `retry-after-ms`.
     Status(u16),
     /// Headers, and then no event.
@@ -66,7 +66,7 @@ pub enum ModelFault {
 
 /// The scripted model in one conversation.
 #[derive(Debug, Clone)]
-pub struct ScriptedOpenAi {
+pub(super) struct ScriptedOpenAi {
     shared: Arc<SharedOpenAi>,
     conversation: Arc<ScriptedConversation>,
 }
@@ -102,7 +102,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ScriptedOpenAi {
     /// Creates a model with this name and API key. With `live`, requests are forwarded to the real API.
-    pub fn new(
+    pub(super) fn new(
         key: &str,
         model: &str,
         behaviour: ModelBehaviour,
@@ -130,7 +130,7 @@ impl ScriptedOpenAi {
     }
 
     /// Builds the router. A request to any other route is a violation.
-    pub fn router(self) -> Router {
+    pub(super) fn router(self) -> Router {
         Router::new()
             .route("/v1/responses", post(respond))
             .route("/v1/models", get(|| async { Json(json!({"object": "list", "data": []})) }))

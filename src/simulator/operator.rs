@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::proxy::Proxy;
 
 /// The operator token.
-pub const OPERATOR_TOKEN: &str = "simulated-operator-token";
+pub(super) const OPERATOR_TOKEN: &str = "simulated-operator-token";
 
 /// Posts JSON to the server as the operator. Returns the status and the JSON body of the response.
-pub async fn post_order(server: &Proxy, path: &str, body: &Value) -> Result<(u16, Value), String> {
+pub(super) async fn post_order(server: &Proxy, path: &str, body: &Value) -> Result<(u16, Value), String> {
     let asked = async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
         let url = format!("http://{}{path}", server.target());

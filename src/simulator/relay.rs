@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use client::{OpenRelaySocketError, RelayClient, RelayMessage};
-pub use twiml::TwimlDocument;
+pub(super) use twiml::TwimlDocument;
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent};
@@ -27,7 +27,7 @@ use twiml::ConnectVerb;
 
 /// The direction of a call.
 #[derive(Debug, Clone, Copy)]
-pub enum CallDirection {
+pub(super) enum CallDirection {
     /// The caller calls the server.
     Inbound,
     /// An operator requests a call with these properties in addition to the number.
@@ -36,7 +36,7 @@ pub enum CallDirection {
 
 /// An action of the caller on the phone.
 #[derive(Debug)]
-pub enum PhoneCommand {
+pub(super) enum PhoneCommand {
     /// Says something, also while the agent is speaking.
     Say(String),
     /// Speaks over the agent as soon as it has said `after`.
@@ -58,7 +58,7 @@ pub enum PhoneCommand {
 
 /// What the caller hears at the moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AgentVoice {
+pub(super) struct AgentVoice {
     /// Whether the agent is speaking.
     pub speaking: bool,
     /// Whether the agent is connected.
@@ -67,7 +67,7 @@ pub struct AgentVoice {
 
 /// The caller's phone.
 #[derive(Debug)]
-pub struct PhoneLine {
+pub(super) struct PhoneLine {
     /// The actions of the caller.
     pub commands: mpsc::Sender<PhoneCommand>,
     /// What the caller hears at the moment.
@@ -78,7 +78,7 @@ pub struct PhoneLine {
 
 /// Everything that ConversationRelay needs for a call.
 #[derive(Debug, Clone)]
-pub struct ScriptedRelay {
+pub(super) struct ScriptedRelay {
     /// Captures the keys during a payment.
     pub twilio: ScriptedTwilio,
     /// Posts the webhooks to the server.
@@ -96,9 +96,9 @@ pub struct ScriptedRelay {
 }
 
 /// The phone number of the first caller.
-pub const CALLER_NUMBER: &str = "+15550100001";
+pub(super) const CALLER_NUMBER: &str = "+15550100001";
 /// The phone number of the second caller.
-pub const SECOND_CALLER_NUMBER: &str = "+15550100007";
+pub(super) const SECOND_CALLER_NUMBER: &str = "+15550100007";
 /// The phone number of the server.
 const SERVER_NUMBER: &str = "+15550100002";
 /// The number of new sessions after a lost one, if the action connects again.
@@ -106,14 +106,14 @@ const MAX_RECONNECTS: usize = 3;
 
 impl ScriptedRelay {
     /// Creates another inbound call from this number.
-    pub fn for_next_call(&self, person: &'static str) -> Self {
+    pub(super) fn for_next_call(&self, person: &'static str) -> Self {
         let twilio = self.twilio.for_next_call();
         let transcript = twilio.transcript().clone();
         Self { twilio, direction: CallDirection::Inbound, caller_number: person, transcript, ..self.clone() }
     }
 
     /// Starts the call.
-    pub fn start_call(self) -> PhoneLine {
+    pub(super) fn start_call(self) -> PhoneLine {
         let (commands, caller) = mpsc::channel(64);
         let (sound, voice) = watch::channel(AgentVoice::default());
         let over = tokio::spawn(async move {

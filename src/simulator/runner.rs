@@ -31,7 +31,7 @@ const API_KEY: &str = "sk-simulated";
 const AFTER_CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs scenarios at one pace and with one model.
-pub struct ScenarioRunner {
+pub(super) struct ScenarioRunner {
     pace: Pace,
     model: ModelSource,
     observer: Arc<dyn Fn(&TranscriptEntry) + Send + Sync>,
@@ -51,18 +51,18 @@ struct RunningScenario {
 
 impl ScenarioRunner {
     /// Runs at full speed with the scripted model, without output.
-    pub fn fast() -> Self {
+    pub(super) fn fast() -> Self {
         Self::with_model(ModelSource::Scripted)
     }
 
     /// Runs as fast as the model allows, without output.
-    pub fn with_model(model: ModelSource) -> Self {
+    pub(super) fn with_model(model: ModelSource) -> Self {
         let pace = if matches!(model, ModelSource::Scripted) { Pace::FAST } else { Pace::LIVE };
         Self { pace, model, observer: Arc::new(|_| {}) }
     }
 
     /// Runs at this pace and passes each entry to `watcher`.
-    pub fn with_observer(
+    pub(super) fn with_observer(
         pace: Pace,
         model: ModelSource,
         watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static,
@@ -71,7 +71,7 @@ impl ScenarioRunner {
     }
 
     /// Runs a scenario to its end.
-    pub async fn run(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
+    pub(super) async fn run(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
         let began = Instant::now();
         let set = self.start(scenario).await?;
         let first = run_caller(self.start_caller(&set, set.relay.clone()), &scenario.script);
@@ -85,7 +85,7 @@ impl ScenarioRunner {
     }
 
     /// Runs a scenario in which a person takes the caller's place.
-    pub async fn run_interactive(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
+    pub(super) async fn run_interactive(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
         let began = Instant::now();
         let (script, other_line, expect) = (Vec::new(), Vec::new(), Vec::new());
         let scenario = Scenario { script, second_script: other_line, expectations: expect, ..scenario.clone() };

@@ -9,12 +9,13 @@ use super::relay::CallDirection;
 use super::server_under_test::ServerOverrides;
 use super::twilio::{PaymentsRequest, Quirks};
 
-pub use checks::{ScenarioCheck, check_scenario};
-pub use list::all;
+pub use checks::ScenarioCheck;
+pub(super) use checks::check_scenario;
+pub(super) use list::all;
 
 /// A scenario.
 #[derive(Debug, Clone)]
-pub struct Scenario {
+pub(super) struct Scenario {
     /// The name on the command line.
     pub name: &'static str,
     /// The description, in one sentence.
@@ -37,7 +38,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The entered digits, one string per entry.
-    pub fn entered_digits(&self) -> Vec<String> {
+    pub(super) fn entered_digits(&self) -> Vec<String> {
         let keys = self.script.iter().chain(&self.second_script).flat_map(CallerStep::keys);
         keys.map(|keys| keys.chars().filter(char::is_ascii_digit).collect()).collect()
     }
@@ -45,7 +46,7 @@ impl Scenario {
 
 /// An expectation about the transcript.
 #[derive(Debug, Clone, Copy)]
-pub enum Expectation {
+pub(super) enum Expectation {
     /// The caller heard one of these texts (separated by `|`).
     Says(&'static str),
     /// The caller never heard this text.

@@ -21,14 +21,14 @@ use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::transcript::{LedgerRow, Transcript};
 
 /// The public URL of the server. It appears in signatures only.
-pub const PUBLIC_URL: &str = "https://pay.example.com";
+pub(super) const PUBLIC_URL: &str = "https://pay.example.com";
 
 /// How long the server may take to record the outcome of a payment and to notify the business.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The server configuration of a scenario.
 #[derive(Debug, Clone, Default)]
-pub struct ServerOverrides {
+pub(super) struct ServerOverrides {
     /// Additional environment variables.
     pub vars: &'static [(&'static str, &'static str)],
     /// `serverConfig.json`; empty for the built-in one.
@@ -62,7 +62,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running server.
 #[derive(Debug)]
-pub struct ServerUnderTest {
+pub(super) struct ServerUnderTest {
     address: SocketAddr,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), server::ServeError>>,
@@ -98,7 +98,7 @@ impl ListedPayment {
 }
 
 /// Binds a socket for the server before the server is configured.
-pub async fn bind_listener() -> anyhow::Result<(TcpListener, SocketAddr)> {
+pub(super) async fn bind_listener() -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
     let address = listener.local_addr()?;
     Ok((listener, address))
@@ -106,7 +106,7 @@ pub async fn bind_listener() -> anyhow::Result<(TcpListener, SocketAddr)> {
 
 impl ServerUnderTest {
     /// Starts the server with these environment variables on this ledger.
-    pub async fn start(
+    pub(super) async fn start(
         listener: TcpListener,
         vars: Vec<(String, String)>,
         tuning: &ServerOverrides,
@@ -136,30 +136,30 @@ impl ServerUnderTest {
     }
 
     /// The address it listens on.
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Tells the server to take no new calls, and to stop once its live calls have ended.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.shutdown.soft.cancel();
     }
 
     /// Stops the server immediately. Afterwards the ledger's file is not in use.
-    pub async fn kill(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         self.shutdown.hard.cancel();
         tokio::time::timeout(HARD_STOP_TIMEOUT, &mut self.task).await.context("the server did not end")???;
         Ok(())
     }
 
     /// Returns the status of a GET request; 0 without a response.
-    pub async fn get_status(&self, path: &str) -> u16 {
+    pub(super) async fn get_status(&self, path: &str) -> u16 {
         let answer = reqwest::get(format!("http://{}{path}", self.address)).await;
         answer.map_or(0, |answer| answer.status().as_u16())
     }
 
     /// Returns the payments of the ledger, once they are settled or after [`WRITE_TIMEOUT`].
-    pub async fn payments(&self, transcript: &Transcript) -> Vec<LedgerRow> {
+    pub(super) async fn payments(&self, transcript: &Transcript) -> Vec<LedgerRow> {
         let until = Instant::now() + WRITE_TIMEOUT;
         loop {
             let listed = self.list_payments(transcript).await;
@@ -200,7 +200,7 @@ impl ServerUnderTest {
 
     /// Stops the server once it has no calls. An error says that it did not stop correctly. A server that is draining
     /// must stop without a further signal. Its ledger is kept as evidence.
-    pub async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
+    pub(super) async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
         let stopped = self.wait_until_stopped().await;
         self.ledger.record_evidence(transcript);
         stopped

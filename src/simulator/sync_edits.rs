@@ -20,14 +20,14 @@ const GREETING: &str = "Hello from the desk.";
 
 /// Assets in Sync, and the local files that they are uploaded from. The files are removed on drop.
 #[derive(Debug)]
-pub struct SyncEdits {
+pub(super) struct SyncEdits {
     sync: ScriptedSync,
     directory: PathBuf,
 }
 
 impl SyncEdits {
     /// Creates local files and an empty Sync. The context is the built-in one, extended beyond the size of one item.
-    pub fn new(account: &str, token: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(account: &str, token: &str) -> anyhow::Result<Self> {
         let directory = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
         std::fs::create_dir(&directory).with_context(|| format!("{} cannot be created", directory.display()))?;
         let edits = Self { sync: ScriptedSync::new(account, token), directory };
@@ -43,17 +43,17 @@ impl SyncEdits {
     }
 
     /// Builds the router of Sync.
-    pub fn router(&self) -> Router {
+    pub(super) fn router(&self) -> Router {
         self.sync.router()
     }
 
     /// `ASSETS_DIR` of the server.
-    pub fn directory(&self) -> String {
+    pub(super) fn directory(&self) -> String {
         self.directory.display().to_string()
     }
 
     /// Edits all assets once a payment is open. The running call must not be affected.
-    pub fn edit_during_payment(&self, transcript: Transcript) {
+    pub(super) fn edit_during_payment(&self, transcript: Transcript) {
         let sync = self.sync.clone();
         tokio::spawn(async move {
             let open = |event: &TranscriptEvent| matches!(event, TranscriptEvent::PaymentCreated { .. });
@@ -70,7 +70,7 @@ impl SyncEdits {
     }
 
     /// Checks that the next call uses the edited assets.
-    pub async fn check_edits(&self, webhooks: &WebhookSender, transcript: &Transcript) -> anyhow::Result<()> {
+    pub(super) async fn check_edits(&self, webhooks: &WebhookSender, transcript: &Transcript) -> anyhow::Result<()> {
         let url = webhooks.public_url().join("/connectConversationRelay")?;
         let arrived = async { while !webhooks.post(&url, &[], "sync-edits").await.body.contains(GREETING) {} };
         if tokio::time::timeout(EDIT_TIMEOUT, arrived).await.is_err() {

@@ -14,7 +14,7 @@ use crate::simulator::leak_scan::CapturedOutput;
 
 /// An entry of the transcript.
 #[derive(Debug, Clone)]
-pub struct TranscriptEntry {
+pub(crate) struct TranscriptEntry {
     /// The time since the first call began.
     pub at: Duration,
     /// The number of its call, counted from 1.
@@ -25,7 +25,7 @@ pub struct TranscriptEntry {
 
 /// A payment in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerRow {
+pub(crate) struct LedgerRow {
     /// Its id.
     pub id: String,
     /// Twilio's SID of its session, once it is known.
@@ -38,7 +38,7 @@ pub struct LedgerRow {
 
 /// An event of a call, seen from outside the server.
 #[derive(Debug, Clone)]
-pub enum TranscriptEvent {
+pub(crate) enum TranscriptEvent {
     /// Twilio requested the voice webhook and got this TwiML.
     IncomingCall { answer: String, took: Duration },
     /// The server queried the business for the call's parameters.
@@ -116,7 +116,7 @@ pub enum TranscriptEvent {
 
 /// The transcript of a scenario. Clones record to the same one, each for one call.
 #[derive(Clone)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     shared: Arc<SharedTranscript>,
     call_number: usize,
 }
@@ -131,7 +131,7 @@ struct SharedTranscript {
 
 impl Transcript {
     /// Creates an empty transcript. `watcher` is called with each entry as it is recorded.
-    pub fn new(watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static) -> Self {
         let shared = SharedTranscript {
             started_at: Instant::now(),
             entries: Mutex::default(),
@@ -143,17 +143,17 @@ impl Transcript {
     }
 
     /// Returns the same transcript for another call.
-    pub fn for_call(&self, line: usize) -> Self {
+    pub(crate) fn for_call(&self, line: usize) -> Self {
         Self { shared: self.shared.clone(), call_number: line }
     }
 
     /// The number of the call that this value records for, counted from 1.
-    pub fn call_number(&self) -> usize {
+    pub(crate) fn call_number(&self) -> usize {
         self.call_number
     }
 
     /// Records an event.
-    pub fn record(&self, event: TranscriptEvent) {
+    pub(crate) fn record(&self, event: TranscriptEvent) {
         let mut entries = lock(&self.shared.entries);
         let entry = TranscriptEntry { at: self.shared.started_at.elapsed(), call_number: self.call_number, event };
         (self.shared.observer)(&entry);
@@ -162,32 +162,32 @@ impl Transcript {
     }
 
     /// Records a violation, which fails the run.
-    pub fn record_violation(&self, what: impl Into<String>) {
+    pub(crate) fn record_violation(&self, what: impl Into<String>) {
         self.record(TranscriptEvent::Violation(what.into()));
     }
 
     /// Keeps bytes that the server sent, to be searched for card data.
-    pub fn record_evidence(&self, place: &'static str, bytes: impl Into<String>) {
+    pub(crate) fn record_evidence(&self, place: &'static str, bytes: impl Into<String>) {
         lock(&self.shared.evidence).push(CapturedOutput { channel: place, bytes: bytes.into() });
     }
 
     /// The number of entries.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         lock(&self.shared.entries).len()
     }
 
     /// The entries so far.
-    pub fn entries(&self) -> Vec<TranscriptEntry> {
+    pub(crate) fn entries(&self) -> Vec<TranscriptEntry> {
         lock(&self.shared.entries).clone()
     }
 
     /// The bytes that the server sent so far.
-    pub fn evidence(&self) -> Vec<CapturedOutput> {
+    pub(crate) fn evidence(&self) -> Vec<CapturedOutput> {
         lock(&self.shared.evidence).clone()
     }
 
     /// Waits until `found` returns a value; `None` after `limit`.
-    pub async fn wait_until<T>(
+    pub(crate) async fn wait_until<T>(
         &self,
         limit: Duration,
         mut found: impl FnMut(&[TranscriptEntry]) -> Option<T>,
@@ -213,6 +213,6 @@ impl fmt::Debug for Transcript {
 }
 
 /// Locks a mutex, also if it is poisoned: the panic of the other task fails the run anyway.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

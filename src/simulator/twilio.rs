@@ -23,12 +23,12 @@ use url::Url;
 
 pub use super::payments_api::{CaptureField, PaymentsRequest};
 pub use calls::{PlacedCall, PlacedCallTwiml};
-pub use quirks::{
+pub(super) use quirks::{
     CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ResultReport, ScriptedRefusal, ScriptedSubmission,
 };
 pub use recording::{RecordingOptions, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
 pub use sync::ScriptedSync;
-pub use webhook_delivery::{WebhookResponse, WebhookSender};
+pub(super) use webhook_delivery::{WebhookResponse, WebhookSender};
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent, lock};
@@ -37,9 +37,9 @@ use quirks::ReportTiming;
 use webhook_delivery::CallbackDelivery;
 
 /// The payment token of a successful tokenization. The server may store it but must not expose it.
-pub const PAYMENT_TOKEN: &str = "tok_hgyvy76_simulated";
+pub(super) const PAYMENT_TOKEN: &str = "tok_hgyvy76_simulated";
 /// The confirmation code of a successful charge.
-pub const CONFIRMATION_CODE: &str = "ch_a9dc6297_simulated";
+pub(super) const CONFIRMATION_CODE: &str = "ch_a9dc6297_simulated";
 
 /// The credentials of the account that owns the calls.
 #[derive(Debug, Clone)]
@@ -58,17 +58,17 @@ impl AccountCredentials {
 }
 
 /// Formats the SID of the call with this number.
-pub fn call_sid(line: usize) -> String {
+pub(super) fn call_sid(line: usize) -> String {
     format!("CA{line:032x}")
 }
 
 /// Parses the number of a call from its SID.
-pub fn call_number(call: &str) -> Option<usize> {
+pub(super) fn call_number(call: &str) -> Option<usize> {
     usize::from_str_radix(call.strip_prefix("CA")?, 16).ok()
 }
 
 /// Builds the router. A request to any other route is a violation.
-pub fn router(twilio: ScriptedTwilio) -> Router {
+pub(super) fn router(twilio: ScriptedTwilio) -> Router {
     Router::new()
         .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create_call))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(rest::handle_create))
@@ -79,7 +79,7 @@ pub fn router(twilio: ScriptedTwilio) -> Router {
 
 /// Twilio's side of the payments of one call. The values of all calls share one account and its state.
 #[derive(Debug, Clone)]
-pub struct ScriptedTwilio {
+pub(super) struct ScriptedTwilio {
     shared: Arc<SharedTwilio>,
     /// Records for this call.
     transcript: Transcript,
@@ -112,7 +112,7 @@ struct TwilioState {
 
 /// The receiver of a keypad digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyRouting {
+pub(super) enum KeyRouting {
     /// A payment session captures it.
     Captured,
     /// No payment session captures it, so ConversationRelay may report it.
@@ -121,7 +121,7 @@ pub enum KeyRouting {
 
 impl ScriptedTwilio {
     /// Creates the Twilio account with a first call. `webhooks` posts to the server.
-    pub fn new(
+    pub(super) fn new(
         account: AccountCredentials,
         quirks: Quirks,
         pace: Pace,
@@ -139,7 +139,7 @@ impl ScriptedTwilio {
     }
 
     /// Adds a call to the account.
-    pub fn for_next_call(&self) -> Self {
+    pub(super) fn for_next_call(&self) -> Self {
         let mut state = lock(&self.shared.state);
         state.call_count += 1;
         Self { shared: self.shared.clone(), transcript: self.transcript.for_call(state.call_count) }
@@ -152,43 +152,43 @@ impl ScriptedTwilio {
     }
 
     /// The credentials of the account.
-    pub fn account(&self) -> &AccountCredentials {
+    pub(super) fn account(&self) -> &AccountCredentials {
         &self.shared.account
     }
 
     /// The SID of the call.
-    pub fn call_sid(&self) -> String {
+    pub(super) fn call_sid(&self) -> String {
         call_sid(self.transcript.call_number())
     }
 
     /// The transcript of the call.
-    pub fn transcript(&self) -> &Transcript {
+    pub(super) fn transcript(&self) -> &Transcript {
         &self.transcript
     }
 
     /// Whether captured digits also reach ConversationRelay.
-    pub fn leaks_dtmf(&self) -> bool {
+    pub(super) fn leaks_dtmf(&self) -> bool {
         self.shared.quirks.leak_dtmf
     }
 
     /// Whether a handed-off call stays unanswered.
-    pub fn is_hand_off_unanswered(&self) -> bool {
+    pub(super) fn is_hand_off_unanswered(&self) -> bool {
         self.shared.quirks.hand_off_unanswered
     }
 
     /// Takes the one call that was placed. `None` unless there is exactly one.
-    pub fn take_placed_call(&self) -> Option<PlacedCall> {
+    pub(super) fn take_placed_call(&self) -> Option<PlacedCall> {
         let mut placed = std::mem::take(&mut lock(&self.shared.state).placed_calls);
         placed.pop().filter(|_| placed.is_empty())
     }
 
     /// Marks the call as answered. Payments can be created from now on.
-    pub fn start_call(&self) {
+    pub(super) fn start_call(&self) {
         lock(&self.shared.state).live_calls.insert(self.transcript.call_number());
     }
 
     /// Ends the call and its open payment sessions.
-    pub fn end_call(&self) {
+    pub(super) fn end_call(&self) {
         let (call, late) = (self.call_sid(), |session: &&PaymentSession| {
             session.state == PaymentSessionState::Completing && !session.late_reports.is_empty()
         });
@@ -204,12 +204,12 @@ impl ScriptedTwilio {
     }
 
     /// Whether any result is still to be reported.
-    pub fn has_late_results(&self) -> bool {
+    pub(super) fn has_late_results(&self) -> bool {
         lock(&self.shared.state).sessions.iter().any(|session| !session.late_reports.is_empty())
     }
 
     /// Reports the results that were held back until all calls had ended.
-    pub fn report_late_results(&self) {
+    pub(super) fn report_late_results(&self) {
         let late: Vec<(String, Vec<ResultReport>)> = {
             let mut state = lock(&self.shared.state);
             state
@@ -226,7 +226,7 @@ impl ScriptedTwilio {
     }
 
     /// The field that is being captured.
-    pub fn captured_field(&self) -> Option<CaptureField> {
+    pub(super) fn captured_field(&self) -> Option<CaptureField> {
         let call = self.call_sid();
         let state = lock(&self.shared.state);
         state.sessions.iter().filter(|session| session.call_sid() == call).find_map(|session| match session.state {
@@ -236,12 +236,12 @@ impl ScriptedTwilio {
     }
 
     /// The number of sessions that have not ended.
-    pub fn open_session_count(&self) -> usize {
+    pub(super) fn open_session_count(&self) -> usize {
         lock(&self.shared.state).sessions.iter().filter(|session| session.state != PaymentSessionState::Ended).count()
     }
 
     /// Handles a key press of the caller.
-    pub fn press_key(&self, key: char) -> KeyRouting {
+    pub(super) fn press_key(&self, key: char) -> KeyRouting {
         let (call, mut state) = (self.call_sid(), lock(&self.shared.state));
         let captures = |it: &&mut PaymentSession| {
             it.call_sid() == call && matches!(it.state, PaymentSessionState::Capturing { .. })
@@ -267,7 +267,7 @@ impl ScriptedTwilio {
 
     /// Starts the timeout between two digits, once the caller has pressed all keys. Starting it with each key would
     /// make the timeout depend on the speed of this machine.
-    pub fn start_digit_timeout(&self) {
+    pub(super) fn start_digit_timeout(&self) {
         let (call, state) = (self.call_sid(), lock(&self.shared.state));
         let begun = |it: &&PaymentSession| {
             it.call_sid() == call

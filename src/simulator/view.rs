@@ -51,7 +51,7 @@ const WIDTH: usize = 100;
 const MARGIN: usize = 18;
 
 /// Formats the heading of a scenario.
-pub fn render_headline(scenario: &Scenario, pace: Pace, colours: Colours) -> String {
+pub(super) fn render_headline(scenario: &Scenario, pace: Pace, colours: Colours) -> String {
     let name = colours.paint(TextStyle::Bold, scenario.name);
     let clock =
         colours.paint(TextStyle::Dim, &format!("Milliseconds are real; on the phone, time passes {pace} as fast."));
@@ -59,7 +59,7 @@ pub fn render_headline(scenario: &Scenario, pace: Pace, colours: Colours) -> Str
 }
 
 /// Formats an entry of the transcript. `None` if it is not shown.
-pub fn render_entry(entry: &TranscriptEntry, colours: Colours) -> Option<String> {
+pub(super) fn render_entry(entry: &TranscriptEntry, colours: Colours) -> Option<String> {
     let (who, ink, text) = describe_event(&entry.event)?;
     let time = colours.paint(TextStyle::Dim, &format!("{:>7}", entry.at.as_millis()));
     let name_ink =
@@ -192,7 +192,7 @@ fn describe_payment_event(event: &TranscriptEvent) -> Option<(&'static str, Text
 }
 
 /// Formats the checks and timings of a scenario.
-pub fn render_summary(outcome: &ScenarioResult, colours: Colours) -> String {
+pub(super) fn render_summary(outcome: &ScenarioResult, colours: Colours) -> String {
     let mut text = String::from("\n");
     for check in &outcome.checks {
         let _ = writeln!(text, "  {}", render_check(check, colours));
@@ -206,7 +206,7 @@ pub fn render_summary(outcome: &ScenarioResult, colours: Colours) -> String {
 }
 
 /// Formats a scenario in one line, with failed checks and the transcript if it failed.
-pub fn render_result_line(outcome: &ScenarioResult, colours: Colours) -> String {
+pub(super) fn render_result_line(outcome: &ScenarioResult, colours: Colours) -> String {
     let mark =
         if outcome.has_passed() { colours.paint(TextStyle::Good, "✓") } else { colours.paint(TextStyle::Bad, "✗") };
     let took = colours.paint(TextStyle::Dim, &format!("{:>5} ms", outcome.elapsed.as_millis()));
@@ -226,7 +226,7 @@ pub fn render_result_line(outcome: &ScenarioResult, colours: Colours) -> String 
 }
 
 /// Formats the totals of all scenarios.
-pub fn render_total(report: &super::SimulationReport, colours: Colours) -> String {
+pub(super) fn render_total(report: &super::SimulationReport, colours: Colours) -> String {
     let held = report.results.iter().filter(|outcome| outcome.has_passed()).count();
     let all = report.results.len();
     let checks: usize = report.results.iter().map(|outcome| outcome.checks.len()).sum();

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// The configuration and the stand-in for one run of the binary.
-pub struct CheckHarness {
+pub(crate) struct CheckHarness {
     directory: PathBuf,
     vars: Vec<(String, String)>,
     answers: StandInResponses,
@@ -31,26 +31,26 @@ struct StandInResponses {
 }
 
 /// The exit code and the output of the binary.
-pub struct CheckOutput {
+pub(crate) struct CheckOutput {
     pub code: i32,
     pub printed: String,
 }
 
 impl CheckOutput {
     /// Checks that a line of the output starts with `line`.
-    pub fn expect_line(&self, line: &str) {
+    pub(crate) fn expect_line(&self, line: &str) {
         assert!(self.printed.lines().any(|it| it.starts_with(line)), "no line {line:?} in\n{}", self.printed);
     }
 }
 
 /// Twilio's description of the phone number.
-pub fn number_json(harness: &CheckHarness) -> Value {
+pub(crate) fn number_json(harness: &CheckHarness) -> Value {
     harness.answers.number.clone()
 }
 
 impl CheckHarness {
     /// Creates a valid configuration in a directory named after `name`.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
@@ -69,38 +69,38 @@ impl CheckHarness {
         Self { directory, vars: Vec::new(), answers }
     }
 
-    pub fn with(mut self, variable: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
         self.vars.push((variable.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn without(self, variable: &str) -> Self {
+    pub(crate) fn without(self, variable: &str) -> Self {
         self.with(variable, "")
     }
 
-    pub fn asset(self, name: &str, text: &str) -> Self {
+    pub(crate) fn asset(self, name: &str, text: &str) -> Self {
         let assets = self.directory.join("assets");
         std::fs::create_dir_all(&assets).unwrap();
         std::fs::write(assets.join(name), text).unwrap();
         self
     }
 
-    pub fn account(mut self, account: Value) -> Self {
+    pub(crate) fn account(mut self, account: Value) -> Self {
         self.answers.account = account;
         self
     }
 
-    pub fn number(mut self, number: Value) -> Self {
+    pub(crate) fn number(mut self, number: Value) -> Self {
         self.answers.number = number;
         self
     }
 
-    pub fn health(mut self, status: u16, body: &str) -> Self {
+    pub(crate) fn health(mut self, status: u16, body: &str) -> Self {
         self.answers.health = (status, body.to_owned());
         self
     }
 
-    pub async fn check(self) -> CheckOutput {
+    pub(crate) async fn check(self) -> CheckOutput {
         let address = start_stand_in(self.answers.clone()).await;
         let origin = format!("http://{address}");
         let needed = [
@@ -126,7 +126,7 @@ impl CheckHarness {
     }
 
     /// Runs `health` with the port of the stand-in. Returns the exit code.
-    pub async fn run_health(self) -> i32 {
+    pub(crate) async fn run_health(self) -> i32 {
         let address = start_stand_in(self.answers.clone()).await;
         let mut command = self.command("health");
         command.env("PORT", address.port().to_string()).env("HTTP_PROXY", "http://127.0.0.1:9");

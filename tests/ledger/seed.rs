@@ -12,21 +12,21 @@ use uuid::Uuid;
 use crate::server;
 
 /// The caller of every payment.
-pub const CALLER: &str = "+15550100001";
+pub(crate) const CALLER: &str = "+15550100001";
 
 /// Adds payments to a ledger.
-pub struct Seed {
+pub(crate) struct Seed {
     pub ledger: Ledger,
     ids: PaymentIdGenerator,
 }
 
 impl Seed {
-    pub fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger) -> Self {
         Self { ledger, ids: PaymentIdGenerator::new(Uuid::new_v4()) }
     }
 
     /// Adds a submitted payment on its own call, which has ended without a result.
-    pub async fn add_unknown(&mut self, n: u32, method: &str) -> PaymentId {
+    pub(crate) async fn add_unknown(&mut self, n: u32, method: &str) -> PaymentId {
         let (config, _) = Config::from_vars(&server::REQUIRED_VARS.into_iter().collect()).unwrap();
         let parameters = [("paymentMethod", method), ("description", "hush-description")];
         let parameters = parameters.into_iter().chain((method == "ach-debit").then_some(("avsName", "Ann Lee")));
@@ -56,7 +56,7 @@ impl Seed {
     }
 
     /// As [`add_unknown`](Self::add_unknown), with a late success callback.
-    pub async fn add_succeeded(&mut self, n: u32, method: &str) -> PaymentId {
+    pub(crate) async fn add_succeeded(&mut self, n: u32, method: &str) -> PaymentId {
         let id = self.add_unknown(n, method).await;
         let form = [
             ("CallSid", format!("CA{n}")),

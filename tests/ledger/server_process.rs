@@ -13,14 +13,14 @@ use crate::server::{OPERATOR_TOKEN, REQUIRED_VARS, Server};
 use crelay_payments::simulator::QueuedOpenAi;
 
 /// The working directory of a server, removed on drop.
-pub struct WorkDir {
+pub(crate) struct WorkDir {
     directory: PathBuf,
     /// Whether a small file system is mounted as the data directory.
     is_small: bool,
 }
 
 /// A server process, killed on drop.
-pub struct ServerProcess {
+pub(crate) struct ServerProcess {
     child: Child,
     pub server: Server,
     pub port: u16,
@@ -28,7 +28,7 @@ pub struct ServerProcess {
 }
 
 impl WorkDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let work_dir = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
         std::fs::create_dir(&work_dir).unwrap();
         Self { directory: work_dir, is_small: false }
@@ -36,7 +36,7 @@ impl WorkDir {
 
     /// Creates a working directory whose data directory has this size. Returns `None` if this process may not mount a
     /// file system.
-    pub fn with_size(kib: u32) -> Option<Self> {
+    pub(crate) fn with_size(kib: u32) -> Option<Self> {
         let mut work_dir = Self::new();
         std::fs::create_dir(work_dir.data_dir()).unwrap();
         let size = format!("size={kib}k,mode=700");
@@ -50,20 +50,20 @@ impl WorkDir {
     }
 
     /// Fills the data directory.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut filler = std::fs::File::create(self.data_dir().join("filler")).unwrap();
         while filler.write(&[0; 1024]).is_ok_and(|written| written > 0) {}
     }
 
-    pub fn free_space(&self) {
+    pub(crate) fn free_space(&self) {
         std::fs::remove_file(self.data_dir().join("filler")).unwrap();
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    pub fn ledger_path(&self) -> PathBuf {
+    pub(crate) fn ledger_path(&self) -> PathBuf {
         self.data_dir().join("crelay-payments.db")
     }
 
@@ -74,22 +74,27 @@ impl WorkDir {
     }
 
     /// Runs a command of the binary next to the server.
-    pub async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.run_with(&[], arguments).await
     }
 
-    pub async fn run_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
+    pub(crate) async fn run_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = self.command();
         command.args(arguments).envs(vars.iter().copied());
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// Starts a server and waits until it responds.
-    pub async fn serve(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> ServerProcess {
+    pub(crate) async fn serve(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> ServerProcess {
         self.serve_with(stand_ins, openai, &[]).await
     }
 
-    pub async fn serve_with(&self, stand_ins: &StandIns, openai: &QueuedOpenAi, arguments: &[&str]) -> ServerProcess {
+    pub(crate) async fn serve_with(
+        &self,
+        stand_ins: &StandIns,
+        openai: &QueuedOpenAi,
+        arguments: &[&str],
+    ) -> ServerProcess {
         let mut command = self.server(stand_ins, openai);
         command.args(arguments);
         let running = tokio::task::spawn_blocking(move || ServerProcess::start(command)).await.unwrap();
@@ -98,11 +103,11 @@ impl WorkDir {
     }
 
     /// Starts a server that must exit, and returns its output.
-    pub async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> Output {
+    pub(crate) async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> Output {
         self.start_expecting_exit_with(stand_ins, openai, &[]).await
     }
 
-    pub async fn start_expecting_exit_with(
+    pub(crate) async fn start_expecting_exit_with(
         &self,
         stand_ins: &StandIns,
         openai: &QueuedOpenAi,
@@ -150,23 +155,23 @@ impl ServerProcess {
     }
 
     /// The log so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// Waits until the process has exited. Returns whether its exit code is 0.
-    pub async fn wait_for_exit(&mut self) -> bool {
+    pub(crate) async fn wait_for_exit(&mut self) -> bool {
         has_ended(&mut self.child).await && self.child.wait().unwrap().success()
     }
 
     /// Kills the process with SIGKILL.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -15,12 +15,12 @@ use tokio::sync::watch;
 
 use super::server::twilio_options;
 
-pub const SECRET: &str = "a-webhook-secret-of-the-tests";
+pub(crate) const SECRET: &str = "a-webhook-secret-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The checkpoints of a payment call, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Checkpoint {
+pub(crate) enum Checkpoint {
     /// Twilio has received the create request and has not responded.
     CreateReceived,
     Opened,
@@ -40,7 +40,7 @@ pub enum Checkpoint {
 
 /// The requests that Twilio and the business received.
 #[derive(Debug, Default)]
-pub struct ReceivedRequests {
+pub(crate) struct ReceivedRequests {
     /// The requests to Twilio: payment SID, change and idempotency key.
     pub twilio_requests: Vec<(String, String, String)>,
     /// The webhook events with a valid signature.
@@ -50,7 +50,7 @@ pub struct ReceivedRequests {
 
 /// The stand-ins. Clones share their state.
 #[derive(Clone)]
-pub struct StandIns {
+pub(crate) struct StandIns {
     pub origin: String,
     twilio: RecordingTwilio,
     log: CheckpointLog,
@@ -58,7 +58,7 @@ pub struct StandIns {
 
 /// What the stand-ins received, and where they stop.
 #[derive(Clone)]
-pub struct CheckpointLog {
+pub(crate) struct CheckpointLog {
     received: Arc<Mutex<ReceivedRequests>>,
     changed: watch::Sender<u64>,
     stop_at: Option<Checkpoint>,
@@ -67,7 +67,7 @@ pub struct CheckpointLog {
 
 impl StandIns {
     /// Starts stand-ins that stop at this checkpoint.
-    pub async fn start(stop_at: Option<Checkpoint>) -> Self {
+    pub(crate) async fn start(stop_at: Option<Checkpoint>) -> Self {
         let log = CheckpointLog {
             received: Arc::default(),
             changed: watch::Sender::new(0),
@@ -86,7 +86,7 @@ impl StandIns {
     }
 
     /// From now on Twilio refuses `complete` with this error code.
-    pub fn refuse_completion(&self, code: Option<u32>) {
+    pub(crate) fn refuse_completion(&self, code: Option<u32>) {
         let request = TwilioRequestKind::Payments(PaymentsRequest::Complete);
         self.twilio.set_refusal(code.map(|code| TwilioRefusal { request, status: 400, code }));
     }
@@ -101,7 +101,7 @@ impl Deref for StandIns {
 }
 
 impl CheckpointLog {
-    pub fn received<T>(&self, look: impl FnOnce(&ReceivedRequests) -> T) -> T {
+    pub(crate) fn received<T>(&self, look: impl FnOnce(&ReceivedRequests) -> T) -> T {
         look(&self.received.lock().unwrap())
     }
 
@@ -112,7 +112,7 @@ impl CheckpointLog {
     }
 
     /// Waits until the predicate holds. `what` names it in the panic message.
-    pub async fn wait_until(&self, what: &str, is_so: impl Fn(&ReceivedRequests) -> bool) {
+    pub(crate) async fn wait_until(&self, what: &str, is_so: impl Fn(&ReceivedRequests) -> bool) {
         let mut changed = self.changed.subscribe();
         let waits = changed.wait_for(|_| self.received(&is_so));
         drop(
@@ -124,7 +124,7 @@ impl CheckpointLog {
     }
 
     /// Records that a checkpoint is reached. Never returns if it is the one at which to stop.
-    pub async fn reach(&self, checkpoint: Checkpoint) {
+    pub(crate) async fn reach(&self, checkpoint: Checkpoint) {
         self.record(|received| received.reached.push(checkpoint));
         if self.stop_at == Some(checkpoint) {
             std::future::pending::<()>().await;
@@ -132,7 +132,7 @@ impl CheckpointLog {
     }
 
     /// Waits until the checkpoint at which to stop is reached.
-    pub async fn wait_for_stop(&self) {
+    pub(crate) async fn wait_for_stop(&self) {
         match self.stop_at {
             Some(checkpoint) => self.wait_until("stopped", |received| received.reached.contains(&checkpoint)).await,
             None => std::future::pending().await,
@@ -140,7 +140,7 @@ impl CheckpointLog {
     }
 
     /// From now on the business accepts events.
-    pub fn accept_events(&self) {
+    pub(crate) fn accept_events(&self) {
         *self.accepts_events.lock().unwrap() = true;
     }
 
@@ -160,7 +160,7 @@ impl CheckpointLog {
         }
     }
 
-    pub fn keys_of(&self, what: &str) -> Vec<String> {
+    pub(crate) fn keys_of(&self, what: &str) -> Vec<String> {
         let mut keys = self.received(|received| {
             received
                 .twilio_requests

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The stand-ins for Twilio Sync and the model.
-pub struct Harness {
+pub(crate) struct Harness {
     pub sync: TwilioSync,
     twilio: LocalServer,
     openai: QueuedOpenAi,
@@ -23,29 +23,29 @@ pub struct Harness {
 
 /// A model request.
 #[derive(Debug)]
-pub struct ModelRequest {
+pub(crate) struct ModelRequest {
     pub instructions: String,
     pub tools: Vec<String>,
 }
 
 /// A server that polls its assets.
-pub struct LiveServer {
+pub(crate) struct LiveServer {
     server: Server,
     openai: QueuedOpenAi,
 }
 
 /// A call that is connected until it is dropped.
-pub struct Call {
+pub(crate) struct Call {
     socket: RelayClient,
     name: String,
     openai: QueuedOpenAi,
 }
 
 /// A directory that is removed on drop.
-pub struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    pub fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let directory = Self(std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4())));
         std::fs::create_dir(&directory.0).unwrap();
         for (name, text) in files {
@@ -54,11 +54,11 @@ impl Directory {
         directory
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.0.join(name), text).unwrap();
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         std::fs::remove_file(self.0.join(name)).unwrap();
     }
 }
@@ -70,7 +70,7 @@ impl Drop for Directory {
 }
 
 impl Harness {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let sync = TwilioSync::new("AC1", AUTH_TOKEN);
         let twilio = LocalServer::start(sync.router()).await.unwrap();
         let openai = QueuedOpenAi::start_with(ModelReply::text("Yes."), |_, _| {}).await.unwrap();
@@ -78,7 +78,7 @@ impl Harness {
     }
 
     /// Starts the server with the assets in a directory.
-    pub async fn serve(&self, dir: &Directory) -> LiveServer {
+    pub(crate) async fn serve(&self, dir: &Directory) -> LiveServer {
         let vars = [
             ("ASSETS_DIR", dir.0.to_str().unwrap()),
             ("OPENAI_BASE_URL", self.openai.base_url()),
@@ -89,7 +89,7 @@ impl Harness {
     }
 
     /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
-    pub async fn upload(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
+    pub(crate) async fn upload(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
         command.env_clear().current_dir(&dir.0).arg("upload-assets").args(arguments);
         let twilio = |(name, _): &(&str, &str)| ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"].contains(name);
@@ -102,7 +102,7 @@ impl Harness {
 
 impl LiveServer {
     /// Connects a call with these custom parameters.
-    pub async fn call(&self, parameters: &[(&str, &str)]) -> Call {
+    pub(crate) async fn call(&self, parameters: &[(&str, &str)]) -> Call {
         let signature = self.server.signature(SOCKET_URL, &[]);
         let mut socket = self.server.open_socket(Some(&signature)).await.unwrap();
         // The SID consists of letters, because a long number could be redacted as a card number.
@@ -117,18 +117,18 @@ impl LiveServer {
     }
 
     /// The TwiML of an inbound call.
-    pub async fn twiml(&self) -> String {
+    pub(crate) async fn twiml(&self) -> String {
         self.server.post_as_twilio("/connectConversationRelay", &[]).await.text().await.unwrap()
     }
 
     /// Connects calls until one has these instructions.
-    pub async fn wait_for_instructions(&self, parameters: &[(&str, &str)], instructions: &str) {
+    pub(crate) async fn wait_for_instructions(&self, parameters: &[(&str, &str)], instructions: &str) {
         let waits = async { while self.call(parameters).await.ask().await.instructions != instructions {} };
         timeout(TIMEOUT, waits).await.expect("the edit takes effect in calls");
     }
 
     /// Requests TwiML until it contains this text.
-    pub async fn wait_for_twiml(&self, part: &str) {
+    pub(crate) async fn wait_for_twiml(&self, part: &str) {
         let waits = async { while !self.twiml().await.contains(part) {} };
         timeout(TIMEOUT, waits).await.expect("the edit takes effect in the TwiML");
     }
@@ -136,7 +136,7 @@ impl LiveServer {
 
 impl Call {
     /// Sends a prompt. Returns the resulting model request after the agent has replied.
-    pub async fn ask(&mut self) -> ModelRequest {
+    pub(crate) async fn ask(&mut self) -> ModelRequest {
         let known = self.openai.request_count();
         self.socket.say(&self.name).await.unwrap();
         let is_of_call = |request: &Value| request["input"].as_array().unwrap().last().unwrap()["content"] == self.name;

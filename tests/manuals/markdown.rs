@@ -2,7 +2,7 @@
 //! commands of a shell block.
 
 /// A manual.
-pub struct Manual {
+pub(crate) struct Manual {
     /// Its path in the repository.
     pub path: &'static str,
     pub text: &'static str,
@@ -10,7 +10,7 @@ pub struct Manual {
 
 /// A fenced block.
 #[derive(Clone)]
-pub struct Block {
+pub(crate) struct Block {
     /// Path and line, for messages.
     pub place: String,
     /// The first word after the fence, such as `json`.
@@ -21,7 +21,7 @@ pub struct Block {
 }
 
 impl Manual {
-    pub fn blocks(&self) -> Vec<Block> {
+    pub(crate) fn blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
         let mut open: Option<Block> = None;
         for (number, line) in self.text.lines().enumerate() {
@@ -45,7 +45,7 @@ impl Manual {
     }
 
     /// The lines outside of fenced blocks.
-    pub fn prose(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn prose(&self) -> impl Iterator<Item = &'static str> {
         let mut inside = false;
         self.text.lines().filter(move |line| {
             let is_fence = line.trim_start().starts_with("```");
@@ -55,17 +55,17 @@ impl Manual {
     }
 
     /// The inline code, `` `like this` ``.
-    pub fn inline_code(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn inline_code(&self) -> impl Iterator<Item = &'static str> {
         self.prose().flat_map(|line| line.split('`').skip(1).step_by(2))
     }
 
     /// The targets of the links.
-    pub fn links(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &'static str> {
         self.prose().flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to))
     }
 
     /// The anchors of the headings, as GitHub makes them.
-    pub fn anchors(&self) -> Vec<String> {
+    pub(crate) fn anchors(&self) -> Vec<String> {
         let headings = self.prose().filter(|line| line.starts_with('#'));
         let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
         let anchor =
@@ -74,7 +74,7 @@ impl Manual {
     }
 
     /// The rows of all tables whose head begins with this cell, without the head. A cell is trimmed.
-    pub fn rows(&self, head: &str) -> Vec<Vec<&'static str>> {
+    pub(crate) fn rows(&self, head: &str) -> Vec<Vec<&'static str>> {
         let mut rows = Vec::new();
         let mut wanted = None;
         for line in self.prose() {
@@ -93,13 +93,13 @@ impl Manual {
 }
 
 /// The names in backticks of a cell.
-pub fn code_of(cell: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn code_of(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
 /// The commands of a shell block, each as its words. Knows quotes, comments, continued lines, `|` and `>`; variables
 /// stay as they are written.
-pub fn commands(block: &str) -> Vec<Vec<String>> {
+pub(crate) fn commands(block: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The Rust files under a directory of the repository.
-pub fn rust_files(directory: &str) -> Vec<PathBuf> {
+pub(crate) fn rust_files(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![root().join(directory)];
     while let Some(directory) = left.pop() {
@@ -20,12 +20,12 @@ pub fn rust_files(directory: &str) -> Vec<PathBuf> {
     found
 }
 
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The names of all functions, tests included.
-pub fn functions() -> BTreeSet<String> {
+pub(crate) fn functions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
         let text = std::fs::read_to_string(file).unwrap();
@@ -41,7 +41,7 @@ fn is_of_name(c: char) -> bool {
 
 /// The events that the server logs, each with its levels: the names of the macros. Without tests, the simulator and
 /// the prover.
-pub fn events() -> BTreeMap<String, BTreeSet<&'static str>> {
+pub(crate) fn events() -> BTreeMap<String, BTreeSet<&'static str>> {
     let mut events: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
     for file in rust_files("src") {
         let place = file.strip_prefix(root()).unwrap().display().to_string();

@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
-pub const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
-pub const AUTH_TOKEN: &str = "12345";
+pub(crate) const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
+pub(crate) const AUTH_TOKEN: &str = "12345";
 /// The bearer token of operator requests.
-pub const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
+pub(crate) const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that is stopped on drop.
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     signer: Signer,
     http: reqwest::Client,
@@ -33,7 +33,7 @@ pub struct Server {
 }
 
 /// The required variables.
-pub const REQUIRED_VARS: [(&str, &str); 6] = [
+pub(crate) const REQUIRED_VARS: [(&str, &str); 6] = [
     ("SERVER_BASE_URL", "pay.example.com"),
     ("OPENAI_API_KEY", "sk-test"),
     ("ACCOUNT_SID", "AC1"),
@@ -43,22 +43,22 @@ pub const REQUIRED_VARS: [(&str, &str); 6] = [
 ];
 
 /// The options of a Twilio that knows the server.
-pub fn twilio_options() -> RecordingOptions {
+pub(crate) fn twilio_options() -> RecordingOptions {
     let account = AccountCredentials { sid: "AC1".to_owned(), auth_token: AUTH_TOKEN.to_owned() };
     RecordingOptions::new(account, BASE_URL.parse().unwrap())
 }
 
-pub async fn start_twilio() -> RecordingTwilio {
+pub(crate) async fn start_twilio() -> RecordingTwilio {
     RecordingTwilio::start(twilio_options()).await.unwrap()
 }
 
 impl Server {
-    pub async fn start(vars: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(vars: &[(&str, &str)]) -> Self {
         Self::start_with(vars, |assets| assets).await
     }
 
     /// As [`start`](Self::start), with assets that are changed by `prepare`.
-    pub async fn start_with(vars: &[(&str, &str)], prepare: impl FnOnce(Assets) -> Assets) -> Self {
+    pub(crate) async fn start_with(vars: &[(&str, &str)], prepare: impl FnOnce(Assets) -> Assets) -> Self {
         let nowhere = [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("TWILIO_API_BASE_URL", "http://127.0.0.1:9")];
         let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
         let database = format!("sqlite://{}/ledger.db", ledger.display());
@@ -79,33 +79,33 @@ impl Server {
     }
 
     /// A client for a server that is already running at this address.
-    pub fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
         Self { address, signer, http, shutdown, ledger: PathBuf::new() }
     }
 
-    pub fn ledger_path(&self) -> PathBuf {
+    pub(crate) fn ledger_path(&self) -> PathBuf {
         self.ledger.join("ledger.db")
     }
 
-    pub fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
+    pub(crate) fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
         self.signer.sign(url, &owned(form))
     }
 
-    pub async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> Response {
+    pub(crate) async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> Response {
         self.try_post_as_twilio(path, form).await.unwrap()
     }
 
     /// As [`post_as_twilio`](Self::post_as_twilio), with an error if the server does not respond.
-    pub async fn try_post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
+    pub(crate) async fn try_post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Response> {
         let signature = self.signature(&format!("{BASE_URL}{path}"), form);
         let request = self.http.post(self.local(path)).header("X-Twilio-Signature", signature);
         request.form(&owned(form)).send().await
     }
 
-    pub async fn post_form(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
+    pub(crate) async fn post_form(&self, path: &str, body: &str, signature: Option<&str>) -> Response {
         let mut request = self.http.post(self.local(path)).body(body.to_owned());
         request = request.header("Content-Type", "application/x-www-form-urlencoded");
         if let Some(signature) = signature {
@@ -114,12 +114,12 @@ impl Server {
         request.send().await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.http.get(self.local(path)).send().await.unwrap()
     }
 
     /// Posts to the `<Connect>` action as Twilio does when a session has ended. Returns the TwiML.
-    pub async fn post_connect_action(&self, form: &[(&str, &str)]) -> String {
+    pub(crate) async fn post_connect_action(&self, form: &[(&str, &str)]) -> String {
         let form: Vec<_> = [("CallSid", "CA1")].iter().chain(form).copied().collect();
         let answer = self.post_as_twilio("/connectAction", &form).await;
         assert_eq!(answer.status(), StatusCode::OK);
@@ -127,32 +127,32 @@ impl Server {
     }
 
     /// A POST request to an operator endpoint, without token and body.
-    pub fn operator_request(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn operator_request(&self, path: &str) -> RequestBuilder {
         self.http.post(self.local(path))
     }
 
     /// A request without credentials and body.
-    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.http.request(method, self.local(path))
     }
 
-    pub async fn get_as_operator(&self, path: &str) -> Response {
+    pub(crate) async fn get_as_operator(&self, path: &str) -> Response {
         self.http.get(self.local(path)).bearer_auth(OPERATOR_TOKEN).send().await.unwrap()
     }
 
-    pub async fn post_as_operator(&self, path: &str, body: &Value) -> Response {
+    pub(crate) async fn post_as_operator(&self, path: &str, body: &Value) -> Response {
         self.operator_request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
     }
 
     /// Connects an outbound call and waits until it is live.
-    pub async fn connect_call(&self, call: &str, parameters: &Value) -> RelayClient {
+    pub(crate) async fn connect_call(&self, call: &str, parameters: &Value) -> RelayClient {
         let setup =
             json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
         self.begin_call(&setup).await
     }
 
     /// Connects an inbound call from this number and waits until it is live.
-    pub async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> RelayClient {
+    pub(crate) async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> RelayClient {
         let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
             "customParameters": parameters});
         self.begin_call(&setup).await
@@ -168,7 +168,7 @@ impl Server {
     }
 
     /// Waits until `count` calls are live.
-    pub async fn wait_for_calls(&self, count: u64) {
+    pub(crate) async fn wait_for_calls(&self, count: u64) {
         let waits = async {
             while self.live_calls().await != count {
                 tokio::task::yield_now().await;
@@ -181,12 +181,12 @@ impl Server {
         self.get("/health").await.json::<Value>().await.unwrap()["calls"].as_u64().unwrap()
     }
 
-    pub fn start_shutdown(&self) {
+    pub(crate) fn start_shutdown(&self) {
         self.shutdown.soft.cancel();
     }
 
     /// Opens a socket. An error is the status with which the server refuses it.
-    pub async fn open_socket(&self, signature: Option<&str>) -> Result<RelayClient, u16> {
+    pub(crate) async fn open_socket(&self, signature: Option<&str>) -> Result<RelayClient, u16> {
         match RelayClient::open(self.address, SOCKET_URL, signature).await {
             Ok(socket) => Ok(socket),
             Err(OpenRelaySocketError::Refused(status)) => Err(status),
@@ -195,7 +195,7 @@ impl Server {
     }
 
     /// Sends these frames on a new socket. Returns the code and the reason with which the server closes it.
-    pub async fn send_and_wait_for_close(&self, frames: &[&str]) -> (u16, String) {
+    pub(crate) async fn send_and_wait_for_close(&self, frames: &[&str]) -> (u16, String) {
         let signature = self.signature(SOCKET_URL, &[]);
         let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         for frame in frames {

@@ -13,7 +13,7 @@ use input_analysis::{find_amount, is_question_outcome, is_update, needs_reply};
 
 /// A response of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScriptedReply {
+pub(super) struct ScriptedReply {
     /// The text to say.
     pub text: String,
     /// The tools to call: name and JSON arguments.
@@ -23,7 +23,7 @@ pub struct ScriptedReply {
 /// Habits of the agent that the server has to handle.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
-pub struct AgentHabits {
+pub(crate) struct AgentHabits {
     /// Starts a payment with three tool calls in one response, as the documented flow suggests.
     pub parallel_calls: bool,
     /// Makes up SIDs.
@@ -37,7 +37,7 @@ pub struct AgentHabits {
 }
 
 /// Decides the response to `input`.
-pub fn decide(input: &[ModelInputItem], tools: &[String], habits: AgentHabits) -> ScriptedReply {
+pub(super) fn decide(input: &[ModelInputItem], tools: &[String], habits: AgentHabits) -> ScriptedReply {
     let agent = ScriptedAgent { input, tools, habits };
     let mut reply = agent.reply();
     if let Some(known) = agent.unreported_payment().filter(|_| !reply.text.is_empty()) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// An item of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelInputItem {
+pub(super) enum ModelInputItem {
     /// A developer or system message.
     Developer(String),
     /// A user message.
@@ -40,7 +40,7 @@ pub enum ModelInputItem {
 
 impl ModelInputItem {
     /// Parses an item. An error says what is wrong with it.
-    pub fn parse(value: &Value) -> Result<Self, String> {
+    pub(super) fn parse(value: &Value) -> Result<Self, String> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
         let needed = |name: &str| text(name).ok_or_else(|| format!("an input item has no {name}"));
         match value.get("type").and_then(Value::as_str).unwrap_or("message") {

@@ -15,7 +15,7 @@ use super::{ScriptedOpenAi, TranscriptEvent, error_response, event_stream};
 
 /// A client of the real API.
 #[derive(Debug)]
-pub struct LiveOpenAi {
+pub(crate) struct LiveOpenAi {
     client: reqwest::Client,
     key: SecretString,
     url: String,
@@ -23,7 +23,7 @@ pub struct LiveOpenAi {
 
 impl LiveOpenAi {
     /// Creates a client for `base_url`, which ends in `/v1`.
-    pub fn new(key: SecretString, base_url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(key: SecretString, base_url: &str) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(30))
@@ -32,7 +32,7 @@ impl LiveOpenAi {
     }
 
     /// Forwards a request and streams the response.
-    pub async fn forward(&self, openai: &ScriptedOpenAi, body: String) -> Response {
+    pub(crate) async fn forward(&self, openai: &ScriptedOpenAi, body: String) -> Response {
         let request = self.client.post(&self.url).bearer_auth(self.key.expose_secret());
         let sent = request.header("Content-Type", "application/json").body(body).send().await;
         let answer = match sent {

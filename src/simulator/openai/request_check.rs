@@ -33,7 +33,7 @@ const REQUEST_MEMBERS: &[&str] = &[
 
 /// The tool calls and input so far.
 #[derive(Debug, Default)]
-pub struct RequestChecker {
+pub(super) struct RequestChecker {
     /// `instructions` and `tools`: the prefix that prompt caching relies on.
     prefix: Option<(String, Value)>,
     /// The number of `change-context` calls when the prefix last changed.
@@ -45,7 +45,7 @@ pub struct RequestChecker {
 
 /// A tool call of the model.
 #[derive(Debug, Clone)]
-pub struct IssuedCall {
+pub(super) struct IssuedCall {
     /// The tool.
     pub name: String,
     /// JSON text.
@@ -56,7 +56,7 @@ pub struct IssuedCall {
 
 /// A parsed request.
 #[derive(Debug)]
-pub struct ResponsesRequest {
+pub(super) struct ResponsesRequest {
     /// `model`.
     pub model: String,
     /// `instructions`.
@@ -73,17 +73,17 @@ pub struct ResponsesRequest {
 
 impl RequestChecker {
     /// Records a tool call that was sent to the server.
-    pub fn record_call(&mut self, call_id: &str, issued: IssuedCall) {
+    pub(super) fn record_call(&mut self, call_id: &str, issued: IssuedCall) {
         self.issued_calls.insert(call_id.to_owned(), issued);
     }
 
     /// Records a tool call of the real model, unless it is known.
-    pub fn record_call_if_new(&mut self, call_id: &str, issued: IssuedCall) {
+    pub(super) fn record_call_if_new(&mut self, call_id: &str, issued: IssuedCall) {
         self.issued_calls.entry(call_id.to_owned()).or_insert(issued);
     }
 
     /// The developer messages of the previous request.
-    pub fn previous_developer_texts(&self) -> Vec<String> {
+    pub(super) fn previous_developer_texts(&self) -> Vec<String> {
         let texts = self.previous.iter().filter_map(|item| match item {
             ModelInputItem::Developer(text) => Some(text.clone()),
             _ => None,
@@ -92,12 +92,17 @@ impl RequestChecker {
     }
 
     /// The name of the tool of a recorded call.
-    pub fn tool_of(&self, call_id: &str) -> Option<&str> {
+    pub(super) fn tool_of(&self, call_id: &str) -> Option<&str> {
         self.issued_calls.get(call_id).map(|issued| issued.name.as_str())
     }
 
     /// Parses and checks a request. Violations are added to `wrong`; `None` if the request cannot be answered.
-    pub fn check_request(&mut self, body: &str, model: &str, wrong: &mut Vec<String>) -> Option<ResponsesRequest> {
+    pub(super) fn check_request(
+        &mut self,
+        body: &str,
+        model: &str,
+        wrong: &mut Vec<String>,
+    ) -> Option<ResponsesRequest> {
         let mut request = ResponsesRequest::parse(body, wrong)?;
         if request.model != model {
             wrong.push(format!("model is not {model:?}"));
@@ -195,7 +200,7 @@ impl RequestChecker {
 
 impl ResponsesRequest {
     /// Parses a request. Violations are added to `wrong`; `None` if the request cannot be answered.
-    pub fn parse(body: &str, wrong: &mut Vec<String>) -> Option<Self> {
+    pub(super) fn parse(body: &str, wrong: &mut Vec<String>) -> Option<Self> {
         let Ok(Value::Object(request)) = serde_json::from_str(body) else {
             wrong.push("the body is not a JSON object".to_owned());
             return None;

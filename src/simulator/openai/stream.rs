@@ -10,25 +10,25 @@ use super::events::{Pause, TimedEvent, to_server_sent};
 use super::{ModelFault, ScriptedOpenAi, TranscriptEvent};
 
 /// A response in progress. It is dropped with the connection.
-pub struct ResponseGuard {
+pub(super) struct ResponseGuard {
     openai: ScriptedOpenAi,
     is_finished: bool,
 }
 
 impl ResponseGuard {
     /// Starts a response.
-    pub fn new(openai: &ScriptedOpenAi) -> Self {
+    pub(super) fn new(openai: &ScriptedOpenAi) -> Self {
         openai.conversation.in_flight.send_modify(|count| *count += 1);
         Self { openai: openai.clone(), is_finished: false }
     }
 
     /// The model that sends the response.
-    pub fn openai(&self) -> &ScriptedOpenAi {
+    pub(super) fn openai(&self) -> &ScriptedOpenAi {
         &self.openai
     }
 
     /// Marks the response as ended by the model.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.is_finished = true;
     }
 }
@@ -43,7 +43,7 @@ impl Drop for ResponseGuard {
 }
 
 /// Streams the events of a response as a body.
-pub fn stream_events(
+pub(super) fn stream_events(
     openai: &ScriptedOpenAi,
     events: Vec<TimedEvent>,
     fault: Option<ModelFault>,

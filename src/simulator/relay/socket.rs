@@ -17,7 +17,7 @@ use crate::simulator::twilio::KeyRouting;
 
 /// How a session ended.
 #[derive(Debug)]
-pub enum RelaySessionEnd {
+pub(super) enum RelaySessionEnd {
     /// By the server's `end`.
     Ended {
         /// Its `handoffData`.
@@ -30,7 +30,7 @@ pub enum RelaySessionEnd {
 }
 
 /// An open session.
-pub struct ScriptedRelaySession<'a> {
+pub(super) struct ScriptedRelaySession<'a> {
     relay: &'a ScriptedRelay,
     connect: &'a ConnectVerb,
     client: RelayClient,
@@ -60,7 +60,7 @@ const LETTER_DURATION: Duration = Duration::from_millis(45);
 
 impl<'a> ScriptedRelaySession<'a> {
     /// Opens the socket as Twilio does, and sends `setup`.
-    pub async fn open(
+    pub(super) async fn open(
         relay: &'a ScriptedRelay,
         connect: &'a ConnectVerb,
         id: &str,
@@ -116,7 +116,7 @@ impl<'a> ScriptedRelaySession<'a> {
     }
 
     /// Runs the session until it ends.
-    pub async fn run(
+    pub(super) async fn run(
         mut self,
         caller: &mut mpsc::Receiver<PhoneCommand>,
         sound: &watch::Sender<AgentVoice>,

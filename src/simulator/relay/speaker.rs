@@ -15,7 +15,7 @@ const LETTER_DURATION: Duration = Duration::from_millis(60);
 
 /// Plays tokens clause by clause.
 #[derive(Debug)]
-pub struct Speaker {
+pub(super) struct Speaker {
     pace: Pace,
     /// Text that is not a complete clause yet.
     partial: String,
@@ -41,7 +41,7 @@ struct PlayingClause {
 
 /// A change of what the caller hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SpeechEvent {
+pub(super) enum SpeechEvent {
     /// The agent begins to speak.
     Started,
     /// A clause was played.
@@ -54,12 +54,12 @@ pub enum SpeechEvent {
 
 impl Speaker {
     /// Creates a silent speaker.
-    pub fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: Pace) -> Self {
         Self { pace, partial: String::new(), queue: VecDeque::new(), playing: None, heard: String::new() }
     }
 
     /// Adds a token. `last` ends the utterance.
-    pub fn push(&mut self, token: &str, last: bool, interruptible: bool) {
+    pub(super) fn push(&mut self, token: &str, last: bool, interruptible: bool) {
         self.partial.push_str(token);
         while let Some(end) = clause_end(&self.partial) {
             let rest = self.partial.split_off(end);
@@ -73,22 +73,22 @@ impl Speaker {
     }
 
     /// Whether a clause is being played or queued.
-    pub fn is_speaking(&self) -> bool {
+    pub(super) fn is_speaking(&self) -> bool {
         self.playing.is_some() || !self.queue.is_empty()
     }
 
     /// Whether a clause is being played.
-    pub fn is_audible(&self) -> bool {
+    pub(super) fn is_audible(&self) -> bool {
         self.playing.is_some()
     }
 
     /// Whether there is text of an incomplete clause.
-    pub fn has_partial_clause(&self) -> bool {
+    pub(super) fn has_partial_clause(&self) -> bool {
         !self.partial.trim().is_empty()
     }
 
     /// What the caller has heard of the utterance so far.
-    pub fn heard(&self, now: Instant) -> String {
+    pub(super) fn heard(&self, now: Instant) -> String {
         let mut heard = self.heard.clone();
         if let Some(speaking) = &self.playing {
             heard.push_str(speaking.text_until(now));
@@ -97,12 +97,12 @@ impl Speaker {
     }
 
     /// When the clause that is being played ends.
-    pub fn next_event_at(&self) -> Option<Instant> {
+    pub(super) fn next_event_at(&self) -> Option<Instant> {
         self.playing.as_ref().map(|speaking| speaking.ends_at)
     }
 
     /// Plays the speech that is due.
-    pub fn advance(&mut self, now: Instant) -> Vec<SpeechEvent> {
+    pub(super) fn advance(&mut self, now: Instant) -> Vec<SpeechEvent> {
         let mut sounds = Vec::new();
         loop {
             match &self.playing {
@@ -155,7 +155,7 @@ impl Speaker {
 
     /// Interrupts the speech and clears the queue. Returns the text that was heard, or `None` if nothing is audible or
     /// the clause cannot be interrupted.
-    pub fn interrupt(&mut self, now: Instant) -> Option<String> {
+    pub(super) fn interrupt(&mut self, now: Instant) -> Option<String> {
         if !self.playing.as_ref()?.clause.is_interruptible {
             return None;
         }

@@ -7,14 +7,14 @@ use url::Url;
 
 /// A TwiML document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TwimlDocument {
+pub(crate) struct TwimlDocument {
     /// The verbs of `<Response>`, in order.
     pub verbs: Vec<TwimlElement>,
 }
 
 /// An XML element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TwimlElement {
+pub(crate) struct TwimlElement {
     /// Its name.
     pub name: String,
     /// Its attributes, unescaped.
@@ -27,7 +27,7 @@ pub struct TwimlElement {
 
 /// A `<Connect><ConversationRelay>` verb.
 #[derive(Debug, Clone)]
-pub struct ConnectVerb {
+pub(crate) struct ConnectVerb {
     /// Requested after the session.
     pub action: Url,
     /// The URL of the socket, exactly as written, because the signature covers it.
@@ -39,7 +39,7 @@ pub struct ConnectVerb {
 
 /// A verb that hands the caller off to a live agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HandOffVerb {
+pub(crate) enum HandOffVerb {
     /// `<Dial>`
     Dial {
         /// Requested after the conversation, or if the call is not answered.
@@ -140,7 +140,7 @@ const ATTRIBUTE_VALUES: &[(&str, &[&str])] = &[
 
 impl TwimlDocument {
     /// Parses a document. An error says why Twilio would refuse it.
-    pub fn parse(document: &str) -> Result<Self, String> {
+    pub(crate) fn parse(document: &str) -> Result<Self, String> {
         if document.len() > 64 * 1024 {
             return Err("a document above 64 kB (11750)".to_owned());
         }
@@ -150,12 +150,12 @@ impl TwimlDocument {
     }
 
     /// The `<Connect>` verb, if there is one.
-    pub fn connect(&self) -> Option<Result<ConnectVerb, String>> {
+    pub(crate) fn connect(&self) -> Option<Result<ConnectVerb, String>> {
         self.verbs.iter().find(|verb| verb.name == "Connect").map(ConnectVerb::parse)
     }
 
     /// The verb that hands off the caller, if there is one.
-    pub fn hand_off(&self) -> Result<Option<HandOffVerb>, String> {
+    pub(crate) fn hand_off(&self) -> Result<Option<HandOffVerb>, String> {
         let Some(verb) = self.verbs.iter().find(|verb| matches!(verb.name.as_str(), "Dial" | "Enqueue")) else {
             return Ok(None);
         };
@@ -175,7 +175,7 @@ impl TwimlDocument {
     }
 
     /// The verbs with their text, for the transcript.
-    pub fn describe_verbs(&self) -> Vec<String> {
+    pub(crate) fn describe_verbs(&self) -> Vec<String> {
         let inner = |verb: &TwimlElement| {
             let text =
                 if verb.text.is_empty() { verb.children.first().map_or("", |it| it.text.as_str()) } else { &verb.text };
@@ -205,18 +205,18 @@ impl ConnectVerb {
     }
 
     /// An attribute of `<ConversationRelay>`.
-    pub fn attribute(&self, name: &str) -> Option<&str> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether `name` (`interruptible`, `welcomeGreetingInterruptible`) lets `input` (`speech`, `dtmf`) interrupt.
-    pub fn is_interruptible_by(&self, name: &str, input: &str) -> bool {
+    pub(crate) fn is_interruptible_by(&self, name: &str, input: &str) -> bool {
         let allowed = self.attribute(name).unwrap_or("any");
         allowed == "any" || allowed == "true" || allowed == input
     }
 
     /// Whether `events` or `debug` lists this event.
-    pub fn has_event(&self, event: &str) -> bool {
+    pub(crate) fn has_event(&self, event: &str) -> bool {
         let listed = |name| self.attribute(name).is_some_and(|list| list.split_whitespace().any(|word| word == event));
         listed("events") || listed("debug")
     }

@@ -31,7 +31,7 @@ impl ScenarioCheck {
 }
 
 /// Runs all checks of a scenario. `own_words` is whether a real model chose the words; texts are then not checked.
-pub fn check_scenario(
+pub(crate) fn check_scenario(
     scenario: &Scenario,
     transcript: &[TranscriptEntry],
     evidence: &[CapturedOutput],

@@ -25,7 +25,7 @@ use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, Securit
 use crate::simulator::twilio::{PaymentsRequest, Quirks};
 
 /// Every scenario, the happy path first.
-pub fn all() -> Vec<Scenario> {
+pub(crate) fn all() -> Vec<Scenario> {
     [
         conversations::all(),
         amounts::all(),

@@ -86,7 +86,7 @@ impl PlacedCall {
 }
 
 /// `POST …/Calls.json`
-pub async fn create_call(
+pub(super) async fn create_call(
     State(twilio): State<ScriptedTwilio>,
     Path(account): Path<String>,
     headers: HeaderMap,

@@ -7,7 +7,7 @@ use super::PaymentsRequest;
 /// The settings of all switches. The default is the most favourable reading of the documentation.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-pub struct Quirks {
+pub(crate) struct Quirks {
     /// Whether the callback of a request is delivered before the response to the request.
     pub callback_first: bool,
     /// Every callback is delivered twice, with the same `I-Twilio-Idempotency-Token`.
@@ -61,7 +61,7 @@ impl Default for Quirks {
 
 /// The outcome of a submission: at the bank and in Twilio's reports.
 #[derive(Debug, Clone)]
-pub struct ScriptedSubmission {
+pub(crate) struct ScriptedSubmission {
     /// Whether the bank charges or stores the card.
     pub is_booked: bool,
     /// The results that Twilio reports, in order.
@@ -70,7 +70,7 @@ pub struct ScriptedSubmission {
 
 /// A result that Twilio reports for a submission.
 #[derive(Debug, Clone, Copy)]
-pub struct ResultReport {
+pub(crate) struct ResultReport {
     /// When it is reported.
     pub timing: ReportTiming,
     /// The result.
@@ -81,7 +81,7 @@ pub struct ResultReport {
 
 /// When a result is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportTiming {
+pub(crate) enum ReportTiming {
     /// This long after the previous result, or after the bank's decision.
     After(Duration),
     /// After all calls have ended.
@@ -90,7 +90,7 @@ pub enum ReportTiming {
 
 /// The result of a payment session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaymentResult {
+pub(crate) enum PaymentResult {
     /// The card was charged or tokenized.
     Success,
     /// The gateway declined, with this error code.
@@ -101,46 +101,46 @@ pub enum PaymentResult {
 
 impl ScriptedSubmission {
     /// The bank accepts, and Twilio reports success.
-    pub fn success() -> Self {
+    pub(crate) fn success() -> Self {
         Self { is_booked: true, reports: vec![ResultReport::new(PaymentResult::Success)] }
     }
 
     /// The bank declines, and Twilio reports this code.
-    pub fn declined(code: u32) -> Self {
+    pub(crate) fn declined(code: u32) -> Self {
         Self::new(false, &[ResultReport::new(PaymentResult::Declined(code))])
     }
 
     /// Whether the bank accepts, and what Twilio reports independently of it.
-    pub fn new(books: bool, reports: &[ResultReport]) -> Self {
+    pub(crate) fn new(books: bool, reports: &[ResultReport]) -> Self {
         Self { is_booked: books, reports: reports.to_vec() }
     }
 }
 
 impl ResultReport {
     /// A result as documented, 500 ms after the bank's decision.
-    pub const fn new(ending: PaymentResult) -> Self {
+    pub(crate) const fn new(ending: PaymentResult) -> Self {
         Self { timing: ReportTiming::After(Duration::from_millis(500)), result: ending, fields: &[] }
     }
 
     /// Sets the additional fields.
-    pub const fn with_fields(self, fields: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn with_fields(self, fields: &'static [(&'static str, &'static str)]) -> Self {
         Self { fields, ..self }
     }
 
     /// Reports it this many seconds after the previous result.
-    pub const fn after_seconds(self, seconds: u64) -> Self {
+    pub(crate) const fn after_seconds(self, seconds: u64) -> Self {
         Self { timing: ReportTiming::After(Duration::from_secs(seconds)), ..self }
     }
 
     /// Reports it after all calls have ended.
-    pub const fn after_calls_end(self) -> Self {
+    pub(crate) const fn after_calls_end(self) -> Self {
         Self { timing: ReportTiming::AfterCallsEnd, ..self }
     }
 }
 
 impl PaymentResult {
     /// The value of `Result` and the error code.
-    pub fn result_and_code(self) -> (&'static str, Option<u32>) {
+    pub(crate) fn result_and_code(self) -> (&'static str, Option<u32>) {
         match self {
             Self::Success => ("success", None),
             Self::Declined(code) => ("payment-connector-error", Some(code)),
@@ -151,7 +151,7 @@ impl PaymentResult {
 
 impl Quirks {
     /// Returns the outcome of the submission with this index, counted from 0.
-    pub fn next_submission(&self, before: usize) -> ScriptedSubmission {
+    pub(crate) fn next_submission(&self, before: usize) -> ScriptedSubmission {
         let last = self.submissions.len().saturating_sub(1);
         self.submissions.get(before.min(last)).cloned().unwrap_or_else(ScriptedSubmission::success)
     }
@@ -159,7 +159,7 @@ impl Quirks {
 
 /// The masks that appear in four sources and in the reference.
 #[derive(Debug, Clone, Copy)]
-pub enum CardMask {
+pub(crate) enum CardMask {
     /// `xxxxxxxxxxxx1111`: recorded from Twilio.
     X,
     /// `xxxx-xxxxxx-x4001`.
@@ -172,7 +172,7 @@ pub enum CardMask {
 
 impl CardMask {
     /// Masks a complete number.
-    pub fn mask_number(self, number: &str) -> String {
+    pub(crate) fn mask_number(self, number: &str) -> String {
         let (hidden, last) = number.split_at(number.len().saturating_sub(4));
         match self {
             Self::X => format!("{}{last}", "x".repeat(hidden.len())),
@@ -183,14 +183,14 @@ impl CardMask {
     }
 
     /// Masks an incomplete number of `keys` digits.
-    pub fn mask_partial(self, keys: usize) -> String {
+    pub(crate) fn mask_partial(self, keys: usize) -> String {
         if matches!(self, Self::Stars) { "*" } else { "x" }.repeat(keys)
     }
 }
 
 /// A request that Twilio refuses with one of its error codes.
 #[derive(Debug, Clone, Copy)]
-pub struct ScriptedRefusal {
+pub(crate) struct ScriptedRefusal {
     /// The request.
     pub request: PaymentsRequest,
     /// An error code from 64xxx.
@@ -201,7 +201,7 @@ pub struct ScriptedRefusal {
 
 /// A failure of a request at the HTTP level.
 #[derive(Debug, Clone, Copy)]
-pub struct HttpFault {
+pub(crate) struct HttpFault {
     /// The request.
     pub request: PaymentsRequest,
     /// The kind of failure.
@@ -212,7 +212,7 @@ pub struct HttpFault {
 
 /// A kind of HTTP failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpFaultKind {
+pub(crate) enum HttpFaultKind {
     /// 500; the request is not processed.
     ServerError,
     /// 429; the request is not processed.

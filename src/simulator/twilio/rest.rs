@@ -16,7 +16,7 @@ use crate::simulator::transcript::TranscriptEvent;
 
 /// A completed request, kept to answer repetitions with the same idempotency key.
 #[derive(Debug, Clone)]
-pub struct CompletedRequest {
+pub(super) struct CompletedRequest {
     path: String,
     body: String,
     request: PaymentsRequest,
@@ -35,7 +35,7 @@ struct RestReply {
 type PendingCallback = Option<(url::Url, CallbackForm, String)>;
 
 /// `POST …/Payments.json`
-pub async fn handle_create(
+pub(super) async fn handle_create(
     State(twilio): State<ScriptedTwilio>,
     Path((account, call)): Path<(String, String)>,
     uri: Uri,
@@ -46,7 +46,7 @@ pub async fn handle_create(
 }
 
 /// `POST …/Payments/{payment}.json`
-pub async fn handle_update(
+pub(super) async fn handle_update(
     State(twilio): State<ScriptedTwilio>,
     Path((account, call, payment)): Path<(String, String, String)>,
     uri: Uri,
@@ -60,7 +60,7 @@ pub async fn handle_update(
 }
 
 /// Every other request.
-pub async fn reject_unknown_route(
+pub(super) async fn reject_unknown_route(
     State(twilio): State<ScriptedTwilio>,
     method: Method,
     uri: Uri,

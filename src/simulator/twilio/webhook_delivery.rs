@@ -13,7 +13,7 @@ use crate::twilio::Signer;
 
 /// The response to a webhook.
 #[derive(Debug)]
-pub struct WebhookResponse {
+pub(crate) struct WebhookResponse {
     /// The HTTP status; 0 without a response.
     pub status: u16,
     /// `Content-Type`.
@@ -26,7 +26,7 @@ pub struct WebhookResponse {
 
 /// Posts signed forms as Twilio does.
 #[derive(Debug, Clone)]
-pub struct WebhookSender {
+pub(crate) struct WebhookSender {
     client: reqwest::Client,
     proxy: Proxy,
     public_url: Url,
@@ -35,30 +35,30 @@ pub struct WebhookSender {
 
 impl WebhookSender {
     /// Creates a sender for a server that is reached through `server` and has the public URL `public`.
-    pub fn new(server: Proxy, public: Url, signer: Signer) -> anyhow::Result<Self> {
+    pub(crate) fn new(server: Proxy, public: Url, signer: Signer) -> anyhow::Result<Self> {
         // Twilio allows a webhook 15 s. A local server that needs 5 s would be too slow on a real network.
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
         Ok(Self { client, proxy: server, public_url: public, signer })
     }
 
     /// The public URL of the server.
-    pub fn public_url(&self) -> &Url {
+    pub(crate) fn public_url(&self) -> &Url {
         &self.public_url
     }
 
     /// The proxy in front of the server.
-    pub fn proxy(&self) -> &Proxy {
+    pub(crate) fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
     /// Posts a form to a URL of the server, with a valid signature.
-    pub async fn post(&self, url: &Url, form: &[(String, String)], token: &str) -> WebhookResponse {
+    pub(crate) async fn post(&self, url: &Url, form: &[(String, String)], token: &str) -> WebhookResponse {
         let signature = self.signer.sign(url.as_str(), form);
         self.post_signed(url, form, token, Some(&signature)).await
     }
 
     /// Posts a form with the given signature, or without one.
-    pub async fn post_signed(
+    pub(crate) async fn post_signed(
         &self,
         url: &Url,
         form: &[(String, String)],
@@ -89,7 +89,7 @@ impl WebhookSender {
 
 /// A status callback to deliver.
 #[derive(Debug)]
-pub struct CallbackDelivery {
+pub(super) struct CallbackDelivery {
     /// The URL.
     pub url: Url,
     /// The form.
@@ -108,7 +108,11 @@ pub struct CallbackDelivery {
 const SHUFFLE_WINDOW: Duration = Duration::from_millis(15);
 
 /// Delivers callbacks until the queue closes, in order or as the quirks define.
-pub async fn deliver_callbacks(mut queue: mpsc::Receiver<CallbackDelivery>, webhooks: WebhookSender, quirks: Quirks) {
+pub(super) async fn deliver_callbacks(
+    mut queue: mpsc::Receiver<CallbackDelivery>,
+    webhooks: WebhookSender,
+    quirks: Quirks,
+) {
     let mut dice = quirks.shuffle_seed.map(ShuffleRng);
     let mut count = 0_u64;
     while let Some(first) = queue.recv().await {

@@ -5,12 +5,12 @@ use super::{ScriptedAgent, known_payment_notice};
 
 impl ScriptedAgent<'_> {
     /// Whether a tool call ends the payment or the conversation.
-    pub fn is_final_call(&self, call_id: &str) -> bool {
+    pub(super) fn is_final_call(&self, call_id: &str) -> bool {
         matches!(self.tool_of(call_id), Some("cancel-capture" | "end-call" | "live-agent-handoff"))
     }
 
     /// The name of the tool of a call.
-    pub fn tool_of(&self, call_id: &str) -> Option<&str> {
+    pub(super) fn tool_of(&self, call_id: &str) -> Option<&str> {
         self.input.iter().find_map(|item| match item {
             ModelInputItem::Call { call_id: id, name, .. } if id == call_id => Some(name.as_str()),
             _ => None,
@@ -18,7 +18,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// The items after the last message and the last tool calls of the model.
-    pub fn unanswered_items(&self) -> &[ModelInputItem] {
+    pub(super) fn unanswered_items(&self) -> &[ModelInputItem] {
         let response = |call_id: &str| call_id.get(..13).unwrap_or(call_id).to_owned();
         let last = self.input.iter().rev().find_map(|item| match item {
             ModelInputItem::Call { call_id, .. } => Some(response(call_id)),
@@ -32,17 +32,17 @@ impl ScriptedAgent<'_> {
     }
 
     /// The last payment update, if it is unanswered.
-    pub fn unanswered_update(&self) -> Option<&str> {
+    pub(super) fn unanswered_update(&self) -> Option<&str> {
         last_update(self.unanswered_items())
     }
 
     /// The last payment update.
-    pub fn last_update(&self) -> Option<&str> {
+    pub(super) fn last_update(&self) -> Option<&str> {
         last_update(self.input)
     }
 
     /// The tool that `text` says to call, and whether to call it without asking the caller.
-    pub fn requested_tool(&self, text: &str) -> Option<(String, bool)> {
+    pub(super) fn requested_tool(&self, text: &str) -> Option<(String, bool)> {
         let named =
             |tool: &&String| text.find(&format!("call {tool}")).or_else(|| text.find(&format!("call `{tool}`")));
         let (at, tool) = self.tools.iter().filter_map(|tool| named(&tool).map(|at| (at, tool))).min()?;
@@ -55,7 +55,7 @@ impl ScriptedAgent<'_> {
 
     /// The tool that the last update or output asked for and that was not called, for example because of an
     /// interruption.
-    pub fn pending_tool(&self) -> Option<String> {
+    pub(super) fn pending_tool(&self) -> Option<String> {
         let (at, tool) = self.input.iter().enumerate().rev().find_map(|(at, item)| match item {
             ModelInputItem::Developer(text) if is_update(text) => Some((at, self.requested_tool(text))),
             ModelInputItem::Output { call_id, output } => {
@@ -73,7 +73,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// Whether a tool was called since the last payment update.
-    pub fn was_called_since_update(&self, tool: &str) -> bool {
+    pub(super) fn was_called_since_update(&self, tool: &str) -> bool {
         let update = self.input.iter().rposition(|it| matches!(it, ModelInputItem::Developer(text) if is_update(text)));
         self.input[update.unwrap_or(0)..]
             .iter()
@@ -81,7 +81,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// Whether a payment was started and no update since has ended it.
-    pub fn is_payment_open(&self) -> bool {
+    pub(super) fn is_payment_open(&self) -> bool {
         let refused = |id: &str| {
             let of = |it: &ModelInputItem| matches!(it, ModelInputItem::Output { call_id, output } if call_id == id && output.contains("\"success\":false"));
             self.input.iter().any(of)
@@ -96,7 +96,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// The payment step that was called last, if it failed.
-    pub fn failed_step(&self) -> Option<&str> {
+    pub(super) fn failed_step(&self) -> Option<&str> {
         let last = self.input.iter().rev().find_map(|it| match it {
             ModelInputItem::Output { call_id, output } => Some((call_id, output)),
             _ => None,
@@ -107,7 +107,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// The number of tool calls that failed in a row.
-    pub fn consecutive_failures(&self) -> usize {
+    pub(super) fn consecutive_failures(&self) -> usize {
         let outputs = self.input.iter().rev().filter_map(|it| match it {
             ModelInputItem::Output { output, .. } => Some(output),
             _ => None,
@@ -116,18 +116,18 @@ impl ScriptedAgent<'_> {
     }
 
     /// The number of calls of a tool since the caller's last message. It limits loops that the server causes.
-    pub fn calls_since_caller(&self, tool: &str) -> usize {
+    pub(super) fn calls_since_caller(&self, tool: &str) -> usize {
         let since = self.input.iter().rev().take_while(|it| !matches!(it, ModelInputItem::User(_)));
         since.filter(|it| matches!(it, ModelInputItem::Call { name, .. } if name == tool)).count()
     }
 
     /// Whether the call was in progress before this conversation.
-    pub fn is_resumed_call(&self) -> bool {
+    pub(super) fn is_resumed_call(&self) -> bool {
         matches!(self.input.first(), Some(ModelInputItem::Developer(text)) if text.contains("going on already"))
     }
 
     /// The text about an earlier payment from the call's details, if the caller has not heard it yet.
-    pub fn unreported_payment(&self) -> Option<&'static str> {
+    pub(super) fn unreported_payment(&self) -> Option<&'static str> {
         let Some(ModelInputItem::Developer(details)) = self.input.first() else { return None };
         let known = known_payment_notice(details)?;
         let tells = |item: &ModelInputItem| matches!(item, ModelInputItem::Assistant(said) if said.contains(known));
@@ -135,7 +135,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// Summarises the call for a live agent with the caller's first message.
-    pub fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let first = self.input.iter().find_map(|item| match item {
             ModelInputItem::User(said) => Some(said.as_str()),
             _ => None,
@@ -144,12 +144,12 @@ impl ScriptedAgent<'_> {
     }
 
     /// Whether a tool was called in this conversation.
-    pub fn has_called(&self, tool: &str) -> bool {
+    pub(super) fn has_called(&self, tool: &str) -> bool {
         self.input.iter().any(|it| matches!(it, ModelInputItem::Call { name, .. } if name == tool))
     }
 
     /// The amount due on this call, if the server names one.
-    pub fn amount_due(&self) -> Option<String> {
+    pub(super) fn amount_due(&self) -> Option<String> {
         self.input.iter().find_map(|item| match item {
             ModelInputItem::Developer(text) => {
                 text.split_once("Due on this call: ")?.1.split(' ').next().map(str::to_owned)
@@ -159,7 +159,7 @@ impl ScriptedAgent<'_> {
     }
 
     /// The amount that was last mentioned in the conversation.
-    pub fn named_amount(&self) -> Option<String> {
+    pub(super) fn named_amount(&self) -> Option<String> {
         self.input.iter().rev().find_map(|item| match item {
             ModelInputItem::Assistant(said) | ModelInputItem::User(said) => find_amount(&said.to_lowercase()),
             _ => None,
@@ -179,18 +179,18 @@ const PAYMENT_OVER_WORDS: &[&str] =
     &["declin", "cancelled", "succeeded", "is over", "ended", "did not go through", "whether the payment went through"];
 
 /// Whether a developer message is a payment update with a next step.
-pub fn is_update(text: &str) -> bool {
+pub(super) fn is_update(text: &str) -> bool {
     text.starts_with("Payment update:") && text.contains("Next:")
 }
 
 /// Whether a developer message reports the answer to a question of the server.
-pub fn is_question_outcome(text: &str) -> bool {
+pub(super) fn is_question_outcome(text: &str) -> bool {
     let outcomes = ["said yes to", "said no to", "no clear answer", "did not want to go on"];
     is_update(text) && outcomes.iter().any(|outcome| text.contains(outcome))
 }
 
 /// Whether an item needs a reply.
-pub fn needs_reply(item: &ModelInputItem) -> bool {
+pub(super) fn needs_reply(item: &ModelInputItem) -> bool {
     match item {
         ModelInputItem::Developer(text) => is_update(text),
         ModelInputItem::User(_) | ModelInputItem::Output { .. } => true,
@@ -199,7 +199,7 @@ pub fn needs_reply(item: &ModelInputItem) -> bool {
 }
 
 /// Finds an amount in dollars, and returns it as decimal text with cents.
-pub fn find_amount(said: &str) -> Option<String> {
+pub(super) fn find_amount(said: &str) -> Option<String> {
     let words: Vec<&str> = said.split_whitespace().collect();
     words.iter().enumerate().find_map(|(at, word)| {
         let number = word.trim_start_matches('$').trim_end_matches([',', '.', '?', '!']);

@@ -10,7 +10,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::PaymentsRequest;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         amount_due("amount-due", "The business says what the call is about: 25 dollars are due, and charged.")
             .with_expectations(&[

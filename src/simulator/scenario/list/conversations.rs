@@ -14,7 +14,7 @@ use crate::simulator::twilio::CaptureField::CardNumber;
 use crate::simulator::twilio::{HttpFault, HttpFaultKind, PaymentsRequest, Quirks};
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("happy-path", "A caller stores a card for later: card number, security code, expiry date."),
         charge(),

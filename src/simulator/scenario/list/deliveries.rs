@@ -13,7 +13,7 @@ use crate::simulator::twilio::{
 };
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("callbacks-first", "Callbacks overtake the answers to the requests that they are about.")
             .with_quirks(Quirks { callback_first: true, card_mask: CardMask::Stars, ..Quirks::default() }),

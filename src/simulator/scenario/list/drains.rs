@@ -7,7 +7,7 @@ use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     let stops_meanwhile =
         [Enters(CardNumber, VISA), ServerStops, Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
     vec![

@@ -7,7 +7,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::CaptureField::CardNumber;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     let half_a_card = Presses(CardNumber, "42424242");
     let listens = [Hears(""), Says("Please tell me about it."), Waits(6), HangsUp];
     vec![

@@ -14,12 +14,12 @@ use crate::simulator::twilio::{CardMask, PaymentsRequest, Quirks, ScriptedSubmis
 
 const MASTERCARD: &str = "5555555555554444";
 /// American Express: 15 digits.
-pub const AMEX: &str = "378282246310005";
+pub(super) const AMEX: &str = "378282246310005";
 /// A card number with one wrong digit.
-pub const MISTYPED: &str = "4242424242424241";
+pub(super) const MISTYPED: &str = "4242424242424241";
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("mistyped-card", "The card number is mistyped, and entered again.")
             .with_script(&[ASKS_TO_STORE, &[Enters(CardNumber, MISTYPED)], ENTERS_CARD, ENDS_CALL])

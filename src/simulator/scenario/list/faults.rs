@@ -11,7 +11,7 @@ use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, Securit
 use crate::simulator::twilio::{PaymentResult, PaymentsRequest, Quirks, ResultReport, ScriptedSubmission};
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         fails(
             "full-disk",

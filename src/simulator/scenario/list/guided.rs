@@ -23,7 +23,7 @@ const GUIDED_IN_SPANISH: &str = r#"{
 }"#;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("guided", "The server leads through the fields: no model between one and the next.")
             .with_expectations(&[

@@ -15,7 +15,7 @@ const WORKFLOW: EnvVars =
     &[("LIVE_AGENT_WORKFLOW_SID", "WW00000000000000000000000000000001"), ("LIVE_AGENT_NUMBER", "+15550100099")];
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     let dials = &[Expectation::Action("Dial +15550100099")];
     let queues = &[Expectation::Action("Enqueue"), Expectation::CallerQueued("put a card on file")];
     let hangs_up = &[Expectation::Action("Hangup")];

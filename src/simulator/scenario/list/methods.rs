@@ -22,7 +22,7 @@ const MASTERCARD: &str = "5555555555554444";
 const ENTERS_ACCOUNT: &[CallerStep] = &[Enters(BankRoutingNumber, ROUTING), Enters(BankAccountNumber, ACCOUNT)];
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         bank_account(),
         bank_account_wrong(),

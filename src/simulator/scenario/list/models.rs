@@ -9,7 +9,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         model_down(),
         model_hiccup(),

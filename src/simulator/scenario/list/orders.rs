@@ -8,7 +8,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::{PaymentsRequest, Quirks, ScriptedSubmission};
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![two_lines(), redial_while_unknown(), redial_after_payment(), outlives_its_server(), outlives_with_amount_due()]
 }
 

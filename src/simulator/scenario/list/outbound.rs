@@ -8,7 +8,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::PaymentsRequest;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![
         pays(
             "outbound",

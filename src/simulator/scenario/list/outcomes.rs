@@ -6,7 +6,7 @@ use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::{PaymentResult, PaymentsRequest, Quirks, ResultReport, ScriptedSubmission};
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     let (charged, not_charged) = (true, false);
     vec![
         unknown(

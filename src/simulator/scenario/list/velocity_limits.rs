@@ -24,7 +24,7 @@ const TWO_WRONG_ENTRIES: &str = r#"{
 }"#;
 
 /// The scenarios, in the order in which they are listed.
-pub fn all() -> Vec<Scenario> {
+pub(super) fn all() -> Vec<Scenario> {
     vec![card_testing(), card_testing_in_words(), declined_too_often(), mistyped_too_often(), stuck()]
 }
 

@@ -37,7 +37,6 @@ pub use twilio::{
     AccountCredentials, CaptureField, PaymentsRequest, PlacedCall, PlacedCallTwiml, RecordingOptions, RecordingTwilio,
     ScriptedSync as TwilioSync, TwilioRefusal, TwilioRequest, TwilioRequestKind,
 };
-pub use view::Colours;
 
 use pace::Pace;
 use runner::ScenarioRunner;
@@ -53,8 +52,6 @@ pub struct SimulationOptions {
     pub model: ModelSource,
     /// Whether a person at the terminal takes the caller's place.
     pub interactive: bool,
-    /// Whether the output uses colours.
-    pub colours: Colours,
 }
 
 /// The scenarios to run.
@@ -120,9 +117,9 @@ impl ScenarioResult {
 
     /// Formats the transcript and the checks as text, for the message of a failed test.
     pub fn to_text(&self) -> String {
-        let lines: Vec<String> =
-            self.transcript.iter().filter_map(|entry| view::render_entry(entry, Colours::Off)).collect();
-        format!("{}\n{}\n{}", self.description, lines.join("\n"), view::render_summary(self, Colours::Off))
+        let lines: Vec<String> = self.transcript.iter().filter_map(view::render_entry).collect();
+        let text = format!("{}\n{}\n{}", self.description, lines.join("\n"), view::render_summary(self));
+        anstream::adapter::strip_str(&text).to_string()
     }
 }
 
@@ -141,7 +138,6 @@ pub async fn run_scenario(name: &str) -> anyhow::Result<ScenarioResult> {
 
 /// Runs the selected scenarios and prints them. An error means that the simulator itself failed.
 pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
-    let colours = options.colours;
     if options.selection == ScenarioSelection::All {
         return run_all(options).await;
     }
@@ -152,22 +148,21 @@ pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport>
     let live = options.interactive || matches!(options.model, ModelSource::Live { .. });
     let pace = if live { Pace::LIVE } else { Pace::WATCH };
     let runner = ScenarioRunner::with_observer(pace, options.model, move |entry| {
-        if let Some(line) = view::render_entry(entry, colours) {
+        if let Some(line) = view::render_entry(entry) {
             print_line(&line);
         }
     });
-    print_line(&view::render_headline(&scenario, pace, colours));
+    print_line(&view::render_headline(&scenario, pace));
     let outcome = if options.interactive {
         runner.run_interactive(&scenario).await?
     } else {
         Box::pin(runner.run(&scenario)).await?
     };
-    print_line(&view::render_summary(&outcome, colours));
+    print_line(&view::render_summary(&outcome));
     Ok(SimulationReport { results: vec![outcome] })
 }
 
 async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
-    let colours = options.colours;
     let model = options.model;
     let calls = scenario::all().into_iter().map(|scenario| {
         let runner = ScenarioRunner::with_model(model.clone());
@@ -177,11 +172,11 @@ async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport>
     let mut outcomes = Vec::new();
     while let Some(outcome) = calls.next().await {
         let outcome = outcome?;
-        print_line(&view::render_result_line(&outcome, colours));
+        print_line(&view::render_result_line(&outcome));
         outcomes.push(outcome);
     }
     let report = SimulationReport { results: outcomes };
-    print_line(&view::render_total(&report, colours));
+    print_line(&view::render_total(&report));
     Ok(report)
 }
 
@@ -193,7 +188,7 @@ fn find_scenario(name: &str) -> anyhow::Result<Scenario> {
 /// Prints a line. A closed stdout is not an error.
 fn print_line(line: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(anstream::stdout().lock(), "{line}");
 }
 
 #[cfg(test)]

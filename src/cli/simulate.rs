@@ -1,12 +1,11 @@
 //! `simulate`.
 
-use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use crelay_payments::config::Vars;
-use crelay_payments::simulator::{self, Colours, ScenarioSelection, SimulationOptions};
+use crelay_payments::simulator::{self, ScenarioSelection, SimulationOptions};
 use secrecy::SecretString;
 
 /// Play a payment call against the real server, with Twilio, OpenAI and the caller played by this program.
@@ -63,9 +62,6 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
             base_url: vars.get("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1").to_owned(),
         },
     };
-    let has_colours = stdout().is_terminal() && vars.get("NO_COLOR").is_none();
-    let colours = if has_colours { Colours::On } else { Colours::Off };
-    let report =
-        simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive, colours }).await?;
+    let report = simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive }).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

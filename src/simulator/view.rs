@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
 use super::ScenarioResult;
@@ -10,39 +11,17 @@ use super::pace::Pace;
 use super::scenario::{Scenario, ScenarioCheck};
 use super::transcript::{TranscriptEntry, TranscriptEvent};
 
-/// Whether to use colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colours {
-    /// For a terminal, unless colours are disabled.
-    On,
-    /// Plain text.
-    Off,
-}
+// `anstream` removes the styles when the output is no terminal, or `NO_COLOR` is set.
+const PLAIN: Style = Style::new();
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const CALLER: Style = AnsiColor::Cyan.on_default();
+const AGENT: Style = AnsiColor::Yellow.on_default();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
 
-#[derive(Debug, Clone, Copy)]
-enum TextStyle {
-    Plain,
-    Dim,
-    Bold,
-    Caller,
-    Agent,
-    Good,
-    Bad,
-}
-
-impl Colours {
-    fn paint(self, ink: TextStyle, text: &str) -> String {
-        let code = match ink {
-            TextStyle::Plain => return text.to_owned(),
-            TextStyle::Dim => "2",
-            TextStyle::Bold => "1",
-            TextStyle::Caller => "36",
-            TextStyle::Agent => "33",
-            TextStyle::Good => "32",
-            TextStyle::Bad => "1;31",
-        };
-        if self == Self::On { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// The maximum width of a line.
@@ -51,25 +30,23 @@ const WIDTH: usize = 100;
 const MARGIN: usize = 18;
 
 /// Formats the heading of a scenario.
-pub(super) fn render_headline(scenario: &Scenario, pace: Pace, colours: Colours) -> String {
-    let name = colours.paint(TextStyle::Bold, scenario.name);
-    let clock =
-        colours.paint(TextStyle::Dim, &format!("Milliseconds are real; on the phone, time passes {pace} as fast."));
+pub(super) fn render_headline(scenario: &Scenario, pace: Pace) -> String {
+    let name = paint(BOLD, scenario.name);
+    let clock = paint(DIM, &format!("Milliseconds are real; on the phone, time passes {pace} as fast."));
     format!("\n{name}  {}\n{clock}\n", scenario.description)
 }
 
 /// Formats an entry of the transcript. `None` if it is not shown.
-pub(super) fn render_entry(entry: &TranscriptEntry, colours: Colours) -> Option<String> {
-    let (who, ink, text) = describe_event(&entry.event)?;
-    let time = colours.paint(TextStyle::Dim, &format!("{:>7}", entry.at.as_millis()));
-    let name_ink =
-        if matches!(who, "Caller" | "Agent") || matches!(ink, TextStyle::Bad) { ink } else { TextStyle::Dim };
+pub(super) fn render_entry(entry: &TranscriptEntry) -> Option<String> {
+    let (who, style, text) = describe_event(&entry.event)?;
+    let time = paint(DIM, &format!("{:>7}", entry.at.as_millis()));
+    let name_style = if matches!(who, "Caller" | "Agent") || style == BAD { style } else { DIM };
     let who = if entry.call_number == 1 { who.to_owned() } else { format!("{who} {}", entry.call_number) };
-    let name = colours.paint(name_ink, &format!("{who:<8}"));
+    let name = paint(name_style, &format!("{who:<8}"));
     let mut lines = String::new();
     for (at, part) in wrap(&text, WIDTH - MARGIN).iter().enumerate() {
-        let text_ink = if matches!(ink, TextStyle::Caller | TextStyle::Agent) { TextStyle::Plain } else { ink };
-        let part = colours.paint(text_ink, part);
+        let text_style = if [CALLER, AGENT].contains(&style) { PLAIN } else { style };
+        let part = paint(text_style, part);
         if at == 0 {
             let _ = write!(lines, "{time}  {name} {part}");
         } else {
@@ -80,74 +57,64 @@ pub(super) fn render_entry(entry: &TranscriptEntry, colours: Colours) -> Option<
 }
 
 /// Returns the actor, the style and the text of an event.
-fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, TextStyle, String)> {
+fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, String)> {
     Some(match event {
         TranscriptEvent::IncomingCall { answer, took } => {
-            ("Twilio", TextStyle::Dim, format!("a call comes in → {answer}  {}", format_ms(*took)))
+            ("Twilio", DIM, format!("a call comes in → {answer}  {}", format_ms(*took)))
         }
-        TranscriptEvent::BusinessQueried { knows } => {
-            ("business", TextStyle::Dim, format!("is asked about the call → {knows}"))
-        }
-        TranscriptEvent::RelayConnected => ("Twilio", TextStyle::Dim, "ConversationRelay is connected".to_owned()),
+        TranscriptEvent::BusinessQueried { knows } => ("business", DIM, format!("is asked about the call → {knows}")),
+        TranscriptEvent::RelayConnected => ("Twilio", DIM, "ConversationRelay is connected".to_owned()),
         TranscriptEvent::CallerSaid { text, over } => {
-            ("Caller", TextStyle::Caller, format!("{}{text}", if *over { "— " } else { "" }))
+            ("Caller", CALLER, format!("{}{text}", if *over { "— " } else { "" }))
         }
         TranscriptEvent::AgentSaid { text, cut } => {
-            ("Agent", TextStyle::Agent, format!("{}{}", text.trim(), if *cut { " —" } else { "" }))
+            ("Agent", AGENT, format!("{}{}", text.trim(), if *cut { " —" } else { "" }))
         }
-        TranscriptEvent::KeysPressed { dots, what } => {
-            ("Caller", TextStyle::Caller, format!("{dots}   ({what}, on the keypad)"))
-        }
+        TranscriptEvent::KeysPressed { dots, what } => ("Caller", CALLER, format!("{dots}   ({what}, on the keypad)")),
         TranscriptEvent::CallPlaced { inline } => {
             let how = if *inline { "with its TwiML" } else { "with a URL for its TwiML" };
-            ("Twilio", TextStyle::Dim, format!("is asked to place a call, {how}"))
+            ("Twilio", DIM, format!("is asked to place a call, {how}"))
         }
-        TranscriptEvent::CallProgress { status } => {
-            ("Twilio", TextStyle::Dim, format!("reports: the call is {status}"))
-        }
+        TranscriptEvent::CallProgress { status } => ("Twilio", DIM, format!("reports: the call is {status}")),
         TranscriptEvent::DrainStarted { ready, voice, order } => {
             let answers = format!("/ready → {ready}, another call → {voice}, an order to call → {order}");
-            ("server", TextStyle::Dim, format!("is told to stop: {answers}"))
+            ("server", DIM, format!("is told to stop: {answers}"))
         }
-        TranscriptEvent::CallerQueued { workflow, .. } => {
-            ("Twilio", TextStyle::Dim, format!("queues the caller for {workflow}"))
-        }
-        TranscriptEvent::CallerHungUp => ("Caller", TextStyle::Caller, "hangs up".to_owned()),
-        TranscriptEvent::SocketDropped => ("Twilio", TextStyle::Dim, "the socket breaks".to_owned()),
-        TranscriptEvent::EndFrame { handoff: None } => ("server", TextStyle::Dim, "end".to_owned()),
-        TranscriptEvent::EndFrame { handoff: Some(data) } => ("server", TextStyle::Dim, format!("end, with {data}")),
+        TranscriptEvent::CallerQueued { workflow, .. } => ("Twilio", DIM, format!("queues the caller for {workflow}")),
+        TranscriptEvent::CallerHungUp => ("Caller", CALLER, "hangs up".to_owned()),
+        TranscriptEvent::SocketDropped => ("Twilio", DIM, "the socket breaks".to_owned()),
+        TranscriptEvent::EndFrame { handoff: None } => ("server", DIM, "end".to_owned()),
+        TranscriptEvent::EndFrame { handoff: Some(data) } => ("server", DIM, format!("end, with {data}")),
         TranscriptEvent::ActionAnswered { status, verbs, took } => {
             let verbs = if verbs.is_empty() { "nothing".to_owned() } else { verbs.join(", ") };
-            ("Twilio", TextStyle::Dim, format!("the session is {status} → {verbs}  {}", format_ms(*took)))
+            ("Twilio", DIM, format!("the session is {status} → {verbs}  {}", format_ms(*took)))
         }
-        TranscriptEvent::ModelStopped => ("server", TextStyle::Dim, "stops the model".to_owned()),
-        TranscriptEvent::ModelFailed { what } => ("model", TextStyle::Dim, what.clone()),
+        TranscriptEvent::ModelStopped => ("server", DIM, "stops the model".to_owned()),
+        TranscriptEvent::ModelFailed { what } => ("model", DIM, what.clone()),
         // Other developer messages repeat what is shown already.
         TranscriptEvent::DeveloperMessage { text } => {
-            ("server", TextStyle::Dim, truncate(text.strip_prefix("Payment update: ").map(|_| text)?))
+            ("server", DIM, truncate(text.strip_prefix("Payment update: ").map(|_| text)?))
         }
         TranscriptEvent::ToolCalled { name, arguments } => {
             let arguments = if arguments == "{}" { String::new() } else { format!(" {arguments}") };
-            ("model", TextStyle::Plain, format!("calls {name}{arguments}"))
+            ("model", PLAIN, format!("calls {name}{arguments}"))
         }
         TranscriptEvent::ToolReturned { name, output } => {
-            ("server", TextStyle::Dim, truncate(&format!("{name}: {}", output_message(output))))
+            ("server", DIM, truncate(&format!("{name}: {}", output_message(output))))
         }
         TranscriptEvent::PaymentsRequested { request, status, note } => {
             let note = if note.is_empty() { String::new() } else { format!("  ({note})") };
             let status = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
-            ("Twilio", TextStyle::Plain, format!("{request} → {status}{note}"))
+            ("Twilio", PLAIN, format!("{request} → {status}{note}"))
         }
         TranscriptEvent::EntryCompleted { field, error: None, keys } => {
-            ("Twilio", TextStyle::Plain, format!("{} is in  ({keys} keys)", field.label()))
+            ("Twilio", PLAIN, format!("{} is in  ({keys} keys)", field.label()))
         }
         TranscriptEvent::EntryCompleted { field, error: Some(error), .. } => {
-            ("Twilio", TextStyle::Plain, format!("{}: {error}", field.label()))
+            ("Twilio", PLAIN, format!("{}: {error}", field.label()))
         }
-        TranscriptEvent::ServerDied => {
-            ("server", TextStyle::Dim, "dies, and another one starts on its ledger".to_owned())
-        }
-        TranscriptEvent::Violation(what) => ("✗", TextStyle::Bad, what.clone()),
+        TranscriptEvent::ServerDied => ("server", DIM, "dies, and another one starts on its ledger".to_owned()),
+        TranscriptEvent::Violation(what) => ("✗", BAD, what.clone()),
         TranscriptEvent::BankBooked { .. }
         | TranscriptEvent::PaymentEnded { .. }
         | TranscriptEvent::ResultRepeated { .. }
@@ -165,58 +132,55 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, TextStyle, S
 }
 
 /// Returns the actor, the style and the text of an event about money.
-fn describe_payment_event(event: &TranscriptEvent) -> Option<(&'static str, TextStyle, String)> {
+fn describe_payment_event(event: &TranscriptEvent) -> Option<(&'static str, Style, String)> {
     Some(match event {
         TranscriptEvent::BankBooked { charge, .. } => {
             let charge = charge.as_ref().map_or("stores the card".to_owned(), |amount| format!("charges {amount}"));
-            ("bank", TextStyle::Bold, charge)
+            ("bank", BOLD, charge)
         }
         TranscriptEvent::ResultRepeated { result } => {
-            ("Twilio", TextStyle::Bold, format!("result, after the one before: {result}"))
+            ("Twilio", BOLD, format!("result, after the one before: {result}"))
         }
         TranscriptEvent::PaymentEnded { result, code } => {
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-            ("Twilio", TextStyle::Bold, format!("result: {result}{code}"))
+            ("Twilio", BOLD, format!("result: {result}{code}"))
         }
-        TranscriptEvent::LedgerFaultChanged { what } => ("ledger", TextStyle::Dim, (*what).to_owned()),
-        TranscriptEvent::BusinessNotified { state, .. } => {
-            ("server", TextStyle::Dim, format!("tells the business: {state}"))
-        }
+        TranscriptEvent::LedgerFaultChanged { what } => ("ledger", DIM, (*what).to_owned()),
+        TranscriptEvent::BusinessNotified { state, .. } => ("server", DIM, format!("tells the business: {state}")),
         TranscriptEvent::LedgerRead { payments } if payments.is_empty() => return None,
         TranscriptEvent::LedgerRead { payments } => {
             let states: Vec<&str> = payments.iter().map(|row| row.state.as_str()).collect();
-            ("ledger", TextStyle::Dim, states.join(", "))
+            ("ledger", DIM, states.join(", "))
         }
         _ => return None,
     })
 }
 
 /// Formats the checks and timings of a scenario.
-pub(super) fn render_summary(outcome: &ScenarioResult, colours: Colours) -> String {
+pub(super) fn render_summary(outcome: &ScenarioResult) -> String {
     let mut text = String::from("\n");
     for check in &outcome.checks {
-        let _ = writeln!(text, "  {}", render_check(check, colours));
+        let _ = writeln!(text, "  {}", render_check(check));
     }
     let held = outcome.checks.iter().filter(|check| check.failure.is_none()).count();
     let all = outcome.checks.len();
-    let ink = if held == all { TextStyle::Good } else { TextStyle::Bad };
-    let sum = colours.paint(ink, &format!("{held} of {all} held"));
-    let _ = writeln!(text, "\n  {sum}  {}", colours.paint(TextStyle::Dim, &format_timings(outcome)));
+    let style = if held == all { GOOD } else { BAD };
+    let sum = paint(style, &format!("{held} of {all} held"));
+    let _ = writeln!(text, "\n  {sum}  {}", paint(DIM, &format_timings(outcome)));
     text
 }
 
 /// Formats a scenario in one line, with failed checks and the transcript if it failed.
-pub(super) fn render_result_line(outcome: &ScenarioResult, colours: Colours) -> String {
-    let mark =
-        if outcome.has_passed() { colours.paint(TextStyle::Good, "✓") } else { colours.paint(TextStyle::Bad, "✗") };
-    let took = colours.paint(TextStyle::Dim, &format!("{:>5} ms", outcome.elapsed.as_millis()));
+pub(super) fn render_result_line(outcome: &ScenarioResult) -> String {
+    let mark = if outcome.has_passed() { paint(GOOD, "✓") } else { paint(BAD, "✗") };
+    let took = paint(DIM, &format!("{:>5} ms", outcome.elapsed.as_millis()));
     let mut text = format!("{mark} {:<22} {took}  {}", outcome.name, outcome.description);
     if !outcome.has_passed() {
         for check in outcome.checks.iter().filter(|check| check.failure.is_some()) {
-            let _ = write!(text, "\n    {}", render_check(check, colours));
+            let _ = write!(text, "\n    {}", render_check(check));
         }
         for entry in &outcome.transcript {
-            if let Some(line) = render_entry(entry, colours) {
+            if let Some(line) = render_entry(entry) {
                 let _ = write!(text, "\n    {}", line.replace('\n', "\n    "));
             }
         }
@@ -226,24 +190,19 @@ pub(super) fn render_result_line(outcome: &ScenarioResult, colours: Colours) -> 
 }
 
 /// Formats the totals of all scenarios.
-pub(super) fn render_total(report: &super::SimulationReport, colours: Colours) -> String {
+pub(super) fn render_total(report: &super::SimulationReport) -> String {
     let held = report.results.iter().filter(|outcome| outcome.has_passed()).count();
     let all = report.results.len();
     let checks: usize = report.results.iter().map(|outcome| outcome.checks.len()).sum();
-    let ink = if held == all { TextStyle::Good } else { TextStyle::Bad };
-    let sum = colours.paint(ink, &format!("{held} of {all} scenarios held"));
-    format!("\n{sum}  {}", colours.paint(TextStyle::Dim, &format!("{checks} checks")))
+    let style = if held == all { GOOD } else { BAD };
+    let sum = paint(style, &format!("{held} of {all} scenarios held"));
+    format!("\n{sum}  {}", paint(DIM, &format!("{checks} checks")))
 }
 
-fn render_check(check: &ScenarioCheck, colours: Colours) -> String {
+fn render_check(check: &ScenarioCheck) -> String {
     match &check.failure {
-        None => format!("{} {}", colours.paint(TextStyle::Good, "✓"), check.statement),
-        Some(why) => format!(
-            "{} {}: {}",
-            colours.paint(TextStyle::Bad, "✗"),
-            check.statement,
-            colours.paint(TextStyle::Bad, why)
-        ),
+        None => format!("{} {}", paint(GOOD, "✓"), check.statement),
+        Some(why) => format!("{} {}: {}", paint(BAD, "✗"), check.statement, paint(BAD, why)),
     }
 }
 
@@ -335,7 +294,7 @@ mod tests {
             call_number: 1,
             event: TranscriptEvent::AgentSaid { text, cut: false },
         };
-        let shown = render_entry(&entry, Colours::Off).unwrap();
+        let shown = anstream::adapter::strip_str(&render_entry(&entry).unwrap()).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert!(lines[0].starts_with("   1234  Agent    word"));
         assert!(lines[1].starts_with(&format!("{:MARGIN$}word", "")));
@@ -358,13 +317,5 @@ mod tests {
         ]
         .map(|(at, event)| TranscriptEntry { at: Duration::from_millis(at), call_number: 1, event });
         assert_eq!(reply_times_after_entries(&transcript), [Duration::from_millis(2)]);
-    }
-
-    #[test]
-    fn colours_are_only_used_where_they_are_wanted() {
-        let entry =
-            TranscriptEntry { at: Duration::ZERO, call_number: 1, event: TranscriptEvent::Violation("no".to_owned()) };
-        assert!(!render_entry(&entry, Colours::Off).unwrap().contains('\x1b'));
-        assert!(render_entry(&entry, Colours::On).unwrap().contains('\x1b'));
     }
 }

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::config::Vars;
 use crate::simulator::card_samples::CardSample;
@@ -79,15 +78,15 @@ pub fn first_card_number(seed: u64) -> String {
 ///
 /// Returns an error if the run itself fails, not if card data is found.
 pub async fn prove(options: ProofOptions, progress: impl Fn(usize)) -> anyhow::Result<ProofOutcome> {
-    let work_dir = WorkDir::new()?;
+    let work_dir = tempfile::tempdir().context("cannot create a temporary directory")?;
     let began = Instant::now();
-    let (harness, set_up) = match ProofHarness::start(&options.program, &options.vars, &work_dir.0).await {
+    let (harness, set_up) = match ProofHarness::start(&options.program, &options.vars, work_dir.path()).await {
         Ok(started) => started,
         Err(StartServerError::InvalidConfig(why)) => return Ok(ProofOutcome::InvalidConfig(why)),
         Err(StartServerError::Failed(error)) => return Err(error),
     };
     let mut run = ProofRun { harness, options, results: ProofResults::default() };
-    run.run(&work_dir.0, progress).await?;
+    run.run(work_dir.path(), progress).await?;
     let ProofRun { options, results, .. } = run;
     Ok(ProofOutcome::Completed(Box::new(ProofReport::new(&options, set_up, results, began.elapsed()))))
 }
@@ -202,22 +201,4 @@ fn ledger_files(work_dir: &Path) -> Vec<CapturedOutput> {
             bytes: String::from_utf8_lossy(&bytes).into(),
         })
         .collect()
-}
-
-/// The working directory of the server, removed on drop.
-struct WorkDir(PathBuf);
-
-impl WorkDir {
-    fn new() -> anyhow::Result<Self> {
-        let work_dir = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        std::fs::create_dir(&work_dir).with_context(|| format!("cannot create {}", work_dir.display()))?;
-        Ok(Self(work_dir))
-    }
-}
-
-impl Drop for WorkDir {
-    fn drop(&mut self) {
-        // A failure is ignored: the directory is inside the system's temporary directory.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

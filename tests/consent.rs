@@ -9,8 +9,8 @@ mod server;
 #[path = "ledger/stand_ins.rs"]
 mod stand_ins;
 
-use std::path::PathBuf;
 use std::time::Duration;
+use tempfile::TempDir;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use reqwest::StatusCode;
@@ -31,34 +31,17 @@ struct Harness {
     stand_ins: StandIns,
     openai: QueuedOpenAi,
     socket: RelayClient,
-    _directory: Directory,
-}
-
-/// A directory with a serverConfig.json, removed on drop.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn with(server_config: &str) -> Self {
-        let directory = Self(std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4())));
-        std::fs::create_dir(&directory.0).unwrap();
-        std::fs::write(directory.0.join("serverConfig.json"), server_config).unwrap();
-        directory
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
+    _directory: TempDir,
 }
 
 impl Harness {
     async fn new(server_config: &str) -> Self {
         let stand_ins = StandIns::start(None).await;
         let openai = QueuedOpenAi::start(&[]).await.unwrap();
-        let directory = Directory::with(server_config);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("serverConfig.json"), server_config).unwrap();
         let vars = [
-            ("ASSETS_DIR", directory.0.to_str().unwrap()),
+            ("ASSETS_DIR", directory.path().to_str().unwrap()),
             ("OPENAI_BASE_URL", openai.base_url()),
             ("TWILIO_API_BASE_URL", &stand_ins.origin),
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),

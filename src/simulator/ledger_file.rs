@@ -1,15 +1,15 @@
 //! The file of a server's ledger. It outlives the server, and faults can be injected from outside.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
+use tempfile::TempDir;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use super::transcript::{Transcript, TranscriptEvent};
 
@@ -22,7 +22,7 @@ pub(super) struct LedgerFile(Arc<LedgerDirectory>);
 
 #[derive(Debug)]
 struct LedgerDirectory {
-    directory: PathBuf,
+    directory: TempDir,
     /// Whether the directory is a separate small disk.
     is_disk: bool,
     /// The connection that holds the write lock.
@@ -41,18 +41,18 @@ pub(super) enum LedgerFileFault {
 impl LedgerFile {
     /// Creates the directory of a ledger, on a small disk if requested and if this process may mount one.
     pub(super) fn new(small_disk: bool) -> Self {
-        let directory = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        let is_disk = small_disk && mount(&directory);
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
+        let is_disk = small_disk && mount(directory.path());
         Self(Arc::new(LedgerDirectory { directory, is_disk, lock: Mutex::default() }))
     }
 
     /// The path of the file.
     pub(super) fn path(&self) -> PathBuf {
-        self.0.directory.join("ledger.db")
+        self.0.directory.path().join("ledger.db")
     }
 
     fn filler(&self) -> PathBuf {
-        self.0.directory.join("filler")
+        self.0.directory.path().join("filler")
     }
 
     /// Makes writes to the file fail from now on.
@@ -88,7 +88,7 @@ impl LedgerFile {
 
     /// Records the content of the ledger's files as evidence.
     pub(super) fn record_evidence(&self, transcript: &Transcript) {
-        for file in std::fs::read_dir(&self.0.directory).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(self.0.directory.path()).into_iter().flatten().flatten() {
             let bytes = std::fs::read(file.path()).unwrap_or_default();
             transcript.record_evidence("a file of the ledger", String::from_utf8_lossy(&bytes));
         }
@@ -96,18 +96,16 @@ impl LedgerFile {
 }
 
 /// Mounts a small disk at a directory. False if this process may not.
-fn mount(directory: &PathBuf) -> bool {
+fn mount(directory: &Path) -> bool {
     let mut mount = Command::new("mount");
     mount.args(["-t", "tmpfs", "-o", DISK_OPTIONS, "tmpfs"]).arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
-    std::fs::create_dir(directory).is_ok() && mount.status().is_ok_and(|status| status.success())
+    mount.status().is_ok_and(|status| status.success())
 }
 
 impl Drop for LedgerDirectory {
     fn drop(&mut self) {
         if self.is_disk {
-            let _ = Command::new("umount").arg("-l").arg(&self.directory).status();
+            let _ = Command::new("umount").arg("-l").arg(self.directory.path()).status();
         }
-        // The system cleans its temporary directory.
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -1,12 +1,11 @@
 //! Assets in Twilio Sync that an operator edits during a call.
 
-use std::path::PathBuf;
 use std::time::Duration;
+use tempfile::TempDir;
 
 use anyhow::Context;
 use axum::Router;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{ScriptedSync, WebhookSender};
@@ -22,21 +21,20 @@ const GREETING: &str = "Hello from the desk.";
 #[derive(Debug)]
 pub(super) struct SyncEdits {
     sync: ScriptedSync,
-    directory: PathBuf,
+    directory: TempDir,
 }
 
 impl SyncEdits {
     /// Creates local files and an empty Sync. The context is the built-in one, extended beyond the size of one item.
     pub(super) fn new(account: &str, token: &str) -> anyhow::Result<Self> {
-        let directory = std::env::temp_dir().join(format!("crelay-payments-{}", Uuid::new_v4()));
-        std::fs::create_dir(&directory).with_context(|| format!("{} cannot be created", directory.display()))?;
+        let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
         let edits = Self { sync: ScriptedSync::new(account, token), directory };
         let library = Library::built_in();
         let context = library.context("PaymentContext").context("PaymentContext is built in")?;
         let context = format!("{context}\n{}", "Be patient with every caller.\n".repeat(1000));
-        std::fs::write(edits.directory.join("PaymentContext.md"), context)?;
+        std::fs::write(edits.directory.path().join("PaymentContext.md"), context)?;
         std::fs::write(
-            edits.directory.join("serverConfig.json"),
+            edits.directory.path().join("serverConfig.json"),
             server_config("Hello. How can I help you today?").to_string(),
         )?;
         Ok(edits)
@@ -49,7 +47,7 @@ impl SyncEdits {
 
     /// `ASSETS_DIR` of the server.
     pub(super) fn directory(&self) -> String {
-        self.directory.display().to_string()
+        self.directory.path().display().to_string()
     }
 
     /// Edits all assets once a payment is open. The running call must not be affected.
@@ -91,11 +89,4 @@ fn server_config(greeting: &str) -> Value {
         } },
         "AssetLoader": { "assetLoaderType": "sync" },
     })
-}
-
-impl Drop for SyncEdits {
-    fn drop(&mut self) {
-        // The system cleans its temporary directory.
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
 }

@@ -188,8 +188,7 @@ async fn an_amount_due_above_the_limit_is_refused_from_any_source() {
 
 #[tokio::test]
 async fn a_currency_without_its_own_limit_is_refused() {
-    let assets = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir(&assets).unwrap();
+    let assets = tempfile::tempdir().unwrap();
     for (amount, opened) in [
         (json!("30.00"), 0),
         (json!({"USD": "30.00"}), 0),
@@ -199,16 +198,15 @@ async fn a_currency_without_its_own_limit_is_refused() {
         // With a greeting, the model's first reply is to the caller.
         let relay = json!({"Configuration": {"welcomeGreeting": "Hello."}});
         let config = json!({"ConversationRelay": relay, "Payments": {"Limits": {"perHour": {"amount": amount}}}});
-        std::fs::write(assets.join("serverConfig.json"), config.to_string()).unwrap();
+        std::fs::write(assets.path().join("serverConfig.json"), config.to_string()).unwrap();
         let url = business_answering(r#"{"amountDue": "25.00", "currency": "EUR"}"#).await;
-        let call = TestCall::start(&url, &[("ASSETS_DIR", assets.to_str().unwrap())]).await;
+        let call = TestCall::start(&url, &[("ASSETS_DIR", assets.path().to_str().unwrap())]).await;
         call.ring().await;
         let (shown, payments) = call.try_to_charge(&json!({})).await;
         assert!(shown.contains("Due on this call: 25.00 EUR."), "{shown}");
         assert_eq!(payments.len(), opened, "{config}");
         assert!(opened == 1 || shown.contains("offer a person"), "{shown}");
     }
-    std::fs::remove_dir_all(&assets).unwrap();
 }
 
 #[tokio::test]

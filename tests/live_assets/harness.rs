@@ -1,8 +1,8 @@
 //! The real server with a Twilio Sync stand-in and a model that reports its requests.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 
 use crelay_payments::simulator::{LocalServer, ModelReply, QueuedOpenAi, RelayClient, TwilioSync};
 use serde_json::{Value, json};
@@ -42,12 +42,11 @@ pub(crate) struct Call {
 }
 
 /// A directory that is removed on drop.
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct Directory(TempDir);
 
 impl Directory {
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
-        let directory = Self(std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4())));
-        std::fs::create_dir(&directory.0).unwrap();
+        let directory = Self(tempfile::tempdir().unwrap());
         for (name, text) in files {
             directory.write(name, text);
         }
@@ -55,17 +54,11 @@ impl Directory {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.0.join(name), text).unwrap();
+        std::fs::write(self.0.path().join(name), text).unwrap();
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        std::fs::remove_file(self.0.join(name)).unwrap();
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
+        std::fs::remove_file(self.0.path().join(name)).unwrap();
     }
 }
 
@@ -80,7 +73,7 @@ impl Harness {
     /// Starts the server with the assets in a directory.
     pub(crate) async fn serve(&self, dir: &Directory) -> LiveServer {
         let vars = [
-            ("ASSETS_DIR", dir.0.to_str().unwrap()),
+            ("ASSETS_DIR", dir.0.path().to_str().unwrap()),
             ("OPENAI_BASE_URL", self.openai.base_url()),
             ("TWILIO_API_BASE_URL", self.twilio.origin()),
         ];
@@ -91,7 +84,7 @@ impl Harness {
     /// Runs `upload-assets` in a directory with Twilio's variables only. Returns the exit code and the output.
     pub(crate) async fn upload(&self, dir: &Directory, arguments: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
-        command.env_clear().current_dir(&dir.0).arg("upload-assets").args(arguments);
+        command.env_clear().current_dir(dir.0.path()).arg("upload-assets").args(arguments);
         let twilio = |(name, _): &(&str, &str)| ["ACCOUNT_SID", "AUTH_TOKEN", "FROM_NUMBER"].contains(name);
         command.envs(REQUIRED_VARS.into_iter().filter(twilio)).env("TWILIO_API_BASE_URL", self.twilio.origin());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -14,6 +14,7 @@ use crelay_payments::twilio::Signer;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
@@ -29,7 +30,8 @@ pub(crate) struct Server {
     signer: Signer,
     http: reqwest::Client,
     shutdown: Shutdown,
-    ledger: PathBuf,
+    /// The directory of the ledger, removed on drop.
+    ledger: Option<TempDir>,
 }
 
 /// The required variables.
@@ -60,14 +62,14 @@ impl Server {
     /// As [`start`](Self::start), with assets that are changed by `prepare`.
     pub(crate) async fn start_with(vars: &[(&str, &str)], prepare: impl FnOnce(Assets) -> Assets) -> Self {
         let nowhere = [("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"), ("TWILIO_API_BASE_URL", "http://127.0.0.1:9")];
-        let ledger = std::env::temp_dir().join(format!("crelay-payments-{}", uuid::Uuid::new_v4()));
-        let database = format!("sqlite://{}/ledger.db", ledger.display());
+        let ledger = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}/ledger.db", ledger.path().display());
         let required = [&REQUIRED_VARS[..], &nowhere, &[("DATABASE_URL", &database)]].concat();
         let (config, _) = Config::from_vars(&vars.iter().chain(&required).copied().collect::<Vars>()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = Self::at(address);
-        server.ledger = ledger;
+        server.ledger = Some(ledger);
         let has_assets = vars.iter().any(|(name, _)| *name == "ASSETS_DIR");
         let assets = if has_assets {
             Assets::open(&config.assets_dir, &config.twilio).await.unwrap()
@@ -83,11 +85,11 @@ impl Server {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Self { address, signer, http, shutdown, ledger: PathBuf::new() }
+        Self { address, signer, http, shutdown, ledger: None }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
-        self.ledger.join("ledger.db")
+        self.ledger.as_ref().expect("the server was started here").path().join("ledger.db")
     }
 
     pub(crate) fn signature(&self, url: &str, form: &[(&str, &str)]) -> String {
@@ -212,7 +214,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.hard.cancel();
-        let _ = std::fs::remove_dir_all(&self.ledger);
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) enum CallerStep {
         /// The script after Twilio has started to capture the card number.
         otherwise: &'static [CallerStep],
     },
-    /// Outside the call: the server is told to stop, as in a roll-out.
+    /// Outside the call: the server is asked to drain, as in a roll-out.
     ServerStops,
     /// Outside the call: the server is killed, and another one starts on its ledger.
     ServerDies,

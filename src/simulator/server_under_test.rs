@@ -47,7 +47,7 @@ pub(super) struct ServerOverrides {
     pub payments: Option<fn() -> PaymentOptions>,
     /// Whether the ledger is on a separate small disk that can be filled.
     pub small_disk: bool,
-    /// Whether a standby instance takes over when this one is told to stop.
+    /// Whether a standby instance takes over when this one drains.
     pub has_standby: bool,
 }
 
@@ -211,7 +211,7 @@ impl ServerUnderTest {
             return match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.task).await {
                 Ok(left) => exit_result(left),
                 Err(_) => {
-                    Err(format!("the server was told to stop and still runs {} s later", DRAIN_TIMEOUT.as_secs()))
+                    Err(format!("the server was asked to stop and still runs {} s later", DRAIN_TIMEOUT.as_secs()))
                 }
             };
         }

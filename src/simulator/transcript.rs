@@ -59,7 +59,7 @@ pub(crate) enum TranscriptEvent {
     CallPlaced { inline: bool },
     /// Twilio reported the progress of a call.
     CallProgress { status: &'static str },
-    /// The server was told to stop. The statuses are its responses to `GET /ready`, to another incoming call and to
+    /// The server began to drain. The statuses are its responses to `GET /ready`, to another incoming call and to
     /// `POST /outboundCall`.
     DrainStarted { ready: u16, voice: u16, order: u16 },
     /// The caller waits in the queue of a workflow with this task.

@@ -78,7 +78,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         TranscriptEvent::CallProgress { status } => ("Twilio", DIM, format!("reports: the call is {status}")),
         TranscriptEvent::DrainStarted { ready, voice, order } => {
             let answers = format!("/ready → {ready}, another call → {voice}, an order to call → {order}");
-            ("server", DIM, format!("is told to stop: {answers}"))
+            ("server", DIM, format!("begins to drain: {answers}"))
         }
         TranscriptEvent::CallerQueued { workflow, .. } => ("Twilio", DIM, format!("queues the caller for {workflow}")),
         TranscriptEvent::CallerHungUp => ("Caller", CALLER, "hangs up".to_owned()),

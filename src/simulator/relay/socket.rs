@@ -339,7 +339,7 @@ impl<'a> ScriptedRelaySession<'a> {
         }
     }
 
-    /// Whether the server was told to stop or was killed. Only then may it close the socket during a call.
+    /// Whether the server was asked to stop or was killed. Only then may it close the socket during a call.
     fn is_server_stopped(&self) -> bool {
         let stops = |event: &TranscriptEvent| {
             matches!(event, TranscriptEvent::DrainStarted { .. } | TranscriptEvent::ServerDied)

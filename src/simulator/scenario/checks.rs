@@ -125,7 +125,7 @@ impl TranscriptChecks<'_> {
         match expect {
             Expectation::Says(words) => {
                 ScenarioCheck::ensure(format!("the agent says “{words}”"), self.has_agent_said(words), || {
-                    "it never did".to_owned()
+                    "it did not".to_owned()
                 })
             }
             Expectation::NeverSays(words) => ScenarioCheck::ensure(
@@ -189,7 +189,7 @@ impl TranscriptChecks<'_> {
             Expectation::DeveloperMessage(words) => {
                 let told = self
                     .any(|event| matches!(event, TranscriptEvent::DeveloperMessage { text } if text.contains(words)));
-                ScenarioCheck::ensure(format!("the model is told “{words}”"), told, || "it was not".to_owned())
+                ScenarioCheck::ensure(format!("the model gets “{words}”"), told, || "it was not".to_owned())
             }
             Expectation::CallPlaced { inline } => self.check_call_placed(inline),
             Expectation::NewCallsRejected => self.check_new_calls_rejected(),
@@ -289,7 +289,7 @@ impl TranscriptChecks<'_> {
         let carried = summary.as_ref().and_then(|task| task["conversationSummary"].as_str());
         let held = carried.is_some_and(|summary| summary.contains(words));
         let what = format!("the caller is queued, and the task's summary says “{words}”");
-        ScenarioCheck::ensure(what, held, || task.unwrap_or("nobody was queued").to_owned())
+        ScenarioCheck::ensure(what, held, || task.unwrap_or("no caller was queued").to_owned())
     }
 
     fn check_listens_only(&self, tool: &str) -> ScenarioCheck {

@@ -108,7 +108,7 @@ impl<'a> TranscriptChecks<'a> {
         let once = |states: &[&str]| states.iter().enumerate().all(|(at, state)| !states[..at].contains(state));
         let knows = |row: &LedgerRow| of(row).last() == Some(&row.state.as_str()) && once(&of(row));
         let stray = told.iter().any(|(payment, _)| rows.iter().all(|row| row.id != *payment));
-        ScenarioCheck::ensure("the business is told of each outcome once", rows.iter().all(knows) && !stray, || {
+        ScenarioCheck::ensure("the business gets each outcome once", rows.iter().all(knows) && !stray, || {
             told.iter().map(|(_, state)| *state).collect::<Vec<_>>().join(", ")
         })
     }
@@ -120,7 +120,7 @@ impl<'a> TranscriptChecks<'a> {
             Expectation::BusinessNotified(states) => self.check_notified_states(states),
             Expectation::OneCallerHears(words, never) => self.check_one_caller_hears(words, never),
             Expectation::LedgerStates(states) => self.check_ledger_states(states),
-            _ => ScenarioCheck::new("an expectation of money", Some(format!("{expect:?} is none"))),
+            _ => ScenarioCheck::new("an expectation about the ledger", Some(format!("{expect:?} is not one"))),
         }
     }
 
@@ -140,9 +140,7 @@ impl<'a> TranscriptChecks<'a> {
 
     fn check_notified_states(&self, wanted: &[&str]) -> ScenarioCheck {
         let told: Vec<&str> = self.business_notices().iter().map(|(_, state)| *state).collect();
-        ScenarioCheck::ensure(format!("the business is told: {}", wanted.join(", ")), told == wanted, || {
-            told.join(", ")
-        })
+        ScenarioCheck::ensure(format!("the business gets: {}", wanted.join(", ")), told == wanted, || told.join(", "))
     }
 
     fn check_one_caller_hears(&self, words: &str, never: &str) -> ScenarioCheck {

@@ -51,7 +51,7 @@ fn amount_due(name: &'static str, about: &'static str) -> Scenario {
 fn amount_not_confirmed() -> Scenario {
     scenario(
         "amount-not-confirmed",
-        "The model begins to charge before the caller said yes: it is told to have the caller asked first.",
+        "The model begins to charge before the caller said yes: it is refused until the caller is asked.",
     )
     .with_script(&[ASKS_TO_PAY, ENTERS_CARD, ENDS_CALL])
     .with_model(habits(AgentHabits { charges_unasked: true, ..AgentHabits::default() }))

@@ -161,7 +161,7 @@ fn spoken_card_number() -> Scenario {
     let asks = [Says("I'd like to put a card on file, then."), Hears("go ahead"), Says("Yes, please.")];
     scenario(
         "spoken-card-number",
-        "The caller reads the card number out, in words and in two parts; it is heard by nobody, and then keyed in.",
+        "The caller reads the card number out, in words and in two parts; it is redacted everywhere, and then entered on the keypad.",
     )
     .with_script(&[&in_two_parts, &asks, &during_the_capture, ENTERS_CARD, ENDS_CALL])
     .with_expectations(STORED)

@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         stores_a_card("callbacks-first", "Callbacks overtake the answers to the requests that they are about.")
             .with_quirks(Quirks { callback_first: true, card_mask: CardMask::Stars, ..Quirks::default() }),
-        stores_a_card("callbacks-shuffled", "Callbacks come twice and in any order, with as little in them as can be.")
+        stores_a_card("callbacks-shuffled", "Callbacks arrive twice, in any order, and with the fewest members.")
             .with_quirks(Quirks {
                 shuffle_seed: Some(7),
                 duplicate_callbacks: true,
@@ -27,7 +27,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 card_mask: CardMask::Spaced,
                 ..Quirks::default()
             }),
-        stores_a_card("leaking-keys", "Keypad digits reach the socket too, and go no further.")
+        stores_a_card("leaking-keys", "Keypad digits also arrive on the socket, and are dropped there.")
             .with_quirks(Quirks { leak_dtmf: true, ..Quirks::default() }),
         repeated(
             "lost-answer",
@@ -53,7 +53,7 @@ pub(super) fn all() -> Vec<Scenario> {
             PaymentsRequest::Capture(CardNumber),
             HttpFaultKind::TooManyRequests,
         ),
-        scenario("twilio-down", "No payment can be created: the caller is told, and gets a person.")
+        scenario("twilio-down", "No payment can be created: the caller hears so, and gets a person.")
             .with_script(&[ASKS_TO_STORE, &[Hears("sorry")], GETS_A_PERSON])
             .with_quirks(trouble(PaymentsRequest::Create, HttpFaultKind::ServerError, usize::MAX))
             .with_expectations(NOTHING_PAID)

@@ -1,4 +1,4 @@
-//! Scenarios in which the server is told to stop during a call.
+//! Scenarios in which the server drains during a call.
 
 use super::{ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, STORED, VISA, scenario, stores_a_card};
 use crate::simulator::caller::CallerStep::{Enters, Hears, Says, ServerStops};
@@ -12,12 +12,9 @@ pub(super) fn all() -> Vec<Scenario> {
         [Enters(CardNumber, VISA), ServerStops, Enters(SecurityCode, CODE), Enters(ExpirationDate, DATE)];
     vec![
         rolled_out(),
-        stores_a_card(
-            "drain-in-payment",
-            "The server is told to stop in the middle of a payment, and finishes the call.",
-        )
-        .with_script(&[ASKS_TO_STORE, &stops_meanwhile, ENDS_CALL])
-        .with_expectations(&[Expectation::NewCallsRejected]),
+        stores_a_card("drain-in-payment", "The server drains in the middle of a payment, and finishes the call.")
+            .with_script(&[ASKS_TO_STORE, &stops_meanwhile, ENDS_CALL])
+            .with_expectations(&[Expectation::NewCallsRejected]),
     ]
 }
 
@@ -33,16 +30,13 @@ fn rolled_out() -> Scenario {
         Says("Yes, please."),
     ];
     let tuning = ServerOverrides { vars: &[("DRAIN_SECONDS", "1")], has_standby: true, ..ServerOverrides::default() };
-    scenario(
-        "drain",
-        "The server is told to stop, and lets go of a call that pays nothing: another instance takes it up.",
-    )
-    .with_script(&[&goes_on_elsewhere, ENTERS_CARD, ENDS_CALL])
-    .with_server(tuning)
-    .with_expectations(&[
-        Expectation::NewCallsRejected,
-        Expectation::DeveloperMessage("nothing is known of what was said"),
-        Expectation::Action("Connect"),
-    ])
-    .with_expectations(STORED)
+    scenario("drain", "The server drains, and ends a call without a payment: another instance resumes it.")
+        .with_script(&[&goes_on_elsewhere, ENTERS_CARD, ENDS_CALL])
+        .with_server(tuning)
+        .with_expectations(&[
+            Expectation::NewCallsRejected,
+            Expectation::DeveloperMessage("nothing is known of what was said"),
+            Expectation::Action("Connect"),
+        ])
+        .with_expectations(STORED)
 }

@@ -15,12 +15,12 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         fails(
             "full-disk",
-            "The disk is full between two fields and when the result comes: the payment goes on, and all of it is known.",
+            "The disk is full between two fields and when the result comes: the payment goes on, and nothing is lost.",
             LedgerFileFault::DiskFull,
         ),
         fails(
             "locked-ledger",
-            "Another process locks the ledger between two fields and when the result comes: all of it is known in the end.",
+            "Another process locks the ledger between two fields and when the result comes: nothing is lost.",
             LedgerFileFault::Locked,
         ),
     ]

@@ -28,12 +28,16 @@ pub(super) fn all() -> Vec<Scenario> {
             .with_quirks(nobody_answers())
             .with_expectations(dials)
             .with_expectations(apologises),
-        hand_off("hand-off-queue", "The caller waits in a queue for a person, who is told what it is about.", WORKFLOW)
-            .with_expectations(queues)
-            .with_expectations(hangs_up),
+        hand_off(
+            "hand-off-queue",
+            "The caller waits in a queue for a person, who gets a summary of the call.",
+            WORKFLOW,
+        )
+        .with_expectations(queues)
+        .with_expectations(hangs_up),
         hand_off(
             "hand-off-queue-unanswered",
-            "Nobody takes the caller out of the queue: the caller hears so.",
+            "No agent takes the caller out of the queue: the caller hears so.",
             WORKFLOW,
         )
         .with_quirks(nobody_answers())

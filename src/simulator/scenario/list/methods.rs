@@ -34,7 +34,7 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 fn bank_account() -> Scenario {
-    let call = scenario("bank-account", "Somebody is called and pays a bill from a savings account.")
+    let call = scenario("bank-account", "A customer is called and pays a bill from a savings account.")
         .with_script(&[ASKS_TO_PAY, ENTERS_ACCOUNT, ENDS_CALL])
         .with_expectations(&[
             Expectation::PaymentMethod("ach-debit, consumer-savings, Invoice 1042 order-9"),
@@ -120,7 +120,7 @@ fn by_account() -> PaymentOptions {
 fn bank_account_unnamed() -> Scenario {
     scenario(
         "bank-account-unnamed",
-        "Nobody has said who holds the account: no payment is begun, and a person takes over.",
+        "The name of the account holder is missing: no payment is begun, and a person takes over.",
     )
     .with_script(&[ASKS_TO_STORE_AN_ACCOUNT, &[Hears("sorry")], GETS_A_PERSON])
     .with_server(ServerOverrides { payments: Some(without_holder), ..ServerOverrides::default() })

@@ -60,8 +60,11 @@ fn model_hiccup() -> Scenario {
         (5..=5, ModelFault::ConnectionCut(0)),
         (8..=8, ModelFault::StreamEndsEarly(0)),
     ];
-    stores_a_card("model-hiccup", "The model is busy, down, and cut off before its first word: nobody notices.")
-        .with_model(ModelBehaviour { faults, ..ModelBehaviour::default() })
+    stores_a_card(
+        "model-hiccup",
+        "The model is busy, down, and cut off before its first word: the caller does not notice.",
+    )
+    .with_model(ModelBehaviour { faults, ..ModelBehaviour::default() })
 }
 
 fn model_stalls() -> Scenario {

@@ -12,11 +12,11 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         pays(
             "outbound",
-            "An operator has somebody called, who pays; Twilio's reports of the call come in disorder.",
+            "An operator has a customer called, who pays; Twilio's call status callbacks arrive out of order.",
             bill,
         )
         .with_expectations(&[Expectation::CallPlaced { inline: true }]),
-        pays("outbound-large", "The order holds so much that Twilio has to ask for the TwiML, once.", long_bill)
+        pays("outbound-large", "The order is too large for inline TwiML: Twilio requests it by URL, once.", long_bill)
             .with_expectations(&[Expectation::CallPlaced { inline: false }]),
     ]
 }

@@ -11,12 +11,12 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         unknown(
             "success-of-another-amount",
-            "A success comes with another amount than was asked for: it is not believed, and a person looks it up.",
+            "A success comes with another amount than was asked for: the payment is unknown, and a person looks it up.",
             &ScriptedSubmission::new(charged, &[SUCCESS.with_fields(&[("ChargeAmount", "2500.00")])]),
         ),
         unknown(
             "success-that-says-declined",
-            "A success comes with a connector's status that says no: it is not believed, and a person looks it up.",
+            "A success comes with a connector's status that says no: the payment is unknown, and a person looks it up.",
             &ScriptedSubmission::new(not_charged, &[SUCCESS.with_fields(DECLINED_BY_CONNECTOR)]),
         ),
         unknown(
@@ -46,7 +46,7 @@ pub(super) fn all() -> Vec<Scenario> {
         ]),
         succeeds_after_all(
             "shouted-success",
-            "The word of a success comes in capitals and with a space: it is one.",
+            "The result `success` comes in capitals and with a space: it counts.",
             &[SUCCESS.with_fields(&[("Result", " SUCCESS")])],
         )
         .with_script(&[ASKS_ABOUT_BILL, ENTERS_CARD, &[Hears("All set")], SAYS_GOODBYE])
@@ -107,7 +107,7 @@ fn succeeds_after_all(name: &'static str, about: &'static str, reports: &[Result
 fn no_such_word() -> Scenario {
     unknown(
         "unheard-of-result",
-        "A result comes that no documentation knows: what happened is unknown, and a person looks it up.",
+        "A result comes that no documentation knows: the payment is unknown, and a person looks it up.",
         &ScriptedSubmission::new(false, &[ResultReport::new(PaymentResult::Other("gateway-went-home"))]),
     )
 }

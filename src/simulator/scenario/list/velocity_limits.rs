@@ -89,7 +89,7 @@ fn declined_too_often() -> Scenario {
 
 fn mistyped_too_often() -> Scenario {
     let enters = [Enters(CardNumber, MISTYPED), Enters(CardNumber, MISTYPED), Hears("speak to a person")];
-    scenario("mistyped-too-often", "Wrong numbers are entered as often as may be: the payment is cancelled.")
+    scenario("mistyped-too-often", "Wrong numbers are entered up to the limit: the payment is cancelled.")
         .with_script(&[ASKS_TO_STORE, &enters, GETS_A_PERSON])
         .with_server(ServerOverrides { config: TWO_WRONG_ENTRIES, ..ServerOverrides::default() })
         .with_expectations(NOTHING_PAID)

@@ -20,6 +20,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use crelay_payments::config::{self, Vars};
 use crelay_payments::ledger::{self, Ledger, Payment, PaymentFilter, PaymentState};
@@ -111,14 +112,11 @@ async fn with_ledger(
 }
 
 /// Prints a text. A closed pipe (`| head`) is no error.
-///
-/// # Panics
-///
-/// Panics if the output cannot be written otherwise, such as to a full disk.
-fn print(text: impl Display) {
-    match write!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("cannot write the output: {error}"),
-        _ => {}
+fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
+        _ => Ok(()),
     }
 }
 

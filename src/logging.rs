@@ -3,22 +3,37 @@
 use std::io::IsTerminal;
 use std::panic::{self, PanicHookInfo};
 
-use tracing::{Level, Metadata, error};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing::{Level, Metadata, error, warn};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// Initializes logging; `filter` is the value of `RUST_LOG`. A panic is logged with its location only, since its
+/// The level of a log without `RUST_LOG`.
+const DEFAULT_LEVEL: &str = "info";
+
+/// Initializes logging; `rust_log` is the value of `RUST_LOG`. A panic is logged with its location only, since its
 /// message may contain any data.
-pub(crate) fn init(filter: Option<&str>) {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info")).unwrap_or_else(|_| EnvFilter::new("info"));
+pub(crate) fn init(rust_log: Option<&str>) {
+    let filter = rust_log.map(|filter| EnvFilter::try_new(with_default_level(filter)));
+    let is_invalid = matches!(filter, Some(Err(_)));
+    let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_LEVEL));
     let colours = std::io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_allowed))).init();
     panic::set_hook(Box::new(|panic| {
         error!(event = "server.panic", location = panic_location(panic), "A task panicked.");
     }));
+    if is_invalid {
+        warn!(event = "config.warning", warning = "RUST_LOG is invalid", "The log has the default level, info.");
+    }
+}
+
+/// Adds the default level to directives that name only targets: without it a misspelt level, which is a target to
+/// `EnvFilter`, would silence the log.
+fn with_default_level(directives: &str) -> String {
+    let names_level = directives.split(',').any(|directive| directive.trim().parse::<LevelFilter>().is_ok());
+    if names_level { directives.to_owned() } else { format!("{DEFAULT_LEVEL},{directives}") }
 }
 
 fn panic_location(panic: &PanicHookInfo<'_>) -> String {
@@ -56,6 +71,19 @@ mod tests {
         assert!(!is_target_allowed("crelay_payments_like", Level::TRACE));
         assert!(is_target_allowed("crelay_payments::session", Level::TRACE));
         assert!(is_target_allowed("crelay_payments", Level::TRACE));
+    }
+
+    #[test]
+    fn a_filter_without_a_level_keeps_the_default_one() {
+        for (given, used) in [
+            ("debug", "debug"),
+            ("off", "off"),
+            ("WARN,crelay_payments=debug", "WARN,crelay_payments=debug"),
+            ("verbose", "info,verbose"),
+            ("crelay_payments::session=trace", "info,crelay_payments::session=trace"),
+        ] {
+            assert_eq!(with_default_level(given), used);
+        }
     }
 
     #[test]

@@ -203,7 +203,9 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         }
     }
     let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
-    info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
+    // `None`: the call closed without a sign of its end.
+    let end = end.map_or_else(|| "Closed".to_owned(), |end| format!("{end:?}"));
+    info!(event = "call.ended", live_calls, seconds, end, "The call has ended.");
 }
 
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a

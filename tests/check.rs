@@ -120,7 +120,7 @@ async fn a_number_with_another_webhook_is_reported_with_the_setting() {
 }
 
 #[tokio::test]
-async fn a_connector_that_looks_like_a_sid_is_told() {
+async fn a_connector_that_looks_like_a_sid_is_reported() {
     let output =
         CheckHarness::new("connector").with("PAYMENT_CONNECTOR", &format!("PC{}", "0".repeat(32))).check().await;
     output.expect_line("! connector      PAYMENT_CONNECTOR looks like a PC… SID");

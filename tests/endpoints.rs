@@ -176,7 +176,7 @@ async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
 }
 
 #[tokio::test]
-async fn what_became_of_a_payment_is_told_before_its_call_is_cut() {
+async fn the_result_of_a_payment_is_spoken_before_its_call_is_ended() {
     let replies = [
         ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#),
         ModelReply::text("Ready."),

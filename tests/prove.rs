@@ -107,7 +107,12 @@ fn the_report_on_the_given_server_contains_neither_card_numbers_nor_secrets() {
     assert!(set_up["replaced"].as_array().unwrap().contains(&"PAYMENT_WEBHOOK_SECRET".into()), "{set_up}");
     assert!(set_up["filledIn"].as_array().unwrap().contains(&"FROM_NUMBER".into()), "{set_up}");
     assert!(set_up["assets"]["serverConfig.json"].is_string(), "{set_up}");
-    let all = markdown + &report.to_string() + &printed(&output);
+    let server = server.canonicalize().unwrap();
+    assert_eq!(report["program"], server.display().to_string());
+    let hash = report["programSha256"].as_str().unwrap();
+    assert!(hash.len() == 64 && markdown.contains(hash), "{hash}");
+    assert!(markdown.contains(&format!("--server {}", server.display())), "{markdown}");
+    let all = (markdown + &report.to_string() + &printed(&output)).replace(hash, "");
     assert!(!all.contains("hush") && !all.contains("5550107777"), "{all}");
     assert!(!all.contains(&proof::first_card_number(5)), "{all}");
     assert!(all.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() < 13), "{all}");

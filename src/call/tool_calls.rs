@@ -336,8 +336,11 @@ impl Call {
             TwilioResponse::Accepted if cancelled => self.payments.close(update.payment_sid.clone()),
             TwilioResponse::Refused { code, .. } => {
                 self.payments.record_refusal(update.action, *code);
-                let (sid, change, code) = (update.payment_sid.clone(), update.action, *code);
-                self.record(PaymentLogEntry::Refused { sid, change, code });
+                // A refusal of the ledger has no code, and the ledger's own log entry.
+                if let Some(code) = *code {
+                    let (sid, change) = (update.payment_sid.clone(), update.action);
+                    self.record(PaymentLogEntry::Refused { sid, change, code });
+                }
             }
             TwilioResponse::Accepted if update.action == UpdateAction::Complete => {
                 self.record(PaymentLogEntry::Submitted { sid: update.payment_sid.clone() });

@@ -25,7 +25,7 @@ pub(super) async fn run(args: &Backup, vars: &Vars) -> anyhow::Result<ExitCode> 
         super::print(format_args!(
             "{} is written, without payment tokens; a server starts on it with `serve --take-over`\n",
             args.file.display()
-        ));
+        ))?;
         Ok(ExitCode::SUCCESS)
     })
     .await

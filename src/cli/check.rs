@@ -12,6 +12,6 @@ pub(super) async fn run(vars: &Vars) -> anyhow::Result<ExitCode> {
         Err(problems) => return super::refuse_configuration(&problems),
     };
     let report = check::check(&config, &warnings).await;
-    super::print(format_args!("{report}\n"));
+    super::print(format_args!("{report}\n"))?;
     Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

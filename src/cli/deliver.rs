@@ -14,8 +14,8 @@ pub(super) async fn run(vars: &Vars) -> anyhow::Result<ExitCode> {
                 "waiting: {}, the oldest for {}; a running server delivers within five seconds\n",
                 backlog.waiting,
                 format_age(age)
-            )),
-            None => super::print("waiting: none\n"),
+            ))?,
+            None => super::print("waiting: none\n")?,
         }
         Ok(ExitCode::SUCCESS)
     })

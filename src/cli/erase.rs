@@ -30,9 +30,9 @@ pub(super) struct Erase {
 pub(super) async fn run(args: &Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
         let ErasureResult { erased, kept: left } = ledger.erase_caller(&args.caller, show_progress).await?;
-        super::print(format_args!("erased: {erased}\n"));
+        super::print(format_args!("erased: {erased}\n"))?;
         if left > 0 {
-            super::print(format_args!("left: {left}, which are not over or have an undelivered event\n"));
+            super::print(format_args!("left: {left}, which are not over or have an undelivered event\n"))?;
         }
         if let Err(error) = ledger.vacuum().await {
             eprintln!("the file cannot be rebuilt, and its unused parts may still contain what was erased: {error}; run this again");

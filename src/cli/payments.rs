@@ -30,10 +30,10 @@ pub(super) async fn run(args: &Payments, vars: &Vars) -> anyhow::Result<ExitCode
         let since = args.since.as_deref().map(super::parse_since).transpose()?;
         if args.totals {
             let totals = ledger.totals(since).await?;
-            if args.csv { super::print(TotalsCsv(&totals)) } else { super::print(TotalsTable(&totals)) }
+            if args.csv { super::print(TotalsCsv(&totals))? } else { super::print(TotalsTable(&totals))? }
         } else {
             let payments = super::all_payments(ledger, since, args.state).await?;
-            if args.csv { super::print(PaymentsCsv(&payments)) } else { super::print(PaymentsTable(&payments)) }
+            if args.csv { super::print(PaymentsCsv(&payments))? } else { super::print(PaymentsTable(&payments))? }
         }
         Ok(ExitCode::SUCCESS)
     })

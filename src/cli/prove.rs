@@ -54,11 +54,11 @@ pub(super) async fn run(args: &Prove, vars: Vars) -> anyhow::Result<ExitCode> {
         ProofOutcome::Completed(report) => report,
         ProofOutcome::InvalidConfig(problems) => return super::refuse_configuration(&problems),
     };
-    super::print(format_args!("{}\n", report.summary()));
+    super::print(format_args!("{}\n", report.summary()))?;
     for (extension, text) in [("md", report.to_markdown()), ("json", report.to_json()?)] {
         let file = args.out.join("crelay-payments-proof").with_extension(extension);
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        super::print(format_args!("{}\n", file.display()));
+        super::print(format_args!("{}\n", file.display()))?;
     }
     Ok(if report.verdict == proof::ProofVerdict::NothingFound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

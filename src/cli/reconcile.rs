@@ -42,7 +42,7 @@ pub(super) async fn run(args: &Reconcile, vars: &Vars) -> anyhow::Result<ExitCod
                     settlement.line,
                     settlement.outcome.as_str(),
                     settlement.payment_id
-                )),
+                ))?,
                 Err(SettleError::Ledger(error)) => return Err(error.into()),
                 // The late callback, or an operator, was faster.
                 Err(error) => {
@@ -50,12 +50,12 @@ pub(super) async fn run(args: &Reconcile, vars: &Vars) -> anyhow::Result<ExitCod
                     super::print(format_args!(
                         "line {}: is not settled, {error}: {}\n",
                         settlement.line, settlement.payment_id
-                    ));
+                    ))?;
                 }
             }
         }
         for finding in &result.findings {
-            super::print(format_args!("{finding}\n"));
+            super::print(format_args!("{finding}\n"))?;
         }
         super::print(format_args!(
             "{} rows: {} agree, {} {}settled, {} to look at\n",
@@ -64,7 +64,7 @@ pub(super) async fn run(args: &Reconcile, vars: &Vars) -> anyhow::Result<ExitCod
             result.settlements.len(),
             if args.dry_run { "to be " } else { "" },
             result.findings.len()
-        ));
+        ))?;
         is_clean &= !args.dry_run || result.is_clean();
         Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })

@@ -36,7 +36,7 @@ pub(super) async fn run(args: Refunded, vars: &Vars) -> anyhow::Result<ExitCode>
         let refunded = payment.amount.filter(|_| payment.refunded > 0).map_or_else(String::new, |charged| {
             format!(", {} {} refunded", charged.currency().format_minor(payment.refunded), charged.currency())
         });
-        super::print(format_args!("{} is {}{refunded}\n", payment.id, payment.state));
+        super::print(format_args!("{} is {}{refunded}\n", payment.id, payment.state))?;
         Ok(ExitCode::SUCCESS)
     })
     .await

@@ -33,7 +33,7 @@ pub(super) async fn run(args: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
         let Settle { id, outcome, confirmation, note, correct } = args;
         let payment = ledger.settle(id, &Settlement { outcome, confirmation, note, is_correction: correct }).await?;
-        super::print(format_args!("{} is {}\n", payment.id, payment.state));
+        super::print(format_args!("{} is {}\n", payment.id, payment.state))?;
         Ok(ExitCode::SUCCESS)
     })
     .await

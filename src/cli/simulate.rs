@@ -41,7 +41,7 @@ enum ModelChoice {
 pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode> {
     if args.list {
         for (name, about) in simulator::list_scenarios() {
-            super::print(format_args!("{name:24} {about}\n"));
+            super::print(format_args!("{name:24} {about}\n"))?;
         }
         return Ok(ExitCode::SUCCESS);
     }

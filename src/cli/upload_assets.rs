@@ -33,16 +33,21 @@ pub(super) async fn run(args: &UploadAssets, vars: &Vars) -> anyhow::Result<Exit
         }
     };
     crate::logging::init(vars.get("RUST_LOG").or(Some("warn")));
+    let mut printed = Ok(());
     let print_result = |file: &Path, result| {
         let result = match result {
             UploadStatus::Added => "added",
             UploadStatus::Replaced => "replaced",
             UploadStatus::Unchanged => "unchanged",
         };
-        super::print(format_args!("{}  {result}\n", file.display()));
+        // The upload goes on if its output cannot be written.
+        if printed.is_ok() {
+            printed = super::print(format_args!("{}  {result}\n", file.display()));
+        }
     };
     for warning in upload(&args.files, args.force, &twilio, print_result).await? {
         eprintln!("{warning}");
     }
+    printed?;
     Ok(ExitCode::SUCCESS)
 }

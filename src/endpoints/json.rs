@@ -68,6 +68,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             }
             Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         };
+        // Serde would take an array for the members of a struct, in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(ApiError::bad_request("the body must be a JSON object"));
+        }
         // Serde's message may quote the body. It is sent to the client and never logged.
         serde_json::from_slice(&body)
             .map(Self)

@@ -1,7 +1,7 @@
 //! The database file: created with mode 0600 if it is missing, and locked by one server at a time.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ impl Ledger {
     async fn open_for_server(path: &Path, take_over: bool) -> Result<Self, OpenLedgerError> {
         let file = lock_file(path)?;
         let failed = |error| OpenLedgerError::File(path.to_owned(), error);
+        if !is_sqlite_or_empty(&file).map_err(failed)? {
+            return Err(OpenLedgerError::NotALedger(path.to_owned()));
+        }
         restrict_mode(path, &file).map_err(failed)?;
         let identity = FileIdentity::of(&file.metadata().map_err(failed)?);
         let database = Database::new(path, identity);
@@ -259,6 +262,14 @@ fn try_lock(file: &File, path: &Path) -> Result<(), OpenLedgerError> {
         Err(TryLockError::WouldBlock) => Err(OpenLedgerError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenLedgerError::File(path.to_owned(), error)),
     }
+}
+
+/// Whether the file is new, or begins as SQLite's files do.
+fn is_sqlite_or_empty(mut file: &File) -> io::Result<bool> {
+    const HEADER: &[u8] = b"SQLite format 3\0";
+    let mut start = Vec::new();
+    file.by_ref().take(HEADER.len() as u64).read_to_end(&mut start)?;
+    Ok(start.is_empty() || start == HEADER)
 }
 
 /// Sets mode 0600 on files that other users can access: a restored backup may be readable by all.

@@ -73,6 +73,9 @@ pub enum OpenLedgerError {
     /// The directory or the file could not be created or opened.
     #[error("the ledger {} cannot be created or opened: make its directory writable for this user, or set DATABASE_URL", .0.display())]
     File(PathBuf, #[source] std::io::Error),
+    /// The file is not a SQLite database. It was not changed.
+    #[error("{} is not a ledger: set DATABASE_URL to the path of the ledger, or of a new file", .0.display())]
+    NotALedger(PathBuf),
     /// The file does not exist.
     #[error("there is no ledger {}: start the server first, or set DATABASE_URL to the path of its ledger", .0.display())]
     Missing(PathBuf),

@@ -50,14 +50,14 @@ pub enum PaymentLogEntry {
         /// The session.
         sid: PaymentSid,
     },
-    /// A request was refused.
+    /// Twilio refused a change of the session.
     Refused {
         /// The session.
         sid: PaymentSid,
         /// The requested action.
         change: UpdateAction,
         /// Twilio's error code.
-        code: Option<u32>,
+        code: u32,
     },
     /// It is unknown whether the session was cancelled as requested.
     CancelUnconfirmed {

@@ -50,9 +50,10 @@ impl ProofReport {
         writeln!(text, "**{}**\n", self.verdict.description())?;
         writeln!(
             text,
-            "{}, seed {}, {} card numbers, {} s. To repeat it, run `crelay-payments prove --numbers {} --seed {}` with the same configuration.\n",
-            self.date, self.seed, self.numbers, self.seconds, self.numbers, self.seed
+            "{}, seed {}, {} card numbers, {} s. To repeat it, run `crelay-payments prove --numbers {} --seed {} --server {}` with the same configuration.\n",
+            self.date, self.seed, self.numbers, self.seconds, self.numbers, self.seed, self.program
         )?;
+        writeln!(text, "The tested binary is `{}`, SHA-256 `{}`.\n", self.program, self.program_sha256)?;
         text.push_str(METHOD);
         self.write_findings(text)?;
         self.write_channels(text)?;

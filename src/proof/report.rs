@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::capture::OutputChannel;
 use super::control::{SearchControl, run_search_control};
@@ -21,6 +22,10 @@ pub struct ProofReport {
     pub verdict: ProofVerdict,
     /// The version of crelay-payments.
     pub version: &'static str,
+    /// The tested binary.
+    pub program: String,
+    /// The SHA-256 of the tested binary, in hexadecimal; empty if it could not be read.
+    pub program_sha256: String,
     /// When the run ended.
     pub date: Timestamp,
     /// The duration in seconds.
@@ -172,6 +177,10 @@ impl ProofReport {
         let mut report = Self {
             verdict: ProofVerdict::Incomplete,
             version: env!("CARGO_PKG_VERSION"),
+            program: options.program.display().to_string(),
+            program_sha256: std::fs::read(&options.program)
+                .map(|bytes| hex::encode(Sha256::digest(bytes)))
+                .unwrap_or_default(),
             date: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
             seconds: duration.as_secs(),
             seed: options.seed,

@@ -90,9 +90,9 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
         PaymentLogEntry::Refused { sid, change, code } => warn!(
             event = "payment.request_refused",
             payment_sid = %sid,
-            %change,
+            action = %change,
             error_code = code,
-            "Twilio refused a payment request."
+            "Twilio refused a change of a payment session."
         ),
         PaymentLogEntry::CancelUnconfirmed { sid } => {
             error!(

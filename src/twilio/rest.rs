@@ -158,7 +158,7 @@ impl RestClient {
                 // Callers of GET requests poll, and log a failure once themselves.
                 if request.method == Method::GET {
                     tracing::debug!(
-                        event = "twilio.no_response", attempt, error = %failure.error, cause,
+                        event = "twilio.get_unanswered", attempt, error = %failure.error, cause,
                         "Twilio did not respond."
                     );
                 } else {
@@ -189,7 +189,7 @@ impl RestClient {
         let (number, code) = (status.as_u16(), refusal.code);
         if request.method == Method::GET {
             tracing::debug!(
-                event = "twilio.error_response",
+                event = "twilio.get_refused",
                 attempt,
                 status = number,
                 error_code = code,

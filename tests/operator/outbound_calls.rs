@@ -22,7 +22,7 @@ fn inline_twiml(call: &PlacedCall) -> String {
 }
 
 #[tokio::test]
-async fn somebody_is_called_and_the_agent_knows_what_it_is_about() {
+async fn a_customer_is_called_and_the_agent_has_the_properties() {
     let (server, twilio, openai) = start_server(&[ModelReply::text("It is about your tea.")]).await;
     let answer = server.post_as_operator("/outboundCall", &order()).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
@@ -211,4 +211,13 @@ async fn a_status_callback_without_its_fields_is_refused() {
     for form in [&[("CallSid", "CA1")][..], &[("CallStatus", "busy")], &[("callSid", "CA1"), ("CallStatus", "busy")]] {
         assert_eq!(server.post_as_twilio("/twilioStatusCallback", form).await.status(), StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test]
+async fn an_array_is_not_taken_for_an_order() {
+    let (server, twilio, _openai) = start_server(&[]).await;
+    let answer = server.post_as_operator("/outboundCall", &json!([order()["properties"]])).await;
+    let (status, error) = error_response(answer).await;
+    assert_eq!((status, error.as_str()), (StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+    assert!(twilio.placed_calls().is_empty());
 }

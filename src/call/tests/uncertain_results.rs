@@ -299,3 +299,15 @@ fn an_unconfirmed_success_prevents_another_charge() {
         call.history()
     );
 }
+
+#[test]
+fn only_a_refusal_of_twilio_is_logged_as_one() {
+    for (code, is_logged) in [(Some(64019), true), (None, false)] {
+        let mut call = TestCall::start();
+        call.reach_finish("PK1");
+        call.model_replies("", &["finish-capture"]);
+        call.twilio_answers(TwilioResponse::Refused { code, reason: "No." });
+        let logged = |action: &Action| matches!(action, Action::Record(PaymentLogEntry::Refused { .. }));
+        assert_eq!(call.actions.iter().any(logged), is_logged, "{code:?}");
+    }
+}

@@ -147,3 +147,14 @@ async fn restored_backup_with_a_wide_mode_is_restricted_and_logged() {
     }
     assert!(log.text().matches("ledger.mode_tightened").count() == 2, "{}", log.text());
 }
+
+#[tokio::test]
+async fn a_file_that_is_not_a_ledger_is_refused_and_not_changed() {
+    let directory = TempDirectory::new();
+    std::fs::create_dir(directory.file().parent().unwrap()).unwrap();
+    std::fs::write(directory.file(), "Dear diary, today I was no database.").unwrap();
+    std::fs::set_permissions(directory.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Ledger::open(&directory.file()).await.unwrap_err();
+    assert!(matches!(error, OpenLedgerError::NotALedger(_)), "{error}");
+    assert_eq!(std::fs::metadata(directory.file()).unwrap().permissions().mode() & 0o777, 0o644);
+}

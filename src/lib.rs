@@ -19,8 +19,6 @@ pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]
 pub mod proof;
-#[cfg(test)]
-mod raw_server;
 pub mod reconcile;
 mod recovery;
 pub mod redact;

@@ -15,6 +15,8 @@ mod operator;
 mod pace;
 mod payments_api;
 mod proxy;
+#[cfg(test)]
+pub(crate) mod raw_server;
 mod relay;
 mod runner;
 mod scenario;

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout};
 use super::{Model, ModelLimits, Profile};
 use crate::call::{ConversationItem, ModelEvent, ModelRequest, ModelRequestId};
 use crate::config;
-use crate::raw_server::RawResponse::{self, Plain, Silence, Stream};
-use crate::raw_server::RawServer;
-use crate::raw_server::StreamStep::{self, Cut, Event, Stall};
+use crate::simulator::raw_server::RawResponse::{self, Plain, Silence, Stream};
+use crate::simulator::raw_server::RawServer;
+use crate::simulator::raw_server::StreamStep::{self, Cut, Event, Stall};
 
 const CREATED: StreamStep = Event(r#"{"type":"response.created","response":{"id":"resp_1"}}"#);
 const HELLO: StreamStep = Event(r#"{"type":"response.output_text.delta","delta":"Hello"}"#);

@@ -5,6 +5,9 @@ use std::str::FromStr;
 use super::{Field, Fields};
 use crate::redact::Private;
 
+/// The parameter in which Twilio expects the name of an account's holder.
+pub(super) const AVS_NAME: &str = "AVSName";
+
 /// `PaymentMethod` with its parameters. The type excludes what Twilio refuses: a bank account type for a card (error
 /// 64017), and a bank account without the name of its holder (error 64014).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::method::AVS_NAME;
 use super::method::{BankAccountType, CardType, ParseValueError, PaymentMethodName};
-use super::terms::AVS_NAME;
 use super::{ChargeLimits, Currency, Fields, MaxDue};
 use crate::json_members::JsonMembers;
 use crate::redact::{Private, redact_card_numbers};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::method::{AvsName, CardTerms, CardType, PaymentMethod, PaymentMethodName};
+use super::method::{AVS_NAME, AvsName, CardTerms, CardType, PaymentMethod, PaymentMethodName};
 use super::settings::{
     IdParameter, MAX_DESCRIPTION, PaymentDescription, PaymentSettings, PaymentTimeout, ProcessorParameters, TokenType,
 };
@@ -64,9 +64,6 @@ pub enum PaymentTermsError {
     )]
     NoAvsName,
 }
-
-/// The parameter in which Twilio expects the name of an account's holder.
-pub(super) const AVS_NAME: &str = "AVSName";
 
 /// The longest reference, in characters.
 const MAX_REFERENCE_CHARS: usize = 256;

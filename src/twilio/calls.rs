@@ -174,7 +174,7 @@ impl fmt::Debug for TwimlSource<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw_server::RawServer;
+    use crate::simulator::raw_server::RawServer;
     use crate::twilio::stand_in::{ScriptedAnswer, start_twilio};
 
     const CREATED: ScriptedAnswer =

@@ -67,7 +67,7 @@ fn describe_refusal(status: u16, code: Option<u32>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw_server::RawServer;
+    use crate::simulator::raw_server::RawServer;
     use crate::twilio::stand_in::{ScriptedAnswer, start_twilio};
 
     const CREATED: ScriptedAnswer = (201, "", r#"{"sid":"SM1","status":"queued","num_segments":"1","price":null}"#);

@@ -2,7 +2,7 @@
 
 use super::TwilioClient;
 use crate::config;
-use crate::raw_server::{RawResponse, RawServer};
+use crate::simulator::raw_server::{RawResponse, RawServer};
 
 /// Status, `Retry-After` and body.
 pub(super) type ScriptedAnswer = (u16, &'static str, &'static str);

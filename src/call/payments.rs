@@ -175,9 +175,6 @@ impl Call {
             }
             return;
         }
-        if status.unmasked {
-            self.record(PaymentLogEntry::Unmasked { sid: sid.clone() });
-        }
         let Some(capture) = self.payments.open.as_mut().filter(|capture| capture.matches_callback(status)) else {
             return self.handle_unknown_session(status);
         };

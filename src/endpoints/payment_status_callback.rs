@@ -29,6 +29,14 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
             return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
         }
     };
+    if status.unmasked {
+        error!(
+            event = "payment.unmasked_card_data",
+            call_sid = %status.call_sid,
+            payment_sid = %status.payment_sid,
+            "Twilio sent unmasked card data; it was dropped."
+        );
+    }
     status.idempotency_token = signed.idempotency_token;
     let callback = status.clone();
     // Card testing is detected across calls, so the current limits apply and not those of one call.

@@ -297,7 +297,15 @@ impl PaymentCallback {
         let filled = |name: &str| get(name).filter(|value| !value.is_empty());
 
         let is_masked = |name: &str| MASKED_FIELDS.iter().any(|masked| name.starts_with(masked));
-        let unmasked = |(name, value): &(String, String)| is_masked(name) && has_long_digit_run(value);
+        let has_digit = |value: &str| value.contains(|c: char| c.is_ascii_digit());
+        let unmasked = |(name, value): &(String, String)| {
+            // No digit of a security code is ever in clear; of a number, the last ones are.
+            if name.starts_with("SecurityCode") {
+                has_digit(value)
+            } else {
+                is_masked(name) && has_long_digit_run(value)
+            }
+        };
         let last4 = filled("PaymentCardNumber")
             .and_then(Last4::from_mask)
             .or_else(|| filled("BankAccountNumber").and_then(Last4::from_account_mask));
@@ -516,6 +524,7 @@ mod tests {
         }
         assert!(read(&[("PaymentCardNumber", "4242424242424242")]).unmasked);
         assert!(!read(&[("PaymentCardNumber", "xxxx-xxxxxx-x4001"), ("ExpirationDate", "1225")]).unmasked);
+        assert!(read(&[("SecurityCode", "123")]).unmasked && !read(&[("SecurityCode", "xxx")]).unmasked);
     }
 
     #[test]

@@ -78,11 +78,6 @@ pub enum PaymentLogEntry {
         /// The amount to charge.
         charge: Option<Amount>,
     },
-    /// Twilio reported a field unmasked that should be masked. It was dropped.
-    Unmasked {
-        /// The session.
-        sid: PaymentSid,
-    },
     /// The caller answered a consent statement. It belongs to the call, not to a session.
     ConsentAnswered(ConsentRecord),
 }

@@ -115,11 +115,6 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
             amount = amount(charge),
             "The call ended before the result of a submitted payment was known: look it up at the processor."
         ),
-        PaymentLogEntry::Unmasked { sid } => error!(
-            event = "payment.unmasked_card_data",
-            payment_sid = %sid,
-            "Twilio sent unmasked card data; it was dropped."
-        ),
         PaymentLogEntry::ConsentAnswered(statement) => info!(
             event = "statement.answered",
             purpose = statement.purpose.as_str(),

@@ -286,3 +286,22 @@ async fn held_records_are_written_before_the_server_stops() {
     assert!(csv.contains("PK1") && !csv.contains(",submitted,"), "{csv}");
     assert!(!running.log().contains("ledger.buffer_lost"), "{}", running.log());
 }
+
+#[tokio::test]
+async fn unmasked_card_data_is_logged_without_its_digits() {
+    let harness = Harness::start(None).await;
+    let running = harness.serve().await;
+    for (n, field) in [("PaymentCardNumber", "4242424242424242"), ("SecurityCode", "737")].into_iter().enumerate() {
+        let sid = format!("PK{n}");
+        let form = [("CallSid", "CA404"), ("Sid", &sid), ("Capture", "security-code"), field];
+        let answer = running.server.post_as_twilio("/payment-status-callback", &form).await;
+        assert_eq!(answer.status(), reqwest::StatusCode::NO_CONTENT);
+    }
+    let both = async {
+        while running.log().matches("payment.unmasked_card_data").count() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("both callbacks are logged");
+    assert!(!running.log().contains("42424242") && !running.log().contains("=737"), "{}", running.log());
+}

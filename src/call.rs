@@ -72,7 +72,7 @@ pub(crate) struct Call {
     caller_number: Option<PhoneNumber>,
     history: History,
     /// Removes card numbers from the caller's input.
-    shield: Redactor,
+    redactor: Redactor,
     speech: AgentSpeech,
     caller_speech: CallerSpeech,
     keypad: Keypad,
@@ -111,7 +111,7 @@ impl Call {
             phase: Phase::Live,
             caller_number: setup.caller(),
             history: History::default(),
-            shield: Redactor::default(),
+            redactor: Redactor::default(),
             speech: AgentSpeech::default(),
             caller_speech: CallerSpeech::default(),
             keypad: Keypad::default(),

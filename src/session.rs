@@ -164,10 +164,10 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
-    let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
+    let (tools, tool_outcomes) = ToolRunner::new(&context, tool_context);
     let session = Session {
         context: context.clone(),
-        tool_context,
+        tools,
         model: context.model.with_limits(library.server.model),
         agent_config: AgentConfig::new(library, &context_keys(&setup)),
         call,
@@ -175,7 +175,6 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         registration,
         mailbox,
         response: None,
-        tool_outcome_sender,
         tool_outcomes,
         bad_frames: 0,
         send_failed: false,
@@ -266,8 +265,7 @@ fn custom_parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
 struct Session {
     context: Arc<SessionContext>,
     model: Model,
-    /// The services that its tools use.
-    tool_context: Arc<ToolContext>,
+    tools: ToolRunner,
     /// The instructions and tools for the next model request.
     agent_config: AgentConfig,
     call: Call,
@@ -276,7 +274,6 @@ struct Session {
     registration: Registration,
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_outcome_sender: mpsc::Sender<(ToolRunId, ToolOutcome)>,
     tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
@@ -444,21 +441,12 @@ impl Session {
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => {
-                    spawn_tool(
-                        &self.context,
-                        &self.tool_context,
-                        self.agent_config.library(),
-                        &self.tool_outcome_sender,
-                        run,
-                        tool,
-                    );
-                }
+                Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
-                        record_statement(&self.context, &self.tool_context, agreed);
+                        record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }
                 Action::Close => self.close().await,
@@ -500,32 +488,41 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     context.tasks.spawn(work.in_current_span());
 }
 
-/// Runs a tool in a separate task, so that it finishes even if the call ends first.
-fn spawn_tool(
-    context: &Arc<SessionContext>,
-    tool_context: &Arc<ToolContext>,
-    library: Arc<Library>,
-    outcomes: &mpsc::Sender<(ToolRunId, ToolOutcome)>,
-    run: ToolRunId,
-    tool: Tool,
-) {
-    let name = tool.name();
-    info!(event = "session.tool_started", tool = name, "A tool has started.");
-    let (tool_context, outcomes) = (tool_context.clone(), outcomes.clone());
-    let work = async move {
-        let work = AssertUnwindSafe(tools::run(&tool_context, &library, tool)).catch_unwind();
-        let outcome = match timeout(TOOL_TIMEOUT, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => ToolOutcome::NoResult,
-            Err(_) => {
-                warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
-                ToolOutcome::NoResult
-            }
+/// Runs the tools of one call, and sends their outcomes to the task that owns the call.
+struct ToolRunner {
+    /// The services that the tools use.
+    context: Arc<ToolContext>,
+    outcomes: mpsc::Sender<(ToolRunId, ToolOutcome)>,
+    tasks: TaskTracker,
+}
+
+impl ToolRunner {
+    /// Creates a runner, and the receiver of its outcomes.
+    fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<(ToolRunId, ToolOutcome)>) {
+        let (outcomes, received) = mpsc::channel(16);
+        (Self { context, outcomes, tasks: session.tasks.clone() }, received)
+    }
+
+    /// Runs a tool in a separate task, so that it finishes even if the call ends first.
+    fn spawn(&self, library: Arc<Library>, run: ToolRunId, tool: Tool) {
+        let name = tool.name();
+        info!(event = "session.tool_started", tool = name, "A tool has started.");
+        let (context, outcomes) = (self.context.clone(), self.outcomes.clone());
+        let work = async move {
+            let work = AssertUnwindSafe(tools::run(&context, &library, tool)).catch_unwind();
+            let outcome = match timeout(TOOL_TIMEOUT, work).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => ToolOutcome::NoResult,
+                Err(_) => {
+                    warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
+                    ToolOutcome::NoResult
+                }
+            };
+            // The receiver is closed only if the session task has ended.
+            let _ = outcomes.send((run, outcome)).await;
         };
-        // The receiver is closed only if the session task has ended.
-        let _ = outcomes.send((run, outcome)).await;
-    };
-    context.tasks.spawn(work.in_current_span());
+        self.tasks.spawn(work.in_current_span());
+    }
 }
 
 /// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it

@@ -45,9 +45,9 @@ impl Call {
         if text.is_empty() {
             return;
         }
-        let strictness =
+        let policy =
             if self.is_card_entry_possible() { RedactionPolicy::AnyDigitRun } else { RedactionPolicy::CardNumbers };
-        let input = self.shield.redact(text, strictness);
+        let input = self.redactor.redact(text, policy);
         let digits_were_cut = input.was_redacted;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
@@ -80,7 +80,7 @@ impl Call {
     /// Adds a message of the operator, with the role `developer`, which has precedence over the caller's words.
     pub(super) fn handle_operator_message(&mut self, text: &str) {
         if self.phase.is_in_progress() && !text.trim().is_empty() {
-            let input = self.shield.redact(text.trim(), RedactionPolicy::CardNumbers);
+            let input = self.redactor.redact(text.trim(), RedactionPolicy::CardNumbers);
             self.accept_input(ConversationItem::Developer, input);
         }
     }

@@ -108,7 +108,7 @@ impl Call {
         if self.is_question_asked() {
             self.answer_with_keys(keys.reveal());
         } else {
-            let input = self.shield.redact(&prompts::keypad_input(keys.reveal()), RedactionPolicy::CardNumbers);
+            let input = self.redactor.redact(&prompts::keypad_input(keys.reveal()), RedactionPolicy::CardNumbers);
             self.accept_input(ConversationItem::Caller, input);
         }
     }
@@ -118,7 +118,7 @@ impl Call {
     fn answer_with_keys(&mut self, keys: &str) {
         let answer = parse_answer(keys);
         let shown = if answer == ConsentAnswer::Unclear { "something else" } else { keys };
-        let input = self.shield.redact(&prompts::keypad_input(shown), RedactionPolicy::CardNumbers);
+        let input = self.redactor.redact(&prompts::keypad_input(shown), RedactionPolicy::CardNumbers);
         self.record_input(ConversationItem::Caller, input);
         self.turn.restart_rounds();
         self.apply_answer(answer);

@@ -92,7 +92,7 @@ impl CallPayments {
     ) -> Result<CreatePayment, String> {
         if let Some(capture) = &self.open {
             let again = capture.retry_open(charge);
-            return again.map_err(|misfit| prompts::invalid_transition(misfit, self.open.as_ref()));
+            return again.map_err(|error| prompts::invalid_transition(error, self.open.as_ref()));
         }
         let (capture, create) = Capture::open(self.ids.generate(), terms, charge, agreed);
         self.open = Some(capture);
@@ -108,7 +108,7 @@ impl CallPayments {
         if update.is_ok() {
             self.last_progress = now;
         }
-        update.map_err(|misfit| prompts::invalid_transition(misfit, self.open.as_ref()))
+        update.map_err(|error| prompts::invalid_transition(error, self.open.as_ref()))
     }
 
     /// Records progress: the stall timeout starts again.

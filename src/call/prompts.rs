@@ -212,9 +212,9 @@ pub(super) fn cancel_response(answer: &TwilioResponse) -> String {
 }
 
 /// The output of a payment tool that the state of the payment does not allow.
-pub(super) fn invalid_transition(misfit: InvalidTransition, capture: Option<&Capture>) -> String {
+pub(super) fn invalid_transition(error: InvalidTransition, capture: Option<&Capture>) -> String {
     let next = capture.map_or_else(|| "call start-capture".to_owned(), next_step);
-    refusal(&match misfit {
+    refusal(&match error {
         InvalidTransition::AlreadyOpen => format!("A payment session is open already. Next: {next}."),
         InvalidTransition::NotConfirmed => {
             "The payment session is not open: Twilio has not confirmed it. Next: call start-capture again with the same \

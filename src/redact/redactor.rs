@@ -79,7 +79,7 @@ struct EarlierRun {
 
 impl Redactor {
     /// Redacts an input.
-    pub fn redact(&mut self, text: &str, strictness: RedactionPolicy) -> Redacted {
+    pub fn redact(&mut self, text: &str, policy: RedactionPolicy) -> Redacted {
         self.inputs += 1;
         let readings = scan_text(text);
         self.runs_by_language.resize_with(readings.len(), VecDeque::new);
@@ -90,7 +90,7 @@ impl Redactor {
                 let ends = nearly || is_possible_part(run, reading);
                 let card = if ends { find_completed_card(parts, run, self.inputs) } else { None };
                 let card = card.or_else(|| find_whole_card(run));
-                if card.is_some() || (strictness == RedactionPolicy::AnyDigitRun && run.is_long()) {
+                if card.is_some() || (policy == RedactionPolicy::AnyDigitRun && run.is_long()) {
                     places.push(run.byte_range());
                 }
                 if let Some(card) = card {
@@ -241,10 +241,10 @@ mod tests {
 
     /// The inputs after redaction of all of them.
     fn heard(inputs: &[&str]) -> Vec<String> {
-        let mut shield = Redactor::default();
+        let mut redactor = Redactor::default();
         let mut kept: Vec<String> = Vec::new();
         for input in inputs {
-            let heard = shield.redact(input, RedactionPolicy::CardNumbers);
+            let heard = redactor.redact(input, RedactionPolicy::CardNumbers);
             for card in &heard.cards {
                 let since = kept.len() - usize::try_from(card.earlier_inputs()).unwrap();
                 for (at, text) in kept.iter_mut().enumerate() {
@@ -300,10 +300,10 @@ mod tests {
 
     #[test]
     fn a_removed_part_still_counts() {
-        let mut shield = Redactor::default();
-        assert!(!shield.redact("4242 4242", RedactionPolicy::CardNumbers).was_redacted);
-        assert_eq!(shield.redact("4242 42", RedactionPolicy::AnyDigitRun).text, REDACTED);
-        let last = shield.redact("42", RedactionPolicy::AnyDigitRun);
+        let mut redactor = Redactor::default();
+        assert!(!redactor.redact("4242 4242", RedactionPolicy::CardNumbers).was_redacted);
+        assert_eq!(redactor.redact("4242 42", RedactionPolicy::AnyDigitRun).text, REDACTED);
+        let last = redactor.redact("42", RedactionPolicy::AnyDigitRun);
         assert_eq!((last.text.as_str(), last.cards[0].earlier_inputs()), (REDACTED, 2));
     }
 

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
-use super::{SessionContext, next_model_event, payment_log, spawn_tool};
+use super::{SessionContext, ToolRunner, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
     ToolOutcome, ToolRunId,
@@ -25,7 +25,6 @@ use crate::llm::Model;
 use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
-use crate::tools::ToolContext;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -87,10 +86,8 @@ pub(super) struct Chat {
     model: Model,
     agent_config: AgentConfig,
     call: Call,
-    /// The services that its tools use.
-    tool_context: Arc<ToolContext>,
+    tools: ToolRunner,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_outcome_sender: mpsc::Sender<(ToolRunId, ToolOutcome)>,
     tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
 }
 
@@ -128,11 +125,10 @@ impl Chat {
         };
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
-        let (tool_outcome_sender, tool_outcomes) = mpsc::channel(16);
         let model = context.model.with_limits(library.server.model);
-        let tool_context = context.tool_context(&setup, &library);
+        let (tools, tool_outcomes) = ToolRunner::new(&context, context.tool_context(&setup, &library));
         let agent_config = AgentConfig::new(library, &ContextKeys::default());
-        Self { context, model, agent_config, tool_context, call, response: None, tool_outcome_sender, tool_outcomes }
+        Self { context, model, agent_config, call, tools, response: None, tool_outcomes }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
@@ -231,16 +227,7 @@ impl Chat {
                     self.response = Some((id, self.model.respond(self.agent_config.profile(), request)));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => {
-                    spawn_tool(
-                        &self.context,
-                        &self.tool_context,
-                        self.agent_config.library(),
-                        &self.tool_outcome_sender,
-                        run,
-                        tool,
-                    );
-                }
+                Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry),
                 Action::Close => {}

@@ -272,9 +272,9 @@ mod tests {
     fn a_split_number_is_recognised_with_its_last_part() {
         for seed in 0..3_000 {
             let sample = CardSample::random_parts(&mut SeededRng::new(seed));
-            let mut shield = Redactor::default();
+            let mut redactor = Redactor::default();
             let last =
-                sample.parts.iter().map(|part| shield.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
+                sample.parts.iter().map(|part| redactor.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
             assert!(last.was_redacted && !last.cards.is_empty(), "{seed}: {sample:?}");
         }
     }

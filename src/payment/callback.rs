@@ -622,8 +622,9 @@ mod tests {
             value in "[0-9]{5,16}|\\PC{0,20}",
         ) {
             let fields: Vec<_> = names.into_iter().map(|name| (name, value.as_str())).collect();
-            // Twilio's error codes have five digits.
-            let shown = format!("{:?}", read(&fields).kind).replace(&format!("code: Some({value})"), "");
+            // Twilio's error codes have five digits, after any zeros.
+            let code = value.parse::<u32>().ok().filter(|code| *code < 100_000);
+            let shown = format!("{:?}", read(&fields).kind).replace(&format!("code: {code:?}"), "");
             prop_assert!(!shown.bytes().collect::<Vec<_>>().windows(5).any(|run| run.iter().all(u8::is_ascii_digit)));
         }
     }

@@ -30,7 +30,6 @@ pub mod signing;
 #[cfg(any(feature = "simulator", test))]
 pub mod simulator;
 pub mod since;
-#[cfg_attr(not(test), expect(dead_code, reason = "the readers of streams follow"))]
 mod sse;
 mod tools;
 pub mod twilio;

@@ -1,7 +1,12 @@
 //! A client for OpenAI's Responses API with streaming.
 
+mod answer_reader;
+mod assembler;
 mod body;
+mod error_info;
 mod event;
+mod item;
+mod json;
 mod model;
 mod profile;
 mod response;

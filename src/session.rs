@@ -36,8 +36,8 @@ use uuid::Uuid;
 
 use crate::assets::{CurrentAssets, Library};
 use crate::call::{
-    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelRequestId, Tool, ToolOutcome, ToolRunId,
-    ToolSpec,
+    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome,
+    ToolRunId, ToolSpec,
 };
 use crate::ids::CallSid;
 use crate::ledger::{CallData, Ledger};
@@ -449,6 +449,7 @@ impl Session {
                         record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }
+                Action::ReportModelOutage(outage) => log_model_outage(outage),
                 Action::Close => self.close().await,
             }
         }
@@ -474,6 +475,18 @@ impl Session {
             let _ = socket.send(close).await;
         }
         self.closed = true;
+    }
+}
+
+/// Logs what the caller hears in place of an answer of the model. The reason of a failure is logged with the response.
+fn log_model_outage(outage: ModelOutage) {
+    match outage {
+        ModelOutage::Apology => {
+            warn!(event = "call.apology", "The model gave no answer; the server speaks in its place.");
+        }
+        ModelOutage::HandOff(reason) => {
+            warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::history::{ConversationItem, ToolCall};
+use super::input_refusal::InputRefusal;
 use super::tool::{ContextKeys, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
 use crate::redact::Private;
@@ -44,7 +45,7 @@ pub(crate) enum CallEvent {
 }
 
 /// One event of the model's streamed response.
-pub enum ModelEvent {
+pub(crate) enum ModelEvent {
     /// A piece of the text to speak.
     TextDelta(Private<String>),
     /// A complete reasoning item of OpenAI's, unchanged. It must be sent back together with the tool calls that follow
@@ -56,6 +57,8 @@ pub enum ModelEvent {
     Completed,
     /// The response failed or was cut off. No event follows.
     Failed,
+    /// The server refuses a part of the conversation. No event follows, and none came before.
+    InputRefused(InputRefusal),
 }
 
 /// An output of the call: work for the task that owns it.
@@ -78,13 +81,24 @@ pub(crate) enum Action {
     ChangeContext(ContextKeys),
     /// Log a payment event; the ledger of a call also records a `ConsentAnswered`.
     Record(PaymentLogEntry),
+    /// Log that the model gave no answer.
+    ReportModelOutage(ModelOutage),
     /// Drop the call: it is complete.
     Close,
 }
 
+/// What the caller hears in place of an answer of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModelOutage {
+    /// An apology, a goodbye, or the next prompt of the server.
+    Apology,
+    /// The announcement that a person takes over, and why.
+    HandOff(&'static str),
+}
+
 /// Identifies a request to the model within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ModelRequestId(pub u64);
+pub(crate) struct ModelRequestId(pub u64);
 
 /// Identifies a run of a tool within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,7 +106,7 @@ pub(crate) struct ToolRunId(pub u64);
 
 /// A request to the model: the whole history. The `llm` module adds the instructions and tools.
 #[derive(Debug, Clone)]
-pub struct ModelRequest {
+pub(crate) struct ModelRequest {
     /// Identifies the request in every event of its response.
     pub id: ModelRequestId,
     /// The conversation items, in order.
@@ -108,6 +122,7 @@ impl fmt::Debug for ModelEvent {
             Self::ToolCall(call) => write!(f, "ToolCall({call:?})"),
             Self::Completed => f.write_str("Completed"),
             Self::Failed => f.write_str("Failed"),
+            Self::InputRefused(refusal) => write!(f, "InputRefused({refusal:?})"),
         }
     }
 }

@@ -12,7 +12,7 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// One item of the conversation.
 #[derive(Clone)]
-pub enum ConversationItem {
+pub(crate) enum ConversationItem {
     /// A message of the server to the model: call details, payment updates. Role `developer`.
     Developer(String),
     /// The caller's words or keys. Role `user`.
@@ -34,7 +34,7 @@ pub enum ConversationItem {
 
 /// A tool call as the model made it. It is not validated, except that it contains no card number.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ToolCall {
+pub(crate) struct ToolCall {
     /// OpenAI's `call_id`, which the output repeats.
     pub call_id: String,
     /// OpenAI's `id` of the item (`fc_…`); sent back only together with the reasoning item that led to it.
@@ -47,7 +47,7 @@ pub struct ToolCall {
 
 impl ToolCall {
     /// Creates a tool call without the card numbers of its name and arguments. Nothing sees the arguments before.
-    pub fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
+    pub(crate) fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
         let name = if has_card_number(&name) { "unknown".to_owned() } else { name };
         Self { call_id, item_id, name, arguments: RedactedJson::new(arguments) }
     }
@@ -59,12 +59,15 @@ pub(super) struct History {
     /// `None` where an item was removed.
     items: Vec<Option<ConversationItem>>,
     dropped_count: usize,
+    /// The model's server refuses reasoning items, and the ids that go with them.
+    rejects_reasoning: bool,
 }
 
 impl History {
     /// Adds an item, with card numbers removed, and returns its position.
     pub(super) fn push(&mut self, item: ConversationItem) -> usize {
-        self.items.push(Some(item.into_redacted()));
+        let item = Some(item.into_redacted()).filter(|item| !(self.rejects_reasoning && item.is_reasoning()));
+        self.items.push(item);
         self.dropped_count + self.items.len() - 1
     }
 
@@ -94,8 +97,29 @@ impl History {
     pub(super) fn drop_reasoning_since(&mut self, position: usize) {
         let from = position.saturating_sub(self.dropped_count);
         for item in self.items.iter_mut().skip(from) {
-            item.take_if(|item| matches!(item, ConversationItem::Reasoning(_)));
+            item.take_if(|item| item.is_reasoning());
         }
+    }
+
+    /// Removes all reasoning items, and keeps none from now on. Returns whether there was any.
+    pub(super) fn drop_all_reasoning(&mut self) -> bool {
+        self.rejects_reasoning = true;
+        self.items.iter_mut().filter_map(|item| item.take_if(|item| item.is_reasoning())).count() > 0
+    }
+
+    /// Replaces what the caller said last by a note to the model. Returns whether there is such an utterance.
+    pub(super) fn replace_newest_utterance(&mut self, note: &str) -> bool {
+        let mut items = self.items.iter_mut().rev().flatten();
+        let newest = items.find(|item| matches!(item, ConversationItem::Caller(_)));
+        newest.map(|item| *item = ConversationItem::Developer(note.to_owned())).is_some()
+    }
+
+    /// Drops the oldest turns until half of the text is left. Returns whether any was dropped.
+    pub(super) fn drop_older_half(&mut self) -> bool {
+        let before = self.dropped_count;
+        let bytes: usize = self.items.iter().flatten().map(ConversationItem::text_bytes).sum();
+        self.drop_oldest_turns(bytes / 2);
+        self.dropped_count > before
     }
 
     /// The position of the next item.
@@ -105,20 +129,20 @@ impl History {
 
     /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored.
     pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
-        self.drop_oldest_turns();
+        self.drop_oldest_turns(MAX_BYTES);
         let heard =
             |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(words) if words.trim().is_empty());
         self.items.iter().flatten().filter(heard).cloned().chain(last).collect()
     }
 
-    /// Drops whole turns, from one caller input to the next, until the rest fits into [`MAX_BYTES`]. The first item,
-    /// the call details, stays.
-    fn drop_oldest_turns(&mut self) {
+    /// Drops whole turns, from one caller input to the next, until at most `max_bytes` of text are left. The first item,
+    /// the call details, stays, and so does the last turn.
+    fn drop_oldest_turns(&mut self, max_bytes: usize) {
         let bytes = |items: &[Option<ConversationItem>]| {
             items.iter().flatten().map(ConversationItem::text_bytes).sum::<usize>()
         };
         let mut held = bytes(&self.items);
-        while held > MAX_BYTES {
+        while held > max_bytes {
             let next_turn =
                 self.items.iter().skip(2).position(|item| matches!(item, Some(ConversationItem::Caller(_))));
             let Some(turn) = next_turn.map(|at| 1..at + 2) else { return };
@@ -130,6 +154,10 @@ impl History {
 }
 
 impl ConversationItem {
+    fn is_reasoning(&self) -> bool {
+        matches!(self, Self::Reasoning(_))
+    }
+
     fn into_redacted(self) -> Self {
         match self {
             Self::Developer(text) => Self::Developer(redact_text(text)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::{ModelEvent, ModelRequest, ModelRequestId};
+use super::event::{ModelEvent, ModelOutage, ModelRequest, ModelRequestId};
 use super::{Action, Call, ConversationItem, ToolCall, prompts};
 use crate::relay::OutgoingFrame;
 
@@ -24,7 +24,7 @@ impl Call {
                 self.turn.waive_response();
                 return;
             }
-            return self.hand_off("model-unavailable");
+            return self.give_up_on_model("the model calls tools in a loop");
         }
         self.silence_timer.record_activity(self.now);
         let id = self.turn.begin_response(&self.history);
@@ -50,6 +50,7 @@ impl Call {
             ModelEvent::ToolCall(call) => self.queue_tool_call(call),
             ModelEvent::Completed => self.finish_response(true),
             ModelEvent::Failed => self.finish_response(false),
+            ModelEvent::InputRefused(refusal) => self.handle_input_refusal(refusal),
         }
     }
 
@@ -101,6 +102,7 @@ impl Call {
         self.turn.waive_response();
         self.turn.restart_rounds();
         if self.phase.is_closing() {
+            self.report_apology();
             self.record_goodbye();
             self.announce_result();
             let goodbye = self.settings.messages.goodbye.clone();
@@ -111,16 +113,27 @@ impl Call {
             return;
         }
         if self.prompt_without_model() {
-            return;
+            return self.report_apology();
         }
         if self.turn.record_failure() >= MAX_FAILURES {
-            return self.hand_off("model-unavailable");
+            return self.give_up_on_model("the model failed three times in a row");
         }
+        self.report_apology();
         self.say(&self.settings.messages.model_unavailable.clone());
         if self.payments.is_open() {
             self.turn.owe_response();
             self.turn.hold_until(self.now + FAILURE_HOLD);
         }
+    }
+
+    fn report_apology(&mut self) {
+        self.emit(Action::ReportModelOutage(ModelOutage::Apology));
+    }
+
+    /// Hands the call off to a person, since the model gives no answer.
+    fn give_up_on_model(&mut self, reason: &'static str) {
+        self.emit(Action::ReportModelOutage(ModelOutage::HandOff(reason)));
+        self.hand_off("model-unavailable");
     }
 
     /// Hands the call off to a person on the server's decision.

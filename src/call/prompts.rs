@@ -425,6 +425,10 @@ pub(super) const WAIT_FOR_RESULT: &str =
 pub(super) const NO_TELEPHONE: &str =
     "This is a chat in writing, and the tool works only during a phone call. Say so, and help without it.";
 pub(super) const TOO_MANY_TOOL_CALLS: &str = "Too many tool calls in a row. Speak to the caller first.";
+pub(super) const REPEATED_TOOL_CALL: &str =
+    "This call was made before and is not run again; its earlier output holds. Go on from there.";
+/// The note in place of what the caller said, after the model's server refused it.
+pub(super) const UTTERANCE_LEFT_OUT: &str = "What the caller said here was left out: a filter refused it. If nothing else is open, ask the caller to say it in other words.";
 /// The note that digits were removed from the caller's words.
 pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card were cut out of what the caller said. Card data is entered on the keypad only: if \
      the caller read out card details, ask to use the keypad.";

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::event::{ModelRequestId, ToolRunId};
 use super::history::{ConversationItem, History, ToolCall};
+use super::known_calls::KnownCalls;
 use super::prompts;
 use super::tool::Tool;
 use crate::ids::PaymentSid;
@@ -44,6 +45,10 @@ pub(super) struct ModelTurn {
     round_count: u32,
     /// Consecutive failed responses.
     failure_count: u32,
+    /// Consecutive refusals of the input.
+    refusal_count: u32,
+    /// The tool calls of earlier responses.
+    known_calls: KnownCalls,
 }
 
 /// A response in flight.
@@ -143,6 +148,20 @@ impl ModelTurn {
     /// Records a response with text: failures are counted from zero again.
     pub(super) fn record_success(&mut self) {
         self.failure_count = 0;
+        self.refusal_count = 0;
+    }
+
+    /// Counts a refusal of the input; returns the number since a response with text.
+    pub(super) fn record_input_refusal(&mut self) -> u32 {
+        self.refusal_count += 1;
+        self.refusal_count
+    }
+
+    /// Drops the response in flight, which brought nothing, and owes another one. It does not count as a round.
+    pub(super) fn withdraw_response(&mut self, history: &mut History) {
+        self.finish_response(history);
+        self.round_count = self.round_count.saturating_sub(1);
+        self.response_owed = true;
     }
 
     /// Begins a response.
@@ -213,16 +232,19 @@ impl ModelTurn {
         Some(position)
     }
 
-    /// Adds a tool call of the response. One too many is refused.
+    /// Adds a tool call of the response. One too many is refused, and so is one that was made before.
     pub(super) fn queue_call(&mut self, call: ToolCall, history: &mut History) {
         let Some(response) = &mut self.response else { return };
         response.text_position = None;
         response.call_count += 1;
         let is_one_too_many = response.call_count > MAX_TOOL_CALLS;
+        let (call, is_repeated) = self.known_calls.admit(call);
         history.push(ConversationItem::ToolCall(call.clone()));
         response.unused_reasoning_from = history.next_position();
         if is_one_too_many {
             self.push_tool_output(call.call_id, prompts::refusal(prompts::TOO_MANY_TOOL_CALLS));
+        } else if is_repeated {
+            self.push_tool_output(call.call_id, prompts::refusal(prompts::REPEATED_TOOL_CALL));
         } else {
             self.waiting_calls.push_back(call);
         }

@@ -2,33 +2,53 @@
 //! adds new ones. A terminal event counts as such even if the rest of it cannot be read.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::call::ToolCall;
+use super::error_info::{ErrorInfo, loggable_code};
+use super::item::{OutputItem, read_arguments, read_part};
+use super::json::{elements, number, text};
 
-/// An event, reduced to what this program uses.
-pub(super) enum StreamEvent {
+/// An event, reduced to what this program uses. A whole response in one JSON object is an event, too.
+pub(super) enum StreamEvent<'a> {
+    /// `response.output_item.added`: an item begins.
+    ItemAdded(ItemKey<'a>, OutputItem<'a>),
     /// Text to speak: `response.output_text.delta`, or `response.refusal.delta`, which is spoken, too.
-    Text(String),
-    /// A part of the arguments of a function call: the response has started.
-    Arguments,
-    /// A complete function call.
-    Call(ToolCall),
-    /// A complete reasoning item.
-    Reasoning(Box<RawValue>),
-    /// A complete message; its text came in deltas.
-    Message,
-    /// `response.completed`.
-    Completed(TokenUsage),
-    /// `response.incomplete`: the response was cut off by a limit or a filter.
-    Incomplete(TokenUsage),
+    Text { key: ItemKey<'a>, part: u64, sequence: Option<u64>, delta: Cow<'a, str> },
+    /// The whole text of a part: `response.output_text.done`, `response.refusal.done` or `response.content_part.done`.
+    TextDone { key: ItemKey<'a>, part: u64, text: Cow<'a, str> },
+    /// `response.function_call_arguments.delta`
+    Arguments { key: ItemKey<'a>, sequence: Option<u64>, delta: Cow<'a, str> },
+    /// `response.function_call_arguments.done`
+    ArgumentsDone { key: ItemKey<'a>, name: Cow<'a, str>, arguments: Cow<'a, str> },
+    /// `response.output_item.done`
+    ItemDone(ItemKey<'a>, OutputItem<'a>),
+    /// `response.completed` or `response.incomplete`: the response has ended.
+    Ended(ResponseSnapshot<'a>),
     /// `response.failed` or `error`.
-    Failed(OpenAiErrorInfo),
+    Failed(ErrorInfo),
     /// Any other event.
     Other,
+}
+
+/// By what an event names its item. Servers differ in which of the two they send, and in whether it stays the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ItemKey<'a> {
+    /// `item_id`, or the `id` of the item.
+    pub(super) id: Option<Cow<'a, str>>,
+    /// `output_index`
+    pub(super) index: Option<u64>,
+}
+
+/// The response as the terminal event has it.
+#[derive(Default)]
+pub(super) struct ResponseSnapshot<'a> {
+    /// The response was cut off by a limit or a filter.
+    pub(super) is_incomplete: bool,
+    /// All items, at most servers.
+    pub(super) output: Vec<(ItemKey<'a>, OutputItem<'a>)>,
+    pub(super) usage: TokenUsage,
 }
 
 /// The token usage of a response; 0 where unknown.
@@ -40,142 +60,154 @@ pub(super) struct TokenUsage {
     pub(super) reasoning: u64,
 }
 
-/// `code`, `type` and `param` of an OpenAI error. Its message is omitted, since it may repeat what was said on the
-/// call.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct OpenAiErrorInfo {
-    pub(super) code: Option<String>,
-    pub(super) kind: Option<String>,
-    pub(super) param: Option<String>,
-}
-
 /// An event could not be read. Holds its type, if that could be read.
 #[derive(Debug)]
 pub(super) struct ParseEventError(pub(super) Option<String>);
 
 #[derive(Deserialize)]
-struct EventHead<'a> {
-    #[serde(borrow, default)]
-    r#type: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct TextDelta {
-    delta: String,
-}
-
-#[derive(Deserialize)]
-struct OutputItemDone<'a> {
+struct RawEvent<'a> {
     #[serde(borrow)]
-    item: &'a RawValue,
+    r#type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content_index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    part: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct FunctionCallItem {
-    id: Option<String>,
-    call_id: String,
-    name: String,
-    #[serde(default)]
-    arguments: String,
-}
-
-impl StreamEvent {
-    /// Parses one event.
-    pub(super) fn parse(raw: &RawValue) -> Result<Self, ParseEventError> {
-        let kind = event_type(raw).ok_or(ParseEventError(None))?;
-        Self::parse_as(&kind, raw).map_err(|_| ParseEventError(loggable_code(&kind)))
-    }
-
-    fn parse_as(kind: &str, raw: &RawValue) -> serde_json::Result<Self> {
-        let json = raw.get();
-        Ok(match kind {
-            "response.output_text.delta" | "response.refusal.delta" => {
-                Self::Text(serde_json::from_str::<TextDelta>(json)?.delta)
-            }
-            "response.function_call_arguments.delta" => Self::Arguments,
-            "response.output_item.done" => Self::parse_item(serde_json::from_str::<OutputItemDone<'_>>(json)?.item)?,
-            "response.completed" => Self::Completed(parse_usage(json)),
-            "response.incomplete" => Self::Incomplete(parse_usage(json)),
-            "response.failed" | "error" => Self::Failed(OpenAiErrorInfo::parse(json)),
-            _ => Self::Other,
-        })
-    }
-
-    fn parse_item(item: &RawValue) -> serde_json::Result<Self> {
-        Ok(match event_type(item).as_deref() {
-            Some("function_call") => {
-                let FunctionCallItem { id, call_id, name, arguments } = serde_json::from_str(item.get())?;
-                Self::Call(ToolCall::new(call_id, id, name, &arguments))
-            }
-            Some("reasoning") => Self::Reasoning(item.to_owned()),
-            Some("message") => Self::Message,
-            _ => Self::Other,
-        })
-    }
-}
-
-impl OpenAiErrorInfo {
-    /// Parses the error of an error body, of an `error` event in either of its forms, or of a failed response.
-    pub(super) fn parse(json: &str) -> Self {
-        #[derive(Deserialize, Default)]
-        struct Envelope<'a> {
-            #[serde(borrow)]
-            error: Option<&'a RawValue>,
-            #[serde(borrow)]
-            response: Option<&'a RawValue>,
+impl<'a> StreamEvent<'a> {
+    /// Parses one event. `name` is its `event` field, which names the type if the JSON does not.
+    pub(super) fn parse(name: &str, json: &'a str) -> Result<Self, ParseEventError> {
+        if !json.starts_with('{') {
+            return Err(ParseEventError(None));
         }
-        #[derive(Deserialize, Default)]
-        struct ErrorObject<'a> {
-            #[serde(borrow)]
-            code: Option<&'a RawValue>,
-            #[serde(borrow)]
-            r#type: Option<&'a RawValue>,
-            #[serde(borrow)]
-            param: Option<&'a RawValue>,
+        let raw: RawEvent<'a> = serde_json::from_str(json).map_err(|_| ParseEventError(None))?;
+        let kind = raw.r#type.and_then(text).filter(|kind| !kind.is_empty());
+        let kind = kind.as_deref().or_else(|| raw.inferred_type()).unwrap_or(name);
+        if kind.is_empty() {
+            return Err(ParseEventError(None));
         }
-        let parse_envelope = |json| serde_json::from_str::<Envelope<'_>>(json).unwrap_or_default();
-        let outer = parse_envelope(json);
-        let error = outer.error.or_else(|| parse_envelope(outer.response?.get()).error).map_or(json, RawValue::get);
-        let fields: ErrorObject<'_> = serde_json::from_str(error).unwrap_or_default();
-        let read = |raw: Option<&RawValue>| {
-            // A code is a string at OpenAI, and may be a number at compatible APIs.
-            let text = raw?.get();
-            loggable_code(serde_json::from_str::<String>(text).as_deref().unwrap_or(text))
+        raw.into_event(kind, json).ok_or_else(|| ParseEventError(loggable_code(kind)))
+    }
+}
+
+impl<'a> RawEvent<'a> {
+    /// The type of an object without one: a whole response, or an error.
+    fn inferred_type(&self) -> Option<&'static str> {
+        let is_response = self.output.is_some() || self.output_text.is_some() || self.response.is_some();
+        if is_response { Some("response.completed") } else { self.error.is_some().then_some("error") }
+    }
+
+    /// `None` if what the type promises is missing.
+    fn into_event(self, kind: &str, json: &'a str) -> Option<StreamEvent<'a>> {
+        let key = || ItemKey {
+            id: self.item_id.and_then(text).filter(|id| !id.is_empty()),
+            index: self.output_index.and_then(number),
         };
-        let kind = read(fields.r#type).filter(|kind| kind != "error");
-        Self { code: read(fields.code), kind, param: read(fields.param) }
+        let part = self.content_index.and_then(number).unwrap_or_default();
+        let sequence = self.sequence_number.and_then(number);
+        Some(match kind {
+            "response.output_text.delta" | "response.refusal.delta" => {
+                StreamEvent::Text { key: key(), part, sequence, delta: self.delta.and_then(text)? }
+            }
+            "response.output_text.done" => StreamEvent::TextDone { key: key(), part, text: self.text.and_then(text)? },
+            "response.refusal.done" => {
+                StreamEvent::TextDone { key: key(), part, text: self.refusal.or(self.text).and_then(text)? }
+            }
+            "response.content_part.done" => match self.part.and_then(read_part) {
+                Some(text) => StreamEvent::TextDone { key: key(), part, text },
+                None => StreamEvent::Other,
+            },
+            "response.function_call_arguments.delta" => {
+                StreamEvent::Arguments { key: key(), sequence, delta: self.delta.and_then(text)? }
+            }
+            "response.function_call_arguments.done" => StreamEvent::ArgumentsDone {
+                key: key(),
+                name: self.name.and_then(text).unwrap_or_default(),
+                arguments: read_arguments(self.arguments?),
+            },
+            "response.output_item.added" | "response.output_item.done" => {
+                let (id, item) = OutputItem::parse(self.item?);
+                let key = ItemKey { id: id.or(key().id), ..key() };
+                let is_done = kind.ends_with("done");
+                if is_done { StreamEvent::ItemDone(key, item) } else { StreamEvent::ItemAdded(key, item) }
+            }
+            "response.completed" | "response.incomplete" | "response.done" => self.into_end(kind, json),
+            "response.failed" | "response.cancelled" | "response.error" | "error" => {
+                StreamEvent::Failed(ErrorInfo::parse(json))
+            }
+            _ => StreamEvent::Other,
+        })
     }
 
-    /// Whether the code or the type is one of `words`.
-    pub(super) fn is_one_of(&self, words: &[&str]) -> bool {
-        [&self.code, &self.kind].into_iter().flatten().any(|word| words.contains(&word.as_str()))
+    /// The end of the response. What says `completed` around a failed response without output is a failure.
+    fn into_end(self, kind: &str, json: &'a str) -> StreamEvent<'a> {
+        let response = self.response.filter(|response| response.get().starts_with('{'));
+        let response = response.map_or(json, RawValue::get);
+        let snapshot: RawSnapshot<'a> = serde_json::from_str(response).unwrap_or_default();
+        let status = snapshot.status.and_then(text).unwrap_or_default();
+        let items = snapshot.output.or(self.output).map(elements).unwrap_or_default();
+        let mut output: Vec<_> = (0..).zip(items).map(|(index, raw)| parse_item(index, raw)).collect();
+        let has_message = output.iter().any(|(_, item)| matches!(item, OutputItem::Message { .. }));
+        let text = snapshot.output_text.or(self.output_text).and_then(text).filter(|_| !has_message);
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            output.push((ItemKey::default(), OutputItem::Message { parts: vec![text] }));
+        }
+        let is_failed = matches!(&*status, "failed" | "cancelled") || snapshot.error.or(self.error).is_some();
+        if is_failed && output.is_empty() {
+            return StreamEvent::Failed(ErrorInfo::parse(json));
+        }
+        let is_incomplete = kind == "response.incomplete" || status == "incomplete" || is_failed;
+        StreamEvent::Ended(ResponseSnapshot { is_incomplete, output, usage: parse_usage(snapshot.usage) })
     }
 }
 
-/// The type of an event or item. An `error` event was observed without a type.
-fn event_type(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let head: EventHead<'_> = serde_json::from_str(raw.get()).ok()?;
-    if !head.r#type.is_empty() {
-        return Some(head.r#type);
-    }
-    (OpenAiErrorInfo::parse(raw.get()) != OpenAiErrorInfo::default()).then_some(Cow::Borrowed("error"))
+#[derive(Deserialize, Default)]
+struct RawSnapshot<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
-/// A code that is safe to log: at most 64 characters of letters, digits and `._-[]`. `null` is omitted.
-fn loggable_code(text: &str) -> Option<String> {
-    let fits = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-[]".contains(&byte));
-    (fits && !text.is_empty() && text != "null").then(|| text.to_owned())
+/// Parses an item of the snapshot, whose index is its place.
+fn parse_item(index: u64, raw: &RawValue) -> (ItemKey<'_>, OutputItem<'_>) {
+    let (id, item) = OutputItem::parse(raw);
+    (ItemKey { id, index: Some(index) }, item)
 }
 
-fn parse_usage(json: &str) -> TokenUsage {
-    #[derive(Deserialize)]
-    struct TerminalEvent {
-        response: ResponseObject,
-    }
-    #[derive(Deserialize)]
-    struct ResponseObject {
-        usage: UsageObject,
-    }
+fn parse_usage(raw: Option<&RawValue>) -> TokenUsage {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct UsageObject {
@@ -190,31 +222,12 @@ fn parse_usage(json: &str) -> TokenUsage {
         cached_tokens: u64,
         reasoning_tokens: u64,
     }
-    let Ok(TerminalEvent { response: ResponseObject { usage } }) = serde_json::from_str(json) else {
-        return TokenUsage::default();
-    };
+    let usage: UsageObject = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     TokenUsage {
         input: usage.input_tokens,
         cached: usage.input_tokens_details.unwrap_or_default().cached_tokens,
         output: usage.output_tokens,
         reasoning: usage.output_tokens_details.unwrap_or_default().reasoning_tokens,
-    }
-}
-
-/// Shows the kind of the event, and not its contents.
-impl fmt::Debug for StreamEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(_) => f.write_str("Text"),
-            Self::Arguments => f.write_str("Arguments"),
-            Self::Call(call) => write!(f, "{call:?}"),
-            Self::Reasoning(_) => f.write_str("Reasoning"),
-            Self::Message => f.write_str("Message"),
-            Self::Completed(usage) => write!(f, "Completed({usage:?})"),
-            Self::Incomplete(usage) => write!(f, "Incomplete({usage:?})"),
-            Self::Failed(fault) => write!(f, "Failed({fault:?})"),
-            Self::Other => f.write_str("Other"),
-        }
     }
 }
 

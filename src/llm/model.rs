@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_openai::Client;
-use async_openai::middleware::HttpRequestFactory;
 use reqwest::redirect;
 
 use super::ModelLimits;
-use super::transport::{self, OpenAiEndpoint};
+use super::transport::{OpenAiEndpoint, TransportError};
 use crate::config;
 
 /// The time limit for opening a connection.
@@ -46,7 +44,8 @@ pub enum BuildModelError {
 }
 
 pub(super) struct ModelInner {
-    pub(super) client: Client<OpenAiEndpoint>,
+    pub(super) http: reqwest::Client,
+    pub(super) endpoint: OpenAiEndpoint,
     pub(super) name: String,
     /// Whether the model reasons: derived from its name, or detected from its responses.
     is_reasoning: AtomicBool,
@@ -69,12 +68,9 @@ impl Model {
             .build()
             .map_err(BuildModelError::Http)?;
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
-        let once = {
-            let http = http.clone();
-            tower::service_fn(move |request: HttpRequestFactory| transport::send(http.clone(), request))
-        };
         let inner = Arc::new(ModelInner {
-            client: Client::build(http, endpoint).with_http_service(once),
+            http,
+            endpoint,
             name: config.model.clone(),
             is_reasoning: AtomicBool::new(is_reasoning_model(&config.model)),
             reasoning_refused: AtomicBool::new(false),
@@ -104,9 +100,15 @@ impl ModelInner {
         self.is_reasoning.store(true, Relaxed);
     }
 
-    /// Records that OpenAI refused encrypted reasoning, so that it is not requested again.
-    pub(super) fn mark_reasoning_refused(&self) {
-        self.reasoning_refused.store(true, Relaxed);
+    /// Learns from an error what the server does not take, and says whether the request is to be repeated without it.
+    pub(super) fn learn_refusal(&self, failure: &TransportError) -> bool {
+        let Some(info) = failure.error_info().filter(|_| self.requests_reasoning()) else { return false };
+        let is_include = info.param.as_deref().is_some_and(|param| param.starts_with("include"));
+        let is_refused = is_include || info.mentions(&["reasoningencryptedcontent", "encryptedcontentisnotsupported"]);
+        if is_refused {
+            self.reasoning_refused.store(true, Relaxed);
+        }
+        is_refused
     }
 }
 

@@ -1,34 +1,36 @@
 //! One response of the model: attempts, time limits, and events for the call.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_openai::error::OpenAIError;
-use async_openai::types::stream::StreamResponse;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::answer_reader::{Answer, AnswerReader};
+use super::assembler::{IncompleteResponse, ResponseAssembler, StreamEnd};
 use super::body::RequestBody;
 use super::event::{ParseEventError, StreamEvent, TokenUsage};
 use super::model::{Model, ModelInner};
-use super::transport::TransportError;
+use super::transport::{self, TransportError};
 use super::{ModelLimits, Profile};
-use crate::call::{ModelEvent, ModelRequest, ToolCall};
-use crate::redact::Private;
+use crate::call::{InputRefusal, ModelEvent, ModelRequest};
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
+/// The time limit between two events of the stream, unless the limit for the first token is longer.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of events that are read without a pause for other tasks.
+const EVENTS_PER_POLL: usize = 64;
+
 impl Model {
     /// Requests a response. The time limits start now; the request is sent when the stream is first polled.
     ///
-    /// The last event, and no other, is `Completed` or `Failed`. A poll may be cancelled without loss of events; dropping
-    /// the stream cancels the request.
-    pub fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
+    /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`. A poll may be cancelled without loss of
+    /// events; dropping the stream cancels the request.
+    pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         Box::pin(stream::unfold(
             ResponseStream::new(self.inner.clone(), self.limits(), profile, request),
             ResponseStream::next,
@@ -36,11 +38,8 @@ impl Model {
     }
 }
 
-/// The time limit between two events of the stream, unless the limit for the first token is longer.
-const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The state of the stream that [`Model::respond`] returns.
-pub(super) struct ResponseStream {
+struct ResponseStream {
     model: Arc<ModelInner>,
     limits: ModelLimits,
     profile: Arc<Profile>,
@@ -48,26 +47,33 @@ pub(super) struct ResponseStream {
     started: Instant,
     attempts: u32,
     backoff: ExponentialBackoff,
-    /// The events of the current attempt, once its headers have arrived.
-    events: Option<StreamResponse<Box<RawValue>>>,
+    /// The response of the current attempt, once its headers have arrived.
+    body: Option<Body>,
+    assembler: ResponseAssembler,
     first_token: Option<Duration>,
-    /// Whether text or a function call was passed on.
-    has_output: bool,
-    /// Reasoning items that precede a function call that has not arrived yet. Without a call the API rejects them.
-    pending_reasoning: Vec<Box<RawValue>>,
-    /// Whether the next function call follows reasoning items that were passed on.
-    follows_reasoning: bool,
-    queue: VecDeque<ModelEvent>,
+    /// The last event, and that no event follows it.
+    end: Option<ModelEvent>,
     is_finished: bool,
 }
 
+/// The body of a response.
+struct Body {
+    response: reqwest::Response,
+    reader: AnswerReader,
+    /// The body has ended.
+    is_at_end: bool,
+}
+
+/// What one step has brought.
+enum Step {
+    /// More may follow.
+    Continues,
+    /// The response is complete.
+    Completed(&'static str, TokenUsage),
+}
+
 impl ResponseStream {
-    pub(super) fn new(
-        model: Arc<ModelInner>,
-        limits: ModelLimits,
-        profile: Arc<Profile>,
-        request: ModelRequest,
-    ) -> Self {
+    fn new(model: Arc<ModelInner>, limits: ModelLimits, profile: Arc<Profile>, request: ModelRequest) -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(limits.retries as usize)
@@ -77,33 +83,35 @@ impl ResponseStream {
             model,
             limits,
             profile,
-            request,
             started: Instant::now(),
             attempts: 0,
             backoff: waits,
-            events: None,
+            body: None,
+            assembler: ResponseAssembler::new(request.id),
+            request,
             first_token: None,
-            has_output: false,
-            pending_reasoning: Vec::new(),
-            follows_reasoning: false,
-            queue: VecDeque::new(),
+            end: None,
             is_finished: false,
         }
     }
 
     /// Returns the next event for the call, and the state after it.
-    pub(super) async fn next(mut self) -> Option<(ModelEvent, Self)> {
-        loop {
-            if let Some(event) = self.queue.pop_front() {
+    async fn next(mut self) -> Option<(ModelEvent, Self)> {
+        for steps in 1_usize.. {
+            if let Some(event) = self.assembler.pop_event().or_else(|| self.end.take()) {
                 return Some((event, self));
             }
             if self.is_finished {
                 return None;
             }
+            if steps.is_multiple_of(EVENTS_PER_POLL) {
+                tokio::task::yield_now().await;
+            }
             if timeout_at(self.deadline(), self.advance()).await.is_err() {
                 self.fail("the time limit was reached", None);
             }
         }
+        None
     }
 
     fn deadline(&self) -> Instant {
@@ -113,131 +121,93 @@ impl ResponseStream {
     }
 
     async fn advance(&mut self) {
-        if let Err(failure) = self.step().await {
-            self.retry(failure).await;
+        match self.step().await {
+            Ok(Step::Continues) => {}
+            Ok(Step::Completed(status, usage)) => self.complete(status, &usage),
+            Err(failure) => self.handle_failure(failure).await,
         }
     }
 
-    /// Opens the stream, or handles one event of it.
-    async fn step(&mut self) -> Result<(), TransportError> {
-        let Some(events) = &mut self.events else {
-            self.events = Some(self.open_stream().await?);
-            return Ok(());
+    /// Opens the response, or reads one event of it.
+    async fn step(&mut self) -> Result<Step, TransportError> {
+        let Some(body) = &mut self.body else {
+            self.body = Some(self.open().await?);
+            return Ok(Step::Continues);
         };
-        let Ok(event) = timeout(STREAM_IDLE_TIMEOUT.max(self.limits.first_token), events.next()).await else {
-            return Err(TransportError::StreamClosed);
-        };
-        match event {
-            Some(Ok(raw)) => match StreamEvent::parse(&raw) {
-                Ok(event) => return self.apply_event(event),
-                Err(ParseEventError(kind)) => {
-                    tracing::debug!(
-                        event = "openai.event_unreadable",
-                        kind,
-                        "An event that cannot be read is skipped."
-                    );
-                }
-            },
-            Some(Err(OpenAIError::JSONDeserialize(..))) => {
-                tracing::debug!(event = "openai.event_not_json", "An event that is not JSON is skipped.");
+        let answer = if body.is_at_end { body.reader.finish()? } else { body.reader.next()? };
+        let step = match answer {
+            Some(Answer::Json { event, data }) => apply_answer(&mut self.assembler, &event, &data)?,
+            Some(Answer::Done) => {
+                self.assembler.finish(StreamEnd::DoneMark)?;
+                Step::Completed("done", TokenUsage::default())
             }
-            Some(Err(_)) | None => return Err(TransportError::StreamClosed),
+            None if body.is_at_end => {
+                self.assembler.finish(StreamEnd::Closed)?;
+                Step::Completed("closed", TokenUsage::default())
+            }
+            None => {
+                read_chunk(body, STREAM_IDLE_TIMEOUT.max(self.limits.first_token)).await?;
+                Step::Continues
+            }
+        };
+        if self.assembler.has_begun() {
+            self.first_token.get_or_insert_with(|| self.started.elapsed());
         }
-        Ok(())
+        if self.assembler.has_reasoning() {
+            self.model.mark_reasoning();
+        }
+        Ok(step)
     }
 
-    async fn open_stream(&mut self) -> Result<StreamResponse<Box<RawValue>>, TransportError> {
+    async fn open(&mut self) -> Result<Body, TransportError> {
         self.attempts += 1;
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
         let limit = if self.attempts <= limits.retries { limits.first_token / 2 } else { limits.first_token };
-        loop {
-            let asks_for_reasoning = self.model.requests_reasoning();
-            let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
-            let responses = self.model.client.responses();
-            match timeout(limit, responses.create_stream_byot(body)).await {
-                Ok(Ok(events)) => return Ok(events),
-                Ok(Err(error)) => match TransportError::from(error) {
-                    failure if asks_for_reasoning && failure.is_include_refused() => {
-                        tracing::info!(
-                            event = "openai.reasoning_refused",
-                            model = self.model.name,
-                            "OpenAI refused encrypted reasoning; it is not requested again."
-                        );
-                        self.model.mark_reasoning_refused();
-                    }
-                    failure => return Err(failure),
-                },
-                Err(_) => return Err(TransportError::Timeout),
-            }
+        let asks_for_reasoning = self.model.requests_reasoning();
+        let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
+        let sent = timeout(limit, transport::send(&self.model.http, &self.model.endpoint, &body)).await;
+        let response = sent.unwrap_or(Err(TransportError::Timeout))?;
+        Ok(Body { response, reader: AnswerReader::new(), is_at_end: false })
+    }
+
+    /// Repeats the request if nothing was passed on and that may help; fails otherwise.
+    async fn handle_failure(&mut self, failure: TransportError) {
+        self.body = None;
+        let has_output = self.assembler.has_output();
+        if has_output {
+            return self.fail("the response broke off", Some(&failure));
         }
-    }
-
-    fn apply_event(&mut self, event: StreamEvent) -> Result<(), TransportError> {
-        match event {
-            StreamEvent::Text(text) => {
-                self.mark_first_token();
-                self.discard_reasoning();
-                if !text.is_empty() {
-                    self.has_output = true;
-                    self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
-                }
-            }
-            StreamEvent::Arguments => self.mark_first_token(),
-            StreamEvent::Reasoning(item) => {
-                self.model.mark_reasoning();
-                self.pending_reasoning.push(item);
-            }
-            StreamEvent::Message => self.discard_reasoning(),
-            StreamEvent::Call(call) => {
-                self.mark_first_token();
-                self.has_output = true;
-                self.follows_reasoning |= !self.pending_reasoning.is_empty();
-                self.queue.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
-                let item_id = call.item_id.filter(|_| self.follows_reasoning);
-                self.queue.push_back(ModelEvent::ToolCall(ToolCall { item_id, ..call }));
-            }
-            StreamEvent::Completed(usage) => self.complete("completed", &usage),
-            StreamEvent::Incomplete(usage) if self.has_output => self.complete("incomplete", &usage),
-            StreamEvent::Incomplete(_) => self.fail("the response ended without output", None),
-            StreamEvent::Failed(fault) => return Err(TransportError::ResponseFailed(fault)),
-            StreamEvent::Other => {}
+        self.assembler = ResponseAssembler::new(self.request.id);
+        self.first_token = None;
+        if self.model.learn_refusal(&failure) {
+            return;
         }
-        Ok(())
-    }
-
-    fn mark_first_token(&mut self) {
-        self.first_token.get_or_insert_with(|| self.started.elapsed());
-    }
-
-    /// Discards reasoning items before text. They need not be sent back, and could be only with the very item that
-    /// followed them.
-    fn discard_reasoning(&mut self) {
-        self.pending_reasoning.clear();
-        self.follows_reasoning = false;
+        match failure.input_refusal() {
+            Some(refusal) => self.refuse_input(refusal, &failure),
+            None => self.retry(failure).await,
+        }
     }
 
     /// Waits for the next attempt, if a retry is allowed, or fails.
     async fn retry(&mut self, failure: TransportError) {
-        self.events = None;
-        self.pending_reasoning.clear();
-        let may_repeat = self.first_token.is_none() && failure.is_retryable();
         let requested_wait = failure.retry_after().unwrap_or_default();
-        let wait = self.backoff.next().filter(|_| may_repeat && requested_wait <= MAX_RETRY_WAIT);
+        let may_repeat = failure.is_retryable() && requested_wait <= MAX_RETRY_WAIT;
+        let wait = if may_repeat { self.backoff.next() } else { None };
         let wait = wait.map(|wait| wait.max(requested_wait).min(MAX_RETRY_WAIT));
         let Some(wait) = wait.filter(|wait| Instant::now() + *wait < self.deadline()) else {
             return self.fail("no attempt succeeded", Some(&failure));
         };
-        let code = failure.error_info().and_then(|fault| fault.code.as_deref());
+        let code = failure.error_info().and_then(|info| info.code.as_deref());
         let cause = failure.root_cause();
-        tracing::info!(
+        tracing::warn!(
             event = "openai.retry",
             attempt = self.attempts,
             error = %failure,
             cause,
             error_code = code,
             ?wait,
-            "The request to the model will be repeated."
+            "The request to the model is repeated."
         );
         sleep(wait).await;
     }
@@ -259,16 +229,31 @@ impl ResponseStream {
         self.finish(ModelEvent::Completed);
     }
 
+    /// Ends the response: the call changes the conversation and asks again.
+    fn refuse_input(&mut self, refusal: InputRefusal, failure: &TransportError) {
+        let info = failure.error_info();
+        tracing::warn!(
+            event = "openai.input_refused",
+            request = self.request.id.0,
+            ?refusal,
+            error = %failure,
+            error_code = info.and_then(|info| info.code.as_deref()),
+            error_param = info.and_then(|info| info.param.as_deref()),
+            "The model's server refused a part of the conversation."
+        );
+        self.finish(ModelEvent::InputRefused(refusal));
+    }
+
     fn fail(&mut self, reason: &'static str, failure: Option<&TransportError>) {
-        let fault = failure.and_then(TransportError::error_info);
+        let info = failure.and_then(TransportError::error_info);
         tracing::warn!(
             event = "openai.response_failed",
             request = self.request.id.0,
             reason,
             error = failure.map(tracing::field::display),
             cause = failure.and_then(TransportError::root_cause),
-            error_code = fault.and_then(|fault| fault.code.as_deref()),
-            error_type = fault.and_then(|fault| fault.kind.as_deref()),
+            error_code = info.and_then(|info| info.code.as_deref()),
+            error_type = info.and_then(|info| info.kind.as_deref()),
             attempts = self.attempts,
             first_token_ms = self.first_token.map(milliseconds),
             response_ms = milliseconds(self.started.elapsed()),
@@ -278,9 +263,64 @@ impl ResponseStream {
     }
 
     fn finish(&mut self, event: ModelEvent) {
-        self.events = None;
+        self.body = None;
         self.is_finished = true;
-        self.queue.push_back(event);
+        self.end = Some(event);
+    }
+}
+
+/// Reads the next bytes of the body.
+async fn read_chunk(body: &mut Body, limit: Duration) -> Result<(), TransportError> {
+    match timeout(limit, body.response.chunk()).await {
+        Ok(Ok(Some(bytes))) => body.reader.push(&bytes)?,
+        Ok(Ok(None)) => body.is_at_end = true,
+        Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
+    }
+    Ok(())
+}
+
+/// Applies the data of an event: one JSON text, or several where a gateway has joined events.
+fn apply_answer(assembler: &mut ResponseAssembler, name: &str, data: &str) -> Result<Step, TransportError> {
+    match StreamEvent::parse(name, data.trim_start()) {
+        Ok(event) => return apply_event(assembler, event),
+        Err(ParseEventError(Some(kind))) => {
+            tracing::debug!(event = "openai.event_unreadable", kind, "An event that cannot be read is skipped.");
+            return Ok(Step::Continues);
+        }
+        Err(ParseEventError(None)) => {}
+    }
+    let texts = serde_json::Deserializer::from_str(data).into_iter::<&serde_json::value::RawValue>();
+    for json in texts.map_while(Result::ok) {
+        let Ok(event) = StreamEvent::parse(name, json.get()) else { continue };
+        if let Step::Completed(status, usage) = apply_event(assembler, event)? {
+            return Ok(Step::Completed(status, usage));
+        }
+    }
+    Ok(Step::Continues)
+}
+
+fn apply_event(assembler: &mut ResponseAssembler, event: StreamEvent<'_>) -> Result<Step, TransportError> {
+    match event {
+        StreamEvent::Ended(mut snapshot) => {
+            let usage = std::mem::take(&mut snapshot.usage);
+            let status = if snapshot.is_incomplete { "incomplete" } else { "completed" };
+            assembler.finish(StreamEnd::Snapshot(snapshot))?;
+            Ok(Step::Completed(status, usage))
+        }
+        StreamEvent::Failed(info) => Err(TransportError::ResponseFailed(info)),
+        event => {
+            assembler.apply(event);
+            Ok(Step::Continues)
+        }
+    }
+}
+
+impl From<IncompleteResponse> for TransportError {
+    fn from(incomplete: IncompleteResponse) -> Self {
+        match incomplete {
+            IncompleteResponse::CutOff => Self::StreamClosed,
+            IncompleteResponse::Empty => Self::EmptyResponse,
+        }
     }
 }
 

@@ -67,6 +67,7 @@ async fn collect_events(model: &Model) -> String {
         ModelEvent::ToolCall(call) => format!("{}:{}", call.name, call.item_id.as_deref().unwrap_or("-")),
         ModelEvent::Completed => "done".to_owned(),
         ModelEvent::Failed => "failed".to_owned(),
+        ModelEvent::InputRefused(refusal) => format!("refused:{refusal:?}"),
     });
     timeout(Duration::from_secs(20), events.collect::<Vec<_>>()).await.expect("the stream ends").join(" ")
 }
@@ -127,8 +128,6 @@ async fn reasoning_precedes_its_calls() {
     assert_eq!(respond_with(vec![calls]).await, once("reasoning end-call:fc_1 capture-card:fc_2 done"));
     let words = Stream(vec![REASONING, HELLO, MESSAGE, CALL_1, COMPLETED]);
     assert_eq!(respond_with(vec![words]).await, once("'Hello' end-call:- done"));
-    let nothing = Stream(vec![REASONING, MESSAGE, COMPLETED]);
-    assert_eq!(respond_with(vec![nothing]).await, once("done"));
 }
 
 #[tokio::test]
@@ -147,9 +146,9 @@ async fn unknown_events_are_skipped() {
 #[tokio::test]
 async fn a_stream_that_breaks_before_the_first_token_is_retried() {
     let again = || Stream(vec![WORLD, COMPLETED]);
-    assert_eq!(respond_with(vec![Stream(vec![CREATED, Cut]), again()]).await, twice("' world' done"));
-    assert_eq!(respond_with(vec![Stream(vec![CREATED]), again()]).await, twice("' world' done"));
-    assert_eq!(respond_with(vec![Stream(vec![OVERLOADED]), again()]).await, twice("' world' done"));
+    assert_eq!(respond_with(vec![Stream(vec![CREATED, Cut]), again()]).await, twice("'world' done"));
+    assert_eq!(respond_with(vec![Stream(vec![CREATED]), again()]).await, twice("'world' done"));
+    assert_eq!(respond_with(vec![Stream(vec![OVERLOADED]), again()]).await, twice("'world' done"));
     let call = Stream(vec![CALL_1, COMPLETED]);
     assert_eq!(respond_with(vec![Stream(vec![REASONING]), call]).await, twice("end-call:- done"), "not its reasoning");
 }
@@ -159,7 +158,12 @@ async fn a_stream_that_breaks_later_is_not_retried() {
     for end in [vec![HELLO], vec![HELLO, OVERLOADED], vec![HELLO, FAILED]] {
         assert_eq!(respond_with(vec![Stream(end)]).await, once("'Hello' failed"));
     }
-    assert_eq!(respond_with(vec![Stream(vec![ARGUMENTS])]).await, once("failed"));
+    let half_call = Stream(vec![ARGUMENTS]);
+    assert_eq!(
+        respond_with(vec![half_call, Stream(vec![HELLO, COMPLETED])]).await,
+        twice("'Hello' done"),
+        "nothing ran"
+    );
 
     let (openai, _leaving) = RawServer::start(vec![Stream(vec![HELLO, Cut])]).await;
     let mut events = request_response(&model(openai.origin(), "gpt-4o", LIMITS));
@@ -173,8 +177,9 @@ async fn a_stream_that_breaks_later_is_not_retried() {
 #[tokio::test]
 async fn an_incomplete_response_succeeds_if_it_has_output() {
     assert_eq!(respond_with(vec![Stream(vec![HELLO, INCOMPLETE])]).await, once("'Hello' done"));
-    assert_eq!(respond_with(vec![Stream(vec![ARGUMENTS, INCOMPLETE])]).await, once("failed"));
-    assert_eq!(respond_with(vec![Stream(vec![INCOMPLETE])]).await, once("failed"));
+    for nothing in [vec![ARGUMENTS, INCOMPLETE], vec![INCOMPLETE]] {
+        assert_eq!(respond_with(vec![Stream(nothing), Stream(vec![HELLO, COMPLETED])]).await, twice("'Hello' done"));
+    }
 }
 
 #[tokio::test]
@@ -213,14 +218,72 @@ async fn a_long_requested_wait_is_a_failure() {
 async fn permanent_errors_are_not_retried() {
     for answer in [
         Plain(429, vec![JSON], r#"{"error":{"code":"insufficient_quota","type":"insufficient_quota"}}"#),
-        Plain(400, vec![JSON], r#"{"error":{"code":null,"param":"input[3]"}}"#),
+        Plain(400, vec![JSON], r#"{"error":{"code":null,"param":"tools[0]"}}"#),
         Plain(401, vec![JSON], "{}"),
         Plain(404, vec![("content-type", "text/html")], "<html>"),
         Plain(302, vec![("location", "/v1/elsewhere")], ""),
-        Plain(200, vec![JSON], r#"{"object":"response","output":[]}"#),
+        Plain(200, vec![("content-type", "text/event-stream")], "<html>"),
     ] {
         assert_eq!(respond_with(vec![answer]).await, once("failed"));
     }
+}
+
+#[tokio::test]
+async fn a_body_is_read_as_what_it_is_and_not_as_its_header_says() {
+    let sse = "\u{feff}: hello\r\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hello\"}\r\n\r\ndata: [DONE]\r\n\r\n";
+    let json =
+        r#"{"object":"response","output":[{"type":"message","content":[{"type":"output_text","text":"Hello"}]}]}"#;
+    for body in [sse, json] {
+        for header in [Vec::new(), vec![JSON], vec![("content-type", "text/event-stream")]] {
+            assert_eq!(respond_with(vec![Plain(200, header, body)]).await, once("'Hello' done"), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_texts_in_one_event_are_both_read() {
+    let joined = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"Hello\"}\ndata: {\"type\":\"response.completed\"}\n\n";
+    let processing = "data: : OPENROUTER PROCESSING\n\n";
+    let body = Box::leak(format!("{processing}{joined}").into_boxed_str());
+    assert_eq!(respond_with(vec![Plain(200, Vec::new(), body)]).await, once("'Hello' done"));
+}
+
+#[tokio::test]
+async fn an_empty_response_is_asked_for_again() {
+    let nothing = || Stream(vec![CREATED, COMPLETED]);
+    assert_eq!(respond_with(vec![nothing(), Stream(vec![HELLO, COMPLETED])]).await, twice("'Hello' done"));
+    let limits = ModelLimits { retries: 1, ..LIMITS };
+    assert_eq!(respond_within(limits, vec![nothing(), nothing()]).await, twice("failed"));
+}
+
+#[tokio::test]
+async fn a_transient_error_event_is_retried_in_every_spelling() {
+    for error in [
+        r#"{"type":"error","error":{"code":"too_many_requests","message":"Too many requests"}}"#,
+        r#"{"type":"error","status":503,"error":{"message":"x"}}"#,
+        r#"{"error":{"code":429}}"#,
+    ] {
+        let answers = vec![Stream(vec![Event(error)]), Stream(vec![HELLO, COMPLETED])];
+        assert_eq!(respond_with(answers).await, twice("'Hello' done"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_input_is_left_to_the_call() {
+    for (body, refused) in [
+        (r#"{"error":{"code":"content_filter"}}"#, "refused:Content"),
+        (r#"{"error":{"message":"Item with id 'rs_1' not found.","param":"input"}}"#, "refused:Reasoning"),
+        (r#"{"error":{"code":"context_length_exceeded"}}"#, "refused:Length"),
+        (r#"{"error":{"param":"input[3]"}}"#, "refused:Other"),
+    ] {
+        assert_eq!(respond_with(vec![Plain(400, vec![JSON], body)]).await, once(refused), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_large_ends_early() {
+    let event: &'static str = Box::leak(format!(r#"{{"type":"x","pad":"{}"}}"#, "x".repeat(2 << 20)).into_boxed_str());
+    assert_eq!(respond_with(vec![Stream(vec![HELLO, Event(event), COMPLETED])]).await, once("'Hello' failed"));
 }
 
 #[tokio::test]

@@ -1,18 +1,18 @@
-//! The HTTP transport below async-openai: sends one request and reads the status and headers of the response, which
-//! async-openai does not expose. Only a stream of events is passed on. Nothing is retried here.
+//! The HTTP transport: sends one request and reads the status and the headers of the response. Nothing is retried here.
 
 use std::error::Error as _;
 use std::iter;
 use std::time::Duration;
 
 use async_openai::config::Config;
-use async_openai::error::OpenAIError;
-use async_openai::middleware::HttpRequestFactory;
 use reqwest::Response;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::event::OpenAiErrorInfo;
+use super::answer_reader::ReadAnswerError;
+use super::body::RequestBody;
+use super::error_info::ErrorInfo;
+use crate::call::InputRefusal;
 use crate::config;
 
 /// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
@@ -32,8 +32,11 @@ impl OpenAiEndpoint {
         let bearer = SecretString::from(format!("Bearer {}", config.api_key.expose_secret()));
         let mut bearer = HeaderValue::from_str(bearer.expose_secret()).ok()?;
         bearer.set_sensitive(true);
-        let headers =
-            HeaderMap::from_iter([(AUTHORIZATION, bearer), (ACCEPT, HeaderValue::from_static("text/event-stream"))]);
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, bearer),
+            (ACCEPT, HeaderValue::from_static("text/event-stream")),
+            (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+        ]);
         Some(Self { base: config.base_url.clone(), key: config.api_key.clone(), headers })
     }
 }
@@ -60,7 +63,7 @@ impl Config for OpenAiEndpoint {
     }
 }
 
-/// The reason why there is no stream of events, or why it ended early.
+/// The reason why there is no response, or why it ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TransportError {
     /// The connection could not be opened, or broke before the response.
@@ -68,26 +71,23 @@ pub(super) enum TransportError {
     NoResponse(#[source] reqwest::Error),
     /// The response has an error status.
     #[error("HTTP {status}")]
-    ErrorStatus {
-        status: u16,
-        error_info: OpenAiErrorInfo,
-        retry_after: Option<Duration>,
-        /// Whether the error is about the request for encrypted reasoning.
-        include_refused: bool,
-    },
-    /// The response is not a stream of events.
-    #[error("the response is not an event stream")]
-    NotEventStream,
+    ErrorStatus { status: u16, error_info: ErrorInfo, retry_after: Option<Duration> },
+    /// The body of the response cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ReadAnswerError),
     /// The headers did not arrive in time.
     #[error("no response in time")]
     Timeout,
     /// The stream ended before the response did.
     #[error("the stream ended early")]
     StreamClosed,
+    /// The response has neither text nor a tool call.
+    #[error("the response is empty")]
+    EmptyResponse,
     /// The response failed, as reported by an event of the stream.
     #[error("the response failed")]
-    ResponseFailed(OpenAiErrorInfo),
-    /// async-openai could not build the request.
+    ResponseFailed(ErrorInfo),
+    /// The request could not be serialized.
     #[error("the request could not be built")]
     BuildRequest,
 }
@@ -96,19 +96,20 @@ impl TransportError {
     /// Whether a retry of the same request may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
-            Self::NoResponse(_) | Self::Timeout | Self::StreamClosed => true,
-            Self::ErrorStatus { status: 429, error_info: fault, .. } => !fault.is_one_of(&["insufficient_quota"]),
-            Self::ErrorStatus { status, .. } => matches!(status, 408 | 409 | 500..),
-            Self::ResponseFailed(fault) => {
-                fault.is_one_of(&["server_error", "rate_limit_exceeded", "overloaded_error"])
-            }
-            Self::NotEventStream | Self::BuildRequest => false,
+            Self::NoResponse(_) | Self::Timeout | Self::StreamClosed | Self::EmptyResponse => true,
+            Self::ErrorStatus { status, error_info, .. } => error_info.is_transient(Some(*status)),
+            Self::ResponseFailed(error_info) => error_info.is_transient(None),
+            Self::Unreadable(_) | Self::BuildRequest => false,
         }
     }
 
-    /// Whether OpenAI rejected the request because it asks for encrypted reasoning.
-    pub(super) fn is_include_refused(&self) -> bool {
-        matches!(self, Self::ErrorStatus { status: 400, include_refused: true, .. })
+    /// What of the conversation the server refuses, if the error is about that.
+    pub(super) fn input_refusal(&self) -> Option<InputRefusal> {
+        match self {
+            Self::ErrorStatus { status, error_info, .. } => error_info.input_refusal(Some(*status)),
+            Self::ResponseFailed(error_info) => error_info.input_refusal(None),
+            _ => None,
+        }
     }
 
     /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
@@ -116,15 +117,15 @@ impl TransportError {
         iter::successors(self.source(), |error| (*error).source()).last().map(ToString::to_string)
     }
 
-    /// OpenAI's error codes, for the log.
-    pub(super) fn error_info(&self) -> Option<&OpenAiErrorInfo> {
+    /// The error as the server describes it.
+    pub(super) fn error_info(&self) -> Option<&ErrorInfo> {
         match self {
-            Self::ErrorStatus { error_info: fault, .. } | Self::ResponseFailed(fault) => Some(fault),
+            Self::ErrorStatus { error_info, .. } | Self::ResponseFailed(error_info) => Some(error_info),
             _ => None,
         }
     }
 
-    /// The wait that OpenAI asks for.
+    /// The wait that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::ErrorStatus { retry_after, .. } => *retry_after,
@@ -133,43 +134,23 @@ impl TransportError {
     }
 }
 
-impl From<TransportError> for OpenAIError {
-    fn from(failure: TransportError) -> Self {
-        Self::Boxed(Box::new(failure))
-    }
-}
-
-impl From<OpenAIError> for TransportError {
-    fn from(error: OpenAIError) -> Self {
-        match error {
-            OpenAIError::Boxed(error) => error.downcast().map_or(Self::BuildRequest, |failure| *failure),
-            OpenAIError::Reqwest(error) => Self::NoResponse(error.without_url()),
-            _ => Self::BuildRequest,
-        }
-    }
-}
-
-/// Sends the request once. Succeeds with a stream of events.
-pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> Result<Response, TransportError> {
-    let request = request.build().await.map_err(|_| TransportError::BuildRequest)?;
-    let response = http.execute(request).await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
+/// Sends the request once. Succeeds with a response that has a status of success.
+pub(super) async fn send(
+    http: &reqwest::Client,
+    endpoint: &OpenAiEndpoint,
+    body: &RequestBody<'_>,
+) -> Result<Response, TransportError> {
+    let body = serde_json::to_vec(body).map_err(|_| TransportError::BuildRequest)?;
+    let request = http.post(endpoint.url("/responses")).headers(endpoint.headers());
+    let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
+    let response = request.send().await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
     let status = response.status();
-    if !status.is_success() {
-        let retry_after = retry_after(response.headers());
-        let body = read_error_body(response).await;
-        let fault = OpenAiErrorInfo::parse(&body);
-        let of_include = fault.param.as_deref().is_some_and(|param| param.starts_with("include"))
-            || body.contains("reasoning.encrypted_content")
-            || body.contains("ncrypted content is not supported");
-        return Err(TransportError::ErrorStatus {
-            status: status.as_u16(),
-            error_info: fault,
-            retry_after,
-            include_refused: of_include,
-        });
+    if status.is_success() {
+        return Ok(response);
     }
-    let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if content_type.starts_with(b"text/event-stream") { Ok(response) } else { Err(TransportError::NotEventStream) }
+    let retry_after = retry_after(response.headers());
+    let error_info = ErrorInfo::parse(&read_error_body(response).await);
+    Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after })
 }
 
 /// Reads the body of an error response, as far as possible.
@@ -212,9 +193,8 @@ mod tests {
     fn only_temporary_errors_are_retryable() {
         let with_status = |status, code: &str| TransportError::ErrorStatus {
             status,
-            error_info: OpenAiErrorInfo { code: Some(code.to_owned()), ..OpenAiErrorInfo::default() },
+            error_info: ErrorInfo { code: Some(code.to_owned()), ..ErrorInfo::default() },
             retry_after: None,
-            include_refused: false,
         };
         for (failure, may_pass) in [
             (with_status(429, "rate_limit_exceeded"), true),
@@ -226,7 +206,8 @@ mod tests {
             (with_status(401, "invalid_api_key"), false),
             (with_status(404, "model_not_found"), false),
             (TransportError::StreamClosed, true),
-            (TransportError::NotEventStream, false),
+            (TransportError::EmptyResponse, true),
+            (TransportError::Unreadable(ReadAnswerError::NotAnAnswer), false),
         ] {
             assert_eq!(failure.is_retryable(), may_pass, "{failure:?}");
         }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
-use super::{SessionContext, ToolRunner, next_model_event, payment_log};
+use super::{SessionContext, ToolRunner, log_model_outage, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
     ToolOutcome, ToolRunId,
@@ -230,6 +230,7 @@ impl Chat {
                 Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry),
+                Action::ReportModelOutage(outage) => log_model_outage(outage),
                 Action::Close => {}
             }
         }
@@ -261,7 +262,7 @@ impl PendingReply {
         match event {
             ModelEvent::ToolCall(call) => self.tool_calls.push(call.clone()),
             ModelEvent::Completed => self.failed = false,
-            ModelEvent::Failed => self.failed = true,
+            ModelEvent::Failed | ModelEvent::InputRefused(_) => self.failed = true,
             ModelEvent::TextDelta(_) | ModelEvent::Reasoning(_) => {}
         }
     }

@@ -118,7 +118,10 @@ impl TestCall {
     /// Feeds an event to the call. Returns the index in `actions` of the first resulting action.
     pub(in crate::call) fn feed(&mut self, event: CallEvent) -> usize {
         let from = self.actions.len();
-        if let CallEvent::Model { request, event: ModelEvent::Completed | ModelEvent::Failed } = &event
+        if let CallEvent::Model {
+            request,
+            event: ModelEvent::Completed | ModelEvent::Failed | ModelEvent::InputRefused(_),
+        } = &event
             && self.pending_request == Some(*request)
         {
             self.pending_request = None;

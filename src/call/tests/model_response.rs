@@ -218,3 +218,91 @@ fn a_model_that_only_calls_tools_is_stopped() {
     }
     assert_eq!((call.pending_request, call.said_since(0)), (None, HAND_OFF.to_owned()));
 }
+
+fn raw(text: &str) -> Box<serde_json::value::RawValue> {
+    serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
+}
+
+#[test]
+fn an_utterance_that_a_filter_refuses_is_left_out_for_the_rest_of_the_call() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    call.model_replies("Hi.", &[]);
+    call.caller_says("something rude");
+    let from = call.model_emits(ModelEvent::InputRefused(InputRefusal::Content));
+    assert!(call.pending_request.is_some(), "the model is asked again");
+    assert_eq!(call.said_since(from), "");
+    assert!(call.history().contains("Hello") && !call.history().contains("rude"), "{}", call.history());
+    assert!(call.history().ends_with("in other words.\n"), "{}", call.history());
+    call.model_replies("Sorry?", &[]);
+    call.caller_says("Sorry, I meant to pay.");
+    assert!(!call.history().contains("rude"));
+}
+
+#[test]
+fn reasoning_that_a_server_refuses_is_not_sent_again() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    call.model_emits(ModelEvent::Reasoning(raw(r#"{"id":"rs_1"}"#)));
+    call.model_replies("", &["set-silence-detection"]);
+    assert!(call.history().contains("rs_1"));
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Reasoning));
+    assert!(call.history().contains("Hello") && !call.history().contains("rs_1"), "{}", call.history());
+    call.model_emits(ModelEvent::Reasoning(raw(r#"{"id":"rs_2"}"#)));
+    call.model_replies("", &["set-silence-detection"]);
+    assert!(!call.history().contains("rs_2"), "{}", call.history());
+}
+
+#[test]
+fn a_conversation_that_is_too_long_loses_its_oldest_turns() {
+    let mut call = TestCall::start();
+    for words in ["One", "Two", "Three", "Four"] {
+        call.caller_says(&format!("{words} {}", "blah ".repeat(200)));
+        call.model_replies("Yes.", &[]);
+    }
+    call.caller_says("Five");
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Length));
+    let history = call.history();
+    assert!(history.starts_with("developer: ") && history.ends_with("caller: Five\n"), "{history}");
+    assert!(!history.contains("One") && history.contains("Four"), "{history}");
+}
+
+#[test]
+fn input_that_is_refused_again_and_again_ends_in_an_apology() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    let mut from = 0;
+    for _ in 0..2 {
+        from = call.model_emits(ModelEvent::InputRefused(InputRefusal::Other));
+    }
+    assert_eq!((call.pending_request, call.said_since(from)), (None, MODEL_UNAVAILABLE.to_owned()));
+}
+
+#[test]
+fn a_tool_call_that_is_delivered_again_runs_once() {
+    let mut call = TestCall::start();
+    let sms = || ToolCall::new("call_1".to_owned(), None, "send-sms".to_owned(), r#"{"message":"Hi"}"#);
+    call.caller_says("Hello");
+    call.model_emits(ModelEvent::ToolCall(sms()));
+    call.model_emits(ModelEvent::Completed);
+    call.tool_answers(ToolOutcome::Sms(Ok(())));
+    call.model_emits(ModelEvent::ToolCall(sms()));
+    call.model_emits(ModelEvent::Completed);
+    assert!(call.running_tools.is_empty());
+    let history = call.history();
+    assert!(history.contains("output: call_again_1") && history.contains("is not run again"), "{history}");
+    assert_eq!(history.matches("call: send-sms call_1").count(), 1, "{history}");
+}
+
+#[test]
+fn what_the_caller_hears_in_place_of_the_model_is_reported() {
+    let mut call = TestCall::start();
+    for reported in ["Apology", "Apology", r#"HandOff("the model failed three times in a row")"#] {
+        call.caller_says("Hello?");
+        let from = call.model_emits(ModelEvent::Failed);
+        let is_report = |action: &&Action| matches!(action, Action::ReportModelOutage(_));
+        let reports: Vec<_> =
+            call.actions[from..].iter().filter(is_report).map(|action| format!("{action:?}")).collect();
+        assert_eq!(reports, [format!("ReportModelOutage({reported})")]);
+    }
+}

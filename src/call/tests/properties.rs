@@ -747,7 +747,11 @@ impl ReferenceModel {
                     self.check_update(update);
                 }
                 Action::Close => self.call_closed = true,
-                Action::RunTool { .. } | Action::ChangeContext(_) | Action::Record(_) | Action::SendFrame(_) => {}
+                Action::RunTool { .. }
+                | Action::ChangeContext(_)
+                | Action::Record(_)
+                | Action::SendFrame(_)
+                | Action::ReportModelOutage(_) => {}
             }
             let shown = format!("{:?}", self.call.actions[at]);
             for secret in ["4111", "1299", "90210", "SECRET", "HOLDER", "word"] {

@@ -1,0 +1,383 @@
+//! Assembles a response from its events: what is said, and which tools are called.
+//!
+//! The text of a message may stand in deltas, in `done` events, in the item and in the final snapshot, and the same
+//! holds for a function call. Everything is kept by item, so that only what was not said is said, and each call is
+//! passed on once, when it is complete.
+
+mod call;
+mod message;
+
+use std::collections::VecDeque;
+
+use serde_json::value::RawValue;
+
+use super::event::{ItemKey, ResponseSnapshot, StreamEvent};
+use super::item::{CallItem, OutputItem};
+use crate::call::{ModelEvent, ModelRequestId, ToolCall};
+use crate::redact::Private;
+use call::PendingCall;
+use message::PendingMessage;
+
+/// The state of a response that is being received.
+pub(super) struct ResponseAssembler {
+    request: ModelRequestId,
+    items: Vec<Item>,
+    /// The calls that were passed on.
+    calls: Vec<ToolCall>,
+    /// Reasoning items that precede a function call that has not arrived yet. Without a call the API rejects them.
+    pending_reasoning: Vec<Box<RawValue>>,
+    /// The ids of the reasoning items that have arrived.
+    seen_reasoning: Vec<String>,
+    /// Whether the next function call follows reasoning items that were passed on.
+    follows_reasoning: bool,
+    sequence: SequenceNumbers,
+    /// Whether text or a function call was passed on.
+    has_output: bool,
+    /// Whether text or the arguments of a call have begun to arrive.
+    has_begun: bool,
+    events: VecDeque<ModelEvent>,
+}
+
+/// An item of the output that is a message or a function call.
+struct Item {
+    id: Option<String>,
+    index: Option<u64>,
+    /// `response.output_item.done` has arrived.
+    is_done: bool,
+    content: Content,
+}
+
+enum Content {
+    Message(PendingMessage),
+    Call(PendingCall),
+}
+
+/// How the events of a response end.
+pub(super) enum StreamEnd<'a> {
+    /// By a terminal event, or a whole response as JSON.
+    Snapshot(ResponseSnapshot<'a>),
+    /// By `[DONE]` without a terminal event.
+    DoneMark,
+    /// The connection was closed.
+    Closed,
+}
+
+/// The response is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IncompleteResponse {
+    /// It ended within an item.
+    CutOff,
+    /// It has neither text nor a tool call.
+    Empty,
+}
+
+/// The `sequence_number`s of the deltas. A delta that is delivered twice has the same number again; some servers number
+/// nothing, or send 0 always.
+#[derive(Default)]
+struct SequenceNumbers {
+    last: u64,
+}
+
+impl ResponseAssembler {
+    pub(super) fn new(request: ModelRequestId) -> Self {
+        Self {
+            request,
+            items: Vec::new(),
+            calls: Vec::new(),
+            pending_reasoning: Vec::new(),
+            seen_reasoning: Vec::new(),
+            follows_reasoning: false,
+            sequence: SequenceNumbers::default(),
+            has_output: false,
+            has_begun: false,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The next event for the call.
+    pub(super) fn pop_event(&mut self) -> Option<ModelEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether text or a function call was passed on: the request must not be repeated.
+    pub(super) fn has_output(&self) -> bool {
+        self.has_output
+    }
+
+    /// Whether text or the arguments of a call have begun to arrive.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun || self.has_output
+    }
+
+    /// Whether a reasoning item has arrived.
+    pub(super) fn has_reasoning(&self) -> bool {
+        !self.seen_reasoning.is_empty()
+    }
+
+    /// Applies an event. The end and a failure are for the caller.
+    pub(super) fn apply(&mut self, event: StreamEvent<'_>) {
+        match event {
+            StreamEvent::Text { key, part, sequence, delta } => {
+                if self.sequence.is_new(sequence) {
+                    let at = self.message_at(&key, "");
+                    self.speak(at, |message| message.push(part, &delta));
+                }
+            }
+            StreamEvent::TextDone { key, part, text } => {
+                let at = self.message_at(&key, &text);
+                self.speak(at, |message| message.complete_part(part, &text));
+            }
+            StreamEvent::Arguments { key, sequence, delta } => {
+                if self.sequence.is_new(sequence) {
+                    self.has_begun = true;
+                    let at = self.call_at(&key, None);
+                    self.with_call(at, |call| call.push_arguments(&delta));
+                }
+            }
+            StreamEvent::ArgumentsDone { key, name, arguments } => {
+                self.has_begun = true;
+                let at = self.call_at(&key, None);
+                self.with_call(at, |call| call.complete_arguments(&name, &arguments));
+            }
+            StreamEvent::ItemAdded(key, item) => self.add_item(&key, &item),
+            StreamEvent::ItemDone(key, item) => self.complete_item(&key, item),
+            StreamEvent::Ended(_) | StreamEvent::Failed(_) | StreamEvent::Other => {}
+        }
+    }
+
+    /// Ends the response: passes on what only the end completes.
+    pub(super) fn finish(&mut self, end: StreamEnd<'_>) -> Result<(), IncompleteResponse> {
+        let is_cut = matches!(end, StreamEnd::Closed) && self.items.iter().any(|item| !item.is_settled());
+        // The end of a whole response completes calls without an end of their own.
+        let completes = match end {
+            StreamEnd::Snapshot(snapshot) => {
+                let completes = !snapshot.is_incomplete;
+                for (key, item) in snapshot.output {
+                    self.reconcile(&key, item);
+                }
+                completes
+            }
+            StreamEnd::DoneMark => true,
+            StreamEnd::Closed => false,
+        };
+        self.pending_reasoning.clear();
+        for at in 0..self.items.len() {
+            match &mut self.items[at].content {
+                Content::Message(_) => self.speak(at, PendingMessage::finish),
+                Content::Call(call) => {
+                    let call = call.take_at_end(completes);
+                    self.pass_on(at, call);
+                }
+            }
+        }
+        match (is_cut, self.has_output) {
+            (true, _) => Err(IncompleteResponse::CutOff),
+            (false, false) => Err(IncompleteResponse::Empty),
+            (false, true) => Ok(()),
+        }
+    }
+
+    fn add_item(&mut self, key: &ItemKey<'_>, item: &OutputItem<'_>) {
+        match item {
+            OutputItem::Message { .. } => {
+                if self.find(key, Item::is_message, false).is_none() {
+                    self.open(key, Content::Message(PendingMessage::default()));
+                }
+            }
+            OutputItem::Call(call) => {
+                let at = self.find(key, Item::is_call, false);
+                let at = at.unwrap_or_else(|| self.open(key, Content::Call(PendingCall::default())));
+                self.with_call(at, |pending| pending.name_after(call));
+            }
+            OutputItem::Reasoning(_) | OutputItem::Other => {}
+        }
+    }
+
+    fn complete_item(&mut self, key: &ItemKey<'_>, item: OutputItem<'_>) {
+        match item {
+            OutputItem::Message { parts } => self.complete_message(key, &parts),
+            OutputItem::Call(call) => self.complete_call(key, &call),
+            OutputItem::Reasoning(raw) => self.add_reasoning(key, raw),
+            OutputItem::Other => {}
+        }
+    }
+
+    /// Applies an item of the snapshot, which usually is there already.
+    fn reconcile(&mut self, key: &ItemKey<'_>, item: OutputItem<'_>) {
+        let known_call = |call: &CallItem<'_>| self.calls.iter().any(|known| known.call_id == call.call_id);
+        match &item {
+            OutputItem::Call(call) if known_call(call) => self.pending_reasoning.clear(),
+            _ => self.complete_item(key, item),
+        }
+    }
+
+    fn complete_message(&mut self, key: &ItemKey<'_>, parts: &[std::borrow::Cow<'_, str>]) {
+        self.discard_reasoning();
+        let text = parts.concat();
+        let at = self.message_at(key, &text);
+        self.speak(at, |message| message.complete(&text));
+        self.items[at].complete(key);
+    }
+
+    fn complete_call(&mut self, key: &ItemKey<'_>, call: &CallItem<'_>) {
+        self.has_begun = true;
+        let at = self.call_at(key, Some(call));
+        self.with_call(at, |pending| pending.complete(call));
+        self.items[at].complete(key);
+        let Content::Call(pending) = &mut self.items[at].content else { return };
+        let call = pending.take_if_settled();
+        self.pass_on(at, call);
+    }
+
+    fn add_reasoning(&mut self, key: &ItemKey<'_>, raw: &RawValue) {
+        let id = key.id.as_deref().unwrap_or(raw.get());
+        if !self.seen_reasoning.iter().any(|seen| seen == id) {
+            self.seen_reasoning.push(id.to_owned());
+            self.pending_reasoning.push(raw.to_owned());
+        }
+    }
+
+    /// Discards reasoning items before text. They need not be sent back, and could be only with the very item that
+    /// followed them.
+    fn discard_reasoning(&mut self) {
+        self.pending_reasoning.clear();
+        self.follows_reasoning = false;
+    }
+
+    /// Finds the message, or begins one. `text` is what is known of its text.
+    fn message_at(&mut self, key: &ItemKey<'_>, text: &str) -> usize {
+        let same_text = |item: &Item| matches!(&item.content, Content::Message(known) if known.has_text(text));
+        let found = self.find(key, Item::is_message, true).or_else(|| self.items.iter().position(same_text));
+        found.unwrap_or_else(|| self.open(key, Content::Message(PendingMessage::default())))
+    }
+
+    /// Finds the call, or begins one. `call` is what is known of it.
+    fn call_at(&mut self, key: &ItemKey<'_>, call: Option<&CallItem<'_>>) -> usize {
+        let same_call = |item: &Item| match (&item.content, call) {
+            (Content::Call(known), Some(call)) => known.is_same(call),
+            _ => false,
+        };
+        let found = self.items.iter().position(same_call).or_else(|| {
+            let found = self.find(key, Item::is_call, true)?;
+            let is_other = call.is_some_and(|call| self.items[found].is_other_call(call));
+            (!is_other).then_some(found)
+        });
+        found.unwrap_or_else(|| self.open(key, Content::Call(PendingCall::default())))
+    }
+
+    /// Finds an item by its id; by its index, if that cannot mean another one; or else, if the event names neither, the
+    /// last one that is open.
+    ///
+    /// Servers are known to change the id of an item between its events (`may_change_id`), and to send index 0 for
+    /// every item.
+    fn find(&self, key: &ItemKey<'_>, kind: fn(&Item) -> bool, may_change_id: bool) -> Option<usize> {
+        let items = || self.items.iter().enumerate().filter(|(_, item)| kind(item));
+        if let Some(id) = key.id.as_deref()
+            && let Some((at, _)) = items().find(|(_, item)| item.id.as_deref() == Some(id))
+        {
+            return Some(at);
+        }
+        if let Some(index) = key.index {
+            let may_be = |item: &Item| {
+                item.index == Some(index) && (key.id.is_none() || item.id.is_none() || (may_change_id && !item.is_done))
+            };
+            return items().rev().find(|(_, item)| may_be(item)).map(|(at, _)| at);
+        }
+        let is_unnamed = |item: &Item| !item.is_done && (key.id.is_none() || item.id.is_none());
+        items().rev().find(|(_, item)| is_unnamed(item)).map(|(at, _)| at)
+    }
+
+    fn open(&mut self, key: &ItemKey<'_>, content: Content) -> usize {
+        let id = key.id.as_deref().map(str::to_owned);
+        self.items.push(Item { id, index: key.index, is_done: false, content });
+        self.items.len() - 1
+    }
+
+    fn with_call(&mut self, at: usize, change: impl FnOnce(&mut PendingCall)) {
+        if let Content::Call(call) = &mut self.items[at].content {
+            change(call);
+        }
+    }
+
+    /// Changes a message, and passes on the text that is to be said.
+    fn speak(&mut self, at: usize, change: impl FnOnce(&mut PendingMessage) -> String) {
+        let Content::Message(message) = &mut self.items[at].content else { return };
+        let text = change(message);
+        self.has_begun |= message.has_begun();
+        if !text.is_empty() {
+            self.discard_reasoning();
+            self.has_output = true;
+            self.events.push_back(ModelEvent::TextDelta(Private::new(text)));
+        }
+    }
+
+    /// Passes on a call that is complete, unless it was passed on already. An id that is empty or belongs to another
+    /// call of this response is replaced.
+    fn pass_on(&mut self, at: usize, call: Option<CompleteCall>) {
+        let Some(CompleteCall { mut call_id, name, arguments }) = call else { return };
+        let made = ToolCall::new(call_id.clone(), None, name, &arguments);
+        let is_known = |known: &ToolCall| known.call_id == made.call_id;
+        if call_id.is_empty() || self.calls.iter().any(is_known) {
+            call_id = format!("call_{}_{}", self.request.0, self.calls.len() + 1);
+        }
+        self.has_output = true;
+        self.follows_reasoning |= !self.pending_reasoning.is_empty();
+        self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
+        let item_id = self.items[at].id.clone().filter(|_| self.follows_reasoning);
+        let call = ToolCall { call_id, item_id, ..made };
+        self.calls.push(call.clone());
+        self.events.push_back(ModelEvent::ToolCall(call));
+    }
+}
+
+/// A function call that is to be passed on.
+struct CompleteCall {
+    /// May be empty.
+    call_id: String,
+    name: String,
+    arguments: String,
+}
+
+impl Item {
+    fn is_message(&self) -> bool {
+        matches!(self.content, Content::Message(_))
+    }
+
+    fn is_call(&self) -> bool {
+        matches!(self.content, Content::Call(_))
+    }
+
+    /// Whether the item is done and cannot be the one of this call.
+    fn is_other_call(&self, call: &CallItem<'_>) -> bool {
+        self.is_done && matches!(&self.content, Content::Call(known) if !known.is_same(call))
+    }
+
+    /// Whether nothing of the item is missing.
+    fn is_settled(&self) -> bool {
+        let has_all = match &self.content {
+            Content::Message(message) => message.is_complete(),
+            Content::Call(_) => false,
+        };
+        self.is_done || has_all
+    }
+
+    fn complete(&mut self, key: &ItemKey<'_>) {
+        self.is_done = true;
+        if let Some(id) = key.id.as_deref() {
+            self.id = Some(id.to_owned());
+        }
+    }
+}
+
+impl SequenceNumbers {
+    /// Whether a delta with this number is new.
+    fn is_new(&mut self, number: Option<u64>) -> bool {
+        let number = number.unwrap_or_default();
+        let is_new = number > self.last || self.last == 0;
+        self.last = self.last.max(number);
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests;

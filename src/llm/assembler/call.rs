@@ -1,0 +1,119 @@
+//! A function call of a response: its arguments, wherever they stand, and whether it is complete.
+
+use serde::de::IgnoredAny;
+
+use super::super::item::{CallItem, ItemStatus};
+use super::CompleteCall;
+
+/// A function call that is being received.
+#[derive(Default)]
+pub(super) struct PendingCall {
+    call_id: String,
+    name: String,
+    /// The arguments of the deltas, or of `function_call_arguments.done`.
+    streamed: String,
+    /// The arguments of the item.
+    of_item: String,
+    /// `function_call_arguments.done` has arrived.
+    has_all_arguments: bool,
+    /// The status of the item that is done.
+    status: Option<ItemStatus>,
+    /// The call was passed on.
+    is_passed_on: bool,
+}
+
+impl PendingCall {
+    /// Takes id and name of the item that begins.
+    pub(super) fn name_after(&mut self, item: &CallItem<'_>) {
+        if !item.call_id.is_empty() {
+            item.call_id.as_ref().clone_into(&mut self.call_id);
+        }
+        if !item.name.is_empty() {
+            item.name.as_ref().clone_into(&mut self.name);
+        }
+    }
+
+    /// Adds a delta of the arguments.
+    pub(super) fn push_arguments(&mut self, delta: &str) {
+        if !self.has_all_arguments {
+            self.streamed.push_str(delta);
+        }
+    }
+
+    /// Applies `function_call_arguments.done`.
+    pub(super) fn complete_arguments(&mut self, name: &str, arguments: &str) {
+        self.has_all_arguments = true;
+        if !arguments.is_empty() {
+            arguments.clone_into(&mut self.streamed);
+        }
+        if self.name.is_empty() {
+            name.clone_into(&mut self.name);
+        }
+    }
+
+    /// Applies the item that is done. A repetition changes nothing.
+    pub(super) fn complete(&mut self, item: &CallItem<'_>) {
+        if self.is_passed_on {
+            return;
+        }
+        self.name_after(item);
+        self.status = Some(item.status);
+        if self.of_item.is_empty() {
+            item.arguments.as_ref().clone_into(&mut self.of_item);
+        }
+    }
+
+    /// Whether `item` is a repetition of this call: a call has one id, and its arguments may be missing in one of the two.
+    pub(super) fn is_same(&self, item: &CallItem<'_>) -> bool {
+        let (known, other) = (self.arguments(), item.arguments.as_ref());
+        let same_id = !self.call_id.is_empty() && self.call_id == item.call_id;
+        same_id && self.name == item.name && (known == other || !has_members(known) || !has_members(other))
+    }
+
+    /// Returns the call, once, if its item is completed and its arguments are there.
+    pub(super) fn take_if_settled(&mut self) -> Option<CompleteCall> {
+        let is_completed = self.status == Some(ItemStatus::Completed) && !self.arguments().trim().is_empty();
+        if is_completed { self.take() } else { None }
+    }
+
+    /// Returns the call, once, at the end of the response if it is complete. `completes` says that the end of the
+    /// response is the end of its calls.
+    pub(super) fn take_at_end(&mut self, completes: bool) -> Option<CompleteCall> {
+        let is_complete = match self.status {
+            Some(ItemStatus::Completed) => true,
+            Some(ItemStatus::InProgress) => completes,
+            Some(ItemStatus::Incomplete) => false,
+            None => completes && (self.has_all_arguments || is_object(&self.streamed)),
+        };
+        if is_complete { self.take() } else { None }
+    }
+
+    /// A call without a name is none.
+    fn take(&mut self) -> Option<CompleteCall> {
+        if self.name.is_empty() || std::mem::replace(&mut self.is_passed_on, true) {
+            return None;
+        }
+        let arguments = self.arguments().to_owned();
+        Some(CompleteCall { call_id: self.call_id.clone(), name: self.name.clone(), arguments })
+    }
+
+    /// The arguments: those of the item, unless they are empty and others were streamed, or only the others are whole.
+    fn arguments(&self) -> &str {
+        let (of_item, streamed) = (self.of_item.as_str(), self.streamed.as_str());
+        if streamed.trim().is_empty() || has_members(of_item) || (is_object(of_item) && !has_members(streamed)) {
+            of_item
+        } else {
+            streamed
+        }
+    }
+}
+
+/// Whether a text is a JSON object.
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(json).is_ok()
+}
+
+/// Whether a text is a JSON object that is not empty.
+fn has_members(json: &str) -> bool {
+    is_object(json) && json.trim().trim_start_matches('{').trim_start() != "}"
+}

@@ -1,0 +1,103 @@
+//! A message of a response: what of its text was said.
+
+/// A message. Its parts are said in the order in which they begin.
+#[derive(Default)]
+pub(super) struct PendingMessage {
+    parts: Vec<Part>,
+    /// The whole message has arrived: what follows is a repetition.
+    is_complete: bool,
+    /// Text other than white space was said. White space before it is left out.
+    has_words: bool,
+}
+
+struct Part {
+    index: u64,
+    text: String,
+    is_complete: bool,
+}
+
+impl PendingMessage {
+    /// Adds a delta of a part; returns what is to be said.
+    pub(super) fn push(&mut self, index: u64, delta: &str) -> String {
+        if self.is_complete {
+            return String::new();
+        }
+        let part = self.part_mut(index);
+        if part.is_complete {
+            return String::new();
+        }
+        part.text.push_str(delta);
+        self.say(delta)
+    }
+
+    /// Completes a part whose whole text is `text`; returns what is to be said.
+    pub(super) fn complete_part(&mut self, index: u64, text: &str) -> String {
+        if self.is_complete {
+            return String::new();
+        }
+        let part = self.part_mut(index);
+        part.is_complete = true;
+        let rest = rest_of(text, &part.text).to_owned();
+        part.text.push_str(&rest);
+        self.say(&rest)
+    }
+
+    /// Completes the message, whose whole text is `text`; returns what is to be said.
+    pub(super) fn complete(&mut self, text: &str) -> String {
+        if self.is_complete {
+            return String::new();
+        }
+        let rest = rest_of(text, &self.text()).to_owned();
+        if !rest.is_empty() {
+            let index = self.parts.last().map_or(0, |part| part.index);
+            self.part_mut(index).text.push_str(&rest);
+        }
+        let text = self.say(&rest);
+        text + &self.finish()
+    }
+
+    /// Ends the message; returns what is still to be said.
+    pub(super) fn finish(&mut self) -> String {
+        self.is_complete = true;
+        String::new()
+    }
+
+    /// Whether the message may be the one that has this text: one text begins with the other.
+    pub(super) fn has_text(&self, text: &str) -> bool {
+        let own = self.text();
+        !own.is_empty() && !text.is_empty() && (own.starts_with(text) || text.starts_with(&own))
+    }
+
+    /// Whether the whole message, or each of its parts, has arrived.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete || self.parts.iter().all(|part| part.is_complete)
+    }
+
+    /// Whether text has arrived.
+    pub(super) fn has_begun(&self) -> bool {
+        self.parts.iter().any(|part| !part.text.is_empty())
+    }
+
+    fn text(&self) -> String {
+        self.parts.iter().map(|part| part.text.as_str()).collect()
+    }
+
+    fn part_mut(&mut self, index: u64) -> &mut Part {
+        let at = self.parts.iter().position(|part| part.index == index).unwrap_or_else(|| {
+            self.parts.push(Part { index, text: String::new(), is_complete: false });
+            self.parts.len() - 1
+        });
+        &mut self.parts[at]
+    }
+
+    fn say(&mut self, text: &str) -> String {
+        let text = if self.has_words { text } else { text.trim_start() };
+        self.has_words |= !text.is_empty();
+        text.to_owned()
+    }
+}
+
+/// What of `text` follows `said`. Nothing if it is another text: what was said cannot be taken back.
+fn rest_of<'a>(text: &'a str, said: &str) -> &'a str {
+    text.strip_prefix(said).unwrap_or_default()
+}

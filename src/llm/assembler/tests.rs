@@ -1,0 +1,295 @@
+//! Tests of responses in every form in which model servers send them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn message(id: &str, text: &str) -> String {
+    format!(
+        r#"{{"id":{id},"type":"message","status":"completed","role":"assistant","content":[{{"type":"output_text","text":"{text}"}}]}}"#
+    )
+}
+
+fn call(id: &str, call_id: &str, name: &str, arguments: &str, status: &str) -> String {
+    format!(
+        r#"{{"id":{id},"type":"function_call","call_id":{call_id},"name":"{name}","arguments":{arguments},"status":"{status}"}}"#
+    )
+}
+
+fn text_delta(text: &str) -> String {
+    format!(
+        r#"{{"type":"response.output_text.delta","item_id":"m1","output_index":0,"content_index":0,"delta":"{text}"}}"#
+    )
+}
+
+fn arguments_delta(text: &str) -> String {
+    format!(r#"{{"type":"response.function_call_arguments.delta","item_id":"f1","output_index":0,"delta":"{text}"}}"#)
+}
+
+fn arguments_done(arguments: &str) -> String {
+    format!(
+        r#"{{"type":"response.function_call_arguments.done","item_id":"f1","output_index":0,"arguments":{arguments}}}"#
+    )
+}
+
+fn item(kind: &str, index: usize, item: &str) -> String {
+    format!(r#"{{"type":"response.output_item.{kind}","output_index":{index},"item":{item}}}"#)
+}
+
+fn completed(output: &[&str]) -> String {
+    format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{}]}}}}"#, output.join(","))
+}
+
+const INCOMPLETE: &str = r#"{"type":"response.incomplete","response":{"status":"incomplete"}}"#;
+const DONE: &str = "[DONE]";
+
+/// What the call gets of a response with these events: text in quotes, calls as `call_id name arguments`.
+fn assemble(events: &[impl AsRef<str>]) -> String {
+    let mut assembler = ResponseAssembler::new(ModelRequestId(7));
+    let mut end = None;
+    for event in events.iter().map(AsRef::as_ref) {
+        if event == DONE {
+            end = Some(assembler.finish(StreamEnd::DoneMark));
+            break;
+        }
+        match StreamEvent::parse("", event) {
+            Ok(StreamEvent::Ended(snapshot)) => {
+                end = Some(assembler.finish(StreamEnd::Snapshot(snapshot)));
+                break;
+            }
+            Ok(event) => assembler.apply(event),
+            Err(_) => {}
+        }
+    }
+    let end = end.unwrap_or_else(|| assembler.finish(StreamEnd::Closed));
+    let mut output: Vec<String> = Vec::new();
+    while let Some(event) = assembler.pop_event() {
+        output.push(match event {
+            ModelEvent::TextDelta(text) => format!("'{}'", text.reveal()),
+            ModelEvent::Reasoning(_) => "reasoning".to_owned(),
+            ModelEvent::ToolCall(call) => format!("{} {} {}", call.call_id, call.name, call.arguments.as_str()),
+            other => format!("{other:?}"),
+        });
+    }
+    output.push(match end {
+        Ok(()) => "complete".to_owned(),
+        Err(incomplete) => format!("{incomplete:?}"),
+    });
+    output.join(", ")
+}
+
+const HI: [&str; 2] = [r#""m1""#, "Hi there."];
+
+#[test]
+fn text_is_said_once_wherever_it_stands() {
+    let part_done = r#"{"type":"response.content_part.done","item_id":"m1","output_index":0,"content_index":0,"part":{"type":"output_text","text":"Hi there."}}"#;
+    let text_done =
+        r#"{"type":"response.output_text.done","item_id":"m1","output_index":0,"content_index":0,"text":"Hi there."}"#;
+    let hi = message(HI[0], HI[1]);
+    let (added, done) = (item("added", 0, &message(HI[0], "")), item("done", 0, &hi));
+    let (first, rest) = (text_delta("Hi"), text_delta(" there."));
+    let end = completed(&[&hi]);
+    for (events, said) in [
+        (vec![&*added, &first, &rest, text_done, part_done, &done, &end], "'Hi', ' there.', complete"),
+        (vec![&first, &rest, DONE], "'Hi', ' there.', complete"),
+        (vec![&*first, text_done, &end], "'Hi', ' there.', complete"),
+        (vec![text_done, &end], "'Hi there.', complete"),
+        (vec![part_done, &completed(&[])], "'Hi there.', complete"),
+        (vec![&done, &end], "'Hi there.', complete"),
+        (vec![&done, &done, &end], "'Hi there.', complete"),
+        (vec![&end], "'Hi there.', complete"),
+        (vec![&*first, &done], "'Hi', ' there.', complete"),
+        (vec![text_done], "'Hi there.', complete"),
+        (vec![&*first], "'Hi', CutOff"),
+        (vec![&*first, INCOMPLETE], "'Hi', complete"),
+        (vec![&completed(&[])], "Empty"),
+        (vec![DONE], "Empty"),
+        (vec![INCOMPLETE], "Empty"),
+    ] {
+        assert_eq!(assemble(&events), said, "{events:?}");
+    }
+    assert_eq!(assemble(&[] as &[&str]), "Empty");
+}
+
+#[test]
+fn a_message_is_recognized_again_without_its_id() {
+    let first = text_delta("Hi there.");
+    for id in ["null", r#""""#, r#""m9""#] {
+        let again = message(id, HI[1]);
+        assert_eq!(
+            assemble(&[first.as_str(), &item("done", 0, &again), &completed(&[&again])]),
+            "'Hi there.', complete"
+        );
+        assert_eq!(assemble(&[first.as_str(), &completed(&["{}", &again])]), "'Hi there.', complete");
+    }
+    let two = [message(r#""m1""#, "One."), message(r#""m2""#, "Two.")];
+    assert_eq!(assemble(&[completed(&[&two[0], &two[1]])]), "'One.', 'Two.', complete");
+    let both_at_index_0 = [item("done", 0, &two[0]), item("done", 0, &two[1]), completed(&[&two[0], &two[1]])];
+    assert_eq!(assemble(&both_at_index_0), "'One.', 'Two.', complete");
+}
+
+#[test]
+fn a_message_of_white_space_says_nothing() {
+    let sms = call(r#""f1""#, r#""c1""#, "send-sms", r#""{}""#, "completed");
+    let events =
+        [text_delta(r"\n\n"), item("done", 0, &message(r#""m1""#, r"\n\n")), item("done", 1, &sms), completed(&[])];
+    assert_eq!(assemble(&events), "c1 send-sms {}, complete");
+    assert_eq!(
+        assemble(&[text_delta(r"\n\n"), text_delta(" Hi"), text_delta(" there"), DONE.to_owned()]),
+        "'Hi', ' there', complete"
+    );
+}
+
+#[test]
+fn a_call_runs_once_with_its_arguments_wherever_they_stand() {
+    let of = |arguments: &str, status: &str| call(r#""f1""#, r#""c1""#, "x", arguments, status);
+    let (whole, empty) = (of(r#""{\"a\":1}""#, "completed"), of(r#""""#, "completed"));
+    let added = item("added", 0, &of(r#""""#, "in_progress"));
+    let (first, rest) = (arguments_delta(r#"{\"a\""#), arguments_delta(":1}"));
+    let args_done = arguments_done(r#""{\"a\":1}""#);
+    let (done, done_empty) = (item("done", 0, &whole), item("done", 0, &empty));
+    let end = completed(&[&whole]);
+    let runs = r#"c1 x {"a":1}, complete"#;
+    for events in [
+        vec![&*added, &first, &rest, &args_done, &done, &end],
+        vec![&done, &end],
+        vec![&done, &done, &end],
+        vec![&*added, &args_done, &completed(&[])],
+        vec![&*added, &first, &rest, &args_done, DONE],
+        vec![&*added, &first, &rest, &completed(&[])],
+        vec![&*added, &args_done, &done_empty, &completed(&[&empty])],
+        vec![&*added, &first, &rest, &done_empty, &completed(&[])],
+        vec![&*added, &done_empty, &args_done, &completed(&[])],
+        vec![&done],
+        vec![&done, DONE],
+        vec![&end],
+        vec![&item("done", 0, &of(r#"{"a":1}"#, "completed")), &end],
+        vec![&item("done", 0, &of(r#""{\"a\":1}""#, "in_progress")), &end],
+        vec![
+            &item("added", 0, &call("null", r#""c1""#, "x", "null", "")),
+            &item("done", 0, &call("null", r#""c1""#, "x", r#""{\"a\":1}""#, "")),
+            &end,
+        ],
+        vec![&added, &item("done", 0, &call(r#""f2""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed")), &end],
+        vec![&done, &item("done", 0, &call(r#""f2""#, r#""c1""#, "x", r#""{}""#, "completed")), &completed(&[])],
+        vec![&done, &item("done", 1, &call(r#""f2""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed")), &completed(&[])],
+    ] {
+        assert_eq!(assemble(&events), runs, "{events:?}");
+    }
+}
+
+#[test]
+fn a_call_that_is_not_complete_does_not_run() {
+    let of = |status: &str| call(r#""f1""#, r#""c1""#, "end-call", r#""{}""#, status);
+    let added = item("added", 0, &of("in_progress"));
+    for (events, ended) in [
+        (vec![&*added, &item("done", 0, &of("incomplete")), INCOMPLETE], "Empty"),
+        (vec![&*added, &item("done", 0, &of("incomplete")), &completed(&[])], "Empty"),
+        (vec![&*added, &item("done", 0, &of("in_progress")), INCOMPLETE], "Empty"),
+        (vec![&*added, &arguments_done(r#""{}""#), INCOMPLETE], "Empty"),
+        (vec![&*added, &arguments_done(r#""{}""#)], "CutOff"),
+        (vec![&*added, &arguments_delta("{"), DONE], "Empty"),
+        (vec![&*added, &arguments_delta("{")], "CutOff"),
+        (vec![&*added, DONE], "Empty"),
+    ] {
+        assert_eq!(assemble(&events), ended, "{events:?}");
+    }
+}
+
+#[test]
+fn an_id_that_is_missing_or_repeated_is_replaced() {
+    let done = |index, item_id: &str, call_id: &str, name| {
+        item("done", index, &call(item_id, call_id, name, r#""{\"a\":1}""#, "completed"))
+    };
+    let empty = [done(0, "null", r#""""#, "x"), done(1, "null", r#""""#, "y"), completed(&[])];
+    assert_eq!(assemble(&empty), r#"call_7_1 x {"a":1}, call_7_2 y {"a":1}, complete"#);
+    let of_item = [done(0, r#""f1""#, "null", "x"), completed(&[])];
+    assert_eq!(assemble(&of_item), r#"f1 x {"a":1}, complete"#);
+    let repeated = [done(0, r#""f1""#, r#""c""#, "x"), done(1, r#""f2""#, r#""c""#, "y"), completed(&[])];
+    assert_eq!(assemble(&repeated), r#"c x {"a":1}, call_7_2 y {"a":1}, complete"#);
+}
+
+#[test]
+fn a_delta_that_is_delivered_twice_is_said_once() {
+    let delta = |sequence: u32, text: &str| {
+        format!(
+            r#"{{"type":"response.output_text.delta","item_id":"m1","sequence_number":{sequence},"delta":"{text}"}}"#
+        )
+    };
+    let events = [delta(1, "a"), delta(2, "b"), delta(2, "b"), delta(1, "a"), delta(3, "b"), DONE.to_owned()];
+    assert_eq!(assemble(&events), "'a', 'b', 'b', complete");
+    let always_zero = [delta(0, "ha"), delta(0, "ha"), DONE.to_owned()];
+    assert_eq!(assemble(&always_zero), "'ha', 'ha', complete");
+}
+
+#[test]
+fn reasoning_goes_with_the_call_that_follows_it() {
+    let reasoning = r#"{"id":"r1","type":"reasoning","encrypted_content":"x"}"#;
+    let x = call(r#""f1""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed");
+    let y = call(r#""f2""#, r#""c2""#, "y", r#""{\"a\":1}""#, "completed");
+    let both = r#"reasoning, c1 x {"a":1}, c2 y {"a":1}, complete"#;
+    let end = completed(&[reasoning, &x, &y]);
+    assert_eq!(assemble(&[&*item("done", 0, reasoning), &item("done", 1, &x), &item("done", 2, &y), &end]), both);
+    assert_eq!(assemble(&[end]), both);
+    let words = [&*item("done", 0, reasoning), &item("done", 1, &message(r#""m1""#, "a")), &item("done", 2, &x)];
+    assert_eq!(assemble(&words), r#"'a', c1 x {"a":1}, complete"#);
+}
+
+/// The events of a true response: words, a call with arguments in deltas, one without arguments, more words.
+fn true_events() -> Vec<String> {
+    let sms = |status| call(r#""f1""#, r#""c1""#, "send-sms", r#""{\"message\":\"Hi\"}""#, status);
+    let end_call = call(r#""f2""#, r#""c2""#, "end-call", r#""{}""#, "completed");
+    let events = [
+        item("added", 0, &message(r#""m1""#, "")),
+        text_delta("one "),
+        text_delta("two "),
+        text_delta("three"),
+        r#"{"type":"response.output_text.done","item_id":"m1","output_index":0,"content_index":0,"text":"one two three"}"#.to_owned(),
+        item("done", 0, &message(r#""m1""#, "one two three")),
+        item("added", 1, &call(r#""f1""#, r#""c1""#, "send-sms", r#""""#, "in_progress")),
+        arguments_delta(r#"{\"message\":"#),
+        arguments_delta(r#"\"Hi\"}"#),
+        arguments_done(r#""{\"message\":\"Hi\"}""#),
+        item("done", 1, &sms("completed")),
+        item("done", 2, &end_call),
+        completed(&[&message(r#""m1""#, "one two three"), &sms("completed"), &end_call]),
+    ];
+    let numbered = events.into_iter().enumerate();
+    numbered.map(|(at, event)| format!(r#"{{"sequence_number":{at},{}"#, &event[1..])).collect()
+}
+
+#[test]
+fn the_true_response_is_read() {
+    let expected = r#"'one ', 'two ', 'three', c1 send-sms {"message":"Hi"}, c2 end-call {}, complete"#;
+    assert_eq!(assemble(&true_events()), expected);
+}
+
+proptest! {
+    /// Events that are lost, repeated, swapped or cut at any place.
+    #[test]
+    fn no_word_is_said_twice_and_no_call_runs_twice_or_half(
+        changes in proptest::collection::vec((0_u8..4, 0_usize..13, 0_usize..13), 0..6),
+    ) {
+        let mut events = true_events();
+        for (change, at, to) in changes {
+            let (at, to) = (at.min(events.len() - 1), to.min(events.len() - 1));
+            match change {
+                0 if events.len() > 1 => drop(events.remove(at)),
+                1 => events.insert(to, events[at].clone()),
+                2 => events.swap(at, to),
+                _ => {
+                    let end = events[at].len() / (to + 2);
+                    events[at].truncate(end);
+                }
+            }
+        }
+        let output = assemble(&events);
+        for word in ["one", "two", "three", "send-sms", "end-call"] {
+            prop_assert!(output.matches(word).count() <= 1, "{}: {:?}", output, events);
+        }
+        if output.contains("send-sms") {
+            let sends_half = output.contains("send-sms {}") || output.contains("send-sms ,");
+            prop_assert!(output.contains(r#"send-sms {"message":"Hi"}"#) || sends_half, "{}", output);
+        }
+    }
+}

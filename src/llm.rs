@@ -9,6 +9,7 @@ mod item;
 mod json;
 mod model;
 mod profile;
+mod received_response;
 mod response;
 mod transport;
 
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 pub(crate) use model::{BuildModelError, Model};
 pub(crate) use profile::Profile;
+#[cfg(test)]
+pub(crate) use received_response::read_body;
 
 /// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

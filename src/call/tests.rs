@@ -10,6 +10,7 @@ mod guided_flow_consent;
 mod guided_flow_methods;
 pub(super) mod harness;
 mod model_response;
+mod mutated_streams;
 mod other_tools;
 mod payment_methods;
 mod payments;

@@ -7,7 +7,7 @@
 mod call;
 mod message;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde_json::value::RawValue;
 
@@ -40,10 +40,15 @@ pub(super) struct ResponseAssembler {
 
 /// An item of the output that is a message or a function call.
 struct Item {
+    /// The id with which it began.
     id: Option<String>,
+    /// The id with which it was done, if that is another one.
+    done_id: Option<String>,
     index: Option<u64>,
     /// `response.output_item.done` has arrived.
     is_done: bool,
+    /// The snapshot has the item.
+    is_in_snapshot: bool,
     content: Content,
 }
 
@@ -125,7 +130,8 @@ impl ResponseAssembler {
             }
             StreamEvent::TextDone { key, part, text } => {
                 let at = self.message_at(&key, &text);
-                self.speak(at, |message| message.complete_part(part, &text));
+                let is_said = self.is_said_elsewhere(at, Some(part), &text);
+                self.speak(at, |message| message.complete_part(part, &text, is_said));
             }
             StreamEvent::Arguments { key, sequence, delta } => {
                 if self.sequence.is_new(sequence) {
@@ -196,37 +202,43 @@ impl ResponseAssembler {
     fn complete_item(&mut self, key: &ItemKey<'_>, item: OutputItem<'_>) {
         match item {
             OutputItem::Message { parts } => self.complete_message(key, &parts),
-            OutputItem::Call(call) => self.complete_call(key, &call),
+            OutputItem::Call(call) => drop(self.complete_call(key, &call)),
             OutputItem::Reasoning(raw) => self.add_reasoning(key, raw),
             OutputItem::Other => {}
         }
     }
 
-    /// Applies an item of the snapshot, which usually is there already.
+    /// Applies an item of the snapshot, which usually is there already, maybe under other ids.
     fn reconcile(&mut self, key: &ItemKey<'_>, item: OutputItem<'_>) {
-        let known_call = |call: &CallItem<'_>| self.calls.iter().any(|known| known.call_id == call.call_id);
-        match &item {
-            OutputItem::Call(call) if known_call(call) => self.pending_reasoning.clear(),
-            _ => self.complete_item(key, item),
+        let OutputItem::Call(call) = &item else { return self.complete_item(key, item) };
+        let is_known = |item: &&mut Item| !item.is_in_snapshot && item.was_passed_on_as(call);
+        if let Some(known) = self.items.iter_mut().find(is_known) {
+            known.is_in_snapshot = true;
+            return self.pending_reasoning.clear();
         }
+        let at = self.complete_call(key, call);
+        self.items[at].is_in_snapshot = true;
     }
 
     fn complete_message(&mut self, key: &ItemKey<'_>, parts: &[std::borrow::Cow<'_, str>]) {
         self.discard_reasoning();
         let text = parts.concat();
         let at = self.message_at(key, &text);
-        self.speak(at, |message| message.complete(&text));
+        let is_said = self.is_said_elsewhere(at, None, &text);
+        self.speak(at, |message| message.complete(&text, is_said));
         self.items[at].complete(key);
     }
 
-    fn complete_call(&mut self, key: &ItemKey<'_>, call: &CallItem<'_>) {
+    fn complete_call(&mut self, key: &ItemKey<'_>, call: &CallItem<'_>) -> usize {
         self.has_begun = true;
         let at = self.call_at(key, Some(call));
         self.with_call(at, |pending| pending.complete(call));
         self.items[at].complete(key);
-        let Content::Call(pending) = &mut self.items[at].content else { return };
-        let call = pending.take_if_settled();
-        self.pass_on(at, call);
+        if let Content::Call(pending) = &mut self.items[at].content {
+            let call = pending.take_if_settled();
+            self.pass_on(at, call);
+        }
+        at
     }
 
     fn add_reasoning(&mut self, key: &ItemKey<'_>, raw: &RawValue) {
@@ -251,15 +263,31 @@ impl ResponseAssembler {
         found.unwrap_or_else(|| self.open(key, Content::Message(PendingMessage::default())))
     }
 
+    /// Whether the other messages of the response, or the other parts of the message, have said most words of what is
+    /// new in a text: it is theirs, under another id or index.
+    fn is_said_elsewhere(&self, at: usize, part: Option<u64>, text: &str) -> bool {
+        let Content::Message(own) = &self.items[at].content else { return false };
+        let rest = own.rest(part, text);
+        let elsewhere = |(other, item): (usize, &Item)| match &item.content {
+            Content::Message(message) if other != at => Some(message.text()),
+            Content::Message(message) => part.map(|part| message.text_besides(part)),
+            Content::Call(_) => None,
+        };
+        let said: Vec<String> = self.items.iter().enumerate().filter_map(elsewhere).collect();
+        let said: HashSet<&str> = said.iter().flat_map(|text| text.split_whitespace()).collect();
+        let (count, known) = rest
+            .split_whitespace()
+            .fold((0, 0), |(count, known), word| (count + 1, known + usize::from(said.contains(word))));
+        count > 0 && 2 * known >= count
+    }
+
     /// Finds the call, or begins one. `call` is what is known of it.
     fn call_at(&mut self, key: &ItemKey<'_>, call: Option<&CallItem<'_>>) -> usize {
-        let same_call = |item: &Item| match (&item.content, call) {
-            (Content::Call(known), Some(call)) => known.is_same(call),
-            _ => false,
-        };
+        let same_call = |item: &Item| call.is_some_and(|call| item.is_call_again(key, call));
         let found = self.items.iter().position(same_call).or_else(|| {
             let found = self.find(key, Item::is_call, true)?;
-            let is_other = call.is_some_and(|call| self.items[found].is_other_call(call));
+            let known = &self.items[found];
+            let is_other = known.is_done && call.is_some_and(|call| !known.is_call_again(key, call));
             (!is_other).then_some(found)
         });
         found.unwrap_or_else(|| self.open(key, Content::Call(PendingCall::default())))
@@ -273,7 +301,7 @@ impl ResponseAssembler {
     fn find(&self, key: &ItemKey<'_>, kind: fn(&Item) -> bool, may_change_id: bool) -> Option<usize> {
         let items = || self.items.iter().enumerate().filter(|(_, item)| kind(item));
         if let Some(id) = key.id.as_deref()
-            && let Some((at, _)) = items().find(|(_, item)| item.id.as_deref() == Some(id))
+            && let Some((at, _)) = items().find(|(_, item)| item.has_id(id))
         {
             return Some(at);
         }
@@ -289,7 +317,7 @@ impl ResponseAssembler {
 
     fn open(&mut self, key: &ItemKey<'_>, content: Content) -> usize {
         let id = key.id.as_deref().map(str::to_owned);
-        self.items.push(Item { id, index: key.index, is_done: false, content });
+        self.items.push(Item { id, done_id: None, index: key.index, is_done: false, is_in_snapshot: false, content });
         self.items.len() - 1
     }
 
@@ -323,7 +351,8 @@ impl ResponseAssembler {
         self.has_output = true;
         self.follows_reasoning |= !self.pending_reasoning.is_empty();
         self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
-        let item_id = self.items[at].id.clone().filter(|_| self.follows_reasoning);
+        let Item { id, done_id, .. } = &self.items[at];
+        let item_id = done_id.clone().or_else(|| id.clone()).filter(|_| self.follows_reasoning);
         let call = ToolCall { call_id, item_id, ..made };
         self.calls.push(call.clone());
         self.events.push_back(ModelEvent::ToolCall(call));
@@ -347,9 +376,19 @@ impl Item {
         matches!(self.content, Content::Call(_))
     }
 
-    /// Whether the item is done and cannot be the one of this call.
-    fn is_other_call(&self, call: &CallItem<'_>) -> bool {
-        self.is_done && matches!(&self.content, Content::Call(known) if !known.is_same(call))
+    fn has_id(&self, id: &str) -> bool {
+        [&self.id, &self.done_id].into_iter().flatten().any(|own| own == id)
+    }
+
+    /// Whether `call` is this call again.
+    fn is_call_again(&self, key: &ItemKey<'_>, call: &CallItem<'_>) -> bool {
+        let has_same_id = key.id.as_deref().is_some_and(|id| self.has_id(id));
+        matches!(&self.content, Content::Call(known) if known.is_same(call, has_same_id))
+    }
+
+    /// Whether the item is a call that was passed on and asks for the same.
+    fn was_passed_on_as(&self, call: &CallItem<'_>) -> bool {
+        matches!(&self.content, Content::Call(known) if known.was_passed_on_as(call))
     }
 
     /// Whether nothing of the item is missing.
@@ -363,8 +402,10 @@ impl Item {
 
     fn complete(&mut self, key: &ItemKey<'_>) {
         self.is_done = true;
-        if let Some(id) = key.id.as_deref() {
-            self.id = Some(id.to_owned());
+        match key.id.as_deref() {
+            Some(id) if self.id.is_none() => self.id = Some(id.to_owned()),
+            Some(id) if !self.has_id(id) => self.done_id = Some(id.to_owned()),
+            _ => {}
         }
     }
 }

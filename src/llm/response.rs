@@ -7,11 +7,10 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::stream::{self, BoxStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::answer_reader::{Answer, AnswerReader};
-use super::assembler::{IncompleteResponse, ResponseAssembler, StreamEnd};
 use super::body::RequestBody;
-use super::event::{ParseEventError, StreamEvent, TokenUsage};
+use super::event::TokenUsage;
 use super::model::{Model, ModelInner};
+use super::received_response::{Progress, ReceivedResponse};
 use super::transport::{self, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest};
@@ -48,28 +47,12 @@ struct ResponseStream {
     attempts: u32,
     backoff: ExponentialBackoff,
     /// The response of the current attempt, once its headers have arrived.
-    body: Option<Body>,
-    assembler: ResponseAssembler,
+    body: Option<reqwest::Response>,
+    received: ReceivedResponse,
     first_token: Option<Duration>,
     /// The last event, and that no event follows it.
     end: Option<ModelEvent>,
     is_finished: bool,
-}
-
-/// The body of a response.
-struct Body {
-    response: reqwest::Response,
-    reader: AnswerReader,
-    /// The body has ended.
-    is_at_end: bool,
-}
-
-/// What one step has brought.
-enum Step {
-    /// More may follow.
-    Continues,
-    /// The response is complete.
-    Completed(&'static str, TokenUsage),
 }
 
 impl ResponseStream {
@@ -87,7 +70,7 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
-            assembler: ResponseAssembler::new(request.id),
+            received: ReceivedResponse::new(request.id),
             request,
             first_token: None,
             end: None,
@@ -98,7 +81,7 @@ impl ResponseStream {
     /// Returns the next event for the call, and the state after it.
     async fn next(mut self) -> Option<(ModelEvent, Self)> {
         for steps in 1_usize.. {
-            if let Some(event) = self.assembler.pop_event().or_else(|| self.end.take()) {
+            if let Some(event) = self.received.pop_event().or_else(|| self.end.take()) {
                 return Some((event, self));
             }
             if self.is_finished {
@@ -122,44 +105,37 @@ impl ResponseStream {
 
     async fn advance(&mut self) {
         match self.step().await {
-            Ok(Step::Continues) => {}
-            Ok(Step::Completed(status, usage)) => self.complete(status, &usage),
+            Ok(Progress::NeedsBytes | Progress::Continues) => {}
+            Ok(Progress::Completed(status, usage)) => self.complete(status, &usage),
             Err(failure) => self.handle_failure(failure).await,
         }
     }
 
-    /// Opens the response, or reads one event of it.
-    async fn step(&mut self) -> Result<Step, TransportError> {
+    /// Opens the response, reads one event of it, or waits for more bytes.
+    async fn step(&mut self) -> Result<Progress, TransportError> {
         let Some(body) = &mut self.body else {
             self.body = Some(self.open().await?);
-            return Ok(Step::Continues);
+            return Ok(Progress::Continues);
         };
-        let answer = if body.is_at_end { body.reader.finish()? } else { body.reader.next()? };
-        let step = match answer {
-            Some(Answer::Json { event, data }) => apply_answer(&mut self.assembler, &event, &data)?,
-            Some(Answer::Done) => {
-                self.assembler.finish(StreamEnd::DoneMark)?;
-                Step::Completed("done", TokenUsage::default())
+        let progress = self.received.advance()?;
+        if matches!(progress, Progress::NeedsBytes) {
+            let limit = STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
+            match timeout(limit, body.chunk()).await {
+                Ok(Ok(Some(bytes))) => self.received.push(&bytes)?,
+                Ok(Ok(None)) => self.received.end(),
+                Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
             }
-            None if body.is_at_end => {
-                self.assembler.finish(StreamEnd::Closed)?;
-                Step::Completed("closed", TokenUsage::default())
-            }
-            None => {
-                read_chunk(body, STREAM_IDLE_TIMEOUT.max(self.limits.first_token)).await?;
-                Step::Continues
-            }
-        };
-        if self.assembler.has_begun() {
+        }
+        if self.received.has_begun() {
             self.first_token.get_or_insert_with(|| self.started.elapsed());
         }
-        if self.assembler.has_reasoning() {
+        if self.received.has_reasoning() {
             self.model.mark_reasoning();
         }
-        Ok(step)
+        Ok(progress)
     }
 
-    async fn open(&mut self) -> Result<Body, TransportError> {
+    async fn open(&mut self) -> Result<reqwest::Response, TransportError> {
         self.attempts += 1;
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
@@ -167,18 +143,16 @@ impl ResponseStream {
         let asks_for_reasoning = self.model.requests_reasoning();
         let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
         let sent = timeout(limit, transport::send(&self.model.http, &self.model.endpoint, &body)).await;
-        let response = sent.unwrap_or(Err(TransportError::Timeout))?;
-        Ok(Body { response, reader: AnswerReader::new(), is_at_end: false })
+        sent.unwrap_or(Err(TransportError::Timeout))
     }
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
     async fn handle_failure(&mut self, failure: TransportError) {
         self.body = None;
-        let has_output = self.assembler.has_output();
-        if has_output {
+        if self.received.has_output() {
             return self.fail("the response broke off", Some(&failure));
         }
-        self.assembler = ResponseAssembler::new(self.request.id);
+        self.received = ReceivedResponse::new(self.request.id);
         self.first_token = None;
         if self.model.learn_refusal(&failure) {
             return;
@@ -266,61 +240,6 @@ impl ResponseStream {
         self.body = None;
         self.is_finished = true;
         self.end = Some(event);
-    }
-}
-
-/// Reads the next bytes of the body.
-async fn read_chunk(body: &mut Body, limit: Duration) -> Result<(), TransportError> {
-    match timeout(limit, body.response.chunk()).await {
-        Ok(Ok(Some(bytes))) => body.reader.push(&bytes)?,
-        Ok(Ok(None)) => body.is_at_end = true,
-        Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
-    }
-    Ok(())
-}
-
-/// Applies the data of an event: one JSON text, or several where a gateway has joined events.
-fn apply_answer(assembler: &mut ResponseAssembler, name: &str, data: &str) -> Result<Step, TransportError> {
-    match StreamEvent::parse(name, data.trim_start()) {
-        Ok(event) => return apply_event(assembler, event),
-        Err(ParseEventError(Some(kind))) => {
-            tracing::debug!(event = "openai.event_unreadable", kind, "An event that cannot be read is skipped.");
-            return Ok(Step::Continues);
-        }
-        Err(ParseEventError(None)) => {}
-    }
-    let texts = serde_json::Deserializer::from_str(data).into_iter::<&serde_json::value::RawValue>();
-    for json in texts.map_while(Result::ok) {
-        let Ok(event) = StreamEvent::parse(name, json.get()) else { continue };
-        if let Step::Completed(status, usage) = apply_event(assembler, event)? {
-            return Ok(Step::Completed(status, usage));
-        }
-    }
-    Ok(Step::Continues)
-}
-
-fn apply_event(assembler: &mut ResponseAssembler, event: StreamEvent<'_>) -> Result<Step, TransportError> {
-    match event {
-        StreamEvent::Ended(mut snapshot) => {
-            let usage = std::mem::take(&mut snapshot.usage);
-            let status = if snapshot.is_incomplete { "incomplete" } else { "completed" };
-            assembler.finish(StreamEnd::Snapshot(snapshot))?;
-            Ok(Step::Completed(status, usage))
-        }
-        StreamEvent::Failed(info) => Err(TransportError::ResponseFailed(info)),
-        event => {
-            assembler.apply(event);
-            Ok(Step::Continues)
-        }
-    }
-}
-
-impl From<IncompleteResponse> for TransportError {
-    fn from(incomplete: IncompleteResponse) -> Self {
-        match incomplete {
-            IncompleteResponse::CutOff => Self::StreamClosed,
-            IncompleteResponse::Empty => Self::EmptyResponse,
-        }
     }
 }
 

@@ -63,11 +63,21 @@ impl PendingCall {
         }
     }
 
-    /// Whether `item` is a repetition of this call: a call has one id, and its arguments may be missing in one of the two.
-    pub(super) fn is_same(&self, item: &CallItem<'_>) -> bool {
+    /// Whether `item` is this call again. A server may change one of the ids, use one for several calls, and leave out
+    /// the arguments in one of the two. `has_same_id` compares the ids of the items.
+    pub(super) fn is_same(&self, item: &CallItem<'_>, has_same_id: bool) -> bool {
+        let has_same_call_id = !self.call_id.is_empty() && self.call_id == item.call_id;
+        (has_same_id && has_same_call_id) || ((has_same_id || has_same_call_id) && self.is_equal(item))
+    }
+
+    /// Whether the call was passed on and `item` asks for the same.
+    pub(super) fn was_passed_on_as(&self, item: &CallItem<'_>) -> bool {
+        self.is_passed_on && self.is_equal(item)
+    }
+
+    fn is_equal(&self, item: &CallItem<'_>) -> bool {
         let (known, other) = (self.arguments(), item.arguments.as_ref());
-        let same_id = !self.call_id.is_empty() && self.call_id == item.call_id;
-        same_id && self.name == item.name && (known == other || !has_members(known) || !has_members(other))
+        self.name == item.name && (known == other || !has_members(known) || !has_members(other))
     }
 
     /// Returns the call, once, if its item is completed and its arguments are there.

@@ -30,24 +30,25 @@ impl PendingMessage {
         self.say(delta)
     }
 
-    /// Completes a part whose whole text is `text`; returns what is to be said.
-    pub(super) fn complete_part(&mut self, index: u64, text: &str) -> String {
+    /// Completes a part whose whole text is `text`; returns what is to be said. Of a text that is said already only the
+    /// end of the part is taken.
+    pub(super) fn complete_part(&mut self, index: u64, text: &str, is_said: bool) -> String {
         if self.is_complete {
             return String::new();
         }
         let part = self.part_mut(index);
         part.is_complete = true;
-        let rest = rest_of(text, &part.text).to_owned();
+        let rest = if is_said { "" } else { rest_of(text, &part.text) }.to_owned();
         part.text.push_str(&rest);
         self.say(&rest)
     }
 
-    /// Completes the message, whose whole text is `text`; returns what is to be said.
-    pub(super) fn complete(&mut self, text: &str) -> String {
+    /// Completes the message, whose whole text is `text`; returns what is to be said, unless it is said already.
+    pub(super) fn complete(&mut self, text: &str, is_said: bool) -> String {
         if self.is_complete {
             return String::new();
         }
-        let rest = rest_of(text, &self.text()).to_owned();
+        let rest = if is_said { String::new() } else { rest_of(text, &self.text()).to_owned() };
         if !rest.is_empty() {
             let index = self.parts.last().map_or(0, |part| part.index);
             self.part_mut(index).text.push_str(&rest);
@@ -78,8 +79,21 @@ impl PendingMessage {
         self.parts.iter().any(|part| !part.text.is_empty())
     }
 
-    fn text(&self) -> String {
+    /// The text that has arrived.
+    pub(super) fn text(&self) -> String {
         self.parts.iter().map(|part| part.text.as_str()).collect()
+    }
+
+    /// What of a text is new: of that of a part, or of the whole message.
+    pub(super) fn rest<'a>(&self, part: Option<u64>, text: &'a str) -> &'a str {
+        let Some(index) = part else { return rest_of(text, &self.text()) };
+        let part = self.parts.iter().find(|part| part.index == index);
+        part.map_or(text, |part| rest_of(text, &part.text))
+    }
+
+    /// The text of all parts but one.
+    pub(super) fn text_besides(&self, index: u64) -> String {
+        self.parts.iter().filter(|part| part.index != index).map(|part| part.text.as_str()).collect()
     }
 
     fn part_mut(&mut self, index: u64) -> &mut Part {

@@ -172,6 +172,8 @@ fn a_call_runs_once_with_its_arguments_wherever_they_stand() {
         ],
         vec![&added, &item("done", 0, &call(r#""f2""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed")), &end],
         vec![&done, &item("done", 0, &call(r#""f2""#, r#""c1""#, "x", r#""{}""#, "completed")), &completed(&[])],
+        vec![&done, &completed(&[&call("null", r#""c9""#, "x", r#""{\"a\":1}""#, "completed")])],
+        vec![&done, &item("done", 0, &of(r#""{\"a\":2}""#, "completed")), &end],
         vec![&done, &item("done", 1, &call(r#""f2""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed")), &completed(&[])],
     ] {
         assert_eq!(assemble(&events), runs, "{events:?}");

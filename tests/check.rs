@@ -31,7 +31,7 @@ async fn a_valid_configuration_passes_and_no_secret_is_printed() {
         "✓ webhook        calls of the number come to POST http://pay.example.com/connectConversationRelay",
         "! connector      Twilio's API does not show whether \"Default\" exists",
         "✓ base URL       http://pay.example.com leads to this server (2 live calls)",
-        "✓ model          127.0.0.1 has gpt-4o for this key",
+        "✓ model          127.0.0.1 has gpt-6-luna for this key",
         "0 to fix",
     ] {
         output.expect_line(line);

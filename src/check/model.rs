@@ -1,6 +1,6 @@
 //! A check that the model is available with the API key.
 
-use super::http::{Credentials, ProbeClient, build_url};
+use super::http::{Credentials, ProbeClient};
 use super::report::Finding;
 use crate::config::OpenAiConfig;
 
@@ -9,12 +9,7 @@ const SUBJECT: &str = "model";
 /// Queries OpenAI about the model, which is free of charge.
 pub(super) async fn check(http: &ProbeClient, config: &OpenAiConfig) -> Finding {
     let model = &config.model;
-    let Some(url) = build_url(&config.base_url, &["models", model]) else {
-        return Finding::failure(
-            SUBJECT,
-            "OPENAI_BASE_URL is not an http URL: set one such as https://api.openai.com/v1",
-        );
-    };
+    let url = config.base_url.join(&["models", model]);
     let host = url.host_str().unwrap_or_default().to_owned();
     match http.get(url, Credentials::Bearer(&config.api_key)).await.map(|response| response.status) {
         Ok(200..=299) => Finding::pass(SUBJECT, format!("{host} has {model} for this key")),

@@ -40,8 +40,8 @@ const SHORT: Duration = Duration::from_millis(150);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn model(origin: &str, name: &str, limits: ModelLimits) -> Model {
-    let base_url = format!("{origin}/v1");
-    let config = config::OpenAiConfig { api_key: "sk-1".into(), model: name.to_owned(), base_url };
+    let base_url = format!("{origin}/v1").parse().unwrap();
+    let config = config::OpenAiConfig::new("sk-1".into(), name, base_url);
     Model::new(&config, limits).unwrap()
 }
 

@@ -13,7 +13,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::event::OpenAiErrorInfo;
-use crate::config;
+use crate::config::{self, ApiBaseUrl};
 
 /// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The base URL and the credentials of the API. Unlike async-openai's own configuration it does not read the
 /// environment and builds no header that could fail.
 pub(super) struct OpenAiEndpoint {
-    base: String,
+    base: ApiBaseUrl,
     key: SecretString,
     headers: HeaderMap,
 }
@@ -44,7 +44,7 @@ impl Config for OpenAiEndpoint {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        self.base.join(&[path.trim_start_matches('/')]).into()
     }
 
     fn query(&self) -> Vec<(&str, &str)> {
@@ -52,7 +52,7 @@ impl Config for OpenAiEndpoint {
     }
 
     fn api_base(&self) -> &str {
-        &self.base
+        self.base.as_str()
     }
 
     fn api_key(&self) -> &SecretString {
@@ -234,8 +234,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_header_value_is_rejected() {
-        let config =
-            |key: &str| config::OpenAiConfig { api_key: key.into(), model: String::new(), base_url: String::new() };
+        let config = |key: &str| config::OpenAiConfig::new(key.into(), "gpt-6-luna", ApiBaseUrl::default());
         assert!(OpenAiEndpoint::new(&config("sk-1\n")).is_none());
         let headers = OpenAiEndpoint::new(&config("sk-1")).unwrap().headers();
         assert!(!format!("{headers:?}").contains("sk-1"));

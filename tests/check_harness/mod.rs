@@ -192,7 +192,7 @@ async fn answer(State(answers): State<StandInResponses>, request: Request) -> Re
         }
         (path, _) if path.starts_with("/2010-04-01/Accounts/AC1") => refused(),
         (path, None) if path.starts_with("/v1/models/") && authorization != "Bearer hush-key" => refused(),
-        ("/v1/models/gpt-4o", None) => json(json!({ "id": "gpt-4o", "object": "model" })),
+        ("/v1/models/gpt-6-luna", None) => json(json!({ "id": "gpt-6-luna", "object": "model" })),
         ("/v1/models/slow", None) => std::future::pending().await,
         ("/health", None) if authorization.is_empty() => {
             let (status, body) = answers.health;

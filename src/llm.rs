@@ -1,9 +1,12 @@
 //! A client for OpenAI's Responses API with streaming.
 
 mod body;
+mod capabilities;
 mod event;
 mod model;
+mod model_name;
 mod profile;
+mod refusal;
 mod response;
 mod transport;
 

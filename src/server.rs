@@ -149,7 +149,8 @@ fn session_context(
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
     Ok(Arc::new(session::SessionContext {
-        model: Model::new(&config.openai, assets.library().server.model).map_err(ServeError::Model)?,
+        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library().server.model)
+            .map_err(ServeError::Model)?,
         assets,
         ledger,
         environment: CallEnvironment {

@@ -168,7 +168,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     let session = Session {
         context: context.clone(),
         tools,
-        model: context.model.with_limits(library.server.model),
+        model: context.model.for_call(library.server.model, setup.caller().as_ref()),
         agent_config: AgentConfig::new(library, &context_keys(&setup)),
         call,
         socket: Some(socket),

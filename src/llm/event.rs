@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::call::ToolCall;
+use crate::call::{MessagePhase, ToolCall};
 
 /// An event, reduced to what this program uses.
 pub(super) enum StreamEvent {
@@ -19,6 +19,8 @@ pub(super) enum StreamEvent {
     Call(ToolCall),
     /// A complete reasoning item.
     Reasoning(Box<RawValue>),
+    /// A message begins that has this phase.
+    MessagePhase(MessagePhase),
     /// A complete message; its text came in deltas.
     Message,
     /// `response.completed`.
@@ -93,6 +95,7 @@ impl StreamEvent {
                 Self::Text(serde_json::from_str::<TextDelta>(json)?.delta)
             }
             "response.function_call_arguments.delta" => Self::Arguments,
+            "response.output_item.added" => parse_phase(json).map_or(Self::Other, Self::MessagePhase),
             "response.output_item.done" => Self::parse_item(serde_json::from_str::<OutputItemDone<'_>>(json)?.item)?,
             "response.completed" => Self::Completed(parse_usage(json)),
             "response.incomplete" => Self::Incomplete(parse_usage(json)),
@@ -167,6 +170,22 @@ fn loggable_code(text: &str) -> Option<String> {
     (fits && !text.is_empty() && text != "null").then(|| text.to_owned())
 }
 
+/// The phase of the message in `response.output_item.added`.
+fn parse_phase(json: &str) -> Option<MessagePhase> {
+    #[derive(Deserialize)]
+    struct OutputItemAdded<'a> {
+        #[serde(borrow)]
+        item: MessageItem<'a>,
+    }
+    #[derive(Deserialize)]
+    struct MessageItem<'a> {
+        #[serde(borrow)]
+        phase: Cow<'a, str>,
+    }
+    let added: OutputItemAdded<'_> = serde_json::from_str(json).ok()?;
+    MessagePhase::from_wire(&added.item.phase)
+}
+
 fn parse_usage(json: &str) -> TokenUsage {
     #[derive(Deserialize)]
     struct TerminalEvent {
@@ -209,6 +228,7 @@ impl fmt::Debug for StreamEvent {
             Self::Arguments => f.write_str("Arguments"),
             Self::Call(call) => write!(f, "{call:?}"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
+            Self::MessagePhase(phase) => write!(f, "MessagePhase({phase:?})"),
             Self::Message => f.write_str("Message"),
             Self::Completed(usage) => write!(f, "Completed({usage:?})"),
             Self::Incomplete(usage) => write!(f, "Incomplete({usage:?})"),

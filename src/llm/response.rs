@@ -29,10 +29,7 @@ impl Model {
     /// The last event, and no other, is `Completed` or `Failed`. A poll may be cancelled without loss of events; dropping
     /// the stream cancels the request.
     pub fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(
-            ResponseStream::new(self.inner.clone(), self.limits(), profile, request),
-            ResponseStream::next,
-        ))
+        Box::pin(stream::unfold(ResponseStream::new(self, profile, request), ResponseStream::next))
     }
 }
 
@@ -42,6 +39,7 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The state of the stream that [`Model::respond`] returns.
 pub(super) struct ResponseStream {
     model: Arc<ModelInner>,
+    safety_identifier: Option<Arc<str>>,
     limits: ModelLimits,
     profile: Arc<Profile>,
     request: ModelRequest,
@@ -62,19 +60,16 @@ pub(super) struct ResponseStream {
 }
 
 impl ResponseStream {
-    pub(super) fn new(
-        model: Arc<ModelInner>,
-        limits: ModelLimits,
-        profile: Arc<Profile>,
-        request: ModelRequest,
-    ) -> Self {
+    pub(super) fn new(model: &Model, profile: Arc<Profile>, request: ModelRequest) -> Self {
+        let limits = model.limits();
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(limits.retries as usize)
             .with_jitter()
             .build();
         Self {
-            model,
+            model: model.inner.clone(),
+            safety_identifier: model.safety_identifier(),
             limits,
             profile,
             request,
@@ -151,23 +146,22 @@ impl ResponseStream {
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
         let limit = if self.attempts <= limits.retries { limits.first_token / 2 } else { limits.first_token };
+        let capabilities = &self.model.capabilities;
+        let mut options = capabilities.options();
         loop {
-            let asks_for_reasoning = self.model.requests_reasoning();
-            let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
+            let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
+            let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
             let responses = self.model.client.responses();
             match timeout(limit, responses.create_stream_byot(body)).await {
-                Ok(Ok(events)) => return Ok(events),
-                Ok(Err(error)) => match TransportError::from(error) {
-                    failure if asks_for_reasoning && failure.is_include_refused() => {
-                        tracing::info!(
-                            event = "openai.reasoning_refused",
-                            model = self.model.name,
-                            "OpenAI refused encrypted reasoning; it is not requested again."
-                        );
-                        self.model.mark_reasoning_refused();
-                    }
-                    failure => return Err(failure),
-                },
+                Ok(Ok(events)) => {
+                    capabilities.learn_success(&options);
+                    return Ok(events);
+                }
+                Ok(Err(error)) => {
+                    let failure = TransportError::from(error);
+                    let adapted = failure.refusal().and_then(|refusal| capabilities.learn_refusal(refusal, &options));
+                    options = adapted.ok_or(failure)?;
+                }
                 Err(_) => return Err(TransportError::Timeout),
             }
         }
@@ -183,9 +177,10 @@ impl ResponseStream {
                     self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
                 }
             }
+            StreamEvent::MessagePhase(phase) => self.queue.push_back(ModelEvent::MessagePhase(phase)),
             StreamEvent::Arguments => self.mark_first_token(),
             StreamEvent::Reasoning(item) => {
-                self.model.mark_reasoning();
+                self.model.capabilities.learn_reasoning();
                 self.pending_reasoning.push(item);
             }
             StreamEvent::Message => self.discard_reasoning(),

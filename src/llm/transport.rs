@@ -13,6 +13,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::event::OpenAiErrorInfo;
+use super::refusal::Refusal;
 use crate::config::{self, ApiBaseUrl};
 
 /// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
@@ -72,8 +73,8 @@ pub(super) enum TransportError {
         status: u16,
         error_info: OpenAiErrorInfo,
         retry_after: Option<Duration>,
-        /// Whether the error is about the request for encrypted reasoning.
-        include_refused: bool,
+        /// What the server refused in the request.
+        refusal: Refusal,
     },
     /// The response is not a stream of events.
     #[error("the response is not an event stream")]
@@ -106,9 +107,12 @@ impl TransportError {
         }
     }
 
-    /// Whether OpenAI rejected the request because it asks for encrypted reasoning.
-    pub(super) fn is_include_refused(&self) -> bool {
-        matches!(self, Self::ErrorStatus { status: 400, include_refused: true, .. })
+    /// What the server refused in the request, if it answered with an error status.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::ErrorStatus { refusal, .. } => Some(refusal),
+            _ => None,
+        }
     }
 
     /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
@@ -157,15 +161,11 @@ pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> 
     if !status.is_success() {
         let retry_after = retry_after(response.headers());
         let body = read_error_body(response).await;
-        let fault = OpenAiErrorInfo::parse(&body);
-        let of_include = fault.param.as_deref().is_some_and(|param| param.starts_with("include"))
-            || body.contains("reasoning.encrypted_content")
-            || body.contains("ncrypted content is not supported");
         return Err(TransportError::ErrorStatus {
             status: status.as_u16(),
-            error_info: fault,
+            error_info: OpenAiErrorInfo::parse(&body),
             retry_after,
-            include_refused: of_include,
+            refusal: Refusal::parse(status.as_u16(), &body),
         });
     }
     let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
@@ -214,7 +214,7 @@ mod tests {
             status,
             error_info: OpenAiErrorInfo { code: Some(code.to_owned()), ..OpenAiErrorInfo::default() },
             retry_after: None,
-            include_refused: false,
+            refusal: Refusal::default(),
         };
         for (failure, may_pass) in [
             (with_status(429, "rate_limit_exceeded"), true),

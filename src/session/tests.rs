@@ -28,7 +28,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
         ledger: Ledger::open(&directory.file()).await.unwrap(),
-        model: Model::new(&config.openai, assets.library.server.model).unwrap(),
+        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library.server.model).unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         environment: CallEnvironment {

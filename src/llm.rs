@@ -5,6 +5,7 @@ mod capabilities;
 mod event;
 mod model;
 mod model_name;
+mod prewarm;
 mod profile;
 mod refusal;
 mod response;

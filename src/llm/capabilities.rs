@@ -82,9 +82,9 @@ impl RequestOptions {
 }
 
 impl Capabilities {
-    /// Guesses what the configured model takes at the configured server.
-    pub(super) fn new(config: &OpenAiConfig) -> Self {
-        let (family, server) = (ModelFamily::of_name(&config.model), ServerKind::of_host(config.base_url.host()));
+    /// Guesses what the configured model takes at a server of this kind.
+    pub(super) fn new(server: ServerKind, config: &OpenAiConfig) -> Self {
+        let family = ModelFamily::of_name(&config.model);
         let effort = match config.reasoning_effort {
             Setting::Value(effort) => Some(effort),
             Setting::NotSent => None,

@@ -13,8 +13,10 @@ use sha2::Sha256;
 
 use super::ModelLimits;
 use super::capabilities::Capabilities;
+use super::model_name::ServerKind;
+use super::prewarm::PrewarmState;
 use super::transport::{self, OpenAiEndpoint};
-use crate::config;
+use crate::config::{self, ApiBaseUrl};
 use crate::phone_number::PhoneNumber;
 
 /// The time limit for opening a connection.
@@ -55,6 +57,10 @@ pub(super) struct ModelInner {
     pub(super) client: Client<OpenAiEndpoint>,
     pub(super) name: String,
     pub(super) capabilities: Capabilities,
+    pub(super) prewarming: PrewarmState,
+    http: reqwest::Client,
+    base_url: ApiBaseUrl,
+    api_key: SecretString,
     /// The key of the identifiers of callers.
     identifier_key: Hmac<Sha256>,
 }
@@ -63,6 +69,16 @@ impl Model {
     /// Creates the model of `config` with these limits. Opens no connection. Identifiers of callers are derived from
     /// `secret`, which OpenAI must not know: it could otherwise try all telephone numbers.
     pub fn new(
+        config: &config::OpenAiConfig,
+        secret: &SecretString,
+        limits: ModelLimits,
+    ) -> Result<Self, BuildModelError> {
+        Self::new_at(ServerKind::of_host(config.base_url.host()), config, secret, limits)
+    }
+
+    /// Creates the model of a server of this kind, whichever its host is.
+    pub(super) fn new_at(
+        kind: ServerKind,
         config: &config::OpenAiConfig,
         secret: &SecretString,
         limits: ModelLimits,
@@ -84,9 +100,13 @@ impl Model {
             tower::service_fn(move |request: HttpRequestFactory| transport::send(http.clone(), request))
         };
         let inner = Arc::new(ModelInner {
-            client: Client::build(http, endpoint).with_http_service(once),
+            client: Client::build(http.clone(), endpoint).with_http_service(once),
             name: config.model.clone(),
-            capabilities: Capabilities::new(config),
+            capabilities: Capabilities::new(kind, config),
+            prewarming: PrewarmState::default(),
+            http,
+            base_url: config.base_url.clone(),
+            api_key: config.api_key.clone(),
             identifier_key: Hmac::new_from_slice(secret.expose_secret().as_bytes())
                 .expect("HMAC takes keys of any length"),
         });
@@ -111,6 +131,11 @@ impl Model {
 }
 
 impl ModelInner {
+    /// Begins a request other than for a response; on the same connections.
+    pub(super) fn request(&self, method: reqwest::Method, path: &[&str]) -> reqwest::RequestBuilder {
+        self.http.request(method, self.base_url.join(path)).bearer_auth(self.api_key.expose_secret())
+    }
+
     /// Computes the identifier of a caller: HMAC-SHA256 in hex, 64 characters. OpenAI takes 128.
     fn identify_caller(&self, caller: &PhoneNumber) -> String {
         // The secret also signs other things; the prefix keeps their HMACs apart.

@@ -16,8 +16,8 @@ use super::event::OpenAiErrorInfo;
 use super::refusal::Refusal;
 use crate::config::{self, ApiBaseUrl};
 
-/// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
-const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The base URL and the credentials of the API. Unlike async-openai's own configuration it does not read the
 /// environment and builds no header that could fail.
@@ -160,7 +160,7 @@ pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> 
     let status = response.status();
     if !status.is_success() {
         let retry_after = retry_after(response.headers());
-        let body = read_error_body(response).await;
+        let body = read_body(response).await;
         return Err(TransportError::ErrorStatus {
             status: status.as_u16(),
             error_info: OpenAiErrorInfo::parse(&body),
@@ -172,11 +172,11 @@ pub(super) async fn send(http: reqwest::Client, request: HttpRequestFactory) -> 
     if content_type.starts_with(b"text/event-stream") { Ok(response) } else { Err(TransportError::NotEventStream) }
 }
 
-/// Reads the body of an error response, as far as possible.
-async fn read_error_body(mut response: Response) -> String {
+/// Reads the body of a response that is not streamed, as far as possible.
+pub(super) async fn read_body(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > MAX_ERROR_BYTES {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
             break;
         }
         body.extend_from_slice(&chunk);

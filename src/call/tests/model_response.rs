@@ -79,11 +79,8 @@ fn each_phase_of_a_response_is_an_item_that_keeps_its_phase() {
             _ => None,
         })
         .collect();
-    let expected = [
-        (GREETING, None),
-        ("One moment.", Some(MessagePhase::Commentary)),
-        ("It is", Some(MessagePhase::FinalAnswer)),
-    ];
+    let expected =
+        [(GREETING, None), ("One moment.", Some(MessagePhase::Commentary)), ("It is", Some(MessagePhase::FinalAnswer))];
     assert_eq!(phases, expected);
 }
 

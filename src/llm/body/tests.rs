@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::OpenAiConfig;
 use crate::llm::capabilities::Capabilities;
+use crate::llm::model_name::ServerKind;
 
 const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -21,7 +22,8 @@ fn output(n: u32) -> ConversationItem {
 
 /// The options of the first request to this model at this server.
 fn options(model: &str, base_url: &str) -> RequestOptions {
-    Capabilities::new(&OpenAiConfig::new("sk-1".into(), model, base_url.parse().unwrap())).options()
+    let config = OpenAiConfig::new("sk-1".into(), model, base_url.parse().unwrap());
+    Capabilities::new(ServerKind::of_host(config.base_url.host()), &config).options()
 }
 
 fn input(items: &[ConversationItem]) -> String {

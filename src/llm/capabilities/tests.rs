@@ -14,7 +14,11 @@ fn config(model: &str, base_url: &str) -> OpenAiConfig {
 }
 
 fn capabilities(model: &str, base_url: &str) -> Capabilities {
-    Capabilities::new(&config(model, base_url))
+    new(&config(model, base_url))
+}
+
+fn new(config: &OpenAiConfig) -> Capabilities {
+    Capabilities::new(ServerKind::of_host(config.base_url.host()), config)
 }
 
 /// The body of a refusal with this message.
@@ -24,7 +28,7 @@ fn refused(message: &str) -> Refusal {
 
 /// The efforts of the requests until the server accepts one: it takes those in `supported`, and names them or not.
 fn efforts_until_accepted(config: &OpenAiConfig, supported: &[ReasoningEffort], are_named: bool) -> Vec<&'static str> {
-    let capabilities = Capabilities::new(config);
+    let capabilities = new(config);
     let mut options = capabilities.options();
     let mut sent = Vec::new();
     loop {
@@ -70,7 +74,7 @@ fn what_is_configured_is_sent_to_any_model_until_it_is_refused() {
         max_output_tokens: Setting::Value(most),
         ..config("qwen3", LOCAL)
     };
-    let capabilities = Capabilities::new(&configured);
+    let capabilities = new(&configured);
     let options = capabilities.options();
     assert_eq!((options.effort, options.service_tier), (Some(ReasoningEffort::High), tier));
     assert_eq!(options.max_output_tokens, Some(most));
@@ -81,7 +85,7 @@ fn what_is_configured_is_sent_to_any_model_until_it_is_refused() {
         max_output_tokens: Setting::NotSent,
         ..config("gpt-6-luna", OPENAI)
     };
-    let options = Capabilities::new(&nothing).options();
+    let options = new(&nothing).options();
     assert_eq!((options.effort, options.max_output_tokens), (None, None));
 }
 

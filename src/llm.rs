@@ -9,12 +9,14 @@ mod prewarm;
 mod profile;
 mod refusal;
 mod response;
+mod shutdown_date;
 mod transport;
 
 use std::time::Duration;
 
 pub(crate) use model::{BuildModelError, Model};
 pub(crate) use profile::Profile;
+pub(crate) use shutdown_date::{ModelShutdown, today};
 
 /// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

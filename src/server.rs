@@ -101,6 +101,7 @@ pub async fn serve(
         tokio::spawn(maintain_ledger(ledger.clone())),
         tokio::spawn(recovery),
         tokio::spawn(retention.run(ledger.clone())),
+        tokio::spawn(session.model.clone().watch_shutdown()),
     ];
     if let Some(webhook) = webhook {
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));

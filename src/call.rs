@@ -34,7 +34,7 @@ mod turn;
 
 pub(crate) use event::{Action, CallEvent, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId};
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
-pub(crate) use history::{ConversationItem, ToolCall};
+pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
 pub(crate) use tool::{ContextKeys, Tool, ToolOutcome};
@@ -301,7 +301,7 @@ impl Call {
 
     /// Sends a complete utterance in `frame` and adds it to the history.
     fn send_utterance(&mut self, text: &str, frame: OutgoingFrame) {
-        let position = self.history.push(ConversationItem::Agent(text.to_owned()));
+        let position = self.history.push(ConversationItem::Agent(text.into()));
         self.speech.record_sent(position, text, self.now);
         self.speech.close_cycle();
         self.silence_timer.record_activity(self.now);
@@ -310,7 +310,7 @@ impl Call {
 
     /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.
     fn record_greeting(&mut self, greeting: &str) {
-        let position = self.history.push(ConversationItem::Agent(greeting.to_owned()));
+        let position = self.history.push(ConversationItem::Agent(greeting.into()));
         self.speech.record_sent(position, greeting, self.now);
         self.speech.close_cycle();
     }

@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("config/README.md")]
 
+mod openai;
 mod problem;
 mod public_url;
 mod reader;
@@ -21,11 +22,16 @@ use crate::payment;
 use crate::phone_number::PhoneNumber;
 use crate::signing::SigningSecrets;
 
+pub use openai::{
+    ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
+    ServiceTier, Setting,
+};
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use vars::Vars;
 pub use warning::ConfigWarning;
 
+use openai::read_openai;
 use reader::ConfigReader;
 
 /// The configuration from the environment. `Debug` shows no secret.
@@ -86,17 +92,6 @@ pub enum PaymentMode {
     Live,
     /// The connector is in test mode.
     Test,
-}
-
-/// Access to the OpenAI API.
-#[derive(Debug, Clone)]
-pub struct OpenAiConfig {
-    /// `OPENAI_API_KEY`, required. A valid header value.
-    pub api_key: SecretString,
-    /// `OPENAI_MODEL` (gpt-4o).
-    pub model: String,
-    /// `OPENAI_BASE_URL` (`https://api.openai.com/v1`), without a trailing slash.
-    pub base_url: String,
 }
 
 /// Access to Twilio's APIs.
@@ -298,19 +293,6 @@ fn read_business_secret(vars: &mut ConfigReader<'_>, variable: &str) -> Option<S
         vars.add_problem(variable, "has fewer than 16 characters", BUSINESS_SECRET);
     }
     Some(secret.into())
-}
-
-fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
-    let api_key = vars.read_required("OPENAI_API_KEY", values::token, "the secret key of your OpenAI project (sk-…)");
-    let model = vars.read_optional("OPENAI_MODEL", values::name, "the name of a model, such as gpt-4o");
-    let base_url = vars.read_optional("OPENAI_BASE_URL", values::base_url, "a URL such as https://api.openai.com/v1");
-    vars.warn_if(base_url.as_ref().is_some_and(values::is_exposed), ConfigWarning::PlainHttp("OPENAI_BASE_URL"));
-    Some(OpenAiConfig {
-        api_key: api_key?.into(),
-        model: model.unwrap_or_else(|| "gpt-4o".to_owned()),
-        base_url: base_url
-            .map_or_else(|| "https://api.openai.com/v1".to_owned(), |url| values::without_trailing_slash(&url)),
-    })
 }
 
 fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {

@@ -3,14 +3,19 @@
 mod answer_reader;
 mod assembler;
 mod body;
+mod capabilities;
 mod error_info;
 mod event;
 mod item;
 mod json;
 mod model;
+mod model_name;
+mod prewarm;
 mod profile;
 mod received_response;
+mod refusal;
 mod response;
+mod shutdown_date;
 mod transport;
 
 use std::time::Duration;
@@ -19,6 +24,7 @@ pub(crate) use model::{BuildModelError, Model};
 pub(crate) use profile::Profile;
 #[cfg(test)]
 pub(crate) use received_response::read_body;
+pub(crate) use shutdown_date::{ModelShutdown, today};
 
 /// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

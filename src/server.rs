@@ -101,6 +101,7 @@ pub async fn serve(
         tokio::spawn(maintain_ledger(ledger.clone())),
         tokio::spawn(recovery),
         tokio::spawn(retention.run(ledger.clone())),
+        tokio::spawn(session.model.clone().watch_shutdown()),
     ];
     if let Some(webhook) = webhook {
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
@@ -149,7 +150,8 @@ fn session_context(
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
     Ok(Arc::new(session::SessionContext {
-        model: Model::new(&config.openai, assets.library().server.model).map_err(ServeError::Model)?,
+        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library().server.model)
+            .map_err(ServeError::Model)?,
         assets,
         ledger,
         environment: CallEnvironment {

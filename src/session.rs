@@ -98,6 +98,15 @@ pub struct SessionContext {
 }
 
 impl SessionContext {
+    /// Prepares the model for a call that rings, with the context and manifest that these parameters of its TwiML name.
+    /// A business may name others later; those are prepared when the call connects.
+    pub(crate) fn prewarm_model(&self, parameters: &[(String, String)]) {
+        let key = |name| parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+        if let Ok(profile) = self.assets.library().profile(key(CONTEXT_KEY), key(MANIFEST_KEY)) {
+            self.model.prewarm(&profile);
+        }
+    }
+
     /// Returns the services that the tools of a call use.
     fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
@@ -165,11 +174,15 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
     let (tools, tool_outcomes) = ToolRunner::new(&context, tool_context);
+    let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup));
+    // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
+    // prepared while the call rang.
+    context.model.prewarm(&agent_config.profile());
     let session = Session {
         context: context.clone(),
         tools,
-        model: context.model.with_limits(library.server.model),
-        agent_config: AgentConfig::new(library, &context_keys(&setup)),
+        model: context.model.for_call(library.server.model, setup.caller().as_ref()),
+        agent_config,
         call,
         socket: Some(socket),
         registration,

@@ -40,6 +40,7 @@ pub use twilio::{
     ScriptedSync as TwilioSync, TwilioRefusal, TwilioRequest, TwilioRequestKind,
 };
 
+use crate::config::ApiBaseUrl;
 use pace::Pace;
 use runner::ScenarioRunner;
 use scenario::Scenario;
@@ -79,7 +80,7 @@ pub enum ModelSource {
         /// `OPENAI_MODEL`.
         model: String,
         /// `OPENAI_BASE_URL`.
-        base_url: String,
+        base_url: ApiBaseUrl,
     },
 }
 

@@ -31,7 +31,7 @@ async fn a_valid_configuration_passes_and_no_secret_is_printed() {
         "✓ webhook        calls of the number come to POST http://pay.example.com/connectConversationRelay",
         "! connector      Twilio's API does not show whether \"Default\" exists",
         "✓ base URL       http://pay.example.com leads to this server (2 live calls)",
-        "✓ model          127.0.0.1 has gpt-4o for this key",
+        "✓ model          127.0.0.1 has gpt-6-luna for this key",
         "0 to fix",
     ] {
         output.expect_line(line);
@@ -173,6 +173,11 @@ async fn each_model_failure_is_reported_separately() {
     )
     .await;
     check_problem(
+        CheckHarness::new("model-past").with("OPENAI_MODEL", "gpt-4o"),
+        "✗ model          127.0.0.1 has gpt-4o for this key, but was to switch it off on 2001-01-14: set OPENAI_MODEL",
+    )
+    .await;
+    check_problem(
         CheckHarness::new("model-down").with("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
         "✗ model          127.0.0.1 refuses the connection",
     )
@@ -182,6 +187,14 @@ async fn each_model_failure_is_reported_separately() {
         "✗ model          127.0.0.1 does not answer within 5 seconds",
     )
     .await;
+}
+
+#[tokio::test]
+async fn the_model_is_read_with_its_shutdown_date_and_the_query_of_the_base_url() {
+    let later = CheckHarness::new("model-later").with("OPENAI_MODEL", "gpt-9").check().await;
+    later.expect_line("✓ model          127.0.0.1 has gpt-9 for this key, until 2999-01-14");
+    let azure = CheckHarness::new("model-azure").with("OPENAI_MODEL", "azure").openai_query("?api-version=preview");
+    azure.check().await.expect_line("✓ model          127.0.0.1 has azure for this key");
 }
 
 #[tokio::test]

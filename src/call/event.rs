@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::history::{ConversationItem, ToolCall};
+use super::history::{ConversationItem, MessagePhase, ToolCall};
 use super::input_refusal::InputRefusal;
 use super::tool::{ContextKeys, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
@@ -48,6 +48,8 @@ pub(crate) enum CallEvent {
 pub(crate) enum ModelEvent {
     /// A piece of the text to speak.
     TextDelta(Private<String>),
+    /// A message begins, and has this phase: it is that of the text that follows. Not sent for a message without one.
+    MessagePhase(MessagePhase),
     /// A complete reasoning item of OpenAI's, unchanged. It must be sent back together with the tool calls that follow
     /// it.
     Reasoning(Box<RawValue>),
@@ -118,6 +120,7 @@ impl fmt::Debug for ModelEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TextDelta(_) => f.write_str("TextDelta"),
+            Self::MessagePhase(phase) => write!(f, "MessagePhase({phase:?})"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
             Self::ToolCall(call) => write!(f, "ToolCall({call:?})"),
             Self::Completed => f.write_str("Completed"),

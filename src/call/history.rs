@@ -18,7 +18,7 @@ pub(crate) enum ConversationItem {
     /// The caller's words or keys. Role `user`.
     Caller(String),
     /// The part of the agent's words that the caller heard. Role `assistant`.
-    Agent(String),
+    Agent(AgentMessage),
     /// A reasoning item of OpenAI's, unchanged.
     Reasoning(Box<RawValue>),
     /// A tool call of the model.
@@ -30,6 +30,54 @@ pub(crate) enum ConversationItem {
         /// JSON text.
         output: String,
     },
+}
+
+/// A message of the agent.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct AgentMessage {
+    /// The words.
+    pub text: String,
+    /// The phase that the model gave the message, which is sent back with it; `None` if it gave none, and for what the
+    /// server itself said.
+    pub phase: Option<MessagePhase>,
+}
+
+/// The phase of an assistant message. OpenAI (gpt-5.3 and later) wants it back in every later request, or the model may
+/// take a commentary for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessagePhase {
+    /// `commentary`: words before or between tool calls.
+    Commentary,
+    /// `final_answer`.
+    FinalAnswer,
+}
+
+impl MessagePhase {
+    /// Parses the word on the wire; `None` if it is unknown, so that it is not sent back.
+    pub(crate) fn from_wire(word: &str) -> Option<Self> {
+        [Self::Commentary, Self::FinalAnswer].into_iter().find(|phase| phase.as_str() == word)
+    }
+
+    /// The word on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Commentary => "commentary",
+            Self::FinalAnswer => "final_answer",
+        }
+    }
+}
+
+/// Shows the phase, never the words.
+impl fmt::Debug for AgentMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentMessage").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl From<&str> for AgentMessage {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), phase: None }
+    }
 }
 
 /// A tool call as the model made it. It is not validated, except that it contains no card number.
@@ -74,7 +122,7 @@ impl History {
     /// The agent's text at a position, if the item there is [`ConversationItem::Agent`].
     pub(super) fn agent_text_mut(&mut self, position: usize) -> Option<&mut String> {
         match self.items.get_mut(position.checked_sub(self.dropped_count)?) {
-            Some(Some(ConversationItem::Agent(words))) => Some(words),
+            Some(Some(ConversationItem::Agent(message))) => Some(&mut message.text),
             _ => None,
         }
     }
@@ -130,8 +178,7 @@ impl History {
     /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored.
     pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
         self.drop_oldest_turns(MAX_BYTES);
-        let heard =
-            |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(words) if words.trim().is_empty());
+        let heard = |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(message) if message.text.trim().is_empty());
         self.items.iter().flatten().filter(heard).cloned().chain(last).collect()
     }
 
@@ -162,7 +209,7 @@ impl ConversationItem {
         match self {
             Self::Developer(text) => Self::Developer(redact_text(text)),
             Self::Caller(text) => Self::Caller(redact_text(text)),
-            Self::Agent(text) => Self::Agent(redact_text(text)),
+            Self::Agent(message) => Self::Agent(AgentMessage { text: redact_text(message.text), ..message }),
             Self::ToolOutput { call_id, output } => {
                 Self::ToolOutput { call_id, output: redact_json(&output).into_owned() }
             }
@@ -176,7 +223,9 @@ impl ConversationItem {
     pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) {
         match self {
             Self::Developer(text) | Self::Caller(text) => cut_card(text, card, is_source),
-            Self::Agent(text) | Self::ToolOutput { output: text, .. } => cut_card(text, card, false),
+            Self::Agent(AgentMessage { text, .. }) | Self::ToolOutput { output: text, .. } => {
+                cut_card(text, card, false);
+            }
             Self::ToolCall(call) => card.redact_from_json(&mut call.arguments),
             Self::Reasoning(_) => {}
         }
@@ -184,7 +233,7 @@ impl ConversationItem {
 
     fn text_bytes(&self) -> usize {
         match self {
-            Self::Developer(text) | Self::Caller(text) | Self::Agent(text) => text.len(),
+            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => text.len(),
             Self::Reasoning(raw) => raw.get().len(),
             Self::ToolCall(call) => call.name.len() + call.arguments.as_str().len(),
             Self::ToolOutput { output, .. } => output.len(),

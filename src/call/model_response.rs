@@ -44,6 +44,10 @@ impl Call {
                 let words = self.turn.redact_delta(words.reveal());
                 self.append_model_text(words);
             }
+            ModelEvent::MessagePhase(phase) => {
+                self.flush_held_text();
+                self.turn.begin_message(phase);
+            }
             ModelEvent::Reasoning(item) => {
                 self.history.push(ConversationItem::Reasoning(item));
             }

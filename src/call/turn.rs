@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::event::{ModelRequestId, ToolRunId};
-use super::history::{ConversationItem, History, ToolCall};
+use super::history::{AgentMessage, ConversationItem, History, MessagePhase, ToolCall};
 use super::known_calls::KnownCalls;
 use super::prompts;
 use super::tool::Tool;
@@ -58,6 +58,8 @@ struct InFlightResponse {
     text_position: Option<usize>,
     /// The history position of the last text of this response.
     reply_position: Option<usize>,
+    /// The phase of the message whose text is being streamed.
+    message_phase: Option<MessagePhase>,
     /// Redacts the streamed text: digits are held back until they are known not to be a card number.
     stream: StreamRedactor,
     /// Reasoning items from this position on are not followed by a tool call yet.
@@ -172,6 +174,7 @@ impl ModelTurn {
             id,
             text_position: None,
             reply_position: None,
+            message_phase: None,
             stream: StreamRedactor::default(),
             unused_reasoning_from: history.next_position(),
             call_count: 0,
@@ -226,16 +229,26 @@ impl ModelTurn {
     /// Returns the history position of the text that is being streamed, and begins the item if there is none.
     pub(super) fn text_position(&mut self, history: &mut History) -> Option<usize> {
         let response = self.response.as_mut()?;
-        let begin = || history.push(ConversationItem::Agent(String::new()));
+        let phase = response.message_phase;
+        let begin = || history.push(ConversationItem::Agent(AgentMessage { text: String::new(), phase }));
         let position = *response.text_position.get_or_insert_with(begin);
         response.reply_position = Some(position);
         Some(position)
+    }
+
+    /// Begins a message of this phase: its text becomes an item of its own, since the phase belongs to the whole item.
+    pub(super) fn begin_message(&mut self, phase: MessagePhase) {
+        let Some(response) = &mut self.response else { return };
+        if response.message_phase.replace(phase) != Some(phase) {
+            response.text_position = None;
+        }
     }
 
     /// Adds a tool call of the response. One too many is refused, and so is one that was made before.
     pub(super) fn queue_call(&mut self, call: ToolCall, history: &mut History) {
         let Some(response) = &mut self.response else { return };
         response.text_position = None;
+        response.message_phase = None;
         response.call_count += 1;
         let is_one_too_many = response.call_count > MAX_TOOL_CALLS;
         let (call, is_repeated) = self.known_calls.admit(call);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use crelay_payments::config::Vars;
+use crelay_payments::config::{self, ApiBaseUrl, Vars};
 use crelay_payments::simulator::{self, ScenarioSelection, SimulationOptions};
 use secrecy::SecretString;
 
@@ -58,10 +58,17 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
         ModelChoice::Scripted => simulator::ModelSource::Scripted,
         ModelChoice::Live => simulator::ModelSource::Live {
             api_key: SecretString::from(vars.get("OPENAI_API_KEY").context("--model live needs OPENAI_API_KEY")?),
-            model: vars.get("OPENAI_MODEL").unwrap_or("gpt-4o").to_owned(),
-            base_url: vars.get("OPENAI_BASE_URL").unwrap_or("https://api.openai.com/v1").to_owned(),
+            model: vars.get("OPENAI_MODEL").unwrap_or(config::DEFAULT_MODEL).to_owned(),
+            base_url: read_base_url(vars)?,
         },
     };
     let report = simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive }).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_base_url(vars: &Vars) -> anyhow::Result<ApiBaseUrl> {
+    match vars.get("OPENAI_BASE_URL") {
+        Some(text) => text.parse().map_err(|error| anyhow::anyhow!("OPENAI_BASE_URL {error}")),
+        None => Ok(ApiBaseUrl::default()),
+    }
 }

@@ -17,11 +17,14 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 34] = [
+const OPTIONAL: [&str; 37] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
     "OPENAI_BASE_URL",
+    "OPENAI_REASONING_EFFORT",
+    "OPENAI_SERVICE_TIER",
+    "OPENAI_MAX_OUTPUT_TOKENS",
     "API_KEY",
     "API_SECRET",
     "CURRENCY",
@@ -73,8 +76,8 @@ fn six_variables_are_required() {
     assert!(config.operator_token.is_none() && config.live_agent_number.is_none());
     assert!(config.validate_signature);
     assert_eq!(config.openai.api_key.expose_secret(), "sk-hush");
-    assert_eq!(config.openai.model, "gpt-4o");
-    assert_eq!(config.openai.base_url, "https://api.openai.com/v1");
+    assert_eq!(config.openai.model, "gpt-6-luna");
+    assert_eq!(config.openai.base_url, ApiBaseUrl::default());
     assert_eq!(config.twilio.auth_token.expose_secret(), "hush");
     assert!(config.twilio.api_key.is_none());
     assert_eq!(config.twilio.api_base, "https://api.twilio.com");
@@ -285,6 +288,9 @@ fn the_example_file_names_every_variable_and_its_default() {
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "LIVE_AGENT_WORKFLOW_SID",
+        "OPENAI_REASONING_EFFORT",
+        "OPENAI_SERVICE_TIER",
+        "OPENAI_MAX_OUTPUT_TOKENS",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",
         "TWILIO_REGION",

@@ -54,6 +54,8 @@ pub(super) enum ParseVariableError {
     PaymentMode,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
+    #[error("is not a number of tokens")]
+    Tokens,
 }
 
 /// The maximum length of a value, in bytes. Known keys and names are shorter.
@@ -178,21 +180,15 @@ fn check_characters(text: &str, allowed: impl Fn(char) -> bool) -> Result<String
     text.chars().all(allowed).then(|| text.to_owned()).ok_or(ParseVariableError::Characters)
 }
 
-/// Parses an absolute URL to which paths are appended: without user name, query and fragment.
-pub(super) fn base_url(text: &str) -> Result<Url, ParseVariableError> {
-    let url = Url::parse(text).map_err(|_| ParseVariableError::Url)?;
-    let plain = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && !text.contains(char::is_whitespace);
-    (plain && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url).ok_or(ParseVariableError::Url)
-}
-
-/// Parses a base URL without a path.
+/// Parses an absolute URL with a scheme, a host and a port only, to which paths are appended.
 pub(super) fn origin(text: &str) -> Result<Url, ParseVariableError> {
-    let url = base_url(text)?;
-    if url.path() == "/" { Ok(url) } else { Err(ParseVariableError::NotOrigin) }
+    let url = Url::parse(text).ok().filter(|_| !text.contains(char::is_whitespace)).ok_or(ParseVariableError::Url)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(ParseVariableError::Url);
+    }
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (plain && url.path() == "/").then_some(url).ok_or(ParseVariableError::NotOrigin)
 }
 
 /// Parses a URL of the business, with an optional query. It must be encrypted, since the requests contain data about
@@ -283,15 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_absolute_without_query_and_fragment() {
+    fn an_origin_is_a_scheme_a_host_and_a_port() {
         let text = |url: Url| without_trailing_slash(&url);
-        assert_eq!(base_url("https://api.openai.com/v1/").map(text).as_deref(), Ok("https://api.openai.com/v1"));
         assert_eq!(origin("http://127.0.0.1:4010/").map(text).as_deref(), Ok("http://127.0.0.1:4010"));
-        assert_eq!(origin("http://127.0.0.1:4010/v1"), Err(ParseVariableError::NotOrigin));
-        for url in
-            ["api.openai.com/v1", "ftp://a.b", "https://u:p@a.b", "https://a.b/?c", "https://a.b/#c", "https://a\nb"]
-        {
-            assert_eq!(base_url(url), Err(ParseVariableError::Url), "{url}");
+        for url in ["http://127.0.0.1:4010/v1", "https://u:p@a.b", "https://a.b/?c", "https://a.b/#c"] {
+            assert_eq!(origin(url), Err(ParseVariableError::NotOrigin), "{url}");
+        }
+        for url in ["a.b", "ftp://a.b", "https://a\nb", ""] {
+            assert_eq!(origin(url), Err(ParseVariableError::Url), "{url}");
         }
     }
 }

@@ -30,10 +30,12 @@ pub(super) async fn post(
     let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok());
     let call_sid = call.as_ref().map(tracing::field::display::<&CallSid>);
     info!(event = "call.incoming", call_sid, "A call comes in.");
+    let relay = voice.conversation_relay();
+    app.session.prewarm_model(&relay.parameters);
     if let Some(call) = &call {
         look_up_call_parameters(&app, call, &signed.form).await;
     }
-    twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay: voice.conversation_relay() }])
+    twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
 }
 
 /// Asks the business for the parameters of the call and keeps them until it connects. Without an answer the call goes

@@ -66,7 +66,8 @@ pub(super) async fn post(
     let library = app.session.assets.library();
     let payment = library.server.payment_settings(&app.session.environment);
     let order = OutboundOrder::parse(request.properties.into_inner(), &payment).map_err(ApiError::bad_request)?;
-    library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
+    let profile =
+        library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
     let ledger =
         app.session.ledger.with_limits(library.server.limits.clone(), app.session.environment.payment.currency);
     if let Some(payment) = ledger.find_conflicting_payment(order.order_reference()).await? {
@@ -75,6 +76,7 @@ pub(super) async fn post(
     let document = build_twiml(&app.voice, &order)?;
     let pending_calls = &app.session.pending_calls;
     pending_calls.add(&order.call_reference, order.data.clone())?;
+    app.session.model.prewarm(&profile);
     match place_call(&app, &outbound, &order, document).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);

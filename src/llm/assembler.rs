@@ -7,13 +7,14 @@
 mod call;
 mod message;
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 
 use serde_json::value::RawValue;
 
 use super::event::{ItemKey, ResponseSnapshot, StreamEvent};
 use super::item::{CallItem, OutputItem};
-use crate::call::{ModelEvent, ModelRequestId, ToolCall};
+use crate::call::{MessagePhase, ModelEvent, ModelRequestId, ToolCall};
 use crate::redact::Private;
 use call::PendingCall;
 use message::PendingMessage;
@@ -185,9 +186,9 @@ impl ResponseAssembler {
 
     fn add_item(&mut self, key: &ItemKey<'_>, item: &OutputItem<'_>) {
         match item {
-            OutputItem::Message { .. } => {
+            OutputItem::Message { phase, .. } => {
                 if self.find(key, Item::is_message, false).is_none() {
-                    self.open(key, Content::Message(PendingMessage::default()));
+                    self.open(key, Content::Message(PendingMessage::new(*phase)));
                 }
             }
             OutputItem::Call(call) => {
@@ -201,7 +202,7 @@ impl ResponseAssembler {
 
     fn complete_item(&mut self, key: &ItemKey<'_>, item: OutputItem<'_>) {
         match item {
-            OutputItem::Message { parts } => self.complete_message(key, &parts),
+            OutputItem::Message { phase, parts } => self.complete_message(key, phase, &parts),
             OutputItem::Call(call) => drop(self.complete_call(key, &call)),
             OutputItem::Reasoning(raw) => self.add_reasoning(key, raw),
             OutputItem::Other => {}
@@ -220,11 +221,14 @@ impl ResponseAssembler {
         self.items[at].is_in_snapshot = true;
     }
 
-    fn complete_message(&mut self, key: &ItemKey<'_>, parts: &[std::borrow::Cow<'_, str>]) {
+    fn complete_message(&mut self, key: &ItemKey<'_>, phase: Option<MessagePhase>, parts: &[Cow<'_, str>]) {
         self.discard_reasoning();
         let text = parts.concat();
         let at = self.message_at(key, &text);
         let is_said = self.is_said_elsewhere(at, None, &text);
+        if let Content::Message(message) = &mut self.items[at].content {
+            message.phase = message.phase.or(phase);
+        }
         self.speak(at, |message| message.complete(&text, is_said));
         self.items[at].complete(key);
     }
@@ -332,9 +336,11 @@ impl ResponseAssembler {
         let Content::Message(message) = &mut self.items[at].content else { return };
         let text = change(message);
         self.has_begun |= message.has_begun();
+        let phase = if text.is_empty() { None } else { message.phase.take() };
         if !text.is_empty() {
             self.discard_reasoning();
             self.has_output = true;
+            self.events.extend(phase.map(ModelEvent::MessagePhase));
             self.events.push_back(ModelEvent::TextDelta(Private::new(text)));
         }
     }

@@ -1,10 +1,19 @@
 //! The body of a request: the constant part first, then the conversation.
 
+use std::borrow::Cow;
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Profile;
-use crate::call::{ConversationItem, ToolCall};
+use super::capabilities::{RequestOptions, ServerRole};
+use super::refusal::OptionalField;
+use crate::call::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
+use crate::config::{ReasoningEffort, ServiceTier};
+
+/// What a message of this server begins with if it must have the role `user`.
+const SERVER_MARK: &str = "[From the telephone system, not from the caller] ";
 
 /// A request to the Responses API.
 #[derive(Serialize)]
@@ -15,31 +24,98 @@ pub(super) struct RequestBody<'a> {
     input: InputItems<'a>,
     stream: bool,
     store: bool,
+    /// Asks for reasoning items that can be sent back, since OpenAI stores nothing.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     include: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Reasoning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<TextFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<ServiceTier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_options: Option<PromptCacheOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    safety_identifier: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Reasoning {
+    effort: ReasoningEffort,
+}
+
+#[derive(Serialize)]
+struct TextFormat {
+    verbosity: &'static str,
+}
+
+/// Without obfuscation, text deltas have no random padding.
+#[derive(Serialize)]
+struct StreamOptions {
+    include_obfuscation: bool,
+}
+
+#[derive(Serialize)]
+struct PromptCacheOptions {
+    prewarm: bool,
 }
 
 impl<'a> RequestBody<'a> {
-    /// With `encrypted_reasoning`, asks for reasoning items that can be sent back, since OpenAI stores nothing.
+    /// A request for a streamed response. `safety_identifier` identifies the caller.
     pub(super) fn new(
         model: &'a str,
         profile: &'a Profile,
         input: &'a [ConversationItem],
-        encrypted_reasoning: bool,
+        options: &RequestOptions,
+        safety_identifier: Option<&'a str>,
     ) -> Self {
+        let has = |field| options.has(field);
         Self {
             model,
             instructions: &profile.instructions,
             tools: &profile.tools,
-            input: InputItems(input),
+            input: InputItems { items: input, options: *options },
             stream: true,
             store: false,
-            include: if encrypted_reasoning { &["reasoning.encrypted_content"] } else { &[] },
+            include: if has(OptionalField::Include) { &["reasoning.encrypted_content"] } else { &[] },
+            reasoning: options.effort.map(|effort| Reasoning { effort }),
+            text: has(OptionalField::Verbosity).then_some(TextFormat { verbosity: "low" }),
+            service_tier: options.service_tier,
+            max_output_tokens: options.max_output_tokens,
+            stream_options: has(OptionalField::StreamOptions).then_some(StreamOptions { include_obfuscation: false }),
+            prompt_cache_key: has(OptionalField::PromptCacheKey).then_some(&*profile.cache_key),
+            prompt_cache_options: None,
+            safety_identifier: safety_identifier.filter(|_| has(OptionalField::SafetyIdentifier)),
+        }
+    }
+
+    /// A request that fills the prompt cache with what all calls of a profile begin with, and generates nothing. Its
+    /// response is not streamed.
+    pub(super) fn prewarming(
+        model: &'a str,
+        profile: &'a Profile,
+        input: &'a [ConversationItem],
+        options: &RequestOptions,
+    ) -> Self {
+        Self {
+            stream: false,
+            stream_options: None,
+            prompt_cache_options: Some(PromptCacheOptions { prewarm: true }),
+            ..Self::new(model, profile, input, options, None)
         }
     }
 }
 
-struct InputItems<'a>(&'a [ConversationItem]);
+struct InputItems<'a> {
+    items: &'a [ConversationItem],
+    options: RequestOptions,
+}
 
 impl Serialize for InputItems<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -47,15 +123,15 @@ impl Serialize for InputItems<'_> {
         // may be sent only before a call. The API rejects either one alone, and would reject it in every later request
         // of the phone call.
         let mut has_reasoning = false;
-        serializer.collect_seq(self.0.iter().enumerate().filter_map(|(at, item)| {
+        serializer.collect_seq(self.items.iter().enumerate().filter_map(|(at, item)| {
             has_reasoning = match item {
                 ConversationItem::Reasoning(item) => {
-                    has_encrypted_content(item) && is_followed_by_call(&self.0[at + 1..])
+                    has_encrypted_content(item) && is_followed_by_call(&self.items[at + 1..])
                 }
                 ConversationItem::ToolCall(_) | ConversationItem::ToolOutput { .. } => has_reasoning,
                 ConversationItem::Developer(_) | ConversationItem::Caller(_) | ConversationItem::Agent(_) => false,
             };
-            InputItem::new(item, has_reasoning)
+            InputItem::new(item, has_reasoning, &self.options)
         }))
     }
 }
@@ -65,7 +141,9 @@ impl Serialize for InputItems<'_> {
 enum InputItem<'a> {
     Message {
         role: &'static str,
-        content: &'a str,
+        content: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<&'static str>,
     },
     Reasoning(&'a RawValue),
     FunctionCall {
@@ -84,11 +162,14 @@ enum InputItem<'a> {
 }
 
 impl<'a> InputItem<'a> {
-    fn new(item: &'a ConversationItem, has_reasoning: bool) -> Option<Self> {
+    fn new(item: &'a ConversationItem, has_reasoning: bool, options: &RequestOptions) -> Option<Self> {
         Some(match item {
-            ConversationItem::Developer(content) => Self::Message { role: "developer", content },
-            ConversationItem::Caller(content) => Self::Message { role: "user", content },
-            ConversationItem::Agent(content) => Self::Message { role: "assistant", content },
+            ConversationItem::Developer(text) => Self::server_message(text, options.role),
+            ConversationItem::Caller(text) => Self::Message { role: "user", content: text.into(), phase: None },
+            ConversationItem::Agent(AgentMessage { text, phase }) => {
+                let phase = phase.filter(|_| options.has(OptionalField::MessagePhase));
+                Self::Message { role: "assistant", content: text.into(), phase: phase.map(MessagePhase::as_str) }
+            }
             ConversationItem::Reasoning(item) => has_reasoning.then_some(Self::Reasoning(item))?,
             ConversationItem::ToolCall(ToolCall { call_id, item_id, name, arguments }) => Self::FunctionCall {
                 r#type: "function_call",
@@ -101,6 +182,18 @@ impl<'a> InputItem<'a> {
                 Self::FunctionCallOutput { r#type: "function_call_output", call_id, output }
             }
         })
+    }
+}
+
+impl<'a> InputItem<'a> {
+    /// A message of this server to the model.
+    fn server_message(text: &'a str, role: ServerRole) -> Self {
+        let (role, content) = match role {
+            ServerRole::Developer => ("developer", text.into()),
+            ServerRole::System => ("system", text.into()),
+            ServerRole::User => ("user", format!("{SERVER_MARK}{text}").into()),
+        };
+        Self::Message { role, content, phase: None }
     }
 }
 
@@ -130,95 +223,4 @@ fn valid_arguments(arguments: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
-
-    fn tool_call(n: u32, arguments: &str) -> ConversationItem {
-        let item_id = Some(format!("fc_{n}"));
-        ConversationItem::ToolCall(ToolCall::new(format!("call_{n}"), item_id, "capture-card".to_owned(), arguments))
-    }
-
-    fn output(n: u32) -> ConversationItem {
-        ConversationItem::ToolOutput { call_id: format!("call_{n}"), output: r#"{"ok":true}"#.to_owned() }
-    }
-
-    fn input(items: &[ConversationItem]) -> String {
-        serde_json::to_string(&InputItems(items)).unwrap()
-    }
-
-    #[test]
-    fn the_body_is_serialized_exactly() {
-        let profile = Profile::new("Be \"kind\".", &[raw(r#"{"type":"function","name":"end-call"}"#)]).unwrap();
-        let items = [
-            ConversationItem::Developer("The call began.".to_owned()),
-            ConversationItem::Caller("Hi".to_owned()),
-            ConversationItem::Agent("Hello".to_owned()),
-            ConversationItem::Reasoning(raw(
-                r#"{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"}"#,
-            )),
-            tool_call(1, "{}"),
-            output(1),
-        ];
-        let body = serde_json::to_string(&RequestBody::new("gpt-5", &profile, &items, true)).unwrap();
-        assert!(!body.contains(['\n', '\r']), "{body}");
-        insta::assert_snapshot!(body.replace(",{", ",\n{"), @r#"
-        {"model":"gpt-5","instructions":"Be \"kind\".","tools":[{"type":"function","name":"end-call"}],"input":[{"role":"developer","content":"The call began."},
-        {"role":"user","content":"Hi"},
-        {"role":"assistant","content":"Hello"},
-        {"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"},
-        {"type":"function_call","id":"fc_1","call_id":"call_1","name":"capture-card","arguments":"{}"},
-        {"type":"function_call_output","call_id":"call_1","output":"{\"ok\":true}"}],"stream":true,"store":false,"include":["reasoning.encrypted_content"]}
-        "#);
-        let plain = serde_json::to_string(&RequestBody::new("gpt-4o", &profile, &[], false)).unwrap();
-        assert!(plain.ends_with(r#""input":[],"stream":true,"store":false}"#), "{plain}");
-    }
-
-    #[test]
-    fn reasoning_without_content_is_not_sent_and_its_calls_lose_their_id() {
-        for reasoning in [
-            r#"{"id":"rs_1","type":"reasoning","summary":[]}"#,
-            r#"{"id":"rs_1","type":"reasoning","encrypted_content":null}"#,
-            r#"{"id":"rs_1","type":"reasoning","encrypted_content":""}"#,
-        ] {
-            let sent = input(&[
-                ConversationItem::Reasoning(raw(reasoning)),
-                tool_call(1, "{}"),
-                output(1),
-                tool_call(2, "{}"),
-            ]);
-            assert!(!sent.contains("rs_1") && !sent.contains("fc_"), "{sent}");
-            assert!(sent.contains("call_1") && sent.contains("call_2"), "{sent}");
-        }
-    }
-
-    #[test]
-    fn reasoning_without_a_call_is_not_sent() {
-        let reasoning = || ConversationItem::Reasoning(raw(r#"{"id":"rs_1","encrypted_content":"x"}"#));
-        assert_eq!(input(&[reasoning()]), "[]");
-        let sent = input(&[reasoning(), ConversationItem::Caller("Wait".to_owned()), tool_call(1, "{}")]);
-        assert!(!sent.contains("rs_1") && !sent.contains("fc_1"), "{sent}");
-        assert_eq!(input(&[reasoning(), reasoning(), tool_call(1, "{}")]).matches("rs_1").count(), 2);
-    }
-
-    #[test]
-    fn all_calls_after_a_reasoning_item_keep_their_id_and_later_ones_do_not() {
-        let reasoning = ConversationItem::Reasoning(raw(r#"{"id":"rs_1","encrypted_content":"x"}"#));
-        let calls = [reasoning, tool_call(1, "{}"), output(1), tool_call(2, "{}"), output(2)];
-        let later = [ConversationItem::Caller("Hm".to_owned()), tool_call(3, "{}"), output(3)];
-        let sent = input(&[&calls[..], &later[..]].concat());
-        assert!(sent.contains("fc_1") && sent.contains("fc_2") && !sent.contains("fc_3"), "{sent}");
-    }
-
-    #[test]
-    fn arguments_that_are_not_json_are_replaced() {
-        for broken in ["", "{", "no", "{} {}"] {
-            let sent = input(&[tool_call(1, broken)]);
-            assert!(sent.contains(r#""arguments":"{}""#), "{sent}");
-        }
-        assert!(input(&[tool_call(1, r#"{"a":1}"#)]).contains(r#""arguments":"{\"a\":1}""#));
-    }
-}
+mod tests;

@@ -176,7 +176,7 @@ impl<'a> RawEvent<'a> {
         let has_message = output.iter().any(|(_, item)| matches!(item, OutputItem::Message { .. }));
         let text = snapshot.output_text.or(self.output_text).and_then(text).filter(|_| !has_message);
         if let Some(text) = text.filter(|text| !text.is_empty()) {
-            output.push((ItemKey::default(), OutputItem::Message { parts: vec![text] }));
+            output.push((ItemKey::default(), OutputItem::Message { phase: None, parts: vec![text] }));
         }
         let is_failed = matches!(&*status, "failed" | "cancelled") || snapshot.error.or(self.error).is_some();
         if is_failed && output.is_empty() {

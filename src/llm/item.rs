@@ -6,11 +6,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{elements, text};
+use crate::call::MessagePhase;
 
 /// An item of the output: of `response.output_item.added` and `.done`, or of the final snapshot.
 pub(super) enum OutputItem<'a> {
-    /// `message`: the text of its parts, refusals included.
-    Message { parts: Vec<Cow<'a, str>> },
+    /// `message`: its phase, and the text of its parts, refusals included.
+    Message { phase: Option<MessagePhase>, parts: Vec<Cow<'a, str>> },
     /// `function_call`
     Call(CallItem<'a>),
     /// `reasoning`, unchanged.
@@ -50,6 +51,8 @@ struct RawItem<'a> {
     #[serde(borrow)]
     role: Option<&'a RawValue>,
     #[serde(borrow)]
+    phase: Option<&'a RawValue>,
+    #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
@@ -73,7 +76,10 @@ impl<'a> OutputItem<'a> {
         let id = item.id.and_then(text).filter(|id| !id.is_empty());
         let is_model = item.role.and_then(text).is_none_or(|role| role == "assistant");
         let parsed = match item.r#type.and_then(text).as_deref() {
-            Some("message") if is_model => Self::Message { parts: item.content.map(read_parts).unwrap_or_default() },
+            Some("message") if is_model => Self::Message {
+                phase: item.phase.and_then(text).and_then(|phase| MessagePhase::from_wire(&phase)),
+                parts: item.content.map(read_parts).unwrap_or_default(),
+            },
             Some("function_call") => Self::Call(CallItem::new(&item, id.clone())),
             Some("reasoning") => Self::Reasoning(raw),
             _ => Self::Other,
@@ -149,7 +155,7 @@ mod tests {
 
     fn message(json: &str) -> Option<String> {
         match OutputItem::parse(raw(json)).1 {
-            OutputItem::Message { parts } => Some(parts.join("|")),
+            OutputItem::Message { parts, .. } => Some(parts.join("|")),
             _ => None,
         }
     }

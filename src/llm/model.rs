@@ -2,14 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use hmac::{Hmac, Mac as _};
 use reqwest::redirect;
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
 
 use super::ModelLimits;
-use super::transport::{OpenAiEndpoint, TransportError};
-use crate::config;
+use super::capabilities::Capabilities;
+use super::model_name::ServerKind;
+use super::prewarm::PrewarmState;
+use super::transport::OpenAiEndpoint;
+use crate::config::{self, ApiBaseUrl};
+use crate::phone_number::PhoneNumber;
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +34,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Model {
     pub(super) inner: Arc<ModelInner>,
     limits: ModelLimits,
+    /// Identifies the caller to OpenAI, which then blocks that caller, and not the key, if its policies are violated.
+    safety_identifier: Option<Arc<str>>,
 }
 
 /// The reason why the client of the model could not be built.
@@ -44,18 +52,35 @@ pub enum BuildModelError {
 }
 
 pub(super) struct ModelInner {
-    pub(super) http: reqwest::Client,
     pub(super) endpoint: OpenAiEndpoint,
     pub(super) name: String,
-    /// Whether the model reasons: derived from its name, or detected from its responses.
-    is_reasoning: AtomicBool,
-    /// Whether OpenAI refused to return encrypted reasoning.
-    reasoning_refused: AtomicBool,
+    pub(super) capabilities: Capabilities,
+    pub(super) prewarming: PrewarmState,
+    pub(super) http: reqwest::Client,
+    base_url: ApiBaseUrl,
+    api_key: SecretString,
+    /// The key of the identifiers of callers.
+    identifier_key: Hmac<Sha256>,
 }
 
 impl Model {
-    /// Creates the model of `config` with these limits. Opens no connection.
-    pub fn new(config: &config::OpenAiConfig, limits: ModelLimits) -> Result<Self, BuildModelError> {
+    /// Creates the model of `config` with these limits. Opens no connection. Identifiers of callers are derived from
+    /// `secret`, which OpenAI must not know: it could otherwise try all telephone numbers.
+    pub fn new(
+        config: &config::OpenAiConfig,
+        secret: &SecretString,
+        limits: ModelLimits,
+    ) -> Result<Self, BuildModelError> {
+        Self::new_at(ServerKind::of_host(config.base_url.host()), config, secret, limits)
+    }
+
+    /// Creates the model of a server of this kind, whichever its host is.
+    pub(super) fn new_at(
+        kind: ServerKind,
+        config: &config::OpenAiConfig,
+        secret: &SecretString,
+        limits: ModelLimits,
+    ) -> Result<Self, BuildModelError> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -69,18 +94,28 @@ impl Model {
             .map_err(BuildModelError::Http)?;
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {
-            http,
             endpoint,
             name: config.model.clone(),
-            is_reasoning: AtomicBool::new(is_reasoning_model(&config.model)),
-            reasoning_refused: AtomicBool::new(false),
+            capabilities: Capabilities::new(kind, config),
+            prewarming: PrewarmState::default(),
+            http,
+            base_url: config.base_url.clone(),
+            api_key: config.api_key.clone(),
+            identifier_key: Hmac::new_from_slice(secret.expose_secret().as_bytes())
+                .expect("HMAC takes keys of any length"),
         });
-        Ok(Self { inner, limits })
+        Ok(Self { inner, limits, safety_identifier: None })
     }
 
-    /// The same model with other limits.
-    pub fn with_limits(&self, limits: ModelLimits) -> Self {
-        Self { inner: self.inner.clone(), limits }
+    /// The model for a call with other limits. The caller's number is sent only as its HMAC.
+    pub fn for_call(&self, limits: ModelLimits, caller: Option<&PhoneNumber>) -> Self {
+        let safety_identifier = caller.map(|caller| self.inner.identify_caller(caller).into());
+        Self { inner: self.inner.clone(), limits, safety_identifier }
+    }
+
+    /// The value of `safety_identifier` of the call.
+    pub(super) fn safety_identifier(&self) -> Option<Arc<str>> {
+        self.safety_identifier.clone()
     }
 
     /// The limits of a response.
@@ -90,25 +125,16 @@ impl Model {
 }
 
 impl ModelInner {
-    /// Whether a request asks for reasoning items that can be sent back.
-    pub(super) fn requests_reasoning(&self) -> bool {
-        self.is_reasoning.load(Relaxed) && !self.reasoning_refused.load(Relaxed)
+    /// Begins a request other than for a response; on the same connections.
+    pub(super) fn request(&self, method: reqwest::Method, path: &[&str]) -> reqwest::RequestBuilder {
+        self.http.request(method, self.base_url.join(path)).bearer_auth(self.api_key.expose_secret())
     }
 
-    /// Records that the model sent a reasoning item.
-    pub(super) fn mark_reasoning(&self) {
-        self.is_reasoning.store(true, Relaxed);
-    }
-
-    /// Learns from an error what the server does not take, and says whether the request is to be repeated without it.
-    pub(super) fn learn_refusal(&self, failure: &TransportError) -> bool {
-        let Some(info) = failure.error_info().filter(|_| self.requests_reasoning()) else { return false };
-        let is_include = info.param.as_deref().is_some_and(|param| param.starts_with("include"));
-        let is_refused = is_include || info.mentions(&["reasoningencryptedcontent", "encryptedcontentisnotsupported"]);
-        if is_refused {
-            self.reasoning_refused.store(true, Relaxed);
-        }
-        is_refused
+    /// Computes the identifier of a caller: HMAC-SHA256 in hex, 64 characters. OpenAI takes 128.
+    fn identify_caller(&self, caller: &PhoneNumber) -> String {
+        // The secret also signs other things; the prefix keeps their HMACs apart.
+        let mac = self.identifier_key.clone().chain_update(b"safety_identifier:").chain_update(caller.as_str());
+        hex::encode(mac.finalize().into_bytes())
     }
 }
 
@@ -119,28 +145,24 @@ impl fmt::Debug for Model {
     }
 }
 
-/// Whether a model of this name reasons: the o series, and gpt-5 and later, except for chat variants.
-fn is_reasoning_model(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    if name.contains("chat") {
-        return false;
-    }
-    let o_series = name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    let generation = name.strip_prefix("gpt-").and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-    o_series || generation.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|generation| generation >= 5)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_reasoning_model_is_recognized_by_its_name() {
-        for model in ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1-mini", "openai/gpt-5", "gpt-6-nano"] {
-            assert!(is_reasoning_model(model), "{model}");
-        }
-        for model in ["gpt-4o", "gpt-4.1", "gpt-5-chat-latest", "gpt-oss-120b", "omni", "ft:gpt-4o:acme", ""] {
-            assert!(!is_reasoning_model(model), "{model}");
-        }
+    fn a_caller_is_identified_by_an_hmac_under_a_secret_of_this_server() {
+        let limits = ModelLimits { first_token: Duration::ZERO, response: Duration::ZERO, retries: 0 };
+        let config = config::OpenAiConfig::new("sk-1".into(), "gpt-6-luna", config::ApiBaseUrl::default());
+        let identify = |secret: &str, caller: &str| {
+            let model = Model::new(&config, &secret.into(), limits).unwrap();
+            model.for_call(limits, caller.parse().ok().as_ref()).safety_identifier()
+        };
+        let identifier = identify("hush", "+15550001111").unwrap();
+        // As computed by `printf safety_identifier:+15550001111 | openssl dgst -sha256 -hmac hush`.
+        assert_eq!(&*identifier, "b99ffda3a0f339860cd2cdca64fd4380384ef001753f8ed4eccc0b6f781b0946");
+        assert_eq!(identify("hush", "+15550001111"), Some(identifier.clone()));
+        assert_ne!(identify("hush", "+15550001112"), Some(identifier.clone()));
+        assert_ne!(identify("other", "+15550001111"), Some(identifier));
+        assert_eq!(identify("hush", "anonymous"), None);
     }
 }

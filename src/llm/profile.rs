@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest as _, Sha256};
 
 /// Instructions and tools, serialized once and shared by all calls that use them.
 pub struct Profile {
     pub(super) instructions: Arc<RawValue>,
     pub(super) tools: Arc<RawValue>,
+    /// The key of the prompt cache: the beginning of the SHA-256 of both, in hex. Requests with the same beginning have
+    /// the same key, and it contains nothing of a call.
+    pub(super) cache_key: String,
 }
+
+/// The length of a cache key, in bytes of the hash. OpenAI takes 64 characters.
+const CACHE_KEY_BYTES: usize = 16;
 
 impl Profile {
     /// Serializes the system text and function tools in the form of the Responses API. Fails only if a tool cannot be
@@ -21,7 +28,9 @@ impl Profile {
 
     /// Creates a profile from a serialized JSON string and a serialized JSON array.
     pub fn from_json(instructions: Arc<RawValue>, tools: Arc<RawValue>) -> Self {
-        Self { instructions, tools }
+        let hash =
+            Sha256::new().chain_update(instructions.get()).chain_update([0]).chain_update(tools.get()).finalize();
+        Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]) }
     }
 
     /// Returns these instructions with the tools of `other`.

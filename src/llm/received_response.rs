@@ -109,7 +109,7 @@ fn apply_event(assembler: &mut ResponseAssembler, event: StreamEvent<'_>) -> Res
             assembler.finish(StreamEnd::Snapshot(snapshot))?;
             Ok(Progress::Completed(status, usage))
         }
-        StreamEvent::Failed(info) => Err(TransportError::ResponseFailed(info)),
+        StreamEvent::Failed(info) => Err(TransportError::ResponseFailed(Box::new(info))),
         event => {
             assembler.apply(event);
             Ok(Progress::Continues)

@@ -30,16 +30,14 @@ impl Model {
     /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`. A poll may be cancelled without loss of
     /// events; dropping the stream cancels the request.
     pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(
-            ResponseStream::new(self.inner.clone(), self.limits(), profile, request),
-            ResponseStream::next,
-        ))
+        Box::pin(stream::unfold(ResponseStream::new(self, profile, request), ResponseStream::next))
     }
 }
 
 /// The state of the stream that [`Model::respond`] returns.
 struct ResponseStream {
     model: Arc<ModelInner>,
+    safety_identifier: Option<Arc<str>>,
     limits: ModelLimits,
     profile: Arc<Profile>,
     request: ModelRequest,
@@ -56,14 +54,16 @@ struct ResponseStream {
 }
 
 impl ResponseStream {
-    fn new(model: Arc<ModelInner>, limits: ModelLimits, profile: Arc<Profile>, request: ModelRequest) -> Self {
+    fn new(model: &Model, profile: Arc<Profile>, request: ModelRequest) -> Self {
+        let limits = model.limits();
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(limits.retries as usize)
             .with_jitter()
             .build();
         Self {
-            model,
+            model: model.inner.clone(),
+            safety_identifier: model.safety_identifier(),
             limits,
             profile,
             started: Instant::now(),
@@ -130,7 +130,7 @@ impl ResponseStream {
             self.first_token.get_or_insert_with(|| self.started.elapsed());
         }
         if self.received.has_reasoning() {
-            self.model.mark_reasoning();
+            self.model.capabilities.learn_reasoning();
         }
         Ok(progress)
     }
@@ -140,10 +140,23 @@ impl ResponseStream {
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
         let limit = if self.attempts <= limits.retries { limits.first_token / 2 } else { limits.first_token };
-        let asks_for_reasoning = self.model.requests_reasoning();
-        let body = RequestBody::new(&self.model.name, &self.profile, &self.request.input, asks_for_reasoning);
-        let sent = timeout(limit, transport::send(&self.model.http, &self.model.endpoint, &body)).await;
-        sent.unwrap_or(Err(TransportError::Timeout))
+        let capabilities = &self.model.capabilities;
+        let mut options = capabilities.options();
+        loop {
+            let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
+            let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
+            let sent = timeout(limit, transport::send(&self.model.http, &self.model.endpoint, &body)).await;
+            match sent.unwrap_or(Err(TransportError::Timeout)) {
+                Ok(response) => {
+                    capabilities.learn_success(&options);
+                    return Ok(response);
+                }
+                Err(failure) => {
+                    let adapted = failure.refusal().and_then(|refusal| capabilities.learn_refusal(refusal, &options));
+                    options = adapted.ok_or(failure)?;
+                }
+            }
+        }
     }
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
@@ -154,9 +167,6 @@ impl ResponseStream {
         }
         self.received = ReceivedResponse::new(self.request.id);
         self.first_token = None;
-        if self.model.learn_refusal(&failure) {
-            return;
-        }
         match failure.input_refusal() {
             Some(refusal) => self.refuse_input(refusal, &failure),
             None => self.retry(failure).await,

@@ -40,9 +40,9 @@ const SHORT: Duration = Duration::from_millis(150);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn model(origin: &str, name: &str, limits: ModelLimits) -> Model {
-    let base_url = format!("{origin}/v1");
-    let config = config::OpenAiConfig { api_key: "sk-1".into(), model: name.to_owned(), base_url };
-    Model::new(&config, limits).unwrap()
+    let base_url = format!("{origin}/v1").parse().unwrap();
+    let config = config::OpenAiConfig::new("sk-1".into(), name, base_url);
+    Model::new(&config, &"secret".into(), limits).unwrap()
 }
 
 #[derive(serde::Serialize)]
@@ -63,6 +63,7 @@ fn request_response(model: &Model) -> impl futures_util::Stream<Item = ModelEven
 async fn collect_events(model: &Model) -> String {
     let events = request_response(model).map(|event| match event {
         ModelEvent::TextDelta(text) => format!("'{}'", text.reveal()),
+        ModelEvent::MessagePhase(phase) => phase.as_str().to_owned(),
         ModelEvent::Reasoning(_) => "reasoning".to_owned(),
         ModelEvent::ToolCall(call) => format!("{}:{}", call.name, call.item_id.as_deref().unwrap_or("-")),
         ModelEvent::Completed => "done".to_owned(),
@@ -111,7 +112,8 @@ async fn the_request_is_one_post_with_key_and_user_agent() {
         request.body,
         concat!(
             r#"{"model":"gpt-4o","instructions":"Be kind.","tools":[{"type":"function","name":"end-call"}],"#,
-            r#""input":[{"role":"user","content":"Hi"}],"stream":true,"store":false}"#
+            r#""input":[{"role":"user","content":"Hi"}],"stream":true,"store":false,"max_output_tokens":400,"#,
+            r#""prompt_cache_key":"6c3ab1eaac57fdac586b71d21e857f29"}"#
         )
     );
 }
@@ -308,6 +310,70 @@ async fn a_refusal_of_encrypted_reasoning_is_remembered() {
     assert_eq!(collect_events(&model.clone()).await, "'Hello' done");
     let asks: Vec<_> = openai.bodies().iter().map(|body| body.contains("reasoning.encrypted_content")).collect();
     assert_eq!(asks, [true, false, false]);
+}
+
+#[tokio::test]
+async fn a_refused_effort_is_replaced_at_once_and_remembered() {
+    let refused = r#"{"error":{"message":"Unsupported value: 'reasoning.effort' does not support 'none' with this model. Supported values are: 'low' and 'high'.","param":"reasoning.effort","code":"unsupported_value"}}"#;
+    let hello = || Stream(vec![HELLO, COMPLETED]);
+    let limits = ModelLimits { retries: 0, ..LIMITS };
+    let (openai, _leaving) = RawServer::start(vec![Plain(400, vec![JSON], refused), hello(), hello()]).await;
+    let model = model(openai.origin(), "gpt-6-astra", limits);
+    assert_eq!(collect_events(&model).await, "'Hello' done");
+    assert_eq!(collect_events(&model.for_call(limits, None)).await, "'Hello' done");
+    let effort =
+        |body: &String| serde_json::from_str::<serde_json::Value>(body).unwrap()["reasoning"]["effort"].clone();
+    assert_eq!(openai.bodies().iter().map(effort).collect::<Vec<_>>(), ["none", "low", "low"]);
+}
+
+#[tokio::test]
+async fn a_refused_role_is_replaced_at_once() {
+    let refused = r#"{"error":{"code":500,"message":"Unexpected message role.","type":"server_error"}}"#;
+    let answers = vec![Plain(500, vec![JSON], refused), Stream(vec![HELLO, COMPLETED])];
+    let (openai, _leaving) = RawServer::start(answers).await;
+    let model = model(openai.origin(), "gpt-6-luna", ModelLimits { retries: 0, ..LIMITS });
+    let profile = Arc::new(Profile::new("Be kind.", &[] as &[TestTool]).unwrap());
+    let input = vec![ConversationItem::Developer("The call began.".to_owned())];
+    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
+    assert_eq!(events.count().await, 2);
+    let roles: Vec<_> = openai.bodies().iter().map(|body| body.contains(r#"{"role":"system""#)).collect();
+    assert_eq!(roles, [false, true]);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_without_a_reason_is_asked_without_optional_members() {
+    let refused = || Plain(400, vec![JSON], r#"{"error":"bad request"}"#);
+    let hello = || Stream(vec![HELLO, COMPLETED]);
+    let (openai, _leaving) = RawServer::start(vec![refused(), hello(), hello()]).await;
+    let model = model(openai.origin(), "gpt-6-luna", LIMITS);
+    for _ in 0..2 {
+        assert_eq!(collect_events(&model).await, "'Hello' done");
+    }
+    let bodies = openai.bodies();
+    assert!(bodies[0].contains("prompt_cache_key") && bodies[1].ends_with(r#""stream":true,"store":false}"#));
+    assert_eq!(bodies[1], bodies[2]);
+    let (openai, _leaving) = RawServer::start(vec![refused(), refused()]).await;
+    assert_eq!(collect_events(&self::model(openai.origin(), "gpt-6-luna", LIMITS)).await, "failed");
+}
+
+#[tokio::test]
+async fn the_query_of_the_base_url_is_in_every_request() {
+    let (openai, _leaving) = RawServer::start(vec![Stream(vec![HELLO, COMPLETED])]).await;
+    let base_url = format!("{}/openai/v1/?api-version=preview", openai.origin()).parse().unwrap();
+    let config = config::OpenAiConfig::new("sk-1".into(), "our-deployment", base_url);
+    let model = Model::new(&config, &"secret".into(), LIMITS).unwrap();
+    assert_eq!(collect_events(&model).await, "'Hello' done");
+    assert_eq!(openai.requests()[0].path, "/openai/v1/responses?api-version=preview");
+}
+
+#[tokio::test]
+async fn the_phase_of_a_message_comes_before_its_text() {
+    let added =
+        Event(r#"{"type":"response.output_item.added","item":{"type":"message","content":[],"phase":"commentary"}}"#);
+    let unknown = Event(r#"{"type":"response.output_item.added","item":{"type":"message","phase":"afterthought"}}"#);
+    let without = Event(r#"{"type":"response.output_item.added","item":{"type":"message","phase":null}}"#);
+    let answer = Stream(vec![added, HELLO, unknown, without, WORLD, COMPLETED]);
+    assert_eq!(respond_with(vec![answer]).await, once("commentary 'Hello' ' world' done"));
 }
 
 #[tokio::test]

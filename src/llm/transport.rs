@@ -12,16 +12,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::answer_reader::ReadAnswerError;
 use super::body::RequestBody;
 use super::error_info::ErrorInfo;
+use super::refusal::Refusal;
 use crate::call::InputRefusal;
-use crate::config;
+use crate::config::{self, ApiBaseUrl};
 
-/// The maximum number of bytes read of an error body; OpenAI's are below 1 KiB.
-const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The base URL and the credentials of the API. Unlike async-openai's own configuration it does not read the
 /// environment and builds no header that could fail.
 pub(super) struct OpenAiEndpoint {
-    base: String,
+    base: ApiBaseUrl,
     key: SecretString,
     headers: HeaderMap,
 }
@@ -47,7 +48,7 @@ impl Config for OpenAiEndpoint {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        self.base.join(&[path.trim_start_matches('/')]).into()
     }
 
     fn query(&self) -> Vec<(&str, &str)> {
@@ -55,7 +56,7 @@ impl Config for OpenAiEndpoint {
     }
 
     fn api_base(&self) -> &str {
-        &self.base
+        self.base.as_str()
     }
 
     fn api_key(&self) -> &SecretString {
@@ -71,7 +72,13 @@ pub(super) enum TransportError {
     NoResponse(#[source] reqwest::Error),
     /// The response has an error status.
     #[error("HTTP {status}")]
-    ErrorStatus { status: u16, error_info: ErrorInfo, retry_after: Option<Duration> },
+    ErrorStatus {
+        status: u16,
+        error_info: Box<ErrorInfo>,
+        retry_after: Option<Duration>,
+        /// What the server refused in the request.
+        refusal: Refusal,
+    },
     /// The body of the response cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ReadAnswerError),
@@ -86,7 +93,7 @@ pub(super) enum TransportError {
     EmptyResponse,
     /// The response failed, as reported by an event of the stream.
     #[error("the response failed")]
-    ResponseFailed(ErrorInfo),
+    ResponseFailed(Box<ErrorInfo>),
     /// The request could not be serialized.
     #[error("the request could not be built")]
     BuildRequest,
@@ -108,6 +115,14 @@ impl TransportError {
         match self {
             Self::ErrorStatus { status, error_info, .. } => error_info.input_refusal(Some(*status)),
             Self::ResponseFailed(error_info) => error_info.input_refusal(None),
+            _ => None,
+        }
+    }
+
+    /// What the server refused in the request, if it answered with an error status.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::ErrorStatus { refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -149,15 +164,16 @@ pub(super) async fn send(
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
-    let error_info = ErrorInfo::parse(&read_error_body(response).await);
-    Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after })
+    let body = read_body(response).await;
+    let (error_info, refusal) = (Box::new(ErrorInfo::parse(&body)), Refusal::parse(status.as_u16(), &body));
+    Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after, refusal })
 }
 
-/// Reads the body of an error response, as far as possible.
-async fn read_error_body(mut response: Response) -> String {
+/// Reads the body of a response that is not streamed, as far as possible.
+pub(super) async fn read_body(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > MAX_ERROR_BYTES {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
             break;
         }
         body.extend_from_slice(&chunk);
@@ -193,8 +209,9 @@ mod tests {
     fn only_temporary_errors_are_retryable() {
         let with_status = |status, code: &str| TransportError::ErrorStatus {
             status,
-            error_info: ErrorInfo { code: Some(code.to_owned()), ..ErrorInfo::default() },
+            error_info: Box::new(ErrorInfo { code: Some(code.to_owned()), ..ErrorInfo::default() }),
             retry_after: None,
+            refusal: Refusal::default(),
         };
         for (failure, may_pass) in [
             (with_status(429, "rate_limit_exceeded"), true),
@@ -215,8 +232,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_header_value_is_rejected() {
-        let config =
-            |key: &str| config::OpenAiConfig { api_key: key.into(), model: String::new(), base_url: String::new() };
+        let config = |key: &str| config::OpenAiConfig::new(key.into(), "gpt-6-luna", ApiBaseUrl::default());
         assert!(OpenAiEndpoint::new(&config("sk-1\n")).is_none());
         let headers = OpenAiEndpoint::new(&config("sk-1")).unwrap().headers();
         assert!(!format!("{headers:?}").contains("sk-1"));

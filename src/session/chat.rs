@@ -125,7 +125,7 @@ impl Chat {
         };
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
-        let model = context.model.with_limits(library.server.model);
+        let model = context.model.for_call(library.server.model, None);
         let (tools, tool_outcomes) = ToolRunner::new(&context, context.tool_context(&setup, &library));
         let agent_config = AgentConfig::new(library, &ContextKeys::default());
         Self { context, model, agent_config, call, tools, response: None, tool_outcomes }
@@ -263,7 +263,7 @@ impl PendingReply {
             ModelEvent::ToolCall(call) => self.tool_calls.push(call.clone()),
             ModelEvent::Completed => self.failed = false,
             ModelEvent::Failed | ModelEvent::InputRefused(_) => self.failed = true,
-            ModelEvent::TextDelta(_) | ModelEvent::Reasoning(_) => {}
+            ModelEvent::TextDelta(_) | ModelEvent::MessagePhase(_) | ModelEvent::Reasoning(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use futures_util::{SinkExt as _, sink, stream};
 use tokio::net::TcpListener;
 
@@ -28,7 +28,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
         ledger: Ledger::open(&directory.file()).await.unwrap(),
-        model: Model::new(&config.openai, assets.library.server.model).unwrap(),
+        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library.server.model).unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         environment: CallEnvironment {
@@ -50,10 +50,14 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
 /// Starts a model that rejects every request and a Twilio that accepts cancellations; returns the bodies they receive.
 async fn model() -> (String, mpsc::Receiver<String>) {
     let (heard, requests) = mpsc::channel(8);
-    let listen = async |State(heard): State<mpsc::Sender<String>>, body: String| {
+    let listen = async |State(heard): State<mpsc::Sender<String>>, method: Method, body: String| {
+        // Only opens a connection in advance.
+        if method == Method::HEAD {
+            return StatusCode::METHOD_NOT_ALLOWED;
+        }
         let cancels = body.contains("Status=cancel");
         heard.send(body).await.unwrap();
-        if cancels { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST }
+        if cancels { StatusCode::ACCEPTED } else { StatusCode::FORBIDDEN }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());

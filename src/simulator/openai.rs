@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
@@ -133,6 +133,7 @@ impl ScriptedOpenAi {
     pub(super) fn router(self) -> Router {
         Router::new()
             .route("/v1/responses", post(respond))
+            .route("/v1/models/{model}", get(describe_model))
             .route("/v1/models", get(|| async { Json(json!({"object": "list", "data": []})) }))
             .fallback(reject_unknown_route)
             .with_state(self)
@@ -270,6 +271,10 @@ async fn respond(State(openai): State<ScriptedOpenAi>, headers: HeaderMap, body:
 
 fn event_stream(events: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(events)).into_response()
+}
+
+async fn describe_model(Path(model): Path<String>) -> Json<Value> {
+    Json(json!({"id": model, "object": "model", "created": 0, "owned_by": "system", "shutdown_date": null}))
 }
 
 async fn reject_unknown_route(State(openai): State<ScriptedOpenAi>, method: Method, uri: Uri) -> Response {

@@ -39,6 +39,7 @@ pub(crate) enum RawResponse {
 
 /// A recorded request.
 pub(crate) struct RecordedRequest {
+    /// The path and the query.
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
@@ -100,7 +101,7 @@ async fn respond(State(script): State<ResponseScript>, request: Request) -> Resu
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     script.requests.lock().unwrap().push(RecordedRequest {
-        path: head.uri.path().to_owned(),
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers: head.headers,
         body,
     });

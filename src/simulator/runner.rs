@@ -22,6 +22,7 @@ use super::sync_edits::SyncEdits;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{self, AccountCredentials, ScriptedTwilio, WebhookSender, call_sid};
 use super::{ModelSource, ScenarioResult};
+use crate::config::DEFAULT_MODEL;
 use crate::twilio::Signer;
 
 const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
@@ -154,7 +155,7 @@ impl ScenarioRunner {
             }
             ModelSource::Scripted => {
                 let chosen = scenario.server_overrides.vars.iter().find(|(name, _)| *name == "OPENAI_MODEL");
-                (chosen.map_or("gpt-4o", |(_, model)| model), None)
+                (chosen.map_or(DEFAULT_MODEL, |(_, model)| model), None)
             }
         };
         Ok(ScriptedOpenAi::new(API_KEY, model, scenario.model_behaviour.clone(), live, self.pace, transcript.clone()))

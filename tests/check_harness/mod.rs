@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 pub(crate) struct CheckHarness {
     directory: PathBuf,
     vars: Vec<(String, String)>,
+    /// The query of the base URL of the model.
+    openai_query: &'static str,
     answers: StandInResponses,
 }
 
@@ -66,7 +68,7 @@ impl CheckHarness {
             }),
             health: (200, r#"{"status":"ok","calls":2}"#.to_owned()),
         };
-        Self { directory, vars: Vec::new(), answers }
+        Self { directory, vars: Vec::new(), openai_query: "", answers }
     }
 
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
@@ -82,6 +84,11 @@ impl CheckHarness {
         let assets = self.directory.join("assets");
         std::fs::create_dir_all(&assets).unwrap();
         std::fs::write(assets.join(name), text).unwrap();
+        self
+    }
+
+    pub(crate) fn openai_query(mut self, query: &'static str) -> Self {
+        self.openai_query = query;
         self
     }
 
@@ -111,7 +118,7 @@ impl CheckHarness {
             ("HTTPS_PROXY", &format!("http://{}", tunnel().await)),
             ("NO_PROXY", "127.0.0.1"),
             ("TWILIO_API_BASE_URL", &origin),
-            ("OPENAI_BASE_URL", &format!("{origin}/v1")),
+            ("OPENAI_BASE_URL", &format!("{origin}/v1/{}", self.openai_query)),
             ("OPENAI_API_KEY", "hush-key"),
             ("ACCOUNT_SID", "AC1"),
             ("AUTH_TOKEN", "hush-token"),
@@ -192,7 +199,10 @@ async fn answer(State(answers): State<StandInResponses>, request: Request) -> Re
         }
         (path, _) if path.starts_with("/2010-04-01/Accounts/AC1") => refused(),
         (path, None) if path.starts_with("/v1/models/") && authorization != "Bearer hush-key" => refused(),
-        ("/v1/models/gpt-4o", None) => json(json!({ "id": "gpt-4o", "object": "model" })),
+        ("/v1/models/gpt-6-luna", None) => json(json!({ "id": "gpt-6-luna", "object": "model" })),
+        ("/v1/models/gpt-4o", None) => json(json!({ "id": "gpt-4o", "shutdown_date": "2001-01-14" })),
+        ("/v1/models/gpt-9", None) => json(json!({ "id": "gpt-9", "shutdown_date": "2999-01-14" })),
+        ("/v1/models/azure", Some("api-version=preview")) => json(json!({ "id": "azure" })),
         ("/v1/models/slow", None) => std::future::pending().await,
         ("/health", None) if authorization.is_empty() => {
             let (status, body) = answers.health;

@@ -424,7 +424,7 @@ pub(in crate::call) fn format_item(item: &ConversationItem) -> String {
     match item {
         ConversationItem::Developer(text) => format!("developer: {text}"),
         ConversationItem::Caller(text) => format!("caller: {text}"),
-        ConversationItem::Agent(text) => format!("agent: {text}"),
+        ConversationItem::Agent(message) => format!("agent: {}", message.text),
         ConversationItem::Reasoning(raw) => format!("reasoning: {raw}"),
         ConversationItem::ToolCall(call) => format!("call: {} {}", call.name, call.call_id),
         ConversationItem::ToolOutput { call_id, output } => format!("output: {call_id} {output}"),

@@ -60,6 +60,51 @@ fn without_an_interrupt_tokens_played_determines_the_history() {
 }
 
 #[test]
+fn each_phase_of_a_response_is_an_item_that_keeps_its_phase() {
+    let mut call = TestCall::start();
+    call.caller_says("What do I owe?");
+    call.model_emits(ModelEvent::MessagePhase(MessagePhase::Commentary));
+    call.model_says("One moment. ");
+    call.model_emits(ModelEvent::MessagePhase(MessagePhase::FinalAnswer));
+    call.model_says("It is five dollars.");
+    call.model_emits(ModelEvent::Completed);
+    call.caller_interrupts("One moment. It is");
+    call.caller_says("Thanks");
+    let phases: Vec<_> = call
+        .last_request()
+        .input
+        .iter()
+        .filter_map(|item| match item {
+            ConversationItem::Agent(message) => Some((message.text.as_str(), message.phase)),
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [(GREETING, None), ("One moment.", Some(MessagePhase::Commentary)), ("It is", Some(MessagePhase::FinalAnswer))];
+    assert_eq!(phases, expected);
+}
+
+#[test]
+fn the_text_after_a_tool_call_has_no_phase_of_a_message_before_it() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    call.model_emits(ModelEvent::MessagePhase(MessagePhase::Commentary));
+    call.model_says("One moment. ");
+    call.model_calls("set-silence-detection", r#"{"enabled":true}"#);
+    call.model_says("Done.");
+    call.model_emits(ModelEvent::Completed);
+    call.caller_says("Thanks");
+    let phase_of = |text: &str| {
+        call.last_request().input.iter().find_map(|item| match item {
+            ConversationItem::Agent(message) if message.text == text => Some(message.phase),
+            _ => None,
+        })
+    };
+    assert_eq!(phase_of("One moment. "), Some(Some(MessagePhase::Commentary)));
+    assert_eq!(phase_of("Done."), Some(None));
+}
+
+#[test]
 fn after_an_interrupt_the_history_holds_the_heard_text() {
     let mut call = TestCall::start();
     call.caller_says("One");

@@ -34,6 +34,8 @@ enum ExternalEvent {
     ModelDelta,
     ToolCall(usize),
     Reasoning,
+    /// A message of the response begins and has this phase.
+    MessagePhase(MessagePhase),
     ResponseDone,
     ResponseFailed,
     /// A delta of an abandoned response.
@@ -195,6 +197,8 @@ fn external_event() -> impl Strategy<Value = ExternalEvent> {
         8 => Just(ExternalEvent::ModelDelta),
         8 => (0..TOOL_CALLS.len()).prop_map(ExternalEvent::ToolCall),
         2 => Just(ExternalEvent::Reasoning),
+        2 => prop::sample::select(vec![MessagePhase::Commentary, MessagePhase::FinalAnswer])
+            .prop_map(ExternalEvent::MessagePhase),
         8 => Just(ExternalEvent::ResponseDone),
         1 => Just(ExternalEvent::ResponseFailed),
         1 => Just(ExternalEvent::StaleDelta),
@@ -441,6 +445,9 @@ impl ReferenceModel {
             ExternalEvent::Reasoning if self.call.pending_request.is_some() => {
                 let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
                 self.call.model_emits(ModelEvent::Reasoning(raw));
+            }
+            ExternalEvent::MessagePhase(phase) if self.call.pending_request.is_some() => {
+                self.call.model_emits(ModelEvent::MessagePhase(phase));
             }
             ExternalEvent::ResponseDone if self.call.pending_request.is_some() => {
                 self.abandoned_requests.extend(self.call.pending_request);
@@ -854,7 +861,9 @@ impl ReferenceModel {
         let spoken: String = request
             .input
             .iter()
-            .filter_map(|item| if let ConversationItem::Agent(words) = item { Some(words.as_str()) } else { None })
+            .filter_map(
+                |item| if let ConversationItem::Agent(message) = item { Some(message.text.as_str()) } else { None },
+            )
             .collect();
         let heard = without_whitespace(&(self.heard_text.clone() + &self.talk_cycles.concat()));
         assert_eq!(without_whitespace(&spoken), heard, "the history holds what the caller heard");

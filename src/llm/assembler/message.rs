@@ -1,8 +1,12 @@
 //! A message of a response: what of its text was said.
 
+use crate::call::MessagePhase;
+
 /// A message. Its parts are said in the order in which they begin.
 #[derive(Default)]
 pub(super) struct PendingMessage {
+    /// The phase that the call has not been told yet.
+    pub(super) phase: Option<MessagePhase>,
     parts: Vec<Part>,
     /// The whole message has arrived: what follows is a repetition.
     is_complete: bool,
@@ -17,6 +21,11 @@ struct Part {
 }
 
 impl PendingMessage {
+    /// Begins a message of this phase.
+    pub(super) fn new(phase: Option<MessagePhase>) -> Self {
+        Self { phase, ..Self::default() }
+    }
+
     /// Adds a delta of a part; returns what is to be said.
     pub(super) fn push(&mut self, index: u64, delta: &str) -> String {
         if self.is_complete {

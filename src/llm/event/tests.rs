@@ -8,7 +8,7 @@ use super::*;
 fn read(json: &str) -> String {
     let show = |key: &ItemKey<'_>| format!("{}@{:?}", key.id.as_deref().unwrap_or("-"), key.index);
     let item = |item: &OutputItem<'_>| match item {
-        OutputItem::Message { parts } => format!("message {}", parts.join("|")),
+        OutputItem::Message { parts, .. } => format!("message {}", parts.join("|")),
         OutputItem::Call(call) => format!("call {} {} {}", call.call_id, call.name, call.arguments),
         OutputItem::Reasoning(raw) => format!("reasoning {}", raw.get()),
         OutputItem::Other => "other".to_owned(),

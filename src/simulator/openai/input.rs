@@ -46,6 +46,7 @@ impl ModelInputItem {
         match value.get("type").and_then(Value::as_str).unwrap_or("message") {
             "message" => {
                 let content = content(value.get("content").unwrap_or(&Value::Null))?;
+                check_phase(value)?;
                 match needed("role")?.as_str() {
                     "developer" | "system" => Ok(Self::Developer(content)),
                     "user" => Ok(Self::User(content)),
@@ -66,6 +67,16 @@ impl ModelInputItem {
             }),
             other => Err(format!("an input item of the type {other:?}")),
         }
+    }
+}
+
+/// Checks the phase of a message: only an assistant message may have one.
+fn check_phase(message: &Value) -> Result<(), String> {
+    let is_assistant = message["role"] == "assistant";
+    match message.get("phase").map(|phase| phase.as_str().unwrap_or_default()) {
+        None => Ok(()),
+        Some("commentary" | "final_answer") if is_assistant => Ok(()),
+        Some(_) => Err("a message has a phase that it must not have".to_owned()),
     }
 }
 

@@ -9,31 +9,33 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use url::Url;
 
 use super::stream::ResponseGuard;
 use super::{ScriptedOpenAi, TranscriptEvent, error_response, event_stream};
+use crate::config::ApiBaseUrl;
 
 /// A client of the real API.
 #[derive(Debug)]
 pub(crate) struct LiveOpenAi {
     client: reqwest::Client,
     key: SecretString,
-    url: String,
+    url: Url,
 }
 
 impl LiveOpenAi {
-    /// Creates a client for `base_url`, which ends in `/v1`.
-    pub(crate) fn new(key: SecretString, base_url: &str) -> anyhow::Result<Self> {
+    /// Creates a client for the API at `base_url`.
+    pub(crate) fn new(key: SecretString, base_url: &ApiBaseUrl) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { client, key, url: format!("{}/responses", base_url.trim_end_matches('/')) })
+        Ok(Self { client, key, url: base_url.join(&["responses"]) })
     }
 
     /// Forwards a request and streams the response.
     pub(crate) async fn forward(&self, openai: &ScriptedOpenAi, body: String) -> Response {
-        let request = self.client.post(&self.url).bearer_auth(self.key.expose_secret());
+        let request = self.client.post(self.url.clone()).bearer_auth(self.key.expose_secret());
         let sent = request.header("Content-Type", "application/json").body(body).send().await;
         let answer = match sent {
             Ok(answer) => answer,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::input::ModelInputItem;
 
@@ -26,6 +26,7 @@ const REQUEST_MEMBERS: &[&str] = &[
     "metadata",
     "service_tier",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
     "safety_identifier",
     "stream_options",
@@ -216,6 +217,7 @@ impl ResponsesRequest {
                 wrong.push(format!("{name} is not {value}"));
             }
         }
+        check_optional_members(&request, wrong);
         let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (model, instructions) = (text("model"), text("instructions"));
         if instructions.is_empty() {
@@ -236,6 +238,32 @@ impl ResponsesRequest {
         }
         Some(Self { model, instructions, tools, tool_names, input, common_prefix_len: 0 })
     }
+}
+
+/// Checks the values of members that not every model takes, as OpenAI does.
+fn check_optional_members(request: &Map<String, Value>, wrong: &mut Vec<String>) {
+    let is_word = |value: &Value, words: &[&str]| value.as_str().is_some_and(|word| words.contains(&word));
+    let is_short =
+        |value: &Value, most: usize| value.as_str().is_some_and(|text| !text.is_empty() && text.len() <= most);
+    let mut check = |path: &str, is_valid: &dyn Fn(&Value) -> bool| {
+        let mut names = path.split('.');
+        let value = names.next().and_then(|name| request.get(name));
+        let value = names.fold(value, |value, name| value.map(|value| value.get(name).unwrap_or(&Value::Null)));
+        if value.is_some_and(|value| !is_valid(value)) {
+            wrong.push(format!("the value of {path} is not valid"));
+        }
+    };
+    check("reasoning.effort", &|value| is_word(value, &["none", "minimal", "low", "medium", "high", "xhigh", "max"]));
+    check("text.verbosity", &|value| is_word(value, &["low", "medium", "high"]));
+    check("service_tier", &|value| {
+        is_word(value, &["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"])
+    });
+    check("max_output_tokens", &|value| value.as_u64().is_some_and(|tokens| tokens >= 16));
+    check("stream_options.include_obfuscation", &Value::is_boolean);
+    check("prompt_cache_key", &|value| is_short(value, 64));
+    check("prompt_cache_options.prewarm", &Value::is_boolean);
+    // An identifier contains no telephone number.
+    check("safety_identifier", &|value| is_short(value, 128) && !value.to_string().contains('+'));
 }
 
 fn tool_names(tools: &Value, wrong: &mut Vec<String>) -> Vec<String> {
@@ -337,6 +365,26 @@ mod tests {
         assert!(wrong(&mut ledger, &request).is_empty());
         request["instructions"] = json!("Be brief.");
         assert_eq!(wrong(&mut ledger, &request).len(), 1);
+    }
+
+    #[test]
+    fn the_values_of_optional_members_are_checked() {
+        for (member, valid, invalid) in [
+            ("reasoning", json!({"effort": "none"}), json!({"effort": "some"})),
+            ("text", json!({"verbosity": "low"}), json!({})),
+            ("service_tier", json!("fast"), json!("slow")),
+            ("max_output_tokens", json!(400), json!(15)),
+            ("stream_options", json!({"include_obfuscation": false}), json!({"include_obfuscation": "no"})),
+            ("prompt_cache_key", json!("d8f9"), json!("")),
+            ("prompt_cache_options", json!({"prewarm": true}), json!({"prewarm": 1})),
+            ("safety_identifier", json!("b99f"), json!("+15550001111")),
+        ] {
+            let mut request = request(&json!([]));
+            request[member] = valid;
+            assert_eq!(wrong(&mut ledger(), &request), Vec::<String>::new(), "{member}");
+            request[member] = invalid;
+            assert_eq!(wrong(&mut ledger(), &request).len(), 1, "{member}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The constant part of every request, which makes OpenAI's prompt cache effective.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 /// Instructions and tools, serialized once and shared by all calls that use them.
@@ -22,6 +23,22 @@ impl Profile {
     /// Creates a profile from a serialized JSON string and a serialized JSON array.
     pub fn from_json(instructions: Arc<RawValue>, tools: Arc<RawValue>) -> Self {
         Self { instructions, tools }
+    }
+
+    /// Returns the tools: a JSON array in the form of the Responses API.
+    pub fn tools(&self) -> Arc<RawValue> {
+        self.tools.clone()
+    }
+
+    /// Whether a tool of this name is among the tools.
+    pub fn has_tool(&self, name: &str) -> bool {
+        #[derive(Deserialize)]
+        struct ToolName<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        let tools: Vec<ToolName<'_>> = serde_json::from_str(self.tools.get()).unwrap_or_default();
+        tools.iter().any(|tool| tool.name == name)
     }
 
     /// Returns these instructions with the tools of `other`.

@@ -191,6 +191,12 @@ impl CallRegistry {
         Ok(holder.sid.clone())
     }
 
+    /// Returns the token of a live call.
+    #[cfg(any(feature = "simulator", test))]
+    pub(crate) fn call_token(&self, sid: &CallSid) -> Option<secrecy::SecretString> {
+        self.lock().by_sid.get(sid).map(|handle| handle.token.secret())
+    }
+
     fn lock(&self) -> MutexGuard<'_, LiveCalls> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }

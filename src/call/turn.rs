@@ -32,6 +32,8 @@ pub(super) struct ModelTurn {
     run_count: u64,
     /// The response in flight.
     response: Option<InFlightResponse>,
+    /// The last response was stopped, and the model was not asked since.
+    is_stopped: bool,
     /// Whether the last response has any text.
     has_spoken: bool,
     /// Tool calls that have not started. They run one after the other.
@@ -217,6 +219,7 @@ impl ModelTurn {
             has_external_calls: false,
         });
         self.has_spoken = false;
+        self.is_stopped = false;
         self.response_owed = false;
         self.held_until = None;
         self.round_count += 1;
@@ -308,6 +311,7 @@ impl ModelTurn {
     /// Drops the response in flight and the tool calls that have not started. Running tools continue.
     pub(super) fn stop(&mut self, history: &mut History) -> StoppedTurn {
         let had_response = self.finish_response(history).is_some();
+        self.is_stopped |= had_response;
         let mut dropped_calls = Vec::new();
         self.has_spoken = false;
         self.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
@@ -342,6 +346,10 @@ impl ModelTurn {
         let is_external = |waiting: &&WaitingCall| matches!(waiting.origin, ToolOrigin::External(_));
         if self.waiting_calls.iter().filter(is_external).count() >= MAX_WAITING_EXTERNAL_CALLS {
             return Err(prompts::TOO_MANY_WAITING_CALLS);
+        }
+        // It was sent for the response that was stopped: the caller may have said that it is not wanted.
+        if self.is_stopped {
+            return Err(prompts::CALLER_SPOKE_FIRST);
         }
         if self.external_count >= MAX_EXTERNAL_CALLS {
             return Err(prompts::TOO_MANY_EXTERNAL_CALLS);

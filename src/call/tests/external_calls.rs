@@ -92,6 +92,19 @@ fn a_caller_who_speaks_drops_the_tool_calls_that_wait() {
 }
 
 #[test]
+fn a_tool_call_that_arrives_after_its_answer_was_stopped_is_refused() {
+    let mut call = TestCall::start();
+    call.caller_says("Text me");
+    call.caller_interrupts("");
+    let late = call.client_calls("send-sms", r#"{"message":"One"}"#);
+    assert!(call.output_of(late).0.contains("The caller spoke before"));
+    call.caller_says("Wait, do not send it");
+    assert_eq!(request_count(&call), 2);
+    call.client_calls("send-sms", r#"{"message":"Two"}"#);
+    assert_eq!(call.running_tools.len(), 1, "the next answer may call it");
+}
+
+#[test]
 fn a_call_that_ends_answers_every_client() {
     let mut call = TestCall::start();
     call.caller_says("Text me");

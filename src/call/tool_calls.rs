@@ -187,6 +187,10 @@ impl Call {
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
         let Some(run) = self.turn.finish_run(run) else { return };
         let output = self.apply_outcome(&run.tool, outcome, run.origin != ToolOrigin::Server);
+        if matches!(run.origin, ToolOrigin::External(_)) {
+            // No response follows, so that the time of the tool would count as silence.
+            self.silence_timer.record_activity(self.now);
+        }
         let is_model_call = matches!(run.origin, ToolOrigin::Model(_));
         self.deliver_output(run.origin, run.tool.name(), output);
         let is_start = is_model_call && matches!(run.tool, Tool::StartCapture(_));

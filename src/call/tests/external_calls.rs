@@ -79,6 +79,18 @@ fn the_model_is_asked_once_the_tool_of_a_client_has_finished() {
 }
 
 #[test]
+fn the_time_of_a_tool_is_no_silence_of_the_caller() {
+    let mut call = TestCall::start();
+    call.client_calls("send-sms", r#"{"message":"Hi"}"#);
+    call.advance(SILENCE_THRESHOLD + SECOND);
+    let from = call.tool_answers(ToolOutcome::Sms(Ok(())));
+    call.advance(SILENCE_THRESHOLD - SECOND);
+    assert_eq!(call.said_since(from), "");
+    call.advance(2 * SECOND);
+    assert_eq!(call.said_since(from), "Still there?");
+}
+
+#[test]
 fn a_caller_who_speaks_drops_the_tool_calls_that_wait() {
     let mut call = TestCall::start();
     call.caller_says("Text me");

@@ -11,6 +11,7 @@ mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
 mod event;
+mod external_calls;
 mod guided_flow;
 mod history;
 mod input_refusal;
@@ -32,7 +33,9 @@ mod tool_calls;
 mod tool_request;
 mod turn;
 
-pub(crate) use event::{Action, CallEvent, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId};
+pub(crate) use event::{
+    Action, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId,
+};
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
@@ -168,6 +171,8 @@ impl Call {
                 self.apply_payment_callback(&status);
             }
             CallEvent::Model { request, event } => self.handle_model_event(request, event),
+            CallEvent::ExternalToolCall { id, call } => self.accept_external_call(id, call),
+            CallEvent::ExternalCallWithdrawn(id) => self.turn.withdraw_external_call(id),
             CallEvent::ToolFinished { run, outcome } => self.finish_tool(run, outcome),
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),

@@ -9,6 +9,7 @@ mod conversation;
 mod conversation_relay;
 mod health;
 mod json;
+mod mcp;
 mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
@@ -39,6 +40,7 @@ use auth::operator_token::OperatorAuth;
 use auth::twilio_signature::SignatureVerifier;
 use connect_conversation_relay::BusinessClient;
 use json::ApiError;
+use mcp::{MCP, OwnOrigin};
 use outbound_call::OutboundCallContext;
 use outbound_twiml::{OUTBOUND_TWIML, TwimlDocuments};
 
@@ -73,6 +75,7 @@ pub struct App {
     /// The client that looks up inbound calls (`CALL_PARAMETERS_URL`).
     business: Option<Arc<BusinessClient>>,
     chats: Chats,
+    origin: OwnOrigin,
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
 }
@@ -137,6 +140,7 @@ impl App {
             operator_auth: Arc::new(OperatorAuth::new(parts.operator_token.as_ref())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
+            origin: OwnOrigin::new(&parts.base_url),
             verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signer)),
             voice: Arc::new(voice),
             session: parts.session,
@@ -172,6 +176,7 @@ impl App {
             .route("/outboundCall", post(outbound_call::post))
             .route("/conversation", post(conversation::post))
             .route("/updateResponseService", post(update_response_service::post))
+            .route(MCP, post(mcp::post))
             .route(CONVERSATION_RELAY, get(conversation_relay::get))
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint"))
             .method_not_allowed_fallback(async || {
@@ -228,6 +233,12 @@ impl FromRef<App> for TwimlDocuments {
 impl FromRef<App> for Chats {
     fn from_ref(app: &App) -> Self {
         app.chats.clone()
+    }
+}
+
+impl FromRef<App> for OwnOrigin {
+    fn from_ref(app: &App) -> Self {
+        app.origin.clone()
     }
 }
 

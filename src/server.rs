@@ -70,6 +70,17 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
+    serve_calls(config, assets, listener, shutdown, CallRegistry::default()).await
+}
+
+/// As [`serve`], with a registry of live calls that exists outside of the server.
+pub(crate) async fn serve_calls(
+    config: Config,
+    assets: Assets,
+    listener: TcpListener,
+    shutdown: Shutdown,
+    calls: CallRegistry,
+) -> Result<(), ServeError> {
     let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
     let (assets, asset_watcher) = assets.into_parts();
     let ledger = if config.take_over {
@@ -79,7 +90,7 @@ pub async fn serve(
     };
     ledger.set_live(config.payment_mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
-    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone())?;
+    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
     let orphaned = ledger.recover_open_payments().await?;
     let settings = assets.library().server.payment_settings(&session.environment);
@@ -146,6 +157,7 @@ fn session_context(
     assets: Arc<CurrentAssets>,
     shutdown: &Shutdown,
     ledger: Ledger,
+    calls: CallRegistry,
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
@@ -161,7 +173,7 @@ fn session_context(
             sms_allowed_numbers: config.sms_allowed.clone(),
         },
         twilio: Arc::new(twilio),
-        calls: CallRegistry::default(),
+        calls,
         pending_calls: PendingCalls::default(),
         tasks: TaskTracker::new(),
         soft_stop: shutdown.soft.clone(),

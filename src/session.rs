@@ -4,8 +4,10 @@
 //! and executes the resulting actions. Other tasks send it messages through a mailbox.
 
 mod agent_config;
+mod call_token;
 mod chat;
 mod chats;
+mod external_calls;
 mod parameters;
 pub(crate) mod payment_log;
 mod pending_calls;
@@ -17,8 +19,9 @@ mod tests;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
+pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
-pub(crate) use registry::{CallRegistry, DeliveryOutcome, SessionMessage};
+pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
@@ -47,6 +50,7 @@ use crate::relay::{IncomingFrame, Setup};
 use crate::tools::{self, ToolContext};
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
+use external_calls::ExternalCalls;
 use registry::Registration;
 
 /// Time limit for the first frame of a socket.
@@ -189,6 +193,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         mailbox,
         response: None,
         tool_outcomes,
+        external_calls: ExternalCalls::default(),
         bad_frames: 0,
         send_failed: false,
         drain_deadlines: None,
@@ -288,6 +293,7 @@ struct Session {
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
     tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
+    external_calls: ExternalCalls,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
     send_failed: bool,
@@ -305,6 +311,9 @@ impl Session {
         self.execute(actions).await;
         while !self.closed {
             let Some(event) = self.next_event().await else { continue };
+            if let CallEvent::ToolFinished { .. } = event {
+                self.withdraw_external_calls().await;
+            }
             let had_open_payment = self.call.has_open_payment();
             let actions = self.call.handle(event, Instant::now().into_std());
             if had_open_payment && !self.call.has_open_payment() {
@@ -320,6 +329,14 @@ impl Session {
             }
         }
         self.end
+    }
+
+    /// Withdraws the tool calls of external clients that no longer wait, before the next of them starts.
+    async fn withdraw_external_calls(&mut self) {
+        for id in self.external_calls.take_withdrawn() {
+            let actions = self.call.handle(CallEvent::ExternalCallWithdrawn(id), Instant::now().into_std());
+            self.execute(actions).await;
+        }
     }
 
     /// Waits for the next event. If several are ready the order is: stop signals, the caller, Twilio, the model, tools,
@@ -428,8 +445,24 @@ impl Session {
                 self.agent_config.apply_keys(&keys, Some(library));
                 None
             }
+            SessionMessage::ExternalToolCall(external) => self.accept_external_call(external),
+            SessionMessage::ListTools(answer) => {
+                let _ = answer.send(self.agent_config.profile().tools());
+                None
+            }
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
         }
+    }
+
+    /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
+    fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
+        let ExternalToolCall { call, answer } = external;
+        if !self.agent_config.profile().has_tool(&call.name) {
+            let _ = answer.send(ExternalAnswer::UnknownTool);
+            return None;
+        }
+        info!(event = "mcp.tool_called", tool = call.name, "An external client has called a tool.");
+        Some(CallEvent::ExternalToolCall { id: self.external_calls.insert(answer), call })
     }
 
     /// Serves the call on a new socket, and closes the old one if it is still open.
@@ -455,6 +488,7 @@ impl Session {
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
+                Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry);

@@ -10,6 +10,7 @@ mod interactive;
 pub(crate) mod leak_scan;
 mod ledger_file;
 pub(crate) mod local_server;
+mod mcp_client;
 mod openai;
 mod operator;
 mod pace;
@@ -32,9 +33,11 @@ use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
 pub use local_server::LocalServer;
+pub use mcp_client::{McpClient, McpClientError, McpTool, McpToolOutput};
 pub use openai::{ModelReply, QueuedOpenAi};
 pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};
 pub use scenario::ScenarioCheck;
+pub use server_under_test::CallTokens;
 pub use twilio::{
     AccountCredentials, CaptureField, PaymentsRequest, PlacedCall, PlacedCallTwiml, RecordingOptions, RecordingTwilio,
     ScriptedSync as TwilioSync, TwilioRefusal, TwilioRequest, TwilioRequestKind,

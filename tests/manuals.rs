@@ -28,6 +28,7 @@ use crelay_payments::ledger::Ledger;
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RecordingTwilio};
 use markdown::{Block, Manual, code_of, commands};
 use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
 use seed::Seed;
 use serde_json::Value;
 use server::{OPERATOR_TOKEN, REQUIRED_VARS, Server, start_twilio};
@@ -430,11 +431,14 @@ async fn every_request_of_an_operator_succeeds() {
     let id = harness.payment().await;
     let live = "CA00000000000000000000000000000001";
     let _socket = server.connect_call(live, &serde_json::json!({})).await;
+    let call_token = server.call_token(live);
     let mut chat = EXAMPLE_CHAT.to_owned();
     let mut requests = 0;
     for (place, words) in shell_commands().into_iter().filter(|(_, words)| words[0] == "curl") {
-        let example =
-            |text: &str| text.replace(EXAMPLE_ID, &id).replace(EXAMPLE_CHAT, &chat).replace("$TOKEN", OPERATOR_TOKEN);
+        let example = |text: &str| {
+            let text = text.replace(EXAMPLE_ID, &id).replace(EXAMPLE_CHAT, &chat);
+            text.replace("$TOKEN", OPERATOR_TOKEN).replace("$CALL_TOKEN", call_token.expose_secret())
+        };
         let words: Vec<String> = words.iter().map(|word| example(word)).collect();
         let Curl { path, headers, body } = Curl::parse(&words);
         let method = if body.is_some() { Method::POST } else { Method::GET };
@@ -451,6 +455,9 @@ async fn every_request_of_an_operator_succeeds() {
             "/conversation" if answer.is_object() => {
                 assert_eq!(names(&answer), names(&json_block("conversation")));
                 answer["sessionId"].as_str().unwrap().clone_into(&mut chat);
+            }
+            "/mcp" if text.contains("isError") => {
+                assert_eq!(names(&answer["result"]), names(&json_block("mcp-output")["result"]));
             }
             "/conversation" => assert!(text.contains("event: token") && text.contains("event: done"), "{text}"),
             _ => {}
@@ -543,6 +550,7 @@ fn every_json_block_is_of_a_kind_that_is_checked() {
         "conversation",
         "payments",
         "call-parameters",
+        "mcp-output",
         "webhook-event",
         "webhook-event-error",
         "webhook-event-refund",

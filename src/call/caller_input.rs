@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Call, ConversationItem, prompts};
+use super::{Call, ConversationItem, prompts};
 use crate::payment::ConsentAnswer;
 use crate::redact::{Redacted, RedactionPolicy, redact_card_numbers};
 use crate::relay::{IncomingFrame, Info, Interrupt, OutgoingFrame, Prompt};
@@ -143,11 +143,11 @@ impl Call {
         self.silence_timer.reset(self.now);
     }
 
-    /// Stops the agent's reply. Running tools continue; waiting tool calls are dropped.
+    /// Stops the agent's reply. Running tools continue; waiting tool calls are dropped, those of external clients too:
+    /// the flow that wanted them began before the caller spoke.
     pub(super) fn stop_reply(&mut self) {
-        if self.turn.stop(&mut self.history) {
-            self.emit(Action::StopModel);
-        }
+        let is_parked = self.phase.is_parked();
+        self.stop_turn(if is_parked { prompts::CALLER_NOT_CONNECTED } else { prompts::CALLER_SPOKE_FIRST });
         self.close_talk_cycle();
     }
 

@@ -27,6 +27,15 @@ pub(crate) enum CallEvent {
         /// The stream event.
         event: ModelEvent,
     },
+    /// An external client called a tool. The call answers once, with [`Action::ReturnToolOutput`].
+    ExternalToolCall {
+        /// Identifies the tool call in the answer.
+        id: ExternalCallId,
+        /// The tool call; its `call_id` is not used.
+        call: ToolCall,
+    },
+    /// An external client no longer waits. Its tool call is dropped without an answer if it has not started.
+    ExternalCallWithdrawn(ExternalCallId),
     /// A tool finished.
     ToolFinished {
         /// The run from [`Action::RunTool`].
@@ -79,6 +88,13 @@ pub(crate) enum Action {
         /// The tool with its arguments.
         tool: Tool,
     },
+    /// Return the output of a tool to the external client that called it.
+    ReturnToolOutput {
+        /// The tool call from [`CallEvent::ExternalToolCall`].
+        id: ExternalCallId,
+        /// The output.
+        output: ExternalOutput,
+    },
     /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
     /// Log a payment event; the ledger of a call also records a `ConsentAnswered`.
@@ -105,6 +121,19 @@ pub(crate) struct ModelRequestId(pub u64);
 /// Identifies a run of a tool within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ToolRunId(pub u64);
+
+/// Identifies a tool call of an external client within the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ExternalCallId(pub u64);
+
+/// The output of a tool for an external client. It contains no card number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExternalOutput {
+    /// JSON text, the same that a model would get.
+    pub(crate) json: Private<String>,
+    /// Whether the tool was refused or failed.
+    pub(crate) is_error: bool,
+}
 
 /// A request to the model: the whole history. The `llm` module adds the instructions and tools.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::consent_question::ConsentQuestion;
 use super::history::History;
 use super::tool::Tool;
+use super::turn::ToolOrigin;
 use super::{Call, ConversationItem, prompts};
 use crate::payment::{
     Capture, CaptureStage, CardType, ConsentAnswer, EntryError, Field, PaymentIntent, PaymentOutcome, TwilioResponse,
@@ -154,7 +155,7 @@ impl Call {
             Ok(update) => {
                 let again = std::mem::take(&mut self.guided_flow.last_entry_wrong);
                 self.guided_flow.unanswered_requests = 0;
-                self.run_tool(None, Tool::UpdatePayment(update));
+                self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));
                 let ask = match change {
                     UpdateAction::Capture(field) => CallerPrompt::Field { field, again },
                     UpdateAction::Complete | UpdateAction::Cancel => CallerPrompt::Processing,
@@ -300,7 +301,7 @@ impl Call {
             {
                 self.guided_flow.unanswered_requests += 1;
                 if let Ok(update) = self.payments.request_change(change, self.now) {
-                    self.run_tool(None, Tool::UpdatePayment(update));
+                    self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));
                 }
             }
             TwilioResponse::Unknown => self.hand_lead_to_model(prompts::request_unanswered(change)),

@@ -89,11 +89,15 @@ impl Call {
         self.flush_held_text();
         let Some(response) = self.turn.finish_response(&mut self.history) else { return };
         self.close_talk_cycle();
+        // After a tool call of an external client the server may speak next, and the model that the client serves has
+        // nothing to say.
+        let is_question_next = response.has_external_calls && self.has_open_question();
+        let is_accepted = is_complete || response.has_external_calls;
         if is_complete && response.has_text {
             self.turn.record_success();
             self.guided_flow.record_reply(response.reply_position, &mut self.history);
             self.record_goodbye();
-        } else if is_complete && self.is_server_leading() && !self.phase.is_closing() {
+        } else if is_accepted && (self.is_server_leading() || is_question_next) && !self.phase.is_closing() {
             // The server leads; the model may respond without text.
         } else if !response.has_calls {
             self.handle_model_failure();

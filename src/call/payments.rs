@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::charge_authorization::ChargeStatus;
+use super::turn::ToolOrigin;
 use super::{Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
@@ -309,7 +310,7 @@ impl Call {
         let update = UpdatePayment { abandon_reason: why, ..update };
         self.payments.close(sid.clone());
         self.record(PaymentLogEntry::Abandoned { sid });
-        self.run_tool(None, Tool::UpdatePayment(update));
+        self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));
     }
 
     /// Closes the open payment when the call ends: cancels it, unless it was submitted. An unconfirmed cancellation is
@@ -336,7 +337,7 @@ impl Call {
             (_, Some(sid)) if !self.turn.has_runs() => {
                 if let Ok(update) = self.payments.request_change(UpdateAction::Cancel, self.now) {
                     self.payments.close(sid);
-                    self.run_tool(None, Tool::UpdatePayment(update));
+                    self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));
                 }
             }
             _ => {}

@@ -245,9 +245,7 @@ impl Call {
             return;
         }
         self.phase = Phase::Ended { is_closed: false };
-        if self.turn.stop(&mut self.history) {
-            self.emit(Action::StopModel);
-        }
+        self.stop_turn(prompts::CALL_IS_OVER);
         self.drop_question();
         self.abandon_payment();
         self.close_if_finished();

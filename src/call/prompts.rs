@@ -6,7 +6,7 @@ mod charges;
 mod guided_flow;
 mod known_payments;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use std::collections::BTreeMap;
@@ -384,7 +384,40 @@ pub(super) fn payment_progress(capture: &Capture, server_leads: bool) -> String 
 
 /// The output of a tool call that was dropped because the caller spoke.
 pub(super) fn call_not_run() -> String {
-    refusal("The caller spoke before this was done, so it was not done. Call it again if it is still wanted.")
+    refusal(CALLER_SPOKE_FIRST)
+}
+
+/// Why a tool call was dropped: the caller spoke.
+pub(super) const CALLER_SPOKE_FIRST: &str =
+    "The caller spoke before this was done, so it was not done. Call it again if it is still wanted.";
+
+/// Why a tool call is refused or dropped: the call has ended.
+pub(super) const CALL_IS_OVER: &str = "The phone call is over, so this was not done.";
+
+/// Why a tool call is refused: the call has no connection at the moment.
+pub(super) const CALLER_NOT_CONNECTED: &str =
+    "The connection to the caller is lost at the moment, so this was not done. Call it again once the caller speaks.";
+
+/// Why a tool call of an external client is refused: too many wait for a running tool.
+pub(super) const TOO_MANY_WAITING_CALLS: &str =
+    "Too many tool calls are waiting, so this was not done. Wait for the answer of one before you call the next.";
+
+/// Why a tool call of an external client is refused: too many since the caller last spoke.
+pub(super) const TOO_MANY_EXTERNAL_CALLS: &str =
+    "Too many tool calls without a word of the caller, so this was not done. Wait until the caller speaks.";
+
+/// The note about a tool call of an external client, so that a later response knows of it.
+pub(super) fn external_tool_output(name: &str, output: &str) -> String {
+    format!("The agent's flow has called the tool {name}, which returned: {output}")
+}
+
+/// Whether a tool output says that the tool did nothing or failed.
+pub(super) fn is_refusal(output: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Success {
+        success: bool,
+    }
+    serde_json::from_str(output).is_ok_and(|Success { success }| !success)
 }
 
 /// The output of a tool that failed or timed out.

@@ -5,6 +5,7 @@
 mod charge_authorization;
 mod chat;
 mod endings;
+mod external_calls;
 mod guided_flow;
 mod guided_flow_consent;
 mod guided_flow_methods;

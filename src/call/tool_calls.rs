@@ -4,6 +4,7 @@
 use super::event::ToolRunId;
 use super::tool::{Tool, ToolOutcome};
 use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
+use super::turn::{ToolOrigin, WaitingCall};
 use super::{Action, Call, ToolCall, prompts};
 use crate::payment::{
     Amount, CaptureStage, CreatePayment, PaymentLogEntry, TwilioResponse, UpdateAction, UpdatePayment,
@@ -22,11 +23,11 @@ enum ToolStep {
 impl Call {
     /// Performs the waiting tool calls, one after the other.
     pub(super) fn start_tools(&mut self) {
-        while let Some(call) = self.turn.take_waiting_call() {
+        while let Some(WaitingCall { origin, call }) = self.turn.take_waiting_call() {
             match self.handle_tool_call(&call) {
-                Ok(ToolStep::Run(tool)) => self.run_tool(Some(call.call_id), tool),
+                Ok(ToolStep::Run(tool)) => self.run_tool(origin, tool),
                 Ok(ToolStep::Done(output)) | Err(output) => {
-                    self.turn.push_tool_output(call.call_id, output);
+                    self.deliver_output(origin, &call.name, output);
                     self.waive_response_after_goodbye();
                 }
             }
@@ -178,25 +179,41 @@ impl Call {
         }
     }
 
-    pub(super) fn run_tool(&mut self, call_id: Option<String>, tool: Tool) {
-        let run = self.turn.begin_run(call_id, tool.clone());
+    pub(super) fn run_tool(&mut self, origin: ToolOrigin, tool: Tool) {
+        let run = self.turn.begin_run(origin, tool.clone());
         self.emit(Action::RunTool { run, tool });
     }
 
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
         let Some(run) = self.turn.finish_run(run) else { return };
-        let output = self.apply_outcome(&run.tool, outcome, run.call_id.is_some());
-        if let Some(call_id) = run.call_id {
-            self.turn.push_tool_output(call_id, output);
-            // The server says the next prompt.
-            if matches!(run.tool, Tool::StartCapture(_)) && self.is_server_leading() && !run.caller_spoke_since {
-                self.turn.waive_response();
-            }
+        let output = self.apply_outcome(&run.tool, outcome, run.origin != ToolOrigin::Server);
+        if matches!(run.origin, ToolOrigin::External(_)) {
+            // No response follows, so that the time of the tool would count as silence.
+            self.silence_timer.record_activity(self.now);
+        }
+        let is_model_call = matches!(run.origin, ToolOrigin::Model(_));
+        self.deliver_output(run.origin, run.tool.name(), output);
+        let is_start = is_model_call && matches!(run.tool, Tool::StartCapture(_));
+        // The server says the next prompt.
+        if is_start && self.is_server_leading() && !run.caller_spoke_since {
+            self.turn.waive_response();
         }
         if self.phase.is_ended() {
             self.abandon_payment();
         } else {
             self.waive_response_after_goodbye();
+        }
+    }
+
+    /// Gives the output of the tool `name` to the one who called it.
+    fn deliver_output(&mut self, origin: ToolOrigin, name: &str, output: String) {
+        match origin {
+            ToolOrigin::Model(call_id) => self.turn.push_tool_output(call_id, output),
+            ToolOrigin::External(id) => {
+                self.note(prompts::external_tool_output(name, &output));
+                self.return_output(id, &output);
+            }
+            ToolOrigin::Server => {}
         }
     }
 
@@ -207,11 +224,12 @@ impl Call {
         }
     }
 
-    /// Applies the outcome of a tool. Returns the tool output.
-    fn apply_outcome(&mut self, tool: &Tool, outcome: ToolOutcome, by_model: bool) -> String {
+    /// Applies the outcome of a tool. Returns the tool output. `is_awaited` says that the model or an external client gets
+    /// it; nobody does if the server started the tool.
+    fn apply_outcome(&mut self, tool: &Tool, outcome: ToolOutcome, is_awaited: bool) -> String {
         match (tool, outcome) {
             (Tool::StartCapture(create), outcome) => self.finish_start_capture(create, outcome),
-            (Tool::UpdatePayment(update), outcome) => self.finish_change(update, outcome, by_model),
+            (Tool::UpdatePayment(update), outcome) => self.finish_change(update, outcome, is_awaited),
             (Tool::SendSms { .. }, ToolOutcome::Sms(Ok(()))) => {
                 prompts::success("The message is on its way. Do not send it again.")
             }
@@ -286,19 +304,19 @@ impl Call {
         }
     }
 
-    fn finish_change(&mut self, update: &UpdatePayment, outcome: ToolOutcome, by_model: bool) -> String {
+    fn finish_change(&mut self, update: &UpdatePayment, outcome: ToolOutcome, is_awaited: bool) -> String {
         match outcome {
-            ToolOutcome::LimitExceeded(reason) => self.cancel_after_ledger_refusal(update, reason, by_model),
+            ToolOutcome::LimitExceeded(reason) => self.cancel_after_ledger_refusal(update, reason, is_awaited),
             ToolOutcome::OrderHasPayment(payment) => {
-                self.cancel_after_ledger_refusal(update, &prompts::order_has_payment_text(&payment), by_model)
+                self.cancel_after_ledger_refusal(update, &prompts::order_has_payment_text(&payment), is_awaited)
             }
-            outcome => self.apply_update_response(update, twilio_response(outcome), by_model),
+            outcome => self.apply_update_response(update, twilio_response(outcome), is_awaited),
         }
     }
 
     /// Cancels an open payment whose update the ledger refused: a limit is exceeded, or another payment of the order blocks
     /// it. Tells the model to offer a person.
-    fn cancel_after_ledger_refusal(&mut self, update: &UpdatePayment, reason: &str, by_model: bool) -> String {
+    fn cancel_after_ledger_refusal(&mut self, update: &UpdatePayment, reason: &str, is_awaited: bool) -> String {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {
             return prompts::session_closed();
@@ -311,7 +329,7 @@ impl Call {
             self.silence_timer.reset(self.now);
             self.cancel_session(id, update.payment_sid.clone(), Some("the ledger refused the submission"));
         }
-        if by_model {
+        if is_awaited {
             return prompts::refusal(&prompts::limit_exceeded(reason));
         }
         self.record_unannounced_failure();
@@ -320,9 +338,9 @@ impl Call {
         String::new()
     }
 
-    fn apply_update_response(&mut self, update: &UpdatePayment, answer: TwilioResponse, by_model: bool) -> String {
+    fn apply_update_response(&mut self, update: &UpdatePayment, answer: TwilioResponse, is_awaited: bool) -> String {
         let cancelled = update.action == UpdateAction::Cancel;
-        if cancelled && !by_model && !answer.confirms_cancellation() {
+        if cancelled && !is_awaited && !answer.confirms_cancellation() {
             self.record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() });
         }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
@@ -347,7 +365,7 @@ impl Call {
             }
             _ => {}
         }
-        if !by_model && !cancelled {
+        if !is_awaited && !cancelled {
             if awaited {
                 self.apply_guided_response(update.action, &answer);
             }

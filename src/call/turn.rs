@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::event::{ModelRequestId, ToolRunId};
+use super::event::{ExternalCallId, ModelRequestId, ToolRunId};
 use super::history::{AgentMessage, ConversationItem, History, MessagePhase, ToolCall};
 use super::known_calls::KnownCalls;
 use super::prompts;
@@ -18,6 +18,13 @@ const MAX_ROUNDS: u32 = 12;
 /// The maximum number of tool calls in a response. Further ones are refused.
 const MAX_TOOL_CALLS: usize = 8;
 
+/// The maximum number of tool calls of external clients that wait for a running tool. Further ones are refused.
+const MAX_WAITING_EXTERNAL_CALLS: usize = 4;
+
+/// The maximum number of tool calls of external clients without an input of the caller or a payment event. Beyond it a
+/// client is in a loop.
+const MAX_EXTERNAL_CALLS: u32 = 48;
+
 /// The state of the model's turn.
 #[derive(Default)]
 pub(super) struct ModelTurn {
@@ -25,11 +32,13 @@ pub(super) struct ModelTurn {
     run_count: u64,
     /// The response in flight.
     response: Option<InFlightResponse>,
+    /// The last response was stopped, and the model was not asked since.
+    is_stopped: bool,
     /// Whether the last response has any text.
     has_spoken: bool,
     /// Tool calls that have not started. They run one after the other.
-    waiting_calls: VecDeque<ToolCall>,
-    /// Running tools: at most one that the model called, and any that the server started.
+    waiting_calls: VecDeque<WaitingCall>,
+    /// Running tools: at most one that the model or an external client called, and any that the server started.
     runs: Vec<ToolRun>,
     /// Tool outputs since the response began. They go into the history after all of its tool calls.
     tool_outputs: Vec<ConversationItem>,
@@ -43,6 +52,8 @@ pub(super) struct ModelTurn {
     held_until: Option<Instant>,
     /// Responses since the last input of the caller or payment event.
     round_count: u32,
+    /// Tool calls of external clients since the last input of the caller or payment event.
+    external_count: u32,
     /// Consecutive failed responses.
     failure_count: u32,
     /// Consecutive refusals of the input.
@@ -66,6 +77,8 @@ struct InFlightResponse {
     unused_reasoning_from: usize,
     /// The number of tool calls in the response.
     call_count: usize,
+    /// An external client has called a tool while this response is in flight.
+    has_external_calls: bool,
 }
 
 /// A response that is complete or failed.
@@ -76,13 +89,40 @@ pub(super) struct FinishedResponse {
     pub(super) has_text: bool,
     /// Whether it has any tool call.
     pub(super) has_calls: bool,
+    /// Whether an external client called a tool while it was in flight.
+    pub(super) has_external_calls: bool,
+}
+
+/// A turn that was stopped.
+#[derive(Default)]
+pub(super) struct StoppedTurn {
+    /// Whether a response was in flight.
+    pub(super) had_response: bool,
+    /// The tool calls of external clients that were dropped.
+    pub(super) dropped_calls: Vec<ExternalCallId>,
+}
+
+/// Who started a tool, and so who gets its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ToolOrigin {
+    /// The model, with the `call_id` of its tool call.
+    Model(String),
+    /// An external client.
+    External(ExternalCallId),
+    /// The server itself; nobody gets the output.
+    Server,
+}
+
+/// A tool call that has not started.
+pub(super) struct WaitingCall {
+    pub(super) origin: ToolOrigin,
+    pub(super) call: ToolCall,
 }
 
 /// A tool that is running.
 pub(super) struct ToolRun {
     id: ToolRunId,
-    /// The `call_id` of the model's tool call; `None` if the server started the tool.
-    pub(super) call_id: Option<String>,
+    pub(super) origin: ToolOrigin,
     pub(super) tool: Tool,
     /// The caller spoke after the tool was started.
     pub(super) caller_spoke_since: bool,
@@ -134,6 +174,7 @@ impl ModelTurn {
     /// Counts responses from zero again, after an input of the caller.
     pub(super) fn restart_rounds(&mut self) {
         self.round_count = 0;
+        self.external_count = 0;
     }
 
     /// Whether the model is in a loop: it has responded too often without an input.
@@ -178,8 +219,10 @@ impl ModelTurn {
             stream: StreamRedactor::default(),
             unused_reasoning_from: history.next_position(),
             call_count: 0,
+            has_external_calls: false,
         });
         self.has_spoken = false;
+        self.is_stopped = false;
         self.response_owed = false;
         self.held_until = None;
         self.round_count += 1;
@@ -198,17 +241,20 @@ impl ModelTurn {
 
     /// Whether the response in flight has no text and no tool call so far.
     pub(super) fn is_response_empty(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| response.text_position.is_none() && response.call_count == 0)
+        self.response.as_ref().is_some_and(|response| {
+            response.text_position.is_none() && response.call_count == 0 && !response.has_external_calls
+        })
     }
 
     /// Whether a reply would be cut off now: a response is in flight, or its tool calls have not started.
     pub(super) fn is_reply_unfinished(&self) -> bool {
-        self.response.is_some() || !self.waiting_calls.is_empty()
+        let is_model_call = |waiting: &WaitingCall| matches!(waiting.origin, ToolOrigin::Model(_));
+        self.response.is_some() || self.waiting_calls.iter().any(is_model_call)
     }
 
-    /// Whether the model must not be asked: a response is in flight, or one of its tool calls has no output.
+    /// Whether the model must not be asked: a response is in flight, or a tool call has no output.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_reply_unfinished() || self.is_tool_running()
+        self.response.is_some() || !self.waiting_calls.is_empty() || self.is_tool_running()
     }
 
     /// Redacts streamed text; returns what may be spoken so far.
@@ -259,7 +305,7 @@ impl ModelTurn {
         } else if is_repeated {
             self.push_tool_output(call.call_id, prompts::refusal(prompts::REPEATED_TOOL_CALL));
         } else {
-            self.waiting_calls.push_back(call);
+            self.waiting_calls.push_back(WaitingCall { origin: ToolOrigin::Model(call.call_id.clone()), call });
         }
     }
 
@@ -271,34 +317,74 @@ impl ModelTurn {
             reply_position: response.reply_position,
             has_text: self.has_spoken,
             has_calls: response.call_count > 0,
+            has_external_calls: response.has_external_calls,
         })
     }
 
-    /// Drops the response in flight and the tool calls that have not started. Running tools continue. Returns whether
-    /// a response was in flight.
-    pub(super) fn stop(&mut self, history: &mut History) -> bool {
-        let was_in_flight = self.finish_response(history).is_some();
+    /// Drops the response in flight and the tool calls that have not started. Running tools continue.
+    pub(super) fn stop(&mut self, history: &mut History) -> StoppedTurn {
+        let had_response = self.finish_response(history).is_some();
+        self.is_stopped |= had_response;
+        let mut dropped_calls = Vec::new();
         self.has_spoken = false;
         self.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
-        while let Some(call) = self.waiting_calls.pop_front() {
-            self.push_tool_output(call.call_id, prompts::call_not_run());
+        for waiting in std::mem::take(&mut self.waiting_calls) {
+            match waiting.origin {
+                ToolOrigin::Model(call_id) => self.push_tool_output(call_id, prompts::call_not_run()),
+                ToolOrigin::External(id) => dropped_calls.push(id),
+                ToolOrigin::Server => {}
+            }
         }
-        was_in_flight
+        StoppedTurn { had_response, dropped_calls }
     }
 }
 
 /// Tools: the calls that wait, and those that run.
 impl ModelTurn {
-    /// Takes the next tool call, unless one of the model's tools is running.
-    pub(super) fn take_waiting_call(&mut self) -> Option<ToolCall> {
-        if self.is_tool_running() { None } else { self.waiting_calls.pop_front() }
+    /// Takes the next tool call, unless a tool of the model or of an external client is running.
+    pub(super) fn take_waiting_call(&mut self) -> Option<WaitingCall> {
+        if self.is_tool_running() {
+            return None;
+        }
+        let next = self.waiting_calls.pop_front()?;
+        // The text of an earlier response is no goodbye for an `end-call` of an external client.
+        if matches!(next.origin, ToolOrigin::External(_)) && self.response.is_none() {
+            self.has_spoken = false;
+        }
+        Some(next)
+    }
+
+    /// Adds a tool call of an external client, which does not belong to a response. The error says why it is refused.
+    pub(super) fn queue_external_call(&mut self, id: ExternalCallId, call: ToolCall) -> Result<(), &'static str> {
+        let is_external = |waiting: &&WaitingCall| matches!(waiting.origin, ToolOrigin::External(_));
+        if self.waiting_calls.iter().filter(is_external).count() >= MAX_WAITING_EXTERNAL_CALLS {
+            return Err(prompts::TOO_MANY_WAITING_CALLS);
+        }
+        // It was sent for the response that was stopped: the caller may have said that it is not wanted.
+        if self.is_stopped {
+            return Err(prompts::CALLER_SPOKE_FIRST);
+        }
+        if self.external_count >= MAX_EXTERNAL_CALLS {
+            return Err(prompts::TOO_MANY_EXTERNAL_CALLS);
+        }
+        self.external_count += 1;
+        if let Some(response) = &mut self.response {
+            response.has_external_calls = true;
+        }
+        self.waiting_calls.push_back(WaitingCall { origin: ToolOrigin::External(id), call });
+        Ok(())
+    }
+
+    /// Drops a tool call whose client no longer waits, unless it has started.
+    pub(super) fn withdraw_external_call(&mut self, id: ExternalCallId) {
+        self.waiting_calls.retain(|waiting| waiting.origin != ToolOrigin::External(id));
     }
 
     /// Begins a run.
-    pub(super) fn begin_run(&mut self, call_id: Option<String>, tool: Tool) -> ToolRunId {
+    pub(super) fn begin_run(&mut self, origin: ToolOrigin, tool: Tool) -> ToolRunId {
         self.run_count += 1;
         let id = ToolRunId(self.run_count);
-        self.runs.push(ToolRun { id, call_id, tool, caller_spoke_since: false });
+        self.runs.push(ToolRun { id, origin, tool, caller_spoke_since: false });
         id
     }
 
@@ -313,9 +399,15 @@ impl ModelTurn {
         !self.runs.is_empty()
     }
 
-    /// Whether a tool that the model called is running.
+    /// Whether a tool that the model or an external client called is running.
     fn is_tool_running(&self) -> bool {
-        self.runs.iter().any(|run| run.call_id.is_some())
+        self.runs.iter().any(|run| run.origin != ToolOrigin::Server)
+    }
+
+    /// The number of running tools that the model or an external client called.
+    #[cfg(test)]
+    pub(super) fn awaited_run_count(&self) -> usize {
+        self.runs.iter().filter(|run| run.origin != ToolOrigin::Server).count()
     }
 
     /// Whether a payment session is being requested.

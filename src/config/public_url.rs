@@ -46,6 +46,12 @@ impl PublicUrl {
         format!("wss://{}{path}", self.host_and_path)
     }
 
+    /// The origin of the URL, as a browser writes it into the header `Origin`.
+    pub fn origin(&self) -> String {
+        let url = self.http_url("");
+        Url::parse(&url).map_or(url, |url| url.origin().ascii_serialization())
+    }
+
     /// Whether the URL is plain http.
     pub fn is_plain_http(&self) -> bool {
         self.plain_http

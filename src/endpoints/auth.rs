@@ -1,4 +1,11 @@
-//! Request authentication: Twilio by its signature, operators by a bearer token.
+//! Request authentication: Twilio by its signature, operators and clients of a call by a bearer token.
 
+pub(super) mod call_token;
 pub(super) mod operator_token;
 pub(super) mod twilio_signature;
+
+/// Returns the token after the scheme `Bearer`, which is case-insensitive.
+fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -56,18 +56,23 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Reads a whole body of at most `max_bytes` within [`BODY_TIMEOUT`].
+pub(super) async fn read_body(body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
+    match timeout(BODY_TIMEOUT, to_bytes(body, max_bytes)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let error = format!("the body is larger than {max_bytes} bytes or incomplete");
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error))
+        }
+        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let body = match timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => {
-                let error = format!("the body is larger than {MAX_BODY_BYTES} bytes or incomplete");
-                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error));
-            }
-            Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
-        };
+        let body = read_body(request.into_body(), MAX_BODY_BYTES).await?;
         // Serde would take an array for the members of a struct, in their order.
         if body.trim_ascii_start().starts_with(b"[") {
             return Err(ApiError::bad_request("the body must be a JSON object"));

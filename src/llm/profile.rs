@@ -1,9 +1,10 @@
 //! The constant part of every request, which makes OpenAI's prompt cache effective.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
@@ -31,6 +32,22 @@ impl Profile {
         let hash =
             Sha256::new().chain_update(instructions.get()).chain_update([0]).chain_update(tools.get()).finalize();
         Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]) }
+    }
+
+    /// Returns the tools: a JSON array in the form of the Responses API.
+    pub fn tools(&self) -> Arc<RawValue> {
+        self.tools.clone()
+    }
+
+    /// Whether a tool of this name is among the tools.
+    pub fn has_tool(&self, name: &str) -> bool {
+        #[derive(Deserialize)]
+        struct ToolName<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        let tools: Vec<ToolName<'_>> = serde_json::from_str(self.tools.get()).unwrap_or_default();
+        tools.iter().any(|tool| tool.name == name)
     }
 
     /// Returns these instructions with the tools of `other`.

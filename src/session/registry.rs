@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::RelaySocket;
+use super::call_token::{CallToken, TokenDigest};
+use super::external_calls::{ExternalToolCall, ToolsRequest};
 use crate::assets::Library;
 use crate::call::ContextKeys;
 use crate::ids::CallSid;
@@ -16,6 +19,10 @@ use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
 const MAILBOX_CAPACITY: usize = 256;
+
+/// How many requests the clients of a call may send in a second. A tool call is three of them for a client that opens a
+/// session each time.
+const MAX_REQUESTS_PER_SECOND: u32 = 128;
 
 /// A message to a session from another task.
 #[derive(Debug)]
@@ -33,6 +40,10 @@ pub enum SessionMessage {
         /// The library in which they are looked up.
         library: Arc<Library>,
     },
+    /// An external client calls a tool.
+    ExternalToolCall(ExternalToolCall),
+    /// An external client asks which tools it may call.
+    ListTools(ToolsRequest),
     /// Twilio reported that the call has ended.
     CallEnded,
 }
@@ -52,14 +63,41 @@ pub enum DeliveryOutcome {
 #[derive(Debug, Clone, Default)]
 pub struct CallRegistry {
     // A std mutex, since it is held only for a look-up and never across an await.
-    live: Arc<Mutex<HashMap<CallSid, CallHandle>>>,
+    live: Arc<Mutex<LiveCalls>>,
     /// When a call last came in or ended. Twilio may still send the requests that follow from it.
     last_activity: Arc<Mutex<Option<Instant>>>,
+}
+
+#[derive(Debug, Default)]
+struct LiveCalls {
+    by_sid: HashMap<CallSid, CallHandle>,
+    /// The call of each token, by the digest of the token.
+    by_token: HashMap<TokenDigest, TokenHolder>,
+}
+
+/// The call of a token, and how often its clients sent a request in the current second.
+#[derive(Debug)]
+struct TokenHolder {
+    sid: CallSid,
+    /// When the current second began, and the requests in it.
+    window: Option<(Instant, u32)>,
+}
+
+/// Why no live call was found by a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FindCallByTokenError {
+    /// No live call has this token.
+    #[error("send `Authorization: Bearer` with the token of a live call")]
+    UnknownToken,
+    /// The clients of the call sent more than [`MAX_REQUESTS_PER_SECOND`].
+    #[error("the clients of this call send too many requests: wait for a second")]
+    TooManyRequests,
 }
 
 #[derive(Debug)]
 struct CallHandle {
     identity: Arc<()>,
+    token: CallToken,
     mailbox: mpsc::Sender<SessionMessage>,
     stop: CancellationToken,
 }
@@ -70,13 +108,14 @@ pub(super) struct Registration {
     calls: CallRegistry,
     sid: CallSid,
     identity: Arc<()>,
+    token: CallToken,
     stop: CancellationToken,
 }
 
 impl CallRegistry {
     /// Puts a message into the mailbox of a call without waiting.
     pub fn deliver(&self, sid: &CallSid, message: SessionMessage) -> DeliveryOutcome {
-        let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else {
+        let Some(mailbox) = self.lock().by_sid.get(sid).map(|handle| handle.mailbox.clone()) else {
             return DeliveryOutcome::UnknownCall;
         };
         match mailbox.try_send(message) {
@@ -88,7 +127,9 @@ impl CallRegistry {
 
     /// Hands a new socket to the task that owns the call; returns the socket if there is no such task.
     pub(super) fn hand_over_socket(&self, sid: &CallSid, socket: RelaySocket) -> Result<(), RelaySocket> {
-        let Some(mailbox) = self.lock().get(sid).map(|handle| handle.mailbox.clone()) else { return Err(socket) };
+        let Some(mailbox) = self.lock().by_sid.get(sid).map(|handle| handle.mailbox.clone()) else {
+            return Err(socket);
+        };
         mailbox.try_send(SessionMessage::Socket(socket)).map_err(|error| match error.into_inner() {
             SessionMessage::Socket(socket) => socket,
             _ => unreachable!("try_send returns the message that it was given"),
@@ -107,12 +148,12 @@ impl CallRegistry {
 
     /// Returns whether the call is live.
     pub fn is_live(&self, sid: &CallSid) -> bool {
-        self.lock().contains_key(sid)
+        self.lock().by_sid.contains_key(sid)
     }
 
     /// Returns the number of live calls.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().by_sid.len()
     }
 
     /// Registers a session. An older session of the same call is stopped, since the newest socket owns the call.
@@ -122,15 +163,41 @@ impl CallRegistry {
         parent: &CancellationToken,
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
-        let (identity, stop) = (Arc::new(()), parent.child_token());
-        let handle = CallHandle { identity: identity.clone(), mailbox, stop: stop.clone() };
-        if let Some(older) = self.lock().insert(sid.clone(), handle) {
+        let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
+        let handle = CallHandle { identity: identity.clone(), token: token.clone(), mailbox, stop: stop.clone() };
+        let mut live = self.lock();
+        live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), window: None });
+        if let Some(older) = live.by_sid.insert(sid.clone(), handle) {
+            live.by_token.remove(&older.token.digest());
             older.stop.cancel();
         }
-        (Registration { calls: self.clone(), sid: sid.clone(), identity, stop }, messages)
+        drop(live);
+        (Registration { calls: self.clone(), sid: sid.clone(), identity, token, stop }, messages)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CallSid, CallHandle>> {
+    /// Finds the live call to which a token belongs, and counts the request.
+    ///
+    /// The look-up is by the digest of the token, so that its duration reveals nothing about the tokens that exist.
+    pub(crate) fn find_by_token(&self, token: &[u8], now: Instant) -> Result<CallSid, FindCallByTokenError> {
+        let digest = TokenDigest::of(token);
+        let mut live = self.lock();
+        let holder = live.by_token.get_mut(&digest).ok_or(FindCallByTokenError::UnknownToken)?;
+        let (began, count) =
+            holder.window.filter(|(began, _)| now < *began + Duration::from_secs(1)).unwrap_or((now, 0));
+        if count >= MAX_REQUESTS_PER_SECOND {
+            return Err(FindCallByTokenError::TooManyRequests);
+        }
+        holder.window = Some((began, count + 1));
+        Ok(holder.sid.clone())
+    }
+
+    /// Returns the token of a live call.
+    #[cfg(any(feature = "simulator", test))]
+    pub(crate) fn call_token(&self, sid: &CallSid) -> Option<secrecy::SecretString> {
+        self.lock().by_sid.get(sid).map(|handle| handle.token.secret())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LiveCalls> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,6 +207,12 @@ impl Registration {
     pub(super) async fn wait_until_stopped(&self) {
         self.stop.cancelled().await;
     }
+
+    /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.
+    #[expect(dead_code, reason = "the response services that need it read it")]
+    pub(super) fn call_token(&self) -> secrecy::SecretString {
+        self.token.secret()
+    }
 }
 
 /// Removes the entry only if it is still this session's, so that the late end of an old session does not remove a new
@@ -148,14 +221,17 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.calls.record_activity();
         let mut live = self.calls.lock();
-        if live.get(&self.sid).is_some_and(|handle| Arc::ptr_eq(&handle.identity, &self.identity)) {
-            live.remove(&self.sid);
+        live.by_token.remove(&self.token.digest());
+        if live.by_sid.get(&self.sid).is_some_and(|handle| Arc::ptr_eq(&handle.identity, &self.identity)) {
+            live.by_sid.remove(&self.sid);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]
@@ -170,6 +246,38 @@ mod tests {
         assert!(matches!(messages.try_recv(), Ok(SessionMessage::CallEnded)));
         drop(new);
         assert_eq!((calls.count(), calls.deliver(&sid, SessionMessage::CallEnded)), (0, DeliveryOutcome::UnknownCall));
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_session_of_one_call_and_ends_with_it() {
+        let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
+        let (first, second): (CallSid, CallSid) = ("CA1".parse().unwrap(), "CA2".parse().unwrap());
+        let (old, _old_messages) = calls.register(&first, &stop);
+        let (other, _other_messages) = calls.register(&second, &stop);
+        let now = Instant::now();
+        let find = |token: &CallToken| calls.find_by_token(token.secret().expose_secret().as_bytes(), now).ok();
+        let (old_token, other_token) = (old.token.clone(), other.token.clone());
+        assert_eq!((find(&old_token), find(&other_token)), (Some(first.clone()), Some(second)));
+        assert_eq!(calls.find_by_token(b"", now), Err(FindCallByTokenError::UnknownToken));
+        let (new, _new_messages) = calls.register(&first, &stop);
+        assert_eq!((find(&old_token), find(&new.token)), (None, Some(first.clone())), "a newer session has its own");
+        drop(old);
+        assert_eq!(find(&new.token), Some(first));
+        let token = new.token.clone();
+        drop(new);
+        assert_eq!(find(&token), None);
+    }
+
+    #[test]
+    fn the_clients_of_a_call_may_send_128_requests_in_a_second() {
+        let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
+        let sid: CallSid = "CA1".parse().unwrap();
+        let (registration, _messages) = calls.register(&sid, &stop);
+        let (token, now) = (registration.token.secret(), Instant::now());
+        let find = |at| calls.find_by_token(token.expose_secret().as_bytes(), at);
+        assert!((0..128).all(|_| find(now) == Ok(sid.clone())));
+        assert_eq!(find(now + Duration::from_millis(999)), Err(FindCallByTokenError::TooManyRequests));
+        assert_eq!(find(now + Duration::from_secs(1)), Ok(sid.clone()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use url::Url;
 use super::ledger_file::{LedgerFile, LedgerFileFault};
 use super::operator;
 use super::proxy::Proxy;
-use super::server_under_test::{self, ServerOverrides, ServerUnderTest};
+use super::server_under_test::{self, CallTokens, ServerOverrides, ServerUnderTest};
 use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
 
@@ -22,6 +22,8 @@ pub(super) struct Deployment {
     overrides: ServerOverrides,
     /// The ledger of the first instance.
     ledger: LedgerFile,
+    /// The tokens of the calls of the first instance.
+    tokens: CallTokens,
     instances: RwLock<ServerInstances>,
 }
 
@@ -40,6 +42,7 @@ impl Deployment {
         listener: tokio::net::TcpListener,
         vars: Vec<(String, String)>,
         tuning: ServerOverrides,
+        tokens: CallTokens,
     ) -> anyhow::Result<Self> {
         let next = if tuning.has_standby {
             Some(
@@ -48,6 +51,7 @@ impl Deployment {
                     vars.clone(),
                     &tuning,
                     LedgerFile::new(false),
+                    CallTokens::default(),
                 )
                 .await?,
             )
@@ -55,8 +59,9 @@ impl Deployment {
             None
         };
         let ledger = LedgerFile::new(tuning.small_disk);
-        let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone()).await?;
-        Ok(Self { proxy, vars, overrides: tuning, ledger, instances: RwLock::new(ServerInstances { first, next }) })
+        let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
+        let instances = RwLock::new(ServerInstances { first, next });
+        Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances })
     }
 
     /// Tells the first instance to stop, and checks that it rejects new calls. Then points the proxy to the next
@@ -85,8 +90,8 @@ impl Deployment {
         transcript.record(TranscriptEvent::ServerDied);
         self.proxy.set_target(address);
         instances.first.kill().await?;
-        instances.first =
-            ServerUnderTest::start(listener, self.vars.clone(), &self.overrides, self.ledger.clone()).await?;
+        let (vars, ledger, tokens) = (self.vars.clone(), self.ledger.clone(), self.tokens.clone());
+        instances.first = ServerUnderTest::start(listener, vars, &self.overrides, ledger, tokens).await?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod agent;
 mod events;
 mod input;
 mod live;
+mod over_mcp;
 mod queued;
 mod request_check;
 mod stream;
@@ -26,9 +27,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub(super) use agent::AgentHabits;
+use agent::ScriptedReply;
 use events::{Pause, TimedEvent};
 use input::ModelInputItem;
 pub(super) use live::LiveOpenAi;
+pub(super) use over_mcp::ToolsOverMcp;
 pub use queued::{ModelReply, QueuedOpenAi};
 use request_check::{IssuedCall, RequestChecker, ResponsesRequest};
 
@@ -47,6 +50,8 @@ pub(super) struct ModelBehaviour {
     pub is_slow: bool,
     /// The habits of the agent.
     pub habits: AgentHabits,
+    /// Whether the model is a flow that calls its tools over MCP within its answer, and only speaks to the server.
+    pub calls_tools_over_mcp: bool,
 }
 
 /// A failure of the model.
@@ -69,6 +74,7 @@ pub(super) enum ModelFault {
 pub(super) struct ScriptedOpenAi {
     shared: Arc<SharedOpenAi>,
     conversation: Arc<ScriptedConversation>,
+    tools: Option<ToolsOverMcp>,
 }
 
 #[derive(Debug)]
@@ -115,7 +121,13 @@ impl ScriptedOpenAi {
         Self {
             shared: Arc::new(SharedOpenAi { api_key: key, model, behaviour, live, pace, conversations: talks }),
             conversation: talk,
+            tools: None,
         }
+    }
+
+    /// Lets the agent call tools over MCP, if that is its behaviour.
+    pub(super) fn with_tools_over_mcp(self, tools: ToolsOverMcp) -> Self {
+        Self { tools: self.shared.behaviour.calls_tools_over_mcp.then_some(tools), ..self }
     }
 
     /// Returns the conversation of a request. The call's details have the number of the call.
@@ -126,7 +138,7 @@ impl ScriptedOpenAi {
             .entry(line)
             .or_insert_with(|| Arc::new(ScriptedConversation::new(self.conversation.transcript.for_call(line))))
             .clone();
-        Self { shared: self.shared.clone(), conversation: talk }
+        Self { shared: self.shared.clone(), conversation: talk, tools: self.tools.clone() }
     }
 
     /// Builds the router. A request to any other route is a violation.
@@ -182,10 +194,23 @@ impl ScriptedOpenAi {
         }
     }
 
-    fn script_response(&self, asked: &ResponsesRequest, number: usize, fault: Option<ModelFault>) -> Vec<TimedEvent> {
+    /// Decides the reply to a request. A flow calls its tools meanwhile.
+    async fn decide(&self, asked: &ResponsesRequest) -> ScriptedReply {
+        match &self.tools {
+            Some(tools) => tools.answer(self, asked).await,
+            None => agent::decide(&asked.input, &asked.tool_names, self.shared.behaviour.habits),
+        }
+    }
+
+    fn script_response(
+        &self,
+        asked: &ResponsesRequest,
+        reply: &ScriptedReply,
+        number: usize,
+        fault: Option<ModelFault>,
+    ) -> Vec<TimedEvent> {
         let behaviour = &self.shared.behaviour;
-        let reply = agent::decide(&asked.input, &asked.tool_names, behaviour.habits);
-        let script = events::write_response(asked, &reply, &self.shared.model, number, behaviour.uses_reasoning);
+        let script = events::write_response(asked, reply, &self.shared.model, number, behaviour.uses_reasoning);
         let mut events = script.events;
         match fault {
             Some(ModelFault::Stall) => events.clear(),
@@ -265,7 +290,8 @@ async fn respond(State(openai): State<ScriptedOpenAi>, headers: HeaderMap, body:
     if let Some(ModelFault::Status(status)) = fault {
         return error_response(status, if status == 429 { "rate_limit_exceeded" } else { "server_error" });
     }
-    let events = openai.script_response(&asked, number, fault);
+    let reply = openai.decide(&asked).await;
+    let events = openai.script_response(&asked, &reply, number, fault);
     event_stream(stream::stream_events(&openai, events, fault))
 }
 

@@ -11,13 +11,13 @@ use super::caller::{CallerStep, ScriptedCaller};
 use super::deployment::Deployment;
 use super::interactive;
 use super::local_server::LocalServer;
-use super::openai::{LiveOpenAi, ScriptedOpenAi};
+use super::openai::{LiveOpenAi, ScriptedOpenAi, ToolsOverMcp};
 use super::operator::OPERATOR_TOKEN;
 use super::pace::Pace;
 use super::proxy::Proxy;
 use super::relay::{CALLER_NUMBER, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::scenario::{self, Scenario};
-use super::server_under_test;
+use super::server_under_test::{self, CallTokens};
 use super::sync_edits::SyncEdits;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{self, AccountCredentials, ScriptedTwilio, WebhookSender, call_sid};
@@ -112,7 +112,9 @@ impl ScenarioRunner {
         let account = AccountCredentials { sid: ACCOUNT_SID.to_owned(), auth_token: AUTH_TOKEN.to_owned() };
         let twilio =
             ScriptedTwilio::new(account, scenario.quirks.clone(), self.pace, webhooks.clone(), transcript.clone());
-        let openai = self.openai(scenario, &transcript)?;
+        let tokens = CallTokens::default();
+        let tools = ToolsOverMcp { address: local, tokens: tokens.clone() };
+        let openai = self.openai(scenario, tools, &transcript)?;
         let sync_edits =
             scenario.server_overrides.uses_sync.then(|| SyncEdits::new(ACCOUNT_SID, AUTH_TOKEN)).transpose()?;
         let sync = sync_edits.as_ref().map(SyncEdits::router).unwrap_or_default();
@@ -132,7 +134,7 @@ impl ScenarioRunner {
                 format!("{}{}", business_server.origin(), business::CALLS_PATH),
             ));
         }
-        let deployment = Deployment::start(proxy, listener, vars, scenario.server_overrides.clone()).await?;
+        let deployment = Deployment::start(proxy, listener, vars, scenario.server_overrides.clone(), tokens).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
         let relay = ScriptedRelay {
             twilio: twilio.clone(),
@@ -148,7 +150,12 @@ impl ScenarioRunner {
     }
 
     /// Creates the model: scripted, or forwarding to the real API.
-    fn openai(&self, scenario: &Scenario, transcript: &Transcript) -> anyhow::Result<ScriptedOpenAi> {
+    fn openai(
+        &self,
+        scenario: &Scenario,
+        tools: ToolsOverMcp,
+        transcript: &Transcript,
+    ) -> anyhow::Result<ScriptedOpenAi> {
         let (model, live) = match &self.model {
             ModelSource::Live { api_key, model, base_url } => {
                 (model.as_str(), Some(LiveOpenAi::new(api_key.clone(), base_url)?))
@@ -158,7 +165,9 @@ impl ScenarioRunner {
                 (chosen.map_or(DEFAULT_MODEL, |(_, model)| model), None)
             }
         };
-        Ok(ScriptedOpenAi::new(API_KEY, model, scenario.model_behaviour.clone(), live, self.pace, transcript.clone()))
+        let openai =
+            ScriptedOpenAi::new(API_KEY, model, scenario.model_behaviour.clone(), live, self.pace, transcript.clone());
+        Ok(openai.with_tools_over_mcp(tools))
     }
 
     /// The environment variables of the server.

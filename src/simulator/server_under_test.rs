@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
@@ -15,7 +16,8 @@ use crate::assets::Assets;
 use crate::config::{Config, Vars};
 use crate::ledger::{Ledger, Payment, PaymentFilter};
 use crate::payment::PaymentOptions;
-use crate::server::{self, Shutdown};
+use crate::server::{self, ServeError, Shutdown};
+use crate::session::CallRegistry;
 use crate::simulator::ledger_file::LedgerFile;
 use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::transcript::{LedgerRow, Transcript};
@@ -25,6 +27,29 @@ pub(super) const PUBLIC_URL: &str = "https://pay.example.com";
 
 /// How long the server may take to record the outcome of a payment and to notify the business.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The tokens of the live calls of a server in this process. A response service is given the token of its call; a
+/// stand-in that calls tools reads it here.
+#[derive(Debug, Clone, Default)]
+pub struct CallTokens(CallRegistry);
+
+impl CallTokens {
+    /// Serves calls as [`server::serve`] does, and makes their tokens known here.
+    pub async fn serve(
+        self,
+        config: Config,
+        assets: Assets,
+        listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> Result<(), ServeError> {
+        server::serve_calls(config, assets, listener, shutdown, self.0).await
+    }
+
+    /// Returns the token of a live call.
+    pub fn of_call(&self, call_sid: &str) -> Option<SecretString> {
+        self.0.call_token(&call_sid.parse().ok()?)
+    }
+}
 
 /// The server configuration of a scenario.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +90,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct ServerUnderTest {
     address: SocketAddr,
     shutdown: Shutdown,
-    task: JoinHandle<Result<(), server::ServeError>>,
+    task: JoinHandle<Result<(), ServeError>>,
     ledger: LedgerFile,
 }
 
@@ -111,6 +136,7 @@ impl ServerUnderTest {
         vars: Vec<(String, String)>,
         tuning: &ServerOverrides,
         ledger: LedgerFile,
+        tokens: CallTokens,
     ) -> anyhow::Result<Self> {
         let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}", ledger.path().display()));
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -131,7 +157,7 @@ impl ServerUnderTest {
         }
         server.model.first_token = tuning.first_token.unwrap_or(server.model.first_token);
         let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
-        let running = tokio::spawn(server::serve(config, assets, listener, shutdown.clone()));
+        let running = tokio::spawn(tokens.serve(config, assets, listener, shutdown.clone()));
         Ok(Self { address, shutdown, task: running, ledger })
     }
 
@@ -234,7 +260,7 @@ impl ServerUnderTest {
     }
 }
 
-fn exit_result(left: Result<Result<(), server::ServeError>, JoinError>) -> Result<(), String> {
+fn exit_result(left: Result<Result<(), ServeError>, JoinError>) -> Result<(), String> {
     match left {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("the server failed: {error}")),

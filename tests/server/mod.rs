@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crelay_payments::assets::Assets;
 use crelay_payments::config::{Config, Vars};
-use crelay_payments::server::{Shutdown, serve};
+use crelay_payments::server::Shutdown;
 use crelay_payments::simulator::{
-    AccountCredentials, OpenRelaySocketError, RecordingOptions, RecordingTwilio, RelayClient,
+    AccountCredentials, CallTokens, McpClient, OpenRelaySocketError, RecordingOptions, RecordingTwilio, RelayClient,
 };
 use crelay_payments::twilio::Signer;
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -30,6 +30,7 @@ pub(crate) struct Server {
     signer: Signer,
     http: reqwest::Client,
     shutdown: Shutdown,
+    tokens: CallTokens,
     /// The directory of the ledger, removed on drop.
     ledger: Option<TempDir>,
 }
@@ -76,7 +77,8 @@ impl Server {
         } else {
             Assets::built_in()
         };
-        tokio::spawn(serve(config, prepare(assets), listener, server.shutdown.clone()));
+        let running = server.tokens.clone().serve(config, prepare(assets), listener, server.shutdown.clone());
+        tokio::spawn(running);
         server
     }
 
@@ -85,7 +87,7 @@ impl Server {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Self { address, signer, http, shutdown, ledger: None }
+        Self { address, signer, http, shutdown, tokens: CallTokens::default(), ledger: None }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -144,6 +146,16 @@ impl Server {
 
     pub(crate) async fn post_as_operator(&self, path: &str, body: &Value) -> Response {
         self.operator_request(path).bearer_auth(OPERATOR_TOKEN).json(body).send().await.unwrap()
+    }
+
+    /// The token of a live call.
+    pub(crate) fn call_token(&self, call: &str) -> SecretString {
+        self.tokens.of_call(call).expect("the call is live")
+    }
+
+    /// A client for the tools of a live call.
+    pub(crate) fn mcp_client(&self, call: &str) -> McpClient {
+        McpClient::new(self.address, self.call_token(call))
     }
 
     /// Connects an outbound call and waits until it is live.

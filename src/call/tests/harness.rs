@@ -37,6 +37,7 @@ pub(in crate::call) struct TestCall {
     /// The tools that have not finished.
     pub(in crate::call) running_tools: Vec<(ToolRunId, Tool)>,
     tool_call_count: u32,
+    external_call_count: u64,
 }
 
 pub(in crate::call) fn usd(amount: &str) -> Amount {
@@ -110,6 +111,7 @@ impl TestCall {
             pending_request: None,
             running_tools: Vec::new(),
             tool_call_count: 0,
+            external_call_count: 0,
         };
         call.record_actions(actions);
         call
@@ -180,6 +182,32 @@ impl TestCall {
         let call_id = format!("call_{}", self.tool_call_count);
         let call = ToolCall::new(call_id, None, name.to_owned(), arguments);
         self.model_emits(ModelEvent::ToolCall(call));
+    }
+
+    /// An external client calls a tool.
+    pub(in crate::call) fn client_calls(&mut self, name: &str, arguments: &str) -> ExternalCallId {
+        self.external_call_count += 1;
+        let id = ExternalCallId(self.external_call_count);
+        let call = ToolCall::new(String::new(), None, name.to_owned(), arguments);
+        self.feed(CallEvent::ExternalToolCall { id, call });
+        id
+    }
+
+    /// The outputs that the external client got for its tool call.
+    pub(in crate::call) fn outputs_of(&self, id: ExternalCallId) -> Vec<&ExternalOutput> {
+        let outputs = self.actions.iter().filter_map(|action| match action {
+            Action::ReturnToolOutput { id: of, output } if *of == id => Some(output),
+            _ => None,
+        });
+        outputs.collect()
+    }
+
+    /// The text of the only output for a tool call of the external client, and whether it is an error.
+    pub(in crate::call) fn output_of(&self, id: ExternalCallId) -> (&str, bool) {
+        match self.outputs_of(id).as_slice() {
+            [output] => (output.json.reveal(), output.is_error),
+            outputs => panic!("{} outputs", outputs.len()),
+        }
     }
 
     /// Emits a whole response: text, tool calls and the end.

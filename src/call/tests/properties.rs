@@ -33,6 +33,10 @@ enum ExternalEvent {
     AgentSpeaking(bool),
     ModelDelta,
     ToolCall(usize),
+    /// An external client calls one of [`TOOL_CALLS`].
+    ClientToolCall(usize),
+    /// The client of a tool call, counted back from the last, no longer waits.
+    ClientLeaves(usize),
     Reasoning,
     /// A message of the response begins and has this phase.
     MessagePhase(MessagePhase),
@@ -196,6 +200,8 @@ fn external_event() -> impl Strategy<Value = ExternalEvent> {
         2 => any::<bool>().prop_map(ExternalEvent::AgentSpeaking),
         8 => Just(ExternalEvent::ModelDelta),
         8 => (0..TOOL_CALLS.len()).prop_map(ExternalEvent::ToolCall),
+        4 => (0..TOOL_CALLS.len()).prop_map(ExternalEvent::ClientToolCall),
+        1 => (0_usize..3).prop_map(ExternalEvent::ClientLeaves),
         2 => Just(ExternalEvent::Reasoning),
         2 => prop::sample::select(vec![MessagePhase::Commentary, MessagePhase::FinalAnswer])
             .prop_map(ExternalEvent::MessagePhase),
@@ -214,23 +220,22 @@ fn external_event() -> impl Strategy<Value = ExternalEvent> {
 /// A payment call with random disturbances, so that random events meet every stage. It stores the payment method, or it
 /// charges an amount that the caller agreed to and then tries to charge it again.
 fn payment_call() -> impl Strategy<Value = (PaymentVariant, Vec<ExternalEvent>)> {
-    payment_variant().prop_flat_map(|way| (Just(way), events_of(way)))
+    (payment_variant(), any::<bool>()).prop_flat_map(|(way, by_client)| (Just(way), events_of(way, by_client)))
 }
 
 /// A payment call without disturbances, in which the model speaks once between two tool calls.
-fn undisturbed_payment(way: PaymentVariant) -> Vec<ExternalEvent> {
+/// An external client calls the tools within the answers of the model if `by_client` is set.
+fn undisturbed_payment(way: PaymentVariant, by_client: bool) -> Vec<ExternalEvent> {
     let ok = ExternalEvent::ToolFinished { which: 0, answer: 0 };
     let mut steps = vec![ExternalEvent::Prompt { digits: false }];
     for (call, kind) in way.tool_path(0) {
         let status = ExternalEvent::Callback { which: 0, kind, at: 0 };
-        steps.extend([
-            ExternalEvent::ToolCall(call),
-            ExternalEvent::ResponseDone,
-            ok,
-            ExternalEvent::ModelDelta,
-            ExternalEvent::ResponseDone,
-            status,
-        ]);
+        if by_client {
+            steps.extend([ExternalEvent::ClientToolCall(call), ok]);
+        } else {
+            steps.extend([ExternalEvent::ToolCall(call), ExternalEvent::ResponseDone, ok]);
+        }
+        steps.extend([ExternalEvent::ModelDelta, ExternalEvent::ResponseDone, status]);
     }
     steps
 }
@@ -273,17 +278,14 @@ fn consent_question() -> impl Strategy<Value = Vec<ExternalEvent>> {
     })
 }
 
-fn events_of(way: PaymentVariant) -> impl Strategy<Value = Vec<ExternalEvent>> {
+/// An external client calls the tools of the payment if `by_client` is set.
+fn events_of(way: PaymentVariant, by_client: bool) -> impl Strategy<Value = Vec<ExternalEvent>> {
     let ok = ExternalEvent::ToolFinished { which: 0, answer: 0 };
     let prompt = ExternalEvent::Prompt { digits: false };
     let payment = |start: usize| -> Vec<ExternalEvent> {
         let step = |(call, kind)| {
-            [
-                ExternalEvent::ToolCall(call),
-                ExternalEvent::ResponseDone,
-                ok,
-                ExternalEvent::Callback { which: 0, kind, at: 0 },
-            ]
+            let calls = if by_client { ExternalEvent::ClientToolCall(call) } else { ExternalEvent::ToolCall(call) };
+            [calls, ExternalEvent::ResponseDone, ok, ExternalEvent::Callback { which: 0, kind, at: 0 }]
         };
         way.tool_path(start).into_iter().flat_map(step).collect()
     };
@@ -355,6 +357,11 @@ struct ReferenceModel {
     end_sent: bool,
     call_closed: bool,
     hung_up: bool,
+    /// The tool calls of external clients, in order.
+    client_calls: Vec<ExternalCallId>,
+    /// Those of them that have no answer, and those that were withdrawn.
+    unanswered: HashSet<ExternalCallId>,
+    withdrawn: HashSet<ExternalCallId>,
 }
 
 fn without_whitespace(text: &str) -> String {
@@ -406,6 +413,9 @@ impl ReferenceModel {
             end_sent: false,
             call_closed: false,
             hung_up: false,
+            client_calls: Vec::new(),
+            unanswered: HashSet::new(),
+            withdrawn: HashSet::new(),
         }
     }
 
@@ -441,6 +451,20 @@ impl ReferenceModel {
                 let (name, arguments) = TOOL_CALLS[which];
                 self.store_requested |= which == 0;
                 self.call.model_calls(name, arguments);
+            }
+            // The session does not pass a tool call to a call that has closed.
+            ExternalEvent::ClientToolCall(which) if !self.call_closed => {
+                let (name, arguments) = TOOL_CALLS[which];
+                self.store_requested |= which == 0;
+                let id = self.call.client_calls(name, arguments);
+                self.client_calls.push(id);
+                self.unanswered.insert(id);
+            }
+            ExternalEvent::ClientLeaves(back) => {
+                if let Some(id) = self.client_calls.iter().rev().nth(back).copied() {
+                    self.call.feed(CallEvent::ExternalCallWithdrawn(id));
+                    self.withdrawn.insert(id);
+                }
             }
             ExternalEvent::Reasoning if self.call.pending_request.is_some() => {
                 let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
@@ -753,6 +777,9 @@ impl ReferenceModel {
                     let update = update.clone();
                     self.check_update(update);
                 }
+                Action::ReturnToolOutput { id, .. } => {
+                    assert!(self.unanswered.remove(id), "a client gets one output for a tool call");
+                }
                 Action::Close => self.call_closed = true,
                 Action::RunTool { .. }
                 | Action::ChangeContext(_)
@@ -765,6 +792,7 @@ impl ReferenceModel {
                 assert!(!shown.contains(secret), "{secret} in {shown}");
             }
         }
+        assert!(self.call.inner.turn.awaited_run_count() <= 1, "tools run one after the other");
         self.checked_actions = self.call.actions.len();
         let said = self.call.inner.is_question_asked();
         self.open_statement.take_if(|_| !said);
@@ -877,6 +905,7 @@ impl ReferenceModel {
             self.apply(ExternalEvent::ToolFinished { which: 0, answer: 0 });
         }
         assert!(self.call_closed && self.call.running_tools.is_empty(), "the call closes once no tool runs");
+        assert!(self.unanswered.is_subset(&self.withdrawn), "every client that waits gets its output");
         for sid in &self.sids {
             let submitted = self.complete_keys.get(sid).is_some_and(|keys| !keys.is_empty());
             let was_opened = self.call.inner.payments.is_closed(sid);
@@ -932,9 +961,9 @@ proptest! {
     }
 
     #[test]
-    fn an_undisturbed_payment_call_pays(way in payment_variant()) {
+    fn an_undisturbed_payment_call_pays(way in payment_variant(), by_client: bool) {
         let mut world = ReferenceModel::new(false, false, way, None);
-        for step in undisturbed_payment(way) {
+        for step in undisturbed_payment(way, by_client) {
             world.apply(step);
         }
         prop_assert_eq!(world.succeeded.len(), 1, "{:?}", way);

@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq as _;
 use tracing::warn;
 
 use super::super::json::ApiError;
+use super::bearer_token;
 
 /// Verifies the bearer token of operator requests: the digest of the token, if one is configured.
 pub(in crate::endpoints) struct OperatorAuth(Option<[u8; 32]>);
@@ -50,12 +51,6 @@ impl OperatorAuth {
         let is_same = Sha256::digest(given).ct_eq(token);
         if is_same.into() { Ok(()) } else { Err(OperatorAuthError::WrongToken) }
     }
-}
-
-/// Returns the token after the scheme `Bearer`, which is case-insensitive.
-fn bearer_token(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 impl<S> FromRequestParts<S> for Operator

@@ -9,6 +9,7 @@ mod entries;
 mod faults;
 mod guided;
 mod hand_offs;
+mod mcp;
 mod methods;
 mod models;
 mod orders;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         drains::all(),
         deliveries::all(),
         models::all(),
+        mcp::all(),
     ]
     .concat()
 }

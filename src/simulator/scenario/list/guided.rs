@@ -11,7 +11,7 @@ use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 use crate::simulator::twilio::{HttpFault, HttpFaultKind, PaymentsRequest, Quirks, ScriptedSubmission};
 
-const GUIDED: &str = r#"{
+pub(super) const GUIDED: &str = r#"{
     "ConversationRelay": { "Configuration": { "welcomeGreeting": "Hello. How can I help you today?", "interruptible": "speech",
         "dtmfDetection": true, "events": "speaker-events tokens-played" } },
     "Payments": { "flow": "guided" }

@@ -28,6 +28,7 @@ mod spoken_amount;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod tool_arguments;
 mod tool_calls;
 mod tool_request;
 mod turn;

@@ -39,6 +39,7 @@ pub(crate) use history::{ConversationItem, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
 pub(crate) use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
 
 use std::collections::HashMap;

@@ -131,6 +131,16 @@ pub enum AssetWarning {
         /// The file.
         file: String,
     },
+    /// A tool of a manifest differs from what is read or sent.
+    #[error("{file}:{line}: {what}")]
+    Tool {
+        /// The file.
+        file: String,
+        /// The line of the tool, counted from 1.
+        line: usize,
+        /// The tool, and the problem.
+        what: String,
+    },
     /// The name of a file or an item cannot be the key of an asset.
     #[error("{file}: is ignored: the name of a context or a manifest may have letters, digits, - and _ only")]
     InvalidKey {

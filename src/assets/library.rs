@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tracing::{error, info};
 
 use super::file::{self, AssetDirectory, AssetFile};
+use super::manifest::Manifest;
 use super::name::{AssetKey, AssetName};
 use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
@@ -61,6 +62,7 @@ struct ManifestAsset {
     tools: Vec<ToolDefinition>,
     /// The tools as a JSON array.
     json: Arc<RawValue>,
+    warnings: Vec<AssetWarning>,
 }
 
 impl Library {
@@ -235,8 +237,8 @@ impl ContextAsset {
 
 impl ManifestAsset {
     fn from_file(file: AssetFile) -> Result<Self, AssetError> {
-        let tools = manifest::parse(&file)?;
+        let Manifest { tools, warnings } = manifest::parse(&file)?;
         let written = to_raw_value(&tools).expect("tool definitions serialize to JSON").into();
-        Ok(Self { file, tools, json: written })
+        Ok(Self { file, tools, json: written, warnings })
     }
 }

@@ -74,6 +74,19 @@ fn the_built_in_assets_are_complete() {
 }
 
 #[test]
+fn the_manual_names_every_argument_that_a_tool_reads() {
+    let manual = include_str!("README.md");
+    for tool in ToolSpec::names().into_iter().filter_map(ToolSpec::find) {
+        let names: Vec<&str> = tool.arguments.iter().flat_map(crate::call::Argument::names).collect();
+        let lists = |row: &str| {
+            let has = |name: &str| row.contains(&format!("`{name}`"));
+            has(tool.name) && names.iter().all(|name| has(name))
+        };
+        assert!(manual.lines().any(lists), "{}: {names:?}", tool.name);
+    }
+}
+
+#[test]
 fn the_assets_directory_of_the_repository_has_no_warnings() {
     let loaded = Library::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"))).unwrap();
     assert_eq!(loaded.warnings, []);

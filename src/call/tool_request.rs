@@ -122,6 +122,12 @@ impl ToolSpec {
         TOOLS.iter().map(|tool| tool.name).collect()
     }
 
+    /// Whether every argument of the tool is of use, not only those that it reads: they are written down for the person
+    /// or the system that comes after the agent.
+    pub(crate) fn takes_any_argument(&self) -> bool {
+        matches!(self.name, "end-call" | "live-agent-handoff")
+    }
+
     /// Finds the tool that the model named. The error is a sentence on which the model can act.
     pub(super) fn find_called(name: &str) -> Result<&'static Self, String> {
         let unknown = || format!("There is no tool of that name. The tools are: {}.", Self::names().join(", "));

@@ -46,7 +46,9 @@ impl Library {
         }
         library.ensure_active_assets(last_good, &mut errors);
         library.server = library.config.server.clone();
-        let warnings = fresh.warnings.into_iter().chain(library.config.warnings.iter().cloned()).collect();
+        let manifests = library.manifests.values().flat_map(|manifest| &manifest.warnings);
+        let own = library.config.warnings.iter().chain(manifests).cloned();
+        let warnings = fresh.warnings.into_iter().chain(own).collect();
         OverlayResult { library, errors, warnings }
     }
 

@@ -38,7 +38,7 @@ pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{ConversationItem, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub(crate) use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use tool::{CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome};
 pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
 
@@ -139,6 +139,10 @@ impl Call {
             Some(greeting) => call.record_greeting(&greeting),
             None if call.settings.has_telephone => call.turn.require_response(),
             None => {}
+        }
+        if !call.settings.has_agent {
+            // Only a person can serve the caller: other instructions or tools must not.
+            call.hand_off_for_good("agent-unavailable");
         }
         call.advance();
         let actions = std::mem::take(&mut call.actions);

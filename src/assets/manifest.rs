@@ -2,6 +2,8 @@
 
 mod tool_schema;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -45,7 +47,7 @@ pub(super) fn parse(file: &AssetFile) -> Result<Manifest, AssetError> {
         serde_json::from_str(&file.text).map(|ManifestObject { tools }| tools)
     };
     let mut manifest = Manifest { tools: Vec::new(), warnings: Vec::new() };
-    for entry in entries.map_err(|err| file.json_error(&err))? {
+    for entry in entries.map_err(|err| describe_other_file(file).unwrap_or_else(|| file.json_error(&err)))? {
         let before = entry.get().as_ptr().addr() - file.text.as_ptr().addr();
         let first_line = 1 + file.text[..before].matches('\n').count();
         let invalid_entry = |line, what: String| AssetError::Invalid { file: file.label.clone(), line, what };
@@ -61,6 +63,15 @@ pub(super) fn parse(file: &AssetFile) -> Result<Manifest, AssetError> {
         manifest.tools.push(tool);
     }
     Ok(manifest)
+}
+
+/// The error for a file that is no manifest but the server configuration of an older version, under its name then.
+fn describe_other_file(file: &AssetFile) -> Option<AssetError> {
+    const SECTIONS: [&str; 3] = ["ConversationRelay", "UsedConfig", "AssetLoader"];
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(&file.text).ok()?;
+    let what = "is a server configuration: rename it to serverConfig.json".to_owned();
+    let is_config = SECTIONS.iter().any(|section| members.contains_key(*section));
+    is_config.then(|| AssetError::Invalid { file: file.label.clone(), line: 1, what })
 }
 
 #[derive(Deserialize)]

@@ -369,11 +369,8 @@ fn an_invalid_value_is_rejected_with_its_line() {
             "{\"ConversationRelay\": {\"Languages\": [\n {\"voice\": \"a\"}]}}",
             "2: a language needs a code, such as en-US",
         ),
-        (
-            "{\n \"AssetLoader\": {\n  \"context\": \"../secret\"\n }\n}",
-            "3: expected a file name without its extension",
-        ),
-        ("{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}", "3: expected a file name without its extension"),
+        ("{\n \"AssetLoader\": {\n  \"context\": \"../secret\"\n }\n}", "3: expected a file name of letters"),
+        ("{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}", "3: expected a file name of letters"),
         (
             "{\"ConversationRelay\": {\"Configuration\": {\n \"welcomeGreeting\": \"Hi\\u0007\"}}}",
             "2: expected no control characters",
@@ -384,6 +381,48 @@ fn an_invalid_value_is_rejected_with_its_line() {
         ("null", "1: "),
         ("{}\n}", "2: trailing characters"),
     ]);
+}
+
+#[test]
+fn a_file_that_nothing_names_and_that_is_no_manifest_is_a_warning() {
+    let own_tool = "{\n \"tools\": [{\n  \"name\": \"send-verification\"}]}";
+    let old_config = r#"{ "ConversationRelay": { "language": "en-AU" }, "UsedConfig": { "context": "acme" } }"#;
+    let files = [
+        ("faq.json", "{\"questions\": []}"),
+        ("Data3ToolManifest.json", own_tool),
+        ("defaultConfig.json", old_config),
+        ("empty.md", ""),
+    ];
+    let (assets, warnings) = TestDirectory::with(&files).load().unwrap();
+    assert_eq!(assets.manifest_keys().collect::<Vec<_>>(), ["PaymentToolManifest", "defaultToolManifest"]);
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    let has = |start: &str, end: &str| warnings.iter().any(|it| it.starts_with(start) && it.ends_with(end));
+    assert!(has("faq.json:1: missing field `tools`", "; the file is not used"), "{warnings:?}");
+    assert!(has("Data3ToolManifest.json:3: there is no tool \"send-verification\"", "; the file is not used"));
+    assert!(has(
+        "defaultConfig.json:1: ",
+        "is a server configuration: rename it to serverConfig.json; the file is not used"
+    ));
+    assert!(has("empty.md: is empty", "; the file is not used"));
+}
+
+#[test]
+fn a_file_that_is_named_and_cannot_be_used_is_an_error() {
+    let (context, manifest) =
+        (r#"{ "AssetLoader": { "context": "acme.md" } }"#, r#"{ "AssetLoader": { "manifest": "acme" } }"#);
+    let parameter = r#"{ "ConversationRelay": { "Parameters": { "manifestKey": "acme" } } }"#;
+    for (config, file, error) in [
+        (context, ("acme.md", " "), "acme.md: is empty"),
+        (manifest, ("acme.json", "{}"), "acme.json:1: missing field `tools`"),
+        (parameter, ("acme.json", "{}"), "acme.json:1: missing field `tools`"),
+        (
+            parameter,
+            ("acme.md", "Be kind."),
+            "serverConfig.json: a parameter names acme.json, which does not exist; there are PaymentToolManifest, defaultToolManifest",
+        ),
+    ] {
+        assert_eq!(TestDirectory::with(&[("serverConfig.json", config), file]).load().unwrap_err(), error);
+    }
 }
 
 #[test]

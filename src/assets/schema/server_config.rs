@@ -71,6 +71,7 @@ impl ServerConfig {
     pub fn call_settings(&self, environment: &call::CallEnvironment) -> call::CallSettings {
         call::CallSettings {
             has_telephone: true,
+            has_agent: true,
             silence: self.silence.clone(),
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),

@@ -134,12 +134,25 @@ fn a_directory_without_assets_is_a_warning() {
 }
 
 #[test]
-fn both_spellings_of_the_active_assets_are_read() {
-    for keys in [
-        r#""context": "acme", "manifest": "defaultToolManifest""#,
-        r#""activeContextKey": "acme", "activeManifestKey": "defaultToolManifest""#,
-    ] {
-        let config = format!(r#"{{ "AssetLoader": {{ {keys}, "assetLoaderType": "file" }} }}"#);
+fn every_spelling_of_the_default_assets_is_read() {
+    let contexts = ["context", "contextKey", "contextName", "contextFile", "activeContext", "activeContextKey"];
+    let manifests = [
+        "manifest",
+        "manifestKey",
+        "manifestName",
+        "activeManifestKey",
+        "toolManifest",
+        "toolManifestFile",
+        "toolManifestKey",
+    ];
+    let names = contexts.iter().zip(manifests).chain(contexts.iter().rev().zip(manifests.into_iter().rev()));
+    for ((context, manifest), (section, extension)) in
+        names.zip([("AssetLoader", true), ("UsedConfig", false)].into_iter().cycle())
+    {
+        let (md, json) = if extension { (".md", ".json") } else { ("", "") };
+        let config = format!(
+            r#"{{ "{section}": {{ "{context}": "acme{md}", "{manifest}": "defaultToolManifest{json}", "assetLoaderType": "file" }} }}"#
+        );
         let dir = TestDirectory::with(&[
             ("serverConfig.json", config.as_str()),
             ("acme.md", "\u{feff}You are Acme's agent."),
@@ -149,6 +162,53 @@ fn both_spellings_of_the_active_assets_are_read() {
         assert_eq!(default_context_text(&assets), "You are Acme's agent.");
         assert_eq!(tool_names(&assets), ToolSpec::names()[10..]);
     }
+}
+
+#[test]
+fn two_names_for_one_asset_must_agree() {
+    let equal = r#"{ "AssetLoader": { "context": "PaymentContext", "activeContextKey": "PaymentContext.md" } }"#;
+    assert!(load_config(equal).is_ok());
+    for config in [
+        r#"{ "AssetLoader": { "context": "defaultContext", "activeContextKey": "PaymentContext" } }"#,
+        r#"{ "AssetLoader": { "contextName": "defaultContext" }, "UsedConfig": { "context": "PaymentContext" } }"#,
+    ] {
+        let error = load_config(config).map(|_| config).unwrap_err();
+        assert_eq!(
+            error,
+            "serverConfig.json:1: names two contexts, defaultContext and PaymentContext: remove one of them"
+        );
+    }
+}
+
+#[test]
+fn the_older_layout_of_the_configuration_is_read() {
+    let older = r#"{
+        "ConversationRelay": { "welcomeGreeting": "G'day.", "welcomeGreetingInterruptible": "", "language": "en-AU", "debug": "" },
+        "Languages": [{ "code": "en-NZ", "ttsProvider": "ElevenLabs" }],
+        "UsedConfig": {
+            "configuration": "defaultConfig", "context": "acme", "manifest": "defaultToolManifest", "assetLoaderType": "file",
+            "silenceDetection": { "enabled": false, "secondsThreshold": 7, "messages": ["Still there?"] },
+            "listenMode": { "enabled": true } } }"#;
+    let newer = r#"{
+        "ConversationRelay": { "Configuration": { "welcomeGreeting": "G'day.", "language": "en-AU" },
+            "Languages": [{ "code": "en-NZ", "ttsProvider": "ElevenLabs" }],
+            "SilenceDetection": { "enabled": false, "secondsThreshold": 7, "messages": ["Still there?"] } },
+        "AssetLoader": { "contextName": "acme", "manifestName": "defaultToolManifest" },
+        "Server": { "ListenMode": { "enabled": true } } }"#;
+    for config in [older, newer] {
+        let (assets, warnings) =
+            TestDirectory::with(&[("serverConfig.json", config), ("acme.md", "Be kind.")]).load().unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!((assets.default_context(), assets.default_manifest()), ("acme", "defaultToolManifest"));
+        assert_eq!(assets.server.welcome_greeting(), Some("G'day."));
+        assert_eq!(assets.server.language_codes(), ["en-AU", "en-NZ"]);
+        let silence = &assets.server.silence;
+        assert_eq!((silence.enabled, silence.threshold), (false, Duration::from_secs(7)));
+        assert_eq!(silence.reminders, ["Still there?"]);
+        assert!(assets.server.listen_only);
+    }
+    let twice = r#"{ "ConversationRelay": { "voice": "a", "Configuration": { "voice": "b" } } }"#;
+    assert_eq!(load_config(twice).map(|_| ()).unwrap_err(), "serverConfig.json:1: voice is set twice");
 }
 
 #[test]

@@ -443,6 +443,69 @@ fn an_invalid_value_is_rejected_with_its_line() {
     ]);
 }
 
+/// A directory with the settings and tools of the reference implementation, in its own spelling.
+#[test]
+fn assets_of_the_reference_implementation_are_used_whole_and_without_a_warning() {
+    let config = r#"{
+        "ConversationRelay": {
+            "Configuration": {
+                "welcomeGreeting": "G'day.", "welcomeGreetingInterruptible": "any", "language": "en-AU", "hints": "",
+                "interruptible": "any", "interruptSensitivity": "medium", "dtmfDetection": true, "partialPrompts": false,
+                "profanityFilter": false, "reportInputDuringAgentSpeech": false, "preemptible": false, "debug": "",
+                "elevenlabsTextNormalization": "", "intelligenceService": "", "transcriptionLanguage": "en-AU",
+                "transcriptionProvider": "Deepgram", "ttsLanguage": "en-AU", "ttsProvider": "ElevenLabs", "voice": "v1",
+                "speechModel": "nova-3-general",
+                "languages": [
+                    { "code": "en-AU", "ttsProvider": "ElevenLabs", "voice": "v1", "transcriptionProvider": "Deepgram", "speechModel": "nova-3-general" },
+                    { "code": "en-NZ", "ttsProvider": "ElevenLabs", "voice": "v2", "transcriptionProvider": "Deepgram", "speechModel": "nova-3-general" }],
+                "parameters": [{ "name": "callReference", "value": "" }] },
+            "SilenceDetection": { "enabled": true, "secondsThreshold": 20, "messages": ["Still there?"] } },
+        "AssetLoader": { "activeContextKey": "desk", "activeManifestKey": "Payments", "assetLoaderType": "file" },
+        "Server": { "ListenMode": { "enabled": false } } }"#;
+    let (sids, summary) =
+        (r#""callSid": {"type":"string"}, "paymentSid": {"type":"string"}"#, r#""summary": {"type":"string"}"#);
+    let tools = [
+        ("end-call", r#""conversationSummary": {"type":"string"}"#),
+        ("live-agent-handoff", summary),
+        ("send-dtmf", r#""dtmfDigit": {"type":"string"}"#),
+        ("send-sms", r#""to": {"type":"string"}, "message": {"type":"string"}"#),
+        ("start-capture", r#""callSid": {"type":"string"}"#),
+        ("capture-card", sids),
+        ("capture-security-code", sids),
+        ("capture-expiry-date", sids),
+        ("finish-capture", sids),
+        ("cancel-capture", sids),
+        ("set-silence-detection", r#""enabled": {"type":"boolean"}"#),
+    ];
+    let schema =
+        |properties: &str| format!(r#""parameters": {{ "type": "object", "properties": {{ {properties} }} }}"#);
+    let flat = tools.map(|(name, properties)| {
+        format!(
+            r#"{{ "type": "function", "name": "{name}", "description": "…", {}, "strict": false }}"#,
+            schema(properties)
+        )
+    });
+    let nested = tools.map(|(name, properties)| {
+        format!(
+            r#"{{ "type": "function", "function": {{ "name": "{name}", "description": "…", {} }} }}"#,
+            schema(properties)
+        )
+    });
+    for manifest in [flat, nested] {
+        let manifest = format!(r#"{{ "tools": [{}] }}"#, manifest.join(","));
+        let files = [("serverConfig.json", config), ("desk.md", "Be kind."), ("Payments.json", manifest.as_str())];
+        let (assets, warnings) = TestDirectory::with(&files).load().unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(default_context_text(&assets), "Be kind.");
+        assert_eq!(tool_names(&assets), tools.map(|(name, _)| name));
+        assert_eq!(assets.server.languages.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5], "each is complete");
+        assert_eq!(attribute(&assets.server.relay, "speechModel"), Some("nova-3-general"));
+        assert_eq!(attribute(&assets.server.relay, "interruptible"), Some("any"));
+        assert_eq!(attribute(&assets.server.relay, "debug"), None, "an empty value is left out");
+        assert_eq!(assets.server.parameters, [("callReference".to_owned(), String::new())]);
+    }
+}
+
 #[test]
 fn a_file_that_nothing_names_and_that_is_no_manifest_is_a_warning() {
     let own_tool = "{\n \"tools\": [{\n  \"name\": \"send-verification\"}]}";

@@ -29,6 +29,7 @@ mod spoken_amount;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod tool_arguments;
 mod tool_calls;
 mod tool_request;
 mod turn;
@@ -40,7 +41,8 @@ pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub(crate) use tool::{ContextKeys, Tool, ToolOutcome};
+pub(crate) use tool::{CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome};
+pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
 
 use std::collections::HashMap;
@@ -140,6 +142,10 @@ impl Call {
             Some(greeting) => call.record_greeting(&greeting),
             None if call.settings.has_telephone => call.turn.require_response(),
             None => {}
+        }
+        if !call.settings.has_agent {
+            // Only a person can serve the caller: other instructions or tools must not.
+            call.hand_off_for_good("agent-unavailable");
         }
         call.advance();
         let actions = std::mem::take(&mut call.actions);

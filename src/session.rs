@@ -39,8 +39,8 @@ use uuid::Uuid;
 
 use crate::assets::{CurrentAssets, Library};
 use crate::call::{
-    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome,
-    ToolRunId, ToolSpec,
+    Action, CONTEXT_PARAMETERS, Call, CallEnvironment, CallEvent, CallSettings, ContextKeys, MANIFEST_PARAMETERS,
+    ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome, ToolRunId, ToolSpec,
 };
 use crate::ids::CallSid;
 use crate::ledger::{CallData, Ledger};
@@ -169,7 +169,12 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     let request = reference.and_then(|reference| context.pending_calls.claim(reference, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
-    let settings = Arc::new(library.server.call_settings(&context.environment));
+    let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup)).map_err(|error| {
+        error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
+    });
+    let has_agent = agent_config.is_ok();
+    let agent_config = agent_config.unwrap_or_else(|()| AgentConfig::without_agent(library.clone()));
+    let settings = Arc::new(CallSettings { has_agent, ..library.server.call_settings(&context.environment) });
     let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
     let known = load_known_payments(&tool_context).await;
@@ -271,8 +276,8 @@ async fn recover_panicked_session(context: Arc<SessionContext>, call: CallSid, p
 }
 
 fn context_keys(setup: &Setup) -> ContextKeys {
-    let key = |name| custom_parameter(setup, name).map(str::to_owned);
-    ContextKeys { context: key(CONTEXT_KEY), manifest: key(MANIFEST_KEY) }
+    let key = |names: [&str; 2]| names.into_iter().find_map(|name| custom_parameter(setup, name)).map(str::to_owned);
+    ContextKeys { context: key(CONTEXT_PARAMETERS), manifest: key(MANIFEST_PARAMETERS) }
 }
 
 /// Returns the value of a `<Parameter>` of the TwiML; an empty value counts as absent.

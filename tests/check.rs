@@ -205,13 +205,15 @@ async fn all_invalid_assets_are_reported() {
             "Call `start-capture`, then call `refund`. When done, `end-call`. Not `well-known`.",
         )
         .asset("PaymentToolManifest.json", "[{\"name\": \"end-call\"}]")
+        .asset("serverConfig.json", r#"{ "ConversationRelay": { "Parameters": { "contextKey": "Gone" } } }"#)
         .asset("Unused.md", " \n")
         .asset("Unused.json", "[\n{\"name\": \"send-fax\"}]");
     let output = harness.check().await;
     assert_eq!(output.code, 1, "{}", output.printed);
     for line in [
-        "✗ assets         assets/Unused.json:2: there is no tool \"send-fax\"",
-        "✗ assets         assets/Unused.md: is empty",
+        "✗ assets         assets/serverConfig.json: a parameter names Gone.md, which does not exist",
+        "! assets         assets/Unused.json:2: there is no tool \"send-fax\"",
+        "! assets         assets/Unused.md: is empty; the file is not used",
         "✗ tools          the context tells the agent to use refund,",
         "✗ tools          the context tells the agent to use start-capture,",
         "! tools          the context names well-known,",

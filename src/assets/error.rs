@@ -41,11 +41,13 @@ pub enum AssetError {
         /// The file.
         file: String,
     },
-    /// `AssetLoader` names an asset that does not exist.
-    #[error("{file}: AssetLoader names {missing}, which does not exist; there are {known}")]
+    /// `serverConfig.json` names an asset that does not exist.
+    #[error("{file}: {named_by} names {missing}, which does not exist; there are {known}")]
     Missing {
         /// The name of the `serverConfig.json`.
         file: String,
+        /// The section or parameter that names it.
+        named_by: &'static str,
         /// The file name of the missing asset.
         missing: String,
         /// The keys of the existing assets of that kind.
@@ -84,9 +86,9 @@ impl fmt::Display for AssetErrors {
     }
 }
 
-/// No context, or no manifest, has this key.
+/// No context, or no manifest, has this key, or its file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {kind} {key}; there are {known}")]
+#[error("there is no {}{kind} {key}; there are {known}", if *.is_unusable { "usable " } else { "" })]
 pub struct UnknownKeyError {
     /// `context` or `manifest`.
     pub kind: &'static str,
@@ -94,6 +96,8 @@ pub struct UnknownKeyError {
     pub key: String,
     /// The existing keys.
     pub known: String,
+    /// Whether there is a file of that name, which has an error.
+    pub is_unusable: bool,
 }
 
 /// Something in the assets that is allowed and probably not intended.
@@ -130,6 +134,22 @@ pub enum AssetWarning {
     LoaderTypeIgnored {
         /// The file.
         file: String,
+    },
+    /// A file that nothing names cannot be used.
+    #[error("{error}; the file is not used")]
+    Unusable {
+        /// The file and its error.
+        error: String,
+    },
+    /// A tool of a manifest differs from what is read or sent.
+    #[error("{file}:{line}: {what}")]
+    Tool {
+        /// The file.
+        file: String,
+        /// The line of the tool, counted from 1.
+        line: usize,
+        /// The tool, and the problem.
+        what: String,
     },
     /// The name of a file or an item cannot be the key of an asset.
     #[error("{file}: is ignored: the name of a context or a manifest may have letters, digits, - and _ only")]

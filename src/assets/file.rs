@@ -146,7 +146,8 @@ impl AssetFile {
     pub(super) fn parse_json<T: DeserializeOwned>(&self) -> Result<(T, Vec<String>), AssetError> {
         let mut ignored = Vec::new();
         let mut json = serde_json::Deserializer::from_str(&self.text);
-        let value = serde_ignored::deserialize(&mut json, |path| ignored.push(path.to_string()))
+        // An optional section is a step of its own in the path: `Server.ListenMode.?.enabled`.
+        let value = serde_ignored::deserialize(&mut json, |path| ignored.push(path.to_string().replace("?.", "")))
             .and_then(|value| json.end().map(|()| value))
             .map_err(|error| self.json_error(&error))?;
         Ok((value, ignored))

@@ -2,14 +2,15 @@
 
 mod overlay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
-use tracing::{error, info};
+use tracing::info;
 
 use super::file::{self, AssetDirectory, AssetFile};
+use super::manifest::Manifest;
 use super::name::{AssetKey, AssetName};
 use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
@@ -27,6 +28,8 @@ pub struct Library {
     config: Arc<ServerConfigAsset>,
     contexts: BTreeMap<AssetKey, Arc<ContextAsset>>,
     manifests: BTreeMap<AssetKey, Arc<ManifestAsset>>,
+    /// The assets whose files cannot be used.
+    unusable: BTreeSet<AssetName>,
 }
 
 /// A library with the errors and warnings of its assets.
@@ -34,7 +37,7 @@ pub struct Library {
 pub struct LoadedLibrary {
     /// The library.
     pub library: Library,
-    /// The errors. An asset that cannot be used is not in the library.
+    /// The errors in the assets that are in use. If there is any, a server does not start.
     pub errors: Vec<AssetError>,
     /// The warnings.
     pub warnings: Vec<AssetWarning>,
@@ -61,6 +64,7 @@ struct ManifestAsset {
     tools: Vec<ToolDefinition>,
     /// The tools as a JSON array.
     json: Arc<RawValue>,
+    warnings: Vec<AssetWarning>,
 }
 
 impl Library {
@@ -80,36 +84,47 @@ impl Library {
             }
         }
         let config = config.expect(VALID);
-        Self { server: config.server.clone(), config, contexts, manifests }
+        Self { server: config.server.clone(), config, contexts, manifests, unusable: BTreeSet::new() }
     }
 
-    /// Loads the assets in `dir` over the built-in ones. Reads and checks every file and returns all errors at once.
+    /// Loads the assets in `dir` over the built-in ones. Reads and checks every file and returns all errors and warnings
+    /// at once.
     /// Blocks on file I/O.
     pub fn load(dir: &Path) -> Result<LoadedLibrary, AssetError> {
         let layer = AssetDirectory::new(dir).read()?;
-        let built_in = Self::built_in();
-        let OverlayResult { library, errors: faults, warnings } = built_in.overlay(layer, &built_in);
-        Ok(LoadedLibrary { library, errors: faults, warnings })
+        let OverlayResult { library, errors, warnings } = Self::built_in().overlay(layer, None);
+        Ok(LoadedLibrary { library, errors, warnings })
     }
 
     /// Returns the instructions and tools for the keys of a context and a manifest; `None` means the default.
     pub fn profile(&self, context: Option<&str>, manifest: Option<&str>) -> Result<Arc<Profile>, UnknownKeyError> {
-        let context = context.map_or(Ok(self.active_context()), |key| find_asset("context", &self.contexts, key))?;
-        let manifest =
-            manifest.map_or(Ok(self.active_manifest()), |key| find_asset("manifest", &self.manifests, key))?;
-        Ok(build_profile(context, manifest))
+        let context = context.map_or(Ok(self.active_context()), |key| self.find_context(key))?;
+        let manifest = manifest.map_or(Ok(self.active_manifest()), |key| self.find_manifest(key))?;
+        Ok(Arc::new(Profile::from_json(context.json.clone(), manifest.json.clone())))
     }
 
-    /// Like [`profile`](Self::profile), for a call that can no longer be rejected: an unknown key is replaced by the
-    /// default and logged.
-    pub fn profile_or_default(&self, context: Option<&str>, manifest: Option<&str>) -> Arc<Profile> {
-        let log_unknown = |unknown: UnknownKeyError| error!(event = "assets.unknown_key", error = %unknown, "The call names an unknown asset; it uses the default.");
-        let context = context.and_then(|key| find_asset("context", &self.contexts, key).map_err(log_unknown).ok());
-        let manifest = manifest.and_then(|key| find_asset("manifest", &self.manifests, key).map_err(log_unknown).ok());
-        build_profile(
-            context.unwrap_or_else(|| self.active_context()),
-            manifest.unwrap_or_else(|| self.active_manifest()),
-        )
+    fn find_context(&self, name: &str) -> Result<&ContextAsset, UnknownKeyError> {
+        find_asset(&self.contexts, name).map_err(|key| self.unknown_key("context", key, AssetName::Context))
+    }
+
+    fn find_manifest(&self, name: &str) -> Result<&ManifestAsset, UnknownKeyError> {
+        find_asset(&self.manifests, name).map_err(|key| self.unknown_key("manifest", key, AssetName::Manifest))
+    }
+
+    fn unknown_key(
+        &self,
+        kind: &'static str,
+        key: Option<AssetKey>,
+        to_name: fn(AssetKey) -> AssetName,
+    ) -> UnknownKeyError {
+        UnknownKeyError {
+            kind,
+            key: key
+                .as_ref()
+                .map_or_else(|| "of that name".to_owned(), |key| redact_card_numbers(key.as_str()).into_owned()),
+            known: if kind == "context" { join_keys(self.context_keys()) } else { join_keys(self.manifest_keys()) },
+            is_unusable: key.is_some_and(|key| self.unusable.contains(&to_name(key))),
+        }
     }
 
     /// The text of a context.
@@ -176,6 +191,11 @@ impl Library {
         &self.config.file.label
     }
 
+    /// Whether the file of an asset cannot be used.
+    pub(super) fn is_unusable(&self, name: &AssetName) -> bool {
+        self.unusable.contains(name)
+    }
+
     fn files(&self) -> impl Iterator<Item = (AssetName, &AssetFile)> {
         let contexts = self.contexts.iter().map(|(key, context)| (AssetName::Context(key.clone()), &context.file));
         let manifests = self.manifests.iter().map(|(key, manifest)| (AssetName::Manifest(key.clone()), &manifest.file));
@@ -194,22 +214,10 @@ impl Library {
 /// Ensured by `overlay`.
 const ACTIVE_ASSETS_EXIST: &str = "the active assets exist";
 
-fn build_profile(context: &ContextAsset, manifest: &ManifestAsset) -> Arc<Profile> {
-    Arc::new(Profile::from_json(context.json.clone(), manifest.json.clone()))
-}
-
-fn find_asset<'a, T>(
-    kind: &'static str,
-    among: &'a BTreeMap<AssetKey, Arc<T>>,
-    key: &str,
-) -> Result<&'a T, UnknownKeyError> {
-    let redact = |key: AssetKey| redact_card_numbers(key.as_str()).into_owned();
-    let unknown = || UnknownKeyError {
-        kind,
-        key: key.parse().map_or_else(|_| "of that name".to_owned(), redact),
-        known: join_keys(among.keys().map(AssetKey::as_str)),
-    };
-    among.get(key).map(Arc::as_ref).ok_or_else(unknown)
+/// Finds an asset by its key or its file name. The error is the key, if the name is well-formed.
+fn find_asset<'a, T>(among: &'a BTreeMap<AssetKey, Arc<T>>, name: &str) -> Result<&'a T, Option<AssetKey>> {
+    let key = AssetKey::from_reference(name).map_err(|_| None)?;
+    among.get(&key).map(Arc::as_ref).ok_or(Some(key))
 }
 
 fn join_keys<'a>(keys: impl Iterator<Item = &'a str>) -> String {
@@ -235,8 +243,8 @@ impl ContextAsset {
 
 impl ManifestAsset {
     fn from_file(file: AssetFile) -> Result<Self, AssetError> {
-        let tools = manifest::parse(&file)?;
+        let Manifest { tools, warnings } = manifest::parse(&file)?;
         let written = to_raw_value(&tools).expect("tool definitions serialize to JSON").into();
-        Ok(Self { file, tools, json: written })
+        Ok(Self { file, tools, json: written, warnings })
     }
 }

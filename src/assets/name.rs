@@ -25,13 +25,19 @@ pub(super) enum AssetName {
 #[error("expected {EXPECTED}")]
 pub(super) struct ParseAssetKeyError;
 
-const EXPECTED: &str = "a file name without its extension: letters, digits, - and _";
+const EXPECTED: &str = "a file name of letters, digits, - and _";
 
 const SERVER_CONFIG: &str = "serverConfig.json";
 
 impl AssetKey {
     pub(super) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Parses the name of an asset as people write it: its key, or its file name.
+    pub(super) fn from_reference(text: &str) -> Result<Self, ParseAssetKeyError> {
+        let text = text.trim();
+        text.strip_suffix(".md").or_else(|| text.strip_suffix(".json")).unwrap_or(text).parse()
     }
 }
 
@@ -74,7 +80,7 @@ impl FromStr for AssetKey {
 
 impl<'de> Deserialize<'de> for AssetKey {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        text(json, EXPECTED, |text| text.parse().map_err(|error: ParseAssetKeyError| error.to_string()))
+        text(json, EXPECTED, |text| Self::from_reference(text).map_err(|error| error.to_string()))
     }
 }
 

@@ -92,7 +92,7 @@ impl Assets {
         let built_in = Library::built_in();
         let config = (AssetName::ServerConfig, Ok(AssetFile::new("serverConfig.json", server_config)));
         let layer = Layer { files: [config].into(), warnings: Vec::new() };
-        let OverlayResult { library, errors, .. } = built_in.overlay(layer, &built_in);
+        let OverlayResult { library, errors, .. } = built_in.overlay(layer, None);
         if !errors.is_empty() {
             return Err(AssetErrors(errors));
         }
@@ -107,12 +107,13 @@ impl Assets {
         let directory = AssetDirectory::new(dir);
         let snapshot = directory.snapshot()?;
         let layer = directory.read()?;
-        let local = layer.readable();
+        let mut local = layer.readable();
         let built_in = Library::built_in();
-        let OverlayResult { library, errors, warnings } = built_in.overlay(layer, &built_in);
+        let OverlayResult { library, errors, warnings } = built_in.overlay(layer, None);
         if !errors.is_empty() {
             return Err(AssetErrors(errors).into());
         }
+        local.retain(|(name, _)| !library.is_unusable(name));
         let mut assets = match library.loader_type().unwrap_or(LoaderType::File) {
             LoaderType::File => Self {
                 watcher: AssetWatcher::new(built_in, AssetSource::Files(FileSource::new(directory, snapshot))),
@@ -185,7 +186,7 @@ impl AssetWatcher {
     async fn poll(&mut self, last_good: &Library) -> Option<Library> {
         let polled = self.source.poll().await;
         self.logged.log_source_error(polled.as_ref().err().map(ToString::to_string));
-        let OverlayResult { library, errors, mut warnings } = self.base.overlay(polled.ok()??, last_good);
+        let OverlayResult { library, errors, mut warnings } = self.base.overlay(polled.ok()??, Some(last_good));
         if library.loader_type().is_some_and(|loader| !self.source.has_loader_type(loader)) {
             warnings.push(AssetWarning::LoaderTypeIgnored { file: library.server_config_label().to_owned() });
         }

@@ -1,7 +1,9 @@
 //! Deserialization of `serverConfig.json`, one module a section.
 
+mod asset_loader;
 pub(super) mod limits;
 pub(super) mod payments;
 pub(super) mod relay;
+mod relay_section;
 pub(super) mod server_config;
 pub(super) mod texts;

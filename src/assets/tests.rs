@@ -74,6 +74,19 @@ fn the_built_in_assets_are_complete() {
 }
 
 #[test]
+fn the_manual_names_every_argument_that_a_tool_reads() {
+    let manual = include_str!("README.md");
+    for tool in ToolSpec::names().into_iter().filter_map(ToolSpec::find) {
+        let names: Vec<&str> = tool.arguments.iter().flat_map(crate::call::Argument::names).collect();
+        let lists = |row: &str| {
+            let has = |name: &str| row.contains(&format!("`{name}`"));
+            has(tool.name) && names.iter().all(|name| has(name))
+        };
+        assert!(manual.lines().any(lists), "{}: {names:?}", tool.name);
+    }
+}
+
+#[test]
 fn the_assets_directory_of_the_repository_has_no_warnings() {
     let loaded = Library::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"))).unwrap();
     assert_eq!(loaded.warnings, []);
@@ -121,12 +134,25 @@ fn a_directory_without_assets_is_a_warning() {
 }
 
 #[test]
-fn both_spellings_of_the_active_assets_are_read() {
-    for keys in [
-        r#""context": "acme", "manifest": "defaultToolManifest""#,
-        r#""activeContextKey": "acme", "activeManifestKey": "defaultToolManifest""#,
-    ] {
-        let config = format!(r#"{{ "AssetLoader": {{ {keys}, "assetLoaderType": "file" }} }}"#);
+fn every_spelling_of_the_default_assets_is_read() {
+    let contexts = ["context", "contextKey", "contextName", "contextFile", "activeContext", "activeContextKey"];
+    let manifests = [
+        "manifest",
+        "manifestKey",
+        "manifestName",
+        "activeManifestKey",
+        "toolManifest",
+        "toolManifestFile",
+        "toolManifestKey",
+    ];
+    let names = contexts.iter().zip(manifests).chain(contexts.iter().rev().zip(manifests.into_iter().rev()));
+    for ((context, manifest), (section, extension)) in
+        names.zip([("AssetLoader", true), ("UsedConfig", false)].into_iter().cycle())
+    {
+        let (md, json) = if extension { (".md", ".json") } else { ("", "") };
+        let config = format!(
+            r#"{{ "{section}": {{ "{context}": "acme{md}", "{manifest}": "defaultToolManifest{json}", "assetLoaderType": "file" }} }}"#
+        );
         let dir = TestDirectory::with(&[
             ("serverConfig.json", config.as_str()),
             ("acme.md", "\u{feff}You are Acme's agent."),
@@ -136,6 +162,53 @@ fn both_spellings_of_the_active_assets_are_read() {
         assert_eq!(default_context_text(&assets), "You are Acme's agent.");
         assert_eq!(tool_names(&assets), ToolSpec::names()[10..]);
     }
+}
+
+#[test]
+fn two_names_for_one_asset_must_agree() {
+    let equal = r#"{ "AssetLoader": { "context": "PaymentContext", "activeContextKey": "PaymentContext.md" } }"#;
+    assert!(load_config(equal).is_ok());
+    for config in [
+        r#"{ "AssetLoader": { "context": "defaultContext", "activeContextKey": "PaymentContext" } }"#,
+        r#"{ "AssetLoader": { "contextName": "defaultContext" }, "UsedConfig": { "context": "PaymentContext" } }"#,
+    ] {
+        let error = load_config(config).map(|_| config).unwrap_err();
+        assert_eq!(
+            error,
+            "serverConfig.json:1: names two contexts, defaultContext and PaymentContext: remove one of them"
+        );
+    }
+}
+
+#[test]
+fn the_older_layout_of_the_configuration_is_read() {
+    let older = r#"{
+        "ConversationRelay": { "welcomeGreeting": "G'day.", "welcomeGreetingInterruptible": "", "language": "en-AU", "debug": "" },
+        "Languages": [{ "code": "en-NZ", "ttsProvider": "ElevenLabs" }],
+        "UsedConfig": {
+            "configuration": "defaultConfig", "context": "acme", "manifest": "defaultToolManifest", "assetLoaderType": "file",
+            "silenceDetection": { "enabled": false, "secondsThreshold": 7, "messages": ["Still there?"] },
+            "listenMode": { "enabled": true } } }"#;
+    let newer = r#"{
+        "ConversationRelay": { "Configuration": { "welcomeGreeting": "G'day.", "language": "en-AU" },
+            "Languages": [{ "code": "en-NZ", "ttsProvider": "ElevenLabs" }],
+            "SilenceDetection": { "enabled": false, "secondsThreshold": 7, "messages": ["Still there?"] } },
+        "AssetLoader": { "contextName": "acme", "manifestName": "defaultToolManifest" },
+        "Server": { "ListenMode": { "enabled": true } } }"#;
+    for config in [older, newer] {
+        let (assets, warnings) =
+            TestDirectory::with(&[("serverConfig.json", config), ("acme.md", "Be kind.")]).load().unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!((assets.default_context(), assets.default_manifest()), ("acme", "defaultToolManifest"));
+        assert_eq!(assets.server.welcome_greeting(), Some("G'day."));
+        assert_eq!(assets.server.language_codes(), ["en-AU", "en-NZ"]);
+        let silence = &assets.server.silence;
+        assert_eq!((silence.enabled, silence.threshold), (false, Duration::from_secs(7)));
+        assert_eq!(silence.reminders, ["Still there?"]);
+        assert!(assets.server.listen_only);
+    }
+    let twice = r#"{ "ConversationRelay": { "voice": "a", "Configuration": { "voice": "b" } } }"#;
+    assert_eq!(load_config(twice).map(|_| ()).unwrap_err(), "serverConfig.json:1: voice is set twice");
 }
 
 #[test]
@@ -356,11 +429,8 @@ fn an_invalid_value_is_rejected_with_its_line() {
             "{\"ConversationRelay\": {\"Languages\": [\n {\"voice\": \"a\"}]}}",
             "2: a language needs a code, such as en-US",
         ),
-        (
-            "{\n \"AssetLoader\": {\n  \"context\": \"../secret\"\n }\n}",
-            "3: expected a file name without its extension",
-        ),
-        ("{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}", "3: expected a file name without its extension"),
+        ("{\n \"AssetLoader\": {\n  \"context\": \"../secret\"\n }\n}", "3: expected a file name of letters"),
+        ("{\n \"AssetLoader\": {\n  \"manifest\": \".hidden\"\n }\n}", "3: expected a file name of letters"),
         (
             "{\"ConversationRelay\": {\"Configuration\": {\n \"welcomeGreeting\": \"Hi\\u0007\"}}}",
             "2: expected no control characters",
@@ -371,6 +441,111 @@ fn an_invalid_value_is_rejected_with_its_line() {
         ("null", "1: "),
         ("{}\n}", "2: trailing characters"),
     ]);
+}
+
+/// A directory with the settings and tools of the reference implementation, in its own spelling.
+#[test]
+fn assets_of_the_reference_implementation_are_used_whole_and_without_a_warning() {
+    let config = r#"{
+        "ConversationRelay": {
+            "Configuration": {
+                "welcomeGreeting": "G'day.", "welcomeGreetingInterruptible": "any", "language": "en-AU", "hints": "",
+                "interruptible": "any", "interruptSensitivity": "medium", "dtmfDetection": true, "partialPrompts": false,
+                "profanityFilter": false, "reportInputDuringAgentSpeech": false, "preemptible": false, "debug": "",
+                "elevenlabsTextNormalization": "", "intelligenceService": "", "transcriptionLanguage": "en-AU",
+                "transcriptionProvider": "Deepgram", "ttsLanguage": "en-AU", "ttsProvider": "ElevenLabs", "voice": "v1",
+                "speechModel": "nova-3-general",
+                "languages": [
+                    { "code": "en-AU", "ttsProvider": "ElevenLabs", "voice": "v1", "transcriptionProvider": "Deepgram", "speechModel": "nova-3-general" },
+                    { "code": "en-NZ", "ttsProvider": "ElevenLabs", "voice": "v2", "transcriptionProvider": "Deepgram", "speechModel": "nova-3-general" }],
+                "parameters": [{ "name": "callReference", "value": "" }] },
+            "SilenceDetection": { "enabled": true, "secondsThreshold": 20, "messages": ["Still there?"] } },
+        "AssetLoader": { "activeContextKey": "desk", "activeManifestKey": "Payments", "assetLoaderType": "file" },
+        "Server": { "ListenMode": { "enabled": false } } }"#;
+    let (sids, summary) =
+        (r#""callSid": {"type":"string"}, "paymentSid": {"type":"string"}"#, r#""summary": {"type":"string"}"#);
+    let tools = [
+        ("end-call", r#""conversationSummary": {"type":"string"}"#),
+        ("live-agent-handoff", summary),
+        ("send-dtmf", r#""dtmfDigit": {"type":"string"}"#),
+        ("send-sms", r#""to": {"type":"string"}, "message": {"type":"string"}"#),
+        ("start-capture", r#""callSid": {"type":"string"}"#),
+        ("capture-card", sids),
+        ("capture-security-code", sids),
+        ("capture-expiry-date", sids),
+        ("finish-capture", sids),
+        ("cancel-capture", sids),
+        ("set-silence-detection", r#""enabled": {"type":"boolean"}"#),
+    ];
+    let schema =
+        |properties: &str| format!(r#""parameters": {{ "type": "object", "properties": {{ {properties} }} }}"#);
+    let flat = tools.map(|(name, properties)| {
+        format!(
+            r#"{{ "type": "function", "name": "{name}", "description": "…", {}, "strict": false }}"#,
+            schema(properties)
+        )
+    });
+    let nested = tools.map(|(name, properties)| {
+        format!(
+            r#"{{ "type": "function", "function": {{ "name": "{name}", "description": "…", {} }} }}"#,
+            schema(properties)
+        )
+    });
+    for manifest in [flat, nested] {
+        let manifest = format!(r#"{{ "tools": [{}] }}"#, manifest.join(","));
+        let files = [("serverConfig.json", config), ("desk.md", "Be kind."), ("Payments.json", manifest.as_str())];
+        let (assets, warnings) = TestDirectory::with(&files).load().unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(default_context_text(&assets), "Be kind.");
+        assert_eq!(tool_names(&assets), tools.map(|(name, _)| name));
+        assert_eq!(assets.server.languages.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5], "each is complete");
+        assert_eq!(attribute(&assets.server.relay, "speechModel"), Some("nova-3-general"));
+        assert_eq!(attribute(&assets.server.relay, "interruptible"), Some("any"));
+        assert_eq!(attribute(&assets.server.relay, "debug"), None, "an empty value is left out");
+        assert_eq!(assets.server.parameters, [("callReference".to_owned(), String::new())]);
+    }
+}
+
+#[test]
+fn a_file_that_nothing_names_and_that_is_no_manifest_is_a_warning() {
+    let own_tool = "{\n \"tools\": [{\n  \"name\": \"send-verification\"}]}";
+    let old_config = r#"{ "ConversationRelay": { "language": "en-AU" }, "UsedConfig": { "context": "acme" } }"#;
+    let files = [
+        ("faq.json", "{\"questions\": []}"),
+        ("Data3ToolManifest.json", own_tool),
+        ("defaultConfig.json", old_config),
+        ("empty.md", ""),
+    ];
+    let (assets, warnings) = TestDirectory::with(&files).load().unwrap();
+    assert_eq!(assets.manifest_keys().collect::<Vec<_>>(), ["PaymentToolManifest", "defaultToolManifest"]);
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    let has = |start: &str, end: &str| warnings.iter().any(|it| it.starts_with(start) && it.ends_with(end));
+    assert!(has("faq.json:1: missing field `tools`", "; the file is not used"), "{warnings:?}");
+    assert!(has("Data3ToolManifest.json:3: there is no tool \"send-verification\"", "; the file is not used"));
+    assert!(has(
+        "defaultConfig.json:1: ",
+        "is a server configuration: rename it to serverConfig.json; the file is not used"
+    ));
+    assert!(has("empty.md: is empty", "; the file is not used"));
+}
+
+#[test]
+fn a_file_that_is_named_and_cannot_be_used_is_an_error() {
+    let (context, manifest) =
+        (r#"{ "AssetLoader": { "context": "acme.md" } }"#, r#"{ "AssetLoader": { "manifest": "acme" } }"#);
+    let parameter = r#"{ "ConversationRelay": { "Parameters": { "manifestKey": "acme" } } }"#;
+    for (config, file, error) in [
+        (context, ("acme.md", " "), "acme.md: is empty"),
+        (manifest, ("acme.json", "{}"), "acme.json:1: missing field `tools`"),
+        (parameter, ("acme.json", "{}"), "acme.json:1: missing field `tools`"),
+        (
+            parameter,
+            ("acme.md", "Be kind."),
+            "serverConfig.json: a parameter names acme.json, which does not exist; there are PaymentToolManifest, defaultToolManifest",
+        ),
+    ] {
+        assert_eq!(TestDirectory::with(&[("serverConfig.json", config), file]).load().unwrap_err(), error);
+    }
 }
 
 #[test]

@@ -112,10 +112,15 @@ fn read_file(path: &Path) -> Result<(AssetName, AssetFile), String> {
 /// Checks that the files are valid assets, fit into Sync, and may replace what is there.
 fn check_files(files: &UploadFiles, present: &SyncContents, force: bool) -> Result<Vec<AssetWarning>, Vec<String>> {
     let built_in = Library::built_in();
-    let before = built_in.overlay(present.to_layer(), &built_in).library;
+    let before = built_in.overlay(present.to_layer(), Some(&built_in)).library;
     let fresh = files.iter().map(|(name, (_, file))| (name.clone(), Ok(file.clone()))).collect();
-    let reading = before.overlay(Layer { files: fresh, warnings: Vec::new() }, &before);
+    let reading = before.overlay(Layer { files: fresh, warnings: Vec::new() }, Some(&before));
     let mut wrong: Vec<String> = reading.errors.iter().map(AssetError::to_string).collect();
+    // What is uploaded is meant to be used, even if nothing names it yet.
+    wrong.extend(reading.warnings.iter().filter_map(|warning| match warning {
+        AssetWarning::Unusable { error } => Some(error.clone()),
+        _ => None,
+    }));
     for (name, (_, file)) in files {
         let size = parts::split(name, file).iter().map(String::len).max().unwrap_or_default();
         if size > MAX_DATA_BYTES {

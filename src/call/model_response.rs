@@ -155,4 +155,10 @@ impl Call {
         let summary = if self.payments.is_submitting() { prompts::RESULT_UNKNOWN } else { "" };
         self.begin_closing(Some(prompts::handoff_data(reason, reason, summary)), true);
     }
+
+    /// Hands the call off to a person, whatever the caller says in the meantime: there is no agent to talk to.
+    pub(super) fn hand_off_for_good(&mut self, reason: &'static str) {
+        self.hand_off(reason);
+        self.make_closing_final();
+    }
 }

@@ -27,13 +27,15 @@ pub(super) enum Phase {
     Ended { is_closed: bool },
 }
 
-/// A pending end of the call. The caller cancels it by speaking first.
+/// A pending end of the call. The caller cancels it by speaking first, unless it is final.
 #[derive(Debug)]
 pub(super) struct Closing {
     /// The hand-off data for the `<Connect>` action, as JSON text, if a person is to take over.
     handoff_data: Option<Private<String>>,
     /// The goodbye was sent to the caller.
     goodbye_sent: bool,
+    /// Nothing that the caller says cancels it.
+    is_final: bool,
 }
 
 impl Phase {
@@ -93,6 +95,7 @@ impl Phase {
     /// Cancels a pending end; returns whether there was one.
     fn cancel_closing(&mut self) -> bool {
         match self {
+            _ if self.closing().is_some_and(|closing| closing.is_final) => false,
             Self::Closing(_) => {
                 *self = Self::Live;
                 true
@@ -151,7 +154,15 @@ impl Call {
     /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_sent` says that the
     /// goodbye was sent.
     pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_sent: bool) {
-        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye_sent });
+        let handoff_data = handoff_data.map(Private::new);
+        self.phase.close(Closing { handoff_data, goodbye_sent, is_final: false });
+    }
+
+    /// Makes a pending end final: nothing that the caller says cancels it.
+    pub(super) fn make_closing_final(&mut self) {
+        if let Some(closing) = self.phase.closing_mut() {
+            closing.is_final = true;
+        }
     }
 
     /// Records that the goodbye of a pending end was sent.

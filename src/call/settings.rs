@@ -13,6 +13,9 @@ pub struct CallSettings {
     /// Whether there is a phone call. Without one, as in a chat, there is no greeting and no hand-off, and tools that
     /// need a live call return an error.
     pub has_telephone: bool,
+    /// Whether the call has the instructions and tools that it names. Without them a person takes over at once, and the
+    /// model is never asked.
+    pub has_agent: bool,
     /// Silence detection.
     pub silence: SilenceSettings,
     /// The server's own messages to the caller.

@@ -13,6 +13,12 @@ pub struct ContextKeys {
     pub manifest: Option<String>,
 }
 
+/// The parameters of a call that name its context, the preferred one first.
+pub(crate) const CONTEXT_PARAMETERS: [&str; 2] = ["contextKey", "contextFile"];
+
+/// The parameters of a call that name its manifest, the preferred one first.
+pub(crate) const MANIFEST_PARAMETERS: [&str; 2] = ["manifestKey", "toolManifestFile"];
+
 /// A tool to run outside of the call, with all values that the model may not choose: it does I/O, or needs the library.
 #[derive(Debug, Clone)]
 pub(crate) enum Tool {

@@ -1,12 +1,10 @@
 //! The table of tools, and the parser of the model's tool calls. Errors are sentences on which the model can act.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use url::Url;
 
 use super::settings::CallSettings;
 use super::tool::ContextKeys;
+use super::tool_arguments::{Argument, ArgumentKind, ToolArguments};
 use crate::payment::{Amount, Currency, Field, UpdateAction};
 use crate::phone_number::PhoneNumber;
 use crate::redact::{Private, redact_card_numbers};
@@ -16,51 +14,97 @@ use crate::relay::{Digits, LanguageSwitch};
 pub(crate) struct ToolSpec {
     /// Its name in the manifest.
     pub(crate) name: &'static str,
+    /// The arguments that it reads.
+    pub(crate) arguments: &'static [Argument],
     /// Whether it needs a live phone call.
     pub(super) needs_telephone: bool,
     parse_arguments: ParseArguments,
 }
 
 /// Parses the arguments of a tool call. The error is a sentence on which the model can act.
-type ParseArguments = fn(&Arguments<'_>) -> Result<ToolRequest, String>;
+type ParseArguments = fn(&ToolInput<'_>) -> Result<ToolRequest, String>;
+
+const AMOUNT: Argument = Argument::optional(
+    "amount",
+    ArgumentKind::Amount,
+    "the amount to charge as decimal text, such as \"25.00\"; without it the amount due",
+)
+.or(&["chargeAmount"]);
+const CHARGE_AMOUNT: Argument = Argument::optional(
+    "chargeAmount",
+    ArgumentKind::Amount,
+    "the amount to charge as decimal text, such as \"25.00\", or \"0\" to keep the card on file",
+)
+.or(&["amount"]);
+const ENABLED: Argument = Argument::required("enabled", ArgumentKind::Flag, "true switches it on, false off");
+const REASON: Argument = Argument::optional("reason", ArgumentKind::Text, "why a person is needed").or(&["reasonCode"]);
+const CALL_SUMMARY: Argument = Argument::optional("summary", ArgumentKind::Text, "what the call was about")
+    .or(&["conversationSummary", "callSummary"]);
+const DIGITS: Argument =
+    Argument::required("digits", ArgumentKind::Text, "the tones to send: 0-9, #, * and w for a pause").or(&[
+        "dtmfDigit",
+        "dtmfDigits",
+        "dtmf",
+    ]);
+const TTS_LANGUAGE: Argument =
+    Argument::optional("ttsLanguage", ArgumentKind::Text, "the code of the language to speak, such as en-US");
+const TRANSCRIPTION_LANGUAGE: Argument = Argument::optional(
+    "transcriptionLanguage",
+    ArgumentKind::Text,
+    "the code of the language that the caller speaks, such as en-US",
+);
+const SOURCE: Argument =
+    Argument::required("source", ArgumentKind::Text, "the whole https address of the recording").or(&["url"]);
+const LOOP: Argument = Argument::optional("loop", ArgumentKind::WholeNumber, "how many times it is played, 1 to 10");
+const RECIPIENT: Argument = Argument::optional(
+    "to",
+    ArgumentKind::Text,
+    "the number, such as +15550001111; without it the message goes to the caller",
+);
+const MESSAGE: Argument =
+    Argument::required("message", ArgumentKind::Text, "the text of the message, 1 to 1,600 characters").or(&["body"]);
+const CONTEXT: Argument = Argument::required("contextKey", ArgumentKind::Text, "the key of a context to switch to")
+    .or(&["newContext", "context"]);
+const MANIFEST: Argument = Argument::optional("manifestKey", ArgumentKind::Text, "the key of a manifest to switch to")
+    .or(&["newManifest", "manifest"]);
+const HANDOFF_SUMMARY: Argument = Argument::optional("summary", ArgumentKind::Text, "what the call was about so far")
+    .or(&["handoffSummary", "conversationSummary"]);
 
 /// All tools. `Call::perform` says what each of them does.
 const TOOLS: &[ToolSpec] = &[
-    on_telephone("confirm-amount", parse_confirm_amount),
-    on_telephone("start-capture", parse_start_capture),
-    on_telephone("capture-card", |_| Ok(capture(Field::CardNumber))),
-    on_telephone("capture-security-code", |_| Ok(capture(Field::SecurityCode))),
-    on_telephone("capture-expiry-date", |_| Ok(capture(Field::ExpirationDate))),
-    on_telephone("capture-postal-code", |_| Ok(capture(Field::PostalCode))),
-    on_telephone("capture-bank-routing-number", |_| Ok(capture(Field::BankRoutingNumber))),
-    on_telephone("capture-bank-account-number", |_| Ok(capture(Field::BankAccountNumber))),
-    on_telephone("finish-capture", |_| Ok(ToolRequest::ChangePayment(UpdateAction::Complete))),
-    on_telephone("cancel-capture", |_| Ok(ToolRequest::ChangePayment(UpdateAction::Cancel))),
-    on_telephone("set-silence-detection", |arguments| {
-        arguments.parse().map(|SwitchArguments { enabled }| ToolRequest::SetSilenceDetection { enabled })
+    on_telephone("confirm-amount", &[AMOUNT], parse_confirm_amount),
+    on_telephone("start-capture", &[CHARGE_AMOUNT], parse_start_capture),
+    on_telephone("capture-card", &[], |_| Ok(capture(Field::CardNumber))),
+    on_telephone("capture-security-code", &[], |_| Ok(capture(Field::SecurityCode))),
+    on_telephone("capture-expiry-date", &[], |_| Ok(capture(Field::ExpirationDate))),
+    on_telephone("capture-postal-code", &[], |_| Ok(capture(Field::PostalCode))),
+    on_telephone("capture-bank-routing-number", &[], |_| Ok(capture(Field::BankRoutingNumber))),
+    on_telephone("capture-bank-account-number", &[], |_| Ok(capture(Field::BankAccountNumber))),
+    on_telephone("finish-capture", &[], |_| Ok(ToolRequest::ChangePayment(UpdateAction::Complete))),
+    on_telephone("cancel-capture", &[], |_| Ok(ToolRequest::ChangePayment(UpdateAction::Cancel))),
+    on_telephone("set-silence-detection", &[ENABLED], |input| {
+        Ok(ToolRequest::SetSilenceDetection { enabled: input.arguments.flag(&ENABLED)? })
     }),
-    on_telephone("end-call", |_| Ok(ToolRequest::EndCall)),
-    on_telephone("live-agent-handoff", parse_live_agent_handoff),
-    on_telephone("send-dtmf", parse_send_dtmf),
-    on_telephone("switch-language", |arguments| {
-        parse_languages(arguments.parse()?, arguments.settings).map(ToolRequest::SwitchLanguage)
+    on_telephone("end-call", &[], |_| Ok(ToolRequest::EndCall)),
+    on_telephone("live-agent-handoff", &[REASON, CALL_SUMMARY], parse_live_agent_handoff),
+    on_telephone("send-dtmf", &[DIGITS], parse_send_dtmf),
+    on_telephone("switch-language", &[TTS_LANGUAGE, TRANSCRIPTION_LANGUAGE], parse_switch_language),
+    on_telephone("play-media", &[SOURCE, LOOP], parse_play_media),
+    on_telephone("set-listen-mode", &[ENABLED], |input| {
+        Ok(ToolRequest::SetListenMode { enabled: input.arguments.flag(&ENABLED)? })
     }),
-    on_telephone("play-media", parse_play_media),
-    on_telephone("set-listen-mode", |arguments| {
-        arguments.parse().map(|SwitchArguments { enabled }| ToolRequest::SetListenMode { enabled })
-    }),
-    on_telephone("send-sms", parse_send_sms),
-    anywhere("change-context", parse_change_context),
+    on_telephone("send-sms", &[RECIPIENT, MESSAGE], parse_send_sms),
+    anywhere("change-context", &[CONTEXT, MANIFEST, HANDOFF_SUMMARY], parse_change_context),
 ];
 
 /// A tool that needs a live phone call.
-const fn on_telephone(name: &'static str, parse_arguments: ParseArguments) -> ToolSpec {
-    ToolSpec { name, needs_telephone: true, parse_arguments }
+const fn on_telephone(name: &'static str, arguments: &'static [Argument], parse_arguments: ParseArguments) -> ToolSpec {
+    ToolSpec { name, arguments, needs_telephone: true, parse_arguments }
 }
 
 /// A tool that also works in a chat.
-const fn anywhere(name: &'static str, parse_arguments: ParseArguments) -> ToolSpec {
-    ToolSpec { name, needs_telephone: false, parse_arguments }
+const fn anywhere(name: &'static str, arguments: &'static [Argument], parse_arguments: ParseArguments) -> ToolSpec {
+    ToolSpec { name, arguments, needs_telephone: false, parse_arguments }
 }
 
 fn capture(field: Field) -> ToolRequest {
@@ -78,6 +122,12 @@ impl ToolSpec {
         TOOLS.iter().map(|tool| tool.name).collect()
     }
 
+    /// Whether every argument of the tool is of use, not only those that it reads: they are written down for the person
+    /// or the system that comes after the agent.
+    pub(crate) fn takes_any_argument(&self) -> bool {
+        matches!(self.name, "end-call" | "live-agent-handoff")
+    }
+
     /// Finds the tool that the model named. The error is a sentence on which the model can act.
     pub(super) fn find_called(name: &str) -> Result<&'static Self, String> {
         let unknown = || format!("There is no tool of that name. The tools are: {}.", Self::names().join(", "));
@@ -87,25 +137,16 @@ impl ToolSpec {
     /// Parses the arguments of a tool call. The error is a sentence on which the model can act. `currency` is the
     /// currency of the call.
     pub(super) fn parse(&self, json: &str, settings: &CallSettings, currency: Currency) -> Result<ToolRequest, String> {
-        (self.parse_arguments)(&Arguments { json, settings, currency })
+        let arguments = ToolArguments::parse(json, self.arguments)?;
+        (self.parse_arguments)(&ToolInput { arguments, settings, currency })
     }
 }
 
 /// The arguments of a tool call, and what they are checked against.
-struct Arguments<'a> {
-    /// JSON text; may be empty or invalid.
-    json: &'a str,
+struct ToolInput<'a> {
+    arguments: ToolArguments,
     settings: &'a CallSettings,
     currency: Currency,
-}
-
-impl Arguments<'_> {
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let json = if self.json.trim().is_empty() { "{}" } else { self.json };
-        serde_json::from_str(json).map_err(|error| {
-            format!("The arguments are not what the tool takes (column {}). Send them again.", error.column())
-        })
-    }
 }
 
 /// A parsed tool call. The `callSid` and `paymentSid` arguments are ignored: the call supplies its own.
@@ -162,132 +203,73 @@ pub(super) enum RequestedCharge {
 /// The maximum length of the model's free text, in characters. The rest is cut off.
 const MAX_FREE_TEXT: usize = 1_000;
 
-#[derive(Deserialize)]
-struct ConfirmAmountArguments {
-    #[serde(alias = "chargeAmount")]
-    amount: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct StartCaptureArguments {
-    #[serde(rename = "chargeAmount")]
-    charge_amount: Option<Box<RawValue>>,
-}
-
-/// `set-silence-detection` and `set-listen-mode`.
-#[derive(Deserialize)]
-struct SwitchArguments {
-    enabled: bool,
-}
-
-#[derive(Deserialize)]
-struct LiveAgentHandoffArguments {
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default, alias = "conversationSummary")]
-    summary: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SendDtmfArguments {
-    #[serde(alias = "dtmfDigit", alias = "dtmf")]
-    digits: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SwitchLanguageArguments {
-    tts_language: Option<String>,
-    transcription_language: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct PlayMediaArguments {
-    source: Url,
-    #[serde(default = "default_loop", rename = "loop")]
-    times: u16,
-}
-
-#[derive(Deserialize)]
-struct SendSmsArguments {
-    to: Option<String>,
-    #[serde(alias = "body")]
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ChangeContextArguments {
-    context_key: String,
-    manifest_key: Option<String>,
-    #[serde(default, alias = "conversationSummary")]
-    summary: Option<String>,
-}
-
 /// The maximum length of a text message, in characters. Twilio rejects longer ones with error 21617.
 const MAX_MESSAGE: usize = 1_600;
 
-fn default_loop() -> u16 {
-    1
-}
-
-fn parse_confirm_amount(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let ConfirmAmountArguments { amount } = arguments.parse()?;
-    match parse_charge("amount", amount.as_deref(), arguments.currency)? {
+fn parse_confirm_amount(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    match parse_charge(&AMOUNT, input)? {
         RequestedCharge::Unspecified => Ok(ToolRequest::ConfirmAmount { amount: None }),
         RequestedCharge::Amount(amount) => Ok(ToolRequest::ConfirmAmount { amount: Some(amount) }),
         RequestedCharge::Zero => Err(NOTHING_TO_CONFIRM.to_owned()),
     }
 }
 
-fn parse_start_capture(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let StartCaptureArguments { charge_amount } = arguments.parse()?;
-    let charge = parse_charge("chargeAmount", charge_amount.as_deref(), arguments.currency)?;
-    Ok(ToolRequest::StartCapture { charge })
+fn parse_start_capture(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    Ok(ToolRequest::StartCapture { charge: parse_charge(&CHARGE_AMOUNT, input)? })
 }
 
-fn parse_live_agent_handoff(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let LiveAgentHandoffArguments { reason, summary } = arguments.parse()?;
-    Ok(ToolRequest::LiveAgentHandoff { reason: redact_free_text(reason), summary: redact_free_text(summary) })
+fn parse_live_agent_handoff(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let free_text = |argument| input.arguments.optional_text(argument).map(redact_free_text);
+    Ok(ToolRequest::LiveAgentHandoff { reason: free_text(&REASON)?, summary: free_text(&CALL_SUMMARY)? })
 }
 
-fn parse_send_dtmf(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let digits = arguments.parse::<SendDtmfArguments>()?.digits.parse();
+fn parse_send_dtmf(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let digits = input.arguments.text(&DIGITS)?.parse();
     Ok(ToolRequest::SendDtmf { digits: digits.map_err(|bad| format!("The digits cannot be sent: {bad}."))? })
 }
 
-fn parse_play_media(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let PlayMediaArguments { source, times } = arguments.parse()?;
-    let source = check_media_url(source, &arguments.settings.play_media_hosts)?;
+fn parse_switch_language(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let spoken = input.arguments.optional_text(&TTS_LANGUAGE)?;
+    let heard = input.arguments.optional_text(&TRANSCRIPTION_LANGUAGE)?;
+    parse_languages(spoken, heard, input.settings).map(ToolRequest::SwitchLanguage)
+}
+
+fn parse_play_media(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let source = input.arguments.text(&SOURCE)?;
+    let source = Url::parse(source.trim()).map_err(|_| "`source` must be a whole https address.".to_owned())?;
+    let source = check_media_url(source, &input.settings.play_media_hosts)?;
+    let times = input.arguments.whole_number(&LOOP)?.unwrap_or(1);
     Ok(ToolRequest::PlayMedia { source, times: times.clamp(1, 10) })
 }
 
-fn parse_send_sms(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let SendSmsArguments { to, message } = arguments.parse()?;
+fn parse_send_sms(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let to = input.arguments.optional_text(&RECIPIENT)?;
     let to = to.map(|to| to.trim().parse()).transpose();
-    let to = to.map_err(|bad| format!("That is no number: {bad}."))?;
-    Ok(ToolRequest::SendSms { to, body: parse_message(&message)? })
+    let to = to.map_err(|bad| format!("`to` is no number: {bad}."))?;
+    Ok(ToolRequest::SendSms { to, body: parse_message(&input.arguments.text(&MESSAGE)?)? })
 }
 
-fn parse_change_context(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let ChangeContextArguments { context_key, manifest_key, summary } = arguments.parse()?;
-    let keys = ContextKeys { context: Some(context_key), manifest: manifest_key };
-    Ok(ToolRequest::ChangeContext { keys, summary: redact_free_text(summary) })
+fn parse_change_context(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
+    let keys = ContextKeys {
+        context: Some(input.arguments.text(&CONTEXT)?),
+        manifest: input.arguments.optional_text(&MANIFEST)?,
+    };
+    let summary = redact_free_text(input.arguments.optional_text(&HANDOFF_SUMMARY)?);
+    Ok(ToolRequest::ChangeContext { keys, summary })
 }
 
 const NOTHING_TO_CONFIRM: &str =
     "There is no amount to confirm. To keep the card on file without a charge, call start-capture with chargeAmount 0.";
 
 /// Parses an amount from its JSON text, so that a number never becomes a float.
-fn parse_charge(name: &str, raw: Option<&RawValue>, currency: Currency) -> Result<RequestedCharge, String> {
-    let Some(raw) = raw.map(|raw| raw.get().trim()) else { return Ok(RequestedCharge::Unspecified) };
-    let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
-    if text == "null" || text.is_empty() {
+fn parse_charge(argument: &Argument, input: &ToolInput<'_>) -> Result<RequestedCharge, String> {
+    let currency = input.currency;
+    let Some((name, text)) = input.arguments.amount_text(argument).filter(|(_, text)| *text != "null") else {
         return Ok(RequestedCharge::Unspecified);
-    }
+    };
     let amount = Amount::parse(text, currency).map_err(|bad| {
         format!(
-            "{name} {bad}. Send it as decimal text in {currency}, such as \"25.00\", or as \"0\" to keep the card on file without a charge."
+            "`{name}` {bad}. Send it as decimal text in {currency}, such as \"25.00\", or as \"0\" to keep the card on file without a charge."
         )
     })?;
     Ok(amount.map_or(RequestedCharge::Zero, RequestedCharge::Amount))
@@ -303,7 +285,11 @@ fn parse_message(message: &str) -> Result<Private<String>, String> {
 }
 
 /// Parses the languages to switch to. Twilio rejects languages that the session's TwiML does not list.
-fn parse_languages(arguments: SwitchLanguageArguments, settings: &CallSettings) -> Result<LanguageSwitch, String> {
+fn parse_languages(
+    spoken: Option<String>,
+    heard: Option<String>,
+    settings: &CallSettings,
+) -> Result<LanguageSwitch, String> {
     let known = |code: String| {
         let found = settings.languages.iter().find(|known| known.eq_ignore_ascii_case(&code));
         found.cloned().ok_or_else(|| match settings.languages.as_slice() {
@@ -311,15 +297,15 @@ fn parse_languages(arguments: SwitchLanguageArguments, settings: &CallSettings) 
             codes => format!("That language is not configured. There are: {}.", codes.join(", ")),
         })
     };
-    let spoken = arguments.tts_language.map(known).transpose()?;
-    let heard = arguments.transcription_language.map(known).transpose()?;
+    let spoken = spoken.map(known).transpose()?;
+    let heard = heard.map(known).transpose()?;
     match (spoken, heard) {
         (Some(tts_language), Some(transcription_language)) => {
             Ok(LanguageSwitch::Both { tts_language, transcription_language })
         }
         (Some(tts_language), None) => Ok(LanguageSwitch::Tts { tts_language }),
         (None, Some(transcription_language)) => Ok(LanguageSwitch::Transcription { transcription_language }),
-        (None, None) => Err("Name ttsLanguage, transcriptionLanguage, or both.".to_owned()),
+        (None, None) => Err("Name `ttsLanguage`, `transcriptionLanguage`, or both.".to_owned()),
     }
 }
 
@@ -392,6 +378,87 @@ mod tests {
     }
 
     #[test]
+    fn the_argument_names_of_the_reference_manifests_are_read() {
+        let change =
+            read("change-context", r#"{"newContext":"intent","newManifest":"desk","handoffSummary":"so far"}"#);
+        let Ok(ToolRequest::ChangeContext { keys, summary }) = change else { panic!("{change:?}") };
+        assert_eq!((keys.context.as_deref(), keys.manifest.as_deref()), (Some("intent"), Some("desk")));
+        assert_eq!(summary.reveal(), "so far");
+        let handoff = read("live-agent-handoff", r#"{"callSid":"CA9","callSummary":"a refund","reasonCode":"asked"}"#);
+        let Ok(ToolRequest::LiveAgentHandoff { reason, summary }) = handoff else { panic!("{handoff:?}") };
+        assert_eq!((reason.reveal().as_str(), summary.reveal().as_str()), ("asked", "a refund"));
+        let tones = read("send-dtmf", r#"{"dtmfDigit":5}"#);
+        assert!(matches!(tones, Ok(ToolRequest::SendDtmf { digits }) if digits == "5".parse().unwrap()));
+        let message = read("send-sms", r#"{"to":"+15550001111","body":"Hi"}"#);
+        assert!(matches!(message, Ok(ToolRequest::SendSms { body, .. }) if body.reveal() == "Hi"));
+        let capture = read("start-capture", r#"{"callSid":"CA9","amount":"25.00"}"#);
+        assert!(matches!(capture, Ok(ToolRequest::StartCapture { charge: RequestedCharge::Amount(_) })));
+    }
+
+    #[test]
+    fn null_and_empty_text_stand_for_an_argument_that_was_left_out() {
+        for absent in ["null", r#""""#] {
+            let music =
+                read("play-media", &format!(r#"{{"source":"https://media.example.com/a.mp3","loop":{absent}}}"#));
+            assert!(matches!(music, Ok(ToolRequest::PlayMedia { times: 1, .. })), "{music:?}");
+            let message = read("send-sms", &format!(r#"{{"to":{absent},"message":"Hi"}}"#));
+            assert!(matches!(message, Ok(ToolRequest::SendSms { to: None, .. })), "{message:?}");
+            let change = read("change-context", &format!(r#"{{"contextKey":"a","manifestKey":{absent}}}"#));
+            assert!(matches!(change, Ok(ToolRequest::ChangeContext { keys, .. }) if keys.manifest.is_none()));
+            let language =
+                read("switch-language", &format!(r#"{{"ttsLanguage":"en-AU","transcriptionLanguage":{absent}}}"#));
+            assert!(matches!(language, Ok(ToolRequest::SwitchLanguage(LanguageSwitch::Tts { .. }))), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_wrong_argument_is_answered_with_its_name_and_what_it_must_be() {
+        for (name, arguments, answer) in [
+            (
+                "change-context",
+                r#"{"target":"a"}"#,
+                "`contextKey` is missing: the key of a context to switch to (`newContext` or `context` is read, too).",
+            ),
+            (
+                "change-context",
+                r#"{"newContext":["a"]}"#,
+                "`newContext` must be text: the key of a context to switch to.",
+            ),
+            ("set-silence-detection", "", "`enabled` is missing: true switches it on, false off."),
+            (
+                "set-listen-mode",
+                r#"{"enabled":"maybe"}"#,
+                "`enabled` must be true or false: true switches it on, false off.",
+            ),
+            (
+                "play-media",
+                r#"{"source":"https://media.example.com/a.mp3","loop":"often"}"#,
+                "`loop` must be a whole number: how many times it is played, 1 to 10.",
+            ),
+            (
+                "send-sms",
+                r#"{"to":"the caller","message":"Hi"}"#,
+                "`to` is no number: a phone number is in E.164 form: a plus sign, the country code and the number, such as +15550001111.",
+            ),
+        ] {
+            assert_eq!(read(name, arguments).unwrap_err(), answer, "{name} {arguments}");
+        }
+    }
+
+    #[test]
+    fn each_required_argument_is_asked_for_when_it_is_left_out_and_no_other() {
+        for tool in TOOLS {
+            let missing = read(tool.name, "{}").err();
+            let required: Vec<&Argument> = tool.arguments.iter().filter(|argument| argument.is_required).collect();
+            match required.as_slice() {
+                [] => assert!(missing.is_none() || tool.name == "switch-language", "{}: {missing:?}", tool.name),
+                [argument] => assert_eq!(missing, Some(argument.missing()), "{}", tool.name),
+                several => panic!("{}: {several:?}", tool.name),
+            }
+        }
+    }
+
+    #[test]
     fn a_card_number_is_removed_from_a_summary() {
         let arguments = r#"{"reason":"asked","summary":"paid with 4242 4242 4242 4242"}"#;
         let request = read("live-agent-handoff", arguments);
@@ -404,12 +471,11 @@ mod tests {
         for (name, arguments, answer) in [
             ("send-dtmf", r#"{"digits":"12a"}"#, "0-9"),
             ("switch-language", r#"{"ttsLanguage":"fr-FR"}"#, "There are: en-US, en-AU"),
-            ("switch-language", "{}", "Name ttsLanguage"),
+            ("switch-language", "{}", "Name `ttsLanguage`"),
             ("play-media", r#"{"source":"http://media.example.com/a.mp3"}"#, "Only https"),
             ("play-media", r#"{"source":"https://evil.example.com/a.mp3"}"#, "from: media.example.com"),
             ("play-media", r#"{"source":"https://media.example.com@evil.example.com/"}"#, "from: media.example.com"),
-            ("play-media", r#"{"source":"media.example.com"}"#, "not what the tool takes"),
-            ("set-listen-mode", "", "not what the tool takes"),
+            ("play-media", r#"{"source":"media.example.com"}"#, "`source` must be a whole https address"),
         ] {
             let refusal = read(name, arguments).unwrap_err();
             assert!(refusal.contains(answer), "{name} {arguments}: {refusal}");

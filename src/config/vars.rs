@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::ConfigProblem;
@@ -32,19 +33,23 @@ impl Vars {
 
     /// Adds the variables of the file that are not set yet.
     fn with_file(mut self, path: &Path) -> Self {
-        let entries = match dotenvy::from_path_iter(path) {
-            Ok(entries) => entries,
-            Err(err) if err.not_found() => return self,
-            Err(err) => return self.with_problem(path, None, &describe_error(&err)),
+        let text = match std::fs::read(path) {
+            Ok(bytes) => decode(&bytes).map_err(str::to_owned),
+            Err(err) if err.kind() == ErrorKind::NotFound => return self,
+            Err(err) => Err(format!("cannot be read ({err})")),
         };
-        for entry in entries {
+        let text = match text {
+            Ok(text) => text,
+            Err(what) => return self.with_problem(path, None, &what),
+        };
+        for entry in dotenvy::from_read_iter(text.as_bytes()) {
             match entry {
                 Ok((name, value)) => self.add(name, &value),
-                Err(dotenvy::Error::LineParse(text, _)) => {
-                    self = self.with_problem(path, find_line(path, &text), "is not NAME=value");
+                Err(dotenvy::Error::LineParse(broken, _)) => {
+                    let (line, what) = locate(&text, &broken);
+                    self = self.with_problem(path, line, what);
                 }
-                // Another read would fail again; a directory would be read forever.
-                Err(err) => return self.with_problem(path, None, &describe_error(&err)),
+                Err(_) => return self.with_problem(path, None, "cannot be read"),
             }
         }
         self
@@ -89,19 +94,25 @@ impl Vars {
     }
 }
 
-/// Describes a read error without the line, which may contain a secret.
-fn describe_error(err: &dotenvy::Error) -> String {
-    match err {
-        dotenvy::Error::Io(err) => format!("cannot be read ({err})"),
-        _ => "cannot be read".to_owned(),
+/// Decodes a file of UTF-8 text. Editors on Windows write a byte order mark before it, or UTF-16.
+fn decode(bytes: &[u8]) -> Result<String, &'static str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
+        return Err("is UTF-16 text: save it as UTF-8");
     }
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8 text: save it as UTF-8")?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
 }
 
-/// The line, counted from 1, of an unreadable text.
-fn find_line(path: &Path, text: &str) -> Option<usize> {
-    let file = std::fs::read_to_string(path).ok()?;
-    let broken = text.lines().next()?.trim();
-    file.lines().position(|line| line.trim() == broken).map(|index| index + 1)
+/// The line of an unreadable text, counted from 1, and what is wrong with it, without the text: it may be a secret.
+/// `broken` is the whole line, or its value if that is what cannot be read.
+fn locate(text: &str, broken: &str) -> (Option<usize>, &'static str) {
+    let broken = broken.lines().next().unwrap_or_default().trim();
+    let find = |is_it: &dyn Fn(&str) -> bool| text.lines().position(|line| is_it(line.trim())).map(|index| index + 1);
+    if let Some(line) = find(&|line| line == broken) {
+        return (Some(line), "is not NAME=value");
+    }
+    let has_value = |line: &str| line.split_once('=').is_some_and(|(_, value)| value.trim() == broken);
+    (find(&has_value), "has a value that has to be in quotes")
 }
 
 impl<N: Into<String>, V: AsRef<str>> FromIterator<(N, V)> for Vars {
@@ -126,10 +137,19 @@ mod tests {
 
     use super::*;
 
-    fn env_file(text: &str) -> NamedTempFile {
+    fn env_file(text: impl AsRef<[u8]>) -> NamedTempFile {
         let mut file = tempfile::Builder::new().suffix(".env").tempfile().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(text.as_ref()).unwrap();
         file
+    }
+
+    /// The only problem with a file: its line, and the problem.
+    fn problem_of(text: impl AsRef<[u8]>) -> (String, String) {
+        let file = env_file(text);
+        let vars = Vars::default().with_file(file.path());
+        let [problem] = vars.problems() else { panic!("{:?}", vars.problems()) };
+        let line = problem.location.rsplit_once(".env").unwrap().1;
+        (line.to_owned(), problem.what.clone())
     }
 
     #[test]
@@ -164,6 +184,39 @@ mod tests {
         let [problem] = vars.problems() else { panic!("{:?}", vars.problems()) };
         assert!(problem.location.ends_with(".env:3"), "{}", problem.location);
         assert!(!format!("{problem:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let file = env_file("\u{feff}PORT=4000\r\nCURRENCY=EUR\r\n");
+        let vars = Vars::default().with_file(file.path());
+        assert_eq!((vars.get("PORT"), vars.get("CURRENCY")), (Some("4000"), Some("EUR")));
+        assert!(vars.problems().is_empty());
+    }
+
+    #[test]
+    fn comments_behind_values_blanks_and_export_are_read() {
+        let file =
+            env_file("PORT=4000   # the port\r\nexport CURRENCY = EUR\r\nTOKEN_TYPE='one-time' # or reusable\r\n");
+        let vars = Vars::default().with_file(file.path());
+        assert_eq!((vars.get("PORT"), vars.get("CURRENCY")), (Some("4000"), Some("EUR")));
+        assert_eq!(vars.get("TOKEN_TYPE"), Some("one-time"));
+        assert!(vars.problems().is_empty());
+    }
+
+    #[test]
+    fn an_unquoted_value_with_blanks_is_reported_with_its_line_and_not_shown() {
+        let (line, what) = problem_of("PORT=4000\n# a number\nFROM_NUMBER=+1 500 555 0006\n");
+        assert_eq!((line.as_str(), what.as_str()), (":3", "has a value that has to be in quotes"));
+    }
+
+    #[test]
+    fn another_encoding_is_named() {
+        let utf16: Vec<u8> = "\u{feff}PORT=4000\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for text in [utf16.as_slice(), &utf16[2..]] {
+            assert_eq!(problem_of(text), (String::new(), "is UTF-16 text: save it as UTF-8".to_owned()));
+        }
+        assert_eq!(problem_of(b"A=\xff\xc3\n").1, "is not UTF-8 text: save it as UTF-8");
     }
 
     #[test]

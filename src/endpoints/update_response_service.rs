@@ -18,7 +18,9 @@ use crate::session::{self, DeliveryOutcome, SessionMessage};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct UpdateResponseServiceRequest {
     call_sid: CallSid,
+    #[serde(alias = "contextFile")]
     context_key: Option<String>,
+    #[serde(alias = "toolManifestFile")]
     manifest_key: Option<String>,
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::assets::{Library, UnknownKeyError};
-use crate::call::ContextKeys;
+use crate::call::{CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS};
 use crate::llm::Profile;
 
 /// The custom parameter that selects the context (instructions) of a call.
-pub(crate) const CONTEXT_KEY: &str = "contextKey";
+pub(crate) const CONTEXT_KEY: &str = CONTEXT_PARAMETERS[0];
 /// The custom parameter that selects the tool manifest of a call.
-pub(crate) const MANIFEST_KEY: &str = "manifestKey";
+pub(crate) const MANIFEST_KEY: &str = MANIFEST_PARAMETERS[0];
 
 /// The instructions and tools of one call.
 #[derive(Debug)]
@@ -22,11 +22,17 @@ pub(super) struct AgentConfig {
 }
 
 impl AgentConfig {
-    /// Creates the configuration of a call that has already been accepted: an unknown key falls back to the default and
-    /// is logged.
-    pub(super) fn new(library: Arc<Library>, keys: &ContextKeys) -> Self {
-        let profile = library.profile_or_default(keys.context.as_deref(), keys.manifest.as_deref());
-        Self { library, profile }
+    /// Creates the configuration of a new call or chat. An unknown key is an error, never replaced by another one.
+    pub(super) fn new(library: Arc<Library>, keys: &ContextKeys) -> Result<Self, UnknownKeyError> {
+        let profile = library.profile(keys.context.as_deref(), keys.manifest.as_deref())?;
+        Ok(Self { library, profile })
+    }
+
+    /// Creates the configuration of a call that has already been accepted and names an unknown key: it has neither
+    /// instructions nor tools, so that no other agent can serve it.
+    pub(super) fn without_agent(library: Arc<Library>) -> Self {
+        let profile = Profile::new("", &[] as &[&str]).expect("an empty profile serializes");
+        Self { library, profile: Arc::new(profile) }
     }
 
     /// Returns the library in which keys are looked up.
@@ -89,18 +95,17 @@ mod tests {
     #[test]
     fn what_a_change_does_not_name_stays_as_it_is() {
         let library = Arc::new(Library::built_in());
-        let mut agent_config = AgentConfig::new(library.clone(), &keys("", "defaultToolManifest"));
+        let mut agent_config = AgentConfig::new(library.clone(), &keys("", "defaultToolManifest")).unwrap();
         agent_config.try_apply_keys(&keys("defaultContext", ""), None).unwrap();
-        let both = AgentConfig::new(library, &keys("defaultContext", "defaultToolManifest"));
+        let both = AgentConfig::new(library, &keys("defaultContext", "defaultToolManifest")).unwrap();
         assert_eq!(profile_debug(&agent_config), profile_debug(&both));
     }
 
     #[test]
     fn an_unknown_key_changes_nothing_now_or_later() {
         let library = Arc::new(Library::built_in());
-        let mut agent_config = AgentConfig::new(library.clone(), &keys("gone", ""));
-        let default = profile_debug(&AgentConfig::new(library, &ContextKeys::default()));
-        assert_eq!(profile_debug(&agent_config), default);
+        let mut agent_config = AgentConfig::new(library, &ContextKeys::default()).unwrap();
+        let default = profile_debug(&agent_config);
         assert!(agent_config.try_apply_keys(&keys("defaultContext", "gone"), None).is_err());
         assert_eq!(profile_debug(&agent_config), default);
         agent_config.try_apply_keys(&keys("", "PaymentToolManifest"), None).unwrap();
@@ -108,14 +113,26 @@ mod tests {
     }
 
     #[test]
+    fn a_call_with_an_unknown_or_unusable_key_has_no_agent() {
+        let library = library(&[("acme.md", " "), ("PaymentContext.md", ""), ("serverConfig.json", OTHER_DEFAULT)]);
+        for key in ["gone", "acme", "PaymentContext"] {
+            let error = AgentConfig::new(library.clone(), &keys(key, "")).unwrap_err();
+            assert!(error.to_string().ends_with("there are defaultContext"), "{error}");
+        }
+        assert_eq!(profile_debug(&AgentConfig::without_agent(library)), "Profile(2 + 2 bytes)");
+    }
+
+    const OTHER_DEFAULT: &str = r#"{ "AssetLoader": { "context": "defaultContext.md" } }"#;
+
+    #[test]
     fn a_call_keeps_its_context_after_the_file_is_edited_or_removed() {
         let before = library(&[("acme.md", "Be kind."), ("PaymentContext.md", "Be brief.")]);
         let (named, default) = (keys("acme", ""), ContextKeys::default());
         for kept in [&named, &default] {
-            let mut agent_config = AgentConfig::new(before.clone(), kept);
+            let mut agent_config = AgentConfig::new(before.clone(), kept).unwrap();
             agent_config.try_apply_keys(&keys("", "defaultToolManifest"), Some(Arc::new(Library::built_in()))).unwrap();
             let keys = ContextKeys { manifest: Some("defaultToolManifest".to_owned()), ..kept.clone() };
-            assert_eq!(profile_debug(&agent_config), profile_debug(&AgentConfig::new(before.clone(), &keys)));
+            assert_eq!(profile_debug(&agent_config), profile_debug(&AgentConfig::new(before.clone(), &keys).unwrap()));
         }
     }
 }

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::pending_calls::BusinessLookup;
-use super::{CONTEXT_KEY, MANIFEST_KEY};
+use crate::call::{CONTEXT_PARAMETERS, MANIFEST_PARAMETERS};
 use crate::payment::find_similar_parameter;
 use crate::redact::Private;
 use crate::relay::{RECONNECT, Setup};
@@ -28,6 +28,12 @@ pub(super) fn merge_business_lookup(setup: &mut Setup, answer: Option<BusinessLo
             if from_business.contains_key("currency") {
                 parameters.remove(AMOUNT_DUE);
             }
+            // The key of an asset has two names; that of the business counts, whichever it uses.
+            for names in [CONTEXT_PARAMETERS, MANIFEST_PARAMETERS] {
+                if names.iter().any(|name| from_business.contains_key(*name)) {
+                    parameters.retain(|name, _| !names.contains(&name.as_str()));
+                }
+            }
             parameters.extend(from_business);
         }
         // An empty string is not an amount, so no payment starts.
@@ -50,7 +56,12 @@ pub(super) fn warn_of_unknown_names(setup: &Setup) {
 /// Returns the known names that unknown parameters are close to.
 fn misspelled_parameters(setup: &Setup) -> impl Iterator<Item = &'static str> {
     let names = setup.custom_parameters.reveal().keys().map(String::as_str);
-    names.filter(|name| ![CONTEXT_KEY, MANIFEST_KEY, RECONNECT].contains(name)).filter_map(find_similar_parameter)
+    names.filter(|name| !is_own_name(name)).filter_map(find_similar_parameter)
+}
+
+/// Whether the server reads a parameter that is not one of the payment's.
+fn is_own_name(name: &str) -> bool {
+    [CONTEXT_PARAMETERS, MANIFEST_PARAMETERS].concat().contains(&name) || name == RECONNECT
 }
 
 #[cfg(test)]
@@ -96,6 +107,16 @@ mod tests {
         for required in [false, true] {
             assert_eq!(inbound(Some(BusinessLookup::InvalidAmountDue), required).as_deref(), Some(""), "not an amount");
         }
+    }
+
+    #[test]
+    fn the_business_names_an_asset_under_either_name() {
+        let setup =
+            r#"{"type":"setup","callSid":"CA1","customParameters":{"contextKey":"a","toolManifestFile":"b.json"}}"#;
+        let IncomingFrame::Setup(mut setup) = IncomingFrame::parse(setup).unwrap() else { panic!() };
+        merge_business_lookup(&mut setup, Some(answer(&[("contextFile", "c.md")])), false);
+        let keys = super::super::context_keys(&setup);
+        assert_eq!((keys.context.as_deref(), keys.manifest.as_deref()), (Some("c.md"), Some("b.json")));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+use url::form_urlencoded;
 
 /// The query parameter with the SHA-256 of a body that is not a form, in lower-case hex.
 const BODY_HASH: &str = "bodySHA256";
@@ -41,13 +42,15 @@ impl Signer {
     /// Verifies a form POST. All parameters of the body count, including unknown and empty ones.
     ///
     /// Twilio is inconsistent about ports: a URL with a port may be signed without it, and one without a port with the
-    /// default one. Both are accepted. The comparison takes constant time.
+    /// default one. It also signs a query before another encoder, of its own or of a proxy, has escaped it: `O'Brien` or
+    /// `O%27Brien`. All of these are accepted; a query with another meaning is not. The comparison takes constant time.
     pub fn verify(&self, url: &str, form: &[(String, String)], signature: &str) -> bool {
         let Ok(signature) = BASE64.decode(signature) else {
             return false;
         };
-        [Cow::Borrowed(url), toggle_port(url)]
-            .into_iter()
+        std::iter::once(Cow::Borrowed(url))
+            .chain(reencode_query(url))
+            .flat_map(|url| [toggle_port(&url).into_owned(), url.into_owned()])
             .any(|url| self.digest(&url, form).verify_slice(&signature).is_ok())
     }
 
@@ -98,6 +101,35 @@ fn toggle_port(url: &str) -> Cow<'_, str> {
     }
     let default = if matches!(scheme, "https" | "wss") { 443 } else { 80 };
     Cow::Owned(format!("{scheme}://{authority}:{default}{tail}"))
+}
+
+/// Returns the URL with its query in the two other common encodings of the same names and values: that of JavaScript's
+/// `encodeURIComponent`, which leaves `!'()*~` and writes a space as `%20`, and that of HTML forms, which escapes them
+/// except `*` and writes a space as `+`.
+fn reencode_query(url: &str) -> Vec<Cow<'_, str>> {
+    let Some((path, query)) = url.split_once('?') else { return Vec::new() };
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    // A value that is not UTF-8 has no other encoding.
+    if pairs.iter().any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}')) {
+        return Vec::new();
+    }
+    let component: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode_component(name), encode_component(value))).collect();
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+    [component.join("&"), form].map(|query| Cow::Owned(format!("{path}?{query}"))).into()
+}
+
+/// Escapes a text as JavaScript's `encodeURIComponent` does.
+fn encode_component(text: &str) -> String {
+    text.bytes().map(encode_byte).collect()
+}
+
+fn encode_byte(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
 }
 
 fn query_parameter<'url>(url: &'url str, name: &str) -> Option<&'url str> {

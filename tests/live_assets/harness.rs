@@ -116,7 +116,9 @@ impl LiveServer {
 
     /// Connects calls until one has these instructions.
     pub(crate) async fn wait_for_instructions(&self, parameters: &[(&str, &str)], instructions: &str) {
-        let waits = async { while self.call(parameters).await.ask().await.instructions != instructions {} };
+        let is_used =
+            |request: Option<ModelRequest>| request.is_some_and(|request| request.instructions == instructions);
+        let waits = async { while !is_used(self.call(parameters).await.try_ask().await) {} };
         timeout(TIMEOUT, waits).await.expect("the edit takes effect in calls");
     }
 
@@ -130,15 +132,23 @@ impl LiveServer {
 impl Call {
     /// Sends a prompt. Returns the resulting model request after the agent has replied.
     pub(crate) async fn ask(&mut self) -> ModelRequest {
+        self.try_ask().await.expect("the call has an agent")
+    }
+
+    /// Sends a prompt. Returns the resulting model request after the agent has replied, or `None` if the call has no
+    /// agent and is handed to a person.
+    pub(crate) async fn try_ask(&mut self) -> Option<ModelRequest> {
         let known = self.openai.request_count();
         self.socket.say(&self.name).await.unwrap();
+        if self.socket.wait_for_speech().await.unwrap().contains("I will put you through") {
+            return None;
+        }
         let is_of_call = |request: &Value| request["input"].as_array().unwrap().last().unwrap()["content"] == self.name;
         let request = self.openai.wait_for_request(known, is_of_call).await.unwrap();
-        self.socket.wait_for_speech().await.unwrap();
         let name = |tool: &Value| tool["name"].as_str().unwrap().to_owned();
-        ModelRequest {
+        Some(ModelRequest {
             instructions: request["instructions"].as_str().unwrap().to_owned(),
             tools: request["tools"].as_array().unwrap().iter().map(name).collect(),
-        }
+        })
     }
 }

@@ -96,9 +96,10 @@ async fn an_invalid_edit_keeps_the_last_valid_asset_and_does_not_block_others() 
     harness.sync.put_item("Context", "day", content("Sing."));
     server.wait_for_instructions(&[("contextKey", "day")], "Sing.").await;
     assert_eq!(server.call(&[]).await.ask().await.instructions, "Be brief.");
-    // Keys of assets that do not exist are ignored.
-    let parameters = [("contextKey", "night"), ("manifestKey", "Broken")];
-    assert_eq!(server.call(&parameters).await.ask().await.instructions, "Be brief.");
+    // A call that names an asset that cannot be used is handed to a person.
+    for parameter in [("contextKey", "night"), ("manifestKey", "Broken")] {
+        assert!(server.call(&[parameter]).await.try_ask().await.is_none(), "{parameter:?}");
+    }
 
     // Removing a Sync item makes the local file effective again.
     harness.sync.remove_item("Context", "acme");
@@ -138,8 +139,10 @@ async fn custom_parameters_choose_what_a_call_uses() {
     assert!(usual.instructions.contains("Payment update:") && usual.tools.len() > 1);
     let night = server.call(&[("contextKey", "night"), ("manifestKey", "Desk")]).await.ask().await;
     assert_eq!((night.instructions.as_str(), night.tools), ("Whisper.", vec!["end-call".to_owned()]));
-    let unknown = server.call(&[("contextKey", "dusk"), ("manifestKey", "Desk")]).await.ask().await;
-    assert_eq!((unknown.instructions, unknown.tools.len()), (usual.instructions, 1));
+    let by_file_name = server.call(&[("contextFile", "night.md"), ("toolManifestFile", "Desk.json")]).await.ask().await;
+    assert_eq!((by_file_name.instructions.as_str(), by_file_name.tools.len()), ("Whisper.", 1));
+    let unknown = server.call(&[("contextKey", "dusk"), ("manifestKey", "Desk")]).await.try_ask().await;
+    assert!(unknown.is_none(), "a person takes over, and no other agent");
 }
 
 #[tokio::test]
@@ -217,7 +220,7 @@ async fn invalid_assets_are_not_uploaded() {
         ("Large.json", "Large.json: is 20"),
         ("serverConfig.json", "serverConfig.json: AssetLoader names nowhere.md, which does not exist"),
         ("notes.txt", "notes.txt: is not an asset"),
-        ("my notes.md", "my notes.md: expected a file name without its extension"),
+        ("my notes.md", "my notes.md: expected a file name of letters, digits, - and _"),
         ("absent.md", "absent.md: does not exist"),
         ("./good.md", "would be the same asset as"),
     ] {

@@ -1,79 +1,125 @@
 //! Overlaying assets: a layer overrides a library; a broken asset is replaced by its last good version.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ActiveAssets, AssetKey, ContextAsset, Library, ManifestAsset, ServerConfigAsset, join_keys};
 use crate::assets::file::Layer;
 use crate::assets::name::AssetName;
 use crate::assets::{AssetError, AssetWarning};
+use crate::call::{CONTEXT_PARAMETERS, MANIFEST_PARAMETERS};
 
 /// The result of overlaying a layer on a library.
 #[derive(Debug)]
 pub(in crate::assets) struct OverlayResult {
     pub(in crate::assets) library: Library,
-    /// The assets that cannot be used. The library omits them, or keeps the last good version.
+    /// The assets in use that cannot be used. The library has their last good version, or the configuration that was
+    /// used before.
     pub(in crate::assets) errors: Vec<AssetError>,
     pub(in crate::assets) warnings: Vec<AssetWarning>,
 }
 
 impl Library {
     /// Overlays a layer on this library. An asset that cannot be used is replaced by its version in `last_good`, if
-    /// that has one.
-    pub(in crate::assets) fn overlay(&self, fresh: Layer, last_good: &Self) -> OverlayResult {
+    /// there is one. Without one it is not in the library, not even as the version that it overrides; it is an error if
+    /// `serverConfig.json` names it, else a warning.
+    pub(in crate::assets) fn overlay(&self, fresh: Layer, last_good: Option<&Self>) -> OverlayResult {
         let mut library = self.clone();
         let mut errors = Vec::new();
+        let mut unusable = Vec::new();
+        let fallback = last_good.unwrap_or(self);
         for (name, file) in fresh.files {
-            match name {
-                AssetName::ServerConfig => {
-                    library.config = file.and_then(ServerConfigAsset::from_file).map_or_else(
-                        |error| {
-                            errors.push(error);
-                            last_good.config.clone()
-                        },
-                        Arc::new,
-                    );
-                }
-                AssetName::Context(key) => {
-                    let read = file.and_then(ContextAsset::from_file);
-                    insert_or_keep(&mut library.contexts, key, read, &last_good.contexts, &mut errors);
-                }
-                AssetName::Manifest(key) => {
-                    let read = file.and_then(ManifestAsset::from_file);
-                    insert_or_keep(&mut library.manifests, key, read, &last_good.manifests, &mut errors);
-                }
+            library.unusable.remove(&name);
+            let error = match &name {
+                AssetName::ServerConfig => match file.and_then(ServerConfigAsset::from_file) {
+                    Ok(config) => {
+                        library.config = Arc::new(config);
+                        continue;
+                    }
+                    Err(error) => {
+                        library.config = fallback.config.clone();
+                        error
+                    }
+                },
+                AssetName::Context(key) => match file.and_then(ContextAsset::from_file) {
+                    Ok(context) => {
+                        library.contexts.insert(key.clone(), Arc::new(context));
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                AssetName::Manifest(key) => match file.and_then(ManifestAsset::from_file) {
+                    Ok(manifest) => {
+                        library.manifests.insert(key.clone(), Arc::new(manifest));
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+            };
+            if name == AssetName::ServerConfig || last_good.is_some_and(|last_good| library.restore(&name, last_good)) {
+                errors.push(error);
+            } else {
+                library.remove(&name);
+                unusable.push((name, error));
             }
         }
-        library.ensure_active_assets(last_good, &mut errors);
+        let mut warnings = fresh.warnings;
+        let in_use = library.assets_in_use();
+        for (name, error) in unusable {
+            if in_use.iter().any(|used| used.name == name) {
+                errors.push(error);
+            } else {
+                warnings.push(AssetWarning::Unusable { error: error.to_string() });
+            }
+        }
+        library.ensure_assets_in_use(fallback, &mut errors);
         library.server = library.config.server.clone();
-        let warnings = fresh.warnings.into_iter().chain(library.config.warnings.iter().cloned()).collect();
+        let manifests = library.manifests.values().flat_map(|manifest| &manifest.warnings);
+        warnings.extend(library.config.warnings.iter().chain(manifests).cloned());
         OverlayResult { library, errors, warnings }
     }
 
-    /// Ensures that the context and the manifest named in `serverConfig.json` exist. If a missing one is not in
-    /// `last_good` either, the configuration of `last_good` is kept; otherwise it was deleted, and its version in
-    /// `last_good` is kept.
-    fn ensure_active_assets(&mut self, last_good: &Self, errors: &mut Vec<AssetError>) {
-        let missing = self.missing_assets();
-        let is_unknown = missing.iter().any(|name| !last_good.contains(name));
-        errors.extend(missing.iter().map(|name| self.missing_asset_error(name)));
-        if is_unknown {
-            self.config = last_good.config.clone();
+    /// Ensures that the contexts and manifests that `serverConfig.json` names exist. If a missing one is not in
+    /// `fallback` either, the configuration of `fallback` is used; otherwise it was deleted, and its version in
+    /// `fallback` is kept.
+    fn ensure_assets_in_use(&mut self, fallback: &Self, errors: &mut Vec<AssetError>) {
+        let mut missing = self.assets_in_use();
+        missing.retain(|used| !self.contains(&used.name));
+        let unreported = missing.iter().filter(|used| !self.unusable.contains(&used.name));
+        errors.extend(unreported.map(|used| self.missing_asset_error(used)));
+        if missing.iter().any(|used| !fallback.contains(&used.name)) {
+            self.config = fallback.config.clone();
         }
-        let ActiveAssets { context, manifest, .. } = &self.config.active;
-        if let (None, Some(last)) = (self.contexts.get(context), last_good.contexts.get(context)) {
-            self.contexts.insert(context.clone(), last.clone());
-        }
-        if let (None, Some(last)) = (self.manifests.get(manifest), last_good.manifests.get(manifest)) {
-            self.manifests.insert(manifest.clone(), last.clone());
+        for used in self.assets_in_use() {
+            if !self.contains(&used.name) {
+                self.restore(&used.name, fallback);
+            }
         }
     }
 
-    /// The assets that `serverConfig.json` names and that do not exist.
-    fn missing_assets(&self) -> Vec<AssetName> {
-        let ActiveAssets { context, manifest, .. } = &self.config.active;
-        let named = [AssetName::Context(context.clone()), AssetName::Manifest(manifest.clone())];
-        named.into_iter().filter(|name| !self.contains(name)).collect()
+    /// Takes an asset from another library. Returns whether that has it.
+    fn restore(&mut self, name: &AssetName, from: &Self) -> bool {
+        match name {
+            AssetName::ServerConfig => self.config = from.config.clone(),
+            AssetName::Context(key) => match from.contexts.get(key) {
+                Some(context) => drop(self.contexts.insert(key.clone(), context.clone())),
+                None => return false,
+            },
+            AssetName::Manifest(key) => match from.manifests.get(key) {
+                Some(manifest) => drop(self.manifests.insert(key.clone(), manifest.clone())),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// Removes an asset that cannot be used, so that its name never means another one.
+    fn remove(&mut self, name: &AssetName) {
+        match name {
+            AssetName::ServerConfig => {}
+            AssetName::Context(key) => drop(self.contexts.remove(key)),
+            AssetName::Manifest(key) => drop(self.manifests.remove(key)),
+        }
+        self.unusable.insert(name.clone());
     }
 
     fn contains(&self, name: &AssetName) -> bool {
@@ -84,32 +130,39 @@ impl Library {
         }
     }
 
-    fn missing_asset_error(&self, name: &AssetName) -> AssetError {
-        let known = match name {
+    fn missing_asset_error(&self, missing: &AssetInUse) -> AssetError {
+        let known = match missing.name {
             AssetName::Manifest(_) => join_keys(self.manifest_keys()),
             _ => join_keys(self.context_keys()),
         };
-        AssetError::Missing { file: self.config.file.label.clone(), missing: name.to_string(), known }
+        let file = self.config.file.label.clone();
+        AssetError::Missing { file, named_by: missing.named_by, missing: missing.name.to_string(), known }
+    }
+
+    /// The contexts and manifests that `serverConfig.json` names: the default ones, and those of incoming calls.
+    fn assets_in_use(&self) -> Vec<AssetInUse> {
+        let ActiveAssets { context, manifest, .. } = &self.config.active;
+        let default = |name| AssetInUse { name, named_by: "AssetLoader" };
+        let mut used =
+            vec![default(AssetName::Context(context.clone())), default(AssetName::Manifest(manifest.clone()))];
+        for (parameter, value) in &self.config.server.parameters {
+            let Ok(key) = AssetKey::from_reference(value) else { continue };
+            let (name, named_by) = match parameter.as_str() {
+                name if CONTEXT_PARAMETERS.contains(&name) => (AssetName::Context(key), "a parameter"),
+                name if MANIFEST_PARAMETERS.contains(&name) => (AssetName::Manifest(key), "a parameter"),
+                _ => continue,
+            };
+            used.push(AssetInUse { name, named_by });
+        }
+        used
     }
 }
 
-fn insert_or_keep<T>(
-    assets: &mut BTreeMap<AssetKey, Arc<T>>,
-    key: AssetKey,
-    read: Result<T, AssetError>,
-    last_good: &BTreeMap<AssetKey, Arc<T>>,
-    errors: &mut Vec<AssetError>,
-) {
-    let asset = match read {
-        Ok(asset) => Some(Arc::new(asset)),
-        Err(error) => {
-            errors.push(error);
-            last_good.get(&key).cloned()
-        }
-    };
-    if let Some(asset) = asset {
-        assets.insert(key, asset);
-    }
+/// A context or a manifest that `serverConfig.json` names.
+struct AssetInUse {
+    name: AssetName,
+    /// Where it is named, for messages.
+    named_by: &'static str,
 }
 
 #[cfg(test)]
@@ -124,7 +177,7 @@ mod tests {
             (AssetName::from_file_name(name).unwrap().unwrap(), Ok(AssetFile::new(name, text)))
         };
         let fresh = Layer { files: files.iter().map(file).collect(), warnings: Vec::new() };
-        let OverlayResult { library, errors, .. } = Library::built_in().overlay(fresh, last_good);
+        let OverlayResult { library, errors, .. } = Library::built_in().overlay(fresh, Some(last_good));
         (library, errors.iter().map(ToString::to_string).collect())
     }
 
@@ -148,9 +201,29 @@ mod tests {
         let broken =
             [("serverConfig.json", "{"), ("acme.md", " "), ("Desk.json", "{}"), ("new.md", ""), ("day.md", "Sing.")];
         let (library, errors) = overlay_files(&broken, &last_good);
-        assert_eq!(errors.len(), 4, "{errors:?}");
+        assert_eq!(errors.len(), 3, "{errors:?}");
         assert_eq!(library.changes_since(&last_good), ["day.md added"]);
         assert_eq!(library.server.model.retries, 5);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_never_turns_into_the_one_that_it_overrides() {
+        let other = ("serverConfig.json", r#"{ "AssetLoader": { "context": "acme" } }"#);
+        let files = [other, ("acme.md", "Be kind."), ("PaymentContext.md", " ")];
+        let file = |(name, text): &(&str, &str)| {
+            (AssetName::from_file_name(name).unwrap().unwrap(), Ok(AssetFile::new(name, text)))
+        };
+        let fresh = || Layer { files: files.iter().map(file).collect(), warnings: Vec::new() };
+        let OverlayResult { library, errors, warnings } = Library::built_in().overlay(fresh(), None);
+        assert!(errors.is_empty());
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, ["PaymentContext.md: is empty; the file is not used"]);
+        let unknown = "there is no usable context PaymentContext; there are acme, defaultContext";
+        assert_eq!(library.profile(Some("PaymentContext"), None).unwrap_err().to_string(), unknown);
+        // A running server that has a valid version keeps it.
+        let OverlayResult { library, errors, .. } = Library::built_in().overlay(fresh(), Some(&Library::built_in()));
+        assert_eq!(errors.len(), 1);
+        assert!(library.profile(Some("PaymentContext"), None).is_ok());
     }
 
     #[test]
@@ -190,12 +263,10 @@ mod tests {
             "there is no context Acme; there are PaymentContext, acme, defaultContext"
         );
         assert!(message(None, Some("acme")).starts_with("there is no manifest acme; there are Desk, "));
+        let by_file_name = library.profile(Some("acme.md"), Some("Desk.json")).unwrap();
+        assert_eq!(format!("{by_file_name:?}"), format!("{profile:?}"));
         for private in ["4242424242424242", "my secret", "../secret"] {
             assert!(!message(Some(private), None).contains(private), "{private}");
-            assert_eq!(
-                format!("{:?}", library.profile_or_default(Some(private), Some("Desk"))),
-                format!("{:?}", library.profile(None, Some("Desk")).unwrap())
-            );
         }
     }
 }

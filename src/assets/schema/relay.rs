@@ -128,7 +128,7 @@ fn add_parameter<E: Error>(parameters: &mut Attributes, name: String, value: Str
 }
 
 /// Reads the value of the attribute `name` and adds it, if the attribute is documented and the value is not empty.
-fn add_attribute<'de, A: MapAccess<'de>>(
+pub(super) fn add_attribute<'de, A: MapAccess<'de>>(
     read: &mut Attributes,
     documented: &[&'static str],
     name: &str,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::asset_loader::AssetLoaderSection;
 use super::payments::PaymentsSection;
-use super::relay::{LanguageElement, ParameterElements, RelayConfiguration};
+use super::relay::LanguageElement;
+use super::relay_section::RelaySection;
 use crate::assets::de::{at_most, seconds, speech};
 use crate::assets::file::AssetFile;
 use crate::assets::name::AssetKey;
@@ -71,6 +73,7 @@ impl ServerConfig {
     pub fn call_settings(&self, environment: &call::CallEnvironment) -> call::CallSettings {
         call::CallSettings {
             has_telephone: true,
+            has_agent: true,
             silence: self.silence.clone(),
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
@@ -132,12 +135,13 @@ pub(in crate::assets) fn parse(
     file: &AssetFile,
 ) -> Result<(ServerConfig, ActiveAssets, Vec<AssetWarning>), AssetError> {
     let (sections, ignored) = file.parse_json::<Sections>()?;
-    let warnings = warnings(file, &sections, ignored);
-    let loader = sections.asset_loader;
+    let contradiction = |what| AssetError::Invalid { file: file.label.clone(), line: 1, what };
+    let loader = sections.asset_loader.merge(sections.used_config).map_err(contradiction)?;
+    let warnings = warnings(file, loader.asset_loader_type.as_deref(), ignored);
     let key = |name: &str| name.parse().expect("the default keys are valid");
     let active = ActiveAssets {
-        context: loader.context.or(loader.active_context_key).unwrap_or_else(|| key("PaymentContext")),
-        manifest: loader.manifest.or(loader.active_manifest_key).unwrap_or_else(|| key("PaymentToolManifest")),
+        context: loader.context.unwrap_or_else(|| key("PaymentContext")),
+        manifest: loader.manifest.unwrap_or_else(|| key("PaymentToolManifest")),
         loader: match loader.asset_loader_type.as_deref() {
             Some("file") => Some(LoaderType::File),
             Some("sync") => Some(LoaderType::Sync),
@@ -145,20 +149,16 @@ pub(in crate::assets) fn parse(
         },
     };
     let relay = sections.conversation_relay;
+    let silence = relay.silence_detection.or(loader.silence_detection).unwrap_or_default();
+    let listen_mode = sections.server.listen_mode.or(loader.listen_mode).unwrap_or_default();
     let config = ServerConfig {
-        relay: add_default_attributes(relay.configuration.attributes),
-        languages: relay
-            .configuration
-            .languages
-            .into_iter()
-            .chain(relay.languages)
-            .map(|LanguageElement(it)| it)
-            .collect(),
-        parameters: [relay.configuration.parameters.0, relay.parameters.0].concat(),
+        relay: add_default_attributes(relay.attributes),
+        languages: relay.languages.into_iter().chain(sections.languages).map(|LanguageElement(it)| it).collect(),
+        parameters: relay.parameters,
         silence: call::SilenceSettings {
-            enabled: relay.silence_detection.enabled,
-            threshold: relay.silence_detection.seconds_threshold,
-            reminders: relay.silence_detection.messages.into_iter().map(|SpokenText(text)| text).collect(),
+            enabled: silence.enabled,
+            threshold: silence.seconds_threshold,
+            reminders: silence.messages.into_iter().map(|SpokenText(text)| text).collect(),
         },
         model: llm::ModelLimits {
             first_token: sections.model.first_token_seconds,
@@ -177,7 +177,7 @@ pub(in crate::assets) fn parse(
             goodbye: sections.messages.goodbye,
             no_agent: sections.messages.no_agent,
         },
-        listen_only: sections.server.listen_mode.enabled,
+        listen_only: listen_mode.enabled,
         keypad: call::KeypadSettings {
             max_digits: sections.keypad.max_digits.max(1) as usize,
             pause: sections.keypad.pause_seconds,
@@ -186,13 +186,15 @@ pub(in crate::assets) fn parse(
     Ok((config, active, warnings))
 }
 
-fn warnings(file: &AssetFile, sections: &Sections, ignored: Vec<String>) -> Vec<AssetWarning> {
+fn warnings(file: &AssetFile, loader_type: Option<&str>, ignored: Vec<String>) -> Vec<AssetWarning> {
     let label = || file.label.clone();
     let unread = ignored.into_iter().map(|key| match key.rsplit_once('.') {
-        Some(("ConversationRelay.Configuration", "url" | "action")) => AssetWarning::SetByServer { file: label(), key },
+        Some(("ConversationRelay.Configuration" | "ConversationRelay", "url" | "action")) => {
+            AssetWarning::SetByServer { file: label(), key }
+        }
         _ => AssetWarning::UnknownKey { file: label(), key },
     });
-    let kind = sections.asset_loader.asset_loader_type.as_deref().filter(|kind| !matches!(*kind, "file" | "sync"));
+    let kind = loader_type.filter(|kind| !matches!(*kind, "file" | "sync"));
     let loader = kind.map(|kind| AssetWarning::UnknownLoaderType { file: label(), kind: kind.to_owned() });
     unread.chain(loader).collect()
 }
@@ -201,7 +203,10 @@ fn warnings(file: &AssetFile, sections: &Sections, ignored: Vec<String>) -> Vec<
 #[serde(default, rename_all = "PascalCase")]
 struct Sections {
     conversation_relay: RelaySection,
+    /// The `<Language>`s, where they were before version 4.7 of the reference implementation.
+    languages: Vec<LanguageElement>,
     asset_loader: AssetLoaderSection,
+    used_config: AssetLoaderSection,
     server: ServerSection,
     model: ModelSection,
     payments: PaymentsSection,
@@ -211,47 +216,26 @@ struct Sections {
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "PascalCase")]
-struct RelaySection {
-    configuration: RelayConfiguration,
-    #[serde(alias = "languages")]
-    languages: Vec<LanguageElement>,
-    #[serde(alias = "parameters")]
-    parameters: ParameterElements,
-    silence_detection: SilenceDetectionSection,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct AssetLoaderSection {
-    context: Option<AssetKey>,
-    active_context_key: Option<AssetKey>,
-    manifest: Option<AssetKey>,
-    active_manifest_key: Option<AssetKey>,
-    asset_loader_type: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "PascalCase")]
 struct ServerSection {
-    listen_mode: ListenModeSection,
+    listen_mode: Option<ListenModeSection>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Deserialize, Default)]
 #[serde(default)]
-struct ListenModeSection {
+pub(super) struct ListenModeSection {
     enabled: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct SilenceDetectionSection {
+pub(super) struct SilenceDetectionSection {
     enabled: bool,
     #[serde(deserialize_with = "seconds::<1, 3600, _>")]
     seconds_threshold: Duration,
     messages: Vec<SpokenText>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct SpokenText(#[serde(deserialize_with = "speech")] String);
 

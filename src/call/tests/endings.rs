@@ -14,6 +14,23 @@ fn noise_during_a_hand_off_does_not_stop_it() {
 }
 
 #[test]
+fn a_call_without_its_agent_is_handed_to_a_person_whatever_the_caller_says() {
+    for welcome_greeting in [None, Some("Hello.".to_owned())] {
+        let mut call = TestCall::start_with(CallSettings { has_agent: false, welcome_greeting, ..settings() });
+        assert_eq!(call.said_since(0), settings().messages.hand_off);
+        call.caller_interrupts("");
+        call.caller_says("Wait, I want to pay");
+        call.caller_presses("1#");
+        call.advance(60 * SECOND);
+        let ended = call.end_frames();
+        let [Some(data)] = ended.as_slice() else { panic!("{ended:?}") };
+        assert!(data.contains(r#""reasonCode":"agent-unavailable""#), "{data}");
+        let asked = call.actions.iter().any(|action| matches!(action, Action::AskModel(_)));
+        assert!(!asked, "the model is never asked");
+    }
+}
+
+#[test]
 fn silence_detection_pauses_while_a_payment_is_open() {
     let mut call = TestCall::start();
     call.reach_card_number("PK1");

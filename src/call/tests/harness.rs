@@ -47,6 +47,7 @@ pub(in crate::call) fn usd(amount: &str) -> Amount {
 pub(in crate::call) fn settings() -> CallSettings {
     CallSettings {
         has_telephone: true,
+        has_agent: true,
         silence: SilenceSettings {
             enabled: true,
             threshold: SILENCE_THRESHOLD,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::call::{CONTEXT_PARAMETERS, MANIFEST_PARAMETERS};
 use crate::json_members::{DuplicateMemberError, JsonMembers};
 use crate::payment::{self, PaymentTermsError, find_contradicted_parameter};
 use crate::phone_number::PhoneNumber;
@@ -73,8 +74,8 @@ impl OutboundOrder {
         }
         let call_reference = optional_text(&properties, CALL_REFERENCE)?;
         let explicit_order_reference = optional_text(&properties, "orderReference")?;
-        let context_key = optional_text(&properties, "contextKey")?;
-        let manifest_key = optional_text(&properties, "manifestKey")?;
+        let context_key = take_key(&mut properties, CONTEXT_PARAMETERS)?;
+        let manifest_key = take_key(&mut properties, MANIFEST_PARAMETERS)?;
         // An amount must be a string: a JSON number may have been rounded by the client.
         optional_text(&properties, "amountDue")?;
         let values = properties.iter().filter(|(_, value)| !value.is_null());
@@ -113,6 +114,22 @@ fn optional_text(properties: &Map<String, Value>, name: &'static str) -> Result<
         Some(Value::String(text)) if (1..=MAX_NAME_BYTES).contains(&text.len()) => Ok(Some(text.clone())),
         Some(_) => Err(ParseOrderError::InvalidText(name)),
     }
+}
+
+/// Returns the key of an asset, given under either of these names, and leaves it in the properties under the first one.
+fn take_key(
+    properties: &mut Map<String, Value>,
+    [name, alias]: [&'static str; 2],
+) -> Result<Option<String>, ParseOrderError> {
+    let key = match optional_text(properties, name)? {
+        Some(key) => Some(key),
+        None => optional_text(properties, alias)?,
+    };
+    properties.remove(alias);
+    if let Some(key) = &key {
+        properties.insert(name.to_owned(), Value::String(key.clone()));
+    }
+    Ok(key)
 }
 
 fn check_property(name: &str, value: &Value) -> Result<(), ParseOrderError> {

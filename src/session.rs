@@ -183,10 +183,11 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
     let (tools, tool_outcomes) = ToolRunner::new(&context, tool_context);
-    let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup));
     // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
     // prepared while the call rang.
-    context.model.prewarm(&agent_config.profile());
+    if has_agent {
+        context.model.prewarm(&agent_config.profile());
+    }
     let session = Session {
         context: context.clone(),
         tools,

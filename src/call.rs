@@ -23,6 +23,7 @@ mod phase;
 mod prompts;
 mod settings;
 mod silence;
+mod speakable;
 mod speech;
 mod spoken_amount;
 #[cfg(test)]

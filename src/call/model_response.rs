@@ -27,7 +27,7 @@ impl Call {
             return self.give_up_on_model("the model calls tools in a loop");
         }
         self.silence_timer.record_activity(self.now);
-        let id = self.turn.begin_response(&self.history);
+        let id = self.turn.begin_response(&self.history, self.settings.has_telephone);
         let leads = self.is_server_leading();
         let progress =
             self.payments.open().map(|capture| ConversationItem::Developer(prompts::payment_progress(capture, leads)));
@@ -54,7 +54,7 @@ impl Call {
         }
     }
 
-    /// Speaks the text that the redaction of the stream still holds back.
+    /// Speaks the text that is still held back, as mark-up or as digits.
     fn flush_held_text(&mut self) {
         let rest = self.turn.take_held_text();
         self.append_model_text(rest);

@@ -211,7 +211,7 @@ pub(super) fn is_header_for_caller(header: &str) -> bool {
 
 /// Finds a tool call as JSON text: `{"name": "…", "arguments": …`, alone or in a fenced block.
 fn find_json_call(text: &str) -> Result<(usize, Marker), Match> {
-    let start = text.char_indices().map(|(at, _)| at).find(|at| *at >= MAX_JSON_START).map_or(text, |end| &text[..end]);
+    let start = (MAX_JSON_START..text.len()).find(|at| text.is_char_boundary(*at)).map_or(text, |end| &text[..end]);
     let is_fenced = start.starts_with('`');
     let found = if is_fenced {
         skip_literal(start, "```").and_then(|rest| {

@@ -10,6 +10,7 @@ mod caller_speech;
 mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
+mod courtesy;
 mod event;
 mod guided_flow;
 mod history;
@@ -199,7 +200,10 @@ impl Call {
         let keyed = self.keypad_deadline();
         let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
+        let held = self
+            .turn
+            .held_until()
+            .filter(|_| self.turn.is_response_owed() || self.has_open_question() || self.phase.is_closing());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
         let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());

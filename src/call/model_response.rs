@@ -134,6 +134,8 @@ impl Call {
     fn give_up_on_model(&mut self, reason: &'static str) {
         self.emit(Action::ReportModelOutage(ModelOutage::HandOff(reason)));
         self.hand_off("model-unavailable");
+        // The caller's words could not be answered, so they do not cancel it.
+        self.make_closing_final();
     }
 
     /// Hands the call off to a person on the server's decision.

@@ -27,13 +27,25 @@ pub(super) enum Phase {
     Ended { is_closed: bool },
 }
 
-/// A pending end of the call. The caller cancels it by speaking first.
+/// A pending end of the call. The caller cancels it by saying more than words of courtesy.
 #[derive(Debug)]
 pub(super) struct Closing {
     /// The hand-off data for the `<Connect>` action, as JSON text, if a person is to take over.
     handoff_data: Option<Private<String>>,
-    /// The goodbye was sent to the caller.
-    goodbye_sent: bool,
+    goodbye: Goodbye,
+    /// Nothing cancels it: the model is down, so that nobody could continue the call.
+    is_final: bool,
+}
+
+/// The last words of a call: a goodbye, or that a person takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    /// It is not said yet.
+    Owed,
+    /// It was sent to the caller.
+    Sent,
+    /// It was interrupted, and nothing is known yet of what the caller says.
+    Cut,
 }
 
 impl Phase {
@@ -69,7 +81,11 @@ impl Phase {
 
     /// Whether an end of the call is pending and its goodbye was sent.
     pub(super) fn is_goodbye_sent(&self) -> bool {
-        self.closing().is_some_and(|closing| closing.goodbye_sent)
+        self.goodbye().is_some_and(|goodbye| goodbye != Goodbye::Owed)
+    }
+
+    fn goodbye(&self) -> Option<Goodbye> {
+        self.closing().map(|closing| closing.goodbye)
     }
 
     /// When the phase ends by itself: a parked call after `resume_timeout`, a call whose socket stays open after `end`.
@@ -92,6 +108,9 @@ impl Phase {
 
     /// Cancels a pending end; returns whether there was one.
     fn cancel_closing(&mut self) -> bool {
+        if self.closing().is_some_and(|closing| closing.is_final) {
+            return false;
+        }
         match self {
             Self::Closing(_) => {
                 *self = Self::Live;
@@ -151,20 +170,56 @@ impl Call {
     /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_sent` says that the
     /// goodbye was sent.
     pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_sent: bool) {
-        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye_sent });
+        let goodbye = if goodbye_sent { Goodbye::Sent } else { Goodbye::Owed };
+        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye, is_final: false });
+    }
+
+    /// Makes a pending end final: nothing that the caller says cancels it.
+    pub(super) fn make_closing_final(&mut self) {
+        if let Some(closing) = self.phase.closing_mut() {
+            closing.is_final = true;
+        }
     }
 
     /// Records that the goodbye of a pending end was sent.
     pub(super) fn record_goodbye(&mut self) {
-        if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_sent = true;
-        }
+        self.set_goodbye(Goodbye::Sent);
     }
 
     /// Makes a pending end wait for another goodbye.
     pub(super) fn repeat_goodbye(&mut self) {
+        self.set_goodbye(Goodbye::Owed);
+    }
+
+    fn set_goodbye(&mut self, goodbye: Goodbye) {
         if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_sent = false;
+            closing.goodbye = goodbye;
+        }
+    }
+
+    /// Records that the goodbye of a pending end was interrupted, if any of it was spoken. The end stays pending until it
+    /// is known whether the caller said more than words of courtesy.
+    pub(super) fn record_goodbye_cut(&mut self, has_spoken: bool) {
+        if self.phase.is_goodbye_sent() || has_spoken {
+            self.set_goodbye(Goodbye::Cut);
+        }
+    }
+
+    /// Records words of courtesy during a pending end. They answer a goodbye that they cut off: it is not said again.
+    pub(super) fn record_courtesy(&mut self) {
+        if self.phase.goodbye() == Some(Goodbye::Cut) {
+            self.record_goodbye();
+        }
+    }
+
+    /// Decides what follows a goodbye that was interrupted, after which nothing was said: it is said again, unless nobody
+    /// could say it.
+    fn settle_cut_goodbye(&mut self) {
+        if self.phase.closing().is_some_and(|closing| closing.is_final) {
+            self.record_goodbye();
+        } else {
+            self.repeat_goodbye();
+            self.note(prompts::GOODBYE_CUT);
         }
     }
 
@@ -178,7 +233,14 @@ impl Call {
 
     /// Asks for the goodbye, or ends the call once it was heard. Called only while the model's turn is idle.
     pub(super) fn finish_closing(&mut self) {
+        if self.phase.goodbye() == Some(Goodbye::Cut) {
+            if self.turn.is_held(self.now) || self.is_caller_speaking() {
+                return;
+            }
+            self.settle_cut_goodbye();
+        }
         if !self.phase.is_goodbye_sent() {
+            self.turn.flush_to_history(&mut self.history);
             return self.ask_model();
         }
         self.turn.waive_response();

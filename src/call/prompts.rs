@@ -396,6 +396,9 @@ pub(super) fn no_result() -> String {
 pub(super) const CALL_CONTINUES: &str =
     "The caller was heard before the call had ended, so it goes on. If it was only noise, take leave again.";
 
+/// The note that a noise interrupted the goodbye.
+pub(super) const GOODBYE_CUT: &str = "A noise cut off your last words, and the caller said nothing. The call still ends: say them again, in one short sentence.";
+
 /// The output of `cancel-capture` for a session that was never confirmed. If it appears later, it is cancelled.
 pub(super) const NEVER_OPENED: &str = "The payment is given up; nothing was charged. Next: tell the caller so.";
 

@@ -94,6 +94,7 @@ const ANSWERS: &[(&str, ConsentAnswer)] = &[
     ("Yes, please.", ConsentAnswer::Yes),
     ("Sí, claro.", ConsentAnswer::Yes),
     ("No.", ConsentAnswer::No),
+    ("Okay, thank you", ConsentAnswer::Yes),
     ("No, absolutely not", ConsentAnswer::No),
     ("Yes, but only 5 dollars", ConsentAnswer::Unclear),
     ("Stop, cancel it, I do not want to pay", ConsentAnswer::No),
@@ -480,6 +481,12 @@ impl ReferenceModel {
     }
 
     fn caller_says(&mut self, words: &str, answer: ConsentAnswer) {
+        if self.call.inner.phase.is_closing() && self.open_statement.is_none() && courtesy::is_courtesy(words) {
+            self.call.caller_says(words);
+            // It needs no answer.
+            self.agent_spoke_since_caller = true;
+            return self.note_activity();
+        }
         if self.open_statement.is_some() {
             self.expect_answer(answer);
         } else {
@@ -718,10 +725,11 @@ impl ReferenceModel {
                     }
                     self.talk_cycle_open = !last;
                 }
-                Action::SendFrame(OutgoingFrame::End { .. }) => {
+                Action::SendFrame(OutgoingFrame::End { handoff_data }) => {
                     assert!(!self.end_sent, "end is sent once");
+                    let is_final = handoff_data.as_ref().is_some_and(|data| data.contains("model-unavailable"));
                     assert!(
-                        self.agent_spoke_since_caller,
+                        is_final || self.agent_spoke_since_caller,
                         "the call does not end while the caller's last input is unanswered"
                     );
                     assert!(!self.talk_cycle_open, "end comes after the final token");

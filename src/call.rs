@@ -11,6 +11,7 @@ mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
 mod courtesy;
+mod ending;
 mod event;
 mod guided_flow;
 mod history;
@@ -34,6 +35,7 @@ mod tool_calls;
 mod tool_request;
 mod turn;
 
+pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{Action, CallEvent, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId};
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{ConversationItem, ToolCall};
@@ -93,6 +95,8 @@ pub(crate) struct Call {
     listen_only: bool,
     /// The languages set by `switch-language`.
     switched_languages: Option<LanguageSwitch>,
+    /// What is reported of the end, once the call has ended.
+    ending: CallEnding,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -129,6 +133,7 @@ impl Call {
             silence_timer: SilenceTimer::new(&settings.silence, now),
             listen_only: settings.listen_only,
             switched_languages: None,
+            ending: CallEnding::default(),
             now,
             actions: Vec::new(),
             settings,
@@ -277,7 +282,8 @@ impl Call {
             Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
             Some(SilenceAction::EndCall) => {
                 self.say(&self.settings.messages.goodbye.clone());
-                self.begin_closing(None, true);
+                let ending = CallEnding { reason: Some("silence"), ..CallEnding::default() };
+                self.begin_closing(ending, true);
             }
         }
     }
@@ -332,6 +338,11 @@ impl Call {
 
     fn note(&mut self, text: impl Into<String>) {
         self.turn.push_note(ConversationItem::Developer(text.into()));
+    }
+
+    /// Takes what is known of the end of a call that has ended.
+    pub(crate) fn take_ending(&mut self) -> CallEnding {
+        std::mem::take(&mut self.ending)
     }
 
     /// Whether a payment is open. Such a call must not be disconnected.

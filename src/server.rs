@@ -161,6 +161,7 @@ fn session_context(
         twilio: Arc::new(twilio),
         calls: CallRegistry::default(),
         pending_calls: PendingCalls::default(),
+        reports_call_ends: config.webhook.is_some(),
         tasks: TaskTracker::new(),
         soft_stop: shutdown.soft.clone(),
         drain_timeout: config.drain_timeout,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::event::{ModelEvent, ModelOutage, ModelRequest, ModelRequestId};
-use super::{Action, Call, ConversationItem, ToolCall, prompts};
+use super::{Action, Call, CallEnding, ClosingNotes, ConversationItem, ToolCall, prompts};
+use crate::redact::Private;
 use crate::relay::OutgoingFrame;
 
 /// The number of consecutive failures after which the call is handed off to a person.
@@ -147,6 +148,9 @@ impl Call {
         self.drop_question();
         self.say(&self.settings.messages.hand_off.clone());
         let summary = if self.payments.is_submitting() { prompts::RESULT_UNKNOWN } else { "" };
-        self.begin_closing(Some(prompts::handoff_data(reason, reason, summary)), true);
+        let notes = ClosingNotes::from_summary(summary);
+        let data = prompts::handoff_data(reason, reason, &notes);
+        let ending = CallEnding { reason: Some(reason), handoff_data: Some(Private::new(data)), notes };
+        self.begin_closing(ending, true);
     }
 }

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, AgentSpeech, Call, prompts};
-use crate::redact::Private;
+use super::{Action, AgentSpeech, Call, CallEnding, prompts};
 use crate::relay::OutgoingFrame;
 
 /// How long Twilio may take to close the socket after `end`.
@@ -30,8 +29,8 @@ pub(super) enum Phase {
 /// A pending end of the call. The caller cancels it by saying more than words of courtesy.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// The hand-off data for the `<Connect>` action, as JSON text, if a person is to take over.
-    handoff_data: Option<Private<String>>,
+    /// What is reported of the end. Its hand-off data goes to the `<Connect>` action.
+    ending: CallEnding,
     goodbye: Goodbye,
     /// Nothing cancels it: the model is down, so that nobody could continue the call.
     is_final: bool,
@@ -169,9 +168,9 @@ impl Phase {
 impl Call {
     /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_sent` says that the
     /// goodbye was sent.
-    pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_sent: bool) {
+    pub(super) fn begin_closing(&mut self, ending: CallEnding, goodbye_sent: bool) {
         let goodbye = if goodbye_sent { Goodbye::Sent } else { Goodbye::Owed };
-        self.phase.close(Closing { handoff_data: handoff_data.map(Private::new), goodbye, is_final: false });
+        self.phase.close(Closing { ending, goodbye, is_final: false });
     }
 
     /// Makes a pending end final: nothing that the caller says cancels it.
@@ -253,7 +252,8 @@ impl Call {
             return;
         }
         if let Some(closing) = self.phase.finish_closing(self.now) {
-            let handoff_data = closing.handoff_data.map(Private::into_inner);
+            let handoff_data = closing.ending.handoff_data.as_ref().map(|data| data.reveal().clone());
+            self.ending = closing.ending;
             self.send_frame(OutgoingFrame::End { handoff_data });
         }
     }
@@ -305,6 +305,10 @@ impl Call {
     pub(super) fn handle_hang_up(&mut self) {
         if self.phase.is_ended() {
             return;
+        }
+        // The caller hung up before the agent's end took effect; what the model wrote down is kept.
+        if let Phase::Closing(closing) | Phase::Parked { closing: Some(closing), .. } = &mut self.phase {
+            self.ending.notes = std::mem::take(&mut closing.ending.notes);
         }
         self.phase = Phase::Ended { is_closed: false };
         if self.turn.stop(&mut self.history) {

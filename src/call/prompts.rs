@@ -8,10 +8,12 @@ mod known_payments;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ClosingNotes;
 use crate::payment::{
     Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentIntent, PaymentMethod, PaymentOutcome,
     PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
@@ -470,7 +472,7 @@ pub(super) fn session_closed() -> String {
 }
 
 /// The hand-off data for the `<Connect>` action, as JSON text.
-pub(super) fn handoff_data(reason_code: &str, reason: &str, summary: &str) -> String {
+pub(super) fn handoff_data(reason_code: &str, reason: &str, notes: &ClosingNotes) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct HandoffData<'a> {
@@ -478,6 +480,10 @@ pub(super) fn handoff_data(reason_code: &str, reason: &str, summary: &str) -> St
         reason: &'a str,
         #[serde(rename = "conversationSummary")]
         summary: &'a str,
+        /// All further arguments of the tool call.
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        arguments: &'a Map<String, Value>,
     }
-    serde_json::to_string(&HandoffData { reason_code, reason, summary }).expect("strings always serialise")
+    let (summary, arguments) = (notes.summary.reveal().trim(), notes.arguments.reveal());
+    serde_json::to_string(&HandoffData { reason_code, reason, summary, arguments }).expect("JSON always serialises")
 }

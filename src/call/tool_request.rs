@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::ending::{ClosingNotes, bound_text};
 use super::settings::CallSettings;
 use super::tool::ContextKeys;
 use crate::payment::{Amount, Currency, Field, UpdateAction};
@@ -39,7 +40,7 @@ const TOOLS: &[ToolSpec] = &[
     on_telephone("set-silence-detection", |arguments| {
         arguments.parse().map(|SwitchArguments { enabled }| ToolRequest::SetSilenceDetection { enabled })
     }),
-    on_telephone("end-call", |_| Ok(ToolRequest::EndCall)),
+    on_telephone("end-call", |arguments| Ok(ToolRequest::EndCall { notes: ClosingNotes::parse(arguments.json, &[]) })),
     on_telephone("live-agent-handoff", parse_live_agent_handoff),
     on_telephone("send-dtmf", parse_send_dtmf),
     on_telephone("switch-language", |arguments| {
@@ -122,10 +123,12 @@ pub(super) enum ToolRequest {
     SetSilenceDetection {
         enabled: bool,
     },
-    EndCall,
+    EndCall {
+        notes: ClosingNotes,
+    },
     LiveAgentHandoff {
         reason: Private<String>,
-        summary: Private<String>,
+        notes: ClosingNotes,
     },
     SendDtmf {
         digits: Digits,
@@ -159,9 +162,6 @@ pub(super) enum RequestedCharge {
     Amount(Amount),
 }
 
-/// The maximum length of the model's free text, in characters. The rest is cut off.
-const MAX_FREE_TEXT: usize = 1_000;
-
 #[derive(Deserialize)]
 struct ConfirmAmountArguments {
     #[serde(alias = "chargeAmount")]
@@ -184,8 +184,6 @@ struct SwitchArguments {
 struct LiveAgentHandoffArguments {
     #[serde(default)]
     reason: Option<String>,
-    #[serde(default, alias = "conversationSummary")]
-    summary: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -247,8 +245,9 @@ fn parse_start_capture(arguments: &Arguments<'_>) -> Result<ToolRequest, String>
 }
 
 fn parse_live_agent_handoff(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
-    let LiveAgentHandoffArguments { reason, summary } = arguments.parse()?;
-    Ok(ToolRequest::LiveAgentHandoff { reason: redact_free_text(reason), summary: redact_free_text(summary) })
+    let LiveAgentHandoffArguments { reason } = arguments.parse()?;
+    let notes = ClosingNotes::parse(arguments.json, &["reason"]);
+    Ok(ToolRequest::LiveAgentHandoff { reason: redact_free_text(reason), notes })
 }
 
 fn parse_send_dtmf(arguments: &Arguments<'_>) -> Result<ToolRequest, String> {
@@ -336,9 +335,7 @@ fn check_media_url(source: Url, hosts: &[String]) -> Result<Url, String> {
 }
 
 fn redact_free_text(text: Option<String>) -> Private<String> {
-    let text = text.unwrap_or_default();
-    let end = text.char_indices().nth(MAX_FREE_TEXT).map_or(text.len(), |(at, _)| at);
-    Private::new(redact_card_numbers(&text[..end]).into_owned())
+    Private::new(bound_text(&text.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -395,8 +392,8 @@ mod tests {
     fn a_card_number_is_removed_from_a_summary() {
         let arguments = r#"{"reason":"asked","summary":"paid with 4242 4242 4242 4242"}"#;
         let request = read("live-agent-handoff", arguments);
-        let Ok(ToolRequest::LiveAgentHandoff { summary, .. }) = request else { panic!() };
-        assert_eq!(summary.reveal(), "paid with [digits removed]");
+        let Ok(ToolRequest::LiveAgentHandoff { notes, .. }) = request else { panic!() };
+        assert_eq!(notes.summary.reveal(), "paid with [digits removed]");
     }
 
     #[test]

@@ -354,3 +354,55 @@ fn a_call_that_is_not_resumed_ends_like_a_hang_up() {
     call.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(call.actions.last(), Some(Action::Close)));
 }
+
+#[test]
+fn the_hand_off_data_holds_every_argument_of_the_model() {
+    let mut call = TestCall::start();
+    call.caller_says("Give me a person");
+    call.model_calls(
+        "live-agent-handoff",
+        r#"{"callSid":"CA9","reason":"asked","conversationSummary":"Wants to pay.","mood":"angry","card":"4242 4242 4242 4242"}"#,
+    );
+    call.model_emits(ModelEvent::Completed);
+    call.model_replies("I connect you.", &[]);
+    call.advance(10 * SECOND);
+    let ends = call.end_frames();
+    let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
+    let expected = r#"{"reasonCode":"live-agent-handoff","reason":"asked","conversationSummary":"Wants to pay.","arguments":{"card":"[digits removed]","mood":"angry"}}"#;
+    assert_eq!(data, expected);
+    let ending = call.inner.take_ending();
+    assert_eq!((ending.reason, ending.handoff_data.unwrap().reveal().as_str()), (Some("hand-off"), expected));
+}
+
+#[test]
+fn what_end_call_writes_down_is_kept_even_if_the_caller_hangs_up_first() {
+    for hangs_up in [false, true] {
+        let mut call = TestCall::start();
+        call.caller_says("That is all");
+        call.model_says("Goodbye then.");
+        call.model_calls("end-call", r#"{"conversationSummary":"All is paid.","score":5}"#);
+        call.model_emits(ModelEvent::Completed);
+        if !hangs_up {
+            call.advance(10 * SECOND);
+        }
+        call.feed(CallEvent::HungUp);
+        let ending = call.inner.take_ending();
+        assert_eq!(ending.reason, (!hangs_up).then_some("agent-ended"));
+        assert_eq!(ending.notes.summary.reveal(), "All is paid.");
+        assert_eq!(ending.notes.arguments.reveal()["score"], 5);
+        assert!(ending.handoff_data.is_none());
+    }
+}
+
+#[test]
+fn a_call_that_goes_on_forgets_what_end_call_wrote_down() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_says("Goodbye then.");
+    call.model_calls("end-call", r#"{"conversationSummary":"All is paid."}"#);
+    call.model_emits(ModelEvent::Completed);
+    call.caller_says("No wait");
+    call.feed(CallEvent::HungUp);
+    let ending = call.inner.take_ending();
+    assert!(ending.reason.is_none() && ending.notes.summary.reveal().is_empty());
+}

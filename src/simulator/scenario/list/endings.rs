@@ -26,11 +26,16 @@ pub(super) fn all() -> Vec<Scenario> {
                 Expectation::ToolCalled("end-call", 1),
                 Expectation::SessionEnds("ended"),
                 Expectation::NoHandOff,
+                Expectation::CallEndNotified("agent-ended", "The caller said goodbye."),
             ]),
         scenario("hang-up", "The caller hangs up in the middle of the card number.")
             .with_script(&[ASKS_TO_STORE, &[half_a_card, HangsUp]])
             .with_expectations(NOTHING_PAID)
-            .with_expectations(&[Expectation::PaymentsCreated(&[None]), Expectation::SessionEnds("completed")]),
+            .with_expectations(&[
+                Expectation::PaymentsCreated(&[None]),
+                Expectation::SessionEnds("completed"),
+                Expectation::CallEndNotified("caller-hung-up", ""),
+            ]),
         scenario("hang-up-while-talking", "The caller hangs up while the agent is talking: the model is stopped.")
             .with_script(&[&listens])
             .with_model(ModelBehaviour { is_slow: true, ..ModelBehaviour::default() })

@@ -67,6 +67,7 @@ async fn call_ended_is_retried_with_the_same_id_and_is_in_no_byte_of_the_files_o
     test.ledger.record_delivered(&again).await.unwrap();
     assert_eq!(test.ledger.backlog().await.unwrap().waiting, 0);
     test.ledger.wipe_erased().await.unwrap();
+    assert!(!test.ledger.is_wipe_pending());
     assert!(!is_in_files(&test.directory.0, "hush"));
 }
 

@@ -10,6 +10,8 @@ mod caller_speech;
 mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
+mod courtesy;
+mod ending;
 mod event;
 mod external_calls;
 mod guided_flow;
@@ -24,6 +26,7 @@ mod phase;
 mod prompts;
 mod settings;
 mod silence;
+mod speakable;
 mod speech;
 mod spoken_amount;
 #[cfg(test)]
@@ -34,6 +37,7 @@ mod tool_calls;
 mod tool_request;
 mod turn;
 
+pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
     Action, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId,
 };
@@ -96,6 +100,8 @@ pub(crate) struct Call {
     listen_only: bool,
     /// The languages set by `switch-language`.
     switched_languages: Option<LanguageSwitch>,
+    /// What is reported of the end, once the call has ended.
+    ending: CallEnding,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -132,6 +138,7 @@ impl Call {
             silence_timer: SilenceTimer::new(&settings.silence, now),
             listen_only: settings.listen_only,
             switched_languages: None,
+            ending: CallEnding::default(),
             now,
             actions: Vec::new(),
             settings,
@@ -209,7 +216,10 @@ impl Call {
         let keyed = self.keypad_deadline();
         let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self.turn.held_until().filter(|_| self.turn.is_response_owed() || self.has_open_question());
+        let held = self
+            .turn
+            .held_until()
+            .filter(|_| self.turn.is_response_owed() || self.has_open_question() || self.phase.is_closing());
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
         let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());
@@ -283,7 +293,8 @@ impl Call {
             Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
             Some(SilenceAction::EndCall) => {
                 self.say(&self.settings.messages.goodbye.clone());
-                self.begin_closing(None, true);
+                let ending = CallEnding { reason: Some("silence"), ..CallEnding::default() };
+                self.begin_closing(ending, true);
             }
         }
     }
@@ -338,6 +349,11 @@ impl Call {
 
     fn note(&mut self, text: impl Into<String>) {
         self.turn.push_note(ConversationItem::Developer(text.into()));
+    }
+
+    /// Takes what is known of the end of a call that has ended.
+    pub(crate) fn take_ending(&mut self) -> CallEnding {
+        std::mem::take(&mut self.ending)
     }
 
     /// Whether a payment is open. Such a call must not be disconnected.

@@ -6,6 +6,7 @@
 #![doc = include_str!("ledger/README.md")]
 
 mod backup;
+mod call_end;
 mod callbacks;
 mod connection;
 mod database;
@@ -34,10 +35,11 @@ mod totals;
 
 pub use crate::payment::{ParseStateError, PaymentState};
 pub use backup::BackupError;
+pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
-pub use outbox::{Backlog, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
+pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
 pub use payment::{EventRecord, Payment, PaymentFilter};
 pub use personal_data::ErasureResult;
 pub use recovery::OrphanedPayment;

@@ -8,6 +8,7 @@ mod error_info;
 mod event;
 mod item;
 mod json;
+mod markup;
 mod model;
 mod model_name;
 mod prewarm;

@@ -175,6 +175,7 @@ fn session_context(
         twilio: Arc::new(twilio),
         calls,
         pending_calls: PendingCalls::default(),
+        reports_call_ends: config.webhook.is_some(),
         tasks: TaskTracker::new(),
         soft_stop: shutdown.soft.clone(),
         drain_timeout: config.drain_timeout,

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -39,11 +40,11 @@ use uuid::Uuid;
 
 use crate::assets::{CurrentAssets, Library};
 use crate::call::{
-    Action, CONTEXT_PARAMETERS, Call, CallEnvironment, CallEvent, CallSettings, ContextKeys, MANIFEST_PARAMETERS,
-    ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome, ToolRunId, ToolSpec,
+    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
+    MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome, ToolRunId, ToolSpec,
 };
 use crate::ids::CallSid;
-use crate::ledger::{CallData, Ledger};
+use crate::ledger::{CallData, CallEnd, Ledger};
 use crate::llm::Model;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
@@ -91,6 +92,8 @@ pub struct SessionContext {
     pub calls: CallRegistry,
     /// Orders and business look-ups of calls that have not ended.
     pub pending_calls: PendingCalls,
+    /// Whether the business gets `call.ended` for each call: there is a `PAYMENT_WEBHOOK_URL`.
+    pub reports_call_ends: bool,
     /// All tasks that run for a call.
     pub tasks: TaskTracker,
     /// Cancelled when the server begins to drain: live calls may finish.
@@ -135,6 +138,18 @@ enum SessionEnd {
     Panicked,
 }
 
+impl SessionEnd {
+    /// The reason of `call.ended` if neither the agent nor the server has ended the call in words.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::SocketClosed(_) | Self::CallEnded | Self::NotClosed => "caller-hung-up",
+            Self::Stopped => "server-stopped",
+            Self::NotResumed => "connection-lost",
+            Self::Panicked => "server-failed",
+        }
+    }
+}
+
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
 /// call is handed to the task that owns the call.
 pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
@@ -156,7 +171,7 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
 async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: RelaySocket) {
-    let started_at = Instant::now();
+    let (started_at, started_on) = (Instant::now(), Timestamp::now());
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
@@ -178,6 +193,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
     let known = load_known_payments(&tool_context).await;
+    let call_data = tool_context.call.clone();
     let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), started_at.into_std());
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
@@ -207,28 +223,48 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         end: None,
         closed: false,
     };
-    let end = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
+    let (end, ending) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
-        Some(SessionEnd::Panicked)
+        (Some(SessionEnd::Panicked), CallEnding::default())
     });
     // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
         context.pending_calls.remove_call(&sid);
-        // The open payment of a panicked session is cancelled first.
-        let recorded =
-            if end == Some(SessionEnd::Panicked) { Ok(()) } else { context.ledger.record_call_ended(&sid).await };
-        if let Err(error) = recorded {
-            error!(
-                event = "ledger.call_end_lost",
-                %error,
-                "The end of the call could be neither written nor buffered; the next start recovers its open payments."
-            );
-        }
+        let call_end = CallEnd {
+            call: call_data,
+            outbound,
+            started_at: started_on,
+            reason: ending.reason.or(end.map(SessionEnd::reason)).unwrap_or("agent-ended"),
+            handoff: ending.handoff_data,
+            summary: ending.notes.summary,
+            arguments: ending.notes.arguments,
+            is_recovered: end == Some(SessionEnd::Panicked),
+        };
+        record_call_end(&context, call_end).await;
     }
     let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
     // `None`: the call closed without a sign of its end.
     let end = end.map_or_else(|| "Closed".to_owned(), |end| format!("{end:?}"));
     info!(event = "call.ended", live_calls, seconds, end, "The call has ended.");
+}
+
+/// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
+/// and lets the webhook report the call.
+async fn record_call_end(context: &SessionContext, end: CallEnd) {
+    let recorded = if context.reports_call_ends {
+        context.ledger.record_call_end(end).await
+    } else if end.is_recovered {
+        Ok(())
+    } else {
+        context.ledger.record_call_ended(&end.call.call_sid).await
+    };
+    if let Err(error) = recorded {
+        error!(
+            event = "ledger.call_end_lost",
+            %error,
+            "The end of the call could be neither written nor buffered; the next start recovers its open payments."
+        );
+    }
 }
 
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
@@ -313,7 +349,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, actions: Vec<Action>) -> Option<SessionEnd> {
+    async fn run(mut self, actions: Vec<Action>) -> (Option<SessionEnd>, CallEnding) {
         self.execute(actions).await;
         while !self.closed {
             let Some(event) = self.next_event().await else { continue };
@@ -334,7 +370,7 @@ impl Session {
                 payment_log::log_late_result(&status);
             }
         }
-        self.end
+        (self.end, self.call.take_ending())
     }
 
     /// Withdraws the tool calls of external clients that no longer wait, before the next of them starts.

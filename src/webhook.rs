@@ -1,4 +1,5 @@
-//! Delivers outcomes of payments to the business's webhook: signed, at least once, until they are accepted.
+//! Delivers outcomes of payments and ends of calls to the business's webhook: signed, at least once, until they are
+//! accepted.
 //!
 //! The outbox is in the ledger, so that a restart loses nothing. Each delivery is a task of its own: a receiver that
 //! does not respond delays only the events of the same payment, which stay in order.
@@ -17,12 +18,12 @@ use reqwest::redirect;
 use secrecy::ExposeSecret as _;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
+use tracing::field::display;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::config;
-use crate::ledger::{self, DueDelivery, Ledger, MAX_RETRY_DELAY};
-use crate::payment::PaymentId;
+use crate::ledger::{self, DeliverySubject, DueDelivery, Ledger, MAX_RETRY_DELAY};
 use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long a delivery may take, connection and response included.
@@ -46,11 +47,11 @@ pub(crate) struct Webhook {
     http: reqwest::Client,
 }
 
-/// The deliveries in flight, at most one for each payment.
+/// The deliveries in flight, at most one for each payment and for each call.
 #[derive(Default)]
 struct InFlightDeliveries {
     tasks: JoinSet<()>,
-    payments: HashMap<Id, PaymentId>,
+    subjects: HashMap<Id, DeliverySubject>,
 }
 
 impl Webhook {
@@ -99,7 +100,7 @@ impl Webhook {
         if room > 0 {
             // Outcomes in flight are due as well.
             let due = ledger.due_deliveries(now, u32::try_from(2 * MAX_IN_FLIGHT).unwrap_or(u32::MAX)).await?;
-            let free = due.into_iter().filter(|due| !deliveries.has_payment(due.payment)).take(room);
+            let free = due.into_iter().filter(|due| !deliveries.has_subject(&due.subject)).take(room);
             for due in free.collect::<Vec<_>>() {
                 deliveries.start(self.clone(), ledger.clone(), due);
             }
@@ -111,18 +112,22 @@ impl Webhook {
     }
 
     async fn deliver(&self, ledger: &Ledger, due: &DueDelivery) {
-        let (payment, attempt) = (due.payment, due.attempts + 1);
+        let attempt = due.attempts + 1;
+        let (payment_id, call_sid) = (due.subject.payment_id().map(display), due.subject.call_sid().map(display));
         match tokio::time::timeout(DELIVERY_TIMEOUT, self.send(due)).await.unwrap_or(Err(DeliveryError::TimedOut)) {
             Ok(()) => {
-                info!(event = "webhook.delivered", payment_id = %payment, attempt, "The outcome of a payment was delivered.");
+                info!(
+                    event = "webhook.delivered",
+                    payment_id, call_sid, attempt, "An event was delivered to the webhook."
+                );
                 write_result(|| ledger.record_delivered(due)).await;
             }
             Err(failure) => {
                 let wait = retry_delay(due.attempts, Uuid::new_v4());
                 let retry_in_s = wait.as_secs();
                 warn!(
-                    event = "webhook.refused", payment_id = %payment, attempt, error = %failure, retry_in_s,
-                    "The webhook did not accept the outcome of a payment."
+                    event = "webhook.refused", payment_id, call_sid, attempt, error = %failure, retry_in_s,
+                    "The webhook did not accept an event."
                 );
                 let wait = SignedDuration::try_from(wait).unwrap_or(MAX_RETRY_DELAY);
                 write_result(|| ledger.postpone_delivery(due, Timestamp::now() + wait)).await;
@@ -161,14 +166,14 @@ enum DeliveryError {
 }
 
 impl InFlightDeliveries {
-    fn has_payment(&self, payment: PaymentId) -> bool {
-        self.payments.values().any(|in_flight| *in_flight == payment)
+    fn has_subject(&self, subject: &DeliverySubject) -> bool {
+        self.subjects.values().any(|in_flight| in_flight == subject)
     }
 
     fn start(&mut self, webhook: Arc<Webhook>, ledger: Ledger, due: DueDelivery) {
-        let payment = due.payment;
+        let subject = due.subject.clone();
         let task = self.tasks.spawn(async move { webhook.deliver(&ledger, &due).await });
-        self.payments.insert(task.id(), payment);
+        self.subjects.insert(task.id(), subject);
     }
 
     /// Waits until a delivery has ended. Never returns if there is none.
@@ -178,7 +183,7 @@ impl InFlightDeliveries {
             Some(Err(panicked)) => panicked.id(),
             None => return std::future::pending().await,
         };
-        self.payments.remove(&ended);
+        self.subjects.remove(&ended);
     }
 }
 

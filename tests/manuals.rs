@@ -508,6 +508,20 @@ async fn a_look_up_is_as_the_manual_shows() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_call_is_reported_as_the_manual_shows() {
+    let harness = Harness::new().await;
+    harness.openai.queue(ModelReply::text("Hello."));
+    let mut socket = harness.server.connect_call("CA1", &serde_json::json!({})).await;
+    socket.say("Hello?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
+    let form = [("CallSid", "CA1"), ("CallStatus", "completed"), ("Direction", "inbound")];
+    assert!(harness.server.post_as_twilio("/connectAction", &form).await.status().is_success());
+    let event = harness.business.has("call.ended").await;
+    assert_eq!(names(&event), names(&json_block("webhook-call-ended")));
+    assert_eq!((&event["callSid"], &event["reason"]), (&"CA1".into(), &"caller-hung-up".into()));
+}
+
+#[tokio::test]
 async fn every_endpoint_exists() {
     let harness = Harness::new().await;
     let mut seen = 0;
@@ -554,6 +568,7 @@ fn every_json_block_is_of_a_kind_that_is_checked() {
         "webhook-event",
         "webhook-event-error",
         "webhook-event-refund",
+        "webhook-call-ended",
     ];
     for block in blocks("json") {
         assert!(checked.contains(&&*block.kind), "{}: {}", block.place, block.kind);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Call, ConversationItem, prompts};
+use super::{Call, ConversationItem, courtesy, prompts};
 use crate::payment::ConsentAnswer;
 use crate::redact::{Redacted, RedactionPolicy, redact_card_numbers};
 use crate::relay::{IncomingFrame, Info, Interrupt, OutgoingFrame, Prompt};
@@ -48,6 +48,9 @@ impl Call {
         let policy =
             if self.is_card_entry_possible() { RedactionPolicy::AnyDigitRun } else { RedactionPolicy::CardNumbers };
         let input = self.redactor.redact(text, policy);
+        if self.phase.is_closing() && !self.is_question_asked() && courtesy::is_courtesy(text) {
+            return self.accept_courtesy(input);
+        }
         let digits_were_cut = input.was_redacted;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
@@ -66,6 +69,14 @@ impl Call {
         } else if self.payments.is_open() {
             self.guided_flow.record_caller_speech();
         }
+    }
+
+    /// Records words of courtesy before the end of the call. They need no response and stop nothing that is being said.
+    fn accept_courtesy(&mut self, input: Redacted) {
+        self.record_courtesy();
+        self.payments.record_caller_activity(self.now);
+        self.turn.release_hold();
+        self.add_input(ConversationItem::Caller, input);
     }
 
     /// Classifies the caller's words as an answer. Pending keys with a different answer make it unclear.
@@ -95,32 +106,40 @@ impl Call {
     pub(super) fn record_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
-        for card in &input.cards {
-            self.turn.redact_card(card, &mut self.history);
-            self.speech.redact_card(card);
-        }
         self.cancel_closing();
         self.payments.record_caller_activity(self.now);
         self.drop_repetition();
         self.turn.release_hold();
+        self.add_input(item, input);
+    }
+
+    /// Adds an input for the model, and removes the parts of a card number that it completes.
+    fn add_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
+        for card in &input.cards {
+            self.turn.redact_card(card, &mut self.history);
+            self.speech.redact_card(card);
+        }
         self.turn.push_note(item(input.text));
     }
 
     /// Applies an interrupt: stops the reply and keeps only what the caller heard. If the caller then says nothing, the
-    /// agent resumes the response that is owed.
+    /// agent resumes the response that is owed. A pending end stays pending: the interrupt does not say with what.
     fn handle_interrupt(&mut self, interrupt: &Interrupt) {
         let unfinished = self.turn.is_reply_unfinished();
+        let has_spoken = self.turn.has_spoken();
         self.stop_reply();
         let heard = redact_card_numbers(interrupt.utterance_until_interrupt.reveal());
         self.speech.apply_interrupt(&heard, &mut self.history, self.now);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);
         self.silence_timer.reset(self.now);
-        self.cancel_closing();
+        self.turn.hold_until(self.now + INTERRUPT_HOLD);
+        if self.phase.is_closing() {
+            return self.record_goodbye_cut(unfinished && has_spoken);
+        }
         if unfinished {
             self.turn.owe_response();
         }
-        self.turn.hold_until(self.now + INTERRUPT_HOLD);
         if !self.turn.is_response_owed() {
             self.repeat_prompt(self.now + INTERRUPT_HOLD);
         }

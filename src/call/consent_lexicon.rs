@@ -166,13 +166,13 @@ fn apply_negations(kinds: &[PhraseKind]) -> Vec<PhraseKind> {
 }
 
 /// The words between two punctuation marks.
-struct AnswerClause {
-    words: Vec<String>,
-    is_question: bool,
+pub(super) struct AnswerClause {
+    pub(super) words: Vec<String>,
+    pub(super) is_question: bool,
 }
 
 /// Splits a text at its punctuation. The words are in lower case, without accents and apostrophes.
-fn split_clauses(text: &str) -> Vec<AnswerClause> {
+pub(super) fn split_clauses(text: &str) -> Vec<AnswerClause> {
     let mut clauses = Vec::new();
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::event::{ModelEvent, ModelOutage, ModelRequest, ModelRequestId};
-use super::{Action, Call, ConversationItem, ToolCall, prompts};
+use super::{Action, Call, CallEnding, ClosingNotes, ConversationItem, ToolCall, prompts};
+use crate::redact::Private;
 use crate::relay::OutgoingFrame;
 
 /// The number of consecutive failures after which the call is handed off to a person.
@@ -27,7 +28,7 @@ impl Call {
             return self.give_up_on_model("the model calls tools in a loop");
         }
         self.silence_timer.record_activity(self.now);
-        let id = self.turn.begin_response(&self.history);
+        let id = self.turn.begin_response(&self.history, self.settings.has_telephone);
         let leads = self.is_server_leading();
         let progress =
             self.payments.open().map(|capture| ConversationItem::Developer(prompts::payment_progress(capture, leads)));
@@ -58,7 +59,7 @@ impl Call {
         }
     }
 
-    /// Speaks the text that the redaction of the stream still holds back.
+    /// Speaks the text that is still held back, as mark-up or as digits.
     fn flush_held_text(&mut self) {
         let rest = self.turn.take_held_text();
         self.append_model_text(rest);
@@ -142,6 +143,8 @@ impl Call {
     fn give_up_on_model(&mut self, reason: &'static str) {
         self.emit(Action::ReportModelOutage(ModelOutage::HandOff(reason)));
         self.hand_off("model-unavailable");
+        // The caller's words could not be answered, so they do not cancel it.
+        self.make_closing_final();
     }
 
     /// Hands the call off to a person on the server's decision.
@@ -153,7 +156,10 @@ impl Call {
         self.drop_question();
         self.say(&self.settings.messages.hand_off.clone());
         let summary = if self.payments.is_submitting() { prompts::RESULT_UNKNOWN } else { "" };
-        self.begin_closing(Some(prompts::handoff_data(reason, reason, summary)), true);
+        let notes = ClosingNotes::from_summary(summary);
+        let data = prompts::handoff_data(reason, reason, &notes);
+        let ending = CallEnding { reason: Some(reason), handoff_data: Some(Private::new(data)), notes };
+        self.begin_closing(ending, true);
     }
 
     /// Hands the call off to a person, whatever the caller says in the meantime: there is no agent to talk to.

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, AgentSpeech, Call, prompts};
-use crate::redact::Private;
+use super::{Action, AgentSpeech, Call, CallEnding, prompts};
 use crate::relay::OutgoingFrame;
 
 /// How long Twilio may take to close the socket after `end`.
@@ -27,15 +26,25 @@ pub(super) enum Phase {
     Ended { is_closed: bool },
 }
 
-/// A pending end of the call. The caller cancels it by speaking first, unless it is final.
+/// A pending end of the call. The caller cancels it by saying more than words of courtesy.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// The hand-off data for the `<Connect>` action, as JSON text, if a person is to take over.
-    handoff_data: Option<Private<String>>,
-    /// The goodbye was sent to the caller.
-    goodbye_sent: bool,
-    /// Nothing that the caller says cancels it.
+    /// What is reported of the end. Its hand-off data goes to the `<Connect>` action.
+    ending: CallEnding,
+    goodbye: Goodbye,
+    /// Nothing cancels it: the model is down, so that nobody could continue the call.
     is_final: bool,
+}
+
+/// The last words of a call: a goodbye, or that a person takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    /// It is not said yet.
+    Owed,
+    /// It was sent to the caller.
+    Sent,
+    /// It was interrupted, and nothing is known yet of what the caller says.
+    Cut,
 }
 
 impl Phase {
@@ -71,7 +80,11 @@ impl Phase {
 
     /// Whether an end of the call is pending and its goodbye was sent.
     pub(super) fn is_goodbye_sent(&self) -> bool {
-        self.closing().is_some_and(|closing| closing.goodbye_sent)
+        self.goodbye().is_some_and(|goodbye| goodbye != Goodbye::Owed)
+    }
+
+    fn goodbye(&self) -> Option<Goodbye> {
+        self.closing().map(|closing| closing.goodbye)
     }
 
     /// When the phase ends by itself: a parked call after `resume_timeout`, a call whose socket stays open after `end`.
@@ -94,8 +107,10 @@ impl Phase {
 
     /// Cancels a pending end; returns whether there was one.
     fn cancel_closing(&mut self) -> bool {
+        if self.closing().is_some_and(|closing| closing.is_final) {
+            return false;
+        }
         match self {
-            _ if self.closing().is_some_and(|closing| closing.is_final) => false,
             Self::Closing(_) => {
                 *self = Self::Live;
                 true
@@ -153,9 +168,9 @@ impl Phase {
 impl Call {
     /// Makes the call end after a goodbye, with hand-off data if a person is to take over. `goodbye_sent` says that the
     /// goodbye was sent.
-    pub(super) fn begin_closing(&mut self, handoff_data: Option<String>, goodbye_sent: bool) {
-        let handoff_data = handoff_data.map(Private::new);
-        self.phase.close(Closing { handoff_data, goodbye_sent, is_final: false });
+    pub(super) fn begin_closing(&mut self, ending: CallEnding, goodbye_sent: bool) {
+        let goodbye = if goodbye_sent { Goodbye::Sent } else { Goodbye::Owed };
+        self.phase.close(Closing { ending, goodbye, is_final: false });
     }
 
     /// Makes a pending end final: nothing that the caller says cancels it.
@@ -167,15 +182,43 @@ impl Call {
 
     /// Records that the goodbye of a pending end was sent.
     pub(super) fn record_goodbye(&mut self) {
-        if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_sent = true;
-        }
+        self.set_goodbye(Goodbye::Sent);
     }
 
     /// Makes a pending end wait for another goodbye.
     pub(super) fn repeat_goodbye(&mut self) {
+        self.set_goodbye(Goodbye::Owed);
+    }
+
+    fn set_goodbye(&mut self, goodbye: Goodbye) {
         if let Some(closing) = self.phase.closing_mut() {
-            closing.goodbye_sent = false;
+            closing.goodbye = goodbye;
+        }
+    }
+
+    /// Records that the goodbye of a pending end was interrupted, if any of it was spoken. The end stays pending until it
+    /// is known whether the caller said more than words of courtesy.
+    pub(super) fn record_goodbye_cut(&mut self, has_spoken: bool) {
+        if self.phase.is_goodbye_sent() || has_spoken {
+            self.set_goodbye(Goodbye::Cut);
+        }
+    }
+
+    /// Records words of courtesy during a pending end. They answer a goodbye that they cut off: it is not said again.
+    pub(super) fn record_courtesy(&mut self) {
+        if self.phase.goodbye() == Some(Goodbye::Cut) {
+            self.record_goodbye();
+        }
+    }
+
+    /// Decides what follows a goodbye that was interrupted, after which nothing was said: it is said again, unless nobody
+    /// could say it.
+    fn settle_cut_goodbye(&mut self) {
+        if self.phase.closing().is_some_and(|closing| closing.is_final) {
+            self.record_goodbye();
+        } else {
+            self.repeat_goodbye();
+            self.note(prompts::GOODBYE_CUT);
         }
     }
 
@@ -189,7 +232,14 @@ impl Call {
 
     /// Asks for the goodbye, or ends the call once it was heard. Called only while the model's turn is idle.
     pub(super) fn finish_closing(&mut self) {
+        if self.phase.goodbye() == Some(Goodbye::Cut) {
+            if self.turn.is_held(self.now) || self.is_caller_speaking() {
+                return;
+            }
+            self.settle_cut_goodbye();
+        }
         if !self.phase.is_goodbye_sent() {
+            self.turn.flush_to_history(&mut self.history);
             return self.ask_model();
         }
         self.turn.waive_response();
@@ -202,7 +252,8 @@ impl Call {
             return;
         }
         if let Some(closing) = self.phase.finish_closing(self.now) {
-            let handoff_data = closing.handoff_data.map(Private::into_inner);
+            let handoff_data = closing.ending.handoff_data.as_ref().map(|data| data.reveal().clone());
+            self.ending = closing.ending;
             self.send_frame(OutgoingFrame::End { handoff_data });
         }
     }
@@ -254,6 +305,10 @@ impl Call {
     pub(super) fn handle_hang_up(&mut self) {
         if self.phase.is_ended() {
             return;
+        }
+        // The caller hung up before the agent's end took effect; what the model wrote down is kept.
+        if let Phase::Closing(closing) | Phase::Parked { closing: Some(closing), .. } = &mut self.phase {
+            self.ending.notes = std::mem::take(&mut closing.ending.notes);
         }
         self.phase = Phase::Ended { is_closed: false };
         self.stop_turn(prompts::CALL_IS_OVER);

@@ -8,10 +8,12 @@ mod known_payments;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ClosingNotes;
 use crate::payment::{
     Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentIntent, PaymentMethod, PaymentOutcome,
     PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
@@ -429,6 +431,9 @@ pub(super) fn no_result() -> String {
 pub(super) const CALL_CONTINUES: &str =
     "The caller was heard before the call had ended, so it goes on. If it was only noise, take leave again.";
 
+/// The note that a noise interrupted the goodbye.
+pub(super) const GOODBYE_CUT: &str = "A noise cut off your last words, and the caller said nothing. The call still ends: say them again, in one short sentence.";
+
 /// The output of `cancel-capture` for a session that was never confirmed. If it appears later, it is cancelled.
 pub(super) const NEVER_OPENED: &str = "The payment is given up; nothing was charged. Next: tell the caller so.";
 
@@ -500,7 +505,7 @@ pub(super) fn session_closed() -> String {
 }
 
 /// The hand-off data for the `<Connect>` action, as JSON text.
-pub(super) fn handoff_data(reason_code: &str, reason: &str, summary: &str) -> String {
+pub(super) fn handoff_data(reason_code: &str, reason: &str, notes: &ClosingNotes) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct HandoffData<'a> {
@@ -508,6 +513,10 @@ pub(super) fn handoff_data(reason_code: &str, reason: &str, summary: &str) -> St
         reason: &'a str,
         #[serde(rename = "conversationSummary")]
         summary: &'a str,
+        /// All further arguments of the tool call.
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        arguments: &'a Map<String, Value>,
     }
-    serde_json::to_string(&HandoffData { reason_code, reason, summary }).expect("strings always serialise")
+    let (summary, arguments) = (notes.summary.reveal().trim(), notes.arguments.reveal());
+    serde_json::to_string(&HandoffData { reason_code, reason, summary, arguments }).expect("JSON always serialises")
 }

@@ -5,11 +5,12 @@ use super::event::ToolRunId;
 use super::tool::{Tool, ToolOutcome};
 use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
 use super::turn::{ToolOrigin, WaitingCall};
-use super::{Action, Call, ToolCall, prompts};
+use super::{Action, Call, CallEnding, ClosingNotes, ToolCall, prompts};
 use crate::payment::{
     Amount, CaptureStage, CreatePayment, PaymentLogEntry, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::phone_number::PhoneNumber;
+use crate::redact::Private;
 use crate::relay::{LanguageSwitch, OutgoingFrame};
 
 /// How a tool call that is allowed goes on.
@@ -61,12 +62,13 @@ impl Call {
             }
             ToolRequest::ChangePayment(change) => ToolStep::Run(Tool::UpdatePayment(self.change_payment(change)?)),
             ToolRequest::SetSilenceDetection { enabled } => ToolStep::Done(self.set_silence_detection(enabled)),
-            ToolRequest::EndCall => {
-                self.begin_closing(None, self.turn.has_spoken());
+            ToolRequest::EndCall { notes } => {
+                let ending = CallEnding { reason: Some("agent-ended"), handoff_data: None, notes };
+                self.begin_closing(ending, self.turn.has_spoken());
                 ToolStep::Done(prompts::success(prompts::SAY_GOODBYE))
             }
-            ToolRequest::LiveAgentHandoff { reason, summary } => {
-                ToolStep::Done(self.hand_off_to_agent(reason.reveal(), summary.into_inner()))
+            ToolRequest::LiveAgentHandoff { reason, notes } => {
+                ToolStep::Done(self.hand_off_to_agent(reason.reveal(), notes))
             }
             ToolRequest::SendDtmf { digits } => ToolStep::Done(self.play(OutgoingFrame::SendDigits { digits })),
             ToolRequest::SwitchLanguage(languages) => ToolStep::Done(self.switch_language(languages)),
@@ -82,7 +84,7 @@ impl Call {
     /// Why the state of the call does not allow a tool, if it does not.
     fn reason_to_refuse(&self, request: &ToolRequest) -> Option<&'static str> {
         match request {
-            ToolRequest::StartCapture { .. } | ToolRequest::EndCall if self.has_open_question() => {
+            ToolRequest::StartCapture { .. } | ToolRequest::EndCall { .. } if self.has_open_question() => {
                 Some(prompts::QUESTION_PENDING)
             }
             ToolRequest::StartCapture { .. }
@@ -91,7 +93,7 @@ impl Call {
             {
                 Some(prompts::SERVER_LEADS)
             }
-            ToolRequest::EndCall if self.payments.is_submitting() => Some(prompts::WAIT_FOR_RESULT),
+            ToolRequest::EndCall { .. } if self.payments.is_submitting() => Some(prompts::WAIT_FOR_RESULT),
             ToolRequest::SendDtmf { .. } if self.payments.is_open() => Some(prompts::NO_DTMF_DURING_PAYMENT),
             ToolRequest::ChangeContext { .. } if self.payments.is_open() => {
                 Some(prompts::NO_CONTEXT_CHANGE_DURING_PAYMENT)
@@ -131,13 +133,15 @@ impl Call {
     }
 
     /// Makes the call end with hand-off data, with which `/connectAction` connects a person.
-    fn hand_off_to_agent(&mut self, reason: &str, mut summary: String) -> String {
+    fn hand_off_to_agent(&mut self, reason: &str, mut notes: ClosingNotes) -> String {
         if self.payments.is_submitting() {
-            summary = format!("{summary} {}", prompts::RESULT_UNKNOWN);
+            let summary = format!("{} {}", notes.summary.reveal(), prompts::RESULT_UNKNOWN);
+            notes.summary = Private::new(summary.trim().to_owned());
         }
-        let data = prompts::handoff_data("live-agent-handoff", reason, summary.trim());
+        let data = prompts::handoff_data("live-agent-handoff", reason, &notes);
+        let ending = CallEnding { reason: Some("hand-off"), handoff_data: Some(Private::new(data)), notes };
         self.drop_question();
-        self.begin_closing(Some(data), self.turn.has_spoken());
+        self.begin_closing(ending, self.turn.has_spoken());
         prompts::success(prompts::SAY_HAND_OFF)
     }
 

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::ending::{ClosingNotes, bound_text};
 use super::settings::CallSettings;
 use super::tool::ContextKeys;
 use super::tool_arguments::{Argument, ArgumentKind, ToolArguments};
@@ -85,7 +86,7 @@ const TOOLS: &[ToolSpec] = &[
     on_telephone("set-silence-detection", &[ENABLED], |input| {
         Ok(ToolRequest::SetSilenceDetection { enabled: input.arguments.flag(&ENABLED)? })
     }),
-    on_telephone("end-call", &[], |_| Ok(ToolRequest::EndCall)),
+    on_telephone("end-call", &[CALL_SUMMARY], |input| Ok(ToolRequest::EndCall { notes: input.closing_notes(&[]) })),
     on_telephone("live-agent-handoff", &[REASON, CALL_SUMMARY], parse_live_agent_handoff),
     on_telephone("send-dtmf", &[DIGITS], parse_send_dtmf),
     on_telephone("switch-language", &[TTS_LANGUAGE, TRANSCRIPTION_LANGUAGE], parse_switch_language),
@@ -138,15 +139,25 @@ impl ToolSpec {
     /// currency of the call.
     pub(super) fn parse(&self, json: &str, settings: &CallSettings, currency: Currency) -> Result<ToolRequest, String> {
         let arguments = ToolArguments::parse(json, self.arguments)?;
-        (self.parse_arguments)(&ToolInput { arguments, settings, currency })
+        (self.parse_arguments)(&ToolInput { json, arguments, settings, currency })
     }
 }
 
 /// The arguments of a tool call, and what they are checked against.
 struct ToolInput<'a> {
+    json: &'a str,
     arguments: ToolArguments,
     settings: &'a CallSettings,
     currency: Currency,
+}
+
+impl ToolInput<'_> {
+    /// All that the model wrote down, except for arguments that are read elsewhere.
+    fn closing_notes(&self, known: &[Argument]) -> ClosingNotes {
+        let names: Vec<&str> = known.iter().flat_map(Argument::names).collect();
+        let summaries: Vec<&str> = CALL_SUMMARY.names().collect();
+        ClosingNotes::parse(self.json, &summaries, &names)
+    }
 }
 
 /// A parsed tool call. The `callSid` and `paymentSid` arguments are ignored: the call supplies its own.
@@ -163,10 +174,12 @@ pub(super) enum ToolRequest {
     SetSilenceDetection {
         enabled: bool,
     },
-    EndCall,
+    EndCall {
+        notes: ClosingNotes,
+    },
     LiveAgentHandoff {
         reason: Private<String>,
-        summary: Private<String>,
+        notes: ClosingNotes,
     },
     SendDtmf {
         digits: Digits,
@@ -200,9 +213,6 @@ pub(super) enum RequestedCharge {
     Amount(Amount),
 }
 
-/// The maximum length of the model's free text, in characters. The rest is cut off.
-const MAX_FREE_TEXT: usize = 1_000;
-
 /// The maximum length of a text message, in characters. Twilio rejects longer ones with error 21617.
 const MAX_MESSAGE: usize = 1_600;
 
@@ -219,8 +229,8 @@ fn parse_start_capture(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
 }
 
 fn parse_live_agent_handoff(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
-    let free_text = |argument| input.arguments.optional_text(argument).map(redact_free_text);
-    Ok(ToolRequest::LiveAgentHandoff { reason: free_text(&REASON)?, summary: free_text(&CALL_SUMMARY)? })
+    let reason = redact_free_text(input.arguments.optional_text(&REASON)?);
+    Ok(ToolRequest::LiveAgentHandoff { reason, notes: input.closing_notes(&[REASON]) })
 }
 
 fn parse_send_dtmf(input: &ToolInput<'_>) -> Result<ToolRequest, String> {
@@ -322,9 +332,7 @@ fn check_media_url(source: Url, hosts: &[String]) -> Result<Url, String> {
 }
 
 fn redact_free_text(text: Option<String>) -> Private<String> {
-    let text = text.unwrap_or_default();
-    let end = text.char_indices().nth(MAX_FREE_TEXT).map_or(text.len(), |(at, _)| at);
-    Private::new(redact_card_numbers(&text[..end]).into_owned())
+    Private::new(bound_text(&text.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -385,8 +393,8 @@ mod tests {
         assert_eq!((keys.context.as_deref(), keys.manifest.as_deref()), (Some("intent"), Some("desk")));
         assert_eq!(summary.reveal(), "so far");
         let handoff = read("live-agent-handoff", r#"{"callSid":"CA9","callSummary":"a refund","reasonCode":"asked"}"#);
-        let Ok(ToolRequest::LiveAgentHandoff { reason, summary }) = handoff else { panic!("{handoff:?}") };
-        assert_eq!((reason.reveal().as_str(), summary.reveal().as_str()), ("asked", "a refund"));
+        let Ok(ToolRequest::LiveAgentHandoff { reason, notes }) = handoff else { panic!("{handoff:?}") };
+        assert_eq!((reason.reveal().as_str(), notes.summary.reveal().as_str()), ("asked", "a refund"));
         let tones = read("send-dtmf", r#"{"dtmfDigit":5}"#);
         assert!(matches!(tones, Ok(ToolRequest::SendDtmf { digits }) if digits == "5".parse().unwrap()));
         let message = read("send-sms", r#"{"to":"+15550001111","body":"Hi"}"#);
@@ -462,8 +470,8 @@ mod tests {
     fn a_card_number_is_removed_from_a_summary() {
         let arguments = r#"{"reason":"asked","summary":"paid with 4242 4242 4242 4242"}"#;
         let request = read("live-agent-handoff", arguments);
-        let Ok(ToolRequest::LiveAgentHandoff { summary, .. }) = request else { panic!() };
-        assert_eq!(summary.reveal(), "paid with [digits removed]");
+        let Ok(ToolRequest::LiveAgentHandoff { notes, .. }) = request else { panic!() };
+        assert_eq!(notes.summary.reveal(), "paid with [digits removed]");
     }
 
     #[test]

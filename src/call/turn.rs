@@ -7,6 +7,7 @@ use super::event::{ExternalCallId, ModelRequestId, ToolRunId};
 use super::history::{AgentMessage, ConversationItem, History, MessagePhase, ToolCall};
 use super::known_calls::KnownCalls;
 use super::prompts;
+use super::speakable::SpeakableText;
 use super::tool::Tool;
 use crate::ids::PaymentSid;
 use crate::payment::UpdateAction;
@@ -72,6 +73,9 @@ struct InFlightResponse {
     /// The phase of the message whose text is being streamed.
     message_phase: Option<MessagePhase>,
     /// Redacts the streamed text: digits are held back until they are known not to be a card number.
+    /// Makes the streamed text speakable; `None` in a chat, which keeps it as it is.
+    speakable: Option<SpeakableText>,
+    /// Redacts what is spoken: digits are held back until they are known not to be a card number.
     stream: StreamRedactor,
     /// Reasoning items from this position on are not followed by a tool call yet.
     unused_reasoning_from: usize,
@@ -207,8 +211,8 @@ impl ModelTurn {
         self.response_owed = true;
     }
 
-    /// Begins a response.
-    pub(super) fn begin_response(&mut self, history: &History) -> ModelRequestId {
+    /// Begins a response. `is_spoken` says that it is for ears, not for eyes.
+    pub(super) fn begin_response(&mut self, history: &History, is_spoken: bool) -> ModelRequestId {
         self.request_count += 1;
         let id = ModelRequestId(self.request_count);
         self.response = Some(InFlightResponse {
@@ -216,6 +220,7 @@ impl ModelTurn {
             text_position: None,
             reply_position: None,
             message_phase: None,
+            speakable: is_spoken.then(SpeakableText::default),
             stream: StreamRedactor::default(),
             unused_reasoning_from: history.next_position(),
             call_count: 0,
@@ -257,14 +262,23 @@ impl ModelTurn {
         self.response.is_some() || !self.waiting_calls.is_empty() || self.is_tool_running()
     }
 
-    /// Redacts streamed text; returns what may be spoken so far.
+    /// Makes streamed text speakable, then redacts it, so that mark-up cannot hide a number. Returns what may be spoken so
+    /// far.
     pub(super) fn redact_delta(&mut self, words: &str) -> String {
-        self.response.as_mut().map(|response| response.stream.push(words)).unwrap_or_default()
+        let Some(response) = &mut self.response else { return String::new() };
+        match &mut response.speakable {
+            Some(speakable) => response.stream.push(&speakable.push(words)),
+            None => response.stream.push(words),
+        }
     }
 
-    /// Returns the text that the redaction of the stream still holds back.
+    /// Returns the text that is still held back, as mark-up or as digits.
     pub(super) fn take_held_text(&mut self) -> String {
-        self.response.as_mut().map(|response| response.stream.finish()).unwrap_or_default()
+        let Some(response) = &mut self.response else { return String::new() };
+        let held = response.speakable.as_mut().map(SpeakableText::finish).unwrap_or_default();
+        let mut spoken = response.stream.push(&held);
+        spoken.push_str(&response.stream.finish());
+        spoken
     }
 
     /// Records that the response has this text, spoken or not.

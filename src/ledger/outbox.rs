@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_payment};
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
+use crate::ids::CallSid;
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
 
@@ -88,12 +89,33 @@ impl std::fmt::Debug for WebhookEvent {
     }
 }
 
+/// What a webhook event is about. The events of a payment are delivered in order; those of calls wait for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliverySubject {
+    /// A payment.
+    Payment(PaymentId),
+    /// The end of a call.
+    Call(CallSid),
+}
+
+impl DeliverySubject {
+    /// The payment, if it is one.
+    pub fn payment_id(&self) -> Option<PaymentId> {
+        if let Self::Payment(id) = self { Some(*id) } else { None }
+    }
+
+    /// The call, if it is the end of one.
+    pub fn call_sid(&self) -> Option<&CallSid> {
+        if let Self::Call(sid) = self { Some(sid) } else { None }
+    }
+}
+
 /// An outcome that is due for delivery.
 #[derive(Debug)]
 pub struct DueDelivery {
     outbox_id: i64,
-    /// The payment.
-    pub payment: PaymentId,
+    /// What it is about.
+    pub subject: DeliverySubject,
     /// The body of the request, with the token.
     pub body: SecretString,
     /// Number of failed attempts.
@@ -201,7 +223,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let rows = sqlx::query(
-            "SELECT outbox.id, payment_id, outcome, attempts, token FROM outbox JOIN payments ON payments.id = payment_id \
+            "SELECT outbox.id, outbox.call_sid, outcome, attempts, token FROM outbox LEFT JOIN payments ON payments.id = payment_id \
              WHERE delivered_at IS NULL AND (due_at <= ?1 OR due_at > ?2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
              WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL) \
              ORDER BY attempts > 0, due_at LIMIT ?3",
@@ -261,7 +283,11 @@ impl Ledger {
         if delivered.rows_affected() == 0 {
             return Ok(());
         }
-        let payment = find_payment(&mut *writing.transaction, PaymentKey::Id(due.payment)).await?;
+        let DeliverySubject::Payment(payment) = due.subject else {
+            writing.delete_delivered(due.outbox_id).await?;
+            return writing.commit().await;
+        };
+        let payment = find_payment(&mut *writing.transaction, PaymentKey::Id(payment)).await?;
         let payment = payment.ok_or(LedgerError::Unreadable("an outcome without a payment"))?;
         writing.append_event(&payment, &LedgerEvent::Delivered { attempts: due.attempts + 1 }, None).await?;
         if !writing.is_token_needed(&payment).await? {
@@ -282,12 +308,30 @@ impl Ledger {
     }
 }
 
+impl LedgerTransaction {
+    /// Deletes an event about a call: it has personal data that nothing needs any more. SQLite overwrites it in the file
+    /// with zeros (`secure_delete`).
+    async fn delete_delivered(&mut self, outbox_id: i64) -> Result<(), LedgerError> {
+        sqlx::query("DELETE FROM outbox WHERE id = ?").bind(outbox_id).execute(&mut *self.transaction).await?;
+        self.ledger.0.erasures.mark_erased();
+        Ok(())
+    }
+}
+
 fn max_retry_time(now: Timestamp) -> i64 {
     now.saturating_add(MAX_RETRY_DELAY).unwrap_or(Timestamp::MAX).as_millisecond()
 }
 
 fn read_due_delivery(row: &SqliteRow) -> Result<DueDelivery, LedgerError> {
     let outcome: String = row.try_get("outcome")?;
+    if let Some(call) = row.try_get::<Option<String>, _>("call_sid")? {
+        return Ok(DueDelivery {
+            outbox_id: row.try_get("id")?,
+            subject: DeliverySubject::Call(call.parse().map_err(|_| LedgerError::Unreadable("a call SID"))?),
+            body: outcome.into(),
+            attempts: row.try_get("attempts")?,
+        });
+    }
     let mut outcome: WebhookEvent =
         serde_json::from_str(&outcome).map_err(|_| LedgerError::Unreadable("an outcome"))?;
     let seq: i64 = row.try_get("id")?;
@@ -301,7 +345,7 @@ fn read_due_delivery(row: &SqliteRow) -> Result<DueDelivery, LedgerError> {
     outcome.kind.get_or_insert_with(|| event_type(state.as_str()));
     Ok(DueDelivery {
         outbox_id: seq,
-        payment,
+        subject: DeliverySubject::Payment(payment),
         body: serde_json::to_string(&outcome).expect("texts and numbers always serialise").into(),
         attempts: row.try_get("attempts")?,
     })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::call_end::{ERASE_CALL_ENDS, HAS_EXPIRED_CALL_ENDS};
 use super::payment::state_list;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, PaymentState};
 use crate::phone_number::PhoneNumber;
@@ -54,6 +55,7 @@ impl Ledger {
         let which = format!("SELECT seq FROM payments WHERE caller = ? AND {finished} ORDER BY seq");
         let found = sqlx::query_scalar(&which).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, progress).await?;
+        self.erase_call_ends(Some(caller), None).await?;
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
         let left: i64 = left.fetch_one(&self.0.readers).await?;
         // Data that an earlier erasure left in the write-ahead log is wiped as well.
@@ -81,7 +83,29 @@ impl Ledger {
              AND {finished} ORDER BY opened_at"
         );
         let found = sqlx::query_scalar(&which).bind(before.as_millisecond()).fetch_all(&self.0.readers).await?;
-        self.erase_in_batches(&found, |_, _| {}).await
+        let erased = self.erase_in_batches(&found, |_, _| {}).await?;
+        self.erase_call_ends(None, Some(before)).await?;
+        Ok(erased)
+    }
+
+    /// Erases the personal data of events about calls that are not delivered yet: those of `caller`, and those written
+    /// before `before`. There are few, since a delivered one is deleted.
+    async fn erase_call_ends(
+        &self,
+        caller: Option<&PhoneNumber>,
+        before: Option<Timestamp>,
+    ) -> Result<(), LedgerError> {
+        let (caller, before) = (caller.map(PhoneNumber::as_str), before.map(Timestamp::as_millisecond));
+        let found = sqlx::query_scalar(HAS_EXPIRED_CALL_ENDS).bind(caller).bind(before);
+        let found: bool = found.fetch_one(&self.0.readers).await?;
+        if !found {
+            return Ok(());
+        }
+        let mut writing = self.begin_write().await?;
+        sqlx::query(ERASE_CALL_ENDS).bind(caller).bind(before).execute(&mut *writing.transaction).await?;
+        writing.commit().await?;
+        self.0.erasures.mark_erased();
+        Ok(())
     }
 
     /// Erases the personal data of these payments, and returns their number. A reader selects them beforehand, since

@@ -1,6 +1,7 @@
 //! Tests of the ledger, each with a file of its own.
 
 mod backup;
+mod call_end;
 mod callbacks;
 mod charge_once;
 mod erasure;

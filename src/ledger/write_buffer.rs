@@ -8,12 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::error;
+use uuid::Uuid;
 
 use super::connection::{BUSY_TIMEOUT, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
-    CallData, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, callbacks, orders, recovery,
-    requests,
+    CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, callbacks,
+    orders, recovery, requests,
 };
 use crate::ids::CallSid;
 use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
@@ -42,6 +43,8 @@ pub(super) enum LedgerRecord {
     Statement(CallSid, Box<ConsentRecord>),
     /// The call has ended.
     CallEnded(CallSid),
+    /// The call has ended, and the business is to know it; with the id of that event.
+    CallEnd(Box<CallEnd>, Uuid),
     /// The recovery of an orphaned payment is finished.
     RecoveryFinished(Box<OrphanedPayment>),
 }
@@ -56,6 +59,7 @@ impl LedgerRecord {
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
             Self::Statement(call, _) => ("statement", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.as_str()),
+            Self::CallEnd(end, _) => ("call_end", end.call.call_sid.as_str()),
             Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
         }
     }
@@ -190,6 +194,7 @@ impl LedgerTransaction {
             }
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
             LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
+            LedgerRecord::CallEnd(end, id) => call_end::write_call_end(self, end, *id).await?,
             LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,
         }
         Ok(RecordOutcome::Written)

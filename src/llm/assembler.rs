@@ -34,8 +34,8 @@ pub(super) struct ResponseAssembler {
     sequence: SequenceNumbers,
     /// Whether text or a function call was passed on.
     has_output: bool,
-    /// Whether text or the arguments of a call have begun to arrive.
-    has_begun: bool,
+    /// The server leaves out the beginning of reasoning in the text of a message.
+    may_begin_in_reasoning: bool,
     events: VecDeque<ModelEvent>,
 }
 
@@ -85,7 +85,8 @@ struct SequenceNumbers {
 }
 
 impl ResponseAssembler {
-    pub(super) fn new(request: ModelRequestId) -> Self {
+    /// `may_begin_in_reasoning` says that the server leaves out the beginning of reasoning in the text of a message.
+    pub(super) fn new(request: ModelRequestId, may_begin_in_reasoning: bool) -> Self {
         Self {
             request,
             items: Vec::new(),
@@ -95,7 +96,7 @@ impl ResponseAssembler {
             follows_reasoning: false,
             sequence: SequenceNumbers::default(),
             has_output: false,
-            has_begun: false,
+            may_begin_in_reasoning,
             events: VecDeque::new(),
         }
     }
@@ -110,9 +111,16 @@ impl ResponseAssembler {
         self.has_output
     }
 
-    /// Whether text or the arguments of a call have begun to arrive.
+    /// Whether reasoning has ended that did not begin: the text before it was said.
+    pub(super) fn found_unopened_reasoning(&self) -> bool {
+        let found =
+            |item: &Item| matches!(&item.content, Content::Message(message) if message.found_unopened_reasoning());
+        self.items.iter().any(found)
+    }
+
+    /// Whether text was passed on, or a call has begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
-        self.has_begun || self.has_output
+        self.has_output || self.items.iter().any(Item::is_call)
     }
 
     /// Whether a reasoning item has arrived.
@@ -136,13 +144,11 @@ impl ResponseAssembler {
             }
             StreamEvent::Arguments { key, sequence, delta } => {
                 if self.sequence.is_new(sequence) {
-                    self.has_begun = true;
                     let at = self.call_at(&key, None);
                     self.with_call(at, |call| call.push_arguments(&delta));
                 }
             }
             StreamEvent::ArgumentsDone { key, name, arguments } => {
-                self.has_begun = true;
                 let at = self.call_at(&key, None);
                 self.with_call(at, |call| call.complete_arguments(&name, &arguments));
             }
@@ -184,11 +190,16 @@ impl ResponseAssembler {
         }
     }
 
+    fn new_message(&self, phase: Option<MessagePhase>) -> PendingMessage {
+        PendingMessage::new(phase, self.may_begin_in_reasoning)
+    }
+
     fn add_item(&mut self, key: &ItemKey<'_>, item: &OutputItem<'_>) {
         match item {
             OutputItem::Message { phase, .. } => {
                 if self.find(key, Item::is_message, false).is_none() {
-                    self.open(key, Content::Message(PendingMessage::new(*phase)));
+                    let message = self.new_message(*phase);
+                    self.open(key, Content::Message(message));
                 }
             }
             OutputItem::Call(call) => {
@@ -234,7 +245,6 @@ impl ResponseAssembler {
     }
 
     fn complete_call(&mut self, key: &ItemKey<'_>, call: &CallItem<'_>) -> usize {
-        self.has_begun = true;
         let at = self.call_at(key, Some(call));
         self.with_call(at, |pending| pending.complete(call));
         self.items[at].complete(key);
@@ -264,7 +274,10 @@ impl ResponseAssembler {
     fn message_at(&mut self, key: &ItemKey<'_>, text: &str) -> usize {
         let same_text = |item: &Item| matches!(&item.content, Content::Message(known) if known.has_text(text));
         let found = self.find(key, Item::is_message, true).or_else(|| self.items.iter().position(same_text));
-        found.unwrap_or_else(|| self.open(key, Content::Message(PendingMessage::default())))
+        found.unwrap_or_else(|| {
+            let message = self.new_message(None);
+            self.open(key, Content::Message(message))
+        })
     }
 
     /// Whether the other messages of the response, or the other parts of the message, have said most words of what is
@@ -335,7 +348,6 @@ impl ResponseAssembler {
     fn speak(&mut self, at: usize, change: impl FnOnce(&mut PendingMessage) -> String) {
         let Content::Message(message) = &mut self.items[at].content else { return };
         let text = change(message);
-        self.has_begun |= message.has_begun();
         let phase = if text.is_empty() { None } else { message.phase.take() };
         if !text.is_empty() {
             self.discard_reasoning();

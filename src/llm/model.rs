@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
@@ -56,6 +57,8 @@ pub(super) struct ModelInner {
     pub(super) name: String,
     pub(super) capabilities: Capabilities,
     pub(super) prewarming: PrewarmState,
+    /// Whether the server has left out the beginning of reasoning in the text of an answer.
+    pub(super) leaves_reasoning_unopened: AtomicBool,
     pub(super) http: reqwest::Client,
     base_url: ApiBaseUrl,
     api_key: SecretString,
@@ -98,6 +101,7 @@ impl Model {
             name: config.model.clone(),
             capabilities: Capabilities::new(kind, config),
             prewarming: PrewarmState::default(),
+            leaves_reasoning_unopened: AtomicBool::new(false),
             http,
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),

@@ -29,8 +29,15 @@ pub(super) enum Progress {
 }
 
 impl ReceivedResponse {
-    pub(super) fn new(request: ModelRequestId) -> Self {
-        Self { reader: AnswerReader::new(), assembler: ResponseAssembler::new(request), is_at_end: false }
+    /// `may_begin_in_reasoning` says that the server leaves out the beginning of reasoning in the text of a message.
+    pub(super) fn new(request: ModelRequestId, may_begin_in_reasoning: bool) -> Self {
+        let assembler = ResponseAssembler::new(request, may_begin_in_reasoning);
+        Self { reader: AnswerReader::new(), assembler, is_at_end: false }
+    }
+
+    /// Whether reasoning has ended that did not begin: the text before it was said.
+    pub(super) fn found_unopened_reasoning(&self) -> bool {
+        self.assembler.found_unopened_reasoning()
     }
 
     /// Adds bytes of the body.
@@ -53,7 +60,7 @@ impl ReceivedResponse {
         self.assembler.has_output()
     }
 
-    /// Whether text or the arguments of a call have begun to arrive.
+    /// Whether text was passed on, or the arguments of a call have begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
         self.assembler.has_begun()
     }
@@ -130,7 +137,7 @@ impl From<IncompleteResponse> for TransportError {
 /// Returns its events; `Failed` is the last one if the response cannot be read.
 #[cfg(test)]
 pub(crate) fn read_body<'a>(request: ModelRequestId, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<ModelEvent> {
-    let mut received = ReceivedResponse::new(request);
+    let mut received = ReceivedResponse::new(request, false);
     let mut pieces = pieces.into_iter();
     let mut events = Vec::new();
     let end = loop {

@@ -1,6 +1,7 @@
 //! One response of the model: attempts, time limits, and events for the call.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -13,7 +14,7 @@ use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse};
 use super::transport::{self, TransportError};
 use super::{ModelLimits, Profile};
-use crate::call::{InputRefusal, ModelEvent, ModelRequest};
+use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -53,6 +54,23 @@ struct ResponseStream {
     is_finished: bool,
 }
 
+impl ModelInner {
+    fn new_response(&self, request: ModelRequestId) -> ReceivedResponse {
+        ReceivedResponse::new(request, self.leaves_reasoning_unopened.load(Relaxed))
+    }
+
+    /// Records that the server leaves out the beginning of reasoning in the text of an answer.
+    fn learn_unopened_reasoning(&self) {
+        if !self.leaves_reasoning_unopened.swap(true, Relaxed) {
+            tracing::warn!(
+                event = "openai.reasoning_spoken",
+                model = self.name,
+                "An answer began with reasoning that was not marked as such, and was spoken; later answers are held back until it ends."
+            );
+        }
+    }
+}
+
 impl ResponseStream {
     fn new(model: &Model, profile: Arc<Profile>, request: ModelRequest) -> Self {
         let limits = model.limits();
@@ -70,7 +88,7 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
-            received: ReceivedResponse::new(request.id),
+            received: model.inner.new_response(request.id),
             request,
             first_token: None,
             end: None,
@@ -132,6 +150,9 @@ impl ResponseStream {
         if self.received.has_reasoning() {
             self.model.capabilities.learn_reasoning();
         }
+        if self.received.found_unopened_reasoning() {
+            self.model.learn_unopened_reasoning();
+        }
         Ok(progress)
     }
 
@@ -165,7 +186,7 @@ impl ResponseStream {
         if self.received.has_output() {
             return self.fail("the response broke off", Some(&failure));
         }
-        self.received = ReceivedResponse::new(self.request.id);
+        self.received = self.model.new_response(self.request.id);
         self.first_token = None;
         match failure.input_refusal() {
             Some(refusal) => self.refuse_input(refusal, &failure),

@@ -39,6 +39,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         },
         calls: CallRegistry::default(),
         pending_calls: PendingCalls::default(),
+        reports_call_ends: false,
         tasks: TaskTracker::new(),
         soft_stop: CancellationToken::new(),
         drain_timeout: config.drain_timeout,

@@ -49,6 +49,28 @@ struct PaymentNotice {
     payment_token: Option<String>,
 }
 
+/// The fields of `call.ended` that are checked.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallEndNotice {
+    event_id: String,
+    call_sid: String,
+    direction: String,
+    started_at: jiff::Timestamp,
+    ended_at: jiff::Timestamp,
+    seconds: i64,
+    reason: String,
+    conversation_summary: Option<String>,
+    payments: Vec<PaymentOfCall>,
+}
+
+/// A payment in `call.ended`.
+#[derive(Deserialize)]
+struct PaymentOfCall {
+    id: String,
+    state: String,
+}
+
 impl ScriptedBusiness {
     /// Creates a business that answers this JSON object for every call.
     pub(super) fn new(knows: &'static str, transcript: Transcript) -> Self {
@@ -119,6 +141,11 @@ async fn receive_payment(State(business): State<ScriptedBusiness>, headers: Head
         return StatusCode::FORBIDDEN;
     }
     let transcript = &business.0.transcript;
+    let event: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if event["type"] == "call.ended" {
+        transcript.record_evidence("what the business was told", String::from_utf8_lossy(&body).into_owned());
+        return receive_call_end(transcript, event);
+    }
     let Ok(told) = serde_json::from_slice::<PaymentNotice>(&body) else {
         transcript.record_violation("the business got a notification that it cannot parse");
         return StatusCode::BAD_REQUEST;
@@ -132,5 +159,26 @@ async fn receive_payment(State(business): State<ScriptedBusiness>, headers: Head
     // The token belongs to the business; the rest is searched for card data like everything else.
     transcript.record_evidence("what the business was told", String::from_utf8_lossy(&body).replace(PAYMENT_TOKEN, ""));
     transcript.record(TranscriptEvent::BusinessNotified { payment: told.id, state: told.state });
+    StatusCode::NO_CONTENT
+}
+
+/// Checks the event of a call's end.
+fn receive_call_end(transcript: &Transcript, event: Value) -> StatusCode {
+    let Ok(told) = serde_json::from_value::<CallEndNotice>(event) else {
+        transcript.record_violation("the business got a call.ended that it cannot parse");
+        return StatusCode::BAD_REQUEST;
+    };
+    let lasted = told.ended_at.duration_since(told.started_at);
+    let is_right = !told.event_id.is_empty()
+        && matches!(told.direction.as_str(), "inbound" | "outbound")
+        && !lasted.is_negative()
+        && told.seconds == lasted.as_secs()
+        && told.payments.iter().all(|payment| !payment.id.is_empty() && !payment.state.is_empty());
+    let Some(line) = call_number(&told.call_sid).filter(|_| is_right) else {
+        transcript.record_violation("the business got a call.ended that contradicts itself");
+        return StatusCode::BAD_REQUEST;
+    };
+    let (reason, summary) = (told.reason, told.conversation_summary.unwrap_or_default());
+    transcript.for_call(line).record(TranscriptEvent::CallEndNotified { reason, summary });
     StatusCode::NO_CONTENT
 }

@@ -107,7 +107,8 @@ impl Deployment {
         }
     }
 
-    /// Records the payments of the ledger, once they are settled and the business was notified.
+    /// Records the payments of the ledger, once they are settled and the business was notified of them, and of the ends
+    /// of calls.
     pub(super) async fn record_ledger(&self, transcript: &Transcript) {
         let instances = self.instances.read().await;
         let mut payments = instances.first.payments(transcript).await;
@@ -116,7 +117,8 @@ impl Deployment {
         }
         let _ = transcript
             .wait_until(server_under_test::WRITE_TIMEOUT, |entries| {
-                payments.iter().all(|row| is_business_notified(entries, row)).then_some(())
+                let is_notified = payments.iter().all(|row| is_business_notified(entries, row));
+                (is_notified && are_call_ends_notified(entries)).then_some(())
             })
             .await;
         transcript.record(TranscriptEvent::LedgerRead { payments });
@@ -137,6 +139,19 @@ impl Deployment {
 fn is_business_notified(entries: &[TranscriptEntry], row: &LedgerRow) -> bool {
     let tells = |event: &TranscriptEvent| matches!(event, TranscriptEvent::BusinessNotified { payment, state } if *payment == row.id && *state == row.state);
     entries.iter().any(|entry| tells(&entry.event))
+}
+
+/// Whether the business was notified of the end of each call that the server or the caller ended.
+fn are_call_ends_notified(entries: &[TranscriptEntry]) -> bool {
+    let is_end =
+        |event: &TranscriptEvent| matches!(event, TranscriptEvent::EndFrame { .. } | TranscriptEvent::CallerHungUp);
+    let ended = entries.iter().filter(|entry| is_end(&entry.event));
+    ended.map(|entry| entry.call_number).all(|call| {
+        let tells = |entry: &TranscriptEntry| {
+            entry.call_number == call && matches!(entry.event, TranscriptEvent::CallEndNotified { .. })
+        };
+        entries.iter().any(tells)
+    })
 }
 
 /// Posts another incoming call, and returns the status of the response.

@@ -98,6 +98,8 @@ pub(super) enum Expectation {
     BankCharges(&'static [Option<&'static str>]),
     /// The business was notified of these states, in order.
     BusinessNotified(&'static [&'static str]),
+    /// The business was notified once that the call ended, for this reason, with this in the summary.
+    CallEndNotified(&'static str, &'static str),
     /// On exactly one call the caller heard the first text, and never the second.
     OneCallerHears(&'static str, &'static str),
 }

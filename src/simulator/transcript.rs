@@ -88,6 +88,8 @@ pub(crate) enum TranscriptEvent {
     ToolCalled { name: String, arguments: String },
     /// The business was notified that a payment is in this state.
     BusinessNotified { payment: String, state: String },
+    /// The business was notified that a call has ended.
+    CallEndNotified { reason: String, summary: String },
     /// The ledger was read: its payments, oldest first.
     LedgerRead { payments: Vec<LedgerRow> },
     /// The server was killed, and another one starts on its ledger.

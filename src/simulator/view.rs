@@ -120,6 +120,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         | TranscriptEvent::ResultRepeated { .. }
         | TranscriptEvent::LedgerFaultChanged { .. }
         | TranscriptEvent::BusinessNotified { .. }
+        | TranscriptEvent::CallEndNotified { .. }
         | TranscriptEvent::LedgerRead { .. } => return describe_payment_event(event),
         TranscriptEvent::DtmfSent
         | TranscriptEvent::PaymentCreated { .. }
@@ -147,6 +148,9 @@ fn describe_payment_event(event: &TranscriptEvent) -> Option<(&'static str, Styl
         }
         TranscriptEvent::LedgerFaultChanged { what } => ("ledger", DIM, (*what).to_owned()),
         TranscriptEvent::BusinessNotified { state, .. } => ("server", DIM, format!("tells the business: {state}")),
+        TranscriptEvent::CallEndNotified { reason, .. } => {
+            ("server", DIM, format!("tells the business: call.ended ({reason})"))
+        }
         TranscriptEvent::LedgerRead { payments } if payments.is_empty() => return None,
         TranscriptEvent::LedgerRead { payments } => {
             let states: Vec<&str> = payments.iter().map(|row| row.state.as_str()).collect();

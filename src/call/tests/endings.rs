@@ -10,7 +10,112 @@ fn noise_during_a_hand_off_does_not_stop_it() {
     call.model_replies("I connect you.", &[]);
     call.caller_interrupts("I");
     call.advance(4 * SECOND);
-    assert!(call.pending_request.is_some() && call.history().contains("If it was only noise, take leave again"));
+    assert!(call.pending_request.is_some() && call.history().contains("A noise cut off your last words"));
+    call.model_replies("I connect you now.", &[]);
+    call.advance(10 * SECOND);
+    assert!(matches!(call.end_frames().as_slice(), [Some(_)]));
+}
+
+#[test]
+fn courtesy_over_the_goodbye_does_not_take_it_back() {
+    for words in ["Okay.", "Thank you, goodbye.", "Danke, tschüss!", "Gracias."] {
+        let mut call = TestCall::start();
+        call.caller_says("That is all");
+        call.model_replies("Goodbye then.", &["end-call"]);
+        call.caller_says(words);
+        assert_eq!(call.pending_request, None, "{words}");
+        call.advance(10 * SECOND);
+        assert_eq!(call.end_frames(), [None], "{words}");
+    }
+}
+
+#[test]
+fn courtesy_that_interrupts_the_goodbye_ends_the_call_at_once() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("Goodbye then, have a nice day.", &["end-call"]);
+    call.caller_interrupts("Goodbye");
+    assert!(call.end_frames().is_empty(), "the caller's words are not known yet");
+    call.caller_says("Thanks, bye");
+    assert_eq!((call.end_frames(), call.pending_request), (vec![None], None));
+}
+
+#[test]
+fn courtesy_that_interrupts_a_streaming_goodbye_ends_the_call() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("", &["end-call"]);
+    call.model_says("Goodbye then, ");
+    call.caller_interrupts("Goodbye");
+    assert_eq!(call.pending_request, None);
+    call.caller_says("Bye");
+    assert_eq!((call.end_frames(), call.pending_request), (vec![None], None));
+}
+
+#[test]
+fn courtesy_before_the_goodbye_does_not_replace_it() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_replies("", &["end-call"]);
+    call.caller_says("Okay");
+    call.model_replies("Goodbye then.", &[]);
+    call.advance(10 * SECOND);
+    assert_eq!((call.end_frames(), call.said_since(0)), (vec![None], "Goodbye then.".to_owned()));
+}
+
+#[test]
+fn courtesy_during_a_hand_off_announcement_does_not_stop_it() {
+    for interrupted in [false, true] {
+        let mut call = TestCall::start();
+        call.caller_says("Give me a person");
+        call.model_hands_off();
+        call.model_replies("I connect you.", &[]);
+        if interrupted {
+            call.caller_interrupts("I");
+        }
+        call.caller_says("Okay, thank you");
+        call.advance(10 * SECOND);
+        assert!(matches!(call.end_frames().as_slice(), [Some(_)]), "{interrupted}");
+    }
+}
+
+#[test]
+fn more_than_courtesy_takes_the_end_back() {
+    for words in ["Okay, but wait", "Thank you very much, one more question", "Okay?", "No", "Hello"] {
+        let mut call = TestCall::start();
+        call.caller_says("That is all");
+        call.model_replies("Goodbye then.", &["end-call"]);
+        call.caller_interrupts("Goodbye");
+        call.caller_says(words);
+        assert!(call.pending_request.is_some() && call.history().contains("so it goes on"), "{words}");
+    }
+}
+
+#[test]
+fn courtesy_without_a_goodbye_is_answered() {
+    let mut call = TestCall::start();
+    call.caller_says("Okay, thank you");
+    assert!(call.pending_request.is_some());
+}
+
+#[test]
+fn nothing_takes_back_the_hand_off_of_a_call_whose_model_is_down() {
+    for interrupted in [false, true] {
+        let mut call = TestCall::start();
+        for _ in 0..3 {
+            call.caller_says("Hello?");
+            call.model_emits(ModelEvent::Failed);
+        }
+        if interrupted {
+            call.caller_interrupts("One");
+        }
+        call.caller_says("No wait, I want to pay");
+        call.receive_frame(r#"{"type":"dtmf","digit":"1"}"#);
+        call.advance(10 * SECOND);
+        assert_eq!(call.pending_request, None);
+        let ends = call.end_frames();
+        assert!(matches!(ends.as_slice(), [Some(data)] if data.contains("model-unavailable")), "{ends:?}");
+    }
 }
 
 #[test]
@@ -265,4 +370,56 @@ fn a_call_that_is_not_resumed_ends_like_a_hang_up() {
     assert!(call.only_update("cancel-capture").is_some());
     call.twilio_answers(TwilioResponse::Accepted);
     assert!(matches!(call.actions.last(), Some(Action::Close)));
+}
+
+#[test]
+fn the_hand_off_data_holds_every_argument_of_the_model() {
+    let mut call = TestCall::start();
+    call.caller_says("Give me a person");
+    call.model_calls(
+        "live-agent-handoff",
+        r#"{"callSid":"CA9","reason":"asked","conversationSummary":"Wants to pay.","mood":"angry","card":"4242 4242 4242 4242"}"#,
+    );
+    call.model_emits(ModelEvent::Completed);
+    call.model_replies("I connect you.", &[]);
+    call.advance(10 * SECOND);
+    let ends = call.end_frames();
+    let [Some(data)] = ends.as_slice() else { panic!("{ends:?}") };
+    let expected = r#"{"reasonCode":"live-agent-handoff","reason":"asked","conversationSummary":"Wants to pay.","arguments":{"card":"[digits removed]","mood":"angry"}}"#;
+    assert_eq!(data, expected);
+    let ending = call.inner.take_ending();
+    assert_eq!((ending.reason, ending.handoff_data.unwrap().reveal().as_str()), (Some("hand-off"), expected));
+}
+
+#[test]
+fn what_end_call_writes_down_is_kept_even_if_the_caller_hangs_up_first() {
+    for hangs_up in [false, true] {
+        let mut call = TestCall::start();
+        call.caller_says("That is all");
+        call.model_says("Goodbye then.");
+        call.model_calls("end-call", r#"{"conversationSummary":"All is paid.","score":5}"#);
+        call.model_emits(ModelEvent::Completed);
+        if !hangs_up {
+            call.advance(10 * SECOND);
+        }
+        call.feed(CallEvent::HungUp);
+        let ending = call.inner.take_ending();
+        assert_eq!(ending.reason, (!hangs_up).then_some("agent-ended"));
+        assert_eq!(ending.notes.summary.reveal(), "All is paid.");
+        assert_eq!(ending.notes.arguments.reveal()["score"], 5);
+        assert!(ending.handoff_data.is_none());
+    }
+}
+
+#[test]
+fn a_call_that_goes_on_forgets_what_end_call_wrote_down() {
+    let mut call = TestCall::start();
+    call.caller_says("That is all");
+    call.model_says("Goodbye then.");
+    call.model_calls("end-call", r#"{"conversationSummary":"All is paid."}"#);
+    call.model_emits(ModelEvent::Completed);
+    call.caller_says("No wait");
+    call.feed(CallEvent::HungUp);
+    let ending = call.inner.take_ending();
+    assert!(ending.reason.is_none() && ending.notes.summary.reveal().is_empty());
 }

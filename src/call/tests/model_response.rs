@@ -351,3 +351,49 @@ fn what_the_caller_hears_in_place_of_the_model_is_reported() {
         assert_eq!(reports, [format!("ReportModelOutage({reported})")]);
     }
 }
+
+#[test]
+fn blanks_before_a_tool_call_open_no_talk_cycle() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    let from = call.actions.len();
+    call.model_says("\n\n");
+    call.model_calls("set-silence-detection", r#"{"enabled":true}"#);
+    call.model_emits(ModelEvent::Completed);
+    let frames = call.actions[from..].iter().filter(|action| matches!(action, Action::SendFrame(_)));
+    assert_eq!(frames.count(), 0);
+    assert!(call.pending_request.is_some(), "the model is asked for words");
+}
+
+#[test]
+fn markdown_is_not_spoken_and_the_history_holds_what_was_spoken() {
+    let mut call = TestCall::start();
+    call.caller_says("What is due?");
+    let from = call.actions.len();
+    call.model_replies("**Total:** $25.00 \u{1f389}\n- *Co-pay*\n- [Terms](https://example.com)", &[]);
+    assert_eq!(call.said_since(from), "Total: $25.00 \nCo-pay.\nTerms.");
+    call.caller_says("Thank you for that");
+    assert!(call.history().contains("agent: Total: $25.00 \nCo-pay.\nTerms.\n"), "{}", call.history());
+}
+
+#[test]
+fn mark_up_hides_no_card_number() {
+    for hidden in ["4242**4242**4242**4242", "4242 <b>4242</b>\u{200b}4242[4242](x)", "&#52;242\\-4242-4242-4242"] {
+        let mut call = TestCall::start();
+        call.caller_says("Read it to me");
+        let from = call.actions.len();
+        call.model_replies(&format!("It is {hidden}, right?"), &[]);
+        assert_eq!(call.said_since(from), "It is [digits removed], right?", "{hidden}");
+    }
+}
+
+#[test]
+fn two_texts_of_a_response_are_set_apart() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    let from = call.actions.len();
+    call.model_says("One moment.");
+    call.model_calls("set-silence-detection", r#"{"enabled":true}"#);
+    call.model_replies("Done.", &[]);
+    assert_eq!(call.said_since(from), "One moment. Done.");
+}

@@ -100,6 +100,7 @@ const ANSWERS: &[(&str, ConsentAnswer)] = &[
     ("Yes, please.", ConsentAnswer::Yes),
     ("Sí, claro.", ConsentAnswer::Yes),
     ("No.", ConsentAnswer::No),
+    ("Okay, thank you", ConsentAnswer::Yes),
     ("No, absolutely not", ConsentAnswer::No),
     ("Yes, but only 5 dollars", ConsentAnswer::Unclear),
     ("Stop, cancel it, I do not want to pay", ConsentAnswer::No),
@@ -482,13 +483,7 @@ impl ReferenceModel {
                 self.abandoned_requests.extend(self.call.pending_request);
                 self.call.model_emits(ModelEvent::Failed);
             }
-            ExternalEvent::StaleDelta => {
-                if let Some(request) = self.abandoned_requests.last().copied() {
-                    let event = ModelEvent::TextDelta(Private::new("STALE".to_owned()));
-                    let from = self.call.feed(CallEvent::Model { request, event });
-                    assert!(!self.call.said_since(from).contains("STALE"), "a token of an abandoned response was said");
-                }
-            }
+            ExternalEvent::StaleDelta => self.emit_stale_delta(),
             ExternalEvent::ToolFinished { which, answer } => self.finish_tool(which, answer),
             ExternalEvent::Callback { which, kind, at } => self.send_callback(which, kind, at),
             ExternalEvent::RepeatedCallback => {
@@ -510,7 +505,21 @@ impl ReferenceModel {
         self.check_invariants();
     }
 
+    fn emit_stale_delta(&mut self) {
+        if let Some(request) = self.abandoned_requests.last().copied() {
+            let event = ModelEvent::TextDelta(Private::new("STALE".to_owned()));
+            let from = self.call.feed(CallEvent::Model { request, event });
+            assert!(!self.call.said_since(from).contains("STALE"), "a token of an abandoned response was said");
+        }
+    }
+
     fn caller_says(&mut self, words: &str, answer: ConsentAnswer) {
+        if self.call.inner.phase.is_closing() && self.open_statement.is_none() && courtesy::is_courtesy(words) {
+            self.call.caller_says(words);
+            // It needs no answer.
+            self.agent_spoke_since_caller = true;
+            return self.note_activity();
+        }
         if self.open_statement.is_some() {
             self.expect_answer(answer);
         } else {
@@ -749,10 +758,11 @@ impl ReferenceModel {
                     }
                     self.talk_cycle_open = !last;
                 }
-                Action::SendFrame(OutgoingFrame::End { .. }) => {
+                Action::SendFrame(OutgoingFrame::End { handoff_data }) => {
                     assert!(!self.end_sent, "end is sent once");
+                    let is_final = handoff_data.as_ref().is_some_and(|data| data.contains("model-unavailable"));
                     assert!(
-                        self.agent_spoke_since_caller,
+                        is_final || self.agent_spoke_since_caller,
                         "the call does not end while the caller's last input is unanswered"
                     );
                     assert!(!self.talk_cycle_open, "end comes after the final token");

@@ -1,5 +1,6 @@
 //! A message of a response: what of its text was said.
 
+use super::super::markup::MarkupFilter;
 use crate::call::MessagePhase;
 
 /// A message. Its parts are said in the order in which they begin.
@@ -8,6 +9,8 @@ pub(super) struct PendingMessage {
     /// The phase that the call has not been told yet.
     pub(super) phase: Option<MessagePhase>,
     parts: Vec<Part>,
+    /// Removes what is not said: reasoning and tool mark-up.
+    filter: MarkupFilter,
     /// The whole message has arrived: what follows is a repetition.
     is_complete: bool,
     /// Text other than white space was said. White space before it is left out.
@@ -21,9 +24,17 @@ struct Part {
 }
 
 impl PendingMessage {
-    /// Begins a message of this phase.
-    pub(super) fn new(phase: Option<MessagePhase>) -> Self {
-        Self { phase, ..Self::default() }
+    /// Begins a message of this phase. `may_begin_in_reasoning` says that the server leaves out the beginning of
+    /// reasoning: the text is held back until its end.
+    pub(super) fn new(phase: Option<MessagePhase>, may_begin_in_reasoning: bool) -> Self {
+        let filter =
+            if may_begin_in_reasoning { MarkupFilter::holding_unopened_reasoning() } else { MarkupFilter::default() };
+        Self { phase, filter, ..Self::default() }
+    }
+
+    /// Whether reasoning has ended that did not begin.
+    pub(super) fn found_unopened_reasoning(&self) -> bool {
+        self.filter.found_unopened_reasoning()
     }
 
     /// Adds a delta of a part; returns what is to be said.
@@ -58,6 +69,10 @@ impl PendingMessage {
             return String::new();
         }
         let rest = if is_said { String::new() } else { rest_of(text, &self.text()).to_owned() };
+        if !self.has_begun() {
+            // The text arrives whole.
+            self.filter = MarkupFilter::holding_unopened_reasoning();
+        }
         if !rest.is_empty() {
             let index = self.parts.last().map_or(0, |part| part.index);
             self.part_mut(index).text.push_str(&rest);
@@ -69,7 +84,8 @@ impl PendingMessage {
     /// Ends the message; returns what is still to be said.
     pub(super) fn finish(&mut self) -> String {
         self.is_complete = true;
-        String::new()
+        let held = self.filter.finish();
+        self.without_leading_space(held)
     }
 
     /// Whether the message may be the one that has this text: one text begins with the other.
@@ -114,9 +130,14 @@ impl PendingMessage {
     }
 
     fn say(&mut self, text: &str) -> String {
-        let text = if self.has_words { text } else { text.trim_start() };
+        let text = self.filter.push(text);
+        self.without_leading_space(text)
+    }
+
+    fn without_leading_space(&mut self, text: String) -> String {
+        let text = if self.has_words { text } else { text.trim_start().to_owned() };
         self.has_words |= !text.is_empty();
-        text.to_owned()
+        text
     }
 }
 

@@ -45,7 +45,7 @@ const DONE: &str = "[DONE]";
 
 /// What the call gets of a response with these events: text in quotes, calls as `call_id name arguments`.
 fn assemble(events: &[impl AsRef<str>]) -> String {
-    let mut assembler = ResponseAssembler::new(ModelRequestId(7));
+    let mut assembler = ResponseAssembler::new(ModelRequestId(7), false);
     let mut end = None;
     for event in events.iter().map(AsRef::as_ref) {
         if event == DONE {
@@ -138,6 +138,16 @@ fn a_message_of_white_space_says_nothing() {
         assemble(&[text_delta(r"\n\n"), text_delta(" Hi"), text_delta(" there"), DONE.to_owned()]),
         "'Hi', ' there', complete"
     );
+}
+
+#[test]
+fn reasoning_and_tool_markup_are_not_said() {
+    let think = [text_delta("<thi"), text_delta("nk>hm</think> "), text_delta("Hi."), DONE.to_owned()];
+    assert_eq!(assemble(&think), "'Hi.', complete");
+    let whole = [completed(&[&message(HI[0], "hm</think>Hi.")])];
+    assert_eq!(assemble(&whole), "'Hi.', complete");
+    let tool_call = [text_delta(r#"<tool_call>{\"name\":\"x\"}</tool_call>"#), DONE.to_owned()];
+    assert_eq!(assemble(&tool_call), "Empty");
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl<'a> TranscriptChecks<'a> {
         match expect {
             Expectation::BankCharges(wanted) => self.check_bank_charges(wanted),
             Expectation::BusinessNotified(states) => self.check_notified_states(states),
+            Expectation::CallEndNotified(reason, summary) => self.check_call_end(reason, summary),
             Expectation::OneCallerHears(words, never) => self.check_one_caller_hears(words, never),
             Expectation::LedgerStates(states) => self.check_ledger_states(states),
             _ => ScenarioCheck::new("an expectation about the ledger", Some(format!("{expect:?} is not one"))),
@@ -141,6 +142,16 @@ impl<'a> TranscriptChecks<'a> {
     fn check_notified_states(&self, wanted: &[&str]) -> ScenarioCheck {
         let told: Vec<&str> = self.business_notices().iter().map(|(_, state)| *state).collect();
         ScenarioCheck::ensure(format!("the business gets: {}", wanted.join(", ")), told == wanted, || told.join(", "))
+    }
+
+    fn check_call_end(&self, wanted: &str, words: &str) -> ScenarioCheck {
+        let told = |entry: &'a TranscriptEntry| match &entry.event {
+            TranscriptEvent::CallEndNotified { reason, summary } => Some((reason.as_str(), summary.as_str())),
+            _ => None,
+        };
+        let told: Vec<_> = self.0.iter().filter_map(told).collect();
+        let held = matches!(told[..], [(reason, summary)] if reason == wanted && summary.contains(words));
+        ScenarioCheck::ensure(format!("the business gets: call.ended ({wanted})"), held, || format!("{told:?}"))
     }
 
     fn check_one_caller_hears(&self, words: &str, never: &str) -> ScenarioCheck {

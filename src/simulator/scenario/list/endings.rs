@@ -1,7 +1,9 @@
-//! Scenarios in which the call or the socket breaks off.
+//! Scenarios in which the call ends or breaks off, or the socket.
 
 use super::{ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, NOTHING_PAID, scenario, stores_a_card};
-use crate::simulator::caller::CallerStep::{HangsUp, Hears, LosesSocket, Presses, Says, Waits, WaitsForCallEnd};
+use crate::simulator::caller::CallerStep::{
+    HangsUp, Hears, LosesSocket, Presses, Says, SpeaksOver, Waits, WaitsForCallEnd,
+};
 use crate::simulator::openai::ModelBehaviour;
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::CaptureField::CardNumber;
@@ -10,11 +12,30 @@ use crate::simulator::twilio::CaptureField::CardNumber;
 pub(super) fn all() -> Vec<Scenario> {
     let half_a_card = Presses(CardNumber, "42424242");
     let listens = [Hears(""), Says("Please tell me about it."), Waits(6), HangsUp];
+    let takes_leave = [
+        Hears(""),
+        Says("That's all, goodbye."),
+        SpeaksOver { after: "Thank you for calling", says: "Okay, thank you!" },
+        WaitsForCallEnd,
+    ];
     vec![
+        scenario("courtesy", "The caller says thanks over the goodbye: the call ends all the same.")
+            .with_script(&[&takes_leave])
+            .with_expectations(&[
+                Expectation::PaymentsCreated(&[]),
+                Expectation::ToolCalled("end-call", 1),
+                Expectation::SessionEnds("ended"),
+                Expectation::NoHandOff,
+                Expectation::CallEndNotified("agent-ended", "The caller said goodbye."),
+            ]),
         scenario("hang-up", "The caller hangs up in the middle of the card number.")
             .with_script(&[ASKS_TO_STORE, &[half_a_card, HangsUp]])
             .with_expectations(NOTHING_PAID)
-            .with_expectations(&[Expectation::PaymentsCreated(&[None]), Expectation::SessionEnds("completed")]),
+            .with_expectations(&[
+                Expectation::PaymentsCreated(&[None]),
+                Expectation::SessionEnds("completed"),
+                Expectation::CallEndNotified("caller-hung-up", ""),
+            ]),
         scenario("hang-up-while-talking", "The caller hangs up while the agent is talking: the model is stopped.")
             .with_script(&[&listens])
             .with_model(ModelBehaviour { is_slow: true, ..ModelBehaviour::default() })

@@ -34,7 +34,8 @@ pub(super) fn all() -> Vec<Scenario> {
             WORKFLOW,
         )
         .with_expectations(queues)
-        .with_expectations(hangs_up),
+        .with_expectations(hangs_up)
+        .with_expectations(&[Expectation::CallEndNotified("hand-off", "put a card on file")]),
         hand_off(
             "hand-off-queue-unanswered",
             "No agent takes the caller out of the queue: the caller hears so.",

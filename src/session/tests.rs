@@ -24,11 +24,17 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         ("PAYMENT_CONNECTOR", "Default"),
     ];
     let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
-    let assets = Assets::built_in();
+    let (assets, tasks) = (Assets::built_in(), TaskTracker::new());
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
         ledger: Ledger::open(&directory.file()).await.unwrap(),
-        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library.server.model).unwrap(),
+        response_service: ResponseService::new(
+            &config.response_service,
+            &config.twilio.auth_token,
+            assets.library.server.model,
+            &tasks,
+        )
+        .unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         environment: CallEnvironment {
@@ -39,7 +45,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         },
         calls: CallRegistry::default(),
         pending_calls: PendingCalls::default(),
-        tasks: TaskTracker::new(),
+        tasks,
         soft_stop: CancellationToken::new(),
         drain_timeout: config.drain_timeout,
         hard_stop: CancellationToken::new(),

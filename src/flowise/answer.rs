@@ -94,7 +94,7 @@ impl AnswerReader {
                 events.extend(last.map(|last| FlowiseEvent::parse(&last.data)));
             }
             AnswerFormat::Json(body) => match parse_json_answer(&std::mem::take(body)) {
-                Some(text) => events.extend([FlowiseEvent::Token(text), FlowiseEvent::End]),
+                Some(text) => events.extend([FlowiseEvent::Token(text), FlowiseEvent::Metadata, FlowiseEvent::End]),
                 None => events.push_back(FlowiseEvent::Error),
             },
         }
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn a_json_answer_is_known_by_its_first_byte() {
         let json = b"\xEF\xBB\xBF \n{\"text\":\"Hello.\",\"chatId\":\"1\"}";
-        assert_eq!(read([&json[..]]).unwrap(), [token("Hello."), FlowiseEvent::End]);
-        assert_eq!(read(json.chunks(1)).unwrap(), [token("Hello."), FlowiseEvent::End]);
+        assert_eq!(read([&json[..]]).unwrap(), [token("Hello."), FlowiseEvent::Metadata, FlowiseEvent::End]);
+        assert_eq!(read(json.chunks(1)).unwrap(), [token("Hello."), FlowiseEvent::Metadata, FlowiseEvent::End]);
         assert_eq!(read([&b"{\"message\":\"no\"}"[..]]).unwrap(), [FlowiseEvent::Error]);
         assert_eq!(read([&b" \n"[..]]).unwrap(), []);
     }

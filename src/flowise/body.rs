@@ -19,6 +19,10 @@ use crate::llm::Profile;
 pub(super) const NO_NEW_WORDS: &str =
     "(The caller has said nothing new. Follow the update of the server, or else continue the conversation.)";
 
+/// The value of a variable that has none at the moment: Flowise leaves the name of a variable without a value as it is in
+/// the prompt.
+const NOTHING: &str = "(nothing)";
+
 /// The maximum size of `earlierUpdates`, in bytes. The newest updates are kept.
 const MAX_EARLIER_BYTES: usize = 16 * 1024;
 
@@ -56,7 +60,7 @@ struct OverrideConfig<'a> {
 }
 
 impl<'a> PredictionRequest<'a> {
-    /// Creates the body for this conversation. A variable without a value is left out.
+    /// Creates the body for this conversation. An unknown token is left out, so that it cannot be used.
     pub(super) fn new(
         chat_id: &'a str,
         profile: &Profile,
@@ -68,11 +72,15 @@ impl<'a> PredictionRequest<'a> {
         let value = |variable: FlowiseVariable| -> Option<Cow<'a, str>> {
             match variable {
                 FlowiseVariable::Instructions => Some(conversation.instructions(profile).into()),
-                FlowiseVariable::Update => conversation.update().map(Cow::from),
-                FlowiseVariable::EarlierUpdates => conversation.earlier_updates().map(Cow::from),
+                FlowiseVariable::Update => Some(conversation.update().map_or(NOTHING.into(), Cow::from)),
+                FlowiseVariable::EarlierUpdates => {
+                    Some(conversation.earlier_updates().map_or(NOTHING.into(), Cow::from))
+                }
                 FlowiseVariable::CallSid => Some(identity.call_sid.as_str().into()),
                 FlowiseVariable::CallToken => identity.call_token.as_ref().map(|token| token.expose_secret().into()),
-                FlowiseVariable::Caller => identity.caller.as_ref().map(|caller| caller.as_str().into()),
+                FlowiseVariable::Caller => {
+                    Some(identity.caller.as_ref().map_or(NOTHING, |caller| caller.as_str()).into())
+                }
             }
         };
         Self {
@@ -259,7 +267,7 @@ mod tests {
         assert_eq!(body["question"], NO_NEW_WORDS);
         assert_eq!(body["overrideConfig"]["vars"]["update"], "Payment update: it is in.");
         assert_eq!(body["history"].as_array().unwrap().len(), 2);
-        assert!(body["overrideConfig"]["vars"].get("earlierUpdates").is_none(), "{body}");
+        assert_eq!(body["overrideConfig"]["vars"]["earlierUpdates"], NOTHING);
     }
 
     #[test]

@@ -18,13 +18,15 @@ pub(super) enum FlowiseEvent {
         /// `output_tokens`.
         output: u64,
     },
-    /// `metadata`: the answer is complete, and `end` follows.
+    /// `calledTools` or `usedTools`: the flow calls tools, or has called them. What they are is not read.
+    Tools,
+    /// `metadata`: the answer is complete, and the last `end` follows.
     Metadata,
     /// `error`: the prediction failed. Its text is not read, since it may repeat the conversation.
     Error,
     /// `abort`: the prediction was stopped.
     Abort,
-    /// `end`: no event follows.
+    /// `end`: a step of the flow, or all of it, is complete.
     End,
     /// Another kind, such as the progress of the flow, or an event that cannot be read.
     Other,
@@ -62,6 +64,7 @@ impl FlowiseEvent {
                 let Usage { input_tokens, output_tokens } = serde_json::from_str(data).unwrap_or_default();
                 Self::Usage { input: input_tokens, output: output_tokens }
             }
+            "calledTools" | "usedTools" => Self::Tools,
             "metadata" => Self::Metadata,
             "error" => Self::Error,
             "abort" => Self::Abort,
@@ -89,6 +92,7 @@ mod tests {
             (r#"{"event":"token","data":""}"#, FlowiseEvent::Token(String::new())),
             (r#"{"event":"token","data":null}"#, FlowiseEvent::Other),
             (r#"{"event":"error","data":"secret"}"#, FlowiseEvent::Error),
+            (r#"{"event":"calledTools","data":[{}]}"#, FlowiseEvent::Tools),
             (r#"{"event":"metadata","data":{"chatId":"a"}}"#, FlowiseEvent::Metadata),
             (r#"{"event":"abort","data":"[DONE]"}"#, FlowiseEvent::Abort),
             (r#"{"data":"[DONE]","event":"end"}"#, FlowiseEvent::End),

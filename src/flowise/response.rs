@@ -27,6 +27,12 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time limit between two parts of the answer, unless the limit for the first token is longer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time limit between two parts of the answer while the flow calls tools: a little longer than ours take.
+const TOOLS_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long something may still follow an `end` that was not the last one: each step of a flow sends one.
+const END_GRACE: Duration = Duration::from_millis(500);
+
 /// The maximum size of the text of an answer, in bytes: about an hour of speech.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
@@ -50,9 +56,21 @@ pub(super) struct PredictionStream {
     /// Whether a text that can be spoken was passed on.
     has_words: bool,
     has_metadata: bool,
+    activity: FlowActivity,
     token_usage: Option<(u64, u64)>,
     queue: VecDeque<ModelEvent>,
     is_finished: bool,
+}
+
+/// What the flow was doing when it last sent an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FlowActivity {
+    /// It prepares the answer, or gives it.
+    Speaking,
+    /// It calls tools.
+    CallingTools,
+    /// It, or a step of it, has ended.
+    Ended,
 }
 
 /// The reason why a prediction gave no complete answer.
@@ -128,6 +146,7 @@ impl PredictionStream {
             text_bytes: 0,
             has_words: false,
             has_metadata: false,
+            activity: FlowActivity::Speaking,
             token_usage: None,
             queue: VecDeque::new(),
             is_finished: false,
@@ -166,14 +185,24 @@ impl PredictionStream {
         if let Some(event) = self.events.pop_front() {
             return self.apply_event(event);
         }
+        let idle_limit = self.idle_limit();
         let Some(response) = &mut self.response else { return self.request_prediction().await };
-        match timeout(IDLE_TIMEOUT.max(self.limits.first_token), response.chunk()).await {
+        match timeout(idle_limit, response.chunk()).await {
             Ok(Ok(Some(bytes))) => {
                 self.abort.mark_answered();
                 Ok(self.reader.push(&bytes, &mut self.events)?)
             }
             Ok(Ok(None)) => self.handle_end_of_body(),
+            Err(_) if self.activity == FlowActivity::Ended => self.complete(),
             Ok(Err(_)) | Err(_) => Err(PredictionError::BrokenOff),
+        }
+    }
+
+    fn idle_limit(&self) -> Duration {
+        match self.activity {
+            FlowActivity::Speaking => IDLE_TIMEOUT.max(self.limits.first_token),
+            FlowActivity::CallingTools => TOOLS_IDLE_TIMEOUT,
+            FlowActivity::Ended => END_GRACE,
         }
     }
 
@@ -209,7 +238,8 @@ impl PredictionStream {
         match event {
             FlowiseEvent::Token(text) if text.is_empty() => {}
             FlowiseEvent::Token(text) => {
-                self.first_token.get_or_insert_with(|| self.started.elapsed());
+                self.mark_first_token();
+                self.activity = FlowActivity::Speaking;
                 self.text_bytes += text.len();
                 if self.text_bytes > MAX_TEXT_BYTES {
                     return Err(AnswerTooLargeError.into());
@@ -221,10 +251,19 @@ impl PredictionStream {
             FlowiseEvent::Metadata => self.has_metadata = true,
             FlowiseEvent::Error => return Err(PredictionError::FlowFailed),
             FlowiseEvent::Abort => return Err(PredictionError::Aborted),
-            FlowiseEvent::End => return self.complete(),
+            FlowiseEvent::Tools => {
+                self.mark_first_token();
+                self.activity = FlowActivity::CallingTools;
+            }
+            FlowiseEvent::End if self.has_metadata => return self.complete(),
+            FlowiseEvent::End => self.activity = FlowActivity::Ended,
             FlowiseEvent::Other => {}
         }
         Ok(())
+    }
+
+    fn mark_first_token(&mut self) {
+        self.first_token.get_or_insert_with(|| self.started.elapsed());
     }
 
     /// Handles the end of the body: the answer is complete if `end` or `metadata` came before, since `metadata` follows
@@ -233,7 +272,7 @@ impl PredictionStream {
         self.reader.finish(&mut self.events)?;
         match self.events.is_empty() {
             false => Ok(()),
-            true if self.has_metadata => self.complete(),
+            true if self.has_metadata || self.activity == FlowActivity::Ended => self.complete(),
             true => Err(PredictionError::BrokenOff),
         }
     }

@@ -117,6 +117,17 @@ async fn words_are_passed_on_and_everything_else_is_skipped() {
     let steps = vec![PROGRESS, EMPTY, HELLO, USED, WORLD, METADATA, END];
     assert_eq!(answer(LIMITS, Stream(steps)).await, answered("'Hello' ' world' done", 0));
     assert_eq!(answer(LIMITS, Stream(vec![HELLO, METADATA])).await, answered("'Hello' done", 0), "without end");
+    let steps = vec![HELLO, END, WORLD, END, Stall];
+    assert_eq!(answer(LIMITS, Stream(steps)).await, answered("'Hello' ' world' done", 0), "each step has an end");
+}
+
+#[tokio::test]
+async fn a_flow_that_calls_tools_has_begun_to_answer() {
+    let harness = Harness::start(vec![Stream(vec![USED, Stall]), ABORTED]).await;
+    let limits = ModelLimits { response: Duration::from_millis(400), ..SHORT };
+    let began = tokio::time::Instant::now();
+    assert_eq!(collect_events(&harness.call(limits, None)).await, "failed");
+    assert!(began.elapsed() >= limits.response, "the limit for the first token applied");
 }
 
 #[tokio::test]

@@ -13,6 +13,11 @@ use crate::ledger::TempDirectory;
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
+    context_with(base_url, &[]).await
+}
+
+/// As [`context_with_model_at`], with further variables.
+pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<SessionContext>, TempDirectory) {
     let vars = [
         ("SERVER_BASE_URL", "pay.example.com"),
         ("OPENAI_API_KEY", "sk-test"),
@@ -23,7 +28,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         ("FROM_NUMBER", "+15550100002"),
         ("PAYMENT_CONNECTOR", "Default"),
     ];
-    let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
+    let (config, _) = Config::from_vars(&more.iter().copied().chain(vars).collect::<Vars>()).unwrap();
     let (assets, tasks) = (Assets::built_in(), TaskTracker::new());
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {

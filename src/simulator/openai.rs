@@ -26,10 +26,9 @@ use futures_util::Stream;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub(super) use agent::AgentHabits;
-use agent::ScriptedReply;
+pub(super) use agent::{AgentHabits, ScriptedReply, decide};
 use events::{Pause, TimedEvent};
-use input::ModelInputItem;
+pub(super) use input::ModelInputItem;
 pub(super) use live::LiveOpenAi;
 pub(super) use over_mcp::ToolsOverMcp;
 pub use queued::{ModelReply, QueuedOpenAi};

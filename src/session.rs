@@ -186,7 +186,9 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     let session = Session {
         context: context.clone(),
         tools,
-        response_service: context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None)),
+        response_service: context
+            .response_service
+            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
         agent_config,
         call,
         socket: Some(socket),

@@ -53,8 +53,7 @@ pub(super) struct PredictionStream {
     events: VecDeque<FlowiseEvent>,
     first_token: Option<Duration>,
     text_bytes: usize,
-    /// Whether a text that can be spoken was passed on.
-    has_words: bool,
+    content: AnswerContent,
     has_metadata: bool,
     activity: FlowActivity,
     token_usage: Option<(u64, u64)>,
@@ -71,6 +70,17 @@ enum FlowActivity {
     CallingTools,
     /// It, or a step of it, has ended.
     Ended,
+}
+
+/// What has come of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum AnswerContent {
+    /// Neither words nor tools.
+    Nothing,
+    /// Only tools: some ask the agent to say nothing.
+    Tools,
+    /// Words that can be spoken.
+    Words,
 }
 
 /// The reason why a prediction gave no complete answer.
@@ -100,7 +110,7 @@ enum PredictionError {
     /// Somebody else stopped the prediction.
     #[error("the prediction was stopped")]
     Aborted,
-    /// The answer ended without a word.
+    /// The answer ended without a word, and without a tool.
     #[error("the answer has no text")]
     NoWords,
     /// The answer is larger than any that a caller could listen to.
@@ -144,7 +154,7 @@ impl PredictionStream {
             events: VecDeque::new(),
             first_token: None,
             text_bytes: 0,
-            has_words: false,
+            content: AnswerContent::Nothing,
             has_metadata: false,
             activity: FlowActivity::Speaking,
             token_usage: None,
@@ -244,7 +254,9 @@ impl PredictionStream {
                 if self.text_bytes > MAX_TEXT_BYTES {
                     return Err(AnswerTooLargeError.into());
                 }
-                self.has_words |= !text.trim().is_empty();
+                if !text.trim().is_empty() {
+                    self.content = AnswerContent::Words;
+                }
                 self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
             }
             FlowiseEvent::Usage { input, output } => self.token_usage = Some((input, output)),
@@ -254,6 +266,7 @@ impl PredictionStream {
             FlowiseEvent::Tools => {
                 self.mark_first_token();
                 self.activity = FlowActivity::CallingTools;
+                self.content = self.content.max(AnswerContent::Tools);
             }
             FlowiseEvent::End if self.has_metadata => return self.complete(),
             FlowiseEvent::End => self.activity = FlowActivity::Ended,
@@ -278,7 +291,7 @@ impl PredictionStream {
     }
 
     fn complete(&mut self) -> Result<(), PredictionError> {
-        if !self.has_words {
+        if self.content == AnswerContent::Nothing {
             return Err(PredictionError::NoWords);
         }
         info!(

@@ -149,6 +149,7 @@ async fn an_error_in_a_successful_response_is_a_failure() {
 #[tokio::test]
 async fn an_answer_without_a_word_is_a_failure() {
     assert_eq!(answer(LIMITS, Stream(vec![METADATA, END])).await, answered("failed", 0));
+    assert_eq!(answer(LIMITS, Stream(vec![USED, METADATA, END])).await, answered("done", 0), "a tool may ask for that");
     assert_eq!(answer(LIMITS, Stream(vec![EMPTY, Event(r#"{"event":"token","data":" \n"}"#), END])).await.1, 0);
 }
 

@@ -8,6 +8,7 @@ mod prediction;
 mod request_check;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(super) struct ScriptedFlowise(Arc<FlowiseState>);
 #[derive(Debug)]
 struct FlowiseState {
     behaviour: FlowiseBehaviour,
+    /// The address of the server, whose MCP endpoint gives the flow its tools.
+    server: SocketAddr,
     pace: Pace,
     transcript: Transcript,
     memory: Mutex<FlowiseMemory>,
@@ -88,8 +91,8 @@ const CONNECTION_BUFFER: usize = 64;
 
 impl ScriptedFlowise {
     /// Creates the stand-in.
-    pub(super) fn new(behaviour: FlowiseBehaviour, pace: Pace, transcript: Transcript) -> Self {
-        Self(Arc::new(FlowiseState { behaviour, pace, transcript, memory: Mutex::default() }))
+    pub(super) fn new(behaviour: FlowiseBehaviour, server: SocketAddr, pace: Pace, transcript: Transcript) -> Self {
+        Self(Arc::new(FlowiseState { behaviour, server, pace, transcript, memory: Mutex::default() }))
     }
 
     /// Builds the router. A request to any other route is a violation.

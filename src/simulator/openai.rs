@@ -5,7 +5,7 @@ mod agent;
 mod events;
 mod input;
 mod live;
-mod over_mcp;
+pub(super) mod over_mcp;
 mod queued;
 mod request_check;
 mod stream;

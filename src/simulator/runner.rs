@@ -124,7 +124,7 @@ impl ScenarioRunner {
         let knows = scenario.server_overrides.call_parameters;
         let business = ScriptedBusiness::new(knows.unwrap_or_default(), transcript.clone());
         let business_server = LocalServer::start(business.router()).await?;
-        let flowise = ScriptedFlowise::new(scenario.flowise_behaviour.clone(), self.pace, transcript.clone());
+        let flowise = ScriptedFlowise::new(scenario.flowise_behaviour.clone(), local, self.pace, transcript.clone());
         let flowise_server = LocalServer::start(flowise.router()).await?;
         let mut vars = self.environment(twilio_server.origin(), openai_server.origin(), business_server.origin());
         if scenario.uses_flowise() {

@@ -1,8 +1,10 @@
 //! Parses and checks the body of a prediction request.
 
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use crate::simulator::openai::ModelInputItem;
+use crate::simulator::openai::over_mcp::{CALL_NOTE, with_earlier_calls};
 
 /// The variables that the flow's API configuration allows.
 const ALLOWED_VARIABLES: &[&str] = &["instructions", "update", "earlierUpdates", "callSid", "callToken", "caller"];
@@ -17,6 +19,8 @@ pub(super) struct PredictionQuery {
     pub chat_id: String,
     /// The variable `callSid`.
     pub call_sid: Option<String>,
+    /// The variable `callToken`.
+    pub call_token: Option<SecretString>,
     /// The updates that the agent has not answered yet.
     pub updates: Vec<String>,
     /// What the agent knows, in the form of the scripted agent.
@@ -51,16 +55,19 @@ impl PredictionQuery {
             wrong.push("a variable is not a text, or is empty".to_owned());
         }
         let mut input: Vec<_> = var("instructions").into_iter().map(ModelInputItem::Developer).collect();
-        let earlier = var("earlierUpdates").unwrap_or_default();
-        input.extend(earlier.lines().map(|update| ModelInputItem::Developer(update.to_owned())));
+        let lines = |name: &str| var(name).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+        // What the flow did itself is no news.
+        let (done, updates): (Vec<_>, Vec<_>) = lines("update").into_iter().partition(|it| it.starts_with(CALL_NOTE));
+        input.extend(lines("earlierUpdates").into_iter().chain(done).map(ModelInputItem::Developer));
         read_history(request.get("history"), &mut input, wrong);
         if !question.starts_with(NO_NEW_WORDS) {
             input.push(ModelInputItem::User(question));
         }
-        let updates: Vec<String> = var("update").unwrap_or_default().lines().map(str::to_owned).collect();
         input.extend(updates.iter().cloned().map(ModelInputItem::Developer));
         check_places(&input, wrong);
-        Some(Self { chat_id, call_sid: var("callSid"), updates, input, body: Value::Object(request) })
+        let input = with_earlier_calls(&input);
+        let call_token = var("callToken").map(SecretString::from);
+        Some(Self { chat_id, call_sid: var("callSid"), call_token, updates, input, body: Value::Object(request) })
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::scenario;
+use super::guided::GUIDED;
+use super::{ASKS_TO_PAY, ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, STORED, scenario};
 use crate::simulator::caller::CallerStep::{self, HangsUp, Hears, Says, SpeaksOver, Waits};
 use crate::simulator::flowise::{FlowiseBehaviour, FlowiseFault};
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::PaymentsRequest;
 
 /// The scenarios, in the order in which they are listed.
 pub(super) fn all() -> Vec<Scenario> {
@@ -19,12 +21,8 @@ pub(super) fn all() -> Vec<Scenario> {
     ];
     let leaves = [Hears(""), Says("Please tell me about it."), Waits(6), HangsUp];
     vec![
-        flowise("flowise", "A flow of Flowise answers a caller who asks how payments work.").with_script(&[&[
-            Hears(""),
-            Says("How does that work?"),
-            Hears("I will tell you at once"),
-            HangsUp,
-        ]]),
+        charges(),
+        guided(),
         flowise("flowise-interrupted", "The caller talks over Flowise: its flow is aborted, and its words never mix.")
             .with_script(&[&interrupts])
             .with_flowise(FlowiseBehaviour { is_slow: true, ..FlowiseBehaviour::default() })
@@ -49,13 +47,40 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
+/// The configuration of a server that uses Flowise.
+fn server() -> ServerOverrides {
+    let vars = &[("RESPONSE_SERVICE", "flowise"), ("OPENAI_API_KEY", "")];
+    ServerOverrides { vars, ..ServerOverrides::default() }
+}
+
+fn charges() -> Scenario {
+    scenario("flowise", "A flow of Flowise takes a payment: its tools are those of the call, over MCP.")
+        .with_server(server())
+        .with_script(&[ASKS_TO_PAY, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("25.00")]),
+            Expectation::Results(&["success"]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 1),
+            Expectation::ToolCalled("confirm-amount", 1),
+            Expectation::ToolCalled("start-capture", 1),
+            Expectation::ToolCalled("finish-capture", 1),
+            Expectation::Says("your payment went through"),
+            Expectation::SessionEnds("ended"),
+            Expectation::NoHandOff,
+        ])
+}
+
+fn guided() -> Scenario {
+    scenario("flowise-guided", "A flow of Flowise starts a payment, and the server guides the caller through it.")
+        .with_server(ServerOverrides { config: GUIDED, ..server() })
+        .with_script(&[ASKS_TO_STORE, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::ToolCalled("start-capture", 1), Expectation::ToolCalled("capture-card", 0)])
+}
+
 /// Creates a scenario with Flowise and without payments.
 fn flowise(name: &'static str, about: &'static str) -> Scenario {
-    let server = ServerOverrides {
-        vars: &[("RESPONSE_SERVICE", "flowise"), ("OPENAI_API_KEY", "")],
-        first_token: Some(Duration::from_millis(900)),
-        ..ServerOverrides::default()
-    };
+    let server = ServerOverrides { first_token: Some(Duration::from_millis(900)), ..server() };
     scenario(name, about)
         .with_server(server)
         .with_expectations(&[Expectation::PaymentsCreated(&[]), Expectation::SessionEnds("completed")])

@@ -8,7 +8,7 @@ use crate::redact::Private;
 use crate::relay::Setup;
 
 /// The custom parameter that selects the flow of a call.
-const CHATFLOW_ID: &str = "chatflowId";
+pub(crate) const CHATFLOW_ID: &str = "chatflowId";
 
 /// The identity of a call, which is given to the response service when the call begins.
 #[derive(Debug, Clone)]

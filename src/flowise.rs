@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod event;
 mod response;
+mod streaming;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::llm::{ModelLimits, Profile};
 use abort::AbortOnDrop;
 use body::PredictionRequest;
 use response::PredictionStream;
+use streaming::KnownFlows;
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,6 +47,7 @@ struct FlowiseClient {
     config: FlowiseConfig,
     /// The requests that stop predictions.
     tasks: TaskTracker,
+    known_flows: KnownFlows,
 }
 
 /// The flow that answers one call.
@@ -90,7 +93,7 @@ impl Flowise {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(BuildFlowiseError::Http)?;
-        Ok(Self(Arc::new(FlowiseClient { http, config: config.clone(), tasks })))
+        Ok(Self(Arc::new(FlowiseClient { http, config: config.clone(), tasks, known_flows: KnownFlows::default() })))
     }
 
     /// Returns the flow for one call: the one that the call names, if it is allowed, or the default one.

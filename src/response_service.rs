@@ -74,7 +74,7 @@ impl ResponseService {
     pub async fn watch(self) {
         match self {
             Self::OpenAi(model) => model.watch_shutdown().await,
-            Self::Flowise(_) => {}
+            Self::Flowise(flowise) => flowise.watch_flows().await,
         }
     }
 

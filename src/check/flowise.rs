@@ -64,8 +64,8 @@ async fn check_flow(http: &ProbeClient, config: &FlowiseConfig, flow: &str) -> F
         (200..=299, Ok(_)) => Finding::warning(
             SUBJECT,
             format!(
-                "the flow {flow} does not stream: its answers have to be complete within 3 seconds, and a caller hears \
-                 nothing before"
+                "the flow {flow} does not stream: its answers have to be complete within firstTokenSeconds, and a caller \
+                 hears nothing before"
             ),
         ),
         (200..=299, Err(_)) => Finding::failure(

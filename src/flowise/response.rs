@@ -20,8 +20,8 @@ use crate::call::{ModelEvent, ModelRequestId};
 use crate::llm::ModelLimits;
 use crate::redact::Private;
 
-/// The time limit for the headers, which Flowise sends before it runs the flow. It never answers for a flow that does
-/// not exist.
+/// The time limit for the headers, which Flowise sends before it runs the flow, unless the flow is known not to stream. It
+/// never answers for a flow that does not exist.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The time limit between two parts of the answer, unless the limit for the first token is longer.
@@ -41,6 +41,7 @@ pub(super) struct PredictionStream {
     client: Arc<FlowiseClient>,
     limits: ModelLimits,
     url: String,
+    headers_limit: Duration,
     request: ModelRequestId,
     body: String,
     abort: AbortOnDrop,
@@ -92,7 +93,7 @@ enum PredictionError {
     /// The connection broke before the headers.
     #[error("no response")]
     NoResponse(#[source] reqwest::Error),
-    /// The headers did not arrive within [`HEADERS_TIMEOUT`].
+    /// The headers did not arrive in time.
     #[error("no response in time")]
     HeadersTimeout,
     /// The response has an error status.
@@ -139,8 +140,10 @@ impl PredictionStream {
             .with_max_times(call.limits.retries as usize)
             .with_jitter()
             .build();
+        let may_stream = call.client.known_flows.may_stream(&call.chatflow_id);
         Self {
             client: call.client.clone(),
+            headers_limit: if may_stream { HEADERS_TIMEOUT } else { call.limits.first_token },
             limits: call.limits,
             url: call.client.url(&format!("prediction/{}", call.chatflow_id)),
             request,
@@ -235,7 +238,7 @@ impl PredictionStream {
 
     async fn send(&self) -> Result<Response, PredictionError> {
         let request = self.client.http.post(&self.url).header(CONTENT_TYPE, "application/json");
-        let sent = timeout(HEADERS_TIMEOUT, request.body(self.body.clone()).send()).await;
+        let sent = timeout(self.headers_limit, request.body(self.body.clone()).send()).await;
         let response = sent.map_err(|_| PredictionError::HeadersTimeout)?.map_err(|error| {
             let (is_connect, error) = (error.is_connect(), error.without_url());
             if is_connect { PredictionError::NoConnection(error) } else { PredictionError::NoResponse(error) }

@@ -139,6 +139,21 @@ async fn an_answer_of_a_flow_that_does_not_stream_is_one_delta() {
 }
 
 #[tokio::test]
+async fn a_flow_that_does_not_stream_is_known_after_it_was_asked_for() {
+    let answers = [r#"{"isStreaming":false}"#, r#"{"isStreaming":true}"#, r#"{"isStreaming":true}"#];
+    let answers = answers.map(|body| Plain(200, vec![("content-type", "application/json")], body));
+    let harness = Harness::start(answers.into_iter().chain([Plain(404, vec![], "")]).collect()).await;
+    let client = &harness.flowise.0;
+    assert!(client.known_flows.may_stream("flow-1"), "nothing is known yet");
+    client.check_flows().await;
+    assert!(!client.known_flows.may_stream("flow-1") && client.known_flows.may_stream("flow-2"));
+    client.check_flows().await;
+    assert!(client.known_flows.may_stream("flow-1") && client.known_flows.may_stream("flow-2"));
+    let paths = harness.paths().await;
+    assert_eq!(paths[..2], ["/api/v1/chatflows-streaming/flow-1", "/api/v1/chatflows-streaming/flow-2"]);
+}
+
+#[tokio::test]
 async fn an_error_in_a_successful_response_is_a_failure() {
     assert_eq!(answer(LIMITS, Stream(vec![ERROR, END])).await, answered("failed", 0));
     assert_eq!(answer(LIMITS, Stream(vec![HELLO, ERROR, END])).await, answered("'Hello' failed", 0));

@@ -6,13 +6,14 @@
 mod address;
 mod assets;
 mod business;
+mod flowise;
 mod http;
 mod model;
 mod report;
 mod tool_names;
 mod twilio;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ResponseServiceConfig};
 
 pub use address::{HealthError, check_alive, check_health};
 pub use report::{CheckReport, Finding, Severity};
@@ -35,16 +36,24 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
             None => None,
         }
     };
-    let (twilio, address, model, business) = tokio::join!(
+    let (twilio, address, response_service, business) = tokio::join!(
         twilio::check(&http, config),
         address::check(&http, &config.base_url),
-        model::check(&http, &config.openai),
+        check_response_service(&http, &config.response_service),
         business,
     );
     findings.extend(twilio);
-    findings.extend([address, model]);
+    findings.push(address);
+    findings.extend(response_service);
     findings.extend(business);
     CheckReport(findings)
+}
+
+async fn check_response_service(http: &ProbeClient, config: &ResponseServiceConfig) -> Vec<Finding> {
+    match config {
+        ResponseServiceConfig::OpenAi(openai) => vec![model::check(http, openai).await],
+        ResponseServiceConfig::Flowise(flowise) => flowise::check(http, flowise).await,
+    }
 }
 
 /// Reports the warnings of the configuration, except for those that another check reports in more detail.

@@ -6,6 +6,7 @@ mod openai;
 mod problem;
 mod public_url;
 mod reader;
+mod response_service;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -28,6 +29,7 @@ pub use openai::{
 };
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
+pub use response_service::{FlowiseConfig, FlowiseVariable, ParseFlowiseVariableError, ResponseServiceConfig};
 pub use vars::Vars;
 pub use warning::ConfigWarning;
 
@@ -50,8 +52,8 @@ pub struct Config {
     pub operator_token: Option<SecretString>,
     /// `VALIDATE_TWILIO_SIGNATURE` (true): whether a request must be signed by Twilio.
     pub validate_signature: bool,
-    /// The model.
-    pub openai: OpenAiConfig,
+    /// What answers the caller.
+    pub response_service: ResponseServiceConfig,
     /// Twilio's REST API.
     pub twilio: TwilioConfig,
     /// The settings of every payment.
@@ -173,7 +175,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         str::parse::<PublicUrl>,
         "the public address of this server, such as https://pay.example.com",
     );
-    let openai = read_openai(vars);
+    let response_service = response_service::read_response_service(vars);
     let twilio = read_twilio(vars);
     let payment = read_payment(vars);
     let database = read_database_path(vars);
@@ -219,7 +221,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
         operator_token: operator_token.map(SecretString::from),
         validate_signature,
-        openai: openai?,
+        response_service: response_service?,
         twilio: twilio?,
         payment: payment::PaymentSettings { due_required, ..payment? },
         call_parameters,

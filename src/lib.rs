@@ -5,12 +5,14 @@
 
 pub mod assets;
 mod call;
+mod call_identity;
 #[cfg(test)]
 mod captured_log;
 pub mod check;
 pub mod config;
 mod endpoints;
 mod expiring_map;
+mod flowise;
 pub mod ids;
 mod json_members;
 pub mod ledger;
@@ -23,6 +25,7 @@ pub mod reconcile;
 mod recovery;
 pub mod redact;
 mod relay;
+mod response_service;
 mod retention;
 pub mod server;
 mod session;

@@ -15,7 +15,7 @@ use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
 use crate::ledger::{self, Ledger, PaymentState};
-use crate::llm::{self, Model};
+use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::webhook::Webhook;
@@ -46,9 +46,9 @@ pub enum ServeError {
     /// The client for Twilio's REST API could not be built.
     #[error("the client for Twilio could not be built")]
     Twilio(#[source] twilio::BuildTwilioClientError),
-    /// The client for OpenAI could not be built.
-    #[error("the client for OpenAI could not be built")]
-    Model(#[source] llm::BuildModelError),
+    /// The client of the response service could not be built.
+    #[error(transparent)]
+    ResponseService(#[from] BuildResponseServiceError),
     /// The HTTP client for the business could not be built.
     #[error("an HTTP client could not be built; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
@@ -112,7 +112,7 @@ pub(crate) async fn serve_calls(
         tokio::spawn(maintain_ledger(ledger.clone())),
         tokio::spawn(recovery),
         tokio::spawn(retention.run(ledger.clone())),
-        tokio::spawn(session.model.clone().watch_shutdown()),
+        tokio::spawn(session.response_service.clone().watch()),
     ];
     if let Some(webhook) = webhook {
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
@@ -161,9 +161,14 @@ fn session_context(
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
+    let tasks = TaskTracker::new();
     Ok(Arc::new(session::SessionContext {
-        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library().server.model)
-            .map_err(ServeError::Model)?,
+        response_service: ResponseService::new(
+            &config.response_service,
+            &config.twilio.auth_token,
+            assets.library().server.model,
+            &tasks,
+        )?,
         assets,
         ledger,
         environment: CallEnvironment {
@@ -176,7 +181,7 @@ fn session_context(
         calls,
         pending_calls: PendingCalls::default(),
         reports_call_ends: config.webhook.is_some(),
-        tasks: TaskTracker::new(),
+        tasks,
         soft_stop: shutdown.soft.clone(),
         drain_timeout: config.drain_timeout,
         hard_stop: shutdown.hard.clone(),

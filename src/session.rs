@@ -43,11 +43,12 @@ use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
     MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome, ToolRunId, ToolSpec,
 };
+use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger};
-use crate::llm::Model;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
+use crate::response_service::{CallResponseService, ResponseService};
 use crate::tools::{self, ToolContext};
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
@@ -78,8 +79,8 @@ pub(crate) const CALL_REFERENCE: &str = "callReference";
 /// The state and services that all sessions share.
 #[derive(Debug)]
 pub struct SessionContext {
-    /// The OpenAI model.
-    pub model: Model,
+    /// What answers the callers.
+    pub response_service: ResponseService,
     /// The current configuration and agent files. A call reads them once, when it begins.
     pub assets: Arc<CurrentAssets>,
     /// The settings from environment variables.
@@ -110,7 +111,7 @@ impl SessionContext {
     pub(crate) fn prewarm_model(&self, parameters: &[(String, String)]) {
         let key = |name| parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
         if let Ok(profile) = self.assets.library().profile(key(CONTEXT_KEY), key(MANIFEST_KEY)) {
-            self.model.prewarm(&profile);
+            self.response_service.prewarm(&profile);
         }
     }
 
@@ -202,12 +203,14 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
     // prepared while the call rang.
     if has_agent {
-        context.model.prewarm(&agent_config.profile());
+        context.response_service.prewarm(&agent_config.profile());
     }
     let session = Session {
         context: context.clone(),
         tools,
-        model: context.model.for_call(library.server.model, setup.caller().as_ref()),
+        response_service: context
+            .response_service
+            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
         agent_config,
         call,
         socket: Some(socket),
@@ -324,7 +327,7 @@ fn custom_parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
 
 struct Session {
     context: Arc<SessionContext>,
-    model: Model,
+    response_service: CallResponseService,
     tools: ToolRunner,
     /// The instructions and tools for the next model request.
     agent_config: AgentConfig,
@@ -525,7 +528,7 @@ impl Session {
                 Action::SendFrame(frame) => self.send(SocketOutput::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
                     let id = request.id;
-                    let response = self.model.respond(self.agent_config.profile(), request);
+                    let response = self.response_service.respond(self.agent_config.profile(), request);
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,

@@ -1,4 +1,4 @@
-//! Simulates Twilio, OpenAI and the caller over real HTTP and WebSocket against the real server.
+//! Simulates Twilio, OpenAI, Flowise and the caller over real HTTP and WebSocket against the real server.
 //!
 #![doc = include_str!("simulator/README.md")]
 
@@ -6,6 +6,7 @@ mod business;
 mod caller;
 pub(crate) mod card_samples;
 mod deployment;
+mod flowise;
 mod interactive;
 pub(crate) mod leak_scan;
 mod ledger_file;

@@ -243,3 +243,35 @@ async fn health_reports_the_status_of_the_local_server() {
     assert_eq!(CheckHarness::new("well-server").run_health().await, 0);
     assert_eq!(CheckHarness::new("ill-server").health(503, "").run_health().await, 1);
 }
+
+/// The configuration of a server with a flow that the stand-in has.
+fn with_flowise(name: &str) -> CheckHarness {
+    let harness = CheckHarness::new(name).with("RESPONSE_SERVICE", "flowise").with("OPENAI_API_KEY", "");
+    harness.with_stand_in("FLOWISE_URL").with("FLOWISE_CHATFLOW_ID", "streams")
+}
+
+#[tokio::test]
+async fn flowise_is_asked_about_itself_and_its_flows_and_no_flow_runs() {
+    let output = with_flowise("flowise").with("FLOWISE_ALLOWED_CHATFLOWS", "plain").check().await;
+    assert_eq!(output.code, 0, "{}", output.printed);
+    for line in [
+        "✓ Flowise        127.0.0.1 answers",
+        "✓ Flowise        has the flow streams, and it streams",
+        "! Flowise        the flow plain does not stream",
+        "! Flowise        in the flow's configuration, under Override Configuration, allow the variables instructions, update",
+        "! PCI            Flowise and its database see what callers say",
+    ] {
+        output.expect_line(line);
+    }
+    assert!(!output.printed.contains("✓ model"), "{}", output.printed);
+}
+
+#[tokio::test]
+async fn a_flow_that_does_not_exist_and_a_server_that_is_not_flowise_are_reported() {
+    let missing = with_flowise("flowise-missing").with("FLOWISE_ALLOWED_CHATFLOWS", "gone");
+    check_problem(missing, "✗ Flowise        has no flow gone (HTTP 404)").await;
+    let elsewhere = with_flowise("flowise-elsewhere").with("FLOWISE_URL", "http://127.0.0.1:9");
+    check_problem(elsewhere, "✗ Flowise        127.0.0.1 refuses the connection: check FLOWISE_URL").await;
+    let no_variable = with_flowise("flowise-vars").with("FLOWISE_VARS", "callSid").check().await;
+    no_variable.expect_line("! Flowise        FLOWISE_VARS lacks instructions");
+}

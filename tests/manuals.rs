@@ -45,6 +45,7 @@ const MANUALS: &[Manual] = manuals![
     "src/call/README.md",
     "src/config/README.md",
     "src/endpoints/README.md",
+    "src/flowise/README.md",
     "src/ledger/README.md",
     "src/redact/README.md",
     "src/simulator/README.md",

@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
         warn!(event = "config.warning", %warning, "The configuration contains something that is probably not intended.");
     }
     config.take_over = args.take_over;
-    info!(event = "config.loaded", model = config.openai.model, "The configuration is loaded.");
+    info!(event = "config.loaded", model = config.response_service.model_name(), "The configuration is loaded.");
     let assets = match Assets::open(&config.assets_dir, &config.twilio).await {
         Ok(assets) => assets,
         Err(LoadAssetsError::Files(errors)) => return super::refuse_configuration(&errors),

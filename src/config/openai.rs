@@ -24,7 +24,7 @@ const MIN_OUTPUT_TOKENS: u32 = 16;
 /// Access to the OpenAI API, and how the model answers.
 #[derive(Debug, Clone)]
 pub struct OpenAiConfig {
-    /// `OPENAI_API_KEY`, required. A valid header value.
+    /// `OPENAI_API_KEY`, required with `RESPONSE_SERVICE=openai`. A valid header value.
     pub api_key: SecretString,
     /// `OPENAI_MODEL` ([`DEFAULT_MODEL`]).
     pub model: String,

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 37] = [
+const OPTIONAL: [&str; 43] = [
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -25,6 +25,12 @@ const OPTIONAL: [&str; 37] = [
     "OPENAI_REASONING_EFFORT",
     "OPENAI_SERVICE_TIER",
     "OPENAI_MAX_OUTPUT_TOKENS",
+    "RESPONSE_SERVICE",
+    "FLOWISE_URL",
+    "FLOWISE_CHATFLOW_ID",
+    "FLOWISE_ALLOWED_CHATFLOWS",
+    "FLOWISE_API_KEY",
+    "FLOWISE_VARS",
     "API_KEY",
     "API_SECRET",
     "CURRENCY",
@@ -75,9 +81,9 @@ fn six_variables_are_required() {
     assert_eq!(config.assets_dir, PathBuf::from("assets"));
     assert!(config.operator_token.is_none() && config.live_agent_number.is_none());
     assert!(config.validate_signature);
-    assert_eq!(config.openai.api_key.expose_secret(), "sk-hush");
-    assert_eq!(config.openai.model, "gpt-6-luna");
-    assert_eq!(config.openai.base_url, ApiBaseUrl::default());
+    let ResponseServiceConfig::OpenAi(openai) = config.response_service else { panic!("the default is OpenAI") };
+    assert_eq!(openai.api_key.expose_secret(), "sk-hush");
+    assert_eq!((openai.model.as_str(), openai.base_url), ("gpt-6-luna", ApiBaseUrl::default()));
     assert_eq!(config.twilio.auth_token.expose_secret(), "hush");
     assert!(config.twilio.api_key.is_none());
     assert_eq!(config.twilio.api_base, "https://api.twilio.com");
@@ -124,6 +130,40 @@ fn all_malformed_variables_are_listed() {
             "ASSETS_DIR"
         ]
     );
+}
+
+/// Reads a configuration with Flowise and without a key of OpenAI's.
+fn with_flowise(more: &[(&str, &str)]) -> Result<FlowiseConfig, ConfigError> {
+    let service = [("RESPONSE_SERVICE", "flowise"), ("OPENAI_API_KEY", "")];
+    let (config, _) = with(&[&service, more].concat())?;
+    let ResponseServiceConfig::Flowise(flowise) = config.response_service else { panic!("another service") };
+    Ok(flowise)
+}
+
+#[test]
+fn flowise_needs_an_address_and_a_flow_and_no_key_of_openai() {
+    assert_eq!(locations(&with_flowise(&[]).unwrap_err()), ["FLOWISE_URL", "FLOWISE_CHATFLOW_ID"]);
+    let required = [("FLOWISE_URL", "https://flowise.example.com/"), ("FLOWISE_CHATFLOW_ID", "f-1")];
+    let flowise = with_flowise(&required).unwrap();
+    assert_eq!((flowise.url.as_str(), flowise.chatflow_id.as_str()), ("https://flowise.example.com", "f-1"));
+    assert!(flowise.api_key.is_none() && flowise.allowed_chatflows.is_empty());
+    let sent = |flowise: FlowiseConfig| flowise.variables.iter().map(|it| it.name()).collect::<Vec<_>>().join(" ");
+    assert_eq!(sent(flowise), "instructions update earlierUpdates callSid callToken", "no number of the caller");
+    let more = [("FLOWISE_VARS", "callSid, caller"), ("FLOWISE_ALLOWED_CHATFLOWS", "f-2, f_3,")];
+    let flowise = with_flowise(&[required, more].concat()).unwrap();
+    assert_eq!(flowise.allowed_chatflows, ["f-2", "f_3"]);
+    assert_eq!(sent(flowise), "callSid caller");
+    for (name, bad) in [
+        ("FLOWISE_URL", "flowise"),
+        ("FLOWISE_CHATFLOW_ID", "../a"),
+        ("FLOWISE_ALLOWED_CHATFLOWS", "a b"),
+        ("FLOWISE_API_KEY", "hush hush"),
+        ("FLOWISE_VARS", "callSid, weather"),
+        ("RESPONSE_SERVICE", "flowwise"),
+    ] {
+        let problems = with(&[&[(name, bad), ("RESPONSE_SERVICE", "flowise")], &required[..]].concat()).unwrap_err();
+        assert_eq!(locations(&problems), [name]);
+    }
 }
 
 #[test]
@@ -256,6 +296,7 @@ fn probable_mistakes_are_warnings() {
         ("SERVER_BASE_URL", "http://pay.example.com", ConfigWarning::PlainHttp("SERVER_BASE_URL")),
         ("OPENAI_BASE_URL", "http://model.example.com/v1", ConfigWarning::PlainHttp("OPENAI_BASE_URL")),
         ("TWILIO_API_BASE_URL", "http://twilio.example.com", ConfigWarning::PlainHttp("TWILIO_API_BASE_URL")),
+        ("FLOWISE_URL", "https://flowise.example.com", ConfigWarning::FlowiseUnused),
         ("OPERATOR_TOKEN", "hush", ConfigWarning::ShortOperatorToken(16)),
         ("ACCOUNT_SID", "SK1", ConfigWarning::UnexpectedSidPrefix { variable: "ACCOUNT_SID", prefix: "AC" }),
     ] {
@@ -297,6 +338,10 @@ fn the_example_file_names_every_variable_and_its_default() {
         "TWILIO_API_BASE_URL",
         "ASSETS_DIR",
         "PAYMENT_WEBHOOK_URL",
+        "FLOWISE_URL",
+        "FLOWISE_CHATFLOW_ID",
+        "FLOWISE_ALLOWED_CHATFLOWS",
+        "FLOWISE_API_KEY",
     ];
     let defaults: Vec<(&str, &str)> =
         named.into_iter().filter(|(name, _)| OPTIONAL.contains(name) && !chosen.contains(name)).collect();

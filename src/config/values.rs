@@ -56,6 +56,8 @@ pub(super) enum ParseVariableError {
     SqliteFile,
     #[error("is not a number of tokens")]
     Tokens,
+    #[error("is neither openai nor flowise")]
+    ResponseService,
 }
 
 /// The maximum length of a value, in bytes. Known keys and names are shorter.
@@ -150,6 +152,11 @@ pub(super) fn label(text: &str) -> Result<String, ParseVariableError> {
     check_characters(text, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
+/// Parses a comma-separated list of labels.
+pub(super) fn labels(text: &str) -> Result<Vec<String>, ParseVariableError> {
+    text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(label).collect()
+}
+
 /// Parses a name chosen by a person.
 pub(super) fn name(text: &str) -> Result<String, ParseVariableError> {
     check_characters(text, |c| !c.is_control())
@@ -189,6 +196,14 @@ pub(super) fn origin(text: &str) -> Result<Url, ParseVariableError> {
     let plain =
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     (plain && url.path() == "/").then_some(url).ok_or(ParseVariableError::NotOrigin)
+}
+
+/// Parses an absolute URL to which paths are appended: without user name, query and fragment.
+pub(super) fn base_url(text: &str) -> Result<Url, ParseVariableError> {
+    let url = Url::parse(text).ok().filter(|_| !text.contains(char::is_whitespace)).ok_or(ParseVariableError::Url)?;
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (plain && matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url).ok_or(ParseVariableError::Url)
 }
 
 /// Parses a URL of the business, with an optional query. It must be encrypted, since the requests contain data about

@@ -40,4 +40,7 @@ pub enum ConfigWarning {
     /// `TWILIO_EDGE` or `TWILIO_REGION` is overridden by `TWILIO_API_BASE_URL`.
     #[error("TWILIO_EDGE and TWILIO_REGION have no effect, since TWILIO_API_BASE_URL is set")]
     EdgeIgnored,
+    /// Flowise is configured and not used.
+    #[error("FLOWISE_URL has no effect: set RESPONSE_SERVICE=flowise as well, or neither")]
+    FlowiseUnused,
 }

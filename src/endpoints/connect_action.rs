@@ -11,6 +11,7 @@ use url::form_urlencoded;
 use super::auth::twilio_signature::{SignedWebhook, WebhookForm};
 use super::connect_conversation_relay::look_up_call_parameters;
 use super::{App, LiveAgent, VoiceWebhook, twiml_response};
+use crate::call_identity::CHATFLOW_ID;
 use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
 use crate::relay::RECONNECT;
@@ -48,7 +49,7 @@ pub(super) struct ActionState {
     reconnects: u32,
     context_key: Option<String>,
     manifest_key: Option<String>,
-    /// The payment parameters of an outbound order. They are here since the process that held the order may be gone.
+    /// The payment parameters of an outbound order, and its flow. They are here since the process that held the order may be gone.
     payment_parameters: Attributes,
 }
 
@@ -140,7 +141,7 @@ impl ActionState {
 }
 
 fn is_url_parameter(name: &str) -> bool {
-    PAYMENT_PARAMETERS.contains(&name) && !EXCLUDED_PARAMETERS.contains(&name)
+    name == CHATFLOW_ID || PAYMENT_PARAMETERS.contains(&name) && !EXCLUDED_PARAMETERS.contains(&name)
 }
 
 impl ConnectResult {
@@ -227,6 +228,14 @@ fn task_attributes(data: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flow_of_an_order_is_kept_when_its_call_is_connected_again() {
+        let parameters = [("chatflowId", "f-2"), ("amountDue", "25.00"), ("avsName", "Ann"), ("colour", "red")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let url = ActionState::new(None, None, &parameters.into()).to_url("https://pay.example.com/connectAction");
+        assert_eq!(url, "https://pay.example.com/connectAction?chatflowId=f-2&amountDue=25.00");
+    }
 
     #[test]
     fn task_attributes_are_a_json_object_for_any_hand_off_data() {

@@ -50,6 +50,11 @@ impl Profile {
         tools.iter().any(|tool| tool.name == name)
     }
 
+    /// The instructions, a JSON string.
+    pub fn instructions(&self) -> &RawValue {
+        &self.instructions
+    }
+
     /// Returns these instructions with the tools of `other`.
     pub fn with_tools_of(&self, other: &Self) -> Self {
         Self::from_json(self.instructions.clone(), other.tools.clone())

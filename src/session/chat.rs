@@ -20,11 +20,12 @@ use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
     ToolOutcome, ToolRunId,
 };
+use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
-use crate::llm::Model;
 use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
+use crate::response_service::CallResponseService;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -83,7 +84,7 @@ pub(crate) enum ChatReplyError {
 /// One chat and the state of its task.
 pub(super) struct Chat {
     context: Arc<SessionContext>,
-    model: Model,
+    response_service: CallResponseService,
     agent_config: AgentConfig,
     call: Call,
     tools: ToolRunner,
@@ -125,10 +126,10 @@ impl Chat {
         };
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
-        let model = context.model.for_call(library.server.model, None);
+        let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
         let (tools, tool_outcomes) = ToolRunner::new(&context, context.tool_context(&setup, &library));
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
-        Self { context, model, agent_config, call, tools, response: None, tool_outcomes }
+        Self { context, response_service, agent_config, call, tools, response: None, tool_outcomes }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
@@ -154,7 +155,7 @@ impl Chat {
     /// Answers a message; returns whether the reply was complete.
     async fn answer(&mut self, request: ChatRequest) -> bool {
         let ChatRequest { message, replies, turn: permit } = request;
-        let limit = self.model.limits().response;
+        let limit = self.response_service.limits().response;
         let stop = self.context.hard_stop.clone();
         let mut reply = PendingReply::default();
         let answered = tokio::select! {
@@ -224,7 +225,7 @@ impl Chat {
                 Action::SendFrame(frame) => reply.push_frame(frame),
                 Action::AskModel(request) => {
                     let id = request.id;
-                    self.response = Some((id, self.model.respond(self.agent_config.profile(), request)));
+                    self.response = Some((id, self.response_service.respond(self.agent_config.profile(), request)));
                 }
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),

@@ -209,7 +209,6 @@ impl Registration {
     }
 
     /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.
-    #[expect(dead_code, reason = "the response services that need it read it")]
     pub(super) fn call_token(&self) -> secrecy::SecretString {
         self.token.secret()
     }

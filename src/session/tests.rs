@@ -13,6 +13,11 @@ use crate::ledger::TempDirectory;
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
+    context_with(base_url, &[]).await
+}
+
+/// As [`context_with_model_at`], with further variables.
+pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<SessionContext>, TempDirectory) {
     let vars = [
         ("SERVER_BASE_URL", "pay.example.com"),
         ("OPENAI_API_KEY", "sk-test"),
@@ -23,12 +28,18 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         ("FROM_NUMBER", "+15550100002"),
         ("PAYMENT_CONNECTOR", "Default"),
     ];
-    let (config, _) = Config::from_vars(&Vars::from_iter(vars)).unwrap();
-    let assets = Assets::built_in();
+    let (config, _) = Config::from_vars(&more.iter().copied().chain(vars).collect::<Vars>()).unwrap();
+    let (assets, tasks) = (Assets::built_in(), TaskTracker::new());
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
         ledger: Ledger::open(&directory.file()).await.unwrap(),
-        model: Model::new(&config.openai, &config.twilio.auth_token, assets.library.server.model).unwrap(),
+        response_service: ResponseService::new(
+            &config.response_service,
+            &config.twilio.auth_token,
+            assets.library.server.model,
+            &tasks,
+        )
+        .unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         environment: CallEnvironment {
@@ -40,7 +51,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         calls: CallRegistry::default(),
         pending_calls: PendingCalls::default(),
         reports_call_ends: false,
-        tasks: TaskTracker::new(),
+        tasks,
         soft_stop: CancellationToken::new(),
         drain_timeout: config.drain_timeout,
         hard_stop: CancellationToken::new(),

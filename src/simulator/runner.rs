@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::business::{self, ScriptedBusiness};
 use super::caller::{CallerStep, ScriptedCaller};
 use super::deployment::Deployment;
+use super::flowise::{self, ScriptedFlowise};
 use super::interactive;
 use super::local_server::LocalServer;
 use super::openai::{LiveOpenAi, ScriptedOpenAi, ToolsOverMcp};
@@ -46,8 +47,8 @@ struct RunningScenario {
     relay: ScriptedRelay,
     deployment: Deployment,
     sync_edits: Option<SyncEdits>,
-    /// Twilio, OpenAI and the business.
-    stand_ins: [LocalServer; 3],
+    /// Twilio, OpenAI, Flowise and the business.
+    stand_ins: [LocalServer; 4],
 }
 
 impl ScenarioRunner {
@@ -123,7 +124,12 @@ impl ScenarioRunner {
         let knows = scenario.server_overrides.call_parameters;
         let business = ScriptedBusiness::new(knows.unwrap_or_default(), transcript.clone());
         let business_server = LocalServer::start(business.router()).await?;
+        let flowise = ScriptedFlowise::new(scenario.flowise_behaviour.clone(), local, self.pace, transcript.clone());
+        let flowise_server = LocalServer::start(flowise.router()).await?;
         let mut vars = self.environment(twilio_server.origin(), openai_server.origin(), business_server.origin());
+        if scenario.uses_flowise() {
+            vars.extend(flowise_environment(flowise_server.origin()));
+        }
         if let Some(sync_edits) = &sync_edits {
             vars.push(("ASSETS_DIR".to_owned(), sync_edits.directory()));
             sync_edits.edit_during_payment(transcript.clone());
@@ -145,7 +151,7 @@ impl ScenarioRunner {
             pace: self.pace,
             transcript: transcript.clone(),
         };
-        let stand_ins = [twilio_server, openai_server, business_server];
+        let stand_ins = [twilio_server, openai_server, flowise_server, business_server];
         Ok(RunningScenario { transcript, twilio, webhooks, relay, deployment, sync_edits, stand_ins })
     }
 
@@ -236,6 +242,13 @@ impl ScenarioRunner {
             transcript: entries,
         })
     }
+}
+
+/// The environment variables of a server that uses Flowise.
+fn flowise_environment(origin: &str) -> impl Iterator<Item = (String, String)> {
+    [("FLOWISE_URL", origin), ("FLOWISE_CHATFLOW_ID", flowise::CHATFLOW_ID), ("FLOWISE_API_KEY", flowise::API_KEY)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
 }
 
 /// Runs a caller's script and ends the call.

@@ -4,6 +4,7 @@ mod checks;
 mod list;
 
 use super::caller::CallerStep;
+use super::flowise::FlowiseBehaviour;
 use super::openai::ModelBehaviour;
 use super::relay::CallDirection;
 use super::server_under_test::ServerOverrides;
@@ -30,6 +31,8 @@ pub(super) struct Scenario {
     pub quirks: Quirks,
     /// The behaviour of the model.
     pub model_behaviour: ModelBehaviour,
+    /// The behaviour of Flowise, if the server uses it.
+    pub flowise_behaviour: FlowiseBehaviour,
     /// The configuration of the server.
     pub server_overrides: ServerOverrides,
     /// The expectations, in addition to those of every scenario.
@@ -37,6 +40,11 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
+    /// Whether Flowise answers in place of OpenAI.
+    pub(super) fn uses_flowise(&self) -> bool {
+        self.server_overrides.vars.contains(&("RESPONSE_SERVICE", "flowise"))
+    }
+
     /// The entered digits, one string per entry.
     pub(super) fn entered_digits(&self) -> Vec<String> {
         let keys = self.script.iter().chain(&self.second_script).flat_map(CallerStep::keys);

@@ -1,5 +1,5 @@
-//! A strict stand-in for everything that `check` contacts: one listener is Twilio, OpenAI, and the proxy to the public
-//! address.
+//! A strict stand-in for everything that `check` contacts: one listener is Twilio, OpenAI, Flowise, and the proxy to the
+//! public address.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +22,8 @@ pub(crate) struct CheckHarness {
     vars: Vec<(String, String)>,
     /// The query of the base URL of the model.
     openai_query: &'static str,
+    /// The variables whose value is the origin of the stand-in.
+    origin_vars: Vec<String>,
     answers: StandInResponses,
 }
 
@@ -68,11 +70,17 @@ impl CheckHarness {
             }),
             health: (200, r#"{"status":"ok","calls":2}"#.to_owned()),
         };
-        Self { directory, vars: Vec::new(), openai_query: "", answers }
+        Self { directory, vars: Vec::new(), openai_query: "", origin_vars: Vec::new(), answers }
     }
 
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
         self.vars.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable to the origin of the stand-in.
+    pub(crate) fn with_stand_in(mut self, variable: &str) -> Self {
+        self.origin_vars.push(variable.to_owned());
         self
     }
 
@@ -126,7 +134,7 @@ impl CheckHarness {
             ("PAYMENT_CONNECTOR", "Default"),
         ];
         let mut command = self.command("check");
-        command.envs(needed).envs(self.vars);
+        command.envs(needed).envs(self.origin_vars.iter().map(|name| (name, &origin))).envs(self.vars);
         let output = run(command).await;
         let printed = [output.stdout, output.stderr].concat();
         CheckOutput { code: output.status.code().unwrap(), printed: String::from_utf8(printed).unwrap() }
@@ -204,6 +212,9 @@ async fn answer(State(answers): State<StandInResponses>, request: Request) -> Re
         ("/v1/models/gpt-9", None) => json(json!({ "id": "gpt-9", "shutdown_date": "2999-01-14" })),
         ("/v1/models/azure", Some("api-version=preview")) => json(json!({ "id": "azure" })),
         ("/v1/models/slow", None) => std::future::pending().await,
+        ("/api/v1/ping", None) => "pong".into_response(),
+        ("/api/v1/chatflows-streaming/streams", None) => json(json!({ "isStreaming": true })),
+        ("/api/v1/chatflows-streaming/plain", None) => json(json!({ "isStreaming": false })),
         ("/health", None) if authorization.is_empty() => {
             let (status, body) = answers.health;
             let location = [(header::LOCATION, "https://www.example.com/health?hush-secret")];

@@ -1,4 +1,4 @@
-//! Chats without a reachable model. No chat task runs before the test awaits.
+//! Chats without a reachable model, in which no chat task runs before the test awaits, and a chat with a flow of Flowise.
 
 use tokio::time::Instant;
 
@@ -6,7 +6,10 @@ use super::*;
 use crate::ledger::TempDirectory;
 use crate::redact::Private;
 use crate::session::chat::IDLE_TIMEOUT;
-use crate::session::tests::context_with_model_at;
+use crate::session::tests::{context_with, context_with_model_at};
+use crate::simulator::raw_server::RawResponse::{Plain, Stream};
+use crate::simulator::raw_server::RawServer;
+use crate::simulator::raw_server::StreamStep::{Event, Stall};
 
 /// Creates the shared context. Opening the ledger file takes real time, so the clock is resumed for it.
 async fn context() -> (Arc<SessionContext>, TempDirectory) {
@@ -62,4 +65,35 @@ async fn a_draining_server_accepts_no_message_and_ends_idle_chats() {
     let (_mailbox, asks) = mpsc::channel(1);
     Chat::new(context, Uuid::nil()).run(asks, draining).await;
     assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_flow_of_flowise_answers_a_chat_and_is_aborted_when_the_client_leaves() {
+    let hello = || Event(r#"{"event":"token","data":"Hello."}"#);
+    let end = Event(r#"{"event":"end","data":"[DONE]"}"#);
+    let abort = Plain(200, vec![], "{}");
+    let (flowise, _) = RawServer::start(vec![Stream(vec![hello(), end]), Stream(vec![hello(), Stall]), abort]).await;
+    let vars = [("RESPONSE_SERVICE", "flowise"), ("FLOWISE_URL", flowise.origin()), ("FLOWISE_CHATFLOW_ID", "f")];
+    let (context, _directory) = context_with("http://127.0.0.1:9/v1", &vars).await;
+    let chats = Chats::new(CancellationToken::new());
+    let (id, mut reply) = chats.send(&context, None, ChatMessage::User(Private::new("Hi".to_owned()))).unwrap();
+    assert!(matches!(reply.recv().await, Some(ReplyPart::Token(text)) if text.reveal() == "Hello."));
+    assert!(matches!(reply.recv().await, Some(ReplyPart::Done { text, .. }) if text.reveal() == "Hello."));
+
+    let (_, mut reply) = chats.send(&context, Some(id), ChatMessage::User(Private::new("Well?".to_owned()))).unwrap();
+    assert!(matches!(reply.recv().await, Some(ReplyPart::Token(_))));
+    drop(reply);
+    let is_aborted = || flowise.requests().iter().any(|it| it.path.starts_with("/api/v1/chatmessage/abort/f/chat-"));
+    let waits = async {
+        while !is_aborted() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), waits).await.expect("the flow is aborted");
+    let asked: serde_json::Value = serde_json::from_str(&flowise.bodies()[1]).unwrap();
+    let history = serde_json::json!([
+        {"role": "userMessage", "content": "Hi"},
+        {"role": "apiMessage", "content": "Hello."},
+    ]);
+    assert_eq!((&asked["question"], &asked["history"]), (&serde_json::json!("Well?"), &history));
 }

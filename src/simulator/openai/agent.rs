@@ -13,7 +13,7 @@ use input_analysis::{find_amount, is_question_outcome, is_update, needs_reply};
 
 /// A response of the model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ScriptedReply {
+pub(crate) struct ScriptedReply {
     /// The text to say.
     pub text: String,
     /// The tools to call: name and JSON arguments.
@@ -37,7 +37,7 @@ pub(crate) struct AgentHabits {
 }
 
 /// Decides the response to `input`.
-pub(super) fn decide(input: &[ModelInputItem], tools: &[String], habits: AgentHabits) -> ScriptedReply {
+pub(crate) fn decide(input: &[ModelInputItem], tools: &[String], habits: AgentHabits) -> ScriptedReply {
     let agent = ScriptedAgent { input, tools, habits };
     let mut reply = agent.reply();
     if let Some(known) = agent.unreported_payment().filter(|_| !reply.text.is_empty()) {

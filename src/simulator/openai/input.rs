@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// An item of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ModelInputItem {
+pub(crate) enum ModelInputItem {
     /// A developer or system message.
     Developer(String),
     /// A user message.

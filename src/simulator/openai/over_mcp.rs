@@ -7,13 +7,16 @@ use serde_json::Value;
 use super::agent::{self, ScriptedReply};
 use super::input::ModelInputItem;
 use super::request_check::ResponsesRequest;
-use super::{ScriptedOpenAi, TranscriptEvent};
+use super::{ScriptedOpenAi, Transcript, TranscriptEvent};
 use crate::simulator::mcp_client::McpClient;
 use crate::simulator::server_under_test::CallTokens;
 use crate::simulator::twilio::call_sid;
 
 /// The number of rounds of tool calls in one answer.
-const MAX_ROUNDS: usize = 6;
+pub(crate) const MAX_ROUNDS: usize = 6;
+
+/// What begins the note of the server that a flow has called a tool.
+pub(crate) const CALL_NOTE: &str = "The agent's flow has called the tool ";
 
 /// Where a flow finds the tools of its calls.
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ impl ToolsOverMcp {
                 input.push(ModelInputItem::Assistant(decided.text));
             }
             for (at, (name, arguments)) in decided.calls.into_iter().enumerate() {
-                let output = call_tool(openai, &client, &name, &arguments).await;
+                let output = call_tool(transcript, &client, &name, &arguments).await;
                 let call_id = format!("call_{round:08}_{at}");
                 input.push(ModelInputItem::Call { call_id: call_id.clone(), id: None, name, arguments });
                 input.push(ModelInputItem::Output { call_id, output });
@@ -70,8 +73,7 @@ impl ToolsOverMcp {
 }
 
 /// Calls a tool and records the call and its output.
-async fn call_tool(openai: &ScriptedOpenAi, client: &McpClient, name: &str, arguments: &str) -> String {
-    let transcript = &openai.conversation.transcript;
+pub(crate) async fn call_tool(transcript: &Transcript, client: &McpClient, name: &str, arguments: &str) -> String {
     transcript.record(TranscriptEvent::ToolCalled { name: name.to_owned(), arguments: arguments.to_owned() });
     let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
     match client.call_tool(name, &arguments).await {
@@ -80,12 +82,12 @@ async fn call_tool(openai: &ScriptedOpenAi, client: &McpClient, name: &str, argu
             transcript.record(returned);
             transcript.record_evidence("an output over MCP", &output.text);
             if output.is_error != output.text.contains(r#""success":false"#) {
-                openai.record_violation(format!("the tool {name} is marked wrongly as failed or done"));
+                transcript.record_violation(format!("the tool {name} is marked wrongly as failed or done"));
             }
             output.text
         }
         Err(error) => {
-            openai.record_violation(format!("the tool {name} failed over MCP: {error}"));
+            transcript.record_violation(format!("the tool {name} failed over MCP: {error}"));
             String::new()
         }
     }
@@ -93,7 +95,7 @@ async fn call_tool(openai: &ScriptedOpenAi, client: &McpClient, name: &str, argu
 
 /// The input of a request, with the tool calls of earlier answers where a model that calls tools itself would have them:
 /// before the words that followed. The server notes them as developer messages.
-fn with_earlier_calls(input: &[ModelInputItem]) -> Vec<ModelInputItem> {
+pub(crate) fn with_earlier_calls(input: &[ModelInputItem]) -> Vec<ModelInputItem> {
     let mut items: Vec<ModelInputItem> = Vec::new();
     for (number, item) in input.iter().enumerate() {
         let Some((name, output)) = earlier_call(item) else {
@@ -113,7 +115,6 @@ fn with_earlier_calls(input: &[ModelInputItem]) -> Vec<ModelInputItem> {
 /// The name and the output of a tool that an earlier answer called.
 fn earlier_call(item: &ModelInputItem) -> Option<(String, String)> {
     let ModelInputItem::Developer(text) = item else { return None };
-    let (name, output) =
-        text.strip_prefix("The agent's flow has called the tool ")?.split_once(", which returned: ")?;
+    let (name, output) = text.strip_prefix(CALL_NOTE)?.split_once(", which returned: ")?;
     Some((name.to_owned(), output.to_owned()))
 }

@@ -7,6 +7,7 @@ mod drains;
 mod endings;
 mod entries;
 mod faults;
+mod flowise;
 mod guided;
 mod hand_offs;
 mod mcp;
@@ -19,6 +20,7 @@ mod velocity_limits;
 
 use super::{Expectation, Scenario};
 use crate::simulator::caller::CallerStep::{self, Enters, Hears, Says, WaitsForCallEnd};
+use crate::simulator::flowise::FlowiseBehaviour;
 use crate::simulator::openai::ModelBehaviour;
 use crate::simulator::relay::CallDirection;
 use crate::simulator::server_under_test::ServerOverrides;
@@ -44,6 +46,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         deliveries::all(),
         models::all(),
         mcp::all(),
+        flowise::all(),
     ]
     .concat()
 }
@@ -94,6 +97,7 @@ fn scenario(name: &'static str, about: &'static str) -> Scenario {
         second_script: Vec::new(),
         quirks: Quirks::default(),
         model_behaviour: ModelBehaviour::default(),
+        flowise_behaviour: FlowiseBehaviour::default(),
         server_overrides: ServerOverrides::default(),
         expectations: Vec::new(),
     }
@@ -122,6 +126,10 @@ impl Scenario {
 
     fn with_model(self, model: ModelBehaviour) -> Self {
         Self { model_behaviour: model, ..self }
+    }
+
+    fn with_flowise(self, flowise: FlowiseBehaviour) -> Self {
+        Self { flowise_behaviour: flowise, ..self }
     }
 
     /// Sets the business's parameters of the call.

@@ -13,6 +13,7 @@ mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tool_runner;
 
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
@@ -35,25 +36,23 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::assets::{CurrentAssets, Library};
+use crate::business_tools::BusinessToolClient;
 use crate::call::{
-    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome,
-    ToolRunId, ToolSpec,
+    Action, Call, CallEnvironment, CallEvent, ContextKeys, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
 };
 use crate::ids::CallSid;
 use crate::ledger::{CallData, Ledger};
 use crate::llm::Model;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
-use crate::tools::{self, ToolContext};
+use crate::tools::ToolContext;
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
 use registry::Registration;
+use tool_runner::ToolRunner;
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time limit for one tool run. The Twilio client times out earlier.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
@@ -81,6 +80,8 @@ pub struct SessionContext {
     pub environment: CallEnvironment,
     /// The client for Twilio's REST API.
     pub twilio: Arc<twilio::TwilioClient>,
+    /// Runs the tools of the business.
+    pub business_tools: Arc<BusinessToolClient>,
     /// The payment ledger.
     pub ledger: Ledger,
     /// The live calls.
@@ -173,7 +174,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
-    let (tools, tool_outcomes) = ToolRunner::new(&context, tool_context);
+    let (tools, tool_events) = ToolRunner::new(&context, tool_context);
     let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup));
     // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
     // prepared while the call rang.
@@ -188,7 +189,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         registration,
         mailbox,
         response: None,
-        tool_outcomes,
+        tool_events,
         bad_frames: 0,
         send_failed: false,
         drain_deadlines: None,
@@ -287,7 +288,7 @@ struct Session {
     registration: Registration,
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
+    tool_events: mpsc::Receiver<CallEvent>,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
     send_failed: bool,
@@ -338,7 +339,7 @@ impl Session {
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
-            Some((run, outcome)) = self.tool_outcomes.recv() => Some(CallEvent::ToolFinished { run, outcome }),
+            Some(event) = self.tool_events.recv() => Some(event),
             () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
         }
     }
@@ -454,7 +455,7 @@ impl Session {
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
+                Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry);
@@ -512,43 +513,6 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
         }
     };
     context.tasks.spawn(work.in_current_span());
-}
-
-/// Runs the tools of one call, and sends their outcomes to the task that owns the call.
-struct ToolRunner {
-    /// The services that the tools use.
-    context: Arc<ToolContext>,
-    outcomes: mpsc::Sender<(ToolRunId, ToolOutcome)>,
-    tasks: TaskTracker,
-}
-
-impl ToolRunner {
-    /// Creates a runner, and the receiver of its outcomes.
-    fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<(ToolRunId, ToolOutcome)>) {
-        let (outcomes, received) = mpsc::channel(16);
-        (Self { context, outcomes, tasks: session.tasks.clone() }, received)
-    }
-
-    /// Runs a tool in a separate task, so that it finishes even if the call ends first.
-    fn spawn(&self, library: Arc<Library>, run: ToolRunId, tool: Tool) {
-        let name = tool.name();
-        info!(event = "session.tool_started", tool = name, "A tool has started.");
-        let (context, outcomes) = (self.context.clone(), self.outcomes.clone());
-        let work = async move {
-            let work = AssertUnwindSafe(tools::run(&context, &library, tool)).catch_unwind();
-            let outcome = match timeout(TOOL_TIMEOUT, work).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => ToolOutcome::NoResult,
-                Err(_) => {
-                    warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
-                    ToolOutcome::NoResult
-                }
-            };
-            // The receiver is closed only if the session task has ended.
-            let _ = outcomes.send((run, outcome)).await;
-        };
-        self.tasks.spawn(work.in_current_span());
-    }
 }
 
 /// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it

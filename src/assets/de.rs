@@ -49,6 +49,11 @@ pub(super) fn speech<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Er
     })
 }
 
+/// Deserializes a text to speak that may be missing.
+pub(super) fn optional_speech<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
+    speech(json).map(Some)
+}
+
 /// Rejects characters that XML cannot contain: Twilio would reject the TwiML of every call.
 pub(super) fn check_xml_text(text: &str) -> Result<(), String> {
     let is_valid = text.chars().all(is_xml_char);
@@ -107,6 +112,13 @@ pub(super) fn whole<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(j
     }
 
     json.deserialize_u32(IntegerVisitor::<MIN, MAX>)
+}
+
+/// Deserializes a duration in whole milliseconds from `MIN` to `MAX`.
+pub(super) fn milliseconds<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(
+    json: D,
+) -> Result<Duration, D::Error> {
+    whole::<MIN, MAX, D>(json).map(|milliseconds| Duration::from_millis(milliseconds.into()))
 }
 
 /// Removes the white space from JSON, except within strings.

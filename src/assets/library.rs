@@ -13,6 +13,7 @@ use super::file::{self, AssetDirectory, AssetFile};
 use super::name::{AssetKey, AssetName};
 use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
+use crate::business_tools::BusinessTools;
 use crate::llm::Profile;
 use crate::redact::redact_card_numbers;
 pub(super) use overlay::OverlayResult;
@@ -61,6 +62,8 @@ struct ManifestAsset {
     tools: Vec<ToolDefinition>,
     /// The tools as a JSON array.
     json: Arc<RawValue>,
+    /// The tools of the business among them.
+    business_tools: Arc<BusinessTools>,
 }
 
 impl Library {
@@ -120,6 +123,11 @@ impl Library {
     /// The tools of a manifest.
     pub fn tools(&self, key: &str) -> Option<&[ToolDefinition]> {
         self.manifests.get(key).map(|manifest| manifest.tools.as_slice())
+    }
+
+    /// Whether a call that names no manifest has tools of the business.
+    pub fn has_default_business_tools(&self) -> bool {
+        !self.active_manifest().business_tools.is_empty()
     }
 
     /// The keys of all contexts, sorted.
@@ -195,7 +203,8 @@ impl Library {
 const ACTIVE_ASSETS_EXIST: &str = "the active assets exist";
 
 fn build_profile(context: &ContextAsset, manifest: &ManifestAsset) -> Arc<Profile> {
-    Arc::new(Profile::from_json(context.json.clone(), manifest.json.clone()))
+    let profile = Profile::from_json(context.json.clone(), manifest.json.clone());
+    Arc::new(profile.with_business_tools(manifest.business_tools.clone()))
 }
 
 fn find_asset<'a, T>(
@@ -237,6 +246,8 @@ impl ManifestAsset {
     fn from_file(file: AssetFile) -> Result<Self, AssetError> {
         let tools = manifest::parse(&file)?;
         let written = to_raw_value(&tools).expect("tool definitions serialize to JSON").into();
-        Ok(Self { file, tools, json: written })
+        let business = tools.iter().filter_map(|tool| tool.business.clone());
+        let business_tools = Arc::new(business.map(|tool| (tool.name.clone(), tool)).collect());
+        Ok(Self { file, tools, json: written, business_tools })
     }
 }

@@ -1,18 +1,23 @@
 //! Manifests: the definitions of the tools that the model may call.
 
+mod http_tool;
+
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::AssetError;
 use super::de::{compact, message_without_position, text};
 use super::file::AssetFile;
+use crate::business_tools::BusinessTool;
 use crate::call::ToolSpec;
 
 /// A tool definition. Serializes in the form of the Responses API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "function")]
 pub struct ToolDefinition {
-    /// The name of an existing tool.
+    /// The name of a built-in tool, or of one of the business.
     pub name: String,
     /// The description for the model.
     pub description: String,
@@ -21,10 +26,14 @@ pub struct ToolDefinition {
     /// Whether OpenAI enforces the schema; if `None`, the Responses API decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// Where the tool is, if it is the business's own. The model is not told.
+    #[serde(skip)]
+    pub business: Option<Arc<BusinessTool>>,
 }
 
 /// Parses a manifest: `{"tools": […]}` or the bare array. An entry has the form of the Responses API, with all members
-/// at the top level, or that of Chat Completions, with all members in `function`.
+/// at the top level, or that of Chat Completions, with all members in `function`. An entry with `http` is a tool of the
+/// business.
 pub(super) fn parse(file: &AssetFile) -> Result<Vec<ToolDefinition>, AssetError> {
     let entries: Result<Vec<&RawValue>, _> = if file.text.trim_start().starts_with('[') {
         serde_json::from_str(&file.text)
@@ -37,9 +46,16 @@ pub(super) fn parse(file: &AssetFile) -> Result<Vec<ToolDefinition>, AssetError>
         let first_line = 1 + file.text[..before].matches('\n').count();
         let invalid_entry = |line, what: String| AssetError::Invalid { file: file.label.clone(), line, what };
 
-        let tool: ToolEntry = serde_json::from_str(entry.get())
-            .map_err(|err| invalid_entry(first_line + err.line().saturating_sub(1), message_without_position(&err)))?;
-        let tool = tool.into_definition().map_err(|what| invalid_entry(first_line, what.to_owned()))?;
+        let invalid_json = |err: &serde_json::Error| {
+            invalid_entry(first_line + err.line().saturating_sub(1), message_without_position(err))
+        };
+        let tool = if http_tool::is_http_entry(entry) {
+            serde_json::from_str(entry.get()).map(http_tool::HttpToolEntry::into_definition)
+        } else {
+            serde_json::from_str(entry.get()).map(ToolEntry::into_definition)
+        };
+        let tool =
+            tool.map_err(|err| invalid_json(&err))?.map_err(|what| invalid_entry(first_line, what.to_owned()))?;
         if tools.iter().any(|earlier| earlier.name == tool.name) {
             return Err(invalid_entry(first_line, format!("the tool {} appears twice", tool.name)));
         }
@@ -95,6 +111,7 @@ impl ToolEntry {
             description: description.unwrap_or_default(),
             parameters: compact_schema(parameters.as_deref())?,
             strict,
+            business: None,
         })
     }
 }

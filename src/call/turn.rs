@@ -86,6 +86,8 @@ pub(super) struct ToolRun {
     pub(super) tool: Tool,
     /// The caller spoke after the tool was started.
     pub(super) caller_spoke_since: bool,
+    /// What is to be said because the tool takes long.
+    delay_text: Option<String>,
 }
 
 /// Responses: whether one is owed, the one in flight, and how it ends.
@@ -279,7 +281,10 @@ impl ModelTurn {
     pub(super) fn stop(&mut self, history: &mut History) -> bool {
         let was_in_flight = self.finish_response(history).is_some();
         self.has_spoken = false;
-        self.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
+        for run in &mut self.runs {
+            run.caller_spoke_since = true;
+            run.delay_text = None;
+        }
         while let Some(call) = self.waiting_calls.pop_front() {
             self.push_tool_output(call.call_id, prompts::call_not_run());
         }
@@ -298,7 +303,7 @@ impl ModelTurn {
     pub(super) fn begin_run(&mut self, call_id: Option<String>, tool: Tool) -> ToolRunId {
         self.run_count += 1;
         let id = ToolRunId(self.run_count);
-        self.runs.push(ToolRun { id, call_id, tool, caller_spoke_since: false });
+        self.runs.push(ToolRun { id, call_id, tool, caller_spoke_since: false, delay_text: None });
         id
     }
 
@@ -306,6 +311,23 @@ impl ModelTurn {
     pub(super) fn finish_run(&mut self, id: ToolRunId) -> Option<ToolRun> {
         let at = self.runs.iter().position(|run| run.id == id)?;
         Some(self.runs.remove(at))
+    }
+
+    /// Records what is to be said because a run takes long, unless the caller has spoken since it began.
+    pub(super) fn record_delay(&mut self, id: ToolRunId, text: String) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.id == id && !run.caller_spoke_since) {
+            run.delay_text = Some(text);
+        }
+    }
+
+    /// Whether something is to be said because a tool takes long.
+    pub(super) fn has_delay_text(&self) -> bool {
+        self.runs.iter().any(|run| run.delay_text.is_some())
+    }
+
+    /// Takes what is to be said because a tool takes long.
+    pub(super) fn take_delay_text(&mut self) -> Option<String> {
+        self.runs.iter_mut().find_map(|run| run.delay_text.take())
     }
 
     /// Whether any tool is running.

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
+use crate::business_tools::BusinessTools;
+
 /// Instructions and tools, serialized once and shared by all calls that use them.
 pub struct Profile {
     pub(super) instructions: Arc<RawValue>,
@@ -14,6 +16,7 @@ pub struct Profile {
     /// The key of the prompt cache: the beginning of the SHA-256 of both, in hex. Requests with the same beginning have
     /// the same key, and it contains nothing of a call.
     pub(super) cache_key: String,
+    business_tools: Arc<BusinessTools>,
 }
 
 /// The length of a cache key, in bytes of the hash. OpenAI takes 64 characters.
@@ -30,12 +33,23 @@ impl Profile {
     pub fn from_json(instructions: Arc<RawValue>, tools: Arc<RawValue>) -> Self {
         let hash =
             Sha256::new().chain_update(instructions.get()).chain_update([0]).chain_update(tools.get()).finalize();
-        Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]) }
+        Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]), business_tools: Arc::default() }
     }
 
     /// Returns these instructions with the tools of `other`.
     pub fn with_tools_of(&self, other: &Self) -> Self {
         Self::from_json(self.instructions.clone(), other.tools.clone())
+            .with_business_tools(other.business_tools.clone())
+    }
+
+    /// Says which of the tools are the business's own.
+    pub fn with_business_tools(self, business_tools: Arc<BusinessTools>) -> Self {
+        Self { business_tools, ..self }
+    }
+
+    /// The tools of the business among these tools.
+    pub fn business_tools(&self) -> &BusinessTools {
+        &self.business_tools
     }
 }
 

@@ -1,6 +1,7 @@
 //! The look-up of a call at `CALL_PARAMETERS_URL`. The call is connected whatever the response is.
 
 mod amount_due;
+mod http_tools;
 
 use std::time::{Duration, Instant};
 

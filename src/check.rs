@@ -6,12 +6,14 @@
 mod address;
 mod assets;
 mod business;
+mod business_tools;
 mod http;
 mod model;
 mod report;
 mod tool_names;
 mod twilio;
 
+use crate::assets::Library;
 use crate::config::{self, Config};
 
 pub use address::{HealthError, check_alive, check_health};
@@ -35,15 +37,24 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
             None => None,
         }
     };
-    let (twilio, address, model, business) = tokio::join!(
+    let own_tools = async {
+        match Library::load(&config.assets_dir) {
+            Ok(loaded) => business_tools::check(&http, config, &loaded.library).await,
+            // The check of the assets reports why.
+            Err(_) => Vec::new(),
+        }
+    };
+    let (twilio, address, model, business, own_tools) = tokio::join!(
         twilio::check(&http, config),
         address::check(&http, &config.base_url),
         model::check(&http, &config.openai),
         business,
+        own_tools,
     );
     findings.extend(twilio);
     findings.extend([address, model]);
     findings.extend(business);
+    findings.extend(own_tools);
     CheckReport(findings)
 }
 

@@ -12,6 +12,7 @@ mod values;
 mod vars;
 mod warning;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub webhook: Option<BusinessEndpoint>,
     /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`, with which every request to the business is signed.
     pub business_secrets: Option<SigningSecrets>,
+    /// `TOOL_SERVER_TOKENS`: the bearer tokens of servers in `ToolServers`, by name; none by default.
+    pub tool_server_tokens: BTreeMap<String, SecretString>,
     /// `PAYMENT_MODE` (live). It is stored with each payment.
     pub payment_mode: PaymentMode,
     /// `TOKEN_RETENTION_HOURS` (72): how long an undelivered payment token is kept.
@@ -186,6 +189,11 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let database = read_database_path(vars);
     let (call_parameters, webhook, business_secrets) = read_business_endpoints(vars);
     let due_required = read_call_parameters_required(vars);
+    let tool_server_tokens = vars.read_optional(
+        "TOOL_SERVER_TOKENS",
+        values::named_tokens,
+        "names of ToolServers with their tokens and commas between them, such as crm=a-secret-token",
+    );
     let token_retention = vars.read_optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
     let mode = vars.read_optional("PAYMENT_MODE", values::payment_mode, "live or test");
     let ledger_retention = vars.read_optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
@@ -234,6 +242,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         take_over: false,
         webhook,
         business_secrets,
+        tool_server_tokens: tool_server_tokens.unwrap_or_default(),
         payment_mode: mode.unwrap_or_default(),
         ledger_retention,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),

@@ -11,7 +11,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::assets::{Assets, CurrentAssets};
-use crate::business_tools::BusinessToolClient;
+use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
@@ -53,14 +53,14 @@ pub enum ServeError {
     /// The HTTP client for the business could not be built.
     #[error("an HTTP client could not be built; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
-    /// The default manifest has tools of the business, and requests to them cannot be signed.
+    /// The assets have tools of the business, and requests to them cannot be signed.
     #[error(
-        "the manifest {manifest} has tools of the business (http), whose requests are signed, and PAYMENT_WEBHOOK_SECRET is not \
-         set: set it to a long random text, as from `openssl rand -hex 32`"
+        "{tools}, whose requests are signed, and PAYMENT_WEBHOOK_SECRET is not set: set it to a long random text, as from \
+         `openssl rand -hex 32`"
     )]
     NoBusinessSecret {
-        /// The key of the manifest.
-        manifest: String,
+        /// Where they are, as the beginning of a sentence.
+        tools: String,
     },
     /// The ledger could not be opened.
     #[error(transparent)]
@@ -82,8 +82,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
     let (assets, asset_watcher) = assets.into_parts();
-    if config.business_secrets.is_none() && assets.library().has_default_business_tools() {
-        return Err(ServeError::NoBusinessSecret { manifest: assets.library().default_manifest().to_owned() });
+    if let Some(tools) = assets.library().find_unsigned_tools(&config) {
+        return Err(ServeError::NoBusinessSecret { tools });
     }
     let ledger = if config.take_over {
         Ledger::take_over(&config.database_path).await?
@@ -133,6 +133,9 @@ pub async fn serve(
     })
     .map_err(ServeError::Http)?;
     background_tasks.push(tokio::spawn(sweep_expired(app.clone())));
+    let mut tool_servers = ToolServerWatcher::new(session.business_tools.clone(), assets.clone());
+    tool_servers.refresh().await;
+    background_tasks.push(tokio::spawn(tool_servers.run()));
     background_tasks.push(tokio::spawn(asset_watcher.run(assets)));
     let background_tasks: Vec<_> = background_tasks.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
@@ -162,7 +165,8 @@ fn session_context(
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
-    let business_tools = BusinessToolClient::new(config.business_secrets.clone()).map_err(ServeError::Http)?;
+    let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
+        .map_err(ServeError::Http)?;
     Ok(Arc::new(session::SessionContext {
         model: Model::new(&config.openai, &config.twilio.auth_token, assets.library().server.model)
             .map_err(ServeError::Model)?,

@@ -42,7 +42,7 @@ use crate::call::{
 };
 use crate::ids::CallSid;
 use crate::ledger::{CallData, Ledger};
-use crate::llm::Model;
+use crate::llm::{Model, Profile};
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
 use crate::tools::ToolContext;
@@ -104,8 +104,13 @@ impl SessionContext {
     pub(crate) fn prewarm_model(&self, parameters: &[(String, String)]) {
         let key = |name| parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
         if let Ok(profile) = self.assets.library().profile(key(CONTEXT_KEY), key(MANIFEST_KEY)) {
-            self.model.prewarm(&profile);
+            self.prewarm_profile(&profile);
         }
+    }
+
+    /// Prepares the model for a call with this profile and the tools that the business's servers list.
+    pub(crate) fn prewarm_profile(&self, profile: &Profile) {
+        self.model.prewarm(&Arc::new(self.business_tools.listed().extend_profile(profile)));
     }
 
     /// Returns the services that the tools of a call use.
@@ -175,7 +180,8 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
     let (tools, tool_events) = ToolRunner::new(&context, tool_context);
-    let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup));
+    let agent_config =
+        AgentConfig::new(library.clone(), &context_keys(&setup)).with_listed_tools(context.business_tools.listed());
     // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
     // prepared while the call rang.
     context.model.prewarm(&agent_config.profile());

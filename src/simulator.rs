@@ -31,6 +31,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
+pub use business::ScriptedToolServer;
 pub use local_server::LocalServer;
 pub use openai::{ModelReply, QueuedOpenAi};
 pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use url::Url;
 
+use crate::config;
 use crate::relay::twiml::is_xml_char;
 
 /// The message of a JSON error without its position.
@@ -52,6 +54,13 @@ pub(super) fn speech<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Er
 /// Deserializes a text to speak that may be missing.
 pub(super) fn optional_speech<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
     speech(json).map(Some)
+}
+
+/// Deserializes a URL of the business: https, or http to this machine.
+pub(super) fn business_url<'de, D: Deserializer<'de>>(json: D) -> Result<Url, D::Error> {
+    text(json, "a URL", |url| {
+        config::parse_business_url(url).map_err(|error| format!("the URL {error}: {}", config::BUSINESS_URL))
+    })
 }
 
 /// Rejects characters that XML cannot contain: Twilio would reject the TwiML of every call.

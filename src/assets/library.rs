@@ -13,7 +13,8 @@ use super::file::{self, AssetDirectory, AssetFile};
 use super::name::{AssetKey, AssetName};
 use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
-use crate::business_tools::BusinessTools;
+use crate::business_tools::{BusinessTools, ToolServer};
+use crate::config::Config;
 use crate::llm::Profile;
 use crate::redact::redact_card_numbers;
 pub(super) use overlay::OverlayResult;
@@ -125,9 +126,18 @@ impl Library {
         self.manifests.get(key).map(|manifest| manifest.tools.as_slice())
     }
 
-    /// Whether a call that names no manifest has tools of the business.
-    pub fn has_default_business_tools(&self) -> bool {
-        !self.active_manifest().business_tools.is_empty()
+    /// Finds tools of the business that a call has by default and whose requests nothing authenticates with this
+    /// configuration. Returns where they are, as the beginning of a sentence.
+    pub fn find_unsigned_tools(&self, config: &Config) -> Option<String> {
+        if config.business_secrets.is_some() {
+            return None;
+        }
+        if !self.active_manifest().business_tools.is_empty() {
+            return Some(format!("the manifest {} has tools of the business (http)", self.default_manifest()));
+        }
+        let unsigned = |server: &&ToolServer| !config.tool_server_tokens.contains_key(&server.name);
+        let server = self.server.tool_servers.iter().find(unsigned)?;
+        Some(format!("ToolServers has the server {}, which has no token (TOOL_SERVER_TOKENS)", server.name))
     }
 
     /// The keys of all contexts, sorted.

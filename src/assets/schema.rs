@@ -5,3 +5,4 @@ pub(super) mod payments;
 pub(super) mod relay;
 pub(super) mod server_config;
 pub(super) mod texts;
+pub(super) mod tool_servers;

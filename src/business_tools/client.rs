@@ -1,18 +1,23 @@
 //! The client that runs tools of the business.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect;
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use url::Url;
 
 use super::answer::{MAX_ANSWER_BYTES, parse_answer, read_body, request_error};
-use super::{BusinessTool, BusinessToolEndpoint};
+use super::{BusinessTool, BusinessToolEndpoint, ListedTools, ToolServer, ToolServerConnection, ToolServerError};
 use crate::call::{BusinessAnswer, BusinessToolError};
 use crate::ledger::CallData;
 use crate::redact::RedactedJson;
@@ -21,11 +26,21 @@ use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 /// Time limit for opening a connection. The time limit of the tool includes it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The HTTP client for the tools of the business. Connections are kept open between calls.
+/// Runs the tools of the business, and knows those that its servers list.
 #[derive(Debug)]
 pub struct BusinessToolClient {
+    http: Arc<BusinessHttp>,
+    /// The bearer tokens of servers, by name.
+    tokens: BTreeMap<String, SecretString>,
+    listed: ArcSwap<ListedTools>,
+    /// Woken when a server says that its list has changed.
+    list_changes: Arc<Notify>,
+}
+
+/// The HTTP client for the tools of the business. Connections are kept open between calls.
+#[derive(Debug)]
+pub(super) struct BusinessHttp {
     http: reqwest::Client,
-    /// Without a secret no tool is called, since the business could not know who calls it.
     secrets: Option<SigningSecrets>,
 }
 
@@ -49,14 +64,46 @@ struct RequestBody<'a> {
 
 impl BusinessToolClient {
     /// Creates the client. It fails if the root certificates cannot be loaded.
-    pub fn new(secrets: Option<SigningSecrets>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        secrets: Option<SigningSecrets>,
+        tokens: BTreeMap<String, SecretString>,
+    ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             // A redirect could send the data of a caller to another host.
             .redirect(redirect::Policy::none())
             .build()?;
-        Ok(Self { http, secrets })
+        let http = Arc::new(BusinessHttp { http, secrets });
+        Ok(Self { http, tokens, listed: ArcSwap::default(), list_changes: Arc::default() })
+    }
+
+    /// The tools that the servers list.
+    pub fn listed(&self) -> Arc<ListedTools> {
+        self.listed.load_full()
+    }
+
+    pub(super) fn set_listed(&self, tools: ListedTools) {
+        self.listed.store(Arc::new(tools));
+    }
+
+    /// Waits until a server says that its list has changed.
+    pub(super) async fn wait_for_list_change(&self) {
+        self.list_changes.notified().await;
+    }
+
+    /// Lists the tools of a server once. Returns those that it may offer, and what is wrong with the others.
+    pub async fn list_server(&self, server: &ToolServer) -> Result<(ListedTools, Vec<String>), ToolServerError> {
+        let connection = Arc::new(self.connect(server.clone()));
+        let mut tools = ListedTools::default();
+        let warnings = tools.add(&connection, connection.list_tools_in_time().await?);
+        Ok((tools, warnings))
+    }
+
+    /// Creates the connection to a server. Nothing is sent yet.
+    pub(super) fn connect(&self, server: ToolServer) -> ToolServerConnection {
+        let token = self.tokens.get(&server.name).cloned();
+        ToolServerConnection::new(server, self.http.clone(), token, self.list_changes.clone())
     }
 
     /// Calls a tool once, within its time limit, and logs how it went. It is never repeated, since the business may have
@@ -71,6 +118,7 @@ impl BusinessToolClient {
         let work = async {
             match &tool.endpoint {
                 BusinessToolEndpoint::Http(url) => self.call_http(url, tool, request.call, &arguments).await,
+                BusinessToolEndpoint::Server(server) => server.call_tool(&tool.name, request.call, &arguments).await,
             }
         };
         let answer = timeout(tool.timeout, work).await.unwrap_or(Err(BusinessToolError::TimedOut));
@@ -109,24 +157,33 @@ impl BusinessToolClient {
             arguments,
         };
         let body = serde_json::to_vec(&body).expect("strings and valid JSON always serialise");
-        let response = self.signed_post(url, body)?.send().await.map_err(|error| request_error(&error))?;
+        let request = self.http.post(url, body, false)?.header(ACCEPT, "application/json");
+        let response = request.send().await.map_err(|error| request_error(&error))?;
         if !response.status().is_success() {
             return Err(BusinessToolError::Status(response.status().as_u16()));
         }
         Ok(parse_answer(&read_body(response, MAX_ANSWER_BYTES).await?))
     }
+}
 
-    /// Builds a signed request with a JSON body.
-    fn signed_post(&self, url: &Url, body: Vec<u8>) -> Result<reqwest::RequestBuilder, BusinessToolError> {
-        let secrets = self.secrets.as_ref().ok_or(BusinessToolError::NotSetUp)?;
-        let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let request = self
-            .http
-            .post(url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
-            .header(TIMESTAMP_HEADER, timestamp)
-            .header(SIGNATURE_HEADER, secrets.sign(timestamp, &body));
+impl BusinessHttp {
+    /// Builds a request with a JSON body, signed if there is a secret. Without one it is refused unless `has_token`, since
+    /// the business could not know who sends it.
+    pub(super) fn post(
+        &self,
+        url: &Url,
+        body: Vec<u8>,
+        has_token: bool,
+    ) -> Result<reqwest::RequestBuilder, BusinessToolError> {
+        let request = self.http.post(url.clone()).header(CONTENT_TYPE, "application/json");
+        let request = match &self.secrets {
+            Some(secrets) => {
+                let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+                request.header(TIMESTAMP_HEADER, timestamp).header(SIGNATURE_HEADER, secrets.sign(timestamp, &body))
+            }
+            None if has_token => request,
+            None => return Err(BusinessToolError::NotSetUp),
+        };
         Ok(request.body(body))
     }
 }

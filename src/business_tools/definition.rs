@@ -1,13 +1,15 @@
 //! What is configured about a tool of the business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+use super::ToolServerConnection;
+
 /// A tool of the business, by which the model can look something up or have something done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BusinessTool {
     /// The name, under which the model calls it. No built-in tool has it.
     pub name: String,
@@ -20,10 +22,27 @@ pub struct BusinessTool {
 }
 
 /// Where a tool of the business runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum BusinessToolEndpoint {
-    /// A URL of its own: https, or http to this machine.
+    /// At a URL of its own: https, or http to this machine.
     Http(Url),
+    /// On a server that lists it.
+    Server(Arc<ToolServerConnection>),
+}
+
+/// A server of the business that lists its tools by the Model Context Protocol: an entry of `ToolServers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolServer {
+    /// The name of the entry, for the log and the tokens.
+    pub name: String,
+    /// `url`: https, or http to this machine.
+    pub url: Url,
+    /// `tools`: the names of the tools that may be used. All others of the server are ignored.
+    pub allowed: BTreeSet<String>,
+    /// `timeoutMs`, of a call of a tool.
+    pub timeout: Duration,
+    /// `speak`, of each of its tools.
+    pub speak: Option<String>,
 }
 
 /// The tools of the business that a call has, by name.

@@ -112,6 +112,12 @@ pub(crate) enum BusinessToolError {
     /// The model's arguments are not a JSON object.
     #[error("the arguments are not a JSON object")]
     InvalidArguments,
+    /// The tool itself says that it failed.
+    #[error("the tool reported an error")]
+    Refused {
+        /// What it says: a JSON value for the model.
+        text: RedactedJson,
+    },
     /// There was no complete answer in time.
     #[error("the business did not answer in time")]
     TimedOut,

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::business_tools::BusinessTools;
 
 /// Instructions and tools, serialized once and shared by all calls that use them.
+#[derive(Clone)]
 pub struct Profile {
     pub(super) instructions: Arc<RawValue>,
     pub(super) tools: Arc<RawValue>,
@@ -45,6 +46,16 @@ impl Profile {
     /// Says which of the tools are the business's own.
     pub fn with_business_tools(self, business_tools: Arc<BusinessTools>) -> Self {
         Self { business_tools, ..self }
+    }
+
+    /// Returns these instructions with other tools, a JSON array.
+    pub fn with_tools(&self, tools: Arc<RawValue>, business_tools: Arc<BusinessTools>) -> Self {
+        Self::from_json(self.instructions.clone(), tools).with_business_tools(business_tools)
+    }
+
+    /// The tools, as a JSON array.
+    pub fn tools(&self) -> &RawValue {
+        &self.tools
     }
 
     /// The tools of the business among these tools.

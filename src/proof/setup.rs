@@ -44,7 +44,7 @@ const PROOF_VARS: &[&str] = &[
 
 /// Variables that are never passed on: credentials and Twilio regions.
 const DROPPED_VARS: &[&str] =
-    &["API_KEY", "API_SECRET", "PAYMENT_WEBHOOK_PREVIOUS_SECRET", "TWILIO_EDGE", "TWILIO_REGION"];
+    &["API_KEY", "API_SECRET", "PAYMENT_WEBHOOK_PREVIOUS_SECRET", "TOOL_SERVER_TOKENS", "TWILIO_EDGE", "TWILIO_REGION"];
 
 /// Variables whose values are shown in the report.
 const SHOWN_VARS: &[&str] = &[

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::assets::{Library, UnknownKeyError};
+use crate::business_tools::ListedTools;
 use crate::call::ContextKeys;
 use crate::llm::Profile;
 
@@ -19,6 +20,8 @@ pub(crate) const MANIFEST_KEY: &str = "manifestKey";
 pub(super) struct AgentConfig {
     library: Arc<Library>,
     profile: Arc<Profile>,
+    /// The tools of the business's servers, as they were when the call began.
+    listed: Arc<ListedTools>,
 }
 
 impl AgentConfig {
@@ -26,7 +29,12 @@ impl AgentConfig {
     /// is logged.
     pub(super) fn new(library: Arc<Library>, keys: &ContextKeys) -> Self {
         let profile = library.profile_or_default(keys.context.as_deref(), keys.manifest.as_deref());
-        Self { library, profile }
+        Self { library, profile, listed: Arc::default() }
+    }
+
+    /// Adds the tools that the business's servers list, to whatever manifest is in use.
+    pub(super) fn with_listed_tools(self, listed: Arc<ListedTools>) -> Self {
+        Self { profile: Arc::new(listed.extend_profile(&self.profile)), listed, ..self }
     }
 
     /// Returns the library in which keys are looked up.
@@ -58,8 +66,8 @@ impl AgentConfig {
         // The other part is not looked up again: this library may hold a different version of it, or none.
         let instructions = if keys.context.is_some() { &named } else { &self.profile };
         let tools = if keys.manifest.is_some() { &named } else { &self.profile };
-        let profile = Arc::new(instructions.with_tools_of(tools));
-        *self = Self { library, profile };
+        let profile = Arc::new(self.listed.extend_profile(&instructions.with_tools_of(tools)));
+        *self = Self { library, profile, listed: self.listed.clone() };
         Ok(())
     }
 }

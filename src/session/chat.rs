@@ -127,7 +127,8 @@ impl Chat {
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let model = context.model.for_call(library.server.model, None);
         let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library));
-        let agent_config = AgentConfig::new(library, &ContextKeys::default());
+        let agent_config =
+            AgentConfig::new(library, &ContextKeys::default()).with_listed_tools(context.business_tools.listed());
         Self { context, model, agent_config, call, tools, response: None, tool_events }
     }
 

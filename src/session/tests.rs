@@ -31,7 +31,7 @@ pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext
         model: Model::new(&config.openai, &config.twilio.auth_token, assets.library.server.model).unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
-        business_tools: Arc::new(BusinessToolClient::new(None).unwrap()),
+        business_tools: Arc::new(BusinessToolClient::new(None, std::collections::BTreeMap::new()).unwrap()),
         environment: CallEnvironment {
             payment: config.payment,
             resume_timeout: config.resume_timeout,

@@ -119,7 +119,8 @@ impl ScenarioRunner {
         let twilio_server = LocalServer::start(twilio::router(twilio.clone()).merge(sync)).await?;
         let openai_server = LocalServer::start(openai.router()).await?;
         let knows = scenario.server_overrides.call_parameters;
-        let business = ScriptedBusiness::new(knows.unwrap_or_default(), transcript.clone());
+        let business =
+            ScriptedBusiness::new(knows.unwrap_or_default(), scenario.server_overrides.own_tool, transcript.clone());
         let business_server = LocalServer::start(business.router()).await?;
         let mut vars = self.environment(twilio_server.origin(), openai_server.origin(), business_server.origin());
         if let Some(sync_edits) = &sync_edits {

@@ -2,6 +2,7 @@
 
 mod amount_due;
 mod http_tools;
+mod tool_servers;
 
 use std::time::{Duration, Instant};
 

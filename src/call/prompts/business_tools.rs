@@ -51,6 +51,9 @@ pub(in crate::call) fn business_tool_failed(error: &BusinessToolError) -> String
         BusinessToolError::InvalidArguments => {
             "The arguments are not a JSON object. Call the tool again with an object.".to_owned()
         }
+        BusinessToolError::Refused { text } => {
+            return business_refusal(text);
+        }
         BusinessToolError::TimedOut => format!(
             "The business did not answer in time. It is not known whether the tool had an effect, so do not call it again for \
              the same. {GO_ON}"
@@ -70,6 +73,14 @@ pub(in crate::call) fn business_tool_failed(error: &BusinessToolError) -> String
         BusinessToolError::InvalidAnswer => format!("The answer of the business cannot be read. {GO_ON}"),
         BusinessToolError::NotSetUp => format!("The tool is not set up. {GO_ON}"),
     })
+}
+
+/// The output of a tool of the business that says itself that it failed.
+fn business_refusal(text: &RedactedJson) -> String {
+    let answer = RawValue::from_string(text.as_str().to_owned()).unwrap_or_default();
+    let message = format!("The tool of the business failed. {DATA_NOT_INSTRUCTIONS}");
+    let output = BusinessOutputJson { success: false, message, answer: &answer };
+    serde_json::to_string(&output).expect("valid JSON always serialises")
 }
 
 /// The output of a tool of the business while a payment is open.

@@ -3,6 +3,7 @@
 use super::charge_authorization::{call_start_capture, requested_charge};
 use super::*;
 use crate::payment::{AmountDue, Currency, PaymentSettings};
+use crate::redact::RedactedJson;
 
 const INVOICE: &str = r#"{"amountDue":"40.00","description":"Invoice 8","orderReference":"order-8","customer":"Ann"}"#;
 
@@ -51,6 +52,7 @@ fn a_failure_is_a_sentence_that_says_what_to_do() {
             "no tool of that name. The tools are: end-call.",
         ),
         (BusinessToolError::InvalidArguments, "with an object"),
+        (BusinessToolError::Refused { text: RedactedJson::new("\"No such invoice\"") }, "No such invoice"),
         (BusinessToolError::TimedOut, "do not call it again"),
         (BusinessToolError::Interrupted, "do not call it again"),
         (BusinessToolError::Unreachable, "cannot be reached"),

@@ -5,6 +5,7 @@
 //!
 #![doc = include_str!("call/README.md")]
 
+mod business_tools;
 mod caller_input;
 mod caller_speech;
 mod charge_authorization;
@@ -45,11 +46,13 @@ pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
-pub(crate) use tool::{CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome};
+pub(crate) use tool::{
+    BusinessAnswer, BusinessToolError, CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome,
+};
 pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,9 +60,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payment::{
-    self, AmountDue, PaymentIdGenerator, PaymentLogEntry, PaymentTerms, PaymentTermsError, PriorPayments,
-};
+use crate::payment::{PaymentIdGenerator, PaymentLogEntry, PriorPayments};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
@@ -119,7 +120,8 @@ impl Call {
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
-        let terms = parse_setup_terms(setup, request, &settings.payment).map(Arc::new);
+        let parameters = merge_parameters(setup, request);
+        let terms = settings.payment.parse_call_terms(&parameters).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
         let mut call = Self {
             phase: Phase::Live,
@@ -130,7 +132,7 @@ impl Call {
             caller_speech: CallerSpeech::default(),
             keypad: Keypad::default(),
             turn: ModelTurn::default(),
-            authorization: ChargeAuthorization::new(terms),
+            authorization: ChargeAuthorization::new(parameters, terms),
             payments: CallPayments::new(PaymentIdGenerator::new(nonce), now),
             payment_window: PaymentWindow::default(),
             guided_flow: GuidedFlow::default(),
@@ -162,9 +164,7 @@ impl Call {
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
     /// here: the ledger refuses a further charge according to their state at that time.
     fn record_known_charges(&mut self, known: &PriorPayments) {
-        let charged = known.on_call.iter().filter(|payment| payment.state.holds_money());
-        let due = matches!(self.authorization.terms().map(|terms| terms.amount_due), Ok(AmountDue::Amount(_)));
-        for payment in charged.filter(|_| due) {
+        for payment in known.on_call.iter().filter(|payment| payment.state.holds_money()) {
             self.authorization.record_charge(payment.charge, ChargeStatus::Charged);
         }
     }
@@ -187,6 +187,7 @@ impl Call {
             CallEvent::ExternalToolCall { id, call } => self.accept_external_call(id, call),
             CallEvent::ExternalCallWithdrawn(id) => self.turn.withdraw_external_call(id),
             CallEvent::ToolFinished { run, outcome } => self.finish_tool(run, outcome),
+            CallEvent::ToolDelayed { run, text } => self.handle_tool_delay(run, text),
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),
             CallEvent::HungUp => self.handle_hang_up(),
@@ -207,7 +208,9 @@ impl Call {
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => return self.keypad_deadline(),
+            Phase::Live | Phase::Closing(_) if self.turn.is_busy() => {
+                return self.keypad_deadline().into_iter().chain(self.tool_delay_deadline()).min();
+            }
             Phase::Live | Phase::Closing(_) => {}
             Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
                 return self.phase.time_limit(self.settings.resume_timeout);
@@ -248,6 +251,7 @@ impl Call {
         self.drop_void_question();
         self.advance_guided_flow();
         self.yield_to_due_prompt();
+        self.say_tool_delay();
         if self.turn.is_busy() {
             return self.silence_timer.record_activity(self.now);
         }
@@ -362,12 +366,8 @@ impl Call {
     }
 }
 
-/// Reads the payment terms of a call. The operator's request overrides the custom parameters of the call.
-fn parse_setup_terms(
-    setup: &Setup,
-    request: Option<&str>,
-    settings: &payment::PaymentSettings,
-) -> Result<PaymentTerms, PaymentTermsError> {
+/// Returns the parameters of a call. The operator's request overrides the custom parameters of the call.
+fn merge_parameters(setup: &Setup, request: Option<&str>) -> BTreeMap<String, String> {
     let request: HashMap<String, Box<RawValue>> =
         request.and_then(|request| serde_json::from_str(request).ok()).unwrap_or_default();
     // A JSON string gives its text; any other value gives its JSON text, so that numbers stay exact.
@@ -376,7 +376,7 @@ fn parse_setup_terms(
         request.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, value)| (name, text(&value)));
     let mut parameters = setup.custom_parameters.reveal().clone();
     parameters.extend(ordered);
-    settings.parse_call_terms(&parameters)
+    parameters
 }
 
 /// Shows the phase only, never the conversation.

@@ -6,6 +6,7 @@
 mod address;
 mod assets;
 mod business;
+mod business_tools;
 mod flowise;
 mod http;
 mod model;
@@ -13,6 +14,7 @@ mod report;
 mod tool_names;
 mod twilio;
 
+use crate::assets::Library;
 use crate::config::{self, Config, ResponseServiceConfig};
 
 pub use address::{HealthError, check_alive, check_health};
@@ -36,16 +38,25 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
             None => None,
         }
     };
-    let (twilio, address, response_service, business) = tokio::join!(
+    let own_tools = async {
+        match Library::load(&config.assets_dir) {
+            Ok(loaded) => business_tools::check(&http, config, &loaded.library).await,
+            // The check of the assets reports why.
+            Err(_) => Vec::new(),
+        }
+    };
+    let (twilio, address, response_service, business, own_tools) = tokio::join!(
         twilio::check(&http, config),
         address::check(&http, &config.base_url),
         check_response_service(&http, &config.response_service),
         business,
+        own_tools,
     );
     findings.extend(twilio);
     findings.push(address);
     findings.extend(response_service);
     findings.extend(business);
+    findings.extend(own_tools);
     CheckReport(findings)
 }
 

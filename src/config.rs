@@ -13,6 +13,7 @@ mod values;
 mod vars;
 mod warning;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ pub struct Config {
     pub take_over: bool,
     /// `PAYMENT_WEBHOOK_URL`: the endpoint that receives the outcomes of payments.
     pub webhook: Option<BusinessEndpoint>,
+    /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`, with which every request to the business is signed.
+    pub business_secrets: Option<SigningSecrets>,
+    /// `TOOL_SERVER_TOKENS`: the bearer tokens of servers in `ToolServers`, by name; none by default.
+    pub tool_server_tokens: BTreeMap<String, SecretString>,
     /// `PAYMENT_MODE` (live). It is stored with each payment.
     pub payment_mode: PaymentMode,
     /// `TOKEN_RETENTION_HOURS` (72): how long an undelivered payment token is kept.
@@ -150,6 +155,11 @@ const MIN_BUSINESS_SECRET_LENGTH: usize = 16;
 /// The length below which an operator token is reported as weak, in characters.
 const MIN_OPERATOR_TOKEN_LENGTH: usize = 16;
 
+/// Parses a URL of the business: https, or http to this machine. The error is a predicate whose subject is the URL.
+pub(crate) fn parse_business_url(text: &str) -> Result<Url, impl std::fmt::Display> {
+    values::business_url(text)
+}
+
 impl Config {
     /// Reads the configuration. Returns it with warnings, or all errors.
     pub fn from_vars(vars: &Vars) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
@@ -179,8 +189,13 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let twilio = read_twilio(vars);
     let payment = read_payment(vars);
     let database = read_database_path(vars);
-    let (call_parameters, webhook) = read_business_endpoints(vars);
+    let (call_parameters, webhook, business_secrets) = read_business_endpoints(vars);
     let due_required = read_call_parameters_required(vars);
+    let tool_server_tokens = vars.read_optional(
+        "TOOL_SERVER_TOKENS",
+        values::named_tokens,
+        "names of ToolServers with their tokens and commas between them, such as crm=a-secret-token",
+    );
     let token_retention = vars.read_optional("TOKEN_RETENTION_HOURS", values::hours, "whole hours, from 1 to 8760");
     let mode = vars.read_optional("PAYMENT_MODE", values::payment_mode, "live or test");
     let ledger_retention = vars.read_optional("LEDGER_RETENTION_DAYS", values::days, "whole days, from 1 to 36500");
@@ -228,6 +243,8 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         database_path: database?,
         take_over: false,
         webhook,
+        business_secrets,
+        tool_server_tokens: tool_server_tokens.unwrap_or_default(),
         payment_mode: mode.unwrap_or_default(),
         ledger_retention,
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
@@ -241,7 +258,8 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
 }
 
 const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decimals than CURRENCY has";
-const BUSINESS_URL: &str =
+/// What a URL of the business is.
+pub(crate) const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
@@ -256,8 +274,11 @@ fn read_database_path(vars: &mut ConfigReader<'_>) -> Option<PathBuf> {
     path.or_else(|| values::sqlite_file(DEFAULT_DATABASE_URL).ok())
 }
 
-/// Reads `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, whose requests are signed with the same secrets.
-fn read_business_endpoints(vars: &mut ConfigReader<'_>) -> (Option<BusinessEndpoint>, Option<BusinessEndpoint>) {
+/// Reads `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, whose requests are signed with the same secrets, and these.
+/// The tools of the business may be the only ones that need them.
+fn read_business_endpoints(
+    vars: &mut ConfigReader<'_>,
+) -> (Option<BusinessEndpoint>, Option<BusinessEndpoint>, Option<SigningSecrets>) {
     const SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
     const PREVIOUS: &str = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
     const URLS: [&str; 2] = ["CALL_PARAMETERS_URL", "PAYMENT_WEBHOOK_URL"];
@@ -268,15 +289,13 @@ fn read_business_endpoints(vars: &mut ConfigReader<'_>) -> (Option<BusinessEndpo
     if reached && !vars.is_set(SECRET) {
         vars.add_problem(SECRET, "is not set, but requests to the business are signed with it", BUSINESS_SECRET);
     }
-    if vars.is_set(SECRET) && !reached {
-        vars.add_problem(URLS[1], "is not set, and PAYMENT_WEBHOOK_SECRET is", BUSINESS_URL);
-    }
     if vars.is_set(PREVIOUS) && !vars.is_set(SECRET) && !reached {
         vars.add_problem(PREVIOUS, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
     }
+    vars.warn_if(vars.is_set(SECRET) && !vars.is_set(URLS[1]), ConfigWarning::NoWebhookUrl);
     let secrets = secret.map(|secret| SigningSecrets::new(secret, previous));
     let [call_parameters, webhook] = urls.map(|url| Some(BusinessEndpoint { url: url?, secrets: secrets.clone()? }));
-    (call_parameters, webhook)
+    (call_parameters, webhook, secrets)
 }
 
 /// Reads `CALL_PARAMETERS`: whether a payment requires an amount due from the business.

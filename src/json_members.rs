@@ -28,6 +28,11 @@ impl<V> JsonMembers<V> {
         Ok(map)
     }
 
+    /// All members, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// The values of all members with this name.
     pub(crate) fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a V> {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value)

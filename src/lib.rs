@@ -4,6 +4,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod assets;
+pub mod business_tools;
 mod call;
 mod call_identity;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod amount;
 mod amount_cap;
 mod amount_due;
+mod business_due;
 mod callback;
 mod capture;
 mod consent;
@@ -25,6 +26,7 @@ mod velocity_limits;
 pub use amount::{Amount, Currency, ParseAmountError, ParseCurrencyError};
 pub use amount_cap::{AmountCap, AmountCaps, ParseAmountCapError};
 pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError, MaxDue, ParseMaxDueError};
+pub use business_due::{BusinessDue, ParseBusinessDueError};
 pub use callback::{
     CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultKind,
 };
@@ -48,7 +50,9 @@ pub use settings::{
     ProcessorParameters, TokenType,
 };
 pub use state::{ParseStateError, PaymentState};
-pub use terms::{EXPECTED_MATCHING_INPUT, PaymentTerms, PaymentTermsError, parse_matching_input, sanitize_reference};
+pub use terms::{
+    DebtReferences, EXPECTED_MATCHING_INPUT, PaymentTerms, PaymentTermsError, parse_matching_input, sanitize_reference,
+};
 pub use velocity_limits::{
     CardTestingLimits, CardTestingPattern, DeclineCounts, LimitKind, LimitScope, ReachedLimit, VelocityCaps,
     VelocityCounts, VelocityLimits,

@@ -11,6 +11,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::assets::{Assets, CurrentAssets};
+use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
@@ -52,6 +53,15 @@ pub enum ServeError {
     /// The HTTP client for the business could not be built.
     #[error("an HTTP client could not be built; are root certificates (ca-certificates) installed?")]
     Http(#[source] reqwest::Error),
+    /// The assets have tools of the business, and requests to them cannot be signed.
+    #[error(
+        "{tools}, whose requests are signed, and PAYMENT_WEBHOOK_SECRET is not set: set it to a long random text, as from \
+         `openssl rand -hex 32`"
+    )]
+    NoBusinessSecret {
+        /// Where they are, as the beginning of a sentence.
+        tools: String,
+    },
     /// The ledger could not be opened.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenLedgerError),
@@ -83,6 +93,9 @@ pub(crate) async fn serve_calls(
 ) -> Result<(), ServeError> {
     let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
     let (assets, asset_watcher) = assets.into_parts();
+    if let Some(tools) = assets.library().find_unsigned_tools(&config) {
+        return Err(ServeError::NoBusinessSecret { tools });
+    }
     let ledger = if config.take_over {
         Ledger::take_over(&config.database_path).await?
     } else {
@@ -131,6 +144,9 @@ pub(crate) async fn serve_calls(
     })
     .map_err(ServeError::Http)?;
     background_tasks.push(tokio::spawn(sweep_expired(app.clone())));
+    let mut tool_servers = ToolServerWatcher::new(session.business_tools.clone(), assets.clone());
+    tool_servers.refresh().await;
+    background_tasks.push(tokio::spawn(tool_servers.run()));
     background_tasks.push(tokio::spawn(asset_watcher.run(assets)));
     let background_tasks: Vec<_> = background_tasks.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
@@ -162,6 +178,8 @@ fn session_context(
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
     let tasks = TaskTracker::new();
+    let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
+        .map_err(ServeError::Http)?;
     Ok(Arc::new(session::SessionContext {
         response_service: ResponseService::new(
             &config.response_service,
@@ -178,6 +196,7 @@ fn session_context(
             sms_allowed_numbers: config.sms_allowed.clone(),
         },
         twilio: Arc::new(twilio),
+        business_tools: Arc::new(business_tools),
         calls,
         pending_calls: PendingCalls::default(),
         reports_call_ends: config.webhook.is_some(),

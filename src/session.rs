@@ -15,6 +15,7 @@ mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tool_runner;
 
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
@@ -39,27 +40,27 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::assets::{CurrentAssets, Library};
+use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, Tool, ToolOutcome, ToolRunId, ToolSpec,
+    MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger};
+use crate::llm::Profile;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
-use crate::tools::{self, ToolContext};
+use crate::tools::ToolContext;
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use registry::Registration;
+use tool_runner::ToolRunner;
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time limit for one tool run. The Twilio client times out earlier.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
@@ -87,6 +88,8 @@ pub struct SessionContext {
     pub environment: CallEnvironment,
     /// The client for Twilio's REST API.
     pub twilio: Arc<twilio::TwilioClient>,
+    /// Runs the tools of the business.
+    pub business_tools: Arc<BusinessToolClient>,
     /// The payment ledger.
     pub ledger: Ledger,
     /// The live calls.
@@ -111,8 +114,13 @@ impl SessionContext {
     pub(crate) fn prewarm_model(&self, parameters: &[(String, String)]) {
         let key = |name| parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
         if let Ok(profile) = self.assets.library().profile(key(CONTEXT_KEY), key(MANIFEST_KEY)) {
-            self.response_service.prewarm(&profile);
+            self.prewarm_profile(&profile);
         }
+    }
+
+    /// Prepares the model for a call with this profile and the tools that the business's servers list.
+    pub(crate) fn prewarm_profile(&self, profile: &Profile) {
+        self.response_service.prewarm(&Arc::new(self.business_tools.listed().extend_profile(profile)));
     }
 
     /// Returns the services that the tools of a call use.
@@ -189,7 +197,10 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
     });
     let has_agent = agent_config.is_ok();
-    let agent_config = agent_config.unwrap_or_else(|()| AgentConfig::without_agent(library.clone()));
+    let agent_config = match agent_config {
+        Ok(agent_config) => agent_config.with_listed_tools(context.business_tools.listed()),
+        Err(()) => AgentConfig::without_agent(library.clone()),
+    };
     let settings = Arc::new(CallSettings { has_agent, ..library.server.call_settings(&context.environment) });
     let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
@@ -199,7 +210,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
-    let (tools, tool_outcomes) = ToolRunner::new(&context, tool_context);
+    let (tools, tool_events) = ToolRunner::new(&context, tool_context);
     // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
     // prepared while the call rang.
     if has_agent {
@@ -217,7 +228,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         registration,
         mailbox,
         response: None,
-        tool_outcomes,
+        tool_events,
         external_calls: ExternalCalls::default(),
         bad_frames: 0,
         send_failed: false,
@@ -337,7 +348,7 @@ struct Session {
     registration: Registration,
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
+    tool_events: mpsc::Receiver<CallEvent>,
     external_calls: ExternalCalls,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
@@ -400,7 +411,7 @@ impl Session {
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
-            Some((run, outcome)) = self.tool_outcomes.recv() => Some(CallEvent::ToolFinished { run, outcome }),
+            Some(event) = self.tool_events.recv() => Some(event),
             () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
         }
     }
@@ -532,7 +543,7 @@ impl Session {
                     self.response = Some((id, response));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
+                Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
@@ -591,43 +602,6 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
         }
     };
     context.tasks.spawn(work.in_current_span());
-}
-
-/// Runs the tools of one call, and sends their outcomes to the task that owns the call.
-struct ToolRunner {
-    /// The services that the tools use.
-    context: Arc<ToolContext>,
-    outcomes: mpsc::Sender<(ToolRunId, ToolOutcome)>,
-    tasks: TaskTracker,
-}
-
-impl ToolRunner {
-    /// Creates a runner, and the receiver of its outcomes.
-    fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<(ToolRunId, ToolOutcome)>) {
-        let (outcomes, received) = mpsc::channel(16);
-        (Self { context, outcomes, tasks: session.tasks.clone() }, received)
-    }
-
-    /// Runs a tool in a separate task, so that it finishes even if the call ends first.
-    fn spawn(&self, library: Arc<Library>, run: ToolRunId, tool: Tool) {
-        let name = tool.name();
-        info!(event = "session.tool_started", tool = name, "A tool has started.");
-        let (context, outcomes) = (self.context.clone(), self.outcomes.clone());
-        let work = async move {
-            let work = AssertUnwindSafe(tools::run(&context, &library, tool)).catch_unwind();
-            let outcome = match timeout(TOOL_TIMEOUT, work).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => ToolOutcome::NoResult,
-                Err(_) => {
-                    warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
-                    ToolOutcome::NoResult
-                }
-            };
-            // The receiver is closed only if the session task has ended.
-            let _ = outcomes.send((run, outcome)).await;
-        };
-        self.tasks.spawn(work.in_current_span());
-    }
 }
 
 /// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it

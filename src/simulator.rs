@@ -33,6 +33,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 
+pub use business::ScriptedToolServer;
 pub use local_server::LocalServer;
 pub use mcp_client::{McpClient, McpClientError, McpTool, McpToolOutput};
 pub use openai::{ModelReply, QueuedOpenAi};

@@ -8,6 +8,7 @@
 //! `call::tool_request`, whose request the compiler then wants performed by `Call::perform`. The second, only if the
 //! tool does I/O, is its [`Tool`] and an async function here, which [`run`] has to call.
 
+mod business_tool;
 mod change_context;
 mod send_sms;
 mod start_capture;
@@ -21,8 +22,10 @@ use std::sync::Arc;
 use tracing::{error, warn};
 
 use crate::assets::Library;
+use crate::business_tools::{BusinessTool, BusinessToolClient};
 use crate::call::{Tool, ToolOutcome};
 use crate::ledger::{self, CallData, Ledger};
+use crate::llm::Profile;
 use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
 
@@ -37,13 +40,35 @@ pub(crate) struct ToolContext {
     pub call: CallData,
 }
 
-/// Runs a tool. `library` holds the contexts and manifests of the call.
-pub(crate) async fn run(context: &ToolContext, library: &Library, tool: Tool) -> ToolOutcome {
+/// What the tools of a call use of its agent.
+#[derive(Debug)]
+pub(crate) struct AgentTools {
+    /// The contexts and manifests of the call.
+    pub library: Arc<Library>,
+    /// The instructions and tools in use.
+    pub profile: Arc<Profile>,
+    /// Runs the tools of the business.
+    pub business: Arc<BusinessToolClient>,
+}
+
+impl AgentTools {
+    /// The tool of the business that `tool` is, if the call has it.
+    pub(crate) fn business_tool(&self, tool: &Tool) -> Option<&BusinessTool> {
+        match tool {
+            Tool::Business { name, .. } => self.profile.business_tools().get(name).map(|tool| &**tool),
+            _ => None,
+        }
+    }
+}
+
+/// Runs a tool.
+pub(crate) async fn run(context: &ToolContext, agent: &AgentTools, tool: Tool) -> ToolOutcome {
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
         Tool::UpdatePayment(update) => update_payment(context, &update).await,
         Tool::SendSms { to, body } => send_sms::send_sms(&context.twilio, &to, &body).await,
-        Tool::ChangeContext { keys, .. } => change_context::change_context(library, keys),
+        Tool::ChangeContext { keys, .. } => change_context::change_context(&agent.library, keys),
+        Tool::Business { name, arguments } => business_tool::business_tool(context, agent, &name, &arguments).await,
     }
 }
 

@@ -62,6 +62,33 @@ async fn refused_credentials_are_reported_with_their_variable() {
 }
 
 #[tokio::test]
+async fn the_businesss_own_tools_are_checked() {
+    let manifest = json!([
+        {"name": "confirm-amount"}, {"name": "start-capture"},
+        {"name": "find-invoice", "http": {"url": "http://127.0.0.1:9/find-invoice"}},
+    ]);
+    let servers = json!({"ToolServers": {"crm": {"url": "http://127.0.0.1:9/mcp", "tools": ["find-customer"]}}});
+    let harness = |name: &str| {
+        let context = "Call `find-customer`, then `find-invoice`.";
+        let harness = CheckHarness::new(name).asset("PaymentToolManifest.json", &manifest.to_string());
+        harness.asset("serverConfig.json", &servers.to_string()).asset("PaymentContext.md", context)
+    };
+    let secret = harness("own-tools").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
+    let output = secret.with("TOOL_SERVER_TOKENS", "erp=hush-token").check().await;
+    assert_eq!(output.code, 1, "{}", output.printed);
+    for line in [
+        "✓ tools          every tool that the context names is in the manifest",
+        "✗ own tools      127.0.0.1 refuses the connection: check the url in the manifest",
+        "✗ own tools      crm: the business could not be reached",
+        "! own tools      TOOL_SERVER_TOKENS has a token for erp",
+    ] {
+        output.expect_line(line);
+    }
+    let line = "✗ own tools      the manifest PaymentToolManifest has tools of the business (http)";
+    check_problem(harness("unsigned-tools"), line).await;
+}
+
+#[tokio::test]
 async fn an_unreachable_business_is_reported() {
     let harness = CheckHarness::new("business").with("PAYMENT_WEBHOOK_SECRET", "hush-webhook-secret");
     let output = harness.with("CALL_PARAMETERS_URL", "http://127.0.0.1:9/calls").check().await;

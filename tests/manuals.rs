@@ -331,8 +331,11 @@ impl Business {
         let business = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let router =
-            Router::new().route("/calls", post(look_up)).route("/payments", post(receive)).with_state(business.clone());
+        let router = Router::new()
+            .route("/calls", post(look_up))
+            .route("/payments", post(receive))
+            .route("/find-invoice", post(find_invoice))
+            .with_state(business.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (business, origin)
     }
@@ -359,6 +362,11 @@ impl Business {
 async fn look_up(State(business): State<Business>, headers: HeaderMap, body: String) -> String {
     business.0.lock().unwrap().push((headers, serde_json::from_str(&body).unwrap()));
     json_block("call-parameters").to_string()
+}
+
+async fn find_invoice(State(business): State<Business>, headers: HeaderMap, body: String) -> String {
+    business.0.lock().unwrap().push((headers, serde_json::from_str(&body).unwrap()));
+    json_block("tool-answer").to_string()
 }
 
 async fn receive(State(business): State<Business>, headers: HeaderMap, body: String) {
@@ -523,6 +531,37 @@ async fn the_end_of_a_call_is_reported_as_the_manual_shows() {
 }
 
 #[tokio::test]
+async fn a_tool_of_the_business_is_called_as_the_manual_shows() {
+    let (business, origin) = Business::start().await;
+    let example = blocks("json").into_iter().find(|block| block.kind == "manifest" && block.text.contains("\"http\""));
+    let manifest = example.unwrap().text.replace("https://shop.example.com", &origin);
+    let assets = tempfile::tempdir().unwrap();
+    std::fs::write(assets.path().join("PaymentToolManifest.json"), manifest).unwrap();
+    let example = json_block("tool-request");
+    let openai = QueuedOpenAi::start(&[]).await.unwrap();
+    let arguments = example["arguments"].to_string();
+    openai.queue(ModelReply::ToolCall("find-invoice".into(), arguments.into()));
+    openai.queue(ModelReply::text("40 dollars and 10 cents."));
+    let server = Server::start(&[
+        ("ASSETS_DIR", assets.path().to_str().unwrap()),
+        ("OPENAI_BASE_URL", openai.base_url()),
+        ("PAYMENT_WEBHOOK_SECRET", "a-secret-of-the-tests"),
+    ])
+    .await;
+    let mut socket = server.connect_call("CA1", &serde_json::json!({"callReference": "call-7"})).await;
+    socket.say("What do I owe?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
+    let (_, request) = business.received().remove(0);
+    assert_eq!(
+        request,
+        serde_json::json!({"callSid": "CA1", "callReference": example["callReference"],
+        "tool": example["tool"], "arguments": example["arguments"]})
+    );
+    let shown = openai.last_input();
+    assert!(shown.contains("Due on this call: 40.10 USD.") && shown.contains("Ann Lee"), "{shown}");
+}
+
+#[tokio::test]
 async fn every_endpoint_exists() {
     let harness = Harness::new().await;
     let mut seen = 0;
@@ -566,6 +605,8 @@ fn every_json_block_is_of_a_kind_that_is_checked() {
         "payments",
         "call-parameters",
         "mcp-output",
+        "tool-request",
+        "tool-answer",
         "webhook-event",
         "webhook-event-error",
         "webhook-event-refund",

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use url::Url;
 
+use crate::config;
 use crate::relay::twiml::is_xml_char;
 
 /// The message of a JSON error without its position.
@@ -46,6 +48,18 @@ pub(super) fn speech<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Er
         "" => Err("expected something to say".to_owned()),
         text if text.len() > MAX_SPEECH_BYTES => Err(format!("expected at most {MAX_SPEECH_BYTES} bytes to say")),
         text => check_xml_text(text).map(|()| text.to_owned()),
+    })
+}
+
+/// Deserializes a text to speak that may be missing.
+pub(super) fn optional_speech<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
+    speech(json).map(Some)
+}
+
+/// Deserializes a URL of the business: https, or http to this machine.
+pub(super) fn business_url<'de, D: Deserializer<'de>>(json: D) -> Result<Url, D::Error> {
+    text(json, "a URL", |url| {
+        config::parse_business_url(url).map_err(|error| format!("the URL {error}: {}", config::BUSINESS_URL))
     })
 }
 
@@ -107,6 +121,13 @@ pub(super) fn whole<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(j
     }
 
     json.deserialize_u32(IntegerVisitor::<MIN, MAX>)
+}
+
+/// Deserializes a duration in whole milliseconds from `MIN` to `MAX`.
+pub(super) fn milliseconds<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(
+    json: D,
+) -> Result<Duration, D::Error> {
+    whole::<MIN, MAX, D>(json).map(|milliseconds| Duration::from_millis(milliseconds.into()))
 }
 
 /// Removes the white space from JSON, except within strings.

@@ -14,6 +14,8 @@ use super::manifest::Manifest;
 use super::name::{AssetKey, AssetName};
 use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
+use crate::business_tools::{BusinessTools, ToolServer};
+use crate::config::Config;
 use crate::llm::Profile;
 use crate::redact::redact_card_numbers;
 pub(super) use overlay::OverlayResult;
@@ -65,6 +67,8 @@ struct ManifestAsset {
     /// The tools as a JSON array.
     json: Arc<RawValue>,
     warnings: Vec<AssetWarning>,
+    /// The tools of the business among them.
+    business_tools: Arc<BusinessTools>,
 }
 
 impl Library {
@@ -100,7 +104,8 @@ impl Library {
     pub fn profile(&self, context: Option<&str>, manifest: Option<&str>) -> Result<Arc<Profile>, UnknownKeyError> {
         let context = context.map_or(Ok(self.active_context()), |key| self.find_context(key))?;
         let manifest = manifest.map_or(Ok(self.active_manifest()), |key| self.find_manifest(key))?;
-        Ok(Arc::new(Profile::from_json(context.json.clone(), manifest.json.clone())))
+        let profile = Profile::from_json(context.json.clone(), manifest.json.clone());
+        Ok(Arc::new(profile.with_business_tools(manifest.business_tools.clone())))
     }
 
     fn find_context(&self, name: &str) -> Result<&ContextAsset, UnknownKeyError> {
@@ -135,6 +140,20 @@ impl Library {
     /// The tools of a manifest.
     pub fn tools(&self, key: &str) -> Option<&[ToolDefinition]> {
         self.manifests.get(key).map(|manifest| manifest.tools.as_slice())
+    }
+
+    /// Finds tools of the business that a call has by default and whose requests nothing authenticates with this
+    /// configuration. Returns where they are, as the beginning of a sentence.
+    pub fn find_unsigned_tools(&self, config: &Config) -> Option<String> {
+        if config.business_secrets.is_some() {
+            return None;
+        }
+        if !self.active_manifest().business_tools.is_empty() {
+            return Some(format!("the manifest {} has tools of the business (http)", self.default_manifest()));
+        }
+        let unsigned = |server: &&ToolServer| !config.tool_server_tokens.contains_key(&server.name);
+        let server = self.server.tool_servers.iter().find(unsigned)?;
+        Some(format!("ToolServers has the server {}, which has no token (TOOL_SERVER_TOKENS)", server.name))
     }
 
     /// The keys of all contexts, sorted.
@@ -245,6 +264,8 @@ impl ManifestAsset {
     fn from_file(file: AssetFile) -> Result<Self, AssetError> {
         let Manifest { tools, warnings } = manifest::parse(&file)?;
         let written = to_raw_value(&tools).expect("tool definitions serialize to JSON").into();
-        Ok(Self { file, tools, json: written, warnings })
+        let business = tools.iter().filter_map(|tool| tool.business.clone());
+        let business_tools = Arc::new(business.map(|tool| (tool.name.clone(), tool)).collect());
+        Ok(Self { file, tools, json: written, business_tools, warnings })
     }
 }

@@ -1,8 +1,10 @@
 //! Manifests: the definitions of the tools that the model may call.
 
+mod http_tool;
 mod tool_schema;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -10,6 +12,7 @@ use serde_json::value::RawValue;
 use super::de::{message_without_position, text};
 use super::file::AssetFile;
 use super::{AssetError, AssetWarning};
+use crate::business_tools::BusinessTool;
 use crate::call::{Argument, ToolSpec};
 use tool_schema::ToolSchema;
 
@@ -17,7 +20,7 @@ use tool_schema::ToolSchema;
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "function")]
 pub struct ToolDefinition {
-    /// The name of an existing tool.
+    /// The name of a built-in tool, or of one of the business.
     pub name: String,
     /// The description for the model.
     pub description: String,
@@ -26,6 +29,9 @@ pub struct ToolDefinition {
     /// Whether OpenAI enforces the schema; if `None`, the Responses API decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// Where the tool is, if it is the business's own. The model is not told.
+    #[serde(skip)]
+    pub business: Option<Arc<BusinessTool>>,
 }
 
 /// The tools of a manifest, and what its author probably did not intend.
@@ -39,7 +45,8 @@ pub(super) struct Manifest {
 const SERVER_ARGUMENTS: [&str; 3] = ["callSid", "paymentSid", "statusCallback"];
 
 /// Parses a manifest: `{"tools": […]}` or the bare array. An entry has the form of the Responses API, with all members
-/// at the top level, or that of Chat Completions, with all members in `function`.
+/// at the top level, or that of Chat Completions, with all members in `function`. An entry with `http` is a tool of the
+/// business.
 pub(super) fn parse(file: &AssetFile) -> Result<Manifest, AssetError> {
     let entries: Result<Vec<&RawValue>, _> = if file.text.trim_start().starts_with('[') {
         serde_json::from_str(&file.text)
@@ -52,9 +59,16 @@ pub(super) fn parse(file: &AssetFile) -> Result<Manifest, AssetError> {
         let first_line = 1 + file.text[..before].matches('\n').count();
         let invalid_entry = |line, what: String| AssetError::Invalid { file: file.label.clone(), line, what };
 
-        let tool: ToolEntry = serde_json::from_str(entry.get())
-            .map_err(|err| invalid_entry(first_line + err.line().saturating_sub(1), message_without_position(&err)))?;
-        let (tool, warnings) = tool.into_definition().map_err(|what| invalid_entry(first_line, what.to_owned()))?;
+        let invalid_json = |err: &serde_json::Error| {
+            invalid_entry(first_line + err.line().saturating_sub(1), message_without_position(err))
+        };
+        let tool = if http_tool::is_http_entry(entry) {
+            serde_json::from_str(entry.get()).map(http_tool::HttpToolEntry::into_definition)
+        } else {
+            serde_json::from_str(entry.get()).map(ToolEntry::into_definition)
+        };
+        let (tool, warnings) =
+            tool.map_err(|err| invalid_json(&err))?.map_err(|what| invalid_entry(first_line, what.to_owned()))?;
         if manifest.tools.iter().any(|earlier| earlier.name == tool.name) {
             return Err(invalid_entry(first_line, format!("the tool {} appears twice", tool.name)));
         }
@@ -120,7 +134,8 @@ impl ToolEntry {
         let ToolSchema { json, strict, declared, mut warnings } = tool_schema::parse(parameters.as_deref(), strict)?;
         warnings.extend(argument_warnings(tool, &declared));
         let description = description.unwrap_or_default();
-        Ok((ToolDefinition { name: tool.name.to_owned(), description, parameters: json, strict }, warnings))
+        let name = tool.name.to_owned();
+        Ok((ToolDefinition { name, description, parameters: json, strict, business: None }, warnings))
     }
 }
 

@@ -158,6 +158,15 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_keeps_where_the_tools_of_the_business_are() {
+        let name = AssetName::from_file_name("acme.json").unwrap().unwrap();
+        let manifest =
+            r#"[{"name": "find-invoice", "http": {"url": "https://shop.example.com/a b", "speak": "One moment."}}]"#;
+        let stored = r#"{"tools":[{"name":"find-invoice","http":{"url":"https://shop.example.com/a b","speak":"One moment."}}]}"#;
+        assert_eq!(split(&name, &AssetFile::new("acme.json", manifest)), [stored]);
+    }
+
+    #[test]
     fn a_large_context_is_split_at_line_ends_and_joined_unchanged() {
         let text = long("You are Acme's agent, and you are \"kind\".");
         let parts = stored(&text);

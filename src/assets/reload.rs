@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -23,7 +24,11 @@ const SYNC_START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The current library. A call takes it once, when it starts, and keeps it.
 #[derive(Debug)]
-pub struct CurrentAssets(ArcSwap<Library>);
+pub struct CurrentAssets {
+    library: ArcSwap<Library>,
+    /// Changes with each new library.
+    edits: watch::Sender<()>,
+}
 
 /// The assets of a starting server.
 #[derive(Debug)]
@@ -71,12 +76,22 @@ impl From<AssetError> for LoadAssetsError {
 impl CurrentAssets {
     /// Holds this library.
     pub fn new(library: Library) -> Self {
-        Self(ArcSwap::from_pointee(library))
+        Self { library: ArcSwap::from_pointee(library), edits: watch::Sender::default() }
     }
 
     /// The current library.
     pub fn library(&self) -> Arc<Library> {
-        self.0.load_full()
+        self.library.load_full()
+    }
+
+    /// Returns a receiver that is told of each new library.
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.edits.subscribe()
+    }
+
+    fn replace(&self, library: Library) {
+        self.library.store(Arc::new(library));
+        self.edits.send_replace(());
     }
 }
 
@@ -89,9 +104,17 @@ impl Assets {
 
     /// The built-in assets with this text as `serverConfig.json`. They never change.
     pub fn from_server_config(server_config: &str) -> Result<Self, AssetErrors> {
+        Self::from_files(&[("serverConfig.json", server_config.to_owned())])
+    }
+
+    /// The built-in assets with these files, each a name and a text. They never change. A name that is none of an asset is
+    /// ignored.
+    pub fn from_files(files: &[(&str, String)]) -> Result<Self, AssetErrors> {
         let built_in = Library::built_in();
-        let config = (AssetName::ServerConfig, Ok(AssetFile::new("serverConfig.json", server_config)));
-        let layer = Layer { files: [config].into(), warnings: Vec::new() };
+        let file = |(name, text): &(&str, String)| {
+            Some((AssetName::from_file_name(name)?.ok()?, Ok(AssetFile::new(name, text))))
+        };
+        let layer = Layer { files: files.iter().filter_map(file).collect(), warnings: Vec::new() };
         let OverlayResult { library, errors, .. } = built_in.overlay(layer, None);
         if !errors.is_empty() {
             return Err(AssetErrors(errors));
@@ -177,7 +200,7 @@ impl AssetWatcher {
                     changes = changes.join(", "),
                     "The assets are reloaded; new calls use them."
                 );
-                current.0.store(Arc::new(library));
+                current.replace(library);
             }
         }
     }

@@ -7,3 +7,4 @@ pub(super) mod relay;
 mod relay_section;
 pub(super) mod server_config;
 pub(super) mod texts;
+pub(super) mod tool_servers;

@@ -1,6 +1,7 @@
 //! What may be charged on this call: the amount due, or an amount to which the caller said yes. The model alone cannot
 //! authorize a charge.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,18 +12,21 @@ use crate::payment::{
     Amount, AmountDue, Capture, ChargeLimits, ConsentAnswer, ConsentPurpose, ConsentRecord, Currency, PaymentTerms,
     PaymentTermsError,
 };
+use crate::redact::Private;
 
 /// How long the caller's yes is valid.
 const CONSENT_VALIDITY: Duration = Duration::from_secs(600);
 
 /// The payment terms of the call, and the amounts to which the caller agreed.
 pub(super) struct ChargeAuthorization {
+    /// The parameters that the call began with.
+    parameters: Private<BTreeMap<String, String>>,
     terms: Result<Arc<PaymentTerms>, PaymentTermsError>,
     /// The amount that may be charged, until it is charged or revoked.
     confirmed: Option<ConsentedAmount>,
     /// The amount that may be charged again although the same amount was paid a few minutes ago.
     confirmed_again: Option<ConsentedAmount>,
-    /// Whether the amount due was charged.
+    /// Whether anything was charged on this call. An amount due is charged only if nothing was.
     due_status: ChargeStatus,
 }
 
@@ -51,8 +55,38 @@ impl ConsentedAmount {
 }
 
 impl ChargeAuthorization {
-    pub(super) fn new(terms: Result<Arc<PaymentTerms>, PaymentTermsError>) -> Self {
-        Self { terms, confirmed: None, confirmed_again: None, due_status: ChargeStatus::NotCharged }
+    pub(super) fn new(
+        parameters: BTreeMap<String, String>,
+        terms: Result<Arc<PaymentTerms>, PaymentTermsError>,
+    ) -> Self {
+        let parameters = Private::new(parameters);
+        Self { parameters, terms, confirmed: None, confirmed_again: None, due_status: ChargeStatus::NotCharged }
+    }
+
+    /// The parameters that the call began with.
+    pub(super) fn parameters(&self) -> &BTreeMap<String, String> {
+        self.parameters.reveal()
+    }
+
+    /// Whether anything was charged on this call.
+    pub(super) fn due_status(&self) -> ChargeStatus {
+        self.due_status
+    }
+
+    /// Replaces the terms, since the business named what is due. A yes of the caller stays only if it was to exactly this
+    /// amount of this debt.
+    pub(super) fn replace_terms(&mut self, terms: Result<Arc<PaymentTerms>, PaymentTermsError>) {
+        let is_same_debt = match (&self.terms, &terms) {
+            (Ok(before), Ok(after)) => {
+                before.amount_due == AmountDue::Unspecified || before.reference == after.reference
+            }
+            _ => false,
+        };
+        let due = terms.as_ref().ok().map(|terms| terms.amount_due);
+        let is_other = |yes: &mut ConsentedAmount| !is_same_debt || due != Some(AmountDue::Amount(yes.amount));
+        self.confirmed.take_if(is_other);
+        self.confirmed_again.take_if(is_other);
+        self.terms = terms;
     }
 
     pub(super) fn terms(&self) -> Result<&Arc<PaymentTerms>, &PaymentTermsError> {

@@ -43,6 +43,13 @@ pub(crate) enum CallEvent {
         /// Its outcome.
         outcome: ToolOutcome,
     },
+    /// A tool of the business takes long.
+    ToolDelayed {
+        /// The run from [`Action::RunTool`].
+        run: ToolRunId,
+        /// What to say to the caller: `speak` of the tool.
+        text: String,
+    },
     /// The WebSocket was lost; the caller may still be on the line.
     SocketLost,
     /// A new WebSocket of the same call is open.

@@ -179,7 +179,8 @@ impl History {
     pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
         self.drop_oldest_turns(MAX_BYTES);
         let heard = |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(message) if message.text.trim().is_empty());
-        self.items.iter().flatten().filter(heard).cloned().chain(last).collect()
+        let items = self.items.iter().flatten().filter(heard).cloned();
+        move_speech_behind_outputs(items).into_iter().chain(last).collect()
     }
 
     /// Drops whole turns, from one caller input to the next, until at most `max_bytes` of text are left. The first item,
@@ -198,6 +199,29 @@ impl History {
             self.items.drain(turn);
         }
     }
+}
+
+/// Moves what the agent said while a tool was running behind the output of the tool: servers that render the input as a
+/// chat require the outputs to follow their calls directly.
+fn move_speech_behind_outputs(items: impl Iterator<Item = ConversationItem>) -> Vec<ConversationItem> {
+    let (mut moved, mut waiting, mut spoken) = (Vec::new(), 0_usize, Vec::new());
+    for item in items {
+        match item {
+            ConversationItem::Agent(_) if waiting > 0 => {
+                spoken.push(item);
+                continue;
+            }
+            ConversationItem::ToolCall(_) => waiting += 1,
+            ConversationItem::ToolOutput { .. } => waiting = waiting.saturating_sub(1),
+            _ => {}
+        }
+        moved.push(item);
+        if waiting == 0 {
+            moved.append(&mut spoken);
+        }
+    }
+    moved.append(&mut spoken);
+    moved
 }
 
 impl ConversationItem {

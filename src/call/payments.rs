@@ -10,8 +10,8 @@ use super::{Call, ConversationItem, Tool, prompts};
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
-    PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentTerms,
-    ResultKind, UpdateAction, UpdatePayment, is_decline_code,
+    PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentState,
+    PaymentTerms, ResultKind, UpdateAction, UpdatePayment, is_decline_code,
 };
 
 /// The maximum number of closed payments kept, so that late callbacks are recognised.
@@ -66,6 +66,14 @@ impl CallPayments {
 
     pub(super) fn is_closed(&self, sid: &PaymentSid) -> bool {
         self.closed.iter().any(|closed| closed.sid == *sid)
+    }
+
+    /// Whether a payment was submitted whose result is not known, so that money may have moved.
+    pub(super) fn has_unsettled_submission(&self) -> bool {
+        let is_unsettled = |closed: &ClosedPayment| {
+            closed.record.intent.submitted && !closed.has_result || closed.record.state == PaymentState::Unknown
+        };
+        self.closed.iter().any(is_unsettled)
     }
 
     /// Whether a session was requested but Twilio never confirmed it.

@@ -2,6 +2,7 @@
 //!
 //! No text contains a digit of a card.
 
+mod business_tools;
 mod charges;
 mod guided_flow;
 mod known_payments;
@@ -19,6 +20,7 @@ use crate::payment::{
     PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
 };
 use crate::relay::Setup;
+pub(super) use business_tools::*;
 pub(super) use charges::*;
 pub(super) use guided_flow::*;
 pub(super) use known_payments::{order_has_payment, order_has_payment_text};

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
+mod business_tools;
 mod charge_authorization;
 mod chat;
 mod endings;

@@ -1,8 +1,11 @@
 //! The tools that run outside of the call ([`Tool`]), and their outcomes ([`ToolOutcome`]).
 
-use crate::payment::{Amount, CreatePayment, PriorPayment, TwilioResponse, UpdateAction, UpdatePayment};
+use crate::payment::{
+    Amount, BusinessDue, CreatePayment, ParseBusinessDueError, PriorPayment, TwilioResponse, UpdateAction,
+    UpdatePayment,
+};
 use crate::phone_number::PhoneNumber;
-use crate::redact::Private;
+use crate::redact::{Private, RedactedJson};
 
 /// The keys of a context and a manifest. `None` is the one in use, or the default if none is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,11 +44,18 @@ pub(crate) enum Tool {
         /// What the call was about so far.
         summary: Private<String>,
     },
+    /// A tool of the business, if the call has one of this name.
+    Business {
+        /// The name as the model wrote it, without card numbers.
+        name: String,
+        /// JSON text; may be empty or invalid.
+        arguments: RedactedJson,
+    },
 }
 
 impl Tool {
-    /// The name of the tool in the manifest.
-    pub(crate) fn name(&self) -> &'static str {
+    /// The name of the tool in the manifest. That of a business tool is the model's own text until it is found there.
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::StartCapture(_) => "start-capture",
             Self::UpdatePayment(update) => match update.action {
@@ -55,6 +65,7 @@ impl Tool {
             },
             Self::SendSms { .. } => "send-sms",
             Self::ChangeContext { .. } => "change-context",
+            Self::Business { name, .. } => name,
         }
     }
 }
@@ -80,6 +91,58 @@ pub(crate) enum ToolOutcome {
     Context(Result<ContextKeys, String>),
     /// Whether a text message was queued, or the error text for the model.
     Sms(Result<(), &'static str>),
+    /// The answer of a tool of the business.
+    Business(Result<BusinessAnswer, BusinessToolError>),
     /// The tool failed or timed out; its effect is unknown.
     NoResult,
+}
+
+/// The answer of a tool of the business.
+#[derive(Debug, Clone)]
+pub(crate) struct BusinessAnswer {
+    /// A JSON value: data for the model.
+    pub data: RedactedJson,
+    /// The amount due that the answer names, if it names one.
+    pub due: Option<Result<BusinessDue, ParseBusinessDueError>>,
+}
+
+/// Why a tool of the business gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BusinessToolError {
+    /// The call has no tool of that name.
+    #[error("there is no such tool")]
+    Unknown {
+        /// The names of all tools of the call.
+        names: Vec<String>,
+    },
+    /// The model's arguments are not a JSON object.
+    #[error("the arguments are not a JSON object")]
+    InvalidArguments,
+    /// The tool itself says that it failed.
+    #[error("the tool reported an error")]
+    Refused {
+        /// What it says: a JSON value for the model.
+        text: RedactedJson,
+    },
+    /// There was no complete answer in time.
+    #[error("the business did not answer in time")]
+    TimedOut,
+    /// The request was not sent.
+    #[error("the business could not be reached")]
+    Unreachable,
+    /// The connection broke before the answer was complete.
+    #[error("the connection to the business broke")]
+    Interrupted,
+    /// The HTTP status is not 2xx.
+    #[error("the business answered HTTP {0}; expected 2xx")]
+    Status(u16),
+    /// The answer is too large.
+    #[error("the answer is larger than 16 KiB")]
+    TooLarge,
+    /// The answer is not what the protocol requires.
+    #[error("the answer is invalid")]
+    InvalidAnswer,
+    /// A request cannot be signed: there is no secret.
+    #[error("PAYMENT_WEBHOOK_SECRET is not set")]
+    NotSetUp,
 }

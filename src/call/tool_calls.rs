@@ -38,7 +38,7 @@ impl Call {
     /// Validates a tool call against the state of the call and performs it. The error is a tool output.
     fn handle_tool_call(&mut self, call: &ToolCall) -> Result<ToolStep, String> {
         let refuse = |reason: String| prompts::refusal(&reason);
-        let tool = ToolSpec::find_called(&call.name).map_err(refuse)?;
+        let Some(tool) = ToolSpec::find(&call.name) else { return self.business_tool(call).map(ToolStep::Run) };
         let request = tool.parse(call.arguments.as_str(), &self.settings, self.currency()).map_err(refuse)?;
         if tool.needs_telephone && !self.settings.has_telephone {
             return Err(prompts::refusal(prompts::NO_TELEPHONE));
@@ -243,7 +243,8 @@ impl Call {
                 prompts::context_changed(summary.reveal())
             }
             (Tool::ChangeContext { .. }, ToolOutcome::Context(Err(reason))) => prompts::refusal(&reason),
-            (Tool::SendSms { .. } | Tool::ChangeContext { .. }, _) => prompts::no_result(),
+            (Tool::Business { .. }, ToolOutcome::Business(answer)) => self.finish_business_tool(answer),
+            (Tool::SendSms { .. } | Tool::ChangeContext { .. } | Tool::Business { .. }, _) => prompts::no_result(),
         }
     }
 

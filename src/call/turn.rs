@@ -130,6 +130,8 @@ pub(super) struct ToolRun {
     pub(super) tool: Tool,
     /// The caller spoke after the tool was started.
     pub(super) caller_spoke_since: bool,
+    /// What is to be said because the tool takes long.
+    delay_text: Option<String>,
 }
 
 /// Responses: whether one is owed, the one in flight, and how it ends.
@@ -341,7 +343,10 @@ impl ModelTurn {
         self.is_stopped |= had_response;
         let mut dropped_calls = Vec::new();
         self.has_spoken = false;
-        self.runs.iter_mut().for_each(|run| run.caller_spoke_since = true);
+        for run in &mut self.runs {
+            run.caller_spoke_since = true;
+            run.delay_text = None;
+        }
         for waiting in std::mem::take(&mut self.waiting_calls) {
             match waiting.origin {
                 ToolOrigin::Model(call_id) => self.push_tool_output(call_id, prompts::call_not_run()),
@@ -398,7 +403,7 @@ impl ModelTurn {
     pub(super) fn begin_run(&mut self, origin: ToolOrigin, tool: Tool) -> ToolRunId {
         self.run_count += 1;
         let id = ToolRunId(self.run_count);
-        self.runs.push(ToolRun { id, origin, tool, caller_spoke_since: false });
+        self.runs.push(ToolRun { id, origin, tool, caller_spoke_since: false, delay_text: None });
         id
     }
 
@@ -406,6 +411,23 @@ impl ModelTurn {
     pub(super) fn finish_run(&mut self, id: ToolRunId) -> Option<ToolRun> {
         let at = self.runs.iter().position(|run| run.id == id)?;
         Some(self.runs.remove(at))
+    }
+
+    /// Records what is to be said because a run takes long, unless the caller has spoken since it began.
+    pub(super) fn record_delay(&mut self, id: ToolRunId, text: String) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.id == id && !run.caller_spoke_since) {
+            run.delay_text = Some(text);
+        }
+    }
+
+    /// Whether something is to be said because a tool takes long.
+    pub(super) fn has_delay_text(&self) -> bool {
+        self.runs.iter().any(|run| run.delay_text.is_some())
+    }
+
+    /// Takes what is to be said because a tool takes long.
+    pub(super) fn take_delay_text(&mut self) -> Option<String> {
+        self.runs.iter_mut().find_map(|run| run.delay_text.take())
     }
 
     /// Whether any tool is running.

@@ -21,7 +21,9 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Findi
     findings.extend(warnings.iter().map(|warning| Finding::warning("assets", warning.to_string())));
     let context = library.context(library.default_context()).unwrap_or_default();
     let manifest = library.tools(library.default_manifest()).unwrap_or_default();
-    findings.extend(check_tools(context, &manifest.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>()));
+    let listed = library.server.tool_servers.iter().flat_map(|server| &server.allowed);
+    let tools = manifest.iter().map(|tool| &tool.name).chain(listed);
+    findings.extend(check_tools(context, &tools.map(String::as_str).collect::<Vec<_>>()));
     findings.push(check_payments(&library.server, payment));
     findings.extend(check_caps(&library.server.limits, payment.currency));
     findings.extend(check_texts(&library.server));

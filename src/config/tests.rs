@@ -17,7 +17,8 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 43] = [
+const OPTIONAL: [&str; 44] = [
+    "TOOL_SERVER_TOKENS",
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -240,11 +241,26 @@ fn a_business_url_needs_a_long_secret() {
         assert_eq!(locations(&with(&[url]).unwrap_err()), [secret.0]);
         assert_eq!(locations(&with(&[url, (secret.0, "hush")]).unwrap_err()), [secret.0]);
     }
-    assert_eq!(locations(&with(&[secret]).unwrap_err()), [webhook_url.0]);
+    let (config, warnings) = with(&[secret]).unwrap();
+    assert!(config.business_secrets.is_some() && warnings.contains(&ConfigWarning::NoWebhookUrl), "for own tools");
     let previous = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
     assert!(with(&[webhook_url, secret, (previous, "hush-hush-hush-hash")]).is_ok());
     assert_eq!(locations(&with(&[webhook_url, secret, (previous, "hush")]).unwrap_err()), [previous]);
     assert_eq!(locations(&with(&[(previous, "hush-hush-hush-hash")]).unwrap_err()), [previous]);
+}
+
+#[test]
+fn servers_of_tools_have_tokens_by_name() {
+    let (config, _) = with(&[("TOOL_SERVER_TOKENS", "crm=hush=1, erp = hush-2")]).unwrap();
+    let tokens = config.tool_server_tokens.iter().map(|(name, token)| (name.as_str(), token.expose_secret()));
+    assert_eq!(tokens.collect::<Vec<_>>(), [("crm", "hush=1"), ("erp", "hush-2")]);
+    for invalid in ["crm", "crm=", "=hush", "crm=a b", "crm=a,,", "c r m=a"] {
+        assert_eq!(
+            locations(&with(&[("TOOL_SERVER_TOKENS", invalid)]).unwrap_err()),
+            ["TOOL_SERVER_TOKENS"],
+            "{invalid}"
+        );
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Parsers of the values of variables. An error is a predicate whose subject is the variable, and never shows the
 //! value.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use url::Url;
 
 use super::PaymentMode;
@@ -52,6 +54,8 @@ pub(super) enum ParseVariableError {
     Days,
     #[error("is neither live nor test")]
     PaymentMode,
+    #[error("is not a list of names and tokens")]
+    NamedTokens,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
     #[error("is not a number of tokens")]
@@ -145,6 +149,19 @@ fn host(text: &str) -> Result<String, ParseVariableError> {
 /// Parses a key or token, which must be a valid HTTP header value.
 pub(super) fn token(text: &str) -> Result<String, ParseVariableError> {
     check_characters(text, |c| c.is_ascii_graphic())
+}
+
+/// Parses a comma-separated list of `NAME=TOKEN`.
+pub(super) fn named_tokens(text: &str) -> Result<BTreeMap<String, SecretString>, ParseVariableError> {
+    let parse = |entry: &str| {
+        let (name, secret) = entry.split_once('=').ok_or(ParseVariableError::NamedTokens)?;
+        let (name, secret) = (name.trim(), secret.trim());
+        if name.is_empty() || secret.is_empty() {
+            return Err(ParseVariableError::NamedTokens);
+        }
+        Ok((label(name)?, token(secret)?.into()))
+    };
+    text.split(',').map(parse).collect()
 }
 
 /// Parses a SID or a DNS label, which becomes part of URLs.

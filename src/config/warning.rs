@@ -29,6 +29,11 @@ pub enum ConfigWarning {
     /// The operator token is short enough to be guessed.
     #[error("OPERATOR_TOKEN has fewer than {0} characters: use a longer one, for example from `openssl rand -hex 32`")]
     ShortOperatorToken(usize),
+    /// Requests to the business are signed, and none reports the outcomes of payments.
+    #[error(
+        "PAYMENT_WEBHOOK_SECRET is set, and PAYMENT_WEBHOOK_URL is not: the business is not notified of the outcomes of payments"
+    )]
+    NoWebhookUrl,
     /// A SID has an unexpected prefix.
     #[error("{variable} does not begin with {prefix}: it may be another SID, or belong to another variable")]
     UnexpectedSidPrefix {

@@ -76,7 +76,7 @@ pub(super) async fn post(
     let document = build_twiml(&app.voice, &order)?;
     let pending_calls = &app.session.pending_calls;
     pending_calls.add(&order.call_reference, order.data.clone())?;
-    app.session.response_service.prewarm(&profile);
+    app.session.prewarm_profile(&profile);
     match place_call(&app, &outbound, &order, document).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
-    CreatePayment, IdempotencyKey, PaymentId, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
-    find_parameter_value, sanitize_reference,
+    CreatePayment, DebtReferences, IdempotencyKey, PaymentId, PaymentTerms, SubmissionRefusal, TwilioResponse,
+    UpdateAction, UpdatePayment, find_parameter_value, sanitize_reference,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
@@ -39,17 +39,30 @@ impl CallData {
     /// Reads the data of a call from its `setup` message.
     pub fn from_setup(setup: &Setup) -> Self {
         let given = setup.custom_parameters.reveal();
-        let parameter = |name: &str| sanitize_reference(find_parameter_value(given, name)?);
-        let (reference, order) = (parameter("callReference"), parameter("orderReference"));
+        let caller = setup.caller();
+        let call = Self { caller, ..Self::from_sid(setup.call_sid.clone()) };
+        call.with_references(
+            find_parameter_value(given, "callReference"),
+            find_parameter_value(given, "orderReference"),
+        )
+    }
+
+    /// The data for a payment with these terms: the references are those of the debt, if a tool of the business named
+    /// it during the call.
+    pub fn with_debt_of(&self, terms: &PaymentTerms) -> Self {
+        let text = |reference: &Option<Private<String>>| reference.as_ref().map(|text| text.reveal().clone());
+        let Some(DebtReferences { call, order }) = &terms.debt else { return self.clone() };
+        self.clone().with_references(text(call).as_deref(), text(order).as_deref())
+    }
+
+    fn with_references(self, call: Option<&str>, order: Option<&str>) -> Self {
         // From the whole text: truncation must not give two orders one key.
-        let whole = |name: &str| find_parameter_value(given, name).filter(|text| !text.trim().is_empty());
-        let order_key = whole("orderReference").or_else(|| whole("callReference")).map(order_key);
+        let whole = [order, call].into_iter().flatten().find(|text| !text.trim().is_empty());
         Self {
-            call_sid: setup.call_sid.clone(),
-            caller: setup.caller(),
-            call_reference: reference,
-            order_reference: order,
-            order_key,
+            call_reference: call.and_then(sanitize_reference),
+            order_reference: order.and_then(sanitize_reference),
+            order_key: whole.map(order_key),
+            ..self
         }
     }
 
@@ -126,6 +139,7 @@ async fn write_create_request(
     call: &CallData,
     create: &CreatePayment,
 ) -> Result<(), RecordRequestError> {
+    let call = &call.with_debt_of(&create.terms);
     let payment = if let Some(asked_before) = writing.find_payment(PaymentKey::Id(create.id)).await? {
         asked_before
     } else {

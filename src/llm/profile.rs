@@ -8,13 +8,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 
+use crate::business_tools::BusinessTools;
+
 /// Instructions and tools, serialized once and shared by all calls that use them.
+#[derive(Clone)]
 pub struct Profile {
     pub(super) instructions: Arc<RawValue>,
     pub(super) tools: Arc<RawValue>,
     /// The key of the prompt cache: the beginning of the SHA-256 of both, in hex. Requests with the same beginning have
     /// the same key, and it contains nothing of a call.
     pub(super) cache_key: String,
+    business_tools: Arc<BusinessTools>,
 }
 
 /// The length of a cache key, in bytes of the hash. OpenAI takes 64 characters.
@@ -31,7 +35,7 @@ impl Profile {
     pub fn from_json(instructions: Arc<RawValue>, tools: Arc<RawValue>) -> Self {
         let hash =
             Sha256::new().chain_update(instructions.get()).chain_update([0]).chain_update(tools.get()).finalize();
-        Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]) }
+        Self { instructions, tools, cache_key: hex::encode(&hash[..CACHE_KEY_BYTES]), business_tools: Arc::default() }
     }
 
     /// Returns the tools: a JSON array in the form of the Responses API.
@@ -58,6 +62,22 @@ impl Profile {
     /// Returns these instructions with the tools of `other`.
     pub fn with_tools_of(&self, other: &Self) -> Self {
         Self::from_json(self.instructions.clone(), other.tools.clone())
+            .with_business_tools(other.business_tools.clone())
+    }
+
+    /// Says which of the tools are the business's own.
+    pub fn with_business_tools(self, business_tools: Arc<BusinessTools>) -> Self {
+        Self { business_tools, ..self }
+    }
+
+    /// Returns these instructions with other tools, a JSON array.
+    pub fn with_tools(&self, tools: Arc<RawValue>, business_tools: Arc<BusinessTools>) -> Self {
+        Self::from_json(self.instructions.clone(), tools).with_business_tools(business_tools)
+    }
+
+    /// The tools of the business among these tools.
+    pub fn business_tools(&self) -> &BusinessTools {
+        &self.business_tools
     }
 }
 

@@ -1,6 +1,9 @@
 //! Log entries of payments.
 
-use super::{Amount, ConsentRecord, EntryError, Field, PaymentOutcome, PaymentSessionResult, UpdateAction};
+use super::{
+    Amount, AmountDue, ConsentRecord, EntryError, Field, PaymentOutcome, PaymentSessionResult, PaymentTermsError,
+    UpdateAction,
+};
 use crate::ids::PaymentSid;
 
 /// One event of a payment, for the log. It contains no card data.
@@ -80,4 +83,12 @@ pub enum PaymentLogEntry {
     },
     /// The caller answered a consent statement. It belongs to the call, not to a session.
     ConsentAnswered(ConsentRecord),
+    /// A tool of the business named the amount due of the call, or an invalid one, so that no payment can start.
+    DueNamed {
+        /// What is due from now on.
+        due: Result<AmountDue, PaymentTermsError>,
+    },
+    /// A tool of the business named an amount due, and what was due before stays so: a payment is open, or money may have
+    /// moved.
+    DueKept,
 }

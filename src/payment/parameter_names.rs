@@ -62,6 +62,11 @@ pub fn find_parameter_value<'a>(given: &'a BTreeMap<String, String>, known: &str
     given.get(known).or_else(spelled).map(String::as_str)
 }
 
+/// Removes a parameter in all its spellings.
+pub(super) fn remove_parameter(given: &mut BTreeMap<String, String>, known: &str) {
+    given.retain(|name, _| normalize_name(name) != normalize_name(known));
+}
+
 /// Normalizes a name: lower case, without separators, at most 64 characters.
 fn normalize_name(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect()

@@ -7,7 +7,10 @@ use super::method::{AVS_NAME, AvsName, CardTerms, CardType, PaymentMethod, Payme
 use super::settings::{
     IdParameter, MAX_DESCRIPTION, PaymentDescription, PaymentSettings, PaymentTimeout, ProcessorParameters, TokenType,
 };
-use super::{AmountDue, AmountDueError, Currency, Field, Fields, PaymentId};
+use super::{
+    AmountDue, AmountDueError, BusinessDue, Currency, Field, Fields, ParseBusinessDueError, PaymentId,
+    find_parameter_value,
+};
 use crate::redact::{Private, redact_card_numbers};
 
 /// The terms of the payments of one call. Combinations that Twilio refuses cannot be expressed.
@@ -33,6 +36,17 @@ pub struct PaymentTerms {
     pub id_parameter: Option<IdParameter>,
     /// Further parameters for the payment processor, without the name of an account's holder.
     pub parameters: ProcessorParameters,
+    /// The references of the debt if a tool of the business named it during the call; `None`: those of the call.
+    pub debt: Option<DebtReferences>,
+}
+
+/// The references of a debt that a tool of the business named during the call, whole, as they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebtReferences {
+    /// `callReference`.
+    pub call: Option<Private<String>>,
+    /// `orderReference`.
+    pub order: Option<Private<String>>,
 }
 
 /// Why a call cannot take payments. Each message tells the author of the call parameters what to change and repeats no
@@ -42,6 +56,9 @@ pub enum PaymentTermsError {
     /// The amount due is invalid or missing.
     #[error(transparent)]
     Due(#[from] AmountDueError),
+    /// A tool of the business named an amount due that cannot be read.
+    #[error(transparent)]
+    Answer(#[from] ParseBusinessDueError),
     /// A parameter does not have an accepted value.
     #[error("{name} {expected}")]
     Value {
@@ -96,6 +113,19 @@ impl PaymentSettings {
         }
     }
 
+    /// Parses the terms of a call whose amount due a tool of the business has named: its parameters with that due.
+    pub fn parse_terms_with_due(
+        &self,
+        parameters: &BTreeMap<String, String>,
+        due: &BusinessDue,
+    ) -> Result<PaymentTerms, PaymentTermsError> {
+        let mut parameters = parameters.clone();
+        due.replace_in(&mut parameters);
+        let reference = |name| find_parameter_value(&parameters, name).map(|text| Private::new(text.to_owned()));
+        let debt = DebtReferences { call: reference("callReference"), order: reference("orderReference") };
+        Ok(PaymentTerms { debt: due.has_reference().then_some(debt), ..self.parse_call_terms(&parameters)? })
+    }
+
     /// Parses the terms from call parameters: `amountDue` and `currency`; `orderReference` and
     /// `callReference`; `paymentMethod`, `tokenType`, `description`, `paymentTimeout` and
     /// `paymentParameters`, a JSON object; for a card `validCardTypes` and `requireMatchingInputs`, each a list, and
@@ -122,6 +152,7 @@ impl PaymentSettings {
             reference: ["orderReference", "callReference"].into_iter().find_map(|name| sanitize_reference(text(name)?)),
             id_parameter: self.options.id_parameter.clone(),
             parameters: self.parse_processor_parameters(said)?.without(AVS_NAME),
+            debt: None,
         })
     }
 

@@ -42,9 +42,22 @@ const PROOF_VARS: &[&str] = &[
     "no_proxy",
 ];
 
-/// Variables that are never passed on: credentials and Twilio regions.
-const DROPPED_VARS: &[&str] =
-    &["API_KEY", "API_SECRET", "PAYMENT_WEBHOOK_PREVIOUS_SECRET", "TWILIO_EDGE", "TWILIO_REGION"];
+/// Variables that are never passed on: credentials, Twilio regions, and Flowise, for which the stand-in of the model
+/// answers.
+const DROPPED_VARS: &[&str] = &[
+    "API_KEY",
+    "API_SECRET",
+    "FLOWISE_ALLOWED_CHATFLOWS",
+    "FLOWISE_API_KEY",
+    "FLOWISE_CHATFLOW_ID",
+    "FLOWISE_URL",
+    "FLOWISE_VARS",
+    "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
+    "RESPONSE_SERVICE",
+    "TOOL_SERVER_TOKENS",
+    "TWILIO_EDGE",
+    "TWILIO_REGION",
+];
 
 /// Variables whose values are shown in the report.
 const SHOWN_VARS: &[&str] = &[

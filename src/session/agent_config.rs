@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use crate::assets::{Library, UnknownKeyError};
+use crate::business_tools::ListedTools;
 use crate::call::{CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS};
 use crate::llm::Profile;
 
@@ -19,20 +20,27 @@ pub(crate) const MANIFEST_KEY: &str = MANIFEST_PARAMETERS[0];
 pub(super) struct AgentConfig {
     library: Arc<Library>,
     profile: Arc<Profile>,
+    /// The tools of the business's servers, as they were when the call began.
+    listed: Arc<ListedTools>,
 }
 
 impl AgentConfig {
     /// Creates the configuration of a new call or chat. An unknown key is an error, never replaced by another one.
     pub(super) fn new(library: Arc<Library>, keys: &ContextKeys) -> Result<Self, UnknownKeyError> {
         let profile = library.profile(keys.context.as_deref(), keys.manifest.as_deref())?;
-        Ok(Self { library, profile })
+        Ok(Self { library, profile, listed: Arc::default() })
     }
 
     /// Creates the configuration of a call that has already been accepted and names an unknown key: it has neither
     /// instructions nor tools, so that no other agent can serve it.
     pub(super) fn without_agent(library: Arc<Library>) -> Self {
         let profile = Profile::new("", &[] as &[&str]).expect("an empty profile serializes");
-        Self { library, profile: Arc::new(profile) }
+        Self { library, profile: Arc::new(profile), listed: Arc::default() }
+    }
+
+    /// Adds the tools that the business's servers list, to whatever manifest is in use.
+    pub(super) fn with_listed_tools(self, listed: Arc<ListedTools>) -> Self {
+        Self { profile: Arc::new(listed.extend_profile(&self.profile)), listed, ..self }
     }
 
     /// Returns the library in which keys are looked up.
@@ -64,8 +72,8 @@ impl AgentConfig {
         // The other part is not looked up again: this library may hold a different version of it, or none.
         let instructions = if keys.context.is_some() { &named } else { &self.profile };
         let tools = if keys.manifest.is_some() { &named } else { &self.profile };
-        let profile = Arc::new(instructions.with_tools_of(tools));
-        *self = Self { library, profile };
+        let profile = Arc::new(self.listed.extend_profile(&instructions.with_tools_of(tools)));
+        *self = Self { library, profile, listed: self.listed.clone() };
         Ok(())
     }
 }

@@ -15,10 +15,10 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
-use super::{SessionContext, ToolRunner, log_model_outage, next_model_event, payment_log};
+use super::tool_runner::ToolRunner;
+use super::{SessionContext, log_model_outage, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
-    ToolOutcome, ToolRunId,
 };
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
@@ -89,7 +89,7 @@ pub(super) struct Chat {
     call: Call,
     tools: ToolRunner,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_outcomes: mpsc::Receiver<(ToolRunId, ToolOutcome)>,
+    tool_events: mpsc::Receiver<CallEvent>,
 }
 
 /// A reply in progress.
@@ -127,9 +127,10 @@ impl Chat {
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
-        let (tools, tool_outcomes) = ToolRunner::new(&context, context.tool_context(&setup, &library));
+        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library));
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
-        Self { context, response_service, agent_config, call, tools, response: None, tool_outcomes }
+        let agent_config = agent_config.with_listed_tools(context.business_tools.listed());
+        Self { context, response_service, agent_config, call, tools, response: None, tool_events }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
@@ -213,7 +214,7 @@ impl Chat {
                     reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }
-                Some((run, outcome)) = self.tool_outcomes.recv() => CallEvent::ToolFinished { run, outcome },
+                Some(event) = self.tool_events.recv() => event,
             };
         }
     }
@@ -228,7 +229,7 @@ impl Chat {
                     self.response = Some((id, self.response_service.respond(self.agent_config.profile(), request)));
                 }
                 Action::StopModel => self.response = None,
-                Action::RunTool { run, tool } => self.tools.spawn(self.agent_config.library(), run, tool),
+                Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry),
                 Action::ReportModelOutage(outage) => log_model_outage(outage),

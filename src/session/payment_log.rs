@@ -124,5 +124,20 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
             version = statement.text_version,
             "The caller answered a statement."
         ),
+        PaymentLogEntry::DueNamed { due: Ok(due) } => info!(
+            event = "payment.due_named",
+            due = ?due,
+            "A tool of the business named what is due on the call."
+        ),
+        PaymentLogEntry::DueNamed { due: Err(error) } => error!(
+            event = "call_parameters.no_payment",
+            %error,
+            "A tool of the business named an amount due that allows no payment."
+        ),
+        PaymentLogEntry::DueKept => warn!(
+            event = "payment.due_kept",
+            "A tool of the business named another amount due while a payment was open or money may have moved; it is not \
+             charged on this call."
+        ),
     }
 }

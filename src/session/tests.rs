@@ -42,6 +42,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         .unwrap(),
         assets: Arc::new(CurrentAssets::new(assets.library)),
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
+        business_tools: Arc::new(BusinessToolClient::new(None, std::collections::BTreeMap::new()).unwrap()),
         environment: CallEnvironment {
             payment: config.payment,
             resume_timeout: config.resume_timeout,

@@ -1,6 +1,12 @@
 //! Simulates the business that owns the number over real HTTP: answers look-ups about calls and receives payment
 //! notifications. It accepts correctly signed requests only.
 
+mod own_tool;
+mod tool_server;
+
+pub(super) use own_tool::OwnTool;
+pub use tool_server::ScriptedToolServer;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +21,7 @@ use serde_json::Value;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{PAYMENT_TOKEN, call_number};
 use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
+use own_tool::{FIND_INVOICE_PATH, INVOICE, call_result, listed_tool};
 
 /// The secret with which requests to the business are signed.
 pub(super) const WEBHOOK_SECRET: &str = "simulated-webhook-secret";
@@ -37,6 +44,8 @@ pub(super) struct ScriptedBusiness(Arc<BusinessState>);
 struct BusinessState {
     /// The response to a look-up about a call, as JSON.
     call_parameters: &'static str,
+    /// How it offers its own tool.
+    own_tool: Option<OwnTool>,
     transcript: Transcript,
 }
 
@@ -73,21 +82,24 @@ struct PaymentOfCall {
 
 impl ScriptedBusiness {
     /// Creates a business that answers this JSON object for every call.
-    pub(super) fn new(knows: &'static str, transcript: Transcript) -> Self {
-        Self(Arc::new(BusinessState { call_parameters: knows, transcript }))
+    pub(super) fn new(knows: &'static str, own_tool: Option<OwnTool>, transcript: Transcript) -> Self {
+        Self(Arc::new(BusinessState { call_parameters: knows, own_tool, transcript }))
     }
 
     /// Builds the router.
     pub(super) fn router(self) -> Router {
+        let tools = ScriptedToolServer::new(WEBHOOK_SECRET, true, &[listed_tool()], call_result());
         Router::new()
             .route(CALLS_PATH, post(answer_call_query))
             .route(PAYMENTS_PATH, post(receive_payment))
+            .route(FIND_INVOICE_PATH, post(find_invoice))
             .with_state(self)
+            .merge(tools.router())
     }
 
     /// Whether a request has a valid signature and timestamp. Recorded as a violation otherwise.
     fn verify_request(&self, headers: &HeaderMap, body: &[u8]) -> bool {
-        let wrong = check_signature(headers, body).err();
+        let wrong = check_signature(WEBHOOK_SECRET, headers, body).err();
         if let Some(how) = wrong {
             self.0.transcript.record_violation(format!("the business got a request {how}"));
         }
@@ -95,7 +107,7 @@ impl ScriptedBusiness {
     }
 }
 
-fn check_signature(headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
+fn check_signature(secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let timestamp = text(TIMESTAMP_HEADER).and_then(|text| text.parse::<u64>().ok()).ok_or("without a timestamp")?;
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
@@ -103,7 +115,7 @@ fn check_signature(headers: &HeaderMap, body: &[u8]) -> Result<(), &'static str>
         return Err("with a timestamp outside the tolerance");
     }
     let signature = text(SIGNATURE_HEADER).ok_or("without a signature")?;
-    let genuine = SigningSecrets::from(WEBHOOK_SECRET).verify(timestamp, body, signature);
+    let genuine = SigningSecrets::from(secret).verify(timestamp, body, signature);
     genuine.then_some(()).ok_or("with a wrong signature")
 }
 
@@ -134,6 +146,25 @@ fn parameters_for_call(knows: &str, line: usize) -> String {
     let mut answer: Value = serde_json::from_str(knows).unwrap_or_default();
     answer[CALL_NUMBER_PARAMETER] = Value::from(line.to_string());
     answer.to_string()
+}
+
+/// The tool of the business: finds the invoice of a customer.
+async fn find_invoice(State(business): State<ScriptedBusiness>, headers: HeaderMap, body: Bytes) -> Response {
+    if !business.verify_request(&headers, &body) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let Some(OwnTool::Http { delay, status }) = business.0.own_tool else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let line = request["callSid"].as_str().and_then(call_number);
+    if line.is_none() || request["tool"] != "find-invoice" || request["arguments"]["customer"] != "1042" {
+        business.0.transcript.record_violation("a request to the tool of the business does not say what is looked up");
+    }
+    business.0.transcript.record_evidence("a request to the tool of the business", String::from_utf8_lossy(&body));
+    tokio::time::sleep(delay).await;
+    let status = StatusCode::from_u16(status).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], INVOICE).into_response()
 }
 
 async fn receive_payment(State(business): State<ScriptedBusiness>, headers: HeaderMap, body: Bytes) -> StatusCode {

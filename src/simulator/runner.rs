@@ -122,7 +122,8 @@ impl ScenarioRunner {
         let twilio_server = LocalServer::start(twilio::router(twilio.clone()).merge(sync)).await?;
         let openai_server = LocalServer::start(openai.router()).await?;
         let knows = scenario.server_overrides.call_parameters;
-        let business = ScriptedBusiness::new(knows.unwrap_or_default(), transcript.clone());
+        let business =
+            ScriptedBusiness::new(knows.unwrap_or_default(), scenario.server_overrides.own_tool, transcript.clone());
         let business_server = LocalServer::start(business.router()).await?;
         let flowise = ScriptedFlowise::new(scenario.flowise_behaviour.clone(), local, self.pace, transcript.clone());
         let flowise_server = LocalServer::start(flowise.router()).await?;

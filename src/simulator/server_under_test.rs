@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, Payment, PaymentFilter};
 use crate::payment::PaymentOptions;
 use crate::server::{self, ServeError, Shutdown};
 use crate::session::CallRegistry;
+use crate::simulator::business::OwnTool;
 use crate::simulator::ledger_file::LedgerFile;
 use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::transcript::{LedgerRow, Transcript};
@@ -72,6 +73,8 @@ pub(super) struct ServerOverrides {
     pub payments: Option<fn() -> PaymentOptions>,
     /// Whether the ledger is on a separate small disk that can be filled.
     pub small_disk: bool,
+    /// The tool of the business that the assets offer.
+    pub own_tool: Option<OwnTool>,
     /// Whether a standby instance takes over when this one drains.
     pub has_standby: bool,
 }
@@ -144,6 +147,8 @@ impl ServerUnderTest {
         let (config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
         let mut assets = if tuning.uses_sync {
             Assets::open(&config.assets_dir, &config.twilio).await?.with_poll_interval(SYNC_POLL_INTERVAL)
+        } else if let (Some(tool), Some(webhook)) = (tuning.own_tool, &config.webhook) {
+            Assets::from_files(&tool.asset_files(&webhook.url.origin().ascii_serialization()))?
         } else if tuning.config.is_empty() {
             Assets::built_in()
         } else {

@@ -1,6 +1,8 @@
 //! The look-up of a call at `CALL_PARAMETERS_URL`. The call is connected whatever the response is.
 
 mod amount_due;
+mod http_tools;
+mod tool_servers;
 
 use std::time::{Duration, Instant};
 

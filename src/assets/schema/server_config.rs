@@ -8,10 +8,12 @@ use super::asset_loader::AssetLoaderSection;
 use super::payments::PaymentsSection;
 use super::relay::LanguageElement;
 use super::relay_section::RelaySection;
+use super::tool_servers::ToolServersSection;
 use crate::assets::de::{at_most, seconds, speech};
 use crate::assets::file::AssetFile;
 use crate::assets::name::AssetKey;
 use crate::assets::{AssetError, AssetWarning};
+use crate::business_tools::ToolServer;
 use crate::relay::twiml::Attributes;
 use crate::{call, llm, payment};
 
@@ -48,6 +50,8 @@ pub struct ServerConfig {
     pub listen_only: bool,
     /// `Keypad`.
     pub keypad: call::KeypadSettings,
+    /// `ToolServers`.
+    pub tool_servers: Vec<ToolServer>,
 }
 
 impl ServerConfig {
@@ -182,6 +186,7 @@ pub(in crate::assets) fn parse(
             max_digits: sections.keypad.max_digits.max(1) as usize,
             pause: sections.keypad.pause_seconds,
         },
+        tool_servers: sections.tool_servers.into_servers(),
     };
     Ok((config, active, warnings))
 }
@@ -212,6 +217,7 @@ struct Sections {
     payments: PaymentsSection,
     keypad: KeypadSection,
     messages: MessagesSection,
+    tool_servers: ToolServersSection,
 }
 
 #[derive(Deserialize, Default)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::payment::{Amount, AmountDue, ChargeLimits, ConsentAnswer, ConsentPurpose, PaymentTerms, PaymentTermsError};
 
 /// The sentences of the call details about the amount due.
-pub(super) fn due_details(terms: &Result<Arc<PaymentTerms>, PaymentTermsError>, confirm_due: bool) -> String {
+pub(in crate::call) fn due_details(terms: &Result<Arc<PaymentTerms>, PaymentTermsError>, confirm_due: bool) -> String {
     match terms.as_ref().map(|terms| terms.amount_due) {
         Ok(AmountDue::Unspecified) => String::new(),
         Ok(AmountDue::Amount(due)) if confirm_due => format!(

@@ -258,7 +258,7 @@ fn a_model_that_only_calls_tools_is_stopped() {
     call.caller_says("Hello");
     for _ in 0..50 {
         if call.pending_request.is_some() {
-            call.model_replies("", &["refund"]);
+            call.model_replies("", &["finish-capture"]);
         }
     }
     assert_eq!((call.pending_request, call.said_since(0)), (None, HAND_OFF.to_owned()));

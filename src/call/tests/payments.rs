@@ -26,7 +26,7 @@ fn an_invalid_tool_call_is_answered_without_calling_twilio() {
         ("finish-capture", "Still missing: card number, security code, expiry date"),
         ("capture-security-code", "Next: call capture-card"),
         ("capture-postal-code", "does not need the postal code"),
-        ("refund", "There is no tool of that name"),
+        ("refund", "While a payment is open no such tool can be used"),
     ] {
         call.model_replies("", &[name]);
         assert!(call.running_tools.is_empty() && call.history().contains(answer), "{name}: {}", call.history());

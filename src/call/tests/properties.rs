@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::harness::{GREETING, SILENCE_THRESHOLD, TestCall, format_item, payment_sid, payment_status, settings};
+use super::harness::{
+    GREETING, SILENCE_THRESHOLD, TestCall, business_outcome, format_item, payment_sid, payment_status, settings,
+};
 use super::*;
 use crate::ids::PaymentSid;
 use crate::payment::{
@@ -48,6 +50,8 @@ enum ExternalEvent {
         which: usize,
         answer: usize,
     },
+    /// A tool of the business takes long.
+    ToolDelayed(usize),
     Callback {
         which: usize,
         kind: usize,
@@ -130,6 +134,18 @@ const TOOL_CALLS: &[(&str, &str)] = &[
     ("capture-bank-account-number", ""),
     ("start-capture", ""),
     ("confirm-amount", ""),
+    ("find-invoice", r#"{"number":"8"}"#),
+    ("find-invoice", "{}"),
+];
+
+/// The answers of the tools of the business.
+const BUSINESS_ANSWERS: &[&str] = &[
+    r#"{"amountDue":"40.00","orderReference":"order-8"}"#,
+    r#"{"amountDue":"25.00"}"#,
+    r#"{"amountDue":"0"}"#,
+    r#"{"amountDue":"forty"}"#,
+    r#"{"card":"4111 1111 1111 1111"}"#,
+    "{}",
 ];
 
 /// The `amountDue` parameters of the generated calls.
@@ -210,6 +226,7 @@ fn external_event() -> impl Strategy<Value = ExternalEvent> {
         1 => Just(ExternalEvent::ResponseFailed),
         1 => Just(ExternalEvent::StaleDelta),
         10 => (0_usize..3, 0_usize..10).prop_map(|(which, answer)| ExternalEvent::ToolFinished { which, answer }),
+        2 => (0_usize..3).prop_map(ExternalEvent::ToolDelayed),
         8 => (0_usize..3, 0..CALLBACKS.len(), 0_u32..50).prop_map(|(which, kind, at)| ExternalEvent::Callback { which, kind, at }),
         1 => Just(ExternalEvent::RepeatedCallback),
         4 => (1_u64..70).prop_map(ExternalEvent::TimePasses),
@@ -461,12 +478,7 @@ impl ReferenceModel {
                 self.client_calls.push(id);
                 self.unanswered.insert(id);
             }
-            ExternalEvent::ClientLeaves(back) => {
-                if let Some(id) = self.client_calls.iter().rev().nth(back).copied() {
-                    self.call.feed(CallEvent::ExternalCallWithdrawn(id));
-                    self.withdrawn.insert(id);
-                }
-            }
+            ExternalEvent::ClientLeaves(back) => self.withdraw_client_call(back),
             ExternalEvent::Reasoning if self.call.pending_request.is_some() => {
                 let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
                 self.call.model_emits(ModelEvent::Reasoning(raw));
@@ -485,6 +497,12 @@ impl ReferenceModel {
             }
             ExternalEvent::StaleDelta => self.emit_stale_delta(),
             ExternalEvent::ToolFinished { which, answer } => self.finish_tool(which, answer),
+            ExternalEvent::ToolDelayed(which) => {
+                let count = self.call.running_tools.len().max(1);
+                if let Some((run, _)) = self.call.running_tools.get(which % count) {
+                    self.call.feed(CallEvent::ToolDelayed { run: *run, text: "One moment.".to_owned() });
+                }
+            }
             ExternalEvent::Callback { which, kind, at } => self.send_callback(which, kind, at),
             ExternalEvent::RepeatedCallback => {
                 if let Some(status) = self.last_status.clone() {
@@ -503,6 +521,13 @@ impl ReferenceModel {
             _ => {}
         }
         self.check_invariants();
+    }
+
+    fn withdraw_client_call(&mut self, back: usize) {
+        if let Some(id) = self.client_calls.iter().rev().nth(back).copied() {
+            self.call.feed(CallEvent::ExternalCallWithdrawn(id));
+            self.withdrawn.insert(id);
+        }
     }
 
     fn emit_stale_delta(&mut self) {
@@ -615,6 +640,9 @@ impl ReferenceModel {
             return;
         }
         let (run, tool) = self.call.running_tools.remove(which % self.call.running_tools.len());
+        if matches!(tool, Tool::Business { .. }) && answer < 8 {
+            return self.answer_as_business(run, BUSINESS_ANSWERS[answer % BUSINESS_ANSWERS.len()]);
+        }
         let refused = TwilioResponse::Refused { code: Some(64019), reason: "something is missing" };
         let outcome = match (&tool, answer) {
             (Tool::StartCapture(create), 4) if create.charge.is_some() && self.may_be_limited(&tool) => {
@@ -670,6 +698,45 @@ impl ReferenceModel {
             _ => {}
         }
         self.call.feed(CallEvent::ToolFinished { run, outcome });
+        self.note_activity();
+    }
+
+    /// Whether a payment with an amount succeeded. To store a card moves no money.
+    fn has_charged(&self) -> bool {
+        self.succeeded.iter().any(|sid| self.requested_charges.get(sid).is_none_or(Option::is_some))
+    }
+
+    /// A tool of the business answers. An amount due in its answer is due from now on, unless money may have moved, a
+    /// payment is open or the caller is being asked.
+    fn answer_as_business(&mut self, run: ToolRunId, answer: &str) {
+        let submitted = self.complete_keys.values().any(|keys| !keys.is_empty());
+        let call = &self.call.inner;
+        let is_free = !self.has_charged() && !call.payments.is_open() && !call.has_open_question();
+        let before = call.authorization.terms().cloned().map_err(Clone::clone);
+        self.call.feed(CallEvent::ToolFinished { run, outcome: business_outcome(answer) });
+        let terms = self.call.inner.authorization.terms();
+        let named = money::BusinessDue::parse(answer).filter(|_| is_free && !self.hung_up);
+        match named {
+            None => assert_eq!(terms, before.as_ref(), "what is due stays"),
+            // A submission without a result, or a doubtful success, may have moved money.
+            Some(_) if terms == before.as_ref() && (submitted || !self.ended_payments.is_empty()) => {}
+            Some(_) => {
+                self.amount_due = match terms.map(|terms| terms.amount_due) {
+                    Ok(AmountDue::Amount(amount)) => Ok(Some(amount)),
+                    Ok(_) => Ok(None),
+                    Err(_) => Err(()),
+                };
+                let expected = match answer {
+                    answer if answer.contains("40.00") => Ok(Some(super::harness::usd("40.00"))),
+                    answer if answer.contains("25.00") => Ok(Some(super::harness::usd("25.00"))),
+                    answer if answer.contains("forty") => Err(()),
+                    _ => Ok(None),
+                };
+                assert_eq!(self.amount_due, expected, "exactly the amount in the answer is due");
+                // An amount of 0 stores the card without being asked to.
+                self.store_requested |= expected == Ok(None);
+            }
+        }
         self.note_activity();
     }
 
@@ -836,7 +903,7 @@ impl ReferenceModel {
         match self.amount_due {
             Ok(Some(due)) => {
                 assert_eq!(create.charge, Some(due), "only the amount due is charged");
-                assert!(self.succeeded.is_empty(), "the amount due is charged once");
+                assert!(!self.has_charged(), "the amount due is charged once");
                 assert!(!self.confirm_due || agreed == Some(due), "the caller agreed to the amount due");
             }
             Ok(None) => {

@@ -143,6 +143,9 @@ fn no_tool_gets_a_card_number() {
     let (_, Tool::SendSms { body, .. }) = &call.running_tools[0] else { panic!("a message") };
     assert_eq!(body.reveal(), &format!("Your card: {REDACTED}"));
     call.tool_answers(ToolOutcome::Sms(Ok(())));
+    let (_, Tool::Business { name, .. }) = &call.running_tools[0] else { panic!("an unknown tool") };
+    assert_eq!(name, "unknown");
+    call.tool_answers(ToolOutcome::Business(Err(BusinessToolError::Unknown { names: Vec::new() })));
     let history = call.history();
     assert!(history.contains("The digits cannot be sent") && history.contains("chargeAmount"), "{history}");
     assert!(!call.last_request().input.iter().any(|item| matches!(item, ConversationItem::ToolCall(call) if call.arguments.as_str().contains("42424242") || call.name.contains("4242"))));
@@ -154,13 +157,14 @@ fn data_that_came_with_the_call_holds_no_card_number() {
     let Ok(crate::relay::IncomingFrame::Setup(setup)) = crate::relay::IncomingFrame::parse(frame) else {
         panic!("a setup frame")
     };
-    let known = payment::PriorPayments::default();
-    let details = prompts::call_details(&setup, None, &Ok(payment::PaymentSettings::sample_terms()), false, &known);
+    let known = crate::payment::PriorPayments::default();
+    let details =
+        prompts::call_details(&setup, None, &Ok(crate::payment::PaymentSettings::sample_terms()), false, &known);
     assert!(!details.contains("4242") && details.contains(REDACTED), "{details}");
     let details = prompts::call_details(
         &setup,
         Some(r#"{"items":[{"note":["4242 4242","4242 4242"]}]}"#),
-        &Ok(payment::PaymentSettings::sample_terms()),
+        &Ok(crate::payment::PaymentSettings::sample_terms()),
         false,
         &known,
     );

@@ -252,3 +252,33 @@ async fn reconnected_call_without_its_reference_keeps_its_order() {
     test.set_call_and_order("CA2", BOB, Some("invoice-7"));
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Opened));
 }
+
+#[tokio::test]
+async fn the_order_that_a_tool_of_the_business_names_during_the_call_is_paid_once_too() {
+    let mut test = TestLedger::with_orders(false).await;
+    test.set_call_and_order("CA1", ANN, Some("invoice-7"));
+    let named = |references: &str| {
+        let answer = format!(r#"{{"amountDue":"25","description":"Invoice",{references}}}"#);
+        let due = crate::payment::BusinessDue::parse(&answer).unwrap().unwrap();
+        let settings = crate::payment::PaymentSettings::sample();
+        std::sync::Arc::new(settings.parse_terms_with_due(&std::collections::BTreeMap::new(), &due).unwrap())
+    };
+    test.terms = named(r#""callReference":"call-8","orderReference":"invoice-8""#);
+    let id = test.create_session("25", "PK1").await;
+    let payment = test.ledger.payment(id).await.unwrap().unwrap();
+    let shown = |reference: Option<Private<String>>| reference.map(Private::into_inner);
+    assert_eq!(shown(payment.call_reference).as_deref(), Some("call-8"));
+    assert_eq!(shown(payment.order_reference).as_deref(), Some("invoice-8"));
+    test.set_call_and_order("CA2", BOB, Some("invoice-8"));
+    test.terms = crate::payment::PaymentSettings::sample_terms();
+    assert_eq!(
+        test.blocking_state("25").await,
+        Some(PaymentState::Opened),
+        "another call for the order that was named"
+    );
+    test.set_call_and_order("CA3", BOB, Some("invoice-9"));
+    test.terms = named(r#""orderReference":"invoice-8 ""#);
+    assert_eq!(test.blocking_state("25").await, Some(PaymentState::Opened), "named on another call");
+    test.terms = named(r#""orderReference":"invoice-10""#);
+    assert_eq!(test.blocking_state("25").await, None, "another order");
+}

@@ -96,6 +96,10 @@ impl ScriptedAgent<'_> {
         if any(&["speak again"]) {
             return say_and_call("", "set-listen-mode", &json!({"enabled": false}));
         }
+        if any(&["owe"]) && self.has_tool("find-invoice") && !self.has_called("find-invoice") {
+            let arguments = json!({"customer": "1042", "postalCode": "90210"});
+            return say_and_call("", "find-invoice", &arguments);
+        }
         if any(&["still here", "still there", "wait", "hold on", "one moment"]) {
             return self.reply_and_continue("Of course, take your time. I am here.");
         }
@@ -240,6 +244,11 @@ impl ScriptedAgent<'_> {
             asked if message.contains("once more") => {
                 say(&format!("Once more the same {}, please, then hash.", field_name(asked)))
             }
+            "find-invoice" => say(&format!(
+                "{}, your invoice comes to {} dollars. Shall I go ahead?",
+                result["answer"]["customer"].as_str().unwrap_or_default(),
+                self.amount_due().unwrap_or_default()
+            )),
             "capture-bank-routing-number" => say("Please enter the routing number of your bank, then press hash."),
             "capture-bank-account-number" => say("Now the account number, then hash."),
             "capture-card" => say("Please enter your card number on the keypad, then press hash."),

@@ -16,6 +16,7 @@ mod models;
 mod orders;
 mod outbound;
 mod outcomes;
+mod own_tools;
 mod velocity_limits;
 
 use super::{Expectation, Scenario};
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         hand_offs::all(),
         outbound::all(),
         orders::all(),
+        own_tools::all(),
         outcomes::all(),
         faults::all(),
         entries::all(),

@@ -150,8 +150,8 @@ impl ScriptedAgent<'_> {
 
     /// The amount due on this call, if the server names one.
     pub(super) fn amount_due(&self) -> Option<String> {
-        self.input.iter().find_map(|item| match item {
-            ModelInputItem::Developer(text) => {
+        self.input.iter().rev().find_map(|item| match item {
+            ModelInputItem::Developer(text) | ModelInputItem::Output { output: text, .. } => {
                 text.split_once("Due on this call: ")?.1.split(' ').next().map(str::to_owned)
             }
             _ => None,

@@ -1,0 +1,186 @@
+//! The tools that the servers of `ToolServers` list, as they are offered to the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::mcp::ToolEntry;
+use super::{BusinessTool, BusinessToolEndpoint, ToolServerConnection};
+use crate::call::ToolSpec;
+use crate::llm::Profile;
+
+/// The longest description that is sent to the model, in characters. The rest is cut off.
+const MAX_DESCRIPTION: usize = 1_024;
+
+/// The largest schema of arguments, in bytes. It is sent to the model with every request.
+const MAX_SCHEMA_BYTES: usize = 8 * 1024;
+
+/// The tools of all servers that answered, by name.
+#[derive(Debug, Clone, Default)]
+pub struct ListedTools(BTreeMap<String, ListedTool>);
+
+/// A tool of a server.
+#[derive(Debug, Clone)]
+struct ListedTool {
+    /// Its definition for the Responses API.
+    definition: String,
+    tool: Arc<BusinessTool>,
+}
+
+impl ListedTools {
+    /// Adds the tools of a server that it may offer. Returns what is wrong with the others, as sentences about them.
+    pub(super) fn add(&mut self, connection: &Arc<ToolServerConnection>, entries: Vec<ToolEntry>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut missing: BTreeSet<&str> = connection.server.allowed.iter().map(String::as_str).collect();
+        for entry in entries {
+            let Some(name) = connection.server.allowed.get(&entry.name) else { continue };
+            missing.remove(name.as_str());
+            let taken = self.0.contains_key(name);
+            let definition = define(name, entry.description, entry.input_schema);
+            match definition {
+                _ if ToolSpec::find(name).is_some() => warnings.push(format!("{name} is the name of a built-in tool")),
+                _ if taken => warnings.push(format!("{name} is listed twice, or by another server too")),
+                None => warnings.push(format!("{name} has more than {MAX_SCHEMA_BYTES} bytes of inputSchema")),
+                Some(definition) => {
+                    let tool = BusinessTool {
+                        name: name.clone(),
+                        endpoint: BusinessToolEndpoint::Server(connection.clone()),
+                        timeout: connection.server.timeout,
+                        speak: connection.server.speak.clone(),
+                    };
+                    self.0.insert(name.clone(), ListedTool { definition, tool: Arc::new(tool) });
+                }
+            }
+        }
+        warnings.extend(missing.into_iter().map(|name| format!("{name} is not listed by the server")));
+        warnings
+    }
+
+    /// The names of the tools.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Adds these tools behind those of a profile. A tool whose name the profile has already is left out.
+    pub fn extend_profile(&self, profile: &Profile) -> Profile {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let tools = profile.tools();
+        let json = tools.get();
+        let known: Vec<Named> = serde_json::from_str(json).unwrap_or_default();
+        let more: Vec<&ListedTool> =
+            self.0.iter().filter(|(name, _)| known.iter().all(|it| it.name != **name)).map(|(_, tool)| tool).collect();
+        if more.is_empty() {
+            return profile.clone();
+        }
+        let inner = json.trim().strip_prefix('[').and_then(|json| json.strip_suffix(']')).unwrap_or_default().trim();
+        let all = Some(inner).filter(|inner| !inner.is_empty()).into_iter();
+        let all: Vec<&str> = all.chain(more.iter().map(|tool| tool.definition.as_str())).collect();
+        let Ok(tools) = RawValue::from_string(format!("[{}]", all.join(","))) else { return profile.clone() };
+        let mut business = profile.business_tools().clone();
+        business.extend(more.iter().map(|it| (it.tool.name.clone(), it.tool.clone())));
+        profile.with_tools(tools.into(), Arc::new(business))
+    }
+}
+
+/// Defines a tool for the Responses API; `None` if its schema is too large. The schema is completed to that of an object.
+/// It is not strict, since a server's schemas seldom have what a strict one needs.
+fn define(name: &str, description: Option<String>, schema: Option<Map<String, Value>>) -> Option<String> {
+    let mut schema = schema.unwrap_or_default();
+    schema.insert("type".to_owned(), Value::from("object"));
+    if !schema.get("properties").is_some_and(Value::is_object) {
+        schema.insert("properties".to_owned(), json!({}));
+    }
+    schema.remove("$schema");
+    let schema = Value::Object(schema);
+    if schema.to_string().len() > MAX_SCHEMA_BYTES {
+        return None;
+    }
+    let description: String = description.unwrap_or_default().chars().take(MAX_DESCRIPTION).collect();
+    let tool =
+        json!({"type": "function", "name": name, "description": description, "parameters": schema, "strict": false});
+    Some(tool.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::business_tools::{BusinessToolClient, ToolServer};
+
+    fn connection(allowed: &[&str]) -> Arc<ToolServerConnection> {
+        let client = BusinessToolClient::new(None, BTreeMap::new()).unwrap();
+        Arc::new(client.connect(ToolServer {
+            name: "crm".to_owned(),
+            url: "https://crm.example.com/mcp".parse().unwrap(),
+            allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
+            timeout: BusinessTool::DEFAULT_TIMEOUT,
+            speak: None,
+        }))
+    }
+
+    fn entry(name: &str, description: &str, schema: &Value) -> ToolEntry {
+        serde_json::from_value(json!({"name": name, "description": description, "inputSchema": schema})).unwrap()
+    }
+
+    fn tool_names(profile: &Profile) -> Vec<String> {
+        let tools: Vec<Value> = serde_json::from_str(profile.tools().get()).unwrap();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_tool_that_cannot_be_offered_is_a_warning() {
+        let server = connection(&["start-capture", "twice", "large", "missing", "fine"]);
+        let large = json!({"description": "x".repeat(MAX_SCHEMA_BYTES)});
+        let entries = [
+            entry("start-capture", "", &json!({})),
+            entry("twice", "", &json!({})),
+            entry("twice", "", &json!({})),
+            entry("large", "", &large),
+            entry("not-allowed", "", &json!({})),
+            entry("fine", "", &json!({})),
+        ];
+        let mut tools = ListedTools::default();
+        let warnings = tools.add(&server, entries.into()).join("\n");
+        for warning in ["start-capture is the name", "twice is listed twice", "large has more", "missing is not listed"]
+        {
+            assert!(warnings.contains(warning), "{warning}: {warnings}");
+        }
+        assert_eq!((tools.names().collect::<Vec<_>>(), warnings.lines().count()), (vec!["fine", "twice"], 4));
+    }
+
+    #[test]
+    fn schemas_are_completed_and_descriptions_are_cut() {
+        let mut tools = ListedTools::default();
+        let schema = json!({"$schema": "https://json-schema.org/", "required": []});
+        assert!(tools.add(&connection(&["a"]), vec![entry("a", &"é".repeat(2_000), &schema)]).is_empty());
+        let definition: Value = serde_json::from_str(&tools.0["a"].definition).unwrap();
+        assert_eq!(definition["parameters"], json!({"type": "object", "properties": {}, "required": []}));
+        assert_eq!(
+            (definition["description"].as_str().unwrap().chars().count(), &definition["strict"]),
+            (1_024, &json!(false))
+        );
+    }
+
+    #[test]
+    fn a_profile_is_extended_once_and_its_own_tools_go_first() {
+        let mut tools = ListedTools::default();
+        tools.add(&connection(&["a", "b"]), vec![entry("a", "", &json!({})), entry("b", "", &json!({}))]);
+        for (own, names) in [(json!([]), vec!["a", "b"]), (json!([{"name": "b"}, {"name": "c"}]), vec!["b", "c", "a"])]
+        {
+            let own: Vec<Value> = serde_json::from_value(own).unwrap();
+            let once = tools.extend_profile(&Profile::new("Be kind.", &own).unwrap());
+            assert_eq!(tool_names(&once), names);
+            assert_eq!(tool_names(&tools.extend_profile(&once)), names, "again");
+            assert_eq!(
+                once.business_tools().contains_key("b"),
+                names[0] == "a",
+                "the manifest's own b is no tool of crm"
+            );
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Runs the tools of one call, and reports to the task that owns the call.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, warn};
+
+use super::SessionContext;
+use super::agent_config::AgentConfig;
+use crate::business_tools::BusinessToolClient;
+use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId};
+use crate::tools::{self, AgentTools, ToolContext};
+
+/// Time limit for one tool run. The Twilio client and the tools of the business time out earlier.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(16);
+
+/// How long a tool of the business may take before the caller is told to wait.
+const SPEAK_DELAY: Duration = Duration::from_millis(700);
+
+/// Runs the tools of one call, and sends their outcomes to the task that owns the call.
+pub(super) struct ToolRunner {
+    /// The services that the tools use.
+    pub(super) context: Arc<ToolContext>,
+    business: Arc<BusinessToolClient>,
+    events: mpsc::Sender<CallEvent>,
+    tasks: TaskTracker,
+}
+
+impl ToolRunner {
+    /// Creates a runner, and the receiver of its events.
+    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<CallEvent>) {
+        let (events, received) = mpsc::channel(16);
+        (Self { context, business: session.business_tools.clone(), events, tasks: session.tasks.clone() }, received)
+    }
+
+    /// Runs a tool in a separate task, so that it finishes even if the call ends first.
+    pub(super) fn spawn(&self, agent: &AgentConfig, run: ToolRunId, tool: Tool) {
+        let agent = AgentTools { library: agent.library(), profile: agent.profile(), business: self.business.clone() };
+        let business = agent.business_tool(&tool);
+        // An unknown name is the model's own text.
+        let name = match (&tool, &business) {
+            (Tool::Business { .. }, None) => "unknown",
+            _ => tool.name(),
+        };
+        info!(event = "session.tool_started", tool = name, "A tool has started.");
+        let (name, speak) = (name.to_owned(), business.and_then(|tool| tool.speak.clone()));
+        let (context, events) = (self.context.clone(), self.events.clone());
+        let work = async move {
+            let mut work = pin!(AssertUnwindSafe(tools::run(&context, &agent, tool)).catch_unwind());
+            let delayed = async {
+                if let Some(text) = speak {
+                    sleep(SPEAK_DELAY).await;
+                    let _ = events.send(CallEvent::ToolDelayed { run, text }).await;
+                }
+                std::future::pending().await
+            };
+            let finished = async {
+                tokio::select! {
+                    biased;
+                    outcome = &mut work => outcome,
+                    outcome = delayed => outcome,
+                }
+            };
+            let outcome = match timeout(TOOL_TIMEOUT, finished).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => ToolOutcome::NoResult,
+                Err(_) => {
+                    warn!(event = "session.tool_timed_out", tool = name, "A tool timed out.");
+                    ToolOutcome::NoResult
+                }
+            };
+            // The receiver is closed only if the session task has ended.
+            let _ = events.send(CallEvent::ToolFinished { run, outcome }).await;
+        };
+        self.tasks.spawn(work.in_current_span());
+    }
+}

@@ -134,7 +134,10 @@ async fn an_unknown_session_is_not_created() {
 async fn a_model_failure_is_an_error_response() {
     let (server, _twilio, _openai) = start_server(&[
         ModelReply::text("Hello."),
-        ModelReply::Error(400),
+        ModelReply::Error(403),
+        // An empty answer is asked for again, twice.
+        ModelReply::text(" "),
+        ModelReply::text(" "),
         ModelReply::text(" "),
         ModelReply::text("Again."),
     ])

@@ -8,6 +8,7 @@ pub(super) use own_tool::OwnTool;
 pub use tool_server::ScriptedToolServer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -46,6 +47,8 @@ struct BusinessState {
     call_parameters: &'static str,
     /// How it offers its own tool.
     own_tool: Option<OwnTool>,
+    /// Whether its own tool was called. A second call is a violation.
+    is_looked_up: AtomicBool,
     transcript: Transcript,
 }
 
@@ -83,7 +86,12 @@ struct PaymentOfCall {
 impl ScriptedBusiness {
     /// Creates a business that answers this JSON object for every call.
     pub(super) fn new(knows: &'static str, own_tool: Option<OwnTool>, transcript: Transcript) -> Self {
-        Self(Arc::new(BusinessState { call_parameters: knows, own_tool, transcript }))
+        Self(Arc::new(BusinessState {
+            call_parameters: knows,
+            own_tool,
+            is_looked_up: AtomicBool::new(false),
+            transcript,
+        }))
     }
 
     /// Builds the router.
@@ -160,6 +168,9 @@ async fn find_invoice(State(business): State<ScriptedBusiness>, headers: HeaderM
     let line = request["callSid"].as_str().and_then(call_number);
     if line.is_none() || request["tool"] != "find-invoice" || request["arguments"]["customer"] != "1042" {
         business.0.transcript.record_violation("a request to the tool of the business does not say what is looked up");
+    }
+    if business.0.is_looked_up.swap(true, Ordering::Relaxed) {
+        business.0.transcript.record_violation("the tool of the business was called twice");
     }
     business.0.transcript.record_evidence("a request to the tool of the business", String::from_utf8_lossy(&body));
     tokio::time::sleep(delay).await;

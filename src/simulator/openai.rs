@@ -2,6 +2,7 @@
 //! configured.
 
 mod agent;
+mod deviation;
 mod events;
 mod input;
 mod live;
@@ -22,11 +23,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub(super) use agent::{AgentHabits, ScriptedReply, decide};
+pub(super) use deviation::ServerDeviation;
 use events::{Pause, TimedEvent};
 pub(super) use input::ModelInputItem;
 pub(super) use live::LiveOpenAi;
@@ -49,6 +51,8 @@ pub(super) struct ModelBehaviour {
     pub is_slow: bool,
     /// The habits of the agent.
     pub habits: AgentHabits,
+    /// What its server does otherwise than OpenAI's.
+    pub deviation: Option<ServerDeviation>,
     /// Whether the model is a flow that calls its tools over MCP within its answer, and only speaks to the server.
     pub calls_tools_over_mcp: bool,
 }
@@ -227,6 +231,9 @@ impl ScriptedOpenAi {
             }
             Some(ModelFault::Status(_)) | None => {}
         }
+        if let Some(deviation) = behaviour.deviation {
+            deviation.change(&mut events);
+        }
         let mut memory = lock(&self.conversation.state);
         for (call_id, issued) in script.calls {
             memory.checker.record_call(&call_id, issued);
@@ -289,9 +296,15 @@ async fn respond(State(openai): State<ScriptedOpenAi>, headers: HeaderMap, body:
     if let Some(ModelFault::Status(status)) = fault {
         return error_response(status, if status == 429 { "rate_limit_exceeded" } else { "server_error" });
     }
+    if let Some(refusal) = openai.shared.behaviour.deviation.and_then(|deviation| deviation.refuse(&asked.input)) {
+        openai.conversation.transcript.record(TranscriptEvent::ModelFailed { what: "refuses the input".to_owned() });
+        return refusal;
+    }
     let reply = openai.decide(&asked).await;
     let events = openai.script_response(&asked, &reply, number, fault);
-    event_stream(stream::stream_events(&openai, events, fault))
+    let begins_with_mark = openai.shared.behaviour.deviation == Some(ServerDeviation::ByteOrderMark);
+    let mark = begins_with_mark.then(|| Ok(Bytes::from_static("\u{feff}".as_bytes())));
+    event_stream(futures_util::stream::iter(mark).chain(stream::stream_events(&openai, events, fault)))
 }
 
 fn event_stream(events: impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static) -> Response {

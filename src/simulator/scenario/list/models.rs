@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{ENDS_CALL, ENTERS_CARD, STORED, scenario, stores_a_card};
+use super::{ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, STORED, scenario, stores_a_card};
+use crate::simulator::business::OwnTool;
 use crate::simulator::caller::CallerStep::{Hears, Says, WaitsForCallEnd};
-use crate::simulator::openai::{AgentHabits, ModelBehaviour, ModelFault};
+use crate::simulator::openai::{AgentHabits, ModelBehaviour, ModelFault, ServerDeviation};
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::twilio::PaymentsRequest;
 
 /// The scenarios, in the order in which they are listed.
 pub(super) fn all() -> Vec<Scenario> {
@@ -21,6 +23,10 @@ pub(super) fn all() -> Vec<Scenario> {
         stores_a_card("all-at-once", "The model calls three tools in one response.")
             .with_model(habits(AgentHabits { parallel_calls: true, ..AgentHabits::default() }))
             .with_expectations(&[Expectation::ToolCalled("start-capture", 1)]),
+        stores_a_card("byte-order-mark", "Every stream of the model begins with a byte order mark.")
+            .with_model(deviation(ServerDeviation::ByteOrderMark)),
+        repeated_calls(),
+        content_filter(),
         stores_a_card("inventions", "The model makes up SIDs, and a tool with broken arguments.")
             .with_model(habits(AgentHabits { invents_sids: true, invents_a_tool: true, ..AgentHabits::default() })),
     ]
@@ -28,6 +34,35 @@ pub(super) fn all() -> Vec<Scenario> {
 
 fn habits(habits: AgentHabits) -> ModelBehaviour {
     ModelBehaviour { habits, ..ModelBehaviour::default() }
+}
+
+fn deviation(deviation: ServerDeviation) -> ModelBehaviour {
+    ModelBehaviour { deviation: Some(deviation), ..ModelBehaviour::default() }
+}
+
+fn repeated_calls() -> Scenario {
+    let looks_up = OwnTool::Http { delay: Duration::ZERO, status: 200 };
+    let asks = [Hears(""), Says("Hello, what do I owe? My customer number is 1042, and my postal code is 90210.")];
+    let agrees = [Hears("40.10 dollars"), Says("Yes, go ahead.")];
+    scenario("repeated-calls", "The model's server delivers every tool call twice: each runs once.")
+        .with_model(deviation(ServerDeviation::RepeatedCalls))
+        .with_server(ServerOverrides { own_tool: Some(looks_up), ..ServerOverrides::default() })
+        .with_script(&[&asks, &agrees, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("40.10")]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 1),
+            Expectation::BankCharges(&[Some("40.10")]),
+            Expectation::LedgerStates(&[&["charged"]]),
+        ])
+}
+
+fn content_filter() -> Scenario {
+    let rude = [Hears(""), Says("Damn this machine!"), Hears("")];
+    scenario("content-filter", "A content filter refuses what the caller said once: the call goes on without it.")
+        .with_model(deviation(ServerDeviation::ContentFilter("Damn")))
+        .with_script(&[&rude, &ASKS_TO_STORE[1..], ENTERS_CARD, ENDS_CALL])
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::NeverSays("something went wrong")])
 }
 
 fn model_down() -> Scenario {

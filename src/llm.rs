@@ -1,4 +1,6 @@
 //! A client for OpenAI's Responses API with streaming.
+//!
+#![doc = include_str!("llm/README.md")]
 
 mod answer_reader;
 mod assembler;
@@ -21,6 +23,7 @@ mod transport;
 
 use std::time::Duration;
 
+pub(crate) use markup::MarkupFilter;
 pub(crate) use model::{BuildModelError, Model};
 pub(crate) use profile::Profile;
 #[cfg(test)]

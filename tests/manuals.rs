@@ -47,6 +47,7 @@ const MANUALS: &[Manual] = manuals![
     "src/endpoints/README.md",
     "src/flowise/README.md",
     "src/ledger/README.md",
+    "src/llm/README.md",
     "src/redact/README.md",
     "src/simulator/README.md",
     "tests/README.md",

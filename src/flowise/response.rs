@@ -17,6 +17,7 @@ use super::answer::{AnswerReader, AnswerTooLargeError};
 use super::event::FlowiseEvent;
 use super::{FlowiseCall, FlowiseClient};
 use crate::call::{ModelEvent, ModelRequestId};
+use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
 
@@ -58,6 +59,8 @@ pub(super) struct PredictionStream {
     has_metadata: bool,
     activity: FlowActivity,
     token_usage: Option<(u64, u64)>,
+    /// Removes reasoning and tool mark-up, which a model behind the flow may leave in its text.
+    markup: MarkupFilter,
     queue: VecDeque<ModelEvent>,
     is_finished: bool,
 }
@@ -161,6 +164,7 @@ impl PredictionStream {
             has_metadata: false,
             activity: FlowActivity::Speaking,
             token_usage: None,
+            markup: MarkupFilter::default(),
             queue: VecDeque::new(),
             is_finished: false,
         }
@@ -257,10 +261,8 @@ impl PredictionStream {
                 if self.text_bytes > MAX_TEXT_BYTES {
                     return Err(AnswerTooLargeError.into());
                 }
-                if !text.trim().is_empty() {
-                    self.content = AnswerContent::Words;
-                }
-                self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
+                let text = self.markup.push(&text);
+                self.say(text);
             }
             FlowiseEvent::Usage { input, output } => self.token_usage = Some((input, output)),
             FlowiseEvent::Metadata => self.has_metadata = true,
@@ -276,6 +278,15 @@ impl PredictionStream {
             FlowiseEvent::Other => {}
         }
         Ok(())
+    }
+
+    fn say(&mut self, text: String) {
+        if !text.trim().is_empty() {
+            self.content = AnswerContent::Words;
+        }
+        if !text.is_empty() {
+            self.queue.push_back(ModelEvent::TextDelta(Private::new(text)));
+        }
     }
 
     fn mark_first_token(&mut self) {
@@ -294,6 +305,8 @@ impl PredictionStream {
     }
 
     fn complete(&mut self) -> Result<(), PredictionError> {
+        let held = self.markup.finish();
+        self.say(held);
         if self.content == AnswerContent::Nothing {
             return Err(PredictionError::NoWords);
         }

@@ -26,7 +26,7 @@ const MAX_HEADER_BYTES: usize = 128;
 /// default only the tag is removed. [`MarkupFilter::found_unopened_reasoning`] says that this happened: later answers of
 /// that server, and answers that arrive whole, take [`MarkupFilter::holding_unopened_reasoning`].
 #[derive(Debug, Default)]
-pub(super) struct MarkupFilter {
+pub(crate) struct MarkupFilter {
     /// Text that is not decided yet.
     text: Undecided,
     mode: Mode,
@@ -90,18 +90,18 @@ enum Step {
 impl MarkupFilter {
     /// A filter for an answer that may begin in its reasoning: everything is held back until a `</think>`, which removes
     /// it, or until the end, which shows that it is the answer. Text above 16 KiB without an end is reasoning.
-    pub(super) fn holding_unopened_reasoning() -> Self {
+    pub(crate) fn holding_unopened_reasoning() -> Self {
         Self { held: Some(Undecided::default()), is_line_blank: true, ..Self::default() }
     }
 
     /// Adds the next piece and returns the text that can be passed on now.
-    pub(super) fn push(&mut self, piece: &str) -> String {
+    pub(crate) fn push(&mut self, piece: &str) -> String {
         self.text.0.push_str(piece);
         self.advance(false)
     }
 
     /// Ends the text and returns what was held back.
-    pub(super) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         let mut passed = self.advance(true);
         if let Some(held) = self.held.take() {
             passed.insert_str(0, &held.0);
@@ -110,12 +110,12 @@ impl MarkupFilter {
     }
 
     /// Whether anything was removed.
-    pub(super) fn has_removed(&self) -> bool {
+    pub(crate) fn has_removed(&self) -> bool {
         self.removed > Removed::Nothing
     }
 
     /// Whether the answer had the end of reasoning that did not begin in it.
-    pub(super) fn found_unopened_reasoning(&self) -> bool {
+    pub(crate) fn found_unopened_reasoning(&self) -> bool {
         self.removed == Removed::UnopenedReasoning
     }
 

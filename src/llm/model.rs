@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use async_openai::Client;
 use hmac::{Hmac, Mac as _};
 use reqwest::redirect;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,7 +54,8 @@ pub enum BuildModelError {
 }
 
 pub(super) struct ModelInner {
-    pub(super) endpoint: OpenAiEndpoint,
+    /// async-openai's client, for all but responses, whose streams [`transport`](super::transport) reads.
+    pub(super) client: Client<OpenAiEndpoint>,
     pub(super) name: String,
     pub(super) capabilities: Capabilities,
     pub(super) prewarming: PrewarmState,
@@ -97,7 +99,7 @@ impl Model {
             .map_err(BuildModelError::Http)?;
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {
-            endpoint,
+            client: Client::build(http.clone(), endpoint),
             name: config.model.clone(),
             capabilities: Capabilities::new(kind, config),
             prewarming: PrewarmState::default(),

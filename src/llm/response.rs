@@ -166,7 +166,7 @@ impl ResponseStream {
         loop {
             let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
             let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
-            let sent = timeout(limit, transport::send(&self.model.http, &self.model.endpoint, &body)).await;
+            let sent = timeout(limit, transport::send(&self.model.http, self.model.client.config(), &body)).await;
             match sent.unwrap_or(Err(TransportError::Timeout)) {
                 Ok(response) => {
                     capabilities.learn_success(&options);

@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
+use async_openai::error::OpenAIError;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::model::Model;
-use super::transport::read_body;
 
 /// How many days before its shutdown a model is reported. OpenAI announces a shutdown six months ahead.
 pub(crate) const NOTICE_DAYS: i32 = 180;
@@ -68,25 +69,17 @@ impl Model {
         loop {
             daily.tick().await;
             match timeout(TIMEOUT, self.read_description()).await {
-                Ok(Ok(model)) => self.log_shutdown(ModelShutdown::parse(model.as_bytes(), today())),
-                Ok(Err(error)) => {
-                    debug!(event = "openai.model_unread", error = %error.without_url(), "The model's description cannot be read.");
-                }
-                Err(_) => {
-                    debug!(
-                        event = "openai.model_unread",
-                        error = "timed out",
-                        "The model's description cannot be read."
-                    );
+                Ok(Ok(model)) => self.log_shutdown(ModelShutdown::parse(model.get().as_bytes(), today())),
+                Ok(Err(_)) | Err(_) => {
+                    debug!(event = "openai.model_unread", "The model's description cannot be read.");
                 }
             }
         }
     }
 
-    /// The description of the model. The body of an error is none, and has no date.
-    async fn read_description(&self) -> reqwest::Result<String> {
-        let request = self.inner.request(reqwest::Method::GET, &["models", &self.inner.name]);
-        Ok(read_body(request.send().await?).await)
+    /// The description of the model.
+    async fn read_description(&self) -> Result<Box<RawValue>, OpenAIError> {
+        self.inner.client.models().retrieve_byot(&self.inner.name).await
     }
 
     fn log_shutdown(&self, shutdown: ModelShutdown) {

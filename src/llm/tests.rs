@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::{Model, ModelLimits, Profile};
 use crate::call::{ConversationItem, ModelEvent, ModelRequest, ModelRequestId};
 use crate::config;
-use crate::simulator::raw_server::RawResponse::{self, Plain, Silence, Stream};
+use crate::simulator::raw_server::RawResponse::{self, Bytes, Plain, Silence, Stream};
 use crate::simulator::raw_server::RawServer;
 use crate::simulator::raw_server::StreamStep::{self, Cut, Event, Stall};
 
@@ -240,6 +240,18 @@ async fn a_body_is_read_as_what_it_is_and_not_as_its_header_says() {
             assert_eq!(respond_with(vec![Plain(200, header, body)]).await, once("'Hello' done"), "{body}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_read() {
+    // The same stream as text: `printf … | gzip -n`.
+    const BODY: &[u8] =
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x49\x2c\x49\xb4\x52\xa8\x56\x2a\xa9\x2c\x48\x55\xb2\x52\
+        \x2a\x4a\x2d\x2e\xc8\xcf\x2b\x4e\xd5\xcb\x2f\x2d\x29\x28\x2d\x89\x2f\x49\xad\x28\xd1\x4b\x49\xcd\x29\
+        \x49\x54\xd2\x51\x82\xd0\x56\x4a\x1e\xa9\x39\x39\xf9\x4a\xb5\x5c\x5c\x29\x38\x34\x27\xe7\xe7\x16\xe4\
+        \xa4\x96\xa4\xa6\x80\x14\x01\x00\xf8\x96\x38\xc5\x62\x00\x00\x00";
+    let answer = Bytes(vec![("content-encoding", "gzip"), ("content-type", "text/event-stream")], BODY);
+    assert_eq!(respond_with(vec![answer]).await, once("'Hello' done"));
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
-//! The HTTP transport: sends one request and reads the status and the headers of the response. Nothing is retried here.
+//! The HTTP transport of responses: sends one request and reads the status and the headers. Nothing is retried here.
+//!
+//! async-openai exposes neither of them, and its event stream has no limit on the size of an event.
 
 use std::error::Error as _;
 use std::iter;
@@ -48,7 +50,8 @@ impl Config for OpenAiEndpoint {
     }
 
     fn url(&self, path: &str) -> String {
-        self.base.join(&[path.trim_start_matches('/')]).into()
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        self.base.join(&segments).into()
     }
 
     fn query(&self) -> Vec<(&str, &str)> {

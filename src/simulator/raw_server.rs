@@ -33,6 +33,8 @@ pub(crate) enum RawResponse {
     Stream(Vec<StreamStep>),
     /// Any other response: status, headers, body.
     Plain(u16, Vec<(&'static str, &'static str)>, &'static str),
+    /// Status 200 with these headers and bytes.
+    Bytes(Vec<(&'static str, &'static str)>, &'static [u8]),
     /// No response; the connection is kept.
     Silence,
 }
@@ -117,16 +119,16 @@ async fn respond(State(script): State<ResponseScript>, request: Request) -> Resu
                 .header("content-type", "text/event-stream; charset=utf-8")
                 .body(Body::from_stream(events))
         }
-        RawResponse::Plain(status, headers, body) => {
-            let response = Response::builder().status(status);
-            headers
-                .iter()
-                .fold(response, |response, (name, value)| response.header(*name, *value))
-                .body(Body::from(body))
-        }
+        RawResponse::Plain(status, headers, body) => plain(status, &headers, Body::from(body)),
+        RawResponse::Bytes(headers, body) => plain(200, &headers, Body::from(body)),
         RawResponse::Silence => pending().await,
     };
     Ok(response.unwrap())
+}
+
+fn plain(status: u16, headers: &[(&str, &str)], body: Body) -> axum::http::Result<Response> {
+    let response = Response::builder().status(status);
+    headers.iter().fold(response, |response, (name, value)| response.header(*name, *value)).body(body)
 }
 
 async fn event(step: StreamStep, cut: Arc<Notify>) -> io::Result<String> {

@@ -584,8 +584,8 @@ impl Session {
 /// Logs what the caller hears in place of an answer of the model. The reason of a failure is logged with the response.
 fn log_model_outage(outage: ModelOutage) {
     match outage {
-        ModelOutage::Apology => {
-            warn!(event = "call.apology", "The model gave no answer; the server speaks in its place.");
+        ModelOutage::Apology(reason) => {
+            warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
         }
         ModelOutage::HandOff(reason) => {
             warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");

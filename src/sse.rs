@@ -28,7 +28,7 @@ pub(crate) struct SseDecoder {
 }
 
 /// One event.
-#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct SseEvent<'a> {
     /// The value of the `event` field; empty if there is none.
     pub(crate) event: Cow<'a, str>,

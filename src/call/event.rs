@@ -115,8 +115,8 @@ pub(crate) enum Action {
 /// What the caller hears in place of an answer of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ModelOutage {
-    /// An apology, a goodbye, or the next prompt of the server.
-    Apology,
+    /// An apology, a goodbye, or the next prompt of the server, and why.
+    Apology(&'static str),
     /// The announcement that a person takes over, and why.
     HandOff(&'static str),
 }

@@ -109,6 +109,8 @@ pub(super) struct History {
     dropped_count: usize,
     /// The model's server refuses reasoning items, and the ids that go with them.
     rejects_reasoning: bool,
+    /// Items that were left out since the last response that succeeded, with their positions.
+    left_out: Vec<(usize, Option<ConversationItem>)>,
 }
 
 impl History {
@@ -155,11 +157,43 @@ impl History {
         self.items.iter_mut().filter_map(|item| item.take_if(|item| item.is_reasoning())).count() > 0
     }
 
-    /// Replaces what the caller said last by a note to the model. Returns whether there is such an utterance.
-    pub(super) fn replace_newest_utterance(&mut self, note: &str) -> bool {
-        let mut items = self.items.iter_mut().rev().flatten();
-        let newest = items.find(|item| matches!(item, ConversationItem::Caller(_)));
-        newest.map(|item| *item = ConversationItem::Developer(note.to_owned())).is_some()
+    /// Leaves out what came last from outside: the words of the caller, or a tool call with its output. A note to the
+    /// model stands in its place. All before it was accepted by an earlier response. Returns whether there is such an
+    /// item.
+    pub(super) fn leave_out_newest_input(&mut self, utterance_note: &str, output_note: &str) -> bool {
+        let is_input = |item: &Option<ConversationItem>| {
+            matches!(item, Some(ConversationItem::Caller(_) | ConversationItem::ToolOutput { .. }))
+        };
+        let Some(at) = self.items.iter().rposition(is_input) else { return false };
+        match self.items[at].take() {
+            Some(ConversationItem::ToolOutput { call_id, output }) => {
+                let is_call = |item: &Option<ConversationItem>| matches!(item, Some(ConversationItem::ToolCall(call)) if call.call_id == call_id);
+                if let Some(call) = self.items.iter().position(is_call) {
+                    self.left_out.push((self.dropped_count + call, self.items[call].take()));
+                }
+                self.left_out.push((self.dropped_count + at, Some(ConversationItem::ToolOutput { call_id, output })));
+                self.items[at] = Some(ConversationItem::Developer(output_note.to_owned()));
+            }
+            utterance => {
+                self.left_out.push((self.dropped_count + at, utterance));
+                self.items[at] = Some(ConversationItem::Developer(utterance_note.to_owned()));
+            }
+        }
+        true
+    }
+
+    /// Puts back what was left out, since that did not help.
+    pub(super) fn restore_left_out(&mut self) {
+        for (position, item) in std::mem::take(&mut self.left_out) {
+            if let Some(place) = position.checked_sub(self.dropped_count).and_then(|at| self.items.get_mut(at)) {
+                *place = item;
+            }
+        }
+    }
+
+    /// Leaves it out for the rest of the call, since that helped.
+    pub(super) fn forget_left_out(&mut self) {
+        self.left_out.clear();
     }
 
     /// Drops the oldest turns until half of the text is left. Returns whether any was dropped.

@@ -14,7 +14,7 @@ const MAX_CHANGES: u32 = 4;
 pub(crate) enum InputRefusal {
     /// A reasoning item, or the id of an item.
     Reasoning,
-    /// The words of the caller: a content filter.
+    /// What came from outside: a content filter.
     Content,
     /// The conversation is too long.
     Length,
@@ -23,7 +23,7 @@ pub(crate) enum InputRefusal {
 }
 
 impl InputRefusal {
-    /// Leaves the suspect out of the history: what was said last, if nothing else is suspect. Returns whether the
+    /// Leaves the suspect out of the history: what came last from outside, if nothing else is suspect. Returns whether the
     /// history has changed.
     fn leave_out_suspect(self, history: &mut History) -> bool {
         let first = match self {
@@ -31,7 +31,7 @@ impl InputRefusal {
             Self::Reasoning | Self::Other => history.drop_all_reasoning(),
             Self::Length => history.drop_older_half(),
         };
-        first || history.replace_newest_utterance(prompts::UTTERANCE_LEFT_OUT)
+        first || history.leave_out_newest_input(prompts::UTTERANCE_LEFT_OUT, prompts::OUTPUT_LEFT_OUT)
     }
 }
 
@@ -42,6 +42,7 @@ impl Call {
         if may_change && refusal.leave_out_suspect(&mut self.history) {
             self.turn.withdraw_response(&mut self.history);
         } else if let Some(request) = self.turn.current_request() {
+            self.history.restore_left_out();
             self.handle_model_event(request, ModelEvent::Failed);
         }
     }

@@ -10,27 +10,36 @@ const MAX_CALLS: usize = 4096;
 /// The tool calls of earlier responses.
 #[derive(Default)]
 pub(super) struct KnownCalls {
-    calls: HashMap<String, ToolCall>,
+    /// Each with the number of its turn.
+    calls: HashMap<String, (u64, ToolCall)>,
+    /// The number of inputs so far.
+    turn: u64,
     /// The server has used an id for two calls: an id that comes again says nothing.
     has_repeated_ids: bool,
     replaced_count: u64,
 }
 
 impl KnownCalls {
+    /// Records an input of the caller or a payment event: a call that comes after it is no earlier one delivered again.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn += 1;
+    }
+
     /// Takes in a call. Returns it with an id of its own, and whether it is an earlier call that was delivered again,
     /// which must not run twice.
     pub(super) fn admit(&mut self, call: ToolCall) -> (ToolCall, bool) {
-        let Some(known) = self.calls.get(&call.call_id) else {
+        let Some((turn, known)) = self.calls.get_mut(&call.call_id) else {
             if self.calls.len() < MAX_CALLS {
-                self.calls.insert(call.call_id.clone(), call.clone());
+                self.calls.insert(call.call_id.clone(), (self.turn, call.clone()));
             }
             return (call, false);
         };
         let is_equal = known.name == call.name && known.arguments == call.arguments;
+        let is_same_turn = std::mem::replace(turn, self.turn) == self.turn;
         self.has_repeated_ids |= !is_equal;
         self.replaced_count += 1;
         let call_id = format!("call_again_{}", self.replaced_count);
-        (ToolCall { call_id, ..call }, is_equal && !self.has_repeated_ids)
+        (ToolCall { call_id, ..call }, is_equal && is_same_turn && !self.has_repeated_ids)
     }
 }
 
@@ -49,6 +58,9 @@ mod tests {
         assert!(known.admit(sms()) == (sms(), false));
         let (again, is_repeated) = known.admit(sms());
         assert!(is_repeated && again.call_id != "call_1");
+        known.begin_turn();
+        let (again, is_repeated) = known.admit(sms());
+        assert!(!is_repeated && again.call_id != "call_1", "the caller has spoken: it is another call");
     }
 
     #[test]

@@ -96,22 +96,31 @@ impl Call {
         let is_accepted = is_complete || response.has_external_calls;
         if is_complete && response.has_text {
             self.turn.record_success();
+            self.history.forget_left_out();
             self.guided_flow.record_reply(response.reply_position, &mut self.history);
             self.record_goodbye();
         } else if is_accepted && (self.is_server_leading() || is_question_next) && !self.phase.is_closing() {
             // The server leads; the model may respond without text.
+        } else if is_complete && !response.has_calls && self.turn.may_ask_for_words() {
+            self.note(prompts::ANSWER_IN_WORDS);
+            self.turn.owe_response();
         } else if !response.has_calls {
-            self.handle_model_failure();
+            self.history.restore_left_out();
+            self.handle_model_failure(if is_complete {
+                "nothing of the response can be spoken"
+            } else {
+                "the response failed"
+            });
         }
     }
 
     /// Makes the server speak in place of a model that failed or returned nothing, so that the caller never hears
     /// silence.
-    pub(super) fn handle_model_failure(&mut self) {
+    pub(super) fn handle_model_failure(&mut self, reason: &'static str) {
         self.turn.waive_response();
         self.turn.restart_rounds();
         if self.phase.is_closing() {
-            self.report_apology();
+            self.report_apology(reason);
             self.record_goodbye();
             self.announce_result();
             let goodbye = self.settings.messages.goodbye.clone();
@@ -122,12 +131,12 @@ impl Call {
             return;
         }
         if self.prompt_without_model() {
-            return self.report_apology();
+            return self.report_apology(reason);
         }
         if self.turn.record_failure() >= MAX_FAILURES {
             return self.give_up_on_model("the model failed three times in a row");
         }
-        self.report_apology();
+        self.report_apology(reason);
         self.say(&self.settings.messages.model_unavailable.clone());
         if self.payments.is_open() {
             self.turn.owe_response();
@@ -135,8 +144,8 @@ impl Call {
         }
     }
 
-    fn report_apology(&mut self) {
-        self.emit(Action::ReportModelOutage(ModelOutage::Apology));
+    fn report_apology(&mut self, reason: &'static str) {
+        self.emit(Action::ReportModelOutage(ModelOutage::Apology(reason)));
     }
 
     /// Hands the call off to a person, since the model gives no answer.

@@ -468,7 +468,11 @@ pub(super) const TOO_MANY_TOOL_CALLS: &str = "Too many tool calls in a row. Spea
 pub(super) const REPEATED_TOOL_CALL: &str =
     "This call was made before and is not run again; its earlier output holds. Go on from there.";
 /// The note in place of what the caller said, after the model's server refused it.
-pub(super) const UTTERANCE_LEFT_OUT: &str = "What the caller said here was left out: a filter refused it. If nothing else is open, ask the caller to say it in other words.";
+pub(super) const UTTERANCE_LEFT_OUT: &str = "What the caller said here was left out, since it was refused. If nothing else is open, ask the caller to say it in other words.";
+/// The note in place of a tool call and its output, after the model's server refused them.
+pub(super) const OUTPUT_LEFT_OUT: &str = "A tool was called here, and its output was left out, since it was refused. Do not call it again for the same; go on without it.";
+/// The note after an answer of which nothing can be spoken, such as an emoji.
+pub(super) const ANSWER_IN_WORDS: &str = "Nothing of your last answer can be spoken. Answer in words.";
 /// The note that digits were removed from the caller's words.
 pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card were cut out of what the caller said. Card data is entered on the keypad only: if \
      the caller read out card details, ask to use the keypad.";

@@ -59,6 +59,8 @@ pub(super) struct ModelTurn {
     failure_count: u32,
     /// Consecutive refusals of the input.
     refusal_count: u32,
+    /// Consecutive answers of which nothing can be spoken.
+    wordless_count: u32,
     /// The tool calls of earlier responses.
     known_calls: KnownCalls,
 }
@@ -72,7 +74,6 @@ struct InFlightResponse {
     reply_position: Option<usize>,
     /// The phase of the message whose text is being streamed.
     message_phase: Option<MessagePhase>,
-    /// Redacts the streamed text: digits are held back until they are known not to be a card number.
     /// Makes the streamed text speakable; `None` in a chat, which keeps it as it is.
     speakable: Option<SpeakableText>,
     /// Redacts what is spoken: digits are held back until they are known not to be a card number.
@@ -180,6 +181,7 @@ impl ModelTurn {
     /// Counts responses from zero again, after an input of the caller.
     pub(super) fn restart_rounds(&mut self) {
         self.round_count = 0;
+        self.known_calls.begin_turn();
         self.external_count = 0;
     }
 
@@ -198,6 +200,13 @@ impl ModelTurn {
     pub(super) fn record_success(&mut self) {
         self.failure_count = 0;
         self.refusal_count = 0;
+        self.wordless_count = 0;
+    }
+
+    /// Whether the model is to be asked again after an answer of which nothing can be spoken: once.
+    pub(super) fn may_ask_for_words(&mut self) -> bool {
+        self.wordless_count += 1;
+        self.wordless_count == 1
     }
 
     /// Counts a refusal of the input; returns the number since a response with text.

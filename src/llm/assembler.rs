@@ -8,11 +8,11 @@ mod call;
 mod message;
 
 use std::borrow::Cow;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use serde_json::value::RawValue;
 
-use super::event::{ItemKey, ResponseSnapshot, StreamEvent};
+use super::event::{ItemKey, MAX_ITEMS, ResponseSnapshot, StreamEvent};
 use super::item::{CallItem, OutputItem};
 use crate::call::{MessagePhase, ModelEvent, ModelRequestId, ToolCall};
 use crate::redact::Private;
@@ -36,8 +36,18 @@ pub(super) struct ResponseAssembler {
     has_output: bool,
     /// The server leaves out the beginning of reasoning in the text of a message.
     may_begin_in_reasoning: bool,
+    /// The size of the text that was passed on, in bytes.
+    text_bytes: usize,
+    /// The message that was said last, and whether its text ends in white space.
+    last_said: Option<(usize, bool)>,
     events: VecDeque<ModelEvent>,
 }
+
+/// The maximum size of the text of a response, in bytes: more than an hour of speech.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// The number of words that decide whether a text was said already.
+const COMPARED_WORDS: usize = 32;
 
 /// An item of the output that is a message or a function call.
 struct Item {
@@ -97,6 +107,8 @@ impl ResponseAssembler {
             sequence: SequenceNumbers::default(),
             has_output: false,
             may_begin_in_reasoning,
+            text_bytes: 0,
+            last_said: None,
             events: VecDeque::new(),
         }
     }
@@ -126,6 +138,18 @@ impl ResponseAssembler {
     /// Whether a reasoning item has arrived.
     pub(super) fn has_reasoning(&self) -> bool {
         !self.seen_reasoning.is_empty()
+    }
+
+    /// Whether something was passed on and every item is complete: what is missing is at most the end of the response.
+    pub(super) fn is_settled(&self) -> bool {
+        self.has_output && self.items.iter().all(Item::is_settled)
+    }
+
+    /// Whether there are more items, or there is more text, than an answer to a caller can have.
+    pub(super) fn is_too_large(&self) -> bool {
+        let parts = |item: &Item| if let Content::Message(message) = &item.content { message.part_count() } else { 1 };
+        let count = self.items.iter().map(parts).sum::<usize>() + self.seen_reasoning.len();
+        u64::try_from(count).is_ok_and(|count| count > MAX_ITEMS) || self.text_bytes > MAX_TEXT_BYTES
     }
 
     /// Applies an event. The end and a failure are for the caller.
@@ -160,7 +184,9 @@ impl ResponseAssembler {
 
     /// Ends the response: passes on what only the end completes.
     pub(super) fn finish(&mut self, end: StreamEnd<'_>) -> Result<(), IncompleteResponse> {
-        let is_cut = matches!(end, StreamEnd::Closed) && self.items.iter().any(|item| !item.is_settled());
+        if matches!(end, StreamEnd::Closed) && self.items.iter().any(|item| !item.is_settled()) {
+            return Err(IncompleteResponse::CutOff);
+        }
         // The end of a whole response completes calls without an end of their own.
         let completes = match end {
             StreamEnd::Snapshot(snapshot) => {
@@ -177,17 +203,14 @@ impl ResponseAssembler {
         for at in 0..self.items.len() {
             match &mut self.items[at].content {
                 Content::Message(_) => self.speak(at, PendingMessage::finish),
+                Content::Call(call) if self.calls.iter().any(|passed| call.repeats(passed)) => {}
                 Content::Call(call) => {
                     let call = call.take_at_end(completes);
                     self.pass_on(at, call);
                 }
             }
         }
-        match (is_cut, self.has_output) {
-            (true, _) => Err(IncompleteResponse::CutOff),
-            (false, false) => Err(IncompleteResponse::Empty),
-            (false, true) => Ok(()),
-        }
+        if self.has_output { Ok(()) } else { Err(IncompleteResponse::Empty) }
     }
 
     fn new_message(&self, phase: Option<MessagePhase>) -> PendingMessage {
@@ -196,16 +219,16 @@ impl ResponseAssembler {
 
     fn add_item(&mut self, key: &ItemKey<'_>, item: &OutputItem<'_>) {
         match item {
-            OutputItem::Message { phase, .. } => {
+            OutputItem::Message { phase, parts } => {
                 if self.find(key, Item::is_message, false).is_none() {
-                    let message = self.new_message(*phase);
+                    let message = self.new_message(*phase).beginning_with(parts.concat());
                     self.open(key, Content::Message(message));
                 }
             }
             OutputItem::Call(call) => {
                 let at = self.find(key, Item::is_call, false);
                 let at = at.unwrap_or_else(|| self.open(key, Content::Call(PendingCall::default())));
-                self.with_call(at, |pending| pending.name_after(call));
+                self.with_call(at, |pending| pending.begin(call));
             }
             OutputItem::Reasoning(_) | OutputItem::Other => {}
         }
@@ -240,7 +263,7 @@ impl ResponseAssembler {
         if let Content::Message(message) = &mut self.items[at].content {
             message.phase = message.phase.or(phase);
         }
-        self.speak(at, |message| message.complete(&text, is_said));
+        self.speak(at, |message| message.complete(parts, is_said));
         self.items[at].complete(key);
     }
 
@@ -291,10 +314,17 @@ impl ResponseAssembler {
             Content::Call(_) => None,
         };
         let said: Vec<String> = self.items.iter().enumerate().filter_map(elsewhere).collect();
-        let said: HashSet<&str> = said.iter().flat_map(|text| text.split_whitespace()).collect();
-        let (count, known) = rest
-            .split_whitespace()
-            .fold((0, 0), |(count, known), word| (count + 1, known + usize::from(said.contains(word))));
+        // The words that come in the same order.
+        let mut said = said.iter().flat_map(|text| text.split_whitespace());
+        let (mut count, mut known) = (0, 0);
+        for word in rest.split_whitespace().take(COMPARED_WORDS) {
+            count += 1;
+            let mut after = said.clone();
+            if after.any(|known| known == word) {
+                known += 1;
+                said = after;
+            }
+        }
         count > 0 && 2 * known >= count
     }
 
@@ -304,7 +334,8 @@ impl ResponseAssembler {
         let found = self.items.iter().position(same_call).or_else(|| {
             let found = self.find(key, Item::is_call, true)?;
             let known = &self.items[found];
-            let is_other = known.is_done && call.is_some_and(|call| !known.is_call_again(key, call));
+            let is_again = |call| known.is_call_again(key, call) || known.is_call_without_id(call);
+            let is_other = known.is_done && call.is_some_and(|call| !is_again(call));
             (!is_other).then_some(found)
         });
         found.unwrap_or_else(|| self.open(key, Content::Call(PendingCall::default())))
@@ -347,11 +378,19 @@ impl ResponseAssembler {
     /// Changes a message, and passes on the text that is to be said.
     fn speak(&mut self, at: usize, change: impl FnOnce(&mut PendingMessage) -> String) {
         let Content::Message(message) = &mut self.items[at].content else { return };
-        let text = change(message);
+        let mut text = change(message);
+        let ends_in_space = message.ends_in_space();
+        let follows = self.last_said.is_some_and(|(last, ends_in_space)| last != at && !ends_in_space);
+        if follows && text.starts_with(|c: char| !c.is_whitespace()) {
+            // The words of two messages are not one.
+            text.insert(0, ' ');
+        }
         let phase = if text.is_empty() { None } else { message.phase.take() };
         if !text.is_empty() {
             self.discard_reasoning();
             self.has_output = true;
+            self.text_bytes += text.len();
+            self.last_said = Some((at, ends_in_space));
             self.events.extend(phase.map(ModelEvent::MessagePhase));
             self.events.push_back(ModelEvent::TextDelta(Private::new(text)));
         }
@@ -360,18 +399,18 @@ impl ResponseAssembler {
     /// Passes on a call that is complete, unless it was passed on already. An id that is empty or belongs to another
     /// call of this response is replaced.
     fn pass_on(&mut self, at: usize, call: Option<CompleteCall>) {
-        let Some(CompleteCall { mut call_id, name, arguments }) = call else { return };
-        let made = ToolCall::new(call_id.clone(), None, name, &arguments);
-        let is_known = |known: &ToolCall| known.call_id == made.call_id;
-        if call_id.is_empty() || self.calls.iter().any(is_known) {
-            call_id = format!("call_{}_{}", self.request.0, self.calls.len() + 1);
-        }
+        let Some(CompleteCall { call_id, name, arguments }) = call else { return };
+        let own_id = Some(call_id).filter(|id| !id.is_empty()).or_else(|| self.items[at].id.clone());
+        let is_free = |id: &String| self.calls.iter().all(|known| known.call_id != *id);
+        let new_id = || format!("call_{}_{}", self.request.0, self.calls.len() + 1);
+        let call_id = own_id.filter(is_free).unwrap_or_else(new_id);
+        let made = ToolCall::new(call_id, None, name, &arguments);
         self.has_output = true;
         self.follows_reasoning |= !self.pending_reasoning.is_empty();
         self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
         let Item { id, done_id, .. } = &self.items[at];
         let item_id = done_id.clone().or_else(|| id.clone()).filter(|_| self.follows_reasoning);
-        let call = ToolCall { call_id, item_id, ..made };
+        let call = ToolCall { item_id, ..made };
         self.calls.push(call.clone());
         self.events.push_back(ModelEvent::ToolCall(call));
     }
@@ -402,6 +441,11 @@ impl Item {
     fn is_call_again(&self, key: &ItemKey<'_>, call: &CallItem<'_>) -> bool {
         let has_same_id = key.id.as_deref().is_some_and(|id| self.has_id(id));
         matches!(&self.content, Content::Call(known) if known.is_same(call, has_same_id))
+    }
+
+    /// Whether `call` is this call, neither of which has an id of its own.
+    fn is_call_without_id(&self, call: &CallItem<'_>) -> bool {
+        matches!(&self.content, Content::Call(known) if known.is_same_without_id(call))
     }
 
     /// Whether the item is a call that was passed on and asks for the same.

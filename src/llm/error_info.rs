@@ -41,13 +41,19 @@ struct ErrorObject<'a> {
     r#type: Option<&'a RawValue>,
     #[serde(borrow)]
     param: Option<&'a RawValue>,
-    #[serde(borrow, alias = "detail")]
+    #[serde(borrow)]
     message: Option<&'a RawValue>,
-    #[serde(borrow, alias = "status_code")]
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+    #[serde(borrow)]
     status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status_code: Option<&'a RawValue>,
     /// Azure says here why.
-    #[serde(borrow, alias = "inner_error")]
+    #[serde(borrow)]
     innererror: Option<&'a RawValue>,
+    #[serde(borrow)]
+    inner_error: Option<&'a RawValue>,
 }
 
 impl ErrorInfo {
@@ -91,9 +97,10 @@ impl ErrorInfo {
             loggable_code(serde_json::from_str::<String>(raw).as_deref().unwrap_or(raw))
         };
         let code = word(fields.code);
-        let detail = fields.innererror.and_then(|inner| Self::parse_fields(inner.get()).code);
-        let status = fields.status.and_then(number).or_else(|| code.as_deref()?.parse().ok());
-        let message = fields.message.map(|message| text(message).unwrap_or_else(|| message.get().into()));
+        let detail = fields.innererror.or(fields.inner_error).and_then(|inner| Self::parse_fields(inner.get()).code);
+        let status = fields.status.or(fields.status_code).and_then(number).or_else(|| code.as_deref()?.parse().ok());
+        let message =
+            fields.message.or(fields.detail).map(|message| text(message).unwrap_or_else(|| message.get().into()));
         Self {
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)),
             code: detail.or(code),
@@ -108,11 +115,16 @@ impl ErrorInfo {
         if self.mentions(&PERMANENT_WORDS) {
             return false;
         }
+        let is_unexplained = || self.code.is_none() && self.kind.is_none() && self.message.reveal().is_empty();
         match self.status.or(status) {
             Some(408 | 409 | 425 | 429 | 500..) => true,
-            Some(400..) => false,
-            _ => self.mentions(&TRANSIENT_WORDS),
+            Some(_) => self.code_mentions(&BUSY_WORDS),
+            None => is_unexplained() || self.mentions(&TRANSIENT_WORDS),
         }
+    }
+
+    fn code_mentions(&self, words: &[&str]) -> bool {
+        [&self.code, &self.kind].into_iter().flatten().any(|code| words.iter().any(|word| squeeze(code).contains(word)))
     }
 
     /// Whether the code, the type or the message has one of these words, which are in lower case without separators.
@@ -131,8 +143,10 @@ impl ErrorInfo {
         }
         let names_input = || {
             let message = self.message.reveal();
-            let is_request_error = matches!(status, Some(400 | 422));
-            is_request_error && (self.param.as_deref().is_some_and(is_of_input) || message.contains("input["))
+            let names = self.param.as_deref().is_some_and(is_of_input)
+                || message.contains("input[")
+                || message.contains(r#""input","#);
+            matches!(status, Some(400 | 422)) && names
         };
         if self.mentions(&CONTENT_WORDS) {
             Some(InputRefusal::Content)
@@ -151,7 +165,11 @@ fn is_of_input(param: &str) -> bool {
 }
 
 /// What says that a content filter refused the input.
-const CONTENT_WORDS: [&str; 8] = [
+const CONTENT_WORDS: [&str; 12] = [
+    "datainspection",
+    "inappropriate",
+    "sensitivecontent",
+    "contentrisk",
     "contentfilter",
     "contentpolicy",
     "contentmanagementpolicy",
@@ -183,6 +201,9 @@ const LENGTH_WORDS: [&str; 11] = [
 
 /// What says that a repetition is of no use, although the status is that of a transient error.
 const PERMANENT_WORDS: [&str; 4] = ["insufficientquota", "exceededyourcurrentquota", "billing", "creditbalance"];
+
+/// The codes of a busy server, whatever the status.
+const BUSY_WORDS: [&str; 4] = ["ratelimit", "toomanyrequest", "overload", "unavailable"];
 
 /// What says that a repetition may succeed, in the spellings of model servers and gateways.
 const TRANSIENT_WORDS: [&str; 17] = [
@@ -242,6 +263,7 @@ mod tests {
             r#"{"error":{"code":"server_error","message":"4242"}}"#,
             r#"{"error":{"error":{"code":"server_error","message":"4242"}}}"#,
             r#"{"code":"server_error","detail":"4242"}"#,
+            r#"{"code":"server_error","message":"4242","detail":"x","status":"failed","status_code":500}"#,
             r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"4242"}}}"#,
         ] {
             let info = ErrorInfo::parse(json);
@@ -267,6 +289,10 @@ mod tests {
             r#"{"error":"Service Unavailable"}"#,
             r#"{"error":{"type":"overloaded_error"}}"#,
             r#"{"error":{"code":"RESOURCE_EXHAUSTED"}}"#,
+            r#"{"type":"response.failed","response":{"error":null}}"#,
+            r#"{"type":"response.failed","response":{"error":{"message":""}}}"#,
+            r#"{"type":"error"}"#,
+            "{}",
         ] {
             assert!(ErrorInfo::parse(json).is_transient(None), "{json}");
         }
@@ -274,11 +300,11 @@ mod tests {
             r#"{"error":{"code":"insufficient_quota"}}"#,
             r#"{"error":{"code":"invalid_prompt"}}"#,
             r#"{"type":"error","status":400,"error":{"code":"x"}}"#,
-            "{}",
         ] {
             assert!(!ErrorInfo::parse(json).is_transient(None), "{json}");
         }
         assert!(!ErrorInfo::parse(r#"{"error":{"code":"insufficient_quota"}}"#).is_transient(Some(429)));
+        assert!(ErrorInfo::parse(r#"{"error":{"code":"rate_limit_exceeded"}}"#).is_transient(Some(400)));
         for (status, transient) in [(429, true), (500, true), (529, true), (408, true), (400, false), (404, false)] {
             assert_eq!(ErrorInfo::parse("").is_transient(Some(status)), transient, "{status}");
         }
@@ -304,6 +330,8 @@ mod tests {
             (413, "", Some(Length)),
             (400, r#"{"error":{"code":null,"param":"input[3].content"}}"#, Some(Other)),
             (422, r#"{"detail":"input[2]: bad"}"#, Some(Other)),
+            (422, r#"{"detail":[{"type":"x","loc":["body","input",3],"msg":"bad"}]}"#, Some(Other)),
+            (400, r#"{"code":"data_inspection_failed","message":"may contain inappropriate content"}"#, Some(Content)),
             (400, r#"{"error":{"param":"tools[0].parameters"}}"#, None),
             (429, r#"{"error":{"message":"Request too large: context length"}}"#, None),
             (401, "{}", None),

@@ -10,6 +10,9 @@ use super::error_info::{ErrorInfo, loggable_code};
 use super::item::{OutputItem, read_arguments, read_part};
 use super::json::{elements, number, text};
 
+/// The maximum number of items of a response. OpenAI's have a few.
+pub(super) const MAX_ITEMS: u64 = 256;
+
 /// An event, reduced to what this program uses. A whole response in one JSON object is an event, too.
 pub(super) enum StreamEvent<'a> {
     /// `response.output_item.added`: an item begins.
@@ -172,11 +175,16 @@ impl<'a> RawEvent<'a> {
         let snapshot: RawSnapshot<'a> = serde_json::from_str(response).unwrap_or_default();
         let status = snapshot.status.and_then(text).unwrap_or_default();
         let items = snapshot.output.or(self.output).map(elements).unwrap_or_default();
-        let mut output: Vec<_> = (0..).zip(items).map(|(index, raw)| parse_item(index, raw)).collect();
+        let mut output: Vec<_> = (0..MAX_ITEMS).zip(items).map(|(index, raw)| parse_item(index, raw)).collect();
         let has_message = output.iter().any(|(_, item)| matches!(item, OutputItem::Message { .. }));
         let text = snapshot.output_text.or(self.output_text).and_then(text).filter(|_| !has_message);
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             output.push((ItemKey::default(), OutputItem::Message { phase: None, parts: vec![text] }));
+        }
+        let reason = snapshot.incomplete_details.and_then(read_reason).unwrap_or_default();
+        if output.is_empty() && reason.contains("content_filter") {
+            let info = ErrorInfo { code: Some("content_filter".to_owned()), ..ErrorInfo::default() };
+            return StreamEvent::Failed(info);
         }
         let is_failed = matches!(&*status, "failed" | "cancelled") || snapshot.error.or(self.error).is_some();
         if is_failed && output.is_empty() {
@@ -198,7 +206,20 @@ struct RawSnapshot<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow)]
     usage: Option<&'a RawValue>,
+}
+
+/// Why a response is incomplete.
+fn read_reason(details: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Details<'a> {
+        #[serde(borrow)]
+        reason: Option<&'a RawValue>,
+    }
+    let details: Details<'_> = serde_json::from_str(details.get()).ok()?;
+    details.reason.and_then(text)
 }
 
 /// Parses an item of the snapshot, whose index is its place.

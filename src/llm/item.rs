@@ -20,7 +20,7 @@ pub(super) enum OutputItem<'a> {
     Other,
 }
 
-/// A function call. What is missing is empty.
+/// A function call. What is missing is empty, and so is an id of white space.
 pub(super) struct CallItem<'a> {
     pub(super) call_id: Cow<'a, str>,
     pub(super) name: Cow<'a, str>,
@@ -34,7 +34,7 @@ pub(super) struct CallItem<'a> {
 pub(super) enum ItemStatus {
     /// `completed`, or no status.
     Completed,
-    /// `in_progress`, or a status that is not known: the end of the response decides.
+    /// `in_progress`, or a status that is not known.
     InProgress,
     /// `incomplete`, or failed.
     Incomplete,
@@ -59,6 +59,8 @@ struct RawItem<'a> {
     #[serde(borrow)]
     refusal: Option<&'a RawValue>,
     #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
     call_id: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<&'a RawValue>,
@@ -73,14 +75,25 @@ impl<'a> OutputItem<'a> {
     /// Parses an item, and returns its id with it. An item that cannot be read is `Other`.
     pub(super) fn parse(raw: &'a RawValue) -> (Option<Cow<'a, str>>, Self) {
         let Some(item) = parse_object(raw) else { return (None, Self::Other) };
-        let id = item.id.and_then(text).filter(|id| !id.is_empty());
+        let id = item.id.and_then(text).filter(|id| !id.trim().is_empty());
         let is_model = item.role.and_then(text).is_none_or(|role| role == "assistant");
-        let parsed = match item.r#type.and_then(text).as_deref() {
+        let inferred = || {
+            let is_call = item.name.is_some() && item.arguments.is_some();
+            if is_call {
+                "function_call"
+            } else if item.content.is_some() {
+                "message"
+            } else {
+                ""
+            }
+        };
+        let kind = item.r#type.and_then(text).unwrap_or_else(|| inferred().into());
+        let parsed = match Some(kind.as_ref()) {
             Some("message") if is_model => Self::Message {
                 phase: item.phase.and_then(text).and_then(|phase| MessagePhase::from_wire(&phase)),
                 parts: item.content.map(read_parts).unwrap_or_default(),
             },
-            Some("function_call") => Self::Call(CallItem::new(&item, id.clone())),
+            Some("function_call") => Self::Call(CallItem::new(&item)),
             Some("reasoning") => Self::Reasoning(raw),
             _ => Self::Other,
         };
@@ -89,14 +102,14 @@ impl<'a> OutputItem<'a> {
 }
 
 impl<'a> CallItem<'a> {
-    fn new(item: &RawItem<'a>, id: Option<Cow<'a, str>>) -> Self {
+    fn new(item: &RawItem<'a>) -> Self {
         let function = item.function.and_then(parse_object);
         let of_function = function.as_ref();
         let non_empty = |raw: Option<&'a RawValue>| raw.and_then(text).filter(|text| !text.is_empty());
         let name = non_empty(item.name).or_else(|| non_empty(of_function?.name));
         let arguments = item.arguments.or(of_function.and_then(|function| function.arguments));
         Self {
-            call_id: non_empty(item.call_id).or(id).unwrap_or_default(),
+            call_id: non_empty(item.call_id).filter(|id| !id.trim().is_empty()).unwrap_or_default(),
             name: name.unwrap_or_default(),
             arguments: arguments.map(read_arguments).unwrap_or_default(),
             status: match item.status.and_then(text).as_deref() {
@@ -119,10 +132,13 @@ pub(super) fn read_arguments(raw: &RawValue) -> Cow<'_, str> {
 
 /// Reads the text of a content part, and `None` of a part that is not spoken.
 pub(super) fn read_part(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let part = parse_object(raw)?;
+    let Some(part) = parse_object(raw) else { return text(raw) };
     match part.r#type.and_then(text).as_deref() {
         Some("refusal") => part.refusal.or(part.text).and_then(text),
-        Some("output_text" | "text") | None => part.text.and_then(text),
+        Some("output_text" | "text") | None => {
+            let value = |raw| parse_object(raw)?.value.and_then(text);
+            part.text.and_then(|raw| text(raw).or_else(|| value(raw)))
+        }
         Some(_) => None,
     }
 }
@@ -169,7 +185,7 @@ mod tests {
             ),
             (
                 r#"{"id":"fc_1","type":"function_call","name":"x","arguments":{"a": 1}}"#,
-                r#"fc_1 fc_1 x {"a": 1} Completed"#,
+                r#"fc_1  x {"a": 1} Completed"#,
             ),
             (r#"{"id":null,"type":"function_call","call_id":"c","name":"x","arguments":null}"#, " c x  Completed"),
             (r#"{"type":"function_call","call_id":"","function":{"name":"x","arguments":"{}"}}"#, "  x {} Completed"),

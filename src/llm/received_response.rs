@@ -3,7 +3,7 @@
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use super::answer_reader::{Answer, AnswerReader};
+use super::answer_reader::{Answer, AnswerReader, ReadAnswerError};
 use super::assembler::{IncompleteResponse, ResponseAssembler, StreamEnd};
 use super::event::{ParseEventError, StreamEvent, TokenUsage};
 use super::transport::TransportError;
@@ -60,6 +60,11 @@ impl ReceivedResponse {
         self.assembler.has_output()
     }
 
+    /// Completes an answer whose end was lost. Returns whether it is one: every item that has begun is complete.
+    pub(super) fn complete_without_end(&mut self) -> bool {
+        self.assembler.is_settled() && self.assembler.finish(StreamEnd::Closed).is_ok()
+    }
+
     /// Whether text was passed on, or the arguments of a call have begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
         self.assembler.has_begun()
@@ -72,6 +77,9 @@ impl ReceivedResponse {
 
     /// Reads one event.
     pub(super) fn advance(&mut self) -> Result<Progress, TransportError> {
+        if self.assembler.is_too_large() {
+            return Err(ReadAnswerError::TooMuchContent.into());
+        }
         let answer = if self.is_at_end { self.reader.finish()? } else { self.reader.next()? };
         match answer {
             Some(Answer::Json { event, data }) => apply_data(&mut self.assembler, &event, &data),

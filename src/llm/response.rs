@@ -109,7 +109,7 @@ impl ResponseStream {
                 tokio::task::yield_now().await;
             }
             if timeout_at(self.deadline(), self.advance()).await.is_err() {
-                self.fail("the time limit was reached", None);
+                self.break_off("the time limit was reached", None);
             }
         }
         None
@@ -184,7 +184,7 @@ impl ResponseStream {
     async fn handle_failure(&mut self, failure: TransportError) {
         self.body = None;
         if self.received.has_output() {
-            return self.fail("the response broke off", Some(&failure));
+            return self.break_off("the response broke off", Some(&failure));
         }
         self.received = self.model.new_response(self.request.id);
         self.first_token = None;
@@ -217,7 +217,29 @@ impl ResponseStream {
         sleep(wait).await;
     }
 
+    /// Ends a response that cannot be read on. An answer whose items are complete is one, whatever comes after.
+    fn break_off(&mut self, reason: &'static str, failure: Option<&TransportError>) {
+        if !self.received.complete_without_end() {
+            return self.fail(reason, failure);
+        }
+        tracing::warn!(
+            event = "openai.end_missing",
+            request = self.request.id.0,
+            reason,
+            error = failure.map(tracing::field::display),
+            "The answer is complete, and the response did not end as it should."
+        );
+        self.complete("broken off", &TokenUsage::default());
+    }
+
     fn complete(&mut self, status: &'static str, usage: &TokenUsage) {
+        if status == "incomplete" {
+            tracing::warn!(
+                event = "openai.response_cut",
+                request = self.request.id.0,
+                "The model's server cut the answer off: a limit or a filter."
+            );
+        }
         tracing::info!(
             event = "openai.response_ended",
             request = self.request.id.0,

@@ -177,6 +177,17 @@ async fn a_stream_that_breaks_later_is_not_retried() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_complete_is_one_whatever_comes_after() {
+    let done = || Event(r#"{"type":"response.output_item.done","item":{"id":"m","type":"message","content":"Hello"}}"#);
+    for end in [OVERLOADED, FAILED] {
+        assert_eq!(respond_with(vec![Stream(vec![HELLO, done(), end])]).await, once("'Hello' done"));
+    }
+    let no_end = ModelLimits { response: SHORT * 2, ..LIMITS };
+    assert_eq!(respond_within(no_end, vec![Stream(vec![HELLO, done(), Stall])]).await, once("'Hello' done"));
+    assert_eq!(respond_with(vec![Stream(vec![HELLO, done(), ARGUMENTS, FAILED])]).await, once("'Hello' failed"));
+}
+
+#[tokio::test]
 async fn an_incomplete_response_succeeds_if_it_has_output() {
     assert_eq!(respond_with(vec![Stream(vec![HELLO, INCOMPLETE])]).await, once("'Hello' done"));
     for nothing in [vec![ARGUMENTS, INCOMPLETE], vec![INCOMPLETE]] {
@@ -224,7 +235,6 @@ async fn permanent_errors_are_not_retried() {
         Plain(401, vec![JSON], "{}"),
         Plain(404, vec![("content-type", "text/html")], "<html>"),
         Plain(302, vec![("location", "/v1/elsewhere")], ""),
-        Plain(200, vec![("content-type", "text/event-stream")], "<html>"),
     ] {
         assert_eq!(respond_with(vec![answer]).await, once("failed"));
     }
@@ -250,8 +260,9 @@ async fn a_compressed_body_is_read() {
         \x2a\x4a\x2d\x2e\xc8\xcf\x2b\x4e\xd5\xcb\x2f\x2d\x29\x28\x2d\x89\x2f\x49\xad\x28\xd1\x4b\x49\xcd\x29\
         \x49\x54\xd2\x51\x82\xd0\x56\x4a\x1e\xa9\x39\x39\xf9\x4a\xb5\x5c\x5c\x29\x38\x34\x27\xe7\xe7\x16\xe4\
         \xa4\x96\xa4\xa6\x80\x14\x01\x00\xf8\x96\x38\xc5\x62\x00\x00\x00";
-    let answer = Bytes(vec![("content-encoding", "gzip"), ("content-type", "text/event-stream")], BODY);
-    assert_eq!(respond_with(vec![answer]).await, once("'Hello' done"));
+    for headers in [vec![("content-encoding", "gzip")], vec![("content-encoding", "x-gzip")], Vec::new()] {
+        assert_eq!(respond_with(vec![Bytes(headers, BODY)]).await, once("'Hello' done"));
+    }
 }
 
 #[tokio::test]
@@ -289,6 +300,7 @@ async fn a_refusal_of_the_input_is_left_to_the_call() {
         (r#"{"error":{"message":"Item with id 'rs_1' not found.","param":"input"}}"#, "refused:Reasoning"),
         (r#"{"error":{"code":"context_length_exceeded"}}"#, "refused:Length"),
         (r#"{"error":{"param":"input[3]"}}"#, "refused:Other"),
+        (r#"{"error":{"message":"Item with id 'rs_1' not found."}}"#, "refused:Reasoning"),
     ] {
         assert_eq!(respond_with(vec![Plain(400, vec![JSON], body)]).await, once(refused), "{body}");
     }
@@ -365,7 +377,8 @@ async fn a_server_that_refuses_without_a_reason_is_asked_without_optional_member
     assert!(bodies[0].contains("prompt_cache_key") && bodies[1].ends_with(r#""stream":true,"store":false}"#));
     assert_eq!(bodies[1], bodies[2]);
     let (openai, _leaving) = RawServer::start(vec![refused(), refused()]).await;
-    assert_eq!(collect_events(&self::model(openai.origin(), "gpt-6-luna", LIMITS)).await, "failed");
+    let model = self::model(openai.origin(), "gpt-6-luna", LIMITS);
+    assert_eq!(collect_events(&model).await, "refused:Other", "something in the conversation is suspect then");
 }
 
 #[tokio::test]

@@ -106,9 +106,14 @@ impl TransportError {
     /// Whether a retry of the same request may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
-            Self::NoResponse(_) | Self::Timeout | Self::StreamClosed | Self::EmptyResponse => true,
             Self::ErrorStatus { status, error_info, .. } => error_info.is_transient(Some(*status)),
             Self::ResponseFailed(error_info) => error_info.is_transient(None),
+            // What is no answer comes from a gateway before the model's server.
+            Self::NoResponse(_)
+            | Self::Timeout
+            | Self::StreamClosed
+            | Self::EmptyResponse
+            | Self::Unreadable(ReadAnswerError::NotAnAnswer) => true,
             Self::Unreadable(_) | Self::BuildRequest => false,
         }
     }
@@ -116,18 +121,22 @@ impl TransportError {
     /// What of the conversation the server refuses, if the error is about that.
     pub(super) fn input_refusal(&self) -> Option<InputRefusal> {
         match self {
-            Self::ErrorStatus { status, error_info, .. } => error_info.input_refusal(Some(*status)),
+            Self::ErrorStatus { status, error_info, refusal, .. } => {
+                // A refusal without a reason that no field of the request explains.
+                let unexplained = || refusal.is_unexplained.then_some(InputRefusal::Other);
+                error_info.input_refusal(Some(*status)).or_else(unexplained)
+            }
             Self::ResponseFailed(error_info) => error_info.input_refusal(None),
             _ => None,
         }
     }
 
-    /// What the server refused in the request, if it answered with an error status.
+    /// What the server refused in the request, if it answered with an error status. `None` if the conversation explains
+    /// it.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::ErrorStatus { refusal, .. } => Some(refusal),
-            _ => None,
-        }
+        let Self::ErrorStatus { status, error_info, refusal, .. } = self else { return None };
+        let is_of_input = refusal.is_unexplained && error_info.input_refusal(Some(*status)).is_some();
+        (!is_of_input).then_some(refusal)
     }
 
     /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
@@ -227,7 +236,8 @@ mod tests {
             (with_status(404, "model_not_found"), false),
             (TransportError::StreamClosed, true),
             (TransportError::EmptyResponse, true),
-            (TransportError::Unreadable(ReadAnswerError::NotAnAnswer), false),
+            (TransportError::Unreadable(ReadAnswerError::NotAnAnswer), true),
+            (TransportError::Unreadable(ReadAnswerError::EventTooLarge), false),
         ] {
             assert_eq!(failure.is_retryable(), may_pass, "{failure:?}");
         }

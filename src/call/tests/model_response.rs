@@ -234,6 +234,8 @@ fn after_three_model_failures_the_call_is_handed_off() {
 fn an_empty_response_is_a_failure() {
     let mut call = TestCall::start();
     call.caller_says("Hello?");
+    call.model_emits(ModelEvent::Completed);
+    assert!(call.history().contains("Answer in words."), "it is asked again, once");
     let from = call.model_emits(ModelEvent::Completed);
     assert_eq!(call.said_since(from), MODEL_UNAVAILABLE);
 }
@@ -342,7 +344,11 @@ fn a_tool_call_that_is_delivered_again_runs_once() {
 #[test]
 fn what_the_caller_hears_in_place_of_the_model_is_reported() {
     let mut call = TestCall::start();
-    for reported in ["Apology", "Apology", r#"HandOff("the model failed three times in a row")"#] {
+    for reported in [
+        r#"Apology("the response failed")"#,
+        r#"Apology("the response failed")"#,
+        r#"HandOff("the model failed three times in a row")"#,
+    ] {
         call.caller_says("Hello?");
         let from = call.model_emits(ModelEvent::Failed);
         let is_report = |action: &&Action| matches!(action, Action::ReportModelOutage(_));
@@ -396,4 +402,23 @@ fn two_texts_of_a_response_are_set_apart() {
     call.model_calls("set-silence-detection", r#"{"enabled":true}"#);
     call.model_replies("Done.", &[]);
     assert_eq!(call.said_since(from), "One moment. Done.");
+}
+
+#[test]
+fn a_tool_output_that_a_filter_refuses_is_left_out_and_not_what_the_caller_said() {
+    let mut call = TestCall::start();
+    call.caller_says("Hello");
+    call.model_calls("set-silence-detection", r#"{"enabled":false}"#);
+    call.model_emits(ModelEvent::Completed);
+    assert!(call.history().contains("Silence detection"), "{}", call.history());
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Content));
+    let history = call.history();
+    assert!(history.contains("Hello") && !history.contains("Silence detection"), "{history}");
+    assert!(history.contains("its output was left out") && !history.contains("call_1"), "{history}");
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Content));
+    assert!(!call.history().contains("Hello"), "then the next suspect");
+    call.model_emits(ModelEvent::Failed);
+    call.caller_says("Well?");
+    let history = call.history();
+    assert!(history.contains("Hello") && history.contains("Silence detection"), "it did not help: {history}");
 }

@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 
 use super::super::item::{CallItem, ItemStatus};
 use super::CompleteCall;
+use crate::call::ToolCall;
 
 /// A function call that is being received.
 #[derive(Default)]
@@ -23,8 +24,16 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
-    /// Takes id and name of the item that begins.
-    pub(super) fn name_after(&mut self, item: &CallItem<'_>) {
+    /// Takes in the item that begins. What it says of the arguments counts if nothing else does.
+    pub(super) fn begin(&mut self, item: &CallItem<'_>) {
+        self.name_after(item);
+        if item.status == ItemStatus::Completed && has_members(&item.arguments) && self.streamed.is_empty() {
+            item.arguments.as_ref().clone_into(&mut self.of_item);
+        }
+    }
+
+    /// Takes id and name of an item.
+    fn name_after(&mut self, item: &CallItem<'_>) {
         if !item.call_id.is_empty() {
             item.call_id.as_ref().clone_into(&mut self.call_id);
         }
@@ -70,6 +79,19 @@ impl PendingCall {
         (has_same_id && has_same_call_id) || ((has_same_id || has_same_call_id) && self.is_equal(item))
     }
 
+    /// Whether the call has no id of its own, neither here nor in `item`, and is the same.
+    pub(super) fn is_same_without_id(&self, item: &CallItem<'_>) -> bool {
+        self.call_id.is_empty() && item.call_id.is_empty() && self.is_equal(item)
+    }
+
+    /// Whether a call that was never done repeats `passed`: under the same id, or without one.
+    pub(super) fn repeats(&self, passed: &ToolCall) -> bool {
+        let has_same_id = self.call_id.is_empty() || self.call_id == passed.call_id;
+        let has_same_name = self.name.is_empty() || self.name == passed.name;
+        let asks_for_more = has_members(self.arguments()) && self.arguments() != passed.arguments.as_str();
+        self.status.is_none() && has_same_id && has_same_name && !asks_for_more
+    }
+
     /// Whether the call was passed on and `item` asks for the same.
     pub(super) fn was_passed_on_as(&self, item: &CallItem<'_>) -> bool {
         self.is_passed_on && self.is_equal(item)
@@ -91,9 +113,8 @@ impl PendingCall {
     pub(super) fn take_at_end(&mut self, completes: bool) -> Option<CompleteCall> {
         let is_complete = match self.status {
             Some(ItemStatus::Completed) => true,
-            Some(ItemStatus::InProgress) => completes,
-            Some(ItemStatus::Incomplete) => false,
-            None => completes && (self.has_all_arguments || is_object(&self.streamed)),
+            Some(ItemStatus::InProgress | ItemStatus::Incomplete) => false,
+            None => completes && (self.has_all_arguments || is_object(self.arguments())),
         };
         if is_complete { self.take() } else { None }
     }

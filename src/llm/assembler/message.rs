@@ -1,5 +1,7 @@
 //! A message of a response: what of its text was said.
 
+use std::borrow::Cow;
+
 use super::super::markup::MarkupFilter;
 use crate::call::MessagePhase;
 
@@ -9,12 +11,16 @@ pub(super) struct PendingMessage {
     /// The phase that the call has not been told yet.
     pub(super) phase: Option<MessagePhase>,
     parts: Vec<Part>,
+    /// The text that stood in the beginning of the item.
+    initial: String,
     /// Removes what is not said: reasoning and tool mark-up.
     filter: MarkupFilter,
     /// The whole message has arrived: what follows is a repetition.
     is_complete: bool,
     /// Text other than white space was said. White space before it is left out.
     has_words: bool,
+    /// The text that was said ends in white space.
+    ends_in_space: bool,
 }
 
 struct Part {
@@ -32,6 +38,11 @@ impl PendingMessage {
         Self { phase, filter, ..Self::default() }
     }
 
+    /// The message with the text that stands in the beginning of its item. It counts if nothing else comes.
+    pub(super) fn beginning_with(self, text: String) -> Self {
+        Self { initial: text, ..self }
+    }
+
     /// Whether reasoning has ended that did not begin.
     pub(super) fn found_unopened_reasoning(&self) -> bool {
         self.filter.found_unopened_reasoning()
@@ -46,8 +57,9 @@ impl PendingMessage {
         if part.is_complete {
             return String::new();
         }
+        let begins = part.text.is_empty();
         part.text.push_str(delta);
-        self.say(delta)
+        self.say(delta, begins)
     }
 
     /// Completes a part whose whole text is `text`; returns what is to be said. Of a text that is said already only the
@@ -58,34 +70,39 @@ impl PendingMessage {
         }
         let part = self.part_mut(index);
         part.is_complete = true;
-        let rest = if is_said { "" } else { rest_of(text, &part.text) }.to_owned();
+        let (begins, rest) = (part.text.is_empty(), if is_said { "" } else { rest_of(text, &part.text) }.to_owned());
         part.text.push_str(&rest);
-        self.say(&rest)
+        self.say(&rest, begins)
     }
 
-    /// Completes the message, whose whole text is `text`; returns what is to be said, unless it is said already.
-    pub(super) fn complete(&mut self, text: &str, is_said: bool) -> String {
+    /// Completes the message, which has these parts; returns what is to be said, unless it is said already.
+    pub(super) fn complete(&mut self, parts: &[Cow<'_, str>], is_said: bool) -> String {
         if self.is_complete {
             return String::new();
         }
-        let rest = if is_said { String::new() } else { rest_of(text, &self.text()).to_owned() };
-        if !self.has_begun() {
+        let mut said = String::new();
+        if !self.has_begun() && !is_said {
             // The text arrives whole.
             self.filter = MarkupFilter::holding_unopened_reasoning();
-        }
-        if !rest.is_empty() {
+            for (index, part) in (0..).zip(parts) {
+                said += &self.push(index, part);
+            }
+        } else if !is_said {
+            let rest = rest_of(&parts.concat(), &self.text()).to_owned();
             let index = self.parts.last().map_or(0, |part| part.index);
             self.part_mut(index).text.push_str(&rest);
+            said = self.say(&rest, false);
         }
-        let text = self.say(&rest);
-        text + &self.finish()
+        said + &self.finish()
     }
 
     /// Ends the message; returns what is still to be said.
     pub(super) fn finish(&mut self) -> String {
+        let initial = std::mem::take(&mut self.initial);
+        let text = if self.has_begun() || self.is_complete { String::new() } else { self.push(0, &initial) };
         self.is_complete = true;
         let held = self.filter.finish();
-        self.without_leading_space(held)
+        text + &self.without_leading_space(held)
     }
 
     /// Whether the message may be the one that has this text: one text begins with the other.
@@ -97,6 +114,16 @@ impl PendingMessage {
     /// Whether the whole message, or each of its parts, has arrived.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete || self.parts.iter().all(|part| part.is_complete)
+    }
+
+    /// The number of its parts, at least 1.
+    pub(super) fn part_count(&self) -> usize {
+        self.parts.len().max(1)
+    }
+
+    /// Whether the text that was said ends in white space.
+    pub(super) fn ends_in_space(&self) -> bool {
+        self.ends_in_space
     }
 
     /// Whether text has arrived.
@@ -129,14 +156,19 @@ impl PendingMessage {
         &mut self.parts[at]
     }
 
-    fn say(&mut self, text: &str) -> String {
-        let text = self.filter.push(text);
+    /// `begins_part` says that the text begins another part, whose words are apart from those before it.
+    fn say(&mut self, text: &str, begins_part: bool) -> String {
+        let mut text = self.filter.push(text);
+        if begins_part && self.has_words && !self.ends_in_space && text.starts_with(|c: char| !c.is_whitespace()) {
+            text.insert(0, ' ');
+        }
         self.without_leading_space(text)
     }
 
     fn without_leading_space(&mut self, text: String) -> String {
         let text = if self.has_words { text } else { text.trim_start().to_owned() };
         self.has_words |= !text.is_empty();
+        self.ends_in_space = text.chars().last().map_or(self.ends_in_space, char::is_whitespace);
         text
     }
 }

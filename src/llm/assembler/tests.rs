@@ -123,9 +123,9 @@ fn a_message_is_recognized_again_without_its_id() {
         assert_eq!(assemble(&[first.as_str(), &completed(&["{}", &again])]), "'Hi there.', complete");
     }
     let two = [message(r#""m1""#, "One."), message(r#""m2""#, "Two.")];
-    assert_eq!(assemble(&[completed(&[&two[0], &two[1]])]), "'One.', 'Two.', complete");
+    assert_eq!(assemble(&[completed(&[&two[0], &two[1]])]), "'One.', ' Two.', complete");
     let both_at_index_0 = [item("done", 0, &two[0]), item("done", 0, &two[1]), completed(&[&two[0], &two[1]])];
-    assert_eq!(assemble(&both_at_index_0), "'One.', 'Two.', complete");
+    assert_eq!(assemble(&both_at_index_0), "'One.', ' Two.', complete");
 }
 
 #[test]
@@ -198,6 +198,7 @@ fn a_call_that_is_not_complete_does_not_run() {
         (vec![&*added, &item("done", 0, &of("incomplete")), INCOMPLETE], "Empty"),
         (vec![&*added, &item("done", 0, &of("incomplete")), &completed(&[])], "Empty"),
         (vec![&*added, &item("done", 0, &of("in_progress")), INCOMPLETE], "Empty"),
+        (vec![&*added, &item("done", 0, &of("in_progress")), &completed(&[])], "Empty"),
         (vec![&*added, &arguments_done(r#""{}""#), INCOMPLETE], "Empty"),
         (vec![&*added, &arguments_done(r#""{}""#)], "CutOff"),
         (vec![&*added, &arguments_delta("{"), DONE], "Empty"),
@@ -206,6 +207,58 @@ fn a_call_that_is_not_complete_does_not_run() {
     ] {
         assert_eq!(assemble(&events), ended, "{events:?}");
     }
+}
+
+#[test]
+fn a_call_that_is_delivered_twice_under_other_ids_runs_once() {
+    let of = |id: &str, call_id: &str, status: &str| call(id, call_id, "x", r#""{\"a\":1}""#, status);
+    let arguments = |id: &str| {
+        format!(r#"{{"type":"response.function_call_arguments.done","item_id":"{id}","arguments":"{{\"a\":1}}"}}"#)
+    };
+    let whole = |id: &str, index: usize, call_id: &str| {
+        let id_json = format!("\"{id}\"");
+        let added = call(&id_json, call_id, "x", r#""""#, "in_progress");
+        [item("added", index, &added), arguments(id), item("done", index, &of(&id_json, call_id, "completed"))]
+    };
+    for index in [0, 1] {
+        let twice = [whole("f1", 0, r#""c1""#), whole("f2", index, r#""c1""#)].concat();
+        assert_eq!(assemble(&[twice, vec![completed(&[])]].concat()), r#"c1 x {"a":1}, complete"#);
+    }
+    for none in ["null", r#""""#, r#""  ""#] {
+        let done = item("done", 0, &of(none, none, "completed"));
+        let snapshot = completed(&[&of(none, none, "completed")]);
+        for end in [snapshot.as_str(), DONE] {
+            assert_eq!(assemble(&[&*done, &done, end]), r#"call_7_1 x {"a":1}, complete"#, "{none}");
+        }
+    }
+    let changed = [
+        item("added", 0, &call(r#""f1""#, "null", "x", r#""""#, "in_progress")),
+        arguments("f1"),
+        item("done", 1, &of(r#""f2""#, r#""c1""#, "completed")),
+        completed(&[&of(r#""f2""#, r#""c1""#, "completed")]),
+    ];
+    assert_eq!(assemble(&changed), r#"c1 x {"a":1}, complete"#);
+}
+
+#[test]
+fn what_stands_only_in_the_beginning_of_an_item_is_an_answer() {
+    let added = item("added", 0, &message(HI[0], HI[1]));
+    assert_eq!(assemble(&[added.as_str(), &completed(&[])]), "'Hi there.', complete");
+    assert_eq!(assemble(&[added.as_str(), &text_delta("Hi there."), &completed(&[])]), "'Hi there.', complete");
+    let whole_call = item("added", 0, &call(r#""f1""#, r#""c1""#, "x", r#""{\"a\":1}""#, "completed"));
+    assert_eq!(assemble(&[whole_call.as_str(), &completed(&[])]), r#"c1 x {"a":1}, complete"#);
+    assert_eq!(assemble(&[whole_call.as_str(), INCOMPLETE]), "Empty");
+}
+
+#[test]
+fn messages_that_follow_one_another_are_told_apart() {
+    let delta = |id: &str, part: u32, text: &str| {
+        format!(r#"{{"type":"response.output_text.delta","item_id":"{id}","content_index":{part},"delta":"{text}"}}"#)
+    };
+    let two = [delta("m1", 0, "Let me check."), delta("m2", 0, "You owe five."), DONE.to_owned()];
+    assert_eq!(assemble(&two), "'Let me check.', ' You owe five.', complete");
+    let parts = [delta("m1", 0, "Let me check."), delta("m1", 1, "You owe five."), DONE.to_owned()];
+    assert_eq!(assemble(&parts), "'Let me check.', ' You owe five.', complete");
 }
 
 #[test]
@@ -245,6 +298,36 @@ fn reasoning_goes_with_the_call_that_follows_it() {
     assert_eq!(assemble(&[end]), both);
     let words = [&*item("done", 0, reasoning), &item("done", 1, &message(r#""m1""#, "a")), &item("done", 2, &x)];
     assert_eq!(assemble(&words), r#"'a', c1 x {"a":1}, complete"#);
+}
+
+#[test]
+fn two_messages_with_many_words_in_common_are_both_said() {
+    let one = message(r#""m1""#, "You can pay the bill now, or call us back.");
+    let two = message(r#""m2""#, "Now call back: the card is declined, you pay us the bill.");
+    let said = assemble(&[completed(&[&one, &two])]);
+    assert_eq!(said.matches('\'').count(), 4, "{said}");
+}
+
+#[test]
+fn a_response_with_too_many_items_or_too_much_text_is_recognized() {
+    let read = |events: &mut dyn Iterator<Item = String>| {
+        let mut assembler = ResponseAssembler::new(ModelRequestId(1), false);
+        for event in events {
+            assembler.apply(StreamEvent::parse("", &event).ok().unwrap());
+        }
+        assembler.is_too_large()
+    };
+    let items = |count: usize| (0..count).map(|n| item("added", n, &message(&format!(r#""m{n}""#), "")));
+    assert!(!read(&mut items(256)) && read(&mut items(257)));
+    let part =
+        |n| format!(r#"{{"type":"response.output_text.done","item_id":"m1","content_index":{n},"text":"w{n}"}}"#);
+    assert!(!read(&mut (0..256).map(part)) && read(&mut (0..257).map(part)));
+    let delta = || text_delta(&"word ".repeat(100));
+    assert!(!read(&mut (0..100).map(|_| delta())) && read(&mut (0..200).map(|_| delta())));
+    let many = vec![message("null", "x"); 1000].join(",");
+    let snapshot = completed(&[&many]);
+    let Ok(StreamEvent::Ended(end)) = StreamEvent::parse("", &snapshot) else { panic!() };
+    assert_eq!(end.output.len(), 256);
 }
 
 /// The events of a true response: words, a call with arguments in deltas, one without arguments, more words.

@@ -98,6 +98,14 @@ fn the_end_has_the_snapshot_wherever_it_stands() {
         (r#"{"type":"response.failed","response":{"error":{"code":"busy"}}}"#, "failed busy"),
         (r#"{"error":{"code":"busy"}}"#, "failed busy"),
         (r#"{"type":"error"}"#, "failed "),
+        (
+            r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"content_filter"},"output":[]}}"#,
+            "failed content_filter",
+        ),
+        (
+            r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#,
+            "incomplete []",
+        ),
     ] {
         assert_eq!(read(json), event, "{json}");
     }

@@ -30,6 +30,7 @@ use crate::llm::{ModelLimits, Profile};
 use abort::AbortOnDrop;
 use body::PredictionRequest;
 use response::PredictionStream;
+pub(crate) use streaming::ChatflowStreaming;
 use streaming::KnownFlows;
 
 /// The time limit for opening a connection.

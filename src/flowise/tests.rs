@@ -162,6 +162,13 @@ async fn an_error_in_a_successful_response_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_gateway_does_not_end_the_flow() {
+    for status in [502, 503, 504] {
+        assert_eq!(answer(LIMITS, Plain(status, vec![], "hush")).await, answered("failed", 2), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_a_word_is_a_failure() {
     assert_eq!(answer(LIMITS, Stream(vec![METADATA, END])).await, answered("failed", 0));
     assert_eq!(answer(LIMITS, Stream(vec![USED, METADATA, END])).await, answered("done", 0), "a tool may ask for that");

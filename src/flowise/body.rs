@@ -27,7 +27,7 @@ const NOTHING: &str = "(nothing)";
 const MAX_EARLIER_BYTES: usize = 16 * 1024;
 
 /// The body of `POST /api/v1/prediction/{flow}`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PredictionRequest<'a> {
     question: Cow<'a, str>,
@@ -37,7 +37,7 @@ pub(super) struct PredictionRequest<'a> {
     override_config: OverrideConfig<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct HistoryMessage<'a> {
     role: HistoryRole,
     content: Cow<'a, str>,
@@ -51,7 +51,7 @@ enum HistoryRole {
     ApiMessage,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OverrideConfig<'a> {
     /// As unique as the chat id: with a new session the flow gets our history only, and not also its own.

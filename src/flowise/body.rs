@@ -1,7 +1,8 @@
 //! The body of a prediction request: who said what, and the variables.
 //!
 //! What a caller said is in `question` and `history` only, and what the server has to say to the agent is in variables
-//! only: a caller can imitate the words of the server, but not its place.
+//! only: a caller can imitate the words of the server, but not its place. What the server says may hold text of others,
+//! such as a parameter of the call. No text but the operator's can name a variable.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -157,24 +158,24 @@ impl<'a> Conversation<'a> {
         let mut instructions: String = serde_json::from_str(profile.instructions().get()).unwrap_or_default();
         if let Some(details) = self.details {
             instructions.push_str("\n\n");
-            instructions.push_str(details);
+            instructions.push_str(&without_template(details));
         }
         instructions
     }
 
     fn update(&self) -> Option<String> {
         let notes: Vec<&str> = self.new.iter().filter_map(note).collect();
-        (!notes.is_empty()).then(|| notes.join("\n"))
+        (!notes.is_empty()).then(|| without_template(&notes.join("\n")).into_owned())
     }
 
     fn earlier_updates(&self) -> Option<String> {
         let mut room = MAX_EARLIER_BYTES;
-        let newest = self.answered.iter().rev().filter_map(note).take_while(|note| {
+        let newest = self.answered.iter().rev().filter_map(note).map(without_template).take_while(|note| {
             let fits = note.len() < room;
             room = room.saturating_sub(note.len() + 1);
             fits
         });
-        let mut notes: Vec<&str> = newest.collect();
+        let mut notes: Vec<Cow<'_, str>> = newest.collect();
         notes.reverse();
         (!notes.is_empty()).then(|| notes.join("\n"))
     }
@@ -196,7 +197,7 @@ fn note(item: &ConversationItem) -> Option<&str> {
     }
 }
 
-/// Breaks up `{{`, with which Flowise would begin the name of a variable, such as the token of the call.
+/// Breaks up `{{` in the text of others, with which Flowise would begin the name of a variable, such as that of the token.
 fn without_template(words: &str) -> Cow<'_, str> {
     if words.contains("{{") { words.replace("{{", "{ {").replace("{{", "{ {").into() } else { words.into() }
 }
@@ -230,10 +231,9 @@ mod tests {
 
     fn body(input: &[ConversationItem], variables: &[FlowiseVariable]) -> serde_json::Value {
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
-        let (identity, body) = (identity(), |identity: &CallIdentity| {
-            PredictionRequest::new("CA1-0-1", &profile, input, variables, identity).to_json()
-        });
-        serde_json::from_str(&body(&identity)).unwrap()
+        let identity = identity();
+        let body = PredictionRequest::new("CA1-0-1", &profile, input, variables, &identity).to_json();
+        serde_json::from_str(&body).unwrap()
     }
 
     #[test]
@@ -294,6 +294,23 @@ mod tests {
         let earlier = Conversation::new(&input).earlier_updates().unwrap();
         assert!(earlier.len() <= MAX_EARLIER_BYTES && earlier.len() > MAX_EARLIER_BYTES - 1100, "{}", earlier.len());
         assert!(earlier.lines().last().unwrap().starts_with("99 "));
+    }
+
+    #[test]
+    fn only_the_text_of_the_operator_names_variables() {
+        let named = "{{$vars.callToken}}";
+        let input = [
+            developer(&format!("Call details: description {named}.")),
+            caller("Hi"),
+            developer(&format!("It returned {named}.")),
+            agent("Hello."),
+            developer(&format!("It returned {{{named}.")),
+        ];
+        let profile = Profile::new("Be kind to {{$vars.caller}}.", &[""; 0]).unwrap();
+        let identity = identity();
+        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity).to_json();
+        assert_eq!(body.matches("{{").count(), 1, "{body}");
+        assert_eq!(body.matches("{ {$vars.callToken}").count(), 3, "{body}");
     }
 
     fn any_item() -> impl Strategy<Value = ConversationItem> {

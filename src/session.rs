@@ -4,7 +4,6 @@
 //! and executes the resulting actions. Other tasks send it messages through a mailbox.
 
 mod agent_config;
-mod call_token;
 mod chat;
 mod chats;
 mod external_calls;
@@ -22,7 +21,7 @@ pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
-pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage};
+pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
@@ -514,13 +513,13 @@ impl Session {
 
     /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
     fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
-        let ExternalToolCall { call, answer } = external;
+        let ExternalToolCall { call, request, answer } = external;
         if !self.agent_config.profile().has_tool(&call.name) {
             let _ = answer.send(ExternalAnswer::UnknownTool);
             return None;
         }
         info!(event = "mcp.tool_called", tool = call.name, "An external client has called a tool.");
-        Some(CallEvent::ExternalToolCall { id: self.external_calls.insert(answer), call })
+        Some(CallEvent::ExternalToolCall { id: self.external_calls.insert(answer), request, call })
     }
 
     /// Serves the call on a new socket, and closes the old one if it is still open.

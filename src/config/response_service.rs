@@ -43,7 +43,7 @@ pub enum FlowiseVariable {
     EarlierUpdates,
     /// `callSid`: the SID of the call.
     CallSid,
-    /// `callToken`: the bearer token of `POST /mcp` for this call.
+    /// `callToken`: the bearer token of `POST /mcp` for this call and this request.
     CallToken,
     /// `caller`: the phone number of the person on the line, in E.164 form.
     Caller,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use crate::call::ConversationItem;
@@ -61,13 +61,14 @@ struct OverrideConfig<'a> {
 }
 
 impl<'a> PredictionRequest<'a> {
-    /// Creates the body for this conversation. An unknown token is left out, so that it cannot be used.
+    /// Creates the body for this conversation. `token` is that of the request; without one the variable is left out.
     pub(super) fn new(
         chat_id: &'a str,
         profile: &Profile,
         input: &'a [ConversationItem],
         variables: &[FlowiseVariable],
         identity: &'a CallIdentity,
+        token: Option<&'a SecretString>,
     ) -> Self {
         let conversation = Conversation::new(input);
         let value = |variable: FlowiseVariable| -> Option<Cow<'a, str>> {
@@ -78,7 +79,7 @@ impl<'a> PredictionRequest<'a> {
                     Some(conversation.earlier_updates().map_or(NOTHING.into(), Cow::from))
                 }
                 FlowiseVariable::CallSid => Some(identity.call_sid.as_str().into()),
-                FlowiseVariable::CallToken => identity.call_token.as_ref().map(|token| token.expose_secret().into()),
+                FlowiseVariable::CallToken => token.map(|token| token.expose_secret().into()),
                 FlowiseVariable::Caller => {
                     Some(identity.caller.as_ref().map_or(NOTHING, |caller| caller.as_str()).into())
                 }
@@ -224,7 +225,7 @@ mod tests {
         CallIdentity {
             call_sid: "CA1".parse().unwrap(),
             caller: Some("+15550100001".parse().unwrap()),
-            call_token: Some("hush".into()),
+            call_token: None,
             chatflow_id: None,
         }
     }
@@ -232,7 +233,7 @@ mod tests {
     fn body(input: &[ConversationItem], variables: &[FlowiseVariable]) -> serde_json::Value {
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
         let identity = identity();
-        let body = PredictionRequest::new("CA1-0-1", &profile, input, variables, &identity).to_json();
+        let body = PredictionRequest::new("CA1-0-1", &profile, input, variables, &identity, None).to_json();
         serde_json::from_str(&body).unwrap()
     }
 
@@ -249,8 +250,9 @@ mod tests {
             developer("Payment update: the code is in."),
         ];
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
-        let identity = identity();
-        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity).to_json();
+        let (identity, token) = (identity(), SecretString::from("hush"));
+        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity, Some(&token))
+            .to_json();
         assert!(!body.contains(['\n', '\r']), "{body}");
         insta::assert_snapshot!(body.replace(",{", ",\n{").replace(",\"o", ",\n\"o"), @r#"
         {"question":"Wait.\nGo on.","streaming":true,"chatId":"CA1-0-1","history":[{"role":"apiMessage","content":"Hello."},
@@ -308,7 +310,8 @@ mod tests {
         ];
         let profile = Profile::new("Be kind to {{$vars.caller}}.", &[""; 0]).unwrap();
         let identity = identity();
-        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity).to_json();
+        let body =
+            PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity, None).to_json();
         assert_eq!(body.matches("{{").count(), 1, "{body}");
         assert_eq!(body.matches("{ {$vars.callToken}").count(), 3, "{body}");
     }

@@ -184,7 +184,7 @@ impl Call {
                 self.apply_payment_callback(&status);
             }
             CallEvent::Model { request, event } => self.handle_model_event(request, event),
-            CallEvent::ExternalToolCall { id, call } => self.accept_external_call(id, call),
+            CallEvent::ExternalToolCall { id, request, call } => self.accept_external_call(id, request, call),
             CallEvent::ExternalCallWithdrawn(id) => self.turn.withdraw_external_call(id),
             CallEvent::ToolFinished { run, outcome } => self.finish_tool(run, outcome),
             CallEvent::ToolDelayed { run, text } => self.handle_tool_delay(run, text),

@@ -1,7 +1,6 @@
 //! What a response service gets to know about a call besides its conversation.
 
-use secrecy::SecretString;
-
+use crate::call_token::CallToken;
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
@@ -17,15 +16,15 @@ pub struct CallIdentity {
     pub call_sid: CallSid,
     /// The phone number of the person on the line, if it is known and not withheld.
     pub caller: Option<PhoneNumber>,
-    /// The bearer token of `POST /mcp` for this call; valid as long as the call.
-    pub call_token: Option<SecretString>,
+    /// The token of this call, from which those of its requests are made; valid as long as the call.
+    pub(crate) call_token: Option<CallToken>,
     /// The call parameter `chatflowId`; not validated.
     pub chatflow_id: Option<Private<String>>,
 }
 
 impl CallIdentity {
     /// Creates the identity of the call that `setup` begins.
-    pub fn new(setup: &Setup, call_token: Option<SecretString>) -> Self {
+    pub(crate) fn new(setup: &Setup, call_token: Option<CallToken>) -> Self {
         let chatflow_id = setup.custom_parameters.reveal().get(CHATFLOW_ID).filter(|id| !id.is_empty());
         Self {
             call_sid: setup.call_sid.clone(),

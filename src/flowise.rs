@@ -30,6 +30,7 @@ use crate::llm::{ModelLimits, Profile};
 use abort::AbortOnDrop;
 use body::PredictionRequest;
 use response::PredictionStream;
+pub(crate) use streaming::ChatflowStreaming;
 use streaming::KnownFlows;
 
 /// The time limit for opening a connection.
@@ -121,7 +122,9 @@ impl FlowiseCall {
     pub(crate) fn respond(&self, profile: &Profile, request: &ModelRequest) -> BoxStream<'static, ModelEvent> {
         let chat_id = self.chat_id(request);
         let variables = &self.client.config.variables;
-        let body = PredictionRequest::new(&chat_id, profile, &request.input, variables, &self.identity);
+        // Bound to the request: what the flow calls after an interruption does not belong to the next answer.
+        let token = self.identity.call_token.as_ref().map(|token| token.for_request(request.id));
+        let body = PredictionRequest::new(&chat_id, profile, &request.input, variables, &self.identity, token.as_ref());
         let body = body.to_json();
         let abort = AbortOnDrop::new(self.client.clone(), &self.chatflow_id, &chat_id);
         PredictionStream::new(self, request.id, body, abort).into_events()

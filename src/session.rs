@@ -4,7 +4,6 @@
 //! and executes the resulting actions. Other tasks send it messages through a mailbox.
 
 mod agent_config;
-mod call_token;
 mod chat;
 mod chats;
 mod external_calls;
@@ -22,7 +21,7 @@ pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
-pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage};
+pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
@@ -235,11 +234,11 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
         drain_deadlines: None,
         payment_ended_at: None,
         end: None,
-        closed: false,
+        closed: None,
     };
     let (end, ending) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
-        (Some(SessionEnd::Panicked), CallEnding::default())
+        (SessionEnd::Panicked, CallEnding::default())
     });
     // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
@@ -248,25 +247,23 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
             call: call_data,
             outbound,
             started_at: started_on,
-            reason: ending.reason.or(end.map(SessionEnd::reason)).unwrap_or("agent-ended"),
+            reason: ending.reason.unwrap_or(end.reason()),
             handoff: ending.handoff_data,
             summary: ending.notes.summary,
             arguments: ending.notes.arguments,
-            is_recovered: end == Some(SessionEnd::Panicked),
+            is_recovered: end == SessionEnd::Panicked,
         };
         record_call_end(&context, call_end).await;
     }
     let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
-    // `None`: the call closed without a sign of its end.
-    let end = end.map_or_else(|| "Closed".to_owned(), |end| format!("{end:?}"));
-    info!(event = "call.ended", live_calls, seconds, end, "The call has ended.");
+    info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
 }
 
 /// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
 /// and lets the webhook report the call.
 async fn record_call_end(context: &SessionContext, end: CallEnd) {
     let recorded = if context.reports_call_ends {
-        context.ledger.record_call_end(end).await
+        context.ledger.report_call_end(end).await
     } else if end.is_recovered {
         Ok(())
     } else {
@@ -359,13 +356,17 @@ struct Session {
     payment_ended_at: Option<Instant>,
     /// Set once the caller is gone; the session then only waits for running work.
     end: Option<SessionEnd>,
-    closed: bool,
+    /// How the session ended, once it is closed.
+    closed: Option<SessionEnd>,
 }
 
 impl Session {
-    async fn run(mut self, actions: Vec<Action>) -> (Option<SessionEnd>, CallEnding) {
+    async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
         self.execute(actions).await;
-        while !self.closed {
+        let end = loop {
+            if let Some(end) = self.closed {
+                break end;
+            }
             let Some(event) = self.next_event().await else { continue };
             if let CallEvent::ToolFinished { .. } = event {
                 self.withdraw_external_calls().await;
@@ -376,7 +377,7 @@ impl Session {
                 self.payment_ended_at = Some(Instant::now());
             }
             self.execute(actions).await;
-        }
+        };
         // Unread messages are dropped, but payment results among them are logged.
         self.mailbox.close();
         while let Ok(message) = self.mailbox.try_recv() {
@@ -384,7 +385,7 @@ impl Session {
                 payment_log::log_late_result(&status);
             }
         }
-        (self.end, self.call.take_ending())
+        (end, self.call.take_ending())
     }
 
     /// Withdraws the tool calls of external clients that no longer wait, before the next of them starts.
@@ -512,13 +513,13 @@ impl Session {
 
     /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
     fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
-        let ExternalToolCall { call, answer } = external;
+        let ExternalToolCall { call, request, answer } = external;
         if !self.agent_config.profile().has_tool(&call.name) {
             let _ = answer.send(ExternalAnswer::UnknownTool);
             return None;
         }
         info!(event = "mcp.tool_called", tool = call.name, "An external client has called a tool.");
-        Some(CallEvent::ExternalToolCall { id: self.external_calls.insert(answer), call })
+        Some(CallEvent::ExternalToolCall { id: self.external_calls.insert(answer), request, call })
     }
 
     /// Serves the call on a new socket, and closes the old one if it is still open.
@@ -573,11 +574,12 @@ impl Session {
             Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
             Some(_) => None,
         };
-        self.end.get_or_insert(if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed });
+        let unseen = if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };
+        let end = *self.end.get_or_insert(unseen);
         if let (Some(close), Some(socket)) = (frame, &mut self.socket) {
             let _ = socket.send(close).await;
         }
-        self.closed = true;
+        self.closed = Some(end);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Delivers outcomes of payments and ends of calls to the business's webhook: signed, at least once, until they are
+//! Delivers events of payments and of ends of calls to the business's webhook: signed, at least once, until they are
 //! accepted.
 //!
 //! The outbox is in the ledger, so that a restart loses nothing. Each delivery is a task of its own: a receiver that
@@ -30,18 +30,18 @@ use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The maximum number of deliveries in flight.
 const MAX_IN_FLIGHT: usize = 64;
-/// How often the outbox is read although nothing is known to be due: another process may have written an outcome.
+/// How often the outbox is read although nothing is known to be due: another process may have written an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the age of the backlog is checked, and how often its alarm is repeated.
 const BACKLOG_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const BACKLOG_ALARM_INTERVAL: Duration = Duration::from_secs(3600);
-/// The age of the oldest undelivered outcome from which on an alarm is logged.
+/// The age of the oldest undelivered event from which on an alarm is logged.
 const BACKLOG_ALARM_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// The pause between two attempts to record the result of a delivery, and the number of attempts.
 const RESULT_WRITE_INTERVAL: Duration = Duration::from_secs(1);
 const RESULT_WRITE_ATTEMPTS: u32 = 3600;
 
-/// Delivers outcomes to `PAYMENT_WEBHOOK_URL`.
+/// Delivers events to `PAYMENT_WEBHOOK_URL`.
 pub(crate) struct Webhook {
     config: config::BusinessEndpoint,
     http: reqwest::Client,
@@ -66,7 +66,7 @@ impl Webhook {
         Ok(Self { config, http })
     }
 
-    /// Delivers outcomes as they become due. Never returns.
+    /// Delivers events as they become due. Never returns.
     pub(crate) async fn run(self: Arc<Self>, ledger: Ledger) {
         let mut deliveries = InFlightDeliveries::default();
         let mut backlog_check = tokio::time::interval(BACKLOG_CHECK_INTERVAL);
@@ -88,7 +88,7 @@ impl Webhook {
         }
     }
 
-    /// Starts a delivery of each outcome that is due, up to [`MAX_IN_FLIGHT`], and returns when the next one becomes
+    /// Starts a delivery of each event that is due, up to [`MAX_IN_FLIGHT`], and returns when the next one becomes
     /// due.
     async fn deliver_due(
         self: &Arc<Self>,
@@ -98,7 +98,7 @@ impl Webhook {
         let now = Timestamp::now();
         let room = MAX_IN_FLIGHT - deliveries.tasks.len();
         if room > 0 {
-            // Outcomes in flight are due as well.
+            // Events in flight are due as well.
             let due = ledger.due_deliveries(now, u32::try_from(2 * MAX_IN_FLIGHT).unwrap_or(u32::MAX)).await?;
             let free = due.into_iter().filter(|due| !deliveries.has_subject(&due.subject)).take(room);
             for due in free.collect::<Vec<_>>() {
@@ -188,7 +188,7 @@ impl InFlightDeliveries {
 }
 
 /// Writes the result of a delivery, and retries until the ledger can be written. Until then the delivery is in flight,
-/// so that an accepted outcome is not posted again and again.
+/// so that an accepted event is not posted again and again.
 async fn write_result<F: Future<Output = Result<(), ledger::LedgerError>>>(write: impl Fn() -> F) {
     for attempt in 0..RESULT_WRITE_ATTEMPTS {
         match write().await {
@@ -202,7 +202,7 @@ async fn write_result<F: Future<Output = Result<(), ledger::LedgerError>>>(write
     }
 }
 
-/// Logs an alarm if the oldest outcome is older than [`BACKLOG_ALARM_AGE`], at most once an hour.
+/// Logs an alarm if the oldest event is older than [`BACKLOG_ALARM_AGE`], at most once an hour.
 async fn check_backlog(ledger: &Ledger, alarmed: &mut Option<Instant>) {
     let Ok(backlog) = ledger.backlog().await else { return };
     let age = backlog.age(Timestamp::now()).unwrap_or_default();
@@ -212,7 +212,7 @@ async fn check_backlog(ledger: &Ledger, alarmed: &mut Option<Instant>) {
             event = "webhook.backlog",
             waiting = backlog.waiting,
             oldest_minutes = age.as_mins(),
-            "Outcomes of payments are undelivered for too long: check PAYMENT_WEBHOOK_URL, then run `crelay-payments deliver`."
+            "Events are undelivered for too long: check PAYMENT_WEBHOOK_URL, then run `crelay-payments deliver`."
         );
     }
 }

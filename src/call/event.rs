@@ -31,6 +31,8 @@ pub(crate) enum CallEvent {
     ExternalToolCall {
         /// Identifies the tool call in the answer.
         id: ExternalCallId,
+        /// The request within whose answer it was called, if that is known.
+        request: Option<ModelRequestId>,
         /// The tool call; its `call_id` is not used.
         call: ToolCall,
     },

@@ -4,7 +4,7 @@
 //! response of the model is in flight, since the flow waits for them within its answer. The output goes to the client,
 //! and the model does not have to respond to it.
 
-use super::event::{ExternalCallId, ExternalOutput};
+use super::event::{ExternalCallId, ExternalOutput, ModelRequestId};
 use super::phase::Phase;
 use super::{Action, Call, ToolCall, prompts};
 use crate::redact::{Private, redact_json};
@@ -22,9 +22,13 @@ impl ExternalOutput {
 }
 
 impl Call {
-    /// Queues a tool call, or refuses it if the call cannot perform it.
-    pub(super) fn accept_external_call(&mut self, id: ExternalCallId, call: ToolCall) {
+    /// Queues a tool call, or refuses it if the call cannot perform it, or if it belongs to the answer to an earlier
+    /// request.
+    pub(super) fn accept_external_call(&mut self, id: ExternalCallId, request: Option<ModelRequestId>, call: ToolCall) {
         let queued = match self.phase {
+            _ if request.is_some_and(|request| !self.turn.is_latest_request(request)) => {
+                Err(prompts::ANSWER_INTERRUPTED)
+            }
             Phase::Live | Phase::Closing(_) => self.turn.queue_external_call(id, call),
             Phase::Parked { .. } => Err(prompts::CALLER_NOT_CONNECTED),
             Phase::EndSent { .. } | Phase::Ended { .. } => Err(prompts::CALL_IS_OVER),

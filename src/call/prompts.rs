@@ -395,6 +395,9 @@ pub(super) fn call_not_run() -> String {
 pub(super) const CALLER_SPOKE_FIRST: &str =
     "The caller spoke before this was done, so it was not done. Call it again if it is still wanted.";
 
+/// Why a tool call is refused: it belongs to an answer after which another was asked for.
+pub(super) const ANSWER_INTERRUPTED: &str = "This answer was interrupted; nothing was done.";
+
 /// Why a tool call is refused or dropped: the call has ended.
 pub(super) const CALL_IS_OVER: &str = "The phone call is over, so this was not done.";
 

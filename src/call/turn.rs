@@ -250,6 +250,11 @@ impl ModelTurn {
         self.response.as_ref().map(|response| response.id)
     }
 
+    /// Whether no request was made after this one. Its response may be complete.
+    pub(super) fn is_latest_request(&self, request: ModelRequestId) -> bool {
+        request.0 == self.request_count
+    }
+
     /// Whether the last response has any text.
     pub(super) fn has_spoken(&self) -> bool {
         self.has_spoken

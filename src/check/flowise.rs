@@ -1,19 +1,11 @@
 //! Checks of Flowise: that it is reached, and that it has the flows.
 
-use serde::Deserialize;
-
 use super::http::{Credentials, ProbeClient, build_url};
 use super::report::Finding;
 use crate::config::{FlowiseConfig, FlowiseVariable};
+use crate::flowise::ChatflowStreaming;
 
 const SUBJECT: &str = "Flowise";
-
-/// The response to `GET /api/v1/chatflows-streaming/{flow}`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ChatflowStreaming {
-    is_streaming: bool,
-}
 
 /// Queries Flowise about itself and the flows. No flow runs: it could call tools.
 pub(super) async fn check(http: &ProbeClient, config: &FlowiseConfig) -> Vec<Finding> {

@@ -128,7 +128,7 @@ impl FromStr for ReasoningEffort {
     type Err = ParseWordError;
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
-        Self::ALL.into_iter().find(|effort| text.eq_ignore_ascii_case(effort.as_str())).ok_or(ParseWordError)
+        values::find_word(&Self::ALL, Self::as_str, text).ok_or(ParseWordError)
     }
 }
 
@@ -166,7 +166,7 @@ impl FromStr for ServiceTier {
     type Err = ParseWordError;
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
-        Self::ALL.into_iter().find(|tier| text.eq_ignore_ascii_case(tier.as_str())).ok_or(ParseWordError)
+        values::find_word(&Self::ALL, Self::as_str, text).ok_or(ParseWordError)
     }
 }
 

@@ -43,7 +43,7 @@ pub enum FlowiseVariable {
     EarlierUpdates,
     /// `callSid`: the SID of the call.
     CallSid,
-    /// `callToken`: the bearer token of `POST /mcp` for this call.
+    /// `callToken`: the bearer token of `POST /mcp` for this call and this request.
     CallToken,
     /// `caller`: the phone number of the person on the line, in E.164 form.
     Caller,
@@ -96,11 +96,12 @@ fn read_flowise(vars: &mut ConfigReader<'_>) -> Option<FlowiseConfig> {
 }
 
 fn parse_service(text: &str) -> Result<ServiceName, values::ParseVariableError> {
-    match text.to_ascii_lowercase().as_str() {
-        "openai" => Ok(ServiceName::OpenAi),
-        "flowise" => Ok(ServiceName::Flowise),
-        _ => Err(values::ParseVariableError::ResponseService),
-    }
+    let name = |service: ServiceName| match service {
+        ServiceName::OpenAi => "openai",
+        ServiceName::Flowise => "flowise",
+    };
+    let service = values::find_word(&[ServiceName::OpenAi, ServiceName::Flowise], name, text);
+    service.ok_or(values::ParseVariableError::ResponseService)
 }
 
 /// Parses a comma-separated list of names.
@@ -133,7 +134,7 @@ impl FromStr for FlowiseVariable {
     type Err = ParseFlowiseVariableError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|variable| variable.name() == text).ok_or(ParseFlowiseVariableError)
+        values::find_word(&Self::ALL, Self::name, text).ok_or(ParseFlowiseVariableError)
     }
 }
 

@@ -254,6 +254,11 @@ pub(super) fn without_trailing_slash(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
+/// Finds the value that has this word, in upper or lower case.
+pub(super) fn find_word<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str) -> Option<T> {
+    all.iter().copied().find(|value| text.eq_ignore_ascii_case(word(*value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,14 +85,14 @@ where
 /// Answers one JSON-RPC message, or a batch of them in the revisions that have batches.
 pub(super) async fn post(
     _: SameOrigin,
-    ClientOfCall(call): ClientOfCall,
+    ClientOfCall(scope): ClientOfCall,
     State(calls): State<CallRegistry>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = ResponseForm::accepted_by(&headers)?;
     let body = read_body(body, MAX_BODY_BYTES).await?;
-    let client = Client { calls, call, answer_by: Instant::now() + ANSWER_TIMEOUT };
+    let client = Client { calls, scope, answer_by: Instant::now() + ANSWER_TIMEOUT };
     Ok(match Incoming::parse(&body) {
         Err(error) => form.respond(&[Reply::error(None, error)]),
         Ok(Incoming::One(message)) => match answer(&client, &headers, message, false).await {

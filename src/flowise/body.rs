@@ -1,12 +1,13 @@
 //! The body of a prediction request: who said what, and the variables.
 //!
 //! What a caller said is in `question` and `history` only, and what the server has to say to the agent is in variables
-//! only: a caller can imitate the words of the server, but not its place.
+//! only: a caller can imitate the words of the server, but not its place. What the server says may hold text of others,
+//! such as a parameter of the call. No text but the operator's can name a variable.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use crate::call::ConversationItem;
@@ -27,7 +28,7 @@ const NOTHING: &str = "(nothing)";
 const MAX_EARLIER_BYTES: usize = 16 * 1024;
 
 /// The body of `POST /api/v1/prediction/{flow}`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PredictionRequest<'a> {
     question: Cow<'a, str>,
@@ -37,7 +38,7 @@ pub(super) struct PredictionRequest<'a> {
     override_config: OverrideConfig<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct HistoryMessage<'a> {
     role: HistoryRole,
     content: Cow<'a, str>,
@@ -51,7 +52,7 @@ enum HistoryRole {
     ApiMessage,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OverrideConfig<'a> {
     /// As unique as the chat id: with a new session the flow gets our history only, and not also its own.
@@ -60,13 +61,14 @@ struct OverrideConfig<'a> {
 }
 
 impl<'a> PredictionRequest<'a> {
-    /// Creates the body for this conversation. An unknown token is left out, so that it cannot be used.
+    /// Creates the body for this conversation. `token` is that of the request; without one the variable is left out.
     pub(super) fn new(
         chat_id: &'a str,
         profile: &Profile,
         input: &'a [ConversationItem],
         variables: &[FlowiseVariable],
         identity: &'a CallIdentity,
+        token: Option<&'a SecretString>,
     ) -> Self {
         let conversation = Conversation::new(input);
         let value = |variable: FlowiseVariable| -> Option<Cow<'a, str>> {
@@ -77,7 +79,7 @@ impl<'a> PredictionRequest<'a> {
                     Some(conversation.earlier_updates().map_or(NOTHING.into(), Cow::from))
                 }
                 FlowiseVariable::CallSid => Some(identity.call_sid.as_str().into()),
-                FlowiseVariable::CallToken => identity.call_token.as_ref().map(|token| token.expose_secret().into()),
+                FlowiseVariable::CallToken => token.map(|token| token.expose_secret().into()),
                 FlowiseVariable::Caller => {
                     Some(identity.caller.as_ref().map_or(NOTHING, |caller| caller.as_str()).into())
                 }
@@ -157,24 +159,24 @@ impl<'a> Conversation<'a> {
         let mut instructions: String = serde_json::from_str(profile.instructions().get()).unwrap_or_default();
         if let Some(details) = self.details {
             instructions.push_str("\n\n");
-            instructions.push_str(details);
+            instructions.push_str(&without_template(details));
         }
         instructions
     }
 
     fn update(&self) -> Option<String> {
         let notes: Vec<&str> = self.new.iter().filter_map(note).collect();
-        (!notes.is_empty()).then(|| notes.join("\n"))
+        (!notes.is_empty()).then(|| without_template(&notes.join("\n")).into_owned())
     }
 
     fn earlier_updates(&self) -> Option<String> {
         let mut room = MAX_EARLIER_BYTES;
-        let newest = self.answered.iter().rev().filter_map(note).take_while(|note| {
+        let newest = self.answered.iter().rev().filter_map(note).map(without_template).take_while(|note| {
             let fits = note.len() < room;
             room = room.saturating_sub(note.len() + 1);
             fits
         });
-        let mut notes: Vec<&str> = newest.collect();
+        let mut notes: Vec<Cow<'_, str>> = newest.collect();
         notes.reverse();
         (!notes.is_empty()).then(|| notes.join("\n"))
     }
@@ -196,7 +198,7 @@ fn note(item: &ConversationItem) -> Option<&str> {
     }
 }
 
-/// Breaks up `{{`, with which Flowise would begin the name of a variable, such as the token of the call.
+/// Breaks up `{{` in the text of others, with which Flowise would begin the name of a variable, such as that of the token.
 fn without_template(words: &str) -> Cow<'_, str> {
     if words.contains("{{") { words.replace("{{", "{ {").replace("{{", "{ {").into() } else { words.into() }
 }
@@ -223,17 +225,16 @@ mod tests {
         CallIdentity {
             call_sid: "CA1".parse().unwrap(),
             caller: Some("+15550100001".parse().unwrap()),
-            call_token: Some("hush".into()),
+            call_token: None,
             chatflow_id: None,
         }
     }
 
     fn body(input: &[ConversationItem], variables: &[FlowiseVariable]) -> serde_json::Value {
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
-        let (identity, body) = (identity(), |identity: &CallIdentity| {
-            PredictionRequest::new("CA1-0-1", &profile, input, variables, identity).to_json()
-        });
-        serde_json::from_str(&body(&identity)).unwrap()
+        let identity = identity();
+        let body = PredictionRequest::new("CA1-0-1", &profile, input, variables, &identity, None).to_json();
+        serde_json::from_str(&body).unwrap()
     }
 
     #[test]
@@ -249,8 +250,9 @@ mod tests {
             developer("Payment update: the code is in."),
         ];
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
-        let identity = identity();
-        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity).to_json();
+        let (identity, token) = (identity(), SecretString::from("hush"));
+        let body = PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity, Some(&token))
+            .to_json();
         assert!(!body.contains(['\n', '\r']), "{body}");
         insta::assert_snapshot!(body.replace(",{", ",\n{").replace(",\"o", ",\n\"o"), @r#"
         {"question":"Wait.\nGo on.","streaming":true,"chatId":"CA1-0-1","history":[{"role":"apiMessage","content":"Hello."},
@@ -294,6 +296,24 @@ mod tests {
         let earlier = Conversation::new(&input).earlier_updates().unwrap();
         assert!(earlier.len() <= MAX_EARLIER_BYTES && earlier.len() > MAX_EARLIER_BYTES - 1100, "{}", earlier.len());
         assert!(earlier.lines().last().unwrap().starts_with("99 "));
+    }
+
+    #[test]
+    fn only_the_text_of_the_operator_names_variables() {
+        let named = "{{$vars.callToken}}";
+        let input = [
+            developer(&format!("Call details: description {named}.")),
+            caller("Hi"),
+            developer(&format!("It returned {named}.")),
+            agent("Hello."),
+            developer(&format!("It returned {{{named}.")),
+        ];
+        let profile = Profile::new("Be kind to {{$vars.caller}}.", &[""; 0]).unwrap();
+        let identity = identity();
+        let body =
+            PredictionRequest::new("CA1-0-1", &profile, &input, &FlowiseVariable::ALL, &identity, None).to_json();
+        assert_eq!(body.matches("{{").count(), 1, "{body}");
+        assert_eq!(body.matches("{ {$vars.callToken}").count(), 3, "{body}");
     }
 
     fn any_item() -> impl Strategy<Value = ConversationItem> {

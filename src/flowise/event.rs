@@ -1,13 +1,14 @@
 //! The events of a prediction, as far as they matter to a caller.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// An event of the stream. On the wire it is the JSON object `{"event": kind, "data": …}`; the kind is not in a field of
 /// the server-sent event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum FlowiseEvent {
     /// `token`: a piece of the text, possibly empty.
     Token(String),
@@ -30,6 +31,22 @@ pub(super) enum FlowiseEvent {
     End,
     /// Another kind, such as the progress of the flow, or an event that cannot be read.
     Other,
+}
+
+/// Shows the kind of event and sizes, never the text.
+impl fmt::Debug for FlowiseEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(text) => write!(f, "Token({} bytes)", text.len()),
+            Self::Usage { input, output } => write!(f, "Usage({input}, {output})"),
+            Self::Tools => f.write_str("Tools"),
+            Self::Metadata => f.write_str("Metadata"),
+            Self::Error => f.write_str("Error"),
+            Self::Abort => f.write_str("Abort"),
+            Self::End => f.write_str("End"),
+            Self::Other => f.write_str("Other"),
+        }
+    }
 }
 
 #[derive(Deserialize)]

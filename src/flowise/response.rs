@@ -129,9 +129,17 @@ impl PredictionError {
         iter::successors(source, |error| (*error).source()).last().map(ToString::to_string)
     }
 
-    /// Whether the flow has ended, so that there is nothing to stop.
+    /// Whether the flow has ended, so that there is nothing to stop. A gateway that answers in place of Flowise does not
+    /// stop the flow.
     fn has_ended_flow(&self) -> bool {
-        matches!(self, Self::NoConnection(_) | Self::ErrorStatus(_) | Self::FlowFailed | Self::Aborted | Self::NoWords)
+        match self {
+            Self::ErrorStatus(status) => !matches!(
+                *status,
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            ),
+            Self::NoConnection(_) | Self::FlowFailed | Self::Aborted | Self::NoWords => true,
+            Self::NoResponse(_) | Self::HeadersTimeout | Self::BrokenOff | Self::TimedOut | Self::TooLarge(_) => false,
+        }
     }
 }
 

@@ -23,8 +23,9 @@ pub(super) struct KnownFlows(Mutex<HashSet<String>>);
 /// The response to `GET /api/v1/chatflows-streaming/{flow}`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ChatflowStreaming {
-    is_streaming: bool,
+pub(crate) struct ChatflowStreaming {
+    /// Whether the flow streams its answers.
+    pub(crate) is_streaming: bool,
 }
 
 impl Flowise {

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::call::{ConversationItem, ModelRequestId};
+use crate::call_token::CallToken;
 use crate::captured_log::CapturedLog;
 use crate::config::FlowiseVariable;
 use crate::redact::Private;
@@ -73,7 +74,7 @@ fn identity(chatflow_id: Option<&str>) -> CallIdentity {
     CallIdentity {
         call_sid: "CA1".parse().unwrap(),
         caller: None,
-        call_token: Some("hush-token".into()),
+        call_token: Some(CallToken::generate()),
         chatflow_id: chatflow_id.map(|id| Private::new(id.to_owned())),
     }
 }
@@ -162,6 +163,13 @@ async fn an_error_in_a_successful_response_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_answer_of_a_gateway_does_not_end_the_flow() {
+    for status in [502, 503, 504] {
+        assert_eq!(answer(LIMITS, Plain(status, vec![], "hush")).await, answered("failed", 2), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_a_word_is_a_failure() {
     assert_eq!(answer(LIMITS, Stream(vec![METADATA, END])).await, answered("failed", 0));
     assert_eq!(answer(LIMITS, Stream(vec![USED, METADATA, END])).await, answered("done", 0), "a tool may ask for that");
@@ -226,8 +234,10 @@ async fn each_request_of_each_call_has_its_own_chat_and_session() {
     assert_eq!(chats.len(), 3, "{chats:?}");
     for body in &bodies {
         assert_eq!(body["chatId"], body["overrideConfig"]["sessionId"]);
-        assert_eq!(body["overrideConfig"]["vars"]["callToken"], "hush-token");
     }
+    let tokens: std::collections::BTreeSet<&str> =
+        bodies.iter().filter_map(|body| body["overrideConfig"]["vars"]["callToken"].as_str()).collect();
+    assert_eq!(tokens.len(), 3, "each is bound to its request");
     for request in harness.server.requests().iter() {
         assert_eq!(request.headers["authorization"], "Bearer hush-key");
     }

@@ -62,8 +62,8 @@ struct PaymentOfCall {
 
 impl Ledger {
     /// Records the end of a call: abandons its open payments, and adds `call.ended` to the outbox, in one transaction.
-    pub async fn record_call_end(&self, end: CallEnd) -> Result<(), LedgerError> {
-        self.write_or_buffer(LedgerRecord::CallEnd(Box::new(end), Uuid::new_v4())).await.map(drop)
+    pub async fn report_call_end(&self, end: CallEnd) -> Result<(), LedgerError> {
+        self.write_or_buffer(LedgerRecord::CallEndReport(Box::new(end), Uuid::new_v4())).await.map(drop)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The outbox: outcomes to deliver to the webhook. Each is written in the transaction that changes the payment, and
-//! stays until the webhook accepts it.
+//! The outbox: events to deliver to the webhook. Each is written in the transaction that changes the payment or records
+//! the end of the call, and stays until the webhook accepts it.
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -110,7 +110,7 @@ impl DeliverySubject {
     }
 }
 
-/// An outcome that is due for delivery.
+/// An event that is due for delivery.
 #[derive(Debug)]
 pub struct DueDelivery {
     outbox_id: i64,
@@ -122,17 +122,17 @@ pub struct DueDelivery {
     pub attempts: u32,
 }
 
-/// The outcomes that are not delivered yet.
+/// The events that are not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// Number of outcomes.
+    /// Number of events.
     pub waiting: u64,
     /// When the oldest was written.
     pub oldest: Option<Timestamp>,
 }
 
 impl Backlog {
-    /// The age of the oldest outcome. Zero if the clock was set back.
+    /// The age of the oldest event. Zero if the clock was set back.
     pub fn age(&self, now: Timestamp) -> Option<SignedDuration> {
         self.oldest.map(|oldest| now.duration_since(oldest).max(SignedDuration::ZERO))
     }
@@ -215,7 +215,7 @@ async fn insert_event(
 }
 
 impl Ledger {
-    /// The outcomes that are due, at most `limit`: first those that were never sent, then by due time, and of each
+    /// The events that are due, at most `limit`: first those that were never sent, then by due time, and of each
     /// payment only the oldest. One that is due later than [`MAX_RETRY_DELAY`] from now was written before the clock
     /// was set back: it is due.
     pub async fn due_deliveries(&self, now: Timestamp, limit: u32) -> Result<Vec<DueDelivery>, LedgerError> {
@@ -247,7 +247,7 @@ impl Ledger {
         Ok(next.and_then(|at| Timestamp::from_millisecond(at).ok()))
     }
 
-    /// The outcomes that are not delivered yet.
+    /// The events that are not delivered yet.
     pub async fn backlog(&self) -> Result<Backlog, LedgerError> {
         let row = sqlx::query("SELECT count(*), min(written_at) FROM outbox WHERE delivered_at IS NULL")
             .fetch_one(&self.0.readers)
@@ -256,7 +256,7 @@ impl Ledger {
         Ok(Backlog { waiting: row.try_get::<i64, _>(0)?.unsigned_abs(), oldest })
     }
 
-    /// Makes all outcomes that are not delivered yet due now, and returns them.
+    /// Makes all events that are not delivered yet due now, and returns them.
     pub async fn make_deliveries_due(&self) -> Result<Backlog, LedgerError> {
         let mut writing = self.begin_write().await?;
         sqlx::query("UPDATE outbox SET due_at = ? WHERE delivered_at IS NULL")
@@ -267,12 +267,12 @@ impl Ledger {
         self.backlog().await
     }
 
-    /// Waits until this process writes an outcome. Writes of other processes are not noticed.
+    /// Waits until this process writes an event. Writes of other processes are not noticed.
     pub async fn wait_for_outcome(&self) {
         self.0.outcome_written.notified().await;
     }
 
-    /// Records that the webhook accepted an outcome, and erases the token if no other outcome needs it.
+    /// Records that the webhook accepted an event, and erases the token if no other event needs it.
     pub async fn record_delivered(&self, due: &DueDelivery) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
         let delivered = sqlx::query("UPDATE outbox SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL")
@@ -296,7 +296,7 @@ impl Ledger {
         writing.commit().await
     }
 
-    /// Postpones an outcome that the webhook did not accept.
+    /// Postpones an event that the webhook did not accept.
     pub async fn postpone_delivery(&self, due: &DueDelivery, until: Timestamp) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
         sqlx::query("UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ?")

@@ -1,5 +1,5 @@
-//! Erases personal data of payments: the caller, the references and the description. Amounts, states and events stay,
-//! and so does the hash that prevents a second payment of an order.
+//! Erases personal data: the caller, the references and the description of payments, and the ends of calls that wait for
+//! delivery. Amounts, states and events of payments stay, and so does the hash that prevents a second payment of an order.
 
 use std::time::Duration;
 

@@ -44,7 +44,7 @@ pub(super) enum LedgerRecord {
     /// The call has ended.
     CallEnded(CallSid),
     /// The call has ended, and the business is to know it; with the id of that event.
-    CallEnd(Box<CallEnd>, Uuid),
+    CallEndReport(Box<CallEnd>, Uuid),
     /// The recovery of an orphaned payment is finished.
     RecoveryFinished(Box<OrphanedPayment>),
 }
@@ -59,7 +59,7 @@ impl LedgerRecord {
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
             Self::Statement(call, _) => ("statement", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.as_str()),
-            Self::CallEnd(end, _) => ("call_end", end.call.call_sid.as_str()),
+            Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
             Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
         }
     }
@@ -194,7 +194,7 @@ impl LedgerTransaction {
             }
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
             LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
-            LedgerRecord::CallEnd(end, id) => call_end::write_call_end(self, end, *id).await?,
+            LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
             LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,
         }
         Ok(RecordOutcome::Written)

@@ -40,7 +40,7 @@ const CALL_RINGS: &str = "A call is coming in.";
 pub(super) struct PrewarmState {
     next_connect: Mutex<Option<Instant>>,
     filled: Mutex<ExpiringMap<String, ()>>,
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
 }
 
 impl Default for PrewarmState {
@@ -48,7 +48,7 @@ impl Default for PrewarmState {
         Self {
             next_connect: Mutex::default(),
             filled: Mutex::new(ExpiringMap::new(MAX_PROFILES, FILL_INTERVAL)),
-            requests: Semaphore::new(MAX_REQUESTS),
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
 }
@@ -70,6 +70,12 @@ impl PrewarmState {
         let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
         filled.get_mut(&profile.cache_key, now).is_none() && filled.insert(profile.cache_key.clone(), (), now).is_ok()
     }
+
+    /// Records that the cache could not be filled with this profile, so that it is due for the next call.
+    fn withdraw_fill(&self, profile: &Profile) {
+        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        filled.remove(&profile.cache_key, Instant::now().into_std());
+    }
 }
 
 impl Model {
@@ -77,31 +83,36 @@ impl Model {
     /// more often than is of use.
     pub fn prewarm(&self, profile: &Arc<Profile>) {
         let (model, now) = (self.inner.clone(), Instant::now());
+        // First of all: what is left out now stays due.
+        let Ok(permit) = model.prewarming.requests.clone().try_acquire_owned() else { return };
         if model.capabilities.takes_prewarming() && model.prewarming.is_fill_due(profile, now) {
             // This opens a connection, too.
             model.prewarming.is_connect_due(now);
             let profile = profile.clone();
-            tokio::spawn(async move { run(&model, fill_cache(&model, &profile)).await });
+            tokio::spawn(async move {
+                let _permit = permit;
+                if !run(fill_cache(&model, &profile)).await {
+                    model.prewarming.withdraw_fill(&profile);
+                }
+            });
         } else if model.prewarming.is_connect_due(now) {
-            tokio::spawn(async move { run(&model, connect(&model)).await });
+            tokio::spawn(async move {
+                let _permit = permit;
+                run(connect(&model)).await;
+            });
         }
     }
 }
 
-async fn run(model: &ModelInner, work: impl Future<Output = reqwest::Result<()>>) {
-    let Ok(_permit) = model.prewarming.requests.try_acquire() else { return };
-    match timeout(TIMEOUT, work).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let error = error.without_url();
-            tracing::debug!(event = "openai.prewarm_failed", %error, "The model could not be prepared for a call.");
-        }
-        Err(_) => tracing::debug!(
-            event = "openai.prewarm_failed",
-            error = "timed out",
-            "The model could not be prepared for a call."
-        ),
-    }
+/// Does the work within [`TIMEOUT`]; returns whether it is done.
+async fn run(work: impl Future<Output = reqwest::Result<()>>) -> bool {
+    let error = match timeout(TIMEOUT, work).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.without_url().to_string(),
+        Err(_) => "timed out".to_owned(),
+    };
+    tracing::debug!(event = "openai.prewarm_failed", error, "The model could not be prepared for a call.");
+    false
 }
 
 /// Opens a connection by a request that every server answers, if with an error, and that costs nothing.
@@ -110,12 +121,13 @@ async fn connect(model: &ModelInner) -> reqwest::Result<()> {
     Ok(())
 }
 
+/// Fills the cache. A response with an error status is an error, once what it says is learned.
 async fn fill_cache(model: &ModelInner, profile: &Profile) -> reqwest::Result<()> {
     let options = model.capabilities.options();
     let input = [ConversationItem::Developer(CALL_RINGS.to_owned())];
     let body = RequestBody::prewarming(&model.name, profile, &input, &options);
     let response = model.request(reqwest::Method::POST, &["responses"]).json(&body).send().await?;
-    let status = response.status();
+    let (status, outcome) = (response.status(), response.error_for_status_ref().map(drop));
     if matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
         let refusal = Refusal::parse(status.as_u16(), &read_body(response).await);
         // Any member may have been refused. What is learned here, no caller waits for.
@@ -128,7 +140,7 @@ async fn fill_cache(model: &ModelInner, profile: &Profile) -> reqwest::Result<()
         // A body that is read to its end leaves the connection to the next request.
         read_body(response).await;
     }
-    Ok(())
+    outcome
 }
 
 #[cfg(test)]

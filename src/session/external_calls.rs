@@ -6,13 +6,15 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::call::{ExternalCallId, ExternalOutput, ToolCall};
+use crate::call::{ExternalCallId, ExternalOutput, ModelRequestId, ToolCall};
 
 /// A tool call of an external client. If it is dropped without an answer, the call has ended.
 #[derive(Debug)]
 pub struct ExternalToolCall {
     /// The tool call, without card numbers.
     pub(crate) call: ToolCall,
+    /// The request within whose answer it was called, if the client has the token of a request.
+    pub(crate) request: Option<ModelRequestId>,
     /// Receives the answer.
     pub(crate) answer: oneshot::Sender<ExternalAnswer>,
 }

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::RelaySocket;
-use super::call_token::{CallToken, TokenDigest};
 use super::external_calls::{ExternalToolCall, ToolsRequest};
 use crate::assets::Library;
-use crate::call::ContextKeys;
+use crate::call::{ContextKeys, ModelRequestId};
+use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
 use crate::twilio::CallStatus;
@@ -71,7 +71,7 @@ pub struct CallRegistry {
 #[derive(Debug, Default)]
 struct LiveCalls {
     by_sid: HashMap<CallSid, CallHandle>,
-    /// The call of each token, by the digest of the token.
+    /// The holder of each token of a call, by the digest of the token.
     by_token: HashMap<TokenDigest, TokenHolder>,
 }
 
@@ -79,8 +79,18 @@ struct LiveCalls {
 #[derive(Debug)]
 struct TokenHolder {
     sid: CallSid,
+    token: CallToken,
     /// When the current second began, and the requests in it.
     window: Option<(Instant, u32)>,
+}
+
+/// What a token is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenScope {
+    /// The live call whose tools it opens.
+    pub(crate) call: CallSid,
+    /// The request within whose answer they may be called; `None` for the token of the call, which is not bound to one.
+    pub(crate) request: Option<ModelRequestId>,
 }
 
 /// Why no live call was found by a token.
@@ -166,7 +176,7 @@ impl CallRegistry {
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
         let handle = CallHandle { identity: identity.clone(), token: token.clone(), mailbox, stop: stop.clone() };
         let mut live = self.lock();
-        live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), window: None });
+        live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), token: token.clone(), window: None });
         if let Some(older) = live.by_sid.insert(sid.clone(), handle) {
             live.by_token.remove(&older.token.digest());
             older.stop.cancel();
@@ -175,20 +185,21 @@ impl CallRegistry {
         (Registration { calls: self.clone(), sid: sid.clone(), identity, token, stop }, messages)
     }
 
-    /// Finds the live call to which a token belongs, and counts the request.
+    /// Finds the live call to which a token belongs, its own or that of a request, and counts the request.
     ///
     /// The look-up is by the digest of the token, so that its duration reveals nothing about the tokens that exist.
-    pub(crate) fn find_by_token(&self, token: &[u8], now: Instant) -> Result<CallSid, FindCallByTokenError> {
-        let digest = TokenDigest::of(token);
+    pub(crate) fn find_by_token(&self, token: &[u8], now: Instant) -> Result<TokenScope, FindCallByTokenError> {
+        let token = PresentedToken::parse(token);
         let mut live = self.lock();
-        let holder = live.by_token.get_mut(&digest).ok_or(FindCallByTokenError::UnknownToken)?;
+        let holder = live.by_token.get_mut(&token.digest).filter(|holder| holder.token.has_issued(&token));
+        let holder = holder.ok_or(FindCallByTokenError::UnknownToken)?;
         let (began, count) =
             holder.window.filter(|(began, _)| now < *began + Duration::from_secs(1)).unwrap_or((now, 0));
         if count >= MAX_REQUESTS_PER_SECOND {
             return Err(FindCallByTokenError::TooManyRequests);
         }
         holder.window = Some((began, count + 1));
-        Ok(holder.sid.clone())
+        Ok(TokenScope { call: holder.sid.clone(), request: token.request() })
     }
 
     /// Returns the token of a live call.
@@ -209,8 +220,8 @@ impl Registration {
     }
 
     /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.
-    pub(super) fn call_token(&self) -> secrecy::SecretString {
-        self.token.secret()
+    pub(super) fn call_token(&self) -> CallToken {
+        self.token.clone()
     }
 }
 
@@ -254,17 +265,23 @@ mod tests {
         let (old, _old_messages) = calls.register(&first, &stop);
         let (other, _other_messages) = calls.register(&second, &stop);
         let now = Instant::now();
-        let find = |token: &CallToken| calls.find_by_token(token.secret().expose_secret().as_bytes(), now).ok();
+        let find = |token: &CallToken| {
+            calls.find_by_token(token.secret().expose_secret().as_bytes(), now).ok().map(|scope| scope.call)
+        };
         let (old_token, other_token) = (old.token.clone(), other.token.clone());
         assert_eq!((find(&old_token), find(&other_token)), (Some(first.clone()), Some(second)));
         assert_eq!(calls.find_by_token(b"", now), Err(FindCallByTokenError::UnknownToken));
         let (new, _new_messages) = calls.register(&first, &stop);
         assert_eq!((find(&old_token), find(&new.token)), (None, Some(first.clone())), "a newer session has its own");
         drop(old);
-        assert_eq!(find(&new.token), Some(first));
+        assert_eq!(find(&new.token), Some(first.clone()));
         let token = new.token.clone();
+        let of_request = token.for_request(ModelRequestId(7));
+        let find_request = || calls.find_by_token(of_request.expose_secret().as_bytes(), now);
+        let scope = TokenScope { call: first, request: Some(ModelRequestId(7)) };
+        assert_eq!(find_request(), Ok(scope));
         drop(new);
-        assert_eq!(find(&token), None);
+        assert_eq!((find(&token), find_request()), (None, Err(FindCallByTokenError::UnknownToken)));
     }
 
     #[test]
@@ -274,9 +291,10 @@ mod tests {
         let (registration, _messages) = calls.register(&sid, &stop);
         let (token, now) = (registration.token.secret(), Instant::now());
         let find = |at| calls.find_by_token(token.expose_secret().as_bytes(), at);
-        assert!((0..128).all(|_| find(now) == Ok(sid.clone())));
+        let scope = TokenScope { call: sid.clone(), request: None };
+        assert!((0..128).all(|_| find(now).as_ref() == Ok(&scope)));
         assert_eq!(find(now + Duration::from_millis(999)), Err(FindCallByTokenError::TooManyRequests));
-        assert_eq!(find(now + Duration::from_secs(1)), Ok(sid.clone()));
+        assert_eq!(find(now + Duration::from_secs(1)), Ok(scope));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(super) enum FlowiseFault {
     NoWords,
     /// A JSON answer, as of a flow that does not stream.
     Json,
+    /// The flow cannot be stopped, and calls its tools late.
+    IgnoresAbort,
     /// The connection breaks after this many tokens; the flow runs on.
     ConnectionCut(usize),
 }
@@ -212,6 +214,7 @@ impl std::fmt::Display for FlowiseFault {
             Self::Error(tokens) => write!(f, "error after {tokens} tokens, with status 200"),
             Self::Hang => f.write_str("does not answer"),
             Self::NoWords => f.write_str("answers without a word"),
+            Self::IgnoresAbort => f.write_str("cannot be stopped, and calls its tools late"),
             Self::Json => f.write_str("answers in JSON"),
             Self::ConnectionCut(tokens) => write!(f, "the connection breaks after {tokens} tokens"),
         }

@@ -73,6 +73,8 @@ pub(super) enum Expectation {
     WrongEntries(usize),
     /// The model called this tool this many times.
     ToolCalled(&'static str, usize),
+    /// A call of this tool returned a refusal that contains this text.
+    ToolRefused(&'static str, &'static str),
     /// The model got no request between the creation and the end of a payment.
     ModelIdleDuringPayment,
     /// The server cancelled a response of the model.

@@ -117,6 +117,31 @@ fn a_tool_call_that_arrives_after_its_answer_was_stopped_is_refused() {
 }
 
 #[test]
+fn a_tool_call_of_an_answer_that_was_interrupted_is_refused_while_the_next_answer_goes_on() {
+    let mut call = TestCall::start();
+    call.caller_says("Text me");
+    let first = call.pending_request;
+    call.caller_interrupts("");
+    call.caller_says("Wait, do not send it");
+    let second = call.pending_request;
+    assert_eq!(request_count(&call), 2);
+    let late = call.client_calls_within(first, "send-sms", r#"{"message":"One"}"#);
+    assert_eq!(
+        call.output_of(late),
+        (r#"{"success":false,"message":"This answer was interrupted; nothing was done."}"#, true)
+    );
+    let end = call.client_calls_within(first, "end-call", "");
+    assert!(call.output_of(end).1 && call.running_tools.is_empty());
+    call.client_calls_within(second, "send-sms", r#"{"message":"Two"}"#);
+    assert_eq!(call.running_tools.len(), 1);
+    call.tool_answers(ToolOutcome::Sms(Ok(())));
+    call.model_replies("It is sent.", &[]);
+    assert!(call.end_frames().is_empty());
+    call.client_calls_within(second, "send-sms", r#"{"message":"Three"}"#);
+    assert_eq!(call.running_tools.len(), 1, "a later step of the same flow may call tools after its words");
+}
+
+#[test]
 fn a_call_that_ends_answers_every_client() {
     let mut call = TestCall::start();
     call.caller_says("Text me");

@@ -187,12 +187,22 @@ impl TestCall {
         self.model_emits(ModelEvent::ToolCall(call));
     }
 
-    /// An external client calls a tool.
+    /// An external client with the token of the call calls a tool.
     pub(in crate::call) fn client_calls(&mut self, name: &str, arguments: &str) -> ExternalCallId {
+        self.client_calls_within(None, name, arguments)
+    }
+
+    /// An external client calls a tool within the answer to a request.
+    pub(in crate::call) fn client_calls_within(
+        &mut self,
+        request: Option<ModelRequestId>,
+        name: &str,
+        arguments: &str,
+    ) -> ExternalCallId {
         self.external_call_count += 1;
         let id = ExternalCallId(self.external_call_count);
         let call = ToolCall::new(String::new(), None, name.to_owned(), arguments);
-        self.feed(CallEvent::ExternalToolCall { id, call });
+        self.feed(CallEvent::ExternalToolCall { id, request, call });
         id
     }
 

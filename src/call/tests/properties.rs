@@ -44,8 +44,8 @@ enum ExternalEvent {
     MessagePhase(MessagePhase),
     ResponseDone,
     ResponseFailed,
-    /// A delta of an abandoned response.
-    StaleDelta,
+    /// A delta of an abandoned response, and a tool call within it.
+    StaleEvents,
     ToolFinished {
         which: usize,
         answer: usize,
@@ -224,7 +224,7 @@ fn external_event() -> impl Strategy<Value = ExternalEvent> {
             .prop_map(ExternalEvent::MessagePhase),
         8 => Just(ExternalEvent::ResponseDone),
         1 => Just(ExternalEvent::ResponseFailed),
-        1 => Just(ExternalEvent::StaleDelta),
+        2 => Just(ExternalEvent::StaleEvents),
         10 => (0_usize..3, 0_usize..10).prop_map(|(which, answer)| ExternalEvent::ToolFinished { which, answer }),
         2 => (0_usize..3).prop_map(ExternalEvent::ToolDelayed),
         8 => (0_usize..3, 0..CALLBACKS.len(), 0_u32..50).prop_map(|(which, kind, at)| ExternalEvent::Callback { which, kind, at }),
@@ -495,7 +495,7 @@ impl ReferenceModel {
                 self.abandoned_requests.extend(self.call.pending_request);
                 self.call.model_emits(ModelEvent::Failed);
             }
-            ExternalEvent::StaleDelta => self.emit_stale_delta(),
+            ExternalEvent::StaleEvents => self.emit_stale_events(),
             ExternalEvent::ToolFinished { which, answer } => self.finish_tool(which, answer),
             ExternalEvent::ToolDelayed(which) => {
                 let count = self.call.running_tools.len().max(1);
@@ -530,11 +530,17 @@ impl ReferenceModel {
         }
     }
 
-    fn emit_stale_delta(&mut self) {
+    fn emit_stale_events(&mut self) {
         if let Some(request) = self.abandoned_requests.last().copied() {
             let event = ModelEvent::TextDelta(Private::new("STALE".to_owned()));
             let from = self.call.feed(CallEvent::Model { request, event });
             assert!(!self.call.said_since(from).contains("STALE"), "a token of an abandoned response was said");
+            let is_followed = self.call.pending_request.is_some_and(|pending| pending > request);
+            if is_followed && !self.call_closed {
+                let id = self.call.client_calls_within(Some(request), "end-call", "");
+                self.unanswered.insert(id);
+                assert!(self.call.output_of(id).1, "a tool call of an abandoned response was performed");
+            }
         }
     }
 

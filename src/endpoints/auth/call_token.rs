@@ -1,4 +1,5 @@
-//! Authentication of the clients of a call: they carry the token of one live call as a bearer token.
+//! Authentication of the clients of a call: they carry the token of one live call, or of one of its
+//! requests, as a bearer token.
 //!
 //! The token is verified before the body is read. It is not the operator's token.
 
@@ -11,12 +12,11 @@ use tracing::warn;
 
 use super::super::json::ApiError;
 use super::bearer_token;
-use crate::ids::CallSid;
-use crate::session::{CallRegistry, FindCallByTokenError};
+use crate::session::{CallRegistry, FindCallByTokenError, TokenScope};
 
-/// An authenticated request of a client of this live call.
+/// An authenticated request of a client of a live call, and what its token opens.
 #[derive(Debug)]
-pub(in crate::endpoints) struct ClientOfCall(pub(in crate::endpoints) CallSid);
+pub(in crate::endpoints) struct ClientOfCall(pub(in crate::endpoints) TokenScope);
 
 impl<S> FromRequestParts<S> for ClientOfCall
 where

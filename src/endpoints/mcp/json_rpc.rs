@@ -18,7 +18,6 @@ pub(super) enum Incoming {
 }
 
 /// A message of the client.
-#[derive(Debug)]
 pub(super) enum RpcMessage {
     /// A request, which has an answer.
     Request {
@@ -34,7 +33,7 @@ pub(super) enum RpcMessage {
 }
 
 /// The id of a request: a JSON string or integer.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(transparent)]
 pub(super) struct RequestId(Box<RawValue>);
 
@@ -57,7 +56,7 @@ pub(super) struct ErrorData {
 }
 
 /// The answer to a message.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Reply {
     jsonrpc: &'static str,
     /// Null if the id of the request cannot be read.

@@ -11,8 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::json_rpc::RpcError;
 use super::revision::{REVISIONS, Revision, negotiate};
 use crate::call::{ExternalOutput, ToolCall};
-use crate::ids::CallSid;
-use crate::session::{CallRegistry, DeliveryOutcome, ExternalAnswer, ExternalToolCall, SessionMessage};
+use crate::session::{CallRegistry, DeliveryOutcome, ExternalAnswer, ExternalToolCall, SessionMessage, TokenScope};
 
 /// What a client is told about the tools.
 const INSTRUCTIONS: &str = "The tools act on one live phone call, and end with it. The server itself asks the caller before an \
@@ -23,7 +22,8 @@ const INSTRUCTIONS: &str = "The tools act on one live phone call, and end with i
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) calls: CallRegistry,
-    pub(super) call: CallSid,
+    /// What its token opens.
+    pub(super) scope: TokenScope,
     /// When the request has to be answered.
     pub(super) answer_by: Instant,
 }
@@ -181,7 +181,7 @@ impl Client {
     async fn list_tools(&self, revision: Revision) -> Result<Box<RawValue>, RpcError> {
         let call_is_over = || RpcError::internal("the phone call is over");
         let (answer, tools) = oneshot::channel();
-        match self.calls.deliver(&self.call, SessionMessage::ListTools(answer)) {
+        match self.calls.deliver(&self.scope.call, SessionMessage::ListTools(answer)) {
             DeliveryOutcome::Delivered => {}
             DeliveryOutcome::UnknownCall => return Err(call_is_over()),
             DeliveryOutcome::MailboxFull => return Err(RpcError::internal("the call is busy: try again")),
@@ -220,8 +220,8 @@ impl Client {
             return refusal("The calls before this one took too long, so this was not done.");
         }
         let (answer, answered) = oneshot::channel();
-        let message = SessionMessage::ExternalToolCall(ExternalToolCall { call, answer });
-        match self.calls.deliver(&self.call, message) {
+        let message = SessionMessage::ExternalToolCall(ExternalToolCall { call, request: self.scope.request, answer });
+        match self.calls.deliver(&self.scope.call, message) {
             DeliveryOutcome::Delivered => {}
             DeliveryOutcome::UnknownCall => return refusal("The phone call is over, so this was not done."),
             DeliveryOutcome::MailboxFull => return refusal("The call is busy, so this was not done. Call it again."),

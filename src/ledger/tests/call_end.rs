@@ -33,7 +33,7 @@ async fn call_ended_has_what_the_agent_wrote_down_and_the_payments() {
     let mut test = TestLedger::new().await;
     test.call.set_call_reference("order-7");
     let id = test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_end(call_end(&test)).await.unwrap();
+    test.ledger.report_call_end(call_end(&test)).await.unwrap();
     let mut bodies = due_bodies(&test.ledger).await;
     let [payment, body] = &mut bodies[..] else { panic!("{bodies:?}") };
     assert_eq!(payment["type"], "payment.unknown", "the end of the call ends its payments");
@@ -52,7 +52,7 @@ async fn call_ended_has_what_the_agent_wrote_down_and_the_payments() {
 async fn call_ended_is_retried_with_the_same_id_and_is_in_no_byte_of_the_files_once_delivered() {
     let mut test = TestLedger::new().await;
     test.call.set_call_reference("hush-reference");
-    test.ledger.record_call_end(call_end(&test)).await.unwrap();
+    test.ledger.report_call_end(call_end(&test)).await.unwrap();
     let now = Timestamp::now() + SignedDuration::from_secs(1);
     let first = test.ledger.due_deliveries(now, 9).await.unwrap().remove(0);
     assert_eq!(first.subject, DeliverySubject::Call(test.call.call_sid.clone()));
@@ -75,7 +75,7 @@ async fn call_ended_is_retried_with_the_same_id_and_is_in_no_byte_of_the_files_o
 async fn call_ended_blocks_no_event_of_a_payment_and_waits_for_none() {
     let mut test = TestLedger::new().await;
     test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_end(call_end(&test)).await.unwrap();
+    test.ledger.report_call_end(call_end(&test)).await.unwrap();
     test.deliver_callback("PK1", &CHARGED).await;
     let kinds = async || due_bodies(&test.ledger).await.iter().map(|body| body["type"].clone()).collect::<Vec<_>>();
     assert_eq!(kinds().await, ["payment.unknown", "call.ended"], "the later event of the payment waits for the first");
@@ -89,9 +89,9 @@ async fn erasure_takes_what_was_written_down_out_of_an_undelivered_event() {
     for by_age in [false, true] {
         let mut test = TestLedger::new().await;
         test.call.set_call_reference("hush-reference");
-        test.ledger.record_call_end(call_end(&test)).await.unwrap();
+        test.ledger.report_call_end(call_end(&test)).await.unwrap();
         let other = CallEnd { call: CallData::from_sid("CA2".parse().unwrap()), ..call_end(&test) };
-        test.ledger.record_call_end(other).await.unwrap();
+        test.ledger.report_call_end(other).await.unwrap();
         if by_age {
             test.ledger.erase_personal_data(Timestamp::now() - SignedDuration::from_secs(60)).await.unwrap();
             assert!(due_bodies(&test.ledger).await[0].to_string().contains("hush"), "it is younger");
@@ -114,7 +114,7 @@ async fn the_recovered_payment_of_a_panicked_session_is_not_abandoned() {
     let mut test = TestLedger::new().await;
     let id = test.create_session("25", "PK1").await;
     let end = CallEnd { is_recovered: true, reason: "server-failed", ..call_end(&test) };
-    test.ledger.record_call_end(end).await.unwrap();
+    test.ledger.report_call_end(end).await.unwrap();
     assert_eq!(test.ledger.payment(id).await.unwrap().unwrap().state, PaymentState::Opened);
     assert_eq!(due_bodies(&test.ledger).await[0]["payments"][0]["state"], "opened");
 }

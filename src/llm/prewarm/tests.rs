@@ -58,6 +58,32 @@ async fn the_cache_is_filled_once_for_each_profile() {
 }
 
 #[tokio::test]
+async fn a_cache_that_could_not_be_filled_is_filled_for_the_next_call() {
+    let answers = vec![Plain(503, vec![], ""), Plain(200, vec![JSON], "{}")];
+    let (model, server, _answered) = model_at(ServerKind::OpenAi, "gpt-6-luna", answers).await;
+    for count in [1, 2, 2] {
+        model.prewarm(&profile("Be kind."));
+        wait_for_requests(&model, &server, count).await;
+    }
+    let bodies = server.bodies();
+    assert!(bodies.len() == 2 && bodies.iter().all(|body| body.contains("prewarm")), "{bodies:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_was_not_filled_for_too_many_calls_at_a_time_is_filled_for_the_next_one() {
+    let done = || Plain(200, vec![JSON], "{}");
+    let (model, server, _answered) = model_at(ServerKind::OpenAi, "gpt-6-luna", vec![done(), done(), done()]).await;
+    for instructions in ["Be kind.", "Be brief.", "Be calm."] {
+        model.prewarm(&profile(instructions));
+    }
+    wait_for_requests(&model, &server, MAX_REQUESTS).await;
+    assert_eq!(server.requests().len(), MAX_REQUESTS);
+    model.prewarm(&profile("Be calm."));
+    wait_for_requests(&model, &server, 3).await;
+    assert!(server.bodies()[2].contains("Be calm."));
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_to_fill_its_cache_is_not_asked_again() {
     let refused = r#"{"error":{"message":"Unknown parameter: 'prompt_cache_options.prewarm'."}}"#;
     let (model, server, _answered) =

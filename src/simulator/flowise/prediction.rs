@@ -17,6 +17,9 @@ use crate::simulator::transcript::{Transcript, TranscriptEvent, lock};
 /// How long the abort of a prediction may take after its connection was closed, on the real clock.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How late a flow that cannot be stopped calls its tools: the caller has spoken by then.
+const LATE_CALL_DELAY: Duration = Duration::from_secs(3);
+
 /// A prediction.
 pub(super) struct Prediction {
     flowise: ScriptedFlowise,
@@ -87,7 +90,7 @@ impl Prediction {
         };
         let is_heard = tokio::select! {
             biased;
-            () = self.aborted.cancelled() => return Ending::Aborted,
+            () = self.aborted.cancelled(), if self.fault != Some(FlowiseFault::IgnoresAbort) => return Ending::Aborted,
             is_heard = run => is_heard,
         };
         if is_heard {
@@ -175,6 +178,9 @@ impl Prediction {
         input: &mut Vec<ModelInputItem>,
     ) -> bool {
         let names: Vec<Value> = calls.iter().map(|(name, _)| json!({"tool": name, "toolOutput": ""})).collect();
+        if self.fault == Some(FlowiseFault::IgnoresAbort) {
+            self.flowise.0.pace.sleep(LATE_CALL_DELAY).await;
+        }
         let mut is_heard = self.send(events::block("calledTools", &json!(names))).await;
         for (at, (name, arguments)) in calls.into_iter().enumerate() {
             let output = call_tool(&self.transcript, client, &name, &arguments).await;

@@ -172,6 +172,7 @@ impl TranscriptChecks<'_> {
                     format!("called {}", format_times(calls))
                 })
             }
+            Expectation::ToolRefused(tool, words) => self.check_tool_refused(tool, words),
             Expectation::ModelIdleDuringPayment => self.check_model_idle(),
             Expectation::ModelStopped => self.check_model_stopped(),
             Expectation::NoReminderDuringPayment => self.check_no_reminder(),
@@ -316,6 +317,14 @@ impl TranscriptChecks<'_> {
             None => None,
         };
         ScenarioCheck::new(format!("while it only listens nothing is said, and {tool} is called"), broken)
+    }
+
+    fn check_tool_refused(&self, tool: &str, words: &str) -> ScenarioCheck {
+        let is_refusal = |output: &str| output.contains(r#""success":false"#) && output.contains(words);
+        let is_refused = self.any(
+            |event| matches!(event, TranscriptEvent::ToolReturned { name, output } if name == tool && is_refusal(output)),
+        );
+        ScenarioCheck::ensure(format!("{tool} is refused: “{words}”"), is_refused, || "it was not".to_owned())
     }
 
     fn check_model_stopped(&self) -> ScenarioCheck {

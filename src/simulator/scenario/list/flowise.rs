@@ -19,6 +19,14 @@ pub(super) fn all() -> Vec<Scenario> {
         Hears("take your time"),
         HangsUp,
     ];
+    let takes_back_goodbye = [
+        Hears(""),
+        Says("Goodbye."),
+        SpeaksOver { after: "Thank", says: "No, wait, one moment please." },
+        Hears("take your time"),
+        Waits(6),
+        HangsUp,
+    ];
     let leaves = [Hears(""), Says("Please tell me about it."), Waits(6), HangsUp];
     vec![
         charges(),
@@ -31,6 +39,14 @@ pub(super) fn all() -> Vec<Scenario> {
             .with_script(&[&leaves])
             .with_flowise(FlowiseBehaviour { is_slow: true, ..FlowiseBehaviour::default() })
             .with_expectations(&[Expectation::ModelStopped]),
+        flowise("flowise-late-call", "A flow ends the call in an answer that was interrupted: it is refused.")
+            .with_script(&[&takes_back_goodbye])
+            .with_flowise(FlowiseBehaviour { is_slow: true, ..faults(&[(1, FlowiseFault::IgnoresAbort)]) })
+            .with_expectations(&[
+                Expectation::ModelStopped,
+                Expectation::ToolCalled("end-call", 1),
+                Expectation::ToolRefused("end-call", "This answer was interrupted; nothing was done."),
+            ]),
         asks_again("flowise-error", "Flowise fails with status 200, before and within an answer.")
             .with_flowise(faults(&[(1, FlowiseFault::Error(0)), (2, FlowiseFault::Error(6))])),
         asks_again("flowise-silent", "Flowise answers twice without a word, and is not asked again by itself.")

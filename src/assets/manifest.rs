@@ -1,7 +1,6 @@
 //! Manifests: the definitions of the tools that the model may call.
 
 mod http_tool;
-mod tool_schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use super::file::AssetFile;
 use super::{AssetError, AssetWarning};
 use crate::business_tools::BusinessTool;
 use crate::call::{Argument, ToolSpec};
-use tool_schema::ToolSchema;
+use crate::tool_schema::{self, ToolSchema};
 
 /// A tool definition. Serializes in the form of the Responses API.
 #[derive(Debug, Clone, Serialize)]
@@ -131,7 +130,8 @@ impl ToolEntry {
             (None, None) => return Err("a tool has no name"),
             (Some(_), Some(_)) => return Err("a tool has both a name and a function: remove one of them"),
         };
-        let ToolSchema { json, strict, declared, mut warnings } = tool_schema::parse(parameters.as_deref(), strict)?;
+        let ToolSchema { json, strict, declared, mut warnings, .. } =
+            tool_schema::parse(parameters.as_deref(), strict)?;
         warnings.extend(argument_warnings(tool, &declared));
         let description = description.unwrap_or_default();
         let name = tool.name.to_owned();
@@ -174,7 +174,6 @@ impl<'de> Deserialize<'de> for ToolName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assets::de::compact;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -302,18 +301,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_white_space_outside_strings_is_removed() {
-        assert_eq!(compact("{ \"a b\" :\n\t\"c \\\" d\\\\\" , \"e\": [ 1 ] }"), "{\"a b\":\"c \\\" d\\\\\",\"e\":[1]}");
-    }
-
     proptest! {
         #[test]
-        fn no_text_panics_and_compact_json_has_the_same_value(text in "\\PC{0,40}", strings in prop::collection::vec("[ \"\\\\a\n]{0,6}", 0..4)) {
+        fn no_text_panics(text in "\\PC{0,40}") {
             let _ = read(&text);
-            let value = json!({ "type": strings });
-            let pretty = serde_json::to_string_pretty(&value).unwrap();
-            prop_assert_eq!(compact(&pretty), value.to_string());
         }
     }
 }

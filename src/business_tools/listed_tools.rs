@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::mcp::ToolEntry;
 use super::{BusinessTool, BusinessToolEndpoint, ToolServerConnection};
 use crate::call::ToolSpec;
 use crate::llm::Profile;
+use crate::tool_schema;
 
 /// The longest description that is sent to the model, in characters. The rest is cut off.
 const MAX_DESCRIPTION: usize = 1_024;
@@ -43,8 +45,8 @@ impl ListedTools {
             match definition {
                 _ if ToolSpec::find(name).is_some() => warnings.push(format!("{name} is the name of a built-in tool")),
                 _ if taken => warnings.push(format!("{name} is listed twice, or by another server too")),
-                None => warnings.push(format!("{name} has more than {MAX_SCHEMA_BYTES} bytes of inputSchema")),
-                Some(definition) => {
+                Err(reason) => warnings.push(format!("{name}: {reason}")),
+                Ok(definition) => {
                     let tool = BusinessTool {
                         name: name.clone(),
                         endpoint: BusinessToolEndpoint::Server(connection.clone()),
@@ -88,23 +90,23 @@ impl ListedTools {
     }
 }
 
-/// Defines a tool for the Responses API; `None` if its schema is too large. The schema is completed to that of an object.
-/// It is not strict, since a server's schemas seldom have what a strict one needs.
-fn define(name: &str, description: Option<String>, schema: Option<Map<String, Value>>) -> Option<String> {
+/// Defines a tool for the Responses API. The schema is completed as that of a manifest's tool, and is not strict, since a
+/// server's schemas seldom have what a strict one needs. The error says why the tool cannot be offered: one schema that
+/// OpenAI refuses makes it refuse every request of the call.
+fn define(name: &str, description: Option<String>, schema: Option<Map<String, Value>>) -> Result<String, String> {
     let mut schema = schema.unwrap_or_default();
-    schema.insert("type".to_owned(), Value::from("object"));
-    if !schema.get("properties").is_some_and(Value::is_object) {
-        schema.insert("properties".to_owned(), json!({}));
-    }
     schema.remove("$schema");
-    let schema = Value::Object(schema);
-    if schema.to_string().len() > MAX_SCHEMA_BYTES {
-        return None;
+    let schema = to_raw_value(&schema).map_err(|_| "inputSchema is not JSON")?;
+    let schema = tool_schema::parse(Some(&schema), Some(false))?;
+    if let Some(keyword) = schema.refused_keyword {
+        return Err(format!("OpenAI refuses an inputSchema with {keyword} at the top level"));
+    }
+    if schema.json.get().len() > MAX_SCHEMA_BYTES {
+        return Err(format!("inputSchema has more than {MAX_SCHEMA_BYTES} bytes"));
     }
     let description: String = description.unwrap_or_default().chars().take(MAX_DESCRIPTION).collect();
-    let tool =
-        json!({"type": "function", "name": name, "description": description, "parameters": schema, "strict": false});
-    Some(tool.to_string())
+    let tool = json!({"type": "function", "name": name, "description": description, "parameters": schema.json, "strict": false});
+    Ok(tool.to_string())
 }
 
 #[cfg(test)]
@@ -146,11 +148,35 @@ mod tests {
         ];
         let mut tools = ListedTools::default();
         let warnings = tools.add(&server, entries.into()).join("\n");
-        for warning in ["start-capture is the name", "twice is listed twice", "large has more", "missing is not listed"]
-        {
+        for warning in [
+            "start-capture is the name",
+            "twice is listed twice",
+            "large: inputSchema has more",
+            "missing is not listed",
+        ] {
             assert!(warnings.contains(warning), "{warning}: {warnings}");
         }
         assert_eq!((tools.names().collect::<Vec<_>>(), warnings.lines().count()), (vec!["fine", "twice"], 4));
+    }
+
+    #[test]
+    fn a_schema_that_openai_refuses_is_a_warning_and_one_of_a_manifest_is_completed_in_the_same_way() {
+        let nested = json!({"properties": {"filter": {"type": "object"}, "ids": {"type": "array"}}});
+        let entries = [
+            entry("any", "", &json!({"type": "object", "anyOf": [{"required": ["a"]}]})),
+            entry("text", "", &json!({"type": "string"})),
+            entry("list", "", &json!({"properties": []})),
+            entry("nested", "", &nested),
+        ];
+        let mut tools = ListedTools::default();
+        let warnings = tools.add(&connection(&["any", "text", "list", "nested"]), entries.into());
+        assert_eq!(tools.names().collect::<Vec<_>>(), ["nested"], "{warnings:?}");
+        for why in ["any: OpenAI refuses an inputSchema with anyOf", "type object", "properties must be an object"] {
+            assert!(warnings.iter().any(|warning| warning.contains(why)), "{why}: {warnings:?}");
+        }
+        let definition: Value = serde_json::from_str(&tools.0["nested"].definition).unwrap();
+        let properties = json!({"filter": {"type": "object", "properties": {}}, "ids": {"type": "array", "items": {}}});
+        assert_eq!(definition["parameters"], json!({"type": "object", "properties": properties}));
     }
 
     #[test]

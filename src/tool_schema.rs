@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::json_text::compact;
 
+/// The maximum number of tools in a request. OpenAI refuses one with more.
+pub(crate) const MAX_TOOLS: usize = 128;
+
 /// A schema as it is sent.
 #[derive(Debug)]
 pub(crate) struct ToolSchema {

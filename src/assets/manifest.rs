@@ -13,7 +13,7 @@ use super::file::AssetFile;
 use super::{AssetError, AssetWarning};
 use crate::business_tools::BusinessTool;
 use crate::call::{Argument, ToolSpec};
-use crate::tool_schema::{self, ToolSchema};
+use crate::tool_schema::{self, MAX_TOOLS, ToolSchema};
 
 /// A tool definition. Serializes in the form of the Responses API.
 #[derive(Debug, Clone, Serialize)]
@@ -74,6 +74,10 @@ pub(super) fn parse(file: &AssetFile) -> Result<Manifest, AssetError> {
         let label = |what| AssetWarning::Tool { file: file.label.clone(), line: first_line, what };
         manifest.warnings.extend(warnings.into_iter().map(|what| label(format!("{}: {what}", tool.name))));
         manifest.tools.push(tool);
+        if manifest.tools.len() == MAX_TOOLS + 1 {
+            let what = format!("OpenAI refuses every request with more than {MAX_TOOLS} tools");
+            manifest.warnings.push(label(what));
+        }
     }
     Ok(manifest)
 }
@@ -224,6 +228,17 @@ mod tests {
             "assets/Tools.json:3: capture-card: the schema declares the argument hint, which the tool does not read; it reads none",
         ];
         assert_eq!(warnings(manifest), expected);
+    }
+
+    #[test]
+    fn more_tools_than_openai_takes_are_a_warning() {
+        let manifest = |count: usize| {
+            let tool = |at| json!({ "name": format!("tool-{at}"), "http": { "url": "https://shop.example.com" } });
+            json!((0..count).map(tool).collect::<Vec<_>>()).to_string()
+        };
+        assert!(warnings(&manifest(128)).is_empty());
+        let expected = "assets/Tools.json:1: OpenAI refuses every request with more than 128 tools";
+        assert_eq!(warnings(&manifest(130)), [expected]);
     }
 
     #[test]

@@ -82,13 +82,19 @@ impl Call {
     }
 
     /// Says that a tool takes long, once, as soon as nobody speaks. It is not said once the caller has spoken or the tool
-    /// has finished.
+    /// has finished, nor within the words of a response. A flow waits for its tool within its response, so there it is
+    /// said if the response has no words yet.
     pub(super) fn say_tool_delay(&mut self) {
-        let is_due = self.turn.current_request().is_none() && self.tool_delay_deadline().is_none();
+        let is_between_words = match self.turn.current_request() {
+            None => true,
+            Some(_) => self.turn.is_delay_of_client() && !self.speech.is_cycle_open(),
+        };
+        let is_due = is_between_words && self.tool_delay_deadline().is_none();
         if !is_due || !self.phase.is_live() || self.listen_only {
             return;
         }
         if let Some(text) = self.turn.take_delay_text() {
+            self.turn.begin_text();
             self.say(&text);
         }
     }

@@ -76,6 +76,33 @@ fn what_others_wrote_is_no_note_of_the_server() {
 }
 
 #[test]
+fn the_caller_is_told_to_wait_for_a_tool_within_the_answer_of_a_flow() {
+    for (words, said) in [("", "One moment."), ("Let me", "")] {
+        let mut call = TestCall::start();
+        call.advance(5 * SECOND);
+        call.caller_says("What do I owe?");
+        call.model_says(words);
+        call.client_calls("find-invoice", "{}");
+        let (run, _) = call.running_tools[0].clone();
+        let from = call.feed(CallEvent::ToolDelayed { run, text: "One moment.".to_owned() });
+        call.advance(2 * SECOND);
+        assert_eq!(call.said_since(from), said, "{words}");
+        call.business_answers(r#"{"owed":"40"}"#);
+        call.model_replies(" You owe 40.", &[]);
+        assert!(call.said_since(from).ends_with("You owe 40."));
+        call.caller_says("Right");
+        let shown = call.history();
+        let agent: Vec<&str> = shown.lines().filter(|line| line.starts_with("agent: ")).skip(1).collect();
+        let expected: &[&str] = if words.is_empty() {
+            &["agent: One moment.", "agent: You owe 40."]
+        } else {
+            &["agent: Let me You owe 40."]
+        };
+        assert_eq!(agent, expected);
+    }
+}
+
+#[test]
 fn tools_run_one_after_the_other_whoever_called_them() {
     let mut call = TestCall::start();
     call.caller_says("Text me");

@@ -103,6 +103,10 @@ fn business_refusal(text: &RedactedJson) -> String {
 pub(in crate::call) const NO_BUSINESS_TOOL_DURING_PAYMENT: &str = "While a payment is open no such tool can be used. Finish the \
     payment, or call cancel-capture; then call the tool.";
 
+/// The output of a tool of the business shortly after a payment has ended that was not submitted.
+pub(in crate::call) const NO_BUSINESS_TOOL_AFTER_ENTRY: &str = "The payment has ended this moment, and the caller may still be pressing \
+    keys, so the tool was not called. Next: say what has become of the payment; call the tool after that.";
+
 /// What becomes of an amount due that the business names while a payment is open.
 pub(in crate::call) const DUE_KEPT_DURING_PAYMENT: &str = "A payment is open for what was due before, and stays as it is: the amount \
     in the answer is not due. Finish the payment or call cancel-capture, and call the tool again then.";

@@ -175,7 +175,7 @@ impl Call {
         if self.phase.is_closed() {
             return Vec::new();
         }
-        let was_open = self.payments.is_open();
+        let (was_open, was_submitted) = (self.payments.is_open(), self.payments.is_submitting());
         match event {
             CallEvent::RelayFrame(frame) => self.handle_frame(frame),
             CallEvent::OperatorMessage(text) => self.handle_operator_message(text.reveal()),
@@ -193,9 +193,12 @@ impl Call {
             CallEvent::HungUp => self.handle_hang_up(),
             CallEvent::Tick => {}
         }
+        if was_open && !self.payments.is_open() {
+            self.payment_window.record_closed(was_submitted, now);
+        }
         self.advance();
         if was_open && !self.payments.is_open() {
-            self.payment_window.record_closed(now);
+            self.payment_window.record_closed(was_submitted, now);
         }
         std::mem::take(&mut self.actions)
     }

@@ -514,6 +514,10 @@ impl Session {
     /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
     fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
         let ExternalToolCall { call, request, answer } = external;
+        // The client has left while the call waited in the mailbox: it would never know what the tool did.
+        if answer.is_closed() {
+            return None;
+        }
         if !self.agent_config.profile().has_tool(&call.name) {
             let _ = answer.send(ExternalAnswer::UnknownTool);
             return None;

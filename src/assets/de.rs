@@ -129,18 +129,3 @@ pub(super) fn milliseconds<'de, const MIN: u32, const MAX: u32, D: Deserializer<
 ) -> Result<Duration, D::Error> {
     whole::<MIN, MAX, D>(json).map(|milliseconds| Duration::from_millis(milliseconds.into()))
 }
-
-/// Removes the white space from JSON, except within strings.
-pub(super) fn compact(json: &str) -> String {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut kept = |c: &char| {
-        let within = quoted;
-        if !escaped && *c == '"' {
-            quoted = !quoted;
-        }
-        escaped = within && !escaped && *c == '\\';
-        within || !c.is_ascii_whitespace()
-    };
-    json.chars().filter(|c| kept(c)).collect()
-}

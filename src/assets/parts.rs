@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::AssetError;
-use super::de::compact;
 use super::file::AssetFile;
 use super::name::{AssetKey, AssetName};
+use crate::json_text::compact;
 use crate::twilio::MAX_DATA_BYTES;
 
 /// The bytes of a part's JSON beside its piece of the text, rounded up.

@@ -84,6 +84,7 @@ impl BusinessToolClient {
     }
 
     pub(super) fn set_listed(&self, tools: ListedTools) {
+        let tools = tools.with_warnings_of(&self.listed.load());
         self.listed.store(Arc::new(tools));
     }
 

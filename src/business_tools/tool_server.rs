@@ -112,8 +112,15 @@ impl ToolServerConnection {
         Err(BusinessToolError::TooLarge.into())
     }
 
+    /// Forgets the session, unless a tool call is just beginning one, for which nobody should wait.
+    pub(super) fn try_drop_session(&self) {
+        if let Ok(mut session) = self.session.try_lock() {
+            session.take();
+        }
+    }
+
     /// Forgets the session: the next request begins another one.
-    pub(super) async fn drop_session(&self) {
+    async fn drop_session(&self) {
         self.session.lock().await.take();
     }
 
@@ -132,6 +139,9 @@ impl ToolServerConnection {
         let result: CallResult = match self.request("tools/call", Some(&params), MAX_CALL_BYTES).await {
             Ok(result) => result,
             Err(RequestError::Http(error)) => return Err(error),
+            Err(RequestError::Rpc { message, .. }) if message.len() > MAX_ANSWER_BYTES => {
+                return Err(BusinessToolError::TooLarge);
+            }
             Err(RequestError::Rpc { message, .. }) => {
                 return Err(BusinessToolError::Refused { text: to_json_string(&message) });
             }

@@ -69,7 +69,7 @@ impl ToolServerWatcher {
                     warnings.extend(found.into_iter().map(|warning| format!("{name}: {warning}")));
                 }
                 Err(error) => {
-                    connection.drop_session().await;
+                    connection.try_drop_session();
                     unavailable.insert(name.clone(), error.to_string());
                 }
             }

@@ -13,10 +13,13 @@ impl Call {
     /// Returns the tool to run for a call of a name that is not built in. The error is a tool output.
     ///
     /// No such tool runs while a payment is open, since the model then handles the entry of a card and nothing else, nor
-    /// while the server asks the caller about an amount, since an answer may change what is due.
+    /// in the three seconds after one that ended before its submission, in which keys of the card may still arrive. A tool
+    /// that sends a receipt runs as soon as the result of a submitted payment is known. Nor does one run while the server
+    /// asks the caller about an amount, since an answer may change what is due.
     pub(super) fn business_tool(&self, call: &ToolCall) -> Result<Tool, String> {
         match () {
             () if self.payments.is_open() => Err(prompts::refusal(prompts::NO_BUSINESS_TOOL_DURING_PAYMENT)),
+            () if self.is_entry_just_cut_off() => Err(prompts::refusal(prompts::NO_BUSINESS_TOOL_AFTER_ENTRY)),
             () if self.has_open_question() => Err(prompts::refusal(prompts::QUESTION_PENDING)),
             () => Ok(Tool::Business { name: call.name.clone(), arguments: call.arguments.clone() }),
         }
@@ -82,13 +85,19 @@ impl Call {
     }
 
     /// Says that a tool takes long, once, as soon as nobody speaks. It is not said once the caller has spoken or the tool
-    /// has finished.
+    /// has finished, nor within the words of a response. A flow waits for its tool within its response, so there it is
+    /// said if the response has no words yet.
     pub(super) fn say_tool_delay(&mut self) {
-        let is_due = self.turn.current_request().is_none() && self.tool_delay_deadline().is_none();
+        let is_between_words = match self.turn.current_request() {
+            None => true,
+            Some(_) => self.turn.is_delay_of_client() && !self.speech.is_cycle_open(),
+        };
+        let is_due = is_between_words && self.tool_delay_deadline().is_none();
         if !is_due || !self.phase.is_live() || self.listen_only {
             return;
         }
         if let Some(text) = self.turn.take_delay_text() {
+            self.turn.begin_text();
             self.say(&text);
         }
     }

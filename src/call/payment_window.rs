@@ -12,6 +12,8 @@ const LATE_KEY_WINDOW: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct PaymentWindow {
     closed_at: Option<Instant>,
+    /// The last payment closed after its submission: all its fields had been entered.
+    was_submitted: bool,
     last_callback: Option<Instant>,
 }
 
@@ -21,9 +23,10 @@ impl PaymentWindow {
         self.last_callback = Some(now);
     }
 
-    /// Records that the open payment closed.
-    pub(super) fn record_closed(&mut self, now: Instant) {
+    /// Records that the open payment closed. `was_submitted` says that it waited for its result.
+    pub(super) fn record_closed(&mut self, was_submitted: bool, now: Instant) {
         self.closed_at = Some(now);
+        self.was_submitted = was_submitted;
     }
 
     /// Whether a payment has just closed: its final callback may arrive before the last key.
@@ -41,6 +44,13 @@ impl Call {
     /// Whether input may contain card digits: while a payment is open, and shortly after.
     pub(super) fn is_card_entry_possible(&self) -> bool {
         self.payments.is_open() || self.payment_window.is_just_closed(self.now)
+    }
+
+    /// Whether a card entry may go on although the payment has closed: it was cancelled or ended within the last three
+    /// seconds, before it was submitted, so that the caller may still press the keys of a field. Once it was submitted, all
+    /// fields are in, and its result ends it for good.
+    pub(super) fn is_entry_just_cut_off(&self) -> bool {
+        !self.payments.is_open() && !self.payment_window.was_submitted && self.payment_window.is_just_closed(self.now)
     }
 
     /// Whether a key may answer the question. While a field is being entered, and shortly after a callback, it may be a

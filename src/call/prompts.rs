@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ClosingNotes;
+use crate::call::ToolSpec;
 use crate::payment::{
     Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentIntent, PaymentMethod, PaymentOutcome,
     PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
@@ -413,10 +414,22 @@ pub(super) const TOO_MANY_WAITING_CALLS: &str =
 pub(super) const TOO_MANY_EXTERNAL_CALLS: &str =
     "Too many tool calls without a word of the caller, so this was not done. Wait until the caller speaks.";
 
-/// The note about a tool call of an external client, so that a later response knows of it.
+/// The note about a tool call of an external client, so that a later response knows of it. It is the word of the server,
+/// so that nothing in it may be another's: of an output that contains the business's or the agent's own text, which may
+/// quote a caller, only success or failure and the server's sentence are noted.
 pub(super) fn external_tool_output(name: &str, output: &str) -> String {
+    let own_words = match name {
+        CHANGE_CONTEXT if is_refusal(output) => Some(refusal("")),
+        CHANGE_CONTEXT => Some(success(CONTEXT_CHANGED)),
+        name if ToolSpec::find(name).is_none() => Some(without_answer(output)),
+        _ => None,
+    };
+    let output = own_words.as_deref().unwrap_or(output);
     format!("The agent's flow has called the tool {name}, which returned: {output}")
 }
+
+/// The tool whose output repeats the agent's summary of the call.
+const CHANGE_CONTEXT: &str = "change-context";
 
 /// Whether a tool output says that the tool did nothing or failed.
 pub(super) fn is_refusal(output: &str) -> bool {
@@ -503,9 +516,12 @@ pub(super) const NO_DTMF_DURING_PAYMENT: &str = "While a payment is open no tone
 pub(super) const NO_CONTEXT_CHANGE_DURING_PAYMENT: &str =
     "A payment is open. Finish it, or call cancel-capture; then change the context.";
 
+/// What the agent is told when the context has changed.
+const CONTEXT_CHANGED: &str = "From now on you have other instructions and tools: go on by them.";
+
 /// The output of `change-context`.
 pub(super) fn context_changed(summary: &str) -> String {
-    success(&format!("From now on you have other instructions and tools: go on by them. The call so far: {summary}"))
+    success(&format!("{CONTEXT_CHANGED} The call so far: {summary}"))
 }
 
 /// The output of a payment tool whose session has closed.

@@ -74,6 +74,11 @@ impl AgentSpeech {
         self.sent_since_quiet = true;
     }
 
+    /// Whether text of a reply was sent that goes on.
+    pub(super) fn is_cycle_open(&self) -> bool {
+        self.cycle_open
+    }
+
     /// Closes the talk cycle and returns whether one was open.
     pub(super) fn close_cycle(&mut self) -> bool {
         std::mem::take(&mut self.cycle_open)

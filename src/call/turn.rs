@@ -320,6 +320,13 @@ impl ModelTurn {
         }
     }
 
+    /// Lets the further text of the response be an item of its own, since the server speaks in between.
+    pub(super) fn begin_text(&mut self) {
+        if let Some(response) = &mut self.response {
+            response.text_position = None;
+        }
+    }
+
     /// Adds a tool call of the response. One too many is refused, and so is one that was made before.
     pub(super) fn queue_call(&mut self, call: ToolCall, history: &mut History) {
         let Some(response) = &mut self.response else { return };
@@ -437,6 +444,12 @@ impl ModelTurn {
     /// Whether something is to be said because a tool takes long.
     pub(super) fn has_delay_text(&self) -> bool {
         self.runs.iter().any(|run| run.delay_text.is_some())
+    }
+
+    /// Whether the tool that takes long was called by an external client.
+    pub(super) fn is_delay_of_client(&self) -> bool {
+        let is_client = |run: &ToolRun| matches!(run.origin, ToolOrigin::External(_));
+        self.runs.iter().any(|run| run.delay_text.is_some() && is_client(run))
     }
 
     /// Takes what is to be said because a tool takes long.

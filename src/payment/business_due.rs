@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::parameter_names::{find_contradicted_parameter, remove_parameter};
+use super::parameter_names::{is_misspelling, is_spelling, remove_parameter};
 use crate::json_members::JsonMembers;
 use crate::redact::Private;
 
-/// The members of an answer that belong to the amount due. All others are data for the model.
+/// The members of an answer that belong to the amount due, in any case and with any separators: `amount_due`. All others
+/// are data for the model.
 const DUE_MEMBERS: [&str; 5] = ["amountDue", "currency", "description", "callReference", "orderReference"];
+
+/// The members without which another amount or debt would be charged. A misspelt one is not ignored.
+const DECISIVE_MEMBERS: [&str; 4] = ["amountDue", "currency", "callReference", "orderReference"];
 
 /// The amount due in an answer of the business, with its currency, its description and its references: call parameters
 /// as they are written, not yet validated.
@@ -25,6 +29,9 @@ pub enum ParseBusinessDueError {
     /// A member occurs twice, or in two spellings with different values.
     #[error("amountDue, currency, description, callReference or orderReference is given twice")]
     Repeated,
+    /// A name has one letter too many, too few or another one, or is `currencyCode` and the like in place of `currency`.
+    #[error("{0} is misspelt, so that it cannot be read: correct the name of the member")]
+    Misspelt(&'static str),
 }
 
 impl BusinessDue {
@@ -32,30 +39,31 @@ impl BusinessDue {
     /// keeps its digits as written, so that no float rounds an amount.
     pub fn parse(json: &str) -> Option<Result<Self, ParseBusinessDueError>> {
         let members: JsonMembers<Box<RawValue>> = serde_json::from_str(json).ok()?;
-        let is_named = members.get_all("amountDue").any(|value| value.get() != "null");
+        let is_amount = |name: &str| is_spelling(name, "amountDue") || is_misspelling(name, "amountDue");
+        let is_named = members.iter().any(|(name, value)| is_amount(name) && !is_null(value));
         is_named.then(|| Self::from_members(&members))
     }
 
     fn from_members(members: &JsonMembers<Box<RawValue>>) -> Result<Self, ParseBusinessDueError> {
-        let mut given = BTreeMap::new();
+        let mut given: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in members.iter() {
-            let is_repeated = DUE_MEMBERS.contains(&name) && members.get_all(name).nth(1).is_some();
-            if is_repeated {
+            let Some(known) = DUE_MEMBERS.into_iter().find(|known| is_spelling(name, known)) else { continue };
+            if members.get_all(name).nth(1).is_some() {
                 return Err(ParseBusinessDueError::Repeated);
             }
-            match scalar_text(value) {
-                Some(text) => drop(given.insert(name.to_owned(), text)),
-                None if DUE_MEMBERS.contains(&name) && value.get() != "null" => {
-                    return Err(ParseBusinessDueError::NotScalar);
-                }
-                None => {}
+            if is_null(value) {
+                continue;
             }
+            let text = scalar_text(value).ok_or(ParseBusinessDueError::NotScalar)?;
+            if given.get(known).is_some_and(|other| *other != text) {
+                return Err(ParseBusinessDueError::Repeated);
+            }
+            given.insert(known.to_owned(), text);
         }
-        if find_contradicted_parameter(&given).is_some() {
-            return Err(ParseBusinessDueError::Repeated);
+        match find_misspelt(members, given.contains_key("currency")) {
+            Some(known) => Err(ParseBusinessDueError::Misspelt(known)),
+            None => Ok(Self(Private::new(given))),
         }
-        given.retain(|name, _| DUE_MEMBERS.contains(&name.as_str()));
-        Ok(Self(Private::new(given)))
     }
 
     /// Replaces the amount due among the parameters of a call. A currency belongs to the amount in the same answer, and
@@ -78,6 +86,18 @@ impl BusinessDue {
         let given = self.0.reveal();
         given.contains_key("orderReference") || given.contains_key("callReference")
     }
+}
+
+/// Finds the decisive member that another name is probably meant to be.
+fn find_misspelt(members: &JsonMembers<Box<RawValue>>, has_currency: bool) -> Option<&'static str> {
+    let names = || members.iter().filter(|(_, value)| !is_null(value)).map(|(name, _)| name);
+    let misspelt = DECISIVE_MEMBERS.into_iter().find(|known| names().any(|name| is_misspelling(name, known)));
+    let is_about_currency = |name: &str| name.to_lowercase().contains("currency");
+    misspelt.or_else(|| (!has_currency && names().any(is_about_currency)).then_some("currency"))
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
 }
 
 /// The text of a JSON string, or the digits or the word of another scalar as they are written; `None` for `null`, an
@@ -137,6 +157,53 @@ mod tests {
         ] {
             assert_eq!(BusinessDue::parse(answer), Some(Err(error)), "{answer}");
         }
+    }
+
+    #[test]
+    fn a_member_is_read_in_any_case_and_with_any_separators() {
+        let all = pairs(&[
+            ("amountDue", "25.00"),
+            ("callReference", "c-1"),
+            ("currency", "EUR"),
+            ("description", "Invoice 1"),
+            ("orderReference", "o-1"),
+        ]);
+        for answer in [
+            r#"{"amountDue": "25.00", "Currency": "EUR", "Description": "Invoice 1", "call_reference": "c-1", "order_reference": "o-1"}"#,
+            r#"{"amount_due": "25.00", "CURRENCY": "EUR", "description": "Invoice 1", "CallReference": "c-1", "order-reference": "o-1"}"#,
+            r#"{"AmountDue": "25.00", "currency": "EUR", "Currency": "EUR", "description": "Invoice 1", "callreference": "c-1", "Order Reference": "o-1"}"#,
+        ] {
+            assert_eq!(replaced(&[], answer), all, "{answer}");
+        }
+        for answer in [
+            r#"{"amount_due": ["25.00"]}"#,
+            r#"{"amountDue": "25.00", "Currency": {"code": "EUR"}}"#,
+            r#"{"amountDue": "25.00", "order_reference": []}"#,
+        ] {
+            assert_eq!(BusinessDue::parse(answer), Some(Err(ParseBusinessDueError::NotScalar)), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_an_error_and_never_ignored() {
+        for (answer, known) in [
+            (r#"{"amuontDue": "25.00"}"#, "amountDue"),
+            (r#"{"amount_dues": 25}"#, "amountDue"),
+            (r#"{"amountDue": "25.00", "amountDu": "250.00"}"#, "amountDue"),
+            (r#"{"amountDue": "25.00", "curency": "EUR"}"#, "currency"),
+            (r#"{"amountDue": "25.00", "currencyCode": "EUR"}"#, "currency"),
+            (r#"{"amountDue": "25.00", "order_referense": "o-1"}"#, "orderReference"),
+            (r#"{"amountDue": "25.00", "callReferences": "c-1"}"#, "callReference"),
+        ] {
+            assert_eq!(BusinessDue::parse(answer), Some(Err(ParseBusinessDueError::Misspelt(known))), "{answer}");
+        }
+        for answer in [
+            r#"{"amountDue": "25.00", "prescription": "Tea", "amount": 3, "reference": 7, "curency": null}"#,
+            r#"{"amountDue": "25.00", "currency": "USD", "currencyCode": "840"}"#,
+        ] {
+            assert!(matches!(BusinessDue::parse(answer), Some(Ok(_))), "{answer}");
+        }
+        assert_eq!(BusinessDue::parse(r#"{"amount": "25.00", "reference": "7", "currencyCode": "EUR"}"#), None);
     }
 
     #[test]

@@ -47,8 +47,7 @@ pub fn find_similar_parameter(name: &str) -> Option<&'static str> {
 /// Finds a parameter that is given with different values in spellings that differ only in case and separators.
 pub fn find_contradicted_parameter(given: &BTreeMap<String, String>) -> Option<&'static str> {
     PAYMENT_PARAMETERS.into_iter().find(|known| {
-        let mut values =
-            given.iter().filter(|(name, _)| normalize_name(name) == normalize_name(known)).map(|(_, value)| value);
+        let mut values = given.iter().filter(|(name, _)| is_spelling(name, known)).map(|(_, value)| value);
         let first = values.next();
         values.any(|value| Some(value) != first)
     })
@@ -57,14 +56,24 @@ pub fn find_contradicted_parameter(given: &BTreeMap<String, String>) -> Option<&
 /// Finds the value of a parameter. Without the exact name, any case and separators match: `CallReference`,
 /// `call_reference`.
 pub fn find_parameter_value<'a>(given: &'a BTreeMap<String, String>, known: &str) -> Option<&'a str> {
-    let spelled =
-        || given.iter().find(|(name, _)| normalize_name(name) == normalize_name(known)).map(|(_, value)| value);
+    let spelled = || given.iter().find(|(name, _)| is_spelling(name, known)).map(|(_, value)| value);
     given.get(known).or_else(spelled).map(String::as_str)
+}
+
+/// Whether a name is that of a parameter but for case and separators.
+pub(super) fn is_spelling(name: &str, known: &str) -> bool {
+    normalize_name(name) == normalize_name(known)
+}
+
+/// Whether a name is that of a parameter but for one typing error: a letter too many, too few or another one, or two that
+/// changed places.
+pub(super) fn is_misspelling(name: &str, known: &str) -> bool {
+    strsim::osa_distance(&normalize_name(name), &normalize_name(known)) == 1
 }
 
 /// Removes a parameter in all its spellings.
 pub(super) fn remove_parameter(given: &mut BTreeMap<String, String>, known: &str) {
-    given.retain(|name, _| normalize_name(name) != normalize_name(known));
+    given.retain(|name, _| !is_spelling(name, known));
 }
 
 /// Normalizes a name: lower case, without separators, at most 64 characters.

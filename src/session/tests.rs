@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::assets::{Assets, CurrentAssets};
+use crate::call::ToolCall;
 use crate::config::{Config, Vars};
 use crate::ledger::TempDirectory;
 
@@ -139,6 +140,27 @@ async fn a_reconfigured_call_sends_other_instructions_and_the_same_history() {
     let after = requests.recv().await.unwrap();
     assert!(after.contains("You take no payments on this line") && !after.contains("start-capture"), "{after}");
     assert!(after.contains("Good morning") && after.contains("A pot, please"), "{after}");
+}
+
+#[tokio::test]
+async fn a_tool_call_whose_client_has_left_does_not_start() {
+    let (base_url, mut requests) = model().await;
+    let (context, _directory) = context_with_model_at(&base_url).await;
+    let line = call(&context, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#).await;
+    requests.recv().await.unwrap();
+    let (kept, _waits) = tokio::sync::oneshot::channel();
+    let (left, _) = tokio::sync::oneshot::channel();
+    for (name, answer) in [("set-silence-detection", left), ("set-listen-mode", kept)] {
+        let call = ToolCall::new(String::new(), None, name.to_owned(), r#"{"enabled":false}"#);
+        let message = SessionMessage::ExternalToolCall(ExternalToolCall { call, answer });
+        assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), message), DeliveryOutcome::Delivered);
+    }
+    // The test runtime has one thread, so the session handles the messages before the test continues.
+    tokio::task::yield_now().await;
+    line.send(r#"{"type":"prompt","voicePrompt":"A pot, please","last":true}"#).await.unwrap();
+    let request = requests.recv().await.unwrap();
+    assert!(request.contains("has called the tool set-listen-mode"), "{request}");
+    assert!(!request.contains("has called the tool set-silence-detection"), "{request}");
 }
 
 #[tokio::test]

@@ -138,6 +138,19 @@ async fn a_tool_is_called_for_its_call_and_its_answer_is_data() {
 }
 
 #[tokio::test]
+async fn the_text_of_a_protocol_error_is_data_within_the_same_limit() {
+    let scripted = ScriptedToolServer::new(SECRET, false, &[tool("find-invoice")], json!(null));
+    let server = serve(&scripted).await;
+    let mut harness = Harness::start(&crm(server.origin())).await;
+    scripted.set_error("The archive is closed");
+    let shown = harness.look_up().await;
+    assert!(shown.contains("The archive is closed") && shown.contains("The tool of the business failed"), "{shown}");
+    scripted.set_error(&"x".repeat(16 * 1024 + 1));
+    let shown = harness.look_up().await;
+    assert!(shown.contains("too long") && !shown.contains("xxxx"), "{shown}");
+}
+
+#[tokio::test]
 async fn the_amount_due_of_a_structured_answer_is_due() {
     let answer =
         json!({"content": [{"type": "text", "text": "It is 40.10."}], "structuredContent": {"amountDue": "40.10"}});

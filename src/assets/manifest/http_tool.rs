@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::tool_schema::{self, ToolSchema};
 use super::{ToolDefinition, ToolType};
 use crate::assets::de::{business_url, milliseconds, optional_speech, text};
 use crate::business_tools::{BusinessTool, BusinessToolEndpoint};
 use crate::call::ToolSpec;
+use crate::tool_schema::{self, ToolSchema};
 
 /// Whether an entry has `http`, beside its name or beside its `function`.
 pub(super) fn is_http_entry(entry: &RawValue) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{due_details, refusal};
@@ -32,6 +32,22 @@ pub(in crate::call) fn business_answer(data: &RedactedJson, due: Option<&str>) -
     };
     let output = BusinessOutputJson { success: true, message, answer: &answer };
     serde_json::to_string(&output).expect("valid JSON always serialises")
+}
+
+/// The output of a tool of the business without the answer: success or failure, and what is due.
+pub(in crate::call) fn without_answer(output: &str) -> String {
+    #[derive(Deserialize)]
+    struct OwnWords {
+        success: bool,
+        message: String,
+    }
+    match serde_json::from_str(output) {
+        Ok(OwnWords { success: true, message }) => {
+            let due = message.strip_prefix(DATA_NOT_INSTRUCTIONS).unwrap_or_default();
+            super::success(due.trim_start())
+        }
+        _ => refusal(""),
+    }
 }
 
 /// The sentences about the amount due that the business has just named.
@@ -86,6 +102,10 @@ fn business_refusal(text: &RedactedJson) -> String {
 /// The output of a tool of the business while a payment is open.
 pub(in crate::call) const NO_BUSINESS_TOOL_DURING_PAYMENT: &str = "While a payment is open no such tool can be used. Finish the \
     payment, or call cancel-capture; then call the tool.";
+
+/// The output of a tool of the business shortly after a payment has ended that was not submitted.
+pub(in crate::call) const NO_BUSINESS_TOOL_AFTER_ENTRY: &str = "The payment has ended this moment, and the caller may still be pressing \
+    keys, so the tool was not called. Next: say what has become of the payment; call the tool after that.";
 
 /// What becomes of an amount due that the business names while a payment is open.
 pub(in crate::call) const DUE_KEPT_DURING_PAYMENT: &str = "A payment is open for what was due before, and stays as it is: the amount \

@@ -81,7 +81,35 @@ fn no_tool_of_the_business_runs_while_a_payment_is_open() {
     call.twilio_reports("PK1", &[("Result", "transaction-cancelled")]);
     call.model_replies("It is cancelled.", &[]);
     looks_up(&mut call);
+    assert!(call.running_tools.is_empty() && call.history().contains("may still be pressing keys"), "late keys");
+    call.model_replies("One moment.", &[]);
+    call.advance(3 * SECOND);
+    looks_up(&mut call);
     assert_eq!(call.running_tools.len(), 1, "it runs once the payment has ended");
+}
+
+#[test]
+fn a_tool_that_was_called_with_the_cancellation_does_not_run_at_once() {
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    call.caller_says("Stop, what do I owe?");
+    call.model_calls("cancel-capture", "");
+    call.model_calls("find-invoice", "{}");
+    call.model_emits(ModelEvent::Completed);
+    call.twilio_answers(TwilioResponse::Accepted);
+    assert!(call.running_tools.is_empty(), "{:?}", call.running_tools);
+}
+
+#[test]
+fn a_tool_that_sends_a_receipt_runs_right_after_the_result() {
+    let mut call = TestCall::start_with_parameters(settings(), r#"{"amountDue":"30.00"}"#);
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.model_replies("One moment.", &[]);
+    call.twilio_reports("PK1", &[("Result", "success")]);
+    call.model_calls("send-receipt", "{}");
+    assert!(matches!(call.running_tools[..], [(_, Tool::Business { .. })]));
 }
 
 #[test]
@@ -262,6 +290,7 @@ fn what_is_due_stays_once_money_has_moved_or_may_have() {
         let code = if result == "success" { "" } else { "64008" };
         call.twilio_reports("PK1", &[("Result", result), ("PayErrorCode", code)]);
         call.model_replies("So it is.", &[]);
+        call.advance(3 * SECOND);
         looks_up(&mut call);
         call.business_answers(INVOICE);
         assert!(call.history().contains(words), "{result} {submitted}: {}", call.history());

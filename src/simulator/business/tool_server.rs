@@ -27,8 +27,8 @@ struct ToolServerState {
     /// Whether responses are event streams.
     streams: bool,
     tools: Mutex<Vec<Value>>,
-    /// The result of each call of a tool.
-    result: Mutex<Value>,
+    /// The result of each call of a tool, or the JSON-RPC error.
+    result: Mutex<Result<Value, Value>>,
     /// The number of the current session.
     session: AtomicUsize,
     /// Whether the next response is preceded by the notification that the list has changed.
@@ -45,7 +45,7 @@ impl ScriptedToolServer {
             secret,
             streams,
             tools: Mutex::new(tools.to_vec()),
-            result: Mutex::new(result),
+            result: Mutex::new(Ok(result)),
             session: AtomicUsize::new(0),
             announces_change: AtomicBool::new(false),
             messages: Mutex::default(),
@@ -65,7 +65,12 @@ impl ScriptedToolServer {
 
     /// Replaces the result of calls.
     pub fn set_result(&self, result: Value) {
-        *lock(&self.0.result) = result;
+        *lock(&self.0.result) = Ok(result);
+    }
+
+    /// Answers further calls with a JSON-RPC error of this text.
+    pub fn set_error(&self, message: &str) {
+        *lock(&self.0.result) = Err(json!({"code": -32000, "message": message}));
     }
 
     /// Forgets the session.
@@ -97,7 +102,7 @@ impl ScriptedToolServer {
                 let next = (at + 1 < tools.len()).then(|| (at + 1).to_string());
                 Ok(json!({"tools": page, "nextCursor": next}))
             }
-            "tools/call" => Ok(lock(&self.0.result).clone()),
+            "tools/call" => lock(&self.0.result).clone(),
             _ => Err(json!({"code": -32601, "message": "Method not found"})),
         }
     }

@@ -7,23 +7,28 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use crate::assets::de::compact;
+use crate::json_text::compact;
+
+/// The maximum number of tools in a request. OpenAI refuses one with more.
+pub(crate) const MAX_TOOLS: usize = 128;
 
 /// A schema as it is sent.
 #[derive(Debug)]
-pub(super) struct ToolSchema {
+pub(crate) struct ToolSchema {
     /// The schema, an object without white space.
-    pub(super) json: Box<RawValue>,
+    pub(crate) json: Box<RawValue>,
     /// Whether OpenAI enforces it; if `None`, the Responses API decides.
-    pub(super) strict: Option<bool>,
+    pub(crate) strict: Option<bool>,
     /// The names of the arguments that it declares.
-    pub(super) declared: Vec<String>,
+    pub(crate) declared: Vec<String>,
+    /// A keyword for which OpenAI refuses the tool, and every request that contains it.
+    pub(crate) refused_keyword: Option<&'static str>,
     /// What the author probably did not intend.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Parses the schema of a tool. A tool without arguments needs none.
-pub(super) fn parse(parameters: Option<&RawValue>, strict: Option<bool>) -> Result<ToolSchema, &'static str> {
+pub(crate) fn parse(parameters: Option<&RawValue>, strict: Option<bool>) -> Result<ToolSchema, &'static str> {
     let text = parameters.map_or("{}", RawValue::get);
     if !text.starts_with('{') {
         return Err("the parameters of a tool must be a JSON schema, an object");
@@ -32,7 +37,8 @@ pub(super) fn parse(parameters: Option<&RawValue>, strict: Option<bool>) -> Resu
     let written = schema.clone();
     complete_root(&mut schema)?;
     let mut warnings = Vec::new();
-    warnings.extend(TOP_LEVEL_REFUSED.into_iter().filter(|keyword| schema.get(keyword).is_some()).map(|keyword| {
+    let refused: Vec<_> = TOP_LEVEL_REFUSED.into_iter().filter(|keyword| schema.get(keyword).is_some()).collect();
+    warnings.extend(refused.iter().map(|keyword| {
         format!("OpenAI refuses a tool whose schema has {keyword} at the top level, and every request that contains it")
     }));
     let mut strict = strict;
@@ -52,7 +58,13 @@ pub(super) fn parse(parameters: Option<&RawValue>, strict: Option<bool>) -> Resu
     } else {
         to_raw_value(&schema).expect("a JSON value serializes")
     };
-    Ok(ToolSchema { json, strict, declared: declared.unwrap_or_default(), warnings })
+    Ok(ToolSchema {
+        json,
+        strict,
+        declared: declared.unwrap_or_default(),
+        refused_keyword: refused.first().copied(),
+        warnings,
+    })
 }
 
 /// Keywords that OpenAI refuses at the top level of a tool's schema.

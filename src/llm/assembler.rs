@@ -361,17 +361,18 @@ impl ResponseAssembler {
     /// call of this response is replaced.
     fn pass_on(&mut self, at: usize, call: Option<CompleteCall>) {
         let Some(CompleteCall { mut call_id, name, arguments }) = call else { return };
-        let made = ToolCall::new(call_id.clone(), None, name, &arguments);
-        let is_known = |known: &ToolCall| known.call_id == made.call_id;
-        if call_id.is_empty() || self.calls.iter().any(is_known) {
-            call_id = format!("call_{}_{}", self.request.0, self.calls.len() + 1);
+        // The server may use one of our ids, too.
+        let mut number = self.calls.len();
+        while call_id.is_empty() || self.calls.iter().any(|known| known.call_id == call_id) {
+            number += 1;
+            call_id = format!("call_{}_{number}", self.request.0);
         }
         self.has_output = true;
         self.follows_reasoning |= !self.pending_reasoning.is_empty();
         self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
         let Item { id, done_id, .. } = &self.items[at];
         let item_id = done_id.clone().or_else(|| id.clone()).filter(|_| self.follows_reasoning);
-        let call = ToolCall { call_id, item_id, ..made };
+        let call = ToolCall::new(call_id, item_id, name, &arguments);
         self.calls.push(call.clone());
         self.events.push_back(ModelEvent::ToolCall(call));
     }

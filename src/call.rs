@@ -46,6 +46,8 @@ pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
+#[cfg(any(fuzzing, test))]
+pub(crate) use speakable::make_speakable;
 pub(crate) use tool::{
     BusinessAnswer, BusinessToolError, CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome,
 };

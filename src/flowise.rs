@@ -6,10 +6,15 @@ mod abort;
 mod answer;
 mod body;
 mod event;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod response;
 mod streaming;
 #[cfg(test)]
 mod tests;
+
+#[cfg(any(fuzzing, test))]
+pub use fuzzing::check_flowise_stream;
 
 use std::fmt;
 use std::sync::Arc;

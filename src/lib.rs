@@ -15,6 +15,8 @@ pub mod config;
 mod endpoints;
 mod expiring_map;
 mod flowise;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod ids;
 mod json_members;
 mod json_text;

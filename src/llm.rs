@@ -8,6 +8,8 @@ mod body;
 mod capabilities;
 mod error_info;
 mod event;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod item;
 mod json;
 mod markup;
@@ -23,6 +25,10 @@ mod transport;
 
 use std::time::Duration;
 
+#[cfg(any(fuzzing, test))]
+pub use fuzzing::check_model_stream;
+#[cfg(any(fuzzing, test))]
+pub(crate) use fuzzing::remove_markup;
 pub(crate) use markup::MarkupFilter;
 pub(crate) use model::{BuildModelError, Model};
 pub(crate) use profile::Profile;

@@ -152,6 +152,8 @@ fn every_command_is_run_or_parsed() {
     for (place, words) in shell_commands() {
         match (&*words[0], arguments(&words)) {
             (_, Some(arguments)) => drop(of_binary.insert(arguments)),
+            ("cargo", None) if words[1] == "+nightly" => check_fuzz_command(&place, &words),
+            ("cargo", None) if words[1] == "install" => assert_eq!(words[2..], ["cargo-fuzz"], "{place}"),
             ("cargo", None) => assert_eq!(words, ["cargo", "test"], "{place}"),
             ("cp", None) => assert!(source::root().join(&words[1]).exists(), "{place}: {words:?}"),
             // Sent by `every_request_of_an_operator_succeeds`.
@@ -168,6 +170,20 @@ fn every_command_is_run_or_parsed() {
             scope.spawn(|| check_command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         }
     });
+}
+
+/// A command that fuzzes: its directory, its target and its dictionary exist. To run it takes a nightly compiler.
+fn check_fuzz_command(place: &str, words: &[String]) {
+    let value = |option: &str| {
+        let at = words.iter().position(|word| word == option).unwrap_or_else(|| panic!("{place}: no {option}"));
+        words[at + 1].as_str()
+    };
+    let directory = source::root().join(value("--fuzz-dir"));
+    let target = words.iter().take_while(|word| *word != "--").last().unwrap();
+    assert_eq!(words[2..4], ["fuzz", "run"], "{place}");
+    assert!(directory.join("fuzz_targets").join(target).with_extension("rs").exists(), "{place}: {target}");
+    let dictionary = words.iter().find_map(|word| word.strip_prefix("-dict=")).unwrap();
+    assert!(source::root().join(dictionary).exists(), "{place}: {dictionary}");
 }
 
 /// Runs the binary, or only parses the arguments of a long command. The arguments must be valid.

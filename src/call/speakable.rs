@@ -4,11 +4,16 @@
 //! filtered as it streams. Ordinary text passes byte for byte, and at once, unless its end may begin mark-up.
 
 mod block;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod inline;
 mod symbols;
 #[cfg(test)]
 mod tests;
 mod url;
+
+#[cfg(any(fuzzing, test))]
+pub(crate) use fuzzing::make_speakable;
 
 use std::borrow::Cow;
 use std::fmt;

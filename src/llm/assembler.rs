@@ -402,15 +402,15 @@ impl ResponseAssembler {
         let Some(CompleteCall { call_id, name, arguments }) = call else { return };
         let own_id = Some(call_id).filter(|id| !id.is_empty()).or_else(|| self.items[at].id.clone());
         let is_free = |id: &String| self.calls.iter().all(|known| known.call_id != *id);
-        let new_id = || format!("call_{}_{}", self.request.0, self.calls.len() + 1);
-        let call_id = own_id.filter(is_free).unwrap_or_else(new_id);
-        let made = ToolCall::new(call_id, None, name, &arguments);
+        // The server may use one of our ids, too.
+        let new_ids = (self.calls.len() + 1..).map(|number| format!("call_{}_{number}", self.request.0));
+        let call_id = own_id.into_iter().chain(new_ids).find(is_free).unwrap_or_default();
         self.has_output = true;
         self.follows_reasoning |= !self.pending_reasoning.is_empty();
         self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
         let Item { id, done_id, .. } = &self.items[at];
         let item_id = done_id.clone().or_else(|| id.clone()).filter(|_| self.follows_reasoning);
-        let call = ToolCall { item_id, ..made };
+        let call = ToolCall::new(call_id, item_id, name, &arguments);
         self.calls.push(call.clone());
         self.events.push_back(ModelEvent::ToolCall(call));
     }

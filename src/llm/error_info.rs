@@ -12,6 +12,9 @@ use crate::redact::Private;
 /// The maximum length of an error's message that is kept, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
+/// The number of errors within errors that are read. Servers nest two or three; each takes a part of the stack.
+const MAX_DEPTH: u32 = 4;
+
 /// An error of a model server. `Debug` shows no message, since it may repeat what was said on the call.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct ErrorInfo {
@@ -68,8 +71,8 @@ impl ErrorInfo {
             let message = serde_json::from_str::<String>(json);
             return Self { message: message_of(message.as_deref().unwrap_or(json)), ..Self::default() };
         };
-        let inner = envelope.error.or(envelope.response).filter(|inner| inner.get() != "null" && depth < 4);
-        let outer = Self::parse_fields(json);
+        let inner = envelope.error.or(envelope.response).filter(|inner| inner.get() != "null" && depth < MAX_DEPTH);
+        let outer = Self::parse_fields(json, 0);
         let Some(inner) = inner else { return outer };
         if envelope.error.is_none() && !inner.get().contains("\"error\"") {
             return outer;
@@ -89,7 +92,7 @@ impl ErrorInfo {
         }
     }
 
-    fn parse_fields(json: &str) -> Self {
+    fn parse_fields(json: &str, depth: u32) -> Self {
         let fields: ErrorObject<'_> = serde_json::from_str(json).unwrap_or_default();
         // A code is a string at OpenAI, and a number at some servers.
         let word = |raw: Option<&RawValue>| {
@@ -97,7 +100,8 @@ impl ErrorInfo {
             loggable_code(serde_json::from_str::<String>(raw).as_deref().unwrap_or(raw))
         };
         let code = word(fields.code);
-        let detail = fields.innererror.or(fields.inner_error).and_then(|inner| Self::parse_fields(inner.get()).code);
+        let inner = fields.innererror.or(fields.inner_error).filter(|_| depth < MAX_DEPTH);
+        let detail = inner.and_then(|inner| Self::parse_fields(inner.get(), depth + 1).code);
         let status = fields.status.or(fields.status_code).and_then(number).or_else(|| code.as_deref()?.parse().ok());
         let message =
             fields.message.or(fields.detail).map(|message| text(message).unwrap_or_else(|| message.get().into()));
@@ -351,6 +355,14 @@ mod tests {
         }
         let azure = r#"{"error":{"code":"400","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
         assert_eq!(ErrorInfo::parse(azure).code.as_deref(), Some("ResponsibleAIPolicyViolation"));
+    }
+
+    #[test]
+    fn the_depth_of_an_error_is_bounded() {
+        for (begin, end) in [(r#"{"innererror":"#, "}"), (r#"{"error":"#, "}"), (r#"{"response":{"error":"#, "}}")] {
+            let json = begin.repeat(50_000) + r#"{"code":"x"}"# + &end.repeat(50_000);
+            assert_eq!(ErrorInfo::parse(&json).code, None);
+        }
     }
 
     proptest! {

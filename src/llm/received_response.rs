@@ -145,7 +145,15 @@ impl From<IncompleteResponse> for TransportError {
 /// Returns its events; `Failed` is the last one if the response cannot be read.
 #[cfg(test)]
 pub(crate) fn read_body<'a>(request: ModelRequestId, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<ModelEvent> {
-    let mut received = ReceivedResponse::new(request, false);
+    read_to_end(ReceivedResponse::new(request, false), pieces)
+}
+
+/// Reads a response whose body arrives in these pieces. Returns its events; the last one is `Completed` or `Failed`.
+#[cfg(any(fuzzing, test))]
+pub(super) fn read_to_end<'a>(
+    mut received: ReceivedResponse,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<ModelEvent> {
     let mut pieces = pieces.into_iter();
     let mut events = Vec::new();
     let end = loop {

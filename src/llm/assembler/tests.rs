@@ -272,6 +272,8 @@ fn an_id_that_is_missing_or_repeated_is_replaced() {
     assert_eq!(assemble(&of_item), r#"f1 x {"a":1}, complete"#);
     let repeated = [done(0, r#""f1""#, r#""c""#, "x"), done(1, r#""f2""#, r#""c""#, "y"), completed(&[])];
     assert_eq!(assemble(&repeated), r#"c x {"a":1}, call_7_2 y {"a":1}, complete"#);
+    let taken = [done(0, "null", r#""call_7_2""#, "x"), done(1, "null", r#""""#, "y"), completed(&[])];
+    assert_eq!(assemble(&taken), r#"call_7_2 x {"a":1}, call_7_3 y {"a":1}, complete"#);
 }
 
 #[test]

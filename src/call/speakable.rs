@@ -4,7 +4,9 @@
 //! filtered as it streams. Ordinary text passes byte for byte, and at once, unless its end may begin mark-up.
 
 mod block;
+mod citation;
 mod inline;
+mod link;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,8 @@ struct Line {
     /// The line is a row of a table.
     row: Option<RowGap>,
     emphasis: Emphasis,
+    /// Two stars are expected that end strong emphasis.
+    is_strong: bool,
     /// The last character that passed and is not blank.
     last_visible: Option<char>,
 }

@@ -4,9 +4,11 @@
 //! filtered as it streams. Ordinary text passes byte for byte, and at once, unless its end may begin mark-up.
 
 mod block;
+mod citation;
 #[cfg(any(fuzzing, test))]
 mod fuzzing;
 mod inline;
+mod link;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,8 @@ struct Line {
     /// The line is a row of a table.
     row: Option<RowGap>,
     emphasis: Emphasis,
+    /// Two stars are expected that end strong emphasis.
+    is_strong: bool,
     /// The last character that passed and is not blank.
     last_visible: Option<char>,
 }

@@ -3,11 +3,16 @@
 //! Servers that lack the parser of a model's chat template send its control text as ordinary text: `<think>…</think>`,
 //! `<tool_call>…</tool_call>`, `<|channel|>analysis<|message|>…`. None of it is an answer, in any medium.
 
+mod block;
 mod marker;
+mod tag;
 #[cfg(test)]
 mod tests;
+mod tool_call;
 
+use block::{Block, Skip};
 use marker::{Marker, Match};
+use tool_call::CallScan;
 
 /// The maximum size of text that is held back because it may be reasoning without its beginning, in bytes. Longer text
 /// is no answer to a caller.
@@ -59,24 +64,16 @@ enum Mode {
     /// The answer.
     #[default]
     Text,
-    /// A block that ends with this marker, or at the end of the text.
-    Block(&'static str),
+    /// A block that ends with its marker, or at the end of the text.
+    Block(Block),
     /// A block that only the end of the text ends.
     Rest,
     /// The header of a Harmony message, between `<|start|>` or `<|channel|>` and `<|message|>`.
     Header(Undecided),
     /// A Harmony message that is not for the caller.
     HiddenMessage,
-    /// A JSON text.
-    Json(JsonScan),
-}
-
-/// The nesting of a JSON text.
-#[derive(Debug, Default)]
-struct JsonScan {
-    depth: usize,
-    in_string: bool,
-    is_escaped: bool,
+    /// A tool call without markers.
+    Call(CallScan),
 }
 
 /// What to do with the beginning of the undecided text.
@@ -154,7 +151,7 @@ impl MarkupFilter {
         held.0.push_str(text);
         if held.0.len() > MAX_HELD_BYTES {
             self.drop_held();
-            self.mode = Mode::Block(marker::REASONING_END);
+            self.mode = Mode::Block(Block::unopened_reasoning());
         }
     }
 
@@ -170,25 +167,21 @@ impl MarkupFilter {
         match &mut self.mode {
             Mode::Text => self.step_in_text(rest, is_end),
             Mode::Rest => Step::Remove(rest.len()),
-            Mode::Json(scan) => {
+            Mode::Call(scan) => {
                 let (length, is_complete) = scan.skip(rest);
                 if is_complete {
                     self.mode = Mode::Text;
                 }
                 Step::Remove(length)
             }
-            Mode::Block(end) => {
-                let end = *end;
-                let Some(length) = marker::plain_prefix(rest) else { return Step::Remove(rest.len()) };
-                match marker::match_literal(&rest[length..], end) {
-                    Match::Yes(found) => {
-                        self.mode = Mode::Text;
-                        Step::Remove(length + found)
-                    }
-                    Match::Partial if !is_end => remove_or_wait(length),
-                    Match::Partial | Match::No => Step::Remove(length + marker::first_char(&rest[length..])),
+            Mode::Block(block) => match block.skip(rest, is_end) {
+                Skip::Within(length) => Step::Remove(length),
+                Skip::Ended(length) => {
+                    self.mode = Mode::Text;
+                    Step::Remove(length)
                 }
-            }
+                Skip::Wait => Step::Wait,
+            },
             Mode::Header(_) | Mode::HiddenMessage => self.step_in_harmony(rest, is_end),
         }
     }
@@ -204,7 +197,7 @@ impl MarkupFilter {
         if length > 0 {
             return Step::Pass(length);
         }
-        match marker::find_marker(rest) {
+        match marker::find_marker(rest, begins_line) {
             Ok((length, found)) => self.enter(length, found),
             Err(Match::Partial) if !is_end => Step::Wait,
             // A control token or a closing tag that the end cut off.
@@ -220,13 +213,14 @@ impl MarkupFilter {
                 if self.held.as_ref().is_some_and(|held| held.0.trim().is_empty()) {
                     self.held = None;
                 }
-                self.mode = Mode::Block(end);
+                self.mode = Mode::Block(Block::new(end));
             }
             Marker::ReasoningEnd => self.drop_held(),
-            Marker::Block("") => self.mode = Mode::Rest,
-            Marker::Block(end) => self.mode = Mode::Block(end),
+            Marker::Block(end) => self.mode = Mode::Block(Block::new(end)),
+            Marker::Rest => self.mode = Mode::Rest,
             Marker::Header => self.mode = Mode::Header(Undecided::default()),
-            Marker::Json => self.mode = Mode::Json(JsonScan::default()),
+            Marker::Json => self.mode = Mode::Call(CallScan::default()),
+            Marker::Python => self.mode = Mode::Call(CallScan::python()),
             Marker::Token => {}
         }
         Step::Remove(length)
@@ -261,33 +255,6 @@ impl MarkupFilter {
             (_, "start" | "channel") => self.mode = Mode::Header(Undecided::default()),
             _ => {}
         }
-    }
-}
-
-/// Removes what is decided, or waits for more.
-fn remove_or_wait(length: usize) -> Step {
-    if length == 0 { Step::Wait } else { Step::Remove(length) }
-}
-
-impl JsonScan {
-    /// Skips over a JSON text; returns the number of bytes, and whether the text is complete.
-    fn skip(&mut self, text: &str) -> (usize, bool) {
-        for (at, byte) in text.bytes().enumerate() {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' => self.is_escaped = self.in_string,
-                b'"' => self.in_string = !self.in_string,
-                b'{' | b'[' if !self.in_string => self.depth += 1,
-                b'}' | b']' if !self.in_string => {
-                    self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 {
-                        return (at + 1, true);
-                    }
-                }
-                _ => {}
-            }
-        }
-        (text.len(), false)
     }
 }
 

@@ -1,12 +1,15 @@
-//! Mark-up within a line: emphasis, code, links, tags, entities, escapes and symbols.
+//! Mark-up within a line: emphasis, code, tags, entities, escapes and symbols.
 
-use super::{MAX_MARKS, Rest, RowGap, SpeakableText, Step, symbols};
+use super::{MAX_MARKS, Rest, RowGap, SpeakableText, Step, citation, symbols};
 
-/// The maximum length of the text of a link, of a tag and of a comment, in bytes.
-const MAX_TEXT: usize = 512;
+/// The maximum length of a tag and of a comment, in bytes.
+const MAX_TAG: usize = 512;
 
-/// The maximum length of a link with its URL, in bytes.
-const MAX_LINK: usize = 2_048;
+/// The maximum length of text that is held back because it may be code, in bytes.
+const MAX_CODE: usize = 64;
+
+/// An exponent has this many digits at most.
+const MAX_EXPONENT: usize = 3;
 
 /// The maximum length of an entity, in bytes.
 const MAX_ENTITY: usize = 10;
@@ -26,18 +29,22 @@ impl SpeakableText {
             '_' => self.read_underscores(rest),
             '~' => read_tildes(rest),
             '`' => self.read_backticks(rest),
-            '[' => read_link(rest),
+            '[' => self.read_link(rest),
+            '!' => self.read_image(rest),
+            ':' => self.read_emoji_name(rest),
+            '【' => citation::read_source(rest),
             '<' => self.read_tag(rest),
             '&' => read_entity(rest),
             '\\' => read_escape(rest),
             'h' | 'H' => self.read_scheme(rest),
+            'w' | 'W' => self.read_www(rest),
             '|' => Ok(self.set_gap(RowGap::Cell, 1)),
             c if symbols::is_bullet(c) => {
                 let pauses = self.line.last_visible.is_some_and(|c| !symbols::is_pause(c));
                 Ok(if pauses { Step::Say(c.len_utf8(), ",".into()) } else { Step::Drop(c.len_utf8()) })
             }
             c if c.is_whitespace() => Ok(self.set_gap(RowGap::Blank, c.len_utf8())),
-            c => return self.read_symbol(c),
+            c => return citation::read_citation(rest).unwrap_or_else(|| self.read_symbol(c)),
         };
         let step = step.unwrap_or_else(|wait| wait);
         if matches!(step, Step::Pass(_) | Step::Say(..)) {
@@ -51,7 +58,9 @@ impl SpeakableText {
         let mut previous = self.previous;
         for (at, c) in text.char_indices() {
             let is_special = match c {
-                '\n' | '*' | '_' | '~' | '`' | '[' | '<' | '&' | '\\' => true,
+                '\n' | '*' | '_' | '~' | '`' | '[' | '<' | '&' | '\\' | '【' => true,
+                '!' | ':' => previous.is_none_or(char::is_whitespace),
+                'w' | 'W' => !previous.is_some_and(|c| c.is_alphanumeric() || "@./-_".contains(c)),
                 'h' | 'H' => !previous.is_some_and(char::is_alphanumeric),
                 '|' => self.line.row.is_some(),
                 c if c.is_whitespace() => self.line.row.is_some(),
@@ -97,9 +106,10 @@ impl SpeakableText {
         let next = rest.char_at(marks)?;
         let before_blank = next.is_none_or(char::is_whitespace);
         let is_key = next.is_some_and(symbols::is_invisible) || self.follows_blank() && before_blank;
-        Ok(if is_key {
+        Ok(if is_key || marks == 2 && self.is_power(rest)? {
             Step::Pass(marks)
         } else if marks > 1 {
+            self.line.is_strong ^= marks == 2;
             Step::Drop(marks)
         } else if self.line.emphasis.star && !self.follows_blank() {
             self.line.emphasis.star = false;
@@ -110,6 +120,17 @@ impl SpeakableText {
         } else {
             Step::Pass(1)
         })
+    }
+
+    /// Whether two stars mean a power, as in `2**3`, and are neither emphasis nor the mask of a card number.
+    fn is_power(&self, rest: Rest<'_>) -> Result<bool, Step> {
+        if self.line.is_strong || !self.previous.is_some_and(|c| c.is_ascii_digit()) {
+            return Ok(false);
+        }
+        let exponent = rest.from(2);
+        let digits = exponent.run(MAX_EXPONENT + 1, |c| c.is_ascii_digit())?;
+        let is_short = (1..=MAX_EXPONENT).contains(&digits);
+        Ok(is_short && exponent.char_at(digits)? != Some('*'))
     }
 
     /// Underscores are emphasis around words, and otherwise part of a name. Three are a gap to fill in.
@@ -130,13 +151,13 @@ impl SpeakableText {
         })
     }
 
-    /// Backticks are dropped, except as an apostrophe.
+    /// Backticks are dropped in pairs, and otherwise an apostrophe.
     fn read_backticks(&mut self, rest: Rest<'_>) -> Result<Step, Step> {
         let marks = rest.run(MAX_MARKS, |c| c == '`')?;
         let next = rest.char_at(marks)?;
         let in_word = self.previous.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric);
         let is_alone = self.follows_blank() && next.is_none_or(char::is_whitespace);
-        Ok(if !self.line.emphasis.code && marks == 1 && (in_word || is_alone) {
+        Ok(if !self.line.emphasis.code && marks == 1 && (in_word || is_alone || !is_code(rest)?) {
             Step::Pass(1)
         } else {
             self.line.emphasis.code = !self.line.emphasis.code;
@@ -146,14 +167,14 @@ impl SpeakableText {
 
     /// A tag is nothing or a line break. A URL between angle brackets is a URL.
     fn read_tag(&mut self, rest: Rest<'_>) -> Result<Step, Step> {
-        let (window, is_whole) = rest.window(MAX_TEXT);
+        let (window, is_whole) = rest.window(MAX_TAG);
         let not_yet = |step| if is_whole { Ok(step) } else { Err(Step::Wait) };
         if rest.begins_with("<!--")? {
             return window.find("-->").map_or_else(|| not_yet(Step::Pass(1)), |end| Ok(Step::Drop(end + 3)));
         }
         let start = 1 + usize::from(rest.char_at(1)? == Some('/'));
         let name = &window[start..];
-        let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len())];
+        let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(name.len())];
         let after = &window[start + name.len()..];
         if !symbols::may_be_tag(name) || name.is_empty() && !after.is_empty() {
             return Ok(Step::Pass(1));
@@ -171,6 +192,9 @@ impl SpeakableText {
             return Ok(Step::Pass(1));
         }
         let length = start + name.len() + end + 1;
+        if name.eq_ignore_ascii_case("break") {
+            self.drop_next_blank();
+        }
         let breaks_line = words == "\n" && self.line.last_visible.is_some();
         Ok(if breaks_line { Step::Say(length, format!("{}\n", self.line.pause()).into()) } else { Step::Drop(length) })
     }
@@ -181,9 +205,19 @@ impl SpeakableText {
             return Step::Pass(c.len_utf8());
         }
         if symbols::is_pictograph(c) {
-            self.drops_blank |= self.last_passed.is_none_or(char::is_whitespace);
+            self.drop_next_blank();
         }
         Step::Drop(c.len_utf8())
+    }
+}
+
+/// Whether a backtick at the beginning of the text has its end in the line. Longer text is taken for code.
+fn is_code(rest: Rest<'_>) -> Result<bool, Step> {
+    let (window, is_whole) = rest.from(1).window(MAX_CODE);
+    match window.find(['`', '\n']) {
+        Some(end) => Ok(window[end..].starts_with('`')),
+        None if is_whole => Ok(window.len() >= MAX_CODE),
+        None => Err(Step::Wait),
     }
 }
 
@@ -195,45 +229,6 @@ fn is_silent(c: char) -> bool {
 /// Whether emphasized text may begin with a character. With a digit it does not: `*67` is dialled.
 fn begins_words(c: char) -> bool {
     c.is_alphabetic() || "$€£¥\"'“‘«([{¿¡_`~<&\\".contains(c) || symbols::is_pictograph(c)
-}
-
-/// Says the text of a link. Other brackets pass.
-fn read_link(rest: Rest<'_>) -> Result<Step, Step> {
-    let not_yet = |is_whole| if is_whole { Ok(Step::Pass(1)) } else { Err(Step::Wait) };
-    let (window, is_whole) = rest.window(MAX_TEXT);
-    let close = match window[1..].find([']', '[', '\n']).map(|at| at + 1) {
-        None => return not_yet(is_whole),
-        Some(close) if window[close..].starts_with(']') => close,
-        Some(_) => return Ok(Step::Pass(1)),
-    };
-    let text = &rest.text[1..close];
-    if text.starts_with('^') {
-        return Ok(Step::Drop(close + 1));
-    }
-    if rest.char_at(close + 1)? != Some('(') {
-        return Ok(Step::Pass(1));
-    }
-    let (window, is_whole) = rest.window(MAX_LINK);
-    let mut depth = 0_u32;
-    for (at, c) in window.char_indices().skip_while(|(at, _)| *at <= close) {
-        match c {
-            '(' => depth += 1,
-            ')' if depth == 1 => return Ok(Step::Say(at + 1, speak_link(text).into())),
-            ')' => depth -= 1,
-            '\n' => return Ok(Step::Pass(1)),
-            _ => {}
-        }
-    }
-    not_yet(is_whole)
-}
-
-/// Makes the text of a link speakable.
-fn speak_link(text: &str) -> String {
-    let mut speakable = SpeakableText::default();
-    speakable.line.has_begun = true;
-    let mut said = speakable.push(text);
-    said.push_str(&speakable.finish());
-    said
 }
 
 /// Says the character that an HTML entity means.

@@ -40,10 +40,11 @@ pub(super) fn opens(c: char) -> bool {
     "([{\"'“‘«¡¿*_~`>:–—-".contains(c)
 }
 
-/// Tags that are no word and no pause.
+/// Tags that are no word and no pause: HTML, and SSML, of which nothing reaches text-to-speech as mark-up.
 const INLINE_TAGS: &[&str] = &[
     "a", "abbr", "b", "big", "code", "del", "em", "font", "i", "img", "ins", "kbd", "mark", "s", "small", "span",
-    "strike", "strong", "sub", "sup", "u", "tt",
+    "strike", "strong", "sub", "sup", "u", "tt", "speak", "break", "prosody", "emphasis", "say-as", "phoneme", "voice",
+    "audio", "lang",
 ];
 
 /// Tags that begin or end a line.

@@ -24,6 +24,8 @@ fn emphasis_is_not_spoken() {
         ("un*believ*able", "un*believ*able"),
         ("The `start-capture` tool, ``x``.", "The start-capture tool, x."),
         ("Your card ending in ****4242.", "Your card ending in 4242."),
+        ("The `x` and don`t or `y", "The x and don`t or `y"),
+        ("It costs 5 `s", "It costs 5 `s"),
         ("4242**4242**4242**4242", "4242424242424242"),
     ]);
 }
@@ -62,6 +64,52 @@ fn of_a_link_the_text_is_spoken_and_of_a_url_the_host() {
         ("https://user@example.com/", "example.com"),
         ("[https://example.com/a](https://example.com/a)", "example.com"),
         ("As said[^1] there [1] and [sic].", "As said there [1] and [sic]."),
+    ]);
+}
+
+#[test]
+fn of_images_references_and_bare_hosts_the_words_are_spoken() {
+    assert_spoken(&[
+        ("![logo](https://example.com/a.png) Hello.", "logo Hello."),
+        ("Look: ![our **logo**](a.png)!", "Look: our logo!"),
+        ("See [our terms][1] and [1][2] or [sic].", "See our terms and [1][2] or [sic]."),
+        ("See [our terms][] now.", "See our terms now."),
+        ("See [ref][1].\n\n[1]: https://example.com/a \"A\"\nBye.", "See ref.\n\n\nBye."),
+        ("Text[^1] and note.\n\n[^1]: From the terms.", "Text and note.\n\n From the terms."),
+        ("Go to www.example.com/help?a=1, please.", "Go to example.com, please."),
+        ("WWW.EXAMPLE.COM", "EXAMPLE.COM"),
+        ("Wow! www. is a prefix, aww.x too!", "Wow! www. is a prefix, aww.x too!"),
+    ]);
+}
+
+#[test]
+fn citations_and_names_of_emoji_say_nothing() {
+    assert_spoken(&[
+        ("Done【4:0†source】.", "Done."),
+        ("【重要】【1】 Yes.", "【重要】【1】 Yes."),
+        ("Done \u{e200}cite\u{e202}turn0search0\u{e201}.", "Done ."),
+        ("Done.\u{e200}cite\u{e202}turn0search0", "Done."),
+        (":smile: Hello :wave: there :tada:!", "Hello there !"),
+        ("At 10:30: yes, 5 :1 and a :b or :c", "At 10:30: yes, 5 :1 and a :b or :c"),
+    ]);
+}
+
+#[test]
+fn ssml_is_not_spoken() {
+    assert_spoken(&[
+        ("<speak>Hello <break time=\"1s\"/> there</speak>", "Hello there"),
+        (
+            "<prosody rate=\"slow\">Your code is <say-as interpret-as=\"digits\">12</say-as>.</prosody>",
+            "Your code is 12.",
+        ),
+    ]);
+}
+
+#[test]
+fn stars_of_a_power_stay() {
+    assert_spoken(&[
+        ("2**3 is 8, and 10**12.", "2**3 is 8, and 10**12."),
+        ("Is 3**2** ok? **a** **2**3", "Is 32 ok? a 23"),
     ]);
 }
 
@@ -124,7 +172,32 @@ fn words_are_spoken_at_once() {
 
 #[test]
 fn what_is_held_back_is_bounded() {
-    for endless in ["*", "_", "`", "[", "[a", "<b ", "&#", "\\", "- ", "|", "#", " ", "h", "https://", "a.", "<!-- "] {
+    for endless in [
+        "*",
+        "_",
+        "`",
+        "[",
+        "[a",
+        "<b ",
+        "&#",
+        "\\",
+        "- ",
+        "|",
+        "#",
+        " ",
+        "h",
+        "https://",
+        "a.",
+        "<!-- ",
+        "![",
+        "[a][",
+        ":a",
+        "w",
+        "【",
+        "\u{e200}",
+        "2**",
+        "[a]: http://",
+    ] {
         let mut speakable = SpeakableText::default();
         (0..5_000).for_each(|_| drop(speakable.push(endless)));
         assert!(speakable.text.len() < 4_096, "{endless}: {speakable:?}");
@@ -188,6 +261,22 @@ fn fragments() -> impl Strategy<Value = Vec<&'static str>> {
         "-->",
         "@",
         "=",
+        "2**3",
+        "![",
+        "][",
+        "]",
+        "]: ",
+        ":",
+        ":smile:",
+        "w",
+        "【",
+        "†",
+        "】",
+        "\u{e200}",
+        "\u{e201}",
+        "<break time=",
+        "<say-as ",
+        "<speak>",
     ]);
     prop::collection::vec(fragment, 0..24)
 }
@@ -211,7 +300,7 @@ proptest! {
         words in prop::collection::vec(
             prop::sample::select(vec![
                 "Your", "total", "is", "$25.00", "25,00 €", "it's", "don't", "\"yes\"", "“no”", "co-pay", "5 * 3", "A * B",
-                "5*3", "a*b", "press * now", "*67", "the # key", "#5", "C#", "order #123", "snake_case", "first_last_name",
+                "5*3", "a*b", "2**3", "why", "www", "wow!", ":", "a :b", "!", "【重要】", "press * now", "*67", "the # key", "#5", "C#", "order #123", "snake_case", "first_last_name",
                 "x < 5", "5<6", "<3", "a > b", "bob_b@example.com", "<bob@example.com>", "AT&T", "R & D", "Q&A", "1.", "2)",
                 "50%", "~5", "(or so)", "[sic]", "and/or", "—", "–", "…", "-5", "+1 555 0100", "1-800-555-0100", "10:30",
                 "3.5", "e.g.", "Müller", "¿qué?", "ça", "日本語", "हिन्दी", "https", "http", "hat", "=", "x = 5", "^", "|",

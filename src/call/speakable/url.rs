@@ -12,6 +12,13 @@ impl SpeakableText {
         Ok(if is_url { self.begin_url(0, false) } else { Step::Pass(1) })
     }
 
+    /// The beginning of a URL without its scheme.
+    pub(super) fn read_www(&mut self, rest: Rest<'_>) -> Result<Step, Step> {
+        const WWW: &str = "www.";
+        let is_url = rest.begins_with(WWW)? && rest.char_at(WWW.len())?.is_some_and(char::is_alphanumeric);
+        Ok(if is_url { self.begin_url(0, false) } else { Step::Pass(1) })
+    }
+
     pub(super) fn begin_url(&mut self, bracket: usize, is_bracketed: bool) -> Step {
         self.url = Some(Url { is_bracketed, has_host: false });
         Step::Drop(bracket)

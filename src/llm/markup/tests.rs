@@ -61,6 +61,143 @@ fn tool_calls_are_removed() {
 }
 
 #[test]
+fn reasoning_is_known_by_the_name_of_its_tag() {
+    for (text, answer) in [
+        ("◁think▷HIDDEN◁/think▷Yes.", "Yes."),
+        ("<|channel>thought\nHIDDEN<channel|>Yes.", "Yes."),
+        ("<unused94>thought\nHIDDEN<unused95>Yes.", "Yes."),
+        ("<|inner_prefix|>HIDDEN<|inner_suffix|>Yes.", "Yes."),
+        ("<mm:think>HIDDEN</mm:think>Yes.", "Yes."),
+        ("<longcat_think>HIDDEN</longcat_think>Yes.", "Yes."),
+        ("<thoughts>HIDDEN</thoughts>Yes.", "Yes."),
+        ("<scratchpad>HIDDEN</scratchpad>Yes.", "Yes."),
+        ("<scratch_pad>HIDDEN</scratch_pad>Yes.", "Yes."),
+        ("<analysis>HIDDEN</analysis>Yes.", "Yes."),
+        ("<reflection>HIDDEN</reflection>Yes.", "Yes."),
+        ("<antThinking>HIDDEN</antThinking>Yes.", "Yes."),
+        ("<inner_thoughts>HIDDEN</inner_thoughts>Yes.", "Yes."),
+        ("<internal_monologue>HIDDEN</internal_monologue>Yes.", "Yes."),
+        ("<reason>HIDDEN</reason>Yes.", "Yes."),
+        ("<think type=\"x\">HIDDEN</think>Yes.", "Yes."),
+        ("<think/>Yes.", "Yes."),
+        ("<|think|>HIDDEN<|/think|>Yes.", "Yes."),
+        ("<|START_THINKING|>HIDDEN<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", "Yes."),
+        ("<|begin_of_thought|>HIDDEN<|end_of_thought|>Yes.", "Yes."),
+        ("<details type=\"reasoning\" done=\"true\">HIDDEN <details>x</details> HIDDEN</details>Yes.", "Yes."),
+        ("&lt;think&gt;HIDDEN&lt;/think&gt;Yes.", "Yes."),
+        ("<think>HIDDEN <think>HIDDEN</think> HIDDEN</think>Yes.", "Yes."),
+        ("<think>The tag `<think>` is not for callers.</think>Yes.", "Yes."),
+        ("<think>HIDDEN</thinking>Yes.", "Yes."),
+        ("```thinking\nHIDDEN\n```\nYes.", "Yes."),
+        ("Yes. ◁think▷HIDDEN and never closed", "Yes. "),
+        ("Yes. ◁think▷HIDDEN◁/thi", "Yes. "),
+    ] {
+        assert_eq!(filtered(text), answer, "{text}");
+    }
+}
+
+#[test]
+fn tool_calls_are_known_by_the_name_of_their_tag() {
+    for (text, answer) in [
+        ("<TOOLCALL>[{\"name\":\"HIDDEN\"}]</TOOLCALL>Yes.", "Yes."),
+        (
+            "<｜DSML｜function_calls><｜DSML｜invoke name=\"HIDDEN\"></｜DSML｜invoke></｜DSML｜function_calls>Yes.",
+            "Yes.",
+        ),
+        ("<|tool_call_start|>[HIDDEN(a=1)]<|tool_call_end|>Yes.", "Yes."),
+        ("<start_function_call>call:HIDDEN{a:1}<end_function_call>Yes.", "Yes."),
+        ("<|tool_calls_begin|>HIDDEN<|tool_calls_end|>Yes.", "Yes."),
+        ("<functioncall>{\"name\":\"HIDDEN\"}</functioncall>Yes.", "Yes."),
+        ("<toolcall>HIDDEN</toolcall>Yes.", "Yes."),
+        ("<longcat_tool_call>HIDDEN</longcat_tool_call>Yes.", "Yes."),
+        ("<execute_tool>HIDDEN</execute_tool>Yes.", "Yes."),
+        ("<seed:tool_call><function=HIDDEN></function></seed:tool_call>Yes.", "Yes."),
+        ("<tool_calls>\n<tool_call>HIDDEN</tool_call>\n</tool_calls>Yes.", "Yes."),
+        ("<|tool_call>call:HIDDEN{a:1}<tool_call|>Yes.", "Yes."),
+        ("<|tool_call|>[{\"name\":\"HIDDEN\",\"arguments\":{}}]", ""),
+        ("<function name=\"HIDDEN\">{}</function>Yes.", "Yes."),
+        ("<invoke name=\"HIDDEN\"></invoke>Yes.", "Yes."),
+        (
+            "<|tool_calls_section_begin|><|tool_call_begin|>functions.HIDDEN:0<|tool_call_argument_begin|>{\"a\":1}\
+             <|tool_call_end|><|tool_calls_section_end|>Yes.",
+            "Yes.",
+        ),
+        ("<send-sms>{\"message\":\"HIDDEN\"}</send-sms>Yes.", "Yes."),
+        ("<end-call>\n{ \"reason\": \"HIDDEN\"}</end-call>Yes.", "Yes."),
+        ("<end_call>{}</end_call>Yes.", "Yes."),
+        ("<start-capture>{\"a\": \"HIDDEN\"}</start-capture>Yes.", "Yes."),
+    ] {
+        assert_eq!(filtered(text), answer, "{text}");
+    }
+}
+
+#[test]
+fn tool_calls_without_tags_are_removed() {
+    for (text, answer) in [
+        ("[HIDDEN(message=\"it's )] x\")]", ""),
+        ("Sure.\n[HIDDEN(a='x]'), HIDDEN()]\nYes.", "Sure.\n\nYes."),
+        ("[end_call()]Bye.", "Bye."),
+        ("to=functions.HIDDEN <|constrain|>json<|message|>{\"a\":1}<|call|>Yes.", "Yes."),
+        ("to=send-sms code{\"message\":\"HIDDEN\"}", ""),
+        ("{\"tool\":\"HIDDEN\",\"args\":{}}", ""),
+        ("{\"arguments\":{\"a\":1},\"name\":\"HIDDEN\"}Yes.", "Yes."),
+        ("{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"HIDDEN\",\"arguments\":\"{}\"}}Yes.", "Yes."),
+        ("Let me do it. {\"name\":\"HIDDEN\",\"arguments\":{}}", "Let me do it. "),
+        ("[{\"name\":\"HIDDEN\",\"arguments\":{}}]", ""),
+        ("multi_tool_use.parallel {\"tool_uses\":[{\"recipient_name\":\"functions.HIDDEN\"}]}", ""),
+        ("functions.HIDDEN({\"a\":1})", ""),
+        ("Sure.\nAction: HIDDEN\nAction Input: {\"a\":1}", "Sure.\n"),
+    ] {
+        assert_eq!(filtered(text), answer, "{text}");
+    }
+}
+
+#[test]
+fn words_that_mark_up_uses_stay_in_ordinary_text() {
+    for text in [
+        "if x <think",
+        "if x <think about it> y",
+        "I <reason = x",
+        "call me",
+        "a < b",
+        "Action: none needed.",
+        "Action: pay\nThank you.",
+        "Dear <your name>, say <callback_number>.",
+        "<name> {curly}, <name> is <call back>",
+        "[call(s)] and [see (a=1)]",
+        "[see (a=1)]",
+        "to=be or not",
+        "to = be, to",
+        "functions. They are many.",
+        "functions.of x",
+        "AT&T &lt; R&D &lt;b&gt;",
+        "◁ and ▷ ◁name▷",
+        "<details><summary>More</summary>x</details>",
+        "Then {\"total\": 25} and {",
+        "may, from, A",
+    ] {
+        assert_eq!(filtered(text), text);
+        let pieces: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(filter_pieces(MarkupFilter::default(), pieces.iter().map(String::as_str)).0, text);
+    }
+}
+
+#[test]
+fn what_is_held_back_is_bounded() {
+    for endless in
+        ["<", "<a", "</", "<think ", "<think a=", "◁x", "&lt;", "[f(", "{\"name\":\"", "Action: a", "to=a", "`", " "]
+    {
+        let mut filter = MarkupFilter::default();
+        (0..5_000).for_each(|_| drop(filter.push(endless)));
+        assert!(filter.text.0.len() < 1_024, "{endless}");
+        let mut filter = MarkupFilter::default();
+        filter.push("<think>");
+        (0..5_000).for_each(|_| drop(filter.push(endless)));
+        assert!(filter.text.0.len() < 1_024, "{endless}");
+    }
+}
+
+#[test]
 fn control_tokens_are_removed() {
     for (text, answer) in [
         ("<|im_start|>assistant\nHello.<|im_end|>", "Hello."),
@@ -109,9 +246,11 @@ fn endless_reasoning_is_not_kept_in_memory() {
 #[test]
 fn words_pass_at_once() {
     let mut filter = MarkupFilter::default();
-    for token in ["Your", " total", " is", " $", "25", ".00", " (", "5 < ", "6", ")", " {", "x}", ".\n", "\n"] {
+    for token in ["Your", " total", " is", " $", "25", ".00", " (", "5 < ", "6", ")", " -", "x}", ".\n", "\n"] {
         assert_eq!(filter.push(token), token);
     }
+    assert_eq!(filter.push(" {"), " ", "this may begin a tool call");
+    assert_eq!(filter.push("x}"), "{x}");
     assert_eq!(filter.push(" <"), " ", "this may begin a marker");
     assert_eq!(filter.push("b>"), "<b>");
     assert!(!filter.has_removed());
@@ -176,6 +315,28 @@ fn fragments() -> impl Strategy<Value = Vec<&'static str>> {
         "<function=",
         "</function>",
         "<answer>",
+        "◁think▷",
+        "◁/think▷",
+        "&lt;",
+        "think",
+        "&gt;",
+        "<|tool_call>",
+        "<tool_call|>",
+        "<send-sms>",
+        "</send-sms>",
+        "<details type=\"reasoning\">",
+        "</details>",
+        "[f(a=",
+        "'",
+        ")]",
+        "Action: f\n",
+        "Action Input:",
+        "to=functions.f ",
+        "functions.f(",
+        "multi_tool_use.",
+        "{\"tool\":",
+        "\"args\":",
+        "thinking",
     ]);
     prop::collection::vec(fragment, 0..24)
 }
@@ -202,7 +363,7 @@ proptest! {
 
     #[test]
     fn plain_text_passes_byte_for_byte(
-        text in r#"([A-Za-z]{1,8}|\$?[0-9]{1,3}\.[0-9]{2}|5 [<>*] 3|C#|snake_case|O'Brien|"yes"|\(x\)|\[sic\]|a@b\.com|[.,;:!?%&/+=~{}-]|\n|<3|é|ñ| ){0,24}"#)
+        text in r#"([A-Za-z]{1,8}|\$?[0-9]{1,3}\.[0-9]{2}|5 [<>*] 3|C#|snake_case|O'Brien|"yes"|\(x\)|\[sic\]|a@b\.com|[.,;:!?%&/+=~{}-]|\n|<3|<[a-z]{1,6}|Action: |to|AT&T|R&D|\[[a-z]{1,4}\(s\)\]|é|ñ| ){0,24}"#)
     {
         prop_assert_eq!(filtered(&text), text);
     }

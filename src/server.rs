@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::assets::{Assets, CurrentAssets};
 use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::CallEnvironment;
-use crate::config::{Config, PaymentMode};
+use crate::config::{Config, PaymentMode, ResponseServiceConfig};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
 use crate::ledger::{self, Ledger, PaymentState};
 use crate::response_service::{BuildResponseServiceError, ResponseService};
@@ -55,7 +55,7 @@ pub enum ServeError {
     Http(#[source] reqwest::Error),
     /// The assets have tools of the business, and requests to them cannot be signed.
     #[error(
-        "{tools}, whose requests are signed, and PAYMENT_WEBHOOK_SECRET is not set: set it to a long random text, as from \
+        "{tools}. Their requests are signed, and PAYMENT_WEBHOOK_SECRET is not set: set it to a long random text, as from \
          `openssl rand -hex 32`"
     )]
     NoBusinessSecret {
@@ -190,6 +190,7 @@ fn session_context(
         assets,
         ledger,
         environment: CallEnvironment {
+            may_ask_again: matches!(config.response_service, ResponseServiceConfig::OpenAi(_)),
             payment: config.payment.clone(),
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),

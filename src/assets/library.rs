@@ -153,7 +153,7 @@ impl Library {
         }
         let unsigned = |server: &&ToolServer| !config.tool_server_tokens.contains_key(&server.name);
         let server = self.server.tool_servers.iter().find(unsigned)?;
-        Some(format!("ToolServers has the server {}, which has no token (TOOL_SERVER_TOKENS)", server.name))
+        Some(format!("ToolServers has the server {} without a token in TOOL_SERVER_TOKENS", server.name))
     }
 
     /// The keys of all contexts, sorted.

@@ -101,7 +101,13 @@ impl Call {
             self.record_goodbye();
         } else if is_accepted && (self.is_server_leading() || is_question_next) && !self.phase.is_closing() {
             // The server leads; the model may respond without text.
-        } else if is_complete && !response.has_calls && self.turn.may_ask_for_words() {
+        } else if response.has_external_calls
+            && !response.has_text
+            && !self.payments.is_open()
+            && !self.phase.is_closing()
+        {
+            // The tools have done what the caller wanted, and an apology would ask for it again.
+        } else if is_complete && self.may_ask_for_words(response.has_calls || response.has_external_calls) {
             self.note(prompts::ANSWER_IN_WORDS);
             self.turn.owe_response();
         } else if !response.has_calls {
@@ -112,6 +118,11 @@ impl Call {
                 "the response failed"
             });
         }
+    }
+
+    /// Whether the model is asked again after an answer of which nothing can be spoken. One that has called tools is none.
+    fn may_ask_for_words(&mut self, has_calls: bool) -> bool {
+        self.settings.may_ask_again && !has_calls && self.turn.may_ask_for_words()
     }
 
     /// Makes the server speak in place of a model that failed or returned nothing, so that the caller never hears

@@ -16,6 +16,8 @@ pub struct CallSettings {
     /// Whether the call has the instructions and tools that it names. Without them a person takes over at once, and the
     /// model is never asked.
     pub has_agent: bool,
+    /// Whether an answer may be asked for again: not if the response service calls tools of its own within it.
+    pub may_ask_again: bool,
     /// Silence detection.
     pub silence: SilenceSettings,
     /// The server's own messages to the caller.
@@ -60,6 +62,8 @@ pub struct CallEnvironment {
     pub play_media_hosts: Vec<String>,
     /// `SMS_ALLOWED_NUMBERS`.
     pub sms_allowed_numbers: Vec<PhoneNumber>,
+    /// Whether an answer may be asked for again: not if the response service calls tools of its own within it.
+    pub may_ask_again: bool,
 }
 
 /// `Keypad` of serverConfig.json: when the pressed keys are a complete input.

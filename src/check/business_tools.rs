@@ -24,7 +24,7 @@ pub(super) async fn check(http: &ProbeClient, config: &Config, library: &Library
         })
         .collect();
     let unsigned = library.find_unsigned_tools(config).map(|tools| {
-        Finding::failure(SUBJECT, format!("{tools}, whose requests are signed: set PAYMENT_WEBHOOK_SECRET"))
+        Finding::failure(SUBJECT, format!("{tools}. Their requests are signed: set PAYMENT_WEBHOOK_SECRET"))
     });
     let probes = urls.into_iter().map(async |url| {
         let host = url.host_str().unwrap_or_default().to_owned();

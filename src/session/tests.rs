@@ -45,6 +45,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         business_tools: Arc::new(BusinessToolClient::new(None, std::collections::BTreeMap::new()).unwrap()),
         environment: CallEnvironment {
+            may_ask_again: true,
             payment: config.payment,
             resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),

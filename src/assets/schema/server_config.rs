@@ -78,6 +78,7 @@ impl ServerConfig {
         call::CallSettings {
             has_telephone: true,
             has_agent: true,
+            may_ask_again: environment.may_ask_again,
             silence: self.silence.clone(),
             messages: self.messages.clone(),
             welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),

@@ -120,6 +120,22 @@ fn tools_run_one_after_the_other_whoever_called_them() {
 }
 
 #[test]
+fn a_flow_that_has_called_a_tool_and_says_nothing_makes_no_apology_and_is_not_asked_again() {
+    for end in [ModelEvent::Completed, ModelEvent::Failed] {
+        let mut call = TestCall::start_with(CallSettings { may_ask_again: false, ..settings() });
+        call.caller_says("Text me");
+        call.client_calls("send-sms", r#"{"message":"Hi"}"#);
+        call.tool_answers(ToolOutcome::Sms(Ok(())));
+        let from = call.model_emits(end);
+        assert_eq!((call.said_since(from), call.pending_request), (String::new(), None));
+    }
+    let mut call = TestCall::start_with(CallSettings { may_ask_again: false, ..settings() });
+    call.caller_says("Hello");
+    let from = call.model_emits(ModelEvent::Completed);
+    assert_eq!((call.said_since(from), call.pending_request), (MODEL_UNAVAILABLE.to_owned(), None));
+}
+
+#[test]
 fn the_model_is_asked_once_the_tool_of_a_client_has_finished() {
     let mut call = TestCall::start();
     call.caller_says("Hello");

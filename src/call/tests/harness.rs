@@ -49,6 +49,7 @@ pub(in crate::call) fn settings() -> CallSettings {
     CallSettings {
         has_telephone: true,
         has_agent: true,
+        may_ask_again: true,
         silence: SilenceSettings {
             enabled: true,
             threshold: SILENCE_THRESHOLD,

@@ -144,9 +144,13 @@ impl QueuedOpenAi {
         self.wait_until(|requests| requests.iter().skip(skipped).find(|request| is(request)).cloned()).await
     }
 
-    /// Waits until the last input contains `text`, and returns that input.
+    /// Waits until one of the last inputs contains `text`, and returns that input. A request that the server has given up
+    /// may arrive after its next one.
     pub async fn wait_for_input(&self, text: &str) -> anyhow::Result<String> {
-        self.wait_until(|requests| requests.last().map(input_lines).filter(|input| input.contains(text))).await
+        let latest = |requests: &[Value]| {
+            requests.iter().rev().take(LATE_REQUESTS).map(input_lines).find(|input| input.contains(text))
+        };
+        self.wait_until(latest).await
     }
 
     async fn wait_until<T>(&self, find: impl Fn(&[Value]) -> Option<T>) -> anyhow::Result<T> {
@@ -172,6 +176,9 @@ impl std::fmt::Debug for QueueState {
         f.debug_struct("QueueState").field("replies", &self.replies).finish_non_exhaustive()
     }
 }
+
+/// The number of requests among which an input is looked for.
+const LATE_REQUESTS: usize = 4;
 
 /// The input of a request, one item per line.
 fn input_lines(request: &Value) -> String {

@@ -140,6 +140,10 @@ impl History {
                 item.redact_card(card, at >= since);
             }
         }
+        // What may come back must not bring a part of the number with it.
+        for item in self.left_out.iter_mut().filter_map(|(_, item)| item.as_mut()) {
+            item.redact_card(card, true);
+        }
     }
 
     /// Removes reasoning items from `position` on. No tool call follows them, and the OpenAI API rejects a reasoning

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{ModelEvent, ModelOutage, ModelRequest, ModelRequestId};
+use super::turn::FinishedResponse;
 use super::{Action, Call, CallEnding, ClosingNotes, ConversationItem, ToolCall, prompts};
 use crate::redact::Private;
 use crate::relay::OutgoingFrame;
@@ -90,39 +91,39 @@ impl Call {
         self.flush_held_text();
         let Some(response) = self.turn.finish_response(&mut self.history) else { return };
         self.close_talk_cycle();
-        // After a tool call of an external client the server may speak next, and the model that the client serves has
-        // nothing to say.
-        let is_question_next = response.has_external_calls && self.has_open_question();
-        let is_accepted = is_complete || response.has_external_calls;
+        if is_complete && (response.has_text || response.has_calls) {
+            self.turn.record_accepted_input();
+            self.history.forget_left_out();
+        }
         if is_complete && response.has_text {
             self.turn.record_success();
-            self.history.forget_left_out();
             self.guided_flow.record_reply(response.reply_position, &mut self.history);
-            self.record_goodbye();
-        } else if is_accepted && (self.is_server_leading() || is_question_next) && !self.phase.is_closing() {
-            // The server leads; the model may respond without text.
-        } else if response.has_external_calls
-            && !response.has_text
-            && !self.payments.is_open()
-            && !self.phase.is_closing()
-        {
-            // The tools have done what the caller wanted, and an apology would ask for it again.
-        } else if is_complete && self.may_ask_for_words(response.has_calls || response.has_external_calls) {
-            self.note(prompts::ANSWER_IN_WORDS);
-            self.turn.owe_response();
-        } else if !response.has_calls {
-            self.history.restore_left_out();
-            self.handle_model_failure(if is_complete {
-                "nothing of the response can be spoken"
-            } else {
-                "the response failed"
-            });
+            return self.record_goodbye();
         }
+        if response.has_calls || self.may_say_nothing(&response, is_complete) {
+            return;
+        }
+        if is_complete && self.may_ask_for_words(&response) {
+            self.note(prompts::ANSWER_IN_WORDS);
+            return self.turn.owe_response();
+        }
+        self.history.restore_left_out();
+        let reason = if is_complete { "nothing of the response can be spoken" } else { "the response failed" };
+        self.handle_model_failure(reason);
+    }
+
+    /// Whether a response without text is no failure: the server speaks next, or a client has called tools within it.
+    /// Those have done what the caller wanted, and an apology would ask for it again.
+    fn may_say_nothing(&self, response: &FinishedResponse, is_complete: bool) -> bool {
+        let has_client = response.has_external_calls;
+        let server_speaks = self.is_server_leading() || (has_client && self.has_open_question());
+        let is_done = has_client && !response.has_text && !self.payments.is_open();
+        !self.phase.is_closing() && (is_done || (server_speaks && (is_complete || has_client)))
     }
 
     /// Whether the model is asked again after an answer of which nothing can be spoken. One that has called tools is none.
-    fn may_ask_for_words(&mut self, has_calls: bool) -> bool {
-        self.settings.may_ask_again && !has_calls && self.turn.may_ask_for_words()
+    fn may_ask_for_words(&mut self, response: &FinishedResponse) -> bool {
+        self.settings.may_ask_again && !response.has_external_calls && self.turn.may_ask_for_words()
     }
 
     /// Makes the server speak in place of a model that failed or returned nothing, so that the caller never hears

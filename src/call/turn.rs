@@ -199,8 +199,12 @@ impl ModelTurn {
     /// Records a response with text: failures are counted from zero again.
     pub(super) fn record_success(&mut self) {
         self.failure_count = 0;
-        self.refusal_count = 0;
         self.wordless_count = 0;
+    }
+
+    /// Records a response with text or tool calls: its input was accepted.
+    pub(super) fn record_accepted_input(&mut self) {
+        self.refusal_count = 0;
     }
 
     /// Whether the model is to be asked again after an answer of which nothing can be spoken: once.
@@ -209,7 +213,7 @@ impl ModelTurn {
         self.wordless_count == 1
     }
 
-    /// Counts a refusal of the input; returns the number since a response with text.
+    /// Counts a refusal of the input; returns the number since an input was accepted.
     pub(super) fn record_input_refusal(&mut self) -> u32 {
         self.refusal_count += 1;
         self.refusal_count

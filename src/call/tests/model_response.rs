@@ -422,3 +422,27 @@ fn a_tool_output_that_a_filter_refuses_is_left_out_and_not_what_the_caller_said(
     let history = call.history();
     assert!(history.contains("Hello") && history.contains("Silence detection"), "it did not help: {history}");
 }
+
+#[test]
+fn what_was_left_out_stays_out_once_a_response_with_a_tool_call_shows_that_it_helped() {
+    let mut call = TestCall::start();
+    call.caller_says("something rude");
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Content));
+    call.model_calls("set-silence-detection", r#"{"enabled":false}"#);
+    call.model_emits(ModelEvent::Completed);
+    call.model_emits(ModelEvent::Failed);
+    call.caller_says("Well?");
+    assert!(!call.history().contains("rude"), "{}", call.history());
+}
+
+#[test]
+fn what_is_put_back_has_no_part_of_a_card_number_that_was_completed_meanwhile() {
+    let mut call = TestCall::start();
+    call.caller_says("my card is 4242 4242");
+    call.model_emits(ModelEvent::InputRefused(InputRefusal::Content));
+    call.caller_says("4242 4242");
+    call.model_emits(ModelEvent::Failed);
+    call.caller_says("Well?");
+    let history = call.history();
+    assert!(history.contains("my card is") && !history.contains("4242"), "{history}");
+}

@@ -10,6 +10,7 @@ mod error_info;
 mod event;
 #[cfg(any(fuzzing, test))]
 mod fuzzing;
+mod inflater;
 mod item;
 mod json;
 mod markup;

@@ -3,10 +3,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write as _};
 
-use flate2::write::MultiGzDecoder;
-
+use super::inflater::{InflateError, Inflater};
 use crate::sse::{EventTooLargeError, SseDecoder};
 
 /// The maximum size of an event, in bytes. OpenAI's largest, the terminal one, has the whole response.
@@ -15,23 +13,20 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// The maximum size of a response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The beginning of a compressed body.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
 /// What the data of the last event of some streams is.
 const DONE: &str = "[DONE]";
 
 /// Reads the body of a response. Bytes go in with [`push`](Self::push), JSON texts come out of [`next`](Self::next).
 pub(super) struct AnswerReader {
+    inflater: Inflater,
     format: Format,
+    /// The size of the inflated body so far.
     total_bytes: usize,
 }
 
 enum Format {
     /// Nothing but white space has arrived.
     Unknown(Vec<u8>),
-    /// A compressed body, and what is in it.
-    Gzip(Box<MultiGzDecoder<Inflated>>, Box<AnswerReader>),
     Events(SseDecoder),
     /// One JSON text, complete at the end of the body.
     Json(Vec<u8>),
@@ -64,14 +59,12 @@ pub(super) enum ReadAnswerError {
 
 impl AnswerReader {
     pub(super) fn new() -> Self {
-        Self { format: Format::Unknown(Vec::new()), total_bytes: 0 }
+        Self { inflater: Inflater::Unknown, format: Format::Unknown(Vec::new()), total_bytes: 0 }
     }
 
     /// Adds bytes of the body, cut anywhere.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), ReadAnswerError> {
-        if let Format::Gzip(decoder, inner) = &mut self.format {
-            return inflate(decoder, bytes, inner);
-        }
+        let bytes = &*self.inflater.inflate(bytes, MAX_RESPONSE_BYTES)?;
         self.total_bytes += bytes.len();
         if self.total_bytes > MAX_RESPONSE_BYTES {
             return Err(ReadAnswerError::ResponseTooLarge);
@@ -87,18 +80,8 @@ impl AnswerReader {
             Format::Unknown(body) => {
                 body.extend_from_slice(bytes);
                 let body = std::mem::take(body);
-                if GZIP_MAGIC.starts_with(&body[..body.len().min(GZIP_MAGIC.len())]) && !body.is_empty() {
-                    if body.len() < GZIP_MAGIC.len() {
-                        self.format = Format::Unknown(body);
-                        return Ok(());
-                    }
-                    let decoder = MultiGzDecoder::new(Inflated::default());
-                    self.format = Format::Gzip(Box::new(decoder), Box::new(Self::new()));
-                    return self.push(&body);
-                }
                 self.format = Format::detect(body)?;
             }
-            Format::Gzip(..) => {}
         }
         Ok(())
     }
@@ -110,7 +93,6 @@ impl AnswerReader {
                 let event = decoder.next_event()?;
                 Ok(event.map(|event| Answer::new(event.event, event.data)))
             }
-            Format::Gzip(_, inner) => inner.next(),
             Format::Unknown(_) | Format::Json(_) => Ok(None),
         }
     }
@@ -122,46 +104,12 @@ impl AnswerReader {
                 let event = decoder.finish()?;
                 Ok(event.map(|event| Answer::new(event.event, event.data)))
             }
-            Format::Gzip(_, inner) => inner.finish(),
             Format::Json(body) if !body.is_empty() => {
                 let body = String::from_utf8_lossy(&std::mem::take(body)).into_owned();
                 Ok(Some(Answer::new(Cow::Borrowed(""), Cow::Owned(body))))
             }
             Format::Unknown(_) | Format::Json(_) => Ok(None),
         }
-    }
-}
-
-/// Inflates bytes of a compressed body, and passes them on.
-fn inflate(
-    decoder: &mut MultiGzDecoder<Inflated>,
-    bytes: &[u8],
-    inner: &mut AnswerReader,
-) -> Result<(), ReadAnswerError> {
-    let written = decoder.write_all(bytes).and_then(|()| decoder.flush());
-    let inflated = std::mem::take(&mut decoder.get_mut().0);
-    if inflated.len() > MAX_RESPONSE_BYTES {
-        return Err(ReadAnswerError::ResponseTooLarge);
-    }
-    inner.push(&inflated)?;
-    written.map_err(|_| ReadAnswerError::NotAnAnswer)
-}
-
-/// Inflated bytes. Above the limit of a response it takes no more, so that a few bytes cannot become many.
-#[derive(Default)]
-struct Inflated(Vec<u8>);
-
-impl io::Write for Inflated {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() > MAX_RESPONSE_BYTES {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -188,6 +136,15 @@ impl Format {
 impl<'a> Answer<'a> {
     fn new(event: Cow<'a, str>, data: Cow<'a, str>) -> Self {
         if data.trim() == DONE { Self::Done } else { Self::Json { event, data } }
+    }
+}
+
+impl From<InflateError> for ReadAnswerError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooLarge => Self::ResponseTooLarge,
+            InflateError::Damaged => Self::NotAnAnswer,
+        }
     }
 }
 
@@ -268,22 +225,5 @@ mod tests {
             }
         };
         assert_eq!(read(), Err(ReadAnswerError::ResponseTooLarge));
-    }
-
-    fn gzip(text: &str) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        encoder.write_all(text.as_bytes()).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    #[test]
-    fn a_compressed_body_is_known_by_its_bytes_and_bounded() {
-        let body = [gzip("data: 1\n\n"), gzip("data: 2\n\n")].concat();
-        assert_eq!(read([&body[..]]).unwrap(), ["|1", "|2"]);
-        assert_eq!(read(body.chunks(1)).unwrap(), ["|1", "|2"]);
-        assert!(read([&[0x1f_u8, 0x8b, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10][..]]).is_err());
-        let bomb = gzip(&" ".repeat(64 * 1024 * 1024));
-        assert!(bomb.len() < 100_000);
-        assert_eq!(read([&bomb[..]]), Err(ReadAnswerError::ResponseTooLarge));
     }
 }

@@ -32,8 +32,6 @@ pub(super) struct ResponseAssembler {
     /// Whether the next function call follows reasoning items that were passed on.
     follows_reasoning: bool,
     sequence: SequenceNumbers,
-    /// Whether text or a function call was passed on.
-    has_output: bool,
     /// The server leaves out the beginning of reasoning in the text of a message.
     may_begin_in_reasoning: bool,
     /// The size of the text that was passed on, in bytes.
@@ -105,7 +103,6 @@ impl ResponseAssembler {
             seen_reasoning: Vec::new(),
             follows_reasoning: false,
             sequence: SequenceNumbers::default(),
-            has_output: false,
             may_begin_in_reasoning,
             text_bytes: 0,
             last_said: None,
@@ -120,7 +117,7 @@ impl ResponseAssembler {
 
     /// Whether text or a function call was passed on: the request must not be repeated.
     pub(super) fn has_output(&self) -> bool {
-        self.has_output
+        self.last_said.is_some() || !self.calls.is_empty()
     }
 
     /// Whether reasoning has ended that did not begin: the text before it was said.
@@ -132,7 +129,7 @@ impl ResponseAssembler {
 
     /// Whether text was passed on, or a call has begun to arrive.
     pub(super) fn has_begun(&self) -> bool {
-        self.has_output || self.items.iter().any(Item::is_call)
+        self.has_output() || self.items.iter().any(Item::is_call)
     }
 
     /// Whether a reasoning item has arrived.
@@ -142,7 +139,7 @@ impl ResponseAssembler {
 
     /// Whether something was passed on and every item is complete: what is missing is at most the end of the response.
     pub(super) fn is_settled(&self) -> bool {
-        self.has_output && self.items.iter().all(Item::is_settled)
+        self.has_output() && self.items.iter().all(Item::is_settled)
     }
 
     /// Whether there are more items, or there is more text, than an answer to a caller can have.
@@ -210,7 +207,7 @@ impl ResponseAssembler {
                 }
             }
         }
-        if self.has_output { Ok(()) } else { Err(IncompleteResponse::Empty) }
+        if self.has_output() { Ok(()) } else { Err(IncompleteResponse::Empty) }
     }
 
     fn new_message(&self, phase: Option<MessagePhase>) -> PendingMessage {
@@ -388,7 +385,6 @@ impl ResponseAssembler {
         let phase = if text.is_empty() { None } else { message.phase.take() };
         if !text.is_empty() {
             self.discard_reasoning();
-            self.has_output = true;
             self.text_bytes += text.len();
             self.last_said = Some((at, ends_in_space));
             self.events.extend(phase.map(ModelEvent::MessagePhase));
@@ -405,7 +401,6 @@ impl ResponseAssembler {
         // The server may use one of our ids, too.
         let new_ids = (self.calls.len() + 1..).map(|number| format!("call_{}_{number}", self.request.0));
         let call_id = own_id.into_iter().chain(new_ids).find(is_free).unwrap_or_default();
-        self.has_output = true;
         self.follows_reasoning |= !self.pending_reasoning.is_empty();
         self.events.extend(self.pending_reasoning.drain(..).map(ModelEvent::Reasoning));
         let Item { id, done_id, .. } = &self.items[at];

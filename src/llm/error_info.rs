@@ -149,12 +149,13 @@ impl ErrorInfo {
             let message = self.message.reveal();
             let names = self.param.as_deref().is_some_and(is_of_input)
                 || message.contains("input[")
+                || self.mentions(&TOOL_PAIR_WORDS)
                 || message.contains(r#""input","#);
             matches!(status, Some(400 | 422)) && names
         };
         if self.mentions(&CONTENT_WORDS) {
             Some(InputRefusal::Content)
-        } else if self.mentions(&REASONING_WORDS) {
+        } else if self.mentions(&REASONING_WORDS) && !self.mentions(&["encryptedcontentisnotsupported"]) {
             Some(InputRefusal::Reasoning)
         } else if status == Some(413) || self.mentions(&LENGTH_WORDS) {
             Some(InputRefusal::Length)
@@ -185,8 +186,18 @@ const CONTENT_WORDS: [&str; 12] = [
 ];
 
 /// What says that an item was refused that only the server can read, or an id.
-const REASONING_WORDS: [&str; 6] =
-    ["itemwithid", "itemnotfound", "duplicateitem", "encryptedcontent", "reasoningitem", "requiredreasoning"];
+const REASONING_WORDS: [&str; 7] = [
+    "itemwithid",
+    "itemnotfound",
+    "duplicateitem",
+    "encryptedcontent",
+    "reasoningitem",
+    "requiredreasoning",
+    "requiredfollowingitem",
+];
+
+/// What says that a tool call and its output do not belong together.
+const TOOL_PAIR_WORDS: [&str; 2] = ["notooloutputfound", "notoolcallfound"];
 
 /// What says that the input is too long.
 const LENGTH_WORDS: [&str; 11] = [

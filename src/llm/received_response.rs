@@ -25,7 +25,22 @@ pub(super) enum Progress {
     /// An event was read; more may follow.
     Continues,
     /// The response is complete.
-    Completed(&'static str, TokenUsage),
+    Completed(ResponseEnd, TokenUsage),
+}
+
+/// How a response that is complete has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseEnd {
+    /// `response.completed`, or a whole response as JSON.
+    Completed,
+    /// `response.incomplete`: a limit or a filter has cut it off.
+    Incomplete,
+    /// `[DONE]` without a terminal event.
+    DoneMark,
+    /// The connection was closed after the last item.
+    Closed,
+    /// An error, or nothing, after the last item.
+    BrokenOff,
 }
 
 impl ReceivedResponse {
@@ -85,11 +100,11 @@ impl ReceivedResponse {
             Some(Answer::Json { event, data }) => apply_data(&mut self.assembler, &event, &data),
             Some(Answer::Done) => {
                 self.assembler.finish(StreamEnd::DoneMark)?;
-                Ok(Progress::Completed("done", TokenUsage::default()))
+                Ok(Progress::Completed(ResponseEnd::DoneMark, TokenUsage::default()))
             }
             None if self.is_at_end => {
                 self.assembler.finish(StreamEnd::Closed)?;
-                Ok(Progress::Completed("closed", TokenUsage::default()))
+                Ok(Progress::Completed(ResponseEnd::Closed, TokenUsage::default()))
             }
             None => Ok(Progress::NeedsBytes),
         }
@@ -109,8 +124,9 @@ fn apply_data(assembler: &mut ResponseAssembler, name: &str, data: &str) -> Resu
     let texts = Deserializer::from_str(data).into_iter::<&RawValue>();
     for json in texts.map_while(Result::ok) {
         let Ok(event) = StreamEvent::parse(name, json.get()) else { continue };
-        if let Progress::Completed(status, usage) = apply_event(assembler, event)? {
-            return Ok(Progress::Completed(status, usage));
+        let progress = apply_event(assembler, event)?;
+        if matches!(progress, Progress::Completed(..)) {
+            return Ok(progress);
         }
     }
     Ok(Progress::Continues)
@@ -120,9 +136,9 @@ fn apply_event(assembler: &mut ResponseAssembler, event: StreamEvent<'_>) -> Res
     match event {
         StreamEvent::Ended(mut snapshot) => {
             let usage = std::mem::take(&mut snapshot.usage);
-            let status = if snapshot.is_incomplete { "incomplete" } else { "completed" };
+            let end = if snapshot.is_incomplete { ResponseEnd::Incomplete } else { ResponseEnd::Completed };
             assembler.finish(StreamEnd::Snapshot(snapshot))?;
-            Ok(Progress::Completed(status, usage))
+            Ok(Progress::Completed(end, usage))
         }
         StreamEvent::Failed(info) => Err(TransportError::ResponseFailed(Box::new(info))),
         event => {

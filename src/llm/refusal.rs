@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::error_info::ErrorInfo;
 use crate::config::ReasoningEffort;
 
 /// A member of a request that some models or servers do not take.
@@ -83,31 +84,8 @@ const SPELLINGS: &[(&str, OptionalField)] = &[
 /// What follows these in a text is what the server would take, or a copy of what it got.
 const ECHOES: &[&str] = &["expected one of", "input_value", "[type=", "supported parameters", "'input':"];
 
-/// Codes of errors that no optional field causes.
-const OTHER_CODES: &[&str] = &[
-    "content_filter",
-    "context_length_exceeded",
-    "insufficient_quota",
-    "invalid_api_key",
-    "invalid_encrypted_content",
-    "model_not_found",
-    "rate_limit_exceeded",
-    "string_above_max_length",
-];
-
-/// Phrases of errors about the conversation, in lower case.
-const CONVERSATION_PHRASES: &[&str] = &[
-    "content filter",
-    "content management policy",
-    "context length",
-    "context window",
-    "duplicate item",
-    "could not be verified",
-    "no tool output found",
-    "no tool call found",
-    "required 'reasoning' item",
-    "required following item",
-];
+/// Codes of errors that neither an optional field nor the conversation causes.
+const OTHER_CODES: &[&str] = &["insufficient_quota", "invalid_api_key", "model_not_found", "rate_limit_exceeded"];
 
 /// Phrases of errors about the role of a message, in lower case.
 const ROLE_PHRASES: &[&str] = &[
@@ -195,7 +173,8 @@ impl FieldSet {
 }
 
 impl Refusal {
-    /// Reads the body of an error response with this status. Any body is accepted.
+    /// Reads the body of an error response with this status. Any body is accepted. Of an error about the conversation it
+    /// says nothing: see [`ErrorInfo::input_refusal`].
     pub(super) fn parse(status: u16, body: &str) -> Self {
         if !matches!(status, 400 | 404 | 422 | 500 | 501) {
             return Self::default();
@@ -213,7 +192,7 @@ impl Refusal {
         }
         refusal.role = refusal.role.or_else(|| parts.find_role());
         let is_named = !refusal.fields.is_empty() || refusal.role.is_some();
-        is_about_rest |= !is_named && parts.has_phrase(CONVERSATION_PHRASES);
+        is_about_rest |= !is_named && ErrorInfo::parse(body).input_refusal(Some(status)).is_some();
         if !is_named && !is_about_rest {
             for text in &parts.texts {
                 find_fields(&without_echo(text), &mut refusal.fields);

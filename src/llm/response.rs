@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::body::RequestBody;
 use super::event::TokenUsage;
 use super::model::{Model, ModelInner};
-use super::received_response::{Progress, ReceivedResponse};
+use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
 use super::transport::{self, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
@@ -124,7 +124,7 @@ impl ResponseStream {
     async fn advance(&mut self) {
         match self.step().await {
             Ok(Progress::NeedsBytes | Progress::Continues) => {}
-            Ok(Progress::Completed(status, usage)) => self.complete(status, &usage),
+            Ok(Progress::Completed(end, usage)) => self.complete(end, &usage),
             Err(failure) => self.handle_failure(failure).await,
         }
     }
@@ -229,11 +229,11 @@ impl ResponseStream {
             error = failure.map(tracing::field::display),
             "The answer is complete, and the response did not end as it should."
         );
-        self.complete("broken off", &TokenUsage::default());
+        self.complete(ResponseEnd::BrokenOff, &TokenUsage::default());
     }
 
-    fn complete(&mut self, status: &'static str, usage: &TokenUsage) {
-        if status == "incomplete" {
+    fn complete(&mut self, end: ResponseEnd, usage: &TokenUsage) {
+        if end == ResponseEnd::Incomplete {
             tracing::warn!(
                 event = "openai.response_cut",
                 request = self.request.id.0,
@@ -243,7 +243,7 @@ impl ResponseStream {
         tracing::info!(
             event = "openai.response_ended",
             request = self.request.id.0,
-            status,
+            ?end,
             attempts = self.attempts,
             first_token_ms = self.first_token.map(milliseconds),
             response_ms = milliseconds(self.started.elapsed()),

@@ -131,12 +131,12 @@ impl TransportError {
         }
     }
 
-    /// What the server refused in the request, if it answered with an error status. `None` if the conversation explains
-    /// it.
+    /// What the server refused in the request, if it answered with an error status.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
-        let Self::ErrorStatus { status, error_info, refusal, .. } = self else { return None };
-        let is_of_input = refusal.is_unexplained && error_info.input_refusal(Some(*status)).is_some();
-        (!is_of_input).then_some(refusal)
+        match self {
+            Self::ErrorStatus { refusal, .. } => Some(refusal),
+            _ => None,
+        }
     }
 
     /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.

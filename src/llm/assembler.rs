@@ -120,11 +120,13 @@ impl ResponseAssembler {
         self.last_said.is_some() || !self.calls.is_empty()
     }
 
-    /// Whether reasoning has ended that did not begin: the text before it was said.
-    pub(super) fn found_unopened_reasoning(&self) -> bool {
-        let found =
-            |item: &Item| matches!(&item.content, Content::Message(message) if message.found_unopened_reasoning());
-        self.items.iter().any(found)
+    /// Whether the text has an end of reasoning that did not begin. `None` of a response without text.
+    pub(super) fn found_unopened_reasoning(&self) -> Option<bool> {
+        let messages = self.items.iter().filter_map(|item| match &item.content {
+            Content::Message(message) if message.has_begun() => Some(message.found_unopened_reasoning()),
+            _ => None,
+        });
+        messages.reduce(|found, also| found || also)
     }
 
     /// Whether text was passed on, or a call has begun to arrive.

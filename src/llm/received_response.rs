@@ -50,8 +50,8 @@ impl ReceivedResponse {
         Self { reader: AnswerReader::new(), assembler, is_at_end: false }
     }
 
-    /// Whether reasoning has ended that did not begin: the text before it was said.
-    pub(super) fn found_unopened_reasoning(&self) -> bool {
+    /// Whether the text has an end of reasoning that did not begin. `None` of a response without text.
+    pub(super) fn found_unopened_reasoning(&self) -> Option<bool> {
         self.assembler.found_unopened_reasoning()
     }
 

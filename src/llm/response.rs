@@ -59,13 +59,16 @@ impl ModelInner {
         ReceivedResponse::new(request, self.leaves_reasoning_unopened.load(Relaxed))
     }
 
-    /// Records that the server leaves out the beginning of reasoning in the text of an answer.
-    fn learn_unopened_reasoning(&self) {
-        if !self.leaves_reasoning_unopened.swap(true, Relaxed) {
+    /// Learns from an answer whether the server leaves out the beginning of reasoning. Such a server does so in every
+    /// answer, so the next one without it ends the suspicion: nobody can slow all calls down by making the model say the
+    /// tag once.
+    fn learn_unopened_reasoning(&self, is_found: bool) {
+        let was_known = self.leaves_reasoning_unopened.swap(is_found, Relaxed);
+        if is_found && !was_known {
             tracing::warn!(
                 event = "openai.reasoning_spoken",
                 model = self.name,
-                "An answer began with reasoning that was not marked as such, and was spoken; later answers are held back until it ends."
+                "An answer began with reasoning that was not marked as such, and was spoken; the next answers are held back until it ends."
             );
         }
     }
@@ -150,9 +153,6 @@ impl ResponseStream {
         if self.received.has_reasoning() {
             self.model.capabilities.learn_reasoning();
         }
-        if self.received.found_unopened_reasoning() {
-            self.model.learn_unopened_reasoning();
-        }
         Ok(progress)
     }
 
@@ -233,6 +233,9 @@ impl ResponseStream {
     }
 
     fn complete(&mut self, end: ResponseEnd, usage: &TokenUsage) {
+        if let Some(is_found) = self.received.found_unopened_reasoning() {
+            self.model.learn_unopened_reasoning(is_found);
+        }
         if end == ResponseEnd::Incomplete {
             tracing::warn!(
                 event = "openai.response_cut",

@@ -266,6 +266,19 @@ async fn a_compressed_body_is_read() {
 }
 
 #[tokio::test]
+async fn answers_are_held_back_while_they_begin_in_reasoning_and_no_longer() {
+    let reasoning =
+        || Stream(vec![HELLO, Event(r#"{"type":"response.output_text.delta","delta":"</think>Yes."}"#), COMPLETED]);
+    let plain = || Stream(vec![HELLO, WORLD, COMPLETED]);
+    let answers = vec![reasoning(), reasoning(), plain(), plain()];
+    let (openai, _leaving) = RawServer::start(answers).await;
+    let model = model(openai.origin(), "gpt-4o", LIMITS);
+    for heard in ["'Hello' 'Yes.' done", "'Yes.' done", "'Hello world' done", "'Hello' ' world' done"] {
+        assert_eq!(collect_events(&model).await, heard);
+    }
+}
+
+#[tokio::test]
 async fn two_texts_in_one_event_are_both_read() {
     let joined = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"Hello\"}\ndata: {\"type\":\"response.completed\"}\n\n";
     let processing = "data: : OPENROUTER PROCESSING\n\n";

@@ -17,12 +17,16 @@ impl Call {
     /// that sends a receipt runs as soon as the result of a submitted payment is known. Nor does one run while the server
     /// asks the caller about an amount, since an answer may change what is due.
     pub(super) fn business_tool(&self, call: &ToolCall) -> Result<Tool, String> {
-        match () {
-            () if self.payments.is_open() => Err(prompts::refusal(prompts::NO_BUSINESS_TOOL_DURING_PAYMENT)),
-            () if self.is_entry_just_cut_off() => Err(prompts::refusal(prompts::NO_BUSINESS_TOOL_AFTER_ENTRY)),
-            () if self.has_open_question() => Err(prompts::refusal(prompts::QUESTION_PENDING)),
-            () => Ok(Tool::Business { name: call.name.clone(), arguments: call.arguments.clone() }),
-        }
+        let reason = if self.payments.is_open() {
+            prompts::NO_BUSINESS_TOOL_DURING_PAYMENT
+        } else if self.is_entry_just_cut_off() {
+            prompts::NO_BUSINESS_TOOL_AFTER_ENTRY
+        } else if self.has_open_question() {
+            prompts::QUESTION_PENDING
+        } else {
+            return Ok(Tool::Business { name: call.name.clone(), arguments: call.arguments.clone() });
+        };
+        Err(prompts::refusal(reason))
     }
 
     /// Applies the answer of a tool of the business. Returns the tool output.

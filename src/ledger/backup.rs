@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::Ledger;
 
@@ -108,9 +108,9 @@ async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     .fetch_all(&mut *copy)
     .await?;
     let (tables, others): (Vec<_>, Vec<_>) = schema.into_iter().partition(|(is_table, ..)| *is_table);
-    for (_, table, sql) in &tables {
-        sqlx::query(sql).execute(&mut *copy).await?;
-        copy_rows(copy, table).await?;
+    for (_, table, sql) in tables {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *copy).await?;
+        copy_rows(copy, &table).await?;
     }
     // SQLite has created and filled `sqlite_sequence` with the tables. Without the ledger's values a row number could
     // be assigned twice.
@@ -119,8 +119,8 @@ async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM main.sqlite_sequence").execute(&mut *copy).await?;
         copy_rows(copy, "sqlite_sequence").await?;
     }
-    for (.., sql) in &others {
-        sqlx::query(sql).execute(&mut *copy).await?;
+    for (.., sql) in others {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *copy).await?;
     }
     sqlx::query("COMMIT").execute(&mut *copy).await?;
     Ok(())
@@ -134,7 +134,7 @@ async fn copy_rows(copy: &mut SqliteConnection, table: &str) -> Result<(), sqlx:
         columns.iter().zip(&quoted).map(|(column, quoted)| value_in_copy(table, column).unwrap_or(quoted)).collect();
     let (table, columns, values) = (quote_identifier(table), quoted.join(", "), values.join(", "));
     let insert = format!("INSERT INTO main.{table} ({columns}) SELECT {values} FROM ledger.{table} ORDER BY rowid");
-    sqlx::query(&insert).execute(copy).await?;
+    sqlx::query(AssertSqlSafe(insert)).execute(copy).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, join_all};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, SqlStr, SqliteConnection, SqlitePool};
 use tracing::warn;
 
 use super::connection::{self, BUSY_TIMEOUT, LedgerWriter, SQLITE_BUSY_TIMEOUT};
@@ -75,7 +75,7 @@ impl Ledger {
         let migration = |error| OpenLedgerError::Migration(path.to_owned(), error);
         let migrations = Migrator::new(Migrations).await.map_err(migration)?;
         // Not `run`: its future is not known to be `Send`.
-        migrations.run_direct(&mut connection).await.map_err(migration)?;
+        migrations.run_direct(None, &mut connection, false).await.map_err(migration)?;
         let lease = Lease::take(&mut connection, identity, take_over).await.map_err(|error| match error {
             TakeLeaseError::Copied => OpenLedgerError::Copied(path.to_owned()),
             TakeLeaseError::Database(error) => failed(error),
@@ -313,7 +313,7 @@ struct Migrations;
 impl MigrationSource<'static> for Migrations {
     fn resolve(self) -> BoxFuture<'static, Result<Vec<Migration>, BoxDynError>> {
         let migrations = MIGRATIONS.map(|(version, description, sql)| {
-            Migration::new(version, description.into(), MigrationType::Simple, sql.into(), false)
+            Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
         });
         Box::pin(async { Ok(migrations.into()) })
     }

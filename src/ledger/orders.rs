@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use sqlx::SqliteExecutor;
+use sqlx::{AssertSqlSafe, SqliteExecutor};
 
 use super::payment::{COLUMNS, find_all, find_by_call, state_list};
 use super::{
@@ -36,7 +36,7 @@ fn normalize_reference(text: &str) -> String {
 async fn find_conflicting_by_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
     let blocking = state_list(PaymentState::blocks_order);
     let query = format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {blocking} ORDER BY seq DESC");
-    find_all(sqlx::query(&query).bind(key), database).await
+    find_all(sqlx::query(AssertSqlSafe(query)).bind(key), database).await
 }
 
 /// The payments of this amount, of a caller or a call, that block another one, the newest first.
@@ -51,7 +51,7 @@ async fn find_conflicting_by_amount(
         "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
          AND state IN {blocking} ORDER BY seq DESC"
     );
-    let same = sqlx::query(&query)
+    let same = sqlx::query(AssertSqlSafe(query))
         .bind(caller.map(PhoneNumber::as_str))
         .bind(call.as_str())
         .bind(i64::try_from(amount.minor()).unwrap_or(i64::MAX))
@@ -81,7 +81,7 @@ impl Ledger {
         if let Some(caller) = &call.caller {
             let query =
                 format!("SELECT {COLUMNS} FROM payments WHERE caller = ? AND state = 'unknown' ORDER BY seq DESC");
-            let unknown = find_all(sqlx::query(&query).bind(caller.as_str().to_owned()), readers).await?;
+            let unknown = find_all(sqlx::query(AssertSqlSafe(query)).bind(caller.as_str().to_owned()), readers).await?;
             let other = |payment: &PriorPayment| Some(*payment) != known.same_order;
             let unknown = unknown.iter().filter(|payment| elsewhere(payment)).map(to_prior_payment).filter(other);
             known.possibly_charged = unknown.take(MAX_UNKNOWN_PAYMENTS).collect();

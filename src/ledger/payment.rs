@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Row as _, Sqlite, SqliteExecutor};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteExecutor};
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::ids::{CallSid, PaymentSid};
@@ -114,7 +114,7 @@ pub(super) async fn find_payment(
         PaymentKey::Sid(sid) => ("payment_sid", sid.as_str().to_owned()),
     };
     let query = format!("SELECT {COLUMNS} FROM payments WHERE {column} = ?");
-    let row = sqlx::query(&query).bind(value).fetch_optional(database).await?;
+    let row = sqlx::query(AssertSqlSafe(query)).bind(value).fetch_optional(database).await?;
     row.as_ref().map(read_payment).transpose()
 }
 
@@ -124,13 +124,13 @@ pub(super) async fn find_by_call(
     call: &CallSid,
 ) -> Result<Vec<Payment>, LedgerError> {
     let query = format!("SELECT {COLUMNS} FROM payments WHERE call_sid = ? ORDER BY seq");
-    let rows = sqlx::query(&query).bind(call.as_str()).fetch_all(database).await?;
+    let rows = sqlx::query(AssertSqlSafe(query)).bind(call.as_str()).fetch_all(database).await?;
     rows.iter().map(read_payment).collect()
 }
 
 /// The payments that a query over [`COLUMNS`] finds.
 pub(super) async fn find_all<'q>(
-    query: Query<'q, Sqlite, SqliteArguments<'q>>,
+    query: Query<'q, Sqlite, SqliteArguments>,
     database: impl SqliteExecutor<'_>,
 ) -> Result<Vec<Payment>, LedgerError> {
     query.fetch_all(database).await?.iter().map(read_payment).collect()
@@ -144,7 +144,7 @@ pub(super) async fn list_payments(
         "SELECT {COLUMNS} FROM payments WHERE opened_at >= ?1 AND (?2 IS NULL OR state = ?2) \
          AND seq > coalesce((SELECT seq FROM payments WHERE id = ?3), 0) ORDER BY seq LIMIT ?4"
     );
-    let rows = sqlx::query(&query)
+    let rows = sqlx::query(AssertSqlSafe(query))
         .bind(filter.since.map_or(0, Timestamp::as_millisecond))
         .bind(filter.state.map(PaymentState::as_str))
         .bind(filter.after.map(|id| id.to_string()))
@@ -182,7 +182,7 @@ impl Ledger {
         self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
     }
 
-    async fn read_history(&self, query: &str, of: &str) -> Result<Vec<EventRecord>, LedgerError> {
+    async fn read_history(&self, query: &'static str, of: &str) -> Result<Vec<EventRecord>, LedgerError> {
         let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
         let happened = |row: &SqliteRow| {
             let data =

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
 use super::call_end::{ERASE_CALL_ENDS, HAS_EXPIRED_CALL_ENDS};
@@ -53,7 +54,7 @@ impl Ledger {
     ) -> Result<ErasureResult, LedgerError> {
         let finished = is_finished();
         let which = format!("SELECT seq FROM payments WHERE caller = ? AND {finished} ORDER BY seq");
-        let found = sqlx::query_scalar(&which).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
+        let found = sqlx::query_scalar(AssertSqlSafe(which)).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, progress).await?;
         self.erase_call_ends(Some(caller), None).await?;
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
@@ -82,7 +83,8 @@ impl Ledger {
             "SELECT seq FROM payments WHERE {HAS_PERSONAL_DATA} AND opened_at < ?1 AND coalesce(ended_at, opened_at) < ?1 \
              AND {finished} ORDER BY opened_at"
         );
-        let found = sqlx::query_scalar(&which).bind(before.as_millisecond()).fetch_all(&self.0.readers).await?;
+        let found =
+            sqlx::query_scalar(AssertSqlSafe(which)).bind(before.as_millisecond()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, |_, _| {}).await?;
         self.erase_call_ends(None, Some(before)).await?;
         Ok(erased)
@@ -140,7 +142,7 @@ impl LedgerTransaction {
             "UPDATE payments SET caller = NULL, call_reference = NULL, order_reference = NULL, description = NULL \
              WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_PERSONAL_DATA} AND {finished} RETURNING id"
         );
-        let ids: Vec<String> = sqlx::query_scalar(&update)
+        let ids: Vec<String> = sqlx::query_scalar(AssertSqlSafe(update))
             .bind(serde_json::json!(payments).to_string())
             .fetch_all(&mut *self.transaction)
             .await?;

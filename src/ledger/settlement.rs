@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use sqlx::AssertSqlSafe;
+
 use super::payment::PaymentKey;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, SettleError};
 use crate::payment::PaymentId;
@@ -163,7 +165,7 @@ impl LedgerTransaction {
 
     async fn has_event(&mut self, payment: &Payment, which: &'static str) -> Result<bool, LedgerError> {
         let query = format!("SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ? AND {which})");
-        let found = sqlx::query_scalar(&query).bind(payment.id.to_string());
+        let found = sqlx::query_scalar(AssertSqlSafe(query)).bind(payment.id.to_string());
         Ok(found.fetch_one(&mut *self.transaction).await?)
     }
 

@@ -199,7 +199,7 @@ impl TestLedger {
     /// Runs SQL on the connection that writes.
     async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
         let mut writing = self.ledger.begin_write().await.unwrap();
-        sqlx::query(sql).execute(&mut *writing.transaction).await?;
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *writing.transaction).await?;
         writing.commit().await.unwrap();
         Ok(())
     }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
+
 use super::payment::state_list;
 use super::{
     Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, RecordRequestError,
@@ -137,10 +139,11 @@ impl LedgerTransaction {
             "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state IN {counted}), 0) FROM payments WHERE {clause} AND opened_at > ?2"
         );
         let currency = charged_in.map(|currency| currency.code().to_owned());
-        let begun = sqlx::query_as(&query).bind(value).bind(since).bind(currency);
+        let begun = sqlx::query_as(AssertSqlSafe(query)).bind(value).bind(since).bind(currency);
         let (payments, minor): (i64, i64) = begun.fetch_one(&mut *self.transaction).await?;
         let query = format!("SELECT count(*) FROM payments WHERE {clause} AND state = 'submitted'");
-        let submitted: i64 = sqlx::query_scalar(&query).bind(value).fetch_one(&mut *self.transaction).await?;
+        let submitted: i64 =
+            sqlx::query_scalar(AssertSqlSafe(query)).bind(value).fetch_one(&mut *self.transaction).await?;
         Ok(VelocityCounts {
             wrong_entries: self.count_events(those, "wrong").await?,
             declines: self.count_failed_cards(those).await?,
@@ -176,7 +179,7 @@ impl LedgerTransaction {
     /// Number of events of a kind.
     async fn count_events(&mut self, those: &VelocityScope<'_>, kind: &str) -> Result<u64, LedgerError> {
         let query = format!("SELECT count(*) {} AND kind = ?3 AND at > ?2", those.events_sql());
-        let count = sqlx::query_scalar(&query).bind(those.value).bind(those.since).bind(kind);
+        let count = sqlx::query_scalar(AssertSqlSafe(query)).bind(those.value).bind(those.since).bind(kind);
         let count: i64 = count.fetch_one(&mut *self.transaction).await?;
         Ok(count.unsigned_abs())
     }
@@ -226,7 +229,7 @@ impl LedgerTransaction {
                 "SELECT count(*), count(DISTINCT json_extract(data, '$.last4')) {} AND kind = 'card-failed' AND at > ?2",
                 those.events_sql()
             );
-            let counts = sqlx::query_as(&query).bind(those.value).bind(since);
+            let counts = sqlx::query_as(AssertSqlSafe(query)).bind(those.value).bind(since);
             let (of_caller, cards): (i64, i64) = counts.fetch_one(&mut *self.transaction).await?;
             (declined.by_caller, declined.cards_by_caller) = (of_caller.unsigned_abs(), cards.unsigned_abs());
         }
@@ -258,7 +261,7 @@ impl LedgerTransaction {
             "SELECT EXISTS (SELECT 1 {} AND kind = 'card-testing' AND at > ?2 AND json_extract(data, '$.last4') IS NULL)",
             those.events_sql()
         );
-        let blocked = sqlx::query_scalar(&query).bind(those.value).bind(those.since);
+        let blocked = sqlx::query_scalar(AssertSqlSafe(query)).bind(those.value).bind(those.since);
         Ok(blocked.fetch_one(&mut *self.transaction).await?)
     }
 

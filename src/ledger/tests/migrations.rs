@@ -2,7 +2,7 @@
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{ConnectOptions as _, Executor as _, SqlStr};
 
 use super::*;
 
@@ -32,10 +32,10 @@ async fn ledger_of_an_older_version_is_migrated_and_stays_append_only() {
     let options = SqliteConnectOptions::new().filename(directory.file()).create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
     let migrations = OLDER.map(|(version, description, sql)| {
-        Migration::new(version, description.into(), MigrationType::Simple, sql.into(), false)
+        Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
     });
     let older = Migrator { migrations: migrations.to_vec().into(), ..Migrator::DEFAULT };
-    older.run_direct(&mut connection).await.unwrap();
+    older.run_direct(None, &mut connection, false).await.unwrap();
     connection.execute(ROWS).await.unwrap();
     drop(connection);
 

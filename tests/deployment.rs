@@ -28,3 +28,25 @@ fn the_ledger_is_on_the_volume() {
     let image = include_str!("../Dockerfile");
     assert!(mounted && image.contains("VOLUME /data\n") && image.contains("DATABASE_URL=sqlite:///data/"));
 }
+
+#[test]
+fn the_images_are_named_by_digest() {
+    let images = include_str!("../Dockerfile").lines().filter_map(|line| line.strip_prefix("FROM "));
+    let images: Vec<&str> = images.map(|line| line.split(' ').next().unwrap()).collect();
+    let is_digest = |digest: &str| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(images.iter().all(|image| image.split_once("@sha256:").is_some_and(|(_, digest)| is_digest(digest))));
+    assert_eq!(images.len(), 2);
+}
+
+#[test]
+fn nothing_in_the_image_runs_as_root_or_in_a_shell() {
+    let image = include_str!("../Dockerfile").split("\nFROM ").nth(2).unwrap();
+    assert!(image.contains("\nUSER 65532:65532\n"));
+    // A volume takes the owner of the directory in the image.
+    assert!(image.contains("COPY --from=build --chown=65532:65532 --chmod=0700 /volume/data /data\n"));
+    for line in image.lines() {
+        assert!(!line.starts_with("RUN ") && !line.contains("/bin/sh") && !line.contains("setpriv"), "{line}");
+        let command = line.trim().strip_prefix("CMD ").or(line.strip_prefix("ENTRYPOINT "));
+        assert!(command.is_none_or(|command| command.starts_with('[')), "without brackets a shell would run it: {line}");
+    }
+}

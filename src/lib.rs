@@ -22,6 +22,7 @@ mod json_members;
 mod json_text;
 pub mod ledger;
 mod llm;
+mod log_limit;
 pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]

@@ -12,6 +12,7 @@ mod call_token;
 mod captured_log;
 pub mod check;
 pub mod config;
+mod connections;
 mod endpoints;
 mod expiring_map;
 mod flowise;

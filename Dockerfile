@@ -35,6 +35,6 @@ EXPOSE 3001
 # ledger buffers records in memory.
 HEALTHCHECK --interval=15s --timeout=6s --start-period=5s \
     CMD ["/usr/local/bin/crelay-payments", "health", "--alive"]
-# Stop it with more time than DRAIN_SECONDS and 40 seconds: docker stop -t 340.
+# Stop it with more time than DRAIN_SECONDS and 5 seconds: docker stop -t 310.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/crelay-payments"]

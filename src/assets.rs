@@ -21,6 +21,6 @@ mod upload;
 pub use error::{AssetError, AssetErrors, AssetWarning, UnknownKeyError};
 pub use library::{Library, LoadedLibrary};
 pub use manifest::ToolDefinition;
-pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError};
+pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError, ReloadRequests};
 pub use schema::server_config::ServerConfig;
 pub use upload::{UploadError, UploadStatus, upload};

@@ -5,13 +5,16 @@ mod check;
 mod deliver;
 mod erase;
 mod health;
+mod listen;
 mod payments;
+pub(crate) mod process;
 #[cfg(feature = "simulator")]
 mod prove;
 mod reconcile;
 mod refunded;
 mod serve;
 mod settle;
+mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod upload_assets;

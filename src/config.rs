@@ -14,6 +14,7 @@ mod vars;
 mod warning;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,13 @@ pub struct Config {
     pub port: u16,
     /// `PORT_FALLBACK` (true): whether the next free port is used if `PORT` is busy.
     pub port_fallback: bool,
+    /// `BIND`: the addresses to listen on; if empty, all addresses of IPv6 and IPv4.
+    pub bind: Vec<IpAddr>,
+    /// `MAX_CONNECTIONS`: how many connections are open at once; by default half of the descriptors, at most 20,000.
+    pub max_connections: Option<usize>,
+    /// `MAX_CONNECTIONS_PER_ADDRESS` (1000): how many connections of one address wait at once for something on them to be
+    /// authenticated.
+    pub max_connections_per_address: usize,
     /// `SERVER_BASE_URL`, required: the address at which Twilio reaches this server.
     pub base_url: PublicUrl,
     /// `ASSETS_DIR` (assets): the directory with contexts, manifests and `serverConfig.json`. A configured directory
@@ -179,7 +187,10 @@ impl TwilioConfig {
 }
 
 fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
-    let port = vars.read_optional("PORT", values::port, "a number from 0 to 65535, such as 3001");
+    let port = vars.read_optional("PORT", values::port, PORT);
+    let bind = read_bind(vars);
+    let max_connections = vars.read_optional("MAX_CONNECTIONS", values::connections, CONNECTIONS);
+    let max_per_address = vars.read_optional("MAX_CONNECTIONS_PER_ADDRESS", values::connections, CONNECTIONS);
     let base_url = vars.read_required(
         "SERVER_BASE_URL",
         str::parse::<PublicUrl>,
@@ -230,8 +241,11 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         vars.warn_if(url.is_plain_http() && !url.is_local(), ConfigWarning::PlainHttp("SERVER_BASE_URL"));
     }
     Some(Config {
-        port: port.unwrap_or(3001),
+        port: port.unwrap_or(DEFAULT_PORT),
         port_fallback,
+        bind: bind.unwrap_or_default(),
+        max_connections,
+        max_connections_per_address: max_per_address.unwrap_or(1000),
         base_url: base_url?,
         assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
         operator_token: operator_token.map(SecretString::from),
@@ -257,6 +271,26 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     })
 }
 
+/// Reads `BIND`, the addresses to listen on.
+fn read_bind(vars: &mut ConfigReader<'_>) -> Option<Vec<IpAddr>> {
+    vars.read_optional("BIND", values::addresses, "IP addresses with commas between them, such as 127.0.0.1")
+}
+
+/// Reads the address and the port at which the server on this machine is reached: the first of `BIND`, if it is not the
+/// unspecified address, or else 127.0.0.1.
+pub fn local_address_from_vars(vars: &Vars) -> Result<SocketAddr, ConfigError> {
+    let mut reading = ConfigReader::new(vars);
+    let port = reading.read_optional("PORT", values::port, PORT).unwrap_or(DEFAULT_PORT);
+    let bound = read_bind(&mut reading).and_then(|addresses| addresses.first().copied());
+    let address = bound.filter(|address| !address.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    reading.finish(Some(SocketAddr::new(address, port))).map(|(address, _)| address)
+}
+
+/// The default of `PORT`.
+const DEFAULT_PORT: u16 = 3001;
+
+const PORT: &str = "a number from 0 to 65535, such as 3001";
+const CONNECTIONS: &str = "a whole number, from 1 to 1000000";
 const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decimals than CURRENCY has";
 /// What a URL of the business is.
 pub(crate) const BUSINESS_URL: &str =

@@ -123,7 +123,12 @@ impl Ledger {
 
     /// Writes the buffered records, releases the lease and closes the file.
     pub async fn close(&self) {
-        self.flush_before_close().await;
+        self.close_by(Instant::now() + 5 * BUSY_TIMEOUT).await;
+    }
+
+    /// As [`close`](Self::close), with a time from which buffered records are no longer tried. They are lost.
+    pub(crate) async fn close_by(&self, deadline: Instant) {
+        self.flush_before_close(deadline).await;
         if let Err(error) = self.release_lease().await {
             error!(event = "ledger.lease_release_failed", %error, "The lease of the ledger could not be released.");
         }

@@ -12,6 +12,7 @@ mod call_token;
 mod captured_log;
 pub mod check;
 pub mod config;
+mod connections;
 mod endpoints;
 mod expiring_map;
 mod flowise;
@@ -22,6 +23,7 @@ mod json_members;
 mod json_text;
 pub mod ledger;
 mod llm;
+mod log_limit;
 pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]

@@ -7,10 +7,15 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    cli::run(cli::Cli::parse()).await.unwrap_or_else(|error| {
+fn main() -> ExitCode {
+    let command = cli::Cli::parse();
+    cli::process::forbid_core_dumps();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime needs a few threads and descriptors");
+    let code = runtime.block_on(cli::run(command)).unwrap_or_else(|error| {
         eprintln!("Error: {error:#}");
         ExitCode::FAILURE
-    })
+    });
+    // Work that blocks a thread, such as a look-up of a name, may hang, and must not hold up the end.
+    runtime.shutdown_background();
+    code
 }

@@ -1,11 +1,11 @@
 //! The server: building its parts, listening, draining.
 
+mod drain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
@@ -14,6 +14,7 @@ use crate::assets::{Assets, CurrentAssets};
 use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode, ResponseServiceConfig};
+use crate::connections::{ConnectionLimits, Connections};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
 use crate::ledger::{self, Ledger, PaymentState};
 use crate::response_service::{BuildResponseServiceError, ResponseService};
@@ -21,13 +22,13 @@ use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::webhook::Webhook;
 use crate::{recovery, twilio};
+use drain::wait_until_drained;
 
-/// How long a draining server keeps listening after a call came in or ended: Twilio may still open the socket or
-/// request the `<Connect>` action.
-const POST_CALL_LINGER: Duration = Duration::from_secs(5);
+pub use crate::connections::Listeners;
+pub use drain::STOP_TIMEOUT;
 
-/// Time limit for the tasks of calls to end after they were cancelled.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long buffered records of a ledger that cannot be written are tried at the end.
+const BUFFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often expired entries are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -73,25 +74,27 @@ pub enum ServeError {
     Listen(#[from] std::io::Error),
 }
 
-/// Serves calls on `listener` until `shutdown` is signalled.
+/// Serves calls on one or several listening sockets until `shutdown` is signalled. Returns within the drain time and
+/// [`STOP_TIMEOUT`] after that, whatever is open.
 pub async fn serve(
     config: Config,
     assets: Assets,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    serve_calls(config, assets, listener, shutdown, CallRegistry::default()).await
+    serve_calls(config, assets, listeners.into(), shutdown, CallRegistry::default()).await
 }
 
 /// As [`serve`], with a registry of live calls that exists outside of the server.
 pub(crate) async fn serve_calls(
     config: Config,
     assets: Assets,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown: Shutdown,
     calls: CallRegistry,
 ) -> Result<(), ServeError> {
-    let (address, webhook_url) = (listener.local_addr()?, config.base_url.http_url(CONNECT_CONVERSATION_RELAY));
+    let addresses = listeners.local_addresses()?;
+    let webhook_url = config.base_url.http_url(CONNECT_CONVERSATION_RELAY);
     let (assets, asset_watcher) = assets.into_parts();
     if let Some(tools) = assets.library().find_unsigned_tools(&config) {
         return Err(ServeError::NoBusinessSecret { tools });
@@ -150,21 +153,30 @@ pub(crate) async fn serve_calls(
     background_tasks.push(tokio::spawn(asset_watcher.run(assets)));
     let background_tasks: Vec<_> = background_tasks.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
-    // Token frames are small and get no reply; with Nagle's algorithm they would wait for a TCP acknowledgement.
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let stopped = wait_until_drained(calls, session.tasks.clone(), config.drain_timeout, shutdown);
+    let limits = ConnectionLimits::new(
+        config.max_connections,
+        config.max_connections_per_address,
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+    );
+    let connections = Connections::new(limits);
+    let accepting = AbortOnDropHandle::new(tokio::spawn(connections.clone().accept(listeners, app.into_router())));
     // The prover and the tests read the port from `address`, so it stays the last field of this line.
-    info!(event = "server.listening", %address, "The server is listening.");
+    for address in addresses {
+        info!(event = "server.listening", max_connections = limits.total, %address, "The server is listening.");
+    }
     info!(
         event = "server.voice_webhook",
         url = webhook_url,
         "Set this URL as the voice webhook (HTTP POST) of your Twilio number."
     );
-    axum::serve(listener, app.into_router()).with_graceful_shutdown(stopped).await?;
+    let deadlines = wait_until_drained(&calls, &session.tasks, config.drain_timeout, &shutdown).await;
+    drop(accepting);
+    connections.close(deadlines.cut_requests_at().saturating_duration_since(Instant::now())).await;
     drop(background_tasks);
-    ledger.close().await;
+    let flush_until = deadlines.leave_buffer_at().min(Instant::now() + BUFFER_TIMEOUT);
+    if timeout_at(deadlines.leave_ledger_at(), ledger.close_by(flush_until)).await.is_err() {
+        warn!(event = "ledger.close_timed_out", "The ledger could not be closed in time; the next start repairs it.");
+    }
     Ok(())
 }
 
@@ -219,38 +231,4 @@ async fn sweep_expired(app: App) {
 
 async fn maintain_ledger(ledger: Ledger) {
     ledger.maintain().await;
-}
-
-/// Completes once a stopping server has no live calls, or their time is up. Until then the server keeps listening,
-/// since Twilio must reach it for live calls.
-async fn wait_until_drained(calls: CallRegistry, tasks: TaskTracker, drain: Duration, shutdown: Shutdown) {
-    tokio::select! {
-        () = shutdown.soft.cancelled() => {}
-        () = shutdown.hard.cancelled() => {}
-    }
-    shutdown.soft.cancel();
-    tasks.close();
-    info!(event = "server.draining", live_calls = calls.count(), "The server is stopping and accepts no new calls.");
-    let finished = async {
-        loop {
-            tasks.wait().await;
-            match calls.last_activity().map(|last_activity| last_activity + POST_CALL_LINGER) {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                _ => return,
-            }
-        }
-    };
-    tokio::select! {
-        () = finished => {}
-        () = shutdown.hard.cancelled() => {}
-        () = tokio::time::sleep(drain + STOP_TIMEOUT) => warn!(
-            event = "server.drain_timed_out",
-            live_calls = calls.count(),
-            "Live calls did not finish in time; they are ended now."
-        ),
-    }
-    shutdown.hard.cancel();
-    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
-        warn!(event = "server.stop_timed_out", live_calls = calls.count(), "Some cancelled calls did not end in time.");
-    }
 }

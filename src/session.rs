@@ -7,6 +7,7 @@ mod agent_config;
 mod chat;
 mod chats;
 mod external_calls;
+mod liveness;
 mod parameters;
 pub(crate) mod payment_log;
 mod pending_calls;
@@ -55,6 +56,7 @@ use crate::tools::ToolContext;
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
+use liveness::LivenessCheck;
 use registry::Registration;
 use tool_runner::ToolRunner;
 
@@ -161,7 +163,7 @@ impl SessionEnd {
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
 /// call is handed to the task that owns the call.
 pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
-    let setup = match timeout(SETUP_TIMEOUT, socket.incoming.next()).await {
+    let setup = match timeout(SETUP_TIMEOUT, first_frame(&mut socket)).await {
         Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
     };
@@ -170,10 +172,21 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
+    socket.mark_identified();
     let span = info_span!("call", call_sid = %setup.call_sid);
     match context.calls.hand_over_socket(&setup.call_sid, socket) {
         Ok(()) => {}
         Err(socket) => run_session(context, setup, socket).instrument(span).await,
+    }
+}
+
+/// Waits for the first frame that is neither a ping nor a pong.
+async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
+    loop {
+        match socket.incoming.next().await {
+            Some(SocketInput::Alive) => {}
+            input => return input,
+        }
     }
 }
 
@@ -404,12 +417,14 @@ impl Session {
         }
         let live = self.end.is_none();
         let drain_deadline = self.drain_deadline();
+        let liveness_deadline = self.socket.as_ref().map(|socket| socket.liveness.deadline());
         tokio::select! {
             biased;
             () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::Stopped)),
             () = wait_for_deadline(drain_deadline), if live => Some(self.record_end(SessionEnd::Stopped)),
             () = self.context.soft_stop.cancelled(), if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
+            () = wait_for_deadline(liveness_deadline), if live => self.check_liveness().await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
             Some(event) = self.tool_events.recv() => Some(event),
@@ -436,7 +451,11 @@ impl Session {
     }
 
     async fn handle_input(&mut self, frame: SocketInput) -> Option<CallEvent> {
+        if let Some(socket) = &mut self.socket {
+            socket.liveness.record_input();
+        }
         let frame = match frame {
+            SocketInput::Alive => return None,
             SocketInput::Text(frame) => IncomingFrame::parse(&frame),
             SocketInput::Closed(code) => return Some(self.handle_socket_closed(code)),
             SocketInput::Invalid => return self.handle_bad_frame().await,
@@ -469,6 +488,17 @@ impl Session {
         }
         warn!(event = "session.socket_lost", ?code, "The socket failed; the call waits for a new one.");
         CallEvent::SocketLost
+    }
+
+    /// Sends a ping. A peer that answered neither of the last two is gone, and the call waits for a new socket.
+    async fn check_liveness(&mut self) -> Option<CallEvent> {
+        match self.socket.as_mut()?.liveness.check(Instant::now()) {
+            LivenessCheck::Ping => {
+                self.send(SocketOutput::Ping).await;
+                None
+            }
+            LivenessCheck::Lost => Some(self.handle_socket_closed(None)),
+        }
     }
 
     /// Counts an invalid frame and closes the socket at [`MAX_BAD_FRAMES`]. The call and its payment wait for a new

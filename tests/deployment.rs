@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// The time in seconds that a server may need to end its last calls after `DRAIN_SECONDS`.
-const CLOSING_SECONDS: u32 = 40;
+const CLOSING_SECONDS: u32 = 5;
 
 /// The number on the line of fly.toml that starts with `name`.
 fn fly(name: &str) -> u32 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -21,6 +21,9 @@ use crate::twilio::{BuildTwilioClientError, SyncClient};
 
 /// The time that a starting server waits for Twilio Sync. Afterwards loading continues in the background.
 const SYNC_START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long files must stay the same before a requested reload reads them.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// The current library. A call takes it once, when it starts, and keeps it.
 #[derive(Debug)]
@@ -46,7 +49,12 @@ pub struct AssetWatcher {
     source: AssetSource,
     interval: Duration,
     logged: LoggedProblems,
+    requests: ReloadRequests,
 }
+
+/// Requests to look at the source of the assets at once. Clones belong to one server.
+#[derive(Debug, Clone, Default)]
+pub struct ReloadRequests(Arc<Notify>);
 
 /// The problems that were logged and persist, so that each is logged once.
 #[derive(Debug, Default)]
@@ -159,6 +167,12 @@ impl Assets {
         self
     }
 
+    /// Looks at the source also when it is requested.
+    pub fn with_reload_requests(mut self, requests: ReloadRequests) -> Self {
+        self.watcher.requests = requests;
+        self
+    }
+
     /// Splits the assets into the library that calls read and the watcher that updates it.
     pub fn into_parts(self) -> (Arc<CurrentAssets>, AssetWatcher) {
         (Arc::new(CurrentAssets::new(self.library)), self.watcher)
@@ -181,28 +195,41 @@ impl Assets {
 
 impl AssetWatcher {
     fn new(base: Library, source: AssetSource) -> Self {
-        Self { base, interval: source.poll_interval(), source, logged: LoggedProblems::default() }
+        let interval = source.poll_interval();
+        Self { base, interval, source, logged: LoggedProblems::default(), requests: ReloadRequests::default() }
     }
 
-    /// Keeps `current` up to date. Never returns unless the assets are built in. Safe to drop at any time.
+    /// Keeps `current` up to date. Never returns. Safe to drop at any time.
     pub async fn run(mut self, current: Arc<CurrentAssets>) {
-        if matches!(self.source, AssetSource::BuiltIn) {
-            return;
-        }
         loop {
-            sleep(self.interval).await;
-            let last_good = current.library();
-            let Some(library) = self.poll(&last_good).await else { continue };
-            let changes = library.changes_since(&last_good);
-            if !changes.is_empty() {
+            let is_requested = timeout(self.interval, self.requests.0.notified()).await.is_ok();
+            let mut is_reloaded = self.reload(&current).await;
+            if is_requested && !is_reloaded && matches!(self.source, AssetSource::Files(_)) {
+                // Changed files are read once they have been the same twice.
+                sleep(SETTLE_TIME).await;
+                is_reloaded = self.reload(&current).await;
+            }
+            if is_requested && !is_reloaded {
                 info!(
-                    event = "assets.reloaded",
-                    changes = changes.join(", "),
-                    "The assets are reloaded; new calls use them."
+                    event = "assets.unchanged",
+                    errors = self.logged.count_errors(),
+                    "The assets were looked at on request; nothing that can be used has changed."
                 );
-                current.replace(library);
             }
         }
+    }
+
+    /// Replaces the library if anything has changed. Returns whether it has.
+    async fn reload(&mut self, current: &CurrentAssets) -> bool {
+        let last_good = current.library();
+        let Some(library) = self.poll(&last_good).await else { return false };
+        let changes = library.changes_since(&last_good);
+        if changes.is_empty() {
+            return false;
+        }
+        info!(event = "assets.reloaded", changes = changes.join(", "), "The assets are reloaded; new calls use them.");
+        current.replace(library);
+        true
     }
 
     /// Returns the new library, if anything has changed. A broken asset keeps its version in `last_good`.
@@ -219,7 +246,19 @@ impl AssetWatcher {
     }
 }
 
+impl ReloadRequests {
+    /// Has the source looked at once. Requests that come while it is looked at are one.
+    pub fn request(&self) {
+        self.0.notify_one();
+    }
+}
+
 impl LoggedProblems {
+    /// The number of errors that persist, in the assets and in reaching them.
+    fn count_errors(&self) -> usize {
+        self.errors.len() + usize::from(self.source_error.is_some())
+    }
+
     fn log_errors(&mut self, errors: &[AssetError]) {
         let before = !self.errors.is_empty();
         for error in record_new(&mut self.errors, errors) {

@@ -1,5 +1,7 @@
 //! Checks of the public address, and health checks of the server on this machine.
 
+use std::net::SocketAddr;
+
 use serde::Deserialize;
 
 use super::http::{Credentials, ProbeClient, ProbeError, build_url};
@@ -101,8 +103,9 @@ pub enum HealthError {
 
 /// Checks that the server on this machine responds at all. For liveness probes: a restart while the ledger cannot be
 /// written would lose what the server holds in memory.
-pub async fn check_alive(port: u16) -> Result<(), HealthError> {
-    let url = build_url(&format!("http://127.0.0.1:{port}"), &[]).ok_or(HealthError::NoResponse(port))?;
+pub async fn check_alive(address: SocketAddr) -> Result<(), HealthError> {
+    let port = address.port();
+    let url = build_url(&format!("http://{address}"), &[]).ok_or(HealthError::NoResponse(port))?;
     match ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await {
         Ok(response) if response.status == 200 => Ok(()),
         Ok(response) => Err(HealthError::Status { port, status: response.status }),
@@ -111,8 +114,9 @@ pub async fn check_alive(port: u16) -> Result<(), HealthError> {
 }
 
 /// Queries this machine's `/health`, for containers without another HTTP client.
-pub async fn check_health(port: u16) -> Result<(), HealthError> {
-    let url = build_url(&format!("http://127.0.0.1:{port}"), &["health"]).ok_or(HealthError::NoResponse(port))?;
+pub async fn check_health(address: SocketAddr) -> Result<(), HealthError> {
+    let port = address.port();
+    let url = build_url(&format!("http://{address}"), &["health"]).ok_or(HealthError::NoResponse(port))?;
     let Ok(response) = ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await else {
         return Err(HealthError::NoResponse(port));
     };

@@ -2,13 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::check;
-use crelay_payments::config::Vars;
-
-/// The port of a server whose configuration names none.
-const DEFAULT_PORT: u16 = 3001;
+use crelay_payments::config::{self, Vars};
 
 /// Query this machine's /health
 ///
@@ -22,11 +18,14 @@ pub(super) struct Health {
 
 /// Queries the health of the server on this machine.
 pub(super) async fn run(args: &Health, vars: &Vars) -> anyhow::Result<ExitCode> {
-    let port = vars.get("PORT").map_or(Ok(DEFAULT_PORT), str::parse).context("PORT is not a port number")?;
+    let address = match config::local_address_from_vars(vars) {
+        Ok(address) => address,
+        Err(problems) => return super::refuse_configuration(&problems),
+    };
     if args.alive {
-        check::check_alive(port).await?;
+        check::check_alive(address).await?;
     } else {
-        check::check_health(port).await?;
+        check::check_health(address).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,10 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 44] = [
+const OPTIONAL: [&str; 47] = [
+    "BIND",
+    "MAX_CONNECTIONS",
+    "MAX_CONNECTIONS_PER_ADDRESS",
     "TOOL_SERVER_TOKENS",
     "PORT",
     "PORT_FALLBACK",
@@ -338,6 +341,8 @@ fn the_example_file_names_every_variable_and_its_default() {
     assert_eq!(named.keys().copied().collect::<BTreeSet<_>>(), known);
 
     let chosen = [
+        "BIND",
+        "MAX_CONNECTIONS",
         "CALL_PARAMETERS_URL",
         "PAYMENT_WEBHOOK_SECRET",
         "PAYMENT_WEBHOOK_PREVIOUS_SECRET",

@@ -2,6 +2,7 @@
 //! value.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ pub(super) enum ParseVariableError {
     Bool,
     #[error("is not a port number")]
     Port,
+    #[error("is not a list of IP addresses")]
+    Addresses,
+    #[error("is not a number of connections")]
+    Connections,
     #[error("is not a phone number in E.164 form")]
     PhoneNumber,
     #[error("contains invalid characters")]
@@ -85,6 +90,21 @@ pub(super) fn required(text: &str) -> Result<bool, ParseVariableError> {
 
 pub(super) fn port(text: &str) -> Result<u16, ParseVariableError> {
     text.parse().map_err(|_| ParseVariableError::Port)
+}
+
+/// Parses IP addresses with commas between them, at least one. IPv6 may be in brackets.
+pub(super) fn addresses(text: &str) -> Result<Vec<IpAddr>, ParseVariableError> {
+    let address = |text: &str| {
+        let text = text.trim();
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        bare.parse().map_err(|_| ParseVariableError::Addresses)
+    };
+    text.split(',').map(address).collect()
+}
+
+/// Parses a number of connections, at most a million.
+pub(super) fn connections(text: &str) -> Result<usize, ParseVariableError> {
+    text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).ok_or(ParseVariableError::Connections)
 }
 
 pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, ParseVariableError> {

@@ -3,6 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
@@ -10,6 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use tracing::Instrument;
 
 use super::auth::twilio_signature::SignedUpgrade;
+use crate::connections::ConnectionState;
 use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 /// The largest frame that is read, in bytes.
@@ -19,10 +22,12 @@ const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// memory.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// Upgrades the connection and serves the call until it ends.
+/// Upgrades the connection and serves the call until it ends. The signature of an upgrade is the same for every call, so
+/// the connection stays pending until the session has accepted the `setup` frame.
 pub(super) async fn get(
     _: SignedUpgrade,
     State(context): State<Arc<session::SessionContext>>,
+    Extension(connection): Extension<ConnectionState>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade
@@ -32,31 +37,32 @@ pub(super) async fn get(
         .write_buffer_size(0)
         .on_upgrade(move |socket| {
             let tasks = context.tasks.clone();
-            tasks.track_future(serve_websocket(context, socket)).in_current_span()
+            tasks.track_future(serve_websocket(context, connection, socket)).in_current_span()
         })
 }
 
-async fn serve_websocket(context: Arc<session::SessionContext>, socket: WebSocket) {
+async fn serve_websocket(context: Arc<session::SessionContext>, connection: ConnectionState, socket: WebSocket) {
     let (outgoing, incoming) = socket.split();
-    let incoming = incoming.filter_map(|message| ready(to_socket_input(message)));
+    let incoming = incoming.map(to_socket_input);
     let outgoing = outgoing.sink_map_err(|_| SendFrameError).with(|frame| ready(Ok(to_websocket_message(frame))));
-    session::serve_socket(context, RelaySocket::new(incoming, outgoing)).await;
+    session::serve_socket(context, RelaySocket::new(incoming, outgoing).on_connection(connection)).await;
 }
 
 /// Converts a WebSocket message. The library answers pings. Any error counts as the end of the socket.
-fn to_socket_input(message: Result<Message, axum::Error>) -> Option<SocketInput> {
+fn to_socket_input(message: Result<Message, axum::Error>) -> SocketInput {
     match message {
-        Ok(Message::Text(text)) => Some(SocketInput::Text(text.as_str().to_owned())),
-        Ok(Message::Binary(_)) => Some(SocketInput::Invalid),
-        Ok(Message::Ping(_) | Message::Pong(_)) => None,
-        Ok(Message::Close(frame)) => Some(SocketInput::Closed(frame.map(|frame| frame.code))),
-        Err(_) => Some(SocketInput::Closed(None)),
+        Ok(Message::Text(text)) => SocketInput::Text(text.as_str().to_owned()),
+        Ok(Message::Binary(_)) => SocketInput::Invalid,
+        Ok(Message::Ping(_) | Message::Pong(_)) => SocketInput::Alive,
+        Ok(Message::Close(frame)) => SocketInput::Closed(frame.map(|frame| frame.code)),
+        Err(_) => SocketInput::Closed(None),
     }
 }
 
 fn to_websocket_message(frame: SocketOutput) -> Message {
     match frame {
         SocketOutput::Text(text) => Message::Text(text.into()),
+        SocketOutput::Ping => Message::Ping(Bytes::new()),
         SocketOutput::Close(code, reason) => Message::Close(Some(CloseFrame { code, reason: reason.into() })),
     }
 }

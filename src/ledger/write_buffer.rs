@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 use uuid::Uuid;
 
@@ -162,12 +162,14 @@ impl Ledger {
         }
     }
 
-    /// Writes the buffered records before the ledger is closed, with retries for some seconds.
-    pub(super) async fn flush_before_close(&self) {
-        let until = Instant::now() + 5 * BUSY_TIMEOUT;
-        while self.0.write_buffer.count() > 0 && Instant::now() < until && self.begin_write().await.is_err() {
-            tokio::time::sleep(LOCK_TIMEOUT).await;
-        }
+    /// Writes the buffered records before the ledger is closed, with retries until the deadline.
+    pub(super) async fn flush_before_close(&self, deadline: Instant) {
+        let flush = async {
+            while self.0.write_buffer.count() > 0 && self.begin_write().await.is_err() {
+                tokio::time::sleep(LOCK_TIMEOUT).await;
+            }
+        };
+        let _ = timeout_at(deadline, flush).await;
         let lost = self.0.write_buffer.count();
         if lost > 0 {
             error!(

@@ -101,7 +101,7 @@ fn spawn_log_reader(
         let (mut from, mut line) = (BufReader::new(from), Vec::new());
         while from.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
             let text = String::from_utf8_lossy(&line);
-            let port = text.split_once("address=0.0.0.0:").and_then(|(_, port)| port.trim().parse().ok());
+            let port = text.split_once("address=127.0.0.1:").and_then(|(_, port)| port.trim().parse().ok());
             if let Some((found, port)) = port.and_then(|port| Some((found.take()?, port))) {
                 let _ = found.send(port);
             }

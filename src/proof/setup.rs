@@ -33,6 +33,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// Variables that the test sets for itself. The report does not list them as filled in.
 const PROOF_VARS: &[&str] = &[
     "ASSETS_DIR",
+    "BIND",
     "DATABASE_URL",
     "NO_PROXY",
     "OPENAI_BASE_URL",
@@ -68,6 +69,8 @@ const SHOWN_VARS: &[&str] = &[
     "INCLUDE_POSTAL_CODE",
     "LEDGER_RETENTION_DAYS",
     "MAX_CHARGE",
+    "MAX_CONNECTIONS",
+    "MAX_CONNECTIONS_PER_ADDRESS",
     "MAX_DUE",
     "MIN_CHARGE",
     "OPENAI_MAX_OUTPUT_TOKENS",
@@ -164,6 +167,7 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         ("TWILIO_API_BASE_URL", twilio.to_owned()),
         ("OPENAI_BASE_URL", model.to_owned()),
         ("DATABASE_URL", format!("sqlite://{}/ledger.db", home.display())),
+        ("BIND", "127.0.0.1".to_owned()),
         ("PORT", "0".to_owned()),
         ("RUST_LOG", "trace".to_owned()),
         ("NO_PROXY", "127.0.0.1".to_owned()),

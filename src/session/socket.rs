@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use super::liveness::Liveness;
+use crate::connections::ConnectionState;
 
 /// Time limit for a write to the socket, after which the socket counts as failed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -15,6 +18,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum SocketInput {
     /// A text frame.
     Text(String),
+    /// A ping or a pong.
+    Alive,
     /// A frame that ConversationRelay never sends, such as a binary frame.
     Invalid,
     /// The socket was closed with this code; `None` if it failed or no code was given.
@@ -25,6 +30,8 @@ pub enum SocketInput {
 pub enum SocketOutput {
     /// A text frame.
     Text(String),
+    /// A ping, which the peer answers.
+    Ping,
     /// A close frame with a code and a reason.
     Close(u16, &'static str),
 }
@@ -33,6 +40,10 @@ pub enum SocketOutput {
 pub struct RelaySocket {
     pub(super) incoming: BoxStream<'static, SocketInput>,
     outgoing: Pin<Box<dyn Sink<SocketOutput, Error = SendFrameError> + Send>>,
+    /// When the peer was last heard of.
+    pub(super) liveness: Liveness,
+    /// The connection below; `None` in tests.
+    connection: Option<ConnectionState>,
 }
 
 /// The socket is closed or failed: the frame was not sent.
@@ -45,7 +56,24 @@ impl RelaySocket {
         incoming: impl Stream<Item = SocketInput> + Send + 'static,
         outgoing: impl Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
     ) -> Self {
-        Self { incoming: incoming.boxed(), outgoing: Box::pin(outgoing) }
+        Self {
+            incoming: incoming.boxed(),
+            outgoing: Box::pin(outgoing),
+            liveness: Liveness::new(Instant::now()),
+            connection: None,
+        }
+    }
+
+    /// Names the connection of the socket, which is pending until [`mark_identified`](Self::mark_identified).
+    pub(crate) fn on_connection(self, connection: ConnectionState) -> Self {
+        Self { connection: Some(connection), ..self }
+    }
+
+    /// Says that the socket was accepted as that of a call.
+    pub(super) fn mark_identified(&self) {
+        if let Some(connection) = &self.connection {
+            connection.mark_identified();
+        }
     }
 
     /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].
@@ -65,6 +93,7 @@ impl fmt::Debug for SocketInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text"),
+            Self::Alive => f.write_str("Alive"),
             Self::Invalid => f.write_str("Invalid"),
             Self::Closed(code) => write!(f, "Closed({code:?})"),
         }
@@ -76,6 +105,7 @@ impl fmt::Debug for SocketOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("Text"),
+            Self::Ping => f.write_str("Ping"),
             Self::Close(code, reason) => write!(f, "Close({code}, {reason})"),
         }
     }

@@ -43,7 +43,7 @@ impl CallTokens {
         listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<(), ServeError> {
-        server::serve_calls(config, assets, listener, shutdown, self.0).await
+        server::serve_calls(config, assets, listener.into(), shutdown, self.0).await
     }
 
     /// Returns the token of a live call.

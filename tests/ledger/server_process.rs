@@ -130,6 +130,7 @@ impl WorkDir {
             ("OPERATOR_TOKEN", OPERATOR_TOKEN),
             ("PAYMENT_WEBHOOK_URL", &format!("{}/business", stand_ins.origin)),
             ("PAYMENT_WEBHOOK_SECRET", SECRET),
+            ("BIND", "127.0.0.1"),
             ("PORT", "0"),
         ]);
         command
@@ -142,7 +143,7 @@ impl ServerProcess {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let log = Arc::new(Mutex::new(Vec::new()));
         let port = lines.find_map(|line| {
-            let port = line.split_once("address=0.0.0.0:").and_then(|(_, port)| port.trim().parse::<u16>().ok());
+            let port = line.split_once("address=127.0.0.1:").and_then(|(_, port)| port.trim().parse::<u16>().ok());
             log.lock().unwrap().push(line);
             port
         });

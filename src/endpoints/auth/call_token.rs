@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::super::json::ApiError;
 use super::bearer_token;
+use crate::connections;
 use crate::session::{CallRegistry, FindCallByTokenError, TokenScope};
 
 /// An authenticated request of a client of a live call, and what its token opens.
@@ -28,7 +29,9 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, FindCallByTokenError> {
         let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
         let given = given.ok_or(FindCallByTokenError::UnknownToken)?;
-        CallRegistry::from_ref(state).find_by_token(given, Instant::now()).map(Self)
+        let scope = CallRegistry::from_ref(state).find_by_token(given, Instant::now())?;
+        connections::mark_identified(&parts.extensions);
+        Ok(Self(scope))
     }
 }
 

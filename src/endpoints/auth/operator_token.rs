@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::super::json::ApiError;
 use super::bearer_token;
+use crate::connections;
 
 /// Verifies the bearer token of operator requests: the digest of the token, if one is configured.
 pub(in crate::endpoints) struct OperatorAuth(Option<[u8; 32]>);
@@ -61,7 +62,9 @@ where
     type Rejection = OperatorAuthError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, OperatorAuthError> {
-        Arc::<OperatorAuth>::from_ref(state).verify(&parts.headers).map(|()| Self)
+        Arc::<OperatorAuth>::from_ref(state).verify(&parts.headers)?;
+        connections::mark_identified(&parts.extensions);
+        Ok(Self)
     }
 }
 

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
 use crate::config::PublicUrl;
+use crate::connections;
 use crate::endpoints::MAX_BODY_BYTES;
 use crate::twilio::Signer;
 
@@ -122,6 +123,7 @@ where
             Vec::new()
         };
         verifier.verify_webhook(&parts.uri, &parts.headers, &form, &body)?;
+        connections::mark_identified(&parts.extensions);
         let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
         Ok(Self { form: WebhookForm(form), idempotency_token: delivery.map(str::to_owned) })
     }

@@ -1,0 +1,106 @@
+//! The signals to a server.
+//!
+//! They are handled by a thread of their own, so that a server whose workers are all busy still stops.
+
+use std::ops::RangeInclusive;
+use std::process::exit;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crelay_payments::assets::ReloadRequests;
+use crelay_payments::server::{STOP_TIMEOUT, Shutdown};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info};
+
+/// How long the last log line may take before the process ends without it.
+const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Signals that would end the process by default and mean nothing to it. The numbers differ between systems.
+const IGNORED: &[(&str, rustix::process::Signal)] = &[
+    ("SIGQUIT", rustix::process::Signal::QUIT),
+    ("SIGUSR1", rustix::process::Signal::USR1),
+    ("SIGUSR2", rustix::process::Signal::USR2),
+    ("SIGALRM", rustix::process::Signal::ALARM),
+    ("SIGVTALRM", rustix::process::Signal::VTALARM),
+    ("SIGPROF", rustix::process::Signal::PROF),
+    ("SIGIO", rustix::process::Signal::IO),
+    ("SIGXCPU", rustix::process::Signal::XCPU),
+    // Without it a file that may not grow, such as the ledger, would end the process instead of failing the write.
+    ("SIGXFSZ", rustix::process::Signal::XFSZ),
+];
+
+/// The real-time signals of Linux.
+const OTHER_SIGNALS: RangeInclusive<i32> = if cfg!(target_os = "linux") { 34..=64 } else { 1..=0 };
+
+/// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls, HUP
+/// reloads the assets, others are ignored. A server that has not ended [`STOP_TIMEOUT`] after its drain time is ended.
+pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: ReloadRequests) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot handle signals")?;
+    let entered = runtime.enter();
+    let stops = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let hangup = signal(SignalKind::hangup());
+    let mut ignored: Vec<_> =
+        IGNORED.iter().map(|(name, number)| (*name, signal(SignalKind::from_raw(number.as_raw())))).collect();
+    ignored.extend(OTHER_SIGNALS.map(|number| ("other", signal(SignalKind::from_raw(number)))));
+    drop(entered);
+    let [terminate, interrupt] = stops;
+    let (terminate, interrupt) =
+        (terminate.context("cannot handle SIGTERM")?, interrupt.context("cannot handle SIGINT")?);
+    let hangup = hangup.context("cannot handle SIGHUP")?;
+    let handle = async move {
+        for (name, signals) in ignored {
+            // A signal that cannot be handled keeps its default.
+            if let Ok(signals) = signals {
+                tokio::spawn(ignore(name, signals));
+            }
+        }
+        tokio::spawn(reload_on_hangup(hangup, reload));
+        stop_on(terminate, interrupt, shutdown, drain).await;
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || runtime.block_on(handle))
+        .context("cannot handle signals")?;
+    Ok(())
+}
+
+/// Drains at the first signal, and ends the calls at the second. Ends the process if it has not ended in time.
+async fn stop_on(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdown, drain: Duration) {
+    wait_for_either(&mut terminate, &mut interrupt).await;
+    shutdown.soft.cancel();
+    let mut deadline = Instant::now() + drain + STOP_TIMEOUT;
+    tokio::select! {
+        () = wait_for_either(&mut terminate, &mut interrupt) => {
+            shutdown.hard.cancel();
+            deadline = deadline.min(Instant::now() + STOP_TIMEOUT);
+        }
+        () = sleep_until(deadline) => {}
+    }
+    sleep_until(deadline).await;
+    // The log may be what is stuck.
+    std::thread::spawn(|| error!(event = "server.stop_forced", "The server did not stop in time; the process ends."));
+    std::thread::sleep(LAST_LINE_TIMEOUT);
+    exit(1);
+}
+
+async fn wait_for_either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn reload_on_hangup(mut hangup: Signal, reload: ReloadRequests) {
+    while hangup.recv().await.is_some() {
+        info!(event = "server.reload_requested", "SIGHUP: the assets are looked at now.");
+        reload.request();
+    }
+}
+
+async fn ignore(signal: &'static str, mut signals: Signal) {
+    while signals.recv().await.is_some() {
+        info!(event = "server.signal_ignored", signal, "A signal was ignored.");
+    }
+}

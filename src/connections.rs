@@ -1,0 +1,164 @@
+//! The connections of the server: accepts, bounds and serves them.
+//!
+//! A connection is *pending* until something on it was authenticated: a signature, an operator's token, the token of a
+//! call, or the `setup` frame of a socket. If there is no room, the pending connection that has waited longest is closed
+//! for the new one. So connections of which nothing is known keep nobody else out, however many there are.
+
+mod accept;
+mod http;
+mod limited_body;
+mod pending;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::Extensions;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::log_limit::LogLimiter;
+use pending::PendingConnections;
+
+/// The highest default of `MAX_CONNECTIONS`.
+const MAX_DEFAULT_CONNECTIONS: usize = 20_000;
+
+/// The most pending connections in all. Each takes about 12 KiB, and a genuine one is pending for milliseconds.
+const MAX_PENDING: usize = 4096;
+
+/// The listening sockets of a server; all serve the same.
+#[derive(Debug)]
+pub struct Listeners(Vec<TcpListener>);
+
+impl From<TcpListener> for Listeners {
+    fn from(listener: TcpListener) -> Self {
+        Self(vec![listener])
+    }
+}
+
+impl From<Vec<TcpListener>> for Listeners {
+    fn from(listeners: Vec<TcpListener>) -> Self {
+        Self(listeners)
+    }
+}
+
+impl Listeners {
+    /// The addresses of the sockets.
+    pub(crate) fn local_addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.0.iter().map(TcpListener::local_addr).collect()
+    }
+}
+
+/// How many connections are open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConnectionLimits {
+    /// All connections.
+    pub(crate) total: usize,
+    /// The pending connections of one address; of one `/64` for IPv6.
+    pub(crate) pending_per_address: usize,
+}
+
+impl ConnectionLimits {
+    /// Determines the limits. `descriptors` is the process's limit, if it has one. Half of them serve connections by
+    /// default, since a call has about as many connections to other services; a configured limit gets three quarters at
+    /// most.
+    pub(crate) fn new(configured: Option<usize>, pending_per_address: usize, descriptors: Option<u64>) -> Self {
+        let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let total = match configured {
+            Some(configured) => configured.min(descriptors / 4 * 3),
+            None => MAX_DEFAULT_CONNECTIONS.min(descriptors / 2),
+        };
+        Self { total: total.clamp(1, Semaphore::MAX_PERMITS), pending_per_address: pending_per_address.max(1) }
+    }
+}
+
+/// All connections of a server.
+pub(crate) struct Connections {
+    pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
+    /// One permit for each connection.
+    room: Arc<Semaphore>,
+    /// The open connections, including those that became WebSockets.
+    open: TaskTracker,
+    /// Cancelled when no further requests are served.
+    finish: CancellationToken,
+    /// Cancelled to close all connections at once. Each connection has a child of it.
+    abort: CancellationToken,
+    log_limit: LogLimiter,
+}
+
+/// A connection, as the handlers of its requests know it: an extension of each request.
+#[derive(Clone)]
+pub(crate) struct ConnectionState(Arc<RegisteredConnection>);
+
+struct RegisteredConnection {
+    id: u64,
+    peer: SocketAddr,
+    pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
+}
+
+impl Connections {
+    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        let max_pending = limits.total.min(MAX_PENDING);
+        Arc::new(Self {
+            pending: Arc::new(Mutex::new(PendingConnections::new(max_pending, limits.pending_per_address))),
+            room: Arc::new(Semaphore::new(limits.total)),
+            open: TaskTracker::new(),
+            finish: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            log_limit: LogLimiter::default(),
+        })
+    }
+
+    /// Closes idle connections, lets requests finish within `limit`, and then closes all connections.
+    pub(crate) async fn close(&self, limit: Duration) {
+        self.finish.cancel();
+        self.open.close();
+        let finished = timeout(limit, self.open.wait()).await.is_ok();
+        self.abort.cancel();
+        if !finished {
+            tracing::debug!(event = "server.connections_cut", open = self.open.len(), "Connections were still open.");
+        }
+    }
+}
+
+impl ConnectionState {
+    /// The address of the peer, which may be a proxy. An IPv4 address is never in the form of IPv6.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Says that something on this connection was authenticated: it is no longer closed to make room for others.
+    pub(crate) fn mark_identified(&self) {
+        lock(&self.0.pending).remove(self.0.id);
+    }
+}
+
+/// Says that a request was authenticated: its connection is no longer closed to make room for others.
+pub(crate) fn mark_identified(request: &Extensions) {
+    if let Some(connection) = request.get::<ConnectionState>() {
+        connection.mark_identified();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connections({} open, {} pending)", self.open.len(), lock(&self.pending).count())
+    }
+}
+
+impl fmt::Debug for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionState({})", self.0.id)
+    }
+}

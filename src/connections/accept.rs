@@ -1,0 +1,143 @@
+//! Accepts connections and makes room for them.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::warn;
+
+use super::http::serve_connection;
+use super::pending::FullLimit;
+use super::stream::{ConnectionStream, OpenConnection};
+use super::{ConnectionState, Connections, Listeners, RegisteredConnection, lock};
+
+/// The pause after an error that a further attempt would repeat, such as no free descriptor.
+const ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// Time limit for a closed connection to give up its place.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often log lines that were left out are reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A kind of log line that anyone can cause.
+#[derive(Clone, Copy)]
+enum LimitedEvent {
+    AcceptFailed,
+    Evicted(FullLimit),
+    Refused,
+}
+
+impl Connections {
+    /// Accepts connections on all sockets. Never returns; no error ends it.
+    pub(crate) async fn accept(self: Arc<Self>, listeners: Listeners, router: Router) {
+        let accepting = listeners.0.into_iter().map(|listener| self.accept_on(listener, router.clone()));
+        let accepting = futures_util::future::join_all(accepting);
+        tokio::join!(accepting, self.report_left_out());
+    }
+
+    async fn accept_on(&self, listener: TcpListener, router: Router) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => match self.reserve().await {
+                    Some(permit) => self.spawn(stream, peer, permit, router.clone()),
+                    None => self.log(LimitedEvent::Refused, ""),
+                },
+                // The peer is gone already: only its connection is concerned.
+                Err(error) if is_of_peer(error.kind()) => tokio::task::yield_now().await,
+                Err(error) => {
+                    self.log(LimitedEvent::AcceptFailed, &error.to_string());
+                    self.evict_oldest();
+                    sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes a place for a new connection, from the pending one that has waited longest if there is none. `None` if no
+    /// connection is pending.
+    async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.room.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        if !self.evict_oldest() {
+            return None;
+        }
+        self.log(LimitedEvent::Evicted(FullLimit::Total), "");
+        timeout(CLOSE_TIMEOUT, self.room.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    fn evict_oldest(&self) -> bool {
+        let oldest = lock(&self.pending).take_oldest();
+        oldest.inspect(tokio_util::sync::CancellationToken::cancel).is_some()
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, router: Router) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let close = self.abort.child_token();
+        let (id, evicted) = lock(&self.pending).insert(peer.ip(), close.clone());
+        if let Some((limit, oldest)) = evicted {
+            oldest.cancel();
+            self.log(LimitedEvent::Evicted(limit), "");
+        }
+        let state = ConnectionState(Arc::new(RegisteredConnection { id, peer, pending: self.pending.clone() }));
+        let open = OpenConnection { state: state.clone(), _permit: permit, _tracked: self.open.token() };
+        let stream = ConnectionStream::new(stream, close.clone(), open);
+        tokio::spawn(serve_connection(stream, state, router, self.finish.clone(), close));
+    }
+
+    /// Logs a line, or counts it if one of its kind was written within a minute.
+    fn log(&self, event: LimitedEvent, error: &str) {
+        if let Some(left_out) = self.log_limit.admit(event.kind(), Instant::now()) {
+            write_line(event.kind(), left_out, error);
+        }
+    }
+
+    /// Reports lines that were left out at the end of a burst.
+    async fn report_left_out(&self) {
+        let mut ticks = interval(REPORT_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for (kind, left_out) in self.log_limit.take_due(Instant::now()) {
+                write_line(kind, left_out, "");
+            }
+        }
+    }
+}
+
+impl LimitedEvent {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::AcceptFailed => "accept_failed",
+            Self::Evicted(FullLimit::Address) => "address_full",
+            Self::Evicted(FullLimit::Total) => "full",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+fn write_line(kind: &'static str, left_out: u64, error: &str) {
+    match kind {
+        "accept_failed" => {
+            warn!(event = "server.accept_failed", left_out, error, "A connection could not be accepted.");
+        }
+        "refused" => warn!(
+            event = "server.connection_refused",
+            left_out, "A connection was refused: all places are taken by authenticated connections."
+        ),
+        limit => warn!(
+            event = "server.pending_connection_closed",
+            left_out, limit, "A connection on which nothing was authenticated was closed to make room for a new one."
+        ),
+    }
+}
+
+fn is_of_peer(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionAborted | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+}

@@ -109,6 +109,11 @@ pub struct TwilioConfig {
     /// `AUTH_TOKEN`, required: the key of Twilio's request signatures, and the password of the REST API if there is no
     /// API key.
     pub auth_token: SecretString,
+    /// `AUTH_TOKEN_SECONDARY`: another auth token that verifies Twilio's signatures, while the account's tokens are
+    /// exchanged. It is not sent anywhere.
+    pub secondary_auth_token: Option<SecretString>,
+    /// `TWILIO_WEBHOOK_SHARED_KEYS`: the secrets of the shared keys with which Twilio may sign webhooks, by their ids.
+    pub webhook_shared_keys: BTreeMap<String, SecretString>,
     /// `API_KEY` and `API_SECRET`, both or neither: the REST API's user and password instead of account and token.
     pub api_key: Option<TwilioApiKey>,
     /// `FROM_NUMBER`, required: the Twilio number of this server.
@@ -261,6 +266,7 @@ const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decima
 /// What a URL of the business is.
 pub(crate) const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
+const SHARED_KEYS: &str = "ids of Twilio's shared keys with their secrets and commas between them, as id:secret";
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
@@ -320,6 +326,12 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     let account_sid = vars.read_required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
     let auth_token =
         vars.read_required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
+    let secondary_auth_token = vars.read_optional(
+        "AUTH_TOKEN_SECONDARY",
+        values::token,
+        "the account's other auth token from Twilio's console",
+    );
+    let webhook_shared_keys = vars.read_optional("TWILIO_WEBHOOK_SHARED_KEYS", values::shared_keys, SHARED_KEYS);
     let api_key = read_api_key(vars);
     let from_number = vars.read_required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
     let (api_base, sync_base) = read_twilio_bases(vars);
@@ -329,6 +341,8 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     Some(TwilioConfig {
         account_sid: account_sid?,
         auth_token: auth_token?.into(),
+        secondary_auth_token: secondary_auth_token.map(SecretString::from),
+        webhook_shared_keys: webhook_shared_keys.unwrap_or_default(),
         api_key,
         from_number: from_number?,
         api_base,

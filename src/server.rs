@@ -132,7 +132,7 @@ pub(crate) async fn serve_calls(
     }
     let app = App::new(AppParts {
         operator_token: config.operator_token,
-        signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
+        signature_keys: config.validate_signature.then(|| twilio::SignatureKeys::new(&config.twilio)),
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
             (None, number) => number.map(LiveAgent::Number),
@@ -208,12 +208,13 @@ fn session_context(
     }))
 }
 
-/// Removes expired entries every [`SWEEP_INTERVAL`].
+/// Removes expired entries every [`SWEEP_INTERVAL`], and reports the log lines that were left out.
 async fn sweep_expired(app: App) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         interval.tick().await;
         app.remove_expired();
+        app.report_repeated_lines();
     }
 }
 

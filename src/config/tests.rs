@@ -17,7 +17,9 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 44] = [
+const OPTIONAL: [&str; 46] = [
+    "AUTH_TOKEN_SECONDARY",
+    "TWILIO_WEBHOOK_SHARED_KEYS",
     "TOOL_SERVER_TOKENS",
     "PORT",
     "PORT_FALLBACK",

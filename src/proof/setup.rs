@@ -47,6 +47,7 @@ const PROOF_VARS: &[&str] = &[
 const DROPPED_VARS: &[&str] = &[
     "API_KEY",
     "API_SECRET",
+    "AUTH_TOKEN_SECONDARY",
     "FLOWISE_ALLOWED_CHATFLOWS",
     "FLOWISE_API_KEY",
     "FLOWISE_CHATFLOW_ID",
@@ -57,6 +58,7 @@ const DROPPED_VARS: &[&str] = &[
     "TOOL_SERVER_TOKENS",
     "TWILIO_EDGE",
     "TWILIO_REGION",
+    "TWILIO_WEBHOOK_SHARED_KEYS",
 ];
 
 /// Variables whose values are shown in the report.

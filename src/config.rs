@@ -3,6 +3,7 @@
 #![doc = include_str!("config/README.md")]
 
 mod openai;
+mod operators;
 mod problem;
 mod public_url;
 mod reader;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::payment;
@@ -28,6 +29,7 @@ pub use openai::{
     ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
     ServiceTier, Setting,
 };
+pub use operators::{OperatorName, OperatorTokens, ParseOperatorNameError};
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use response_service::{FlowiseConfig, FlowiseVariable, ParseFlowiseVariableError, ResponseServiceConfig};
@@ -49,8 +51,9 @@ pub struct Config {
     /// `ASSETS_DIR` (assets): the directory with contexts, manifests and `serverConfig.json`. A configured directory
     /// must exist.
     pub assets_dir: PathBuf,
-    /// `OPERATOR_TOKEN`: the bearer token of operator requests. Without it there are no operator endpoints.
-    pub operator_token: Option<SecretString>,
+    /// `OPERATOR_TOKEN` and `OPERATOR_TOKENS`: the bearer tokens of operator requests. Without one there are no operator
+    /// endpoints.
+    pub operator_tokens: OperatorTokens,
     /// `VALIDATE_TWILIO_SIGNATURE` (true): whether a request must be signed by Twilio.
     pub validate_signature: bool,
     /// What answers the caller.
@@ -216,7 +219,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     );
     let sms_allowed =
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
-    let operator_token = vars.read_optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
+    let operator_tokens = operators::read_operator_tokens(vars);
     let assets_dir = vars.read_optional(
         "ASSETS_DIR",
         values::directory,
@@ -228,7 +231,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     vars.warn_if(!validate_signature, ConfigWarning::SignatureUnchecked);
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
-    let is_short = operator_token.as_ref().is_some_and(|token| token.len() < MIN_OPERATOR_TOKEN_LENGTH);
+    let is_short = operator_tokens.values().any(|token| token.expose_secret().len() < MIN_OPERATOR_TOKEN_LENGTH);
     vars.warn_if(is_short, ConfigWarning::ShortOperatorToken(MIN_OPERATOR_TOKEN_LENGTH));
     if let Some(url) = &base_url {
         vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
@@ -239,7 +242,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         port_fallback,
         base_url: base_url?,
         assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
-        operator_token: operator_token.map(SecretString::from),
+        operator_tokens,
         validate_signature,
         response_service: response_service?,
         twilio: twilio?,

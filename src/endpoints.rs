@@ -26,7 +26,6 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -114,8 +113,8 @@ pub struct AppParts {
     pub base_url: PublicUrl,
     /// Verify Twilio's signatures; `None` accepts unsigned requests.
     pub signature_keys: Option<crate::twilio::SignatureKeys>,
-    /// The bearer token of operator requests; `None` rejects all of them.
-    pub operator_token: Option<SecretString>,
+    /// The bearer tokens of operator requests; without one all of them are rejected.
+    pub operator_tokens: config::OperatorTokens,
     /// Where the agent's calls are transferred to a person.
     pub live_agent: Option<LiveAgent>,
     /// The business endpoint that is asked for the parameters of an inbound call.
@@ -143,7 +142,7 @@ impl App {
         let log_limiter = Arc::<LogLimiter>::default();
         Ok(Self {
             business: parts.call_parameters.map(BusinessClient::new).transpose()?.map(Arc::new),
-            operator_auth: Arc::new(OperatorAuth::new(parts.operator_token.as_ref())),
+            operator_auth: Arc::new(OperatorAuth::new(&parts.operator_tokens, log_limiter.clone())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
             origin: OwnOrigin::new(&parts.base_url),
@@ -155,8 +154,9 @@ impl App {
         })
     }
 
-    /// Removes expired documents and pending calls.
+    /// Removes expired documents, pending calls and counts of wrong tokens.
     pub fn remove_expired(&self) {
+        self.operator_auth.remove_expired(Instant::now());
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
     }
@@ -228,6 +228,12 @@ impl VoiceWebhook {
 impl FromRef<App> for Arc<OperatorAuth> {
     fn from_ref(app: &App) -> Self {
         app.operator_auth.clone()
+    }
+}
+
+impl FromRef<App> for Arc<LogLimiter> {
+    fn from_ref(app: &App) -> Self {
+        app.log_limiter.clone()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server: building its parts, listening, draining.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ pub(crate) async fn serve_calls(
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
     let app = App::new(AppParts {
-        operator_token: config.operator_token,
+        operator_tokens: config.operator_tokens,
         signature_keys: config.validate_signature.then(|| twilio::SignatureKeys::new(&config.twilio)),
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
@@ -162,7 +163,8 @@ pub(crate) async fn serve_calls(
         url = webhook_url,
         "Set this URL as the voice webhook (HTTP POST) of your Twilio number."
     );
-    axum::serve(listener, app.into_router()).with_graceful_shutdown(stopped).await?;
+    let service = app.into_router().into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stopped).await?;
     drop(background_tasks);
     ledger.close().await;
     Ok(())

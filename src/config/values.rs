@@ -56,8 +56,10 @@ pub(super) enum ParseVariableError {
     PaymentMode,
     #[error("is not a list of names and tokens")]
     NamedTokens,
-    #[error("contains a name twice")]
+    #[error("contains a name or a token twice")]
     RepeatedName,
+    #[error("contains an invalid name")]
+    OperatorName,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
     #[error("is not a number of tokens")]
@@ -171,7 +173,7 @@ pub(super) fn shared_keys(text: &str) -> Result<BTreeMap<String, SecretString>, 
 }
 
 /// Parses a label and a token with a separator between them.
-fn named_token(entry: &str, separator: char) -> Result<(String, SecretString), ParseVariableError> {
+pub(super) fn named_token(entry: &str, separator: char) -> Result<(String, SecretString), ParseVariableError> {
     let (name, secret) = entry.split_once(separator).ok_or(ParseVariableError::NamedTokens)?;
     let (name, secret) = (name.trim(), secret.trim());
     if name.is_empty() || secret.is_empty() {

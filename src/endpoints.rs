@@ -23,21 +23,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use secrecy::SecretString;
+use axum::routing::{MethodRouter, get, post};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
+use tracing::warn;
 
 use crate::assets::CurrentAssets;
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
+use crate::log_limit::LogLimiter;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
 use auth::operator_token::OperatorAuth;
-use auth::twilio_signature::SignatureVerifier;
+use auth::twilio_signature::{SignatureVerifier, require_signed_upgrade, require_signed_webhook};
 use connect_conversation_relay::BusinessClient;
 use json::ApiError;
 use mcp::{MCP, OwnOrigin};
@@ -76,6 +79,7 @@ pub struct App {
     business: Option<Arc<BusinessClient>>,
     chats: Chats,
     origin: OwnOrigin,
+    log_limiter: Arc<LogLimiter>,
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
 }
@@ -107,10 +111,10 @@ pub enum LiveAgent {
 pub struct AppParts {
     /// The public URL at which Twilio reaches this server.
     pub base_url: PublicUrl,
-    /// Verifies Twilio's signatures; `None` accepts unsigned requests.
-    pub signer: Option<crate::twilio::Signer>,
-    /// The bearer token of operator requests; `None` rejects all of them.
-    pub operator_token: Option<SecretString>,
+    /// Verify Twilio's signatures; `None` accepts unsigned requests.
+    pub signature_keys: Option<crate::twilio::SignatureKeys>,
+    /// The bearer tokens of operator requests; without one all of them are rejected.
+    pub operator_tokens: config::OperatorTokens,
     /// Where the agent's calls are transferred to a person.
     pub live_agent: Option<LiveAgent>,
     /// The business endpoint that is asked for the parameters of an inbound call.
@@ -135,33 +139,50 @@ impl App {
             base_url: parts.base_url.clone(),
             documents: TwimlDocuments::default(),
         };
+        let log_limiter = Arc::<LogLimiter>::default();
         Ok(Self {
             business: parts.call_parameters.map(BusinessClient::new).transpose()?.map(Arc::new),
-            operator_auth: Arc::new(OperatorAuth::new(parts.operator_token.as_ref())),
+            operator_auth: Arc::new(OperatorAuth::new(&parts.operator_tokens, log_limiter.clone())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
             origin: OwnOrigin::new(&parts.base_url),
-            verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signer)),
+            verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signature_keys, log_limiter.clone())),
+            log_limiter,
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
         })
     }
 
-    /// Removes expired documents and pending calls.
+    /// Removes expired documents, pending calls and counts of wrong tokens.
     pub fn remove_expired(&self) {
+        self.operator_auth.remove_expired(Instant::now());
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
     }
 
+    /// Logs how many lines were left out of each kind that is limited and of which none was written for a minute.
+    pub fn report_repeated_lines(&self) {
+        for (kind, left_out) in self.log_limiter.take_due(Instant::now()) {
+            warn!(event = "log.repeated", kind, left_out, "Lines of this kind were left out.");
+        }
+    }
+
     /// Builds the router with all routes.
     pub fn into_router(self) -> Router {
-        Router::new()
-            .route(CONNECT_CONVERSATION_RELAY, post(connect_conversation_relay::post))
-            .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
-            .route(CONNECT_ACTION, post(connect_action::post))
-            .route(TWILIO_STATUS_CALLBACK, post(twilio_status_callback::post))
-            .route(&format!("{OUTBOUND_TWIML}/{{id}}"), post(outbound_twiml::post))
+        // Another method is refused by the route itself, after the signature was verified.
+        let signed = |route: MethodRouter<Self>| route.fallback(method_not_allowed);
+        let webhooks = Router::new()
+            .route(CONNECT_CONVERSATION_RELAY, signed(post(connect_conversation_relay::post)))
+            .route(PAYMENT_STATUS_CALLBACK, signed(post(payment_status_callback::post)))
+            .route(CONNECT_ACTION, signed(post(connect_action::post)))
+            .route(TWILIO_STATUS_CALLBACK, signed(post(twilio_status_callback::post)))
+            .route(&format!("{OUTBOUND_TWIML}/{{id}}"), signed(post(outbound_twiml::post)))
+            .route_layer(from_fn_with_state(self.verifier.clone(), require_signed_webhook));
+        let socket = Router::new()
+            .route(CONVERSATION_RELAY, signed(get(conversation_relay::get)))
+            .route_layer(from_fn_with_state(self.verifier.clone(), require_signed_upgrade));
+        webhooks
             .route("/payments", get(payments::list))
             .route("/payments/{id}", get(payments::get))
             .route("/payments/{id}/settle", post(payments::settle))
@@ -177,11 +198,9 @@ impl App {
             .route("/conversation", post(conversation::post))
             .route("/updateResponseService", post(update_response_service::post))
             .route(MCP, post(mcp::post))
-            .route(CONVERSATION_RELAY, get(conversation_relay::get))
+            .merge(socket)
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint"))
-            .method_not_allowed_fallback(async || {
-                ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
-            })
+            .method_not_allowed_fallback(method_not_allowed)
             // The default handler would log the panic message, which may contain any data.
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
             .with_state(self)
@@ -206,15 +225,15 @@ impl VoiceWebhook {
     }
 }
 
-impl FromRef<App> for Arc<SignatureVerifier> {
-    fn from_ref(app: &App) -> Self {
-        app.verifier.clone()
-    }
-}
-
 impl FromRef<App> for Arc<OperatorAuth> {
     fn from_ref(app: &App) -> Self {
         app.operator_auth.clone()
+    }
+}
+
+impl FromRef<App> for Arc<LogLimiter> {
+    fn from_ref(app: &App) -> Self {
+        app.log_limiter.clone()
     }
 }
 
@@ -264,6 +283,10 @@ impl FromRef<App> for CallRegistry {
     fn from_ref(app: &App) -> Self {
         app.session.calls.clone()
     }
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
 }
 
 /// Builds an HTTP response with a TwiML document.

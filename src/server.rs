@@ -134,8 +134,8 @@ pub(crate) async fn serve_calls(
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
     }
     let app = App::new(AppParts {
-        operator_token: config.operator_token,
-        signer: config.validate_signature.then(|| twilio::Signer::new(&config.twilio.auth_token)),
+        operator_tokens: config.operator_tokens,
+        signature_keys: config.validate_signature.then(|| twilio::SignatureKeys::new(&config.twilio)),
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
             (None, number) => number.map(LiveAgent::Number),
@@ -220,12 +220,13 @@ fn session_context(
     }))
 }
 
-/// Removes expired entries every [`SWEEP_INTERVAL`].
+/// Removes expired entries every [`SWEEP_INTERVAL`], and reports the log lines that were left out.
 async fn sweep_expired(app: App) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         interval.tick().await;
         app.remove_expired();
+        app.report_repeated_lines();
     }
 }
 

@@ -9,6 +9,7 @@ mod payment_refusal;
 mod payments;
 mod rest;
 mod signature;
+mod signature_keys;
 #[cfg(test)]
 mod stand_in;
 mod sync;
@@ -18,4 +19,5 @@ pub use client::TwilioClient;
 pub use error::{TwilioError, UnknownOutcomeCause};
 pub use rest::BuildTwilioClientError;
 pub use signature::Signer;
+pub use signature_keys::{SelectKeyError, SignatureKeys};
 pub use sync::{MAX_DATA_BYTES, ServiceSid, SyncClient, SyncEntry, SyncError, SyncServiceInfo};

@@ -89,8 +89,11 @@ async fn a_callback_for_an_unknown_call_is_accepted() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
     let server = Server::start(&[]).await;
-    let answer = server.post_form("/connectAction", &"a=b&".repeat(20_000), Some("x")).await;
-    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let body = "a=b&".repeat(20_000);
+    let signature = server.signature("https://pay.example.com/connectAction", &[("a", "b")]);
+    assert_eq!(server.post_form("/connectAction", &body, Some(&signature)).await.status(), StatusCode::FORBIDDEN);
+    let unsigned = Server::start(&[("VALIDATE_TWILIO_SIGNATURE", "false")]).await;
+    assert_eq!(unsigned.post_form("/connectAction", &body, None).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test]

@@ -75,6 +75,8 @@ async fn settle(ledger: &Ledger, settlement: &ExportSettlement, file: &Path) -> 
     let ExportSettlement { payment_id: payment, line, outcome: verdict, confirmation } = settlement.clone();
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let note = Some(format!("reconciled with {name}, line {line}"));
-    ledger.settle(payment, &Settlement { outcome: verdict, confirmation, note, is_correction: false }).await?;
+    ledger
+        .settle(payment, &Settlement { outcome: verdict, confirmation, note, is_correction: false, operator: None })
+        .await?;
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) async fn run(args: Refunded, vars: &Vars) -> anyhow::Result<ExitCode>
     super::with_ledger(vars, async |ledger| {
         let at = args.at.as_deref().map(super::parse_since).transpose()?;
         let kind = if args.dispute { RefundKind::Dispute } else { RefundKind::Refund };
-        let refund = Refund { kind, amount: args.amount, reference: args.reference, at };
+        let refund = Refund { kind, amount: args.amount, reference: args.reference, at, operator: None };
         let payment = ledger.record_refund(args.id, &refund).await?;
         let refunded = payment.amount.filter(|_| payment.refunded > 0).map_or_else(String::new, |charged| {
             format!(", {} {} refunded", charged.currency().format_minor(payment.refunded), charged.currency())

@@ -32,7 +32,9 @@ pub(super) struct Settle {
 pub(super) async fn run(args: Settle, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::with_ledger(vars, async |ledger| {
         let Settle { id, outcome, confirmation, note, correct } = args;
-        let payment = ledger.settle(id, &Settlement { outcome, confirmation, note, is_correction: correct }).await?;
+        let payment = ledger
+            .settle(id, &Settlement { outcome, confirmation, note, is_correction: correct, operator: None })
+            .await?;
         super::print(format_args!("{} is {}\n", payment.id, payment.state))?;
         Ok(ExitCode::SUCCESS)
     })

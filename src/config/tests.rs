@@ -17,10 +17,13 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 47] = [
+const OPTIONAL: [&str; 50] = [
     "BIND",
     "MAX_CONNECTIONS",
     "MAX_CONNECTIONS_PER_ADDRESS",
+    "OPERATOR_TOKENS",
+    "AUTH_TOKEN_SECONDARY",
+    "TWILIO_WEBHOOK_SHARED_KEYS",
     "TOOL_SERVER_TOKENS",
     "PORT",
     "PORT_FALLBACK",
@@ -83,7 +86,7 @@ fn six_variables_are_required() {
     assert_eq!((config.port, config.port_fallback), (3001, true));
     assert_eq!(config.base_url.to_string(), "https://pay.example.com");
     assert_eq!(config.assets_dir, PathBuf::from("assets"));
-    assert!(config.operator_token.is_none() && config.live_agent_number.is_none());
+    assert!(config.operator_tokens.is_empty() && config.live_agent_number.is_none());
     assert!(config.validate_signature);
     let ResponseServiceConfig::OpenAi(openai) = config.response_service else { panic!("the default is OpenAI") };
     assert_eq!(openai.api_key.expose_secret(), "sk-hush");

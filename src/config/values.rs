@@ -61,6 +61,10 @@ pub(super) enum ParseVariableError {
     PaymentMode,
     #[error("is not a list of names and tokens")]
     NamedTokens,
+    #[error("contains a name or a token twice")]
+    RepeatedName,
+    #[error("contains an invalid name")]
+    OperatorName,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
     #[error("is not a number of tokens")]
@@ -173,15 +177,29 @@ pub(super) fn token(text: &str) -> Result<String, ParseVariableError> {
 
 /// Parses a comma-separated list of `NAME=TOKEN`.
 pub(super) fn named_tokens(text: &str) -> Result<BTreeMap<String, SecretString>, ParseVariableError> {
-    let parse = |entry: &str| {
-        let (name, secret) = entry.split_once('=').ok_or(ParseVariableError::NamedTokens)?;
-        let (name, secret) = (name.trim(), secret.trim());
-        if name.is_empty() || secret.is_empty() {
-            return Err(ParseVariableError::NamedTokens);
+    text.split(',').map(|entry| named_token(entry, '=')).collect()
+}
+
+/// Parses a comma-separated list of `ID:SECRET`, each id once.
+pub(super) fn shared_keys(text: &str) -> Result<BTreeMap<String, SecretString>, ParseVariableError> {
+    let mut keys = BTreeMap::new();
+    for entry in text.split(',') {
+        let (id, secret) = named_token(entry, ':')?;
+        if keys.insert(id, secret).is_some() {
+            return Err(ParseVariableError::RepeatedName);
         }
-        Ok((label(name)?, token(secret)?.into()))
-    };
-    text.split(',').map(parse).collect()
+    }
+    Ok(keys)
+}
+
+/// Parses a label and a token with a separator between them.
+pub(super) fn named_token(entry: &str, separator: char) -> Result<(String, SecretString), ParseVariableError> {
+    let (name, secret) = entry.split_once(separator).ok_or(ParseVariableError::NamedTokens)?;
+    let (name, secret) = (name.trim(), secret.trim());
+    if name.is_empty() || secret.is_empty() {
+        return Err(ParseVariableError::NamedTokens);
+    }
+    Ok((label(name)?, token(secret)?.into()))
 }
 
 /// Parses a SID or a DNS label, which becomes part of URLs.

@@ -1,6 +1,8 @@
 //! Request authentication: Twilio by its signature, operators and clients of a call by a bearer token.
 
+mod attempt_limiter;
 pub(super) mod call_token;
+mod client_network;
 pub(super) mod operator_token;
 pub(super) mod twilio_signature;
 

@@ -11,6 +11,7 @@ use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::Receiver;
+use tracing::info;
 use uuid::Uuid;
 
 use super::auth::operator_token::Operator;
@@ -66,7 +67,7 @@ enum ToolCallArguments {
 /// Responds with the whole reply, or streams it if `Accept` includes `text/event-stream`: events `token`, then one
 /// `done` or `error`. A client that disconnects stops the model.
 pub(super) async fn post(
-    _: Operator,
+    Operator(operator): Operator,
     State(context): State<Arc<session::SessionContext>>,
     State(chats): State<Chats>,
     headers: HeaderMap,
@@ -79,8 +80,12 @@ pub(super) async fn post(
         Role::User => ChatMessage::User(request.message),
         Role::System => ChatMessage::System(request.message),
     };
+    let is_new = request.session_id.is_none();
     let id = request.session_id.map(|id| id.parse().map_err(|_| SendChatMessageError::UnknownSession)).transpose()?;
     let (id, reply) = chats.send(&context, id, message)?;
+    if is_new {
+        info!(event = "operator.chat_opened", chat = %id, %operator, "An operator opened a chat.");
+    }
     if accepts_event_stream(&headers) {
         Ok(Sse::new(event_stream(id, reply)).keep_alive(KeepAlive::default()).into_response())
     } else {

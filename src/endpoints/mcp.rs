@@ -21,6 +21,7 @@ use tracing::warn;
 use super::auth::call_token::ClientOfCall;
 use super::json::{ApiError, read_body};
 use crate::config::PublicUrl;
+use crate::log_limit::LogLimiter;
 use crate::session::CallRegistry;
 use json_rpc::{Incoming, Reply, RpcError, RpcMessage};
 use methods::Client;
@@ -67,6 +68,7 @@ impl OwnOrigin {
 impl<S: Send + Sync> FromRequestParts<S> for SameOrigin
 where
     OwnOrigin: FromRef<S>,
+    Arc<LogLimiter>: FromRef<S>,
 {
     type Rejection = ApiError;
 
@@ -74,7 +76,13 @@ where
         let own = OwnOrigin::from_ref(state);
         match parts.headers.get(header::ORIGIN) {
             Some(origin) if origin.as_bytes() != own.0.as_bytes() => {
-                warn!(event = "mcp.foreign_origin", "A request from a web page of another origin was refused.");
+                let limiter = Arc::<LogLimiter>::from_ref(state);
+                if let Some(left_out) = limiter.admit("mcp.foreign_origin", Instant::now()) {
+                    warn!(
+                        event = "mcp.foreign_origin",
+                        left_out, "A request from a web page of another origin was refused."
+                    );
+                }
                 Err(ApiError::new(StatusCode::FORBIDDEN, "requests from web pages of another origin are refused"))
             }
             _ => Ok(Self),

@@ -55,7 +55,7 @@ struct OutboundCallResponse {
 /// Responds with 201 once Twilio has queued the call. 409 if the reference is in use, so that a repeated request does
 /// not call twice; also if the order has a payment that rules out another one.
 pub(super) async fn post(
-    _: Operator,
+    Operator(operator): Operator,
     State(app): State<App>,
     State(outbound): State<Arc<OutboundCallContext>>,
     JsonBody(request): JsonBody<OutboundCallRequest>,
@@ -80,7 +80,7 @@ pub(super) async fn post(
     match place_call(&app, &outbound, &order, document).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);
-            info!(event = "call.placed", call_sid = %call, "An outbound call was placed.");
+            info!(event = "call.placed", call_sid = %call, %operator, "An outbound call was placed.");
             let body = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
             Ok((StatusCode::CREATED, axum::Json(body)).into_response())
         }

@@ -143,7 +143,7 @@ pub(super) async fn get(
 /// Records the outcome of a payment in state `unknown` or `pending`, or corrects an earlier settlement. 409 if the payment's state does not allow it, 400 if a note is
 /// missing or the outcome does not fit the payment.
 pub(super) async fn settle(
-    _: Operator,
+    Operator(operator): Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<SettleRequest>,
@@ -155,6 +155,7 @@ pub(super) async fn settle(
         confirmation: request.confirmation_code,
         note: request.note,
         is_correction: request.correct,
+        operator: Some(operator.clone()),
     };
     let payment = ledger.settle(id, &settlement).await?;
     warn!(
@@ -162,6 +163,7 @@ pub(super) async fn settle(
         payment_id = %id,
         state = %payment.state,
         correction = request.correct,
+        %operator,
         "An operator settled a payment."
     );
     Ok(Json(payment.into()))
@@ -170,20 +172,27 @@ pub(super) async fn settle(
 /// Records a refund or a dispute. A repeated reference changes nothing and is answered with the payment. 409 if the
 /// payment was not charged, or if less than the amount is left of it.
 pub(super) async fn record_refund(
-    _: Operator,
+    Operator(operator): Operator,
     State(ledger): State<Ledger>,
     Path(id): Path<String>,
     JsonBody(request): JsonBody<RefundRequest>,
 ) -> Result<Json<PaymentView>, ApiError> {
     let id = parse_id(&id)?;
     let kind = if request.dispute { RefundKind::Dispute } else { RefundKind::Refund };
-    let refund = Refund { kind, amount: request.amount, reference: request.reference, at: request.at };
+    let refund = Refund {
+        kind,
+        amount: request.amount,
+        reference: request.reference,
+        at: request.at,
+        operator: Some(operator.clone()),
+    };
     let payment = ledger.record_refund(id, &refund).await?;
     warn!(
         event = "payment.refund_recorded",
         payment_id = %id,
         state = %payment.state,
         dispute = request.dispute,
+        %operator,
         "An operator recorded a refund or a dispute."
     );
     Ok(Json(payment.into()))

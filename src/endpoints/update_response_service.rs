@@ -26,7 +26,7 @@ pub(super) struct UpdateResponseServiceRequest {
 
 /// Responds with 204 once the switch is queued; it applies from the call's next model request on.
 pub(super) async fn post(
-    _: Operator,
+    Operator(operator): Operator,
     State(context): State<Arc<session::SessionContext>>,
     JsonBody(request): JsonBody<UpdateResponseServiceRequest>,
 ) -> Result<StatusCode, ApiError> {
@@ -41,6 +41,7 @@ pub(super) async fn post(
             info!(
                 event = "operator.call_reconfigured",
                 call_sid = %request.call_sid,
+                %operator,
                 "An operator switched the instructions or tools of a call."
             );
             Ok(StatusCode::NO_CONTENT)

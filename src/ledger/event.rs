@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::outbox::RefundData;
 use super::{LimitExceeded, PaymentState, RefundKind};
+use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CardTestingPattern, ConsentRecord, EntryError, Field, IdempotencyKey, Last4, PaymentOutcome,
@@ -42,10 +43,16 @@ pub(super) enum LedgerEvent<'a> {
     LimitExceeded { bar: LimitExceeded, change: UpdateAction },
     /// The payment is abandoned.
     Abandoned { why: &'static str },
-    /// An operator settled the payment. `corrects` is the state of an earlier settlement that was wrong.
-    Settled { outcome: PaymentState, note: Option<&'a str>, corrects: Option<PaymentState> },
+    /// An operator settled the payment. `corrects` is the state of an earlier settlement that was wrong. Without an operator
+    /// it was the command line.
+    Settled {
+        outcome: PaymentState,
+        note: Option<&'a str>,
+        corrects: Option<PaymentState>,
+        operator: Option<&'a OperatorName>,
+    },
     /// An operator recorded a refund or a dispute.
-    Refunded { kind: RefundKind, refund: &'a RefundData },
+    Refunded { kind: RefundKind, refund: &'a RefundData, operator: Option<&'a OperatorName> },
     /// The caller, the references and the description were erased.
     PersonalDataErased,
     /// The webhook accepted the outcome.
@@ -123,17 +130,28 @@ impl LedgerEvent<'_> {
             }
             Self::LimitExceeded { bar, change } => json!({"by": bar.to_string(), "change": change.as_str()}),
             Self::Abandoned { why } => json!({"why": why}),
-            Self::Settled { outcome, note, corrects: None } => json!({"outcome": outcome, "note": note}),
-            Self::Settled { outcome, note, corrects } => {
-                json!({"outcome": outcome, "note": note, "corrects": corrects})
+            Self::Settled { outcome, note, corrects, operator } => {
+                let mut data = with_operator(json!({"outcome": outcome, "note": note}), *operator);
+                if let Some(corrects) = corrects {
+                    data["corrects"] = json!(corrects);
+                }
+                data
             }
-            Self::Refunded { refund, .. } => json!(refund),
+            Self::Refunded { refund, operator, .. } => with_operator(json!(refund), *operator),
             Self::Delivered { attempts } => json!({"attempts": attempts}),
             Self::TokenExpiring { at } => json!({"at": at}),
             Self::CardRecovered | Self::TokenErased { undelivered: false } | Self::PersonalDataErased => json!({}),
             Self::TokenErased { undelivered: true } => json!({"undelivered": true}),
         }
     }
+}
+
+/// Adds the name of the operator to the data of an event.
+fn with_operator(mut data: Value, operator: Option<&OperatorName>) -> Value {
+    if let Some(operator) = operator {
+        data["operator"] = json!(operator.as_str());
+    }
+    data
 }
 
 fn outcome_data(outcome: PaymentOutcome) -> Value {

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::outbox::{self, RefundData};
 use super::payment::PaymentKey;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
+use crate::config::OperatorName;
 use crate::payment::{Amount, ParseAmountError, PaymentId};
 use crate::redact::redact_card_numbers;
 
@@ -34,6 +35,8 @@ pub struct Refund {
     pub reference: String,
     /// When it happened. `None` means now.
     pub at: Option<Timestamp>,
+    /// Whose token the request had; `None` for the command line.
+    pub operator: Option<OperatorName>,
 }
 
 /// A refund or a dispute that was not recorded.
@@ -123,7 +126,7 @@ impl Ledger {
         }
         check_refundable(&payment, charged, amount)?;
         let data = RefundData { amount: amount.to_string(), minor: amount.minor(), reference, at };
-        writing.insert_refund(&mut payment, refund.kind, data).await?;
+        writing.insert_refund(&mut payment, refund, data).await?;
         writing.commit().await?;
         Ok(payment)
     }
@@ -163,9 +166,10 @@ impl LedgerTransaction {
     async fn insert_refund(
         &mut self,
         payment: &mut Payment,
-        kind: RefundKind,
+        entered: &Refund,
         refund: RefundData,
     ) -> Result<(), RefundError> {
+        let kind = entered.kind;
         let minor = i64::try_from(refund.minor).unwrap_or(i64::MAX);
         sqlx::query(
             "INSERT INTO refunds (payment_id, kind, reference, minor, at, recorded_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -178,7 +182,12 @@ impl LedgerTransaction {
         .bind(self.now.as_millisecond())
         .execute(&mut *self.transaction)
         .await?;
-        self.append_event(payment, &LedgerEvent::Refunded { kind, refund: &refund }, None).await?;
+        self.append_event(
+            payment,
+            &LedgerEvent::Refunded { kind, refund: &refund, operator: entered.operator.as_ref() },
+            None,
+        )
+        .await?;
         if kind == RefundKind::Refund {
             payment.refunded += refund.minor;
             sqlx::query("UPDATE payments SET refunded = refunded + ? WHERE id = ?")

@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::payment::PaymentKey;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, SettleError};
+use crate::config::OperatorName;
 use crate::payment::PaymentId;
 use crate::redact::redact_card_numbers;
 
@@ -43,6 +44,8 @@ pub struct Settlement {
     pub note: Option<String>,
     /// Whether it corrects an earlier settlement. A correction needs a note.
     pub is_correction: bool,
+    /// Whose token the request had; `None` for the command line.
+    pub operator: Option<OperatorName>,
 }
 
 impl SettledOutcome {
@@ -93,7 +96,12 @@ impl Ledger {
         // If a settlement is corrected to an outcome without success, its confirmation code is wrong as well.
         let keeps_code = corrects.is_none() || !next.is_without_success();
         writing.set_confirmation_code(&mut payment, confirmation, keeps_code).await?;
-        let settled = LedgerEvent::Settled { outcome: next, note: note.as_deref(), corrects };
+        let settled = LedgerEvent::Settled {
+            outcome: next,
+            note: note.as_deref(),
+            corrects,
+            operator: settlement.operator.as_ref(),
+        };
         writing.append_event(&payment, &settled, None).await?;
         writing.set_state(&mut payment, next).await?;
         writing.commit().await?;

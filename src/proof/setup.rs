@@ -48,16 +48,19 @@ const PROOF_VARS: &[&str] = &[
 const DROPPED_VARS: &[&str] = &[
     "API_KEY",
     "API_SECRET",
+    "AUTH_TOKEN_SECONDARY",
     "FLOWISE_ALLOWED_CHATFLOWS",
     "FLOWISE_API_KEY",
     "FLOWISE_CHATFLOW_ID",
     "FLOWISE_URL",
     "FLOWISE_VARS",
+    "OPERATOR_TOKENS",
     "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
     "RESPONSE_SERVICE",
     "TOOL_SERVER_TOKENS",
     "TWILIO_EDGE",
     "TWILIO_REGION",
+    "TWILIO_WEBHOOK_SHARED_KEYS",
 ];
 
 /// Variables whose values are shown in the report.

@@ -3,7 +3,6 @@
 //! The algorithm is that of Twilio's helper libraries; their published test vectors are the tests.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
@@ -22,21 +21,32 @@ const BODY_HASH: &str = "bodySHA256";
 /// The URL is always the one that was given to Twilio, with its scheme, host and query as sent. Behind a proxy it is
 /// built from the configured base URL, since the server does not see the scheme and not always the host.
 #[derive(Clone)]
-pub struct Signer {
-    mac: Hmac<Sha1>,
+pub struct Signer(KeyedMac);
+
+/// A MAC that has its key, and maybe a part of its input.
+#[derive(Clone)]
+enum KeyedMac {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
 }
 
 impl Signer {
-    /// Creates a signer with the primary auth token of an account. API key secrets do not sign.
+    /// Creates a signer with an auth token of an account, which signs with HMAC-SHA1. API key secrets do not sign.
     pub fn new(auth_token: &SecretString) -> Self {
-        let keyed = Hmac::new_from_slice(auth_token.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
-        Self { mac: keyed }
+        let mac = Hmac::new_from_slice(auth_token.expose_secret().as_bytes());
+        Self(KeyedMac::Sha1(mac.expect("HMAC takes keys of any length")))
+    }
+
+    /// Creates a signer with the secret of a shared key, which signs with HMAC-SHA256.
+    pub fn with_shared_key(secret: &SecretString) -> Self {
+        let mac = Hmac::new_from_slice(secret.expose_secret().as_bytes());
+        Self(KeyedMac::Sha256(mac.expect("HMAC takes keys of any length")))
     }
 
     /// The signature of a form POST to `url`, in base64. `form` holds every parameter of the body, decoded and
     /// untrimmed, in any order; it is empty for all other requests.
     pub fn sign(&self, url: &str, form: &[(String, String)]) -> String {
-        BASE64.encode(self.digest(url, form).finalize().into_bytes())
+        BASE64.encode(self.digest(url, &sort_parameters(form)).finalize())
     }
 
     /// Verifies a form POST. All parameters of the body count, including unknown and empty ones.
@@ -48,10 +58,11 @@ impl Signer {
         let Ok(signature) = BASE64.decode(signature) else {
             return false;
         };
+        let parameters = sort_parameters(form);
         std::iter::once(Cow::Borrowed(url))
             .chain(reencode_query(url))
             .flat_map(|url| [toggle_port(&url).into_owned(), url.into_owned()])
-            .any(|url| self.digest(&url, form).verify_slice(&signature).is_ok())
+            .any(|url| self.digest(&url, &parameters).verify(&signature))
     }
 
     /// Verifies a request whose body is not a form, such as JSON: the URL contains the hash of the body.
@@ -66,16 +77,48 @@ impl Signer {
         self.verify(url, &[], signature)
     }
 
-    /// The MAC of the URL and of each distinct pair of name and value, sorted by name in byte order, then by value.
-    fn digest(&self, url: &str, form: &[(String, String)]) -> Hmac<Sha1> {
-        let mut mac = self.mac.clone();
-        mac.update(url.as_bytes());
-        for (name, value) in form.iter().collect::<BTreeSet<_>>() {
-            mac.update(name.as_bytes());
-            mac.update(value.as_bytes());
+    /// The MAC of the URL and of the sorted parameters.
+    fn digest(&self, url: &str, parameters: &[&(String, String)]) -> KeyedMac {
+        let mut mac = self.0.clone();
+        mac.update(url);
+        for (name, value) in parameters {
+            mac.update(name);
+            mac.update(value);
         }
         mac
     }
+}
+
+impl KeyedMac {
+    fn update(&mut self, text: &str) {
+        match self {
+            Self::Sha1(mac) => mac.update(text.as_bytes()),
+            Self::Sha256(mac) => mac.update(text.as_bytes()),
+        }
+    }
+
+    /// Compares the MAC in constant time. A signature of another length, as of another hash, does not match.
+    fn verify(self, signature: &[u8]) -> bool {
+        match self {
+            Self::Sha1(mac) => mac.verify_slice(signature).is_ok(),
+            Self::Sha256(mac) => mac.verify_slice(signature).is_ok(),
+        }
+    }
+
+    fn finalize(self) -> Vec<u8> {
+        match self {
+            Self::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
+            Self::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
+        }
+    }
+}
+
+/// Returns each distinct pair of name and value once, sorted by name in byte order, then by value.
+fn sort_parameters(form: &[(String, String)]) -> Vec<&(String, String)> {
+    let mut parameters: Vec<_> = form.iter().collect();
+    parameters.sort_unstable();
+    parameters.dedup();
+    parameters
 }
 
 /// Shows nothing of the key.

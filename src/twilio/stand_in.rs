@@ -21,6 +21,8 @@ pub(super) fn client_for(origin: &str, api_key: Option<config::TwilioApiKey>) ->
     let config = config::TwilioConfig {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
+        secondary_auth_token: None,
+        webhook_shared_keys: std::collections::BTreeMap::new(),
         api_key,
         from_number: "+15005550006".parse().unwrap(),
         api_base: origin.to_owned(),

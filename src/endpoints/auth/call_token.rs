@@ -3,6 +3,8 @@
 //!
 //! The token is verified before the body is read. It is not the operator's token.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,6 +15,7 @@ use tracing::warn;
 use super::super::json::ApiError;
 use super::bearer_token;
 use crate::connections;
+use crate::log_limit::LogLimiter;
 use crate::session::{CallRegistry, FindCallByTokenError, TokenScope};
 
 /// An authenticated request of a client of a live call, and what its token opens.
@@ -23,21 +26,24 @@ impl<S> FromRequestParts<S> for ClientOfCall
 where
     S: Send + Sync,
     CallRegistry: FromRef<S>,
+    Arc<LogLimiter>: FromRef<S>,
 {
     type Rejection = FindCallByTokenError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, FindCallByTokenError> {
-        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
-        let given = given.ok_or(FindCallByTokenError::UnknownToken)?;
-        let scope = CallRegistry::from_ref(state).find_by_token(given, Instant::now())?;
-        connections::mark_identified(&parts.extensions);
-        Ok(Self(scope))
+        let (given, now) = (parts.headers.get(header::AUTHORIZATION), Instant::now());
+        let given = given.and_then(|value| bearer_token(value.as_bytes())).ok_or(FindCallByTokenError::UnknownToken);
+        let found = given.and_then(|given| CallRegistry::from_ref(state).find_by_token(given, now));
+        match &found {
+            Ok(_) => connections::mark_identified(&parts.extensions),
+            Err(reason) => log_refusal(&Arc::from_ref(state), reason, now),
+        }
+        found.map(Self)
     }
 }
 
 impl IntoResponse for FindCallByTokenError {
     fn into_response(self) -> Response {
-        warn!(event = "mcp.request_refused", reason = ?self, "A request of a client of a call was refused.");
         match self {
             // A missing token, a wrong one and that of an ended call are the same to the client.
             Self::UnknownToken => {
@@ -49,6 +55,17 @@ impl IntoResponse for FindCallByTokenError {
                 (wait, ApiError::new(StatusCode::TOO_MANY_REQUESTS, self)).into_response()
             }
         }
+    }
+}
+
+/// Logs a refused request, at most once a minute for each reason.
+fn log_refusal(limiter: &LogLimiter, reason: &FindCallByTokenError, now: Instant) {
+    let kind = match reason {
+        FindCallByTokenError::UnknownToken => "mcp.request_refused: unknown token",
+        FindCallByTokenError::TooManyRequests => "mcp.request_refused: too many requests",
+    };
+    if let Some(left_out) = limiter.admit(kind, now) {
+        warn!(event = "mcp.request_refused", ?reason, left_out, "A request of a client of a call was refused.");
     }
 }
 

@@ -1,31 +1,47 @@
 //! Authentication of Twilio's requests by `X-Twilio-Signature`.
 //!
-//! The signature is verified before a request is used. The signed URL is built from the configured public URL and not
-//! from headers, since a proxy may change those.
+//! The signature is verified before path, query and body are parsed, and before the method is looked at: on Twilio's
+//! routes every request without a valid one is answered 403. The signed URL is built from the configured public URL and
+//! not from headers, since a proxy may change those.
 
+use std::fmt;
 use std::sync::Arc;
 
-use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{error, warn};
 
 use crate::config::PublicUrl;
 use crate::connections;
 use crate::endpoints::MAX_BODY_BYTES;
-use crate::twilio::Signer;
+use crate::log_limit::LogLimiter;
+use crate::twilio::{SelectKeyError, SignatureKeys, Signer};
+
+/// The longest path with its query that is verified, in bytes. Those of this server are below 8 KiB.
+const MAX_PATH_BYTES: usize = 16 * 1024;
+
+/// The maximum number of fields of a form. Twilio's have below 100.
+const MAX_FIELDS: usize = 512;
+
+/// The lengths of a signature in base64: of SHA-1 and of SHA-256.
+const SIGNATURE_LENGTHS: [usize; 2] = [28, 44];
 
 /// Verifies the signatures of requests to the public URL.
 #[derive(Debug)]
 pub(in crate::endpoints) struct SignatureVerifier {
     base_url: PublicUrl,
-    signer: Option<Signer>,
+    /// `None` accepts unsigned requests.
+    keys: Option<SignatureKeys>,
+    log_limiter: Arc<LogLimiter>,
 }
 
 /// A webhook request that Twilio signed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::endpoints) struct SignedWebhook {
     /// The fields, in the order of the body.
     pub(in crate::endpoints) form: WebhookForm,
@@ -34,53 +50,157 @@ pub(in crate::endpoints) struct SignedWebhook {
 }
 
 /// The form fields of a webhook.
+#[derive(Clone)]
 pub(in crate::endpoints) struct WebhookForm(Vec<(String, String)>);
 
 /// A WebSocket upgrade that Twilio signed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::endpoints) struct SignedUpgrade;
 
 /// Why a request was rejected.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::endpoints) enum VerifyRequestError {
     #[error("X-Twilio-Signature is missing or does not match: check AUTH_TOKEN and SERVER_BASE_URL")]
     InvalidSignature,
-    #[error("the body is larger than {MAX_BODY_BYTES} bytes or incomplete")]
+    #[error(transparent)]
+    NoKey(#[from] SelectKeyError),
+    #[error("the body is incomplete, larger than {MAX_BODY_BYTES} bytes, or has more than {MAX_FIELDS} fields")]
     InvalidBody,
 }
 
+/// Lets a webhook request pass that Twilio has signed, as a [`SignedWebhook`]. The body is read only if there is a header
+/// that may be a signature.
+pub(in crate::endpoints) async fn require_signed_webhook(
+    State(verifier): State<Arc<SignatureVerifier>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match verifier.authenticate_webhook(&parts, body).await {
+        Ok(signed) => {
+            connections::mark_identified(&parts.extensions);
+            parts.extensions.insert(signed);
+            next.run(Request::from_parts(parts, Body::empty())).await
+        }
+        Err(error) => verifier.reject(&error),
+    }
+}
+
+/// Lets a WebSocket upgrade pass that Twilio has signed, as a [`SignedUpgrade`].
+pub(in crate::endpoints) async fn require_signed_upgrade(
+    State(verifier): State<Arc<SignatureVerifier>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match verifier.verify_upgrade(request.uri(), request.headers()) {
+        Ok(()) => {
+            request.extensions_mut().insert(SignedUpgrade);
+            next.run(request).await
+        }
+        Err(error) => verifier.reject(&error),
+    }
+}
+
 impl SignatureVerifier {
-    pub(in crate::endpoints) fn new(base_url: PublicUrl, signer: Option<Signer>) -> Self {
-        Self { base_url, signer }
+    pub(in crate::endpoints) fn new(
+        base_url: PublicUrl,
+        keys: Option<SignatureKeys>,
+        log_limiter: Arc<LogLimiter>,
+    ) -> Self {
+        Self { base_url, keys, log_limiter }
     }
 
-    fn verify_webhook(
-        &self,
-        uri: &Uri,
-        headers: &HeaderMap,
-        form: &[(String, String)],
-        body: &[u8],
-    ) -> Result<(), VerifyRequestError> {
-        let Some(signer) = &self.signer else { return Ok(()) };
-        let url = self.base_url.http_url(path_and_query(uri));
-        let signature = signature_header(headers)?;
-        let genuine = if is_form_encoded(headers) || body.is_empty() {
-            signer.verify(&url, form, signature)
-        } else {
-            signer.verify_body(&url, body, signature)
-        };
-        genuine.then_some(()).ok_or(VerifyRequestError::InvalidSignature)
+    async fn authenticate_webhook(&self, parts: &Parts, body: Body) -> Result<SignedWebhook, VerifyRequestError> {
+        let signature =
+            self.keys.as_ref().map(|keys| ClaimedSignature::from_headers(keys, &parts.headers)).transpose()?;
+        if content_length(&parts.headers).is_some_and(|length| length > MAX_BODY_BYTES) {
+            return Err(VerifyRequestError::InvalidBody);
+        }
+        let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| VerifyRequestError::InvalidBody)?;
+        let is_form = is_form_encoded(&parts.headers);
+        if is_form && body.iter().filter(|byte| **byte == b'&').count() >= MAX_FIELDS {
+            return Err(VerifyRequestError::InvalidBody);
+        }
+        let form: Vec<(String, String)> =
+            if is_form { url::form_urlencoded::parse(&body).into_owned().collect() } else { Vec::new() };
+        if let Some(signature) = signature {
+            let url = self.base_url.http_url(path_and_query(&parts.uri)?);
+            signature.verify(|signer, signature| {
+                if is_form || body.is_empty() {
+                    signer.verify(&url, &form, signature)
+                } else {
+                    signer.verify_body(&url, &body, signature)
+                }
+            })?;
+        }
+        let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
+        Ok(SignedWebhook { form: WebhookForm(form), idempotency_token: delivery.map(str::to_owned) })
     }
 
     fn verify_upgrade(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), VerifyRequestError> {
-        let Some(signer) = &self.signer else { return Ok(()) };
-        let url = self.base_url.wss_url(path_and_query(uri));
-        let signature = signature_header(headers)?;
-        let genuine = signer.verify_upgrade(&url, signature);
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let signature = ClaimedSignature::from_headers(keys, headers)?;
+        let url = self.base_url.wss_url(path_and_query(uri)?);
         // Without TLS, as on a developer's machine, the client signs the `ws://` URL.
-        let plain =
-            || self.base_url.is_plain_http() && signer.verify(&url.replacen("wss://", "ws://", 1), &[], signature);
-        (genuine || plain()).then_some(()).ok_or(VerifyRequestError::InvalidSignature)
+        let plain_url = self.base_url.is_plain_http().then(|| url.replacen("wss://", "ws://", 1));
+        signature.verify(|signer, signature| {
+            signer.verify_upgrade(&url, signature)
+                || plain_url.as_ref().is_some_and(|url| signer.verify_upgrade(url, signature))
+        })
+    }
+
+    /// Builds the response to a rejected request, and logs at most one line a minute for each kind of error, since anyone
+    /// can cause it.
+    fn reject(&self, error: &VerifyRequestError) -> Response {
+        let kind = match error {
+            VerifyRequestError::InvalidSignature => "twilio.signature_rejected: no valid signature",
+            VerifyRequestError::InvalidBody => "twilio.signature_rejected: invalid body",
+            VerifyRequestError::NoKey(_) => "twilio.signature_key_unknown",
+        };
+        if let Some(left_out) = self.log_limiter.admit(kind, Instant::now()) {
+            if let VerifyRequestError::NoKey(error) = error {
+                error!(
+                    event = "twilio.signature_key_unknown",
+                    %error,
+                    left_out,
+                    "A request was rejected: it is signed with a shared key that is not configured."
+                );
+            } else {
+                warn!(
+                    event = "twilio.signature_rejected",
+                    %error,
+                    left_out,
+                    "A request was rejected: it has no valid signature of Twilio, or its body is invalid."
+                );
+            }
+        }
+        if self.keys.is_none() {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        (StatusCode::FORBIDDEN, "the signature does not match\n").into_response()
+    }
+}
+
+/// A text that may be a signature, and the keys one of which must have made it.
+struct ClaimedSignature<'a> {
+    signature: &'a str,
+    signers: &'a [Signer],
+}
+
+impl<'a> ClaimedSignature<'a> {
+    fn from_headers(keys: &'a SignatureKeys, headers: &'a HeaderMap) -> Result<Self, VerifyRequestError> {
+        let signature = single_header(headers, "x-twilio-signature")
+            .map_err(|_| VerifyRequestError::InvalidSignature)?
+            .filter(|signature| SIGNATURE_LENGTHS.contains(&signature.len()))
+            .ok_or(VerifyRequestError::InvalidSignature)?;
+        let settings = single_header(headers, "x-twilio-webhooks-signature-settings");
+        let settings = settings.map_err(|_| SelectKeyError::InvalidSettings)?;
+        Ok(Self { signature, signers: keys.select(settings)? })
+    }
+
+    fn verify(&self, is_made_by: impl Fn(&Signer, &str) -> bool) -> Result<(), VerifyRequestError> {
+        let is_genuine = self.signers.iter().any(|signer| is_made_by(signer, self.signature));
+        if is_genuine { Ok(()) } else { Err(VerifyRequestError::InvalidSignature) }
     }
 }
 
@@ -97,69 +217,45 @@ impl WebhookForm {
 }
 
 /// Shows the number of fields and none of the fields.
-impl std::fmt::Debug for WebhookForm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for WebhookForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WebhookForm({} fields)", self.0.len())
     }
 }
 
-impl<S> FromRequest<S> for SignedWebhook
-where
-    S: Send + Sync,
-    Arc<SignatureVerifier>: FromRef<S>,
-{
-    type Rejection = VerifyRequestError;
+impl<S: Send + Sync> FromRequestParts<S> for SignedWebhook {
+    type Rejection = StatusCode;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, VerifyRequestError> {
-        let verifier = Arc::<SignatureVerifier>::from_ref(state);
-        let (parts, body) = request.into_parts();
-        if verifier.signer.is_some() {
-            signature_header(&parts.headers)?;
-        }
-        let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| VerifyRequestError::InvalidBody)?;
-        let form: Vec<(String, String)> = if is_form_encoded(&parts.headers) {
-            url::form_urlencoded::parse(&body).into_owned().collect()
-        } else {
-            Vec::new()
-        };
-        verifier.verify_webhook(&parts.uri, &parts.headers, &form, &body)?;
-        connections::mark_identified(&parts.extensions);
-        let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
-        Ok(Self { form: WebhookForm(form), idempotency_token: delivery.map(str::to_owned) })
+    /// Takes what [`require_signed_webhook`] has verified.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        parts.extensions.remove().ok_or(StatusCode::FORBIDDEN)
     }
 }
 
-impl<S> FromRequestParts<S> for SignedUpgrade
-where
-    S: Send + Sync,
-    Arc<SignatureVerifier>: FromRef<S>,
-{
-    type Rejection = VerifyRequestError;
+impl<S: Send + Sync> FromRequestParts<S> for SignedUpgrade {
+    type Rejection = StatusCode;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, VerifyRequestError> {
-        Arc::<SignatureVerifier>::from_ref(state).verify_upgrade(&parts.uri, &parts.headers).map(|()| Self)
+    /// Takes what [`require_signed_upgrade`] has verified.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        parts.extensions.remove().ok_or(StatusCode::FORBIDDEN)
     }
 }
 
-impl IntoResponse for VerifyRequestError {
-    fn into_response(self) -> Response {
-        warn!(
-            event = "twilio.signature_rejected",
-            error = %self,
-            "A request was rejected: it has no valid signature of Twilio, or its body is invalid."
-        );
-        match self {
-            Self::InvalidSignature => (StatusCode::FORBIDDEN, "the signature does not match\n").into_response(),
-            Self::InvalidBody => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-        }
+/// A header is repeated, or is not ASCII text.
+struct InvalidHeaderError;
+
+/// Returns a header that may be there once.
+fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, InvalidHeaderError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value)),
+        _ => Err(InvalidHeaderError),
     }
 }
 
-fn signature_header(headers: &HeaderMap) -> Result<&str, VerifyRequestError> {
-    headers
-        .get("x-twilio-signature")
-        .and_then(|signature| signature.to_str().ok())
-        .ok_or(VerifyRequestError::InvalidSignature)
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn is_form_encoded(headers: &HeaderMap) -> bool {
@@ -167,6 +263,7 @@ fn is_form_encoded(headers: &HeaderMap) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-fn path_and_query(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |path| path.as_str())
+fn path_and_query(uri: &Uri) -> Result<&str, VerifyRequestError> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    if path.len() > MAX_PATH_BYTES { Err(VerifyRequestError::InvalidSignature) } else { Ok(path) }
 }

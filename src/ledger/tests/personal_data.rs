@@ -120,7 +120,8 @@ async fn totals_are_by_day_currency_and_state() {
     let mut test = TestLedger::new().await;
     let refunded = charge_order(&mut test, 1).await;
     charge_order(&mut test, 2).await;
-    let part = Refund { kind: RefundKind::Refund, amount: "10".into(), reference: "re_1".into(), at: None };
+    let part =
+        Refund { kind: RefundKind::Refund, amount: "10".into(), reference: "re_1".into(), at: None, operator: None };
     test.ledger.record_refund(refunded, &part).await.unwrap();
     test.ledger.set_live(false);
     test.call = call("CA3");

@@ -7,7 +7,13 @@ use serde_json::Value;
 use super::*;
 
 fn refund(amount: &str, reference: &str) -> Refund {
-    Refund { kind: RefundKind::Refund, amount: amount.to_owned(), reference: reference.to_owned(), at: None }
+    Refund {
+        kind: RefundKind::Refund,
+        amount: amount.to_owned(),
+        reference: reference.to_owned(),
+        at: None,
+        operator: None,
+    }
 }
 
 fn dispute(amount: &str, reference: &str) -> Refund {
@@ -106,7 +112,13 @@ async fn dispute_ends_as_charged_or_refunded() {
     let id = charge(&mut test, "PK1").await;
     let disputed = test.ledger.record_refund(id, &dispute("25", "dp_1")).await.unwrap();
     assert_eq!((disputed.state, disputed.refunded), (PaymentState::Disputed, 0));
-    let won = Settlement { outcome: SettledOutcome::Charged, confirmation: None, note: None, is_correction: false };
+    let won = Settlement {
+        outcome: SettledOutcome::Charged,
+        confirmation: None,
+        note: None,
+        is_correction: false,
+        operator: None,
+    };
     assert_eq!(test.ledger.settle(id, &won).await.unwrap().state, PaymentState::Charged);
     test.ledger.record_refund(id, &dispute("25", "dp_2")).await.unwrap();
     assert_eq!(test.ledger.record_refund(id, &refund("10", "re_1")).await.unwrap().state, PaymentState::Disputed);
@@ -136,7 +148,13 @@ async fn settlement_with_a_refund_is_not_corrected() {
     let mut test = TestLedger::new().await;
     let id = test.submit_payment("25", "PK1").await;
     test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
-    let settled = Settlement { outcome: SettledOutcome::Charged, confirmation: None, note: None, is_correction: false };
+    let settled = Settlement {
+        outcome: SettledOutcome::Charged,
+        confirmation: None,
+        note: None,
+        is_correction: false,
+        operator: None,
+    };
     test.ledger.settle(id, &settled).await.unwrap();
     test.ledger.record_refund(id, &refund("1", "re_1")).await.unwrap();
     let correction = Settlement {

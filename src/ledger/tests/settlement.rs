@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 
 fn settlement(verdict: SettledOutcome) -> Settlement {
-    Settlement { outcome: verdict, confirmation: None, note: None, is_correction: false }
+    Settlement { outcome: verdict, confirmation: None, note: None, is_correction: false, operator: None }
 }
 
 fn correction(verdict: SettledOutcome) -> Settlement {
@@ -60,7 +60,8 @@ async fn wrong_settlement_is_corrected_with_a_note_and_both_are_in_the_events() 
     let id = create_unknown_payment(&mut test, "PK1").await;
     let early = test.ledger.settle(id, &correction(SettledOutcome::Charged)).await;
     assert!(matches!(early, Err(SettleError::NeverSettled(PaymentState::Unknown))));
-    test.ledger.settle(id, &settlement(SettledOutcome::Declined)).await.unwrap();
+    let by_ann = Settlement { operator: "ann".parse().ok(), ..settlement(SettledOutcome::Declined) };
+    test.ledger.settle(id, &by_ann).await.unwrap();
     let again = test.ledger.settle(id, &settlement(SettledOutcome::Charged)).await;
     assert!(matches!(again, Err(SettleError::NotSettleable(PaymentState::Declined))));
     let silent = Settlement { note: Some("  ".to_owned()), ..correction(SettledOutcome::Charged) };
@@ -88,6 +89,7 @@ async fn wrong_settlement_is_corrected_with_a_note_and_both_are_in_the_events() 
     let corrects: Vec<&str> = settled.iter().map(|data| data["corrects"].as_str().unwrap_or("-")).collect();
     assert_eq!(corrects, ["-", "declined", "charged"]);
     assert_eq!(settled[1]["note"], "the wrong row");
+    assert_eq!((&settled[0]["operator"], &settled[1]["operator"]), (&"ann".into(), &Value::Null));
     let states: Vec<String> = deliver_outcomes(&test).await.into_iter().map(|[_, state, _]| state).collect();
     assert_eq!(states, ["unknown", "declined", "charged", "cancelled"]);
 }

@@ -269,6 +269,8 @@ fn a_malformed_origin_is_rejected_and_no_secret_is_printed() {
     let mut config = config::TwilioConfig {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
+        secondary_auth_token: None,
+        webhook_shared_keys: std::collections::BTreeMap::new(),
         api_key: None,
         from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),

@@ -57,6 +57,20 @@ fn the_vectors_of_the_helper_libraries_match() {
 }
 
 #[test]
+fn a_shared_key_signs_with_sha_256() {
+    let shared = Signer::with_shared_key(&SecretString::from("12345"));
+    for (url, pairs, signature) in [
+        (U, &P[..], "033hgUJA9M/hXIZsYjwkerEP/DBm35nEri5FhCYjA5s="),
+        ("wss://mycompany.com/conversation-relay", &[], "fdQDwMZIAKxzZ4p5a3PVCk8ntTNDGqHO85QwpRBLGXQ="),
+    ] {
+        assert_eq!(shared.sign(url, &form(pairs)), signature);
+        assert!(shared.verify(url, &form(pairs), signature));
+        assert!(!signer().verify(url, &form(pairs), signature), "the hash is another one");
+        assert!(!shared.verify(url, &form(pairs), &signer().sign(url, &form(pairs))), "there is no fall-back to SHA-1");
+    }
+}
+
+#[test]
 fn each_distinct_value_of_a_repeated_parameter_is_signed_once() {
     let addresses = [("MessagingBinding.Address", "+1325xxxxxxx"), ("MessagingBinding.Address", "+1415xxxxxxx")];
     signs(U, &addresses, "83O6e2vORAoJHUNzJjDWN1jz+BA=");

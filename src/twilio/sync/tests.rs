@@ -28,6 +28,8 @@ async fn start_sync(
     let config = config::TwilioConfig {
         account_sid: "AC1".to_owned(),
         auth_token: "token".into(),
+        secondary_auth_token: None,
+        webhook_shared_keys: std::collections::BTreeMap::new(),
         api_key: None,
         from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),

@@ -1,0 +1,253 @@
+//! Who may speak to the server: requests without a valid signature or token.
+
+use crelay_payments::twilio::Signer;
+use reqwest::{Method, Response, StatusCode};
+use secrecy::SecretString;
+
+use crate::server::{OPERATOR_TOKEN, SOCKET_URL, Server};
+
+const BASE_URL: &str = "https://pay.example.com";
+const FORM: &str = "application/x-www-form-urlencoded";
+const SETTINGS: &str = "X-Twilio-Webhooks-Signature-Settings";
+const SHARED_KEYS: (&str, &str) =
+    ("TWILIO_WEBHOOK_SHARED_KEYS", "WK0001:the-first-shared-secret, WK0002:the-second-shared-secret");
+
+/// The paths of Twilio, also with what their parsers would refuse.
+const TWILIO_PATHS: [&str; 9] = [
+    "/connectConversationRelay",
+    "/payment-status-callback",
+    "/connectAction",
+    "/connectAction?reconnects=abc",
+    "/connectAction?reconnects=%ff&reconnects=1",
+    "/twilioStatusCallback",
+    "/outboundTwiml/%ff",
+    "/outboundTwiml/00000000-0000-0000-0000-000000000000",
+    "/conversation-relay",
+];
+
+fn signer(secret: &str) -> Signer {
+    Signer::new(&SecretString::from(secret))
+}
+
+fn shared(secret: &str) -> Signer {
+    Signer::with_shared_key(&SecretString::from(secret))
+}
+
+#[tokio::test]
+async fn without_a_valid_signature_every_request_to_a_path_of_twilio_is_answered_403() {
+    let server = Server::start(&[]).await;
+    let large = "a=b&".repeat(20_000);
+    let of_right_length = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+    for path in TWILIO_PATHS {
+        for method in [Method::POST, Method::GET, Method::HEAD] {
+            for signature in [None, Some("x"), Some(of_right_length)] {
+                for (content_type, body) in [(FORM, "CallSid=CA1"), ("application/json", "{"), ("", ""), (FORM, &large)]
+                {
+                    let mut request = server.request(method.clone(), path).header("Content-Type", content_type);
+                    if let Some(signature) = signature {
+                        request = request.header("X-Twilio-Signature", signature);
+                    }
+                    let answer = request.body(body.to_owned()).send().await.unwrap();
+                    let status = answer.status();
+                    assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} {signature:?} {content_type}");
+                }
+            }
+        }
+    }
+    for path in ["/outboundTwiml", "/outboundTwiml/a/b", "/nowhere", "/connectAction/", "//connectAction"] {
+        assert_eq!(server.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_signed_request_is_parsed_after_its_signature() {
+    let server = Server::start(&[]).await;
+    let post = async |path: &str| server.post_as_twilio(path, &[("CallSid", "CA1")]).await.status();
+    assert_eq!(post("/connectAction").await, StatusCode::OK);
+    assert_eq!(post("/outboundTwiml/%ff").await, StatusCode::BAD_REQUEST);
+    assert_eq!(post("/outboundTwiml/00000000-0000-0000-0000-000000000000").await, StatusCode::NOT_FOUND);
+    let signature = server.signature(&format!("{BASE_URL}/connectAction"), &[]);
+    let get = server.request(Method::GET, "/connectAction").header("X-Twilio-Signature", signature);
+    assert_eq!(get.send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// Posts a status callback with this signature and these further headers.
+async fn post_signed(server: &Server, signature: &str, headers: &[(&str, &str)]) -> StatusCode {
+    let request = server.request(Method::POST, "/twilioStatusCallback").header("X-Twilio-Signature", signature);
+    let request = request.header("Content-Type", FORM).body("CallSid=CA1&CallStatus=ringing");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let answer: Response = request.send().await.unwrap();
+    answer.status()
+}
+
+fn sign_callback(signer: &Signer) -> String {
+    let form = [("CallSid", "CA1"), ("CallStatus", "ringing")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    signer.sign(&format!("{BASE_URL}/twilioStatusCallback"), &form)
+}
+
+#[tokio::test]
+async fn a_request_that_names_a_shared_key_is_verified_with_that_key_alone() {
+    let server = Server::start(&[SHARED_KEYS]).await;
+    let (first, second) = (shared("the-first-shared-secret"), shared("the-second-shared-secret"));
+    let sha1 =
+        server.signature(&format!("{BASE_URL}/twilioStatusCallback"), &[("CallSid", "CA1"), ("CallStatus", "ringing")]);
+    let ok = StatusCode::NO_CONTENT;
+    let refused = StatusCode::FORBIDDEN;
+    let (of_first, of_second) = ("key=WK0001,algorithm=HMAC_SHA256", "key=WK0002,algorithm=HMAC_SHA256");
+    for (signature, settings, expected) in [
+        (sign_callback(&first), Some(of_first), ok),
+        (sign_callback(&second), Some(of_second), ok),
+        (sha1.clone(), None, ok),
+        (sign_callback(&first), Some(of_second), refused),
+        (sign_callback(&first), None, refused),
+        (sha1.clone(), Some(of_first), refused),
+        // The auth token as a shared key, and the shared secret as an auth token, are downgrades as well.
+        (sign_callback(&signer("the-first-shared-secret")), Some(of_first), refused),
+        (sign_callback(&shared(crate::server::AUTH_TOKEN)), Some(of_first), refused),
+        (sign_callback(&shared(crate::server::AUTH_TOKEN)), None, refused),
+        (sha1.clone(), Some("key=WK0001,algorithm=HMAC_SHA1"), refused),
+        (sha1.clone(), Some("key=,algorithm=HMAC_SHA256"), refused),
+        (sha1.clone(), Some(""), refused),
+        (sign_callback(&first), Some("key=WK9999,algorithm=HMAC_SHA256"), refused),
+    ] {
+        let headers: Vec<_> = settings.map(|settings| (SETTINGS, settings)).into_iter().collect();
+        assert_eq!(post_signed(&server, &signature, &headers).await, expected, "{settings:?}");
+    }
+    let twice = [(SETTINGS, of_second), (SETTINGS, of_first)];
+    assert_eq!(post_signed(&server, &sign_callback(&first), &twice).await, refused);
+    let authorized = [(SETTINGS, of_first), ("Authorization", "Basic dHdpbGlvOng=")];
+    assert_eq!(post_signed(&server, &sign_callback(&first), &authorized).await, ok, "it is ignored");
+}
+
+#[tokio::test]
+async fn the_socket_opens_with_a_shared_key_as_well() {
+    let server = Server::start(&[SHARED_KEYS]).await;
+    let upgrade = async |signature: String, settings: &str| {
+        let request = server.request(Method::GET, "/conversation-relay").header("X-Twilio-Signature", signature);
+        let request = request.header(SETTINGS, settings).header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let request = request.header("Sec-WebSocket-Version", "13");
+        request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap().status()
+    };
+    let signature = shared("the-first-shared-secret").sign(SOCKET_URL, &[]);
+    let settings = "key=WK0001,algorithm=HMAC_SHA256";
+    assert_eq!(upgrade(signature.clone(), settings).await, StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(upgrade(signature, "key=WK0002,algorithm=HMAC_SHA256").await, StatusCode::FORBIDDEN);
+    assert_eq!(upgrade(server.signature(SOCKET_URL, &[]), settings).await, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn two_auth_tokens_verify_while_they_are_exchanged() {
+    let other = "the-other-auth-token-of-the-account";
+    let rotating = Server::start(&[("AUTH_TOKEN_SECONDARY", other)]).await;
+    let settled = Server::start(&[]).await;
+    let (old, new) = (sign_callback(&signer(crate::server::AUTH_TOKEN)), sign_callback(&signer(other)));
+    assert_eq!(post_signed(&rotating, &old, &[]).await, StatusCode::NO_CONTENT);
+    assert_eq!(post_signed(&rotating, &new, &[]).await, StatusCode::NO_CONTENT);
+    assert_eq!(post_signed(&settled, &new, &[]).await, StatusCode::FORBIDDEN);
+}
+
+/// Lists payments with this token, from a client behind a proxy. Returns the status and `Retry-After`.
+async fn list_payments(server: &Server, token: &str, forwarded: &str) -> (StatusCode, Option<u64>) {
+    let request = server.request(Method::GET, "/payments").bearer_auth(token).header("X-Forwarded-For", forwarded);
+    let answer = request.send().await.unwrap();
+    let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().parse().unwrap());
+    (answer.status(), wait)
+}
+
+#[tokio::test]
+async fn who_guesses_the_operators_token_is_locked_out_and_nobody_else() {
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN)]).await;
+    for guess in 0..5 {
+        // What the client itself writes before the proxy's element changes nothing.
+        let forwarded = format!("198.51.100.{guess}, 203.0.113.7");
+        assert_eq!(
+            list_payments(&server, &format!("guess-{guess}"), &forwarded).await,
+            (StatusCode::UNAUTHORIZED, None)
+        );
+    }
+    for token in ["guess-6", OPERATOR_TOKEN] {
+        let (status, wait) = list_payments(&server, token, "203.0.113.7").await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{token}");
+        assert!((1..=60).contains(&wait.unwrap()), "{wait:?}");
+    }
+    assert_eq!(list_payments(&server, OPERATOR_TOKEN, "203.0.113.8").await.0, StatusCode::OK);
+    for (guess, host) in ["1", "2", "3:4:5", "7", "8"].iter().enumerate() {
+        let forwarded = format!("2001:db8:1:2::{host}");
+        assert_eq!(list_payments(&server, &format!("guess-{guess}"), &forwarded).await.0, StatusCode::UNAUTHORIZED);
+    }
+    let of_one_customer = list_payments(&server, OPERATOR_TOKEN, "2001:db8:1:2:ffff::1").await;
+    assert_eq!(of_one_customer.0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn each_operator_has_a_token() {
+    let tokens = ("OPERATOR_TOKENS", "ann:the-token-of-ann-0001, bob:the-token-of-bob-0002");
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN), tokens]).await;
+    for token in [OPERATOR_TOKEN, "the-token-of-ann-0001", "the-token-of-bob-0002"] {
+        assert_eq!(list_payments(&server, token, "203.0.113.7").await.0, StatusCode::OK, "{token}");
+    }
+    assert_eq!(list_payments(&server, "ann:the-token-of-ann-0001", "").await.0, StatusCode::UNAUTHORIZED);
+}
+
+/// The binary, which serves until it is dropped.
+struct Process {
+    child: std::process::Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
+    /// The address on which it listens.
+    address: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(vars: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+        command.env_clear().current_dir(directory.path()).stderr(std::process::Stdio::piped());
+        command.envs(crate::server::REQUIRED_VARS).envs(vars.iter().copied()).env("PORT", "0");
+        let mut child = command.spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        let listening = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.contains("server.listening").then(|| line.rsplit_once("address=").unwrap().1.to_owned())
+        });
+        let address = listening.expect("the server listens");
+        Self { child, lines, address, _directory: directory }
+    }
+
+    /// Ends the server. Returns the lines that it has logged since it listened.
+    fn stop(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.lines.by_ref().map_while(Result::ok).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_refused_requests_is_one_log_line_of_each_kind() {
+    let server = Process::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN)]);
+    let port = server.address.rsplit(':').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for round in 0..40 {
+        for (path, token) in [("/connectAction", "x"), ("/payments/a/settle", "wrong"), ("/mcp", "wrong")] {
+            let request = client.post(format!("http://127.0.0.1:{port}{path}")).bearer_auth(format!("{token}{round}"));
+            let request = request.header("X-Twilio-Webhooks-Signature-Settings", "key=WK7,algorithm=HMAC_SHA256");
+            // Half of the requests to Twilio's path have a signature of the right length.
+            let signature = if round % 2 == 0 { "RSOYDt4T1cUTdK1PDd93/VVr8B8=" } else { "short" };
+            assert!(request.header("X-Twilio-Signature", signature).send().await.unwrap().status().is_client_error());
+        }
+    }
+    let lines = server.stop();
+    let count = |parts: &[&str]| lines.iter().filter(|line| parts.iter().all(|part| line.contains(*part))).count();
+    assert_eq!(count(&["twilio.signature_rejected"]), 1, "{lines:?}");
+    assert_eq!(count(&["ERROR", "twilio.signature_key_unknown", "TWILIO_WEBHOOK_SHARED_KEYS has no key WK7"]), 1);
+    assert_eq!(count(&["operator.request_refused", "WrongToken"]), 1, "{lines:?}");
+    assert_eq!(count(&["operator.request_refused", "LockedOut"]), 1, "{lines:?}");
+    assert_eq!(count(&["mcp.request_refused"]), 1, "{lines:?}");
+}

@@ -1,6 +1,7 @@
 //! Request authentication: Twilio by its signature, operators and clients of a call by a bearer token.
 
 pub(super) mod call_token;
+pub(super) mod call_webhook;
 pub(super) mod operator_token;
 pub(super) mod twilio_signature;
 

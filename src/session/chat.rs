@@ -122,6 +122,7 @@ impl Chat {
             direction: "chat".to_owned(),
             from: Private::default(),
             to: Private::default(),
+            account_sid: None,
             custom_parameters: Private::default(),
         };
         // The initial actions are not needed: a chat has no greeting.

@@ -21,7 +21,7 @@ use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::socket_token::SocketTokens;
 use crate::webhook::Webhook;
-use crate::{recovery, twilio};
+use crate::{payment, recovery, twilio};
 
 /// How long a draining server keeps listening after a call came in or ended: Twilio may still open the socket or
 /// request the `<Connect>` action.
@@ -204,6 +204,7 @@ fn session_context(
             config.twilio.account_sid.clone(),
             SocketTokens::new(&config.twilio.auth_token, []),
         ),
+        callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
         reports_call_ends: config.webhook.is_some(),
         tasks,

@@ -97,6 +97,8 @@ pub struct SessionContext {
     pub calls: CallRegistry,
     /// Decides which sockets belong to a call of ours.
     pub admission: SocketAdmission,
+    /// Recognises repeated payment status callbacks.
+    pub callback_digester: payment::CallbackDigester,
     /// Orders and business look-ups of calls that have not ended.
     pub pending_calls: PendingCalls,
     /// Whether the business gets `call.ended` for each call: there is a `PAYMENT_WEBHOOK_URL`.

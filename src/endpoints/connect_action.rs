@@ -68,7 +68,7 @@ pub(super) async fn post(
     State(voice): State<Arc<VoiceWebhook>>,
     State(calls): State<CallRegistry>,
     Query(query): Query<Attributes>,
-    CallWebhook { call, form, .. }: CallWebhook,
+    CallWebhook { call, form }: CallWebhook,
 ) -> Response {
     let state = ActionState::from_query(query);
     let result = ConnectResult::from_form(&form);

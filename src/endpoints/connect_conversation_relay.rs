@@ -22,7 +22,7 @@ use business_client::{BusinessLookupError, IncomingCall};
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,
-    CallWebhook { call, form, .. }: CallWebhook,
+    CallWebhook { call, form }: CallWebhook,
 ) -> Response {
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

@@ -18,7 +18,7 @@ use crate::session::{self, DeliveryOutcome, payment_log};
 /// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
 /// retry.
 pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: CallWebhook) -> Response {
-    let mut status = match PaymentCallback::from_form(signed.form.fields()) {
+    let status = match PaymentCallback::from_form(signed.form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
             warn!(
@@ -37,7 +37,6 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
             "Twilio sent unmasked card data; it was dropped."
         );
     }
-    status.idempotency_token = signed.idempotency_token;
     let callback = status.clone();
     // Card testing is detected across calls, so the current limits apply and not those of one call.
     let limits = context.assets.library().server.limits.clone();

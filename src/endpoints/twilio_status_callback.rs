@@ -15,7 +15,7 @@ use crate::twilio::CallStatus;
 /// mailbox of the call is full.
 pub(super) async fn post(
     State(context): State<Arc<session::SessionContext>>,
-    CallWebhook { call, form, .. }: CallWebhook,
+    CallWebhook { call, form }: CallWebhook,
 ) -> Response {
     let status = form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
     let Some(status) = status else {

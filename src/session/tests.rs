@@ -54,6 +54,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         },
         calls: CallRegistry::default(),
         admission: SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&config.twilio.auth_token, [])),
+        callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
         reports_call_ends: false,
         tasks,

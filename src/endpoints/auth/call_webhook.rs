@@ -17,8 +17,6 @@ pub(in crate::endpoints) struct CallWebhook {
     pub(in crate::endpoints) call: CallSid,
     /// The fields.
     pub(in crate::endpoints) form: WebhookForm,
-    /// The header `I-Twilio-Idempotency-Token`. No signature covers it.
-    pub(in crate::endpoints) idempotency_token: Option<String>,
 }
 
 /// Why a webhook about a call was refused.
@@ -55,7 +53,7 @@ where
         }
         let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok());
         let call = call.ok_or_else(|| refuse(RefuseWebhookError::InvalidCallSid))?;
-        Ok(Self { call, form: signed.form, idempotency_token: signed.idempotency_token })
+        Ok(Self { call, form: signed.form })
     }
 }
 

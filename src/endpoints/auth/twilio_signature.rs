@@ -28,8 +28,6 @@ pub(in crate::endpoints) struct SignatureVerifier {
 pub(in crate::endpoints) struct SignedWebhook {
     /// The fields, in the order of the body.
     pub(in crate::endpoints) form: WebhookForm,
-    /// The header `I-Twilio-Idempotency-Token`: the same on every delivery of one webhook.
-    pub(in crate::endpoints) idempotency_token: Option<String>,
 }
 
 /// The form fields of a webhook.
@@ -122,8 +120,7 @@ where
             Vec::new()
         };
         verifier.verify_webhook(&parts.uri, &parts.headers, &form, &body)?;
-        let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
-        Ok(Self { form: WebhookForm(form), idempotency_token: delivery.map(str::to_owned) })
+        Ok(Self { form: WebhookForm(form) })
     }
 }
 

@@ -116,9 +116,8 @@ impl Chat {
             silence: SilenceSettings { enabled: false, ..settings.silence },
             ..settings
         };
-        let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
-            call_sid: sid,
+            call_sid: CallSid::of_chat(id),
             direction: "chat".to_owned(),
             from: Private::default(),
             to: Private::default(),

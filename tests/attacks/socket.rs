@@ -4,7 +4,7 @@ use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient, RelayMes
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::server::{SOCKET_TOKEN, SOCKET_URL, Server, parameter};
+use crate::server::{OPERATOR_TOKEN, SOCKET_TOKEN, SOCKET_URL, Server, parameter, start_twilio};
 
 const REFUSED: (u16, &str) = (1008, "this socket belongs to no call of this server");
 
@@ -100,4 +100,75 @@ async fn a_webhook_of_another_account_is_refused() {
     server.wait_for_calls(1).await;
     live.say("Hello?").await.unwrap();
     assert!(matches!(live.receive().await, RelayMessage::Text(_)));
+}
+
+#[tokio::test]
+async fn a_replayed_wrong_entry_counts_once_whatever_its_headers_and_names() {
+    let twilio = start_twilio().await;
+    let replies = [
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#),
+        ModelReply::tool_call("capture-card", "{}"),
+        ModelReply::text("Go on."),
+    ];
+    let model = QueuedOpenAi::start(&replies).await.unwrap();
+    let vars = [("TWILIO_API_BASE_URL", twilio.origin()), ("OPENAI_BASE_URL", model.base_url())];
+    let server = Server::start(&[&vars[..], &[("OPERATOR_TOKEN", OPERATOR_TOKEN)]].concat()).await;
+    let mut live = server.connect_call("CA1", &json!({})).await;
+    live.say("I want to pay").await.unwrap();
+    live.wait_for_speech().await.unwrap();
+    let wrong = [
+        ("CallSid", "CA1"),
+        ("Sid", "PK1"),
+        ("Capture", "payment-card-number"),
+        ("ErrorType", "invalid-card-number"),
+        ("DateUpdated", "2026-08-30T10:00:00.001Z"),
+    ];
+    let url = "https://pay.example.com/payment-status-callback";
+    let signature = server.signature(url, &wrong);
+    // The same signature is valid for this form, which has no `DateUpdated`.
+    let mut cut = wrong;
+    cut[4] = ("DateUpdate", "d2026-08-30T10:00:00.001Z");
+    for n in 0..200 {
+        let form = if n % 2 == 0 { wrong } else { cut };
+        let token = if n == 100 { "x".repeat(7_000) } else { format!("fresh-{n}") };
+        let request = server.request(reqwest::Method::POST, "/payment-status-callback").form(&form);
+        let request = request.header("X-Twilio-Signature", &signature).header("I-Twilio-Idempotency-Token", token);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    }
+    let listed: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+    let id = listed["payments"][0]["id"].as_str().unwrap();
+    let payment: Value = server.get_as_operator(&format!("/payments/{id}")).await.json().await.unwrap();
+    let events = payment["events"].as_array().unwrap();
+    assert_eq!(events.iter().filter(|event| event["kind"] == "wrong").count(), 1, "{events:?}");
+    assert!(!std::fs::read(server.ledger_path()).unwrap().windows(8).any(|bytes| bytes == b"xxxxxxxx"));
+}
+
+#[tokio::test]
+async fn what_is_no_sid_is_refused_at_the_border() {
+    let server = Server::start(&[]).await;
+    let (huge, long) = ("C".repeat(10 * 1024), format!("CA{}", "0".repeat(63)));
+    let malformed = [
+        "4242424242424242",
+        "CA4242424242424242",
+        "CA00000000000000004242424242424242",
+        "CA1\n\u{1b}[2J",
+        "CA 1",
+        "",
+        "v3:abc",
+        &huge,
+        &long,
+    ];
+    for sid in malformed {
+        for path in ["/connectConversationRelay", "/connectAction", "/twilioStatusCallback", "/payment-status-callback"]
+        {
+            let form = [("CallSid", sid), ("CallStatus", "ringing"), ("Sid", "PK1")];
+            assert_eq!(server.post_as_twilio(path, &form).await.status(), StatusCode::BAD_REQUEST, "{path} {sid:?}");
+        }
+        let form = [("CallSid", "CA1"), ("Sid", sid), ("Result", "success")];
+        let answer = server.post_as_twilio("/payment-status-callback", &form).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{sid:?}");
+        let setup = json!({"type": "setup", "callSid": sid}).to_string();
+        assert_eq!(server.send_and_wait_for_close(&[&setup]).await.0, 1002, "{sid:?}");
+    }
+    server.wait_for_calls(0).await;
 }

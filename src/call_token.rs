@@ -98,12 +98,12 @@ impl PresentedToken {
 }
 
 /// Writes each half of a byte as a letter from `a` to `p`.
-fn to_letters(bytes: &[u8]) -> String {
+pub(crate) fn to_letters(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(b'a' + half)).collect()
 }
 
 /// Reads what [`to_letters`] wrote.
-fn from_letters<const N: usize>(letters: &str) -> Option<[u8; N]> {
+pub(crate) fn from_letters<const N: usize>(letters: &str) -> Option<[u8; N]> {
     if letters.len() != 2 * N {
         return None;
     }

@@ -37,8 +37,9 @@ use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
 use crate::log_limit::LogLimiter;
 use crate::phone_number::PhoneNumber;
-use crate::relay::twiml::{self, ConversationRelay, Verb};
+use crate::relay::twiml::{self, Attributes, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
+use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
 use auth::operator_token::OperatorAuth;
 use auth::twilio_signature::{SignatureVerifier, require_signed_upgrade, require_signed_webhook};
 use connect_conversation_relay::BusinessClient;
@@ -95,6 +96,8 @@ struct VoiceWebhook {
     live_agent: Option<LiveAgent>,
     /// The current configuration files.
     assets: Arc<CurrentAssets>,
+    /// Makes the tokens of the sockets.
+    socket_tokens: SocketTokens,
 }
 
 /// Where a call is transferred to a person.
@@ -133,6 +136,7 @@ impl App {
             socket_url: parts.base_url.wss_url(CONVERSATION_RELAY),
             live_agent: parts.live_agent,
             assets: parts.session.assets.clone(),
+            socket_tokens: parts.session.admission.tokens().clone(),
         };
         let outbound = OutboundCallContext {
             status_callback: parts.base_url.http_url(TWILIO_STATUS_CALLBACK),
@@ -154,11 +158,12 @@ impl App {
         })
     }
 
-    /// Removes expired documents, pending calls and counts of wrong tokens.
+    /// Removes expired documents, pending calls, bindings of sockets and counts of wrong tokens.
     pub fn remove_expired(&self) {
         self.operator_auth.remove_expired(Instant::now());
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
+        self.session.admission.remove_expired();
     }
 
     /// Logs how many lines were left out of each kind that is limited and of which none was written for a minute.
@@ -208,14 +213,21 @@ impl App {
 }
 
 impl VoiceWebhook {
-    /// Builds the `<ConversationRelay>` noun for a new session.
-    fn conversation_relay(&self) -> ConversationRelay {
+    /// Builds the `<ConversationRelay>` noun for a new session of a call. Its own parameters override the configured
+    /// ones.
+    fn conversation_relay(&self, own: Attributes, socket_token: String) -> ConversationRelay {
         let library = self.assets.library();
+        let mut parameters = library.server.parameters.clone();
+        parameters.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
+        parameters.extend(own);
+        // The name is the server's, whoever else uses it.
+        parameters.retain(|(name, _)| name != SOCKET_TOKEN);
+        parameters.push((SOCKET_TOKEN.to_owned(), socket_token));
         ConversationRelay {
             url: self.socket_url.clone(),
             attributes: library.server.relay.clone(),
             languages: library.server.languages.clone(),
-            parameters: library.server.parameters.clone(),
+            parameters,
         }
     }
 

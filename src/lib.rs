@@ -40,6 +40,7 @@ pub mod signing;
 #[cfg(any(feature = "simulator", test))]
 pub mod simulator;
 pub mod since;
+mod socket_token;
 mod sse;
 mod tool_schema;
 mod tools;

@@ -7,6 +7,7 @@ mod amount_cap;
 mod amount_due;
 mod business_due;
 mod callback;
+mod callback_digest;
 mod capture;
 mod consent;
 mod field;
@@ -30,6 +31,7 @@ pub use business_due::{BusinessDue, ParseBusinessDueError};
 pub use callback::{
     CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultKind,
 };
+pub use callback_digest::{CallbackDigest, CallbackDigester};
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};

@@ -20,8 +20,9 @@ use crate::ledger::{self, Ledger, PaymentState};
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
+use crate::socket_token::SocketTokens;
 use crate::webhook::Webhook;
-use crate::{recovery, twilio};
+use crate::{payment, recovery, twilio};
 use drain::wait_until_drained;
 
 pub use crate::connections::Listeners;
@@ -211,6 +212,11 @@ fn session_context(
         twilio: Arc::new(twilio),
         business_tools: Arc::new(business_tools),
         calls,
+        admission: session::SocketAdmission::new(
+            config.twilio.account_sid.clone(),
+            SocketTokens::new(&config.twilio.auth_token, &config.twilio.secondary_auth_token),
+        ),
+        callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
         reports_call_ends: config.webhook.is_some(),
         tasks,

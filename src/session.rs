@@ -3,6 +3,7 @@
 //! Only this task touches its [`Call`]: it turns frames, callbacks, model output, tool results and time into events,
 //! and executes the resulting actions. Other tasks send it messages through a mailbox.
 
+mod admission;
 mod agent_config;
 mod chat;
 mod chats;
@@ -17,6 +18,7 @@ mod socket;
 mod tests;
 mod tool_runner;
 
+pub(crate) use admission::SocketAdmission;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
@@ -95,6 +97,10 @@ pub struct SessionContext {
     pub ledger: Ledger,
     /// The live calls.
     pub calls: CallRegistry,
+    /// Decides which sockets belong to a call of ours.
+    pub admission: SocketAdmission,
+    /// Recognises repeated payment status callbacks.
+    pub callback_digester: payment::CallbackDigester,
     /// Orders and business look-ups of calls that have not ended.
     pub pending_calls: PendingCalls,
     /// Whether the business gets `call.ended` for each call: there is a `PAYMENT_WEBHOOK_URL`.
@@ -161,17 +167,23 @@ impl SessionEnd {
 }
 
 /// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
-/// call is handed to the task that owns the call.
+/// call is handed to the task that owns the call. A socket without the token of its call has no effect.
 pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
     let setup = match timeout(SETUP_TIMEOUT, first_frame(&mut socket)).await {
         Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
         _ => None,
     };
-    let Some(IncomingFrame::Setup(setup)) = setup else {
-        warn!(event = "relay.setup_missing", "The socket did not begin with a `setup` frame; it is closed.");
+    let Some(IncomingFrame::Setup(mut setup)) = setup else {
+        context.admission.log_refusal("setup", &"the socket did not begin with a `setup` frame");
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
+    let is_live = context.calls.is_live(&setup.call_sid);
+    if let Err(error) = context.admission.admit(&mut setup, is_live, Instant::now()) {
+        context.admission.log_refusal("socket", &error);
+        let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
+        return;
+    }
     socket.mark_identified();
     let span = info_span!("call", call_sid = %setup.call_sid);
     match context.calls.hand_over_socket(&setup.call_sid, socket) {

@@ -14,8 +14,6 @@ use reqwest::StatusCode;
 use serde_json::json;
 use server::{Server, start_twilio};
 
-const SETUP: &str = r#"{"type":"setup","callSid":"CA1"}"#;
-
 #[tokio::test]
 async fn a_call_that_comes_in_is_connected_to_the_relay() {
     let server = Server::start(&[]).await;
@@ -154,7 +152,7 @@ async fn a_server_that_stops_takes_no_new_calls() {
     assert_eq!(server.get("/ready").await.status(), StatusCode::OK);
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.open_socket(Some(&signature)).await.unwrap();
-    socket.send_text(SETUP).await.unwrap();
+    socket.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     server.wait_for_calls(1).await;
     server.start_shutdown();
     assert_eq!(server.get("/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -172,7 +170,7 @@ async fn calls_without_a_payment_are_closed_at_half_of_the_drain_time() {
     let server = Server::start(&[("DRAIN_SECONDS", "1")]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut socket = server.open_socket(Some(&signature)).await.unwrap();
-    socket.send_text(SETUP).await.unwrap();
+    socket.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     server.wait_for_calls(1).await;
     server.start_shutdown();
     assert_eq!(socket.wait_for_close().await.unwrap().0, 1012);
@@ -211,7 +209,7 @@ async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     server.wait_for_calls(1).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();
-    newer.send_text(SETUP).await.unwrap();
+    newer.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     newer.say("Hello?").await.unwrap();
     assert!(
         newer.wait_for_speech().await.unwrap().contains("something went wrong"),
@@ -225,10 +223,10 @@ async fn a_new_socket_of_a_call_replaces_the_old_one() {
     let server = Server::start(&[]).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut older = server.open_socket(Some(&signature)).await.unwrap();
-    older.send_text(SETUP).await.unwrap();
+    older.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     server.wait_for_calls(1).await;
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();
-    newer.send_text(SETUP).await.unwrap();
+    newer.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     assert_eq!(older.wait_for_close().await.unwrap().0, 1001);
     server.wait_for_calls(1).await;
     newer.close(1000, "").await.unwrap();
@@ -255,7 +253,8 @@ async fn a_socket_that_does_not_begin_with_setup_is_closed() {
 #[tokio::test]
 async fn bad_frames_are_ignored_and_ten_in_a_row_close_the_socket() {
     let server = Server::start(&[]).await;
-    let mut frames = vec![r#"{"type":"setup","callSid":"CA1"}"#];
+    let setup = server.setup_frame("CA1", &json!({})).await.to_string();
+    let mut frames = vec![setup.as_str()];
     frames.extend(["{"; 9]);
     frames.push(r#"{"type":"dtmf","digit":"1"}"#);
     frames.extend(["{"; 10]);

@@ -2,6 +2,7 @@
 
 mod attempt_limiter;
 pub(super) mod call_token;
+pub(super) mod call_webhook;
 mod client_network;
 pub(super) mod operator_token;
 pub(super) mod twilio_signature;

@@ -8,14 +8,16 @@ use serde_json::{Map, Value};
 use tracing::{info, warn};
 use url::form_urlencoded;
 
-use super::auth::twilio_signature::{SignedWebhook, WebhookForm};
+use super::auth::call_webhook::CallWebhook;
+use super::auth::twilio_signature::WebhookForm;
 use super::connect_conversation_relay::look_up_call_parameters;
 use super::{App, LiveAgent, VoiceWebhook, twiml_response};
 use crate::call_identity::CHATFLOW_ID;
+use crate::ids::CallSid;
 use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
 use crate::relay::RECONNECT;
-use crate::relay::twiml::{Attributes, ConversationRelay, Verb};
+use crate::relay::twiml::{Attributes, Verb};
 use crate::session::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionMessage};
 use crate::twilio::CallStatus;
 
@@ -66,29 +68,27 @@ pub(super) async fn post(
     State(voice): State<Arc<VoiceWebhook>>,
     State(calls): State<CallRegistry>,
     Query(query): Query<Attributes>,
-    signed: SignedWebhook,
+    CallWebhook { call, form }: CallWebhook,
 ) -> Response {
     let state = ActionState::from_query(query);
-    let result = ConnectResult::from_form(&signed.form);
+    let result = ConnectResult::from_form(&form);
     let reconnects = result == ConnectResult::SessionFailed && state.reconnects < MAX_RECONNECTS;
-    if let Some(call) = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok()) {
-        info!(
-            event = "twilio.connect_action",
-            call_sid = %call,
-            result = result.name(),
-            reconnects,
-            "Twilio requested the next TwiML of a call."
-        );
-        if !reconnects {
-            calls.deliver(&call, SessionMessage::CallEnded);
-        } else if !calls.is_live(&call) && signed.form.non_empty("Direction") == Some("inbound") {
-            // The call's data was lost with the process that held it.
-            look_up_call_parameters(&app, &call, &signed.form).await;
-        }
+    info!(
+        event = "twilio.connect_action",
+        call_sid = %call,
+        result = result.name(),
+        reconnects,
+        "Twilio requested the next TwiML of a call."
+    );
+    if !reconnects {
+        calls.deliver(&call, SessionMessage::CallEnded);
+    } else if !calls.is_live(&call) && form.non_empty("Direction") == Some("inbound") {
+        // The call's data was lost with the process that held it.
+        look_up_call_parameters(&app, &call, &form).await;
     }
     twiml_response(&match result {
         ConnectResult::CallEnded => Vec::new(),
-        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&state.next_attempt())],
+        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&call, &state.next_attempt())],
         ConnectResult::SessionFailed => voice.transfer_verbs(r#"{"reasonCode":"session-failed"}"#),
         ConnectResult::HandedOff(data) => voice.transfer_verbs(&data),
         ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
@@ -184,14 +184,12 @@ impl ConnectResult {
 
 impl VoiceWebhook {
     /// Builds the verb that connects the call again, without the greeting.
-    fn reconnect_verb(&self, state: &ActionState) -> Verb {
-        let mut relay: ConversationRelay = self.conversation_relay();
-        relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
+    fn reconnect_verb(&self, call: &CallSid, state: &ActionState) -> Verb {
         let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
-        let own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
-        relay.parameters.retain(|(name, _)| own.iter().all(|(own, _)| own != name));
-        relay.parameters.extend(own);
-        relay.parameters.push((RECONNECT.to_owned(), state.reconnects.to_string()));
+        let mut own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
+        own.push((RECONNECT.to_owned(), state.reconnects.to_string()));
+        let mut relay = self.conversation_relay(own, self.socket_tokens.for_call(call));
+        relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
         Verb::Connect { action: state.to_url(&self.action_url), relay }
     }
 

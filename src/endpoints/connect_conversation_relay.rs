@@ -9,7 +9,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{info, warn};
 
-use super::auth::twilio_signature::{SignedWebhook, WebhookForm};
+use super::auth::call_webhook::CallWebhook;
+use super::auth::twilio_signature::WebhookForm;
 use super::{App, VoiceWebhook, twiml_response};
 use crate::ids::CallSid;
 use crate::relay::twiml::Verb;
@@ -21,20 +22,16 @@ use business_client::{BusinessLookupError, IncomingCall};
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,
-    signed: SignedWebhook,
+    CallWebhook { call, form }: CallWebhook,
 ) -> Response {
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     app.session.calls.record_activity();
-    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse().ok());
-    let call_sid = call.as_ref().map(tracing::field::display::<&CallSid>);
-    info!(event = "call.incoming", call_sid, "A call comes in.");
-    let relay = voice.conversation_relay();
+    info!(event = "call.incoming", call_sid = %call, "A call comes in.");
+    let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call));
     app.session.prewarm_model(&relay.parameters);
-    if let Some(call) = &call {
-        look_up_call_parameters(&app, call, &signed.form).await;
-    }
+    look_up_call_parameters(&app, &call, &form).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
 }
 

@@ -105,9 +105,9 @@ struct OrderHasPaymentError(PriorPayment);
 
 /// Builds the TwiML of the call: the same as for an inbound call, with the order's parameters.
 fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder) -> Result<String, ApiError> {
-    let mut relay = voice.conversation_relay();
-    relay.parameters.retain(|(name, _)| order.parameters.iter().all(|(own, _)| own != name));
-    relay.parameters.extend(order.parameters.iter().cloned());
+    // Twilio names the call only in its answer to the request that has this TwiML.
+    let token = voice.socket_tokens.for_order(&order.call_reference);
+    let relay = voice.conversation_relay(order.parameters.clone(), token);
     let (context, manifest) = (order.context_key.clone(), order.manifest_key.clone());
     let action = ActionState::new(context, manifest, &order.parameters).to_url(&voice.action_url);
     let document = twiml::render_response(&[Verb::Connect { action, relay }]);

@@ -10,15 +10,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
-use super::auth::twilio_signature::SignedWebhook;
+use super::auth::call_webhook::CallWebhook;
 use crate::payment::PaymentCallback;
 use crate::session::{self, DeliveryOutcome, payment_log};
 
 /// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
 /// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
 /// retry.
-pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
-    let mut status = match PaymentCallback::from_form(signed.form.fields()) {
+pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: CallWebhook) -> Response {
+    let status = match PaymentCallback::from_form(signed.form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
             warn!(
@@ -37,7 +37,6 @@ pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, si
             "Twilio sent unmasked card data; it was dropped."
         );
     }
-    status.idempotency_token = signed.idempotency_token;
     let callback = status.clone();
     // Card testing is detected across calls, so the current limits apply and not those of one call.
     let limits = context.assets.library().server.limits.clone();

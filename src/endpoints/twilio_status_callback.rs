@@ -7,20 +7,21 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, info};
 
-use super::auth::twilio_signature::SignedWebhook;
-use crate::ids::CallSid;
+use super::auth::call_webhook::CallWebhook;
 use crate::session::{self, DeliveryOutcome, SessionMessage};
 use crate::twilio::CallStatus;
 
-/// Responds with 204 even if the call is unknown or the callback is repeated. 400 if `CallSid` or `CallStatus` is
-/// missing; 503 if the mailbox of the call is full.
-pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: SignedWebhook) -> Response {
-    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse::<CallSid>().ok());
-    let status = signed.form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
-    let (Some(call), Some(status)) = (call, status) else {
-        return (StatusCode::BAD_REQUEST, "CallSid or CallStatus is missing\n").into_response();
+/// Responds with 204 even if the call is unknown or the callback is repeated. 400 if `CallStatus` is missing; 503 if the
+/// mailbox of the call is full.
+pub(super) async fn post(
+    State(context): State<Arc<session::SessionContext>>,
+    CallWebhook { call, form }: CallWebhook,
+) -> Response {
+    let status = form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
+    let Some(status) = status else {
+        return (StatusCode::BAD_REQUEST, "CallStatus is missing\n").into_response();
     };
-    let sequence: Option<u32> = signed.form.non_empty("SequenceNumber").and_then(|number| number.parse().ok());
+    let sequence: Option<u32> = form.non_empty("SequenceNumber").and_then(|number| number.parse().ok());
     info!(event = "twilio.call_status", call_sid = %call, ?status, sequence, "Twilio reported the status of a call.");
     if status.is_terminal() {
         // An unanswered call never had a session that removes its data.

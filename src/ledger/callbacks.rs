@@ -9,8 +9,8 @@ use super::{
     Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState,
 };
 use crate::payment::{
-    CallbackKind, Field, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentRecord,
-    PaymentSessionResult, ResultKind,
+    CallbackKind, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentRecord, PaymentSessionResult,
+    ResultKind, UpdateAction,
 };
 
 /// The result of recording a callback.
@@ -49,9 +49,9 @@ pub(super) async fn write_callback(
         CallbackKind::Ended(ending) => Some(PaymentOutcome::from_session_result(ending, &known.intent)),
         _ => None,
     };
-    let (event, delivery) = (callback_event(status, outcome), delivery_key(status));
+    let event = callback_event(status, outcome);
     let appended = match &event {
-        Some(event) => writing.append_event(&payment, event, delivery.as_deref()).await?,
+        Some(event) => writing.append_callback_event(&payment, event, status).await?,
         None => false,
     };
     if let (Some(LedgerEvent::FieldEntered { last4: Some(last4), .. }), true) = (&event, appended) {
@@ -79,6 +79,36 @@ impl LedgerTransaction {
             .into_iter()
             .rev()
             .find(|payment| payment.payment_sid.is_none() && status.may_confirm(payment.amount)))
+    }
+
+    /// Appends the event of a callback, unless an equal callback was recorded before.
+    ///
+    /// `DateUpdated` tells two equal wrong entries apart. If Twilio sends none, the second one follows a further request
+    /// to capture a field: a repeated delivery can count again only where the server has asked for another entry.
+    async fn append_callback_event(
+        &mut self,
+        payment: &Payment,
+        event: &LedgerEvent<'_>,
+        status: &PaymentCallback,
+    ) -> Result<bool, LedgerError> {
+        let dated = status.digest.to_string();
+        let is_entry = matches!(status.kind, CallbackKind::EntryEnded { .. } | CallbackKind::WrongEntry { .. });
+        if status.date_updated.is_some() || !is_entry {
+            return self.append_event(payment, event, Some(&dated)).await;
+        }
+        let query = "SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ?1 AND delivery = ?2), \
+             (SELECT count(DISTINCT json_extract(data, '$.key')) FROM events WHERE payment_id = ?1 AND kind = 'asking' \
+              AND json_extract(data, '$.change') NOT IN (?3, ?4))";
+        let known = sqlx::query_as(query)
+            .bind(payment.id.to_string())
+            .bind(&dated)
+            .bind(UpdateAction::Complete.as_str())
+            .bind(UpdateAction::Cancel.as_str());
+        let (is_known, capture_requests): (bool, i64) = known.fetch_one(&mut *self.transaction).await?;
+        if is_known {
+            return Ok(false);
+        }
+        self.append_event(payment, event, Some(&format!("{dated} {capture_requests}"))).await
     }
 
     /// Stores the last digits of the card before the result arrives. A payment that stays unknown is matched with the
@@ -186,23 +216,4 @@ fn callback_event(status: &PaymentCallback, outcome: Option<PaymentOutcome>) -> 
         CallbackKind::WrongEntry { field, error } => Some(LedgerEvent::EntryRejected { field: *field, error }),
         CallbackKind::Ended(ending) => Some(LedgerEvent::SessionEnded { ending, outcome: outcome? }),
     }
-}
-
-/// The deduplication key of a callback: Twilio's idempotency token, or else its content with `DateUpdated`. A result
-/// needs no time, since it is recorded once.
-fn delivery_key(status: &PaymentCallback) -> Option<String> {
-    if let Some(token) = &status.idempotency_token {
-        return Some(token.clone());
-    }
-    let what = match &status.kind {
-        CallbackKind::Ended(ending) => {
-            let [charge, confirmation] =
-                [&ending.charge_amount, &ending.confirmation_code].map(|text| text.as_deref().unwrap_or_default());
-            return Some(format!("result {ending} {charge} {confirmation}"));
-        }
-        CallbackKind::EntryEnded { field, .. } => format!("entered {}", field.wire_name()),
-        CallbackKind::WrongEntry { field, .. } => format!("wrong {}", field.map_or("", Field::wire_name)),
-        CallbackKind::EntryInProgress { .. } | CallbackKind::SessionExists => return None,
-    };
-    status.date_updated.map(|updated| format!("{what} {updated}"))
 }

@@ -327,7 +327,7 @@ fn read_due_delivery(row: &SqliteRow) -> Result<DueDelivery, LedgerError> {
     if let Some(call) = row.try_get::<Option<String>, _>("call_sid")? {
         return Ok(DueDelivery {
             outbox_id: row.try_get("id")?,
-            subject: DeliverySubject::Call(call.parse().map_err(|_| LedgerError::Unreadable("a call SID"))?),
+            subject: DeliverySubject::Call(CallSid::from_stored(call)),
             body: outcome.into(),
             attempts: row.try_get("attempts")?,
         });

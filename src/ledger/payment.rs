@@ -235,11 +235,8 @@ fn read_payment(row: &SqliteRow) -> Result<Payment, LedgerError> {
     Ok(Payment {
         id: text("id")?.parse().map_err(|_| LedgerError::Unreadable("an id"))?,
         state: text("state")?.parse().map_err(|_| LedgerError::Unreadable("a state"))?,
-        call_sid: text("call_sid")?.parse().map_err(|_| LedgerError::Unreadable("the SID of a call"))?,
-        payment_sid: maybe("payment_sid")?
-            .map(|sid| sid.parse())
-            .transpose()
-            .map_err(|_| LedgerError::Unreadable("the SID of a payment"))?,
+        call_sid: CallSid::from_stored(text("call_sid")?),
+        payment_sid: maybe("payment_sid")?.map(PaymentSid::from_stored),
         caller: maybe("caller")?.and_then(|number| number.parse().ok()),
         call_reference: maybe("call_reference")?.map(Private::new),
         order_reference: maybe("order_reference")?.map(Private::new),

@@ -306,10 +306,7 @@ fn status(sid: &str, fields: &[(&str, &str)]) -> PaymentCallback {
         .chain(fields)
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let mut status = PaymentCallback::from_form(&form).unwrap();
-    status.idempotency_token =
-        fields.iter().find(|(name, _)| *name == "delivery").map(|(_, token)| (*token).to_owned());
-    status
+    PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap()
 }
 
 const TOKENIZED: [(&str, &str); 3] = [("Result", "success"), ("PaymentToken", "tok_hush-hush"), ("ProfileId", "p1")];

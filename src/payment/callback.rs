@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::{Amount, CardType, Field, Fields, is_charge_amount};
+use super::{Amount, CallbackDigest, CallbackDigester, CardType, Field, Fields, is_charge_amount};
 use crate::ids::{CallSid, PaymentSid};
 use crate::redact::{has_card_number, redact_card_numbers};
 
@@ -21,8 +21,8 @@ pub struct PaymentCallback {
     pub call_sid: CallSid,
     /// The payment session: `Sid`.
     pub payment_sid: PaymentSid,
-    /// `I-Twilio-Idempotency-Token`: the same for each delivery of the same callback. A header, not part of the form.
-    pub idempotency_token: Option<String>,
+    /// The same for each delivery of the same callback. The header `I-Twilio-Idempotency-Token` is not used for that, since no signature covers it.
+    pub digest: CallbackDigest,
     /// `DateUpdated`, to the millisecond; callbacks arrive in any order.
     pub date_updated: Option<Timestamp>,
     /// `Required`: the fields still missing. `None` if absent, which differs from empty.
@@ -292,7 +292,7 @@ pub enum ParseCallbackError {
 
 impl PaymentCallback {
     /// Parses a callback's form. Only the two SIDs are required.
-    pub fn from_form(form: &[(String, String)]) -> Result<Self, ParseCallbackError> {
+    pub fn from_form(form: &[(String, String)], digester: &CallbackDigester) -> Result<Self, ParseCallbackError> {
         let get = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
         let filled = |name: &str| get(name).filter(|value| !value.is_empty());
 
@@ -312,7 +312,7 @@ impl PaymentCallback {
         Ok(Self {
             call_sid: filled("CallSid").and_then(|sid| sid.parse().ok()).ok_or(ParseCallbackError::CallSid)?,
             payment_sid: filled("Sid").and_then(|sid| sid.parse().ok()).ok_or(ParseCallbackError::Sid)?,
-            idempotency_token: None,
+            digest: digester.digest(form),
             date_updated: filled("DateUpdated").and_then(|date| date.parse().ok()),
             required: get("Required").map(parse_required),
             charge_amount: filled("ChargeAmount").map(str::to_owned),
@@ -455,7 +455,11 @@ mod tests {
         let sids = [("CallSid", "CA1"), ("Sid", "PK1")];
         let form: Vec<_> =
             sids.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        PaymentCallback::from_form(&form).unwrap()
+        PaymentCallback::from_form(&form, &digester()).unwrap()
+    }
+
+    fn digester() -> CallbackDigester {
+        CallbackDigester::new(&SecretString::from("12345"))
     }
 
     #[test]
@@ -607,9 +611,9 @@ mod tests {
 
     #[test]
     fn a_form_without_the_sids_is_refused() {
-        let form = |name: &str| vec![(name.to_owned(), "X1".to_owned())];
-        assert_eq!(PaymentCallback::from_form(&form("Sid")).unwrap_err(), ParseCallbackError::CallSid);
-        assert_eq!(PaymentCallback::from_form(&form("CallSid")).unwrap_err(), ParseCallbackError::Sid);
+        let form = |name: &str| vec![(name.to_owned(), "CA1".to_owned())];
+        assert_eq!(PaymentCallback::from_form(&form("Sid"), &digester()).unwrap_err(), ParseCallbackError::CallSid);
+        assert_eq!(PaymentCallback::from_form(&form("CallSid"), &digester()).unwrap_err(), ParseCallbackError::Sid);
     }
 
     proptest! {

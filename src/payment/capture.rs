@@ -8,14 +8,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Amount, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey, PaymentCallback,
-    PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult, PaymentState, PaymentTerms,
-    SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
+    Amount, CallbackDigest, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey,
+    PaymentCallback, PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult, PaymentState,
+    PaymentTerms, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::ids::PaymentSid;
 
-/// The number of idempotency tokens that are kept to recognise repeated callbacks.
-const MAX_SEEN_TOKENS: usize = 64;
+/// The number of callbacks that are kept to recognise repeated ones. Those about single keys are not among them.
+const MAX_SEEN_CALLBACKS: usize = 64;
 
 /// The maximum number of refused `complete` requests in one session. Each may be a new attempt to charge.
 const MAX_SUBMIT_REFUSALS: u32 = 3;
@@ -45,8 +45,16 @@ pub struct Capture {
     submit_refusals: u32,
     /// The last refusal of a `complete` request.
     refusal: Option<SubmissionRefusal>,
-    seen_tokens: VecDeque<String>,
+    seen_callbacks: VecDeque<SeenCallback>,
     consent: Option<ConsentRecord>,
+}
+
+/// A callback that was applied.
+#[derive(Debug, Clone, Copy)]
+struct SeenCallback {
+    digest: CallbackDigest,
+    /// The number of capture requests before it, if it has no `DateUpdated` that tells it from an equal one.
+    capture_requests: Option<u32>,
 }
 
 /// The stage of a payment session.
@@ -146,7 +154,7 @@ impl Capture {
             is_recapture: false,
             submit_refusals: 0,
             refusal: None,
-            seen_tokens: VecDeque::new(),
+            seen_callbacks: VecDeque::new(),
             consent: consent.clone(),
         };
         (capture, CreatePayment { id, idempotency_key: id.create_key(), charge, terms: terms.clone(), consent })
@@ -307,7 +315,7 @@ impl Capture {
 
     /// Applies a callback of this session. A repeated callback, or one older than the newest, has no effect.
     pub fn apply_callback(&mut self, callback: &PaymentCallback) -> CallbackEffect {
-        if self.record_delivery(callback) {
+        if self.is_repeated(callback) {
             return CallbackEffect::NoChange;
         }
         let was_opening = self.stage == CaptureStage::Opening;
@@ -492,16 +500,29 @@ impl Capture {
         }
     }
 
-    /// Records the token of a delivery; returns whether it was seen before.
-    fn record_delivery(&mut self, callback: &PaymentCallback) -> bool {
-        let Some(delivery) = &callback.idempotency_token else { return false };
-        if self.seen_tokens.contains(delivery) {
+    /// Returns whether a callback was applied before, and remembers it. Two callbacks without `DateUpdated` may be equal
+    /// and both be new: the second one follows a further capture request.
+    fn is_repeated(&mut self, callback: &PaymentCallback) -> bool {
+        if matches!(callback.kind, CallbackKind::EntryInProgress { .. }) {
+            return false;
+        }
+        let captures = self.attempts.iter().filter(|(action, _)| matches!(action, UpdateAction::Capture(_)));
+        let capture_requests = callback.date_updated.is_none().then(|| captures.map(|(_, count)| count).sum());
+        let is_same = |seen: &SeenCallback| {
+            seen.digest == callback.digest
+                && (seen.capture_requests.is_none() || seen.capture_requests == capture_requests)
+        };
+        if self.seen_callbacks.iter().any(is_same) {
             return true;
         }
-        if self.seen_tokens.len() == MAX_SEEN_TOKENS {
-            self.seen_tokens.pop_front();
+        // Twilio may confirm a capture request and end its entry with equal callbacks; key presses lie between.
+        if capture_requests.is_some() && matches!(callback.kind, CallbackKind::EntryEnded { .. }) {
+            return false;
         }
-        self.seen_tokens.push_back(delivery.clone());
+        if self.seen_callbacks.len() == MAX_SEEN_CALLBACKS {
+            self.seen_callbacks.pop_front();
+        }
+        self.seen_callbacks.push_back(SeenCallback { digest: callback.digest, capture_requests });
         false
     }
 

@@ -302,7 +302,9 @@ mod tests {
             .chain(fields)
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let CallbackKind::Ended(ending) = PaymentCallback::from_form(&form).unwrap().kind else {
+        let CallbackKind::Ended(ending) =
+            PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap().kind
+        else {
             panic!("no result in {fields:?}")
         };
         *ending

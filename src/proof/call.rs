@@ -1,11 +1,22 @@
 //! A call of the proof: the caller's side of its socket, and what the model replies.
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::capture::OutputChannel;
 use super::harness::{ProofHarness, TIMEOUT};
-use crate::endpoints::CONVERSATION_RELAY;
+use super::setup::ACCOUNT_SID;
+use crate::endpoints::{CONNECT_ACTION, CONVERSATION_RELAY};
 use crate::simulator::{ModelReply, RelayClient};
+use crate::socket_token::SOCKET_TOKEN;
+
+/// Reads the token of the socket from the parameters of a TwiML document. The document is not parsed, since the
+/// configuration under test may have attributes that the simulator does not know.
+fn read_socket_token(twiml: &str) -> anyhow::Result<&str> {
+    let parameter = format!(r#"<Parameter name="{SOCKET_TOKEN}" value=""#);
+    let token = twiml.split_once(&parameter).and_then(|(_, rest)| rest.split_once('"'));
+    token.map(|(token, _)| token).context("the TwiML has no token for the socket")
+}
 
 /// A connected call.
 #[derive(Debug)]
@@ -24,6 +35,10 @@ impl<'a> ProofCall<'a> {
         from: &str,
         parameters: &Value,
     ) -> anyhow::Result<Self> {
+        let form = [("CallSid", call), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+        let twiml = harness.post_as_twilio(CONNECT_ACTION, &form).await?;
+        let mut parameters = parameters.clone();
+        parameters[SOCKET_TOKEN] = json!(read_socket_token(&twiml)?);
         let signature = harness.signer.sign(&harness.base_url.wss_url(CONVERSATION_RELAY), &[]);
         let capture = harness.capture.clone();
         // The proxy in front of the server removes the path of the public URL.
@@ -33,7 +48,7 @@ impl<'a> ProofCall<'a> {
         let mut connected = Self { harness, client, turn_count: 0 };
         let setup = json!({
             "type": "setup", "sessionId": "VX00000000000000000000000000000001", "callSid": call, "from": from,
-            "to": "+15550100002", "direction": "inbound", "customParameters": parameters,
+            "to": "+15550100002", "direction": "inbound", "accountSid": ACCOUNT_SID, "customParameters": parameters,
         });
         connected.client.send(&setup).await?;
         harness.wait_for_calls(1).await?;

@@ -41,6 +41,9 @@ pub(crate) enum IncomingFrame {
 pub struct Setup {
     /// The SID of the call.
     pub call_sid: CallSid,
+    /// The account of the call. Twilio always names it.
+    #[serde(default)]
+    pub account_sid: Option<String>,
     /// `inbound` or `outbound-api`.
     #[serde(default, deserialize_with = "null_is_default")]
     pub direction: String,
@@ -69,6 +72,14 @@ impl Setup {
     /// Returns whether this server placed the call.
     pub fn is_outbound(&self) -> bool {
         self.direction.starts_with("outbound")
+    }
+
+    /// Removes a custom parameter and returns its value.
+    pub fn take_parameter(&mut self, name: &str) -> Option<String> {
+        let mut parameters = std::mem::take(&mut self.custom_parameters).into_inner();
+        let value = parameters.remove(name);
+        self.custom_parameters = Private::new(parameters);
+        value
     }
 
     /// Returns whether this is a new session of a call whose earlier session failed.
@@ -218,7 +229,7 @@ mod tests {
     #[test]
     fn missing_null_and_unknown_members_are_accepted() {
         for setup in [
-            r#"{"type":"setup","callSid":"v3:x","customParameters":null}"#,
+            r#"{"type":"setup","callSid":"CA1","customParameters":null}"#,
             r#"{"type":"setup","callSid":"CA1","new":[1]}"#,
         ] {
             assert!(matches!(IncomingFrame::parse(setup), Ok(IncomingFrame::Setup(_))), "{setup}");

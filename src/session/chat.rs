@@ -116,12 +116,12 @@ impl Chat {
             silence: SilenceSettings { enabled: false, ..settings.silence },
             ..settings
         };
-        let sid: CallSid = format!("chat-{id}").parse().expect("41 letters, digits and dashes are a SID");
         let setup = Setup {
-            call_sid: sid,
+            call_sid: CallSid::of_chat(id),
             direction: "chat".to_owned(),
             from: Private::default(),
             to: Private::default(),
+            account_sid: None,
             custom_parameters: Private::default(),
         };
         // The initial actions are not needed: a chat has no greeting.

@@ -11,6 +11,7 @@ use crate::assets::{Assets, CurrentAssets};
 use crate::call::ToolCall;
 use crate::config::{Config, Vars};
 use crate::ledger::TempDirectory;
+use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
@@ -52,6 +53,8 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
             sms_allowed_numbers: Vec::new(),
         },
         calls: CallRegistry::default(),
+        admission: SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&config.twilio.auth_token, [])),
+        callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
         reports_call_ends: false,
         tasks,
@@ -94,10 +97,16 @@ fn socket(context: &Arc<SessionContext>) -> mpsc::Sender<&'static str> {
     line
 }
 
+/// The `setup` frame of the call `CA1`, with the token of its TwiML.
+fn setup_frame(context: &SessionContext) -> String {
+    let token = context.admission.tokens().for_call(&"CA1".parse().unwrap());
+    serde_json::json!({"type": "setup", "callSid": "CA1", "customParameters": {SOCKET_TOKEN: token}}).to_string()
+}
+
 /// Opens a socket for the call `CA1` and sends `setup` and this prompt.
 async fn call(context: &Arc<SessionContext>, prompt: &'static str) -> mpsc::Sender<&'static str> {
     let line = socket(context);
-    line.send(r#"{"type":"setup","callSid":"CA1"}"#).await.unwrap();
+    line.send(setup_frame(context).leak()).await.unwrap();
     line.send(prompt).await.unwrap();
     line
 }
@@ -168,7 +177,7 @@ async fn a_tool_call_whose_client_has_left_does_not_start() {
 async fn a_panicked_session_leaves_no_payment_open() {
     let (base_url, mut requests) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;
-    let setup = futures_util::stream::iter([SocketInput::Text(r#"{"type":"setup","callSid":"CA1"}"#.to_owned())]);
+    let setup = futures_util::stream::iter([SocketInput::Text(setup_frame(&context))]);
     let breaks = stream::once(async { panic!("a fault of this program's") });
     let outgoing = sink::drain().sink_map_err(|_| SendFrameError);
     let call = CallData::from_sid("CA1".parse().unwrap());

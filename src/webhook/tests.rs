@@ -125,7 +125,12 @@ async fn report_success(ledger: &Ledger, n: u32) {
         ("PaymentToken", format!("tok_{n}")),
     ];
     let form = form.map(|(name, value)| (name.to_owned(), value));
-    ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
+    ledger
+        .record_callback(
+            &PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap(),
+        )
+        .await
+        .unwrap();
 }
 
 /// Polls until the condition holds.

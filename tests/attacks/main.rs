@@ -7,3 +7,4 @@ mod auth;
 #[expect(dead_code, reason = "not all clients are used")]
 #[path = "../server/mod.rs"]
 mod server;
+mod socket;

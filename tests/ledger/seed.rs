@@ -3,8 +3,8 @@
 use crelay_payments::config::Config;
 use crelay_payments::ledger::{CallData, Ledger};
 use crelay_payments::payment::{
-    Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, TwilioResponse,
-    UpdateAction, UpdatePayment,
+    Amount, CallbackDigester, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator,
+    TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crelay_payments::redact::Private;
 use uuid::Uuid;
@@ -66,7 +66,12 @@ impl Seed {
             ("PaymentCardNumber", "xxxxxxxxxxxx4242".to_owned()),
         ];
         let form = form.map(|(name, value)| (name.to_owned(), value));
-        self.ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
+        self.ledger
+            .record_callback(
+                &PaymentCallback::from_form(&form, &CallbackDigester::new(&server::AUTH_TOKEN.into())).unwrap(),
+            )
+            .await
+            .unwrap();
         id
     }
 }

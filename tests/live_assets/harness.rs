@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crelay_payments::simulator::{LocalServer, ModelReply, QueuedOpenAi, RelayClient, TwilioSync};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::server::{AUTH_TOKEN, REQUIRED_VARS, SOCKET_URL, Server};
@@ -104,14 +104,14 @@ impl LiveServer {
             uuid::Uuid::new_v4().as_bytes().iter().flat_map(|byte| [letter(byte / 16), letter(*byte)]).collect();
         let parameters: serde_json::Map<String, Value> =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
-        let setup = json!({ "type": "setup", "callSid": format!("CA{name}"), "customParameters": parameters });
+        let setup = self.server.setup_frame(&format!("CA{name}"), &Value::Object(parameters)).await;
         socket.send(&setup).await.unwrap();
         Call { socket, name, openai: self.openai.clone() }
     }
 
     /// The TwiML of an inbound call.
     pub(crate) async fn twiml(&self) -> String {
-        self.server.post_as_twilio("/connectConversationRelay", &[]).await.text().await.unwrap()
+        self.server.post_as_twilio("/connectConversationRelay", &[("CallSid", "CA1")]).await.text().await.unwrap()
     }
 
     /// Connects calls until one has these instructions.

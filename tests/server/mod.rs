@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 const BASE_URL: &str = "https://pay.example.com";
 pub(crate) const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
 pub(crate) const AUTH_TOKEN: &str = "12345";
+/// The parameter with the token of a socket.
+pub(crate) const SOCKET_TOKEN: &str = "crelaySocketToken";
 /// The bearer token of operator requests.
 pub(crate) const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -160,16 +162,32 @@ impl Server {
 
     /// Connects an outbound call and waits until it is live.
     pub(crate) async fn connect_call(&self, call: &str, parameters: &Value) -> RelayClient {
-        let setup =
-            json!({"type": "setup", "callSid": call, "direction": "outbound-api", "customParameters": parameters});
+        let setup = self.setup_frame(call, parameters).await;
         self.begin_call(&setup).await
     }
 
     /// Connects an inbound call from this number and waits until it is live.
     pub(crate) async fn connect_call_from(&self, from: &str, call: &str, parameters: &Value) -> RelayClient {
-        let setup = json!({"type": "setup", "callSid": call, "direction": "inbound", "from": from,
-            "customParameters": parameters});
+        let mut setup = self.setup_frame(call, parameters).await;
+        setup["direction"] = json!("inbound");
+        setup["from"] = json!(from);
         self.begin_call(&setup).await
+    }
+
+    /// The `setup` frame of an outbound call, with the token of its TwiML among the parameters.
+    pub(crate) async fn setup_frame(&self, call: &str, parameters: &Value) -> Value {
+        let mut parameters = parameters.clone();
+        parameters[SOCKET_TOKEN] = json!(self.socket_token(call).await);
+        json!({"type": "setup", "callSid": call, "accountSid": "AC1", "direction": "outbound-api",
+            "customParameters": parameters})
+    }
+
+    /// The token of a call's sockets. It is read from the TwiML of a reconnect, since the voice webhook also asks the
+    /// business and prepares the model.
+    pub(crate) async fn socket_token(&self, call: &str) -> String {
+        let form = [("CallSid", call), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+        let twiml = self.post_as_twilio("/connectAction", &form).await.text().await.unwrap();
+        parameter(&twiml, SOCKET_TOKEN).expect("the TwiML has a token")
     }
 
     async fn begin_call(&self, setup: &Value) -> RelayClient {
@@ -227,6 +245,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shutdown.hard.cancel();
     }
+}
+
+/// The value of a `<Parameter>` of TwiML, if it needs no unescaping.
+pub(crate) fn parameter(twiml: &str, name: &str) -> Option<String> {
+    let (_, rest) = twiml.split_once(&format!(r#"<Parameter name="{name}" value=""#))?;
+    rest.split_once('"').map(|(value, _)| value.to_owned())
 }
 
 fn owned(form: &[(&str, &str)]) -> Vec<(String, String)> {

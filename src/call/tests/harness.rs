@@ -465,7 +465,7 @@ pub(in crate::call) fn payment_status(sid: &str, fields: &[(&str, &str)]) -> Pay
     let sids = [("CallSid", "CA1"), ("Sid", sid)];
     let form: Vec<_> =
         sids.iter().chain(fields).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    PaymentCallback::from_form(&form).unwrap()
+    PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap()
 }
 
 pub(in crate::call) fn payment_sid(sid: &str) -> PaymentSid {

@@ -45,8 +45,6 @@ pub(in crate::endpoints) struct SignatureVerifier {
 pub(in crate::endpoints) struct SignedWebhook {
     /// The fields, in the order of the body.
     pub(in crate::endpoints) form: WebhookForm,
-    /// The header `I-Twilio-Idempotency-Token`: the same on every delivery of one webhook.
-    pub(in crate::endpoints) idempotency_token: Option<String>,
 }
 
 /// The form fields of a webhook.
@@ -133,8 +131,7 @@ impl SignatureVerifier {
                 }
             })?;
         }
-        let delivery = parts.headers.get("i-twilio-idempotency-token").and_then(|token| token.to_str().ok());
-        Ok(SignedWebhook { form: WebhookForm(form), idempotency_token: delivery.map(str::to_owned) })
+        Ok(SignedWebhook { form: WebhookForm(form) })
     }
 
     fn verify_upgrade(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), VerifyRequestError> {

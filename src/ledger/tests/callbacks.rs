@@ -166,6 +166,40 @@ async fn repeated_delivery_is_recorded_once_and_each_wrong_entry_separately() {
     assert_eq!(test.event_kinds(id).await.iter().filter(|kind| *kind == "wrong").count(), 2);
 }
 
+#[tokio::test]
+async fn a_replay_counts_once_however_its_fields_are_cut() {
+    let mut test = TestLedger::new().await;
+    let id = test.create_session("25", "PK1").await;
+    let entry = ("Capture", "payment-card-number");
+    let wrong = ("ErrorType", "invalid-card-number");
+    let genuine = [entry, wrong, ("DateUpdated", "2026-08-30T10:00:00.001Z")];
+    // The same signature is valid for it, and it has no `DateUpdated`.
+    let cut = [entry, wrong, ("DateUpdate", "d2026-08-30T10:00:00.001Z")];
+    for fields in [genuine, genuine, cut] {
+        test.deliver_callback("PK1", &fields).await;
+        test.update_session(&update(id, "PK1", UpdateAction::Capture(Field::CardNumber), 1), &TwilioResponse::Accepted)
+            .await
+            .unwrap();
+    }
+    test.deliver_callback("PK1", &[entry, wrong, ("DateUpdated", "2026-08-30T10:00:07.000Z")]).await;
+    assert_eq!(test.event_kinds(id).await.iter().filter(|kind| *kind == "wrong").count(), 2);
+}
+
+#[tokio::test]
+async fn without_a_date_an_equal_wrong_entry_counts_once_per_request() {
+    let mut test = TestLedger::new().await;
+    let id = test.create_session("25", "PK1").await;
+    let wrong = [("Capture", "payment-card-number"), ("ErrorType", "invalid-card-number")];
+    for n in 1..=2 {
+        let capture = update(id, "PK1", UpdateAction::Capture(Field::CardNumber), n);
+        test.update_session(&capture, &TwilioResponse::Accepted).await.unwrap();
+        for _ in 0..3 {
+            test.deliver_callback("PK1", &wrong).await;
+        }
+    }
+    assert_eq!(test.event_kinds(id).await.iter().filter(|kind| *kind == "wrong").count(), 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

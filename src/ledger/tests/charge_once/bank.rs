@@ -78,5 +78,10 @@ pub(super) async fn report_result(ledger: &Ledger, session: &BankSession, fields
         .chain(fields)
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    ledger.record_callback(&PaymentCallback::from_form(&form).unwrap()).await.unwrap();
+    ledger
+        .record_callback(
+            &PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap(),
+        )
+        .await
+        .unwrap();
 }

@@ -1,0 +1,191 @@
+//! Which sockets are served: those whose `setup` frame has the token of its call and comes from our account.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{CALL_REFERENCE, custom_parameter};
+use crate::expiring_map::ExpiringMap;
+use crate::ids::CallSid;
+use crate::log_limit::LogLimiter;
+use crate::relay::Setup;
+use crate::socket_token::{SOCKET_TOKEN, SocketTokens, TokenSubject};
+
+/// How long the call of an order's token is remembered. Twilio ends a call after 24 hours.
+const ORDER_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The largest number of orders whose calls are remembered.
+const MAX_ORDER_TOKENS: usize = 100_000;
+
+/// Decides on sockets and on the accounts of requests.
+#[derive(Debug)]
+pub struct SocketAdmission {
+    tokens: SocketTokens,
+    account_sid: String,
+    /// The call that each order's token has been used for. A token opens the sockets of one call.
+    calls_of_orders: Mutex<ExpiringMap<Uuid, CallSid>>,
+    log_limiter: LogLimiter,
+}
+
+/// Why a socket is closed before it has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RefuseSocketError {
+    /// `accountSid` is not `ACCOUNT_SID`.
+    #[error("the socket belongs to another account: check ACCOUNT_SID")]
+    ForeignAccount,
+    /// There is no token, or it was not made for this call.
+    #[error("the socket has no token of its call: its TwiML has to come from this server, and AUTH_TOKEN be the same")]
+    InvalidToken,
+}
+
+impl SocketAdmission {
+    /// Creates it for an account and the tokens that are made with its auth tokens.
+    pub(crate) fn new(account_sid: String, tokens: SocketTokens) -> Self {
+        let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
+        Self { tokens, account_sid, calls_of_orders, log_limiter: LogLimiter::default() }
+    }
+
+    /// The tokens that a TwiML document needs.
+    pub(crate) fn tokens(&self) -> &SocketTokens {
+        &self.tokens
+    }
+
+    /// Returns whether a request or a frame that names this account is for us. Some name none.
+    pub(crate) fn is_own_account(&self, account_sid: Option<&str>) -> bool {
+        account_sid.is_none_or(|sid| sid == self.account_sid)
+    }
+
+    /// Admits a socket, and removes the token from its parameters. `is_live` is whether the call has a session.
+    pub(super) fn admit(&self, setup: &mut Setup, is_live: bool, now: Instant) -> Result<(), RefuseSocketError> {
+        let token = setup.take_parameter(SOCKET_TOKEN);
+        if !self.is_own_account(setup.account_sid.as_deref()) {
+            return Err(RefuseSocketError::ForeignAccount);
+        }
+        let token = token.ok_or(RefuseSocketError::InvalidToken)?;
+        let subject = self.tokens.verify(&token, &setup.call_sid, custom_parameter(setup, CALL_REFERENCE));
+        match subject.ok_or(RefuseSocketError::InvalidToken)? {
+            TokenSubject::Call => Ok(()),
+            TokenSubject::Order(id) if self.claim_order(id, &setup.call_sid, is_live, now) => Ok(()),
+            TokenSubject::Order(_) => Err(RefuseSocketError::InvalidToken),
+        }
+    }
+
+    /// Returns whether the call is that of the order, which the first socket decides. That of a live call is decided.
+    fn claim_order(&self, id: Uuid, call: &CallSid, is_live: bool, now: Instant) -> bool {
+        let mut calls = self.lock();
+        if let Some(known) = calls.get_mut(&id, now.into_std()) {
+            return known == call;
+        }
+        if is_live {
+            return false;
+        }
+        // A map that is full forgets which call came first, and refuses no caller.
+        let _ = calls.insert(id, call.clone(), now.into_std());
+        true
+    }
+
+    /// Logs a refusal of this kind, at most once a minute.
+    pub(crate) fn log_refusal(&self, kind: &'static str, reason: &dyn std::fmt::Display) {
+        if let Some(left_out) = self.log_limiter.admit(kind, Instant::now()) {
+            warn!(
+                event = "twilio.request_refused", kind, %reason, left_out,
+                "A socket or a webhook request of a call was refused; `left_out` others of its kind were not logged."
+            );
+        }
+    }
+
+    /// Removes expired entries, and logs the end of a burst of refusals.
+    pub(crate) fn remove_expired(&self) {
+        let now = Instant::now();
+        self.lock().remove_expired(now.into_std());
+        for (kind, left_out) in self.log_limiter.take_due(now) {
+            warn!(
+                event = "twilio.request_refused",
+                kind,
+                left_out,
+                "Sockets or webhook requests of calls were refused; `left_out` of this kind were not logged."
+            );
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ExpiringMap<Uuid, CallSid>> {
+        self.calls_of_orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::relay::IncomingFrame;
+
+    fn admission() -> SocketAdmission {
+        SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&SecretString::from("12345"), []))
+    }
+
+    fn setup(call: &str, account: Option<&str>, parameters: &[(&str, &str)]) -> Setup {
+        let parameters: std::collections::BTreeMap<_, _> = parameters.iter().copied().collect();
+        let frame = serde_json::json!({"type": "setup", "callSid": call, "accountSid": account,
+            "customParameters": parameters});
+        let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame.to_string()) else { panic!("a setup frame") };
+        setup
+    }
+
+    fn admit(admission: &SocketAdmission, mut setup: Setup, is_live: bool) -> Result<(), RefuseSocketError> {
+        let admitted = admission.admit(&mut setup, is_live, Instant::now());
+        assert!(!setup.custom_parameters.reveal().contains_key(SOCKET_TOKEN), "the token is in no parameter");
+        admitted
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_needs_the_token_of_its_call_and_our_account() {
+        let admission = admission();
+        let token = admission.tokens().for_call(&"CA1".parse().unwrap());
+        let with = |call, account| setup(call, account, &[(SOCKET_TOKEN, token.as_str()), ("customer", "Ann")]);
+        for is_live in [false, true] {
+            assert_eq!(admit(&admission, with("CA1", Some("AC1")), is_live), Ok(()));
+            assert_eq!(admit(&admission, with("CA1", None), is_live), Ok(()), "other carriers name none");
+            assert_eq!(admit(&admission, with("CA2", Some("AC1")), is_live), Err(RefuseSocketError::InvalidToken));
+            let foreign = admit(&admission, with("CA1", Some("AC2")), is_live);
+            assert_eq!(foreign, Err(RefuseSocketError::ForeignAccount));
+            let without = admit(&admission, setup("CA1", Some("AC1"), &[]), is_live);
+            assert_eq!(without, Err(RefuseSocketError::InvalidToken));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_token_of_an_order_opens_the_sockets_of_one_call() {
+        let admission = admission();
+        let token = admission.tokens().for_order("order-7");
+        let with = |call| setup(call, Some("AC1"), &[(SOCKET_TOKEN, &token), ("callReference", "order-7")]);
+        assert_eq!(
+            admit(&admission, with("CA9"), true),
+            Err(RefuseSocketError::InvalidToken),
+            "a live call has its own"
+        );
+        assert_eq!(admit(&admission, with("CA1"), false), Ok(()));
+        assert_eq!(admit(&admission, with("CA1"), true), Ok(()), "a further socket");
+        for is_live in [false, true] {
+            assert_eq!(admit(&admission, with("CA2"), is_live), Err(RefuseSocketError::InvalidToken));
+        }
+        let other = setup("CA1", Some("AC1"), &[(SOCKET_TOKEN, &token), ("callReference", "order-8")]);
+        assert_eq!(admit(&admission, other, false), Err(RefuseSocketError::InvalidToken));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_logged_once_a_minute() {
+        let log = crate::captured_log::CapturedLog::start();
+        let admission = admission();
+        for _ in 0..500 {
+            admission.log_refusal("socket", &RefuseSocketError::InvalidToken);
+        }
+        assert_eq!(log.count_events("WARN", "twilio.request_refused"), 1);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        admission.remove_expired();
+        assert_eq!(log.count_events("WARN", "twilio.request_refused"), 2);
+    }
+}

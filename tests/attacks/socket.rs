@@ -1,0 +1,174 @@
+//! The border to Twilio's data: whose socket it is, and what it says.
+
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient, RelayMessage};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::server::{OPERATOR_TOKEN, SOCKET_TOKEN, SOCKET_URL, Server, parameter, start_twilio};
+
+const REFUSED: (u16, &str) = (1008, "this socket belongs to no call of this server");
+
+/// Opens a socket with the observed signature, which is the same for every call, and sends this frame.
+async fn open_with(server: &Server, setup: &Value) -> RelayClient {
+    let signature = server.signature(SOCKET_URL, &[]);
+    let mut socket = server.open_socket(Some(&signature)).await.unwrap();
+    socket.send(setup).await.unwrap();
+    socket
+}
+
+async fn assert_refused(server: &Server, setup: &Value) {
+    let (code, reason) = open_with(server, setup).await.wait_for_close().await.unwrap();
+    assert_eq!((code, reason.as_str()), REFUSED, "{setup}");
+}
+
+#[tokio::test]
+async fn a_socket_without_the_token_of_its_call_has_no_effect() {
+    let model = QueuedOpenAi::start_with(ModelReply::text("I am still here."), |_, _| {}).await.unwrap();
+    let server = Server::start(&[("OPENAI_BASE_URL", model.base_url())]).await;
+    let mut live = server.connect_call("CA1", &json!({})).await;
+    let token_of = async |call| server.socket_token(call).await;
+    let other = token_of("CA2").await;
+    let with = |call: &str, account: &str, token: &str| json!({"type": "setup", "callSid": call, "accountSid": account, "customParameters": {SOCKET_TOKEN: token}});
+    let own = token_of("CA1").await;
+    for (call, account, token) in [
+        ("CA1", "AC1", ""),
+        ("CA1", "AC1", "wrong"),
+        ("CA1", "AC1", other.as_str()),
+        ("CA1", "AC2", own.as_str()),
+        ("CA7", "AC1", own.as_str()),
+        ("CA7", "AC1", ""),
+    ] {
+        assert_refused(&server, &with(call, account, token)).await;
+    }
+    assert_refused(&server, &json!({"type": "setup", "callSid": "CA1"})).await;
+    assert_refused(&server, &json!({"type": "setup", "callSid": "CA1", "customParameters": {SOCKET_TOKEN: [1]}})).await;
+    server.wait_for_calls(1).await;
+    live.say("Are you there?").await.unwrap();
+    assert_eq!(live.wait_for_speech().await.unwrap(), "I am still here.", "the call keeps its socket");
+    let _taken = open_with(&server, &server.setup_frame("CA1", &json!({})).await).await;
+    assert_eq!(live.wait_for_close().await.unwrap().0, 1001, "a further socket with the token takes the call over");
+}
+
+#[tokio::test]
+async fn a_second_setup_frame_changes_nothing_and_the_model_sees_no_token() {
+    let model = QueuedOpenAi::start_with(ModelReply::text("Yes."), |_, _| {}).await.unwrap();
+    let server = Server::start(&[("OPENAI_BASE_URL", model.base_url())]).await;
+    let mut live = server.connect_call("CA1", &json!({"customer": "Ann"})).await;
+    let mut other = server.connect_call("CA2", &json!({"customer": "Bob"})).await;
+    for setup in
+        [server.setup_frame("CA2", &json!({"customer": "Eve"})).await, json!({"type": "setup", "callSid": "CA2"})]
+    {
+        live.send(&setup).await.unwrap();
+    }
+    live.say("Who am I?").await.unwrap();
+    assert_eq!(live.wait_for_speech().await.unwrap(), "Yes.");
+    let token = server.socket_token("CA1").await;
+    let shown = model.wait_for_request(0, |_| true).await.unwrap().to_string();
+    assert!(shown.contains("Ann") && !shown.contains("Eve") && !shown.contains(&token), "{shown}");
+    assert!(!shown.contains(SOCKET_TOKEN), "{shown}");
+    server.wait_for_calls(2).await;
+    other.say("And I?").await.unwrap();
+    assert_eq!(other.wait_for_speech().await.unwrap(), "Yes.");
+}
+
+#[tokio::test]
+async fn the_voice_webhook_and_a_restarted_server_give_the_same_token() {
+    let (first, second) = (Server::start(&[]).await, Server::start(&[]).await);
+    let form = [("CallSid", "CA1"), ("AccountSid", "AC1"), ("CallStatus", "ringing")];
+    let twiml = first.post_as_twilio("/connectConversationRelay", &form).await.text().await.unwrap();
+    let token = parameter(&twiml, SOCKET_TOKEN).unwrap();
+    let setup =
+        json!({"type": "setup", "callSid": "CA1", "accountSid": "AC1", "customParameters": {SOCKET_TOKEN: token}});
+    let _socket = open_with(&second, &setup).await;
+    second.wait_for_calls(1).await;
+}
+
+#[tokio::test]
+async fn a_webhook_of_another_account_is_refused() {
+    let server = Server::start(&[]).await;
+    let mut live = server.connect_call("CA1", &json!({})).await;
+    let over = [("CallSid", "CA1"), ("AccountSid", "AC2"), ("CallStatus", "completed")];
+    let paid = [("CallSid", "CA1"), ("AccountSid", "AC2"), ("Sid", "PK1"), ("Result", "success")];
+    for (path, form) in [
+        ("/connectAction", &over[..]),
+        ("/twilioStatusCallback", &over),
+        ("/connectConversationRelay", &over),
+        ("/payment-status-callback", &paid),
+    ] {
+        assert_eq!(server.post_as_twilio(path, form).await.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    server.wait_for_calls(1).await;
+    live.say("Hello?").await.unwrap();
+    assert!(matches!(live.receive().await, RelayMessage::Text(_)));
+}
+
+#[tokio::test]
+async fn a_replayed_wrong_entry_counts_once_whatever_its_headers_and_names() {
+    let twilio = start_twilio().await;
+    let replies = [
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#),
+        ModelReply::tool_call("capture-card", "{}"),
+        ModelReply::text("Go on."),
+    ];
+    let model = QueuedOpenAi::start(&replies).await.unwrap();
+    let vars = [("TWILIO_API_BASE_URL", twilio.origin()), ("OPENAI_BASE_URL", model.base_url())];
+    let server = Server::start(&[&vars[..], &[("OPERATOR_TOKEN", OPERATOR_TOKEN)]].concat()).await;
+    let mut live = server.connect_call("CA1", &json!({})).await;
+    live.say("I want to pay").await.unwrap();
+    live.wait_for_speech().await.unwrap();
+    let wrong = [
+        ("CallSid", "CA1"),
+        ("Sid", "PK1"),
+        ("Capture", "payment-card-number"),
+        ("ErrorType", "invalid-card-number"),
+        ("DateUpdated", "2026-08-30T10:00:00.001Z"),
+    ];
+    let url = "https://pay.example.com/payment-status-callback";
+    let signature = server.signature(url, &wrong);
+    // The same signature is valid for this form, which has no `DateUpdated`.
+    let mut cut = wrong;
+    cut[4] = ("DateUpdate", "d2026-08-30T10:00:00.001Z");
+    for n in 0..200 {
+        let form = if n % 2 == 0 { wrong } else { cut };
+        let token = if n == 100 { "x".repeat(7_000) } else { format!("fresh-{n}") };
+        let request = server.request(reqwest::Method::POST, "/payment-status-callback").form(&form);
+        let request = request.header("X-Twilio-Signature", &signature).header("I-Twilio-Idempotency-Token", token);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    }
+    let listed: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+    let id = listed["payments"][0]["id"].as_str().unwrap();
+    let payment: Value = server.get_as_operator(&format!("/payments/{id}")).await.json().await.unwrap();
+    let events = payment["events"].as_array().unwrap();
+    assert_eq!(events.iter().filter(|event| event["kind"] == "wrong").count(), 1, "{events:?}");
+    assert!(!std::fs::read(server.ledger_path()).unwrap().windows(8).any(|bytes| bytes == b"xxxxxxxx"));
+}
+
+#[tokio::test]
+async fn what_is_no_sid_is_refused_at_the_border() {
+    let server = Server::start(&[]).await;
+    let (huge, long) = ("C".repeat(10 * 1024), format!("CA{}", "0".repeat(63)));
+    let malformed = [
+        "4242424242424242",
+        "CA4242424242424242",
+        "CA00000000000000004242424242424242",
+        "CA1\n\u{1b}[2J",
+        "CA 1",
+        "",
+        "v3:abc",
+        &huge,
+        &long,
+    ];
+    for sid in malformed {
+        for path in ["/connectConversationRelay", "/connectAction", "/twilioStatusCallback", "/payment-status-callback"]
+        {
+            let form = [("CallSid", sid), ("CallStatus", "ringing"), ("Sid", "PK1")];
+            assert_eq!(server.post_as_twilio(path, &form).await.status(), StatusCode::BAD_REQUEST, "{path} {sid:?}");
+        }
+        let form = [("CallSid", "CA1"), ("Sid", sid), ("Result", "success")];
+        let answer = server.post_as_twilio("/payment-status-callback", &form).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{sid:?}");
+        let setup = json!({"type": "setup", "callSid": sid}).to_string();
+        assert_eq!(server.send_and_wait_for_close(&[&setup]).await.0, 1002, "{sid:?}");
+    }
+    server.wait_for_calls(0).await;
+}

@@ -1,10 +1,15 @@
 //! Logging to standard error: this program at the configured level, other crates at most at WARN.
 
-use std::io::IsTerminal;
-use std::panic::{self, PanicHookInfo};
+mod queue;
 
+use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::time::Duration;
+
+use queue::LogQueue;
 use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -12,14 +17,41 @@ use tracing_subscriber::{Layer, fmt};
 /// The level of a log without `RUST_LOG`.
 const DEFAULT_LEVEL: &str = "info";
 
-/// Initializes logging; `rust_log` is the value of `RUST_LOG`. A panic is logged with its location only, since its
-/// message may contain any data.
+/// The time limit for writing the last lines when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Writes the lines that wait when it is dropped, for at most a second.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct FlushOnDrop(LogQueue);
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        self.0.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Initializes logging of a server: a line never waits for standard error, see [`LogQueue`]. `rust_log` is the value of
+/// `RUST_LOG`.
+pub(crate) fn init_queued(rust_log: Option<&str>) -> io::Result<FlushOnDrop> {
+    let queue = LogQueue::to_stderr()?;
+    init_with(rust_log, queue.clone());
+    Ok(FlushOnDrop(queue))
+}
+
+/// Initializes logging of a command whose output a person reads: a line is written at once. `rust_log` is the value of
+/// `RUST_LOG`.
 pub(crate) fn init(rust_log: Option<&str>) {
+    init_with(rust_log, io::stderr);
+}
+
+/// Initializes logging. A panic is logged with its location only, since its message may contain any data.
+fn init_with(rust_log: Option<&str>, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let filter = rust_log.map(|filter| EnvFilter::try_new(with_default_level(filter)));
     let is_invalid = matches!(filter, Some(Err(_)));
     let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_LEVEL));
-    let colours = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    let colours = io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_allowed))).init();
     panic::set_hook(Box::new(|panic| {
         error!(event = "server.panic", location = panic_location(panic), "A task panicked.");

@@ -23,7 +23,7 @@ pub(super) struct Serve {
 /// Serves calls until a signal stops it.
 pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
     super::process::raise_descriptor_limit();
-    crate::logging::init(vars.get("RUST_LOG"));
+    let _flush = crate::logging::init_queued(vars.get("RUST_LOG")).context("the thread that logs cannot start")?;
     let (mut config, warnings) = match Config::from_vars(vars) {
         Ok(config) => config,
         Err(problems) => return super::refuse_configuration(&problems),

@@ -1,5 +1,13 @@
 //! Phone numbers in E.164 form, of callers and recipients.
 
+mod country_codes;
+mod destinations;
+mod north_america;
+mod special_ranges;
+
+pub use destinations::{AllowedDestinations, DestinationError, NumberPrefix, ParseNumberPrefixError};
+pub use special_ranges::SpecialRangeKind;
+
 use std::fmt;
 use std::str::FromStr;
 

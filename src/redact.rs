@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use json::{RedactedJson, json_has_card_number, redact_json};
+pub use language::is_readable_language;
 pub use private::Private;
 pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};
 pub use stream::StreamRedactor;

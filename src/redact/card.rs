@@ -13,11 +13,58 @@ pub(super) fn is_card_number(digits: &[u8]) -> bool {
     (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&digits.len()) && passes_luhn_check(digits)
 }
 
+/// What digits say about a card number, from nothing to a number that passes every test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CardEvidence {
+    /// No card number.
+    None,
+    /// A known brand's prefix and usual length, but for one digit that is wrong or missing: the check digit does not
+    /// fit. About a fifth of all numbers of 15 or 16 digits are this, so it needs other evidence beside it.
+    OneDigitOff,
+    /// 13 to 19 digits that pass the Luhn check, without a known brand. One number in ten of that length is this.
+    CheckDigit,
+    /// A prefix and a length of a known brand, and the Luhn check passes.
+    KnownBrand,
+}
+
+/// Returns what digits, taken together, say about a card number.
+pub(super) fn evidence(digits: &[u8]) -> CardEvidence {
+    if is_of_known_brand(digits) {
+        CardEvidence::KnownBrand
+    } else if is_card_number(digits) {
+        CardEvidence::CheckDigit
+    } else if is_one_digit_off(digits) {
+        CardEvidence::OneDigitOff
+    } else {
+        CardEvidence::None
+    }
+}
+
 /// Whether digits are a card number with a prefix and a length of a known brand. Where digits may not belong together,
 /// this keeps phone numbers from being mistaken for card numbers: one in ten passes the Luhn check.
 pub(super) fn is_of_known_brand(digits: &[u8]) -> bool {
-    let first = |n: usize| digits.iter().take(n).fold(0, |value, digit| value * 10 + u32::from(*digit));
-    let lengths: &[usize] = match (first(2), first(4)) {
+    has_brand_prefix_and_length(digits) && is_card_number(digits)
+}
+
+/// Whether one wrong or missing digit keeps these digits from being a card number of a known brand. Prefixes that few
+/// cards have do not count, nor do lengths that are no longer issued: without the check digit they are chance.
+pub(super) fn is_one_digit_off(digits: &[u8]) -> bool {
+    let length = match (first(digits, 2), first(digits, 4)) {
+        (34 | 37, _) => 15,
+        (36 | 38 | 39, _) | (30, 3000..=3059) => 14,
+        (40..=49 | 51..=55 | 62 | 64 | 65, _) | (_, 2221..=2720 | 3528..=3589 | 6011) => 16,
+        _ => return false,
+    };
+    (digits.len() == length && !passes_luhn_check(digits)) || digits.len() + 1 == length
+}
+
+/// The number that the first `n` digits form.
+fn first(digits: &[u8], n: usize) -> u32 {
+    digits.iter().take(n).fold(0, |value, digit| value * 10 + u32::from(*digit))
+}
+
+fn has_brand_prefix_and_length(digits: &[u8]) -> bool {
+    let lengths: &[usize] = match (first(digits, 2), first(digits, 4)) {
         (34 | 37, _) => &[15],
         (36 | 38 | 39, _) | (30, 3000..=3059 | 3095) => &[14, 16, 19],
         (40..=49, _) => &[13, 16, 19],
@@ -26,7 +73,7 @@ pub(super) fn is_of_known_brand(digits: &[u8]) -> bool {
         (50 | 56..=58, _) => &[13, 14, 15, 16, 17, 18, 19],
         _ => return false,
     };
-    lengths.contains(&digits.len()) && is_card_number(digits)
+    lengths.contains(&digits.len())
 }
 
 /// Whether a run contains a card number: from the start of one group to the end of another, or at the start or end of
@@ -94,5 +141,57 @@ mod tests {
         }
         // Valid length and check digit, but no known brand.
         assert!(is_card_number(&digits("1234567812345670")) && !is_of_known_brand(&digits("1234567812345670")));
+    }
+
+    #[test]
+    fn evidence_says_how_near_digits_are_to_a_card_number() {
+        for (number, expected) in [
+            ("4242424242424242", CardEvidence::KnownBrand),
+            ("1234567812345670", CardEvidence::CheckDigit),
+            ("4242424242424243", CardEvidence::OneDigitOff),
+            ("411111111111111", CardEvidence::OneDigitOff),
+            ("37828224631000", CardEvidence::OneDigitOff),
+            ("3056930902590", CardEvidence::OneDigitOff),
+            ("42424242424242", CardEvidence::None),
+            ("1234567812345671", CardEvidence::None),
+            ("4158675309", CardEvidence::None),
+            ("", CardEvidence::None),
+        ] {
+            assert_eq!(evidence(&digits(number)), expected, "{number}");
+        }
+    }
+
+    /// The share of numbers that are evidence of at least this kind, in percent.
+    fn share(numbers: impl Iterator<Item = String>, least: CardEvidence) -> f64 {
+        let found: Vec<bool> = numbers.map(|number| evidence(&digits(&number)) >= least).collect();
+        let hits = found.iter().filter(|found| **found).count();
+        100.0 * f64::from(u32::try_from(hits).unwrap()) / f64::from(u32::try_from(found.len()).unwrap())
+    }
+
+    #[test]
+    fn other_numbers_are_mistaken_for_cards_as_seldom_as_stated() {
+        // A multiplier that visits the numbers of each length evenly, so that the shares are the same in each run.
+        let numbers = |length: u32, prefix: &'static str| {
+            let step = 7_640_891_576_956_012_809_u64;
+            (1..20_000_u64).map(move |n| {
+                let rest = usize::try_from(length).unwrap() - prefix.len();
+                let value = n.wrapping_mul(step) % 10_u64.pow(length - u32::try_from(prefix.len()).unwrap());
+                format!("{prefix}{value:0rest$}")
+            })
+        };
+        let orders = |least| share(numbers(16, ""), least);
+        assert!((1.5..4.5).contains(&orders(CardEvidence::KnownBrand)), "{}", orders(CardEvidence::KnownBrand));
+        assert!((25.0..35.0).contains(&orders(CardEvidence::OneDigitOff)), "{}", orders(CardEvidence::OneDigitOff));
+        // Phone numbers with their country's prefix: all but the longest German ones are shorter than any card.
+        for (length, prefix) in [(11, "1"), (12, "44"), (11, "33"), (12, "49"), (12, "91"), (13, "55")] {
+            let found = share(numbers(length, prefix), CardEvidence::OneDigitOff);
+            assert!(found <= if length == 13 { 11.0 } else { 0.0 }, "{prefix}: {found}");
+            assert!(share(numbers(length, prefix), CardEvidence::KnownBrand) == 0.0, "{prefix}");
+        }
+        // A date, and the same date twice.
+        let dates = || (1..28).flat_map(|day| (1..13).map(move |month| format!("{day:02}{month:02}2026")));
+        assert!(share(dates(), CardEvidence::OneDigitOff) == 0.0);
+        let twice = share(dates().map(|date| date.clone() + &date), CardEvidence::KnownBrand);
+        assert!(twice < 4.0, "{twice}");
     }
 }

@@ -49,6 +49,16 @@ pub(super) struct NumberLanguage {
 /// All supported languages.
 pub(super) static LANGUAGES: LazyLock<[NumberLanguage; 6]> = LazyLock::new(tables::languages);
 
+/// The primary language subtags of [`LANGUAGES`].
+const PRIMARY_TAGS: [&str; 6] = ["en", "es", "de", "fr", "pt", "it"];
+
+/// Whether number words of a language are recognised. `tag` is a BCP 47 language tag such as `en-US`, in upper or lower
+/// case; only its primary language counts. `multi` is no language.
+pub fn is_readable_language(tag: &str) -> bool {
+    let primary = tag.split(['-', '_']).next().unwrap_or(tag);
+    PRIMARY_TAGS.iter().any(|known| known.eq_ignore_ascii_case(primary))
+}
+
 /// The longest word or stem, in bytes: `dezasseis`, `quatrocentos` and the like.
 const MAX_PIECE: usize = 14;
 
@@ -121,6 +131,16 @@ mod tests {
         assert_eq!(italian.parse_word("ventotto"), Some(vec![NumberPart::Value(20), NumberPart::Value(8)]));
         for word in ["ein", "achtung", "zweifel", "vent"] {
             assert_eq!((german.parse_word(word), italian.parse_word(word)), (None, None), "{word}");
+        }
+    }
+
+    #[test]
+    fn readable_languages_are_found_by_primary_tag() {
+        for tag in ["en", "en-US", "PT-br", "de_AT"] {
+            assert!(is_readable_language(tag), "{tag}");
+        }
+        for tag in ["", "multi", "xx-YY", "e", "english"] {
+            assert!(!is_readable_language(tag), "{tag}");
         }
     }
 

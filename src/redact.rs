@@ -5,10 +5,14 @@
 #![doc = include_str!("redact/README.md")]
 
 mod card;
+#[cfg(test)]
+mod corpus;
+mod digit_window;
 mod json;
 mod language;
 mod private;
 mod redactor;
+mod run_kind;
 mod scan;
 mod spoken_number;
 mod stream;

@@ -45,8 +45,11 @@ impl Call {
         if text.is_empty() {
             return;
         }
-        let policy =
-            if self.is_card_entry_possible() { RedactionPolicy::AnyDigitRun } else { RedactionPolicy::CardNumbers };
+        let policy = if self.is_card_entry_possible() {
+            RedactionPolicy::EveryDigit { in_english: true }
+        } else {
+            RedactionPolicy::CardNumbers
+        };
         let input = self.redactor.redact(text, policy);
         if self.phase.is_closing() && !self.is_question_asked() && courtesy::is_courtesy(text) {
             return self.accept_courtesy(input);

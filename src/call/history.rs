@@ -288,7 +288,7 @@ impl ConversationItem {
             Self::Agent(AgentMessage { text, .. }) | Self::ToolOutput { output: text, .. } => {
                 cut_card(text, card, false);
             }
-            Self::ToolCall(call) => card.redact_from_json(&mut call.arguments),
+            Self::ToolCall(call) => card.redact_from_json(&mut call.arguments, is_source),
             Self::Reasoning(_) => {}
         }
     }

@@ -11,6 +11,7 @@ mod digit_window;
 mod json;
 mod language;
 mod private;
+mod readable_language;
 mod redactor;
 mod run_kind;
 mod scan;
@@ -21,8 +22,9 @@ mod text_token;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use json::{RedactedJson, json_has_card_number, redact_json};
+pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use private::Private;
+pub use readable_language::is_readable_language;
 pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};
 pub use stream::StreamRedactor;
 

@@ -27,7 +27,8 @@ const MIN_MIXED_PARTS: usize = 6;
 /// The lengths of parts in which people read a card: digits, pairs, threes, the printed groups, halves.
 const EVEN_SIZES: [usize; 5] = [1, 2, 3, 4, 8];
 
-/// The minimum number of parts of one length that are cut although the check digit is wrong: one digit was misheard.
+/// The minimum number of parts of one length that are cut although the check digit is wrong, or one is missing: a digit
+/// was misheard.
 const MIN_PARTS_WITHOUT_CHECK: usize = 4;
 
 /// The runs of the last inputs, as one language reads them.
@@ -77,8 +78,15 @@ enum Step {
 
 impl DigitWindow {
     /// Adds a run of input number `input`, which starts `offset` bytes into it, and returns the card number that it
-    /// completes.
-    pub(super) fn push(&mut self, run: &DigitRun, kind: RunKind, input: u64, offset: usize) -> Option<SpreadCard> {
+    /// completes. With `may_be_off` that may be a number with one digit wrong or missing.
+    pub(super) fn push(
+        &mut self,
+        run: &DigitRun,
+        kind: RunKind,
+        input: u64,
+        offset: usize,
+        may_be_off: bool,
+    ) -> Option<SpreadCard> {
         while self.parts.len() >= MAX_PARTS
             || self.parts.front().is_some_and(|part| part.input + WINDOW_INPUTS <= input)
         {
@@ -92,12 +100,15 @@ impl DigitWindow {
             group_sizes: run.groups.iter().map(|group| group.digit_range.len()).collect(),
             kind,
         });
-        self.find_last()
+        self.find_last(may_be_off)
     }
 
     /// Returns the card number that ends in the last run.
-    fn find_last(&self) -> Option<SpreadCard> {
+    fn find_last(&self, may_be_off: bool) -> Option<SpreadCard> {
         let last = self.parts.back().filter(|part| part.kind != RunKind::Measured)?;
+        if may_be_off && is_off_card(&last.digits, &last.group_sizes) {
+            return Some(SpreadCard::new(&[last]));
+        }
         let length = last.digits.len();
         let longer = self.parts.iter().rev().skip(1).map(|part| part.digits.len()).find(|other| *other > length);
         [
@@ -108,11 +119,11 @@ impl DigitWindow {
         ]
         .into_iter()
         .flatten()
-        .find_map(|selection| self.find_selected(selection))
+        .find_map(|selection| self.find_selected(selection, may_be_off))
     }
 
     /// Takes parts from the last one backwards, until they are a card number or too long.
-    fn find_selected(&self, selection: Selection) -> Option<SpreadCard> {
+    fn find_selected(&self, selection: Selection, may_be_off: bool) -> Option<SpreadCard> {
         let mut taken: Vec<&DigitPart> = Vec::new();
         let mut count = 0;
         for part in self.parts.iter().rev() {
@@ -126,11 +137,18 @@ impl DigitWindow {
             if count > MAX_CARD_DIGITS {
                 break;
             }
-            if taken.len() > 1 && is_spread_card(&taken, selection) {
+            if taken.len() > 1 && is_spread_card(&taken, selection, may_be_off) {
                 return Some(SpreadCard::new(&taken));
             }
         }
         None
+    }
+}
+
+impl DigitPart {
+    /// Whether the digits stand in groups of four, as on a card.
+    fn is_in_printed_groups(&self) -> bool {
+        self.group_sizes.iter().all(|size| *size == 4)
     }
 }
 
@@ -142,14 +160,16 @@ impl Selection {
             Self::OfLength(wanted) if length == wanted && part.kind != RunKind::Measured => Step::Take,
             Self::OfLength(_) => Step::Skip,
             Self::WithoutOptional if part.kind == RunKind::Optional => Step::Skip,
-            _ if length > MAX_PART_DIGITS || part.kind == RunKind::Measured => Step::Stop,
+            _ if (length > MAX_PART_DIGITS && !part.is_in_printed_groups()) || part.kind == RunKind::Measured => {
+                Step::Stop
+            }
             Self::Every | Self::WithoutOptional => Step::Take,
         }
     }
 }
 
 /// Whether parts are read from one card.
-fn is_spread_card(parts: &[&DigitPart], selection: Selection) -> bool {
+fn is_spread_card(parts: &[&DigitPart], selection: Selection, may_be_off: bool) -> bool {
     let digits = parts.iter().map(|part| part.digits.as_slice()).collect::<Vec<_>>().concat();
     let run_sizes: Vec<usize> = parts.iter().map(|part| part.digits.len()).collect();
     let group_sizes = parts.iter().map(|part| part.group_sizes.as_slice()).collect::<Vec<_>>().concat();
@@ -159,7 +179,13 @@ fn is_spread_card(parts: &[&DigitPart], selection: Selection) -> bool {
         return is_even || (is_mixed && !matches!(selection, Selection::OfLength(_)));
     }
     let is_sequence = !matches!(selection, Selection::OfLength(_));
-    is_sequence && is_even && parts.len() >= MIN_PARTS_WITHOUT_CHECK && is_of_major_brand(&digits)
+    may_be_off && is_sequence && (is_off_card(&digits, &run_sizes) || is_off_card(&digits, &group_sizes))
+}
+
+/// Whether digits in parts of these sizes are a card number with one digit wrong or missing.
+fn is_off_card(digits: &[u8], sizes: &[usize]) -> bool {
+    let with_one_more = || is_of_major_brand(&[digits, &[0]].concat());
+    sizes.len() >= MIN_PARTS_WITHOUT_CHECK && is_even(sizes) && (is_of_major_brand(digits) || with_one_more())
 }
 
 /// Whether sizes are all the same, except that the last one of three or more may be less.

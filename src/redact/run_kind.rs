@@ -47,7 +47,8 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let sign_before = before.trim_end().chars().next_back().is_some_and(|c| "$€£¥₹+".contains(c));
     let sign_after = after.trim_start().chars().next().is_some_and(|c| "$€£¥₹%°".contains(c));
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
-    let has_suffix = is_numeral && after.starts_with(char::is_alphabetic);
+    let suffix = after.trim_start_matches(char::is_alphabetic);
+    let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
     let is_beside = |words: &str, word: Option<&str>| {
         word.is_some_and(|word| words.split_whitespace().any(|known| known == word.to_lowercase()))
     };
@@ -105,7 +106,16 @@ mod tests {
         ] {
             assert_eq!(kind(text), RunKind::Measured, "{text}");
         }
-        for text in ["I see 44 on it", "digit 4 is", "4242, and", "4242 4242 12/27", "4242-4242", "42", "may I say 4"] {
+        for text in [
+            "I see 44 on it",
+            "digit 4 is",
+            "4242, and",
+            "4242 4242 12/27",
+            "4242-4242",
+            "4242x4242",
+            "42",
+            "may I say 4",
+        ] {
             assert_eq!(kind(text), RunKind::Plain, "{text}");
         }
         assert_eq!(kind("this one is it"), RunKind::Optional);

@@ -5,9 +5,12 @@
 //!
 #![doc = include_str!("call/README.md")]
 
+mod agent_output;
 mod business_tools;
 mod caller_input;
+mod caller_signals;
 mod caller_speech;
+mod capture_speech;
 mod charge_authorization;
 mod consent_lexicon;
 mod consent_question;
@@ -88,6 +91,8 @@ pub(crate) struct Call {
     history: History,
     /// Removes card numbers from the caller's input.
     redactor: Redactor,
+    /// Removes card numbers from what the model says and writes over time.
+    agent_redactor: Redactor,
     speech: AgentSpeech,
     caller_speech: CallerSpeech,
     keypad: Keypad,
@@ -130,6 +135,7 @@ impl Call {
             caller_number: setup.caller(),
             history: History::default(),
             redactor: Redactor::default(),
+            agent_redactor: Redactor::default(),
             speech: AgentSpeech::default(),
             caller_speech: CallerSpeech::default(),
             keypad: Keypad::default(),

@@ -5,10 +5,14 @@
 #![doc = include_str!("redact/README.md")]
 
 mod card;
+#[cfg(test)]
+mod corpus;
+mod digit_window;
 mod json;
 mod language;
 mod private;
 mod redactor;
+mod run_kind;
 mod scan;
 mod spoken_number;
 mod stream;
@@ -17,7 +21,7 @@ mod text_token;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use json::{RedactedJson, json_has_card_number, redact_json};
+pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use language::is_readable_language;
 pub use private::Private;
 pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};

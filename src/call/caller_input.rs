@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::history::CardSource;
 use super::{Call, ConversationItem, courtesy, prompts};
 use crate::payment::ConsentAnswer;
 use crate::redact::{Redacted, RedactionPolicy, redact_card_numbers};
@@ -45,9 +46,7 @@ impl Call {
         if text.is_empty() {
             return;
         }
-        let policy =
-            if self.is_card_entry_possible() { RedactionPolicy::AnyDigitRun } else { RedactionPolicy::CardNumbers };
-        let input = self.redactor.redact(text, policy);
+        let input = self.redact_prompt(prompt);
         if self.phase.is_closing() && !self.is_question_asked() && courtesy::is_courtesy(text) {
             return self.accept_courtesy(input);
         }
@@ -116,7 +115,7 @@ impl Call {
     /// Adds an input for the model, and removes the parts of a card number that it completes.
     fn add_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
         for card in &input.cards {
-            self.turn.redact_card(card, &mut self.history);
+            self.turn.redact_card(card, CardSource::Caller, &mut self.history);
             self.speech.redact_card(card);
         }
         self.turn.push_note(item(input.text));

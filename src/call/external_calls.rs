@@ -29,7 +29,10 @@ impl Call {
             _ if request.is_some_and(|request| !self.turn.is_latest_request(request)) => {
                 Err(prompts::ANSWER_INTERRUPTED)
             }
-            Phase::Live | Phase::Closing(_) => self.turn.queue_external_call(id, call),
+            Phase::Live | Phase::Closing(_) => {
+                let call = self.redact_tool_call(call);
+                self.turn.queue_external_call(id, call)
+            }
             Phase::Parked { .. } => Err(prompts::CALLER_NOT_CONNECTED),
             Phase::EndSent { .. } | Phase::Ended { .. } => Err(prompts::CALL_IS_OVER),
         };

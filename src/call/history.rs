@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::value::RawValue;
 
+use super::agent_output::reasoning_text;
 use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
 /// The maximum size of a history, in bytes of text. Beyond it the oldest turns are dropped.
@@ -94,10 +96,63 @@ pub(crate) struct ToolCall {
 }
 
 impl ToolCall {
-    /// Creates a tool call without the card numbers of its name and arguments. Nothing sees the arguments before.
+    /// Creates a tool call without the card numbers of its ids, name and arguments. Nothing sees the arguments before.
     pub(crate) fn new(call_id: String, item_id: Option<String>, name: String, arguments: &str) -> Self {
         let name = if has_card_number(&name) { "unknown".to_owned() } else { name };
+        let call_id = if has_card_number(&call_id) { replacement_id() } else { call_id };
+        let item_id = item_id.filter(|id| !has_card_number(id));
         Self { call_id, item_id, name, arguments: RedactedJson::new(arguments) }
+    }
+
+    /// Removes the parts of a card number that spans several inputs. The id stays, since an output may refer to it.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) {
+        let has_part = |text: &str| matches!(card.redact_from(text, is_source), Cow::Owned(_));
+        card.redact_from_json(&mut self.arguments, is_source);
+        if has_part(&self.name) {
+            "unknown".clone_into(&mut self.name);
+        }
+        self.item_id.take_if(|id| has_part(id));
+    }
+
+    /// Gives the call another id if its own has a part of a card number. Nothing refers to the call yet.
+    pub(super) fn replace_card_id(&mut self, card: &DetectedCard) {
+        if matches!(card.redact_from(&self.call_id, true), Cow::Owned(_)) {
+            self.call_id = replacement_id();
+        }
+    }
+}
+
+/// A new id for a tool call, which no server has given.
+fn replacement_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("call_removed_{}", COUNT.fetch_add(1, Ordering::Relaxed) % 1_000)
+}
+
+/// Who wrote the parts of a card number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CardSource {
+    /// The caller, in speech or keys.
+    Caller,
+    /// The model: what it says, tool calls, reasoning.
+    Agent,
+}
+
+impl CardSource {
+    fn is_input(self, item: Option<&ConversationItem>) -> bool {
+        use ConversationItem::{Agent, Caller, Reasoning, ToolCall};
+        match self {
+            Self::Caller => matches!(item, Some(Caller(_))),
+            Self::Agent => matches!(item, Some(Agent(_) | ToolCall(_) | Reasoning(_))),
+        }
+    }
+
+    /// How many items the last `inputs` inputs are at most, and the present one if it is in the history already. The text
+    /// of a response is an item for each message of it.
+    fn count_items(self, inputs: usize) -> usize {
+        match self {
+            Self::Caller => inputs,
+            Self::Agent => inputs.saturating_add(1).saturating_mul(4),
+        }
     }
 }
 
@@ -129,20 +184,17 @@ impl History {
         }
     }
 
-    /// Removes the parts of a card number that spans several inputs. In the caller's last `inputs` inputs even a single
-    /// digit of it is removed.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, inputs: usize) {
-        let is_input = |item: &Option<ConversationItem>| matches!(item, Some(ConversationItem::Caller(_)));
-        let inputs = self.items.iter().enumerate().rev().filter(|(_, item)| is_input(item)).take(inputs);
-        let since = inputs.last().map_or(self.items.len(), |(at, _)| at);
+    /// Removes the parts of a card number that spans several inputs of its source. In the last `inputs` of them, and in
+    /// what was said between them, even a single digit of it is removed.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, source: CardSource, inputs: usize) {
+        let items = self.items.iter().enumerate().rev().filter(|(_, item)| source.is_input(item.as_ref()));
+        let since = items.take(source.count_items(inputs)).last().map_or(self.items.len(), |(at, _)| at);
         for (at, item) in self.items.iter_mut().enumerate() {
-            if let Some(item) = item {
-                item.redact_card(card, at >= since);
-            }
+            item.take_if(|item| !item.redact_card(card, at >= since));
         }
         // What may come back must not bring a part of the number with it.
-        for item in self.left_out.iter_mut().filter_map(|(_, item)| item.as_mut()) {
-            item.redact_card(card, true);
+        for (_, item) in &mut self.left_out {
+            item.take_if(|item| !item.redact_card(card, true));
         }
     }
 
@@ -281,16 +333,20 @@ impl ConversationItem {
     }
 
     /// Removes the parts of a card number. `is_source` says whether the item may be an input that contains a part of
-    /// it.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) {
+    /// it, or repeats one. Returns whether the item is kept.
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) -> bool {
         match self {
-            Self::Developer(text) | Self::Caller(text) => cut_card(text, card, is_source),
-            Self::Agent(AgentMessage { text, .. }) | Self::ToolOutput { output: text, .. } => {
-                cut_card(text, card, false);
+            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => {
+                cut_card(text, card, is_source);
             }
-            Self::ToolCall(call) => card.redact_from_json(&mut call.arguments),
-            Self::Reasoning(_) => {}
+            Self::ToolOutput { output, .. } => cut_card(output, card, false),
+            Self::ToolCall(call) => call.redact_card(card, is_source),
+            // It can only be sent back as it is.
+            Self::Reasoning(item) => {
+                return matches!(card.redact_from(&reasoning_text(item), is_source), Cow::Borrowed(_));
+            }
         }
+        true
     }
 
     fn text_bytes(&self) -> usize {

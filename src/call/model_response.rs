@@ -29,6 +29,7 @@ impl Call {
             return self.give_up_on_model("the model calls tools in a loop");
         }
         self.silence_timer.record_activity(self.now);
+        self.agent_redactor.begin_input();
         let id = self.turn.begin_response(&self.history, self.settings.has_telephone);
         let leads = self.is_server_leading();
         let progress =
@@ -50,9 +51,7 @@ impl Call {
                 self.flush_held_text();
                 self.turn.begin_message(phase);
             }
-            ModelEvent::Reasoning(item) => {
-                self.history.push(ConversationItem::Reasoning(item));
-            }
+            ModelEvent::Reasoning(item) => self.keep_reasoning(item),
             ModelEvent::ToolCall(call) => self.queue_tool_call(call),
             ModelEvent::Completed => self.finish_response(true),
             ModelEvent::Failed => self.finish_response(false),
@@ -70,6 +69,7 @@ impl Call {
         if token.is_empty() {
             return;
         }
+        let token = self.redact_agent_words(&token);
         self.turn.record_text(&token);
         if self.listen_only {
             return;
@@ -84,6 +84,7 @@ impl Call {
 
     fn queue_tool_call(&mut self, call: ToolCall) {
         self.flush_held_text();
+        let call = self.redact_tool_call(call);
         self.turn.queue_call(call, &mut self.history);
     }
 

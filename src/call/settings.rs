@@ -49,6 +49,8 @@ pub struct CallSettings {
     pub sms_allowed_numbers: Vec<PhoneNumber>,
     /// Keypad input outside payments.
     pub keypad: KeypadSettings,
+    /// The language in which the caller is transcribed: a BCP 47 code, or `multi`.
+    pub heard_language: String,
 }
 
 /// The settings that environment variables fix for all calls, independent of serverConfig.json.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::event::{ExternalCallId, ModelRequestId, ToolRunId};
-use super::history::{AgentMessage, ConversationItem, History, MessagePhase, ToolCall};
+use super::history::{AgentMessage, CardSource, ConversationItem, History, MessagePhase, ToolCall};
 use super::known_calls::KnownCalls;
 use super::prompts;
 use super::speakable::SpeakableText;
@@ -513,11 +513,14 @@ impl ModelTurn {
     }
 
     /// Removes the parts of a card number that spans several inputs, here and in the history.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, history: &mut History) {
+    pub(super) fn redact_card(&mut self, card: &DetectedCard, source: CardSource, history: &mut History) {
         for item in self.tool_outputs.iter_mut().chain(&mut self.notes) {
             item.redact_card(card, true);
         }
-        history.redact_card(card, usize::try_from(card.earlier_inputs()).unwrap_or(usize::MAX));
+        for waiting in &mut self.waiting_calls {
+            waiting.call.redact_card(card, source == CardSource::Agent);
+        }
+        history.redact_card(card, source, usize::try_from(card.earlier_inputs()).unwrap_or(usize::MAX));
     }
 
     /// Moves all pending items into the history. Called only while the turn is not busy.

@@ -5,7 +5,12 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::redactor::{DetectedCard, Redactor};
 use super::{REDACTED, has_card_number, redact_card_numbers};
+
+/// The maximum number of values with digits in a document that is searched for a card number in parts. A larger one is
+/// a list of records, in which parts are found by chance.
+const MAX_VALUES: usize = 24;
 
 /// JSON text without card numbers, such as tool arguments from the model. Every constructor redacts.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -45,16 +50,96 @@ impl fmt::Debug for RedactedJson {
 /// the items of an array. If that is not possible, the result is `{}`. Text that is not JSON is redacted as plain text.
 pub fn redact_json(text: &str) -> Cow<'_, str> {
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return redact_card_numbers(text) };
-    match (redact_value(&mut value), has_card_number(text)) {
+    let was_cut = redact_value(&mut value);
+    match (cut_split_numbers(&mut value) || was_cut, has_card_number(text)) {
         (false, false) => Cow::Borrowed(text),
         (false, true) => Cow::Borrowed("{}"),
         (true, _) => Some(value.to_string()).filter(|text| !has_card_number(text)).unwrap_or("{}".to_owned()).into(),
     }
 }
 
-/// Whether a JSON value contains a card number.
+/// Whether a JSON value contains a card number, in one value or in parts in several.
 pub fn json_has_card_number(value: &Value) -> bool {
-    redact_value(&mut value.clone()) || has_card_number(&value.to_string())
+    redact_value(&mut value.clone()) || has_card_number(&value.to_string()) || !find_split_numbers(value).is_empty()
+}
+
+/// Joins all values of JSON text, in order, with a word between them, so that digits of different values do not run
+/// together. Text that is not JSON is returned as it is.
+pub fn join_scalars(text: &str) -> String {
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
+    let mut values = Vec::new();
+    collect_values(&value, "", &mut values);
+    values.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" / x / ")
+}
+
+/// Removes the parts of card numbers that stand in several values. Returns whether there were any.
+fn cut_split_numbers(value: &mut Value) -> bool {
+    let cards = find_split_numbers(value);
+    for card in &cards {
+        cut_parts(value, card);
+    }
+    !cards.is_empty()
+}
+
+/// Finds the card numbers that stand in parts in several values of a document.
+fn find_split_numbers(value: &Value) -> Vec<DetectedCard> {
+    let mut values = Vec::new();
+    collect_values(value, "", &mut values);
+    values.retain(|(_, text)| text.contains(char::is_numeric) || text.contains(' '));
+    if values.len() > MAX_VALUES {
+        return Vec::new();
+    }
+    let mut redactor = Redactor::default();
+    redactor.begin_input();
+    let mut names: Vec<&str> = Vec::new();
+    let mut cards = Vec::new();
+    for (name, text) in &values {
+        // The same member of several records, or what is no part by its name.
+        let is_other = names.contains(name) && !name.is_empty() || is_other_number(name);
+        names.push(name);
+        let text = if is_other { format!("+{text}") } else { text.clone() };
+        cards.extend(redactor.read_value(&text).into_iter().filter(DetectedCard::is_in_parts));
+    }
+    cards
+}
+
+/// Whether the name of a member says that its digits are a phone number, a date, an amount or a postal code.
+fn is_other_number(name: &str) -> bool {
+    const WORDS: [&str; 17] = [
+        "phone", "tel", "mobile", "fax", "zip", "post", "plz", "date", "time", "year", "amount", "due", "price",
+        "total", "quantity", "count", "version",
+    ];
+    let name = name.to_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Collects the values of a document in order, each with the name of the member that it belongs to.
+fn collect_values<'a>(value: &'a Value, name: &'a str, values: &mut Vec<(&'a str, String)>) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => values.push((name, number.to_string())),
+        Value::String(text) => values.push((name, text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| collect_values(item, name, values)),
+        Value::Object(members) => members.iter().for_each(|(name, member)| collect_values(member, name, values)),
+    }
+}
+
+fn cut_parts(value: &mut Value, card: &DetectedCard) {
+    match value {
+        Value::Null | Value::Bool(_) => {}
+        Value::Number(number) => {
+            if matches!(card.redact_from(&number.to_string(), true), Cow::Owned(_)) {
+                *value = REDACTED.into();
+            }
+        }
+        Value::String(text) => {
+            if let Cow::Owned(cut) = card.redact_from(text, true) {
+                *text = cut;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_parts(item, card)),
+        Value::Object(members) => members.values_mut().for_each(|member| cut_parts(member, card)),
+    }
 }
 
 /// Redacts a value in place; returns whether anything was removed.
@@ -143,6 +228,15 @@ mod tests {
             ),
             (r#"{"digits":"4w2w4w2w4242w4242w4242#"}"#, r#"{"digits":"[digits removed]"}"#),
             (r#"{"a": 4242424242424242"#, r#"{"a": [digits removed]"#),
+            (r#"{"a":"4242 4242","b":"4242 4242"}"#, r#"{"a":"[digits removed]","b":"[digits removed]"}"#),
+            (
+                r#"{"a":"it begins with 42424242","n":{"b":42424242}}"#,
+                r#"{"a":"it begins with [digits removed]","n":{"b":"[digits removed]"}}"#,
+            ),
+            (
+                r#"{"a":"4242x4242q4242z4242"}"#,
+                r#"{"a":"[digits removed]x[digits removed]q[digits removed]z[digits removed]"}"#,
+            ),
         ] {
             assert_eq!(redact_json(json), left);
             assert_eq!(serde_json::from_str::<Value>(left).is_ok(), serde_json::from_str::<Value>(json).is_ok());
@@ -151,7 +245,16 @@ mod tests {
 
     #[test]
     fn json_without_a_card_number_is_unchanged() {
-        for json in [r#"{"chargeAmount": 25.00}"#, "", "{", r#"{"to":"+14155550100","digits":"1w23#"}"#] {
+        for json in [
+            r#"{"chargeAmount": 25.00}"#,
+            "",
+            "{",
+            r#"{"to":"+14155550100","digits":"1w23#"}"#,
+            r#"{"phone":"42424242","order":"42424242"}"#,
+            r#"{"phoneNumber":"4242424242","orderReference":"424242"}"#,
+            r#"{"items":[{"id":4242},{"id":4242},{"id":4242},{"id":4242}]}"#,
+            r#"{"order":"4242","date":"2026-11-26","amount":"42.42","due":"4242"}"#,
+        ] {
             assert_eq!(redact_json(json), json);
         }
     }

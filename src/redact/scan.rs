@@ -41,11 +41,6 @@ impl DigitRun {
         from..self.groups.last().map_or(from, |group| group.byte_range.end)
     }
 
-    /// Whether the run has at least three digits and is not ambiguous, so that it may be part of a card number.
-    pub(super) fn is_long(&self) -> bool {
-        self.digits.len() >= 3 && !self.is_ambiguous
-    }
-
     fn push(&mut self, digits: &[u8], place: Range<usize>) {
         let from = self.digits.len();
         self.digits.extend_from_slice(digits);

@@ -92,6 +92,16 @@ impl LanguageSwitch {
         }
     }
 
+    /// Returns the new language of transcription, if it changes.
+    pub(crate) fn transcription_language(&self) -> Option<&str> {
+        match self {
+            Self::Transcription { transcription_language } | Self::Both { transcription_language, .. } => {
+                Some(transcription_language)
+            }
+            Self::Tts { .. } => None,
+        }
+    }
+
     /// Combines two switches into one: `later` overrides.
     pub(crate) fn merge(self, later: Self) -> Self {
         match (self, later) {

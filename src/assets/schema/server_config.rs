@@ -68,6 +68,12 @@ impl ServerConfig {
         spoken.unwrap_or(DEFAULT_LANGUAGE)
     }
 
+    /// The language in which the caller is transcribed: a BCP 47 code, or `multi`.
+    pub fn heard_language(&self) -> &str {
+        let heard = attribute(&self.relay, "transcriptionLanguage").or_else(|| attribute(&self.relay, "language"));
+        heard.unwrap_or(DEFAULT_LANGUAGE)
+    }
+
     /// The payment settings of a new call, before its own parameters are applied.
     pub fn payment_settings(&self, environment: &call::CallEnvironment) -> payment::PaymentSettings {
         payment::PaymentSettings { options: self.payment_options.clone(), ..environment.payment.clone() }
@@ -94,6 +100,7 @@ impl ServerConfig {
             sms_allowed_numbers: environment.sms_allowed_numbers.clone(),
             play_media_hosts: environment.play_media_hosts.clone(),
             keypad: self.keypad,
+            heard_language: self.heard_language().to_owned(),
         }
     }
 

@@ -74,6 +74,7 @@ pub(in crate::call) fn settings() -> CallSettings {
         sms_allowed_numbers: vec!["+14155550199".parse().unwrap()],
         play_media_hosts: vec!["media.example.com".to_owned()],
         keypad: KeypadSettings { max_digits: 6, pause: Duration::from_secs(3_600) },
+        heard_language: "en-US".to_owned(),
     }
 }
 

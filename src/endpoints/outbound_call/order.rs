@@ -50,6 +50,11 @@ pub(super) enum ParseOrderError {
         "properties.{0} looks like a card number: card data is not accepted here; the caller enters it on the keypad"
     )]
     CardNumber(String),
+    #[error(
+        "the properties together look like a card number in parts: card data is not accepted here; the caller enters it on \
+         the keypad"
+    )]
+    CardNumberInParts,
     #[error("the name of a property looks like a card number: card data is not accepted here")]
     CardNumberAsName,
     #[error("properties.{0}")]
@@ -85,6 +90,11 @@ impl OutboundOrder {
         }
         payment.parse_terms(&values)?;
         properties.iter().try_for_each(|(name, value)| check_property(name, value))?;
+        let properties = Value::Object(properties);
+        if json_has_card_number(&properties) {
+            return Err(ParseOrderError::CardNumberInParts);
+        }
+        let Value::Object(mut properties) = properties else { return Err(ParseOrderError::InvalidName) };
 
         let call_reference = call_reference.unwrap_or_else(|| Uuid::new_v4().to_string());
         properties.insert(CALL_REFERENCE.to_owned(), Value::String(call_reference.clone()));
@@ -213,10 +223,36 @@ mod tests {
             assert_eq!(error, ParseOrderError::CardNumber("note".to_owned()), "{value}");
             assert!(!error.to_string().contains("4242"));
         }
+        for parts in [
+            json!({"first": "4242 4242", "second": "4242 4242"}),
+            json!({"a": "it is 4242", "b": "then 4242", "c": "4242", "d": "and 4242 at last"}),
+        ] {
+            let mut properties = parts;
+            properties["phoneNumber"] = json!("+15550100001");
+            assert_eq!(read(&properties).unwrap_err(), ParseOrderError::CardNumberInParts, "{properties}");
+        }
+        for note in
+            [json!("4242a4242b4242c4242"), json!({"n1": 4242, "n2": "4242", "n3": [4242], "n4": "ends with 4242"})]
+        {
+            let within = read(&json!({"phoneNumber": "+15550100001", "note": note})).unwrap_err();
+            assert_eq!(within, ParseOrderError::CardNumber("note".to_owned()));
+        }
         let called = read(&json!({"phoneNumber": "+378282246310005"})).unwrap_err();
         assert_eq!(called, ParseOrderError::CardNumber("phoneNumber".to_owned()));
         let named = read(&json!({"phoneNumber": "+15550100001", "4242424242424242": "note"})).unwrap_err();
         assert!(!named.to_string().contains("4242"), "{named}");
+    }
+
+    #[test]
+    fn ordinary_numbers_beside_each_other_come_in() {
+        for properties in [
+            json!({"phoneNumber": "+15550100001", "orderReference": "42424242", "customerPhone": "42424242"}),
+            json!({"phoneNumber": "+15550100001", "callReference": "4242424242", "orderReference": "424242", "zip": "42424"}),
+            json!({"phoneNumber": "+15550100001", "items": [{"id": 4242, "n": 1}, {"id": 4242, "n": 2}, {"id": 4242}, {"id": 4242}]}),
+            json!({"phoneNumber": "+15550100001", "dueDate": "2026-12-01", "invoice": "4242", "year": 4242, "amountDue": "42.42"}),
+        ] {
+            assert!(read(&properties).is_ok(), "{properties}");
+        }
     }
 
     #[test]

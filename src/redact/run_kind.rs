@@ -1,0 +1,123 @@
+//! What the text beside and within a run of digits says about it: that it is an amount, a time, a date, a phone number,
+//! or perhaps no number at all.
+
+use super::scan::DigitRun;
+
+/// The kind of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunKind {
+    /// Digits that may be a part of any number.
+    Plain,
+    /// Perhaps no number: the `one` of `this one`.
+    Optional,
+    /// An amount, a time, a date, a phone number or an ordinal.
+    Measured,
+}
+
+impl RunKind {
+    /// Determines the kind of a run of this text.
+    pub(super) fn of(run: &DigitRun, text: &str) -> Self {
+        if is_written_as_measure(run, text) || is_measured_by_text(run, text) {
+            return Self::Measured;
+        }
+        let is_word = text.get(run.byte_range()).is_some_and(|run| run.chars().all(char::is_alphabetic));
+        if is_word && (run.digits == [1] || run.is_ambiguous) { Self::Optional } else { Self::Plain }
+    }
+}
+
+/// Whether the groups of a run are written as a date, a time, an amount or a phone number.
+fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
+    let sizes: Vec<usize> = run.groups.iter().map(|group| group.digit_range.len()).collect();
+    let gaps = run.groups.windows(2).map(|pair| &text[pair[0].byte_range.end..pair[1].byte_range.start]);
+    let gaps: Vec<&str> = gaps.collect();
+    let are = |signs: &[&str]| !gaps.is_empty() && gaps.iter().all(|gap| signs.contains(gap));
+    let is_date = are(&["/", ".", "-", ":"])
+        && sizes.len() <= 3
+        && sizes.iter().all(|size| *size <= 2 || *size == 4)
+        && sizes.iter().filter(|size| **size == 4).count() <= 1;
+    let is_amount = are(&[".", ","]) && sizes.last() == Some(&2) && sizes.len() <= 4 && sizes[0] <= 4;
+    let is_phone = matches!(sizes.as_slice(), [3, 3, 4] | [1, 3, 3, 4]);
+    is_date || is_amount || is_phone
+}
+
+/// Whether what stands beside a run makes it an amount, a time, a date, a phone number or an ordinal.
+fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
+    let range = run.byte_range();
+    let (before, after) = (&text[..range.start], &text[range.end..]);
+    let sign_before = before.trim_end().chars().next_back().is_some_and(|c| "$€£¥₹+".contains(c));
+    let sign_after = after.trim_start().chars().next().is_some_and(|c| "$€£¥₹%°".contains(c));
+    let is_numeral = text[..range.end].ends_with(char::is_numeric);
+    let suffix = after.trim_start_matches(char::is_alphabetic);
+    let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
+    let is_beside = |words: &str, word: Option<&str>| {
+        word.is_some_and(|word| words.split_whitespace().any(|known| known == word.to_lowercase()))
+    };
+    let next = after.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty());
+    let next = next.filter(|word| after.trim_start().starts_with(word));
+    let previous = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next();
+    sign_before
+        || sign_after
+        || has_suffix
+        || is_beside(UNITS, next)
+        || is_beside(MONTHS, next)
+        || is_beside(MONTHS, previous)
+}
+
+/// Units, in the languages that are spoken most. A language that is missing loses no card number by it.
+const UNITS: &str = "dollar dollars buck bucks cent cents euro euros pound pounds peso pesos percent am pm o'clock oclock \
+    year years months month weeks week days day hours hour minutes minute people tickets questions \
+    dólares dolares céntimos centavos años meses días horas minutos personas uhr jahr jahre jahren tage tagen stunden \
+    minuten leute prozent ans mois jours heures heure minutes personnes anni mesi giorni ore minuti persone reais anos pessoas \
+    jaar uur dagen minuten mensen procent kronor kroner zł złotych";
+
+/// Names of months in the same languages.
+const MONTHS: &str = "january february march april may june july august september october november december \
+    enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre \
+    januar februar märz mai juni juli oktober dezember \
+    janvier février mars avril juin juillet août septembre octobre novembre décembre \
+    janeiro fevereiro março maio junho julho setembro outubro novembro dezembro \
+    gennaio febbraio aprile maggio giugno luglio settembre ottobre novembre dicembre januari februari maart mei augustus";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::scan::find_runs;
+
+    #[test]
+    fn amounts_times_dates_and_phone_numbers_are_measured() {
+        let kind = |text: &str| RunKind::of(&find_runs(text)[0][0], text);
+        for text in [
+            "$25",
+            "25 €",
+            "10:30",
+            "12/05",
+            "12.5.2026",
+            "25.00",
+            "1,234.56",
+            "5th of",
+            "3pm",
+            "44 years old",
+            "20%",
+            "415 867 5309",
+            "+44 20 7946 0958",
+            "May 5",
+            "5 May",
+            "twenty dollars",
+        ] {
+            assert_eq!(kind(text), RunKind::Measured, "{text}");
+        }
+        for text in [
+            "I see 44 on it",
+            "digit 4 is",
+            "4242, and",
+            "4242 4242 12/27",
+            "4242-4242",
+            "4242x4242",
+            "42",
+            "may I say 4",
+        ] {
+            assert_eq!(kind(text), RunKind::Plain, "{text}");
+        }
+        assert_eq!(kind("this one is it"), RunKind::Optional);
+    }
+}

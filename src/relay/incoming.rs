@@ -83,6 +83,10 @@ impl Setup {
 pub(crate) struct Prompt {
     /// The transcript. While `last` is false it is cumulative.
     pub voice_prompt: Private<String>,
+    /// The language in which the caller spoke. With `transcriptionLanguage="multi"` it is detected, a primary tag such as
+    /// `fr`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub lang: Option<String>,
     /// False for a partial transcript, which the final one repeats.
     #[serde(default = "yes", deserialize_with = "null_is_yes")]
     pub last: bool,

@@ -193,7 +193,7 @@ impl Chat {
     ) -> Result<(), ChatReplyError> {
         let mut event = match message {
             ChatMessage::User(text) => {
-                CallEvent::RelayFrame(IncomingFrame::Prompt(Prompt { voice_prompt: text, last: true }))
+                CallEvent::RelayFrame(IncomingFrame::Prompt(Prompt { voice_prompt: text, lang: None, last: true }))
             }
             ChatMessage::System(text) => CallEvent::OperatorMessage(text),
         };

@@ -76,6 +76,12 @@ impl ServerConfig {
         spoken.unwrap_or(DEFAULT_LANGUAGE)
     }
 
+    /// Whether Twilio detects the language of each prompt.
+    fn detects_language(&self) -> bool {
+        let heard = attribute(&self.relay, "transcriptionLanguage").or_else(|| attribute(&self.relay, "language"));
+        heard.is_some_and(|code| code.eq_ignore_ascii_case(DETECTED_LANGUAGE))
+    }
+
     /// The payment settings of a new call, before its own parameters are applied.
     pub fn payment_settings(&self, environment: &call::CallEnvironment) -> payment::PaymentSettings {
         payment::PaymentSettings { options: self.payment_options.clone(), ..environment.payment.clone() }
@@ -98,6 +104,7 @@ impl ServerConfig {
             resume_timeout: environment.resume_timeout,
             listen_only: self.listen_only,
             language: self.spoken_language().to_owned(),
+            detects_language: self.detects_language(),
             languages: self.language_codes(),
             sms_allowed_numbers: environment.sms_allowed_numbers.clone(),
             play_media_hosts: environment.play_media_hosts.clone(),

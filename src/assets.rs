@@ -22,5 +22,6 @@ pub use error::{AssetError, AssetErrors, AssetWarning, UnknownKeyError};
 pub use library::{Library, LoadedLibrary};
 pub use manifest::ToolDefinition;
 pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError, ReloadRequests};
+pub(crate) use schema::server_config::DETECTED_LANGUAGE;
 pub use schema::server_config::ServerConfig;
 pub use upload::{UploadError, UploadStatus, upload};

@@ -8,6 +8,7 @@
 mod agent_output;
 mod business_tools;
 mod caller_input;
+mod caller_language;
 mod caller_signals;
 mod caller_speech;
 mod capture_speech;
@@ -69,6 +70,7 @@ use crate::payment::{PaymentIdGenerator, PaymentLogEntry, PriorPayments};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
+use caller_language::CallerLanguage;
 use caller_speech::CallerSpeech;
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
 use consent_question::ConsentQuestion;
@@ -106,7 +108,8 @@ pub(crate) struct Call {
     silence_timer: SilenceTimer,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
-    /// The languages set by `switch-language`.
+    caller_language: CallerLanguage,
+    /// The languages set by `switch-language`, or by the caller's own language.
     switched_languages: Option<LanguageSwitch>,
     /// What is reported of the end, once the call has ended.
     ending: CallEnding,
@@ -147,6 +150,7 @@ impl Call {
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
             listen_only: settings.listen_only,
+            caller_language: CallerLanguage::default(),
             switched_languages: None,
             ending: CallEnding::default(),
             now,
@@ -334,6 +338,16 @@ impl Call {
         if !self.listen_only {
             self.send_utterance(text, OutgoingFrame::utterance(text));
         }
+    }
+
+    /// Speaks one of the texts of `Payments.texts`, which are in `language`, unless listen mode is on.
+    fn say_text(&mut self, text: &str, language: &str, is_heard_whole: bool) {
+        if self.listen_only {
+            return;
+        }
+        let frame = if is_heard_whole { OutgoingFrame::statement(text) } else { OutgoingFrame::utterance(text) };
+        let language = self.settings.other_language(language, self.language());
+        self.send_utterance(text, frame.in_language(language));
     }
 
     /// Sends a complete utterance in `frame` and adds it to the history.

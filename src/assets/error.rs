@@ -63,6 +63,19 @@ pub enum AssetError {
         /// The problem.
         what: String,
     },
+    /// An attribute that is not PCI compliant is set where payments can be taken.
+    #[error(
+        "{file}: {attributes} of <ConversationRelay> feeds a product of Twilio that is not PCI compliant, and the manifest \
+         {manifest} takes payments: remove it, or set Pci.acceptNonCompliant to true"
+    )]
+    NotCompliant {
+        /// The name of the `serverConfig.json`.
+        file: String,
+        /// The attributes that are set.
+        attributes: String,
+        /// A manifest with which payments can be taken.
+        manifest: String,
+    },
     /// The parts of a large context in Twilio Sync do not belong together.
     #[error("{file}: {what}; upload it again with --force")]
     InvalidParts {
@@ -118,6 +131,28 @@ pub enum AssetWarning {
         file: String,
         /// The path of the key.
         key: String,
+    },
+    /// An attribute of `Extra`.
+    #[error(
+        "{file}: ConversationRelay.Extra.{name} is sent to Twilio as it is: make sure that Twilio knows it, and that it is \
+         PCI compliant"
+    )]
+    ExtraAttribute {
+        /// The file.
+        file: String,
+        /// The name of the attribute.
+        name: String,
+    },
+    /// An attribute that is not PCI compliant is set and accepted.
+    #[error(
+        "{file}: {attributes} of <ConversationRelay> feeds a product of Twilio that is not PCI compliant; \
+         Pci.acceptNonCompliant accepts that"
+    )]
+    AcceptedNotCompliant {
+        /// The file.
+        file: String,
+        /// The attributes that are set.
+        attributes: String,
     },
     /// `assetLoaderType` is neither `file` nor `sync`.
     #[error("{file}: assetLoaderType is {kind:?}, neither file nor sync: file is used")]

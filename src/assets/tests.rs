@@ -65,7 +65,9 @@ fn the_built_in_assets_are_complete() {
     assert_eq!(attribute(&assets.server.relay, "dtmfDetection"), Some("true"));
     assert!(assets.server.welcome_greeting().is_some());
     let [language] = assets.server.languages.as_slice() else { panic!("one language beside the main one") };
-    assert_eq!(language.len(), crate::relay::twiml::LANGUAGE_ATTRIBUTES.len());
+    for name in ["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"] {
+        assert!(attribute(language, name).is_some(), "{name}");
+    }
     assert_eq!(assets.server.silence.threshold, Duration::from_secs(20));
     assert_eq!(assets.server.silence.reminders.len(), 3);
     assert_eq!(assets.server.model.first_token, Duration::from_secs(8));
@@ -245,6 +247,97 @@ fn attributes_are_converted_to_text_and_the_documented_spelling() {
             pair("applicationReconnect", "true")
         ]
     );
+}
+
+#[test]
+fn attributes_of_november_2026_are_read_and_a_newer_name_replaces_the_older() {
+    let (assets, warnings) = load_config(
+        r#"{ "Pci": { "acceptNonCompliant": true }, "ConversationRelay": { "Configuration": {
+            "turnDetection": true, "partialPromptOnHangup": true, "eotThreshold": 0.7, "eagerEotThreshold": 0.5,
+            "includeInPrompt": "turn-state", "deepgramSmartFormat": false, "asrSmartFormat": true,
+            "ttsTextNormalization": "auto", "elevenlabsTextNormalization": "on", "customerName": "Ada",
+            "elevenlabsLanguageTextNormalization": true,
+            "languages": [{ "code": "fr-FR", "hints": "Paris", "asrSmartFormat": true, "ttsTextNormalization": "on",
+                "ttsLanguageTextNormalization": true }] } } }"#,
+    )
+    .unwrap();
+    let accepted = "serverConfig.json: turnDetection, customerName of <ConversationRelay> feeds a product of Twilio that is not \
+                    PCI compliant; Pci.acceptNonCompliant accepts that";
+    assert_eq!(warnings, [accepted]);
+    let relay = &assets.server.relay;
+    for (name, value) in [
+        ("turnDetection", "true"),
+        ("partialPromptOnHangup", "true"),
+        ("eagerEotThreshold", "0.5"),
+        ("includeInPrompt", "turn-state"),
+        ("asrSmartFormat", "true"),
+        ("ttsTextNormalization", "auto"),
+        ("elevenlabsLanguageTextNormalization", "true"),
+        ("customerName", "Ada"),
+    ] {
+        assert_eq!(attribute(relay, name), Some(value), "{name}");
+    }
+    for older in ["deepgramSmartFormat", "elevenlabsTextNormalization"] {
+        assert_eq!(attribute(relay, older), None, "{older}");
+    }
+    assert_eq!(assets.server.languages[0].len(), 5);
+    assert_eq!(attribute(&assets.server.languages[0], "hints"), Some("Paris"));
+    for (threshold, why) in [
+        (r#""eagerEotThreshold": 0.2"#, "eagerEotThreshold is a number from 0.3 to 0.9"),
+        (r#""eagerEotThreshold": 0.95"#, "eagerEotThreshold is a number from 0.3 to 0.9"),
+        (r#""eagerEotThreshold": 0.6, "eotThreshold": 0.6"#, "below eotThreshold, which is 0.6"),
+        (r#""eagerEotThreshold": 0.8"#, "below eotThreshold, which is 0.8"),
+    ] {
+        let config = format!(r#"{{ "ConversationRelay": {{ "Configuration": {{ {threshold} }} }} }}"#);
+        let refused = load_config(&config).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn extra_attributes_are_passed_on_as_they_are() {
+    let config = |extra: &str| format!(r#"{{ "ConversationRelay": {{ "Extra": {{ {extra} }} }} }}"#);
+    let (assets, warnings) =
+        load_config(&config(r#""brandNew": 0.25, "alsoNew": true, "empty": "", "unset": null, "x-y.z_1": "a b""#))
+            .unwrap();
+    let extra = &assets.server.relay[2..];
+    let pairs: Vec<(&str, &str)> = extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(pairs, [("brandNew", "0.25"), ("alsoNew", "true"), ("empty", ""), ("x-y.z_1", "a b")]);
+    assert_eq!(warnings.len(), 4);
+    assert!(warnings[0].starts_with("serverConfig.json: ConversationRelay.Extra.brandNew is sent to Twilio as it is"));
+    for (extra, why) in [
+        (r#""turndetection": true"#, "set turnDetection in Configuration"),
+        (r#""URL": "wss://example.com""#, "the server sets itself"),
+        (r#""a b": 1"#, "cannot be the name of an attribute"),
+        (r#""1a": 1"#, "cannot be the name of an attribute"),
+        (r#""a:b": 1"#, "cannot be the name of an attribute"),
+        (r#""xmlns": "x""#, "cannot be the name of an attribute"),
+        (r#""a=\"": 1"#, "cannot be the name of an attribute"),
+        (r#""a": 1, "A": 2"#, "A is set twice"),
+        (r#""a": [1]"#, "expected a text, a number, true or false"),
+        (r#""a": "\u0007""#, "expected no control characters"),
+    ] {
+        let refused = load_config(&config(extra)).unwrap_err();
+        assert!(refused.contains(why), "{extra}: {refused}");
+    }
+}
+
+#[test]
+fn attributes_that_are_not_compliant_are_an_error_where_payments_can_be_taken() {
+    let with = |attribute: &str| format!(r#"{{ "ConversationRelay": {{ "Configuration": {{ {attribute} }} }} }}"#);
+    for attribute in crate::relay::twiml::NOT_COMPLIANT_ATTRIBUTES {
+        let refused = load_config(&with(&format!(r#""{attribute}": "GA1""#))).unwrap_err();
+        assert!(
+            refused.starts_with(&format!("serverConfig.json: {attribute} of <ConversationRelay>"))
+                && refused.contains("PaymentToolManifest takes payments")
+                && refused.contains("Pci.acceptNonCompliant"),
+            "{refused}"
+        );
+        assert!(load_config(&with(&format!(r#""{attribute}": "false""#))).unwrap().1.is_empty(), "{attribute} is off");
+    }
+    let config = with(r#""turnDetection": true"#);
+    let no_payments = TestDirectory::with(&[("serverConfig.json", &config), ("PaymentToolManifest.json", "[]")]);
+    assert!(no_payments.load().unwrap().1.is_empty(), "nothing takes payments");
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Call {
         let digits_were_cut = input.was_redacted;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
+        self.follow_caller_language(prompt.lang.as_deref());
         self.speech.record_prompt();
         if digits_were_cut {
             self.note(prompts::DIGITS_WERE_SPOKEN);
@@ -123,11 +124,20 @@ impl Call {
 
     /// Applies an interrupt: stops the reply and keeps only what the caller heard. If the caller then says nothing, the
     /// agent resumes the response that is owed. A pending end stays pending: the interrupt does not say with what.
+    ///
+    /// An interrupt of what was said before the last prompt, or on an earlier socket, stops nothing: Twilio replays what it
+    /// buffered while there was no socket.
     fn handle_interrupt(&mut self, interrupt: &Interrupt) {
+        let heard = redact_card_numbers(interrupt.utterance_until_interrupt.reveal());
+        if !self.speech.can_have_heard(&heard, self.now) {
+            if !self.speech.has_sent() {
+                self.speech.apply_interrupt(&heard, &mut self.history, self.now);
+            }
+            return;
+        }
         let unfinished = self.turn.is_reply_unfinished();
         let has_spoken = self.turn.has_spoken();
         self.stop_reply();
-        let heard = redact_card_numbers(interrupt.utterance_until_interrupt.reveal());
         self.speech.apply_interrupt(&heard, &mut self.history, self.now);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);

@@ -10,7 +10,6 @@ use super::{Call, spoken_amount};
 use crate::payment::{
     Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
 };
-use crate::relay::OutgoingFrame;
 
 /// How long the caller may take to answer after hearing the question. Silence is an unclear answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -177,7 +176,7 @@ impl Call {
         question.state = QuestionState::Asked { at: self.now, cut: None };
         let text = wording.text.clone();
         question.wording = Some(wording);
-        self.send_utterance(&text, OutgoingFrame::statement(text.as_str()));
+        self.say_text(&text, language, true);
     }
 
     /// Asks an unanswered question again, after it was cut off or the WebSocket was lost.

@@ -193,7 +193,8 @@ impl Call {
             return;
         }
         let Some(due) = self.guided_flow.due_prompt.take_if(ready) else { return };
-        let texts = self.texts();
+        let settings = self.settings.clone();
+        let (language, texts) = settings.texts.find(self.language());
         let text = match due.prompt {
             CallerPrompt::Field { field, again } => {
                 let asks = texts.field_prompt(field, self.guided_flow.card_type);
@@ -201,11 +202,14 @@ impl Call {
             }
             CallerPrompt::Processing => texts.processing.clone(),
         };
-        self.say(&text);
+        self.say_text(&text, language, false);
     }
 
-    fn texts(&self) -> &PaymentTexts {
-        self.settings.texts.texts(self.language())
+    /// Says one of the texts that the caller must hear whole: how a payment ended.
+    fn say_result(&mut self, text: impl FnOnce(&PaymentTexts) -> &str) {
+        let settings = self.settings.clone();
+        let (language, texts) = settings.texts.find(self.language());
+        self.say_text(text(texts), language, true);
     }
 
     /// Whether a refusal of the caller cancels the open payment: the server leads, and the payment is not submitted.
@@ -234,7 +238,7 @@ impl Call {
         self.drop_question();
         self.silence_timer.reset(self.now);
         self.cancel_session(id, sid, Some(why));
-        self.say(&self.texts().cancelled.clone());
+        self.say_result(|texts| &texts.cancelled);
     }
 
     /// Applies the caller's answer to the question about submitting.
@@ -350,14 +354,14 @@ impl Call {
 
     /// Says the payment result if the caller does not know it yet. Returns whether there was one.
     pub(super) fn announce_result(&mut self) -> bool {
-        let result = self.guided_flow.unannounced_result.take();
-        let text = result.map(|result| match result {
-            UnannouncedResult::Charged => self.texts().charged.clone(),
-            UnannouncedResult::Pending => self.texts().pending.clone(),
-            UnannouncedResult::Stored => self.texts().stored.clone(),
-            UnannouncedResult::Failed => self.texts().failed.clone(),
-            UnannouncedResult::Unknown => self.texts().unknown.clone(),
+        let Some(result) = self.guided_flow.unannounced_result.take() else { return false };
+        self.say_result(|texts| match result {
+            UnannouncedResult::Charged => &texts.charged,
+            UnannouncedResult::Pending => &texts.pending,
+            UnannouncedResult::Stored => &texts.stored,
+            UnannouncedResult::Failed => &texts.failed,
+            UnannouncedResult::Unknown => &texts.unknown,
         });
-        text.inspect(|text| self.say(text)).is_some()
+        true
     }
 }

@@ -15,6 +15,10 @@ pub(super) struct PaymentWindow {
     /// The last payment closed after its submission: all its fields had been entered.
     was_submitted: bool,
     last_callback: Option<Instant>,
+    /// The socket was lost while a card could be entered: Twilio buffers the keys and replays them on the next socket.
+    has_buffered_keys: bool,
+    /// When that socket was opened.
+    resumed_at: Option<Instant>,
 }
 
 impl PaymentWindow {
@@ -27,6 +31,21 @@ impl PaymentWindow {
     pub(super) fn record_closed(&mut self, was_submitted: bool, now: Instant) {
         self.closed_at = Some(now);
         self.was_submitted = was_submitted;
+    }
+
+    /// Records that the socket was lost while a card could be entered.
+    pub(super) fn record_socket_lost(&mut self) {
+        self.has_buffered_keys = true;
+    }
+
+    /// Records that the call has a new socket.
+    pub(super) fn record_resumed(&mut self, now: Instant) {
+        self.resumed_at = std::mem::take(&mut self.has_buffered_keys).then_some(now);
+    }
+
+    /// Whether keys may be replayed that were pressed while a card could be entered.
+    fn is_replaying(&self, now: Instant) -> bool {
+        self.resumed_at.is_some_and(|at| now < at + LATE_KEY_WINDOW)
     }
 
     /// Whether a payment has just closed: its final callback may arrive before the last key.
@@ -43,7 +62,9 @@ impl PaymentWindow {
 impl Call {
     /// Whether input may contain card digits: while a payment is open, and shortly after.
     pub(super) fn is_card_entry_possible(&self) -> bool {
-        self.payments.is_open() || self.payment_window.is_just_closed(self.now)
+        self.payments.is_open()
+            || self.payment_window.is_just_closed(self.now)
+            || self.payment_window.is_replaying(self.now)
     }
 
     /// Whether a card entry may go on although the payment has closed: it was cancelled or ended within the last three
@@ -57,8 +78,9 @@ impl Call {
     /// digit of the card.
     pub(super) fn is_key_an_answer(&self) -> bool {
         let stage = self.payments.open().map(Capture::stage);
-        let is_late_key =
-            self.payment_window.is_just_closed(self.now) || self.payment_window.is_just_reported(self.now);
+        let is_late_key = self.payment_window.is_just_closed(self.now)
+            || self.payment_window.is_just_reported(self.now)
+            || self.payment_window.is_replaying(self.now);
         matches!(stage, None | Some(CaptureStage::Open)) && !is_late_key
     }
 }

@@ -271,6 +271,9 @@ impl Call {
         }
         let speaking = speaking && !self.is_server_leading() && !self.has_open_question();
         let unfinished = self.turn.is_reply_unfinished() || speaking;
+        if self.is_card_entry_possible() {
+            self.payment_window.record_socket_lost();
+        }
         self.phase.park(self.now);
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
@@ -287,7 +290,8 @@ impl Call {
         if !self.phase.resume() {
             return;
         }
-        self.speech = AgentSpeech::default();
+        self.speech = AgentSpeech::resumed();
+        self.payment_window.record_resumed(self.now);
         self.silence_timer.reset(self.now);
         self.payments.record_progress(self.now);
         self.turn.release_hold();

@@ -387,6 +387,14 @@ pub(super) fn payment_progress(capture: &Capture, server_leads: bool) -> String 
     format!("Payment in progress: {stage}. In: {captured}. Still needed: {missing}.{leader}")
 }
 
+/// The note that the voice has changed to the caller's language.
+pub(super) fn answer_in_language(code: &str) -> String {
+    format!(
+        "The caller speaks {code}. Answer in that language from now on, in which your voice speaks already. Do not call \
+         switch-language for that."
+    )
+}
+
 /// The output of a tool call that was dropped because the caller spoke.
 pub(super) fn call_not_run() -> String {
     refusal(CALLER_SPOKE_FIRST)

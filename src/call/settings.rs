@@ -41,7 +41,9 @@ pub struct CallSettings {
     pub listen_only: bool,
     /// The agent's initial language, as a BCP 47 code.
     pub language: String,
-    /// The languages in the session's TwiML, as BCP 47 codes.
+    /// Whether Twilio detects the language of each prompt: the agent then follows the caller.
+    pub detects_language: bool,
+    /// The languages in the session's TwiML, as BCP 47 codes; the main one is first.
     pub languages: Vec<String>,
     /// The hosts from which recordings may be played: `PLAY_MEDIA_HOSTS`.
     pub play_media_hosts: Vec<String>,

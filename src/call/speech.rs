@@ -16,6 +16,9 @@ const TIME_PER_CHARACTER: Duration = Duration::from_millis(66);
 /// The delay from the first token to the first sound: 320 to 340 ms in recordings.
 const SPEECH_ONSET: Duration = Duration::from_millis(400);
 
+/// The shortest time to speak a character, much less than [`TIME_PER_CHARACTER`].
+const MIN_TIME_PER_CHARACTER: Duration = Duration::from_millis(20);
+
 /// If Twilio never reports the end of speech, it counts as ended this long after its expected end.
 const LOST_EVENT_GRACE: Duration = Duration::from_secs(10);
 
@@ -36,6 +39,10 @@ pub(super) struct AgentSpeech {
     sent_since_quiet: bool,
     /// Twilio reports which tokens were played.
     reports_played: bool,
+    /// When text was first sent since the last prompt, or since the socket was opened.
+    first_sent: Option<Instant>,
+    /// The socket is not the first one: Twilio may replay interrupts of earlier speech.
+    is_resumed: bool,
 }
 
 struct Utterance {
@@ -72,6 +79,25 @@ impl AgentSpeech {
         self.expected_end = Some(begin + TIME_PER_CHARACTER * characters.min(100_000));
         self.cycle_open = true;
         self.sent_since_quiet = true;
+        self.first_sent.get_or_insert(now);
+    }
+
+    /// The state on a new socket of the call, on which nothing was sent yet.
+    pub(super) fn resumed() -> Self {
+        Self { is_resumed: true, ..Self::default() }
+    }
+
+    /// Whether anything was sent since the last prompt, or on this socket.
+    pub(super) fn has_sent(&self) -> bool {
+        self.first_sent.is_some()
+    }
+
+    /// Whether the caller can have heard `heard` of what was sent since the last prompt, or on this socket. An interrupt of
+    /// anything else is late, or replayed.
+    pub(super) fn can_have_heard(&self, heard: &str, now: Instant) -> bool {
+        let characters = u32::try_from(heard.chars().count()).unwrap_or(u32::MAX).min(100_000);
+        let takes = SPEECH_ONSET / 2 + MIN_TIME_PER_CHARACTER * characters;
+        self.first_sent.is_some_and(|sent| !self.is_resumed || now >= sent + takes)
     }
 
     /// Whether text of a reply was sent that goes on.
@@ -193,6 +219,7 @@ impl AgentSpeech {
     /// Records that the caller spoke. Twilio sends the interrupt before the prompt, so a later one belongs to later
     /// speech. If Twilio reports played tokens, the utterances are kept until they are reported.
     pub(super) fn record_prompt(&mut self) {
+        self.first_sent = None;
         if !self.reports_played {
             self.utterances.clear();
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
 mod business_tools;
+mod caller_language;
 mod charge_authorization;
 mod chat;
 mod endings;
@@ -18,6 +19,7 @@ mod payment_methods;
 mod payments;
 mod properties;
 mod redaction;
+mod replay;
 mod statements;
 mod uncertain_results;
 mod velocity_limits;

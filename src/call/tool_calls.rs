@@ -151,14 +151,10 @@ impl Call {
         prompts::success("It is played after what you said.")
     }
 
-    /// Switches the spoken language, the transcription language, or both. Voice and speech model follow from the
-    /// session's `<Language>`.
+    /// Switches languages at the caller's request, for the rest of the call.
     fn switch_language(&mut self, languages: LanguageSwitch) -> String {
-        self.switched_languages = Some(match self.switched_languages.take() {
-            Some(earlier) => earlier.merge(languages.clone()),
-            None => languages.clone(),
-        });
-        self.send_frame(OutgoingFrame::Language(languages));
+        self.caller_language.hold();
+        self.apply_language_switch(languages);
         prompts::success("From now on the other language is spoken or heard. Go on in it.")
     }
 

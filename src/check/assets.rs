@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::report::Finding;
 use super::tool_names::{ToolMismatch, compare_tools};
-use crate::assets::{Library, LoadedLibrary, ServerConfig};
+use crate::assets::{DETECTED_LANGUAGE, Library, LoadedLibrary, ServerConfig};
 use crate::payment::{self, Currency, PaymentTermsError};
 
 /// Checks all assets in the directory, including unused ones. Blocks on file I/O.
@@ -27,6 +27,7 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Findi
     findings.push(check_payments(&library.server, payment));
     findings.extend(check_caps(&library.server.limits, payment.currency));
     findings.extend(check_texts(&library.server));
+    findings.extend(check_language_detection(&library.server));
     findings.extend(check_pci(&library.server));
     findings
 }
@@ -89,7 +90,8 @@ fn check_tool_names(context: &str, manifest: &[&str]) -> Vec<Finding> {
 
 /// Checks that there are texts for every language of a session.
 fn check_texts(server: &ServerConfig) -> Vec<Finding> {
-    let silent = server.language_codes().into_iter().filter(|code| !server.texts.has_language(code));
+    let codes = server.language_codes().into_iter().filter(|code| code != DETECTED_LANGUAGE);
+    let silent = codes.filter(|code| !server.texts.has_language(code));
     silent
         .map(|code| {
             let message = format!(
@@ -110,17 +112,13 @@ fn check_pci(server: &ServerConfig) -> Vec<Finding> {
             speech_providers(server).join("; ")
         ),
     )];
-    // These three attributes send transcripts to products that are not PCI-compliant.
-    for name in ["intelligenceService", "conversationConfiguration", "conversationId"] {
-        if attribute(&server.relay, name).is_some() {
-            let message = format!(
-                "{name} is set, and the product it feeds is not PCI-compliant: remove it from serverConfig.json"
-            );
-            findings.push(Finding::warning("PCI", message));
-        }
-    }
-    for name in ["welcomeGreeting", "hints"] {
-        if attribute(&server.relay, name).is_some_and(|text| text.contains(|c: char| c.is_ascii_digit())) {
+    let of_session = ["welcomeGreeting", "hints"].map(|name| (name.to_owned(), attribute(&server.relay, name)));
+    let of_languages = server.languages.iter().map(|language| {
+        let code = attribute(language, "code").unwrap_or_default();
+        (format!("hints of {code}"), attribute(language, "hints"))
+    });
+    for (name, text) in of_session.into_iter().chain(of_languages) {
+        if text.is_some_and(|text| text.contains(|c: char| c.is_ascii_digit())) {
             let message = format!(
                 "{name} has digits in it: Twilio does not protect it, so make sure that they are not card data"
             );
@@ -128,6 +126,50 @@ fn check_pci(server: &ServerConfig) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Checks that the providers can detect languages: with others, `multi` ends every call with error 64101.
+fn check_language_detection(server: &ServerConfig) -> Vec<Finding> {
+    let of_session = [
+        ("transcriptionLanguage", "transcriptionProvider", "Deepgram"),
+        ("ttsLanguage", "ttsProvider", "ElevenLabs"),
+        ("language", "transcriptionProvider", "Deepgram"),
+        ("language", "ttsProvider", "ElevenLabs"),
+    ];
+    let is_multi = |of: &[(String, String)], name: &str| attribute(of, name) == Some(DETECTED_LANGUAGE);
+    let session = of_session.into_iter().filter(|(name, ..)| is_multi(&server.relay, name));
+    let session = session.filter_map(|(name, provider, needed)| {
+        wrong_provider(&server.relay, &[], provider, needed, &format!("{name} is {DETECTED_LANGUAGE}"))
+    });
+    let languages = server.languages.iter().filter(|language| is_multi(language, "code"));
+    let languages = languages.flat_map(|language| {
+        [("transcriptionProvider", "Deepgram"), ("ttsProvider", "ElevenLabs")].into_iter().filter_map(
+            |(provider, needed)| {
+                wrong_provider(language, &server.relay, provider, needed, "a language has the code multi")
+            },
+        )
+    });
+    session.chain(languages).collect()
+}
+
+/// The finding if a provider is not the one that is needed. Without one of its own a language has that of the session.
+fn wrong_provider(
+    own: &[(String, String)],
+    inherited: &[(String, String)],
+    name: &str,
+    needed: &str,
+    why: &str,
+) -> Option<Finding> {
+    match attribute(own, name).or_else(|| attribute(inherited, name)) {
+        Some(provider) if provider.eq_ignore_ascii_case(needed) => None,
+        Some(provider) => {
+            let message =
+                format!("{why}, and only {needed} can detect languages: set {name} to {needed}, not {provider}");
+            Some(Finding::failure("languages", message))
+        }
+        // Accounts that used ConversationRelay before September 2025 have another default.
+        None => Some(Finding::warning("languages", format!("{why}, and only {needed} can: set {name} to {needed}"))),
+    }
 }
 
 /// The speech providers of the session and of each language.
@@ -234,13 +276,37 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_cannot_detect_languages_is_reported() {
+        let mut server = Library::built_in().server;
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert!(check_language_detection(&server).is_empty());
+        server.relay = vec![pair("transcriptionLanguage", "multi"), pair("ttsLanguage", "multi")];
+        let providers =
+            |speaks: &str, listens: &str| vec![pair("ttsProvider", speaks), pair("transcriptionProvider", listens)];
+        let found = |server: &ServerConfig, more: Vec<(String, String)>| {
+            let relay = [server.relay.clone(), more].concat();
+            let found = check_language_detection(&ServerConfig { relay, ..server.clone() });
+            found.into_iter().map(|it| (it.severity, it.message)).collect::<Vec<_>>()
+        };
+        assert!(found(&server, providers("elevenlabs", "Deepgram")).is_empty());
+        let wrong = found(&server, providers("Amazon", "Google"));
+        assert!(wrong.iter().all(|(severity, _)| *severity == Severity::Failure) && wrong.len() == 2, "{wrong:?}");
+        assert!(wrong[0].1.contains("set transcriptionProvider to Deepgram, not Google"), "{wrong:?}");
+        let unset = found(&server, Vec::new());
+        assert!(unset.iter().all(|(severity, _)| *severity == Severity::Warning) && unset.len() == 2, "{unset:?}");
+        server.relay = providers("ElevenLabs", "Deepgram");
+        server.languages = vec![vec![pair("code", "multi"), pair("ttsProvider", "Google")]];
+        assert!(found(&server, Vec::new())[0].1.contains("ttsProvider"));
+    }
+
+    #[test]
     fn products_that_receive_card_data_are_reported() {
         let mut server = Library::built_in().server;
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        server.relay =
-            vec![pair("intelligenceService", "GA1"), pair("hints", "four two"), pair("welcomeGreeting", "4242")];
+        server.relay = vec![pair("hints", "four two"), pair("welcomeGreeting", "4242")];
+        server.languages = vec![vec![pair("code", "fr-FR"), pair("hints", "4111")]];
         let words: Vec<String> = check_pci(&server).into_iter().map(|finding| finding.message).collect();
         assert_eq!(words.len(), 3, "{words:?}");
-        assert!(words[1].starts_with("intelligenceService") && words[2].starts_with("welcomeGreeting"), "{words:?}");
+        assert!(words[1].starts_with("welcomeGreeting") && words[2].starts_with("hints of fr-FR"), "{words:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::assets::{Assets, LoadAssetsError, ReloadRequests};
 use crelay_payments::config::{Config, Vars};

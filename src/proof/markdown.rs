@@ -32,6 +32,9 @@ impl ProofReport {
                 finding.number, finding.channel, finding.vector, finding.case
             );
         }
+        if let Some(warning) = self.non_compliance() {
+            let _ = write!(text, "\n  {warning}");
+        }
         for unplayed in &self.failed_cases {
             let _ = write!(text, "\n  not run: {}, case {}: {}", unplayed.vector, unplayed.case, unplayed.why);
         }
@@ -61,6 +64,17 @@ impl ProofReport {
         self.write_set_up(text)?;
         writeln!(text, "## What this test does not cover\n")?;
         self.not_covered.iter().try_for_each(|it| writeln!(text, "- {it}"))
+    }
+
+    /// Names the attributes that are not PCI compliant and were accepted, if there are any.
+    fn non_compliance(&self) -> Option<String> {
+        let attributes = self.set_up.not_compliant.join(", ");
+        (!attributes.is_empty()).then(|| {
+            format!(
+                "Not PCI compliant, and accepted by Pci.acceptNonCompliant: {attributes}. What is said on a call goes to products of \
+                 Twilio that this test does not cover."
+            )
+        })
     }
 
     fn write_findings(&self, text: &mut String) -> fmt::Result {
@@ -128,6 +142,9 @@ impl ProofReport {
         }
         for name in &set_up.filled_in {
             writeln!(text, "| `{name}` | not configured; set for the test |")?;
+        }
+        if let Some(warning) = self.non_compliance() {
+            writeln!(text, "\n**{warning}**")?;
         }
         writeln!(text, "\nVariables that are not listed are not set and have their defaults.\n")?;
         if set_up.assets.is_empty() {

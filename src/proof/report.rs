@@ -268,6 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn accepted_attributes_that_are_not_compliant_are_printed() {
+        let mut report = report(results());
+        assert!(!report.summary().contains("Not PCI compliant"));
+        report.set_up.not_compliant = vec!["turnDetection", "customerName"];
+        for text in [report.summary(), report.to_markdown()] {
+            assert!(text.contains("accepted by Pci.acceptNonCompliant: turnDetection, customerName."), "{text}");
+        }
+        assert!(report.to_json().unwrap().contains(r#""notCompliant": ["#));
+    }
+
+    #[test]
     fn a_finding_shows_its_channel_its_vector_and_a_masked_number() {
         let sample = CardSample::random(&mut SeededRng::new(3));
         let mut with_finding = results();

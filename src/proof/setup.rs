@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::business;
+use crate::assets::Library;
 use crate::config::{Config, ConfigError, PublicUrl, Vars};
 use crate::redact::redact_card_numbers;
 
@@ -104,6 +105,8 @@ pub struct TestedSetup {
     pub filled_in: Vec<&'static str>,
     /// Variables that are configured and were replaced or left out.
     pub replaced: Vec<&'static str>,
+    /// The attributes of `<ConversationRelay>` that are not PCI compliant and were accepted by `Pci.acceptNonCompliant`.
+    pub not_compliant: Vec<&'static str>,
     /// The files of the assets directory with their SHA-256. If empty, the built-in assets are used.
     pub assets: BTreeMap<String, String>,
 }
@@ -144,8 +147,9 @@ pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path)
     // The first of two equal names wins.
     let vars: Vars = replacements.iter().map(|(name, value)| (*name, value.as_str())).chain(kept).collect();
     let base_url = Config::from_vars(&vars)?.0.base_url;
-    let assets = hash_assets(vars.get("ASSETS_DIR").map(Path::new));
-    Ok(PreparedSetup { set_up: TestedSetup { configured, filled_in, replaced, assets }, vars, base_url })
+    let assets_dir = vars.get("ASSETS_DIR").map(Path::new);
+    let (assets, not_compliant) = (hash_assets(assets_dir), accepted_attributes(assets_dir));
+    Ok(PreparedSetup { set_up: TestedSetup { configured, filled_in, replaced, not_compliant, assets }, vars, base_url })
 }
 
 /// The variables that the test sets.
@@ -182,6 +186,12 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         values.insert("ASSETS_DIR", assets.display().to_string());
     }
     values
+}
+
+/// The attributes that are not PCI compliant, if the assets can be read. Otherwise the server does not start.
+fn accepted_attributes(assets: Option<&Path>) -> Vec<&'static str> {
+    let loaded = assets.and_then(|dir| Library::load(dir).ok());
+    loaded.map(|loaded| loaded.library.server.non_compliant_attributes()).unwrap_or_default()
 }
 
 fn hash_assets(assets: Option<&Path>) -> BTreeMap<String, String> {
@@ -243,6 +253,17 @@ mod tests {
         assert_eq!(set_up.configured["CURRENCY"].as_deref(), Some("EUR"));
         assert_eq!(set_up.configured["FROM_NUMBER"], None, "a phone number is not shown");
         assert!(set_up.filled_in.contains(&"OPENAI_API_KEY") && !set_up.filled_in.contains(&"FROM_NUMBER"));
+    }
+
+    #[test]
+    fn accepted_attributes_that_are_not_compliant_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = r#"{ "Pci": { "acceptNonCompliant": true },
+            "ConversationRelay": { "Configuration": { "turnDetection": true, "customerName": "Ada" } } }"#;
+        std::fs::write(dir.path().join("serverConfig.json"), config).unwrap();
+        let set_up = prepared(&[("ASSETS_DIR", dir.path().to_str().unwrap())]).unwrap().set_up;
+        assert_eq!(set_up.not_compliant, ["turnDetection", "customerName"]);
+        assert!(prepared(&[]).unwrap().set_up.not_compliant.is_empty());
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) enum OutgoingFrame {
         token: String,
         /// Whether this frame ends the talk cycle.
         last: bool,
+        /// The language in which it is spoken, as a configured BCP 47 code; if unset the language of the session applies.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lang: Option<String>,
         /// Whether the caller can interrupt it; if unset the attribute of the session applies.
         #[serde(skip_serializing_if = "Option::is_none")]
         interruptible: Option<bool>,
@@ -146,11 +149,19 @@ impl OutgoingFrame {
 
     /// Creates a frame with a whole utterance that neither the caller nor a later frame can interrupt.
     pub(crate) fn statement(text: impl Into<String>) -> Self {
-        Self::Text { token: text.into(), last: true, interruptible: Some(false), preemptible: Some(false) }
+        Self::Text { token: text.into(), last: true, lang: None, interruptible: Some(false), preemptible: Some(false) }
     }
 
     fn text(token: String, last: bool) -> Self {
-        Self::Text { token, last, interruptible: None, preemptible: None }
+        Self::Text { token, last, lang: None, interruptible: None, preemptible: None }
+    }
+
+    /// Lets a text be spoken in this language of the session, without switching the session.
+    pub(crate) fn in_language(mut self, code: Option<String>) -> Self {
+        if let Self::Text { lang, .. } = &mut self {
+            *lang = code;
+        }
+        self
     }
 
     /// Returns the frame as JSON text.
@@ -191,6 +202,7 @@ mod tests {
         let frames = [
             OutgoingFrame::token("Hi \"you\""),
             OutgoingFrame::statement("Yes or no?"),
+            OutgoingFrame::utterance("Oui").in_language(Some("fr-FR".to_owned())),
             OutgoingFrame::end_talk_cycle(),
             OutgoingFrame::Play { source, times: 2 },
             OutgoingFrame::SendDigits { digits: "1w#".parse().unwrap() },
@@ -204,6 +216,7 @@ mod tests {
         insta::assert_snapshot!(json.join("\n"), @r#"
         {"type":"text","token":"Hi \"you\"","last":false}
         {"type":"text","token":"Yes or no?","last":true,"interruptible":false,"preemptible":false}
+        {"type":"text","token":"Oui","last":true,"lang":"fr-FR"}
         {"type":"text","token":"","last":true}
         {"type":"play","source":"https://example.com/hold.mp3","loop":2}
         {"type":"sendDigits","digits":"1w#"}

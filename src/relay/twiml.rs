@@ -7,22 +7,28 @@ use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 /// The attributes of `<ConversationRelay>` that a configuration may set. `url` is not among them: the server sets it.
 pub(crate) const RELAY_ATTRIBUTES: &[&str] = &[
+    "asrSmartFormat",
     "backgroundNoiseReduction",
     "conversationConfiguration",
     "conversationId",
+    "customerName",
     "debug",
     "deepgramSmartFormat",
     "dtmfDetection",
+    "eagerEotThreshold",
     "echoPromptFiltering",
+    "elevenlabsLanguageTextNormalization",
     "elevenlabsTextNormalization",
     "eotThreshold",
     "events",
     "hints",
     "ignoreBackchannel",
+    "includeInPrompt",
     "intelligenceService",
     "interruptSensitivity",
     "interruptible",
     "language",
+    "partialPromptOnHangup",
     "partialPrompts",
     "preemptible",
     "profanityFilter",
@@ -32,7 +38,10 @@ pub(crate) const RELAY_ATTRIBUTES: &[&str] = &[
     "transcriptionLanguage",
     "transcriptionProvider",
     "ttsLanguage",
+    "ttsLanguageTextNormalization",
     "ttsProvider",
+    "ttsTextNormalization",
+    "turnDetection",
     "voice",
     "welcomeGreeting",
     "welcomeGreetingInterruptible",
@@ -40,8 +49,28 @@ pub(crate) const RELAY_ATTRIBUTES: &[&str] = &[
 ];
 
 /// The attributes of `<Language>`; `code` is required.
-pub(crate) const LANGUAGE_ATTRIBUTES: &[&str] =
-    &["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"];
+pub(crate) const LANGUAGE_ATTRIBUTES: &[&str] = &[
+    "code",
+    "ttsProvider",
+    "voice",
+    "transcriptionProvider",
+    "speechModel",
+    "hints",
+    "asrSmartFormat",
+    "ttsTextNormalization",
+    "ttsLanguageTextNormalization",
+];
+
+/// Attributes that Twilio renamed: the newer name, which has precedence, and the older one.
+pub(crate) const RENAMED_ATTRIBUTES: &[(&str, &str)] = &[
+    ("asrSmartFormat", "deepgramSmartFormat"),
+    ("ttsTextNormalization", "elevenlabsTextNormalization"),
+    ("ttsLanguageTextNormalization", "elevenlabsLanguageTextNormalization"),
+];
+
+/// The attributes that send what is said to a product of Twilio that is not PCI compliant.
+pub(crate) const NOT_COMPLIANT_ATTRIBUTES: &[&str] =
+    &["turnDetection", "customerName", "intelligenceService", "conversationConfiguration", "conversationId"];
 
 /// Attribute names and values, in document order.
 pub(crate) type Attributes = Vec<(String, String)>;

@@ -72,7 +72,13 @@ impl Library {
             }
         }
         library.ensure_assets_in_use(fallback, &mut errors);
+        if let Some(error) = library.find_non_compliance() {
+            errors.push(error);
+            library.config = fallback.config.clone();
+            library.ensure_assets_in_use(fallback, &mut errors);
+        }
         library.server = library.config.server.clone();
+        warnings.extend(library.accepted_non_compliance());
         let manifests = library.manifests.values().flat_map(|manifest| &manifest.warnings);
         warnings.extend(library.config.warnings.iter().chain(manifests).cloned());
         OverlayResult { library, errors, warnings }
@@ -94,6 +100,27 @@ impl Library {
                 self.restore(&used.name, fallback);
             }
         }
+    }
+
+    /// Finds attributes that are not PCI compliant and not accepted, if any manifest takes payments: a call may name it.
+    fn find_non_compliance(&self) -> Option<AssetError> {
+        let server = &self.config.server;
+        let attributes = server.non_compliant_attributes().join(", ");
+        if attributes.is_empty() || server.accept_non_compliant {
+            return None;
+        }
+        let takes_payments = |manifest: &ManifestAsset| manifest.tools.iter().any(|tool| tool.name == "start-capture");
+        let (key, _) = self.manifests.iter().find(|(_, manifest)| takes_payments(manifest))?;
+        let (file, manifest) = (self.config.file.label.clone(), key.as_str().to_owned());
+        Some(AssetError::NotCompliant { file, attributes, manifest })
+    }
+
+    /// The warning about attributes that are not PCI compliant and accepted.
+    fn accepted_non_compliance(&self) -> Option<AssetWarning> {
+        let attributes = self.server.non_compliant_attributes().join(", ");
+        let is_accepted = !attributes.is_empty() && self.server.accept_non_compliant;
+        let file = self.config.file.label.clone();
+        is_accepted.then_some(AssetWarning::AcceptedNotCompliant { file, attributes })
     }
 
     /// Takes an asset from another library. Returns whether that has it.

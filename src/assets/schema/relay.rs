@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::assets::de::check_xml_text;
-use crate::relay::twiml::{Attributes, LANGUAGE_ATTRIBUTES, RELAY_ATTRIBUTES};
+use crate::relay::twiml::{Attributes, LANGUAGE_ATTRIBUTES, RELAY_ATTRIBUTES, RENAMED_ATTRIBUTES};
 
 /// `ConversationRelay.Configuration`. Attribute names are matched in any case and stored as documented. Undocumented
 /// names and empty values are omitted.
@@ -156,8 +156,32 @@ fn expected_value(name: &str, value: &str) -> Option<&'static str> {
     match name {
         "speechTimeout" if value != "auto" && !within(600.0, 5000.0) => Some("auto, or milliseconds from 600 to 5000"),
         "eotThreshold" if !within(0.5, 0.9) => Some("a number from 0.5 to 0.9"),
+        "eagerEotThreshold" if !within(0.3, 0.9) => Some("a number from 0.3 to 0.9"),
         _ => None,
     }
+}
+
+/// Twilio's default for `eotThreshold`.
+const DEFAULT_EOT_THRESHOLD: f64 = 0.8;
+
+/// Checks what concerns several attributes together, and drops an older name if the newer one is set, too: Twilio would
+/// ignore it. The error is what is expected.
+pub(super) fn reconcile_attributes(attributes: &mut Attributes) -> Result<(), String> {
+    let number = |name: &str| find(attributes, name).and_then(|value| value.parse::<f64>().ok());
+    let eot = number("eotThreshold").unwrap_or(DEFAULT_EOT_THRESHOLD);
+    if number("eagerEotThreshold").is_some_and(|eager| eager >= eot) {
+        return Err(format!("eagerEotThreshold is a number below eotThreshold, which is {eot}"));
+    }
+    for (newer, older) in RENAMED_ATTRIBUTES {
+        if find(attributes, newer).is_some() {
+            attributes.retain(|(name, _)| name != older);
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(attributes: &'a Attributes, wanted: &str) -> Option<&'a str> {
+    attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }
 
 /// Deserializes a string, number or boolean as text, and null as an empty text. The check runs while deserializing,

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::relay::{LanguageElement, ParameterElements, RelayConfiguration, add_attribute};
+use super::extra_attributes::ExtraAttributes;
+use super::relay::{LanguageElement, ParameterElements, RelayConfiguration, add_attribute, reconcile_attributes};
 use super::server_config::SilenceDetectionSection;
 use crate::relay::twiml::{Attributes, RELAY_ATTRIBUTES};
 
@@ -13,6 +14,8 @@ use crate::relay::twiml::{Attributes, RELAY_ATTRIBUTES};
 #[derive(Debug, Default)]
 pub(super) struct RelaySection {
     pub(super) attributes: Attributes,
+    /// Attributes that this version does not know: `Extra`.
+    pub(super) extra: Attributes,
     pub(super) languages: Vec<LanguageElement>,
     pub(super) parameters: Attributes,
     pub(super) silence_detection: Option<SilenceDetectionSection>,
@@ -39,6 +42,7 @@ impl<'de> Deserialize<'de> for RelaySection {
                         "Configuration" => configuration = map.next_value()?,
                         "Languages" | "languages" => languages = map.next_value()?,
                         "Parameters" | "parameters" => parameters = map.next_value()?,
+                        "Extra" => read.extra = map.next_value::<ExtraAttributes>()?.0,
                         "SilenceDetection" => read.silence_detection = map.next_value()?,
                         _ => add_attribute(&mut read.attributes, RELAY_ATTRIBUTES, &name, &mut map)?,
                     }
@@ -49,6 +53,7 @@ impl<'de> Deserialize<'de> for RelaySection {
                     }
                     read.attributes.push((name, value));
                 }
+                reconcile_attributes(&mut read.attributes).map_err(A::Error::custom)?;
                 read.languages = configuration.languages.into_iter().chain(languages).collect();
                 read.parameters = [configuration.parameters.0, parameters.0].concat();
                 Ok(read)

@@ -14,14 +14,16 @@ use crate::assets::file::AssetFile;
 use crate::assets::name::AssetKey;
 use crate::assets::{AssetError, AssetWarning};
 use crate::business_tools::ToolServer;
-use crate::relay::twiml::Attributes;
+use crate::relay::twiml::{Attributes, NOT_COMPLIANT_ATTRIBUTES};
 use crate::{call, llm, payment};
 
 /// The parsed `serverConfig.json`.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// The attributes of `<ConversationRelay>`: `ConversationRelay.Configuration`.
+    /// The attributes of `<ConversationRelay>`: `ConversationRelay.Configuration`, then `ConversationRelay.Extra`.
     pub relay: Attributes,
+    /// `Pci.acceptNonCompliant` (false): attributes that are not PCI compliant are used although payments can be taken.
+    pub accept_non_compliant: bool,
     /// The `<Language>`s: `languages` in `Configuration`, or `Languages` beside it.
     pub languages: Vec<Attributes>,
     /// The `<Parameter>`s: `parameters` in `Configuration`, or `Parameters` beside it.
@@ -62,6 +64,12 @@ impl ServerConfig {
         std::iter::once(main).chain(others).map(str::to_owned).collect()
     }
 
+    /// The attributes that send what is said to a product of Twilio that is not PCI compliant.
+    pub fn non_compliant_attributes(&self) -> Vec<&'static str> {
+        let is_on = |name: &&&str| attribute(&self.relay, name).is_some_and(|value| !is_off(value));
+        NOT_COMPLIANT_ATTRIBUTES.iter().filter(is_on).copied().collect()
+    }
+
     /// The language that the agent speaks first, as a BCP 47 code.
     pub fn spoken_language(&self) -> &str {
         let spoken = attribute(&self.relay, "ttsLanguage").or_else(|| attribute(&self.relay, "language"));
@@ -72,6 +80,11 @@ impl ServerConfig {
     pub fn heard_language(&self) -> &str {
         let heard = attribute(&self.relay, "transcriptionLanguage").or_else(|| attribute(&self.relay, "language"));
         heard.unwrap_or(DEFAULT_LANGUAGE)
+    }
+
+    /// Whether Twilio detects the language of each prompt.
+    fn detects_language(&self) -> bool {
+        self.heard_language().eq_ignore_ascii_case(DETECTED_LANGUAGE)
     }
 
     /// The payment settings of a new call, before its own parameters are applied.
@@ -96,6 +109,7 @@ impl ServerConfig {
             resume_timeout: environment.resume_timeout,
             listen_only: self.listen_only,
             language: self.spoken_language().to_owned(),
+            detects_language: self.detects_language(),
             languages: self.language_codes(),
             sms_allowed_numbers: environment.sms_allowed_numbers.clone(),
             play_media_hosts: environment.play_media_hosts.clone(),
@@ -113,8 +127,16 @@ impl ServerConfig {
 /// ConversationRelay's default for `language`.
 const DEFAULT_LANGUAGE: &str = "en-US";
 
+/// The language code with which Twilio detects the caller's language, and each prompt names it.
+pub(crate) const DETECTED_LANGUAGE: &str = "multi";
+
 fn attribute<'a>(attributes: &'a Attributes, wanted: &str) -> Option<&'a str> {
     attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+}
+
+/// Whether the value switches an attribute off.
+fn is_off(value: &str) -> bool {
+    value.trim().is_empty() || value.eq_ignore_ascii_case("false")
 }
 
 /// Adds attributes whose Twilio default does not suit this server: without `applicationReconnect` a broken socket ends
@@ -149,7 +171,7 @@ pub(in crate::assets) fn parse(
     let (sections, ignored) = file.parse_json::<Sections>()?;
     let contradiction = |what| AssetError::Invalid { file: file.label.clone(), line: 1, what };
     let loader = sections.asset_loader.merge(sections.used_config).map_err(contradiction)?;
-    let warnings = warnings(file, loader.asset_loader_type.as_deref(), ignored);
+    let mut warnings = warnings(file, loader.asset_loader_type.as_deref(), ignored);
     let key = |name: &str| name.parse().expect("the default keys are valid");
     let active = ActiveAssets {
         context: loader.context.unwrap_or_else(|| key("PaymentContext")),
@@ -161,10 +183,13 @@ pub(in crate::assets) fn parse(
         },
     };
     let relay = sections.conversation_relay;
+    let unknown = relay.extra.iter().map(|(name, _)| name.clone());
+    warnings.extend(unknown.map(|name| AssetWarning::ExtraAttribute { file: file.label.clone(), name }));
     let silence = relay.silence_detection.or(loader.silence_detection).unwrap_or_default();
     let listen_mode = sections.server.listen_mode.or(loader.listen_mode).unwrap_or_default();
     let config = ServerConfig {
-        relay: add_default_attributes(relay.attributes),
+        relay: add_default_attributes(relay.attributes).into_iter().chain(relay.extra).collect(),
+        accept_non_compliant: sections.pci.accept_non_compliant,
         languages: relay.languages.into_iter().chain(sections.languages).map(|LanguageElement(it)| it).collect(),
         parameters: relay.parameters,
         silence: call::SilenceSettings {
@@ -225,6 +250,7 @@ struct Sections {
     payments: PaymentsSection,
     keypad: KeypadSection,
     messages: MessagesSection,
+    pci: PciSection,
     tool_servers: ToolServersSection,
 }
 
@@ -232,6 +258,12 @@ struct Sections {
 #[serde(default, rename_all = "PascalCase")]
 struct ServerSection {
     listen_mode: Option<ListenModeSection>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct PciSection {
+    accept_non_compliant: bool,
 }
 
 #[derive(Debug, Deserialize, Default)]

@@ -164,6 +164,7 @@ fn the_time_of_a_tool_is_no_silence_of_the_caller() {
 fn a_caller_who_speaks_drops_the_tool_calls_that_wait() {
     let mut call = TestCall::start();
     call.caller_says("Text me");
+    call.model_says("Sure. ");
     let running = call.client_calls("send-sms", r#"{"message":"One"}"#);
     let waiting = call.client_calls("send-sms", r#"{"message":"Two"}"#);
     call.caller_interrupts("");
@@ -177,6 +178,7 @@ fn a_caller_who_speaks_drops_the_tool_calls_that_wait() {
 fn a_tool_call_that_arrives_after_its_answer_was_stopped_is_refused() {
     let mut call = TestCall::start();
     call.caller_says("Text me");
+    call.model_says("Sure. ");
     call.caller_interrupts("");
     let late = call.client_calls("send-sms", r#"{"message":"One"}"#);
     assert!(call.output_of(late).0.contains("The caller spoke before"));
@@ -191,6 +193,7 @@ fn a_tool_call_of_an_answer_that_was_interrupted_is_refused_while_the_next_answe
     let mut call = TestCall::start();
     call.caller_says("Text me");
     let first = call.pending_request;
+    call.model_says("Sure. ");
     call.caller_interrupts("");
     call.caller_says("Wait, do not send it");
     let second = call.pending_request;

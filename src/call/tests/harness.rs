@@ -70,6 +70,7 @@ pub(in crate::call) fn settings() -> CallSettings {
         resume_timeout: RESUME_TIMEOUT,
         listen_only: false,
         language: "en-US".to_owned(),
+        detects_language: false,
         languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
         sms_allowed_numbers: vec!["+14155550199".parse().unwrap()],
         play_media_hosts: vec!["media.example.com".to_owned()],
@@ -355,7 +356,8 @@ impl TestCall {
                 last: true,
                 interruptible: Some(false),
                 preemptible: Some(false),
-            }) => Some(token.clone()),
+                ..
+            }) => Some(token.clone()).filter(|text| is_question(text)),
             _ => None,
         };
         self.actions.iter().filter_map(statement).collect()
@@ -434,6 +436,11 @@ impl TestCall {
             [("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1229")];
         self.twilio_reports(sid, &date);
     }
+}
+
+/// Whether a built-in text asks for a yes: it names the keys. A result does not.
+pub(in crate::call) fn is_question(text: &str) -> bool {
+    text.contains('1') && text.contains('2')
 }
 
 /// The outcome of a tool of the business that answers this JSON text.

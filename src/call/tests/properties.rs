@@ -629,6 +629,11 @@ impl ReferenceModel {
         if (which + 1..self.talk_cycles.len()).any(alike) {
             return;
         }
+        // It came too early after a new socket: it is replayed, and about earlier speech.
+        if !self.call.inner.speech.can_have_heard(&heard, self.call.now) {
+            self.call.caller_interrupts(&heard);
+            return;
+        }
         self.heard_text += &self.talk_cycles[..which].concat();
         self.heard_text += &heard;
         self.talk_cycles.clear();
@@ -808,7 +813,9 @@ impl ReferenceModel {
                             *last && !self.talk_cycle_open,
                             "a statement is one frame, outside of other talk cycles"
                         );
-                        self.open_statement = Some((token.clone(), false));
+                        if is_question(token) {
+                            self.open_statement = Some((token.clone(), false));
+                        }
                     }
                     assert!(!self.end_sent && !self.hung_up, "no text is sent after the end");
                     if reminders.contains(token) {

@@ -65,7 +65,17 @@ const ELEMENTS: &[(&str, &[&str], bool, &[&str])] = &[
         "Language",
         &["ConversationRelay"],
         false,
-        &["code", "ttsProvider", "voice", "transcriptionProvider", "speechModel"],
+        &[
+            "code",
+            "ttsProvider",
+            "voice",
+            "transcriptionProvider",
+            "speechModel",
+            "hints",
+            "asrSmartFormat",
+            "ttsTextNormalization",
+            "ttsLanguageTextNormalization",
+        ],
     ),
     ("Parameter", &["ConversationRelay"], false, &["name", "value"]),
     ("Say", &["Response"], true, &["voice", "language", "loop"]),
@@ -115,6 +125,15 @@ const RELAY_ATTRIBUTES: &[&str] = &[
     "backgroundNoiseReduction",
     "applicationReconnect",
     "echoPromptFiltering",
+    "turnDetection",
+    "partialPromptOnHangup",
+    "eagerEotThreshold",
+    "includeInPrompt",
+    "asrSmartFormat",
+    "ttsTextNormalization",
+    "ttsLanguageTextNormalization",
+    "elevenlabsLanguageTextNormalization",
+    "customerName",
 ];
 
 const INTERRUPTION_VALUES: &[&str] = &["none", "dtmf", "speech", "any", "true", "false"];
@@ -127,6 +146,13 @@ const ATTRIBUTE_VALUES: &[(&str, &[&str])] = &[
     ("reportInputDuringAgentSpeech", INTERRUPTION_VALUES),
     ("interruptSensitivity", &["low", "medium", "high"]),
     ("elevenlabsTextNormalization", &["on", "auto", "off"]),
+    ("ttsTextNormalization", &["on", "auto", "off"]),
+    ("ttsLanguageTextNormalization", BOOLEANS),
+    ("elevenlabsLanguageTextNormalization", BOOLEANS),
+    ("includeInPrompt", &["turn-state", "prompt-segments"]),
+    ("turnDetection", BOOLEANS),
+    ("partialPromptOnHangup", BOOLEANS),
+    ("asrSmartFormat", BOOLEANS),
     ("ignoreBackchannel", BOOLEANS),
     ("dtmfDetection", BOOLEANS),
     ("preemptible", BOOLEANS),
@@ -262,6 +288,7 @@ fn check_number(attribute: &str, value: &str) -> Option<()> {
     let fits = match attribute {
         "speechTimeout" => value == "auto" || value.parse().is_ok_and(|ms: u32| (600..=5000).contains(&ms)),
         "eotThreshold" => value.parse().is_ok_and(|share: f64| (0.5..=0.9).contains(&share)),
+        "eagerEotThreshold" => value.parse().is_ok_and(|share: f64| (0.3..=0.9).contains(&share)),
         _ => true,
     };
     fits.then_some(())

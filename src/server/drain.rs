@@ -109,7 +109,7 @@ async fn wait_for_calls(calls: &CallRegistry, tasks: &TaskTracker) {
 mod tests {
     use super::*;
 
-    const DRAIN: Duration = Duration::from_secs(60);
+    const DRAIN: Duration = Duration::from_mins(1);
 
     /// Stops a server with a task that never ends. Returns how long its calls were waited for, and the deadlines.
     async fn stop(hard_after: Option<Duration>) -> (Duration, StopDeadlines) {

@@ -2,7 +2,7 @@
 
 mod server_process;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use reqwest::StatusCode;
@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::server::{SOCKET_URL, Server};
 use server_process::ServerProcess;
@@ -123,7 +124,7 @@ async fn what_comes_slowly_or_not_at_all_is_closed_in_time() {
     assert_eq!(&first, b"HTTP/1.1 200 OK");
 
     tokio::time::pause();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let trickle_head = trickle(&mut slow_head, "X-Header: value\r\n");
     let trickle_body = trickle(&mut slow_body, "CallSid=CA");
     tokio::join!(trickle_head, trickle_body, read_to_end(&mut idle));
@@ -170,7 +171,7 @@ async fn a_frozen_peer_of_a_call_is_noticed_after_two_pings() {
     server.wait_for_calls(1).await;
 
     tokio::time::pause();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let sent = read_to_end(&mut frozen).await;
     let after = began.elapsed().as_secs();
     tokio::time::resume();

@@ -95,7 +95,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Prints what is wrong with the configuration.
 #[expect(clippy::unnecessary_wraps, reason = "it is what a command returns")]
 fn refuse_configuration(problems: &impl Display) -> anyhow::Result<ExitCode> {
-    eprintln!("{problems}");
+    print_error(problems);
     Ok(ExitCode::from(CONFIG_ERROR))
 }
 
@@ -121,6 +121,11 @@ fn print(text: impl Display) -> anyhow::Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
         _ => Ok(()),
     }
+}
+
+/// Prints a line of the standard error. Whether anybody reads it changes nothing.
+pub(crate) fn print_error(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// All payments opened at `since` or later and in this state, oldest first.

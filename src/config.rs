@@ -51,7 +51,7 @@ pub struct Config {
     pub bind: Vec<IpAddr>,
     /// `MAX_CONNECTIONS`: how many connections are open at once; by default half of the descriptors, at most 20,000.
     pub max_connections: Option<usize>,
-    /// `MAX_CONNECTIONS_PER_ADDRESS` (1000): how many connections of one address wait at once for something on them to be
+    /// `MAX_CONNECTIONS_PER_ADDRESS` (2000): how many connections of one address wait at once for something on them to be
     /// authenticated.
     pub max_connections_per_address: usize,
     /// `SERVER_BASE_URL`, required: the address at which Twilio reaches this server.
@@ -253,7 +253,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         port_fallback,
         bind: bind.unwrap_or_default(),
         max_connections,
-        max_connections_per_address: max_per_address.unwrap_or(1000),
+        max_connections_per_address: max_per_address.unwrap_or(2000),
         base_url: base_url?,
         assets_dir: assets_dir.unwrap_or_else(|| PathBuf::from("assets")),
         operator_tokens,

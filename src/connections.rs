@@ -30,8 +30,8 @@ use pending::PendingConnections;
 /// The highest default of `MAX_CONNECTIONS`.
 const MAX_DEFAULT_CONNECTIONS: usize = 20_000;
 
-/// The most pending connections in all. Each takes about 12 KiB, and a genuine one is pending for milliseconds.
-const MAX_PENDING: usize = 4096;
+/// The most pending connections in all. Each takes about 18 KiB, and a genuine one is pending for milliseconds.
+const MAX_PENDING: usize = 6000;
 
 /// The listening sockets of a server; all serve the same.
 #[derive(Debug)]

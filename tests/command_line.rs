@@ -73,6 +73,24 @@ fn simulate_lists_the_calls_and_refuses_unknown_ones() {
     assert!(printed(&output).contains("--list"));
 }
 
+#[cfg(feature = "simulator")]
+#[test]
+fn a_reader_that_leaves_ends_a_command_quietly() {
+    for arguments in
+        [&["simulate", "--list"][..], &["simulate", "happy-path"], &["help"], &["simulate", "no-such-call"]]
+    {
+        let mut command = binary("closed-pipe");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            command.args(arguments).stdout(writer.try_clone().unwrap()).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        let status = binary("closed-pipe").args(arguments).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert!(status.code().is_some_and(|code| code <= 2), "{arguments:?}: {status}");
+    }
+}
+
 #[test]
 fn a_manifest_with_an_unknown_tool_is_refused_with_file_and_line() {
     let mut command = binary("manifest");

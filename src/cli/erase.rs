@@ -35,11 +35,11 @@ pub(super) async fn run(args: &Erase, vars: &Vars) -> anyhow::Result<ExitCode> {
             super::print(format_args!("left: {left}, which are not over or have an undelivered event\n"))?;
         }
         if let Err(error) = ledger.vacuum().await {
-            eprintln!("the file cannot be rebuilt, and its unused parts may still contain what was erased: {error}; run this again");
+            super::print_error(format_args!("the file cannot be rebuilt, and its unused parts may still contain what was erased: {error}; run this again"));
             return Ok(ExitCode::FAILURE);
         }
         if !is_wiped(ledger).await? {
-            eprintln!("the write-ahead log still contains what was erased, because a reader keeps it: run this again");
+            super::print_error(format_args!("the write-ahead log still contains what was erased, because a reader keeps it: run this again"));
             return Ok(ExitCode::FAILURE);
         }
         Ok(if left > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })

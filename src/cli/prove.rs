@@ -48,7 +48,7 @@ pub(super) async fn run(args: &Prove, vars: Vars) -> anyhow::Result<ExitCode> {
     };
     let proved = proof::prove(options, progress).await;
     if is_watched {
-        eprintln!();
+        super::print_error("");
     }
     let report = match proved? {
         ProofOutcome::Completed(report) => report,

@@ -27,7 +27,7 @@ pub(super) async fn run(args: &UploadAssets, vars: &Vars) -> anyhow::Result<Exit
         Ok((twilio, _)) => twilio,
         Err(problems) => {
             for ConfigProblem { location, what, expected } in problems.iter() {
-                eprintln!("{location} {what}: expected {expected}");
+                super::print_error(format_args!("{location} {what}: expected {expected}"));
             }
             return Ok(ExitCode::from(super::CONFIG_ERROR));
         }
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &UploadAssets, vars: &Vars) -> anyhow::Result<Exit
         }
     };
     for warning in upload(&args.files, args.force, &twilio, print_result).await? {
-        eprintln!("{warning}");
+        super::print_error(warning);
     }
     printed?;
     Ok(ExitCode::SUCCESS)

@@ -19,6 +19,9 @@ use super::{ConnectionState, Connections, Listeners, RegisteredConnection, lock}
 /// The pause after an error that a further attempt would repeat, such as no free descriptor.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many connections are accepted before other tasks have their turn.
+const ACCEPT_BURST: usize = 8;
+
 /// Time limit for a closed connection to give up its place.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,11 @@ impl Connections {
     }
 
     async fn accept_on(&self, listener: TcpListener, router: Router) {
-        loop {
+        for count in 0_usize.. {
+            // What was accepted is read before much more is: in a flood it would have to make room unread.
+            if count.is_multiple_of(ACCEPT_BURST) {
+                tokio::task::yield_now().await;
+            }
             match listener.accept().await {
                 Ok((stream, peer)) => match self.reserve().await {
                     Some(permit) => self.spawn(stream, peer, permit, router.clone()),

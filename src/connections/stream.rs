@@ -20,7 +20,7 @@ use super::ConnectionState;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection is silent before TCP asks whether the peer is there; then five times, every 15 s.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 5;
 

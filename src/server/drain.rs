@@ -76,11 +76,16 @@ pub(super) async fn wait_until_drained(
     tokio::select! {
         () = wait_for_calls(calls, tasks) => {}
         () = shutdown.hard.cancelled() => deadlines.drained = deadlines.drained.min(Instant::now()),
-        () = sleep_until(deadlines.drained + END_CALLS_AFTER) => warn!(
-            event = "server.drain_timed_out",
-            live_calls = calls.count(),
-            "Live calls did not finish in time; they are ended now."
-        ),
+        () = sleep_until(deadlines.drained + END_CALLS_AFTER) => {
+            // Without a live call, only requests of Twilio after the last one were still waited for.
+            if !tasks.is_empty() {
+                warn!(
+                    event = "server.drain_timed_out",
+                    live_calls = calls.count(),
+                    "Live calls did not finish in time; they are ended now."
+                );
+            }
+        }
     }
     shutdown.hard.cancel();
     if timeout_at(deadlines.drained + LEAVE_CALLS_AFTER, tasks.wait()).await.is_err() {
@@ -104,7 +109,7 @@ async fn wait_for_calls(calls: &CallRegistry, tasks: &TaskTracker) {
 mod tests {
     use super::*;
 
-    const DRAIN: Duration = Duration::from_secs(60);
+    const DRAIN: Duration = Duration::from_mins(1);
 
     /// Stops a server with a task that never ends. Returns how long its calls were waited for, and the deadlines.
     async fn stop(hard_after: Option<Duration>) -> (Duration, StopDeadlines) {

@@ -132,6 +132,46 @@ async fn bad_frames_close_the_socket_and_not_the_call() {
 }
 
 #[tokio::test]
+async fn a_peer_that_answers_pings_keeps_its_socket_and_one_that_answers_none_loses_it() {
+    let (base_url, mut requests) = model().await;
+    let (context, _directory) = context_with_model_at(&base_url).await;
+    let (input, inputs) = mpsc::channel(16);
+    let (pinged, mut pings) = mpsc::channel(16);
+    let inputs =
+        stream::unfold(inputs, async |mut inputs: mpsc::Receiver<SocketInput>| Some((inputs.recv().await?, inputs)));
+    let outgoing = sink::unfold(pinged, async |pinged: mpsc::Sender<Instant>, frame| {
+        if matches!(frame, SocketOutput::Ping) {
+            pinged.send(Instant::now()).await.unwrap();
+        }
+        Ok::<_, SendFrameError>(pinged)
+    });
+    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(Box::pin(inputs), Box::pin(outgoing))));
+    for frame in
+        [r#"{"type":"setup","callSid":"CA1"}"#, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#]
+    {
+        input.send(SocketInput::Text(frame.to_owned())).await.unwrap();
+    }
+    requests.recv().await.unwrap();
+
+    tokio::time::pause();
+    let mut last = Instant::now();
+    for _ in 0..5 {
+        last = pings.recv().await.unwrap();
+        input.send(SocketInput::Alive).await.unwrap();
+    }
+    for _ in 0..2 {
+        let ping = pings.recv().await.unwrap();
+        assert_eq!((ping - last).as_secs(), 20);
+        last = ping;
+    }
+    // The session drops the socket, and the call waits for another one.
+    input.closed().await;
+    assert_eq!(last.elapsed().as_secs(), 20);
+    assert!(pings.recv().await.is_none());
+    assert!(context.calls.is_live(&"CA1".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn a_reconfigured_call_sends_other_instructions_and_the_same_history() {
     let (base_url, mut requests) = model().await;
     let (context, _directory) = context_with_model_at(&base_url).await;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auth;
+mod front;
 #[expect(dead_code, reason = "not all clients are used")]
 #[path = "../server/mod.rs"]
 mod server;

@@ -92,6 +92,10 @@ impl Server {
         Self { address, signer, http, shutdown, tokens: CallTokens::default(), ledger: None }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn ledger_path(&self) -> PathBuf {
         self.ledger.as_ref().expect("the server was started here").path().join("ledger.db")
     }

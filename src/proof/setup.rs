@@ -64,6 +64,7 @@ const DROPPED_VARS: &[&str] = &[
 
 /// Variables whose values are shown in the report.
 const SHOWN_VARS: &[&str] = &[
+    "ALLOW_INSECURE",
     "ASSETS_DIR",
     "CURRENCY",
     "DRAIN_SECONDS",

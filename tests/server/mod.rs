@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
 pub(crate) const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
-pub(crate) const AUTH_TOKEN: &str = "12345";
+pub(crate) const AUTH_TOKEN: &str = "auth-token-of-tests";
 /// The bearer token of operator requests.
 pub(crate) const OPERATOR_TOKEN: &str = "a-token-for-tests-only";
 const TIMEOUT: Duration = Duration::from_secs(10);

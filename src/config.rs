@@ -2,6 +2,8 @@
 //!
 #![doc = include_str!("config/README.md")]
 
+mod exposure;
+mod insecure;
 mod openai;
 mod operators;
 mod problem;
@@ -26,6 +28,8 @@ use crate::payment;
 use crate::phone_number::PhoneNumber;
 use crate::signing::SigningSecrets;
 
+pub(crate) use exposure::is_this_machine;
+pub use insecure::InsecureSetup;
 pub use openai::{
     ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
     ServiceTier, Setting,
@@ -165,12 +169,6 @@ pub fn database_path_from_vars(vars: &Vars) -> Result<PathBuf, ConfigError> {
     reading.finish(path).map(|(path, _)| path)
 }
 
-/// The minimum length of the secrets that sign requests to the business, in characters.
-const MIN_BUSINESS_SECRET_LENGTH: usize = 16;
-
-/// The length below which an operator token is reported as weak, in characters.
-const MIN_OPERATOR_TOKEN_LENGTH: usize = 16;
-
 /// Parses a URL of the business: https, or http to this machine. The error is a predicate whose subject is the URL.
 pub(crate) fn parse_business_url(text: &str) -> Result<Url, impl std::fmt::Display> {
     values::business_url(text)
@@ -239,15 +237,20 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let port_fallback = read_flag(vars, "PORT_FALLBACK", true);
     let validate_signature = read_flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
 
-    vars.warn_if(!validate_signature, ConfigWarning::SignatureUnchecked);
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
-    let is_short = operator_tokens.values().any(|token| token.expose_secret().len() < MIN_OPERATOR_TOKEN_LENGTH);
-    vars.warn_if(is_short, ConfigWarning::ShortOperatorToken(MIN_OPERATOR_TOKEN_LENGTH));
     if let Some(url) = &base_url {
         vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
-        vars.warn_if(url.is_plain_http() && !url.is_local(), ConfigWarning::PlainHttp("SERVER_BASE_URL"));
+        vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
+        vars.warn_if(!validate_signature && url.is_on_this_machine(), ConfigWarning::SignatureUnchecked);
+        if !validate_signature && !url.is_on_this_machine() {
+            let what = "is off at an address that others reach: anyone who finds this server can start calls on it and \
+                        report payments";
+            vars.refuse_insecure(InsecureSetup::UnsignedWebhooks, "VALIDATE_TWILIO_SIGNATURE", what, "true");
+        }
     }
+    insecure::refuse_open_files(vars, database.as_deref());
+    vars.read_optional(insecure::ALLOW_INSECURE, insecure::parse_names, &insecure::expected_names());
     Some(Config {
         port: port.unwrap_or(DEFAULT_PORT),
         port_fallback,
@@ -303,6 +306,8 @@ const AMOUNT: &str = "decimal text above zero, such as 0.50, with no more decima
 /// What a URL of the business is.
 pub(crate) const BUSINESS_URL: &str =
     "an https URL of your own, such as https://shop.example.com/calls; http only on this machine";
+const AUTH_TOKEN: &str = "the account's primary auth token from Twilio's console";
+const SECONDARY_AUTH_TOKEN: &str = "the account's other auth token from Twilio's console";
 const SHARED_KEYS: &str = "ids of Twilio's shared keys with their secrets and commas between them, as id:secret";
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
@@ -353,22 +358,25 @@ fn read_call_parameters_required(vars: &mut ConfigReader<'_>) -> bool {
 
 fn read_business_secret(vars: &mut ConfigReader<'_>, variable: &str) -> Option<SecretString> {
     let secret = vars.read_optional(variable, values::token, BUSINESS_SECRET)?;
-    if secret.len() < MIN_BUSINESS_SECRET_LENGTH {
-        vars.add_problem(variable, "has fewer than 16 characters", BUSINESS_SECRET);
-    }
+    insecure::refuse_short_secret(vars, variable, &secret, BUSINESS_SECRET);
     Some(secret.into())
 }
 
 fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     let account_sid = vars.read_required("ACCOUNT_SID", values::label, "the account SID from Twilio's console (AC…)");
-    let auth_token =
-        vars.read_required("AUTH_TOKEN", values::token, "the account's primary auth token from Twilio's console");
-    let secondary_auth_token = vars.read_optional(
-        "AUTH_TOKEN_SECONDARY",
-        values::token,
-        "the account's other auth token from Twilio's console",
-    );
-    let webhook_shared_keys = vars.read_optional("TWILIO_WEBHOOK_SHARED_KEYS", values::shared_keys, SHARED_KEYS);
+    let auth_token = vars.read_required("AUTH_TOKEN", values::token, AUTH_TOKEN);
+    let secondary_auth_token = vars.read_optional("AUTH_TOKEN_SECONDARY", values::token, SECONDARY_AUTH_TOKEN);
+    let shared_keys = vars.read_optional("TWILIO_WEBHOOK_SHARED_KEYS", values::shared_keys, SHARED_KEYS);
+    let shared_keys = shared_keys.unwrap_or_default();
+    if let Some(token) = &auth_token {
+        insecure::refuse_short_secret(vars, "AUTH_TOKEN", token, AUTH_TOKEN);
+    }
+    if let Some(token) = &secondary_auth_token {
+        insecure::refuse_short_secret(vars, "AUTH_TOKEN_SECONDARY", token, SECONDARY_AUTH_TOKEN);
+    }
+    if let Some(secret) = shortest(shared_keys.values()) {
+        insecure::refuse_short_secret(vars, "TWILIO_WEBHOOK_SHARED_KEYS", secret, SHARED_KEYS);
+    }
     let api_key = read_api_key(vars);
     let from_number = vars.read_required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
     let (api_base, sync_base) = read_twilio_bases(vars);
@@ -379,12 +387,17 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
         account_sid: account_sid?,
         auth_token: auth_token?.into(),
         secondary_auth_token: secondary_auth_token.map(SecretString::from),
-        webhook_shared_keys: webhook_shared_keys.unwrap_or_default(),
+        webhook_shared_keys: shared_keys,
         api_key,
         from_number: from_number?,
         api_base,
         sync_base,
     })
+}
+
+/// The shortest of several secrets.
+fn shortest<'a>(secrets: impl Iterator<Item = &'a SecretString>) -> Option<&'a str> {
+    secrets.map(|secret| secret.expose_secret()).min_by_key(|secret| secret.len())
 }
 
 fn read_api_key(vars: &mut ConfigReader<'_>) -> Option<TwilioApiKey> {
@@ -409,7 +422,7 @@ fn read_twilio_bases(vars: &mut ConfigReader<'_>) -> (String, String) {
     let region = vars.read_optional("TWILIO_REGION", values::label, "the name of a region, such as au1");
     if let Some(origin) = origin {
         vars.warn_if(edge.is_some() || region.is_some(), ConfigWarning::EdgeIgnored);
-        vars.warn_if(values::is_exposed(&origin), ConfigWarning::PlainHttp("TWILIO_API_BASE_URL"));
+        vars.check_exposure("TWILIO_API_BASE_URL", Some(values::exposure(&origin)));
         let origin = values::without_trailing_slash(&origin);
         return (origin.clone(), origin);
     }

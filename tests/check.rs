@@ -52,8 +52,11 @@ async fn an_invalid_configuration_is_reported_as_at_start() {
 
 #[tokio::test]
 async fn refused_credentials_are_reported_with_their_variable() {
-    check_problem(CheckHarness::new("token").with("AUTH_TOKEN", "wrong"), "✗ account        Twilio refuses AUTH_TOKEN")
-        .await;
+    check_problem(
+        CheckHarness::new("token").with("AUTH_TOKEN", "wrong-token-of-the-account"),
+        "✗ account        Twilio refuses AUTH_TOKEN",
+    )
+    .await;
     let both = |harness: CheckHarness, secret: &str| harness.with("API_KEY", "SK1").with("API_SECRET", secret);
     check_problem(both(CheckHarness::new("key"), "wrong"), "✗ API key        Twilio refuses API_KEY").await;
     let output = both(CheckHarness::new("both"), "hush-secret").check().await;

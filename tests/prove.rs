@@ -75,7 +75,7 @@ fn the_report_on_the_given_server_contains_neither_card_numbers_nor_secrets() {
     let arguments = ["--numbers", "23", "--seed", "5", "--out", "proof", "--server", "shipped"];
     let mut command = ProveCommand::new("prove", &arguments).with(&[
         ("SERVER_BASE_URL", "https://pay.shop.example/voice"),
-        ("AUTH_TOKEN", "hush-hush"),
+        ("AUTH_TOKEN", "hush-hush-hush-hush"),
         ("OPENAI_API_KEY", "sk-hush-hush"),
         ("PAYMENT_CONNECTOR", "Shop"),
         ("PAYMENT_WEBHOOK_URL", "https://hush.example/hush-hush"),

@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use url::Url;
 
+use super::exposure::Exposure;
 use super::reader::ConfigReader;
 use super::values;
-use super::warning::ConfigWarning;
 
 /// The default of `OPENAI_MODEL`.
 pub const DEFAULT_MODEL: &str = "gpt-6-luna";
@@ -218,9 +218,9 @@ impl ApiBaseUrl {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// Whether data sent to this URL can be read in transit.
-    fn is_exposed(&self) -> bool {
-        values::is_exposed(&self.0)
+    /// Who can read data that is sent to this URL.
+    fn exposure(&self) -> Exposure {
+        values::exposure(&self.0)
     }
 }
 
@@ -274,7 +274,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         parse_output_tokens,
         "a number from 16 to 1000000, or default to leave it to the server",
     );
-    vars.warn_if(base_url.as_ref().is_some_and(ApiBaseUrl::is_exposed), ConfigWarning::PlainHttp("OPENAI_BASE_URL"));
+    vars.check_exposure("OPENAI_BASE_URL", base_url.as_ref().map(ApiBaseUrl::exposure));
     Some(OpenAiConfig {
         api_key: api_key?.into(),
         model: model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::insecure;
 use super::reader::ConfigReader;
 use super::values::{self, ParseVariableError};
 
@@ -15,7 +16,7 @@ const ONLY_OPERATOR: &str = "operator";
 /// The maximum length of a name, in bytes.
 const MAX_NAME_LENGTH: usize = 32;
 
-const EXPECTED_TOKEN: &str = "a long random text without spaces";
+const EXPECTED_TOKEN: &str = "a long random text without spaces: openssl rand -hex 32";
 const EXPECTED_TOKENS: &str =
     "different names (a-z, 0-9, - and _, at most 32) with different tokens and commas between them, as ann:token";
 
@@ -34,7 +35,13 @@ pub type OperatorTokens = BTreeMap<OperatorName, SecretString>;
 /// Reads both variables. Each name and each token is there once.
 pub(super) fn read_operator_tokens(vars: &mut ConfigReader<'_>) -> OperatorTokens {
     let single = vars.read_optional("OPERATOR_TOKEN", values::token, EXPECTED_TOKEN).map(SecretString::from);
+    if let Some(single) = &single {
+        insecure::refuse_short_secret(vars, "OPERATOR_TOKEN", single.expose_secret(), EXPECTED_TOKEN);
+    }
     let mut tokens = vars.read_optional("OPERATOR_TOKENS", parse_tokens, EXPECTED_TOKENS).unwrap_or_default();
+    if let Some(token) = super::shortest(tokens.values()) {
+        insecure::refuse_short_secret(vars, "OPERATOR_TOKENS", token, EXPECTED_TOKENS);
+    }
     if let Some(single) = single
         && add_token(&mut tokens, OperatorName(ONLY_OPERATOR.to_owned()), single).is_err()
     {
@@ -99,7 +106,7 @@ mod tests {
             assert_eq!(names(nameless), Err(ParseVariableError::NamedTokens), "{nameless}");
         }
         for name in ["Ann", "a.b", &"a".repeat(33)] {
-            assert_eq!(names(&format!("{name}:one")).is_err(), true, "{name}");
+            assert!(names(&format!("{name}:one")).is_err(), "{name}");
         }
         assert_eq!(names("ann:o ne"), Err(ParseVariableError::Characters));
     }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
+
+use super::exposure::{self, Exposure};
 
 /// `SERVER_BASE_URL`: a host with an optional port and an optional path prefix.
 ///
@@ -13,6 +15,8 @@ use url::{Host, Url};
 pub struct PublicUrl {
     plain_http: bool,
     local: bool,
+    on_this_machine: bool,
+    exposure: Exposure,
     /// Host, port and path, without a trailing slash.
     host_and_path: String,
 }
@@ -57,6 +61,16 @@ impl PublicUrl {
         self.plain_http
     }
 
+    /// Whether the host is this machine.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.on_this_machine
+    }
+
+    /// Who can read requests to it.
+    pub(super) fn exposure(&self) -> Exposure {
+        self.exposure
+    }
+
     /// Whether the host is this machine or in a private network, which Twilio cannot reach.
     pub fn is_local(&self) -> bool {
         self.local
@@ -95,16 +109,13 @@ impl FromStr for PublicUrl {
         }
         let host = url.host().ok_or(ParsePublicUrlError::NotUrl)?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self { plain_http, local: is_local(&host), host_and_path: format!("{host}{port}{path}") })
-    }
-}
-
-/// Whether the host is this machine or in a private network.
-pub(super) fn is_local(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_private() || ip.is_link_local(),
-        Host::Ipv6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local(),
+        Ok(Self {
+            plain_http,
+            local: exposure::is_local(&host),
+            on_this_machine: exposure::is_this_machine(&host),
+            exposure: Exposure::of(plain_http, &host),
+            host_and_path: format!("{host}{port}{path}"),
+        })
     }
 }
 

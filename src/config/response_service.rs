@@ -85,7 +85,7 @@ fn read_flowise(vars: &mut ConfigReader<'_>) -> Option<FlowiseConfig> {
     let expected =
         format!("names of {} with commas between them", FlowiseVariable::ALL.map(FlowiseVariable::name).join(", "));
     let variables = vars.read_optional("FLOWISE_VARS", parse_variables, &expected);
-    vars.warn_if(url.as_ref().is_some_and(values::is_exposed), ConfigWarning::PlainHttp("FLOWISE_URL"));
+    vars.check_exposure("FLOWISE_URL", url.as_ref().map(values::exposure));
     Some(FlowiseConfig {
         url: values::without_trailing_slash(&url?),
         chatflow_id: chatflow_id?,

@@ -12,12 +12,13 @@ const REQUIRED: [(&str, &str); 6] = [
     ("SERVER_BASE_URL", "pay.example.com"),
     ("OPENAI_API_KEY", "sk-hush"),
     ("ACCOUNT_SID", "AC00000000000000000000000000000001"),
-    ("AUTH_TOKEN", "hush"),
+    ("AUTH_TOKEN", "hush-auth-token-0"),
     ("FROM_NUMBER", "+15550001111"),
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 50] = [
+const OPTIONAL: [&str; 51] = [
+    "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
     "MAX_CONNECTIONS_PER_ADDRESS",
@@ -91,7 +92,7 @@ fn six_variables_are_required() {
     let ResponseServiceConfig::OpenAi(openai) = config.response_service else { panic!("the default is OpenAI") };
     assert_eq!(openai.api_key.expose_secret(), "sk-hush");
     assert_eq!((openai.model.as_str(), openai.base_url), ("gpt-6-luna", ApiBaseUrl::default()));
-    assert_eq!(config.twilio.auth_token.expose_secret(), "hush");
+    assert_eq!(config.twilio.auth_token.expose_secret(), "hush-auth-token-0");
     assert!(config.twilio.api_key.is_none());
     assert_eq!(config.twilio.api_base, "https://api.twilio.com");
     assert_eq!(config.payment.currency, Currency::USD);
@@ -300,7 +301,7 @@ fn the_twilio_host_follows_edge_and_region() {
 
 #[test]
 fn the_twilio_configuration_needs_its_own_variables_only() {
-    let vars = [("ACCOUNT_SID", "AC1"), ("AUTH_TOKEN", "hush"), ("FROM_NUMBER", "+15550001111")];
+    let vars = [("ACCOUNT_SID", "AC1"), ("AUTH_TOKEN", "hush-auth-token-0"), ("FROM_NUMBER", "+15550001111")];
     assert_eq!(TwilioConfig::from_vars(&vars.into_iter().collect()).unwrap().0.account_sid, "AC1");
     assert_eq!(
         locations(&TwilioConfig::from_vars(&Vars::default()).unwrap_err()),
@@ -313,13 +314,11 @@ fn probable_mistakes_are_warnings() {
     for (name, value, warning) in [
         ("PAYMENT_CONNECTOR", "PC00000000000000000000000000000001", ConfigWarning::ConnectorSid),
         ("PAYMENT_CONNECTOR", "PCxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", ConfigWarning::ConnectorSid),
-        ("VALIDATE_TWILIO_SIGNATURE", "false", ConfigWarning::SignatureUnchecked),
         ("SERVER_BASE_URL", "http://localhost:3001", ConfigWarning::LocalBaseUrl),
-        ("SERVER_BASE_URL", "http://pay.example.com", ConfigWarning::PlainHttp("SERVER_BASE_URL")),
-        ("OPENAI_BASE_URL", "http://model.example.com/v1", ConfigWarning::PlainHttp("OPENAI_BASE_URL")),
-        ("TWILIO_API_BASE_URL", "http://twilio.example.com", ConfigWarning::PlainHttp("TWILIO_API_BASE_URL")),
+        ("SERVER_BASE_URL", "http://pay.internal", ConfigWarning::PlainHttp("SERVER_BASE_URL")),
+        ("OPENAI_BASE_URL", "http://model/v1", ConfigWarning::PlainHttp("OPENAI_BASE_URL")),
+        ("TWILIO_API_BASE_URL", "http://twilio.lan", ConfigWarning::PlainHttp("TWILIO_API_BASE_URL")),
         ("FLOWISE_URL", "https://flowise.example.com", ConfigWarning::FlowiseUnused),
-        ("OPERATOR_TOKEN", "hush", ConfigWarning::ShortOperatorToken(16)),
         ("ACCOUNT_SID", "SK1", ConfigWarning::UnexpectedSidPrefix { variable: "ACCOUNT_SID", prefix: "AC" }),
     ] {
         let (_, warnings) = with(&[("LIVE_AGENT_NUMBER", "+15550002222"), (name, value)]).unwrap();
@@ -329,6 +328,68 @@ fn probable_mistakes_are_warnings() {
     assert_eq!(with(&connector).unwrap().1, [], "a name with the same prefix is allowed");
     let twice = [("TWILIO_EDGE", "sydney"), ("TWILIO_API_BASE_URL", "https://example.com")];
     assert!(with(&twice).unwrap().1.contains(&ConfigWarning::EdgeIgnored));
+}
+
+/// A set-up that is known to be insecure is an error that says how to allow it, and a warning if it is allowed.
+#[track_caller]
+fn is_refused_unless_allowed(vars: &[(&str, &str)], place: &str, name: &str) {
+    let problems = with(vars).unwrap_err();
+    assert_eq!(locations(&problems), [place]);
+    let problem = problems.iter().next().unwrap();
+    assert!(problem.expected.ends_with(&format!("ALLOW_INSECURE={name} if this is meant")), "{problem:?}");
+    let allowed = [vars, &[("ALLOW_INSECURE", name)]].concat();
+    let (_, warnings) = with(&allowed).unwrap();
+    let is_named =
+        |warning: &ConfigWarning| warning.to_string().ends_with(&format!("allowed by ALLOW_INSECURE={name}"));
+    assert_eq!(warnings.iter().filter(|warning| is_named(warning)).count(), 1, "{warnings:?}");
+    let others = ["short-tokens", "unsigned-webhooks", "readable-files", "plain-http"]
+        .map(|other| if other == name { "" } else { other });
+    assert!(with(&[vars, &[("ALLOW_INSECURE", &others.join(","))]].concat()).is_err(), "another name allows nothing");
+}
+
+#[test]
+fn insecure_set_ups_are_refused_unless_allowed_by_name() {
+    let webhook = ("PAYMENT_WEBHOOK_URL", "https://shop.example.com/payments");
+    let own_address = ("SERVER_BASE_URL", "http://127.0.0.1:3001");
+    for (name, value) in [
+        ("AUTH_TOKEN", "hush"),
+        ("AUTH_TOKEN", "hush-hush-hush-"),
+        ("AUTH_TOKEN_SECONDARY", "hush"),
+        ("OPERATOR_TOKEN", "hush"),
+        ("OPERATOR_TOKENS", "ann:hush-hush-hush-hush,bob:hush"),
+        ("TWILIO_WEBHOOK_SHARED_KEYS", "WK1:hush-hush-hush-hush,WK2:hush"),
+    ] {
+        is_refused_unless_allowed(&[(name, value)], name, "short-tokens");
+    }
+    is_refused_unless_allowed(&[webhook, ("PAYMENT_WEBHOOK_SECRET", "hush")], "PAYMENT_WEBHOOK_SECRET", "short-tokens");
+    let unsigned = ("VALIDATE_TWILIO_SIGNATURE", "false");
+    is_refused_unless_allowed(&[unsigned], unsigned.0, "unsigned-webhooks");
+    is_refused_unless_allowed(&[unsigned, ("SERVER_BASE_URL", "10.0.0.7")], unsigned.0, "unsigned-webhooks");
+    assert!(with(&[unsigned, own_address]).unwrap().1.contains(&ConfigWarning::SignatureUnchecked));
+    for (name, value) in [
+        ("SERVER_BASE_URL", "http://pay.example.com"),
+        ("OPENAI_BASE_URL", "http://model.example.com/v1"),
+        ("TWILIO_API_BASE_URL", "http://twilio.example.com"),
+    ] {
+        is_refused_unless_allowed(&[(name, value)], name, "plain-http");
+    }
+    assert_eq!(locations(&with(&[("ALLOW_INSECURE", "everything")]).unwrap_err()), ["ALLOW_INSECURE"]);
+}
+
+#[test]
+fn a_ledger_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let url = format!("sqlite://{}", file.path().display());
+    let set_mode = |mode| file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o644, 0o640, 0o604, 0o620] {
+        set_mode(mode);
+        is_refused_unless_allowed(&[("DATABASE_URL", &url)], "DATABASE_URL", "readable-files");
+    }
+    for mode in [0o600, 0o400, 0o700] {
+        set_mode(mode);
+        assert!(with(&[("DATABASE_URL", &url)]).is_ok(), "{mode:o}");
+    }
 }
 
 #[test]

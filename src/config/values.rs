@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::PaymentMode;
-use super::public_url::is_local;
+use super::exposure::Exposure;
 use crate::payment::{Amount, Currency, ParseAmountError, TokenType};
 use crate::phone_number::{ParsePhoneNumberError, PhoneNumber};
 
@@ -282,9 +282,9 @@ fn is_loopback(host: &url::Host<&str>) -> bool {
     }
 }
 
-/// Whether data sent to this URL can be read in transit.
-pub(super) fn is_exposed(url: &Url) -> bool {
-    url.scheme() == "http" && !url.host().is_some_and(|host| is_local(&host))
+/// Who can read data that is sent to this URL.
+pub(super) fn exposure(url: &Url) -> Exposure {
+    url.host().map_or(Exposure::None, |host| Exposure::of(url.scheme() == "http", &host))
 }
 
 /// The URL as text without a trailing slash.

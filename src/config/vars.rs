@@ -2,10 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
 
 use super::ConfigProblem;
+
+/// The variables that are secrets. Each may be read from a file, whose path is in the variable of the same name with
+/// [`FILE_SUFFIX`].
+const SECRETS: [&str; 11] = [
+    "API_SECRET",
+    "AUTH_TOKEN",
+    "AUTH_TOKEN_SECONDARY",
+    "FLOWISE_API_KEY",
+    "OPENAI_API_KEY",
+    "OPERATOR_TOKEN",
+    "OPERATOR_TOKENS",
+    "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
+    "PAYMENT_WEBHOOK_SECRET",
+    "TOOL_SERVER_TOKENS",
+    "TWILIO_WEBHOOK_SHARED_KEYS",
+];
+
+/// What follows the name of a secret in that of the variable with the path of its file.
+const FILE_SUFFIX: &str = "_FILE";
+
+/// The largest file of a secret, in bytes.
+const MAX_SECRET_FILE: u64 = 64 * 1024;
 
 /// Variables by name. Values are trimmed; an empty value counts as not set.
 ///
@@ -14,10 +37,26 @@ use super::ConfigProblem;
 pub struct Vars {
     values: BTreeMap<String, String>,
     problems: Vec<ConfigProblem>,
+    /// The files that secrets were read from, each with the name that an error shows.
+    secret_files: Vec<(String, PathBuf)>,
+}
+
+/// Why the file of a secret is of no use.
+#[derive(Debug, thiserror::Error)]
+enum ReadSecretError {
+    #[error("names a file that cannot be read ({0})")]
+    Io(#[from] io::Error),
+    #[error("names a file of more than {MAX_SECRET_FILE} bytes")]
+    TooLarge,
+    #[error("names a file that {0}")]
+    NotText(&'static str),
+    #[error("names an empty file")]
+    Empty,
 }
 
 impl Vars {
-    /// Reads the process environment and, for variables that it does not set, the file `.env` in the working directory.
+    /// Reads the process environment and, for variables that it does not set, the file `.env` in the working directory;
+    /// then the files of secrets.
     /// A missing file is not an error; an unreadable line is reported by
     /// [`Config::from_vars`](super::Config::from_vars).
     ///
@@ -28,7 +67,34 @@ impl Vars {
         let lossy = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         };
-        std::env::vars_os().map(lossy).collect::<Self>().with_file(Path::new(".env"))
+        std::env::vars_os().map(lossy).collect::<Self>().with_file(Path::new(".env")).with_secret_files()
+    }
+
+    /// Replaces each variable with the path of a secret's file by the secret, without the line break at its end. A secret
+    /// that is set in both ways, or whose file cannot be read, is reported as an error.
+    fn with_secret_files(mut self) -> Self {
+        for name in SECRETS {
+            let variable = format!("{name}{FILE_SUFFIX}");
+            let Some(path) = self.values.remove(&variable) else { continue };
+            let (what, expected) = if self.values.contains_key(name) {
+                (format!("is set, and {name} as well"), "one of the two")
+            } else {
+                match read_secret(Path::new(&path)) {
+                    Ok(secret) => {
+                        self.add(name.to_owned(), &secret);
+                        self.secret_files.push((variable, path.into()));
+                        continue;
+                    }
+                    Err(error) => (error.to_string(), "the path of a text file with nothing but the secret"),
+                }
+            };
+            self.problems.push(ConfigProblem { location: variable, what, expected: expected.to_owned() });
+        }
+        self
+    }
+
+    pub(super) fn secret_files(&self) -> &[(String, PathBuf)] {
+        &self.secret_files
     }
 
     /// Adds the variables of the file that are not set yet.
@@ -42,15 +108,22 @@ impl Vars {
             Ok(text) => text,
             Err(what) => return self.with_problem(path, None, &what),
         };
+        let mut has_secret = false;
         for entry in dotenvy::from_read_iter(text.as_bytes()) {
             match entry {
-                Ok((name, value)) => self.add(name, &value),
+                Ok((name, value)) => {
+                    has_secret |= SECRETS.contains(&name.as_str()) && !value.trim().is_empty();
+                    self.add(name, &value);
+                }
                 Err(dotenvy::Error::LineParse(broken, _)) => {
                     let (line, what) = locate(&text, &broken);
                     self = self.with_problem(path, line, what);
                 }
                 Err(_) => return self.with_problem(path, None, "cannot be read"),
             }
+        }
+        if has_secret {
+            self.secret_files.push((path.display().to_string(), path.to_owned()));
         }
         self
     }
@@ -92,6 +165,18 @@ impl Vars {
     pub(super) fn problems(&self) -> &[ConfigProblem] {
         &self.problems
     }
+}
+
+/// Reads the secret in a file.
+fn read_secret(path: &Path) -> Result<String, ReadSecretError> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_SECRET_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SECRET_FILE {
+        return Err(ReadSecretError::TooLarge);
+    }
+    let text = decode(&bytes).map_err(ReadSecretError::NotText)?;
+    let secret = text.trim();
+    if secret.is_empty() { Err(ReadSecretError::Empty) } else { Ok(secret.to_owned()) }
 }
 
 /// Decodes a file of UTF-8 text. Editors on Windows write a byte order mark before it, or UTF-16.
@@ -223,6 +308,61 @@ mod tests {
     fn a_directory_is_an_error_and_not_an_endless_loop() {
         let vars = Vars::default().with_file(&std::env::temp_dir());
         assert_eq!(vars.problems().len(), 1);
+    }
+
+    #[test]
+    fn a_secret_is_read_from_a_file_without_its_line_break() {
+        let file = env_file("the-secret-of-a-file\r\n");
+        let vars = Vars::from_iter([("AUTH_TOKEN_FILE", file.path().to_str().unwrap())]).with_secret_files();
+        assert_eq!((vars.get("AUTH_TOKEN"), vars.get("AUTH_TOKEN_FILE")), (Some("the-secret-of-a-file"), None));
+        assert_eq!(vars.secret_files(), [("AUTH_TOKEN_FILE".to_owned(), file.path().to_owned())]);
+        assert!(vars.problems().is_empty());
+    }
+
+    #[test]
+    fn every_secret_may_be_in_a_file_and_nothing_else() {
+        let file = env_file("the-secret-of-a-file\n");
+        let path = file.path().to_str().unwrap();
+        for name in SECRETS {
+            let vars = Vars::from_iter([(format!("{name}_FILE"), path)]).with_secret_files();
+            assert_eq!(vars.get(name), Some("the-secret-of-a-file"));
+        }
+        let vars = Vars::from_iter([("PORT_FILE", path)]).with_secret_files();
+        assert_eq!((vars.get("PORT"), vars.get("PORT_FILE")), (None, Some(path)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_secret_is_an_error_of_its_variable() {
+        let (empty, large) = (env_file(" \n"), env_file("a".repeat(70_000)));
+        let utf16 = env_file([0xff, 0xfe, 0x61, 0x00]);
+        for (path, what) in [
+            (Path::new("/nonexistent/hush"), "cannot be read"),
+            (Path::new("/dev/zero"), "more than 65536 bytes"),
+            (&std::env::temp_dir(), "cannot be read"),
+            (empty.path(), "empty"),
+            (large.path(), "more than 65536 bytes"),
+            (utf16.path(), "UTF-16"),
+        ] {
+            let vars = Vars::from_iter([("API_SECRET_FILE", path.to_str().unwrap())]).with_secret_files();
+            let [problem] = vars.problems() else { panic!("{path:?}") };
+            assert!(problem.location == "API_SECRET_FILE" && problem.what.contains(what), "{problem:?}");
+            assert!(!format!("{problem:?}").contains("hush"), "the path may be a misplaced secret");
+            assert_eq!(vars.get("API_SECRET"), None);
+        }
+        let file = env_file("from-the-file");
+        let both = [("AUTH_TOKEN", "from-the-environment"), ("AUTH_TOKEN_FILE", file.path().to_str().unwrap())];
+        let vars = Vars::from_iter(both).with_secret_files();
+        assert_eq!(vars.problems()[0].what, "is set, and AUTH_TOKEN as well");
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_known_as_one() {
+        let (with, without) = (env_file("PORT=1\nAUTH_TOKEN=hush\n"), env_file("PORT=1\nAUTH_TOKEN=\n"));
+        let [(place, path)] = &Vars::default().with_file(with.path()).secret_files[..] else {
+            panic!("it has a secret")
+        };
+        assert!(place.ends_with(".env") && path == with.path());
+        assert!(Vars::default().with_file(without.path()).secret_files.is_empty());
     }
 
     #[test]

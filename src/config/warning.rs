@@ -6,11 +6,8 @@ pub enum ConfigWarning {
     /// The connector is given by its SID instead of its unique name.
     #[error("PAYMENT_CONNECTOR looks like a PC… SID: Twilio expects the unique name of the connector")]
     ConnectorSid,
-    /// Requests are accepted without a signature of Twilio.
-    #[error(
-        "VALIDATE_TWILIO_SIGNATURE is off: anyone who finds this server can start calls on it and report payments. Never do \
-         this in production"
-    )]
+    /// Requests are accepted without a signature of Twilio, at an address on this machine.
+    #[error("VALIDATE_TWILIO_SIGNATURE is off: any program on this machine can start calls and report payments")]
     SignatureUnchecked,
     /// The base URL is a local address.
     #[error(
@@ -18,7 +15,7 @@ pub enum ConfigWarning {
          set its address"
     )]
     LocalBaseUrl,
-    /// The URL is plain http to another machine.
+    /// The URL is plain http to another machine of a private network.
     #[error("{0} is plain http: data sent there, including credentials, can be read in transit")]
     PlainHttp(&'static str),
     /// There is no live agent to hand calls off to.
@@ -26,9 +23,16 @@ pub enum ConfigWarning {
         "neither LIVE_AGENT_NUMBER nor LIVE_AGENT_WORKFLOW_SID is set: a caller who should be handed off hears an apology, and the call ends"
     )]
     NoLiveAgent,
-    /// The operator token is short enough to be guessed.
-    #[error("OPERATOR_TOKEN has fewer than {0} characters: use a longer one, for example from `openssl rand -hex 32`")]
-    ShortOperatorToken(usize),
+    /// An insecure set-up that `ALLOW_INSECURE` names.
+    #[error("{place} {what}: allowed by ALLOW_INSECURE={setup}")]
+    InsecureAllowed {
+        /// The variable or file.
+        place: String,
+        /// What is wrong: a predicate whose subject is `place`.
+        what: String,
+        /// The name of the set-up.
+        setup: &'static str,
+    },
     /// Requests to the business are signed, and none reports the outcomes of payments.
     #[error(
         "PAYMENT_WEBHOOK_SECRET is set, and PAYMENT_WEBHOOK_URL is not: the business is not notified of the outcomes of payments"

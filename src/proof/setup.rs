@@ -66,6 +66,7 @@ const DROPPED_VARS: &[&str] = &[
 
 /// Variables whose values are shown in the report.
 const SHOWN_VARS: &[&str] = &[
+    "ALLOW_INSECURE",
     "ASSETS_DIR",
     "CURRENCY",
     "DRAIN_SECONDS",

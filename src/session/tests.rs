@@ -26,7 +26,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         ("OPENAI_BASE_URL", base_url),
         ("TWILIO_API_BASE_URL", base_url.trim_end_matches("/v1")),
         ("ACCOUNT_SID", "AC1"),
-        ("AUTH_TOKEN", "12345"),
+        ("AUTH_TOKEN", "auth-token-of-tests"),
         ("FROM_NUMBER", "+15550100002"),
         ("PAYMENT_CONNECTOR", "Default"),
     ];

@@ -251,3 +251,72 @@ async fn a_flood_of_refused_requests_is_one_log_line_of_each_kind() {
     assert_eq!(count(&["operator.request_refused", "LockedOut"]), 1, "{lines:?}");
     assert_eq!(count(&["mcp.request_refused"]), 1, "{lines:?}");
 }
+
+/// Runs the binary until it refuses to start or listens. Returns what it printed.
+fn start_or_refuse(directory: &std::path::Path, vars: &[(&str, &str)]) -> Result<String, String> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_crelay-payments"));
+    command.env_clear().current_dir(directory).stderr(std::process::Stdio::piped());
+    let is_set = |(name, _): &(&str, &str)| !vars.iter().any(|(set, _)| set == name || *set == format!("{name}_FILE"));
+    command.envs(crate::server::REQUIRED_VARS.into_iter().filter(is_set)).envs(vars.iter().copied());
+    let mut child = command.env("PORT", "0").spawn().unwrap();
+    let mut printed = String::new();
+    for line in std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap())) {
+        let line = line.unwrap();
+        printed += &format!("{line}\n");
+        if line.contains("server.listening") {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Ok(printed);
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{printed}");
+    Err(printed)
+}
+
+#[test]
+fn a_set_up_that_is_known_to_be_insecure_does_not_start_unless_it_is_allowed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    for (name, value, allowed_by) in [
+        ("AUTH_TOKEN", "x", "short-tokens"),
+        ("OPERATOR_TOKEN", "fifteen-letters", "short-tokens"),
+        ("VALIDATE_TWILIO_SIGNATURE", "false", "unsigned-webhooks"),
+    ] {
+        let printed = start_or_refuse(directory.path(), &[(name, value)]).unwrap_err();
+        assert!(printed.contains(name) && printed.contains(&format!("ALLOW_INSECURE={allowed_by}")), "{printed}");
+        let allowed = start_or_refuse(directory.path(), &[(name, value), ("ALLOW_INSECURE", allowed_by)]).unwrap();
+        assert!(allowed.contains("WARN") && allowed.contains(&format!("ALLOW_INSECURE={allowed_by}")), "{allowed}");
+    }
+    let printed = start_or_refuse(directory.path(), &[("ALLOW_INSECURE", "short-token")]).unwrap_err();
+    assert!(printed.contains("is short-tokens meant?"), "{printed}");
+
+    let write = |name: &str, text: &str, mode| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    write(".env", "OPENAI_API_KEY=sk-of-a-file\n", 0o644);
+    let printed = start_or_refuse(directory.path(), &[]).unwrap_err();
+    assert!(printed.contains(".env") && printed.contains("ALLOW_INSECURE=readable-files"), "{printed}");
+    write(".env", "OPENAI_API_KEY=sk-of-a-file\n", 0o600);
+    start_or_refuse(directory.path(), &[]).unwrap();
+    let open = write("token", "the-auth-token-of-a-file\n", 0o644);
+    let printed = start_or_refuse(directory.path(), &[("AUTH_TOKEN_FILE", &open)]).unwrap_err();
+    assert!(printed.contains("AUTH_TOKEN_FILE") && !printed.contains("the-auth-token"), "{printed}");
+    let private = write("token", "the-auth-token-of-a-file\n", 0o400);
+    start_or_refuse(directory.path(), &[("AUTH_TOKEN_FILE", &private)]).unwrap();
+    let short = write("short", "x\n", 0o400);
+    let printed = start_or_refuse(directory.path(), &[("AUTH_TOKEN_FILE", &short)]).unwrap_err();
+    assert!(printed.contains("ALLOW_INSECURE=short-tokens"), "{printed}");
+    let both = [("OPERATOR_TOKEN", OPERATOR_TOKEN), ("OPERATOR_TOKEN_FILE", "/nonexistent")];
+    assert!(start_or_refuse(directory.path(), &both).unwrap_err().contains("OPERATOR_TOKEN_FILE"));
+    let missing = start_or_refuse(directory.path(), &[("AUTH_TOKEN_FILE", "/nonexistent")]).unwrap_err();
+    assert!(
+        missing.contains("AUTH_TOKEN_FILE  names a file that cannot be read") && missing.contains("1 setting"),
+        "{missing}"
+    );
+    write("data/crelay-payments.db", "", 0o644);
+    let printed = start_or_refuse(directory.path(), &[]).unwrap_err();
+    assert!(printed.contains("DATABASE_URL") && printed.contains("ALLOW_INSECURE=readable-files"), "{printed}");
+}

@@ -129,7 +129,8 @@ impl CheckHarness {
             ("OPENAI_BASE_URL", &format!("{origin}/v1/{}", self.openai_query)),
             ("OPENAI_API_KEY", "hush-key"),
             ("ACCOUNT_SID", "AC1"),
-            ("AUTH_TOKEN", "hush-token"),
+            ("AUTH_TOKEN", "hush-token-of-the-account"),
+            ("ALLOW_INSECURE", "plain-http"),
             ("FROM_NUMBER", "+15550100002"),
             ("PAYMENT_CONNECTOR", "Default"),
         ];
@@ -193,7 +194,7 @@ async fn answer(State(answers): State<StandInResponses>, request: Request) -> Re
     let authorization =
         request.headers().get(header::AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let basic = |user: &str| format!("Basic {}", BASE64_STANDARD.encode(user));
-    let with_token = authorization == basic("AC1:hush-token");
+    let with_token = authorization == basic("AC1:hush-token-of-the-account");
     let with_key = authorization == basic("SK1:hush-secret");
     let refused =
         || (StatusCode::UNAUTHORIZED, r#"{"code":20003,"message":"Authenticate","status":401}"#).into_response();

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 const BASE_URL: &str = "https://pay.example.com";
 pub(crate) const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
-pub(crate) const AUTH_TOKEN: &str = "12345";
+pub(crate) const AUTH_TOKEN: &str = "auth-token-of-tests";
 /// The parameter with the token of a socket.
 pub(crate) const SOCKET_TOKEN: &str = "crelaySocketToken";
 /// The bearer token of operator requests.

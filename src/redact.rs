@@ -4,6 +4,7 @@
 //!
 #![doc = include_str!("redact/README.md")]
 
+mod bounded;
 mod card;
 mod json;
 mod language;
@@ -17,6 +18,7 @@ mod text_token;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use bounded::{bound_party, bound_text, escape_control_characters};
 pub use json::{RedactedJson, json_has_card_number, redact_json};
 pub use private::Private;
 pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};

@@ -4,6 +4,7 @@
 //!
 #![doc = include_str!("redact/README.md")]
 
+mod bounded;
 mod card;
 #[cfg(test)]
 mod corpus;
@@ -21,6 +22,7 @@ mod text_token;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use bounded::{bound_party, bound_text, escape_control_characters};
 pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use language::is_readable_language;
 pub use private::Private;

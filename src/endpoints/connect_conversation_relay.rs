@@ -13,6 +13,7 @@ use super::auth::call_webhook::CallWebhook;
 use super::auth::twilio_signature::WebhookForm;
 use super::{App, VoiceWebhook, twiml_response};
 use crate::ids::CallSid;
+use crate::redact::bound_party;
 use crate::relay::twiml::Verb;
 use crate::session::BusinessLookup;
 pub(super) use business_client::BusinessClient;
@@ -39,8 +40,8 @@ pub(super) async fn post(
 /// on without them; with `CALL_PARAMETERS=required` no payment then starts.
 pub(super) async fn look_up_call_parameters(app: &App, call: &CallSid, form: &WebhookForm) {
     let Some(business) = &app.business else { return };
-    let party = |name| form.non_empty(name).unwrap_or_default();
-    let incoming = IncomingCall { call_sid: call.as_str(), from: party("From"), to: party("To") };
+    let party = |name| bound_party(form.non_empty(name).unwrap_or_default());
+    let incoming = IncomingCall { call_sid: call.as_str(), from: &party("From"), to: &party("To") };
     let due_required = app.session.environment.payment.due_required;
     let answer = match business.look_up(&incoming).await {
         Ok(parameters) => BusinessLookup::Parameters(parameters),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
-use crate::redact::Private;
+use crate::redact::{Private, bound_party, bound_text};
 
 /// One frame from ConversationRelay. Unknown members and unknown types are ignored, since Twilio adds both.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,13 +45,13 @@ pub struct Setup {
     #[serde(default)]
     pub account_sid: Option<String>,
     /// `inbound` or `outbound-api`.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "word")]
     pub direction: String,
-    /// The calling party: E.164, `client:…` or a SIP URI.
-    #[serde(default, deserialize_with = "null_is_default")]
+    /// The calling party: E.164, `client:…` or a SIP URI; bounded, without a card number.
+    #[serde(default, deserialize_with = "party")]
     pub from: Private<String>,
-    /// The called party.
-    #[serde(default, deserialize_with = "null_is_default")]
+    /// The called party, likewise.
+    #[serde(default, deserialize_with = "party")]
     pub to: Private<String>,
     /// The `<Parameter>`s of the TwiML.
     #[serde(default, deserialize_with = "texts")]
@@ -177,6 +177,17 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(fro
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// The longest word of a frame that is kept, in characters.
+const MAX_WORD_CHARS: usize = 32;
+
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(bound_text(&Option::<String>::deserialize(from)?.unwrap_or_default(), MAX_WORD_CHARS))
+}
+
+fn party<'de, D: Deserializer<'de>>(from: D) -> Result<Private<String>, D::Error> {
+    Ok(Private::new(bound_party(&Option::<String>::deserialize(from)?.unwrap_or_default())))
+}
+
 fn info<'de, D: Deserializer<'de>>(from: D) -> Result<Info, D::Error> {
     #[derive(Deserialize)]
     struct Frame {
@@ -259,6 +270,21 @@ mod tests {
         assert!(!IncomingFrame::parse(r#"{"digit":"1"}"#).unwrap_err().has_type());
         let updated = r#"{"type":"configUpdated","anything":{"at":"all"}}"#;
         assert!(matches!(IncomingFrame::parse(updated), Ok(IncomingFrame::Other)));
+    }
+
+    #[test]
+    fn the_parties_are_bounded_and_no_card_number() {
+        let frame = |from: &str, direction: &str| {
+            let frame = serde_json::json!({"type": "setup", "callSid": "CA1", "from": from, "direction": direction});
+            let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame.to_string()) else { panic!() };
+            setup
+        };
+        for card in ["+378282246310005", "4242424242424242"] {
+            let setup = frame(card, "inbound");
+            assert!(setup.caller().is_none() && !setup.from.reveal().contains("24"), "{card}");
+        }
+        let long = frame(&"a".repeat(9_000), &"b".repeat(9_000));
+        assert_eq!((long.from.reveal().len(), long.direction.len()), (256, 32));
     }
 
     #[test]

@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 /// regularly, and by an insert into a full map.
 pub(crate) struct ExpiringMap<K, V> {
     capacity: usize,
+    max_bytes: usize,
     lifetime: Duration,
     entries: HashMap<K, ExpiringEntry<V>>,
+    /// The size of all entries, in bytes.
+    bytes: usize,
 }
 
 struct ExpiringEntry<V> {
     expires: Instant,
+    bytes: usize,
     value: V,
 }
 
@@ -27,19 +31,45 @@ pub struct ExpiringMapFullError;
 impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     /// A map of at most `limit` entries, each of which lives for `lifetime`.
     pub(crate) fn new(limit: usize, lifetime: Duration) -> Self {
-        Self { capacity: limit, lifetime, entries: HashMap::new() }
+        Self { capacity: limit, max_bytes: usize::MAX, lifetime, entries: HashMap::new(), bytes: 0 }
+    }
+
+    /// The map with a limit on the size of all entries, as given to [`Self::insert_sized`].
+    pub(crate) fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// Inserts an entry, replacing one with the same key.
     pub(crate) fn insert(&mut self, key: K, value: V, now: Instant) -> Result<(), ExpiringMapFullError> {
-        if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
+        self.insert_sized(key, value, 0, now)
+    }
+
+    /// Inserts an entry of this size, replacing one with the same key.
+    pub(crate) fn insert_sized(
+        &mut self,
+        key: K,
+        value: V,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), ExpiringMapFullError> {
+        if !self.has_room(&key, bytes) {
             self.remove_expired(now);
-            if self.entries.len() >= self.capacity {
+            if !self.has_room(&key, bytes) {
                 return Err(ExpiringMapFullError);
             }
         }
-        self.entries.insert(key, ExpiringEntry { expires: now + self.lifetime, value });
+        self.bytes += bytes;
+        let entry = ExpiringEntry { expires: now + self.lifetime, bytes, value };
+        self.bytes -= self.entries.insert(key, entry).map_or(0, |replaced| replaced.bytes);
         Ok(())
+    }
+
+    /// Whether an entry of this size can be inserted.
+    fn has_room(&self, key: &K, bytes: usize) -> bool {
+        let replaced = self.entries.get(key);
+        let count = self.entries.len() - usize::from(replaced.is_some());
+        let kept = self.bytes - replaced.map_or(0, |replaced| replaced.bytes);
+        count < self.capacity && kept.saturating_add(bytes) <= self.max_bytes
     }
 
     /// An entry that has not expired.
@@ -49,17 +79,28 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
 
     /// Removes and returns an entry; `None` if it has expired.
     pub(crate) fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
-        self.entries.remove(key).filter(|entry| now < entry.expires).map(|entry| entry.value)
+        let removed = self.entries.remove(key)?;
+        self.bytes -= removed.bytes;
+        (now < removed.expires).then_some(removed.value)
     }
 
     /// Keeps only the entries for which `keep` is true.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.entries.retain(|key, entry| keep(key, &entry.value));
+        self.retain_entries(|key, entry| keep(key, &entry.value));
     }
 
     /// Removes all expired entries.
     pub(crate) fn remove_expired(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| now < entry.expires);
+        self.retain_entries(|_, entry| now < entry.expires);
+    }
+
+    fn retain_entries(&mut self, mut keep: impl FnMut(&K, &ExpiringEntry<V>) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|key, entry| {
+            let is_kept = keep(key, entry);
+            *bytes -= if is_kept { 0 } else { entry.bytes };
+            is_kept
+        });
     }
 }
 
@@ -107,5 +148,21 @@ mod tests {
         map.insert(1, "one", now).unwrap();
         map.remove_expired(now + LIFETIME);
         assert!(map.entries.is_empty());
+    }
+
+    #[test]
+    fn the_size_of_all_entries_is_limited() {
+        let (map, now) = map();
+        let mut map = map.with_max_bytes(100);
+        map.insert_sized(1, "one", 60, now).unwrap();
+        assert_eq!(map.insert_sized(2, "two", 41, now), Err(ExpiringMapFullError));
+        assert_eq!(map.insert_sized(1, "one again", 100, now), Ok(()), "it replaces the other");
+        assert_eq!(map.insert_sized(2, "two", 1, now), Err(ExpiringMapFullError));
+        map.remove(&1, now);
+        map.insert_sized(2, "two", 100, now).unwrap();
+        map.retain(|_, _| false);
+        map.insert_sized(3, "three", 100, now).unwrap();
+        assert_eq!(map.insert_sized(4, "four", 100, now + LIFETIME), Ok(()), "the other has expired");
+        assert_eq!(map.bytes, 100);
     }
 }

@@ -35,11 +35,13 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
+use zeroize::Zeroize as _;
 
 use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
@@ -73,6 +75,9 @@ const KNOWN_PAYMENTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the recovery of a panicked session is retried while the ledger cannot be written.
 const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
+
+/// The number of events that a call handles without a pause for other calls, whatever floods it.
+const EVENTS_PER_TURN: u32 = 64;
 
 /// Invalid frames in a row after which the socket is closed. Twilio applies the same limit to the frames it receives.
 const MAX_BAD_FRAMES: u32 = 10;
@@ -388,9 +393,14 @@ struct Session {
 impl Session {
     async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
         self.execute(actions).await;
+        let mut events = 0_u32;
         let end = loop {
             if let Some(end) = self.closed {
                 break end;
+            }
+            events = events.wrapping_add(1);
+            if events.is_multiple_of(EVENTS_PER_TURN) {
+                yield_now().await;
             }
             let Some(event) = self.next_event().await else { continue };
             if let CallEvent::ToolFinished { .. } = event {
@@ -468,7 +478,12 @@ impl Session {
         }
         let frame = match frame {
             SocketInput::Alive => return None,
-            SocketInput::Text(frame) => IncomingFrame::parse(&frame),
+            SocketInput::Text(mut frame) => {
+                let parsed = IncomingFrame::parse(&frame);
+                // It may have a card number, which the call removes from what it keeps.
+                frame.zeroize();
+                parsed
+            }
             SocketInput::Closed(code) => return Some(self.handle_socket_closed(code)),
             SocketInput::Invalid => return self.handle_bad_frame().await,
         };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroize as _;
+
 use super::history::CardSource;
+use super::input_limit::LimitedInput;
 use super::{Call, ConversationItem, courtesy, prompts};
 use crate::payment::ConsentAnswer;
 use crate::redact::{Redacted, RedactionPolicy, redact_card_numbers};
@@ -17,12 +20,17 @@ impl Call {
             return;
         }
         match frame {
-            IncomingFrame::Prompt(prompt) if prompt.last => self.handle_prompt(&prompt),
-            IncomingFrame::Prompt(prompt) => {
+            IncomingFrame::Prompt(mut prompt) if prompt.last => {
+                self.handle_prompt(&prompt);
+                // A card number may have been in it.
+                prompt.voice_prompt.zeroize();
+            }
+            IncomingFrame::Prompt(mut prompt) => {
                 let has_words = !prompt.voice_prompt.reveal().trim().is_empty();
                 if has_words && self.payments.is_open() && !self.is_question_asked() {
                     self.guided_flow.record_caller_speech();
                 }
+                prompt.voice_prompt.zeroize();
                 self.record_caller_speech();
             }
             IncomingFrame::Interrupt(interrupt) => self.handle_interrupt(&interrupt),
@@ -40,14 +48,15 @@ impl Call {
     }
 
     fn handle_prompt(&mut self, prompt: &Prompt) {
-        let text = prompt.voice_prompt.reveal().trim();
+        let limited = LimitedInput::new(prompt.voice_prompt.reveal());
+        let text = limited.kept();
         self.caller_speech.end();
         self.silence_timer.reset(self.now);
         if text.is_empty() {
             return;
         }
-        let input = self.redact_prompt(prompt);
-        if self.phase.is_closing() && !self.is_question_asked() && courtesy::is_courtesy(text) {
+        let input = limited.redact_with(|text| self.redact_prompt(prompt, text));
+        if self.phase.is_closing() && !self.is_question_asked() && !limited.is_cut() && courtesy::is_courtesy(text) {
             return self.accept_courtesy(input);
         }
         let digits_were_cut = input.was_redacted;
@@ -58,9 +67,12 @@ impl Call {
         if digits_were_cut {
             self.note(prompts::DIGITS_WERE_SPOKEN);
         }
+        self.note_cut(&limited);
         self.turn.restart_rounds();
         if answers {
+            // What was cut off may take the answer back.
             let answer = self.classify_caller_answer(text);
+            let answer = if limited.is_cut() { ConsentAnswer::Unclear } else { answer };
             return self.apply_answer(answer);
         }
         self.turn.require_response();
@@ -90,9 +102,18 @@ impl Call {
 
     /// Adds a message of the operator, with the role `developer`, which has precedence over the caller's words.
     pub(super) fn handle_operator_message(&mut self, text: &str) {
-        if self.phase.is_in_progress() && !text.trim().is_empty() {
-            let input = self.redactor.redact(text.trim(), RedactionPolicy::CardNumbers);
+        let limited = LimitedInput::new(text);
+        if self.phase.is_in_progress() && !limited.kept().is_empty() {
+            let input = limited.redact_with(|text| self.redactor.redact(text, RedactionPolicy::CardNumbers));
             self.accept_input(ConversationItem::Developer, input);
+            self.note_cut(&limited);
+        }
+    }
+
+    /// Tells the model that it has the beginning of an input only.
+    fn note_cut(&mut self, input: &LimitedInput<'_>) {
+        if input.is_cut() {
+            self.note(prompts::INPUT_WAS_CUT);
         }
     }
 
@@ -138,6 +159,8 @@ impl Call {
         let unfinished = self.turn.is_reply_unfinished();
         let has_spoken = self.turn.has_spoken();
         self.stop_reply();
+        let heard = LimitedInput::new(interrupt.utterance_until_interrupt.reveal());
+        let heard = redact_card_numbers(heard.kept());
         self.speech.apply_interrupt(&heard, &mut self.history, self.now);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);
@@ -161,7 +184,9 @@ impl Call {
             }
             Info::ClientSpeaking(true) => self.record_caller_speech(),
             Info::ClientSpeaking(false) => self.caller_speech.end(),
-            Info::TokensPlayed(clause) => self.speech.record_played(clause.reveal(), &mut self.history),
+            Info::TokensPlayed(clause) => {
+                self.speech.record_played(LimitedInput::new(clause.reveal()).kept(), &mut self.history);
+            }
             Info::Other => {}
         }
     }

@@ -7,10 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::value::RawValue;
 
 use super::agent_output::reasoning_text;
+use super::prompts;
 use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
-/// The maximum size of a history, in bytes of text. Beyond it the oldest turns are dropped.
-const MAX_BYTES: usize = 256 * 1024;
+/// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// After this much was added the size is checked, also if the model is not asked, in bytes of JSON.
+const CHECK_INTERVAL_BYTES: usize = MAX_BYTES / 4;
+
+/// The maximum size of the server's messages that are kept of turns that are left out, in bytes.
+const MAX_PINNED_BYTES: usize = 64 * 1024;
 
 /// One item of the conversation.
 #[derive(Clone)]
@@ -156,12 +163,18 @@ impl CardSource {
     }
 }
 
-/// The items of a call, in order. An item keeps its position until it is dropped.
+/// The items of a call, in order. An item keeps its position until its turn is left out.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// Of the turns that were left out: the call details, which begin the history, and the later messages of the server.
+    pinned: Vec<ConversationItem>,
     /// `None` where an item was removed.
     items: Vec<Option<ConversationItem>>,
     dropped_count: usize,
+    /// The number of turns that were left out.
+    left_out_turns: usize,
+    /// The size of what was added since the last check, in bytes of JSON.
+    unchecked_bytes: usize,
     /// The model's server refuses reasoning items, and the ids that go with them.
     rejects_reasoning: bool,
     /// Items that were left out since the last response that succeeded, with their positions.
@@ -172,8 +185,13 @@ impl History {
     /// Adds an item, with card numbers removed, and returns its position.
     pub(super) fn push(&mut self, item: ConversationItem) -> usize {
         let item = Some(item.into_redacted()).filter(|item| !(self.rejects_reasoning && item.is_reasoning()));
+        self.unchecked_bytes += item.as_ref().map_or(0, ConversationItem::json_bytes);
         self.items.push(item);
-        self.dropped_count + self.items.len() - 1
+        let position = self.dropped_count + self.items.len() - 1;
+        if self.unchecked_bytes > CHECK_INTERVAL_BYTES {
+            self.leave_out_turns(MAX_BYTES);
+        }
+        position
     }
 
     /// The agent's text at a position, if the item there is [`ConversationItem::Agent`].
@@ -191,6 +209,9 @@ impl History {
         let since = items.take(source.count_items(inputs)).last().map_or(self.items.len(), |(at, _)| at);
         for (at, item) in self.items.iter_mut().enumerate() {
             item.take_if(|item| !item.redact_card(card, at >= since));
+        }
+        for item in &mut self.pinned {
+            item.redact_card(card, false);
         }
         // What may come back must not bring a part of the number with it.
         for (_, item) in &mut self.left_out {
@@ -252,11 +273,10 @@ impl History {
         self.left_out.clear();
     }
 
-    /// Drops the oldest turns until half of the text is left. Returns whether any was dropped.
+    /// Leaves out the oldest turns until half of the text is left. Returns whether there was any.
     pub(super) fn drop_older_half(&mut self) -> bool {
         let before = self.dropped_count;
-        let bytes: usize = self.items.iter().flatten().map(ConversationItem::text_bytes).sum();
-        self.drop_oldest_turns(bytes / 2);
+        self.leave_out_turns(self.json_bytes() / 2);
         self.dropped_count > before
     }
 
@@ -265,28 +285,99 @@ impl History {
         self.dropped_count + self.items.len()
     }
 
-    /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored.
+    /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored. Where turns
+    /// were left out a message says how many.
     pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
-        self.drop_oldest_turns(MAX_BYTES);
+        self.shrink(MAX_BYTES);
         let heard = |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(message) if message.text.trim().is_empty());
+        let note = || ConversationItem::Developer(prompts::turns_left_out(self.left_out_turns));
+        let note = (self.dropped_count > 0).then(note);
         let items = self.items.iter().flatten().filter(heard).cloned();
+        let items = self.pinned.iter().cloned().chain(note).chain(items);
         move_speech_behind_outputs(items).into_iter().chain(last).collect()
     }
 
-    /// Drops whole turns, from one caller input to the next, until at most `max_bytes` of text are left. The first item,
-    /// the call details, stays, and so does the last turn.
-    fn drop_oldest_turns(&mut self, max_bytes: usize) {
-        let bytes = |items: &[Option<ConversationItem>]| {
-            items.iter().flatten().map(ConversationItem::text_bytes).sum::<usize>()
-        };
-        let mut held = bytes(&self.items);
+    /// The size of all items, in bytes of JSON.
+    fn json_bytes(&self) -> usize {
+        let items = self.pinned.iter().chain(self.items.iter().flatten());
+        items.map(ConversationItem::json_bytes).sum()
+    }
+
+    /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content of the
+    /// oldest tool calls of the last turn, then what is before the server's last message.
+    fn shrink(&mut self, max_bytes: usize) {
+        self.leave_out_turns(max_bytes);
+        self.empty_tool_calls(max_bytes);
+        let is_message =
+            |item: &ConversationItem| matches!(item, ConversationItem::Caller(_) | ConversationItem::Developer(_));
+        self.leave_out_until(max_bytes, is_message);
+    }
+
+    /// Leaves out whole turns, from one caller input to the next. The last turn stays.
+    fn leave_out_turns(&mut self, max_bytes: usize) {
+        self.leave_out_until(max_bytes, |item| matches!(item, ConversationItem::Caller(_)));
+    }
+
+    /// Leaves out the oldest items up to one that begins a turn, as often as it takes. The call details and the server's
+    /// messages stay, since they state what became of payments. What is before such an item is complete: no tool call
+    /// without its output, no reasoning without its call.
+    fn leave_out_until(&mut self, max_bytes: usize, begins_turn: impl Fn(&ConversationItem) -> bool) {
+        self.unchecked_bytes = 0;
+        let mut held = self.json_bytes();
         while held > max_bytes {
-            let next_turn =
-                self.items.iter().skip(2).position(|item| matches!(item, Some(ConversationItem::Caller(_))));
-            let Some(turn) = next_turn.map(|at| 1..at + 2) else { return };
-            held -= bytes(&self.items[turn.clone()]);
-            self.dropped_count += turn.len();
-            self.items.drain(turn);
+            let is_server = |item: &ConversationItem| matches!(item, ConversationItem::Developer(_));
+            let Some(first) = self.items.iter().position(|item| item.as_ref().is_some_and(|item| !is_server(item)))
+            else {
+                return;
+            };
+            let begins = |item: &Option<ConversationItem>| item.as_ref().is_some_and(&begins_turn);
+            let Some(length) = self.items.iter().skip(first + 1).position(begins) else { return };
+            for item in self.items.drain(..=first + length).flatten() {
+                self.dropped_count += 1;
+                if is_server(&item) {
+                    self.pinned.push(item);
+                } else {
+                    held -= item.json_bytes();
+                    self.left_out_turns += usize::from(matches!(item, ConversationItem::Caller(_)));
+                }
+            }
+            held -= self.unpin_oldest();
+        }
+    }
+
+    /// Leaves out the oldest messages of the server above [`MAX_PINNED_BYTES`], except the call details. Returns their
+    /// size.
+    fn unpin_oldest(&mut self) -> usize {
+        let sizes: Vec<usize> = self.pinned.iter().skip(1).map(ConversationItem::json_bytes).collect();
+        let (mut excess, mut count, mut removed) = (sizes.iter().sum::<usize>(), 0, 0);
+        for size in sizes {
+            if excess <= MAX_PINNED_BYTES {
+                break;
+            }
+            excess -= size;
+            removed += size;
+            count += 1;
+        }
+        self.pinned.drain(1..=count).for_each(drop);
+        removed
+    }
+
+    /// Empties the oldest tool calls and outputs, and removes the reasoning that led to them. Each call keeps an output.
+    fn empty_tool_calls(&mut self, max_bytes: usize) {
+        let mut held = self.json_bytes();
+        for slot in &mut self.items {
+            if held <= max_bytes {
+                return;
+            }
+            let Some(item) = slot else { continue };
+            let before = item.json_bytes();
+            match item {
+                ConversationItem::Reasoning(_) => *slot = None,
+                ConversationItem::ToolCall(call) => call.arguments = RedactedJson::new("{}"),
+                ConversationItem::ToolOutput { output, .. } => *output = prompts::output_left_out(),
+                ConversationItem::Developer(_) | ConversationItem::Caller(_) | ConversationItem::Agent(_) => {}
+            }
+            held = (held + slot.as_ref().map_or(0, ConversationItem::json_bytes)).saturating_sub(before);
         }
     }
 }
@@ -349,14 +440,28 @@ impl ConversationItem {
         true
     }
 
-    fn text_bytes(&self) -> usize {
-        match self {
-            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => text.len(),
+    /// The size of the item as JSON, in bytes: its text with escapes, and its members.
+    pub(crate) fn json_bytes(&self) -> usize {
+        /// More than the names, quotes and ids of any item.
+        const MEMBERS: usize = 160;
+        let text = match self {
+            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => escaped_bytes(text),
             Self::Reasoning(raw) => raw.get().len(),
-            Self::ToolCall(call) => call.name.len() + call.arguments.as_str().len(),
-            Self::ToolOutput { output, .. } => output.len(),
-        }
+            Self::ToolCall(call) => call.name.len() + call.call_id.len() + escaped_bytes(call.arguments.as_str()),
+            Self::ToolOutput { output, call_id } => call_id.len() + escaped_bytes(output),
+        };
+        MEMBERS + text
     }
+}
+
+/// The size of a text within a JSON string, in bytes.
+fn escaped_bytes(text: &str) -> usize {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    });
+    bytes.sum()
 }
 
 fn redact_text(text: String) -> String {
@@ -390,5 +495,150 @@ impl fmt::Debug for ConversationItem {
 impl fmt::Debug for ToolCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ToolCall({} {})", self.name, self.call_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn output(call_id: &str, bytes: usize) -> ConversationItem {
+        ConversationItem::ToolOutput { call_id: call_id.to_owned(), output: "x".repeat(bytes) }
+    }
+
+    fn tool_call(call_id: &str, bytes: usize) -> ConversationItem {
+        let arguments = format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes));
+        ConversationItem::ToolCall(ToolCall::new(call_id.to_owned(), None, "look-up".to_owned(), &arguments))
+    }
+
+    fn caller(text: &str) -> ConversationItem {
+        ConversationItem::Caller(text.to_owned())
+    }
+
+    fn developer(text: &str) -> ConversationItem {
+        ConversationItem::Developer(text.to_owned())
+    }
+
+    fn total(input: &[ConversationItem]) -> usize {
+        input.iter().map(ConversationItem::json_bytes).sum()
+    }
+
+    fn texts(input: &[ConversationItem]) -> Vec<&str> {
+        input
+            .iter()
+            .filter_map(|item| match item {
+                ConversationItem::Developer(text) | ConversationItem::Caller(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether each tool call has exactly one output, which follows it.
+    fn is_paired(input: &[ConversationItem]) -> bool {
+        let mut open = Vec::new();
+        for item in input {
+            match item {
+                ConversationItem::ToolCall(call) => open.push(&call.call_id),
+                ConversationItem::ToolOutput { call_id, .. } => {
+                    let Some(at) = open.iter().position(|id| *id == call_id) else { return false };
+                    open.remove(at);
+                }
+                _ => {}
+            }
+        }
+        open.is_empty()
+    }
+
+    #[test]
+    fn the_oldest_turns_are_left_out_with_a_message_that_says_how_many() {
+        let mut history = History::default();
+        history.push(developer("The call began."));
+        for turn in 0..300 {
+            history.push(caller(&format!("turn {turn}")));
+            let id = format!("call_{turn}");
+            history.push(tool_call(&id, 100));
+            history.push(output(&id, 16 * 1024));
+            if turn == 1 {
+                history.push(developer("The payment of 25.00 USD succeeded."));
+            }
+            history.push(ConversationItem::Agent("Well.".into()));
+        }
+        let input = history.build_input(None);
+        assert!(total(&input) <= MAX_BYTES && total(&input) > MAX_BYTES / 2, "{}", total(&input));
+        assert!(is_paired(&input));
+        let texts = texts(&input);
+        let left_out = 300 - texts.iter().filter(|text| text.starts_with("turn ")).count();
+        assert_eq!(texts[..2], ["The call began.", "The payment of 25.00 USD succeeded."], "facts about payments stay");
+        assert_eq!(texts[2], prompts::turns_left_out(left_out));
+        assert_eq!((texts[3], *texts.last().unwrap()), (&*format!("turn {left_out}"), "turn 299"));
+    }
+
+    #[test]
+    fn a_last_turn_that_is_too_long_loses_the_content_of_its_oldest_tool_calls() {
+        let mut history = History::default();
+        history.push(developer("The call began."));
+        history.push(caller("Look."));
+        for number in 0..20 {
+            let id = format!("call_{number}");
+            history.push(tool_call(&id, 200 * 1024));
+            history.push(output(&id, 16 * 1024));
+        }
+        let input = history.build_input(None);
+        assert!(total(&input) <= MAX_BYTES, "{}", total(&input));
+        assert!(is_paired(&input));
+        assert_eq!(input.len(), 42, "nothing is left out whole");
+        let Some(ConversationItem::ToolOutput { output, .. }) = input.last() else { panic!("the last output") };
+        assert_eq!(output.len(), 16 * 1024, "the newest stays as it is");
+    }
+
+    #[test]
+    fn messages_of_the_server_are_kept_up_to_a_limit() {
+        let mut history = History::default();
+        history.push(developer("The call began."));
+        for turn in 0..2000 {
+            history.push(caller(&"y".repeat(4000)));
+            history.push(developer(&format!("{turn} {}", "z".repeat(1000))));
+        }
+        let input = history.build_input(None);
+        let texts = texts(&input);
+        assert!(total(&input) <= MAX_BYTES && texts[0] == "The call began.");
+        assert!(!texts.iter().any(|text| text.starts_with("7 ")) && texts.last().unwrap().starts_with("1999 "));
+        assert!(history.json_bytes() <= MAX_BYTES && history.items.len() < 1200, "{}", history.items.len());
+    }
+
+    proptest! {
+        /// Whatever the sizes and the order: within the limit, paired, and the newest input is there.
+        #[test]
+        fn a_history_is_bounded_and_consistent(
+            turns in prop::collection::vec((0..4_usize, 0..3_000_usize, any::<bool>()), 1..40),
+        ) {
+            const LIMIT: usize = 30_000;
+            let mut history = History::default();
+            history.push(developer("The call began."));
+            for (turn, (calls, bytes, is_event)) in turns.iter().enumerate() {
+                history.push(if *is_event { developer("An event.") } else { caller("Hm.") });
+                for call in 0..*calls {
+                    history.push(tool_call(&format!("call_{turn}_{call}"), bytes / 10));
+                }
+                for call in 0..*calls {
+                    history.push(output(&format!("call_{turn}_{call}"), *bytes));
+                }
+                let position = history.push(ConversationItem::Agent("Well.".into()));
+                prop_assert_eq!(history.agent_text_mut(position).map(|text| text.as_str()), Some("Well."));
+            }
+            history.shrink(LIMIT);
+            let input = history.build_input(None);
+            prop_assert!(total(&input) <= LIMIT + 400, "{}", total(&input));
+            prop_assert!(is_paired(&input));
+            prop_assert_eq!(texts(&input)[0], "The call began.");
+        }
+    }
+
+    #[test]
+    fn the_size_of_an_item_is_that_of_its_json() {
+        for text in ["plain", "\"quoted\"\n", "\u{1}\u{1f}", "\u{e9}\\"] {
+            assert_eq!(escaped_bytes(text) + 2, serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum KeypadRule {
 impl Keypad {
     /// Adds a key; returns whether the keys are complete.
     fn press(&mut self, key: &str, rule: KeypadRule, now: Instant) -> bool {
+        // A frame has one key.
+        let key = key.chars().next().map_or("", |first| &key[..first.len_utf8()]);
         let is_hash = key == "#";
         let has_room = match rule {
             KeypadRule::Answer => self.keys.reveal().len() < MAX_ANSWER_KEYS,

@@ -1,6 +1,7 @@
 //! The tool calls of a phone call by their `call_id`, which must be unique: it connects a call with its output.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use super::history::ToolCall;
 
@@ -10,8 +11,10 @@ const MAX_CALLS: usize = 4096;
 /// The tool calls of earlier responses.
 #[derive(Default)]
 pub(super) struct KnownCalls {
-    /// Each with the number of its turn.
-    calls: HashMap<String, (u64, ToolCall)>,
+    /// Each with the number of its turn, and the hash of its name and arguments, which may be large.
+    calls: HashMap<String, (u64, u64)>,
+    /// Its keys are random, so that no server can make two calls look equal.
+    hasher: RandomState,
     /// The number of inputs so far.
     turn: u64,
     /// The server has used an id for two calls: an id that comes again says nothing.
@@ -28,13 +31,14 @@ impl KnownCalls {
     /// Takes in a call. Returns it with an id of its own, and whether it is an earlier call that was delivered again,
     /// which must not run twice.
     pub(super) fn admit(&mut self, call: ToolCall) -> (ToolCall, bool) {
+        let hash = self.hasher.hash_one((&call.name, call.arguments.as_str()));
         let Some((turn, known)) = self.calls.get_mut(&call.call_id) else {
             if self.calls.len() < MAX_CALLS {
-                self.calls.insert(call.call_id.clone(), (self.turn, call.clone()));
+                self.calls.insert(call.call_id.clone(), (self.turn, hash));
             }
             return (call, false);
         };
-        let is_equal = known.name == call.name && known.arguments == call.arguments;
+        let is_equal = *known == hash;
         let is_same_turn = std::mem::replace(turn, self.turn) == self.turn;
         self.has_repeated_ids |= !is_equal;
         self.replaced_count += 1;

@@ -497,6 +497,27 @@ pub(super) const UTTERANCE_LEFT_OUT: &str = "What the caller said here was left 
 pub(super) const OUTPUT_LEFT_OUT: &str = "A tool was called here, and its output was left out, since it was refused. Do not call it again for the same; go on without it.";
 /// The note after an answer of which nothing can be spoken, such as an emoji.
 pub(super) const ANSWER_IN_WORDS: &str = "Nothing of your last answer can be spoken. Answer in words.";
+/// The note that an input was too long.
+pub(super) const INPUT_WAS_CUT: &str =
+    "What came last was longer than 4 KiB. You have its beginning only: ask for the rest in a few words if it matters.";
+
+/// The note that turns of the conversation are not in the input any more.
+pub(super) fn turns_left_out(count: usize) -> String {
+    let turns = match count {
+        0 => "a part".to_owned(),
+        1 => "1 earlier turn".to_owned(),
+        count => format!("{count} earlier turns"),
+    };
+    format!(
+        "Left out here: {turns} of this conversation, which became too long. What the server told you before stays true."
+    )
+}
+
+/// The output of a tool that is not in the input any more.
+pub(super) fn output_left_out() -> String {
+    success("This output is left out, since the conversation became too long. Call the tool again if you need it.")
+}
+
 /// The note that digits were removed from the caller's words.
 pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card were cut out of what the caller said. Card data is entered on the keypad only: if \
      the caller read out card details, ask to use the keypad.";

@@ -19,6 +19,9 @@ const MAX_ROUNDS: u32 = 12;
 /// The maximum number of tool calls in a response. Further ones are refused.
 const MAX_TOOL_CALLS: usize = 8;
 
+/// The maximum number of items that wait for the end of a tool call. Each is at most about 4 KiB.
+const MAX_NOTES: usize = 256;
+
 /// The maximum number of tool calls of external clients that wait for a running tool. Further ones are refused.
 const MAX_WAITING_EXTERNAL_CALLS: usize = 4;
 
@@ -499,6 +502,11 @@ impl ModelTurn {
 impl ModelTurn {
     /// Adds an item that goes into the history once the tool calls before it have outputs.
     pub(super) fn push_note(&mut self, item: ConversationItem) {
+        if self.notes.len() >= MAX_NOTES {
+            // The caller's oldest words go first; what the server says of payments stays as long as possible.
+            let oldest = self.notes.iter().position(|note| matches!(note, ConversationItem::Caller(_)));
+            self.notes.remove(oldest.unwrap_or_default());
+        }
         self.notes.push(item);
     }
 

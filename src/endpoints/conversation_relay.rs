@@ -22,6 +22,9 @@ const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// memory.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
+/// The largest amount that waits to be written, in bytes: a few frames. The session waits until each is written.
+const MAX_WRITE_BUFFER_BYTES: usize = 256 * 1024;
+
 /// Upgrades the connection and serves the call until it ends. The signature of an upgrade is the same for every call, so
 /// the connection stays pending until the session has accepted the `setup` frame.
 pub(super) async fn get(
@@ -35,6 +38,7 @@ pub(super) async fn get(
         .max_frame_size(MAX_FRAME_BYTES)
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .on_upgrade(move |socket| {
             let tasks = context.tasks.clone();
             tasks.track_future(serve_websocket(context, connection, socket)).in_current_span()

@@ -171,7 +171,7 @@ impl From<AddPendingCallError> for ApiError {
     fn from(error: AddPendingCallError) -> Self {
         match error {
             AddPendingCallError::ReferenceInUse => Self::new(StatusCode::CONFLICT, error),
-            AddPendingCallError::TooManyCalls => Self::unavailable(error),
+            AddPendingCallError::TooManyCalls => Self::new(StatusCode::TOO_MANY_REQUESTS, error),
         }
     }
 }

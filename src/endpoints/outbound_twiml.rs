@@ -22,13 +22,17 @@ const LIFETIME: Duration = Duration::from_secs(3 * 60);
 /// The largest number of documents that are kept. Each is below 64 KB.
 const MAX_DOCUMENTS: usize = 1_000;
 
+/// The maximum size of all documents, in bytes.
+const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+
 /// The documents that Twilio has not requested yet. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct TwimlDocuments(Arc<Mutex<ExpiringMap<Uuid, String>>>);
 
 impl Default for TwimlDocuments {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(ExpiringMap::new(MAX_DOCUMENTS, LIFETIME))))
+        let documents = ExpiringMap::new(MAX_DOCUMENTS, LIFETIME).with_max_bytes(MAX_DOCUMENT_BYTES);
+        Self(Arc::new(Mutex::new(documents)))
     }
 }
 
@@ -37,7 +41,8 @@ impl TwimlDocuments {
     /// cannot be guessed.
     pub(super) fn add(&self, document: String) -> Result<String, ExpiringMapFullError> {
         let id = Uuid::new_v4();
-        self.lock().insert(id, document, now())?;
+        let bytes = document.len();
+        self.lock().insert_sized(id, document, bytes, now())?;
         Ok(format!("{OUTBOUND_TWIML}/{id}"))
     }
 

@@ -13,7 +13,7 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 const MAX_STREAM_BYTES: usize = 16 * 1024 * 1024;
 
 /// The maximum size of a JSON answer, in bytes. It repeats the conversation, too.
-const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
+const MAX_JSON_BYTES: usize = 2 * 1024 * 1024;
 
 /// The answer is larger than any that a caller could listen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -37,6 +37,9 @@ const END_GRACE: Duration = Duration::from_millis(500);
 /// The maximum size of the text of an answer, in bytes: about an hour of speech.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
+/// The maximum number of parts that are read without a pause for other tasks.
+const EVENTS_PER_POLL: usize = 64;
+
 /// The state of the stream that [`FlowiseCall::respond`] returns.
 pub(super) struct PredictionStream {
     client: Arc<FlowiseClient>,
@@ -185,18 +188,22 @@ impl PredictionStream {
 
     /// Returns the next event for the call, and the state after it.
     async fn next(mut self) -> Option<(ModelEvent, Self)> {
-        loop {
+        for steps in 1_usize.. {
             if let Some(event) = self.queue.pop_front() {
                 return Some((event, self));
             }
             if self.is_finished {
                 return None;
             }
+            if steps.is_multiple_of(EVENTS_PER_POLL) {
+                tokio::task::yield_now().await;
+            }
             let advanced = timeout_at(self.deadline(), self.advance()).await;
             if let Err(error) = advanced.unwrap_or(Err(PredictionError::TimedOut)) {
                 self.fail(&error);
             }
         }
+        None
     }
 
     fn deadline(&self) -> Instant {

@@ -29,9 +29,13 @@ pub(super) struct ResponseAssembler {
     pending_reasoning: Vec<Box<RawValue>>,
     /// The ids of the reasoning items that have arrived.
     seen_reasoning: Vec<String>,
+    /// The size of the reasoning items that have arrived, in bytes.
+    reasoning_bytes: usize,
     /// Whether the next function call follows reasoning items that were passed on.
     follows_reasoning: bool,
     sequence: SequenceNumbers,
+    /// The number of events that began or ended an item.
+    item_events: u64,
     /// The server leaves out the beginning of reasoning in the text of a message.
     may_begin_in_reasoning: bool,
     /// The size of the text that was passed on, in bytes.
@@ -44,8 +48,21 @@ pub(super) struct ResponseAssembler {
 /// The maximum size of the text of a response, in bytes: more than an hour of speech.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
+/// The maximum size of the arguments of the tool calls of a response, in bytes.
+const MAX_ARGUMENTS_BYTES: usize = 256 * 1024;
+
+/// The maximum size of all that is kept of a response, in bytes: its text with reasoning that stands in it, and its
+/// reasoning items.
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
+
 /// The number of words that decide whether a text was said already.
 const COMPARED_WORDS: usize = 32;
+
+/// How much of what was said is compared with them, in bytes.
+const COMPARED_BYTES: usize = 8 * 1024;
+
+/// The maximum number of events that begin or end items. Each is compared with all others.
+const MAX_ITEM_EVENTS: u64 = 4 * MAX_ITEMS;
 
 /// An item of the output that is a message or a function call.
 struct Item {
@@ -101,8 +118,10 @@ impl ResponseAssembler {
             calls: Vec::new(),
             pending_reasoning: Vec::new(),
             seen_reasoning: Vec::new(),
+            reasoning_bytes: 0,
             follows_reasoning: false,
             sequence: SequenceNumbers::default(),
+            item_events: 0,
             may_begin_in_reasoning,
             text_bytes: 0,
             last_said: None,
@@ -148,7 +167,18 @@ impl ResponseAssembler {
     pub(super) fn is_too_large(&self) -> bool {
         let parts = |item: &Item| if let Content::Message(message) = &item.content { message.part_count() } else { 1 };
         let count = self.items.iter().map(parts).sum::<usize>() + self.seen_reasoning.len();
-        u64::try_from(count).is_ok_and(|count| count > MAX_ITEMS) || self.text_bytes > MAX_TEXT_BYTES
+        let (mut arguments, mut kept) = (0, self.reasoning_bytes);
+        for item in &self.items {
+            match &item.content {
+                Content::Message(message) => kept += message.kept_bytes(),
+                Content::Call(call) => arguments += call.arguments_bytes(),
+            }
+        }
+        u64::try_from(count).is_ok_and(|count| count > MAX_ITEMS)
+            || self.item_events > MAX_ITEM_EVENTS
+            || self.text_bytes > MAX_TEXT_BYTES
+            || arguments > MAX_ARGUMENTS_BYTES
+            || kept > MAX_KEPT_BYTES
     }
 
     /// Applies an event. The end and a failure are for the caller.
@@ -175,8 +205,14 @@ impl ResponseAssembler {
                 let at = self.call_at(&key, None);
                 self.with_call(at, |call| call.complete_arguments(&name, &arguments));
             }
-            StreamEvent::ItemAdded(key, item) => self.add_item(&key, &item),
-            StreamEvent::ItemDone(key, item) => self.complete_item(&key, item),
+            StreamEvent::ItemAdded(key, item) => {
+                self.item_events += 1;
+                self.add_item(&key, &item);
+            }
+            StreamEvent::ItemDone(key, item) => {
+                self.item_events += 1;
+                self.complete_item(&key, item);
+            }
             StreamEvent::Ended(_) | StreamEvent::Failed(_) | StreamEvent::Other => {}
         }
     }
@@ -281,6 +317,7 @@ impl ResponseAssembler {
         let id = key.id.as_deref().unwrap_or(raw.get());
         if !self.seen_reasoning.iter().any(|seen| seen == id) {
             self.seen_reasoning.push(id.to_owned());
+            self.reasoning_bytes += raw.get().len();
             self.pending_reasoning.push(raw.to_owned());
         }
     }
@@ -307,12 +344,21 @@ impl ResponseAssembler {
     fn is_said_elsewhere(&self, at: usize, part: Option<u64>, text: &str) -> bool {
         let Content::Message(own) = &self.items[at].content else { return false };
         let rest = own.rest(part, text);
+        if rest.trim().is_empty() {
+            return false;
+        }
         let elsewhere = |(other, item): (usize, &Item)| match &item.content {
-            Content::Message(message) if other != at => Some(message.text()),
-            Content::Message(message) => part.map(|part| message.text_besides(part)),
+            Content::Message(message) if other != at => Some(message.text_besides(None, COMPARED_BYTES)),
+            Content::Message(message) => part.map(|part| message.text_besides(Some(part), COMPARED_BYTES)),
             Content::Call(_) => None,
         };
-        let said: Vec<String> = self.items.iter().enumerate().filter_map(elsewhere).collect();
+        let mut room = COMPARED_BYTES;
+        let has_room = |text: &String| {
+            let has_room = room > 0;
+            room = room.saturating_sub(text.len());
+            has_room
+        };
+        let said: Vec<String> = self.items.iter().enumerate().filter_map(elsewhere).take_while(has_room).collect();
         // The words that come in the same order.
         let mut said = said.iter().flat_map(|text| text.split_whitespace());
         let (mut count, mut known) = (0, 0);

@@ -95,6 +95,14 @@ impl<'a> RequestBody<'a> {
         }
     }
 
+    /// About the size of the body, in bytes, so that its buffer need not grow.
+    pub(super) fn estimated_bytes(&self) -> usize {
+        /// More than all other members.
+        const MEMBERS: usize = 1024;
+        let items = self.input.items.iter().map(ConversationItem::json_bytes).sum::<usize>();
+        MEMBERS + self.instructions.get().len() + self.tools.get().len() + items
+    }
+
     /// A request that fills the prompt cache with what all calls of a profile begin with, and generates nothing. Its
     /// response is not streamed.
     pub(super) fn prewarming(

@@ -147,6 +147,10 @@ impl ResponseStream {
                 Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
             }
         }
+        if self.received.has_output() {
+            // It is not repeated any more.
+            self.request.input = Vec::new();
+        }
         if self.received.has_begun() {
             self.first_token.get_or_insert_with(|| self.started.elapsed());
         }

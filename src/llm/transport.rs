@@ -167,7 +167,7 @@ pub(super) async fn send(
     endpoint: &OpenAiEndpoint,
     body: &RequestBody<'_>,
 ) -> Result<Response, TransportError> {
-    let body = serde_json::to_vec(body).map_err(|_| TransportError::BuildRequest)?;
+    let body = serialize(body)?;
     let request = http.post(endpoint.url("/responses")).headers(endpoint.headers());
     let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
     let response = request.send().await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
@@ -179,6 +179,12 @@ pub(super) async fn send(
     let body = read_body(response).await;
     let (error_info, refusal) = (Box::new(ErrorInfo::parse(&body)), Refusal::parse(status.as_u16(), &body));
     Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after, refusal })
+}
+
+fn serialize(body: &RequestBody<'_>) -> Result<Vec<u8>, TransportError> {
+    let mut bytes = Vec::with_capacity(body.estimated_bytes());
+    serde_json::to_writer(&mut bytes, body).map_err(|_| TransportError::BuildRequest)?;
+    Ok(bytes)
 }
 
 /// Reads the body of a response that is not streamed, as far as possible.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use zeroize::Zeroize;
 
 /// Data from a caller, or text spoken to a caller. `Debug` prints only `[private]`.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -23,6 +24,13 @@ impl<T> Private<T> {
     /// Unwraps the value.
     pub fn into_inner(self) -> T {
         self.0
+    }
+}
+
+/// Overwrites the value, where it is not needed any more.
+impl<T: Zeroize> Zeroize for Private<T> {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
     }
 }
 

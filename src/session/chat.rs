@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
 use super::tool_runner::ToolRunner;
-use super::{SessionContext, log_model_outage, next_model_event, payment_log};
+use super::{EVENTS_PER_TURN, SessionContext, log_model_outage, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
 };
@@ -197,7 +198,10 @@ impl Chat {
             }
             ChatMessage::System(text) => CallEvent::OperatorMessage(text),
         };
-        loop {
+        for events in 1_u32.. {
+            if events.is_multiple_of(EVENTS_PER_TURN) {
+                yield_now().await;
+            }
             let actions = self.call.handle(event, now());
             self.execute(actions, reply);
             while let Some(token) = reply.unsent_tokens.pop_front() {
@@ -217,6 +221,7 @@ impl Chat {
                 Some(event) = self.tool_events.recv() => event,
             };
         }
+        Err(ChatReplyError::ModelFailed)
     }
 
     /// Executes actions without awaiting, since the call relies on all of them being executed.

@@ -2,6 +2,7 @@
 //! call SID.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,12 @@ use crate::redact::Private;
 
 /// The largest number of outbound orders, and of business look-ups, that are kept.
 const MAX_PENDING_CALLS: usize = 10_000;
+
+/// The maximum size of all outbound orders, and of all business look-ups, in bytes.
+const MAX_PENDING_BYTES: usize = 32 * 1024 * 1024;
+
+/// What an entry takes beside its data, in bytes.
+const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 /// The longest time that an entry is kept.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -41,6 +48,18 @@ pub enum BusinessLookup {
     NoAnswer,
 }
 
+impl BusinessLookup {
+    /// The size of its parameters, in bytes.
+    fn data_bytes(&self) -> usize {
+        match self {
+            Self::Parameters(parameters) => {
+                parameters.reveal().iter().map(|(name, value)| ENTRY_OVERHEAD_BYTES + name.len() + value.len()).sum()
+            }
+            Self::InvalidAmountDue | Self::NoAnswer => 0,
+        }
+    }
+}
+
 /// A JSON object with the properties of an outbound call, without the phone number.
 pub(crate) type OutboundCallData = Private<Arc<str>>;
 
@@ -57,21 +76,26 @@ pub enum AddPendingCallError {
     /// The reference belongs to another call that has not ended. The request may be repeated with another reference.
     #[error("this callReference belongs to a call that has not ended: use another, or wait")]
     ReferenceInUse,
-    /// Too many orders are kept.
-    #[error("too many outbound calls have not ended: try again later")]
+    /// Too many orders are kept, or too much data of them.
+    #[error("too many outbound calls have not ended, or their data is too large: try again later, or send less data")]
     TooManyCalls,
 }
 
 impl Default for PendingCalls {
     fn default() -> Self {
-        Self {
-            outbound: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
-            business_lookups: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
-        }
+        Self::with_max_bytes(MAX_PENDING_BYTES)
     }
 }
 
 impl PendingCalls {
+    /// Limits the size of all outbound orders, and that of all business look-ups.
+    pub fn with_max_bytes(max_bytes: usize) -> Self {
+        Self {
+            outbound: Arc::new(Mutex::new(new_map(max_bytes))),
+            business_lookups: Arc::new(Mutex::new(new_map(max_bytes))),
+        }
+    }
+
     /// Adds the data of the outbound call with this reference.
     pub fn add(&self, reference: &str, data: OutboundCallData) -> Result<(), AddPendingCallError> {
         let mut orders = self.lock();
@@ -79,8 +103,9 @@ impl PendingCalls {
         if orders.get_mut(&reference, now()).is_some() {
             return Err(AddPendingCallError::ReferenceInUse);
         }
+        let bytes = ENTRY_OVERHEAD_BYTES + reference.len() + data.reveal().len();
         orders
-            .insert(reference, PendingCall { data, call: None }, now())
+            .insert_sized(reference, PendingCall { data, call: None }, bytes, now())
             .map_err(|ExpiringMapFullError| AddPendingCallError::TooManyCalls)
     }
 
@@ -100,7 +125,8 @@ impl PendingCalls {
 
     /// Records a business look-up. A later look-up of the same call replaces it.
     pub fn record_business_lookup(&self, call: &CallSid, answer: BusinessLookup) -> Result<(), ExpiringMapFullError> {
-        lock(&self.business_lookups).insert(call.clone(), answer, now())
+        let bytes = ENTRY_OVERHEAD_BYTES + answer.data_bytes();
+        lock(&self.business_lookups).insert_sized(call.clone(), answer, bytes, now())
     }
 
     /// Returns the business look-up of a connecting call; `None` if the business was not asked.
@@ -128,6 +154,10 @@ impl PendingCalls {
     fn lock(&self) -> MutexGuard<'_, ExpiringMap<String, PendingCall>> {
         lock(&self.outbound)
     }
+}
+
+fn new_map<K: Eq + Hash, V>(max_bytes: usize) -> ExpiringMap<K, V> {
+    ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME).with_max_bytes(max_bytes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -213,5 +243,27 @@ mod tests {
         assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
         pending.remove("0");
         assert_eq!(pending.add("one more", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_data_of_all_orders_is_limited_and_freed_with_their_calls() {
+        let pending = PendingCalls::default();
+        let large = || Private::new(Arc::from("x".repeat(62 * 1024)));
+        let accepted = (0..2_000).take_while(|n| pending.add(&n.to_string(), large()).is_ok()).count();
+        assert!((500..=528).contains(&accepted), "{accepted}");
+        assert_eq!(pending.add("small", data()), Ok(()), "what fits is taken");
+        assert_eq!(pending.add("one more", large()), Err(AddPendingCallError::TooManyCalls));
+        pending.remove("0");
+        assert_eq!(pending.add("one more", large()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_data_of_all_look_ups_is_limited() {
+        let pending = PendingCalls::with_max_bytes(10_000);
+        let large = BTreeMap::from([("notes".to_owned(), "x".repeat(6_000))]);
+        let large = || BusinessLookup::Parameters(Private::new(large.clone()));
+        pending.record_business_lookup(&sid("CA1"), large()).unwrap();
+        assert_eq!(pending.record_business_lookup(&sid("CA2"), large()), Err(ExpiringMapFullError));
+        assert_eq!(pending.record_business_lookup(&sid("CA1"), large()), Ok(()), "it replaces the first");
     }
 }

@@ -5,6 +5,11 @@
 
 mod auth;
 mod front;
+mod inside;
+#[expect(dead_code, reason = "not all of a process is used")]
+mod process;
+#[expect(dead_code, reason = "not all of a model is used")]
+mod raw_model;
 #[expect(dead_code, reason = "not all clients are used")]
 #[path = "../server/mod.rs"]
 mod server;

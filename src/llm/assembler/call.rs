@@ -42,6 +42,11 @@ impl PendingCall {
         }
     }
 
+    /// The size of the arguments, in bytes. Those of the item and of its deltas are the same.
+    pub(super) fn arguments_bytes(&self) -> usize {
+        self.streamed.len().max(self.of_item.len())
+    }
+
     /// Adds a delta of the arguments.
     pub(super) fn push_arguments(&mut self, delta: &str) {
         if !self.has_all_arguments {

@@ -116,6 +116,11 @@ impl PendingMessage {
         self.is_complete || self.parts.iter().all(|part| part.is_complete)
     }
 
+    /// The size of what is kept of the message, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.initial.len() + self.parts.iter().map(|part| part.text.len()).sum::<usize>()
+    }
+
     /// The number of its parts, at least 1.
     pub(super) fn part_count(&self) -> usize {
         self.parts.len().max(1)
@@ -143,9 +148,14 @@ impl PendingMessage {
         part.map_or(text, |part| rest_of(text, &part.text))
     }
 
-    /// The text of all parts but one.
-    pub(super) fn text_besides(&self, index: u64) -> String {
-        self.parts.iter().filter(|part| part.index != index).map(|part| part.text.as_str()).collect()
+    /// The text of all parts, except one, as far as they begin within `max_bytes`.
+    pub(super) fn text_besides(&self, index: Option<u64>, max_bytes: usize) -> String {
+        let mut text = String::new();
+        for part in self.parts.iter().filter(|part| Some(part.index) != index) {
+            let room = max_bytes.saturating_sub(text.len());
+            text.push_str(&part.text[..part.text.floor_char_boundary(room)]);
+        }
+        text
     }
 
     fn part_mut(&mut self, index: u64) -> &mut Part {

@@ -26,11 +26,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use secrecy::SecretString;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::assets::CurrentAssets;
+use crate::call::{CallMessages, LocalizedMessage};
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
 use crate::phone_number::PhoneNumber;
@@ -148,10 +150,12 @@ impl App {
         })
     }
 
-    /// Removes expired documents and pending calls.
+    /// Removes expired documents, pending calls and counts, and logs what limits refused without a line of its own.
     pub fn remove_expired(&self) {
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
+        self.session.usage.messages.remove_expired(Instant::now());
+        self.session.usage.monitor.report_left_out();
     }
 
     /// Builds the router with all routes.
@@ -200,9 +204,12 @@ impl VoiceWebhook {
         }
     }
 
-    /// Returns the sentence that is spoken when no person can take the call.
-    fn no_agent_message(&self) -> String {
-        self.assets.library().server.messages.no_agent.clone()
+    /// Builds the verbs that speak one of the server's sentences in the language of the configuration, and hang up.
+    fn farewell_verbs(&self, sentence: fn(&CallMessages) -> &LocalizedMessage) -> Vec<Verb> {
+        let library = self.assets.library();
+        let language = library.server.spoken_language();
+        let text = sentence(&library.server.messages).in_language(language).to_owned();
+        vec![Verb::Say { language: Some(language.to_owned()), text }, Verb::Hangup]
     }
 }
 
@@ -221,12 +228,6 @@ impl FromRef<App> for Arc<OperatorAuth> {
 impl FromRef<App> for Arc<OutboundCallContext> {
     fn from_ref(app: &App) -> Self {
         app.outbound.clone()
-    }
-}
-
-impl FromRef<App> for TwimlDocuments {
-    fn from_ref(app: &App) -> Self {
-        app.outbound.documents.clone()
     }
 }
 

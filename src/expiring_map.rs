@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 /// regularly, and by an insert into a full map.
 pub(crate) struct ExpiringMap<K, V> {
     capacity: usize,
+    max_bytes: usize,
     lifetime: Duration,
     entries: HashMap<K, ExpiringEntry<V>>,
+    /// The bytes of all entries.
+    bytes: usize,
 }
 
 struct ExpiringEntry<V> {
     expires: Instant,
+    bytes: usize,
     value: V,
 }
 
@@ -27,19 +31,45 @@ pub struct ExpiringMapFullError;
 impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     /// A map of at most `limit` entries, each of which lives for `lifetime`.
     pub(crate) fn new(limit: usize, lifetime: Duration) -> Self {
-        Self { capacity: limit, lifetime, entries: HashMap::new() }
+        Self { capacity: limit, max_bytes: usize::MAX, lifetime, entries: HashMap::new(), bytes: 0 }
+    }
+
+    /// Limits the bytes of all entries together.
+    pub(crate) fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// Inserts an entry, replacing one with the same key.
     pub(crate) fn insert(&mut self, key: K, value: V, now: Instant) -> Result<(), ExpiringMapFullError> {
-        if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
+        self.insert_sized(key, value, 0, now)
+    }
+
+    /// Inserts an entry of this many bytes, replacing one with the same key.
+    pub(crate) fn insert_sized(
+        &mut self,
+        key: K,
+        value: V,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), ExpiringMapFullError> {
+        if !self.has_room(&key, bytes) {
             self.remove_expired(now);
-            if self.entries.len() >= self.capacity {
+            if !self.has_room(&key, bytes) {
                 return Err(ExpiringMapFullError);
             }
         }
-        self.entries.insert(key, ExpiringEntry { expires: now + self.lifetime, value });
+        let entry = ExpiringEntry { expires: now + self.lifetime, bytes, value };
+        self.bytes += bytes;
+        if let Some(replaced) = self.entries.insert(key, entry) {
+            self.bytes -= replaced.bytes;
+        }
         Ok(())
+    }
+
+    fn has_room(&self, key: &K, bytes: usize) -> bool {
+        let replaced = self.entries.get(key);
+        let used = self.bytes - replaced.map_or(0, |entry| entry.bytes);
+        (replaced.is_some() || self.entries.len() < self.capacity) && bytes <= self.max_bytes.saturating_sub(used)
     }
 
     /// An entry that has not expired.
@@ -49,17 +79,28 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
 
     /// Removes and returns an entry; `None` if it has expired.
     pub(crate) fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
-        self.entries.remove(key).filter(|entry| now < entry.expires).map(|entry| entry.value)
+        let entry = self.entries.remove(key)?;
+        self.bytes -= entry.bytes;
+        Some(entry).filter(|entry| now < entry.expires).map(|entry| entry.value)
     }
 
     /// Keeps only the entries for which `keep` is true.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.entries.retain(|key, entry| keep(key, &entry.value));
+        self.retain_entries(|key, entry| keep(key, &entry.value));
     }
 
     /// Removes all expired entries.
     pub(crate) fn remove_expired(&mut self, now: Instant) {
-        self.entries.retain(|_, entry| now < entry.expires);
+        self.retain_entries(|_, entry| now < entry.expires);
+    }
+
+    fn retain_entries(&mut self, mut keep: impl FnMut(&K, &ExpiringEntry<V>) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|key, entry| {
+            let is_kept = keep(key, entry);
+            *bytes -= if is_kept { 0 } else { entry.bytes };
+            is_kept
+        });
     }
 }
 
@@ -99,6 +140,22 @@ mod tests {
         assert_eq!(map.insert(2, "again", now + LIFETIME / 2), Ok(()));
         assert_eq!(map.insert(3, "three", now + LIFETIME), Ok(()));
         assert_eq!(map.entries.len(), 2);
+    }
+
+    #[test]
+    fn the_bytes_of_all_entries_are_limited() {
+        let (map, now) = map();
+        let mut map = map.with_max_bytes(10);
+        map.insert_sized(1, "one", 6, now).unwrap();
+        assert_eq!(map.insert_sized(2, "two", 5, now), Err(ExpiringMapFullError));
+        assert_eq!(map.insert_sized(1, "one", 5, now), Ok(()), "it replaces the first");
+        assert_eq!(map.insert_sized(2, "two", 5, now), Ok(()));
+        assert_eq!(map.remove(&2, now), Some("two"));
+        map.retain(|key, _| *key != 1);
+        assert_eq!(map.insert_sized(3, "three", 10, now), Ok(()));
+        assert_eq!(map.insert_sized(4, "four", 1, now), Err(ExpiringMapFullError));
+        assert_eq!(map.insert_sized(4, "four", 11, now + LIFETIME), Err(ExpiringMapFullError), "larger than all");
+        assert_eq!((map.entries.len(), map.bytes), (0, 0));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::ledger::{self, Ledger, PaymentState};
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
+use crate::usage_limits::Usage;
 use crate::webhook::Webhook;
 use crate::{recovery, twilio};
 
@@ -195,11 +196,13 @@ fn session_context(
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
             sms_allowed_numbers: config.sms_allowed.clone(),
+            destinations: Arc::new(config.destinations.clone()),
         },
         twilio: Arc::new(twilio),
         business_tools: Arc::new(business_tools),
         calls,
         pending_calls: PendingCalls::default(),
+        usage: Arc::new(Usage::new(config.outbound_per_minute)),
         reports_call_ends: config.webhook.is_some(),
         tasks,
         soft_stop: shutdown.soft.clone(),

@@ -20,6 +20,7 @@ mod properties;
 mod redaction;
 mod statements;
 mod uncertain_results;
+mod usage;
 mod velocity_limits;
 
 use std::time::Duration;

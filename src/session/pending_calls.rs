@@ -14,6 +14,9 @@ use crate::redact::Private;
 /// The largest number of outbound orders, and of business look-ups, that are kept.
 const MAX_PENDING_CALLS: usize = 10_000;
 
+/// The largest size of all orders, and of all business look-ups, in bytes.
+const MAX_PENDING_BYTES: usize = 32 * 1024 * 1024;
+
 /// The longest time that an entry is kept.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
@@ -57,17 +60,14 @@ pub enum AddPendingCallError {
     /// The reference belongs to another call that has not ended. The request may be repeated with another reference.
     #[error("this callReference belongs to a call that has not ended: use another, or wait")]
     ReferenceInUse,
-    /// Too many orders are kept.
-    #[error("too many outbound calls have not ended: try again later")]
-    TooManyCalls,
+    /// Too many orders, or too many bytes of them, are kept.
+    #[error("the data of too many outbound calls is kept: try again when some of them have ended")]
+    TooMuchData,
 }
 
 impl Default for PendingCalls {
     fn default() -> Self {
-        Self {
-            outbound: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
-            business_lookups: Arc::new(Mutex::new(ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME))),
-        }
+        Self { outbound: Arc::new(Mutex::new(new_map())), business_lookups: Arc::new(Mutex::new(new_map())) }
     }
 }
 
@@ -79,9 +79,10 @@ impl PendingCalls {
         if orders.get_mut(&reference, now()).is_some() {
             return Err(AddPendingCallError::ReferenceInUse);
         }
+        let bytes = reference.len() + data.reveal().len();
         orders
-            .insert(reference, PendingCall { data, call: None }, now())
-            .map_err(|ExpiringMapFullError| AddPendingCallError::TooManyCalls)
+            .insert_sized(reference, PendingCall { data, call: None }, bytes, now())
+            .map_err(|ExpiringMapFullError| AddPendingCallError::TooMuchData)
     }
 
     /// Records the SID of a call that Twilio has placed.
@@ -100,7 +101,8 @@ impl PendingCalls {
 
     /// Records a business look-up. A later look-up of the same call replaces it.
     pub fn record_business_lookup(&self, call: &CallSid, answer: BusinessLookup) -> Result<(), ExpiringMapFullError> {
-        lock(&self.business_lookups).insert(call.clone(), answer, now())
+        let bytes = answer.size();
+        lock(&self.business_lookups).insert_sized(call.clone(), answer, bytes, now())
     }
 
     /// Returns the business look-up of a connecting call; `None` if the business was not asked.
@@ -128,6 +130,22 @@ impl PendingCalls {
     fn lock(&self) -> MutexGuard<'_, ExpiringMap<String, PendingCall>> {
         lock(&self.outbound)
     }
+}
+
+impl BusinessLookup {
+    /// The bytes of its parameters.
+    fn size(&self) -> usize {
+        match self {
+            Self::Parameters(parameters) => {
+                parameters.reveal().iter().map(|(name, value)| name.len() + value.len()).sum()
+            }
+            Self::InvalidAmountDue | Self::NoAnswer => 0,
+        }
+    }
+}
+
+fn new_map<K: Eq + std::hash::Hash, V>() -> ExpiringMap<K, V> {
+    ExpiringMap::new(MAX_PENDING_CALLS, LIFETIME).with_max_bytes(MAX_PENDING_BYTES)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -210,8 +228,23 @@ mod tests {
         for n in 0..MAX_PENDING_CALLS {
             pending.add(&n.to_string(), data()).unwrap();
         }
-        assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
+        assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooMuchData));
         pending.remove("0");
         assert_eq!(pending.add("one more", data()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_all_orders_are_limited() {
+        let (pending, large) = (PendingCalls::default(), Private::new(Arc::from("x".repeat(62 * 1024))));
+        let added = (0..2_000).filter(|n| pending.add(&format!("order-{n}"), large.clone()).is_ok()).count();
+        assert_eq!(added, MAX_PENDING_BYTES / (62 * 1024 + 9));
+        pending.remove("order-0");
+        assert_eq!(pending.add("one more", large), Ok(()));
+        let customer = |n: u32| {
+            let parameters = BTreeMap::from([("note".to_owned(), "x".repeat(16 * 1024))]);
+            let answer = BusinessLookup::Parameters(Private::new(parameters));
+            pending.record_business_lookup(&sid(&format!("CA{n}")), answer)
+        };
+        assert!((0..10_000).filter(|n| customer(*n).is_ok()).count() <= 2_048, "32 MiB");
     }
 }

@@ -11,6 +11,7 @@ use crate::assets::{Assets, CurrentAssets};
 use crate::call::ToolCall;
 use crate::config::{Config, Vars};
 use crate::ledger::TempDirectory;
+use crate::usage_limits::Usage;
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
@@ -50,9 +51,11 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
             resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),
             sms_allowed_numbers: Vec::new(),
+            destinations: Arc::new(config.destinations),
         },
         calls: CallRegistry::default(),
         pending_calls: PendingCalls::default(),
+        usage: Arc::new(Usage::new(config.outbound_per_minute)),
         reports_call_ends: false,
         tasks,
         soft_stop: CancellationToken::new(),

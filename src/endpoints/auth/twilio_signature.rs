@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::config::PublicUrl;
 use crate::endpoints::MAX_BODY_BYTES;
-use crate::twilio::Signer;
+use crate::twilio::{AnsweredBy, Signer};
 
 /// Verifies the signatures of requests to the public URL.
 #[derive(Debug)]
@@ -87,6 +87,12 @@ impl WebhookForm {
     /// Returns the value of a field, if it is present and not empty.
     pub(in crate::endpoints) fn non_empty(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Returns whether a machine or a fax has answered the call, as far as Twilio knows.
+    pub(in crate::endpoints) fn is_answered_by_machine(&self) -> bool {
+        let answered_by = self.non_empty("AnsweredBy").and_then(|word| word.parse::<AnsweredBy>().ok());
+        answered_by.is_some_and(AnsweredBy::is_machine)
     }
 
     /// Returns all fields.

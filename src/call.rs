@@ -25,6 +25,7 @@ mod input_limit;
 mod input_refusal;
 mod keypad;
 mod known_calls;
+mod localized_message;
 mod model_response;
 mod payment_window;
 mod payments;
@@ -42,6 +43,7 @@ mod tool_arguments;
 mod tool_calls;
 mod tool_request;
 mod turn;
+mod usage;
 
 pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
@@ -50,6 +52,7 @@ pub(crate) use event::{
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
+pub(crate) use localized_message::LocalizedMessage;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
 #[cfg(any(fuzzing, test))]
 pub(crate) use speakable::make_speakable;
@@ -58,6 +61,7 @@ pub(crate) use tool::{
 };
 pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
+pub(crate) use usage::TIME_LIMIT_MARGIN;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -84,6 +88,7 @@ use phase::Phase;
 use silence::{SilenceAction, SilenceTimer};
 use speech::AgentSpeech;
 use turn::ModelTurn;
+use usage::CallUsage;
 
 /// The state of one phone call.
 pub(crate) struct Call {
@@ -107,6 +112,7 @@ pub(crate) struct Call {
     /// The yes/no question that the caller has not answered yet.
     question: Option<ConsentQuestion>,
     silence_timer: SilenceTimer,
+    usage: CallUsage,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
     caller_language: CallerLanguage,
@@ -150,6 +156,7 @@ impl Call {
             guided_flow: GuidedFlow::default(),
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
+            usage: CallUsage::new(&settings.usage_limits, settings.has_telephone, now),
             listen_only: settings.listen_only,
             caller_language: CallerLanguage::default(),
             switched_languages: None,
@@ -203,6 +210,7 @@ impl Call {
             CallEvent::ToolDelayed { run, text } => self.handle_tool_delay(run, text),
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),
+            CallEvent::MachineAnswered => self.end_for_machine(),
             CallEvent::HungUp => self.handle_hang_up(),
             CallEvent::Tick => {}
         }
@@ -225,7 +233,8 @@ impl Call {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Live | Phase::Closing(_) if self.turn.is_busy() => {
-                return self.keypad_deadline().into_iter().chain(self.tool_delay_deadline()).min();
+                let ends = self.length_deadline();
+                return self.keypad_deadline().into_iter().chain(self.tool_delay_deadline()).chain(ends).min();
             }
             Phase::Live | Phase::Closing(_) => {}
             Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
@@ -249,6 +258,7 @@ impl Call {
             .filter(|at| *at > self.now)
             .chain(reminder)
             .chain(stall)
+            .chain(self.length_deadline())
             .min()
     }
 
@@ -261,6 +271,9 @@ impl Call {
             Phase::Ended { .. } => return self.close_if_finished(),
             Phase::EndSent { .. } => return,
             Phase::Live | Phase::Closing(_) | Phase::Parked { .. } => {}
+        }
+        if self.check_length() {
+            return;
         }
         self.check_keypad();
         self.start_tools();

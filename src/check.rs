@@ -26,6 +26,7 @@ use http::ProbeClient;
 pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> CheckReport {
     let mut findings = check_configuration(warnings);
     findings.extend(assets::check(&config.assets_dir, &config.payment));
+    findings.push(check_destinations(config));
     findings.extend(business::check_amounts(&config.payment, config.call_parameters.is_some()));
     let Ok(http) = ProbeClient::new() else {
         let message = "the HTTP client cannot be set up: install root certificates (ca-certificates)";
@@ -65,6 +66,18 @@ async fn check_response_service(http: &ProbeClient, config: &ResponseServiceConf
         ResponseServiceConfig::OpenAi(openai) => vec![model::check(http, openai).await],
         ResponseServiceConfig::Flowise(flowise) => flowise::check(http, flowise).await,
     }
+}
+
+/// Reports which numbers are called and texted. A number of `SMS_ALLOWED_NUMBERS` is texted besides.
+fn check_destinations(config: &Config) -> Finding {
+    let rate = config.outbound_per_minute;
+    Finding::pass(
+        "outbound",
+        format!(
+            "calls and text messages go to {}, without ranges that cost more; at most {rate} calls a minute",
+            config.destinations
+        ),
+    )
 }
 
 /// Reports the warnings of the configuration, except for those that another check reports in more detail.

@@ -25,10 +25,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::payment;
-use crate::phone_number::PhoneNumber;
+use crate::phone_number::{AllowedDestinations, DestinationError, PhoneNumber};
 use crate::signing::SigningSecrets;
 
-pub(crate) use exposure::is_this_machine;
 pub use insecure::InsecureSetup;
 pub use openai::{
     ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
@@ -102,6 +101,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `SMS_ALLOWED_NUMBERS`: the numbers, besides the caller's, that may receive text messages; none by default.
     pub sms_allowed: Vec<PhoneNumber>,
+    /// `OUTBOUND_ALLOWED`: the numbers that may be called and texted; by default those of the country of `FROM_NUMBER`.
+    pub destinations: AllowedDestinations,
+    /// `OUTBOUND_PER_MINUTE` (30): the orders for calls that are accepted within a minute.
+    pub outbound_per_minute: u32,
     /// `PLAY_MEDIA_HOSTS`: the hosts from which recordings may be played, over https; none by default.
     pub play_media_hosts: Vec<String>,
 }
@@ -229,6 +232,13 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let sms_allowed =
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
     let operator_tokens = operators::read_operator_tokens(vars);
+    let outbound_allowed = vars.read_optional(
+        "OUTBOUND_ALLOWED",
+        values::number_prefixes,
+        "the beginnings of phone numbers with commas between them, such as +1, +4930",
+    );
+    let outbound_per_minute =
+        vars.read_optional("OUTBOUND_PER_MINUTE", values::orders_per_minute, "a whole number from 1 to 10000");
     let assets_dir = vars.read_optional(
         "ASSETS_DIR",
         values::directory,
@@ -239,6 +249,14 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
 
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
+    let destinations = twilio
+        .as_ref()
+        .map(|twilio| AllowedDestinations::new(outbound_allowed.unwrap_or_default(), &twilio.from_number));
+    if let (Some(number), Some(destinations)) = (&live_agent_number, &destinations)
+        && destinations.check(number) == Err(DestinationError::NotDialable)
+    {
+        vars.add_problem("LIVE_AGENT_NUMBER", "is a number that no person has", PHONE_NUMBER);
+    }
     if let Some(url) = &base_url {
         vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
         vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
@@ -278,6 +296,8 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         resume_timeout: resume.unwrap_or(Duration::from_secs(60)),
         drain_timeout: drain.unwrap_or(Duration::from_secs(300)),
         sms_allowed: sms_allowed.unwrap_or_default(),
+        destinations: destinations?,
+        outbound_per_minute: outbound_per_minute.unwrap_or(30),
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
 }

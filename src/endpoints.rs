@@ -33,6 +33,7 @@ use tower_http::timeout::TimeoutLayer;
 use tracing::warn;
 
 use crate::assets::CurrentAssets;
+use crate::call::{CallMessages, LocalizedMessage};
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
 use crate::log_limit::LogLimiter;
@@ -158,11 +159,12 @@ impl App {
         })
     }
 
-    /// Removes expired documents, pending calls, bindings of sockets and counts of wrong tokens.
+    /// Removes expired documents, pending calls, bindings of sockets and counts.
     pub fn remove_expired(&self) {
         self.operator_auth.remove_expired(Instant::now());
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
+        self.session.usage.messages.remove_expired(Instant::now());
         self.session.admission.remove_expired();
     }
 
@@ -171,6 +173,7 @@ impl App {
         for (kind, left_out) in self.log_limiter.take_due(Instant::now()) {
             warn!(event = "log.repeated", kind, left_out, "Lines of this kind were left out.");
         }
+        self.session.usage.monitor.report_left_out();
     }
 
     /// Builds the router with all routes.
@@ -231,9 +234,12 @@ impl VoiceWebhook {
         }
     }
 
-    /// Returns the sentence that is spoken when no person can take the call.
-    fn no_agent_message(&self) -> String {
-        self.assets.library().server.messages.no_agent.clone()
+    /// Builds the verbs that speak one of the server's sentences in the language of the configuration, and hang up.
+    fn farewell_verbs(&self, sentence: fn(&CallMessages) -> &LocalizedMessage) -> Vec<Verb> {
+        let library = self.assets.library();
+        let language = library.server.spoken_language();
+        let text = sentence(&library.server.messages).in_language(language).to_owned();
+        vec![Verb::Say { language: Some(language.to_owned()), text }, Verb::Hangup]
     }
 }
 
@@ -252,12 +258,6 @@ impl FromRef<App> for Arc<LogLimiter> {
 impl FromRef<App> for Arc<OutboundCallContext> {
     fn from_ref(app: &App) -> Self {
         app.outbound.clone()
-    }
-}
-
-impl FromRef<App> for TwimlDocuments {
-    fn from_ref(app: &App) -> Self {
-        app.outbound.documents.clone()
     }
 }
 

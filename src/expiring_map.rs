@@ -143,6 +143,22 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_all_entries_are_limited() {
+        let (map, now) = map();
+        let mut map = map.with_max_bytes(10);
+        map.insert_sized(1, "one", 6, now).unwrap();
+        assert_eq!(map.insert_sized(2, "two", 5, now), Err(ExpiringMapFullError));
+        assert_eq!(map.insert_sized(1, "one", 5, now), Ok(()), "it replaces the first");
+        assert_eq!(map.insert_sized(2, "two", 5, now), Ok(()));
+        assert_eq!(map.remove(&2, now), Some("two"));
+        map.retain(|key, _| *key != 1);
+        assert_eq!(map.insert_sized(3, "three", 10, now), Ok(()));
+        assert_eq!(map.insert_sized(4, "four", 1, now), Err(ExpiringMapFullError));
+        assert_eq!(map.insert_sized(4, "four", 11, now + LIFETIME), Err(ExpiringMapFullError), "larger than all");
+        assert_eq!((map.entries.len(), map.bytes), (0, 0));
+    }
+
+    #[test]
     fn expired_entries_are_removed() {
         let (mut map, now) = map();
         map.insert(1, "one", now).unwrap();

@@ -45,4 +45,5 @@ mod sse;
 mod tool_schema;
 mod tools;
 pub mod twilio;
+pub mod usage_limits;
 mod webhook;

@@ -5,6 +5,7 @@ mod destinations;
 mod north_america;
 mod special_ranges;
 
+pub(crate) use destinations::is_emergency_number;
 pub use destinations::{AllowedDestinations, DestinationError, NumberPrefix, ParseNumberPrefixError};
 pub use special_ranges::SpecialRangeKind;
 

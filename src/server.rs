@@ -21,6 +21,7 @@ use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::socket_token::SocketTokens;
+use crate::usage_limits::Usage;
 use crate::webhook::Webhook;
 use crate::{payment, recovery, twilio};
 use drain::wait_until_drained;
@@ -208,6 +209,7 @@ fn session_context(
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
             sms_allowed_numbers: config.sms_allowed.clone(),
+            destinations: Arc::new(config.destinations.clone()),
         },
         twilio: Arc::new(twilio),
         business_tools: Arc::new(business_tools),
@@ -218,6 +220,7 @@ fn session_context(
         ),
         callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
+        usage: Arc::new(Usage::new(config.outbound_per_minute)),
         reports_call_ends: config.webhook.is_some(),
         tasks,
         soft_stop: shutdown.soft.clone(),

@@ -57,6 +57,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
 use crate::tools::ToolContext;
+use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
@@ -108,6 +109,8 @@ pub struct SessionContext {
     pub callback_digester: payment::CallbackDigester,
     /// Orders and business look-ups of calls that have not ended.
     pub pending_calls: PendingCalls,
+    /// The counts that the limits apply to.
+    pub(crate) usage: Arc<Usage>,
     /// Whether the business gets `call.ended` for each call: there is a `PAYMENT_WEBHOOK_URL`.
     pub reports_call_ends: bool,
     /// All tasks that run for a call.
@@ -133,6 +136,15 @@ impl SessionContext {
     /// Prepares the model for a call with this profile and the tools that the business's servers list.
     pub(crate) fn prewarm_profile(&self, profile: &Profile) {
         self.response_service.prewarm(&Arc::new(self.business_tools.listed().extend_profile(profile)));
+    }
+
+    /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted by its
+    /// voice webhook or its order, or whose session failed, is never refused.
+    fn admit_session(&self, setup: &Setup, now: Instant) -> Result<(), AdmissionError> {
+        let limits = &self.assets.library().server.usage_limits;
+        let party = if setup.is_outbound() { &setup.to } else { &setup.from };
+        let caller = CallerKey::parse(party.reveal());
+        self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
     }
 
     /// Returns the services that the tools of a call use.
@@ -208,8 +220,13 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 }
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: RelaySocket) {
+async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket: RelaySocket) {
     let (started_at, started_on) = (Instant::now(), Timestamp::now());
+    if let Err(error) = context.admit_session(&setup, started_at) {
+        context.usage.monitor.report(error.limit());
+        let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
+        return;
+    }
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
@@ -272,6 +289,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, socket: Rel
     });
     // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
+        context.usage.admissions.release(&sid);
         context.pending_calls.remove_call(&sid);
         let call_end = CallEnd {
             call: call_data,
@@ -564,6 +582,7 @@ impl Session {
                 let _ = answer.send(self.agent_config.profile().tools());
                 None
             }
+            SessionMessage::MachineAnswered => Some(CallEvent::MachineAnswered),
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
         }
     }
@@ -615,6 +634,7 @@ impl Session {
                     }
                 }
                 Action::ReportModelOutage(outage) => log_model_outage(outage),
+                Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 Action::Close => self.close().await,
             }
         }

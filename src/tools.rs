@@ -28,6 +28,7 @@ use crate::ledger::{self, CallData, Ledger};
 use crate::llm::Profile;
 use crate::payment::TwilioResponse;
 use crate::twilio::{self, TwilioClient};
+use crate::usage_limits::Usage;
 
 /// The services that the tools of a call use.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub(crate) struct AgentTools {
     pub profile: Arc<Profile>,
     /// Runs the tools of the business.
     pub business: Arc<BusinessToolClient>,
+    /// The counts that the limits apply to.
+    pub usage: Arc<Usage>,
 }
 
 impl AgentTools {
@@ -66,7 +69,7 @@ pub(crate) async fn run(context: &ToolContext, agent: &AgentTools, tool: Tool) -
     match tool {
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
         Tool::UpdatePayment(update) => update_payment(context, &update).await,
-        Tool::SendSms { to, body } => send_sms::send_sms(&context.twilio, &to, &body).await,
+        Tool::SendSms { to, body } => send_sms::send_sms(context, agent, &to, &body).await,
         Tool::ChangeContext { keys, .. } => change_context::change_context(&agent.library, keys),
         Tool::Business { name, arguments } => business_tool::business_tool(context, agent, &name, &arguments).await,
     }

@@ -606,7 +606,7 @@ async fn health_is_as_the_manual_shows() {
     assert_eq!(names(&health), names(&json_block("health")));
     for block in blocks("json").iter().filter(|block| block.kind == "health") {
         let shown: Value = serde_json::from_str(&block.text).unwrap();
-        assert!(names(&shown).is_subset(&["status", "calls", "ledger"].into()), "{}", block.place);
+        assert!(names(&shown).is_subset(&["status", "calls", "ledger", "refused"].into()), "{}", block.place);
     }
 }
 

@@ -44,11 +44,16 @@ const MAX_SPEECH_BYTES: usize = 1000;
 
 /// Deserializes a text to speak: not blank, and at most [`MAX_SPEECH_BYTES`] long.
 pub(super) fn speech<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Error> {
-    text(json, "something to say", |text| match text.trim() {
+    text(json, "something to say", parse_speech)
+}
+
+/// Parses a text to speak: not blank, and at most [`MAX_SPEECH_BYTES`] long.
+pub(super) fn parse_speech(text: &str) -> Result<String, String> {
+    match text.trim() {
         "" => Err("expected something to say".to_owned()),
         text if text.len() > MAX_SPEECH_BYTES => Err(format!("expected at most {MAX_SPEECH_BYTES} bytes to say")),
         text => check_xml_text(text).map(|()| text.to_owned()),
-    })
+    }
 }
 
 /// Deserializes a text to speak that may be missing.

@@ -3,9 +3,11 @@
 mod asset_loader;
 mod extra_attributes;
 pub(super) mod limits;
+mod messages;
 pub(super) mod payments;
 pub(super) mod relay;
 mod relay_section;
 pub(super) mod server_config;
 pub(super) mod texts;
 pub(super) mod tool_servers;
+mod usage_limits;

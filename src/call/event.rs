@@ -10,6 +10,7 @@ use super::tool::{ContextKeys, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, OutgoingFrame};
+use crate::usage_limits::UsageLimit;
 
 /// An input of the call.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub(crate) enum CallEvent {
     SocketLost,
     /// A new WebSocket of the same call is open.
     SocketResumed,
+    /// Twilio reports that an answering machine or a fax has taken the call.
+    MachineAnswered,
     /// The caller hung up, or Twilio reports that the call has ended.
     HungUp,
     /// The deadline of the call is reached.
@@ -110,6 +113,8 @@ pub(crate) enum Action {
     Record(PaymentLogEntry),
     /// Log that the model gave no answer.
     ReportModelOutage(ModelOutage),
+    /// Count and log that a limit has refused something.
+    ReportLimit(UsageLimit),
     /// Drop the call: it is complete.
     Close,
 }

@@ -538,6 +538,20 @@ pub(super) const NO_CALLER_NUMBER: &str = "The number of this caller is not know
 pub(super) const NUMBER_NOT_ALLOWED: &str =
     "Messages can be sent only to the number of this call. Leave `to` out, and send it there if the caller wants it.";
 
+/// The output of `send-sms` to a caller's number that is not in `OUTBOUND_ALLOWED`.
+pub(super) const NUMBER_NOT_REACHED: &str = "No text message can be sent to the number of this caller, and trying again will not help. Tell the caller so, and \
+     offer to say it instead.";
+
+/// The output of `send-sms` beyond the limit of a call.
+pub(super) const TOO_MANY_MESSAGES: &str =
+    "No more text messages can be sent on this call. Do not try again: offer to say it instead.";
+
+/// The output of `send-dtmf` beyond the limit of a call.
+pub(super) const TOO_MANY_TONES: &str = "No more tones can be sent on this call. Do not try again.";
+
+/// The output of `play-media` beyond the limit of a call.
+pub(super) const TOO_MANY_RECORDINGS: &str = "No more recordings can be played on this call. Do not try again.";
+
 /// The output of `send-dtmf` while a payment is open: the tones would mix with the card entry.
 pub(super) const NO_DTMF_DURING_PAYMENT: &str = "While a payment is open no tones can be sent.";
 

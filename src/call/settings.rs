@@ -1,10 +1,13 @@
 //! The settings of a call, read from the configuration and shared by all calls that began with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::guided_flow::LocalizedTexts;
+use super::localized_message::LocalizedMessage;
 use crate::payment;
-use crate::phone_number::PhoneNumber;
+use crate::phone_number::{AllowedDestinations, PhoneNumber};
+use crate::usage_limits::UsageLimits;
 
 /// The settings of a call, fixed when it begins.
 #[derive(Debug, Clone)]
@@ -49,6 +52,10 @@ pub struct CallSettings {
     pub play_media_hosts: Vec<String>,
     /// The numbers, besides the caller's, to which text messages may be sent: `SMS_ALLOWED_NUMBERS`.
     pub sms_allowed_numbers: Vec<PhoneNumber>,
+    /// The numbers that may be called and texted: `OUTBOUND_ALLOWED`.
+    pub destinations: Arc<AllowedDestinations>,
+    /// The limits on calls: `Limits`.
+    pub usage_limits: UsageLimits,
     /// Keypad input outside payments.
     pub keypad: KeypadSettings,
     /// The language in which the caller is transcribed: a BCP 47 code, or `multi`.
@@ -66,6 +73,8 @@ pub struct CallEnvironment {
     pub play_media_hosts: Vec<String>,
     /// `SMS_ALLOWED_NUMBERS`.
     pub sms_allowed_numbers: Vec<PhoneNumber>,
+    /// `OUTBOUND_ALLOWED`.
+    pub destinations: Arc<AllowedDestinations>,
     /// Whether an answer may be asked for again: not if the response service calls tools of its own within it.
     pub may_ask_again: bool,
 }
@@ -101,4 +110,12 @@ pub struct CallMessages {
     pub goodbye: String,
     /// No person can take over a call that was handed off; spoken by TwiML after the session: `noAgent`.
     pub no_agent: String,
+    /// As many calls are live as a limit allows; spoken by TwiML in place of a session: `tooManyCalls`.
+    pub too_many_calls: LocalizedMessage,
+    /// The call ends in two minutes: `callEndsSoon`.
+    pub call_ends_soon: LocalizedMessage,
+    /// The call has lasted as long as a call may: `timeIsUp`.
+    pub time_is_up: LocalizedMessage,
+    /// An answering machine has taken an outbound call: `machine`.
+    pub machine: LocalizedMessage,
 }

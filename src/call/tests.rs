@@ -22,6 +22,7 @@ mod redaction;
 mod replay;
 mod statements;
 mod uncertain_results;
+mod usage;
 mod velocity_limits;
 
 use std::time::Duration;

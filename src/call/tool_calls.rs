@@ -12,6 +12,7 @@ use crate::payment::{
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{LanguageSwitch, OutgoingFrame};
+use crate::usage_limits::UsageLimit;
 
 /// How a tool call that is allowed goes on.
 enum ToolStep {
@@ -70,13 +71,21 @@ impl Call {
             ToolRequest::LiveAgentHandoff { reason, notes } => {
                 ToolStep::Done(self.hand_off_to_agent(reason.reveal(), notes))
             }
-            ToolRequest::SendDtmf { digits } => ToolStep::Done(self.play(OutgoingFrame::SendDigits { digits })),
+            ToolRequest::SendDtmf { digits } => {
+                self.count_tones(digits.count())?;
+                ToolStep::Done(self.play(OutgoingFrame::SendDigits { digits }))
+            }
             ToolRequest::SwitchLanguage(languages) => ToolStep::Done(self.switch_language(languages)),
             ToolRequest::PlayMedia { source, times } => {
+                self.count_recordings(times)?;
                 ToolStep::Done(self.play(OutgoingFrame::Play { source, times }))
             }
             ToolRequest::SetListenMode { enabled } => ToolStep::Done(self.set_listen_mode(enabled)),
-            ToolRequest::SendSms { to, body } => ToolStep::Run(Tool::SendSms { to: self.sms_recipient(to)?, body }),
+            ToolRequest::SendSms { to, body } => {
+                let to = self.sms_recipient(to)?;
+                self.count_message()?;
+                ToolStep::Run(Tool::SendSms { to, body })
+            }
             ToolRequest::ChangeContext { keys, summary } => ToolStep::Run(Tool::ChangeContext { keys, summary }),
         })
     }
@@ -169,14 +178,22 @@ impl Call {
     }
 
     /// Returns the recipient of a text message: the caller or an allowed number only, since a caller may manipulate the
-    /// model. The error is a tool output.
-    fn sms_recipient(&self, to: Option<PhoneNumber>) -> Result<PhoneNumber, String> {
+    /// model. The caller's number may be a false one that earns from messages, so it must be one that the server calls. The
+    /// error is a tool output.
+    fn sms_recipient(&mut self, to: Option<PhoneNumber>) -> Result<PhoneNumber, String> {
         let caller = self.caller_number.as_ref();
-        match to {
-            None => caller.cloned().ok_or_else(|| prompts::refusal(prompts::NO_CALLER_NUMBER)),
-            Some(to) if Some(&to) == caller || self.settings.sms_allowed_numbers.contains(&to) => Ok(to),
-            Some(_) => Err(prompts::refusal(prompts::NUMBER_NOT_ALLOWED)),
+        let Some(to) = to.or_else(|| caller.cloned()) else { return Err(prompts::refusal(prompts::NO_CALLER_NUMBER)) };
+        if self.settings.sms_allowed_numbers.contains(&to) {
+            return Ok(to);
         }
+        if Some(&to) != caller {
+            return Err(prompts::refusal(prompts::NUMBER_NOT_ALLOWED));
+        }
+        if self.settings.destinations.check(&to).is_err() {
+            self.emit(Action::ReportLimit(UsageLimit::Destinations));
+            return Err(prompts::refusal(prompts::NUMBER_NOT_REACHED));
+        }
+        Ok(to)
     }
 
     pub(super) fn run_tool(&mut self, origin: ToolOrigin, tool: Tool) {

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 51] = [
+const OPTIONAL: [&str; 53] = [
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -25,6 +25,8 @@ const OPTIONAL: [&str; 51] = [
     "OPERATOR_TOKENS",
     "AUTH_TOKEN_SECONDARY",
     "TWILIO_WEBHOOK_SHARED_KEYS",
+    "OUTBOUND_ALLOWED",
+    "OUTBOUND_PER_MINUTE",
     "TOOL_SERVER_TOKENS",
     "PORT",
     "PORT_FALLBACK",
@@ -413,6 +415,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "LEDGER_RETENTION_DAYS",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
+        "OUTBOUND_ALLOWED",
         "LIVE_AGENT_WORKFLOW_SID",
         "OPENAI_REASONING_EFFORT",
         "OPENAI_SERVICE_TIER",
@@ -459,5 +462,27 @@ proptest! {
             Err(problems) => format!("{problems} {problems:?}"),
         };
         prop_assert!(!report.contains("hush"));
+    }
+}
+
+#[test]
+fn outbound_calls_go_to_the_country_of_the_number_or_to_what_is_listed() {
+    let rule = |vars: &[(&str, &str)]| with(vars).unwrap().0;
+    let number = |text: &str| text.parse::<crate::phone_number::PhoneNumber>().unwrap();
+    let german = rule(&[("FROM_NUMBER", "+4930123456")]);
+    assert!(german.destinations.check(&number("+4989123456")).is_ok());
+    assert!(german.destinations.check(&number("+15550100001")).is_err());
+    assert_eq!(german.outbound_per_minute, 30);
+    let listed = rule(&[("OUTBOUND_ALLOWED", "+44, +4989,"), ("OUTBOUND_PER_MINUTE", "5")]);
+    assert!(listed.destinations.check(&number("+4989123456")).is_ok());
+    assert!(listed.destinations.check(&number("+15550100001")).is_err());
+    assert_eq!(listed.outbound_per_minute, 5);
+    for (name, value) in [
+        ("OUTBOUND_ALLOWED", "1"),
+        ("OUTBOUND_ALLOWED", "+1, all"),
+        ("OUTBOUND_PER_MINUTE", "0"),
+        ("LIVE_AGENT_NUMBER", "+19115550100"),
+    ] {
+        assert_eq!(locations(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
     }
 }

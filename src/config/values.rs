@@ -12,7 +12,7 @@ use url::Url;
 use super::PaymentMode;
 use super::exposure::Exposure;
 use crate::payment::{Amount, Currency, ParseAmountError, TokenType};
-use crate::phone_number::{ParsePhoneNumberError, PhoneNumber};
+use crate::phone_number::{NumberPrefix, ParseNumberPrefixError, ParsePhoneNumberError, PhoneNumber};
 
 /// The reason why a value is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,8 @@ pub(super) enum ParseVariableError {
     SqliteFile,
     #[error("is not a number of tokens")]
     Tokens,
+    #[error("is not a number of orders")]
+    Orders,
     #[error("is neither openai nor flowise")]
     ResponseService,
 }
@@ -156,6 +158,16 @@ pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, ParseVariableError> {
 /// Parses a comma-separated list of phone numbers.
 pub(super) fn phone_numbers(text: &str) -> Result<Vec<PhoneNumber>, ParsePhoneNumberError> {
     text.split(',').map(str::trim).filter(|number| !number.is_empty()).map(str::parse).collect()
+}
+
+/// Parses a comma-separated list of the beginnings of phone numbers.
+pub(super) fn number_prefixes(text: &str) -> Result<Vec<NumberPrefix>, ParseNumberPrefixError> {
+    text.split(',').map(str::trim).filter(|prefix| !prefix.is_empty()).map(str::parse).collect()
+}
+
+/// Parses a number of orders a minute.
+pub(super) fn orders_per_minute(text: &str) -> Result<u32, ParseVariableError> {
+    text.parse().ok().filter(|orders| (1..=10_000).contains(orders)).ok_or(ParseVariableError::Orders)
 }
 
 /// Parses a comma-separated list of host names.

@@ -211,8 +211,10 @@ impl VoiceWebhook {
         }
     }
 
+    /// Builds the verbs for a caller whom no person can take.
     fn no_agent_verbs(&self) -> Vec<Verb> {
-        vec![Verb::Say(self.no_agent_message()), Verb::Hangup]
+        let text = self.assets.library().server.messages.no_agent.clone();
+        vec![Verb::Say { language: None, text }, Verb::Hangup]
     }
 }
 

@@ -3,10 +3,12 @@
 mod business_client;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::auth::call_webhook::CallWebhook;
@@ -16,10 +18,15 @@ use crate::ids::CallSid;
 use crate::redact::bound_party;
 use crate::relay::twiml::Verb;
 use crate::session::BusinessLookup;
+use crate::usage_limits::{AdmissionError, CallerKey};
 pub(super) use business_client::BusinessClient;
 use business_client::{BusinessLookupError, IncomingCall};
 
-/// Responds with TwiML, or with 503 while the server drains, so that Twilio uses the fallback URL of the number.
+/// How long a call counts that has got its TwiML and opens no session.
+const CONNECT_WAIT: Duration = Duration::from_secs(60);
+
+/// Responds with TwiML, or with 503 while the server drains, so that Twilio uses the fallback URL of the number. A caller for
+/// whom there is no room hears so, and the call ends: a person who took over could be flooded as well.
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,
@@ -30,10 +37,21 @@ pub(super) async fn post(
     }
     app.session.calls.record_activity();
     info!(event = "call.incoming", call_sid = %call, "A call comes in.");
+    if let Err(error) = admit_call(&app, &call, &form) {
+        app.session.usage.monitor.report(error.limit());
+        return twiml_response(&voice.farewell_verbs(|messages| &messages.too_many_calls));
+    }
     let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call));
     app.session.prewarm_model(&relay.parameters);
     look_up_call_parameters(&app, &call, &form).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
+}
+
+/// Counts a call that comes in, unless as many calls are live as the limits allow.
+fn admit_call(app: &App, call: &CallSid, form: &WebhookForm) -> Result<(), AdmissionError> {
+    let library = app.session.assets.library();
+    let caller = form.non_empty("From").and_then(CallerKey::parse);
+    app.session.usage.admissions.admit(call, caller, &library.server.usage_limits, CONNECT_WAIT, Instant::now())
 }
 
 /// Asks the business for the parameters of the call and keeps them until it connects. Without an answer the call goes

@@ -19,6 +19,7 @@ use super::json::{ApiError, JsonBody};
 use crate::call::ToolCall;
 use crate::redact::Private;
 use crate::session::{self, ChatMessage, ChatReplyError, Chats, ReplyPart, SendChatMessageError};
+use crate::usage_limits::UsageLimit;
 
 /// The request body.
 #[derive(Debug, Deserialize)]
@@ -160,7 +161,8 @@ impl From<SendChatMessageError> for ApiError {
         match error {
             SendChatMessageError::UnknownSession => Self::new(StatusCode::NOT_FOUND, error),
             SendChatMessageError::Busy => Self::new(StatusCode::CONFLICT, error),
-            SendChatMessageError::TooManyChats | SendChatMessageError::ServerStopping => Self::unavailable(error),
+            SendChatMessageError::TooManyChats => Self::limit_reached(UsageLimit::Chats, error),
+            SendChatMessageError::ServerStopping => Self::unavailable(error),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::MAX_BODY_BYTES;
 use crate::redact::redact_card_numbers;
+use crate::usage_limits::UsageLimit;
 
 /// Time limit for reading a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,11 +21,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub(super) T);
 
-/// An error response: `{"error": "…"}`.
+/// An error response: `{"error": "…"}`, with the `limit` that was reached, if one was.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
     error: String,
+    limit: Option<UsageLimit>,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
@@ -32,12 +35,27 @@ impl ApiError {
     #[expect(clippy::needless_pass_by_value, reason = "callers pass an error that they no longer need")]
     pub(super) fn new(status: StatusCode, error: impl ToString) -> Self {
         // The error may quote the request, so card numbers are removed.
-        Self { status, error: redact_card_numbers(&error.to_string()).into_owned() }
+        Self { status, error: redact_card_numbers(&error.to_string()).into_owned(), limit: None, retry_after: None }
     }
 
     /// Creates a 400 response: the request is invalid.
     pub(super) fn bad_request(error: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// Creates a 429 response: a limit is reached, and the same request may succeed later.
+    pub(super) fn limit_reached(limit: UsageLimit, error: impl ToString) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error).for_limit(limit)
+    }
+
+    /// Names the limit that was reached.
+    pub(super) fn for_limit(self, limit: UsageLimit) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// Says when the request may succeed, in whole seconds.
+    pub(super) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// Creates a 503 response: the same request may succeed later.
@@ -51,8 +69,16 @@ impl IntoResponse for ApiError {
         #[derive(Serialize)]
         struct Body {
             error: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            limit: Option<&'static str>,
         }
-        (self.status, axum::Json(Body { error: self.error })).into_response()
+        let body = Body { error: self.error, limit: self.limit.map(UsageLimit::name) };
+        let mut response = (self.status, axum::Json(body)).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
     }
 }
 

@@ -3,12 +3,14 @@
 mod order;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::auth::operator_token::Operator;
@@ -16,18 +18,25 @@ use super::connect_action::ActionState;
 use super::json::{ApiError, JsonBody};
 use super::outbound_twiml::TwimlDocuments;
 use super::{App, VoiceWebhook};
+use crate::call::TIME_LIMIT_MARGIN;
 use crate::config::PublicUrl;
+use crate::expiring_map::ExpiringMapFullError;
 use crate::ids::CallSid;
 use crate::json_members::JsonMembers;
 use crate::payment::PriorPayment;
+use crate::phone_number::DestinationError;
 use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
 use crate::session::AddPendingCallError;
-use crate::twilio::{MAX_INLINE_TWIML, NewCall, TwilioError, TwimlSource};
-use order::OutboundOrder;
+use crate::twilio::{NewCall, TwilioError, TwimlSource};
+use crate::usage_limits::{CallerKey, OrderRateExceeded, Usage, UsageLimit, UsageLimits};
+use order::{OutboundOrder, ParseOrderError};
 
 /// The longest document that Twilio reads from a URL, in bytes (error 11750).
 const MAX_TWIML_BYTES: usize = 64_000;
+
+/// How long a placed call counts beside its ringing: it is queued, and a machine may be detected.
+const ANSWER_WAIT: Duration = Duration::from_secs(150);
 
 /// The URLs and TwiML documents that Twilio requests for outbound calls.
 #[derive(Debug)]
@@ -52,8 +61,8 @@ struct OutboundCallResponse {
     call_reference: String,
 }
 
-/// Responds with 201 once Twilio has queued the call. 409 if the reference is in use, so that a repeated request does
-/// not call twice; also if the order has a payment that rules out another one.
+/// Responds with 201 once Twilio has queued the call. 403 or 422 if the number is not called; 429 if a limit is reached;
+/// 409 if the reference is in use, so that a repeated request does not call twice; also if the order has a payment that rules out another one.
 pub(super) async fn post(
     Operator(operator): Operator,
     State(app): State<App>,
@@ -65,7 +74,12 @@ pub(super) async fn post(
     }
     let library = app.session.assets.library();
     let payment = library.server.payment_settings(&app.session.environment);
-    let order = OutboundOrder::parse(request.properties.into_inner(), &payment).map_err(ApiError::bad_request)?;
+    let order = OutboundOrder::parse(request.properties.into_inner(), &payment)?;
+    let usage = &app.session.usage;
+    if let Err(error) = app.session.environment.destinations.check(&order.to) {
+        usage.monitor.report(UsageLimit::Destinations);
+        return Err(error.into());
+    }
     let profile =
         library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
     let ledger =
@@ -74,12 +88,25 @@ pub(super) async fn post(
         return Err(ApiError::new(StatusCode::CONFLICT, OrderHasPaymentError(payment)));
     }
     let document = build_twiml(&app.voice, &order)?;
+    let limits = &library.server.usage_limits;
+    let called = CallerKey::parse(order.to.as_str());
     let pending_calls = &app.session.pending_calls;
-    pending_calls.add(&order.call_reference, order.data.clone())?;
+    pending_calls.add(&order.call_reference, order.data.clone()).map_err(|error| {
+        if error == AddPendingCallError::TooManyCalls {
+            usage.monitor.report(UsageLimit::PendingData);
+        }
+        error
+    })?;
+    if let Err(error) = admit_order(usage, called.as_ref(), limits) {
+        pending_calls.remove(&order.call_reference);
+        return Err(error);
+    }
     app.session.prewarm_profile(&profile);
-    match place_call(&app, &outbound, &order, document).await {
+    match place_call(&app, &outbound, &order, document, limits).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);
+            // The call is placed, whatever the limit says: a burst of orders is bounded by its own limit.
+            let _ = usage.admissions.admit(&call, called, limits, limits.ring_timeout + ANSWER_WAIT, Instant::now());
             info!(event = "call.placed", call_sid = %call, %operator, "An outbound call was placed.");
             let body = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
             Ok((StatusCode::CREATED, axum::Json(body)).into_response())
@@ -92,6 +119,20 @@ pub(super) async fn post(
             Err(response)
         }
     }
+}
+
+/// Counts an order, unless as many calls are live, or as many orders came within a minute, as the limits allow.
+fn admit_order(usage: &Usage, called: Option<&CallerKey>, limits: &UsageLimits) -> Result<(), ApiError> {
+    usage.admissions.check(called, limits, Instant::now()).map_err(|error| {
+        usage.monitor.report(error.limit());
+        ApiError::limit_reached(error.limit(), error)
+    })?;
+    usage.orders.take(Instant::now()).map_err(|OrderRateExceeded { retry_after }| {
+        usage.monitor.report(UsageLimit::OrdersPerMinute);
+        let error = "too many calls were ordered within a minute: send the order again after the seconds of Retry-After, or \
+                     raise OUTBOUND_PER_MINUTE";
+        ApiError::limit_reached(UsageLimit::OrdersPerMinute, error).retry_after(retry_after)
+    })
 }
 
 /// The order already has a payment, so no call is placed.
@@ -130,19 +171,20 @@ async fn place_call(
     outbound: &OutboundCallContext,
     order: &OutboundOrder,
     document: String,
+    limits: &UsageLimits,
 ) -> Result<CallSid, PlaceCallError> {
-    let mut url = None;
-    if document.chars().count() > MAX_INLINE_TWIML {
-        let path = outbound.documents.add(document.clone()).map_err(|_| PlaceCallError {
-            response: ApiError::unavailable("too many calls are being placed: try again later"),
-            maybe_placed: false,
-        })?;
-        url = Some(outbound.base_url.http_url(&path));
-    }
+    // A document in the request itself would run before it is known who answered.
+    let path = outbound.documents.add(document).map_err(|ExpiringMapFullError| {
+        app.session.usage.monitor.report(UsageLimit::PendingData);
+        let error = "too many calls are being placed: try again later";
+        PlaceCallError { response: ApiError::limit_reached(UsageLimit::PendingData, error), maybe_placed: false }
+    })?;
     let call = NewCall {
         to: &order.to,
-        document: url.as_deref().map_or(TwimlSource::Inline(&document), TwimlSource::Url),
+        document: TwimlSource::Url(&outbound.base_url.http_url(&path)),
         status_callback: &outbound.status_callback,
+        ring_timeout: limits.ring_timeout,
+        time_limit: limits.call_length.map(|length| length + TIME_LIMIT_MARGIN),
     };
     app.session.twilio.create_call(&call).await.map_err(|error| {
         let maybe_placed = matches!(error, TwilioError::Unknown(_));
@@ -171,7 +213,27 @@ impl From<AddPendingCallError> for ApiError {
     fn from(error: AddPendingCallError) -> Self {
         match error {
             AddPendingCallError::ReferenceInUse => Self::new(StatusCode::CONFLICT, error),
-            AddPendingCallError::TooManyCalls => Self::new(StatusCode::TOO_MANY_REQUESTS, error),
+            AddPendingCallError::TooManyCalls => Self::limit_reached(UsageLimit::PendingData, error),
         }
+    }
+}
+
+impl From<ParseOrderError> for ApiError {
+    fn from(error: ParseOrderError) -> Self {
+        match error {
+            ParseOrderError::EmergencyNumber => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+            error => Self::bad_request(error),
+        }
+    }
+}
+
+/// 422 for a number that is never called, 403 for one that `OUTBOUND_ALLOWED` does not allow.
+impl From<DestinationError> for ApiError {
+    fn from(error: DestinationError) -> Self {
+        let status = match error {
+            DestinationError::NotDialable => StatusCode::UNPROCESSABLE_ENTITY,
+            DestinationError::SpecialRange { .. } | DestinationError::NotAllowed { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, format!("properties.phoneNumber: {error}")).for_limit(UsageLimit::Destinations)
     }
 }

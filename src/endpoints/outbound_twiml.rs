@@ -1,4 +1,5 @@
-//! `POST /outboundTwiml/{id}`: the TwiML of outbound calls that is too long for the create-call request.
+//! `POST /outboundTwiml/{id}`: the TwiML of an outbound call. Twilio requests it once it knows who answered: a machine gets
+//! another document than a person, without an agent and without a payment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,17 +8,20 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
+use tracing::info;
 use uuid::Uuid;
 
 use super::auth::twilio_signature::SignedWebhook;
+use super::{App, twiml_response};
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
+use crate::ids::CallSid;
 
 /// The path prefix of the documents.
 pub(super) const OUTBOUND_TWIML: &str = "/outboundTwiml";
 
-/// How long a document is kept. Twilio requests it when the call is answered, after queueing and up to a minute of
-/// ringing.
-const LIFETIME: Duration = Duration::from_secs(3 * 60);
+/// How long a document is kept. Twilio requests it when the call is answered, after queueing, ringing and up to half a minute
+/// of machine detection.
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// The largest number of documents that are kept. Each is below 64 KB.
 const MAX_DOCUMENTS: usize = 1_000;
@@ -60,16 +64,26 @@ impl TwimlDocuments {
     }
 }
 
-/// Responds with the document once, and with 404 afterwards.
-pub(super) async fn post(
-    State(documents): State<TwimlDocuments>,
-    Path(id): Path<String>,
-    _: SignedWebhook,
-) -> Response {
-    match id.parse().ok().and_then(|id| documents.take(id)) {
-        Some(document) => ([(header::CONTENT_TYPE, "text/xml")], document).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+/// Responds with the document once, and with 404 afterwards. A machine gets a sentence of the server in its place.
+pub(super) async fn post(State(app): State<App>, Path(id): Path<String>, signed: SignedWebhook) -> Response {
+    let Some(document) = id.parse().ok().and_then(|id| app.outbound.documents.take(id)) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse::<CallSid>().ok());
+    if !signed.form.is_answered_by_machine() {
+        return ([(header::CONTENT_TYPE, "text/xml")], document).into_response();
     }
+    let call_sid = call.as_ref().map(tracing::field::display);
+    info!(
+        event = "call.answered_by_machine",
+        call_sid, "A machine has answered an outbound call; it hears a sentence."
+    );
+    if let Some(call) = &call {
+        // No session will begin that removes them.
+        app.session.pending_calls.remove_call(call);
+        app.session.usage.admissions.release(call);
+    }
+    twiml_response(&app.voice.farewell_verbs(|messages| &messages.machine))
 }
 
 fn now() -> std::time::Instant {

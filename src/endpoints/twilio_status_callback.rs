@@ -26,8 +26,11 @@ pub(super) async fn post(
     if status.is_terminal() {
         // An unanswered call never had a session that removes its data.
         context.pending_calls.remove_call(&call);
+        context.usage.admissions.release(&call);
     }
-    if context.calls.deliver(&call, SessionMessage::CallStatus(status)) == DeliveryOutcome::MailboxFull {
+    let is_machine = !status.is_terminal() && form.is_answered_by_machine();
+    let message = if is_machine { SessionMessage::MachineAnswered } else { SessionMessage::CallStatus(status) };
+    if context.calls.deliver(&call, message) == DeliveryOutcome::MailboxFull {
         error!(
             event = "session.mailbox_full",
             callback = "call_status",

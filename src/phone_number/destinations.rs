@@ -142,6 +142,22 @@ impl FromStr for NumberPrefix {
     }
 }
 
+/// The emergency numbers that are in use anywhere. Source: ITU-T E.161.1 and the national numbering plans.
+const EMERGENCY_NUMBERS: &str = "000 100 101 102 103 104 108 110 111 112 113 114 115 116 117 118 119 120 122 123 128 130 131 132 \
+                                 133 144 155 158 190 191 192 193 194 197 198 199 911 912 988 990 991 992 993 994 995 997 998 999";
+
+/// Whether a text is an emergency number, as it is dialled or after a country code. Such numbers are too short to be a
+/// [`PhoneNumber`].
+pub(crate) fn is_emergency_number(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let is_emergency = |digits: &str| EMERGENCY_NUMBERS.split(' ').any(|known| known == digits);
+    let national = match find_country_code(digits) {
+        Some((code, _)) => &digits[code.len()..],
+        None => digits.strip_prefix('1').unwrap_or(digits),
+    };
+    is_emergency(digits) || is_emergency(national) || is_emergency(national.trim_start_matches('0'))
+}
+
 fn digits_of(number: &PhoneNumber) -> &str {
     number.as_str().trim_start_matches('+')
 }
@@ -255,7 +271,10 @@ mod tests {
         }
         // These are too short to be numbers at all.
         for number in ["112", "911", "999", "+112", "+1911", "+1112", "+44999", "+49110", "+49112"] {
-            assert!(number.parse::<PhoneNumber>().is_err(), "{number}");
+            assert!(number.parse::<PhoneNumber>().is_err() && is_emergency_number(number), "{number}");
+        }
+        for number in ["555", "", "+", "+15550100001", "+49", "é"] {
+            assert!(!is_emergency_number(number), "{number}");
         }
     }
 

@@ -38,6 +38,8 @@ const PROOF_VARS: &[&str] = &[
     "DATABASE_URL",
     "NO_PROXY",
     "OPENAI_BASE_URL",
+    "OUTBOUND_ALLOWED",
+    "OUTBOUND_PER_MINUTE",
     "PORT",
     "RUST_LOG",
     "TWILIO_API_BASE_URL",
@@ -172,6 +174,9 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         ("CALL_PARAMETERS_URL", format!("{twilio}{}", business::CALL_PARAMETERS_PATH)),
         ("PAYMENT_WEBHOOK_URL", format!("{twilio}{}", business::PAYMENT_WEBHOOK_PATH)),
         ("PAYMENT_WEBHOOK_SECRET", "proof-webhook-secret".to_owned()),
+        // The callers of the test have numbers in +1, and each case orders calls.
+        ("OUTBOUND_ALLOWED", "+1".to_owned()),
+        ("OUTBOUND_PER_MINUTE", "10000".to_owned()),
         ("TWILIO_API_BASE_URL", twilio.to_owned()),
         ("OPENAI_BASE_URL", model.to_owned()),
         ("DATABASE_URL", format!("sqlite://{}/ledger.db", home.display())),

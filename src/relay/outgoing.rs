@@ -121,6 +121,13 @@ impl LanguageSwitch {
     }
 }
 
+impl Digits {
+    /// Returns the number of tones, pauses included.
+    pub(crate) fn count(&self) -> u32 {
+        self.0.len().try_into().unwrap_or(u32::MAX)
+    }
+}
+
 impl FromStr for Digits {
     type Err = ParseDigitsError;
 

@@ -99,7 +99,12 @@ pub(crate) enum Verb {
         relay: ConversationRelay,
     },
     /// Speaks a text.
-    Say(String),
+    Say {
+        /// The language, as a BCP 47 code; `None` is that of the account.
+        language: Option<String>,
+        /// The text.
+        text: String,
+    },
     /// Connects the caller to a phone number.
     Dial {
         /// The absolute URL that receives the status of the dialled call.
@@ -145,7 +150,10 @@ fn write_verb(xml: &mut XmlWriter, verb: &Verb) -> std::io::Result<()> {
         Verb::Connect { action, relay } => {
             write_element(xml, "Connect", &[("action", action)], |xml| write_relay(xml, relay))
         }
-        Verb::Say(text) => write_element(xml, "Say", &[], |xml| xml.write_event(Event::Text(BytesText::new(text)))),
+        Verb::Say { language, text } => {
+            let attributes: Vec<_> = language.iter().map(|language| ("language", language.as_str())).collect();
+            write_element(xml, "Say", &attributes, |xml| xml.write_event(Event::Text(BytesText::new(text))))
+        }
         Verb::Dial { action, number } => write_element(xml, "Dial", &[("action", action)], |xml| {
             write_element(xml, "Number", &[], |xml| xml.write_event(Event::Text(BytesText::new(number))))
         }),
@@ -207,7 +215,7 @@ impl fmt::Debug for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect { .. } => "Connect",
-            Self::Say(_) => "Say",
+            Self::Say { .. } => "Say",
             Self::Dial { .. } => "Dial",
             Self::Enqueue { .. } => "Enqueue",
             Self::Hangup => "Hangup",
@@ -253,13 +261,14 @@ mod tests {
 
     #[test]
     fn say_dial_and_hangup_are_rendered() {
+        let say = Verb::Say { language: Some("en-US".to_owned()), text: "One <moment>".to_owned() };
         let dial = Verb::Dial { action: "https://example.com/a".to_owned(), number: "+15550001111".to_owned() };
         insta::assert_snapshot!(
-            lines(&[Verb::Say("One <moment>".to_owned()), dial, Verb::Hangup]),
+            lines(&[say, dial, Verb::Hangup]),
             @r#"
         <?xml version="1.0" encoding="UTF-8"?>
         <Response>
-        <Say>One &lt;moment&gt;</Say>
+        <Say language="en-US">One &lt;moment&gt;</Say>
         <Dial action="https://example.com/a">
         <Number>+15550001111</Number>
         </Dial>

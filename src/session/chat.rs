@@ -238,8 +238,8 @@ impl Chat {
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry),
                 Action::ReportModelOutage(outage) => log_model_outage(outage),
-                // No external client calls tools in a chat.
-                Action::ReturnToolOutput { .. } | Action::Close => {}
+                // No external client calls tools in a chat, and the limited tools need a telephone.
+                Action::ReturnToolOutput { .. } | Action::ReportLimit(_) | Action::Close => {}
             }
         }
     }

@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use super::SessionContext;
 use super::chat::{Chat, ChatMessage, ChatRequest, ReplyPart};
-
-/// The largest number of chats at a time.
-const MAX_CHATS: usize = 1_000;
+use crate::usage_limits::UsageLimit;
 
 /// How many reply parts are buffered for a slow client before the model stream is paused.
 const REPLY_BUFFER: usize = 64;
@@ -42,7 +40,7 @@ pub(crate) enum SendChatMessageError {
     #[error("an earlier message of this chat is still being answered: send this one again afterwards")]
     Busy,
     /// Too many chats are open.
-    #[error("there are too many chats at the moment: try again later")]
+    #[error("there are too many chats at the moment: try again later, or raise Limits.chats in serverConfig.json")]
     TooManyChats,
     /// The server is draining.
     #[error("the server is stopping and takes no new messages: try again in a minute")]
@@ -87,7 +85,8 @@ impl Chats {
         context: &Arc<SessionContext>,
         open: &mut HashMap<Uuid, ChatHandle>,
     ) -> Result<Uuid, SendChatMessageError> {
-        if open.len() >= MAX_CHATS {
+        if open.len() >= context.assets.library().server.usage_limits.chats {
+            context.usage.monitor.report(UsageLimit::Chats);
             return Err(SendChatMessageError::TooManyChats);
         }
         let id = Uuid::new_v4();

@@ -44,6 +44,8 @@ pub enum SessionMessage {
     ExternalToolCall(ExternalToolCall),
     /// An external client asks which tools it may call.
     ListTools(ToolsRequest),
+    /// Twilio reported that an answering machine or a fax has taken the call.
+    MachineAnswered,
     /// Twilio reported that the call has ended.
     CallEnded,
 }

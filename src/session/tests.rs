@@ -12,6 +12,7 @@ use crate::call::ToolCall;
 use crate::config::{Config, Vars};
 use crate::ledger::TempDirectory;
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
+use crate::usage_limits::Usage;
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {
@@ -51,11 +52,13 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
             resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),
             sms_allowed_numbers: Vec::new(),
+            destinations: Arc::new(config.destinations),
         },
         calls: CallRegistry::default(),
         admission: SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&config.twilio.auth_token, [])),
         callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
+        usage: Arc::new(Usage::new(config.outbound_per_minute)),
         reports_call_ends: false,
         tasks,
         soft_stop: CancellationToken::new(),

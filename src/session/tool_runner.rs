@@ -16,6 +16,7 @@ use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId};
 use crate::tools::{self, AgentTools, ToolContext};
+use crate::usage_limits::Usage;
 
 /// Time limit for one tool run. The Twilio client and the tools of the business time out earlier.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(16);
@@ -28,6 +29,7 @@ pub(super) struct ToolRunner {
     /// The services that the tools use.
     pub(super) context: Arc<ToolContext>,
     business: Arc<BusinessToolClient>,
+    usage: Arc<Usage>,
     events: mpsc::Sender<CallEvent>,
     tasks: TaskTracker,
 }
@@ -36,12 +38,18 @@ impl ToolRunner {
     /// Creates a runner, and the receiver of its events.
     pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<CallEvent>) {
         let (events, received) = mpsc::channel(16);
-        (Self { context, business: session.business_tools.clone(), events, tasks: session.tasks.clone() }, received)
+        let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
+        (Self { context, business, usage, events, tasks }, received)
     }
 
     /// Runs a tool in a separate task, so that it finishes even if the call ends first.
     pub(super) fn spawn(&self, agent: &AgentConfig, run: ToolRunId, tool: Tool) {
-        let agent = AgentTools { library: agent.library(), profile: agent.profile(), business: self.business.clone() };
+        let agent = AgentTools {
+            library: agent.library(),
+            profile: agent.profile(),
+            business: self.business.clone(),
+            usage: self.usage.clone(),
+        };
         let business = agent.business_tool(&tool);
         // An unknown name is the model's own text.
         let name = match (&tool, &business) {

@@ -9,7 +9,7 @@ use super::deployment::Deployment;
 use super::ledger_file::LedgerFileFault;
 use super::operator;
 use super::pace::Pace;
-use super::relay::{PhoneCommand, PhoneLine, ScriptedRelay};
+use super::relay::{PhoneCommand, PhoneLine, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{CaptureField, PaymentsRequest, ScriptedTwilio};
 
@@ -68,6 +68,8 @@ pub(super) enum CallerStep {
     WaitsForResult,
     /// Outside the call: an operator requests a call about this order, and must get this status.
     OperatorOrdersCall(&'static str, u16),
+    /// Outside the call: somebody else calls, and hears this in place of the agent.
+    AnotherCallerHears(&'static str),
 }
 
 impl CallerStep {
@@ -252,6 +254,17 @@ impl<'a> ScriptedCaller<'a> {
                     self.transcript.record_violation(format!("an order to call was answered {status}, not {wanted}"));
                 }
                 Ok(())
+            }
+            CallerStep::AnotherCallerHears(words) => {
+                let other = self.relay.for_next_call(SECOND_CALLER_NUMBER);
+                if other.request_twiml().await?.is_some() {
+                    return Err("for another call to be refused".to_owned());
+                }
+                other.twilio.end_call();
+                let heard = self.transcript.wait_until(self.step_timeout, |entries| {
+                    entries.iter().any(|entry| agent_says(&entry.event, words)).then_some(())
+                });
+                heard.await.ok_or_else(|| format!("for another caller to hear “{words}”"))
             }
             _ => Ok(()),
         }

@@ -130,12 +130,19 @@ impl ScriptedRelay {
         mut caller: mpsc::Receiver<PhoneCommand>,
         sound: watch::Sender<AgentVoice>,
     ) -> Result<(), String> {
-        let (placed, mut connect) = match self.direction {
+        let (placed, connect) = match self.direction {
             CallDirection::Inbound => (None, self.request_twiml().await?),
             CallDirection::Outbound(properties) => {
                 let (placed, connect) = self.place_call(properties()).await?;
                 (Some(placed), connect)
             }
+        };
+        let Some(mut connect) = connect else {
+            self.twilio.end_call();
+            if let Some(placed) = placed {
+                self.report_completed(&placed).await;
+            }
+            return Ok(());
         };
         for session in 0..=MAX_RECONNECTS {
             let id = format!("VX{:032x}", session + 1);
@@ -154,14 +161,27 @@ impl ScriptedRelay {
         Ok(())
     }
 
-    /// Requests the TwiML of an inbound call.
-    async fn request_twiml(&self) -> Result<ConnectVerb, String> {
+    /// Requests the TwiML of an inbound call. `None` if the call ends after a sentence.
+    pub(super) async fn request_twiml(&self) -> Result<Option<ConnectVerb>, String> {
         let url = self.webhooks.public_url().join("/connectConversationRelay").map_err(|error| error.to_string())?;
         let answer = self.webhooks.post(&url, &self.voice_form("ringing", &[]), "voice").await;
         let twiml = self.read_twiml("the voice webhook", &answer)?;
         self.transcript
             .record(TranscriptEvent::IncomingCall { answer: twiml.describe_verbs().join(", "), took: answer.elapsed });
-        twiml.connect().ok_or("the voice webhook did not answer with <Connect>")?
+        self.hear_or_connect(&twiml)
+    }
+
+    /// Returns the `<Connect>` verb of a document, or hears its `<Say>`, after which it has to hang up.
+    fn hear_or_connect(&self, twiml: &TwimlDocument) -> Result<Option<ConnectVerb>, String> {
+        if let Some(connect) = twiml.connect() {
+            return connect.map(Some);
+        }
+        let [say, hangup] = twiml.verbs.as_slice() else { return Err("TwiML without <Connect>".to_owned()) };
+        if (say.name.as_str(), hangup.name.as_str()) != ("Say", "Hangup") {
+            return Err("TwiML with neither <Connect> nor <Say> and <Hangup>".to_owned());
+        }
+        self.transcript.record(TranscriptEvent::AgentSaid { text: say.text.clone(), cut: false });
+        Ok(None)
     }
 
     /// Requests the action after a session, and returns the next session, if any.

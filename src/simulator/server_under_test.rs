@@ -67,6 +67,8 @@ pub(super) struct ServerOverrides {
     pub stall: Option<Duration>,
     /// `Model.firstTokenSeconds`, for the real clock.
     pub first_token: Option<Duration>,
+    /// `Limits.callMinutes`, for the real clock.
+    pub call_length: Option<Duration>,
     /// Whether the assets are in Twilio Sync and are edited during the call.
     pub uses_sync: bool,
     /// The payment options that are sent to Twilio.
@@ -157,6 +159,7 @@ impl ServerUnderTest {
         let server = &mut assets.library.server;
         server.silence.threshold = tuning.silence.unwrap_or(server.silence.threshold);
         server.stall_timeout = tuning.stall.unwrap_or(server.stall_timeout);
+        server.usage_limits.call_length = tuning.call_length.or(server.usage_limits.call_length);
         if let Some(options) = tuning.payments {
             server.payment_options = options();
         }

@@ -151,6 +151,11 @@ impl ScriptedTwilio {
         Some(Self { shared: self.shared.clone(), transcript: self.transcript.for_call(line) })
     }
 
+    /// `AnsweredBy` of an outbound call.
+    pub(super) fn answered_by(&self) -> &'static str {
+        self.shared.quirks.answered_by
+    }
+
     /// The credentials of the account.
     pub(super) fn account(&self) -> &AccountCredentials {
         &self.shared.account

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -24,6 +25,10 @@ pub struct NewCall<'a> {
     pub document: TwimlSource<'a>,
     /// The absolute URL that receives every status change of the call.
     pub status_callback: &'a str,
+    /// How long the call may ring.
+    pub ring_timeout: Duration,
+    /// How long the call may last once it is answered; `None` leaves Twilio's limit of four hours.
+    pub time_limit: Option<Duration>,
 }
 
 /// The source of a call's TwiML.
@@ -42,7 +47,8 @@ impl TwilioClient {
             TwimlSource::Inline(twiml) => ("Twiml", twiml),
             TwimlSource::Url(url) => ("Url", url),
         };
-        let form = [
+        let (ring_timeout, time_limit) = (seconds(call.ring_timeout), call.time_limit.map(seconds));
+        let mut form = vec![
             ("To", call.to.as_str()),
             ("From", self.from.as_str()),
             document,
@@ -52,11 +58,50 @@ impl TwilioClient {
             ("StatusCallbackEvent", "ringing"),
             ("StatusCallbackEvent", "answered"),
             ("StatusCallbackEvent", "completed"),
+            ("Timeout", ring_timeout.as_str()),
+            // The TwiML runs once it is known who answered: `AnsweredBy` of its request. A machine is known at the end of its
+            // greeting, so that it records what is said then; a person is known as fast as with `Enable`.
+            ("MachineDetection", "DetectMessageEnd"),
         ];
+        form.extend(time_limit.as_deref().map(|limit| ("TimeLimit", limit)));
         let body = self.post(&["Calls.json"], &form, RetryPolicy::IfNotProcessed).await?;
         let created: CreatedCall =
             serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    time.as_secs().to_string()
+}
+
+/// `AnsweredBy` of Twilio's requests: who answered an outbound call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// `human`, `unknown`, or a word that is not known: someone who must be talked to.
+    Person,
+    /// `machine_…`: an answering machine or a voicemail.
+    Machine,
+    /// `fax`
+    Fax,
+}
+
+impl AnsweredBy {
+    /// Whether nobody is there to talk to.
+    pub fn is_machine(self) -> bool {
+        matches!(self, Self::Machine | Self::Fax)
+    }
+}
+
+impl FromStr for AnsweredBy {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "fax" => Self::Fax,
+            machine if machine.starts_with("machine_") => Self::Machine,
+            _ => Self::Person,
+        })
     }
 }
 
@@ -183,7 +228,13 @@ mod tests {
     async fn place(answers: &[ScriptedAnswer], document: TwimlSource<'_>) -> (RawServer, Result<CallSid, TwilioError>) {
         let (twilio, client) = start_twilio(answers).await;
         let to = "+15550100001".parse().unwrap();
-        let call = NewCall { to: &to, document, status_callback: "https://example.com/twilioStatusCallback" };
+        let call = NewCall {
+            to: &to,
+            document,
+            status_callback: "https://example.com/twilioStatusCallback",
+            ring_timeout: Duration::from_secs(30),
+            time_limit: Some(Duration::from_secs(4_200)),
+        };
         let placed = client.create_call(&call).await;
         (twilio, placed)
     }
@@ -193,7 +244,8 @@ mod tests {
         let (twilio, placed) = place(&[CREATED], TwimlSource::Inline("<Response/>")).await;
         assert_eq!(placed.unwrap().as_str(), "CA7");
         let events = "&StatusCallback=https%3A%2F%2Fexample.com%2FtwilioStatusCallback&StatusCallbackEvent=initiated\
-                      &StatusCallbackEvent=ringing&StatusCallbackEvent=answered&StatusCallbackEvent=completed";
+                      &StatusCallbackEvent=ringing&StatusCallbackEvent=answered&StatusCallbackEvent=completed\
+                      &Timeout=30&MachineDetection=DetectMessageEnd&TimeLimit=4200";
         assert_eq!(twilio.bodies(), [format!("To=%2B15550100001&From=%2B15005550006&Twiml=%3CResponse%2F%3E{events}")]);
         assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
 
@@ -227,6 +279,17 @@ mod tests {
         let error = placed.unwrap_err();
         assert!(error.is_number_refused() && error.describe_call_failure().contains("phoneNumber"));
         assert!(!format!("{error:?} {error}").contains("555"), "{error:?}");
+    }
+
+    #[test]
+    fn machines_and_faxes_are_no_persons() {
+        let is_machine = |word: &str| word.parse::<AnsweredBy>().unwrap().is_machine();
+        for word in ["machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"] {
+            assert!(is_machine(word), "{word}");
+        }
+        for word in ["human", "unknown", "", "Machine"] {
+            assert!(!is_machine(word), "{word}");
+        }
     }
 
     #[test]

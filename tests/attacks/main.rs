@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod auth;
+mod caps;
 mod front;
 mod inside;
 #[expect(dead_code, reason = "not all of a process is used")]

@@ -14,11 +14,20 @@ fn order() -> Value {
     }})
 }
 
-fn inline_twiml(call: &PlacedCall) -> String {
+/// The path of the TwiML of a call.
+fn twiml_path(call: &PlacedCall) -> String {
     match &call.twiml {
-        PlacedCallTwiml::Inline(twiml) => twiml.clone(),
-        PlacedCallTwiml::Url(url) => panic!("the TwiML is at {url}"),
+        PlacedCallTwiml::Inline(_) => panic!("the TwiML would run before it is known who answered"),
+        PlacedCallTwiml::Url(url) => url.as_str().strip_prefix("https://pay.example.com").unwrap().to_owned(),
     }
+}
+
+/// Requests the TwiML of a call that a person has answered.
+async fn fetch_twiml(server: &Server, call: &PlacedCall) -> String {
+    let form = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("AnsweredBy", "human")];
+    let answer = server.post_as_twilio(&twiml_path(call), &form).await;
+    assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/xml".parse().unwrap()));
+    answer.text().await.unwrap()
 }
 
 #[tokio::test]
@@ -30,10 +39,12 @@ async fn a_customer_is_called_and_the_agent_has_the_properties() {
     assert_eq!(placed, json!({"callSid": "CA1", "callReference": "order-7"}));
 
     let call = &twilio.placed_calls()[0];
-    let twiml = inline_twiml(call);
+    let twiml = fetch_twiml(&server, call).await;
     assert_eq!((call.to.as_str(), call.from.as_str()), ("+15550100001", "+15550100002"));
     assert_eq!(call.status_callback.as_str(), "https://pay.example.com/twilioStatusCallback");
     assert_eq!(call.events, ["initiated", "ringing", "answered", "completed"]);
+    assert_eq!((call.ring_timeout, call.time_limit), (Some(30), Some(4_200)));
+    assert_eq!(call.machine_detection.as_deref(), Some("DetectMessageEnd"));
     for part in [
         r#"<Connect action="https://pay.example.com/connectAction?callReference=order-7">"#,
         r#"<Parameter name="callReference" value="order-7"/>"#,
@@ -93,7 +104,7 @@ async fn a_reconnected_call_keeps_its_keys_and_its_amount_due() {
     let order = json!({"properties": {"phoneNumber": "+15550100001", "contextKey": "defaultContext", "callReference": "order-7",
         "amountDue": "25.00", "avsName": "Ann", "paymentMethod": "ach-debit"}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let mut twiml = inline_twiml(&twilio.placed_calls()[0]);
+    let mut twiml = fetch_twiml(&server, &twilio.placed_calls()[0]).await;
     for again in ["", "reconnects=1&amp;", "reconnects=2&amp;"] {
         let path = format!(
             "/connectAction?{again}contextKey=defaultContext&amp;amountDue=25.00&amp;callReference=order-7&amp;paymentMethod=ach-debit"
@@ -118,22 +129,16 @@ async fn a_reference_gives_its_order_only_to_its_own_call() {
 }
 
 #[tokio::test]
-async fn long_twiml_is_fetched_once_and_only_by_twilio() {
+async fn the_twiml_is_fetched_once_and_only_by_twilio() {
     let (server, twilio, _openai) = start_server(&[]).await;
     let order = json!({"properties": {"phoneNumber": "+15550100001", "note": "long ".repeat(1_000)}});
     assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
-    let PlacedCallTwiml::Url(url) = twilio.placed_calls().remove(0).twiml else {
-        panic!("the TwiML does not fit into the request")
-    };
-    let path = url.as_str().strip_prefix("https://pay.example.com").unwrap();
-
-    let unsigned = server.post_form(path, "CallSid=CA1", None).await;
+    let call = twilio.placed_calls().remove(0);
+    let unsigned = server.post_form(&twiml_path(&call), "CallSid=CA1", None).await;
     assert_eq!(unsigned.status(), StatusCode::FORBIDDEN);
+    assert!(fetch_twiml(&server, &call).await.contains("value=\"long long "));
     let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
-    let answer = server.post_as_twilio(path, &form).await;
-    assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"text/xml".parse().unwrap()));
-    assert!(answer.text().await.unwrap().contains("value=\"long long "));
-    assert_eq!(server.post_as_twilio(path, &form).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.post_as_twilio(&twiml_path(&call), &form).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(server.post_as_twilio("/outboundTwiml/1", &form).await.status(), StatusCode::NOT_FOUND);
 }
 

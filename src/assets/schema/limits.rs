@@ -99,7 +99,7 @@ impl CardTestingSection {
 
 /// The value of a key.
 #[derive(Default)]
-enum LimitSetting<T> {
+pub(super) enum LimitSetting<T> {
     /// The key is missing: the default applies.
     #[default]
     Unset,
@@ -109,7 +109,7 @@ enum LimitSetting<T> {
 }
 
 impl<T> LimitSetting<T> {
-    fn resolve<U>(self, default: Option<U>, read: impl FnOnce(T) -> U) -> Option<U> {
+    pub(super) fn resolve<U>(self, default: Option<U>, read: impl FnOnce(T) -> U) -> Option<U> {
         match self {
             Self::Unset => default,
             Self::Unlimited => None,
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for AmountCapValue {
 }
 
 /// An integer from `MIN` to `MAX`.
-struct WholeNumber<const MIN: u32, const MAX: u32>(u32);
+pub(super) struct WholeNumber<const MIN: u32, const MAX: u32>(pub(super) u32);
 
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for WholeNumber<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {

@@ -5,16 +5,19 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::asset_loader::AssetLoaderSection;
+use super::messages::MessagesSection;
 use super::payments::PaymentsSection;
 use super::relay::LanguageElement;
 use super::relay_section::RelaySection;
 use super::tool_servers::ToolServersSection;
+use super::usage_limits::UsageLimitsSection;
 use crate::assets::de::{at_most, seconds, speech};
 use crate::assets::file::AssetFile;
 use crate::assets::name::AssetKey;
 use crate::assets::{AssetError, AssetWarning};
 use crate::business_tools::ToolServer;
 use crate::relay::twiml::{Attributes, NOT_COMPLIANT_ATTRIBUTES};
+use crate::usage_limits::UsageLimits;
 use crate::{call, llm, payment};
 
 /// The parsed `serverConfig.json`.
@@ -46,6 +49,8 @@ pub struct ServerConfig {
     pub payment_options: payment::PaymentOptions,
     /// `Payments.Limits`.
     pub limits: payment::VelocityLimits,
+    /// `Limits`.
+    pub usage_limits: UsageLimits,
     /// `Messages`.
     pub messages: call::CallMessages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -113,6 +118,8 @@ impl ServerConfig {
             languages: self.language_codes(),
             sms_allowed_numbers: environment.sms_allowed_numbers.clone(),
             play_media_hosts: environment.play_media_hosts.clone(),
+            destinations: environment.destinations.clone(),
+            usage_limits: self.usage_limits.clone(),
             keypad: self.keypad,
             heard_language: self.heard_language().to_owned(),
         }
@@ -208,12 +215,8 @@ pub(in crate::assets) fn parse(
         guided: sections.payments.is_guided(),
         confirm_due: sections.payments.confirms_due(),
         limits: sections.payments.into_limits(),
-        messages: call::CallMessages {
-            model_unavailable: sections.messages.model_unavailable,
-            hand_off: sections.messages.hand_off,
-            goodbye: sections.messages.goodbye,
-            no_agent: sections.messages.no_agent,
-        },
+        messages: sections.messages.into_messages(),
+        usage_limits: sections.limits.into_limits(),
         listen_only: listen_mode.enabled,
         keypad: call::KeypadSettings {
             max_digits: sections.keypad.max_digits.max(1) as usize,
@@ -251,6 +254,7 @@ struct Sections {
     keypad: KeypadSection,
     messages: MessagesSection,
     pci: PciSection,
+    limits: UsageLimitsSection,
     tool_servers: ToolServersSection,
 }
 
@@ -311,19 +315,6 @@ impl Default for KeypadSection {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct MessagesSection {
-    #[serde(deserialize_with = "speech")]
-    model_unavailable: String,
-    #[serde(deserialize_with = "speech")]
-    hand_off: String,
-    #[serde(deserialize_with = "speech")]
-    goodbye: String,
-    #[serde(deserialize_with = "speech")]
-    no_agent: String,
-}
-
 impl Default for SilenceDetectionSection {
     fn default() -> Self {
         let messages = [
@@ -342,18 +333,5 @@ impl Default for SilenceDetectionSection {
 impl Default for ModelSection {
     fn default() -> Self {
         Self { first_token_seconds: Duration::from_secs(8), response_seconds: Duration::from_secs(60), retries: 2 }
-    }
-}
-
-impl Default for MessagesSection {
-    fn default() -> Self {
-        Self {
-            model_unavailable: "I am sorry, something went wrong on my side. Could you say that again, please?"
-                .to_owned(),
-            hand_off: "I will put you through to a colleague. One moment, please.".to_owned(),
-            goodbye: "Thank you for calling. Goodbye.".to_owned(),
-            no_agent: "I am sorry, nobody is free to take your call right now. Please call again later. Goodbye."
-                .to_owned(),
-        }
     }
 }

@@ -11,13 +11,18 @@ use crate::payment::{
     self, Amount, AmountDue, BusinessDue, ConsentRecord, Currency, PaymentCallback, PaymentLogEntry, TwilioResponse,
     UpdatePayment,
 };
+use crate::phone_number::AllowedDestinations;
 use crate::redact::{Private, RedactedJson};
 use crate::relay::IncomingFrame;
+use crate::usage_limits::UsageLimits;
 
 pub(in crate::call) const GREETING: &str = "Welcome!";
 pub(in crate::call) const MODEL_UNAVAILABLE: &str = "Sorry, I lost my train of thought.";
 pub(in crate::call) const HAND_OFF: &str = "One moment, a colleague takes over.";
 pub(in crate::call) const GOODBYE: &str = "Goodbye!";
+pub(in crate::call) const CALL_ENDS_SOON: &str = "Two minutes are left.";
+pub(in crate::call) const TIME_IS_UP: &str = "The time is up. Goodbye!";
+pub(in crate::call) const MACHINE: &str = "We will call again. Goodbye!";
 /// Arguments that are valid for every tool.
 pub(in crate::call) const ALL_TOOL_ARGUMENTS: &str = r#"{"enabled":true,"amount":"1","digits":"1","ttsLanguage":"en-au","source":"https://media.example.com/a.mp3","message":"Hi","contextKey":"acme"}"#;
 pub(in crate::call) const SILENCE_THRESHOLD: Duration = Duration::from_secs(20);
@@ -60,6 +65,10 @@ pub(in crate::call) fn settings() -> CallSettings {
             hand_off: HAND_OFF.to_owned(),
             goodbye: GOODBYE.to_owned(),
             no_agent: "Nobody is free.".to_owned(),
+            too_many_calls: LocalizedMessage::same_everywhere("All lines are busy.".to_owned()),
+            call_ends_soon: LocalizedMessage::same_everywhere(CALL_ENDS_SOON.to_owned()),
+            time_is_up: LocalizedMessage::same_everywhere(TIME_IS_UP.to_owned()),
+            machine: LocalizedMessage::same_everywhere(MACHINE.to_owned()),
         },
         welcome_greeting: Some(GREETING.to_owned()),
         payment: payment::PaymentSettings::sample(),
@@ -74,6 +83,8 @@ pub(in crate::call) fn settings() -> CallSettings {
         languages: vec!["en-US".to_owned(), "en-AU".to_owned()],
         sms_allowed_numbers: vec!["+14155550199".parse().unwrap()],
         play_media_hosts: vec!["media.example.com".to_owned()],
+        destinations: Arc::new(AllowedDestinations::new(Vec::new(), &"+15550100002".parse().unwrap())),
+        usage_limits: UsageLimits::default(),
         keypad: KeypadSettings { max_digits: 6, pause: Duration::from_secs(3_600) },
         heard_language: "en-US".to_owned(),
     }

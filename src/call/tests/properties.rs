@@ -856,6 +856,7 @@ impl ReferenceModel {
                     let answered = answered.clone();
                     self.check_answer(&answered);
                 }
+                Action::ReportLimit(_) => {}
                 Action::StopModel => {
                     self.abandoned_requests.push(ModelRequestId(self.call.inner.previous_request_number()));
                 }

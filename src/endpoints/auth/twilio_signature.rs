@@ -20,7 +20,7 @@ use crate::config::PublicUrl;
 use crate::connections;
 use crate::endpoints::MAX_BODY_BYTES;
 use crate::log_limit::LogLimiter;
-use crate::twilio::{SelectKeyError, SignatureKeys, Signer};
+use crate::twilio::{AnsweredBy, SelectKeyError, SignatureKeys, Signer};
 
 /// The longest path with its query that is verified, in bytes. Those of this server are below 8 KiB.
 const MAX_PATH_BYTES: usize = 16 * 1024;
@@ -205,6 +205,12 @@ impl WebhookForm {
     /// Returns the value of a field, if it is present and not empty.
     pub(in crate::endpoints) fn non_empty(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Returns whether a machine or a fax has answered the call, as far as Twilio knows.
+    pub(in crate::endpoints) fn is_answered_by_machine(&self) -> bool {
+        let answered_by = self.non_empty("AnsweredBy").and_then(|word| word.parse::<AnsweredBy>().ok());
+        answered_by.is_some_and(AnsweredBy::is_machine)
     }
 
     /// Returns all fields.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::call::{CONTEXT_PARAMETERS, MANIFEST_PARAMETERS};
 use crate::json_members::{DuplicateMemberError, JsonMembers};
 use crate::payment::{self, PaymentTermsError, find_contradicted_parameter};
-use crate::phone_number::PhoneNumber;
+use crate::phone_number::{PhoneNumber, is_emergency_number};
 use crate::redact::{Private, has_card_number, is_card_number_of_known_brand, json_has_card_number};
 use crate::relay::twiml::{Attributes, is_xml_char};
 use crate::session::{CALL_REFERENCE, OutboundCallData};
@@ -38,6 +38,8 @@ pub(super) enum ParseOrderError {
          as \"+15550001111\""
     )]
     PhoneNumber,
+    #[error("properties.phoneNumber is an emergency number, which is never called")]
+    EmergencyNumber,
     #[error("properties.{0} must be a string of 1 to {MAX_NAME_BYTES} bytes")]
     InvalidText(&'static str),
     #[error("properties.{0} is given twice: send it once")]
@@ -70,9 +72,7 @@ impl OutboundOrder {
     ) -> Result<Self, ParseOrderError> {
         let properties = properties.into_map().map_err(|DuplicateMemberError(name)| ParseOrderError::Repeated(name))?;
         let mut properties: Map<String, Value> = properties.into_iter().collect();
-        let to = properties.remove("phoneNumber");
-        let to = to.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok());
-        let to: PhoneNumber = to.ok_or(ParseOrderError::PhoneNumber)?;
+        let to = parse_phone_number(properties.remove("phoneNumber").as_ref())?;
         // Some card numbers fit the E.164 length; no phone number has their prefix and length.
         if is_card_number_of_known_brand(to.as_str()) {
             return Err(ParseOrderError::CardNumber("phoneNumber".to_owned()));
@@ -110,6 +110,14 @@ impl OutboundOrder {
     pub(super) fn order_reference(&self) -> &str {
         self.explicit_order_reference.as_deref().unwrap_or(&self.call_reference)
     }
+}
+
+fn parse_phone_number(value: Option<&Value>) -> Result<PhoneNumber, ParseOrderError> {
+    let text = value.and_then(Value::as_str).unwrap_or_default();
+    if is_emergency_number(text) {
+        return Err(ParseOrderError::EmergencyNumber);
+    }
+    text.parse().map_err(|_| ParseOrderError::PhoneNumber)
 }
 
 /// Returns a string unchanged, and any other value as JSON text.
@@ -259,6 +267,8 @@ mod tests {
     fn the_error_names_the_invalid_property() {
         for (properties, why) in [
             (json!({}), ParseOrderError::PhoneNumber),
+            (json!({"phoneNumber": "911"}), ParseOrderError::EmergencyNumber),
+            (json!({"phoneNumber": "+1911"}), ParseOrderError::EmergencyNumber),
             (json!({"phoneNumber": "5550100001"}), ParseOrderError::PhoneNumber),
             (json!({"phoneNumber": 15_550_100_001_u64}), ParseOrderError::PhoneNumber),
             (json!({"phoneNumber": "+15550100001", "callReference": 7}), ParseOrderError::InvalidText("callReference")),

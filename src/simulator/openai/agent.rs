@@ -93,6 +93,9 @@ impl ScriptedAgent<'_> {
         if any(&["just listen"]) {
             return say_and_call("I will only listen.", "set-listen-mode", &json!({"enabled": true}));
         }
+        if any(&["text message"]) && self.has_tool("send-sms") {
+            return say_and_call("Gladly.", "send-sms", &json!({"message": "Thank you for calling."}));
+        }
         if any(&["speak again"]) {
             return say_and_call("", "set-listen-mode", &json!({"enabled": false}));
         }

@@ -26,7 +26,7 @@ struct CallProgressStep {
 
 impl ScriptedRelay {
     /// Requests a call as an operator, and answers it. The request is sent twice; only one call may be placed.
-    pub(super) async fn place_call(&self, properties: Value) -> Result<(PlacedCall, ConnectVerb), String> {
+    pub(super) async fn place_call(&self, properties: Value) -> Result<(PlacedCall, Option<ConnectVerb>), String> {
         let mut properties = properties;
         properties["phoneNumber"] = json!(self.caller_number);
         let order = json!({"properties": properties});
@@ -47,25 +47,29 @@ impl ScriptedRelay {
         self.report_progress(&placed, RINGING, 1).await;
         self.report_progress(&placed, INITIATED, 1).await;
         self.pace.sleep(Duration::from_secs(4)).await;
-        let connect = self.answer_call(&placed.twiml).await?;
+        if placed.ring_timeout.is_none() || placed.time_limit.is_none() {
+            self.transcript.record_violation("a call was placed that may ring or last for as long as Twilio lets it");
+        }
+        let connect = self.answer_call(&placed).await?;
         self.report_progress(&placed, ANSWERED, 2).await;
         Ok((placed, connect))
     }
 
     /// Answers the call and runs its TwiML.
-    async fn answer_call(&self, document: &PlacedCallTwiml) -> Result<ConnectVerb, String> {
-        let twiml = match document {
+    async fn answer_call(&self, placed: &PlacedCall) -> Result<Option<ConnectVerb>, String> {
+        let twiml = match &placed.twiml {
             PlacedCallTwiml::Inline(twiml) => {
                 TwimlDocument::parse(twiml).map_err(|wrong| format!("the TwiML of a call: {wrong}"))?
             }
-            PlacedCallTwiml::Url(url) => self.fetch_twiml(url).await?,
+            PlacedCallTwiml::Url(url) => self.fetch_twiml(url, placed.machine_detection.is_some()).await?,
         };
-        twiml.connect().ok_or("the TwiML of a call has no <Connect>")?
+        self.hear_or_connect(&twiml)
     }
 
-    /// Requests the TwiML, which the server may serve once.
-    async fn fetch_twiml(&self, url: &Url) -> Result<TwimlDocument, String> {
-        let form = self.voice_form("in-progress", &[]);
+    /// Requests the TwiML, which the server may serve once. If it was to be detected, Twilio says who answered.
+    async fn fetch_twiml(&self, url: &Url, is_detected: bool) -> Result<TwimlDocument, String> {
+        let answered_by = [("AnsweredBy", self.twilio.answered_by().to_owned())];
+        let form = self.voice_form("in-progress", if is_detected { &answered_by } else { &[] });
         let answer = self.webhooks.post(url, &form, "twiml").await;
         let twiml = self.read_twiml("the URL of a call's TwiML", &answer)?;
         let again = self.webhooks.post(url, &form, "twiml again").await;

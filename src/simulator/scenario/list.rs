@@ -17,6 +17,7 @@ mod orders;
 mod outbound;
 mod outcomes;
 mod own_tools;
+mod usage_limits;
 mod velocity_limits;
 
 use super::{Expectation, Scenario};
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         faults::all(),
         entries::all(),
         velocity_limits::all(),
+        usage_limits::all(),
         guided::all(),
         methods::all(),
         endings::all(),

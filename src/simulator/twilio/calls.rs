@@ -26,6 +26,12 @@ pub struct PlacedCall {
     pub status_callback: Url,
     /// `StatusCallbackEvent`: the steps that are reported.
     pub events: Vec<String>,
+    /// `Timeout`: how many seconds it may ring.
+    pub ring_timeout: Option<u32>,
+    /// `TimeLimit`: how many seconds the call may last.
+    pub time_limit: Option<u32>,
+    /// `MachineDetection`: `Enable` or `DetectMessageEnd`. With it the TwiML is requested once it is known who answered.
+    pub machine_detection: Option<String>,
 }
 
 /// The TwiML of a placed call.
@@ -47,6 +53,9 @@ const FORM_FIELDS: &[&str] = &[
     "StatusCallbackMethod",
     "StatusCallbackEvent",
     "Timeout",
+    "TimeLimit",
+    "MachineDetection",
+    "MachineDetectionTimeout",
 ];
 const STATUS_EVENTS: &[&str] = &["initiated", "ringing", "answered", "completed"];
 
@@ -81,7 +90,25 @@ impl PlacedCall {
             return Err(format!("StatusCallbackEvent={event:?} is not an event"));
         }
         let status_callback = ours(one("StatusCallback")?.ok_or("StatusCallback is missing")?)?;
-        Ok(Self { to: number("To")?, from: number("From")?, twiml: document, status_callback, events })
+        let seconds = |name: &str, most: u32| {
+            let Some(text) = one(name)? else { return Ok(None) };
+            let seconds = text.parse().ok().filter(|seconds| (1..=most).contains(seconds));
+            seconds.map(Some).ok_or_else(|| format!("{name}={text:?} is not a number of seconds up to {most}"))
+        };
+        let machine_detection = one("MachineDetection")?;
+        if machine_detection.as_deref().is_some_and(|how| !matches!(how, "Enable" | "DetectMessageEnd")) {
+            return Err(format!("MachineDetection={machine_detection:?} is not a value"));
+        }
+        Ok(Self {
+            to: number("To")?,
+            from: number("From")?,
+            twiml: document,
+            status_callback,
+            events,
+            ring_timeout: seconds("Timeout", 600)?,
+            time_limit: seconds("TimeLimit", 86_400)?,
+            machine_detection,
+        })
     }
 }
 
@@ -145,6 +172,9 @@ mod tests {
             "&Twiml=x&To=%2B1",
             "&Twiml=x&StatusCallbackEvent=initiated+ringing",
             "&Twiml=x&IdempotencyKey=k",
+            "&Twiml=x&Timeout=601",
+            "&Twiml=x&TimeLimit=soon",
+            "&Twiml=x&MachineDetection=true",
         ] {
             assert!(read(rest).is_err(), "{rest}");
         }

@@ -36,6 +36,8 @@ pub(crate) struct Quirks {
     pub http_fault: Option<HttpFault>,
     /// A handed-off call is not answered.
     pub hand_off_unanswered: bool,
+    /// `AnsweredBy` of an outbound call.
+    pub answered_by: &'static str,
 }
 
 impl Default for Quirks {
@@ -55,6 +57,7 @@ impl Default for Quirks {
             ends_at_full_length: false,
             http_fault: None,
             hand_off_unanswered: false,
+            answered_by: "human",
         }
     }
 }

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{ASKS_TO_PAY, ENDS_CALL, ENTERS_CARD, scenario};
+use crate::simulator::caller::CallerStep::{Hears, WaitsForCallEnd};
 use crate::simulator::relay::CallDirection;
 use crate::simulator::scenario::{Expectation, Scenario};
-use crate::simulator::twilio::PaymentsRequest;
+use crate::simulator::twilio::{PaymentsRequest, Quirks};
 
 /// The scenarios, in the order in which they are listed.
 pub(super) fn all() -> Vec<Scenario> {
@@ -15,10 +16,28 @@ pub(super) fn all() -> Vec<Scenario> {
             "An operator has a customer called, who pays; Twilio's call status callbacks arrive out of order.",
             bill,
         )
-        .with_expectations(&[Expectation::CallPlaced { inline: true }]),
-        pays("outbound-large", "The order is too large for inline TwiML: Twilio requests it by URL, once.", long_bill)
+        .with_expectations(&[Expectation::CallPlaced { inline: false }]),
+        pays("outbound-large", "The order is large: Twilio requests its TwiML by URL, once.", long_bill)
             .with_expectations(&[Expectation::CallPlaced { inline: false }]),
+        answering_machine(),
     ]
+}
+
+fn answering_machine() -> Scenario {
+    let call = scenario(
+        "answering-machine",
+        "A machine answers an outbound call: it hears a sentence without amount and reference, and no agent.",
+    )
+    .with_script(&[&[Hears("We tried to reach you"), WaitsForCallEnd]])
+    .with_quirks(Quirks { answered_by: "machine_end_beep", ..Quirks::default() })
+    .with_expectations(&[
+        Expectation::CallPlaced { inline: false },
+        Expectation::PaymentsCreated(&[]),
+        Expectation::NeverSays("25.00"),
+        Expectation::NeverSays("invoice"),
+        Expectation::SessionEnds("never begun"),
+    ]);
+    Scenario { direction: CallDirection::Outbound(bill), ..call }
 }
 
 fn pays(name: &'static str, about: &'static str, properties: fn() -> Value) -> Scenario {

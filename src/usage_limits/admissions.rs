@@ -1,0 +1,199 @@
+//! The calls at once, in all and by caller. A call is counted from its voice webhook or its order on, before its socket is
+//! open, so that a burst of calls cannot pass.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{UsageLimit, UsageLimits};
+use crate::ids::CallSid;
+use crate::phone_number::PhoneNumber;
+
+/// The longest address that is compared, in bytes.
+const MAX_ADDRESS_BYTES: usize = 255;
+
+/// The calls that are live, or about to connect.
+#[derive(Debug, Default)]
+pub(crate) struct Admissions(Mutex<HashMap<CallSid, AdmittedCall>>);
+
+#[derive(Debug)]
+struct AdmittedCall {
+    caller: Option<CallerKey>,
+    /// When it no longer counts, unless it connects; `None` while it is live.
+    expires: Option<Instant>,
+}
+
+/// The other party of a call, by which calls are counted: a phone number, or an address of SIP or of a Twilio client.
+/// `Debug` does not print it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CallerKey(Box<str>);
+
+/// Why a call was not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AdmissionError {
+    /// As many calls are live as `Limits.calls` allows.
+    #[error("too many calls are live: try again later, or raise Limits.calls in serverConfig.json")]
+    TooManyCalls,
+    /// As many calls of this number are live as `Limits.callsPerCaller` allows.
+    #[error(
+        "too many calls of this number are live: try again later, or raise Limits.callsPerCaller in serverConfig.json"
+    )]
+    TooManyCallsOfCaller,
+}
+
+impl AdmissionError {
+    /// The limit that was reached.
+    pub(crate) fn limit(self) -> UsageLimit {
+        match self {
+            Self::TooManyCalls => UsageLimit::Calls,
+            Self::TooManyCallsOfCaller => UsageLimit::CallsPerCaller,
+        }
+    }
+}
+
+impl CallerKey {
+    /// Parses `From` or `To`. `None` if the number is withheld or the text is no address: such callers cannot be told apart.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Ok(number) = text.parse::<PhoneNumber>() {
+            return (!number.is_withheld()).then(|| Self(number.as_str().into()));
+        }
+        let is_address = text.starts_with("sip:") || text.starts_with("client:");
+        (is_address && text.len() <= MAX_ADDRESS_BYTES).then(|| Self(text.into()))
+    }
+}
+
+impl std::fmt::Debug for CallerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[caller]")
+    }
+}
+
+impl Admissions {
+    /// Checks whether one more call with this party may begin.
+    pub(crate) fn check(
+        &self,
+        caller: Option<&CallerKey>,
+        limits: &UsageLimits,
+        now: Instant,
+    ) -> Result<(), AdmissionError> {
+        check(&mut self.lock(), caller, limits, now)
+    }
+
+    /// Counts a call that has to connect within `wait`. A call that is counted already is admitted again.
+    pub(crate) fn admit(
+        &self,
+        call: &CallSid,
+        caller: Option<CallerKey>,
+        limits: &UsageLimits,
+        wait: Duration,
+        now: Instant,
+    ) -> Result<(), AdmissionError> {
+        let mut calls = self.lock();
+        if let Some(known) = calls.get_mut(call) {
+            known.expires = known.expires.map(|_| now + wait);
+            return Ok(());
+        }
+        check(&mut calls, caller.as_ref(), limits, now)?;
+        calls.insert(call.clone(), AdmittedCall { caller, expires: Some(now + wait) });
+        Ok(())
+    }
+
+    /// Counts a call whose socket is open, until it is released. One that is counted already is always admitted, and so is a
+    /// call that continues after its session failed.
+    pub(crate) fn connect(
+        &self,
+        call: &CallSid,
+        caller: Option<CallerKey>,
+        limits: &UsageLimits,
+        continues: bool,
+        now: Instant,
+    ) -> Result<(), AdmissionError> {
+        let mut calls = self.lock();
+        if !continues && !calls.contains_key(call) {
+            check(&mut calls, caller.as_ref(), limits, now)?;
+        }
+        calls.insert(call.clone(), AdmittedCall { caller, expires: None });
+        Ok(())
+    }
+
+    /// Stops counting a call that has ended.
+    pub(crate) fn release(&self, call: &CallSid) {
+        self.lock().remove(call);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallSid, AdmittedCall>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check(
+    calls: &mut HashMap<CallSid, AdmittedCall>,
+    caller: Option<&CallerKey>,
+    limits: &UsageLimits,
+    now: Instant,
+) -> Result<(), AdmissionError> {
+    calls.retain(|_, call| call.expires.is_none_or(|expires| now < expires));
+    let is_reached = |count: usize, limit: Option<u32>| limit.is_some_and(|limit| count >= limit as usize);
+    if is_reached(calls.len(), limits.calls) {
+        return Err(AdmissionError::TooManyCalls);
+    }
+    if let Some(caller) = caller {
+        let same = calls.values().filter(|call| call.caller.as_ref() == Some(caller)).count();
+        if is_reached(same, limits.calls_per_caller) {
+            return Err(AdmissionError::TooManyCallsOfCaller);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn sid(n: usize) -> CallSid {
+        format!("CA{n}").parse().unwrap()
+    }
+
+    fn limits(calls: u32, calls_per_caller: u32) -> UsageLimits {
+        UsageLimits { calls: Some(calls), calls_per_caller: Some(calls_per_caller), ..UsageLimits::default() }
+    }
+
+    #[test]
+    fn calls_are_counted_from_their_webhook_until_they_end() {
+        let (admissions, limits, now) = (Admissions::default(), limits(2, 9), Instant::now());
+        let admit = |n, at| admissions.admit(&sid(n), None, &limits, WAIT, at);
+        assert_eq!((admit(1, now), admit(2, now)), (Ok(()), Ok(())));
+        assert_eq!(admit(3, now), Err(AdmissionError::TooManyCalls));
+        assert_eq!(admit(1, now), Ok(()), "a repeated webhook");
+        assert_eq!(admissions.connect(&sid(1), None, &limits, false, now), Ok(()));
+        assert_eq!(admissions.connect(&sid(3), None, &limits, false, now), Err(AdmissionError::TooManyCalls));
+        // The second never connects.
+        assert_eq!(admit(3, now + WAIT), Ok(()));
+        assert_eq!(admit(4, now + WAIT), Err(AdmissionError::TooManyCalls));
+        admissions.release(&sid(1));
+        assert_eq!(admit(4, now + WAIT), Ok(()));
+        // A call whose session failed continues whatever the limit says.
+        assert_eq!(admissions.connect(&sid(1), None, &limits, true, now + WAIT), Ok(()));
+    }
+
+    #[test]
+    fn calls_of_one_number_are_counted_apart() {
+        let (admissions, limits, now) = (Admissions::default(), limits(100, 3), Instant::now());
+        let admit = |n, from| admissions.admit(&sid(n), CallerKey::parse(from), &limits, WAIT, now);
+        assert!((0..3).all(|n| admit(n, "+15550100001").is_ok()));
+        assert_eq!(admit(3, "+15550100001"), Err(AdmissionError::TooManyCallsOfCaller));
+        assert_eq!(
+            admissions.check(CallerKey::parse("+15550100001").as_ref(), &limits, now),
+            Err(AdmissionError::TooManyCallsOfCaller)
+        );
+        assert!((10..13).all(|n| admit(n, "sip:ann@example.com").is_ok()));
+        assert_eq!(admit(13, "sip:ann@example.com"), Err(AdmissionError::TooManyCallsOfCaller));
+        for withheld in ["+266696687", "anonymous", "", "Restricted"] {
+            assert!((20..30).all(|n| admit(n, withheld).is_ok()), "{withheld}");
+        }
+    }
+}

@@ -5,8 +5,10 @@
 #![doc = include_str!("redact/README.md")]
 
 mod card;
+mod digit_run;
 mod json;
 mod language;
+mod normalise;
 mod private;
 mod redactor;
 mod scan;

@@ -8,9 +8,11 @@ mod bounded;
 mod card;
 #[cfg(test)]
 mod corpus;
+mod digit_run;
 mod digit_window;
 mod json;
 mod language;
+mod normalise;
 mod private;
 mod redactor;
 mod run_kind;

@@ -1,12 +1,16 @@
 //! Finds runs of digits in a text, written as numerals or in number words of a language.
 //!
-//! A text is parsed once per language, since the same word may be a number in one and a filler in another.
+//! A text is split into tokens once. Then each reading, which is a group of languages without conflicting words, finds
+//! its own runs, since the same word may be a number in one language and a filler in another.
 
 use std::ops::Range;
 
-use super::language::{LANGUAGES, NumberLanguage, NumberPart};
+use super::digit_run::{Strength, WordEvidence};
+use super::language::{Compound, DICTIONARY, Languages, NumberGrammar, NumberPart, READINGS};
 use super::spoken_number::SpokenNumber;
-use super::text_token::{TextToken, TokenKind, tokenize};
+use super::text_token::{TextToken, TokenKind, WordMeaning, tokenize};
+
+pub(super) use super::digit_run::DigitRun;
 
 /// The maximum number of characters between two digits of a run that are neither letters nor digits: blanks, dashes,
 /// dots.
@@ -15,63 +19,105 @@ const MAX_GAP: usize = 8;
 /// The maximum number of filler words between two digits of a run: `um, and then`.
 const MAX_FILLERS: usize = 4;
 
-/// Digits with only blanks, punctuation and filler words between them.
-#[derive(Default)]
-pub(super) struct DigitRun {
-    /// 0 to 9 each.
-    pub(super) digits: Vec<u8>,
-    /// The numbers in the run: `4242`, or `forty-two`.
-    pub(super) groups: Vec<DigitGroup>,
-    /// Whether all number words of the run are everyday words in another language: `um, 25` is not 125.
-    pub(super) is_ambiguous: bool,
-}
-
-/// The digits of one number.
-pub(super) struct DigitGroup {
-    /// Their range in the digits of the run.
-    pub(super) digit_range: Range<usize>,
-    /// Their range in the text, in bytes.
-    pub(super) byte_range: Range<usize>,
-}
-
-impl DigitRun {
-    /// The range of the run in the text, in bytes.
-    pub(super) fn byte_range(&self) -> Range<usize> {
-        let from = self.groups.first().map_or(0, |group| group.byte_range.start);
-        from..self.groups.last().map_or(from, |group| group.byte_range.end)
-    }
-
-    fn push(&mut self, digits: &[u8], place: Range<usize>) {
-        let from = self.digits.len();
-        self.digits.extend_from_slice(digits);
-        self.groups.push(DigitGroup { digit_range: from..self.digits.len(), byte_range: place });
-    }
-}
-
-/// The runs that one language finds in a text.
+/// The runs that one reading finds in a text.
 pub(super) struct LanguageScan {
     /// All runs in order.
     pub(super) runs: Vec<DigitRun>,
     /// The start of the run that more text could continue, if there is one. It is among the runs if it has digits
     /// already.
     pub(super) open_run_start: Option<usize>,
+    /// Whether that run is more than one everyday word, so that it should not be passed on before it is complete.
+    pub(super) is_open_run_likely: bool,
     /// The number of words that are neither numbers nor fillers.
     pub(super) other_words: usize,
 }
 
-/// Finds the runs of a text, one list per language.
+/// Finds the runs of a text, one list per reading.
 pub(super) fn find_runs(text: &str) -> Vec<Vec<DigitRun>> {
     scan_text(text).into_iter().map(|reading| reading.runs).collect()
 }
 
-/// Parses a text that may be continued, once per language.
+/// Parses a text that may be continued, once per reading; always the same number of readings in the same order.
 pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
-    let tokens = tokenize(text);
-    LANGUAGES.iter().map(|language| RunReader::new(language).read(&tokens, text)).collect()
+    let tokenized = tokenize(text);
+    let mut readers: Vec<RunReader> = (0..READINGS).map(RunReader::new).collect();
+    for (n, token) in tokenized.tokens.iter().enumerate() {
+        if token.gap > MAX_GAP {
+            readers.iter_mut().for_each(RunReader::finish_run);
+        }
+        match &token.kind {
+            TokenKind::Numeral(digits) => {
+                for reader in &mut readers {
+                    reader.push_numeral(digits, &token.byte_range);
+                }
+            }
+            TokenKind::Word(word) => {
+                let is_last = n + 1 == tokenized.tokens.len() && token.byte_range.end == text.len();
+                // The word may be incomplete.
+                let continuable = if is_last { Compound::languages_with_prefix(word) } else { 0 };
+                push_word(&mut readers, &WordMeaning::of(word), token, continuable);
+            }
+        }
+        for reader in &mut readers {
+            if reader.fillers > MAX_FILLERS {
+                reader.finish_run();
+            }
+        }
+    }
+    let trailing = tokenized.tokens.last().map_or(text, |token| &text[token.byte_range.end..]);
+    let is_open = trailing.chars().take(MAX_GAP + 1).count() <= MAX_GAP;
+    readers.into_iter().map(|reader| reader.finish(is_open, tokenized.incomplete_reference)).collect()
 }
 
-struct RunReader<'a> {
-    language: &'a NumberLanguage,
+/// Passes a word to each reading with its meaning there.
+fn push_word(readers: &mut [RunReader], meaning: &WordMeaning, token: &TextToken, continuable: Languages) {
+    match meaning {
+        WordMeaning::Exact(meanings) => {
+            let mut meanings = meanings.iter().peekable();
+            for reader in readers {
+                match meanings.next_if(|meaning| usize::from(meaning.reading) == reader.reading) {
+                    Some(meaning) => {
+                        let word = Word {
+                            parts: std::slice::from_ref(&meaning.part),
+                            grammar: meaning.grammar,
+                            languages: meaning.languages,
+                            is_weak: meaning.is_weak,
+                        };
+                        reader.push_word(&word, token);
+                    }
+                    None => reader.push_other(continuable),
+                }
+            }
+        }
+        WordMeaning::Joined(compounds) => {
+            for reader in readers {
+                match compounds.iter().find(|compound| usize::from(compound.reading) == reader.reading) {
+                    Some(compound) => {
+                        let word = Word {
+                            parts: &compound.parts,
+                            grammar: compound.grammar,
+                            languages: compound.languages,
+                            is_weak: compound.is_weak,
+                        };
+                        reader.push_word(&word, token);
+                    }
+                    None => reader.push_other(continuable),
+                }
+            }
+        }
+    }
+}
+
+/// A word as one reading understands it.
+struct Word<'a> {
+    parts: &'a [NumberPart],
+    grammar: NumberGrammar,
+    languages: Languages,
+    is_weak: bool,
+}
+
+struct RunReader {
+    reading: usize,
     runs: Vec<DigitRun>,
     run: DigitRun,
     number: Option<SpokenNumber>,
@@ -80,54 +126,36 @@ struct RunReader<'a> {
     /// The number of filler words since the last digit.
     fillers: usize,
     other_words: usize,
-    /// The number of number words in the run that are everyday words in another language, and of those that are not.
-    ambiguous_words: usize,
-    unambiguous_words: usize,
+    words: WordEvidence,
 }
 
-impl<'a> RunReader<'a> {
-    fn new(language: &'a NumberLanguage) -> Self {
+impl RunReader {
+    fn new(reading: usize) -> Self {
         Self {
-            language,
+            reading,
             runs: Vec::new(),
             run: DigitRun::default(),
             number: None,
             repeat: None,
             fillers: 0,
             other_words: 0,
-            ambiguous_words: 0,
-            unambiguous_words: 0,
+            words: WordEvidence::default(),
         }
     }
 
-    fn read(mut self, tokens: &[TextToken], text: &str) -> LanguageScan {
-        for (n, token) in tokens.iter().enumerate() {
-            if token.gap > MAX_GAP {
-                self.finish_run();
-            }
-            match &token.kind {
-                TokenKind::Numeral(digits) => self.push_numeral(digits, &token.byte_range),
-                TokenKind::Word(word) => match self.language.parse_word(word) {
-                    Some(parts) => self.push_word(word, parts, token),
-                    // The word may be incomplete.
-                    None if n + 1 == tokens.len()
-                        && token.byte_range.end == text.len()
-                        && self.language.is_possible_prefix(word) => {}
-                    None => {
-                        self.other_words += 1;
-                        self.finish_run();
-                    }
-                },
-            }
-            if self.fillers > MAX_FILLERS {
-                self.finish_run();
-            }
-        }
-        let trailing = tokens.last().map_or(text, |token| &text[token.byte_range.end..]);
-        let open = trailing.chars().count() <= MAX_GAP;
-        let begun = self.open_run_start();
+    fn finish(mut self, is_open: bool, incomplete_reference: Option<usize>) -> LanguageScan {
+        let begun = self.open_run_start().filter(|_| is_open);
+        let numbers = self.run.groups.len() + usize::from(self.number.is_some());
+        let is_weak = self.run.groups.iter().all(|group| group.strength == Strength::Weak)
+            && self.number.as_ref().is_none_or(|number| number.is_weak);
+        let is_one_weak_word = numbers == 1 && is_weak && self.repeat.is_none();
         self.finish_run();
-        LanguageScan { runs: self.runs, open_run_start: begun.filter(|_| open), other_words: self.other_words }
+        LanguageScan {
+            runs: self.runs,
+            open_run_start: begun.into_iter().chain(incomplete_reference).min(),
+            is_open_run_likely: !is_one_weak_word || incomplete_reference.is_some(),
+            other_words: self.other_words,
+        }
     }
 
     /// The start of the run that is being parsed.
@@ -139,33 +167,44 @@ impl<'a> RunReader<'a> {
 
     fn push_numeral(&mut self, digits: &[u8], place: &Range<usize>) {
         self.finish_number();
-        let (times, from) = match self.repeat.take() {
-            Some((times, from)) if digits.len() <= 2 => (times, from),
-            _ => (1, place.start),
-        };
-        self.run.push(&digits.repeat(times.into()), from..place.end);
         self.fillers = 0;
+        match self.repeat.take() {
+            Some((times, from)) if digits.len() <= 2 => {
+                self.run.push(&digits.repeat(times.into()), from..place.end, Strength::Strong);
+            }
+            _ => self.run.push(digits, place.clone(), Strength::Strong),
+        }
     }
 
-    fn push_word(&mut self, word: &str, parts: Vec<NumberPart>, token: &TextToken) {
-        if parts.iter().any(|part| !matches!(part, NumberPart::And | NumberPart::Filler)) {
-            *(if self.language.is_ambiguous(word) {
-                &mut self.ambiguous_words
-            } else {
-                &mut self.unambiguous_words
-            }) += 1;
+    /// Ends the run at a word that is neither a number nor a filler, unless it is the beginning of one.
+    fn push_other(&mut self, continuable: Languages) {
+        if continuable & DICTIONARY.languages_of(self.reading) == 0 {
+            self.other_words += 1;
+            self.finish_run();
         }
-        for (n, part) in parts.into_iter().enumerate() {
+    }
+
+    fn push_word(&mut self, word: &Word<'_>, token: &TextToken) {
+        if word.parts.iter().any(|part| part.is_number()) {
+            self.words.add(word.is_weak, word.languages);
+        }
+        for (n, part) in word.parts.iter().enumerate() {
             // The parts of one word form one number.
-            self.push_part(part, token.is_adjacent || n > 0, &token.byte_range);
+            self.push_part(*part, word, token.is_adjacent || n > 0, &token.byte_range);
         }
     }
 
-    fn push_part(&mut self, part: NumberPart, close: bool, place: &Range<usize>) {
+    fn push_part(&mut self, part: NumberPart, word: &Word<'_>, close: bool, place: &Range<usize>) {
+        if part.is_number() {
+            self.fillers = 0;
+        }
         match part {
-            NumberPart::Value(value) => self.push_value(value.into(), close, place),
-            NumberPart::Hundred => self.push_multiplier(100, place),
-            NumberPart::Thousand => self.push_multiplier(1_000, place),
+            NumberPart::Value(value) => self.push_value(value.into(), word, close, place),
+            NumberPart::Ten => self.push_ten(word, close, place),
+            NumberPart::Teen => self.push_teen(word, close, place),
+            NumberPart::Hundred => self.push_multiplier(100, word, place),
+            NumberPart::Thousand => self.push_multiplier(1_000, word, place),
+            NumberPart::Plural(digit) => self.push_plural(digit, word, close, place),
             NumberPart::Repeat(times) => {
                 self.finish_number();
                 self.repeat = Some((times, place.start));
@@ -184,25 +223,64 @@ impl<'a> RunReader<'a> {
     }
 
     /// Adds a number word to the current number, or starts a new number with it.
-    fn push_value(&mut self, value: u32, close: bool, place: &Range<usize>) {
-        self.fillers = 0;
-        let way = self.language.grammar;
+    fn push_value(&mut self, value: u32, word: &Word<'_>, close: bool, place: &Range<usize>) {
+        let way = word.grammar;
         match &mut self.number {
-            Some(number) if number.accepts(value, way, close) => number.add(value, way, place.end),
-            _ => self.begin_number(SpokenNumber::new(value, way), place),
+            Some(number) if number.accepts(value, way, close) => {
+                number.add(value, way, place.end);
+                number.is_weak &= word.is_weak;
+            }
+            _ => self.begin_number(SpokenNumber::new(value, way), word, place),
         }
     }
 
-    fn push_multiplier(&mut self, by: u32, place: &Range<usize>) {
-        self.fillers = 0;
+    fn push_ten(&mut self, word: &Word<'_>, close: bool, place: &Range<usize>) {
+        let Some(number) = &mut self.number else { return self.begin_number(SpokenNumber::ten(), word, place) };
+        if close && number.try_multiply_by_ten(place.end) {
+            return;
+        }
+        // `百十`: ten after hundreds.
+        if number.accepts(10, NumberGrammar::OpenTen, close) {
+            number.add(10, NumberGrammar::OpenTen, place.end);
+        } else {
+            self.begin_number(SpokenNumber::ten(), word, place);
+        }
+    }
+
+    fn push_teen(&mut self, word: &Word<'_>, close: bool, place: &Range<usize>) {
+        if !(close && self.number.as_mut().is_some_and(|number| number.try_add_ten(place.end))) {
+            self.begin_number(SpokenNumber::new(10, word.grammar), word, place);
+        }
+    }
+
+    fn push_multiplier(&mut self, by: u32, word: &Word<'_>, place: &Range<usize>) {
         if !self.number.as_mut().is_some_and(|number| number.try_multiply(by, place.end)) {
-            self.begin_number(SpokenNumber::new(by, self.language.grammar), place);
+            self.begin_number(SpokenNumber::new(by, word.grammar), word, place);
         }
     }
 
-    fn begin_number(&mut self, mut number: SpokenNumber, place: &Range<usize>) {
+    /// Repeats a digit as often as the number before it says: `four ones`, `4 ones`.
+    fn push_plural(&mut self, digit: u8, word: &Word<'_>, close: bool, place: &Range<usize>) {
+        if close && self.number.as_mut().is_some_and(|number| number.try_count(digit, place.end)) {
+            return;
+        }
+        let counted = if close && self.number.is_none() { self.run.pop_digit() } else { None };
+        match counted {
+            Some((count @ 2.., from)) => {
+                self.run.push(&[digit].repeat(count.into()), from.start..place.end, Strength::Strong);
+            }
+            Some((count, from)) => {
+                self.run.push(&[count], from, Strength::Strong);
+                self.begin_number(SpokenNumber::new(digit.into(), word.grammar), word, place);
+            }
+            None => self.begin_number(SpokenNumber::new(digit.into(), word.grammar), word, place),
+        }
+    }
+
+    fn begin_number(&mut self, mut number: SpokenNumber, word: &Word<'_>, place: &Range<usize>) {
         self.finish_number();
         number.byte_range = place.clone();
+        number.is_weak = word.is_weak;
         if let Some((times, from)) = self.repeat.take() {
             number.repeat_count = times;
             number.byte_range.start = from;
@@ -212,7 +290,8 @@ impl<'a> RunReader<'a> {
 
     fn finish_number(&mut self) {
         if let Some(number) = self.number.take() {
-            self.run.push(&number.digits(), number.byte_range);
+            let strength = if number.is_weak { Strength::Weak } else { Strength::Strong };
+            self.run.push(&number.digits(), number.byte_range, strength);
         }
     }
 
@@ -220,16 +299,18 @@ impl<'a> RunReader<'a> {
         self.finish_number();
         self.repeat = None;
         self.fillers = 0;
-        self.run.is_ambiguous = self.ambiguous_words > 0 && self.unambiguous_words == 0;
-        (self.ambiguous_words, self.unambiguous_words) = (0, 0);
-        if !self.run.digits.is_empty() {
-            self.runs.push(std::mem::take(&mut self.run));
+        if !self.run.groups.is_empty() {
+            let words = std::mem::take(&mut self.words);
+            std::mem::take(&mut self.run).settle(&words, self.reading, &mut self.runs);
+        } else if self.words != WordEvidence::default() {
+            self.words = WordEvidence::default();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::digit_run::DigitGroup;
     use super::*;
     use proptest::prelude::*;
 

@@ -10,12 +10,16 @@ pub(super) struct SpokenNumber {
     rest: u32,
     /// The next word is added only if its value is below this.
     addable_below: u32,
+    /// The value of the last word.
+    last_value: u32,
     /// Whether the last word was `and`.
     ends_with_and: bool,
     /// How often the number is repeated: 2 after `double`.
     pub(super) repeat_count: u8,
     /// Its range in the text, in bytes.
     pub(super) byte_range: Range<usize>,
+    /// Whether all its words are everyday words of other languages.
+    pub(super) is_weak: bool,
 }
 
 impl SpokenNumber {
@@ -26,10 +30,17 @@ impl SpokenNumber {
             thousands: value / 1_000,
             rest: value % 1_000,
             addable_below: open,
+            last_value: value,
             ends_with_and: false,
             repeat_count: 1,
             byte_range: 0..0,
+            is_weak: false,
         }
+    }
+
+    /// Ten, to which units may be added: `puluh`, `十`.
+    pub(super) fn ten() -> Self {
+        Self { addable_below: 10, ..Self::new(10, NumberGrammar::Plain) }
     }
 
     /// Adds an `and`.
@@ -46,7 +57,7 @@ impl SpokenNumber {
                 return (20..100).contains(&value) && value.is_multiple_of(10);
             }
             NumberGrammar::Vigesimal if value == 20 && last_two == 4 && is_unit => return close,
-            NumberGrammar::Vigesimal if last_two % 20 == 10 && self.addable_below == 10 => {
+            NumberGrammar::Vigesimal if self.last_value == 10 && self.addable_below == 10 => {
                 return close && (7..10).contains(&value);
             }
             _ => {}
@@ -66,6 +77,7 @@ impl SpokenNumber {
             _ => addable_below(value, way),
         };
         self.ends_with_and = false;
+        self.last_value = value;
         self.byte_range.end = end;
     }
 
@@ -84,6 +96,37 @@ impl SpokenNumber {
         true
     }
 
+    /// Multiplies a unit at the end by ten, and returns whether there was one.
+    pub(super) fn try_multiply_by_ten(&mut self, end: usize) -> bool {
+        let unit = self.rest % 100;
+        if !(1..10).contains(&unit) || self.addable_below != 1 {
+            return false;
+        }
+        self.rest += unit * 9;
+        self.addable_below = 10;
+        self.byte_range.end = end;
+        true
+    }
+
+    /// Adds ten to a unit at the end, and returns whether there was one.
+    pub(super) fn try_add_ten(&mut self, end: usize) -> bool {
+        let is_unit = (1..10).contains(&(self.rest % 100)) && self.addable_below == 1;
+        if is_unit {
+            self.rest += 10;
+            self.byte_range.end = end;
+        }
+        is_unit
+    }
+
+    /// Takes the number as a count of this digit, and returns whether it is a count: `four ones`.
+    pub(super) fn try_count(&mut self, digit: u8, end: usize) -> bool {
+        let count = u8::try_from(self.rest).ok().filter(|count| (2..20).contains(count));
+        let (Some(count), 0, 1) = (count, self.thousands, self.repeat_count) else { return false };
+        (self.rest, self.repeat_count, self.addable_below) = (digit.into(), count, 0);
+        self.byte_range.end = end;
+        true
+    }
+
     /// Its digits, 0 to 9 each.
     pub(super) fn digits(&self) -> Vec<u8> {
         let value = (self.thousands * 1_000 + self.rest).to_string();
@@ -94,6 +137,7 @@ impl SpokenNumber {
 /// The value below which the next word is added to a number that ends in `value`.
 fn addable_below(value: u32, way: NumberGrammar) -> u32 {
     match value {
+        10 if way == NumberGrammar::OpenTen => 10,
         60 if way == NumberGrammar::Vigesimal => 20,
         10 if way == NumberGrammar::Vigesimal => 10,
         20..100 if value.is_multiple_of(10) && way != NumberGrammar::UnitsFirst => 10,

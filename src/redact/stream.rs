@@ -1,19 +1,20 @@
 //! Redacts streamed text. Text is passed on at once; only a run of digits is held back until it is complete.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
 use super::card::has_card_number;
+use super::language::MISHEARD;
 use super::redact_ranges;
-use super::scan::{DigitRun, scan_text};
+use super::scan::{DigitRun, LanguageScan, scan_text};
+use super::text_token::MAX_WORD_BYTES;
 
 /// The maximum number of bytes that are held back. No spoken card number is that long.
 const MAX_HELD_BYTES: usize = 1_024;
 
-/// The maximum length of a number word, in bytes.
-const MAX_WORD_BYTES: usize = 64;
-
-/// Redacts text that arrives in pieces as [`redact_card_numbers`](super::redact_card_numbers) redacts it as a whole.
+/// Redacts text that arrives in pieces as [`redact_card_numbers`](super::redact_card_numbers) redacts it as a whole,
+/// but for number words as they are misheard, since nobody mishears what is written here.
 #[derive(Default)]
 pub struct StreamRedactor {
     /// Text that may still belong to a card number.
@@ -26,43 +27,61 @@ impl StreamRedactor {
     /// Adds the next piece and returns the text that can be passed on now, usually the piece itself.
     pub fn push(&mut self, piece: &str) -> String {
         self.text.push_str(piece);
-        let readings = scan_text(&self.text);
-        let mut until = readings.iter().filter_map(|reading| reading.open_run_start).min().unwrap_or(self.text.len());
-        if self.text.len() - self.emitted > MAX_HELD_BYTES {
-            until = self.text.len();
+        let readings = scan_written(&self.text);
+        let end = self.text.len();
+        let open_runs = || readings.iter().filter_map(|reading| Some((reading.open_run_start?, reading)));
+        let mut keep_from = open_runs().map(|(at, _)| at).min().unwrap_or(end);
+        let mut until =
+            open_runs().filter(|(_, reading)| reading.is_open_run_likely).map(|(at, _)| at).min().unwrap_or(end);
+        if end - self.emitted > MAX_HELD_BYTES || end > 2 * MAX_HELD_BYTES {
+            (keep_from, until) = (end, end);
         }
-        let runs = || readings.iter().flat_map(|reading| &reading.runs);
         // A run is passed on or removed as a whole, though languages may differ on where it ends.
-        while let Some(run) = runs().map(DigitRun::byte_range).find(|run| run.start < until && until < run.end) {
-            until = run.start;
+        let mut runs: Vec<&DigitRun> = readings.iter().flat_map(|reading| &reading.runs).collect();
+        runs.sort_by_key(|run| Reverse(run.byte_range().end));
+        for place in runs.iter().map(|run| run.byte_range()) {
+            if place.start < until && until < place.end {
+                until = place.start;
+            }
         }
-        let cards = runs().filter(|run| run.byte_range().end <= until && has_card_number(run));
+        let cards = runs.into_iter().filter(|run| run.byte_range().end <= until && has_card_number(run));
         let cards = cards.map(DigitRun::byte_range).collect();
-        self.emit(until, cards)
+        self.emit(until, keep_from, cards)
     }
 
     /// Ends the text and returns what was held back, redacted.
     pub fn finish(&mut self) -> String {
-        let cards = scan_text(&self.text).into_iter().flat_map(|reading| reading.runs);
+        let cards = scan_written(&self.text).into_iter().flat_map(|reading| reading.runs);
         let cards = cards.filter(has_card_number).map(|run| run.byte_range()).collect();
-        let rest = self.emit(self.text.len(), cards);
+        let end = self.text.len();
+        let rest = self.emit(end, end, cards);
         *self = Self::default();
         rest
     }
 
-    /// Returns the text before `until` that was not passed on yet, without these card numbers.
-    fn emit(&mut self, until: usize, cards: Vec<Range<usize>>) -> String {
+    /// Returns the text before `until` that was not passed on yet, without these card numbers, and keeps what is needed
+    /// to read the rest.
+    fn emit(&mut self, until: usize, keep_from: usize, cards: Vec<Range<usize>>) -> String {
         let from = self.emitted;
-        let fresh = &self.text[from..until.max(from)];
+        let until = until.max(from);
+        let fresh = &self.text[from..until];
         let shifted = cards.into_iter().filter(|card| card.end > from);
         let shifted = shifted.map(|card| card.start.saturating_sub(from)..card.end - from).collect();
         let given = redact_ranges(fresh, shifted).into_owned();
 
         let kept = if until < self.text.len() { until } else { last_word_start(&self.text) };
-        self.emitted = until.max(from) - kept.min(until.max(from));
+        let kept = kept.min(keep_from).min(until);
+        self.emitted = until - kept;
         self.text.drain(..kept);
         given
     }
+}
+
+/// The readings of a text that was written, not heard.
+fn scan_written(text: &str) -> Vec<LanguageScan> {
+    let mut readings = scan_text(text);
+    readings.truncate(MISHEARD);
+    readings
 }
 
 /// The start of the last word of a text, which more letters may continue.

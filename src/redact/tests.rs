@@ -1,3 +1,7 @@
+mod evasions;
+mod languages;
+mod linear_time;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,71 @@
+//! Work grows with the text, not faster.
+
+#![expect(clippy::disallowed_methods, reason = "the time that redaction takes is what is tested")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use crate::redact::{StreamRedactor, redact_card_numbers};
+
+/// Patterns that make a reader do the most: runs without number, one endless run, words that are nearly numbers, and
+/// characters that need to be looked at more than once.
+const PATTERNS: [&str; 20] = [
+    "4242 is x ",
+    "4242424242424242 ",
+    "4242 ",
+    "4 2 ",
+    "42",
+    "one two ",
+    "to for ate ",
+    "double ",
+    "four ones ",
+    "zwei und ",
+    "dreivierdrei",
+    "dreivierdreix ",
+    "fire to en ti ",
+    "um dois, once, sei set ",
+    "四二十",
+    "ប្រាំ",
+    "สี่สองเอ",
+    "&#5",
+    "4\u{336}",
+    "4O",
+];
+
+/// Asserts that a text of 16 KiB takes about as long as sixteen of 1 KiB, where quadratic work would take sixteen times
+/// as long. One of several attempts suffices, since other work on the machine may delay some, but no attempt is fast
+/// by chance.
+fn assert_linear(pattern: &str, run: impl Fn(&str)) {
+    let text = |kibibytes: usize| pattern.repeat((kibibytes * 1_024).div_ceil(pattern.len()));
+    let (short, long) = (text(1), text(16));
+    let time = |times: usize, text: &str| {
+        let begun = Instant::now();
+        (0..times).for_each(|_| run(text));
+        begun.elapsed()
+    };
+    let mut attempts = (0..8).map(|_| (time(16, &short), time(1, &long)));
+    assert!(attempts.any(|(short, long)| long < short * 4), "{pattern} takes more than four times as long at once");
+}
+
+#[test]
+fn redaction_takes_time_in_proportion_to_the_text() {
+    for pattern in PATTERNS {
+        assert_linear(pattern, |text| {
+            black_box(redact_card_numbers(text));
+        });
+    }
+}
+
+#[test]
+fn a_stream_takes_time_in_proportion_to_its_pieces() {
+    for pattern in ["4242 is x ", "hello there ", "to for ate ", "dreivierdrei", "四二十"] {
+        assert_linear(pattern, |text| {
+            let mut stream = StreamRedactor::default();
+            let characters: Vec<char> = text.chars().collect();
+            for piece in characters.chunks(4) {
+                black_box(stream.push(&piece.iter().collect::<String>()));
+            }
+            black_box(stream.finish());
+        });
+    }
+}

@@ -10,6 +10,7 @@ mod faults;
 mod flowise;
 mod guided;
 mod hand_offs;
+mod languages;
 mod mcp;
 mod methods;
 mod models;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         entries::all(),
         velocity_limits::all(),
         guided::all(),
+        languages::all(),
         methods::all(),
         endings::all(),
         drains::all(),

@@ -10,6 +10,7 @@ mod conversation_relay;
 mod health;
 mod json;
 mod mcp;
+mod observation;
 mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use secrecy::SecretString;
@@ -33,6 +35,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::assets::CurrentAssets;
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
+use crate::observation::Recorder;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
@@ -78,6 +81,7 @@ pub struct App {
     origin: OwnOrigin,
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
+    recorder: Option<Recorder>,
 }
 
 /// What the TwiML responses to Twilio's voice webhooks are built from.
@@ -119,6 +123,8 @@ pub struct AppParts {
     pub session: Arc<session::SessionContext>,
     /// Cancelled when the server stops accepting new calls.
     pub draining: CancellationToken,
+    /// Records what Twilio and the server exchange: `observe`.
+    pub recorder: Option<Recorder>,
 }
 
 impl App {
@@ -145,6 +151,7 @@ impl App {
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
+            recorder: parts.recorder,
         })
     }
 
@@ -156,7 +163,8 @@ impl App {
 
     /// Builds the router with all routes.
     pub fn into_router(self) -> Router {
-        Router::new()
+        let recorder = self.recorder.clone();
+        let router = Router::new()
             .route(CONNECT_CONVERSATION_RELAY, post(connect_conversation_relay::post))
             .route(PAYMENT_STATUS_CALLBACK, post(payment_status_callback::post))
             .route(CONNECT_ACTION, post(connect_action::post))
@@ -184,7 +192,11 @@ impl App {
             })
             // The default handler would log the panic message, which may contain any data.
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
-            .with_state(self)
+            .with_state(self);
+        match recorder {
+            Some(recorder) => router.layer(middleware::from_fn_with_state(recorder, observation::record_webhook)),
+            None => router,
+        }
     }
 }
 
@@ -239,6 +251,12 @@ impl FromRef<App> for Chats {
 impl FromRef<App> for OwnOrigin {
     fn from_ref(app: &App) -> Self {
         app.origin.clone()
+    }
+}
+
+impl FromRef<App> for Option<Recorder> {
+    fn from_ref(app: &App) -> Self {
+        app.recorder.clone()
     }
 }
 

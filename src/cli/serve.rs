@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::assets::{Assets, LoadAssetsError};
 use crelay_payments::config::{Config, Vars};
+use crelay_payments::observation::Recorder;
 use crelay_payments::server::{self, Shutdown};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -26,6 +27,11 @@ pub(super) struct Serve {
 
 /// Serves calls until a signal stops it.
 pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
+    run_observed(args, vars, None).await
+}
+
+/// Serves calls until a signal stops it. A recorder gets what Twilio and the server exchange.
+pub(super) async fn run_observed(args: &Serve, vars: &Vars, recorder: Option<Recorder>) -> anyhow::Result<ExitCode> {
     crate::logging::init(vars.get("RUST_LOG"));
     let (mut config, warnings) = match Config::from_vars(vars) {
         Ok(config) => config,
@@ -35,6 +41,7 @@ pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
         warn!(event = "config.warning", %warning, "The configuration contains something that is probably not intended.");
     }
     config.take_over = args.take_over;
+    config.recorder = recorder;
     info!(event = "config.loaded", model = config.response_service.model_name(), "The configuration is loaded.");
     let assets = match Assets::open(&config.assets_dir, &config.twilio).await {
         Ok(assets) => assets,

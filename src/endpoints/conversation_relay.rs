@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use tracing::Instrument;
 
 use super::auth::twilio_signature::SignedUpgrade;
+use super::observation::observe_socket;
+use crate::observation::Recorder;
 use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 /// The largest frame that is read, in bytes.
@@ -23,6 +26,8 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 pub(super) async fn get(
     _: SignedUpgrade,
     State(context): State<Arc<session::SessionContext>>,
+    State(recorder): State<Option<Recorder>>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade
@@ -32,15 +37,24 @@ pub(super) async fn get(
         .write_buffer_size(0)
         .on_upgrade(move |socket| {
             let tasks = context.tasks.clone();
-            tasks.track_future(serve_websocket(context, socket)).in_current_span()
+            let observed = recorder.map(|recorder| (recorder, headers));
+            tasks.track_future(serve_websocket(context, socket, observed)).in_current_span()
         })
 }
 
-async fn serve_websocket(context: Arc<session::SessionContext>, socket: WebSocket) {
+async fn serve_websocket(
+    context: Arc<session::SessionContext>,
+    socket: WebSocket,
+    observed: Option<(Recorder, HeaderMap)>,
+) {
     let (outgoing, incoming) = socket.split();
     let incoming = incoming.filter_map(|message| ready(to_socket_input(message)));
     let outgoing = outgoing.sink_map_err(|_| SendFrameError).with(|frame| ready(Ok(to_websocket_message(frame))));
-    session::serve_socket(context, RelaySocket::new(incoming, outgoing)).await;
+    let mut socket = RelaySocket::new(incoming, outgoing);
+    if let Some((recorder, headers)) = observed {
+        socket = observe_socket(socket, &recorder, &headers);
+    }
+    session::serve_socket(context, socket).await;
 }
 
 /// Converts a WebSocket message. The library answers pings. Any error counts as the end of the socket.

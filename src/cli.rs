@@ -6,6 +6,7 @@ mod deliver;
 mod erase;
 mod health;
 mod listen;
+mod observe;
 mod payments;
 pub(crate) mod process;
 #[cfg(feature = "simulator")]
@@ -59,6 +60,7 @@ enum Command {
     /// Changes nothing. The exit code is 1 if a check failed, and 2 if the configuration cannot be used.
     Check,
     Health(health::Health),
+    Observe(observe::Observe),
     UploadAssets(upload_assets::UploadAssets),
     Payments(payments::Payments),
     Settle(settle::Settle),
@@ -81,6 +83,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prove(args) => prove::run(&args, vars).await,
         Command::Check => check::run(&vars).await,
         Command::Health(args) => health::run(&args, &vars).await,
+        Command::Observe(args) => observe::run(&args, &vars).await,
         Command::UploadAssets(args) => upload_assets::run(&args, &vars).await,
         Command::Payments(args) => payments::run(&args, &vars).await,
         Command::Settle(args) => settle::run(args, &vars).await,

@@ -24,6 +24,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use crate::observation::Recorder;
 use crate::payment;
 use crate::phone_number::{AllowedDestinations, DestinationError, PhoneNumber};
 use crate::signing::SigningSecrets;
@@ -79,6 +80,8 @@ pub struct Config {
     pub database_path: PathBuf,
     /// Whether to take over a ledger that is a copy of another server's: `serve --take-over`, not a variable.
     pub take_over: bool,
+    /// Records what Twilio and the server exchange: `observe`, not a variable.
+    pub recorder: Option<Recorder>,
     /// `PAYMENT_WEBHOOK_URL`: the endpoint that receives the outcomes of payments.
     pub webhook: Option<BusinessEndpoint>,
     /// `PAYMENT_WEBHOOK_SECRET` and `PAYMENT_WEBHOOK_PREVIOUS_SECRET`, with which every request to the business is signed.
@@ -285,6 +288,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         call_parameters,
         database_path: database?,
         take_over: false,
+        recorder: None,
         webhook,
         business_secrets,
         tool_server_tokens: tool_server_tokens.unwrap_or_default(),

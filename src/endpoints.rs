@@ -10,6 +10,7 @@ mod conversation_relay;
 mod health;
 mod json;
 mod mcp;
+mod observation;
 mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
@@ -37,6 +38,7 @@ use crate::call::{CallMessages, LocalizedMessage};
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
 use crate::log_limit::LogLimiter;
+use crate::observation::Recorder;
 use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, Attributes, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
@@ -84,6 +86,7 @@ pub struct App {
     log_limiter: Arc<LogLimiter>,
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
+    recorder: Option<Recorder>,
 }
 
 /// What the TwiML responses to Twilio's voice webhooks are built from.
@@ -127,6 +130,8 @@ pub struct AppParts {
     pub session: Arc<session::SessionContext>,
     /// Cancelled when the server stops accepting new calls.
     pub draining: CancellationToken,
+    /// Records what Twilio and the server exchange: `observe`.
+    pub recorder: Option<Recorder>,
 }
 
 impl App {
@@ -156,6 +161,7 @@ impl App {
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
+            recorder: parts.recorder,
         })
     }
 
@@ -185,8 +191,13 @@ impl App {
             .route(PAYMENT_STATUS_CALLBACK, signed(post(payment_status_callback::post)))
             .route(CONNECT_ACTION, signed(post(connect_action::post)))
             .route(TWILIO_STATUS_CALLBACK, signed(post(twilio_status_callback::post)))
-            .route(&format!("{OUTBOUND_TWIML}/{{id}}"), signed(post(outbound_twiml::post)))
-            .route_layer(from_fn_with_state(self.verifier.clone(), require_signed_webhook));
+            .route(&format!("{OUTBOUND_TWIML}/{{id}}"), signed(post(outbound_twiml::post)));
+        // Only what is verified is recorded.
+        let webhooks = match self.recorder.clone() {
+            Some(recorder) => webhooks.route_layer(from_fn_with_state(recorder, observation::record_webhook)),
+            None => webhooks,
+        };
+        let webhooks = webhooks.route_layer(from_fn_with_state(self.verifier.clone(), require_signed_webhook));
         let socket = Router::new()
             .route(CONVERSATION_RELAY, signed(get(conversation_relay::get)))
             .route_layer(from_fn_with_state(self.verifier.clone(), require_signed_upgrade));
@@ -270,6 +281,12 @@ impl FromRef<App> for Chats {
 impl FromRef<App> for OwnOrigin {
     fn from_ref(app: &App) -> Self {
         app.origin.clone()
+    }
+}
+
+impl FromRef<App> for Option<Recorder> {
+    fn from_ref(app: &App) -> Self {
+        app.recorder.clone()
     }
 }
 

@@ -24,6 +24,7 @@ mod json_text;
 pub mod ledger;
 mod llm;
 mod log_limit;
+pub mod observation;
 pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]

@@ -146,6 +146,7 @@ pub(crate) async fn serve_calls(
         call_parameters: config.call_parameters,
         session: session.clone(),
         draining: shutdown.soft.clone(),
+        recorder: config.recorder,
     })
     .map_err(ServeError::Http)?;
     background_tasks.push(tokio::spawn(sweep_expired(app.clone())));

@@ -20,6 +20,7 @@ mod proxy;
 #[cfg(test)]
 pub(crate) mod raw_server;
 mod relay;
+mod replay;
 mod runner;
 mod scenario;
 mod server_under_test;
@@ -38,6 +39,7 @@ pub use local_server::LocalServer;
 pub use mcp_client::{McpClient, McpClientError, McpTool, McpToolOutput};
 pub use openai::{ModelReply, QueuedOpenAi};
 pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};
+pub use replay::{ReplayReport, replay};
 pub use scenario::ScenarioCheck;
 pub use server_under_test::CallTokens;
 pub use twilio::{

@@ -255,13 +255,25 @@ async fn all_invalid_assets_are_reported() {
 
 #[tokio::test]
 async fn settings_that_conflict_with_pci_are_reported() {
-    let config = json!({ "ConversationRelay": { "Configuration": {
-        "intelligenceService": "GA1", "welcomeGreeting": "Call 555 0100", "ttsProvider": "Amazon" } } });
+    let mut config = json!({ "ConversationRelay": {
+        "Configuration": {
+            "intelligenceService": "GA1", "welcomeGreeting": "Call 555 0100", "ttsProvider": "Amazon",
+            "transcriptionLanguage": "multi", "transcriptionProvider": "Google" },
+        "Extra": { "brandNew": 1 } } });
     let output = CheckHarness::new("pci").asset("serverConfig.json", &config.to_string()).check().await;
-    assert_eq!(output.code, 0, "{}", output.printed);
+    assert_eq!(output.code, 1, "{}", output.printed);
+    output.expect_line(
+        "✗ assets         assets/serverConfig.json: intelligenceService of <ConversationRelay> feeds a product",
+    );
+
+    config["Pci"] = json!({ "acceptNonCompliant": true });
+    let output = CheckHarness::new("pci-accepted").asset("serverConfig.json", &config.to_string()).check().await;
+    assert_eq!(output.code, 1, "{}", output.printed);
     for line in [
-        "! PCI            speech goes through en-US: Amazon (TTS), Twilio's default (STT):",
-        "! PCI            intelligenceService is set",
+        "! assets         assets/serverConfig.json: ConversationRelay.Extra.brandNew is sent to Twilio as it is",
+        "! assets         assets/serverConfig.json: intelligenceService of <ConversationRelay> feeds a product",
+        "✗ languages      transcriptionLanguage is multi, and only Deepgram can detect languages: set",
+        "! PCI            speech goes through en-US: Amazon (TTS), Google (STT):",
         "! PCI            welcomeGreeting has digits",
     ] {
         output.expect_line(line);

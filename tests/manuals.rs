@@ -65,7 +65,7 @@ const UNCHECKED: &[(&str, &str)] = &[
 ];
 
 /// Commands of the binary that take too long: only their arguments are parsed.
-const LONG: &[&[&str]] = &[&["simulate", "--all"], &["prove"]];
+const LONG: &[&[&str]] = &[&["simulate", "--all"], &["simulate", "--replay"], &["prove"], &["observe"]];
 
 /// Where nobody listens.
 const NOWHERE: &str = "http://127.0.0.1:9";

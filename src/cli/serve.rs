@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use crelay_payments::assets::{Assets, LoadAssetsError, ReloadRequests};
 use crelay_payments::config::{Config, Vars};
+use crelay_payments::observation::Recorder;
 use crelay_payments::server::{self, Shutdown};
 use tracing::{info, warn};
 
@@ -23,6 +24,11 @@ pub(super) struct Serve {
 
 /// Serves calls until a signal stops it.
 pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
+    run_observed(args, vars, None).await
+}
+
+/// Serves calls until a signal stops it. A recorder gets what Twilio and the server exchange.
+pub(super) async fn run_observed(args: &Serve, vars: &Vars, recorder: Option<Recorder>) -> anyhow::Result<ExitCode> {
     super::process::raise_descriptor_limit();
     let _flush = crate::logging::init_queued(vars.get("RUST_LOG")).context("the thread that logs cannot start")?;
     let (mut config, warnings) = match Config::from_vars(vars) {
@@ -33,6 +39,7 @@ pub(super) async fn run(args: &Serve, vars: &Vars) -> anyhow::Result<ExitCode> {
         warn!(event = "config.warning", %warning, "The configuration contains something that is probably not intended.");
     }
     config.take_over = args.take_over;
+    config.recorder = recorder;
     info!(event = "config.loaded", model = config.response_service.model_name(), "The configuration is loaded.");
     let (shutdown, reload) = (Shutdown::default(), ReloadRequests::default());
     handle_signals(shutdown.clone(), config.drain_timeout, reload.clone())?;

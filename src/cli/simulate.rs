@@ -1,5 +1,6 @@
 //! `simulate`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -21,6 +22,9 @@ pub(super) struct Simulate {
     /// Print the names of all calls that can be played
     #[arg(long)]
     list: bool,
+    /// Play a recording of `observe` instead, and report what the server could not read
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "all", "interactive", "model"])]
+    replay: Option<PathBuf>,
     /// Which model answers
     #[arg(long, value_enum, default_value_t = ModelChoice::Scripted)]
     model: ModelChoice,
@@ -48,6 +52,14 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
     // The transcript is the output; the server's log is printed only when RUST_LOG asks for it.
     if let Some(filter) = vars.get("RUST_LOG") {
         crate::logging::init(Some(filter));
+    }
+    if let Some(file) = args.replay {
+        let recording =
+            std::fs::read_to_string(&file).with_context(|| format!("cannot read the recording {}", file.display()))?;
+        let report =
+            simulator::replay(&recording).await.with_context(|| format!("cannot replay {}", file.display()))?;
+        super::print(format_args!("{report}\n"))?;
+        return Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let which = match args.name {
         _ if args.all => ScenarioSelection::All,

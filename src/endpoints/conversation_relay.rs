@@ -7,12 +7,15 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use tracing::Instrument;
 
 use super::auth::twilio_signature::SignedUpgrade;
+use super::observation::observe_socket;
 use crate::connections::ConnectionState;
+use crate::observation::Recorder;
 use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 /// The largest frame that is read, in bytes.
@@ -31,6 +34,8 @@ pub(super) async fn get(
     _: SignedUpgrade,
     State(context): State<Arc<session::SessionContext>>,
     Extension(connection): Extension<ConnectionState>,
+    State(recorder): State<Option<Recorder>>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     upgrade
@@ -41,15 +46,25 @@ pub(super) async fn get(
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .on_upgrade(move |socket| {
             let tasks = context.tasks.clone();
-            tasks.track_future(serve_websocket(context, connection, socket)).in_current_span()
+            let observed = recorder.map(|recorder| (recorder, headers));
+            tasks.track_future(serve_websocket(context, connection, socket, observed)).in_current_span()
         })
 }
 
-async fn serve_websocket(context: Arc<session::SessionContext>, connection: ConnectionState, socket: WebSocket) {
+async fn serve_websocket(
+    context: Arc<session::SessionContext>,
+    connection: ConnectionState,
+    socket: WebSocket,
+    observed: Option<(Recorder, HeaderMap)>,
+) {
     let (outgoing, incoming) = socket.split();
     let incoming = incoming.map(to_socket_input);
     let outgoing = outgoing.sink_map_err(|_| SendFrameError).with(|frame| ready(Ok(to_websocket_message(frame))));
-    session::serve_socket(context, RelaySocket::new(incoming, outgoing).on_connection(connection)).await;
+    let mut socket = RelaySocket::new(incoming, outgoing).on_connection(connection);
+    if let Some((recorder, headers)) = observed {
+        socket = observe_socket(socket, &recorder, &headers);
+    }
+    session::serve_socket(context, socket).await;
 }
 
 /// Converts a WebSocket message. The library answers pings. Any error counts as the end of the socket.

@@ -96,7 +96,7 @@ pub(crate) struct Prompt {
     pub voice_prompt: Private<String>,
     /// The language in which the caller spoke. With `transcriptionLanguage="multi"` it is detected, a primary tag such as
     /// `fr`.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "text_or_none")]
     pub lang: Option<String>,
     /// False for a partial transcript, which the final one repeats.
     #[serde(default = "yes", deserialize_with = "null_is_yes")]
@@ -188,6 +188,14 @@ fn party<'de, D: Deserializer<'de>>(from: D) -> Result<Private<String>, D::Error
     Ok(Private::new(bound_party(&Option::<String>::deserialize(from)?.unwrap_or_default())))
 }
 
+/// Deserializes a text; anything else counts as absent, so that it never costs the whole frame.
+fn text_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
 fn info<'de, D: Deserializer<'de>>(from: D) -> Result<Info, D::Error> {
     #[derive(Deserialize)]
     struct Frame {
@@ -248,6 +256,11 @@ mod tests {
             r#"{"type":"setup","callSid":"CA1","new":[1]}"#,
         ] {
             assert!(matches!(IncomingFrame::parse(setup), Ok(IncomingFrame::Setup(_))), "{setup}");
+        }
+        for (lang, expected) in [(r#""fr""#, Some("fr")), ("null", None), ("7", None), (r#"{"tag":"fr"}"#, None)] {
+            let prompt = format!(r#"{{"type":"prompt","voicePrompt":"Hello","lang":{lang}}}"#);
+            let Ok(IncomingFrame::Prompt(prompt)) = IncomingFrame::parse(&prompt) else { panic!("{lang}") };
+            assert_eq!(prompt.lang.as_deref(), expected);
         }
         let prompt = r#"{"type":"prompt","voicePrompt":"Hello"}"#;
         assert!(matches!(IncomingFrame::parse(prompt), Ok(IncomingFrame::Prompt(prompt)) if prompt.last));

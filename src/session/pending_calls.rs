@@ -240,7 +240,7 @@ mod tests {
         for n in 0..MAX_PENDING_CALLS {
             pending.add(&n.to_string(), data()).unwrap();
         }
-        assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooMuchData));
+        assert_eq!(pending.add("one more", data()), Err(AddPendingCallError::TooManyCalls));
         pending.remove("0");
         assert_eq!(pending.add("one more", data()), Ok(()));
     }

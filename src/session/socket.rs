@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -74,6 +74,17 @@ impl RelaySocket {
         if let Some(connection) = &self.connection {
             connection.mark_identified();
         }
+    }
+
+    /// Passes every input to `received`, and every output to `sent`, which returns what is sent in its place.
+    pub fn observed_by(
+        self,
+        mut received: impl FnMut(&SocketInput) + Send + 'static,
+        mut sent: impl FnMut(SocketOutput) -> Vec<SocketOutput> + Send + 'static,
+    ) -> Self {
+        let incoming = self.incoming.inspect(move |input| received(input));
+        let outgoing = self.outgoing.with_flat_map(move |frame| stream::iter(sent(frame)).map(Ok));
+        Self::new(incoming, outgoing)
     }
 
     /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::deployment::Deployment;
@@ -43,8 +43,13 @@ pub(super) enum CallerStep {
     WaitsForCallEnd,
     /// Hangs up.
     HangsUp,
+    /// Speaks this language from now on, by its primary tag.
+    Speaks(&'static str),
     /// The socket between Twilio and the server breaks.
     LosesSocket,
+    /// The socket breaks, and Twilio opens another one at once. In one burst of 500 frames it replays these two prompts, with
+    /// interrupts of earlier speech and these keys around them.
+    LosesSocketAndReplays([&'static str; 2], &'static str),
     /// Waits until the call has ended, and calls again.
     Redials,
     /// Continues with one of two scripts, which are the rest of the script.
@@ -202,6 +207,16 @@ impl<'a> ScriptedCaller<'a> {
                 let _ = self.phone.commands.send(PhoneCommand::DropSocket).await;
                 let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::ActionAnswered { status, .. } if status == "failed");
                 self.wait_for_event(asked, "for Twilio to request the action").await
+            }
+            CallerStep::Speaks(language) => {
+                let _ = self.phone.commands.send(PhoneCommand::Speak(language)).await;
+                Ok(())
+            }
+            CallerStep::LosesSocketAndReplays(prompts, keys) => {
+                self.next_entry = self.transcript.len();
+                let _ =
+                    self.phone.commands.send(PhoneCommand::ReconnectAndReplay(replayed_frames(prompts, keys))).await;
+                Ok(())
             }
             CallerStep::Redials => {
                 self.wait_for_call_end().await?;
@@ -390,6 +405,17 @@ impl<'a> ScriptedCaller<'a> {
     async fn with_timeout<T>(&self, it: impl Future<Output = T>, what: &str) -> Result<T, String> {
         tokio::time::timeout(self.step_timeout, it).await.map_err(|_| what.to_owned())
     }
+}
+
+/// The 500 frames that Twilio buffers at most: two prompts, interrupts of earlier speech, and keys.
+fn replayed_frames([first, second]: [&str; 2], keys: &str) -> Vec<Value> {
+    let prompt = |words: &str| json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true});
+    let interrupt =
+        || json!({"type": "interrupt", "utteranceUntilInterrupt": "Please", "durationUntilInterruptMs": 460});
+    let mut frames = vec![interrupt(), prompt(first), interrupt()];
+    frames.extend(keys.chars().cycle().take(495).map(|key| json!({"type": "dtmf", "digit": key.to_string()})));
+    frames.extend([prompt(second), interrupt()]);
+    frames
 }
 
 /// Whether the event is an utterance of the agent with one of these texts (separated by `|`).

@@ -16,14 +16,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use client::{OpenRelaySocketError, RelayClient, RelayMessage};
-pub(super) use twiml::TwimlDocument;
+pub(super) use twiml::{ConnectVerb, TwimlDocument};
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{ScriptedTwilio, WebhookResponse, WebhookSender};
 use crate::twilio::Signer;
 use socket::{RelaySessionEnd, ScriptedRelaySession};
-use twiml::ConnectVerb;
 
 /// The direction of a call.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +51,12 @@ pub(super) enum PhoneCommand {
     KeysDone(oneshot::Sender<()>),
     /// Hangs up.
     HangUp,
+    /// Speaks this language from now on, by its primary tag.
+    Speak(&'static str),
     /// Outside the call: the socket breaks.
     DropSocket,
+    /// Outside the call: the socket breaks, and Twilio opens another one at once and sends these frames on it.
+    ReconnectAndReplay(Vec<Value>),
 }
 
 /// What the caller hears at the moment.
@@ -100,7 +103,7 @@ pub(super) const CALLER_NUMBER: &str = "+15550100001";
 /// The phone number of the second caller.
 pub(super) const SECOND_CALLER_NUMBER: &str = "+15550100007";
 /// The phone number of the server.
-const SERVER_NUMBER: &str = "+15550100002";
+pub(super) const SERVER_NUMBER: &str = "+15550100002";
 /// The number of new sessions after a lost one, if the action connects again.
 const MAX_RECONNECTS: usize = 3;
 

@@ -40,15 +40,25 @@ pub(super) struct ScenarioRunner {
 }
 
 /// Everything that runs during a scenario.
-struct RunningScenario {
+pub(super) struct RunningScenario {
     transcript: Transcript,
-    twilio: ScriptedTwilio,
-    webhooks: WebhookSender,
-    relay: ScriptedRelay,
+    /// Twilio.
+    pub twilio: ScriptedTwilio,
+    /// Posts webhooks to the server.
+    pub webhooks: WebhookSender,
+    /// ConversationRelay.
+    pub relay: ScriptedRelay,
     deployment: Deployment,
     sync_edits: Option<SyncEdits>,
     /// Twilio, OpenAI, Flowise and the business.
     stand_ins: [LocalServer; 4],
+}
+
+impl RunningScenario {
+    /// Stops the server. An error says what it did not do.
+    pub(super) async fn stop(self) -> Result<(), String> {
+        self.deployment.shut_down(&self.transcript).await
+    }
 }
 
 impl ScenarioRunner {
@@ -103,7 +113,8 @@ impl ScenarioRunner {
         ScriptedCaller::start_call(relay, &set.deployment, patience, lenient)
     }
 
-    async fn start(&self, scenario: &Scenario) -> anyhow::Result<RunningScenario> {
+    /// Starts the stand-ins and the server.
+    pub(super) async fn start(&self, scenario: &Scenario) -> anyhow::Result<RunningScenario> {
         let watcher = self.observer.clone();
         let transcript = Transcript::new(move |entry| watcher(entry));
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));

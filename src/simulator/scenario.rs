@@ -57,6 +57,10 @@ impl Scenario {
 pub(super) enum Expectation {
     /// The caller heard one of these texts (separated by `|`).
     Says(&'static str),
+    /// The caller heard this text exactly once.
+    SaysOnce(&'static str),
+    /// The agent's voice was switched to these languages, in order.
+    VoicesSwitched(&'static [&'static str]),
     /// The caller never heard this text.
     NeverSays(&'static str),
     /// Payments were created with these amounts, in order; `None` tokenizes.

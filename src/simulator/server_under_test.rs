@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use crate::assets::Assets;
 use crate::config::{Config, Vars};
 use crate::ledger::{Ledger, Payment, PaymentFilter};
+use crate::observation::Recorder;
 use crate::payment::PaymentOptions;
+use crate::relay::IncomingFrame;
 use crate::server::{self, ServeError, Shutdown};
 use crate::session::CallRegistry;
 use crate::simulator::business::OwnTool;
@@ -77,6 +79,8 @@ pub(super) struct ServerOverrides {
     pub small_disk: bool,
     /// The tool of the business that the assets offer.
     pub own_tool: Option<OwnTool>,
+    /// Records what Twilio and the server exchange.
+    pub recorder: Option<Recorder>,
     /// Whether a standby instance takes over when this one drains.
     pub has_standby: bool,
 }
@@ -127,6 +131,26 @@ impl ListedPayment {
     }
 }
 
+/// How the server reads a frame.
+#[derive(Debug)]
+pub(super) enum FrameReading {
+    /// As one that it knows.
+    Read,
+    /// As a frame of an unknown type, which it ignores.
+    UnknownType,
+    /// Not at all.
+    Invalid(String),
+}
+
+/// Reads a frame as the server does.
+pub(super) fn read_frame(text: &str) -> FrameReading {
+    match IncomingFrame::parse(text) {
+        Ok(IncomingFrame::Other) => FrameReading::UnknownType,
+        Ok(_) => FrameReading::Read,
+        Err(error) => FrameReading::Invalid(error.to_string()),
+    }
+}
+
 /// Binds a socket for the server before the server is configured.
 pub(super) async fn bind_listener() -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port on 127.0.0.1")?;
@@ -146,7 +170,8 @@ impl ServerUnderTest {
         let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}", ledger.path().display()));
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // The first value of a variable applies.
-        let (config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
+        let (mut config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
+        config.recorder = tuning.recorder.clone();
         let mut assets = if tuning.uses_sync {
             Assets::open(&config.assets_dir, &config.twilio).await?.with_poll_interval(SYNC_POLL_INTERVAL)
         } else if let (Some(tool), Some(webhook)) = (tuning.own_tool, &config.webhook) {

@@ -68,6 +68,8 @@ pub(crate) enum TranscriptEvent {
     CallerHungUp,
     /// The socket broke without a close frame.
     SocketDropped,
+    /// The server switched the agent's voice to this language.
+    VoiceSwitched { language: String },
     /// The server sent `end`.
     EndFrame { handoff: Option<String> },
     /// ConversationRelay's session ended.

@@ -82,6 +82,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         }
         TranscriptEvent::CallerQueued { workflow, .. } => ("Twilio", DIM, format!("queues the caller for {workflow}")),
         TranscriptEvent::CallerHungUp => ("Caller", CALLER, "hangs up".to_owned()),
+        TranscriptEvent::VoiceSwitched { language } => ("server", DIM, format!("the agent speaks {language} now")),
         TranscriptEvent::SocketDropped => ("Twilio", DIM, "the socket breaks".to_owned()),
         TranscriptEvent::EndFrame { handoff: None } => ("server", DIM, "end".to_owned()),
         TranscriptEvent::EndFrame { handoff: Some(data) } => ("server", DIM, format!("end, with {data}")),

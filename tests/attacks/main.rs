@@ -15,3 +15,4 @@ mod raw_model;
 #[path = "../server/mod.rs"]
 mod server;
 mod socket;
+mod twilio;

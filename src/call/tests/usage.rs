@@ -24,6 +24,7 @@ fn statements(call: &TestCall) -> Vec<&str> {
             last: true,
             interruptible: Some(false),
             preemptible: Some(false),
+            ..
         }) => Some(token.as_str()),
         _ => None,
     };

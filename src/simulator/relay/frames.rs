@@ -20,7 +20,10 @@ pub(super) enum ApplicationFrame {
     /// DTMF digits to send.
     SendDigits,
     /// A change of language.
-    Language,
+    Language {
+        /// The new language of speech, if it changes.
+        spoken: Option<String>,
+    },
     /// The end of the session.
     End {
         /// `handoffData`, which is passed to the action.
@@ -68,7 +71,7 @@ impl ApplicationFrame {
                 frame.check_members(&["ttsLanguage", "transcriptionLanguage"])?;
                 match (frame.string("ttsLanguage")?, frame.string("transcriptionLanguage")?) {
                     (None, None) => Err("language: ttsLanguage and transcriptionLanguage are missing".to_owned()),
-                    _ => Ok(Self::Language),
+                    (spoken, _) => Ok(Self::Language { spoken: spoken.map(str::to_owned) }),
                 }
             }
             "end" => {

@@ -33,7 +33,11 @@ pub(super) enum RelaySessionEnd {
 pub(super) struct ScriptedRelaySession<'a> {
     relay: &'a ScriptedRelay,
     connect: &'a ConnectVerb,
+    /// The SID of the session.
+    id: String,
     client: RelayClient,
+    /// The language in which the caller is transcribed.
+    language: &'static str,
     speaker: Speaker,
     /// Frames to send as the caller's speech proceeds.
     scheduled_frames: VecDeque<(Instant, Value)>,
@@ -66,13 +70,13 @@ impl<'a> ScriptedRelaySession<'a> {
         id: &str,
         again: bool,
     ) -> Result<Self, String> {
-        let signature = relay.signer.sign(&connect.url, &[]);
-        let client = RelayClient::open(relay.webhooks.proxy().target(), &connect.url, Some(&signature)).await;
-        let client = client.map_err(|error| format!("the socket {} cannot be opened (64102): {error}", connect.url))?;
+        let client = open_client(relay, connect).await?;
         let mut session = Self {
             relay,
             connect,
+            id: id.to_owned(),
             client,
+            language: "en-US",
             speaker: Speaker::new(relay.pace),
             scheduled_frames: VecDeque::new(),
             deferred_speech: VecDeque::new(),
@@ -82,7 +86,7 @@ impl<'a> ScriptedRelaySession<'a> {
             bad_frame_count: 0,
             ending: None,
         };
-        session.send(session.setup(id, again)).await;
+        session.send(session.setup(again)).await;
         relay.twilio.start_call();
         relay.transcript.record(TranscriptEvent::RelayConnected);
         if let Some(greeting) = connect.attribute("welcomeGreeting") {
@@ -92,7 +96,21 @@ impl<'a> ScriptedRelaySession<'a> {
         Ok(session)
     }
 
-    fn setup(&self, id: &str, again: bool) -> Value {
+    /// Loses the socket, opens another one in the same session, and sends on it what was buffered.
+    async fn reconnect_and_replay(&mut self, frames: Vec<Value>) -> Result<(), String> {
+        self.relay.transcript.record(TranscriptEvent::SocketDropped);
+        self.client = open_client(self.relay, self.connect).await?;
+        self.speaker = Speaker::new(self.relay.pace);
+        self.token_count = 0;
+        self.send(self.setup(true)).await;
+        self.relay.transcript.record(TranscriptEvent::RelayConnected);
+        for frame in frames {
+            self.send(frame).await;
+        }
+        Ok(())
+    }
+
+    fn setup(&self, again: bool) -> Value {
         let account = self.relay.twilio.account();
         let (direction, from, to) = self.relay.parties();
         let in_progress = again || direction != "inbound";
@@ -100,7 +118,7 @@ impl<'a> ScriptedRelaySession<'a> {
             self.connect.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
             "type": "setup",
-            "sessionId": id,
+            "sessionId": self.id,
             "callSid": self.relay.twilio.call_sid(),
             "parentCallSid": "",
             "from": from,
@@ -228,6 +246,13 @@ impl<'a> ScriptedRelaySession<'a> {
                 self.close(NORMAL_CLOSURE, CLOSE_REASON).await;
                 return Some(RelaySessionEnd::HungUp);
             }
+            PhoneCommand::Speak(language) => self.language = language,
+            PhoneCommand::ReconnectAndReplay(frames) => {
+                if let Err(what) = self.reconnect_and_replay(frames).await {
+                    self.relay.transcript.record_violation(what);
+                    return Some(RelaySessionEnd::Failed);
+                }
+            }
             PhoneCommand::DropSocket => {
                 self.record_cut_speech();
                 self.relay.transcript.record(TranscriptEvent::SocketDropped);
@@ -252,7 +277,8 @@ impl<'a> ScriptedRelaySession<'a> {
         self.send_info("speaker-events", "clientSpeaking", "on").await;
         let letters = u32::try_from(text.chars().count()).unwrap_or(0);
         let (now, pace) = (Instant::now(), self.relay.pace);
-        let prompt = |said: &str, last| json!({"type": "prompt", "voicePrompt": said, "lang": "en-US", "last": last});
+        let lang = self.language;
+        let prompt = |said: &str, last| json!({"type": "prompt", "voicePrompt": said, "lang": lang, "last": last});
         if self.connect.attribute("partialPrompts") == Some("true") {
             let half = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
             let words = text[..half].rfind(' ').map_or("", |space| &text[..space]);
@@ -369,7 +395,12 @@ impl<'a> ScriptedRelaySession<'a> {
                 self.relay.transcript.record(TranscriptEvent::EndFrame { handoff: handoff.clone() });
                 self.ending = Some(RelaySessionEnd::Ended { handoff });
             }
-            ApplicationFrame::Play | ApplicationFrame::SendDigits | ApplicationFrame::Language => {}
+            ApplicationFrame::Language { spoken } => {
+                if let Some(language) = spoken {
+                    self.relay.transcript.record(TranscriptEvent::VoiceSwitched { language });
+                }
+            }
+            ApplicationFrame::Play | ApplicationFrame::SendDigits => {}
         }
     }
 
@@ -390,4 +421,11 @@ impl<'a> ScriptedRelaySession<'a> {
             self.relay.transcript.record_violation("the server did not answer the close frame");
         }
     }
+}
+
+/// Opens the socket of the TwiML as Twilio does.
+async fn open_client(relay: &ScriptedRelay, connect: &ConnectVerb) -> Result<RelayClient, String> {
+    let signature = relay.signer.sign(&connect.url, &[]);
+    let client = RelayClient::open(relay.webhooks.proxy().target(), &connect.url, Some(&signature)).await;
+    client.map_err(|error| format!("the socket {} cannot be opened (64102): {error}", connect.url))
 }

@@ -128,6 +128,25 @@ impl TranscriptChecks<'_> {
                     "it did not".to_owned()
                 })
             }
+            Expectation::SaysOnce(words) => {
+                let times = self
+                    .count(|event| matches!(event, TranscriptEvent::AgentSaid { text, .. } if text.contains(words)));
+                ScenarioCheck::ensure(format!("the agent says “{words}” once"), times == 1, || format_times(times))
+            }
+            Expectation::VoicesSwitched(languages) => {
+                let voices: Vec<&str> = self
+                    .events()
+                    .filter_map(|event| match event {
+                        TranscriptEvent::VoiceSwitched { language } => Some(language.as_str()),
+                        _ => None,
+                    })
+                    .collect();
+                ScenarioCheck::ensure(
+                    format!("the agent's voice becomes {}", languages.join(", ")),
+                    voices == languages,
+                    || format!("it became {}", voices.join(", ")),
+                )
+            }
             Expectation::NeverSays(words) => ScenarioCheck::ensure(
                 format!("the agent never says “{words}”"),
                 !self.has_agent_said(words),

@@ -10,6 +10,7 @@ mod faults;
 mod flowise;
 mod guided;
 mod hand_offs;
+mod languages;
 mod mcp;
 mod methods;
 mod models;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         velocity_limits::all(),
         usage_limits::all(),
         guided::all(),
+        languages::all(),
         methods::all(),
         endings::all(),
         drains::all(),

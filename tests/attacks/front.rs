@@ -42,23 +42,23 @@ impl LiveCall {
         assert_eq!(self.server.get("/health").await.status(), StatusCode::OK);
         let callback = self.server.post_as_twilio("/twilioStatusCallback", &CALLBACK).await;
         assert_eq!(callback.status(), StatusCode::NO_CONTENT);
-        // Milliseconds, on a machine that does nothing else.
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        // It is milliseconds on a machine that does nothing else; what waits for half-open requests waits for 10 s.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         self.socket.say("Are you there?").await.unwrap();
         assert_eq!(self.socket.wait_for_speech().await.unwrap(), "Still here.");
         self.server.connect_call("CA2", &json!({})).await;
     }
+}
 
-    /// Opens connections and sends this text on each.
-    async fn open(&self, count: usize, text: &str) -> Vec<TcpStream> {
-        let mut opened = Vec::new();
-        for _ in 0..count {
-            let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
-            stream.write_all(text.as_bytes()).await.unwrap();
-            opened.push(stream);
-        }
-        opened
+/// Opens connections and sends this text on each.
+async fn open(server: &Server, count: usize, text: &str) -> Vec<TcpStream> {
+    let mut opened = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        opened.push(stream);
     }
+    opened
 }
 
 /// Waits until the server closes the connection. Returns what it sent.
@@ -71,7 +71,7 @@ async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn half_open_requests_by_the_hundreds_leave_calls_as_they_are() {
     let mut live = LiveCall::start(&[]).await;
-    let _half_open = live.open(300, HALF_A_HEAD).await;
+    let _half_open = open(&live.server, 300, HALF_A_HEAD).await;
     live.check().await;
 }
 
@@ -83,7 +83,7 @@ async fn half_open_requests_by_the_thousands_leave_calls_as_they_are() {
     let descriptors = granted.maximum.unwrap_or(u64::MAX);
     let count = usize::try_from(descriptors / 3).unwrap_or(usize::MAX).min(4_500);
     let mut live = LiveCall::start(&[]).await;
-    let _half_open = live.open(count, HALF_A_HEAD).await;
+    let _half_open = open(&live.server, count, HALF_A_HEAD).await;
     live.check().await;
 }
 
@@ -103,22 +103,22 @@ async fn sockets_without_setup_leave_room_for_calls() {
 #[tokio::test]
 async fn the_oldest_of_all_connections_makes_room_when_all_places_are_taken() {
     let mut live = LiveCall::start(&[("MAX_CONNECTIONS", "20"), ("MAX_CONNECTIONS_PER_ADDRESS", "100")]).await;
-    let mut half_open = live.open(60, HALF_A_HEAD).await;
+    let mut half_open = open(&live.server, 60, HALF_A_HEAD).await;
     live.check().await;
     assert_eq!(read_to_end(&mut half_open[0]).await, b"");
 }
 
 #[tokio::test]
 async fn what_comes_slowly_or_not_at_all_is_closed_in_time() {
-    let mut live = LiveCall::start(&[]).await;
-    let signature = live.server.signature("https://pay.example.com/connectAction", &[("CallSid", "CA1")]);
+    let server = Server::start(&[]).await;
+    let signature = server.signature("https://pay.example.com/connectAction", &[("CallSid", "CA1")]);
     let slow_body = format!(
         "POST /connectAction HTTP/1.1\r\nHost: pay.example.com\r\nX-Twilio-Signature: {signature}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 11\r\n\r\n"
     );
-    let mut slow_head = live.open(1, HALF_A_HEAD).await.remove(0);
-    let mut slow_body = live.open(1, &slow_body).await.remove(0);
-    let mut idle = live.open(1, "GET / HTTP/1.1\r\nHost: pay.example.com\r\n\r\n").await.remove(0);
+    let mut slow_head = open(&server, 1, HALF_A_HEAD).await.remove(0);
+    let mut slow_body = open(&server, 1, &slow_body).await.remove(0);
+    let mut idle = open(&server, 1, "GET / HTTP/1.1\r\nHost: pay.example.com\r\n\r\n").await.remove(0);
     let mut first = [0; 15];
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
@@ -130,7 +130,8 @@ async fn what_comes_slowly_or_not_at_all_is_closed_in_time() {
     tokio::join!(trickle_head, trickle_body, read_to_end(&mut idle));
     tokio::time::resume();
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    live.check().await;
+    let callback = server.post_as_twilio("/twilioStatusCallback", &CALLBACK).await;
+    assert_eq!(callback.status(), StatusCode::NO_CONTENT);
 }
 
 /// Sends a byte a second until the connection is closed.

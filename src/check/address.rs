@@ -103,7 +103,7 @@ pub enum HealthError {
 /// written would lose what the server holds in memory.
 pub async fn check_alive(port: u16) -> Result<(), HealthError> {
     let url = build_url(&format!("http://127.0.0.1:{port}"), &[]).ok_or(HealthError::NoResponse(port))?;
-    match ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await {
+    match ProbeClient::new()?.get(url, Credentials::Anonymous).await {
         Ok(response) if response.status == 200 => Ok(()),
         Ok(response) => Err(HealthError::Status { port, status: response.status }),
         Err(_) => Err(HealthError::NoResponse(port)),
@@ -113,7 +113,7 @@ pub async fn check_alive(port: u16) -> Result<(), HealthError> {
 /// Queries this machine's `/health`, for containers without another HTTP client.
 pub async fn check_health(port: u16) -> Result<(), HealthError> {
     let url = build_url(&format!("http://127.0.0.1:{port}"), &["health"]).ok_or(HealthError::NoResponse(port))?;
-    let Ok(response) = ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await else {
+    let Ok(response) = ProbeClient::new()?.get(url, Credentials::Anonymous).await else {
         return Err(HealthError::NoResponse(port));
     };
     let health = serde_json::from_slice::<HealthBody>(&response.body).ok();

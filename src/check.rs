@@ -13,6 +13,7 @@ mod model;
 mod report;
 mod tool_names;
 mod twilio;
+mod webhook_rules;
 
 use crate::assets::Library;
 use crate::config::{self, Config, ResponseServiceConfig};

@@ -145,6 +145,9 @@ pub struct TwilioConfig {
     /// Scheme, host and port of Twilio Sync, without a trailing slash: `TWILIO_API_BASE_URL`, or
     /// `https://sync.twilio.com`, since Sync is not documented to have edges or regions.
     pub sync_base: String,
+    /// Scheme, host and port of the webhooks configuration API, without a trailing slash: `TWILIO_API_BASE_URL`, or
+    /// `https://webhooks.twilio.com`. Only `check` asks it.
+    pub webhooks_base: String,
 }
 
 /// A Twilio API key.
@@ -403,7 +406,7 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
     }
     let api_key = read_api_key(vars);
     let from_number = vars.read_required("FROM_NUMBER", values::phone_number, PHONE_NUMBER);
-    let (api_base, sync_base) = read_twilio_bases(vars);
+    let [api_base, sync_base, webhooks_base] = read_twilio_bases(vars);
 
     let unusual = account_sid.as_ref().is_some_and(|sid| !sid.starts_with("AC"));
     vars.warn_if(unusual, ConfigWarning::UnexpectedSidPrefix { variable: "ACCOUNT_SID", prefix: "AC" });
@@ -416,6 +419,7 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
         from_number: from_number?,
         api_base,
         sync_base,
+        webhooks_base,
     })
 }
 
@@ -439,7 +443,7 @@ fn read_api_key(vars: &mut ConfigReader<'_>) -> Option<TwilioApiKey> {
 
 /// Reads the base URLs of the REST API and of Sync. The former is `https://api[.edge][.region].twilio.com`; an edge
 /// without a region is one of `us1`.
-fn read_twilio_bases(vars: &mut ConfigReader<'_>) -> (String, String) {
+fn read_twilio_bases(vars: &mut ConfigReader<'_>) -> [String; 3] {
     let origin =
         vars.read_optional("TWILIO_API_BASE_URL", values::origin, "scheme, host and port, such as https://example.com");
     let edge = vars.read_optional("TWILIO_EDGE", values::label, "the name of an edge, such as sydney");
@@ -448,14 +452,14 @@ fn read_twilio_bases(vars: &mut ConfigReader<'_>) -> (String, String) {
         vars.warn_if(edge.is_some() || region.is_some(), ConfigWarning::EdgeIgnored);
         vars.check_exposure("TWILIO_API_BASE_URL", Some(values::exposure(&origin)));
         let origin = values::without_trailing_slash(&origin);
-        return (origin.clone(), origin);
+        return [origin.clone(), origin.clone(), origin];
     }
     let api = match (edge, region) {
         (None, None) => "https://api.twilio.com".to_owned(),
         (None, Some(region)) => format!("https://api.{region}.twilio.com"),
         (Some(edge), region) => format!("https://api.{edge}.{}.twilio.com", region.as_deref().unwrap_or("us1")),
     };
-    (api, "https://sync.twilio.com".to_owned())
+    [api, "https://sync.twilio.com".to_owned(), "https://webhooks.twilio.com".to_owned()]
 }
 
 fn read_payment(vars: &mut ConfigReader<'_>) -> Option<payment::PaymentSettings> {

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::redirect;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -31,6 +30,7 @@ use uuid::Uuid;
 use crate::call::{ModelEvent, ModelRequest};
 use crate::call_identity::CallIdentity;
 use crate::config::FlowiseConfig;
+use crate::http_client::{self, Target};
 use crate::llm::{ModelLimits, Profile};
 use abort::AbortOnDrop;
 use body::PredictionRequest;
@@ -90,13 +90,10 @@ impl Flowise {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        let http = http_client::builder(Target::of_text(&config.url))
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            // A redirect could send the conversation to another host.
-            .redirect(redirect::Policy::none())
             .build()
             .map_err(BuildFlowiseError::Http)?;
         Ok(Self(Arc::new(FlowiseClient { http, config: config.clone(), tasks, known_flows: KnownFlows::default() })))

@@ -18,6 +18,7 @@ mod expiring_map;
 mod flowise;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod http_client;
 pub mod ids;
 mod json_members;
 mod json_text;

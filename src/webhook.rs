@@ -13,18 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::redirect;
 use secrecy::ExposeSecret as _;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{error, info, warn};
+use url::Url;
 use uuid::Uuid;
 
 use crate::config;
+use crate::http_client::SignedClient;
 use crate::ledger::{self, DeliverySubject, DueDelivery, Ledger, MAX_RETRY_DELAY};
-use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// How long a delivery may take, connection and response included.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,8 +42,8 @@ const RESULT_WRITE_ATTEMPTS: u32 = 3600;
 
 /// Delivers events to `PAYMENT_WEBHOOK_URL`.
 pub(crate) struct Webhook {
-    config: config::BusinessEndpoint,
-    http: reqwest::Client,
+    url: Url,
+    http: SignedClient,
 }
 
 /// The deliveries in flight, at most one for each payment and for each call.
@@ -57,13 +56,7 @@ struct InFlightDeliveries {
 impl Webhook {
     /// Creates the HTTP client. Fails mostly because of the machine's certificates.
     pub(crate) fn new(config: config::BusinessEndpoint) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .timeout(DELIVERY_TIMEOUT)
-            // A redirect could send the token to another host.
-            .redirect(redirect::Policy::none())
-            .build()?;
-        Ok(Self { config, http })
+        Ok(Self { url: config.url, http: SignedClient::new(Some(config.secrets))? })
     }
 
     /// Delivers events as they become due. Never returns.
@@ -136,18 +129,11 @@ impl Webhook {
     }
 
     async fn send(&self, due: &DueDelivery) -> Result<(), DeliveryError> {
-        let body = due.body.expose_secret();
-        let timestamp = Timestamp::now().as_second().unsigned_abs();
-        let answer = self
-            .http
-            .post(self.config.url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(TIMESTAMP_HEADER, timestamp)
-            .header(SIGNATURE_HEADER, self.config.secrets.sign(timestamp, body.as_bytes()))
-            .body(body.to_owned())
-            .send()
-            .await
-            .map_err(|error| if error.is_timeout() { DeliveryError::TimedOut } else { DeliveryError::Unreachable })?;
+        let request = self.http.post(&self.url, due.body.expose_secret().into());
+        let answer =
+            request.timeout(DELIVERY_TIMEOUT).send().await.map_err(|error| {
+                if error.is_timeout() { DeliveryError::TimedOut } else { DeliveryError::Unreachable }
+            })?;
         // Only the status counts. The body is not read: it may be slow or endless.
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(DeliveryError::Status(status.as_u16())) }
@@ -235,6 +221,6 @@ fn retry_delay(attempts: u32, random: Uuid) -> Duration {
 /// Shows the host, and no secret.
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook").field("host", &self.config.url.host_str()).finish_non_exhaustive()
+        f.debug_struct("Webhook").field("host", &self.url.host_str()).finish_non_exhaustive()
     }
 }

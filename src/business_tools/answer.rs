@@ -1,6 +1,7 @@
 //! The answer of a tool of the business: text within a limit, without card numbers, and the amount due that it names.
 
 use crate::call::{BusinessAnswer, BusinessToolError};
+use crate::http_client::{self, ReadBodyError};
 use crate::payment::BusinessDue;
 use crate::redact::RedactedJson;
 
@@ -8,14 +9,11 @@ use crate::redact::RedactedJson;
 pub(super) const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// Reads the body of a response up to `limit` bytes.
-pub(super) async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<String, BusinessToolError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| request_error(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(BusinessToolError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
+pub(super) async fn read_body(response: reqwest::Response, limit: usize) -> Result<String, BusinessToolError> {
+    let body = http_client::read_body(response, limit).await.map_err(|error| match error {
+        ReadBodyError::TooLarge(_) => BusinessToolError::TooLarge,
+        ReadBodyError::Interrupted(_, error) => request_error(&error),
+    })?;
     let body = String::from_utf8(body).map_err(|_| BusinessToolError::InvalidAnswer)?;
     Ok(body.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(body))
 }

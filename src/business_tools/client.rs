@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::redirect;
+use reqwest::header::ACCEPT;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,29 +17,20 @@ use url::Url;
 use super::answer::{MAX_ANSWER_BYTES, parse_answer, read_body, request_error};
 use super::{BusinessTool, BusinessToolEndpoint, ListedTools, ToolServer, ToolServerConnection, ToolServerError};
 use crate::call::{BusinessAnswer, BusinessToolError};
+use crate::http_client::SignedClient;
 use crate::ledger::CallData;
 use crate::redact::RedactedJson;
-use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
-
-/// Time limit for opening a connection. The time limit of the tool includes it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::signing::SigningSecrets;
 
 /// Runs the tools of the business, and knows those that its servers list.
 #[derive(Debug)]
 pub struct BusinessToolClient {
-    http: Arc<BusinessHttp>,
+    http: Arc<SignedClient>,
     /// The bearer tokens of servers, by name.
     tokens: BTreeMap<String, SecretString>,
     listed: ArcSwap<ListedTools>,
     /// Woken when a server says that its list has changed.
     list_changes: Arc<Notify>,
-}
-
-/// The HTTP client for the tools of the business. Connections are kept open between calls.
-#[derive(Debug)]
-pub(super) struct BusinessHttp {
-    http: reqwest::Client,
-    secrets: Option<SigningSecrets>,
 }
 
 /// A tool call of the model, with the call that it belongs to.
@@ -68,13 +57,7 @@ impl BusinessToolClient {
         secrets: Option<SigningSecrets>,
         tokens: BTreeMap<String, SecretString>,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A redirect could send the data of a caller to another host.
-            .redirect(redirect::Policy::none())
-            .build()?;
-        let http = Arc::new(BusinessHttp { http, secrets });
+        let http = Arc::new(SignedClient::new(secrets)?);
         Ok(Self { http, tokens, listed: ArcSwap::default(), list_changes: Arc::default() })
     }
 
@@ -158,34 +141,16 @@ impl BusinessToolClient {
             arguments,
         };
         let body = serde_json::to_vec(&body).expect("strings and valid JSON always serialise");
-        let request = self.http.post(url, body, false)?.header(ACCEPT, "application/json");
+        if !self.http.has_secrets() {
+            // The business could not know who sends it.
+            return Err(BusinessToolError::NotSetUp);
+        }
+        let request = self.http.post(url, body).header(ACCEPT, "application/json");
         let response = request.send().await.map_err(|error| request_error(&error))?;
         if !response.status().is_success() {
             return Err(BusinessToolError::Status(response.status().as_u16()));
         }
         Ok(parse_answer(&read_body(response, MAX_ANSWER_BYTES).await?))
-    }
-}
-
-impl BusinessHttp {
-    /// Builds a request with a JSON body, signed if there is a secret. Without one it is refused unless `has_token`, since
-    /// the business could not know who sends it.
-    pub(super) fn post(
-        &self,
-        url: &Url,
-        body: Vec<u8>,
-        has_token: bool,
-    ) -> Result<reqwest::RequestBuilder, BusinessToolError> {
-        let request = self.http.post(url.clone()).header(CONTENT_TYPE, "application/json");
-        let request = match &self.secrets {
-            Some(secrets) => {
-                let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-                request.header(TIMESTAMP_HEADER, timestamp).header(SIGNATURE_HEADER, secrets.sign(timestamp, &body))
-            }
-            None if has_token => request,
-            None => return Err(BusinessToolError::NotSetUp),
-        };
-        Ok(request.body(body))
     }
 }
 

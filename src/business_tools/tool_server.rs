@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use super::ToolServer;
 use super::answer::{MAX_ANSWER_BYTES, parse_answer, read_body, request_error, to_json_string};
-use super::client::BusinessHttp;
 use super::mcp::{
     ACCEPTED_VERSIONS, CallMeta, CallParams, CallResult, ClientInfo, Empty, Incoming, InitializeParams,
     InitializeResult, LIST_CHANGED, ListParams, ListResult, Outgoing, PROTOCOL_VERSION, SESSION_HEADER, ToolEntry,
     VERSION_HEADER,
 };
 use crate::call::{BusinessAnswer, BusinessToolError};
+use crate::http_client::SignedClient;
 use crate::ledger::CallData;
 use crate::sse::SseDecoder;
 
@@ -40,7 +40,7 @@ const MAX_LIST_PAGES: usize = 10;
 pub struct ToolServerConnection {
     /// What is configured.
     pub server: ToolServer,
-    http: Arc<BusinessHttp>,
+    http: Arc<SignedClient>,
     token: Option<SecretString>,
     session: Mutex<Option<Session>>,
     last_id: AtomicU64,
@@ -85,7 +85,7 @@ pub(super) enum RequestError {
 impl ToolServerConnection {
     pub(super) fn new(
         server: ToolServer,
-        http: Arc<BusinessHttp>,
+        http: Arc<SignedClient>,
         token: Option<SecretString>,
         changes: Arc<Notify>,
     ) -> Self {
@@ -235,7 +235,11 @@ impl ToolServerConnection {
 
     async fn post(&self, message: &impl Serialize, headers: &HeaderMap) -> Result<reqwest::Response, RequestError> {
         let body = serde_json::to_vec(message).expect("strings and valid JSON always serialise");
-        let request = self.http.post(&self.server.url, body, self.token.is_some())?;
+        if !self.http.has_secrets() && self.token.is_none() {
+            // The business could not know who sends it.
+            return Err(BusinessToolError::NotSetUp.into());
+        }
+        let request = self.http.post(&self.server.url, body);
         let request = request.header(ACCEPT, "application/json, text/event-stream").headers(headers.clone());
         let request = match &self.token {
             Some(token) => request.bearer_auth(token.expose_secret()),

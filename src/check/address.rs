@@ -106,7 +106,7 @@ pub enum HealthError {
 pub async fn check_alive(address: SocketAddr) -> Result<(), HealthError> {
     let port = address.port();
     let url = build_url(&format!("http://{address}"), &[]).ok_or(HealthError::NoResponse(port))?;
-    match ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await {
+    match ProbeClient::new()?.get(url, Credentials::Anonymous).await {
         Ok(response) if response.status == 200 => Ok(()),
         Ok(response) => Err(HealthError::Status { port, status: response.status }),
         Err(_) => Err(HealthError::NoResponse(port)),
@@ -117,7 +117,7 @@ pub async fn check_alive(address: SocketAddr) -> Result<(), HealthError> {
 pub async fn check_health(address: SocketAddr) -> Result<(), HealthError> {
     let port = address.port();
     let url = build_url(&format!("http://{address}"), &["health"]).ok_or(HealthError::NoResponse(port))?;
-    let Ok(response) = ProbeClient::without_proxy()?.get(url, Credentials::Anonymous).await else {
+    let Ok(response) = ProbeClient::new()?.get(url, Credentials::Anonymous).await else {
         return Err(HealthError::NoResponse(port));
     };
     let health = serde_json::from_slice::<HealthBody>(&response.body).ok();

@@ -6,14 +6,13 @@ use std::iter;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, LOCATION};
-use reqwest::redirect;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use crate::http_client::{HttpClients, ReadBodyError, read_body};
+
 /// The time limit of a request, including the connection.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time limit for opening a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum number of bytes read of a response. An account or a number is about 2 KiB.
 const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
@@ -49,47 +48,29 @@ pub(super) enum ProbeError {
 }
 
 /// An HTTP client that does not follow redirects, since Twilio and the business use the configured URLs only.
-pub(super) struct ProbeClient(reqwest::Client);
+pub(super) struct ProbeClient(HttpClients);
 
 impl ProbeClient {
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Self::build(reqwest::Client::builder())
-    }
-
-    /// Creates a client for this machine, which ignores a proxy of the environment.
-    pub(super) fn without_proxy() -> Result<Self, reqwest::Error> {
-        Self::build(reqwest::Client::builder().no_proxy())
-    }
-
-    fn build(builder: reqwest::ClientBuilder) -> Result<Self, reqwest::Error> {
-        let client = builder
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(RESPONSE_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()?;
-        Ok(Self(client))
+        HttpClients::new(|builder| builder.timeout(RESPONSE_TIMEOUT)).map(Self)
     }
 
     pub(super) async fn get(&self, url: Url, who: Credentials<'_>) -> Result<ProbeResponse, ProbeError> {
-        let request = self.0.get(url).header(ACCEPT, "application/json");
+        let request = self.0.for_url(&url).get(url).header(ACCEPT, "application/json");
         let request = match who {
             Credentials::Anonymous => request,
             Credentials::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
             Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
         };
-        let mut response = request.send().await.map_err(|error| ProbeError::from(&error))?;
+        let response = request.send().await.map_err(|error| ProbeError::from(&error))?;
         let status = response.status();
         let redirect = if status.is_redirection() { response.headers().get(LOCATION) } else { None };
         let redirect = redirect.and_then(|location| response.url().join(location.to_str().ok()?).ok());
         let redirect = redirect.map(|url| url.origin().ascii_serialization());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| ProbeError::from(&error))? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = match read_body(response, MAX_RESPONSE_BYTES).await {
+            Ok(body) | Err(ReadBodyError::TooLarge(body)) => body,
+            Err(ReadBodyError::Interrupted(_, error)) => return Err(ProbeError::from(&error)),
+        };
         Ok(ProbeResponse { status: status.as_u16(), body, redirect })
     }
 }

@@ -5,23 +5,26 @@ use url::Url;
 
 use super::http::{Credentials, ProbeClient, ProbeError, ProbeResponse, build_url};
 use super::report::Finding;
+use super::webhook_rules;
 use crate::config::{self, Config};
 use crate::endpoints::CONNECT_CONVERSATION_RELAY;
 
-/// Checks the account and the number concurrently.
+/// Checks the account, the number and the rules of webhooks concurrently.
 ///
 /// The account is read with the auth token even if there is an API key: with a wrong token every webhook would be
 /// rejected, and only main API keys may read accounts.
 pub(super) async fn check(http: &ProbeClient, config: &Config) -> Vec<Finding> {
     let twilio = &config.twilio;
     let webhook = config.base_url.http_url(CONNECT_CONVERSATION_RELAY);
-    let (account, number) = tokio::join!(
+    let (account, number, rules) = tokio::join!(
         get(http, account_url(twilio), Credentials::Basic(&twilio.account_sid, &twilio.auth_token)),
         get(http, number_url(twilio), rest_credentials(twilio)),
+        webhook_rules::check(http, config, rest_credentials(twilio)),
     );
     let mut findings = self::check_account(account);
     findings.extend(check_api_key(twilio, &number));
     findings.extend(self::check_number(twilio, number, &webhook));
+    findings.extend(rules);
     findings.push(check_connector(&config.payment.connector));
     findings
 }

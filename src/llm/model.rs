@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_openai::Client;
 use hmac::{Hmac, Mac as _};
-use reqwest::redirect;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
@@ -17,6 +16,7 @@ use super::model_name::ServerKind;
 use super::prewarm::PrewarmState;
 use super::transport::OpenAiEndpoint;
 use crate::config::{self, ApiBaseUrl};
+use crate::http_client::{self, Target};
 use crate::phone_number::PhoneNumber;
 
 /// The time limit for opening a connection.
@@ -86,15 +86,13 @@ impl Model {
         secret: &SecretString,
         limits: ModelLimits,
     ) -> Result<Self, BuildModelError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        let http = http_client::builder(Target::of_text(config.base_url.as_str()))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .http2_keep_alive_while_idle(true)
-            .redirect(redirect::Policy::none())
             .build()
             .map_err(BuildModelError::Http)?;
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;

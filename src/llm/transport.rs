@@ -17,6 +17,7 @@ use super::error_info::ErrorInfo;
 use super::refusal::Refusal;
 use crate::call::InputRefusal;
 use crate::config::{self, ApiBaseUrl};
+use crate::http_client::{self, ReadBodyError};
 
 /// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -188,14 +189,8 @@ fn serialize(body: &RequestBody<'_>) -> Result<Vec<u8>, TransportError> {
 }
 
 /// Reads the body of a response that is not streamed, as far as possible.
-pub(super) async fn read_body(mut response: Response) -> String {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
+pub(super) async fn read_body(response: Response) -> String {
+    let body = http_client::read_body(response, MAX_BODY_BYTES).await.unwrap_or_else(ReadBodyError::into_part);
     String::from_utf8(body).unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, redirect};
+use reqwest::{Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use url::Url;
 
 use super::error::{TwilioError, UnknownOutcomeCause};
 use crate::config;
+use crate::http_client::{self, Target, read_body};
 use crate::ids::Sid;
 use crate::redact::Private;
 
@@ -90,11 +91,9 @@ impl RestClient {
             Some(key) => (&key.sid, &key.secret),
             None => (&config.account_sid, &config.auth_token),
         };
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        let http = http_client::builder(Target::of(&url))
             .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none())
             .build()
             .map_err(BuildTwilioClientError::Http)?;
         Ok(Self { limits, origin: url, http, user: user.clone(), password: password.clone() })
@@ -269,20 +268,6 @@ struct ErrorBody {
     code: Option<u32>,
     message: Private<String>,
 }
-
-/// Reads the body, unless it breaks off or exceeds the limit.
-async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadBodyError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| ReadBodyError)? {
-        if body.len() + chunk.len() > limit {
-            return Err(ReadBodyError);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-struct ReadBodyError;
 
 fn retry_after(response: &Response) -> Option<Duration> {
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)

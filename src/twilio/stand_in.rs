@@ -27,6 +27,7 @@ pub(super) fn client_for(origin: &str, api_key: Option<config::TwilioApiKey>) ->
         from_number: "+15005550006".parse().unwrap(),
         api_base: origin.to_owned(),
         sync_base: origin.to_owned(),
+        webhooks_base: String::new(),
     };
     TwilioClient::new(&config, "https://example.com/payment-status-callback".to_owned()).unwrap()
 }

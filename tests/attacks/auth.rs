@@ -320,3 +320,40 @@ fn a_set_up_that_is_known_to_be_insecure_does_not_start_unless_it_is_allowed() {
     let printed = start_or_refuse(directory.path(), &[]).unwrap_err();
     assert!(printed.contains("DATABASE_URL") && printed.contains("ALLOW_INSECURE=readable-files"), "{printed}");
 }
+
+/// Answers one request with an empty JSON object, on a thread of its own. Returns the port, and what was requested.
+fn start_business() -> (u16, std::thread::JoinHandle<String>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answering = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let length = socket.read(&mut request).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    (port, answering)
+}
+
+#[tokio::test]
+async fn what_is_sent_to_this_machine_does_not_go_through_a_proxy() {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let proxy_url = format!("http://{}", proxy.local_addr().unwrap());
+    let (port, answering) = start_business();
+    let server = Process::start(&[
+        ("HTTP_PROXY", &proxy_url),
+        ("http_proxy", &proxy_url),
+        ("ALL_PROXY", &proxy_url),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+        ("CALL_PARAMETERS_URL", &format!("http://localhost:{port}/calls")),
+        ("PAYMENT_WEBHOOK_SECRET", "a-secret-for-tests-only"),
+    ]);
+    let address = format!("127.0.0.1:{}", server.address.rsplit(':').next().unwrap());
+    let client = Server::at(address.parse().unwrap());
+    let call = [("CallSid", "CA00000000000000000000000000000001"), ("From", "+15550100001")];
+    assert_eq!(client.post_as_twilio("/connectConversationRelay", &call).await.status(), StatusCode::OK);
+    assert!(answering.join().unwrap().starts_with("POST /calls HTTP/1.1\r\n"));
+    assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the proxy sees nothing");
+}

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{StatusCode, header};
-use reqwest::redirect;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::config;
+use crate::http_client::{ReadBodyError, SignedClient, read_body};
 use crate::json_members::JsonMembers;
 use crate::payment::find_contradicted_parameter;
 use crate::redact::Private;
 use crate::session::CallParameters;
-use crate::signing::{SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// Time limit for the whole request. Meanwhile the caller hears the ringback tone.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,8 +25,8 @@ const MAX_RESPONSE_BYTES: usize = 16 * 1024;
 /// The HTTP client for the business.
 #[derive(Debug)]
 pub(in crate::endpoints) struct BusinessClient {
-    config: config::BusinessEndpoint,
-    http: reqwest::Client,
+    url: Url,
+    http: SignedClient,
 }
 
 /// The request body: an inbound call.
@@ -67,12 +67,7 @@ const AMOUNT_MEMBERS: [&str; 2] = ["amountDue", "currency"];
 impl BusinessClient {
     /// Creates the client. It fails if the root certificates cannot be loaded.
     pub(in crate::endpoints) fn new(config: config::BusinessEndpoint) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .timeout(LOOKUP_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()?;
-        Ok(Self { config, http })
+        Ok(Self { url: config.url, http: SignedClient::new(Some(config.secrets))? })
     }
 
     /// Asks once for the parameters of a call, within [`LOOKUP_TIMEOUT`].
@@ -82,27 +77,17 @@ impl BusinessClient {
 
     async fn fetch(&self, call: &IncomingCall<'_>) -> Result<CallParameters, BusinessLookupError> {
         let body = serde_json::to_vec(call).expect("strings always serialise");
-        let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let request = self
-            .http
-            .post(self.config.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .header(TIMESTAMP_HEADER, timestamp)
-            .header(SIGNATURE_HEADER, self.config.secrets.sign(timestamp, &body))
-            .body(body);
-        let mut response = request.send().await.map_err(|error| BusinessLookupError::from(&error))?;
+        let request = self.http.post(&self.url, body).header(header::ACCEPT, "application/json");
+        let response =
+            request.timeout(LOOKUP_TIMEOUT).send().await.map_err(|error| BusinessLookupError::from(&error))?;
         if response.status() != StatusCode::OK {
             return Err(BusinessLookupError::Status(response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| BusinessLookupError::from(&error))? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                return Err(BusinessLookupError::BodyTooLarge);
-            }
-            body.extend_from_slice(&chunk);
+        match read_body(response, MAX_RESPONSE_BYTES).await {
+            Ok(body) => parse_parameters(&body),
+            Err(ReadBodyError::TooLarge(_)) => Err(BusinessLookupError::BodyTooLarge),
+            Err(ReadBodyError::Interrupted(_, error)) => Err(BusinessLookupError::from(&error)),
         }
-        parse_parameters(&body)
     }
 }
 

@@ -275,6 +275,7 @@ fn a_malformed_origin_is_rejected_and_no_secret_is_printed() {
         from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),
         sync_base: String::new(),
+        webhooks_base: String::new(),
     };
     for origin in ["", "api.twilio.com", "mailto:x", "wss://host", "https://"] {
         config.api_base = origin.to_owned();

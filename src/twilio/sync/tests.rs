@@ -34,6 +34,7 @@ async fn start_sync(
         from_number: "+15005550006".parse().unwrap(),
         api_base: String::new(),
         sync_base: origin,
+        webhooks_base: String::new(),
     };
     (SyncClient::new(&config).unwrap(), requests)
 }

@@ -1,0 +1,210 @@
+//! How every HTTP client of the server is built, and how the body of a response is read.
+//!
+//! A request to this machine never leaves it: it uses no proxy, whatever `HTTP_PROXY` says, and its host is always a
+//! loopback address. Other names are resolved without threads, so that a resolver that hangs costs no more than the
+//! requests that wait for it. A redirect is never followed, since it could send data of a caller to another host.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
+use url::Url;
+
+use crate::config::is_this_machine;
+use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
+
+/// Time limit for opening a connection, its name included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where the requests of a client go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To this machine.
+    ThisMachine,
+    /// To another one, through the proxy of the environment if there is one.
+    OtherMachine,
+}
+
+impl Target {
+    /// The target of a text that is a URL.
+    pub(crate) fn of_text(url: &str) -> Self {
+        Url::parse(url).map_or(Self::OtherMachine, |url| Self::of(&url))
+    }
+
+    /// The target of a URL.
+    pub(crate) fn of(url: &Url) -> Self {
+        if url.host().is_some_and(|host| is_this_machine(&host)) { Self::ThisMachine } else { Self::OtherMachine }
+    }
+}
+
+/// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit.
+pub(crate) fn builder(target: Target) -> ClientBuilder {
+    let builder = Client::builder()
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(redirect::Policy::none());
+    match target {
+        Target::ThisMachine => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
+        Target::OtherMachine => builder.hickory_dns(true),
+    }
+}
+
+/// Resolves each name to this machine.
+struct LoopbackResolver;
+
+impl Resolve for LoopbackResolver {
+    fn resolve(&self, _: Name) -> Resolving {
+        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
+        Box::pin(std::future::ready(Ok(Box::new(addresses.into_iter()) as Addrs)))
+    }
+}
+
+/// A client for each target, for requests to several URLs. Connections are kept open.
+#[derive(Debug)]
+pub(crate) struct HttpClients {
+    this_machine: Client,
+    other_machine: Client,
+}
+
+impl HttpClients {
+    /// Creates the clients, each with these further settings. It fails if the root certificates cannot be loaded.
+    pub(crate) fn new(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Self, reqwest::Error> {
+        let build = |target| configure(builder(target)).build();
+        Ok(Self { this_machine: build(Target::ThisMachine)?, other_machine: build(Target::OtherMachine)? })
+    }
+
+    /// The client for requests to a URL.
+    pub(crate) fn for_url(&self, url: &Url) -> &Client {
+        match Target::of(url) {
+            Target::ThisMachine => &self.this_machine,
+            Target::OtherMachine => &self.other_machine,
+        }
+    }
+}
+
+/// Sends JSON to the business, signed if there are secrets.
+#[derive(Debug)]
+pub(crate) struct SignedClient {
+    clients: HttpClients,
+    secrets: Option<SigningSecrets>,
+}
+
+impl SignedClient {
+    /// Creates the client. It fails if the root certificates cannot be loaded.
+    pub(crate) fn new(secrets: Option<SigningSecrets>) -> Result<Self, reqwest::Error> {
+        Ok(Self { clients: HttpClients::new(|builder| builder)?, secrets })
+    }
+
+    /// Whether requests are signed.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// Builds a request with a JSON body, signed now. The only time limit is that of the connection.
+    pub(crate) fn post(&self, url: &Url, body: Vec<u8>) -> RequestBuilder {
+        let request = self.clients.for_url(url).post(url.clone()).header(CONTENT_TYPE, "application/json");
+        let request = match &self.secrets {
+            Some(secrets) => {
+                let timestamp = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+                request.header(TIMESTAMP_HEADER, timestamp).header(SIGNATURE_HEADER, secrets.sign(timestamp, &body))
+            }
+            None => request,
+        };
+        request.body(body)
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(crate) enum ReadBodyError {
+    /// It is larger than allowed. The part within the limit.
+    TooLarge(Vec<u8>),
+    /// It broke off. What came before.
+    Interrupted(Vec<u8>, reqwest::Error),
+}
+
+impl ReadBodyError {
+    /// The part that was read.
+    pub(crate) fn into_part(self) -> Vec<u8> {
+        match self {
+            Self::TooLarge(part) | Self::Interrupted(part, _) => part,
+        }
+    }
+}
+
+/// Reads the body of a response up to `limit` bytes.
+pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadBodyError> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
+                body.extend_from_slice(&chunk[..limit - body.len()]);
+                return Err(ReadBodyError::TooLarge(body));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(error) => return Err(ReadBodyError::Interrupted(body, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with these bytes, and returns the address.
+    async fn answer_once(answer: Vec<u8>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.read_buf(&mut Vec::with_capacity(4096)).await.unwrap();
+            socket.write_all(&answer).await.unwrap();
+        });
+        address
+    }
+
+    fn target(url: &str) -> Target {
+        Target::of(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn this_machine_is_recognised_by_name_and_address() {
+        for url in
+            ["http://127.0.0.1:9/", "http://localhost/", "http://LOCALHOST", "http://a.localhost", "http://[::1]:1/"]
+        {
+            assert_eq!(target(url), Target::ThisMachine, "{url}");
+        }
+        for url in ["https://shop.example.com", "http://localhost.example.com", "http://10.0.0.1", "http://model:8000"]
+        {
+            assert_eq!(target(url), Target::OtherMachine, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_is_a_loopback_address_whatever_the_resolver_says() {
+        let address = answer_once(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()).await;
+        let client = builder(Target::ThisMachine).build().unwrap();
+        let response = client.get(format!("http://no-such-name.localhost:{}/", address.port())).send().await.unwrap();
+        assert_eq!(read_body(response, 2).await.unwrap(), b"hi");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let get = async |head: &str, body: &[u8]| {
+            let address = answer_once([head.as_bytes(), body].concat()).await;
+            let client = builder(Target::ThisMachine).build().unwrap();
+            client.get(format!("http://{address}/")).send().await.unwrap()
+        };
+        let large = get("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", &[b'a'; 100_000]).await;
+        assert!(matches!(read_body(large, 1000).await, Err(ReadBodyError::TooLarge(part)) if part == [b'a'; 1000]));
+        let broken = get("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", b"abc").await;
+        assert!(matches!(read_body(broken, 1000).await, Err(ReadBodyError::Interrupted(part, _)) if part == b"abc"));
+    }
+}

@@ -29,11 +29,20 @@ pub(super) async fn post(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     app.session.calls.record_activity();
+    record_attestation(&app, &call, &form);
     info!(event = "call.incoming", call_sid = %call, "A call comes in.");
     let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call));
     app.session.prewarm_model(&relay.parameters);
     look_up_call_parameters(&app, &call, &form).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
+}
+
+/// Keeps what the network attests about the caller's number until the call connects. Without a known `StirVerstat` nothing
+/// is known of it, and a full map forgets it.
+pub(super) fn record_attestation(app: &App, call: &CallSid, form: &WebhookForm) {
+    if let Some(attestation) = form.non_empty("StirVerstat").and_then(|word| word.parse().ok()) {
+        let _ = app.session.pending_calls.record_attestation(call, attestation);
+    }
 }
 
 /// Asks the business for the parameters of the call and keeps them until it connects. Without an answer the call goes

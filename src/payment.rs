@@ -8,6 +8,7 @@ mod amount_due;
 mod business_due;
 mod callback;
 mod callback_digest;
+mod caller_attestation;
 mod capture;
 mod consent;
 mod field;
@@ -32,6 +33,7 @@ pub use callback::{
     CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultKind,
 };
 pub use callback_digest::{CallbackDigest, CallbackDigester};
+pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};

@@ -1,11 +1,15 @@
 //! Erases expired payment tokens and personal data in the background.
 
+mod trusted_clock;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::error;
+use tokio::time::Instant;
+use tracing::{error, warn};
 
 use crate::ledger::{self, Ledger};
+use trusted_clock::TrustedClock;
 
 /// How often expired data is erased.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -28,12 +32,37 @@ impl Retention {
     /// Erases expired data regularly. Never returns.
     pub(crate) async fn run(self, ledger: Ledger) {
         let mut every = tokio::time::interval(SWEEP_INTERVAL);
+        let mut clock = None;
         loop {
             every.tick().await;
-            if let Err(error) = self.sweep(&ledger, Timestamp::now()).await {
+            if let Err(error) = self.sweep_by(&mut clock, &ledger, Timestamp::now(), Instant::now()).await {
                 error!(event = "retention.failed", %error, "Expired data could not be erased.");
             }
         }
+    }
+
+    /// Erases what has expired by the trusted clock, which begins with the newest time in the ledger.
+    async fn sweep_by(
+        &self,
+        clock: &mut Option<TrustedClock>,
+        ledger: &Ledger,
+        wall: Timestamp,
+        now: Instant,
+    ) -> Result<(), ledger::LedgerError> {
+        let clock = match clock {
+            Some(clock) => clock,
+            None => clock.insert(TrustedClock::new(ledger.last_event_at().await?, wall, now.into_std())),
+        };
+        let reading = clock.read(wall, now.into_std());
+        if let Some(jump) = reading.jump {
+            warn!(
+                event = "retention.clock_ahead",
+                ahead_minutes = jump.as_mins(),
+                "The clock is ahead of the time that the server has run, or the server was stopped for long: until this \
+                 has lasted for a day, data is erased by the earlier time."
+            );
+        }
+        self.sweep(ledger, reading.now).await
     }
 
     async fn sweep(&self, ledger: &Ledger, now: Timestamp) -> Result<(), ledger::LedgerError> {
@@ -122,6 +151,25 @@ mod tests {
         assert_eq!(log.count_events("ERROR", "token.expires_soon"), 0);
         retention.sweep(&ledger, now + SignedDuration::from_mins(61)).await.unwrap();
         assert_eq!(log.count_events("ERROR", "token.expires_soon"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_ahead_erases_nothing_for_a_day() {
+        let log = CapturedLog::start();
+        let (ledger, id, _directory) = ledger_with_token().await;
+        let (wall, now) = (Timestamp::now(), Instant::now());
+        let after = |hours: u64| now + Duration::from_secs(hours * 3600);
+        let mut clock = None;
+        RETENTION.sweep_by(&mut clock, &ledger, wall, now).await.unwrap();
+        for n in 0..24 {
+            RETENTION.sweep_by(&mut clock, &ledger, wall + hours(100 + n), after(n.unsigned_abs())).await.unwrap();
+        }
+        let mut restarted = None;
+        RETENTION.sweep_by(&mut restarted, &ledger, wall + hours(100), now).await.unwrap();
+        assert!(has_token(&ledger, id).await);
+        assert_eq!(log.count_events("WARN", "retention.clock_ahead"), 2, "once by each server");
+        RETENTION.sweep_by(&mut clock, &ledger, wall + hours(124), after(24)).await.unwrap();
+        assert!(!has_token(&ledger, id).await);
     }
 
     #[tokio::test]

@@ -150,7 +150,9 @@ impl SessionContext {
     /// Returns the services that the tools of a call use.
     fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
-        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call: CallData::from_setup(setup) })
+        let mut call = CallData::from_setup(setup);
+        call.attestation = self.pending_calls.attestation(&setup.call_sid);
+        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call })
     }
 }
 

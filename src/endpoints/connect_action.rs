@@ -10,7 +10,7 @@ use url::form_urlencoded;
 
 use super::auth::call_webhook::CallWebhook;
 use super::auth::twilio_signature::WebhookForm;
-use super::connect_conversation_relay::look_up_call_parameters;
+use super::connect_conversation_relay::{look_up_call_parameters, record_attestation};
 use super::{App, LiveAgent, VoiceWebhook, twiml_response};
 use crate::call_identity::CHATFLOW_ID;
 use crate::ids::CallSid;
@@ -84,6 +84,7 @@ pub(super) async fn post(
         calls.deliver(&call, SessionMessage::CallEnded);
     } else if !calls.is_live(&call) && form.non_empty("Direction") == Some("inbound") {
         // The call's data was lost with the process that held it.
+        record_attestation(&app, &call, &form);
         look_up_call_parameters(&app, &call, &form).await;
     }
     twiml_response(&match result {

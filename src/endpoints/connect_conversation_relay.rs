@@ -36,6 +36,7 @@ pub(super) async fn post(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     app.session.calls.record_activity();
+    record_attestation(&app, &call, &form);
     info!(event = "call.incoming", call_sid = %call, "A call comes in.");
     if let Err(error) = admit_call(&app, &call, &form) {
         app.session.usage.monitor.report(error.limit());
@@ -52,6 +53,14 @@ fn admit_call(app: &App, call: &CallSid, form: &WebhookForm) -> Result<(), Admis
     let library = app.session.assets.library();
     let caller = form.non_empty("From").and_then(CallerKey::parse);
     app.session.usage.admissions.admit(call, caller, &library.server.usage_limits, CONNECT_WAIT, Instant::now())
+}
+
+/// Keeps what the network attests about the caller's number until the call connects. Without a known `StirVerstat` nothing
+/// is known of it, and a full map forgets it.
+pub(super) fn record_attestation(app: &App, call: &CallSid, form: &WebhookForm) {
+    if let Some(attestation) = form.non_empty("StirVerstat").and_then(|word| word.parse().ok()) {
+        let _ = app.session.pending_calls.record_attestation(call, attestation);
+    }
 }
 
 /// Asks the business for the parameters of the call and keeps them until it connects. Without an answer the call goes

@@ -8,13 +8,15 @@ use super::{LimitExceeded, PaymentState, RefundKind};
 use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
-    Amount, CardTestingPattern, ConsentRecord, EntryError, Field, IdempotencyKey, Last4, PaymentOutcome,
-    PaymentSessionResult, TwilioResponse, UpdateAction,
+    Amount, CallerAttestation, CardTestingPattern, ConsentRecord, EntryError, Field, IdempotencyKey, Last4,
+    PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
 };
 
 /// An event of a payment. It contains no card data and no token.
 #[derive(Debug)]
 pub(super) enum LedgerEvent<'a> {
+    /// What the caller's network attests about the caller's number.
+    CallerAttested { attestation: CallerAttestation },
     /// A request to create a session is about to be sent.
     CreateRequested { key: &'a IdempotencyKey },
     /// The SID of the session is known.
@@ -66,6 +68,7 @@ pub(super) enum LedgerEvent<'a> {
 impl LedgerEvent<'_> {
     pub(super) fn kind(&self) -> &'static str {
         match self {
+            Self::CallerAttested { .. } => "caller-attested",
             Self::CreateRequested { .. } => "opening",
             Self::SessionCreated { .. } => "opened",
             Self::SessionFound { .. } => "found",
@@ -91,6 +94,7 @@ impl LedgerEvent<'_> {
 
     pub(super) fn data(&self) -> Value {
         match self {
+            Self::CallerAttested { attestation } => json!({"attestation": attestation.as_str()}),
             Self::CreateRequested { key } => json!({"key": key.as_str()}),
             Self::SessionCreated { sid } => json!({"paymentSid": sid.as_str()}),
             Self::SessionFound { sid, charge } => json!({"paymentSid": sid.as_str(), "chargeAmount": charge}),

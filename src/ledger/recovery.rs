@@ -147,6 +147,7 @@ impl LedgerTransaction {
         let call = CallData {
             call_sid: payment.call_sid.clone(),
             caller: payment.caller.clone(),
+            attestation: None,
             call_reference: payment.call_reference.clone(),
             order_reference: payment.order_reference.clone(),
             order_key: payment.order_key.clone(),

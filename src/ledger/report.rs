@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Payment, PaymentState};
 use crate::payment::Currency;
+use crate::redact::escape_control_characters;
 
 /// Payments as a table for a terminal, with the totals charged and refunded in each currency.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl fmt::Display for PaymentsTable<'_> {
                 payment.call_reference.as_ref().map_or("", |reference| reference.reveal().as_str()),
             );
             // A reference must not contain terminal escapes or line breaks.
-            writeln!(f, "{}", line.trim_end().replace(char::is_control, "\u{fffd}"))?;
+            writeln!(f, "{}", escape_control_characters(line.trim_end()))?;
         }
         let of = |state| self.0.iter().filter(move |payment| payment.state == state);
         let counts: Vec<String> = PaymentState::ALL
@@ -127,11 +128,13 @@ fn to_whole_seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
-/// Quotes a CSV field where needed, and marks a formula as text for spreadsheets with a leading `'`.
+/// Escapes control characters, quotes a CSV field where needed, and marks a formula as text for spreadsheets with a
+/// leading `'`.
 fn quote_csv_field(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let field = if formula { format!("'{field}") } else { field.to_owned() };
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+    let field = escape_control_characters(field);
+    let field = if formula { format!("'{field}") } else { field.into_owned() };
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -146,7 +149,7 @@ mod tests {
             ("a,b", "\"a,b\""),
             ("say \"hi\"", "\"say \"\"hi\"\"\""),
             ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-            ("two\nlines", "\"two\nlines\""),
+            ("two\nlines, \u{1b}[2J", "\"two\\nlines, \\u{1b}[2J\""),
         ] {
             assert_eq!(quote_csv_field(field), written);
         }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
-    CreatePayment, DebtReferences, IdempotencyKey, PaymentId, PaymentTerms, SubmissionRefusal, TwilioResponse,
-    UpdateAction, UpdatePayment, find_parameter_value, sanitize_reference,
+    CallerAttestation, CreatePayment, DebtReferences, IdempotencyKey, PaymentId, PaymentTerms, SubmissionRefusal,
+    TwilioResponse, UpdateAction, UpdatePayment, find_parameter_value, sanitize_reference,
 };
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
@@ -27,6 +27,8 @@ pub struct CallData {
     pub call_sid: CallSid,
     /// The caller's number, if it can be called.
     pub caller: Option<PhoneNumber>,
+    /// What the caller's network attests about the number; `None` if it is unknown.
+    pub attestation: Option<CallerAttestation>,
     /// The business's reference for the call: the custom parameter `callReference`.
     pub call_reference: Option<Private<String>>,
     /// The business's reference for the order, if it differs: the custom parameter `orderReference`.
@@ -68,7 +70,14 @@ impl CallData {
 
     /// A call of which only the SID is known.
     pub fn from_sid(sid: CallSid) -> Self {
-        Self { call_sid: sid, caller: None, call_reference: None, order_reference: None, order_key: None }
+        Self {
+            call_sid: sid,
+            caller: None,
+            attestation: None,
+            call_reference: None,
+            order_reference: None,
+            order_key: None,
+        }
     }
 }
 
@@ -147,6 +156,9 @@ async fn write_create_request(
         writing.check_order(&call, create).await?;
         writing.check_start_limits(&call, create).await?;
         let payment = writing.insert_payment(&call, create.id, Some(create), None).await?;
+        if let Some(attestation) = call.attestation {
+            writing.append_event(&payment, &LedgerEvent::CallerAttested { attestation }, None).await?;
+        }
         if let Some(agreed) = &create.consent {
             writing.append_event(&payment, &LedgerEvent::StatementAgreed { agreed }, None).await?;
         }

@@ -35,6 +35,13 @@ impl ErasureTracker {
 }
 
 impl Ledger {
+    /// When the newest event of a payment was recorded.
+    pub async fn last_event_at(&self) -> Result<Option<Timestamp>, LedgerError> {
+        let newest = sqlx::query_scalar("SELECT at FROM events ORDER BY id DESC LIMIT 1");
+        let newest: Option<i64> = newest.fetch_optional(&self.0.readers).await?;
+        Ok(newest.and_then(|at| Timestamp::from_millisecond(at).ok()))
+    }
+
     /// Deletes the outcomes that were written before `before`, for a server without a webhook.
     pub async fn delete_outcomes(&self, before: Timestamp) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;

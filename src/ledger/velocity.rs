@@ -11,8 +11,8 @@ use super::{
     Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, RecordRequestError,
 };
 use crate::payment::{
-    Amount, CardTestingLimits, CardTestingPattern, CreatePayment, Currency, DeclineCounts, Last4, LimitKind,
-    LimitScope, ReachedLimit, UpdateAction, VelocityCaps, VelocityCounts, VelocityLimits,
+    Amount, CallerAttestation, CardTestingLimits, CardTestingPattern, CreatePayment, Currency, DeclineCounts, Last4,
+    LimitKind, LimitScope, ReachedLimit, UpdateAction, VelocityCaps, VelocityCounts, VelocityLimits,
 };
 use crate::phone_number::PhoneNumber;
 
@@ -85,7 +85,9 @@ impl LedgerTransaction {
         payment: &Payment,
         change: UpdateAction,
     ) -> Result<(), RecordRequestError> {
-        let call = CallData { caller: payment.caller.clone(), ..CallData::from_sid(payment.call_sid.clone()) };
+        let caller = payment.caller.clone();
+        let attestation = self.caller_attestation(payment).await?;
+        let call = CallData { caller, attestation, ..CallData::from_sid(payment.call_sid.clone()) };
         match change {
             UpdateAction::Capture(_) => self.check_scopes(&call, None, VelocityCaps::check_entry).await,
             UpdateAction::Complete if self.is_card_testing(payment).await? => {
@@ -119,11 +121,27 @@ impl LedgerTransaction {
         Ok(())
     }
 
+    /// What was attested about the caller when the payment began.
+    async fn caller_attestation(&mut self, payment: &Payment) -> Result<Option<CallerAttestation>, LedgerError> {
+        let query =
+            "SELECT json_extract(data, '$.attestation') FROM events WHERE payment_id = ? AND kind = 'caller-attested'";
+        let attested = sqlx::query_scalar(query).bind(payment.id.to_string());
+        let attested: Option<String> = attested.fetch_optional(&mut *self.transaction).await?;
+        Ok(attested.as_deref().and_then(CallerAttestation::from_stored))
+    }
+
     fn velocity_scope<'a>(&self, scope: LimitScope, call: &'a CallData) -> Option<VelocityScope<'a>> {
-        let (clause, value) = match scope {
-            LimitScope::Call => ("payments.call_sid = ?1", Some(call.call_sid.as_str())),
-            LimitScope::Caller => ("payments.caller = ?1", Some(call.caller.as_ref()?.as_str())),
-            LimitScope::Hour => ("?1 IS NULL", None),
+        let is_unverified = call.attestation.is_some_and(CallerAttestation::is_unverified);
+        let (clause, value) = match (scope, &call.caller) {
+            (LimitScope::UnverifiedCaller, _) if !is_unverified => return None,
+            (LimitScope::Call, _) | (LimitScope::UnverifiedCaller, None) => {
+                ("payments.call_sid = ?1", Some(call.call_sid.as_str()))
+            }
+            (LimitScope::Caller | LimitScope::UnverifiedCaller, Some(caller)) => {
+                ("payments.caller = ?1", Some(caller.as_str()))
+            }
+            (LimitScope::Caller, None) => return None,
+            (LimitScope::Hour, _) => ("?1 IS NULL", None),
         };
         Some(VelocityScope { clause, value, since: scope.window().map_or(0, |window| self.cutoff_ms(window)) })
     }

@@ -14,6 +14,9 @@ pub struct VelocityLimits {
     pub per_call: VelocityCaps,
     /// Caps on all calls of one caller within 24 hours. They do not apply to a caller without a number.
     pub per_caller: VelocityCaps,
+    /// Further caps on all calls of one caller within 24 hours, if the caller's number is not verified. For a caller
+    /// without a number they apply to the call.
+    pub unverified_caller: VelocityCaps,
     /// Caps on all calls of this server within an hour.
     pub per_hour: VelocityCaps,
     /// When declines count as card testing; `None`: never.
@@ -42,6 +45,8 @@ pub enum LimitScope {
     Call,
     /// Payments of the caller, on all calls.
     Caller,
+    /// Payments of a caller whose number is not verified, on all calls.
+    UnverifiedCaller,
     /// Payments of all callers.
     Hour,
 }
@@ -123,6 +128,7 @@ impl VelocityLimits {
     pub const NONE: Self = Self {
         per_call: VelocityCaps::NONE,
         per_caller: VelocityCaps::NONE,
+        unverified_caller: VelocityCaps::NONE,
         per_hour: VelocityCaps::NONE,
         card_testing: None,
         orders: OrderRules { pay_again: false, same_again_minutes: 0 },
@@ -133,6 +139,7 @@ impl VelocityLimits {
         match scope {
             LimitScope::Call => &self.per_call,
             LimitScope::Caller => &self.per_caller,
+            LimitScope::UnverifiedCaller => &self.unverified_caller,
             LimitScope::Hour => &self.per_hour,
         }
     }
@@ -145,6 +152,7 @@ impl Default for VelocityLimits {
         Self {
             per_call: caps(Some(9), Some(3), Some(5)),
             per_caller: caps(Some(20), Some(6), Some(10)),
+            unverified_caller: caps(Some(6), Some(2), Some(3)),
             per_hour: caps(None, Some(60), None),
             card_testing: Some(CardTestingLimits::default()),
             orders: OrderRules::default(),
@@ -215,14 +223,14 @@ impl CardTestingLimits {
 
 impl LimitScope {
     /// All scopes, the narrowest first.
-    pub const ALL: [Self; 3] = [Self::Call, Self::Caller, Self::Hour];
+    pub const ALL: [Self; 4] = [Self::Call, Self::UnverifiedCaller, Self::Caller, Self::Hour];
 
     /// The time window of the scope; `None`: the whole call.
     pub fn window(self) -> Option<Duration> {
         let hour = Duration::from_secs(60 * 60);
         match self {
             Self::Call => None,
-            Self::Caller => Some(24 * hour),
+            Self::Caller | Self::UnverifiedCaller => Some(24 * hour),
             Self::Hour => Some(hour),
         }
     }
@@ -234,6 +242,7 @@ impl fmt::Display for ReachedLimit {
         f.write_str(match self.scope {
             LimitScope::Call => "perCall.",
             LimitScope::Caller => "perCallerIn24Hours.",
+            LimitScope::UnverifiedCaller => "unverifiedCaller.",
             LimitScope::Hour => "perHour.",
         })?;
         f.write_str(match self.kind {

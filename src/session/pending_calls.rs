@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
 use crate::ids::CallSid;
+use crate::payment::CallerAttestation;
 use crate::redact::Private;
 
 /// The largest number of outbound orders, and of business look-ups, that are kept.
@@ -32,6 +33,8 @@ pub struct PendingCalls {
     outbound: Arc<Mutex<ExpiringMap<String, PendingCall>>>,
     /// The business look-ups of inbound calls.
     business_lookups: Arc<Mutex<ExpiringMap<CallSid, BusinessLookup>>>,
+    /// What was attested about the callers of inbound calls.
+    attestations: Arc<Mutex<ExpiringMap<CallSid, CallerAttestation>>>,
 }
 
 /// Parameters of a call, by name. They override the custom parameters of the TwiML with the same name.
@@ -93,6 +96,7 @@ impl PendingCalls {
         Self {
             outbound: Arc::new(Mutex::new(new_map(max_bytes))),
             business_lookups: Arc::new(Mutex::new(new_map(max_bytes))),
+            attestations: Arc::new(Mutex::new(new_map(max_bytes))),
         }
     }
 
@@ -134,6 +138,20 @@ impl PendingCalls {
         lock(&self.business_lookups).get_mut(call, now()).cloned()
     }
 
+    /// Records what the voice webhook says about the caller's number.
+    pub fn record_attestation(
+        &self,
+        call: &CallSid,
+        attestation: CallerAttestation,
+    ) -> Result<(), ExpiringMapFullError> {
+        lock(&self.attestations).insert(call.clone(), attestation, now())
+    }
+
+    /// Returns what was attested about the caller of a connecting call.
+    pub(super) fn attestation(&self, call: &CallSid) -> Option<CallerAttestation> {
+        lock(&self.attestations).get_mut(call, now()).copied()
+    }
+
     /// Removes an order whose call was not placed.
     pub fn remove(&self, reference: &str) {
         self.lock().remove(&reference.to_owned(), now());
@@ -143,12 +161,14 @@ impl PendingCalls {
     pub fn remove_call(&self, call: &CallSid) {
         self.lock().retain(|_, order| order.call.as_ref() != Some(call));
         lock(&self.business_lookups).remove(call, now());
+        lock(&self.attestations).remove(call, now());
     }
 
     /// Removes expired entries.
     pub fn remove_expired(&self) {
         self.lock().remove_expired(now());
         lock(&self.business_lookups).remove_expired(now());
+        lock(&self.attestations).remove_expired(now());
     }
 
     fn lock(&self) -> MutexGuard<'_, ExpiringMap<String, PendingCall>> {

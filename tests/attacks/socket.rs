@@ -172,3 +172,29 @@ async fn what_is_no_sid_is_refused_at_the_border() {
     }
     server.wait_for_calls(0).await;
 }
+
+#[tokio::test]
+async fn the_attestation_of_a_caller_reaches_the_ledger_and_the_limits() {
+    let twilio = start_twilio().await;
+    let replies = [
+        ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#),
+        ModelReply::text("Your card number, please."),
+    ];
+    let model = QueuedOpenAi::start(&replies).await.unwrap();
+    let vars = [
+        ("TWILIO_API_BASE_URL", twilio.origin()),
+        ("OPENAI_BASE_URL", model.base_url()),
+        ("OPERATOR_TOKEN", OPERATOR_TOKEN),
+    ];
+    let server = Server::start(&vars).await;
+    let rings = [("CallSid", "CA1"), ("From", "+15550100001"), ("StirVerstat", "TN-Validation-Passed-C")];
+    assert_eq!(server.post_as_twilio("/connectConversationRelay", &rings).await.status(), StatusCode::OK);
+    let mut live = server.connect_call_from("+15550100001", "CA1", &json!({})).await;
+    live.say("I want to store my card").await.unwrap();
+    live.wait_for_speech().await.unwrap();
+    let listed: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+    let id = listed["payments"][0]["id"].as_str().unwrap();
+    let payment: Value = server.get_as_operator(&format!("/payments/{id}")).await.json().await.unwrap();
+    let attested = payment["events"].as_array().unwrap().iter().find(|event| event["kind"] == "caller-attested");
+    assert_eq!(attested.unwrap()["data"], json!({"attestation": "C"}));
+}

@@ -20,6 +20,7 @@ pub(in crate::assets) struct LimitsSection {
     per_call: CapsSection,
     #[serde(rename = "perCallerIn24Hours")]
     per_caller: CapsSection,
+    unverified_caller: CapsSection,
     per_hour: CapsSection,
     card_testing: LimitSetting<CardTestingSection>,
 }
@@ -65,6 +66,7 @@ impl LimitsSection {
         payment::VelocityLimits {
             per_call: self.per_call.into_caps(default.per_call),
             per_caller: self.per_caller.into_caps(default.per_caller),
+            unverified_caller: self.unverified_caller.into_caps(default.unverified_caller),
             per_hour: self.per_hour.into_caps(default.per_hour),
             card_testing: self.card_testing.resolve(default.card_testing, CardTestingSection::into_card_testing),
             orders: default.orders,
@@ -208,6 +210,7 @@ mod tests {
         assert_eq!(read("{}"), Ok(default.clone()));
         let limits = read(
             r#"{"perCall": {"payments": 2, "declines": null, "amount": "500.00"}, "perHour": {"amount": "20000"},
+                "unverifiedCaller": {"declines": 1, "payments": null},
                 "cardTesting": {"minutes": 30}}"#,
         )
         .unwrap();
@@ -216,6 +219,8 @@ mod tests {
             payment::VelocityCaps { payments: Some(2), declines: None, amount: dollars("500"), ..default.per_call };
         assert_eq!((limits.per_call, limits.per_caller), (per_call, default.per_caller));
         assert_eq!(limits.per_hour, payment::VelocityCaps { amount: dollars("20000"), ..default.per_hour });
+        let unverified = payment::VelocityCaps { declines: Some(1), payments: None, ..default.unverified_caller };
+        assert_eq!(limits.unverified_caller, unverified);
         let testing = payment::CardTestingLimits { window: Duration::from_secs(1_800), ..Default::default() };
         assert_eq!(limits.card_testing, Some(testing));
         assert_eq!(read(r#"{"cardTesting": null}"#).unwrap().card_testing, None);

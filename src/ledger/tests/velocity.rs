@@ -510,3 +510,40 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_caller_whose_number_is_not_verified_has_tighter_caps() {
+    use crate::payment::CallerAttestation::{Full, Gateway, Partial, Unsigned};
+    let limits = VelocityLimits { unverified_caller: caps(Some(1), None, Some(2), None), ..VelocityLimits::NONE };
+    for (n, attestation) in [None, Some(Full), Some(Partial)].into_iter().enumerate() {
+        let mut test = TestLedger::with_limits(limits.clone()).await;
+        test.call.attestation = attestation;
+        for payment in 0..3 {
+            test.set_call(&format!("CA{n}{payment}"));
+            assert_eq!(test.exceeded_limit("25").await, None, "{attestation:?}");
+        }
+    }
+    for attestation in [Gateway, Unsigned] {
+        for number in [caller("+15550100001"), None] {
+            let mut test = TestLedger::with_limits(limits.clone()).await;
+            (test.call.attestation, test.call.caller) = (Some(attestation), number.clone());
+            let id = test.enter_card("PK1", "4242").await;
+            assert_eq!(test.event_kinds(id).await[0], "caller-attested");
+            test.report_wrong_entry("PK1", 2).await;
+            let capture = update(id, "PK1", UpdateAction::Capture(Field::SecurityCode), 2);
+            let refused = test.update_session(&capture, &TwilioResponse::Accepted).await.unwrap_err();
+            let RecordRequestError::LimitExceeded(limit) = refused else { panic!("{refused}") };
+            assert_eq!(limit.to_string(), "unverifiedCaller.wrongEntries");
+        }
+        let mut test = TestLedger::with_limits(limits.clone()).await;
+        test.call.attestation = Some(attestation);
+        for n in 0..2 {
+            test.set_call(&format!("CA{n}"));
+            assert_eq!(test.exceeded_limit("25").await, None);
+        }
+        test.set_call("CA3");
+        assert_eq!(test.exceeded_limit("25").await.as_deref(), Some("unverifiedCaller.payments"));
+        test.call.attestation = Some(Full);
+        assert_eq!(test.exceeded_limit("25").await, None, "the caller's own network has verified the number");
+    }
+}

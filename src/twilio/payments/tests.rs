@@ -141,8 +141,11 @@ async fn an_update_is_a_capture_or_a_status() {
 #[tokio::test]
 async fn sids_cannot_leave_their_place_in_the_path() {
     let (twilio, client) = start_twilio(&[(202, "", "")]).await;
-    let update = UpdatePayment { payment_sid: "a/../b?c".parse().unwrap(), ..update(UpdateAction::Cancel) };
-    client.update_payment(&"C/%#?".parse().unwrap(), &update).await.unwrap();
+    let update = UpdatePayment {
+        payment_sid: crate::ids::PaymentSid::from_stored("a/../b?c".to_owned()),
+        ..update(UpdateAction::Cancel)
+    };
+    client.update_payment(&crate::ids::CallSid::from_stored("C/%#?".to_owned()), &update).await.unwrap();
     let path = &twilio.requests()[0].path;
     assert_eq!(path, "/2010-04-01/Accounts/AC1/Calls/C%2F%25%23%3F/Payments/a%2F..%2Fb%3Fc.json");
 }

@@ -17,6 +17,7 @@ mod event;
 mod external_calls;
 mod guided_flow;
 mod history;
+mod input_limit;
 mod input_refusal;
 mod keypad;
 mod known_calls;

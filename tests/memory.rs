@@ -22,15 +22,18 @@ use serde_json::json;
 /// The number of calls at the same time.
 const CALLS: usize = 10;
 
+/// The number of calls with long conversations, which take longer.
+const LONG_CALLS: usize = 3;
+
 /// What one call may cost, in KiB.
 const MAX_CALL_KIB: u64 = 8 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
 /// Connects calls that are greeted by nobody, and lets each caller say `words`.
-async fn connect_calls(process: &Process, words: &str) -> Vec<RelayClient> {
+async fn connect_calls(process: &Process, calls: usize, words: &str) -> Vec<RelayClient> {
     let mut sockets = Vec::new();
-    for number in 0..CALLS {
+    for number in 0..calls {
         let mut socket = process.server.connect_call(&format!("CA{number}"), &json!({})).await;
         socket.say(words).await.unwrap();
         sockets.push(socket);
@@ -41,6 +44,7 @@ async fn connect_calls(process: &Process, words: &str) -> Vec<RelayClient> {
 /// Runs a case on a server of its own. Returns what one call has cost at most, in KiB.
 async fn measure(
     case: &str,
+    calls: usize,
     reply: impl Fn(usize, &str) -> RawReply + Send + Sync + 'static,
     play: impl AsyncFnOnce(&Process, &RawModel),
 ) {
@@ -48,7 +52,7 @@ async fn measure(
     let process = Process::start(&model.base_url, &[("RUST_LOG", "off")], Stdio::null()).await;
     let before = process.memory_kib("VmRSS");
     play(&process, &model).await;
-    let each = process.memory_kib("VmHWM").saturating_sub(before) / CALLS as u64;
+    let each = process.memory_kib("VmHWM").saturating_sub(before) / calls as u64;
     eprintln!("{case}: {each} KiB a call, from {before} KiB");
     assert!(each < MAX_CALL_KIB, "{case}: {each} KiB a call");
 }
@@ -61,8 +65,8 @@ async fn an_event_of_8_mib_is_not_kept() {
         times: 128,
         end: "\"}\n\n".to_owned(),
     };
-    measure("one event of 8 MiB", reply, async |process, model| {
-        let _sockets = connect_calls(process, "Hello.").await;
+    measure("one event of 8 MiB", CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, CALLS, "Hello.").await;
         model.wait_until(|progress| progress.ended >= CALLS).await;
     })
     .await;
@@ -79,8 +83,8 @@ async fn arguments_of_8_mib_are_not_kept() {
         times: 8 * MIB / 60_000,
         end: String::new(),
     };
-    measure("arguments of 8 MiB", reply, async |process, model| {
-        let _sockets = connect_calls(process, "Hello.").await;
+    measure("arguments of 8 MiB", CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, CALLS, "Hello.").await;
         model.wait_until(|progress| progress.ended >= CALLS).await;
     })
     .await;
@@ -91,8 +95,8 @@ async fn a_flood_at_a_reader_that_takes_nothing_is_not_kept() {
     let delta = json!({"type": "response.output_text.delta", "item_id": "m", "delta": "Hello there. ".repeat(8)});
     let reply =
         move |_, _: &str| RawReply { repeated: event(&delta.to_string()), times: 1_000_000, ..RawReply::default() };
-    measure("a flood at a reader that takes nothing", reply, async |process, model| {
-        let _sockets = connect_calls(process, "Hello.").await;
+    measure("a flood at a reader that takes nothing", CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, CALLS, "Hello.").await;
         model.wait_until(|progress| progress.ended >= CALLS).await;
     })
     .await;
@@ -100,14 +104,14 @@ async fn a_flood_at_a_reader_that_takes_nothing_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_conversation_is_bounded() {
-    let arguments = |number| json!({"number": number, "words": "x\"".repeat(80_000)}).to_string();
+    let arguments = |number| json!({"number": number, "words": "x".repeat(240_000)}).to_string();
     let reply = move |number, _: &str| RawReply {
         begin: tool_call(number, "look-up", &arguments(number)),
         ..RawReply::default()
     };
-    measure("twelve tool calls of 240 KiB on an input of 60 KiB", reply, async |process, model| {
-        let _sockets = connect_calls(process, &"Please look again. ".repeat(3_000)).await;
-        let progress = model.wait_until(|progress| progress.ended >= CALLS * 12).await;
+    measure("twelve tool calls of 240 KiB on an input of 60 KiB", LONG_CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, LONG_CALLS, &"Please look again. ".repeat(3_000)).await;
+        let progress = model.wait_until(|progress| progress.ended >= LONG_CALLS * 12).await;
         eprintln!("the largest request has {} bytes", progress.largest_request);
         assert!(progress.largest_request < 3 * MIB, "{}", progress.largest_request);
     })
@@ -124,8 +128,8 @@ async fn reasoning_without_end_is_not_kept() {
         times: 1_000_000,
         end: String::new(),
     };
-    measure("reasoning without end", reply, async |process, model| {
-        let _sockets = connect_calls(process, "Hello.").await;
+    measure("reasoning without end", CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, CALLS, "Hello.").await;
         model.wait_until(|progress| progress.ended >= CALLS).await;
     })
     .await;

@@ -10,8 +10,9 @@ use super::agent_output::reasoning_text;
 use super::prompts;
 use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
-/// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out. A request holds it three
+/// times: here, as its input, and as its body.
+const MAX_BYTES: usize = 1536 * 1024;
 
 /// After this much was added the size is checked, also if the model is not asked, in bytes of JSON.
 const CHECK_INTERVAL_BYTES: usize = MAX_BYTES / 4;

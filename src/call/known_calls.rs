@@ -11,8 +11,8 @@ const MAX_CALLS: usize = 4096;
 /// The tool calls of earlier responses.
 #[derive(Default)]
 pub(super) struct KnownCalls {
-    /// Each with the number of its turn, and the hash of its name and arguments, which may be large.
-    calls: HashMap<String, (u64, u64)>,
+    /// By the hash of the id, which may be large: the number of the turn, and the hash of name and arguments.
+    calls: HashMap<u64, (u64, u64)>,
     /// Its keys are random, so that no server can make two calls look equal.
     hasher: RandomState,
     /// The number of inputs so far.
@@ -32,9 +32,10 @@ impl KnownCalls {
     /// which must not run twice.
     pub(super) fn admit(&mut self, call: ToolCall) -> (ToolCall, bool) {
         let hash = self.hasher.hash_one((&call.name, call.arguments.as_str()));
-        let Some((turn, known)) = self.calls.get_mut(&call.call_id) else {
+        let id = self.hasher.hash_one(&call.call_id);
+        let Some((turn, known)) = self.calls.get_mut(&id) else {
             if self.calls.len() < MAX_CALLS {
-                self.calls.insert(call.call_id.clone(), (self.turn, hash));
+                self.calls.insert(id, (self.turn, hash));
             }
             return (call, false);
         };

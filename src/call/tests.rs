@@ -12,6 +12,7 @@ mod guided_flow;
 mod guided_flow_consent;
 mod guided_flow_methods;
 pub(super) mod harness;
+mod linear_work;
 mod model_response;
 mod mutated_streams;
 mod other_tools;

@@ -48,8 +48,8 @@ pub(super) struct ResponseAssembler {
 /// The maximum size of the text of a response, in bytes: more than an hour of speech.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// The maximum size of the arguments of the tool calls of a response, in bytes.
-const MAX_ARGUMENTS_BYTES: usize = 256 * 1024;
+/// The maximum size of the tool calls of a response, in bytes: their arguments, names and ids.
+const MAX_CALLS_BYTES: usize = 256 * 1024;
 
 /// The maximum size of all that is kept of a response, in bytes: its text with reasoning that stands in it, and its
 /// reasoning items.
@@ -167,17 +167,17 @@ impl ResponseAssembler {
     pub(super) fn is_too_large(&self) -> bool {
         let parts = |item: &Item| if let Content::Message(message) = &item.content { message.part_count() } else { 1 };
         let count = self.items.iter().map(parts).sum::<usize>() + self.seen_reasoning.len();
-        let (mut arguments, mut kept) = (0, self.reasoning_bytes);
+        let (mut calls, mut kept) = (0, self.reasoning_bytes);
         for item in &self.items {
             match &item.content {
                 Content::Message(message) => kept += message.kept_bytes(),
-                Content::Call(call) => arguments += call.arguments_bytes(),
+                Content::Call(call) => calls += call.content_bytes(),
             }
         }
         u64::try_from(count).is_ok_and(|count| count > MAX_ITEMS)
             || self.item_events > MAX_ITEM_EVENTS
             || self.text_bytes > MAX_TEXT_BYTES
-            || arguments > MAX_ARGUMENTS_BYTES
+            || calls > MAX_CALLS_BYTES
             || kept > MAX_KEPT_BYTES
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
@@ -69,16 +69,8 @@ impl LogQueue {
 
     /// Waits until all lines are written, for at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        let mut state = self.lock();
-        while !state.is_drained() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let changed = self.0.changed.wait_timeout(state, left);
-            state = changed.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let waits = self.0.changed.wait_timeout_while(self.lock(), limit, |state| !state.is_drained());
+        drop(waits);
     }
 
     /// Adds a line, or counts it as dropped if there is no room.
@@ -168,7 +160,7 @@ fn write_line(output: &mut impl Write, mut line: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => line = &line[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(RETRY_WAIT),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(RETRY_WAIT),
             Err(error) => return Err(error),
         }
     }

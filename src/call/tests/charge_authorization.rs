@@ -1,7 +1,7 @@
 //! The authorization of charges: the amount due, or the amount that the caller agreed to.
 
 use super::*;
-use crate::payment::{Amount, ConsentPurpose};
+use crate::payment::{Amount, ConsentAnswer, ConsentPurpose};
 
 /// Starts a call with these custom parameters.
 pub(super) fn start_call(parameters: &str) -> TestCall {
@@ -198,6 +198,15 @@ fn numbers_and_a_yes_said_to_the_agent_authorize_no_charge() {
         call_start_capture(&mut call, "");
         assert!(call.running_tools.is_empty(), "{agent}");
     }
+}
+
+#[test]
+fn an_answer_of_which_only_the_beginning_is_kept_is_no_yes() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.request_consent("25.00");
+    call.caller_says(&"yes ".repeat(1100));
+    assert!(call.recorded_answers().iter().all(|record| record.answer != ConsentAnswer::Yes));
 }
 
 #[test]

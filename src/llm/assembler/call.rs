@@ -42,9 +42,9 @@ impl PendingCall {
         }
     }
 
-    /// The size of the arguments, in bytes. Those of the item and of its deltas are the same.
-    pub(super) fn arguments_bytes(&self) -> usize {
-        self.streamed.len().max(self.of_item.len())
+    /// The size of what the call asks for, in bytes. The arguments of the item and of its deltas are the same.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.call_id.len() + self.name.len() + self.streamed.len().max(self.of_item.len())
     }
 
     /// Adds a delta of the arguments.

@@ -390,3 +390,36 @@ proptest! {
         }
     }
 }
+
+/// How many of these events a response may have before it is too large.
+fn count_until_too_large(event: impl Fn(usize) -> String) -> usize {
+    let mut assembler = ResponseAssembler::new(ModelRequestId(7), false);
+    let is_within = |number: &usize| {
+        let event = event(*number);
+        assembler.apply(StreamEvent::parse("", &event).unwrap());
+        while assembler.pop_event().is_some() {}
+        !assembler.is_too_large()
+    };
+    (0..100_000).take_while(is_within).count()
+}
+
+#[test]
+fn what_a_response_keeps_is_limited() {
+    let kib = "x".repeat(1024);
+    assert_eq!(count_until_too_large(|_| arguments_delta(&kib)), 256, "256 KiB of arguments of one call");
+    let call_of_16_kib = |n: usize| {
+        let arguments = format!("\"{{\\\"a\\\":\\\"{}\\\"}}\"", kib.repeat(16));
+        item("done", n, &call(&format!("\"f{n}\""), &format!("\"c{n}\""), "x", &arguments, "completed"))
+    };
+    assert_eq!(count_until_too_large(call_of_16_kib), 15, "256 KiB of arguments of all calls");
+    assert_eq!(count_until_too_large(|_| text_delta(&kib)), 64, "64 KiB of words");
+    let thought = |_| text_delta(&format!("<think>{kib}</think>"));
+    assert!((900..1024).contains(&count_until_too_large(thought)), "1 MiB of reasoning in the text");
+    let reasoning = |n: usize| {
+        item("done", n, &format!(r#"{{"type":"reasoning","id":"rs_{n}","encrypted_content":"{}"}}"#, kib.repeat(32)))
+    };
+    assert_eq!(count_until_too_large(reasoning), 31, "1 MiB of reasoning items");
+    let again = |_| item("done", 0, &call("\"f1\"", "\"c1\"", "x", "\"{}\"", "completed"));
+    assert_eq!(count_until_too_large(again), 1024, "events about items");
+    assert_eq!(count_until_too_large(|_| r#"{"type":"response.in_progress"}"#.to_owned()), 100_000, "other events");
+}

@@ -63,15 +63,15 @@ impl StreamRedactor {
     /// to read the rest.
     fn emit(&mut self, until: usize, keep_from: usize, cards: Vec<Range<usize>>) -> String {
         let from = self.emitted;
-        let until = until.max(from);
-        let fresh = &self.text[from..until];
+        let to = until.max(from);
+        let fresh = &self.text[from..to];
         let shifted = cards.into_iter().filter(|card| card.end > from);
         let shifted = shifted.map(|card| card.start.saturating_sub(from)..card.end - from).collect();
         let given = redact_ranges(fresh, shifted).into_owned();
 
         let kept = if until < self.text.len() { until } else { last_word_start(&self.text) };
-        let kept = kept.min(keep_from).min(until);
-        self.emitted = until - kept;
+        let kept = kept.min(keep_from);
+        self.emitted = to - kept;
         self.text.drain(..kept);
         given
     }
@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(flows(&["It is $", "25", ".00", " and", " more"]), ["It is $", "", "", "", "25.00 and more", ""]);
         assert_eq!(flows(&["One", " moment", ","]), ["", "One moment", ",", ""]);
         assert_eq!(flows(&["for", "ever"]), ["for", "ever", ""]);
+        // A number of which the beginning was passed on already is still the whole number.
+        assert_eq!(flows(&["fou", "r hundred 25 0", "04242 and 4242."]).concat(), "four hundred 25 004242 and 4242.");
     }
 
     #[test]

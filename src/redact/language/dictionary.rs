@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn every_language_has_all_digits() {
+        for line in WORDS.lines() {
+            for digit in 0..10 {
+                assert!(line.contains(&format!(" {digit}:")), "{digit}: {line}");
+            }
+        }
+    }
+
+    #[test]
     fn languages_of_a_reading_agree_on_every_word() {
         let dictionary = &*DICTIONARY;
         for line in WORDS.lines() {

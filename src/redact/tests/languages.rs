@@ -40,6 +40,29 @@ fn numbers_are_read_in_every_language() {
 }
 
 #[test]
+fn numbers_of_languages_that_cldr_lacks_are_read() {
+    for (tag, spelled, digits) in [
+        ("bn", "চার দুই শূন্য নয়, সতেরো, চল্লিশ", "42091740"),
+        ("te", "నాలుగు రెండు సున్నా తొమ్మిది, పదిహేడు", "420917"),
+        ("kn", "ನಾಲ್ಕು ಎರಡು ಸೊನ್ನೆ ಒಂಬತ್ತು, ಹದಿನೇಳು", "420917"),
+        ("ml", "നാല് രണ്ട് പൂജ്യം ഒമ്പത്, പതിനേഴ്", "420917"),
+        ("mr", "चार दोन शून्य नऊ, सतरा", "420917"),
+        ("pa", "ਚਾਰ ਦੋ ਸਿਫ਼ਰ ਨੌਂ, ਸਤਾਰਾਂ", "420917"),
+        ("si", "හතර දෙක බිංදුව නවය, දහහත", "420917"),
+        ("ur", "چار دو صفر نو، سترہ", "420917"),
+        ("gl", "catro dous cero nove, dezasete", "420917"),
+        ("eu", "lau bi zero bederatzi, hamazazpi", "420917"),
+        ("mn", "дөрөв хоёр тэг ес, дөч", "420940"),
+        ("uz", "to‘rt ikki nol to‘qqiz, qirq ikki", "420942"),
+        ("jv", "papat loro nol sanga, patang puluh", "420940"),
+        ("zu", "kune kubili iqanda isishiyagalolunye", "4209"),
+        ("xh", "zine zimbini iqanda zilithoba", "4209"),
+    ] {
+        assert_eq!(digits_in(tag, spelled), digits, "{tag}");
+    }
+}
+
+#[test]
 fn a_card_number_read_digit_by_digit_is_removed_in_every_language() {
     for (tag, numbers) in samples() {
         let word = |digit: char| numbers.iter().find(|(number, _)| *number == digit.to_string()).unwrap().1;

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the time that redaction takes is what is tested")]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::redact::{StreamRedactor, redact_card_numbers};
 
@@ -31,6 +31,9 @@ const PATTERNS: [&str; 20] = [
     "4\u{336}",
     "4O",
 ];
+
+/// The most that a KiB of any text may take.
+const LIMIT: Duration = Duration::from_millis(1);
 
 /// Asserts that a text of 16 KiB takes about as long as sixteen of 1 KiB, where quadratic work would take sixteen times
 /// as long. One of several attempts suffices, since other work on the machine may delay some, but no attempt is fast
@@ -68,4 +71,23 @@ fn a_stream_takes_time_in_proportion_to_its_pieces() {
             black_box(stream.finish());
         });
     }
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "only optimised code is that fast")]
+fn a_kibibyte_takes_less_than_a_millisecond() {
+    let mut slow = Vec::new();
+    for pattern in PATTERNS.into_iter().chain(["so I would like to pay the rest of my bill today, please "]) {
+        let text = pattern.repeat(16 * 1_024 / pattern.len());
+        let time = || {
+            let begun = Instant::now();
+            black_box(redact_card_numbers(&text));
+            begun.elapsed() / 16
+        };
+        let fastest = (0..20).map(|_| time()).min().unwrap();
+        if fastest > LIMIT {
+            slow.push(format!("{pattern}: {fastest:?}"));
+        }
+    }
+    assert!(slow.is_empty(), "{slow:#?}");
 }

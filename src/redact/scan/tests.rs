@@ -1,0 +1,81 @@
+use super::*;
+use crate::redact::digit_run::DigitGroup;
+use proptest::prelude::*;
+
+/// The runs of one language, each as text with blanks between its groups.
+fn read(language: usize, text: &str) -> Vec<String> {
+    let group = |run: &DigitRun, group: &DigitGroup| {
+        run.digits[group.digit_range.clone()].iter().map(u8::to_string).collect::<String>()
+    };
+    let run = |run: &DigitRun| run.groups.iter().map(|it| group(run, it)).collect::<Vec<_>>().join(" ");
+    find_runs(text)[language].iter().map(run).collect()
+}
+
+#[test]
+fn digits_are_recognised_in_all_spellings() {
+    for (said, digits) in [
+        ("4242", "4242"),
+        ("4242-4242", "4242 4242"),
+        ("four oh four", "4 0 4"),
+        ("double four, triple zero", "44 000"),
+        ("double 4 double forty-two", "44 4242"),
+        ("forty-two forty two", "42 42"),
+        ("forty two hundred, forty two", "4242"),
+        ("four thousand two hundred and forty two", "4242"),
+        ("four thousand, two hundred, forty-two", "4242"),
+        ("nineteen eighty four", "19 84"),
+        ("four um, two and then dash four", "4 2 4"),
+        ("twenty, oh four", "20 0 4"),
+        ("one hundred", "100"),
+        ("a thousand and one", "1001"),
+        ("４２ ４٢", "42 42"),
+    ] {
+        assert_eq!(read(0, said), [digits], "{said}");
+    }
+}
+
+#[test]
+fn numbers_of_other_languages_are_recognised() {
+    for (language, said, digits) in [
+        (1, "cuatro dos, cuarenta y dos, doscientos cuarenta y dos", "4 2 42 242"),
+        (1, "cuatro mil doscientos cuarenta y dos, veintidós", "4242 22"),
+        (2, "vier zwo, zweiundvierzig und fünf und dreißig", "4 2 42 35"),
+        (2, "viertausendzweihundertzweiundvierzig null", "4242 0"),
+        (3, "quatre deux, quarante-deux, soixante-douze, quatre-vingt-dix-sept, dix-sept", "4 2 42 72 97 17"),
+        (3, "quatre-vingts, vingt et un, deux cent quarante-deux", "80 21 242"),
+        (4, "quatro dois, quarenta e dois, duzentos e quarenta e dois, meia um", "4 2 42 242 6 1"),
+        (5, "quattro due, quarantadue, duecentoquarantadue, ventuno", "4 2 42 242 21"),
+    ] {
+        assert_eq!(read(language, said), [digits], "{said}");
+    }
+}
+
+#[test]
+fn another_word_ends_a_run() {
+    assert_eq!(read(0, "I have two cards, one of 25 dollars"), ["2", "1", "25"]);
+    assert_eq!(read(0, "call 415 867 5309 or 415 867 5310"), ["415 867 5309", "415 867 5310"]);
+    assert_eq!(read(0, "the 4th of xxxx4242"), ["4", "4242"]);
+    assert_eq!(read(0, "4 and so well then now 2"), ["4", "2"]);
+    assert_eq!(read(0, "4           2"), ["4", "2"]);
+}
+
+#[test]
+fn a_run_is_open_while_more_digits_may_follow() {
+    let open = |text: &str| scan_text(text)[0].open_run_start;
+    for (text, begins) in [("is 42", 3), ("is forty ", 3), ("is 4 and th", 3), ("so double", 3), ("is four ze", 3)] {
+        assert_eq!(open(text), Some(begins), "{text}");
+    }
+    for text in ["is 42 dollars", "is", "is 42 dol", "", "is 42          "] {
+        assert_eq!(open(text), None, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_ranges_are_within_it(text in "[a-z0-9 ,é一]{0,40}|(four|two|hundred|double|and|cent|quatre|vingt|zwei|und|zig| ){0,20}|\\PC{0,60}") {
+        for run in find_runs(&text).into_iter().flatten() {
+            prop_assert!(text.get(run.byte_range()).is_some());
+            prop_assert_eq!(run.groups.last().map(|group| group.digit_range.end), Some(run.digits.len()));
+        }
+    }
+}

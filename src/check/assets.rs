@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::languages;
 use super::report::Finding;
 use super::tool_names::{ToolMismatch, compare_tools};
 use crate::assets::{Library, LoadedLibrary, ServerConfig};
@@ -28,6 +29,7 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Findi
     findings.extend(check_caps(&library.server.limits, payment.currency));
     findings.extend(check_texts(&library.server));
     findings.extend(check_pci(&library.server));
+    findings.extend(languages::check(&library.server));
     findings
 }
 

@@ -10,6 +10,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::business;
+use crate::assets::Library;
+use crate::check::{describe_language, heard_languages};
 use crate::config::{Config, ConfigError, PublicUrl, Vars};
 use crate::redact::redact_card_numbers;
 
@@ -100,6 +102,8 @@ pub struct TestedSetup {
     pub replaced: Vec<&'static str>,
     /// The files of the assets directory with their SHA-256. If empty, the built-in assets are used.
     pub assets: BTreeMap<String, String>,
+    /// The languages in which callers are heard, and what holds in each.
+    pub languages: BTreeMap<String, &'static str>,
 }
 
 /// A configuration that is ready to start the server.
@@ -139,7 +143,8 @@ pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path)
     let vars: Vars = replacements.iter().map(|(name, value)| (*name, value.as_str())).chain(kept).collect();
     let base_url = Config::from_vars(&vars)?.0.base_url;
     let assets = hash_assets(vars.get("ASSETS_DIR").map(Path::new));
-    Ok(PreparedSetup { set_up: TestedSetup { configured, filled_in, replaced, assets }, vars, base_url })
+    let languages = describe_languages(vars.get("ASSETS_DIR").map(Path::new));
+    Ok(PreparedSetup { set_up: TestedSetup { configured, filled_in, replaced, assets, languages }, vars, base_url })
 }
 
 /// The variables that the test sets.
@@ -175,6 +180,17 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
         values.insert("ASSETS_DIR", assets.display().to_string());
     }
     values
+}
+
+/// The languages of the assets in a directory, or of the built-in ones.
+fn describe_languages(assets: Option<&Path>) -> BTreeMap<String, &'static str> {
+    let loaded = assets.map(Library::load).and_then(Result::ok);
+    let library = loaded.map_or_else(Library::built_in, |loaded| loaded.library);
+    let describe = |tag: String| {
+        let described = describe_language(&tag);
+        (redact_card_numbers(&tag).into_owned(), described)
+    };
+    heard_languages(&library.server).into_iter().map(describe).collect()
 }
 
 fn hash_assets(assets: Option<&Path>) -> BTreeMap<String, String> {

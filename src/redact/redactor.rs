@@ -33,8 +33,15 @@ const NEARLY_CARD_DIGITS: usize = 13;
 /// The maximum number of other words in a short input: `and it ends with 00`.
 const MAX_OTHER_WORDS: usize = 3;
 
+/// The longest end of a number whose parts differ in length, in a short input.
+const MAX_END_DIGITS: usize = 4;
+
 /// The longest part of a number in an input with other words. Longer runs are phone numbers and references.
 const MAX_PART_DIGITS: usize = 8;
+
+/// The minimum number of digits in a row that are cut during a capture although each may be an everyday word: `for for
+/// ate`.
+const MIN_AMBIGUOUS_DIGITS: usize = 3;
 
 /// The lengths of most card numbers.
 const USUAL_CARD_LENGTHS: RangeInclusive<usize> = 15..=16;
@@ -203,6 +210,7 @@ impl LanguageWindow {
         let range = range.start + piece.offset..range.end + piece.offset;
         let kind = RunKind::of(run, piece.text);
         let is_part = is_possible_part(run, reading, piece.kind == PieceKind::Whole) && kind != RunKind::Measured;
+        let is_part = is_part && (!run.is_ambiguous || reading.other_words == 0);
         let bareness = if piece.kind == PieceKind::Value { Bareness::Sentence } else { Bareness::of(reading) };
         let nearly = self.parts.back().is_some_and(EarlierRun::is_nearly_card);
         let card = if nearly || is_part { find_completed_card(&self.parts, run, input, bareness) } else { None };
@@ -246,7 +254,9 @@ impl RedactionPolicy {
     fn removes(self, run: &DigitRun) -> bool {
         match self {
             Self::CardNumbers => false,
-            Self::EveryDigit { in_english } => !run.is_ambiguous || !in_english,
+            Self::EveryDigit { in_english } => {
+                !run.is_ambiguous || !in_english || run.digits.len() >= MIN_AMBIGUOUS_DIGITS
+            }
         }
     }
 }
@@ -277,6 +287,7 @@ fn find_completed_card(
         let later = parts.iter().skip(at + 1).filter(|part| part.input != input);
         let bareness = later.map(|part| part.bareness).chain([bareness]).min().unwrap_or(Bareness::Sentence);
         let sizes: Vec<usize> = parts.iter().skip(at).map(EarlierRun::len).chain([run.digits.len()]).collect();
+        let is_end = run.digits.len() <= MAX_END_DIGITS;
         let are_short = sizes.iter().rev().skip(1).all(|size| *size <= MAX_PART_DIGITS || *size >= NEARLY_CARD_DIGITS);
         let before: Vec<u8> = parts.iter().skip(at).flat_map(|part| part.groups.concat()).collect();
         let stray = part.groups.iter().scan(0, |digits, group| {
@@ -295,7 +306,7 @@ fn find_completed_card(
                     after == 0 || (DIGITS_BESIDE_NUMBER.contains(&after) && USUAL_CARD_LENGTHS.contains(&digits.len()));
                 let is_plausible = match bareness {
                     Bareness::Bare => true,
-                    Bareness::Short => are_short && is_of_major_brand(&digits),
+                    Bareness::Short => are_short && (is_even(&sizes) || is_end) && is_of_major_brand(&digits),
                     Bareness::Sentence => after == 0 && is_even(&sizes) && is_of_major_brand(&digits),
                 };
                 if ends && is_plausible && is_of_known_brand(&digits) {

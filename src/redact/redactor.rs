@@ -130,6 +130,8 @@ struct InputPiece<'a> {
 enum PieceKind {
     /// All of it.
     Whole,
+    /// All of it, and it is keys: its words are the server's.
+    Keys,
     /// A piece of what is streamed.
     Piece,
     /// A value of a document. Others stand beside it that are about something else.
@@ -141,6 +143,13 @@ impl Redactor {
     pub fn redact(&mut self, text: &str, policy: RedactionPolicy) -> Redacted {
         self.begin_input();
         self.redact_piece_of(InputPiece { text, offset: 0, kind: PieceKind::Whole, policy }, 0)
+    }
+
+    /// Redacts an input of keys, which the server has put into words.
+    pub fn redact_keys(&mut self, text: &str) -> Redacted {
+        self.begin_input();
+        let policy = RedactionPolicy::CardNumbers;
+        self.redact_piece_of(InputPiece { text, offset: 0, kind: PieceKind::Keys, policy }, 0)
     }
 
     /// Begins an input that arrives in pieces.
@@ -209,9 +218,18 @@ impl LanguageWindow {
         let range = run.byte_range();
         let range = range.start + piece.offset..range.end + piece.offset;
         let kind = RunKind::of(run, piece.text);
-        let is_part = is_possible_part(run, reading, piece.kind == PieceKind::Whole) && kind != RunKind::Measured;
+        let may_be_short = match piece.kind {
+            PieceKind::Whole => reading.other_words == 0,
+            PieceKind::Keys => true,
+            PieceKind::Piece | PieceKind::Value => false,
+        };
+        let is_part = is_possible_part(run, may_be_short) && kind != RunKind::Measured;
         let is_part = is_part && (!run.is_ambiguous || reading.other_words == 0);
-        let bareness = if piece.kind == PieceKind::Value { Bareness::Sentence } else { Bareness::of(reading) };
+        let bareness = match piece.kind {
+            PieceKind::Value => Bareness::Sentence,
+            PieceKind::Keys => Bareness::Bare,
+            PieceKind::Whole | PieceKind::Piece => Bareness::of(reading),
+        };
         let nearly = self.parts.back().is_some_and(EarlierRun::is_nearly_card);
         let card = if nearly || is_part { find_completed_card(&self.parts, run, input, bareness) } else { None };
         let card = card.or_else(|| find_whole_card(run));
@@ -322,8 +340,8 @@ fn find_completed_card(
 
 /// Whether a run may be part of a card number. One or two digits are only if the input has no other words, unlike `two
 /// cards`.
-fn is_possible_part(run: &DigitRun, reading: &LanguageScan, is_whole: bool) -> bool {
-    run.digits.len() > MAX_STRAY_DIGITS || (is_whole && reading.other_words == 0)
+fn is_possible_part(run: &DigitRun, may_be_short: bool) -> bool {
+    run.digits.len() > MAX_STRAY_DIGITS || may_be_short
 }
 
 /// Remembers a run that the next one may continue. A complete card number is remembered too, since one in ten numbers
@@ -584,6 +602,13 @@ mod tests {
         assert_eq!(last.text, format!(" and {REDACTED} is last"));
         assert_eq!(last.cards[0].earlier_inputs(), 1);
         assert_eq!(last.cards[0].redact_from("eighty-three comes", true), format!("{REDACTED} comes"));
+    }
+
+    #[test]
+    fn keys_in_parts_of_any_length_are_one_number() {
+        let mut redactor = Redactor::default();
+        assert!(!redactor.redact_keys("[on the keypad] 3782822").was_redacted);
+        assert_eq!(redactor.redact_keys("[on the keypad] 46310005").text, format!("[on the keypad] {REDACTED}"));
     }
 
     #[test]

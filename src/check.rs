@@ -9,6 +9,7 @@ mod business;
 mod business_tools;
 mod flowise;
 mod http;
+mod languages;
 mod model;
 mod report;
 mod tool_names;
@@ -19,6 +20,8 @@ use crate::assets::Library;
 use crate::config::{self, Config, ResponseServiceConfig};
 
 pub use address::{HealthError, check_alive, check_health};
+#[cfg(feature = "simulator")]
+pub(crate) use languages::{describe_language, heard_languages};
 pub use report::{CheckReport, Finding, Severity};
 
 use http::ProbeClient;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Call, ConversationItem, KeypadSettings, prompts};
 use crate::payment::ConsentAnswer;
-use crate::redact::{Private, RedactionPolicy};
+use crate::redact::Private;
 
 /// The pause after the last key that completes an answer to a question.
 const ANSWER_PAUSE: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl Call {
         if self.is_question_asked() {
             self.answer_with_keys(keys.reveal());
         } else {
-            let input = self.redactor.redact(&prompts::keypad_input(keys.reveal()), RedactionPolicy::CardNumbers);
+            let input = self.redactor.redact_keys(&prompts::keypad_input(keys.reveal()));
             self.accept_input(ConversationItem::Caller, input);
         }
     }
@@ -120,7 +120,7 @@ impl Call {
     fn answer_with_keys(&mut self, keys: &str) {
         let answer = parse_answer(keys);
         let shown = if answer == ConsentAnswer::Unclear { "something else" } else { keys };
-        let input = self.redactor.redact(&prompts::keypad_input(shown), RedactionPolicy::CardNumbers);
+        let input = self.redactor.redact_keys(&prompts::keypad_input(shown));
         self.record_input(ConversationItem::Caller, input);
         self.turn.restart_rounds();
         self.apply_answer(answer);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::languages;
 use super::report::Finding;
 use super::tool_names::{ToolMismatch, compare_tools};
 use crate::assets::{DETECTED_LANGUAGE, Library, LoadedLibrary, ServerConfig};
@@ -29,6 +30,7 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Findi
     findings.extend(check_texts(&library.server));
     findings.extend(check_language_detection(&library.server));
     findings.extend(check_pci(&library.server));
+    findings.extend(languages::check(&library.server));
     findings
 }
 

@@ -85,7 +85,8 @@ impl<'a> ProofCall<'a> {
     /// Runs one more turn, which sends the whole history to the model. Returns the model's input.
     pub(super) async fn run_probe_turn(&mut self) -> anyhow::Result<String> {
         self.turn_count += 1;
-        let words = format!("And now? That is question {}.", self.turn_count);
+        // Without a digit, which would be removed during a capture.
+        let words = format!("And now? I ask {}.", vec!["again"; self.turn_count].join(" "));
         self.say(&words, []).await?;
         self.harness.model.wait_for_input(&words).await
     }

@@ -123,6 +123,18 @@ pub(super) fn case_rng(seed: u64, case: usize) -> SeededRng {
 
 /// Generates a card number in the form that the vector needs.
 fn card_sample(vector: LeakVector, rng: &mut SeededRng) -> CardSample {
+    use LeakVector as V;
+    match vector {
+        V::SpokenAmongWords | V::SpokenAmongWordsDuringACapture => return CardSample::among_words(rng, 2, true),
+        V::SpokenDigitByDigit => return CardSample::among_words(rng, 1, true),
+        V::SpokenOverPrompts => return CardSample::among_words(rng, 2, false),
+        V::SpokenInHalves | V::OutboundCallInParts | V::ModelOutputOverTime | V::MessagesInParts => {
+            return CardSample::among_words(rng, 8, false);
+        }
+        V::TonesInParts | V::ToolNamesInParts => return CardSample::among_words(rng, 8, false),
+        V::MisheardDigit => return CardSample::one_digit_off(rng),
+        _ => {}
+    }
     if vector.is_in_parts() {
         CardSample::random_parts(rng)
     } else if vector.is_typed() {

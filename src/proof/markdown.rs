@@ -147,6 +147,12 @@ impl ProofReport {
             writeln!(text, "\n**{warning}**")?;
         }
         writeln!(text, "\nVariables that are not listed are not set and have their defaults.\n")?;
+        if !set_up.languages.is_empty() {
+            writeln!(text, "| language of the caller | what holds |\n| --- | --- |")?;
+            let mut languages = set_up.languages.iter();
+            languages.try_for_each(|(tag, holds)| writeln!(text, "| {} | {holds} |", escape_cell(tag)))?;
+            writeln!(text)?;
+        }
         if set_up.assets.is_empty() {
             return writeln!(text, "Contexts, manifests and serverConfig.json are those built into the program.\n");
         }

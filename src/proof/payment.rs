@@ -103,15 +103,16 @@ pub(super) async fn run_successful_payment(case: &mut ProofCase<'_>, call: &mut 
 pub(super) async fn run_disturbed_payment(case: &ProofCase<'_>, call: &mut ProofCall<'_>) -> anyhow::Result<()> {
     let OpenPayment { sid, .. } = open_payment(case, call).await?;
     match case.vector {
-        LeakVector::SpokenDuringACapture => call.say(&case.sample.parts[0], []).await?,
+        LeakVector::SpokenDuringACapture | LeakVector::SpokenAmongWordsDuringACapture => {
+            call.say(&case.sample.parts[0], []).await?
+        }
         LeakVector::KeyedDuringACapture => call.client.press_keys(&case.sample.number).await?,
         _ => report_unmasked(case, &sid).await?,
     }
     let shown = call.run_probe_turn().await?;
-    ensure!(
-        case.vector != LeakVector::SpokenDuringACapture || shown.contains(REDACTED),
-        "nothing was redacted from the caller's speech"
-    );
+    let is_spoken =
+        matches!(case.vector, LeakVector::SpokenDuringACapture | LeakVector::SpokenAmongWordsDuringACapture);
+    ensure!(!is_spoken || shown.contains(REDACTED), "nothing was redacted from the caller's speech");
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::call::ProofCall;
 use super::capture::OutputChannel;
 use super::case::{ProofCase, ProofChat};
-use super::payment;
 use super::vector::LeakVector;
+use super::{over_time, payment};
 use crate::redact::REDACTED;
 use crate::simulator::ModelReply;
 
@@ -20,6 +20,7 @@ impl ProofCase<'_> {
     pub(super) async fn run(&mut self) -> anyhow::Result<Option<OutputChannel>> {
         match self.vector {
             LeakVector::OutboundCall => self.place_in_outbound_order().await?,
+            LeakVector::OutboundCallInParts => self.place_in_two_properties().await?,
             LeakVector::OperatorsMistake => self.place_in_invalid_requests().await?,
             LeakVector::Chat | LeakVector::ChatInParts | LeakVector::ModelOutputInAChat => self.place_in_chat().await?,
             _ => return self.run_call().await,
@@ -50,8 +51,20 @@ impl ProofCase<'_> {
         let (number, text) = (self.sample.number.clone(), self.sample.parts[0].clone());
         match self.vector {
             LeakVector::Entered => payment::run_successful_payment(self, call).await?,
-            LeakVector::SpokenDuringACapture | LeakVector::KeyedDuringACapture | LeakVector::Callback => {
+            LeakVector::SpokenDuringACapture
+            | LeakVector::SpokenAmongWordsDuringACapture
+            | LeakVector::KeyedDuringACapture
+            | LeakVector::Callback => {
                 payment::run_disturbed_payment(self, call).await?;
+            }
+            LeakVector::SpokenAmongWords | LeakVector::SpokenDigitByDigit | LeakVector::MisheardDigit => {
+                call.say(&text, []).await?;
+                ensure_redacted(&call.run_probe_turn().await?)?;
+            }
+            LeakVector::SpokenOverPrompts | LeakVector::SpokenInHalves => return over_time::speak(self, call).await,
+            LeakVector::ModelOutputOverTime => return over_time::let_model_speak(self, call).await,
+            LeakVector::MessagesInParts | LeakVector::TonesInParts | LeakVector::ToolNamesInParts => {
+                return over_time::let_model_call_tools(self, call).await;
             }
             LeakVector::Spoken => {
                 call.client.send(&json!({"type": "prompt", "voicePrompt": text, "last": false})).await?;
@@ -164,6 +177,14 @@ impl ProofCase<'_> {
         Ok(())
     }
 
+    async fn place_in_two_properties(&self) -> anyhow::Result<()> {
+        let (first, second) = (&self.sample.parts[0], &self.sample.parts[1]);
+        let order = json!({"properties": {"phoneNumber": self.caller_number, "a": first, "n": {"b": second}}});
+        let answer = self.harness.post_as_operator("/outboundCall", &order).await?;
+        ensure!(answer.contains("card"), "an order with a card number in parts was not refused");
+        Ok(())
+    }
+
     async fn place_in_invalid_requests(&self) -> anyhow::Result<()> {
         let (number, text) = (&self.sample.number, &self.sample.parts[0]);
         for body in [json!({text.as_str(): 1}), json!({"message": "Hi", "role": text}), json!({"properties": number})] {
@@ -194,7 +215,7 @@ impl ProofCase<'_> {
 }
 
 /// Checks that something was redacted. Otherwise the card number did not reach the server and the case proves nothing.
-fn ensure_redacted(shown: &str) -> anyhow::Result<()> {
+pub(super) fn ensure_redacted(shown: &str) -> anyhow::Result<()> {
     ensure!(shown.contains(REDACTED), "nothing was redacted from the model's input");
     Ok(())
 }

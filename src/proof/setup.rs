@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::business;
 use crate::assets::Library;
+use crate::check::{describe_language, heard_languages};
 use crate::config::{Config, ConfigError, PublicUrl, Vars};
 use crate::redact::redact_card_numbers;
 
@@ -112,6 +113,8 @@ pub struct TestedSetup {
     pub not_compliant: Vec<&'static str>,
     /// The files of the assets directory with their SHA-256. If empty, the built-in assets are used.
     pub assets: BTreeMap<String, String>,
+    /// The languages in which callers are heard, and what holds in each.
+    pub languages: BTreeMap<String, &'static str>,
 }
 
 /// A configuration that is ready to start the server.
@@ -151,8 +154,15 @@ pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path)
     let vars: Vars = replacements.iter().map(|(name, value)| (*name, value.as_str())).chain(kept).collect();
     let base_url = Config::from_vars(&vars)?.0.base_url;
     let assets_dir = vars.get("ASSETS_DIR").map(Path::new);
-    let (assets, not_compliant) = (hash_assets(assets_dir), accepted_attributes(assets_dir));
-    Ok(PreparedSetup { set_up: TestedSetup { configured, filled_in, replaced, not_compliant, assets }, vars, base_url })
+    let set_up = TestedSetup {
+        configured,
+        filled_in,
+        replaced,
+        not_compliant: accepted_attributes(assets_dir),
+        assets: hash_assets(assets_dir),
+        languages: describe_languages(assets_dir),
+    };
+    Ok(PreparedSetup { set_up, vars, base_url })
 }
 
 /// The variables that the test sets.
@@ -198,6 +208,17 @@ fn replacements(vars: &Vars, twilio: &str, model: &str, home: &Path) -> BTreeMap
 fn accepted_attributes(assets: Option<&Path>) -> Vec<&'static str> {
     let loaded = assets.and_then(|dir| Library::load(dir).ok());
     loaded.map(|loaded| loaded.library.server.non_compliant_attributes()).unwrap_or_default()
+}
+
+/// The languages of the assets in a directory, or of the built-in ones.
+fn describe_languages(assets: Option<&Path>) -> BTreeMap<String, &'static str> {
+    let loaded = assets.map(Library::load).and_then(Result::ok);
+    let library = loaded.map_or_else(Library::built_in, |loaded| loaded.library);
+    let describe = |tag: String| {
+        let described = describe_language(&tag);
+        (redact_card_numbers(&tag).into_owned(), described)
+    };
+    heard_languages(&library.server).into_iter().map(describe).collect()
 }
 
 fn hash_assets(assets: Option<&Path>) -> BTreeMap<String, String> {

@@ -47,6 +47,28 @@ pub(super) enum LeakVector {
     HandOff,
     /// In every field of Twilio's payment callbacks, unmasked.
     Callback,
+    /// Spoken in one prompt, each pair of digits among other words.
+    SpokenAmongWords,
+    /// Spoken in eight prompts, a pair of digits in each.
+    SpokenOverPrompts,
+    /// Spoken in two halves, with four other prompts between them.
+    SpokenInHalves,
+    /// Spoken digit by digit, with words between all of them.
+    SpokenDigitByDigit,
+    /// Spoken in groups, with one digit misheard.
+    MisheardDigit,
+    /// Spoken among other words while the caller is to enter the card.
+    SpokenAmongWordsDuringACapture,
+    /// In two properties of an outbound call order.
+    OutboundCallInParts,
+    /// In two halves, in two responses of the model.
+    ModelOutputOverTime,
+    /// In two SMS that the model sends.
+    MessagesInParts,
+    /// In two sequences of DTMF digits that the model sends.
+    TonesInParts,
+    /// In the names of two tools that do not exist.
+    ToolNamesInParts,
     /// In frames that ConversationRelay never sends.
     BadFrame,
 }
@@ -76,6 +98,17 @@ impl LeakVector {
         Self::ToolName,
         Self::HandOff,
         Self::Callback,
+        Self::SpokenAmongWords,
+        Self::SpokenOverPrompts,
+        Self::SpokenInHalves,
+        Self::SpokenDigitByDigit,
+        Self::MisheardDigit,
+        Self::SpokenAmongWordsDuringACapture,
+        Self::OutboundCallInParts,
+        Self::ModelOutputOverTime,
+        Self::MessagesInParts,
+        Self::TonesInParts,
+        Self::ToolNamesInParts,
         Self::BadFrame,
     ];
 
@@ -108,6 +141,17 @@ impl LeakVector {
             Self::ToolName => "in the name of a tool that does not exist",
             Self::HandOff => "in hand-off data, from the model and from a third party",
             Self::Callback => "in every field of Twilio's payment callbacks, unmasked",
+            Self::SpokenAmongWords => "spoken in one prompt, each pair of digits among other words",
+            Self::SpokenOverPrompts => "spoken in eight prompts, a pair of digits among other words in each",
+            Self::SpokenInHalves => "spoken in two halves, with four other prompts between them",
+            Self::SpokenDigitByDigit => "spoken digit by digit, with words between all of them",
+            Self::MisheardDigit => "spoken in groups, with one digit misheard",
+            Self::SpokenAmongWordsDuringACapture => "spoken among other words while the card is to be entered",
+            Self::OutboundCallInParts => "in two properties of an outbound call order",
+            Self::ModelOutputOverTime => "in two halves, in two responses of the model",
+            Self::MessagesInParts => "in two SMS that the model sends",
+            Self::TonesInParts => "in two sequences of DTMF digits that the model sends",
+            Self::ToolNamesInParts => "in the names of two tools that do not exist",
             Self::BadFrame => "in frames that ConversationRelay never sends",
         }
     }

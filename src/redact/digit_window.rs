@@ -170,6 +170,10 @@ impl Selection {
 
 /// Whether parts are read from one card.
 fn is_spread_card(parts: &[&DigitPart], selection: Selection, may_be_off: bool) -> bool {
+    let optional = parts.iter().filter(|part| part.kind == RunKind::Optional).count();
+    if optional * 2 > parts.len() {
+        return false;
+    }
     let digits = parts.iter().map(|part| part.digits.as_slice()).collect::<Vec<_>>().concat();
     let run_sizes: Vec<usize> = parts.iter().map(|part| part.digits.len()).collect();
     let group_sizes = parts.iter().map(|part| part.group_sizes.as_slice()).collect::<Vec<_>>().concat();
@@ -179,7 +183,10 @@ fn is_spread_card(parts: &[&DigitPart], selection: Selection, may_be_off: bool) 
         return is_even || (is_mixed && !matches!(selection, Selection::OfLength(_)));
     }
     let is_sequence = !matches!(selection, Selection::OfLength(_));
-    may_be_off && is_sequence && (is_off_card(&digits, &run_sizes) || is_off_card(&digits, &group_sizes))
+    may_be_off
+        && optional == 0
+        && is_sequence
+        && (is_off_card(&digits, &run_sizes) || is_off_card(&digits, &group_sizes))
 }
 
 /// Whether digits in parts of these sizes are a card number with one digit wrong or missing.

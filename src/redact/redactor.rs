@@ -33,8 +33,15 @@ const NEARLY_CARD_DIGITS: usize = 13;
 /// The maximum number of other words in a short input: `and it ends with 00`.
 const MAX_OTHER_WORDS: usize = 3;
 
+/// The longest end of a number whose parts differ in length, in a short input.
+const MAX_END_DIGITS: usize = 4;
+
 /// The longest part of a number in an input with other words. Longer runs are phone numbers and references.
 const MAX_PART_DIGITS: usize = 8;
+
+/// The minimum number of digits in a row that are cut during a capture although each may be an everyday word: `for for
+/// ate`.
+const MIN_AMBIGUOUS_DIGITS: usize = 3;
 
 /// The lengths of most card numbers.
 const USUAL_CARD_LENGTHS: RangeInclusive<usize> = 15..=16;
@@ -123,6 +130,8 @@ struct InputPiece<'a> {
 enum PieceKind {
     /// All of it.
     Whole,
+    /// All of it, and it is keys: its words are the server's.
+    Keys,
     /// A piece of what is streamed.
     Piece,
     /// A value of a document. Others stand beside it that are about something else.
@@ -134,6 +143,13 @@ impl Redactor {
     pub fn redact(&mut self, text: &str, policy: RedactionPolicy) -> Redacted {
         self.begin_input();
         self.redact_piece_of(InputPiece { text, offset: 0, kind: PieceKind::Whole, policy }, 0)
+    }
+
+    /// Redacts an input of keys, which the server has put into words.
+    pub fn redact_keys(&mut self, text: &str) -> Redacted {
+        self.begin_input();
+        let policy = RedactionPolicy::CardNumbers;
+        self.redact_piece_of(InputPiece { text, offset: 0, kind: PieceKind::Keys, policy }, 0)
     }
 
     /// Begins an input that arrives in pieces.
@@ -202,8 +218,18 @@ impl LanguageWindow {
         let range = run.byte_range();
         let range = range.start + piece.offset..range.end + piece.offset;
         let kind = RunKind::of(run, piece.text);
-        let is_part = is_possible_part(run, reading, piece.kind == PieceKind::Whole) && kind != RunKind::Measured;
-        let bareness = if piece.kind == PieceKind::Value { Bareness::Sentence } else { Bareness::of(reading) };
+        let may_be_short = match piece.kind {
+            PieceKind::Whole => reading.other_words == 0,
+            PieceKind::Keys => true,
+            PieceKind::Piece | PieceKind::Value => false,
+        };
+        let is_part = is_possible_part(run, may_be_short) && kind != RunKind::Measured;
+        let is_part = is_part && (!run.is_ambiguous || reading.other_words == 0);
+        let bareness = match piece.kind {
+            PieceKind::Value => Bareness::Sentence,
+            PieceKind::Keys => Bareness::Bare,
+            PieceKind::Whole | PieceKind::Piece => Bareness::of(reading),
+        };
         let nearly = self.parts.back().is_some_and(EarlierRun::is_nearly_card);
         let card = if nearly || is_part { find_completed_card(&self.parts, run, input, bareness) } else { None };
         let card = card.or_else(|| find_whole_card(run));
@@ -246,7 +272,9 @@ impl RedactionPolicy {
     fn removes(self, run: &DigitRun) -> bool {
         match self {
             Self::CardNumbers => false,
-            Self::EveryDigit { in_english } => !run.is_ambiguous || !in_english,
+            Self::EveryDigit { in_english } => {
+                !run.is_ambiguous || !in_english || run.digits.len() >= MIN_AMBIGUOUS_DIGITS
+            }
         }
     }
 }
@@ -277,6 +305,7 @@ fn find_completed_card(
         let later = parts.iter().skip(at + 1).filter(|part| part.input != input);
         let bareness = later.map(|part| part.bareness).chain([bareness]).min().unwrap_or(Bareness::Sentence);
         let sizes: Vec<usize> = parts.iter().skip(at).map(EarlierRun::len).chain([run.digits.len()]).collect();
+        let is_end = run.digits.len() <= MAX_END_DIGITS;
         let are_short = sizes.iter().rev().skip(1).all(|size| *size <= MAX_PART_DIGITS || *size >= NEARLY_CARD_DIGITS);
         let before: Vec<u8> = parts.iter().skip(at).flat_map(|part| part.groups.concat()).collect();
         let stray = part.groups.iter().scan(0, |digits, group| {
@@ -295,7 +324,7 @@ fn find_completed_card(
                     after == 0 || (DIGITS_BESIDE_NUMBER.contains(&after) && USUAL_CARD_LENGTHS.contains(&digits.len()));
                 let is_plausible = match bareness {
                     Bareness::Bare => true,
-                    Bareness::Short => are_short && is_of_major_brand(&digits),
+                    Bareness::Short => are_short && (is_even(&sizes) || is_end) && is_of_major_brand(&digits),
                     Bareness::Sentence => after == 0 && is_even(&sizes) && is_of_major_brand(&digits),
                 };
                 if ends && is_plausible && is_of_known_brand(&digits) {
@@ -311,8 +340,8 @@ fn find_completed_card(
 
 /// Whether a run may be part of a card number. One or two digits are only if the input has no other words, unlike `two
 /// cards`.
-fn is_possible_part(run: &DigitRun, reading: &LanguageScan, is_whole: bool) -> bool {
-    run.digits.len() > MAX_STRAY_DIGITS || (is_whole && reading.other_words == 0)
+fn is_possible_part(run: &DigitRun, may_be_short: bool) -> bool {
+    run.digits.len() > MAX_STRAY_DIGITS || may_be_short
 }
 
 /// Remembers a run that the next one may continue. A complete card number is remembered too, since one in ten numbers
@@ -573,6 +602,13 @@ mod tests {
         assert_eq!(last.text, format!(" and {REDACTED} is last"));
         assert_eq!(last.cards[0].earlier_inputs(), 1);
         assert_eq!(last.cards[0].redact_from("eighty-three comes", true), format!("{REDACTED} comes"));
+    }
+
+    #[test]
+    fn keys_in_parts_of_any_length_are_one_number() {
+        let mut redactor = Redactor::default();
+        assert!(!redactor.redact_keys("[on the keypad] 3782822").was_redacted);
+        assert_eq!(redactor.redact_keys("[on the keypad] 46310005").text, format!("[on the keypad] {REDACTED}"));
     }
 
     #[test]

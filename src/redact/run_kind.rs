@@ -1,7 +1,7 @@
 //! What the text beside and within a run of digits says about it: that it is an amount, a time, a date, a phone number,
 //! or perhaps no number at all.
 
-use super::scan::DigitRun;
+use super::scan::{DigitGroup, DigitRun};
 
 /// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,9 @@ impl RunKind {
 /// Whether the groups of a run are written as a date, a time, an amount or a phone number.
 fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
     let sizes: Vec<usize> = run.groups.iter().map(|group| group.digit_range.len()).collect();
-    let gaps = run.groups.windows(2).map(|pair| &text[pair[0].byte_range.end..pair[1].byte_range.start]);
+    // One character may be two digits, with nothing between them.
+    let gap = |pair: &[DigitGroup]| text.get(pair[0].byte_range.end..pair[1].byte_range.start).unwrap_or_default();
+    let gaps = run.groups.windows(2).map(gap);
     let gaps: Vec<&str> = gaps.collect();
     let are = |signs: &[&str]| !gaps.is_empty() && gaps.iter().all(|gap| signs.contains(gap));
     let is_date = are(&["/", ".", "-", ":"])

@@ -66,7 +66,7 @@ fn during_a_capture_no_digit_passes_however_it_is_spoken() {
         ("digit 4", "digit [digits removed]"),
         ("then I see 44 on it", "then I see [digits removed] on it"),
         ("cancel, I have two cards", "cancel, I have [digits removed] cards"),
-        ("um, it is once more due 30", "um, it is once more due [digits removed]"),
+        ("um, it is once more due, and 30", "um, it is once more due, and [digits removed]"),
         ("um dois três", "[digits removed]"),
         ("it is seven three one, cancel that", "it is [digits removed], cancel that"),
         ("double four two, and twelve twenty-seven", "[digits removed]"),

@@ -127,6 +127,18 @@ impl SeededRng {
     }
 }
 
+impl SeededRng {
+    /// Generates a card number of 16 digits of a large brand.
+    fn common_card_number(&mut self) -> String {
+        loop {
+            let number = self.card_number();
+            if number.len() == 16 && !number.starts_with("50") {
+                return number;
+            }
+        }
+    }
+}
+
 impl CardSample {
     /// Generates a number in one text, in a random style.
     pub(crate) fn random(rng: &mut SeededRng) -> Self {
@@ -159,6 +171,30 @@ impl CardSample {
             from = to;
         }
         Self { number, parts }
+    }
+
+    /// Generates a number in parts of one length, each among other words: in one text, or in a text for each part.
+    pub(crate) fn among_words(rng: &mut SeededRng, size: usize, is_one_text: bool) -> Self {
+        let number = rng.common_card_number();
+        let chunks = number.as_bytes().chunks(size).map(String::from_utf8_lossy);
+        let parts = chunks.map(|chunk| {
+            [
+                rng.pick(&["then I see ", "it says ", "I read a ", "behind it is "]),
+                &chunk,
+                rng.pick(&[" on it", " there I think", " it seems"]),
+            ]
+            .concat()
+        });
+        let parts: Vec<String> = parts.collect();
+        Self { number, parts: if is_one_text { vec![parts.join(", ")] } else { parts } }
+    }
+
+    /// Generates a number in its printed groups, with one digit that was misheard.
+    pub(crate) fn one_digit_off(rng: &mut SeededRng) -> Self {
+        let mut number = rng.common_card_number();
+        let last = number.pop().and_then(|last| last.to_digit(10)).unwrap_or(0);
+        number.push(digit(usize::try_from(last).unwrap_or(0) + 1 + rng.below(9)));
+        Self { parts: vec![group_digits(&number, " ")], number }
     }
 
     /// The texts joined by spaces.
@@ -276,6 +312,20 @@ mod tests {
             let last =
                 sample.parts.iter().map(|part| redactor.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
             assert!(last.was_redacted && !last.cards.is_empty(), "{seed}: {sample:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_among_words_is_recognised_with_its_last_part() {
+        for seed in 0..500 {
+            let mut rng = SeededRng::new(seed);
+            let samples = [(1, true), (2, true), (2, false), (4, false), (8, false)]
+                .map(|(size, is_one_text)| CardSample::among_words(&mut rng, size, is_one_text));
+            for sample in samples.into_iter().chain([CardSample::one_digit_off(&mut rng)]) {
+                let mut redactor = Redactor::default();
+                let redacted = sample.parts.iter().map(|part| redactor.redact(part, RedactionPolicy::CardNumbers));
+                assert!(redacted.last().is_some_and(|last| last.was_redacted), "{seed}: {sample:?}");
+            }
         }
     }
 

@@ -14,5 +14,6 @@ mod raw_model;
 #[expect(dead_code, reason = "not all clients are used")]
 #[path = "../server/mod.rs"]
 mod server;
+mod shield;
 mod socket;
 mod twilio;

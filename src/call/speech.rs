@@ -41,8 +41,17 @@ pub(super) struct AgentSpeech {
     reports_played: bool,
     /// When text was first sent since the last prompt, or since the socket was opened.
     first_sent: Option<Instant>,
-    /// The socket is not the first one: Twilio may replay interrupts of earlier speech.
-    is_resumed: bool,
+    socket: SpeechSocket,
+}
+
+/// The socket on which the agent speaks.
+#[derive(Default, PartialEq, Eq)]
+enum SpeechSocket {
+    /// The first one of the session.
+    #[default]
+    First,
+    /// A later one, on which Twilio may replay interrupts of earlier speech.
+    Resumed,
 }
 
 struct Utterance {
@@ -84,7 +93,7 @@ impl AgentSpeech {
 
     /// The state on a new socket of the call, on which nothing was sent yet.
     pub(super) fn resumed() -> Self {
-        Self { is_resumed: true, ..Self::default() }
+        Self { socket: SpeechSocket::Resumed, ..Self::default() }
     }
 
     /// Whether anything was sent since the last prompt, or on this socket.
@@ -97,7 +106,7 @@ impl AgentSpeech {
     pub(super) fn can_have_heard(&self, heard: &str, now: Instant) -> bool {
         let characters = u32::try_from(heard.chars().count()).unwrap_or(u32::MAX).min(100_000);
         let takes = SPEECH_ONSET / 2 + MIN_TIME_PER_CHARACTER * characters;
-        self.first_sent.is_some_and(|sent| !self.is_resumed || now >= sent + takes)
+        self.first_sent.is_some_and(|sent| self.socket == SpeechSocket::First || now >= sent + takes)
     }
 
     /// Whether text of a reply was sent that goes on.

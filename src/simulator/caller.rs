@@ -208,16 +208,6 @@ impl<'a> ScriptedCaller<'a> {
                 let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::ActionAnswered { status, .. } if status == "failed");
                 self.wait_for_event(asked, "for Twilio to request the action").await
             }
-            CallerStep::Speaks(language) => {
-                let _ = self.phone.commands.send(PhoneCommand::Speak(language)).await;
-                Ok(())
-            }
-            CallerStep::LosesSocketAndReplays(prompts, keys) => {
-                self.next_entry = self.transcript.len();
-                let _ =
-                    self.phone.commands.send(PhoneCommand::ReconnectAndReplay(replayed_frames(prompts, keys))).await;
-                Ok(())
-            }
             CallerStep::Redials => {
                 self.wait_for_call_end().await?;
                 self.next_entry = self.transcript.len();
@@ -252,6 +242,16 @@ impl<'a> ScriptedCaller<'a> {
                     .crash_and_restart(&self.transcript)
                     .await
                     .map_err(|error| format!("for another server: {error:#}"))
+            }
+            CallerStep::Speaks(language) => {
+                let _ = self.phone.commands.send(PhoneCommand::Speak(language)).await;
+                Ok(())
+            }
+            CallerStep::LosesSocketAndReplays(prompts, keys) => {
+                self.next_entry = self.transcript.len();
+                let _ =
+                    self.phone.commands.send(PhoneCommand::ReconnectAndReplay(replayed_frames(prompts, keys))).await;
+                Ok(())
             }
             CallerStep::LedgerFails(fault) => self.set_ledger_fault(Some(fault)).await,
             CallerStep::LedgerRecovers => self.set_ledger_fault(None).await,

@@ -1,11 +1,12 @@
 //! What Twilio has added: its new attributes, languages that it detects, and frames that it replays.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::server::{REQUIRED_VARS, Server};
 

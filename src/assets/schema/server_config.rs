@@ -22,6 +22,7 @@ use crate::{call, llm, payment};
 
 /// The parsed `serverConfig.json`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent setting")]
 pub struct ServerConfig {
     /// The attributes of `<ConversationRelay>`: `ConversationRelay.Configuration`, then `ConversationRelay.Extra`.
     pub relay: Attributes,

@@ -176,7 +176,7 @@ pub(super) fn find_differences(observations: &[Observation]) -> BTreeMap<String,
             ObservedEvent::Frame { shape, .. } => compare_frame(shape, &mut add),
             ObservedEvent::UnreadableFrame { .. } => add("a frame that is not JSON".to_owned()),
             ObservedEvent::SocketOpened { headers, .. } => {
-                compare_names("the upgrade", headers, HEADERS, &[], &mut add)
+                compare_names("the upgrade", headers, HEADERS, &[], &mut add);
             }
             ObservedEvent::Webhook { path, headers, form, .. } => {
                 compare_names(path, headers, HEADERS, &[], &mut add);

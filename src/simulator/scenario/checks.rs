@@ -128,30 +128,9 @@ impl TranscriptChecks<'_> {
                     "it did not".to_owned()
                 })
             }
-            Expectation::SaysOnce(words) => {
-                let times = self
-                    .count(|event| matches!(event, TranscriptEvent::AgentSaid { text, .. } if text.contains(words)));
-                ScenarioCheck::ensure(format!("the agent says “{words}” once"), times == 1, || format_times(times))
+            Expectation::SaysOnce(_) | Expectation::VoicesSwitched(_) | Expectation::NeverSays(_) => {
+                self.check_speech_expectation(expect)
             }
-            Expectation::VoicesSwitched(languages) => {
-                let voices: Vec<&str> = self
-                    .events()
-                    .filter_map(|event| match event {
-                        TranscriptEvent::VoiceSwitched { language } => Some(language.as_str()),
-                        _ => None,
-                    })
-                    .collect();
-                ScenarioCheck::ensure(
-                    format!("the agent's voice becomes {}", languages.join(", ")),
-                    voices == languages,
-                    || format!("it became {}", voices.join(", ")),
-                )
-            }
-            Expectation::NeverSays(words) => ScenarioCheck::ensure(
-                format!("the agent never says “{words}”"),
-                !self.has_agent_said(words),
-                || "it did".to_owned(),
-            ),
             Expectation::PaymentsCreated(wanted) => self.check_payments(wanted),
             Expectation::PaymentMethod(wanted) => {
                 let how = self.events().find_map(|event| match event {
@@ -221,6 +200,37 @@ impl TranscriptChecks<'_> {
             Expectation::NoHandOff => {
                 ScenarioCheck::ensure("the call is not handed off", !self.has_hand_off(), || "it was".to_owned())
             }
+            _ => self.check_payment_expectation(expect),
+        }
+    }
+
+    /// Checks what the agent said, and in which language.
+    fn check_speech_expectation(&self, expect: Expectation) -> ScenarioCheck {
+        match expect {
+            Expectation::SaysOnce(words) => {
+                let times = self
+                    .count(|event| matches!(event, TranscriptEvent::AgentSaid { text, .. } if text.contains(words)));
+                ScenarioCheck::ensure(format!("the agent says “{words}” once"), times == 1, || format_times(times))
+            }
+            Expectation::VoicesSwitched(languages) => {
+                let voices: Vec<&str> = self
+                    .events()
+                    .filter_map(|event| match event {
+                        TranscriptEvent::VoiceSwitched { language } => Some(language.as_str()),
+                        _ => None,
+                    })
+                    .collect();
+                ScenarioCheck::ensure(
+                    format!("the agent's voice becomes {}", languages.join(", ")),
+                    voices == languages,
+                    || format!("it became {}", voices.join(", ")),
+                )
+            }
+            Expectation::NeverSays(words) => ScenarioCheck::ensure(
+                format!("the agent never says “{words}”"),
+                !self.has_agent_said(words),
+                || "it did".to_owned(),
+            ),
             _ => self.check_payment_expectation(expect),
         }
     }

@@ -29,6 +29,7 @@ use crate::payment;
 use crate::phone_number::{AllowedDestinations, DestinationError, PhoneNumber};
 use crate::signing::SigningSecrets;
 
+pub(crate) use exposure::is_this_machine;
 pub use insecure::InsecureSetup;
 pub use openai::{
     ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,

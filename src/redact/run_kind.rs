@@ -1,7 +1,7 @@
 //! What the text beside and within a run of digits says about it: that it is an amount, a time, a date, a phone number,
 //! or perhaps no number at all.
 
-use super::scan::{DigitGroup, DigitRun};
+use super::digit_run::{DigitGroup, DigitRun};
 
 /// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,7 +32,7 @@ const IGNORED: &[(&str, rustix::process::Signal)] = &[
 ];
 
 /// The real-time signals of Linux.
-const OTHER_SIGNALS: RangeInclusive<i32> = if cfg!(target_os = "linux") { 34..=64 } else { 1..=0 };
+const REAL_TIME_SIGNALS: RangeInclusive<i32> = 34..=64;
 
 /// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls, HUP
 /// reloads the assets, others are ignored. A server that has not ended [`STOP_TIMEOUT`] after its drain time is ended.
@@ -43,7 +43,9 @@ pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: Reload
     let hangup = signal(SignalKind::hangup());
     let mut ignored: Vec<_> =
         IGNORED.iter().map(|(name, number)| (*name, signal(SignalKind::from_raw(number.as_raw())))).collect();
-    ignored.extend(OTHER_SIGNALS.map(|number| ("other", signal(SignalKind::from_raw(number)))));
+    if cfg!(target_os = "linux") {
+        ignored.extend(REAL_TIME_SIGNALS.map(|number| ("real-time", signal(SignalKind::from_raw(number)))));
+    }
     drop(entered);
     let [terminate, interrupt] = stops;
     let (terminate, interrupt) =
@@ -81,7 +83,7 @@ async fn stop_on(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdow
     sleep_until(deadline).await;
     // The log may be what is stuck.
     std::thread::spawn(|| error!(event = "server.stop_forced", "The server did not stop in time; the process ends."));
-    std::thread::sleep(LAST_LINE_TIMEOUT);
+    tokio::time::sleep(LAST_LINE_TIMEOUT).await;
     exit(1);
 }
 

@@ -69,10 +69,7 @@ impl<Of> FromStr for Sid<Of> {
     type Err = ParseSidError;
 
     fn from_str(text: &str) -> Result<Self, ParseSidError> {
-        let rest = match text.as_bytes() {
-            [b'A'..=b'Z', b'A'..=b'Z', rest @ ..] => rest,
-            _ => return Err(ParseSidError),
-        };
+        let [b'A'..=b'Z', b'A'..=b'Z', rest @ ..] = text.as_bytes() else { return Err(ParseSidError) };
         let is_accepted = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let fits = !rest.is_empty() && text.len() <= MAX_SID_BYTES && rest.iter().all(is_accepted);
         if !fits || hides_card_number(text, rest) {

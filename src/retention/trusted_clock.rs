@@ -9,7 +9,7 @@ const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long the wall clock must stay ahead before it is believed. Until then an operator can correct it, and what waited
 /// while a server was stopped can still be delivered.
-const ACCEPTED_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ACCEPTED_AFTER: Duration = Duration::from_hours(24);
 
 /// Follows the wall clock as far as the monotonic clock confirms it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl TrustedClock {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     #[expect(clippy::disallowed_methods, reason = "some instant is needed to begin with; only differences count")]
     fn start() -> (Timestamp, Instant) {

@@ -15,7 +15,7 @@ use crate::relay::Setup;
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens, TokenSubject};
 
 /// How long the call of an order's token is remembered. Twilio ends a call after 24 hours.
-const ORDER_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const ORDER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
 /// The largest number of orders whose calls are remembered.
 const MAX_ORDER_TOKENS: usize = 100_000;
@@ -184,7 +184,7 @@ mod tests {
             admission.log_refusal("socket", &RefuseSocketError::InvalidToken);
         }
         assert_eq!(log.count_events("WARN", "twilio.request_refused"), 1);
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         admission.remove_expired();
         assert_eq!(log.count_events("WARN", "twilio.request_refused"), 2);
     }

@@ -34,7 +34,7 @@ where
         let given = given.and_then(|value| bearer_token(value.as_bytes())).ok_or(FindCallByTokenError::UnknownToken);
         let found = given.and_then(|given| CallRegistry::from_ref(state).find_by_token(given, now));
         if let Err(reason) = &found {
-            log_refusal(&Arc::from_ref(state), reason, now);
+            log_refusal(&Arc::from_ref(state), *reason, now);
         }
         found.map(Self)
     }
@@ -57,7 +57,7 @@ impl IntoResponse for FindCallByTokenError {
 }
 
 /// Logs a refused request, at most once a minute for each reason.
-fn log_refusal(limiter: &LogLimiter, reason: &FindCallByTokenError, now: Instant) {
+fn log_refusal(limiter: &LogLimiter, reason: FindCallByTokenError, now: Instant) {
     let kind = match reason {
         FindCallByTokenError::UnknownToken => "mcp.request_refused: unknown token",
         FindCallByTokenError::TooManyRequests => "mcp.request_refused: too many requests",

@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::observation::Recorder;
@@ -426,7 +426,7 @@ fn read_twilio(vars: &mut ConfigReader<'_>) -> Option<TwilioConfig> {
 
 /// The shortest of several secrets.
 fn shortest<'a>(secrets: impl Iterator<Item = &'a SecretString>) -> Option<&'a str> {
-    secrets.map(|secret| secret.expose_secret()).min_by_key(|secret| secret.len())
+    secrets.map(ExposeSecret::expose_secret).min_by_key(|secret| secret.len())
 }
 
 fn read_api_key(vars: &mut ConfigReader<'_>) -> Option<TwilioApiKey> {

@@ -12,10 +12,10 @@ use super::client_network::ClientNetwork;
 const MAX_WRONG: usize = 5;
 
 /// Within which time the tokens count.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// How long a network is locked out.
-const LOCK_OUT: Duration = Duration::from_secs(60);
+const LOCK_OUT: Duration = Duration::from_mins(1);
 
 /// The number of networks that are remembered. If more of them guess within a minute, all are forgotten: who has that many
 /// has as many guesses anyway.

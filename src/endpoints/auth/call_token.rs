@@ -36,7 +36,7 @@ where
         let found = given.and_then(|given| CallRegistry::from_ref(state).find_by_token(given, now));
         match &found {
             Ok(_) => connections::mark_identified(&parts.extensions),
-            Err(reason) => log_refusal(&Arc::from_ref(state), reason, now),
+            Err(reason) => log_refusal(&Arc::from_ref(state), *reason, now),
         }
         found.map(Self)
     }
@@ -59,7 +59,7 @@ impl IntoResponse for FindCallByTokenError {
 }
 
 /// Logs a refused request, at most once a minute for each reason.
-fn log_refusal(limiter: &LogLimiter, reason: &FindCallByTokenError, now: Instant) {
+fn log_refusal(limiter: &LogLimiter, reason: FindCallByTokenError, now: Instant) {
     let kind = match reason {
         FindCallByTokenError::UnknownToken => "mcp.request_refused: unknown token",
         FindCallByTokenError::TooManyRequests => "mcp.request_refused: too many requests",

@@ -116,7 +116,7 @@ impl SignatureVerifier {
         }
         let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| VerifyRequestError::InvalidBody)?;
         let is_form = is_form_encoded(&parts.headers);
-        if is_form && body.iter().filter(|byte| **byte == b'&').count() >= MAX_FIELDS {
+        if is_form && body.split(|byte| *byte == b'&').count() > MAX_FIELDS {
             return Err(VerifyRequestError::InvalidBody);
         }
         let form: Vec<(String, String)> =

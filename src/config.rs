@@ -239,13 +239,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let sms_allowed =
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
     let operator_tokens = operators::read_operator_tokens(vars);
-    let outbound_allowed = vars.read_optional(
-        "OUTBOUND_ALLOWED",
-        values::number_prefixes,
-        "the beginnings of phone numbers with commas between them, such as +1, +4930",
-    );
-    let outbound_per_minute =
-        vars.read_optional("OUTBOUND_PER_MINUTE", values::orders_per_minute, "a whole number from 1 to 10000");
+    let (destinations, outbound_per_minute) = read_outbound(vars, twilio.as_ref(), live_agent_number.as_ref());
     let assets_dir = vars.read_optional(
         "ASSETS_DIR",
         values::directory,
@@ -256,14 +250,6 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
 
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
-    let destinations = twilio
-        .as_ref()
-        .map(|twilio| AllowedDestinations::new(outbound_allowed.unwrap_or_default(), &twilio.from_number));
-    if let (Some(number), Some(destinations)) = (&live_agent_number, &destinations)
-        && destinations.check(number) == Err(DestinationError::NotDialable)
-    {
-        vars.add_problem("LIVE_AGENT_NUMBER", "is a number that no person has", PHONE_NUMBER);
-    }
     if let Some(url) = &base_url {
         vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
         vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
@@ -305,7 +291,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         drain_timeout: drain.unwrap_or(Duration::from_secs(300)),
         sms_allowed: sms_allowed.unwrap_or_default(),
         destinations: destinations?,
-        outbound_per_minute: outbound_per_minute.unwrap_or(30),
+        outbound_per_minute,
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
 }
@@ -372,6 +358,28 @@ fn read_business_endpoints(
     let secrets = secret.map(|secret| SigningSecrets::new(secret, previous));
     let [call_parameters, webhook] = urls.map(|url| Some(BusinessEndpoint { url: url?, secrets: secrets.clone()? }));
     (call_parameters, webhook, secrets)
+}
+
+/// Reads `OUTBOUND_ALLOWED` and `OUTBOUND_PER_MINUTE`, and checks that `LIVE_AGENT_NUMBER` can be dialled.
+fn read_outbound(
+    vars: &mut ConfigReader<'_>,
+    twilio: Option<&TwilioConfig>,
+    live_agent: Option<&PhoneNumber>,
+) -> (Option<AllowedDestinations>, u32) {
+    let allowed = vars.read_optional(
+        "OUTBOUND_ALLOWED",
+        values::number_prefixes,
+        "the beginnings of phone numbers with commas between them, such as +1, +4930",
+    );
+    let per_minute =
+        vars.read_optional("OUTBOUND_PER_MINUTE", values::orders_per_minute, "a whole number from 1 to 10000");
+    let destinations = twilio.map(|twilio| AllowedDestinations::new(allowed.unwrap_or_default(), &twilio.from_number));
+    if let (Some(number), Some(destinations)) = (live_agent, &destinations)
+        && destinations.check(number) == Err(DestinationError::NotDialable)
+    {
+        vars.add_problem("LIVE_AGENT_NUMBER", "is a number that no person has", PHONE_NUMBER);
+    }
+    (destinations, per_minute.unwrap_or(30))
 }
 
 /// Reads `CALL_PARAMETERS`: whether a payment requires an amount due from the business.

@@ -77,6 +77,11 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
         self.entries.get_mut(key).filter(|entry| now < entry.expires).map(|entry| &mut entry.value)
     }
 
+    /// Finds a value that has not expired.
+    pub(crate) fn find_value(&self, now: Instant, is: impl Fn(&V) -> bool) -> Option<&V> {
+        self.entries.values().filter(|entry| now < entry.expires).map(|entry| &entry.value).find(|value| is(value))
+    }
+
     /// Removes and returns an entry; `None` if it has expired.
     pub(crate) fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
         let removed = self.entries.remove(key)?;

@@ -54,6 +54,7 @@ use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger};
 use crate::llm::Profile;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
+use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
 use crate::tools::ToolContext;
@@ -145,6 +146,25 @@ impl SessionContext {
         let party = if setup.is_outbound() { &setup.to } else { &setup.from };
         let caller = CallerKey::parse(party.reveal());
         self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
+    }
+
+    /// Forgets an outbound call that ends without a session, and lets the webhook report its end.
+    pub(crate) async fn end_unconnected_call(&self, call: &CallSid, reason: &'static str) {
+        self.usage.admissions.release(call);
+        let order = self.pending_calls.find(call);
+        self.pending_calls.remove_call(call);
+        let Some(order) = order.filter(|_| self.reports_call_ends) else { return };
+        let end = CallEnd {
+            call: CallData::from_order(call.clone(), order.reveal()),
+            outbound: true,
+            started_at: Timestamp::now(),
+            reason,
+            handoff: None,
+            summary: Private::default(),
+            arguments: Private::default(),
+            is_recovered: false,
+        };
+        record_call_end(self, end).await;
     }
 
     /// Returns the services that the tools of a call use.

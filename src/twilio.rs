@@ -14,7 +14,7 @@ mod signature_keys;
 mod stand_in;
 mod sync;
 
-pub use calls::{AnsweredBy, CallStatus, MAX_INLINE_TWIML, NewCall, TwimlSource};
+pub use calls::{AnsweredBy, CallStatus, NewCall};
 pub use client::TwilioClient;
 pub use error::{TwilioError, UnknownOutcomeCause};
 pub use rest::BuildTwilioClientError;

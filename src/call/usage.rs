@@ -7,16 +7,16 @@ use crate::relay::OutgoingFrame;
 use crate::usage_limits::{UsageLimit, UsageLimits};
 
 /// How long before its end the caller is told that the call ends.
-const WARNING: Duration = Duration::from_secs(120);
+const WARNING: Duration = Duration::from_mins(2);
 
 /// How long a call may last beyond its limit while a payment is open, or the model responds.
-const PAYMENT_GRACE: Duration = Duration::from_secs(300);
+const PAYMENT_GRACE: Duration = Duration::from_mins(5);
 
 /// How long the last words of a call may take after that. Then it ends like a hang-up.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(60);
+const FAREWELL_LIMIT: Duration = Duration::from_mins(1);
 
 /// How much longer than `callMinutes` Twilio lets an outbound call live: enough for an open payment and the last words.
-pub(crate) const TIME_LIMIT_MARGIN: Duration = Duration::from_secs(600);
+pub(crate) const TIME_LIMIT_MARGIN: Duration = Duration::from_mins(10);
 
 /// What a call has used, and when it ends.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl CallUsage {
     /// Begins to count at the begin of a call.
     pub(super) fn new(limits: &UsageLimits, has_telephone: bool, now: Instant) -> Self {
         let end = limits.call_length.filter(|_| has_telephone).map(|length| CallEndTimes {
-            warning_at: now + length - WARNING.min(length / 2),
+            warning_at: now + length.saturating_sub(WARNING.min(length / 2)),
             is_warned: false,
             ends_at: now + length,
         });

@@ -28,7 +28,7 @@ use crate::phone_number::DestinationError;
 use crate::redact::Private;
 use crate::relay::twiml::{self, Verb};
 use crate::session::AddPendingCallError;
-use crate::twilio::{NewCall, TwilioError, TwimlSource};
+use crate::twilio::{NewCall, TwilioError};
 use crate::usage_limits::{CallerKey, OrderRateExceeded, Usage, UsageLimit, UsageLimits};
 use order::{OutboundOrder, ParseOrderError};
 
@@ -91,11 +91,10 @@ pub(super) async fn post(
     let limits = &library.server.usage_limits;
     let called = CallerKey::parse(order.to.as_str());
     let pending_calls = &app.session.pending_calls;
-    pending_calls.add(&order.call_reference, order.data.clone()).map_err(|error| {
-        if error == AddPendingCallError::TooManyCalls {
+    pending_calls.add(&order.call_reference, order.data.clone()).inspect_err(|error| {
+        if *error == AddPendingCallError::TooManyCalls {
             usage.monitor.report(UsageLimit::PendingData);
         }
-        error
     })?;
     if let Err(error) = admit_order(usage, called.as_ref(), limits) {
         pending_calls.remove(&order.call_reference);
@@ -181,13 +180,16 @@ async fn place_call(
     })?;
     let call = NewCall {
         to: &order.to,
-        document: TwimlSource::Url(&outbound.base_url.http_url(&path)),
+        twiml_url: &outbound.base_url.http_url(&path),
         status_callback: &outbound.status_callback,
         ring_timeout: limits.ring_timeout,
         time_limit: limits.call_length.map(|length| length + TIME_LIMIT_MARGIN),
     };
     app.session.twilio.create_call(&call).await.map_err(|error| {
         let maybe_placed = matches!(error, TwilioError::Unknown(_));
+        if !maybe_placed {
+            outbound.documents.remove(&path);
+        }
         if maybe_placed {
             warn!(event = "call.place_unknown", %error, "It is unknown whether an outbound call was placed.");
         } else {

@@ -50,6 +50,13 @@ impl TwimlDocuments {
         Ok(format!("{OUTBOUND_TWIML}/{id}"))
     }
 
+    /// Removes the document with this path, whose call was not placed.
+    pub(super) fn remove(&self, path: &str) {
+        if let Some(id) = path.rsplit_once('/').and_then(|(_, id)| id.parse().ok()) {
+            drop(self.take(id));
+        }
+    }
+
     fn take(&self, id: Uuid) -> Option<String> {
         self.lock().remove(&id, now())
     }
@@ -79,9 +86,8 @@ pub(super) async fn post(State(app): State<App>, Path(id): Path<String>, signed:
         call_sid, "A machine has answered an outbound call; it hears a sentence."
     );
     if let Some(call) = &call {
-        // No session will begin that removes them.
-        app.session.pending_calls.remove_call(call);
-        app.session.usage.admissions.release(call);
+        // No session will begin that does this.
+        app.session.end_unconnected_call(call, "answering-machine").await;
     }
     twiml_response(&app.voice.farewell_verbs(|messages| &messages.machine))
 }
@@ -101,6 +107,9 @@ mod tests {
         let first = id(&documents.add("<Response/>".to_owned()).unwrap());
         assert_eq!(documents.take(first).as_deref(), Some("<Response/>"));
         assert_eq!(documents.take(first), None);
+        let refused = documents.add("<Response/>".to_owned()).unwrap();
+        documents.remove(&refused);
+        assert_eq!(documents.take(id(&refused)), None);
         let late = id(&documents.add("<Response/>".to_owned()).unwrap());
         tokio::time::advance(LIFETIME).await;
         assert_eq!(documents.take(late), None);

@@ -1,6 +1,9 @@
 //! Records the requests to Twilio before they are sent, and its responses.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+
+use serde_json::Value;
 
 use super::orders::order_key;
 use super::payment::REFUSED;
@@ -46,6 +49,20 @@ impl CallData {
         call.with_references(
             find_parameter_value(given, "callReference"),
             find_parameter_value(given, "orderReference"),
+        )
+    }
+
+    /// Reads the data of a call from the properties of its order, as the text of a JSON object.
+    pub fn from_order(sid: CallSid, properties: &str) -> Self {
+        let properties: BTreeMap<String, Value> = serde_json::from_str(properties).unwrap_or_default();
+        let texts = properties.into_iter().filter_map(|(name, value)| match value {
+            Value::String(text) => Some((name, text)),
+            _ => None,
+        });
+        let given: BTreeMap<String, String> = texts.collect();
+        Self::from_sid(sid).with_references(
+            find_parameter_value(&given, "callReference"),
+            find_parameter_value(&given, "orderReference"),
         )
     }
 

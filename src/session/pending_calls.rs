@@ -127,6 +127,11 @@ impl PendingCalls {
         (order.call.get_or_insert_with(|| call.clone()) == call).then(|| order.data.clone())
     }
 
+    /// Returns the data of a call that Twilio has placed.
+    pub(super) fn find(&self, call: &CallSid) -> Option<OutboundCallData> {
+        self.lock().find_value(now(), |order| order.call.as_ref() == Some(call)).map(|order| order.data.clone())
+    }
+
     /// Records a business look-up. A later look-up of the same call replaces it.
     pub fn record_business_lookup(&self, call: &CallSid, answer: BusinessLookup) -> Result<(), ExpiringMapFullError> {
         let bytes = ENTRY_OVERHEAD_BYTES + answer.data_bytes();

@@ -1,7 +1,6 @@
 //! The Calls resource: places calls, and the statuses of a call.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,16 +12,13 @@ use super::rest::RetryPolicy;
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
 
-/// The longest TwiML document that Twilio accepts in the request itself, in characters (error 32018).
-pub const MAX_INLINE_TWIML: usize = 4_000;
-
 /// A call to place from the server's own number.
 #[derive(Debug)]
 pub struct NewCall<'a> {
     /// The number to call.
     pub to: &'a PhoneNumber,
-    /// The TwiML to run when the call is answered.
-    pub document: TwimlSource<'a>,
+    /// The absolute URL from which Twilio requests the TwiML once it is known who answered.
+    pub twiml_url: &'a str,
     /// The absolute URL that receives every status change of the call.
     pub status_callback: &'a str,
     /// How long the call may ring.
@@ -31,27 +27,15 @@ pub struct NewCall<'a> {
     pub time_limit: Option<Duration>,
 }
 
-/// The source of a call's TwiML.
-pub enum TwimlSource<'a> {
-    /// The document, of at most [`MAX_INLINE_TWIML`] characters. It has no URL, so every URL in it must be absolute.
-    Inline(&'a str),
-    /// The URL that Twilio requests when the call is answered.
-    Url(&'a str),
-}
-
 impl TwilioClient {
     /// Places a call. Success means that the call is queued; it does not ring yet. Twilio supports no idempotency key
     /// here, so after [`TwilioError::Unknown`] the call may have been placed.
     pub async fn create_call(&self, call: &NewCall<'_>) -> Result<CallSid, TwilioError> {
-        let document = match call.document {
-            TwimlSource::Inline(twiml) => ("Twiml", twiml),
-            TwimlSource::Url(url) => ("Url", url),
-        };
         let (ring_timeout, time_limit) = (seconds(call.ring_timeout), call.time_limit.map(seconds));
         let mut form = vec![
             ("To", call.to.as_str()),
             ("From", self.from.as_str()),
-            document,
+            ("Url", call.twiml_url),
             ("StatusCallback", call.status_callback),
             // An array is a repeated parameter. By default only `completed` is reported.
             ("StatusCallbackEvent", "initiated"),
@@ -206,16 +190,6 @@ impl FromStr for CallStatus {
     }
 }
 
-/// Shows the kind only, since the document contains data about the call.
-impl fmt::Debug for TwimlSource<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Inline(_) => "Inline",
-            Self::Url(_) => "Url",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,12 +199,12 @@ mod tests {
     const CREATED: ScriptedAnswer =
         (201, "", r#"{"sid":"CA7","status":"queued","direction":"outbound-api","price":null}"#);
 
-    async fn place(answers: &[ScriptedAnswer], document: TwimlSource<'_>) -> (RawServer, Result<CallSid, TwilioError>) {
+    async fn place(answers: &[ScriptedAnswer]) -> (RawServer, Result<CallSid, TwilioError>) {
         let (twilio, client) = start_twilio(answers).await;
         let to = "+15550100001".parse().unwrap();
         let call = NewCall {
             to: &to,
-            document,
+            twiml_url: "https://example.com/x",
             status_callback: "https://example.com/twilioStatusCallback",
             ring_timeout: Duration::from_secs(30),
             time_limit: Some(Duration::from_secs(4_200)),
@@ -241,23 +215,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_placed_with_its_twiml_and_all_status_events() {
-        let (twilio, placed) = place(&[CREATED], TwimlSource::Inline("<Response/>")).await;
+        let (twilio, placed) = place(&[CREATED]).await;
         assert_eq!(placed.unwrap().as_str(), "CA7");
         let events = "&StatusCallback=https%3A%2F%2Fexample.com%2FtwilioStatusCallback&StatusCallbackEvent=initiated\
                       &StatusCallbackEvent=ringing&StatusCallbackEvent=answered&StatusCallbackEvent=completed\
                       &Timeout=30&MachineDetection=DetectMessageEnd&TimeLimit=4200";
-        assert_eq!(twilio.bodies(), [format!("To=%2B15550100001&From=%2B15005550006&Twiml=%3CResponse%2F%3E{events}")]);
-        assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
-
-        let (twilio, _) = place(&[CREATED], TwimlSource::Url("https://example.com/x")).await;
-        assert!(
-            twilio.bodies()[0].contains("&Url=https%3A%2F%2Fexample.com%2Fx&") && !twilio.bodies()[0].contains("Twiml")
+        assert_eq!(
+            twilio.bodies(),
+            [format!("To=%2B15550100001&From=%2B15005550006&Url=https%3A%2F%2Fexample.com%2Fx{events}")]
         );
+        assert_eq!(twilio.requests()[0].path, "/2010-04-01/Accounts/AC1/Calls.json");
     }
 
     #[tokio::test]
     async fn a_rate_limited_call_is_retried() {
-        let (twilio, placed) = place(&[(429, "0", r#"{"code":20429}"#), CREATED], TwimlSource::Inline("x")).await;
+        let (twilio, placed) = place(&[(429, "0", r#"{"code":20429}"#), CREATED]).await;
         assert!(placed.is_ok());
         assert_eq!(twilio.bodies().len(), 2);
     }
@@ -266,7 +238,7 @@ mod tests {
     async fn a_call_that_may_have_been_placed_is_not_retried() {
         // The second case is a connection that closes without a response.
         for answers in [&[(503, "", "")][..], &[], &[(201, "", "no JSON")]] {
-            let (twilio, placed) = place(answers, TwimlSource::Inline("x")).await;
+            let (twilio, placed) = place(answers).await;
             assert!(matches!(placed, Err(TwilioError::Unknown(_))), "{answers:?} {placed:?}");
             assert_eq!(twilio.bodies().len(), 1, "{answers:?}");
         }
@@ -275,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_says_what_to_do_and_omits_twilios_message() {
         let refused = (400, "", r#"{"code":21211,"message":"The 'To' number +15550100001 is not valid","status":400}"#);
-        let (_, placed) = place(&[refused], TwimlSource::Inline("x")).await;
+        let (_, placed) = place(&[refused]).await;
         let error = placed.unwrap_err();
         assert!(error.is_number_refused() && error.describe_call_failure().contains("phoneNumber"));
         assert!(!format!("{error:?} {error}").contains("555"), "{error:?}");

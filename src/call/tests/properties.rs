@@ -856,7 +856,6 @@ impl ReferenceModel {
                     let answered = answered.clone();
                     self.check_answer(&answered);
                 }
-                Action::ReportLimit(_) => {}
                 Action::StopModel => {
                     self.abandoned_requests.push(ModelRequestId(self.call.inner.previous_request_number()));
                 }
@@ -874,6 +873,7 @@ impl ReferenceModel {
                 Action::Close => self.call_closed = true,
                 Action::RunTool { .. }
                 | Action::ChangeContext(_)
+                | Action::ReportLimit(_)
                 | Action::Record(_)
                 | Action::SendFrame(_)
                 | Action::ReportModelOutage(_) => {}

@@ -36,6 +36,7 @@ fn answering_machine() -> Scenario {
         Expectation::NeverSays("25.00"),
         Expectation::NeverSays("invoice"),
         Expectation::SessionEnds("never begun"),
+        Expectation::CallEndNotified("answering-machine", ""),
     ]);
     Scenario { direction: CallDirection::Outbound(bill), ..call }
 }

@@ -10,6 +10,8 @@ mod callback;
 mod capture;
 mod consent;
 mod field;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod id;
 mod log_entry;
 mod method;
@@ -33,6 +35,8 @@ pub use callback::{
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
+#[cfg(any(fuzzing, test))]
+pub use fuzzing::check_payment_callback;
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};

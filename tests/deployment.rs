@@ -47,6 +47,9 @@ fn nothing_in_the_image_runs_as_root_or_in_a_shell() {
     for line in image.lines() {
         assert!(!line.starts_with("RUN ") && !line.contains("/bin/sh") && !line.contains("setpriv"), "{line}");
         let command = line.trim().strip_prefix("CMD ").or(line.strip_prefix("ENTRYPOINT "));
-        assert!(command.is_none_or(|command| command.starts_with('[')), "without brackets a shell would run it: {line}");
+        assert!(
+            command.is_none_or(|command| command.starts_with('[')),
+            "without brackets a shell would run it: {line}"
+        );
     }
 }

@@ -122,7 +122,8 @@ async fn repeated_create_request_equals_the_first_after_a_change_of_settings() {
 #[tokio::test]
 async fn sqlite_is_one_that_two_connections_can_use_at_once() {
     let ledger = TestLedger::new().await;
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&ledger.ledger.0.readers).await.unwrap();
+    let version: String =
+        sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&ledger.ledger.0.readers).await.unwrap();
     let version: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
     // Before this version, a reset of the write-ahead log could corrupt the database.
     assert!(version >= vec![3, 51, 3], "{version:?}");

@@ -6,6 +6,8 @@
 mod de;
 mod error;
 mod file;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod library;
 mod manifest;
 mod name;
@@ -19,6 +21,8 @@ mod tests;
 mod upload;
 
 pub use error::{AssetError, AssetErrors, AssetWarning, UnknownKeyError};
+#[cfg(any(fuzzing, test))]
+pub use fuzzing::check_asset;
 pub use library::{Library, LoadedLibrary};
 pub use manifest::ToolDefinition;
 pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError, ReloadRequests};

@@ -12,6 +12,8 @@ mod caller_attestation;
 mod capture;
 mod consent;
 mod field;
+#[cfg(any(fuzzing, test))]
+mod fuzzing;
 mod id;
 mod log_entry;
 mod method;
@@ -37,6 +39,8 @@ pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
+#[cfg(any(fuzzing, test))]
+pub use fuzzing::check_payment_callback;
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};

@@ -7,7 +7,6 @@
 #[expect(dead_code, reason = "not all of a process is used")]
 mod process;
 #[path = "attacks/raw_model.rs"]
-#[expect(dead_code, reason = "not all of a model is used")]
 mod raw_model;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;

@@ -75,11 +75,6 @@ impl DigitRun {
         from..self.groups.last().map_or(from, |group| group.byte_range.end)
     }
 
-    /// Whether the run has at least three digits and is not ambiguous, so that it may be part of a card number.
-    pub(super) fn is_long(&self) -> bool {
-        self.digits.len() >= 3 && !self.is_ambiguous
-    }
-
     /// Adds a number.
     pub(super) fn push(&mut self, digits: &[u8], byte_range: Range<usize>, strength: Strength) {
         let from = self.digits.len();

@@ -14,8 +14,7 @@ use crelay_payments::proof::{self, ProofOptions, ProofOutcome, ProofReport, Proo
 use serde_json::Value;
 
 /// One case for each leak vector.
-#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a small positive number")]
-const VECTORS: usize = proof::VECTOR_COUNT as usize;
+const VECTORS: usize = 34;
 
 /// The command in its own directory with an empty environment.
 struct ProveCommand {

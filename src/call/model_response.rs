@@ -45,7 +45,7 @@ impl Call {
         match event {
             ModelEvent::TextDelta(words) => {
                 let words = self.turn.redact_delta(words.reveal());
-                self.append_model_text(words);
+                self.append_model_text(&words);
             }
             ModelEvent::MessagePhase(phase) => {
                 self.flush_held_text();
@@ -62,14 +62,14 @@ impl Call {
     /// Speaks the text that is still held back, as mark-up or as digits.
     fn flush_held_text(&mut self) {
         let rest = self.turn.take_held_text();
-        self.append_model_text(rest);
+        self.append_model_text(&rest);
     }
 
-    fn append_model_text(&mut self, token: String) {
+    fn append_model_text(&mut self, token: &str) {
         if token.is_empty() {
             return;
         }
-        let token = self.redact_agent_words(&token);
+        let token = self.redact_agent_words(token);
         self.turn.record_text(&token);
         if self.listen_only {
             return;

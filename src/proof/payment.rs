@@ -104,7 +104,7 @@ pub(super) async fn run_disturbed_payment(case: &ProofCase<'_>, call: &mut Proof
     let OpenPayment { sid, .. } = open_payment(case, call).await?;
     match case.vector {
         LeakVector::SpokenDuringACapture | LeakVector::SpokenAmongWordsDuringACapture => {
-            call.say(&case.sample.parts[0], []).await?
+            call.say(&case.sample.parts[0], []).await?;
         }
         LeakVector::KeyedDuringACapture => call.client.press_keys(&case.sample.number).await?,
         _ => report_unmasked(case, &sid).await?,

@@ -267,7 +267,7 @@ impl Random {
 }
 
 fn is_long() -> bool {
-    std::env::var_os("CRELAY_LONG").is_some()
+    crate::config::Vars::from_process().get("CRELAY_LONG").is_some()
 }
 
 fn generate(of: &Sentences) -> Vec<String> {

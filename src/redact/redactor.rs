@@ -613,7 +613,7 @@ mod tests {
 
     #[test]
     fn many_card_numbers_in_one_input_are_bounded() {
-        let inputs: String = (0..400).map(|n| format!("{}{:03} is x ", 4, n)).collect();
+        let inputs = (0..400).map(|n| format!("4{n:03} is x")).collect::<Vec<_>>().join(" ");
         let mut redactor = Redactor::default();
         let heard = redactor.redact(&inputs, RedactionPolicy::CardNumbers);
         assert!(heard.was_redacted && heard.cards.len() <= MAX_CARDS);

@@ -33,10 +33,16 @@ fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
     let gaps = run.groups.windows(2).map(gap);
     let gaps: Vec<&str> = gaps.collect();
     let are = |signs: &[&str]| !gaps.is_empty() && gaps.iter().all(|gap| signs.contains(gap));
-    let is_date = are(&["/", ".", "-", ":"])
-        && sizes.len() <= 3
-        && sizes.iter().all(|size| *size <= 2 || *size == 4)
-        && sizes.iter().filter(|size| **size == 4).count() <= 1;
+    let are_numerals = text[run.byte_range()].chars().all(|c| !c.is_alphabetic());
+    let years = sizes.iter().filter(|size| **size == 4).count();
+    let are_short = sizes.iter().all(|size| *size <= 2 || *size == 4);
+    let is_date = are_numerals
+        && are_short
+        && match sizes.len() {
+            2 => years == 0 && are(&["/", ":"]),
+            3 => years <= 1 && (are(&["/", ".", ":"]) || (years == 1 && are(&["-"]))),
+            _ => false,
+        };
     let is_amount = are(&[".", ","]) && sizes.last() == Some(&2) && sizes.len() <= 4 && sizes[0] <= 4;
     let is_phone = matches!(sizes.as_slice(), [3, 3, 4] | [1, 3, 3, 4]);
     is_date || is_amount || is_phone

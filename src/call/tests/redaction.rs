@@ -179,11 +179,11 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
         }
         call.caller_says("Thank you");
         let items = &call.last_request().input;
-        let last = items.iter().filter_map(|item| match item {
+        let mut last = items.iter().filter_map(|item| match item {
             ConversationItem::ToolCall(call) => Some(format!("{} {}", call.name, call.arguments.as_str())),
             _ => None,
         });
-        let last = last.last().unwrap();
+        let last = last.next_back().unwrap();
         assert!(!last.contains("8327") && !last.contains("q3r2"), "{last}");
         assert!(last.contains("removed") || last.contains("unknown"), "{last}");
     }

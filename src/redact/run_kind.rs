@@ -44,7 +44,7 @@ fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
             _ => false,
         };
     let is_amount = are(&[".", ","]) && sizes.last() == Some(&2) && sizes.len() <= 4 && sizes[0] <= 4;
-    let is_phone = matches!(sizes.as_slice(), [3, 3, 4] | [1, 3, 3, 4]);
+    let is_phone = are_numerals && matches!(sizes.as_slice(), [3, 3, 4] | [1, 3, 3, 4]);
     is_date || is_amount || is_phone
 }
 

@@ -34,7 +34,10 @@ fn check_twiml(assets: &Assets) {
         parameters: server.parameters.clone(),
     };
     let action = "https://voice.example.com/connectAction".to_owned();
-    let document = render_response(&[Verb::Connect { action, relay }, Verb::Say { language: None, text: server.messages.no_agent.to_string() }]);
+    let document = render_response(&[
+        Verb::Connect { action, relay },
+        Verb::Say { language: None, text: server.messages.no_agent.to_string() },
+    ]);
     let mut reader = Reader::from_str(&document);
     loop {
         match reader.read_event().unwrap_or_else(|error| panic!("{error} in {document}")) {

@@ -14,6 +14,9 @@ use crate::relay::{IncomingFrame, Info, Interrupt, OutgoingFrame, Prompt};
 /// How long the agent waits for the caller's words after an interruption before it resumes a response that is owed.
 const INTERRUPT_HOLD: Duration = Duration::from_secs(3);
 
+/// So many digits at once are card data that is being read out. Fewer may be a word such as `one`.
+const MIN_SPOKEN_DIGITS: usize = 3;
+
 impl Call {
     pub(super) fn handle_frame(&mut self, frame: IncomingFrame) {
         if !self.phase.is_in_progress() {
@@ -59,12 +62,12 @@ impl Call {
         if self.phase.is_closing() && !self.is_question_asked() && !limited.is_cut() && courtesy::is_courtesy(text) {
             return self.accept_courtesy(input);
         }
-        let digits_were_cut = input.was_redacted;
+        let digits_were_spoken = input.digits_removed >= MIN_SPOKEN_DIGITS;
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
         self.follow_caller_language(prompt.lang.as_deref());
         self.speech.record_prompt();
-        if digits_were_cut {
+        if digits_were_spoken {
             self.note(prompts::DIGITS_WERE_SPOKEN);
         }
         self.note_cut(&limited);

@@ -91,7 +91,7 @@ mod tests {
             ("SERVER_BASE_URL", "pay.example.com"),
             ("OPENAI_API_KEY", "sk-test"),
             ("ACCOUNT_SID", "AC1"),
-            ("AUTH_TOKEN", "12345"),
+            ("AUTH_TOKEN", "auth-token-of-tests"),
             ("FROM_NUMBER", "+15550100002"),
             ("PAYMENT_CONNECTOR", "Default"),
             ("PORT", &port),

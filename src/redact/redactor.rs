@@ -67,6 +67,8 @@ pub struct Redactor {
     inputs: u64,
     /// The length of the present input so far, in bytes.
     input_length: usize,
+    /// The card numbers that were found in the present input so far.
+    cards_in_input: usize,
     /// The last word of the present input so far, which its next piece may continue.
     carried: String,
     /// One window per language, since each finds different runs.
@@ -88,6 +90,8 @@ pub struct Redacted {
     pub text: String,
     /// Whether anything was removed.
     pub was_redacted: bool,
+    /// The number of digits that were removed.
+    pub digits_removed: usize,
     /// The card numbers that the input contained or completed. The calling function removes their parts from earlier
     /// inputs.
     pub cards: Vec<DetectedCard>,
@@ -156,6 +160,7 @@ impl Redactor {
     pub fn begin_input(&mut self) {
         self.inputs += 1;
         self.input_length = 0;
+        self.cards_in_input = 0;
         self.carried.clear();
     }
 
@@ -184,11 +189,22 @@ impl Redactor {
     fn redact_piece_of(&mut self, piece: InputPiece<'_>, done: usize) -> Redacted {
         let readings = scan_text(piece.text);
         self.windows.resize_with(readings.len(), LanguageWindow::default);
-        let (mut places, mut cards) = (Vec::new(), Vec::new());
+        let (mut places, mut cards, mut digits_removed) = (Vec::new(), Vec::new(), 0);
+        // Each card number is searched for in all that was said, so a stream of many of them has no further digits.
+        let is_flood = piece.kind == PieceKind::Piece && self.cards_in_input >= MAX_CARDS;
         for (window, reading) in self.windows.iter_mut().zip(&readings) {
+            let mut removed = 0;
             for run in reading.runs.iter().filter(|run| run.byte_range().end > done) {
-                window.add_run(run, reading, piece, self.inputs, &mut places, &mut cards);
+                let before = places.len();
+                if is_flood {
+                    let range = run.byte_range();
+                    places.push(range.start + piece.offset..range.end + piece.offset);
+                } else {
+                    window.add_run(run, reading, piece, self.inputs, &mut places, &mut cards);
+                }
+                removed += if places.len() > before { run.digits.len() } else { 0 };
             }
+            digits_removed = digits_removed.max(removed);
             if window.parts.back().is_some_and(|part| self.inputs - part.input >= WINDOW_INPUTS) {
                 window.parts.clear();
             }
@@ -199,7 +215,8 @@ impl Redactor {
             places.map(|place| place.start.saturating_sub(piece.offset + done)..place.end - piece.offset - done);
         let rest = piece.text.get(done..).unwrap_or_default();
         let text = redact_ranges(rest, places.collect());
-        Redacted { was_redacted: matches!(text, Cow::Owned(_)), text: text.into_owned(), cards }
+        self.cards_in_input += cards.len();
+        Redacted { was_redacted: matches!(text, Cow::Owned(_)), text: text.into_owned(), digits_removed, cards }
     }
 }
 
@@ -273,7 +290,8 @@ impl RedactionPolicy {
         match self {
             Self::CardNumbers => false,
             Self::EveryDigit { in_english } => {
-                !run.is_ambiguous || !in_english || run.digits.len() >= MIN_AMBIGUOUS_DIGITS
+                let stands_with_others = run.groups.len() > 1 && run.digits.len() >= MIN_AMBIGUOUS_DIGITS;
+                !run.is_ambiguous || !in_english || stands_with_others
             }
         }
     }

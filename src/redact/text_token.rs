@@ -192,33 +192,18 @@ fn has_no_blanks(letter: char) -> bool {
             | '\u{20000}'..='\u{2ffff}')
 }
 
-/// Reads the letters O, l and I as digits where they stand beside a digit without anything between: `42O2`.
+/// Reads the letters O, l and I as digits where they touch digits and no other letters do: `42O2`, but not `4k4l2m3`.
 fn read_look_alikes(tokens: &mut Vec<TextToken>, text: &str) {
-    let touches = |left: &TextToken, right: &TextToken| left.byte_range.end == right.byte_range.start;
     let is_numeral = |token: &TextToken| matches!(token.kind, TokenKind::Numeral(_));
     let mut found = false;
-    for at in 0..tokens.len() {
-        let token = &tokens[at];
-        let beside = |other: Option<&TextToken>, before: bool| {
-            other.is_some_and(|other| {
-                is_numeral(other) && if before { touches(other, token) } else { touches(token, other) }
-            })
-        };
-        if is_numeral(token)
-            || token.byte_range.len() > MAX_LOOK_ALIKES
-            || !(beside(at.checked_sub(1).and_then(|before| tokens.get(before)), true)
-                || beside(tokens.get(at + 1), false))
-        {
-            continue;
-        }
-        let digit = |c: char| match c {
-            'O' | 'o' => Some(0),
-            'l' | 'I' => Some(1),
-            _ => None,
-        };
-        if let Some(digits) = text[token.byte_range.clone()].chars().map(digit).collect::<Option<Vec<u8>>>() {
-            tokens[at].kind = TokenKind::Numeral(digits);
-            found = true;
+    let touch = |left: &TextToken, right: &TextToken| left.byte_range.end == right.byte_range.start;
+    for together in tokens.chunk_by_mut(touch) {
+        let digits = |token: &TextToken| look_alike_digits(token, text);
+        if together.len() > 1 && together.iter().all(|token| is_numeral(token) || digits(token).is_some()) {
+            for token in together.iter_mut().filter(|token| !is_numeral(token)) {
+                token.kind = TokenKind::Numeral(digits(token).unwrap_or_default());
+                found = true;
+            }
         }
     }
     if !found {
@@ -240,6 +225,17 @@ fn read_look_alikes(tokens: &mut Vec<TextToken>, text: &str) {
     *tokens = joined;
 }
 
+/// The digits that a short word looks like, if each of its letters looks like one.
+fn look_alike_digits(token: &TextToken, text: &str) -> Option<Vec<u8>> {
+    let digit = |c: char| match c {
+        'O' | 'o' => Some(0),
+        'l' | 'I' => Some(1),
+        _ => None,
+    };
+    let word = text.get(token.byte_range.clone()).filter(|word| word.len() <= MAX_LOOK_ALIKES)?;
+    word.chars().map(digit).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +251,7 @@ mod tests {
     #[test]
     fn letters_beside_digits_are_digits() {
         assert_eq!(read("42O2 l24I o 4l, 1st 4ooool"), ["4202", "1241", "o", "41", "1", "st", "4", "ooool"]);
+        assert_eq!(read("7k4l2m3"), ["7", "k", "4", "l", "2", "m", "3"], "letters between digits");
     }
 
     #[test]

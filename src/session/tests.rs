@@ -152,10 +152,9 @@ async fn a_peer_that_answers_pings_keeps_its_socket_and_one_that_answers_none_lo
         Ok::<_, SendFrameError>(pinged)
     });
     tokio::spawn(serve_socket(context.clone(), RelaySocket::new(Box::pin(inputs), Box::pin(outgoing))));
-    for frame in
-        [r#"{"type":"setup","callSid":"CA1"}"#, r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#]
-    {
-        input.send(SocketInput::Text(frame.to_owned())).await.unwrap();
+    let prompt = r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#.to_owned();
+    for frame in [setup_frame(&context), prompt] {
+        input.send(SocketInput::Text(frame)).await.unwrap();
     }
     requests.recv().await.unwrap();
 

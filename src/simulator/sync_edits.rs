@@ -70,7 +70,8 @@ impl SyncEdits {
     /// Checks that the next call uses the edited assets.
     pub(super) async fn check_edits(&self, webhooks: &WebhookSender, transcript: &Transcript) -> anyhow::Result<()> {
         let url = webhooks.public_url().join("/connectConversationRelay")?;
-        let arrived = async { while !webhooks.post(&url, &[], "sync-edits").await.body.contains(GREETING) {} };
+        let form = [("CallSid".to_owned(), "CA00000000000000000000000000000e01".to_owned())];
+        let arrived = async { while !webhooks.post(&url, &form, "sync-edits").await.body.contains(GREETING) {} };
         if tokio::time::timeout(EDIT_TIMEOUT, arrived).await.is_err() {
             transcript.record_violation("the server did not load the edits from Twilio Sync");
         }

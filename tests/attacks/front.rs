@@ -165,10 +165,10 @@ async fn a_frozen_peer_of_a_call_is_noticed_after_two_pings() {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Twilio-Signature: {signature}\r\n\r\n"
     );
     frozen.write_all(upgrade.as_bytes()).await.unwrap();
-    let setup = br#"{"type":"setup","callSid":"CA1"}"#;
-    let length = u8::try_from(setup.len()).unwrap();
-    // A masked text frame; the mask is zero.
-    frozen.write_all(&[&[0x81, 0x80 | length, 0, 0, 0, 0][..], setup].concat()).await.unwrap();
+    let setup = server.setup_frame("CA1", &json!({})).await.to_string();
+    let [high, low] = u16::try_from(setup.len()).unwrap().to_be_bytes();
+    // A masked text frame with a length of two bytes; the mask is zero.
+    frozen.write_all(&[&[0x81, 0x80 | 126, high, low, 0, 0, 0, 0], setup.as_bytes()].concat()).await.unwrap();
     server.wait_for_calls(1).await;
 
     tokio::time::pause();
@@ -181,7 +181,7 @@ async fn a_frozen_peer_of_a_call_is_noticed_after_two_pings() {
     assert_eq!(pings, 2, "{sent:?}");
     // The call waits for another socket.
     let mut resumed = server.open_socket(Some(&signature)).await.unwrap();
-    resumed.send_text(std::str::from_utf8(setup).unwrap()).await.unwrap();
+    resumed.send_text(&setup).await.unwrap();
     server.wait_for_calls(1).await;
 }
 

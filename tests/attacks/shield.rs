@@ -66,7 +66,7 @@ const ROADS: &[&[&str]] = &[
 async fn no_caller_tells_the_model_a_card_number_over_time() {
     let (server, _twilio, model) = start_server().await;
     for (n, prompts) in ROADS.iter().enumerate() {
-        let mut socket = server.connect_call_from(CALLER, &format!("CA{n:032x}"), &json!({})).await;
+        let mut socket = server.connect_call_from(&format!("+1415555{n:04}"), &format!("CA{n:032x}"), &json!({})).await;
         for said in *prompts {
             say(&mut socket, &model, said, None).await;
         }

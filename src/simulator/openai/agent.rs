@@ -123,7 +123,7 @@ impl ScriptedAgent<'_> {
         if any(&["how does", "tell me about", "explain"]) {
             return self.reply_and_continue(EXPLANATION);
         }
-        if any(&["one more card"]) && !self.is_payment_open() {
+        if any(&["another card"]) && !self.is_payment_open() {
             return self.call_tool("Gladly.", "start-capture");
         }
         if any(&["yes", "sure", "go ahead", "please do", "again", "okay"]) {

@@ -77,7 +77,7 @@ fn submits(name: &'static str, about: &'static str, submission: ScriptedSubmissi
 
 /// The caller hears that the payment is being looked up, and tries another card without success.
 const TRIES_ANOTHER_CARD: &[CallerStep] =
-    &[Hears("looks it up"), Says("I have one more card."), Hears("may have been charged already")];
+    &[Hears("looks it up"), Says("I have another card."), Hears("may have been charged already")];
 
 fn unknown(name: &'static str, about: &'static str, submission: &ScriptedSubmission) -> Scenario {
     submits(name, about, submission.clone())

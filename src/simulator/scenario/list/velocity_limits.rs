@@ -37,9 +37,9 @@ fn tries_cards() -> Vec<CallerStep> {
     [
         &[Hears("declined"), Says("Yes, let me try another one.")][..],
         &another_card("5555555555554444"),
-        &[Hears("to a person, or"), Says("I have one more card.")],
+        &[Hears("to a person, or"), Says("I have another card.")],
         &another_card("4000056655665556"),
-        &[Hears("to a person, or"), Says("I have one more card."), Hears("speak to a person")],
+        &[Hears("to a person, or"), Says("I have another card."), Hears("speak to a person")],
     ]
     .concat()
 }

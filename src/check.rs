@@ -20,7 +20,7 @@ use crate::assets::Library;
 use crate::config::{self, Config, ResponseServiceConfig};
 
 pub use address::{HealthError, check_alive, check_health};
-#[cfg(feature = "simulator")]
+#[cfg(any(feature = "simulator", test))]
 pub(crate) use languages::{describe_language, heard_languages};
 pub use report::{CheckReport, Finding, Severity};
 

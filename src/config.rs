@@ -251,14 +251,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
     if let Some(url) = &base_url {
-        vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
-        vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
-        vars.warn_if(!validate_signature && url.is_on_this_machine(), ConfigWarning::SignatureUnchecked);
-        if !validate_signature && !url.is_on_this_machine() {
-            let what = "is off at an address that others reach: anyone who finds this server can start calls on it and \
-                        report payments";
-            vars.refuse_insecure(InsecureSetup::UnsignedWebhooks, "VALIDATE_TWILIO_SIGNATURE", what, "true");
-        }
+        check_public_url(vars, url, validate_signature);
     }
     insecure::refuse_open_files(vars, database.as_deref());
     vars.read_optional(insecure::ALLOW_INSECURE, insecure::parse_names, &insecure::expected_names());
@@ -294,6 +287,21 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         outbound_per_minute,
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
+}
+
+/// Refuses or warns of a public address that is not safe, and of unsigned webhooks.
+fn check_public_url(vars: &mut ConfigReader<'_>, url: &PublicUrl, validate_signature: bool) {
+    vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
+    vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
+    if validate_signature {
+        return;
+    }
+    if url.is_on_this_machine() {
+        return vars.warn_if(true, ConfigWarning::SignatureUnchecked);
+    }
+    let what = "is off at an address that others reach: anyone who finds this server can start calls on it and report \
+                payments";
+    vars.refuse_insecure(InsecureSetup::UnsignedWebhooks, "VALIDATE_TWILIO_SIGNATURE", what, "true");
 }
 
 /// Reads `BIND`, the addresses to listen on.

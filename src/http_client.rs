@@ -202,7 +202,7 @@ mod tests {
             let client = builder(Target::ThisMachine).build().unwrap();
             client.get(format!("http://{address}/")).send().await.unwrap()
         };
-        let large = get("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", &[b'a'; 100_000]).await;
+        let large = get("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", &vec![b'a'; 100_000]).await;
         assert!(matches!(read_body(large, 1000).await, Err(ReadBodyError::TooLarge(part)) if part == [b'a'; 1000]));
         let broken = get("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", b"abc").await;
         assert!(matches!(read_body(broken, 1000).await, Err(ReadBodyError::Interrupted(part, _)) if part == b"abc"));

@@ -112,14 +112,7 @@ pub(crate) async fn serve_calls(
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
     let orphaned = ledger.recover_open_payments().await?;
     let settings = assets.library().server.payment_settings(&session.environment);
-    let unknown = ledger.count_payments(PaymentState::Unknown).await?;
-    if unknown > 0 {
-        error!(
-            event = "payment.unknown_at_start",
-            payments = unknown,
-            "Payments have state `unknown` and may have been charged: see `payments --state unknown`."
-        );
-    }
+    report_unknown_payments(&ledger).await?;
     let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, orphaned);
     let retention = Retention {
         tokens: config.token_retention,
@@ -179,6 +172,18 @@ pub(crate) async fn serve_calls(
     let flush_until = deadlines.leave_buffer_at().min(Instant::now() + BUFFER_TIMEOUT);
     if timeout_at(deadlines.leave_ledger_at(), ledger.close_by(flush_until)).await.is_err() {
         warn!(event = "ledger.close_timed_out", "The ledger could not be closed in time; the next start repairs it.");
+    }
+    Ok(())
+}
+
+/// Logs how many payments have state `unknown`.
+async fn report_unknown_payments(ledger: &Ledger) -> Result<(), ledger::LedgerError> {
+    let payments = ledger.count_payments(PaymentState::Unknown).await?;
+    if payments > 0 {
+        error!(
+            event = "payment.unknown_at_start",
+            payments, "Payments have state `unknown` and may have been charged: see `payments --state unknown`."
+        );
     }
     Ok(())
 }

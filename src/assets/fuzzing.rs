@@ -36,7 +36,7 @@ fn check_twiml(assets: &Assets) {
     let action = "https://voice.example.com/connectAction".to_owned();
     let document = render_response(&[
         Verb::Connect { action, relay },
-        Verb::Say { language: None, text: server.messages.no_agent.to_string() },
+        Verb::Say { language: None, text: server.messages.no_agent.clone() },
     ]);
     let mut reader = Reader::from_str(&document);
     loop {

@@ -54,7 +54,7 @@ pub(super) async fn run_observed(args: &Serve, vars: &Vars, recorder: Option<Rec
         Err(error) => return Err(error.into()),
     };
     let listeners = listen(&config)?;
-    server::serve(config, assets, listeners, shutdown).await?;
+    Box::pin(server::serve(config, assets, listeners, shutdown)).await?;
     info!(event = "server.stopped", "The server has stopped.");
     Ok(ExitCode::SUCCESS)
 }

@@ -255,8 +255,11 @@ mod tests {
     fn all_lines_are_written_in_order_before_a_flush_ends() {
         let (mut reader, writer) = io::pipe().unwrap();
         let queue = LogQueue::to(writer).unwrap();
-        let expected: String = (0..1000).map(|number| format!("line {number}\n")).collect();
-        expected.lines().for_each(|line| queue.push(format!("{line}\n").as_bytes()));
+        let lines: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
+        for line in &lines {
+            queue.push(line.as_bytes());
+        }
+        let expected = lines.concat();
         queue.flush(Duration::from_secs(10));
         let mut read = vec![0; expected.len()];
         reader.read_exact(&mut read).unwrap();

@@ -262,7 +262,7 @@ fn start_or_refuse(directory: &std::path::Path, vars: &[(&str, &str)]) -> Result
     let mut printed = String::new();
     for line in std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap())) {
         let line = line.unwrap();
-        printed += &format!("{line}\n");
+        printed.extend([line.as_str(), "\n"]);
         if line.contains("server.listening") {
             child.kill().unwrap();
             child.wait().unwrap();

@@ -168,7 +168,7 @@ async fn a_frozen_peer_of_a_call_is_noticed_after_two_pings() {
     let setup = server.setup_frame("CA1", &json!({})).await.to_string();
     let [high, low] = u16::try_from(setup.len()).unwrap().to_be_bytes();
     // A masked text frame with a length of two bytes; the mask is zero.
-    frozen.write_all(&[&[0x81, 0x80 | 126, high, low, 0, 0, 0, 0], setup.as_bytes()].concat()).await.unwrap();
+    frozen.write_all(&[&[0x81, 0x80 | 0x7e, high, low, 0, 0, 0, 0], setup.as_bytes()].concat()).await.unwrap();
     server.wait_for_calls(1).await;
 
     tokio::time::pause();

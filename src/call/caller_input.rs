@@ -62,7 +62,7 @@ impl Call {
         if self.phase.is_closing() && !self.is_question_asked() && !limited.is_cut() && courtesy::is_courtesy(text) {
             return self.accept_courtesy(input);
         }
-        let digits_were_spoken = input.digits_removed >= MIN_SPOKEN_DIGITS;
+        let digits_were_spoken = input.digits_removed >= MIN_SPOKEN_DIGITS || !input.cards.is_empty();
         let answers = self.is_question_asked();
         self.record_input(ConversationItem::Caller, input);
         self.follow_caller_language(prompt.lang.as_deref());

@@ -1,9 +1,14 @@
 //! Captures the log of a test, so that the test can search it.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// A dispatcher that is never dropped. As long as there is one only, a line of code that first logs on another thread counts
+/// as one that nobody reads, for all threads.
+static SECOND_DISPATCHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 /// Captures what this thread logs, until the value is dropped.
 pub(crate) struct CapturedLog {
@@ -16,6 +21,7 @@ struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedLog {
     pub(crate) fn start() -> Self {
+        LazyLock::force(&SECOND_DISPATCHER);
         let lines = LogBuffer::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();
         Self { buffer: lines, _guard: tracing::subscriber::set_default(subscriber) }

@@ -133,6 +133,7 @@ fn card_sample(vector: LeakVector, rng: &mut SeededRng) -> CardSample {
         }
         V::TonesInParts | V::ToolNamesInParts => return CardSample::among_words(rng, 8, false),
         V::MisheardDigit => return CardSample::one_digit_off(rng),
+        V::SpokenInOtherForms => return CardSample::in_another_form(rng),
         _ => {}
     }
     if vector.is_in_parts() {

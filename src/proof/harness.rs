@@ -70,13 +70,22 @@ impl ProofHarness {
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
     pub(super) async fn post_as_twilio(&self, path: &str, form: &[(&str, &str)]) -> anyhow::Result<String> {
+        let (status, answer) = self.send_as_twilio(path, form).await?;
+        ensure!(status.is_success(), "{path} returned {status}");
+        Ok(answer)
+    }
+
+    /// Posts a signed form, and returns the status and all of the response.
+    pub(super) async fn send_as_twilio(
+        &self,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> anyhow::Result<(StatusCode, String)> {
         let form: Vec<(String, String)> =
             form.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect();
         let signature = self.signer.sign(&self.base_url.http_url(path), &form);
         let request = self.http.post(self.url(path)).header("X-Twilio-Signature", signature).form(&form);
-        let (status, answer) = self.send(OutputChannel::TwilioResponse, request).await?;
-        ensure!(status.is_success(), "{path} returned {status}");
-        Ok(answer)
+        self.send(OutputChannel::TwilioResponse, request).await
     }
 
     /// Posts JSON as an operator. Returns the status, headers and body of any response.

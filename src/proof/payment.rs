@@ -5,6 +5,7 @@
 //! output by chance.
 
 use anyhow::ensure;
+use reqwest::StatusCode;
 
 use super::call::ProofCall;
 use super::case::ProofCase;
@@ -128,6 +129,18 @@ async fn report_unmasked(case: &ProofCase<'_>, sid: &str) -> anyhow::Result<()> 
         [("Result", number), ("PayErrorCode", number), ("PaymentToken", number), ("PaymentError", number)],
     ] {
         report(case, sid, &[&common[..], &more].concat()).await?;
+    }
+    let result = [("Result", "success"), ("PaymentConfirmationCode", number), ("ProfileId", number)];
+    report(case, sid, &[&common[..], &result].concat()).await?;
+    // A card number is no SID.
+    for (path, form) in [
+        ("/payment-status-callback", [("CallSid", case.call_sid.as_str()), ("Sid", number)]),
+        ("/payment-status-callback", [("CallSid", number), ("Sid", sid)]),
+        ("/connectConversationRelay", [("CallSid", number), ("From", number)]),
+        ("/twilioStatusCallback", [("CallSid", number), ("CallStatus", number)]),
+    ] {
+        let (status, _) = case.harness.send_as_twilio(path, &form).await?;
+        ensure!(status == StatusCode::BAD_REQUEST, "{path} returned {status} for a SID that is a card number");
     }
     Ok(())
 }

@@ -61,6 +61,14 @@ impl ProofCase<'_> {
                 call.say(&text, []).await?;
                 ensure_redacted(&call.run_probe_turn().await?)?;
             }
+            LeakVector::SpokenInOtherForms => {
+                call.say(&text, []).await?;
+                let shown = call.run_probe_turn().await?;
+                ensure_redacted(&shown)?;
+                // The search knows no such form, so the text itself must be gone.
+                let stands = shown.contains(&Value::from(text.as_str()).to_string());
+                return Ok(stands.then_some(OutputChannel::Model));
+            }
             LeakVector::SpokenOverPrompts | LeakVector::SpokenInHalves => return over_time::speak(self, call).await,
             LeakVector::ModelOutputOverTime => return over_time::let_model_speak(self, call).await,
             LeakVector::MessagesInParts | LeakVector::TonesInParts | LeakVector::ToolNamesInParts => {

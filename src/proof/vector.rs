@@ -45,7 +45,7 @@ pub(super) enum LeakVector {
     ToolName,
     /// In the hand-off data, from the model and from a third party.
     HandOff,
-    /// In every field of Twilio's payment callbacks, unmasked.
+    /// In every field of Twilio's payment callbacks, unmasked, and as a SID in its webhooks.
     Callback,
     /// Spoken in one prompt, each pair of digits among other words.
     SpokenAmongWords,
@@ -59,6 +59,9 @@ pub(super) enum LeakVector {
     MisheardDigit,
     /// Spoken among other words while the caller is to enter the card.
     SpokenAmongWordsDuringACapture,
+    /// Spoken, as a speech recogniser may write it: in digits of another script, in look-alikes, misheard or joined words,
+    /// or in words of another language.
+    SpokenInOtherForms,
     /// In two properties of an outbound call order.
     OutboundCallInParts,
     /// In two halves, in two responses of the model.
@@ -104,6 +107,7 @@ impl LeakVector {
         Self::SpokenDigitByDigit,
         Self::MisheardDigit,
         Self::SpokenAmongWordsDuringACapture,
+        Self::SpokenInOtherForms,
         Self::OutboundCallInParts,
         Self::ModelOutputOverTime,
         Self::MessagesInParts,
@@ -140,13 +144,16 @@ impl LeakVector {
             Self::Amount => "in the amount and the call SID of a tool call",
             Self::ToolName => "in the name of a tool that does not exist",
             Self::HandOff => "in hand-off data, from the model and from a third party",
-            Self::Callback => "in every field of Twilio's payment callbacks, unmasked",
+            Self::Callback => "in every field of Twilio's payment callbacks, unmasked, and as a SID in its webhooks",
             Self::SpokenAmongWords => "spoken in one prompt, each pair of digits among other words",
             Self::SpokenOverPrompts => "spoken in eight prompts, a pair of digits among other words in each",
             Self::SpokenInHalves => "spoken in two halves, with four other prompts between them",
             Self::SpokenDigitByDigit => "spoken digit by digit, with words between all of them",
             Self::MisheardDigit => "spoken in groups, with one digit misheard",
             Self::SpokenAmongWordsDuringACapture => "spoken among other words while the card is to be entered",
+            Self::SpokenInOtherForms => {
+                "spoken in digits of other scripts, look-alikes, misheard or joined words, and words of other languages"
+            }
             Self::OutboundCallInParts => "in two properties of an outbound call order",
             Self::ModelOutputOverTime => "in two halves, in two responses of the model",
             Self::MessagesInParts => "in two SMS that the model sends",

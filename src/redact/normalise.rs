@@ -135,6 +135,10 @@ fn fold_letter(c: char) -> char {
         'ı' => 'i',
         'ħ' => 'h',
         'ς' => 'σ',
+        // The two signs of a nasal vowel in Indian scripts are written for each other.
+        '\u{901}' => '\u{902}',
+        '\u{981}' => '\u{982}',
+        '\u{a81}' => '\u{a82}',
         'ك' => 'ک',
         'ي' | 'ى' => 'ی',
         'ة' => 'ه',

@@ -72,6 +72,23 @@ pub(super) const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty
 const SPANISH: [&str; 10] = ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"];
 const GERMAN: [&str; 10] = ["null", "eins", "zwo", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"];
 
+/// Zero in full-width form and in other scripts: Arabic, Persian, Devanagari, Bengali, Tamil, Thai, Lao, mathematical bold.
+const OTHER_ZEROS: [char; 9] = ['０', '٠', '۰', '०', '০', '௦', '๐', '໐', '𝟎'];
+
+/// Zero to nine in other words, and what stands between them.
+const OTHER_WORDS: [(&str, [&str; 10]); 9] = [
+    // Joined, misheard, and as radio operators say them.
+    ("", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]),
+    (" ", ["oh", "won", "to", "tree", "for", "fife", "six", "seven", "ate", "niner"]),
+    (" digit ", ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]),
+    (" ", ["nul", "een", "twee", "drie", "vier", "vijf", "zes", "zeven", "acht", "negen"]),
+    (" ", ["zero", "jeden", "dwa", "trzy", "cztery", "pięć", "sześć", "siedem", "osiem", "dziewięć"]),
+    (" ", ["noll", "ett", "två", "tre", "fyra", "fem", "sex", "sju", "åtta", "nio"]),
+    (" ", ["sıfır", "bir", "iki", "üç", "dört", "beş", "altı", "yedi", "sekiz", "dokuz"]),
+    (" ", ["शून्य", "एक", "दो", "तीन", "चार", "पांच", "छह", "सात", "आठ", "नौ"]),
+    ("", ["零", "一", "二", "三", "四", "五", "六", "七", "八", "九"]),
+];
+
 impl SeededRng {
     /// Creates a generator from a seed.
     pub(crate) fn new(seed: u64) -> Self {
@@ -197,6 +214,31 @@ impl CardSample {
         Self { parts: vec![group_digits(&number, " ")], number }
     }
 
+    /// Generates a number as a speech recogniser may write it: in digits of another script, in look-alikes, misheard or
+    /// joined words, or in words of another language.
+    pub(crate) fn in_another_form(rng: &mut SeededRng) -> Self {
+        let number = rng.common_card_number();
+        let said = match rng.below(5) {
+            0 => {
+                let zero = OTHER_ZEROS[rng.below(OTHER_ZEROS.len())];
+                let digit = |digit: char| char::from_u32(u32::from(zero) + digit.to_digit(10).unwrap_or(0));
+                group_digits(&number, " ")
+                    .chars()
+                    .map(|c| digit(c).filter(|_| c.is_ascii_digit()).unwrap_or(c))
+                    .collect()
+            }
+            1 => number.chars().map(|digit| format!("&#{};", u32::from(digit))).collect(),
+            2 => number.chars().map(|digit| format!("{digit}\u{fe0f}\u{20e3}")).collect(),
+            3 => group_digits(&number.replace('0', "O").replace('1', "l"), " "),
+            _ => {
+                let (separator, words) = OTHER_WORDS[rng.below(OTHER_WORDS.len())];
+                let words = number.bytes().map(|digit| words[usize::from(digit - b'0')]);
+                words.collect::<Vec<_>>().join(separator)
+            }
+        };
+        Self { number, parts: vec![said] }
+    }
+
     /// The texts joined by spaces.
     pub(crate) fn text(&self) -> String {
         self.parts.join(" ")
@@ -312,6 +354,16 @@ mod tests {
             let last =
                 sample.parts.iter().map(|part| redactor.redact(part, RedactionPolicy::CardNumbers)).last().unwrap();
             assert!(last.was_redacted && !last.cards.is_empty(), "{seed}: {sample:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_another_form_is_recognised() {
+        for seed in 0..1_000 {
+            let sample = CardSample::in_another_form(&mut SeededRng::new(seed));
+            let redacted = Redactor::default().redact(&sample.text(), RedactionPolicy::CardNumbers);
+            let left = redacted.text.replace(crate::redact::REDACTED, "");
+            assert!(redacted.was_redacted && left.trim().is_empty(), "{seed}: {left} of {sample:?}");
         }
     }
 

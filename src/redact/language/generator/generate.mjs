@@ -23,7 +23,8 @@ const BY_CHARACTER = new Set(["ja", "zh", "yue", "ko", "my"]);
 /** Fillers in every language, unless a language gives them another meaning. */
 const COMMON_FILLERS = "um umm uh uhm uhh er erm ah eh hm hmm mm mhm ok okay".split(" ");
 const CASES = /genitive|dative|accusative|instrumental|prepositional|locative|ablative|allative|adessive|elative|essive|illative|inessive|partitive|translative|comitative|instructive|abessive|plural|year|verbose|prefixpart|%%.*tens|with-|financial-x/;
-const LETTERS = { ß: "ss", ø: "o", æ: "ae", œ: "oe", đ: "d", ð: "d", þ: "th", ł: "l", ı: "i", ħ: "h", ς: "σ", ك: "ک", ي: "ی", ى: "ی", ة: "ه" };
+const LETTERS = {
+  "\u0901": "\u0902", "\u0981": "\u0982", "\u0a81": "\u0a82", ß: "ss", ø: "o", æ: "ae", œ: "oe", đ: "d", ð: "d", þ: "th", ł: "l", ı: "i", ħ: "h", ς: "σ", ك: "ک", ي: "ی", ى: "ی", ة: "ه" };
 const DROPPED = /[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0640\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f'\u2019\u02bb\u02bc\u2018]|\p{Cf}/u;
 
 /** Folds a word as `normalise` does: lower case, no accents, compatibility decomposition. */

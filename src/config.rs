@@ -251,14 +251,15 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
     vars.warn_if(!has_live_agent, ConfigWarning::NoLiveAgent);
     if let Some(url) = &base_url {
-        check_public_url(vars, url, validate_signature);
+        let is_exposed = !url.is_on_this_machine() || bind.iter().flatten().any(|address| !address.is_loopback());
+        check_public_url(vars, url, validate_signature, is_exposed);
     }
     insecure::refuse_open_files(vars, database.as_deref());
     vars.read_optional(insecure::ALLOW_INSECURE, insecure::parse_names, &insecure::expected_names());
     Some(Config {
         port: port.unwrap_or(DEFAULT_PORT),
         port_fallback,
-        bind: bind.unwrap_or_default(),
+        bind: bind.unwrap_or_else(|| if validate_signature { Vec::new() } else { vec![Ipv4Addr::LOCALHOST.into()] }),
         max_connections,
         max_connections_per_address: max_per_address.unwrap_or(2000),
         base_url: base_url?,
@@ -290,13 +291,13 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
 }
 
 /// Refuses or warns of a public address that is not safe, and of unsigned webhooks.
-fn check_public_url(vars: &mut ConfigReader<'_>, url: &PublicUrl, validate_signature: bool) {
+fn check_public_url(vars: &mut ConfigReader<'_>, url: &PublicUrl, validate_signature: bool, is_exposed: bool) {
     vars.warn_if(url.is_local(), ConfigWarning::LocalBaseUrl);
     vars.check_exposure("SERVER_BASE_URL", Some(url.exposure()));
     if validate_signature {
         return;
     }
-    if url.is_on_this_machine() {
+    if !is_exposed {
         return vars.warn_if(true, ConfigWarning::SignatureUnchecked);
     }
     let what = "is off at an address that others reach: anyone who finds this server can start calls on it and report \

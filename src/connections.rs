@@ -1,7 +1,7 @@
 //! The connections of the server: accepts, bounds and serves them.
 //!
-//! A connection is *pending* until something on it was authenticated: a signature, an operator's token, the token of a
-//! call, or the `setup` frame of a socket. If there is no room, the pending connection that has waited longest is closed
+//! A connection is *pending* unless what it is used for is authenticated: a request by its signature, an operator's token or
+//! the token of a call, until it is answered; a socket by its `setup` frame. If there is no room, the pending connection that has waited longest is closed
 //! for the new one. So connections of which nothing is known keep nobody else out, however many there are.
 
 mod accept;
@@ -30,8 +30,9 @@ use pending::PendingConnections;
 /// The highest default of `MAX_CONNECTIONS`.
 const MAX_DEFAULT_CONNECTIONS: usize = 20_000;
 
-/// The most pending connections in all. Each takes about 18 KiB, and a genuine one is pending for milliseconds.
-const MAX_PENDING: usize = 6000;
+/// The most pending connections in all. Each takes about 18 KiB, at most some 80 KiB, and a genuine one is pending for
+/// milliseconds.
+const MAX_PENDING: usize = 2048;
 
 /// The listening sockets of a server; all serve the same.
 #[derive(Debug)]
@@ -98,9 +99,21 @@ pub(crate) struct Connections {
 pub(crate) struct ConnectionState(Arc<RegisteredConnection>);
 
 struct RegisteredConnection {
-    id: u64,
     peer: SocketAddr,
+    close: CancellationToken,
     pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
+    standing: Mutex<Standing>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing; its id among the pending connections.
+    Pending(u64),
+    /// What it is used for at present was authenticated.
+    Identified,
+    /// It is closed.
+    Closed,
 }
 
 impl Connections {
@@ -136,7 +149,35 @@ impl ConnectionState {
 
     /// Says that something on this connection was authenticated: it is no longer closed to make room for others.
     pub(crate) fn mark_identified(&self) {
-        lock(&self.0.pending).remove(self.0.id);
+        self.leave_pending(Standing::Identified);
+    }
+
+    /// Says that the authenticated request on this connection was answered. The connection is pending again, as the newest
+    /// one: whoever has one signed request could otherwise hold all places with it.
+    fn mark_answered(&self) {
+        let mut standing = lock(&self.0.standing);
+        if *standing == Standing::Identified {
+            let (id, evicted) = lock(&self.0.pending).insert(self.0.peer.ip(), self.0.close.clone());
+            *standing = Standing::Pending(id);
+            if let Some((_, oldest)) = evicted {
+                oldest.cancel();
+            }
+        }
+    }
+
+    /// Says that the connection is closed.
+    fn mark_closed(&self) {
+        self.leave_pending(Standing::Closed);
+    }
+
+    fn leave_pending(&self, now: Standing) {
+        let mut standing = lock(&self.0.standing);
+        if let Standing::Pending(id) = *standing {
+            lock(&self.0.pending).remove(id);
+        }
+        if *standing != Standing::Closed {
+            *standing = now;
+        }
     }
 }
 
@@ -159,6 +200,6 @@ impl fmt::Debug for Connections {
 
 impl fmt::Debug for ConnectionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectionState({})", self.0.id)
+        write!(f, "ConnectionState({:?})", *lock(&self.0.standing))
     }
 }

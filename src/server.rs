@@ -33,7 +33,7 @@ pub use drain::STOP_TIMEOUT;
 const BUFFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often expired entries are removed.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The two signals that stop a server: first soft, then hard.
 #[derive(Debug, Clone, Default)]

@@ -31,10 +31,13 @@ const IGNORED: &[(&str, rustix::process::Signal)] = &[
     ("SIGXFSZ", rustix::process::Signal::XFSZ),
 ];
 
-/// The real-time signals of Linux.
-const REAL_TIME_SIGNALS: RangeInclusive<i32> = 34..=64;
+/// Further signals of Linux that would end the process and mean nothing to it: TRAP, STKFLT, SYS, and the real-time ones.
+const OTHER_SIGNALS: [RangeInclusive<i32>; 4] = [5..=5, 16..=16, 31..=31, 34..=64];
 
-/// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls, HUP
+/// The number of SIGPWR on Linux: the power fails, or a container is to stop.
+const POWER_FAILURE: i32 = 30;
+
+/// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls, PWR drains it too, HUP
 /// reloads the assets, others are ignored. A server that has not ended [`STOP_TIMEOUT`] after its drain time is ended.
 pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: ReloadRequests) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot handle signals")?;
@@ -44,8 +47,10 @@ pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: Reload
     let mut ignored: Vec<_> =
         IGNORED.iter().map(|(name, number)| (*name, signal(SignalKind::from_raw(number.as_raw())))).collect();
     if cfg!(target_os = "linux") {
-        ignored.extend(REAL_TIME_SIGNALS.map(|number| ("real-time", signal(SignalKind::from_raw(number)))));
+        let others = OTHER_SIGNALS.into_iter().flatten();
+        ignored.extend(others.map(|number| ("other", signal(SignalKind::from_raw(number)))));
     }
+    let power_failure = if cfg!(target_os = "linux") { signal(SignalKind::from_raw(POWER_FAILURE)).ok() } else { None };
     drop(entered);
     let [terminate, interrupt] = stops;
     let (terminate, interrupt) =
@@ -59,6 +64,9 @@ pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: Reload
             }
         }
         tokio::spawn(reload_on_hangup(hangup, reload));
+        if let Some(power_failure) = power_failure {
+            tokio::spawn(drain_on(power_failure, shutdown.clone()));
+        }
         stop_on(terminate, interrupt, shutdown, drain).await;
     };
     std::thread::Builder::new()
@@ -85,6 +93,13 @@ async fn stop_on(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdow
     std::thread::spawn(|| error!(event = "server.stop_forced", "The server did not stop in time; the process ends."));
     tokio::time::sleep(LAST_LINE_TIMEOUT).await;
     exit(1);
+}
+
+/// Drains at a signal that is not counted among the two that stop a server.
+async fn drain_on(mut signal: Signal, shutdown: Shutdown) {
+    if signal.recv().await.is_some() {
+        shutdown.soft.cancel();
+    }
 }
 
 async fn wait_for_either(terminate: &mut Signal, interrupt: &mut Signal) {

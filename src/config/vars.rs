@@ -46,6 +46,8 @@ pub struct Vars {
 enum ReadSecretError {
     #[error("names a file that cannot be read ({0})")]
     Io(#[from] io::Error),
+    #[error("names something that is no regular file")]
+    NoFile,
     #[error("names a file of more than {MAX_SECRET_FILE} bytes")]
     TooLarge,
     #[error("names a file that {0}")]
@@ -169,6 +171,10 @@ impl Vars {
 
 /// Reads the secret in a file.
 fn read_secret(path: &Path) -> Result<String, ReadSecretError> {
+    // A pipe would be waited for without end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(ReadSecretError::NoFile);
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_SECRET_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_SECRET_FILE {
@@ -337,7 +343,7 @@ mod tests {
         let utf16 = env_file([0xff, 0xfe, 0x61, 0x00]);
         for (path, what) in [
             (Path::new("/nonexistent/hush"), "cannot be read"),
-            (Path::new("/dev/zero"), "more than 65536 bytes"),
+            (Path::new("/dev/zero"), "no regular file"),
             (&std::env::temp_dir(), "cannot be read"),
             (empty.path(), "empty"),
             (large.path(), "more than 65536 bytes"),

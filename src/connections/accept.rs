@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,7 +14,7 @@ use tracing::warn;
 use super::http::serve_connection;
 use super::pending::FullLimit;
 use super::stream::{ConnectionStream, OpenConnection};
-use super::{ConnectionState, Connections, Listeners, RegisteredConnection, lock};
+use super::{ConnectionState, Connections, Listeners, RegisteredConnection, Standing, lock};
 
 /// The pause after an error that a further attempt would repeat, such as no free descriptor.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
@@ -92,7 +92,12 @@ impl Connections {
             oldest.cancel();
             self.log(LimitedEvent::Evicted(limit), "");
         }
-        let state = ConnectionState(Arc::new(RegisteredConnection { id, peer, pending: self.pending.clone() }));
+        let state = ConnectionState(Arc::new(RegisteredConnection {
+            peer,
+            close: close.clone(),
+            pending: self.pending.clone(),
+            standing: Mutex::new(Standing::Pending(id)),
+        }));
         let open = OpenConnection { state: state.clone(), _permit: permit, _tracked: self.open.token() };
         let stream = ConnectionStream::new(stream, close.clone(), open);
         tokio::spawn(serve_connection(stream, state, router, self.finish.clone(), close));

@@ -1,13 +1,15 @@
 //! Serves the HTTP requests of one connection.
 
-use std::pin::pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::http::{Request, StatusCode};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,7 +40,13 @@ pub(super) async fn serve_connection(
         let mut request = request.map(|body| Body::new(LimitedBody::new(body)));
         request.extensions_mut().insert(ConnectInfo(state.peer()));
         request.extensions_mut().insert(state.clone());
-        router.call(request)
+        let (answer, state) = (router.call(request), state.clone());
+        async move {
+            let response = answer.await?;
+            // A socket lives on; the session says when it is identified.
+            let answered = (response.status() != StatusCode::SWITCHING_PROTOCOLS).then(|| Answered(state));
+            Ok::<_, Infallible>(response.map(|body| Body::new(AnswerBody { body, _answered: answered })))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -56,5 +64,40 @@ pub(super) async fn serve_connection(
     tokio::select! {
         () = close.cancelled() => {}
         _ = connection.as_mut() => {}
+    }
+}
+
+/// Marks a connection as answered when it is dropped.
+struct Answered(ConnectionState);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.mark_answered();
+    }
+}
+
+/// The body of an answer, with what is to be done once it was sent.
+struct AnswerBody {
+    body: Body,
+    _answered: Option<Answered>,
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

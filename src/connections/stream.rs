@@ -42,7 +42,7 @@ pub(super) struct OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.state.mark_identified();
+        self.state.mark_closed();
     }
 }
 

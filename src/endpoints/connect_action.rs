@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use url::form_urlencoded;
 
@@ -80,6 +81,9 @@ pub(super) async fn post(
         reconnects,
         "Twilio requested the next TwiML of a call."
     );
+    if result == ConnectResult::CallEnded {
+        app.session.admission.record_ended(&call, Instant::now());
+    }
     if !reconnects {
         calls.deliver(&call, SessionMessage::CallEnded);
     } else if !calls.is_live(&call) && form.non_empty("Direction") == Some("inbound") {

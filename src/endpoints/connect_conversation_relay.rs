@@ -35,6 +35,11 @@ pub(super) async fn post(
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    if app.session.calls.is_live(&call) || app.session.admission.has_ended(&call, Instant::now()) {
+        // Only a replay: its answer would have the token of a call that somebody else may listen for.
+        app.session.admission.log_refusal("webhook", &"the voice webhook of a call that is connected or has ended");
+        return StatusCode::CONFLICT.into_response();
+    }
     app.session.calls.record_activity();
     record_attestation(&app, &call, &form);
     info!(event = "call.incoming", call_sid = %call, "A call comes in.");

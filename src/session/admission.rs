@@ -27,6 +27,8 @@ pub struct SocketAdmission {
     account_sid: String,
     /// The call that each order's token has been used for. A token opens the sockets of one call.
     calls_of_orders: Mutex<ExpiringMap<Uuid, CallSid>>,
+    /// The calls of which Twilio has reported the end. No socket and no TwiML is theirs any more.
+    ended_calls: Mutex<ExpiringMap<CallSid, ()>>,
     log_limiter: LogLimiter,
 }
 
@@ -39,13 +41,17 @@ pub(crate) enum RefuseSocketError {
     /// There is no token, or it was not made for this call.
     #[error("the socket has no token of its call: its TwiML has to come from this server, and AUTH_TOKEN be the same")]
     InvalidToken,
+    /// Twilio has reported the end of the call.
+    #[error("the call has ended")]
+    CallEnded,
 }
 
 impl SocketAdmission {
     /// Creates it for an account and the tokens that are made with its auth tokens.
     pub(crate) fn new(account_sid: String, tokens: SocketTokens) -> Self {
         let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
-        Self { tokens, account_sid, calls_of_orders, log_limiter: LogLimiter::default() }
+        let ended_calls = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
+        Self { tokens, account_sid, calls_of_orders, ended_calls, log_limiter: LogLimiter::default() }
     }
 
     /// The tokens that a TwiML document needs.
@@ -58,6 +64,17 @@ impl SocketAdmission {
         account_sid.is_none_or(|sid| sid == self.account_sid)
     }
 
+    /// Records that Twilio has reported the end of a call.
+    pub(crate) fn record_ended(&self, call: &CallSid, now: Instant) {
+        // A map that is full knows the ends of earlier calls.
+        let _ = lock(&self.ended_calls).insert(call.clone(), (), now.into_std());
+    }
+
+    /// Whether Twilio has reported the end of a call.
+    pub(crate) fn has_ended(&self, call: &CallSid, now: Instant) -> bool {
+        lock(&self.ended_calls).get_mut(call, now.into_std()).is_some()
+    }
+
     /// Admits a socket, and removes the token from its parameters. `is_live` is whether the call has a session.
     pub(super) fn admit(&self, setup: &mut Setup, is_live: bool, now: Instant) -> Result<(), RefuseSocketError> {
         let token = setup.take_parameter(SOCKET_TOKEN);
@@ -65,6 +82,9 @@ impl SocketAdmission {
             return Err(RefuseSocketError::ForeignAccount);
         }
         let token = token.ok_or(RefuseSocketError::InvalidToken)?;
+        if self.has_ended(&setup.call_sid, now) {
+            return Err(RefuseSocketError::CallEnded);
+        }
         let subject = self.tokens.verify(&token, &setup.call_sid, custom_parameter(setup, CALL_REFERENCE));
         match subject.ok_or(RefuseSocketError::InvalidToken)? {
             TokenSubject::Call => Ok(()),
@@ -75,7 +95,7 @@ impl SocketAdmission {
 
     /// Returns whether the call is that of the order, which the first socket decides. That of a live call is decided.
     fn claim_order(&self, id: Uuid, call: &CallSid, is_live: bool, now: Instant) -> bool {
-        let mut calls = self.lock();
+        let mut calls = lock(&self.calls_of_orders);
         if let Some(known) = calls.get_mut(&id, now.into_std()) {
             return known == call;
         }
@@ -100,7 +120,8 @@ impl SocketAdmission {
     /// Removes expired entries, and logs the end of a burst of refusals.
     pub(crate) fn remove_expired(&self) {
         let now = Instant::now();
-        self.lock().remove_expired(now.into_std());
+        lock(&self.calls_of_orders).remove_expired(now.into_std());
+        lock(&self.ended_calls).remove_expired(now.into_std());
         for (kind, left_out) in self.log_limiter.take_due(now) {
             warn!(
                 event = "twilio.request_refused",
@@ -110,10 +131,10 @@ impl SocketAdmission {
             );
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, ExpiringMap<Uuid, CallSid>> {
-        self.calls_of_orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

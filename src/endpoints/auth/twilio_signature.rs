@@ -7,12 +7,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -24,6 +26,12 @@ use crate::twilio::{AnsweredBy, SelectKeyError, SignatureKeys, Signer};
 
 /// The longest path with its query that is verified, in bytes. Those of this server are below 8 KiB.
 const MAX_PATH_BYTES: usize = 16 * 1024;
+
+/// The size up to which a body of a webhook is always read, in bytes. Twilio's are below 4 KiB, except with hand-off data.
+const USUAL_BODY_BYTES: usize = 8 * 1024;
+
+/// How many larger bodies are read at once.
+const MAX_LARGE_BODIES: usize = 128;
 
 /// The maximum number of fields of a form. Twilio's have below 100.
 const MAX_FIELDS: usize = 512;
@@ -38,6 +46,8 @@ pub(in crate::endpoints) struct SignatureVerifier {
     /// `None` accepts unsigned requests.
     keys: Option<SignatureKeys>,
     log_limiter: Arc<LogLimiter>,
+    /// A permit for each body that is larger than [`USUAL_BODY_BYTES`] and is being read.
+    large_bodies: Semaphore,
 }
 
 /// A webhook request that Twilio signed.
@@ -105,7 +115,7 @@ impl SignatureVerifier {
         keys: Option<SignatureKeys>,
         log_limiter: Arc<LogLimiter>,
     ) -> Self {
-        Self { base_url, keys, log_limiter }
+        Self { base_url, keys, log_limiter, large_bodies: Semaphore::new(MAX_LARGE_BODIES) }
     }
 
     async fn authenticate_webhook(&self, parts: &Parts, body: Body) -> Result<SignedWebhook, VerifyRequestError> {
@@ -114,7 +124,7 @@ impl SignatureVerifier {
         if content_length(&parts.headers).is_some_and(|length| length > MAX_BODY_BYTES) {
             return Err(VerifyRequestError::InvalidBody);
         }
-        let body: Bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| VerifyRequestError::InvalidBody)?;
+        let body = self.read_body(body).await?;
         let is_form = is_form_encoded(&parts.headers);
         if is_form && body.split(|byte| *byte == b'&').count() > MAX_FIELDS {
             return Err(VerifyRequestError::InvalidBody);
@@ -132,6 +142,24 @@ impl SignatureVerifier {
             })?;
         }
         Ok(SignedWebhook { form: WebhookForm(form) })
+    }
+
+    /// Reads a body of which nothing is verified yet. Only so many at once may be larger than Twilio's usually are.
+    async fn read_body(&self, body: Body) -> Result<Vec<u8>, VerifyRequestError> {
+        let mut chunks = body.into_data_stream();
+        let (mut body, mut permit) = (Vec::new(), None);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| VerifyRequestError::InvalidBody)?;
+            let size = body.len() + chunk.len();
+            if size > MAX_BODY_BYTES {
+                return Err(VerifyRequestError::InvalidBody);
+            }
+            if size > USUAL_BODY_BYTES && permit.is_none() {
+                permit = Some(self.large_bodies.try_acquire().map_err(|_| VerifyRequestError::InvalidBody)?);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     fn verify_upgrade(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), VerifyRequestError> {

@@ -44,7 +44,7 @@ pub fn redact_card_numbers(text: &str) -> Cow<'_, str> {
 
 /// Whether a text contains a card number.
 pub fn has_card_number(text: &str) -> bool {
-    scan::find_runs(text).iter().flatten().any(card::has_card_number)
+    windows(text).any(|(_, window)| scan::find_runs(window).iter().flatten().any(card::has_card_number))
 }
 
 /// Whether all digits of a text together are a card number of a known brand.
@@ -55,8 +55,25 @@ pub fn is_card_number_of_known_brand(text: &str) -> bool {
 
 /// Removes the runs for which `unwanted` is true.
 fn redact_runs(text: &str, unwanted: impl Fn(&DigitRun) -> bool) -> Cow<'_, str> {
-    let unwanted = scan::find_runs(text).into_iter().flatten().filter(unwanted).map(|run| run.byte_range());
-    redact_ranges(text, unwanted.collect())
+    let mut places = Vec::new();
+    for (start, window) in windows(text) {
+        let runs = scan::find_runs(window).into_iter().flatten().filter(&unwanted).map(|run| run.byte_range());
+        places.extend(runs.map(|place| place.start + start..place.end + start));
+    }
+    redact_ranges(text, places)
+}
+
+/// The parts in which a text is read, with where they begin, so that the memory that this takes does not grow with the text.
+/// Each overlaps with the next by more than a card number is long.
+fn windows(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    const STEP: usize = 8 * 1024;
+    const OVERLAP: usize = 1024;
+    let count = text.len().saturating_sub(OVERLAP).div_ceil(STEP).max(1);
+    (0..count).map(move |n| {
+        let start = text.floor_char_boundary(n * STEP);
+        let end = if n + 1 == count { text.len() } else { text.floor_char_boundary((n + 1) * STEP + OVERLAP) };
+        (start, &text[start..end])
+    })
 }
 
 /// Removes these byte ranges. They may overlap, since languages differ on where a run ends.

@@ -22,15 +22,34 @@ impl Call {
         let id = id_digits(&call.call_id).unwrap_or_default();
         let name = if count_digits(&call.name) < MIN_NAME_DIGITS { "" } else { &call.name };
         let written = [name, id, &join_scalars(call.arguments.as_str())].join(" / x / ");
-        let redacted = self.agent_redactor.redact(&written, RedactionPolicy::CardNumbers);
-        // More words of the response are an input of their own.
-        self.agent_redactor.begin_input();
-        for card in &redacted.cards {
+        let cards = self.find_written_cards(&written);
+        for card in &cards {
             call.redact_card(card, true);
             call.replace_card_id(card);
         }
-        self.remove_agent_cards(&redacted.cards);
+        self.remove_agent_cards(&cards);
         call
+    }
+
+    /// Returns the card numbers that a text of the model contains or completes. A long text is read in pieces, so that its
+    /// digits do not all have to be kept at once.
+    fn find_written_cards(&mut self, text: &str) -> Vec<DetectedCard> {
+        const PIECE_BYTES: usize = 4 * 1024;
+        let mut cards = Vec::new();
+        if text.len() <= PIECE_BYTES {
+            cards = self.agent_redactor.redact(text, RedactionPolicy::CardNumbers).cards;
+        } else {
+            self.agent_redactor.begin_input();
+            let mut rest = text;
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+                cards.extend(self.agent_redactor.redact_piece(piece).cards);
+                rest = later;
+            }
+        }
+        // More words of the response are an input of their own.
+        self.agent_redactor.begin_input();
+        cards
     }
 
     /// Keeps a reasoning item, unless its text completes a card number: the item can only be sent back as it is.

@@ -29,7 +29,7 @@ impl Call {
     fn prompt_language<'a>(&'a self, prompt: &'a Prompt) -> Option<&'a str> {
         let switched = self.switched_languages.as_ref().and_then(LanguageSwitch::transcription_language);
         let heard = switched.unwrap_or(&self.settings.heard_language);
-        let detected = prompt.lang.as_deref().filter(|tag| !tag.is_empty() && !tag.eq_ignore_ascii_case("multi"));
+        let detected = prompt.lang.as_deref().filter(|tag| !tag.is_empty());
         detected.or(Some(heard)).filter(|tag| !tag.eq_ignore_ascii_case("multi"))
     }
 }

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::card::{MAX_CARD_DIGITS, is_of_known_brand};
+use super::digit_run::{DigitGroup, DigitRun, Strength};
 use super::run_kind::RunKind;
-use super::scan::DigitRun;
 
 /// The number of inputs over which digits are counted, the present one included.
 pub(super) const WINDOW_INPUTS: u64 = 10;
@@ -19,6 +19,9 @@ const MAX_PARTS: usize = 64;
 
 /// The longest run that is one part of several. Longer ones are phone numbers, or are found by the runs next to them.
 const MAX_PART_DIGITS: usize = 8;
+
+/// A run of so many digits is longer than a phone number.
+const MIN_SPLIT_DIGITS: usize = 12;
 
 /// The longest part, and the minimum number of parts, where the parts differ in length.
 const MAX_MIXED_DIGITS: usize = 4;
@@ -59,6 +62,21 @@ pub(super) struct SpreadCard {
     pub(super) byte_ranges: Vec<Range<usize>>,
 }
 
+impl DigitPart {
+    /// Makes a part of these groups of a run, of which there is at least one.
+    fn new(run: &DigitRun, groups: &[&DigitGroup], input: u64, offset: usize, kind: RunKind) -> Self {
+        let start = groups.first().map_or(0, |group| group.byte_range.start);
+        let end = groups.last().map_or(start, |group| group.byte_range.end);
+        Self {
+            input,
+            byte_range: start + offset..end + offset,
+            digits: groups.iter().flat_map(|group| run.digits[group.digit_range.clone()].iter().copied()).collect(),
+            group_sizes: groups.iter().map(|group| group.digit_range.len()).collect(),
+            kind,
+        }
+    }
+}
+
 /// Which runs are parts of one number.
 #[derive(Clone, Copy)]
 enum Selection {
@@ -87,20 +105,31 @@ impl DigitWindow {
         offset: usize,
         may_be_off: bool,
     ) -> Option<SpreadCard> {
-        while self.parts.len() >= MAX_PARTS
-            || self.parts.front().is_some_and(|part| part.input + WINDOW_INPUTS <= input)
-        {
+        while self.parts.front().is_some_and(|part| part.input + WINDOW_INPUTS <= input) {
             self.parts.pop_front();
         }
-        let range = run.byte_range();
-        self.parts.push_back(DigitPart {
-            input,
-            byte_range: range.start + offset..range.end + offset,
-            digits: run.digits.clone(),
-            group_sizes: run.groups.iter().map(|group| group.digit_range.len()).collect(),
-            kind,
-        });
-        self.find_last(may_be_off)
+        // A word beside a number may only sound like one, or be one in another language: `next we have thirty-nine`.
+        let is_strong = |group: &&DigitGroup| group.strength == Strength::Strong;
+        let strong: Vec<&DigitGroup> = run.groups.iter().filter(is_strong).collect();
+        let groups = if strong.is_empty() { run.groups.iter().collect() } else { strong };
+        if groups.iter().map(|group| group.digit_range.len()).sum::<usize>() < MIN_SPLIT_DIGITS {
+            self.push_part(DigitPart::new(run, &groups, input, offset, kind));
+            return self.find_last(may_be_off);
+        }
+        // These are nearly a card number: each may be a part, and others may stand before them.
+        let mut found = None;
+        for group in groups {
+            self.push_part(DigitPart::new(run, &[group], input, offset, kind));
+            found = self.find_last(may_be_off).or(found);
+        }
+        found
+    }
+
+    fn push_part(&mut self, part: DigitPart) {
+        if self.parts.len() >= MAX_PARTS {
+            self.parts.pop_front();
+        }
+        self.parts.push_back(part);
     }
 
     /// Returns the card number that ends in the last run.

@@ -290,7 +290,9 @@ impl RedactionPolicy {
         match self {
             Self::CardNumbers => false,
             Self::EveryDigit { in_english } => {
-                let stands_with_others = run.groups.len() > 1 && run.digits.len() >= MIN_AMBIGUOUS_DIGITS;
+                // A word of a hundred stands alone: `set`.
+                let is_one_word = run.groups.len() == 1 && run.digits.ends_with(&[0, 0]);
+                let stands_with_others = !is_one_word && run.digits.len() >= MIN_AMBIGUOUS_DIGITS;
                 !run.is_ambiguous || !in_english || stands_with_others
             }
         }
@@ -565,6 +567,14 @@ mod tests {
         &["digit 4 digit 4 digit 8 digit 5 digit 2 digit 7 digit 5 digit 7 digit 4 digit 2 digit 3 digit 0 digit 8 \
            digit 3 digit 2 digit 7"],
         &["the front half is 4485 2757", "yes", "I am 44", "no, not that", "thanks", "and the back half is 4230 8327"],
+        &[
+            "then forty five, next we have thirty nine, then fourteen, then eighty eight, then zero three, then forty three, \
+           then sixty four, then sixty seven",
+        ],
+        &[
+            "it begins with forty five, next we have thirty nine, after that fourteen, then comes eighty eight, then zero \
+           three, next we have forty three, after that sixty four, and then comes sixty seven",
+        ],
         &[
             "one of them is forty-four",
             "this one is eighty-five",

@@ -227,8 +227,8 @@ impl CardSample {
                     .map(|c| digit(c).filter(|_| c.is_ascii_digit()).unwrap_or(c))
                     .collect()
             }
-            1 => number.chars().map(|digit| format!("&#{};", u32::from(digit))).collect(),
-            2 => number.chars().map(|digit| format!("{digit}\u{fe0f}\u{20e3}")).collect(),
+            1 => number.bytes().flat_map(|digit| ["&#".to_owned(), digit.to_string(), ";".to_owned()]).collect(),
+            2 => number.chars().flat_map(|digit| [digit, '\u{fe0f}', '\u{20e3}']).collect(),
             3 => group_digits(&number.replace('0', "O").replace('1', "l"), " "),
             _ => {
                 let (separator, words) = OTHER_WORDS[rng.below(OTHER_WORDS.len())];

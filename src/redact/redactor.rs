@@ -14,6 +14,9 @@ use super::run_kind::RunKind;
 use super::scan::{DigitRun, LanguageScan, scan_text};
 use super::{redact_ranges, redact_runs};
 
+/// The most that is read at once of a value, in bytes, so that the memory that this takes does not grow with the value.
+const MAX_READ_BYTES: usize = 8 * 1024;
+
 /// The maximum number of card numbers that are kept of one input. Beyond it every long run of earlier inputs is removed.
 const MAX_CARDS: usize = 16;
 
@@ -180,9 +183,18 @@ impl Redactor {
 
     /// Returns the card numbers that the next value of a document completes.
     pub(super) fn read_value(&mut self, text: &str) -> Vec<DetectedCard> {
-        let (offset, policy) = (self.input_length, RedactionPolicy::CardNumbers);
-        self.input_length += text.len();
-        self.redact_piece_of(InputPiece { text, offset, kind: PieceKind::Value, policy }, 0).cards
+        let (mut rest, mut cards) = (text, Vec::new());
+        while !rest.is_empty() {
+            let (text, later) = rest.split_at(rest.floor_char_boundary(MAX_READ_BYTES));
+            let (offset, policy) = (self.input_length, RedactionPolicy::CardNumbers);
+            self.input_length += text.len();
+            let found = self.redact_piece_of(InputPiece { text, offset, kind: PieceKind::Value, policy }, 0).cards;
+            for card in found {
+                keep_card(&mut cards, card);
+            }
+            rest = later;
+        }
+        cards
     }
 
     /// Redacts a piece, whose first `done` bytes were passed on before.

@@ -344,7 +344,7 @@ mod tests {
         for (path, what) in [
             (Path::new("/nonexistent/hush"), "cannot be read"),
             (Path::new("/dev/zero"), "no regular file"),
-            (&std::env::temp_dir(), "cannot be read"),
+            (&std::env::temp_dir(), "no regular file"),
             (empty.path(), "empty"),
             (large.path(), "more than 65536 bytes"),
             (utf16.path(), "UTF-16"),

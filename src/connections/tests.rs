@@ -27,6 +27,13 @@ impl Server {
         let router = Router::new()
             .route("/identify", get(identify))
             .route("/echo", post(async |body: String| body))
+            .route(
+                "/work",
+                get(async |Extension(connection): Extension<ConnectionState>| {
+                    connection.mark_identified();
+                    std::future::pending::<()>().await;
+                }),
+            )
             .route("/hang", get(async || std::future::pending::<()>().await));
         let accepting = tokio::spawn(connections.clone().accept(listener.into(), router));
         Self { address, connections, _accepting: AbortOnDropHandle::new(accepting) }
@@ -36,8 +43,20 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Opens a connection on which a request was authenticated.
-    async fn connect_identified(&self) -> TcpStream {
+    /// Opens a connection on which an authenticated request is being worked on.
+    async fn connect_working(&self) -> TcpStream {
+        let room = || self.connections.room.available_permits();
+        let (pending, places) = (self.pending(), room());
+        let mut stream = self.connect().await;
+        stream.write_all(b"GET /work HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        while room() + 1 != places || self.pending() != pending {
+            tokio::task::yield_now().await;
+        }
+        stream
+    }
+
+    /// Opens a connection on which an authenticated request was answered.
+    async fn connect_answered(&self) -> TcpStream {
         let mut stream = self.connect().await;
         assert!(ask(&mut stream, "GET /identify HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("127.0.0.1:"));
         stream
@@ -71,7 +90,7 @@ async fn wait_for_close(stream: &mut TcpStream) {
 #[tokio::test]
 async fn the_connection_that_waited_longest_makes_room() {
     let server = Server::start(3, 3).await;
-    let mut identified = server.connect_identified().await;
+    let working = server.connect_working().await;
     let mut oldest = server.connect().await;
     server.wait_for_pending(1).await;
     let mut younger = server.connect().await;
@@ -79,20 +98,33 @@ async fn the_connection_that_waited_longest_makes_room() {
     let _newest = server.connect().await;
     wait_for_close(&mut oldest).await;
     assert!(ask(&mut younger, "GET /identify HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("200 OK"));
-    assert!(ask(&mut identified, "GET /identify HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("200 OK"));
+    let mut byte = [0];
+    assert!(
+        working.try_read(&mut byte).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
+        "it is open"
+    );
+}
+
+#[tokio::test]
+async fn an_answered_connection_makes_room_like_any_other() {
+    let server = Server::start(2, 2).await;
+    let mut first = server.connect_answered().await;
+    let _second = server.connect_answered().await;
+    server.wait_for_pending(2).await;
+    assert!(ask(&mut server.connect().await, "GET /identify HTTP/1.1\r\nhost: a\r\n\r\n").await.contains("200 OK"));
+    wait_for_close(&mut first).await;
 }
 
 #[tokio::test]
 async fn without_a_pending_connection_a_new_one_is_refused() {
     let server = Server::start(2, 2).await;
-    let (first, _second) = (server.connect_identified().await, server.connect_identified().await);
-    assert_eq!(server.pending(), 0);
+    let (first, _second) = (server.connect_working().await, server.connect_working().await);
     wait_for_close(&mut server.connect().await).await;
     drop(first);
     while server.connections.room.available_permits() == 0 {
         tokio::task::yield_now().await;
     }
-    server.connect_identified().await;
+    server.connect_answered().await;
 }
 
 #[tokio::test]
@@ -107,10 +139,10 @@ async fn the_pending_connections_of_an_address_have_a_limit_of_their_own() {
 #[tokio::test]
 async fn half_a_head_is_closed_after_ten_seconds_and_so_is_an_idle_connection() {
     let server = Server::start(10, 10).await;
-    let mut idle = server.connect_identified().await;
+    let mut idle = server.connect_answered().await;
     let mut half = server.connect().await;
     half.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n").await.unwrap();
-    server.wait_for_pending(1).await;
+    server.wait_for_pending(2).await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     tokio::join!(wait_for_close(&mut half), wait_for_close(&mut idle));
@@ -142,11 +174,11 @@ async fn a_body_larger_than_the_buffer_arrives_whole() {
 #[tokio::test]
 async fn closing_waits_for_no_peer_and_no_handler() {
     let server = Server::start(10, 10).await;
-    let mut idle = server.connect_identified().await;
+    let mut idle = server.connect_answered().await;
     let (mut half, mut hangs) = (server.connect().await, server.connect().await);
     half.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     hangs.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    server.wait_for_pending(2).await;
+    server.wait_for_pending(3).await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     server.connections.close(Duration::from_millis(400)).await;

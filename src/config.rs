@@ -259,7 +259,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     Some(Config {
         port: port.unwrap_or(DEFAULT_PORT),
         port_fallback,
-        bind: bind.unwrap_or_else(|| if validate_signature { Vec::new() } else { vec![Ipv4Addr::LOCALHOST.into()] }),
+        bind: bind.unwrap_or_else(|| default_addresses(base_url.as_ref(), validate_signature)),
         max_connections,
         max_connections_per_address: max_per_address.unwrap_or(2000),
         base_url: base_url?,
@@ -288,6 +288,12 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         outbound_per_minute,
         play_media_hosts: play_media_hosts.unwrap_or_default(),
     })
+}
+
+/// The default of `BIND`: every address, or this machine alone if its own programs are the only clients and need no signature.
+fn default_addresses(base_url: Option<&PublicUrl>, validate_signature: bool) -> Vec<IpAddr> {
+    let is_private = !validate_signature && base_url.is_some_and(PublicUrl::is_on_this_machine);
+    if is_private { vec![Ipv4Addr::LOCALHOST.into()] } else { Vec::new() }
 }
 
 /// Refuses or warns of a public address that is not safe, and of unsigned webhooks.

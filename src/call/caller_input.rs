@@ -152,7 +152,8 @@ impl Call {
     /// An interrupt of what was said before the last prompt, or on an earlier socket, stops nothing: Twilio replays what it
     /// buffered while there was no socket.
     fn handle_interrupt(&mut self, interrupt: &Interrupt) {
-        let heard = redact_card_numbers(interrupt.utterance_until_interrupt.reveal());
+        let heard = LimitedInput::new(interrupt.utterance_until_interrupt.reveal());
+        let heard = redact_card_numbers(heard.kept());
         if !self.speech.can_have_heard(&heard, self.now) {
             if !self.speech.has_sent() {
                 self.speech.apply_interrupt(&heard, &mut self.history, self.now);
@@ -162,8 +163,6 @@ impl Call {
         let unfinished = self.turn.is_reply_unfinished();
         let has_spoken = self.turn.has_spoken();
         self.stop_reply();
-        let heard = LimitedInput::new(interrupt.utterance_until_interrupt.reveal());
-        let heard = redact_card_numbers(heard.kept());
         self.speech.apply_interrupt(&heard, &mut self.history, self.now);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);

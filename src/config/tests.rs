@@ -367,7 +367,11 @@ fn insecure_set_ups_are_refused_unless_allowed_by_name() {
     let unsigned = ("VALIDATE_TWILIO_SIGNATURE", "false");
     is_refused_unless_allowed(&[unsigned], unsigned.0, "unsigned-webhooks");
     is_refused_unless_allowed(&[unsigned, ("SERVER_BASE_URL", "10.0.0.7")], unsigned.0, "unsigned-webhooks");
-    assert!(with(&[unsigned, own_address]).unwrap().1.contains(&ConfigWarning::SignatureUnchecked));
+    let (config, warnings) = with(&[unsigned, own_address]).unwrap();
+    assert!(warnings.contains(&ConfigWarning::SignatureUnchecked));
+    assert_eq!(config.bind, [std::net::IpAddr::from([127, 0, 0, 1])], "others do not reach it");
+    assert!(with(&[own_address]).unwrap().0.bind.is_empty(), "every address");
+    is_refused_unless_allowed(&[unsigned, own_address, ("BIND", "0.0.0.0")], unsigned.0, "unsigned-webhooks");
     for (name, value) in [
         ("SERVER_BASE_URL", "http://pay.example.com"),
         ("OPENAI_BASE_URL", "http://model.example.com/v1"),

@@ -1,8 +1,12 @@
 //! Who may speak to the server: requests without a valid signature or token.
 
 use crelay_payments::twilio::Signer;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use reqwest::{Method, Response, StatusCode};
 use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::server::{OPERATOR_TOKEN, SOCKET_URL, Server};
 
@@ -356,4 +360,33 @@ async fn what_is_sent_to_this_machine_does_not_go_through_a_proxy() {
     assert_eq!(client.post_as_twilio("/connectConversationRelay", &call).await.status(), StatusCode::OK);
     assert!(answering.join().unwrap().starts_with("POST /calls HTTP/1.1\r\n"));
     assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the proxy sees nothing");
+}
+
+#[tokio::test]
+async fn large_bodies_that_nobody_has_signed_are_read_a_few_at_a_time() {
+    const AT_ONCE: usize = 128;
+    const TOO_MANY: usize = 16;
+    let server = Server::start(&[]).await;
+    let signature = "A".repeat(27) + "=";
+    let mut held = Vec::new();
+    for _ in 0..AT_ONCE + TOO_MANY {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!(
+            "POST /payment-status-callback HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\nX-Twilio-Signature: {signature}\r\n\r\n"
+        );
+        // The rest of the body never comes.
+        stream.write_all(&[head.as_bytes(), &[b'a'; 9_000]].concat()).await.unwrap();
+        held.push(stream);
+    }
+    let answers = held.iter_mut().map(async |stream| {
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.map(|_| start)
+    });
+    let mut answers: FuturesUnordered<_> = answers.collect();
+    for _ in 0..TOO_MANY {
+        assert_eq!(answers.next().await.unwrap().unwrap(), *b"HTTP/1.1 403");
+    }
+    let form = [("CallSid", "CA1"), ("Sid", "PK1"), ("AccountSid", "AC1")];
+    let callback = server.post_as_twilio("/payment-status-callback", &form).await;
+    assert_eq!(callback.status(), StatusCode::NO_CONTENT, "a small one is read");
 }

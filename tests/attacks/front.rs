@@ -249,8 +249,16 @@ impl HungTwilio {
 #[tokio::test]
 async fn signals_that_mean_nothing_are_ignored_and_hup_reloads() {
     let mut server = ServerProcess::start(&[]).await;
-    let ignored =
-        [Signal::USR1, Signal::USR2, Signal::QUIT, Signal::ALARM, Signal::PIPE, Signal::VTALARM, Signal::XFSZ];
+    let ignored = [
+        Signal::USR1,
+        Signal::USR2,
+        Signal::QUIT,
+        Signal::ALARM,
+        Signal::PIPE,
+        Signal::VTALARM,
+        Signal::XFSZ,
+        Signal::TRAP,
+    ];
     for signal in ignored {
         server.send(signal);
     }
@@ -268,7 +276,16 @@ async fn signals_that_mean_nothing_are_ignored_and_hup_reloads() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_that_aborts_leaves_no_core() {
+async fn a_power_failure_drains_the_server() {
+    const SIGPWR: i32 = 30;
+    let mut server = ServerProcess::start(&[]).await;
+    server.send_number(SIGPWR);
+    assert_eq!(server.wait_for_exit().await, Some(0), "{}", server.log());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn core_dumps_are_off_and_descriptors_are_raised() {
     let server = ServerProcess::start(&[]).await;
     let limits = server.read_proc("limits");
     let limit =

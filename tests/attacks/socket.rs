@@ -84,6 +84,26 @@ async fn the_voice_webhook_and_a_restarted_server_give_the_same_token() {
 }
 
 #[tokio::test]
+async fn a_replayed_webhook_gives_no_token_and_a_call_that_has_ended_is_not_begun_again() {
+    let server = Server::start(&[]).await;
+    let ring = [("CallSid", "CA1"), ("AccountSid", "AC1"), ("CallStatus", "ringing")];
+    let twiml = server.post_as_twilio("/connectConversationRelay", &ring).await.text().await.unwrap();
+    let setup = json!({"type": "setup", "callSid": "CA1", "accountSid": "AC1", "customParameters": {SOCKET_TOKEN: parameter(&twiml, SOCKET_TOKEN).unwrap()}});
+    let _live = open_with(&server, &setup).await;
+    server.wait_for_calls(1).await;
+    let replay = async || {
+        let answer = server.post_as_twilio("/connectConversationRelay", &ring).await;
+        (answer.status(), answer.text().await.unwrap())
+    };
+    assert_eq!(replay().await, (StatusCode::CONFLICT, String::new()), "while the call is connected");
+    let ended = [("CallSid", "CA1"), ("AccountSid", "AC1"), ("CallStatus", "completed")];
+    server.post_as_twilio("/twilioStatusCallback", &ended).await;
+    server.wait_for_calls(0).await;
+    assert_eq!(replay().await, (StatusCode::CONFLICT, String::new()), "after its end");
+    assert_refused(&server, &setup).await;
+}
+
+#[tokio::test]
 async fn a_webhook_of_another_account_is_refused() {
     let server = Server::start(&[]).await;
     let mut live = server.connect_call("CA1", &json!({})).await;

@@ -91,7 +91,7 @@ pub(crate) struct Connections {
     finish: CancellationToken,
     /// Cancelled to close all connections at once. Each connection has a child of it.
     abort: CancellationToken,
-    log_limit: LogLimiter,
+    log_limiter: Arc<LogLimiter>,
 }
 
 /// A connection, as the handlers of its requests know it: an extension of each request.
@@ -117,7 +117,7 @@ enum Standing {
 }
 
 impl Connections {
-    pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: ConnectionLimits, log_limiter: Arc<LogLimiter>) -> Arc<Self> {
         let max_pending = limits.total.min(MAX_PENDING);
         Arc::new(Self {
             pending: Arc::new(Mutex::new(PendingConnections::new(max_pending, limits.pending_per_address))),
@@ -125,7 +125,7 @@ impl Connections {
             open: TaskTracker::new(),
             finish: CancellationToken::new(),
             abort: CancellationToken::new(),
-            log_limit: LogLimiter::default(),
+            log_limiter,
         })
     }
 

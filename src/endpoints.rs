@@ -31,7 +31,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
-use tracing::warn;
 
 use crate::assets::CurrentAssets;
 use crate::call::{CallMessages, LocalizedMessage};
@@ -83,7 +82,6 @@ pub struct App {
     business: Option<Arc<BusinessClient>>,
     chats: Chats,
     origin: OwnOrigin,
-    log_limiter: Arc<LogLimiter>,
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
     recorder: Option<Recorder>,
@@ -149,7 +147,7 @@ impl App {
             base_url: parts.base_url.clone(),
             documents: TwimlDocuments::default(),
         };
-        let log_limiter = Arc::<LogLimiter>::default();
+        let log_limiter = parts.session.log_limiter.clone();
         Ok(Self {
             business: parts.call_parameters.map(BusinessClient::new).transpose()?.map(Arc::new),
             operator_auth: Arc::new(OperatorAuth::new(&parts.operator_tokens, log_limiter.clone())),
@@ -157,7 +155,6 @@ impl App {
             chats: Chats::new(parts.draining.clone()),
             origin: OwnOrigin::new(&parts.base_url),
             verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signature_keys, log_limiter.clone())),
-            log_limiter,
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,
@@ -165,21 +162,14 @@ impl App {
         })
     }
 
-    /// Removes expired documents, pending calls, bindings of sockets and counts.
+    /// Removes expired documents, pending calls, bindings of sockets and counts, and reports log lines that were left out.
     pub fn remove_expired(&self) {
         self.operator_auth.remove_expired(Instant::now());
         self.outbound.documents.remove_expired();
         self.session.pending_calls.remove_expired();
         self.session.usage.messages.remove_expired(Instant::now());
         self.session.admission.remove_expired();
-    }
-
-    /// Logs how many lines were left out of each kind that is limited and of which none was written for a minute.
-    pub fn report_repeated_lines(&self) {
-        for (kind, left_out) in self.log_limiter.take_due(Instant::now()) {
-            warn!(event = "log.repeated", kind, left_out, "Lines of this kind were left out.");
-        }
-        self.session.usage.monitor.report_left_out();
+        self.session.log_limiter.report_left_out(Instant::now());
     }
 
     /// Builds the router with all routes.
@@ -262,7 +252,7 @@ impl FromRef<App> for Arc<OperatorAuth> {
 
 impl FromRef<App> for Arc<LogLimiter> {
     fn from_ref(app: &App) -> Self {
-        app.log_limiter.clone()
+        app.session.log_limiter.clone()
     }
 }
 

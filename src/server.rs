@@ -17,6 +17,7 @@ use crate::config::{Config, PaymentMode, ResponseServiceConfig};
 use crate::connections::{ConnectionLimits, Connections};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
 use crate::ledger::{self, Ledger, PaymentState};
+use crate::log_limit::LogLimiter;
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
@@ -154,7 +155,7 @@ pub(crate) async fn serve_calls(
         config.max_connections_per_address,
         rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
     );
-    let connections = Connections::new(limits);
+    let connections = Connections::new(limits, session.log_limiter.clone());
     let accepting = AbortOnDropHandle::new(tokio::spawn(connections.clone().accept(listeners, app.into_router())));
     // The prover and the tests read the port from `address`, so it stays the last field of this line.
     for address in addresses {
@@ -197,7 +198,7 @@ fn session_context(
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
-    let tasks = TaskTracker::new();
+    let (tasks, log_limiter) = (TaskTracker::new(), Arc::<LogLimiter>::default());
     let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
         .map_err(ServeError::Http)?;
     Ok(Arc::new(session::SessionContext {
@@ -223,10 +224,12 @@ fn session_context(
         admission: session::SocketAdmission::new(
             config.twilio.account_sid.clone(),
             SocketTokens::new(&config.twilio.auth_token, &config.twilio.secondary_auth_token),
+            log_limiter.clone(),
         ),
+        log_limiter: log_limiter.clone(),
         callback_digester: payment::CallbackDigester::new(&config.twilio.auth_token),
         pending_calls: PendingCalls::default(),
-        usage: Arc::new(Usage::new(config.outbound_per_minute)),
+        usage: Arc::new(Usage::new(config.outbound_per_minute, log_limiter)),
         reports_call_ends: config.webhook.is_some(),
         tasks,
         soft_stop: shutdown.soft.clone(),
@@ -241,7 +244,6 @@ async fn sweep_expired(app: App) {
     loop {
         interval.tick().await;
         app.remove_expired();
-        app.report_repeated_lines();
     }
 }
 

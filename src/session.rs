@@ -53,6 +53,7 @@ use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger};
 use crate::llm::Profile;
+use crate::log_limit::LogLimiter;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
@@ -102,6 +103,8 @@ pub struct SessionContext {
     pub business_tools: Arc<BusinessToolClient>,
     /// The payment ledger.
     pub ledger: Ledger,
+    /// Limits the log lines that anyone can cause.
+    pub(crate) log_limiter: Arc<LogLimiter>,
     /// The live calls.
     pub calls: CallRegistry,
     /// Decides which sockets belong to a call of ours.

@@ -8,8 +8,10 @@ mod counts;
 mod monitor;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::log_limit::LogLimiter;
 pub(crate) use admissions::{AdmissionError, Admissions, CallerKey};
 pub(crate) use counts::{MessageCounts, OrderRate, OrderRateExceeded};
 pub(crate) use monitor::UsageMonitor;
@@ -135,9 +137,9 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Creates empty counts; `orders_per_minute` is `OUTBOUND_PER_MINUTE`.
-    pub(crate) fn new(orders_per_minute: u32) -> Self {
+    pub(crate) fn new(orders_per_minute: u32, log_limiter: Arc<LogLimiter>) -> Self {
         Self {
-            monitor: UsageMonitor::default(),
+            monitor: UsageMonitor::new(log_limiter),
             admissions: Admissions::default(),
             messages: MessageCounts::default(),
             orders: OrderRate::new(orders_per_minute),

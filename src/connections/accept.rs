@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::http::serve_connection;
@@ -25,23 +25,11 @@ const ACCEPT_BURST: usize = 8;
 /// Time limit for a closed connection to give up its place.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often log lines that were left out are reported.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A kind of log line that anyone can cause.
-#[derive(Clone, Copy)]
-enum LimitedEvent {
-    AcceptFailed,
-    Evicted(FullLimit),
-    Refused,
-}
-
 impl Connections {
     /// Accepts connections on all sockets. Never returns; no error ends it.
     pub(crate) async fn accept(self: Arc<Self>, listeners: Listeners, router: Router) {
         let accepting = listeners.0.into_iter().map(|listener| self.accept_on(listener, router.clone()));
-        let accepting = futures_util::future::join_all(accepting);
-        tokio::join!(accepting, self.report_left_out());
+        futures_util::future::join_all(accepting).await;
     }
 
     async fn accept_on(&self, listener: TcpListener, router: Router) {
@@ -53,12 +41,12 @@ impl Connections {
             match listener.accept().await {
                 Ok((stream, peer)) => match self.reserve().await {
                     Some(permit) => self.spawn(stream, peer, permit, router.clone()),
-                    None => self.log(LimitedEvent::Refused, ""),
+                    None => self.log_refused(),
                 },
                 // The peer is gone already: only its connection is concerned.
                 Err(error) if is_of_peer(error.kind()) => tokio::task::yield_now().await,
                 Err(error) => {
-                    self.log(LimitedEvent::AcceptFailed, &error.to_string());
+                    self.log_accept_error(&error);
                     self.evict_oldest();
                     sleep(ERROR_PAUSE).await;
                 }
@@ -75,7 +63,7 @@ impl Connections {
         if !self.evict_oldest() {
             return None;
         }
-        self.log(LimitedEvent::Evicted(FullLimit::Total), "");
+        self.log_evicted(FullLimit::Total);
         timeout(CLOSE_TIMEOUT, self.room.clone().acquire_owned()).await.ok()?.ok()
     }
 
@@ -90,7 +78,7 @@ impl Connections {
         let (id, evicted) = lock(&self.pending).insert(peer.ip(), close.clone());
         if let Some((limit, oldest)) = evicted {
             oldest.cancel();
-            self.log(LimitedEvent::Evicted(limit), "");
+            self.log_evicted(limit);
         }
         let state = ConnectionState(Arc::new(RegisteredConnection {
             peer,
@@ -103,50 +91,35 @@ impl Connections {
         tokio::spawn(serve_connection(stream, state, router, self.finish.clone(), close));
     }
 
-    /// Logs a line, or counts it if one of its kind was written within a minute.
-    fn log(&self, event: LimitedEvent, error: &str) {
-        if let Some(left_out) = self.log_limit.admit(event.kind(), Instant::now()) {
-            write_line(event.kind(), left_out, error);
+    /// Logs a failed accept. The lines of these three are limited, since anyone can cause them.
+    fn log_accept_error(&self, error: &std::io::Error) {
+        if let Some(left_out) = self.log_limiter.admit("server.accept_failed", "", Instant::now()) {
+            warn!(event = "server.accept_failed", left_out, %error, "A connection could not be accepted.");
         }
     }
 
-    /// Reports lines that were left out at the end of a burst.
-    async fn report_left_out(&self) {
-        let mut ticks = interval(REPORT_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            for (kind, left_out) in self.log_limit.take_due(Instant::now()) {
-                write_line(kind, left_out, "");
-            }
+    fn log_refused(&self) {
+        if let Some(left_out) = self.log_limiter.admit("server.connection_refused", "", Instant::now()) {
+            warn!(
+                event = "server.connection_refused",
+                left_out, "A connection was refused: all places are taken by authenticated connections."
+            );
         }
     }
-}
 
-impl LimitedEvent {
-    fn kind(self) -> &'static str {
-        match self {
-            Self::AcceptFailed => "accept_failed",
-            Self::Evicted(FullLimit::Address) => "address_full",
-            Self::Evicted(FullLimit::Total) => "full",
-            Self::Refused => "refused",
+    fn log_evicted(&self, limit: FullLimit) {
+        let limit = match limit {
+            FullLimit::Address => "address_full",
+            FullLimit::Total => "full",
+        };
+        if let Some(left_out) = self.log_limiter.admit("server.pending_connection_closed", limit, Instant::now()) {
+            warn!(
+                event = "server.pending_connection_closed",
+                left_out,
+                limit,
+                "A connection on which nothing was authenticated was closed to make room for a new one."
+            );
         }
-    }
-}
-
-fn write_line(kind: &'static str, left_out: u64, error: &str) {
-    match kind {
-        "accept_failed" => {
-            warn!(event = "server.accept_failed", left_out, error, "A connection could not be accepted.");
-        }
-        "refused" => warn!(
-            event = "server.connection_refused",
-            left_out, "A connection was refused: all places are taken by authenticated connections."
-        ),
-        limit => warn!(
-            event = "server.pending_connection_closed",
-            left_out, limit, "A connection on which nothing was authenticated was closed to make room for a new one."
-        ),
     }
 }
 

@@ -19,7 +19,7 @@ impl Server {
     async fn start(total: usize, pending_per_address: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Connections::new(ConnectionLimits { total, pending_per_address });
+        let connections = Connections::new(ConnectionLimits { total, pending_per_address }, Arc::default());
         let identify = async |Extension(connection): Extension<ConnectionState>| {
             connection.mark_identified();
             connection.peer().to_string()

@@ -77,7 +77,7 @@ where
         match parts.headers.get(header::ORIGIN) {
             Some(origin) if origin.as_bytes() != own.0.as_bytes() => {
                 let limiter = Arc::<LogLimiter>::from_ref(state);
-                if let Some(left_out) = limiter.admit("mcp.foreign_origin", Instant::now()) {
+                if let Some(left_out) = limiter.admit("mcp.foreign_origin", "", Instant::now()) {
                     warn!(
                         event = "mcp.foreign_origin",
                         left_out, "A request from a web page of another origin was refused."

@@ -1,6 +1,6 @@
 //! Which sockets are served: those whose `setup` frame has the token of its call and comes from our account.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ pub struct SocketAdmission {
     calls_of_orders: Mutex<ExpiringMap<Uuid, CallSid>>,
     /// The calls of which Twilio has reported the end. No socket and no TwiML is theirs any more.
     ended_calls: Mutex<ExpiringMap<CallSid, ()>>,
-    log_limiter: LogLimiter,
+    log_limiter: Arc<LogLimiter>,
 }
 
 /// Why a socket is closed before it has an effect.
@@ -48,10 +48,10 @@ pub(crate) enum RefuseSocketError {
 
 impl SocketAdmission {
     /// Creates it for an account and the tokens that are made with its auth tokens.
-    pub(crate) fn new(account_sid: String, tokens: SocketTokens) -> Self {
+    pub(crate) fn new(account_sid: String, tokens: SocketTokens, log_limiter: Arc<LogLimiter>) -> Self {
         let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
         let ended_calls = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
-        Self { tokens, account_sid, calls_of_orders, ended_calls, log_limiter: LogLimiter::default() }
+        Self { tokens, account_sid, calls_of_orders, ended_calls, log_limiter }
     }
 
     /// The tokens that a TwiML document needs.
@@ -109,7 +109,7 @@ impl SocketAdmission {
 
     /// Logs a refusal of this kind, at most once a minute.
     pub(crate) fn log_refusal(&self, kind: &'static str, reason: &dyn std::fmt::Display) {
-        if let Some(left_out) = self.log_limiter.admit(kind, Instant::now()) {
+        if let Some(left_out) = self.log_limiter.admit("twilio.request_refused", kind, Instant::now()) {
             warn!(
                 event = "twilio.request_refused", kind, %reason, left_out,
                 "A socket or a webhook request of a call was refused; `left_out` others of its kind were not logged."
@@ -117,19 +117,11 @@ impl SocketAdmission {
         }
     }
 
-    /// Removes expired entries, and logs the end of a burst of refusals.
+    /// Removes expired entries.
     pub(crate) fn remove_expired(&self) {
         let now = Instant::now();
         lock(&self.calls_of_orders).remove_expired(now.into_std());
         lock(&self.ended_calls).remove_expired(now.into_std());
-        for (kind, left_out) in self.log_limiter.take_due(now) {
-            warn!(
-                event = "twilio.request_refused",
-                kind,
-                left_out,
-                "Sockets or webhook requests of calls were refused; `left_out` of this kind were not logged."
-            );
-        }
     }
 }
 
@@ -145,7 +137,7 @@ mod tests {
     use crate::relay::IncomingFrame;
 
     fn admission() -> SocketAdmission {
-        SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&SecretString::from("12345"), []))
+        SocketAdmission::new("AC1".to_owned(), SocketTokens::new(&SecretString::from("12345"), []), Arc::default())
     }
 
     fn setup(call: &str, account: Option<&str>, parameters: &[(&str, &str)]) -> Setup {
@@ -206,7 +198,7 @@ mod tests {
         }
         assert_eq!(log.count_events("WARN", "twilio.request_refused"), 1);
         tokio::time::advance(Duration::from_mins(1)).await;
-        admission.remove_expired();
+        admission.log_refusal("socket", &RefuseSocketError::InvalidToken);
         assert_eq!(log.count_events("WARN", "twilio.request_refused"), 2);
     }
 }

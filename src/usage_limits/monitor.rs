@@ -1,5 +1,6 @@
 //! Counts what limits have refused, and logs it: of each limit one line a minute.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
@@ -9,13 +10,17 @@ use super::UsageLimit;
 use crate::log_limit::LogLimiter;
 
 /// Counts and logs refusals since the server was started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UsageMonitor {
     refused: [AtomicU64; UsageLimit::ALL.len()],
-    log: LogLimiter,
+    log_limiter: Arc<LogLimiter>,
 }
 
 impl UsageMonitor {
+    pub(crate) fn new(log_limiter: Arc<LogLimiter>) -> Self {
+        Self { refused: Default::default(), log_limiter }
+    }
+
     /// Counts a refusal, and logs it unless one of this limit was logged within the last minute.
     pub(crate) fn report(&self, limit: UsageLimit) {
         for (known, count) in UsageLimit::ALL.iter().zip(&self.refused) {
@@ -23,15 +28,12 @@ impl UsageMonitor {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if let Some(left_out) = self.log.admit(limit.name(), Instant::now()) {
-            write(limit.name(), left_out);
-        }
-    }
-
-    /// Logs the refusals that were left out of the log and that no later one has brought there.
-    pub(crate) fn report_left_out(&self) {
-        for (limit, left_out) in self.log.take_due(Instant::now()) {
-            write(limit, left_out);
+        let limit = limit.name();
+        if let Some(left_out) = self.log_limiter.admit("limit.exceeded", limit, Instant::now()) {
+            warn!(
+                event = "limit.exceeded",
+                limit, left_out, "A limit has refused something; what runs already goes on."
+            );
         }
     }
 
@@ -40,10 +42,6 @@ impl UsageMonitor {
         let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
         UsageLimit::ALL.iter().map(|limit| limit.name()).zip(counts).filter(|(_, count)| *count > 0)
     }
-}
-
-fn write(limit: &'static str, left_out: u64) {
-    warn!(event = "limit.exceeded", limit, left_out, "A limit has refused something; what runs already goes on.");
 }
 
 #[cfg(test)]
@@ -55,7 +53,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refusals_are_counted_and_logged_once_a_minute() {
-        let (monitor, log) = (UsageMonitor::default(), CapturedLog::start());
+        let limiter = Arc::<LogLimiter>::default();
+        let (monitor, log) = (UsageMonitor::new(limiter.clone()), CapturedLog::start());
         assert_eq!(monitor.refusals().count(), 0);
         for _ in 0..200 {
             monitor.report(UsageLimit::OrdersPerMinute);
@@ -63,10 +62,10 @@ mod tests {
         monitor.report(UsageLimit::Calls);
         assert_eq!(monitor.refusals().collect::<Vec<_>>(), [("calls", 1), ("OUTBOUND_PER_MINUTE", 200)]);
         assert_eq!(log.count_events("WARN", "limit.exceeded"), 2);
-        monitor.report_left_out();
-        assert_eq!(log.count_events("WARN", "limit.exceeded"), 2);
+        limiter.report_left_out(Instant::now());
+        assert_eq!(log.count_events("WARN", "log.repeated"), 0);
         tokio::time::advance(Duration::from_secs(60)).await;
-        monitor.report_left_out();
-        assert_eq!(log.count_events("WARN", "limit.exceeded"), 3);
+        limiter.report_left_out(Instant::now());
+        assert_eq!(log.count_events("WARN", "log.repeated"), 1, "one limit was exceeded once only");
     }
 }

@@ -378,11 +378,11 @@ async fn large_bodies_that_nobody_has_signed_are_read_a_few_at_a_time() {
         stream.write_all(&[head.as_bytes(), &[b'a'; 9_000]].concat()).await.unwrap();
         held.push(stream);
     }
-    let answers = held.iter_mut().map(async |stream| {
+    let pending = held.iter_mut().map(async |stream| {
         let mut start = [0; 12];
         stream.read_exact(&mut start).await.map(|_| start)
     });
-    let mut answers: FuturesUnordered<_> = answers.collect();
+    let mut answers: FuturesUnordered<_> = pending.collect();
     for _ in 0..TOO_MANY {
         assert_eq!(answers.next().await.unwrap().unwrap(), *b"HTTP/1.1 403");
     }

@@ -61,10 +61,10 @@ impl IntoResponse for FindCallByTokenError {
 /// Logs a refused request, at most once a minute for each reason.
 fn log_refusal(limiter: &LogLimiter, reason: FindCallByTokenError, now: Instant) {
     let kind = match reason {
-        FindCallByTokenError::UnknownToken => "mcp.request_refused: unknown token",
-        FindCallByTokenError::TooManyRequests => "mcp.request_refused: too many requests",
+        FindCallByTokenError::UnknownToken => "unknown token",
+        FindCallByTokenError::TooManyRequests => "too many requests",
     };
-    if let Some(left_out) = limiter.admit(kind, now) {
+    if let Some(left_out) = limiter.admit("mcp.request_refused", kind, now) {
         warn!(event = "mcp.request_refused", ?reason, left_out, "A request of a client of a call was refused.");
     }
 }

@@ -104,12 +104,12 @@ impl OperatorAuth {
     /// Logs a refused request, at most once a minute for each reason, and builds its response.
     fn reject(&self, error: OperatorAuthError, now: Instant) -> Response {
         let kind = match error {
-            OperatorAuthError::NotConfigured => "operator.request_refused: no token configured",
-            OperatorAuthError::NoToken => "operator.request_refused: no token",
-            OperatorAuthError::WrongToken => "operator.request_refused: wrong token",
-            OperatorAuthError::LockedOut(_) => "operator.request_refused: locked out",
+            OperatorAuthError::NotConfigured => "no token configured",
+            OperatorAuthError::NoToken => "no token",
+            OperatorAuthError::WrongToken => "wrong token",
+            OperatorAuthError::LockedOut(_) => "locked out",
         };
-        if let Some(left_out) = self.log_limiter.admit(kind, now) {
+        if let Some(left_out) = self.log_limiter.admit("operator.request_refused", kind, now) {
             warn!(
                 event = "operator.request_refused",
                 reason = ?error,

@@ -177,12 +177,12 @@ impl SignatureVerifier {
     /// Builds the response to a rejected request, and logs at most one line a minute for each kind of error, since anyone
     /// can cause it.
     fn reject(&self, error: &VerifyRequestError) -> Response {
-        let kind = match error {
-            VerifyRequestError::InvalidSignature => "twilio.signature_rejected: no valid signature",
-            VerifyRequestError::InvalidBody => "twilio.signature_rejected: invalid body",
-            VerifyRequestError::NoKey(_) => "twilio.signature_key_unknown",
+        let (event, kind) = match error {
+            VerifyRequestError::InvalidSignature => ("twilio.signature_rejected", "no valid signature"),
+            VerifyRequestError::InvalidBody => ("twilio.signature_rejected", "invalid body"),
+            VerifyRequestError::NoKey(_) => ("twilio.signature_key_unknown", ""),
         };
-        if let Some(left_out) = self.log_limiter.admit(kind, Instant::now()) {
+        if let Some(left_out) = self.log_limiter.admit(event, kind, Instant::now()) {
             if let VerifyRequestError::NoKey(error) = error {
                 error!(
                     event = "twilio.signature_key_unknown",

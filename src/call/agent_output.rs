@@ -2,7 +2,7 @@
 
 use super::history::CardSource;
 use super::{Call, ConversationItem, ToolCall};
-use crate::redact::{DetectedCard, RedactionPolicy, join_scalars};
+use crate::redact::{DetectedCard, join_scalars};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,7 +22,9 @@ impl Call {
         let id = id_digits(&call.call_id).unwrap_or_default();
         let name = if count_digits(&call.name) < MIN_NAME_DIGITS { "" } else { &call.name };
         let written = [name, id, &join_scalars(call.arguments.as_str())].join(" / x / ");
-        let cards = self.find_written_cards(&written);
+        let cards = self.agent_redactor.find_cards(&written);
+        // More words of the response are an input of their own.
+        self.agent_redactor.begin_input();
         for card in &cards {
             call.redact_card(card, true);
             call.replace_card_id(card);
@@ -31,33 +33,12 @@ impl Call {
         call
     }
 
-    /// Returns the card numbers that a text of the model contains or completes. A long text is read in pieces, so that its
-    /// digits do not all have to be kept at once.
-    fn find_written_cards(&mut self, text: &str) -> Vec<DetectedCard> {
-        const PIECE_BYTES: usize = 4 * 1024;
-        let mut cards = Vec::new();
-        if text.len() <= PIECE_BYTES {
-            cards = self.agent_redactor.redact(text, RedactionPolicy::CardNumbers).cards;
-        } else {
-            self.agent_redactor.begin_input();
-            let mut rest = text;
-            while !rest.is_empty() {
-                let (piece, later) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
-                cards.extend(self.agent_redactor.redact_piece(piece).cards);
-                rest = later;
-            }
-        }
-        // More words of the response are an input of their own.
-        self.agent_redactor.begin_input();
-        cards
-    }
-
     /// Keeps a reasoning item, unless its text completes a card number: the item can only be sent back as it is.
     pub(super) fn keep_reasoning(&mut self, item: Box<RawValue>) {
-        let redacted = self.agent_redactor.redact(&reasoning_text(&item), RedactionPolicy::CardNumbers);
+        let cards = self.agent_redactor.find_cards(&reasoning_text(&item));
         self.agent_redactor.begin_input();
-        self.remove_agent_cards(&redacted.cards);
-        if !redacted.was_redacted {
+        self.remove_agent_cards(&cards);
+        if cards.is_empty() {
             self.history.push(ConversationItem::Reasoning(item));
         }
     }

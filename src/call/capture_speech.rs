@@ -21,7 +21,7 @@ impl Call {
                 let in_english = primary_subtag(tag).eq_ignore_ascii_case("en");
                 self.redactor.redact(text, RedactionPolicy::EveryDigit { in_english })
             }
-            None => Redacted { text: describe_speech(text), was_redacted: false, digits_removed: 0, cards: Vec::new() },
+            None => Redacted { text: describe_speech(text), digits_removed: 0, cards: Vec::new() },
         }
     }
 

@@ -14,7 +14,7 @@ use super::run_kind::RunKind;
 use super::scan::{DigitRun, LanguageScan, scan_text};
 use super::{redact_ranges, redact_runs};
 
-/// The most that is read at once of a value, in bytes, so that the memory that this takes does not grow with the value.
+/// The most that is read at once, in bytes, so that the memory that this takes does not grow with the text.
 const MAX_READ_BYTES: usize = 8 * 1024;
 
 /// The maximum number of card numbers that are kept of one input. Beyond it every long run of earlier inputs is removed.
@@ -91,8 +91,6 @@ struct LanguageWindow {
 pub struct Redacted {
     /// The remaining text.
     pub text: String,
-    /// Whether anything was removed.
-    pub was_redacted: bool,
     /// The number of digits that were removed.
     pub digits_removed: usize,
     /// The card numbers that the input contained or completed. The calling function removes their parts from earlier
@@ -181,18 +179,31 @@ impl Redactor {
         self.redact_piece_of(InputPiece { text: &text, offset, kind: PieceKind::Piece, policy }, carried.len())
     }
 
+    /// Returns the card numbers that a text which is not streamed contains or completes.
+    pub fn find_cards(&mut self, text: &str) -> Vec<DetectedCard> {
+        if text.len() <= MAX_READ_BYTES {
+            return self.redact(text, RedactionPolicy::CardNumbers).cards;
+        }
+        self.begin_input();
+        let mut cards = Vec::new();
+        for piece in pieces(text) {
+            for card in self.redact_piece(piece).cards {
+                keep_card(&mut cards, card);
+            }
+        }
+        cards
+    }
+
     /// Returns the card numbers that the next value of a document completes.
     pub(super) fn read_value(&mut self, text: &str) -> Vec<DetectedCard> {
-        let (mut rest, mut cards) = (text, Vec::new());
-        while !rest.is_empty() {
-            let (text, later) = rest.split_at(rest.floor_char_boundary(MAX_READ_BYTES));
+        let mut cards = Vec::new();
+        for text in pieces(text) {
             let (offset, policy) = (self.input_length, RedactionPolicy::CardNumbers);
             self.input_length += text.len();
             let found = self.redact_piece_of(InputPiece { text, offset, kind: PieceKind::Value, policy }, 0).cards;
             for card in found {
                 keep_card(&mut cards, card);
             }
-            rest = later;
         }
         cards
     }
@@ -228,8 +239,25 @@ impl Redactor {
         let rest = piece.text.get(done..).unwrap_or_default();
         let text = redact_ranges(rest, places.collect());
         self.cards_in_input += cards.len();
-        Redacted { was_redacted: matches!(text, Cow::Owned(_)), text: text.into_owned(), digits_removed, cards }
+        Redacted { text: text.into_owned(), digits_removed, cards }
     }
+}
+
+impl Redacted {
+    /// Whether anything was removed.
+    pub fn was_redacted(&self) -> bool {
+        self.digits_removed > 0
+    }
+}
+
+/// The pieces in which a long text is read.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, later) = rest.split_at(rest.floor_char_boundary(MAX_READ_BYTES));
+        rest = later;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 impl LanguageWindow {
@@ -480,7 +508,7 @@ impl fmt::Debug for Redactor {
 
 impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redacted(was_redacted: {})", self.was_redacted)
+        write!(f, "Redacted({} digits removed)", self.digits_removed)
     }
 }
 
@@ -508,7 +536,7 @@ mod tests {
                     *text = card.redact_from(text, at >= since).into_owned();
                 }
             }
-            assert_eq!(heard.was_redacted, heard.text != *input);
+            assert_eq!(heard.was_redacted(), heard.text != *input);
             kept.push(heard.text);
         }
         kept
@@ -632,11 +660,11 @@ mod tests {
         redactor.begin_input();
         for piece in ["I see 44 on it,", " then 85 is", " there and 27 then", " 57 follows", " with 42 be", "hind for"]
         {
-            assert!(!redactor.redact_piece(piece).was_redacted, "{piece}");
+            assert!(!redactor.redact_piece(piece).was_redacted(), "{piece}");
         }
         redactor.begin_input();
         for piece in ["a 30 is", " there, eigh", "ty-three comes"] {
-            assert!(!redactor.redact_piece(piece).was_redacted, "{piece}");
+            assert!(!redactor.redact_piece(piece).was_redacted(), "{piece}");
         }
         let last = redactor.redact_piece(" and 27 is last");
         assert_eq!(last.text, format!(" and {REDACTED} is last"));
@@ -647,7 +675,7 @@ mod tests {
     #[test]
     fn keys_in_parts_of_any_length_are_one_number() {
         let mut redactor = Redactor::default();
-        assert!(!redactor.redact_keys("[on the keypad] 3782822").was_redacted);
+        assert!(!redactor.redact_keys("[on the keypad] 3782822").was_redacted());
         assert_eq!(redactor.redact_keys("[on the keypad] 46310005").text, format!("[on the keypad] {REDACTED}"));
     }
 
@@ -656,13 +684,13 @@ mod tests {
         let inputs = (0..400).map(|n| format!("4{n:03} is x")).collect::<Vec<_>>().join(" ");
         let mut redactor = Redactor::default();
         let heard = redactor.redact(&inputs, RedactionPolicy::CardNumbers);
-        assert!(heard.was_redacted && heard.cards.len() <= MAX_CARDS);
+        assert!(heard.was_redacted() && heard.cards.len() <= MAX_CARDS);
     }
 
     #[test]
     fn a_removed_part_still_counts() {
         let mut redactor = Redactor::default();
-        assert!(!redactor.redact("4242 4242", RedactionPolicy::CardNumbers).was_redacted);
+        assert!(!redactor.redact("4242 4242", RedactionPolicy::CardNumbers).was_redacted());
         let policy = RedactionPolicy::EveryDigit { in_english: true };
         assert_eq!(redactor.redact("4242 42", policy).text, REDACTED);
         let last = redactor.redact("42", policy);

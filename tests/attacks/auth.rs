@@ -371,18 +371,18 @@ async fn large_bodies_that_nobody_has_signed_are_read_a_few_at_a_time() {
     let mut held = Vec::new();
     for _ in 0..AT_ONCE + TOO_MANY {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
-        let head = format!(
+        let request = format!(
             "POST /payment-status-callback HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\nX-Twilio-Signature: {signature}\r\n\r\n"
         );
         // The rest of the body never comes.
-        stream.write_all(&[head.as_bytes(), &[b'a'; 9_000]].concat()).await.unwrap();
+        stream.write_all(&[request.as_bytes(), &[b'a'; 9_000]].concat()).await.unwrap();
         held.push(stream);
     }
-    let pending = held.iter_mut().map(async |stream| {
+    let reads = held.iter_mut().map(async |stream| {
         let mut start = [0; 12];
         stream.read_exact(&mut start).await.map(|_| start)
     });
-    let mut answers: FuturesUnordered<_> = pending.collect();
+    let mut answers: FuturesUnordered<_> = reads.collect();
     for _ in 0..TOO_MANY {
         assert_eq!(answers.next().await.unwrap().unwrap(), *b"HTTP/1.1 403");
     }

@@ -14,11 +14,11 @@ use crate::log_limit::LogLimiter;
 use crate::relay::Setup;
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens, TokenSubject};
 
-/// How long the call of an order's token is remembered. Twilio ends a call after 24 hours.
-const ORDER_TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+/// How long the call of an order's token, and the end of a call, are remembered. Twilio ends a call after 24 hours.
+const CALL_LIFETIME: Duration = Duration::from_hours(24);
 
-/// The largest number of orders whose calls are remembered.
-const MAX_ORDER_TOKENS: usize = 100_000;
+/// The largest number of calls of orders, and of ended calls, that are remembered.
+const MAX_REMEMBERED_CALLS: usize = 100_000;
 
 /// Decides on sockets and on the accounts of requests.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub(crate) enum RefuseSocketError {
 impl SocketAdmission {
     /// Creates it for an account and the tokens that are made with its auth tokens.
     pub(crate) fn new(account_sid: String, tokens: SocketTokens, log_limiter: Arc<LogLimiter>) -> Self {
-        let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
-        let ended_calls = Mutex::new(ExpiringMap::new(MAX_ORDER_TOKENS, ORDER_TOKEN_LIFETIME));
+        let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS, CALL_LIFETIME));
+        let ended_calls = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS, CALL_LIFETIME));
         Self { tokens, account_sid, calls_of_orders, ended_calls, log_limiter }
     }
 

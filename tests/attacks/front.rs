@@ -88,6 +88,28 @@ async fn half_open_requests_by_the_thousands_leave_calls_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_signed_request_that_is_sent_again_on_many_connections_holds_no_places() {
+    let mut live = LiveCall::start(&[("MAX_CONNECTIONS", "40")]).await;
+    let body = "CallSid=CA9&CallStatus=in-progress";
+    let signature = live.server.signature("https://pay.example.com/twilioStatusCallback", &CALLBACK);
+    let request = format!(
+        "POST /twilioStatusCallback HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\nX-Twilio-Signature: {signature}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut replays = Vec::new();
+    for _ in 0..80 {
+        let mut stream = TcpStream::connect(live.server.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(start, *b"HTTP/1.1 204");
+        replays.push(stream);
+    }
+    live.check().await;
+}
+
+#[tokio::test]
 async fn sockets_without_setup_leave_room_for_calls() {
     let mut live = LiveCall::start(&[("MAX_CONNECTIONS", "40"), ("MAX_CONNECTIONS_PER_ADDRESS", "20")]).await;
     // The signature of an upgrade is the same for each call, and so anybody's who has seen one.

@@ -35,7 +35,7 @@ pub struct SocketAdmission {
 /// Why a socket is closed before it has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RefuseSocketError {
-    /// `accountSid` is not `ACCOUNT_SID`.
+    /// `accountSid` is not `ACCOUNT_SID`, or is missing, which it never is in a frame of Twilio.
     #[error("the socket belongs to another account: check ACCOUNT_SID")]
     ForeignAccount,
     /// There is no token, or it was not made for this call.
@@ -59,7 +59,7 @@ impl SocketAdmission {
         &self.tokens
     }
 
-    /// Returns whether a request or a frame that names this account is for us. Some name none.
+    /// Returns whether a webhook request that names this account is for us. Not every webhook names one.
     pub(crate) fn is_own_account(&self, account_sid: Option<&str>) -> bool {
         account_sid.is_none_or(|sid| sid == self.account_sid)
     }
@@ -78,7 +78,7 @@ impl SocketAdmission {
     /// Admits a socket, and removes the token from its parameters. `is_live` is whether the call has a session.
     pub(super) fn admit(&self, setup: &mut Setup, is_live: bool, now: Instant) -> Result<(), RefuseSocketError> {
         let token = setup.take_parameter(SOCKET_TOKEN);
-        if !self.is_own_account(setup.account_sid.as_deref()) {
+        if setup.account_sid.as_deref() != Some(&self.account_sid) {
             return Err(RefuseSocketError::ForeignAccount);
         }
         let token = token.ok_or(RefuseSocketError::InvalidToken)?;
@@ -161,7 +161,8 @@ mod tests {
         let with = |call, account| setup(call, account, &[(SOCKET_TOKEN, token.as_str()), ("customer", "Ann")]);
         for is_live in [false, true] {
             assert_eq!(admit(&admission, with("CA1", Some("AC1")), is_live), Ok(()));
-            assert_eq!(admit(&admission, with("CA1", None), is_live), Ok(()), "other carriers name none");
+            let nameless = admit(&admission, with("CA1", None), is_live);
+            assert_eq!(nameless, Err(RefuseSocketError::ForeignAccount));
             assert_eq!(admit(&admission, with("CA2", Some("AC1")), is_live), Err(RefuseSocketError::InvalidToken));
             let foreign = admit(&admission, with("CA1", Some("AC2")), is_live);
             assert_eq!(foreign, Err(RefuseSocketError::ForeignAccount));

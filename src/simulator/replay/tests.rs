@@ -79,7 +79,7 @@ async fn one_config_frame_is_tried_and_its_answer_recorded() {
 async fn what_the_server_cannot_read_is_reported() {
     let recording = r#"
         {"atMs":0,"direction":"in","kind":"socketOpened","socket":1,"headers":[{"name":"x-twilio-new","type":"string","length":3,"value":"xxx"}]}
-        {"atMs":1,"direction":"in","kind":"frame","socket":1,"shape":{"type":"object","members":[{"name":"type","type":"string","length":5,"value":"setup"},{"name":"callSid","type":"sid","prefix":"CA","length":34}]}}
+        {"atMs":1,"direction":"in","kind":"frame","socket":1,"shape":{"type":"object","members":[{"name":"type","type":"string","length":5,"value":"setup"},{"name":"callSid","type":"sid","prefix":"CA","length":34},{"name":"accountSid","type":"sid","prefix":"AC","length":34}]}}
         {"atMs":2,"direction":"in","kind":"frame","socket":1,"shape":{"type":"object","members":[{"name":"type","type":"string","length":6,"value":"prompt"},{"name":"voicePrompt","type":"string","length":20},{"name":"turnState","type":"object","members":[{"name":"stage","type":"string","length":5,"value":"xxxxx"}]}]}}
         {"atMs":3,"direction":"in","kind":"frame","socket":1,"shape":{"type":"object","members":[{"name":"type","type":"string","length":6,"value":"prompt"},{"name":"voicePrompt","type":"number","value":"99"}]}}
         {"atMs":4,"direction":"in","kind":"frame","socket":1,"shape":{"type":"object","members":[{"name":"type","type":"string","length":13,"value":"configUpdated"},{"name":"config","type":"null"}]}}

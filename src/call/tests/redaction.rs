@@ -190,6 +190,23 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
 }
 
 #[test]
+fn tones_that_are_sent_one_by_one_are_no_card_number() {
+    let mut call = TestCall::start();
+    call.caller_says("Do it");
+    let from = call.actions.len();
+    for digits in ["44852757", "42308327"] {
+        // A response has at most eight tool calls.
+        for digit in digits.chars() {
+            call.model_calls("send-dtmf", &format!(r#"{{"digits":"{digit}"}}"#));
+        }
+        call.model_emits(ModelEvent::Completed);
+    }
+    let is_tone = |action: &&Action| matches!(action, Action::SendFrame(OutgoingFrame::SendDigits { .. }));
+    let sent = call.actions[from..].iter().filter(is_tone).count();
+    assert_eq!(sent, 15, "the last one completes the number");
+}
+
+#[test]
 fn no_id_and_no_reasoning_of_the_model_brings_a_card_number_back() {
     let reasoning = |text: &str| {
         let item = serde_json::json!({"id": "rs_1", "type": "reasoning", "encrypted_content": "x", "summary": [{"type": "summary_text", "text": text}]});

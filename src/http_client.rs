@@ -5,12 +5,14 @@
 //! requests that wait for it. A redirect is never followed, since it could send data of a caller to another host.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt as _;
 use url::Url;
 
 use crate::config::is_this_machine;
@@ -18,6 +20,19 @@ use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
 /// Time limit for opening a connection, its name included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The TLS settings of all clients. To read the root certificates takes milliseconds, so they are read once.
+static TLS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(|| {
+    let mut tls = ClientConfig::with_platform_verifier()?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+});
+
+/// Reads the root certificates, on a thread for work that blocks. The first client would read them otherwise.
+pub(crate) async fn load_root_certificates() {
+    // The first client that is built reports what fails.
+    let _ = tokio::task::spawn_blocking(|| LazyLock::force(&TLS)).await;
+}
 
 /// Where the requests of a client go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +55,18 @@ impl Target {
     }
 }
 
-/// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit.
+/// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit. It cannot be built if the root
+/// certificates cannot be loaded.
 pub(crate) fn builder(target: Target) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirect::Policy::none());
+    let builder = match &*TLS {
+        Ok(tls) => builder.tls_backend_preconfigured(tls.clone()),
+        // The client then loads the certificates itself, and fails with the reason.
+        Err(_) => builder,
+    };
     match target {
         Target::ThisMachine => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         Target::OtherMachine => builder.hickory_dns(true),

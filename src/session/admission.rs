@@ -59,9 +59,9 @@ impl SocketAdmission {
         &self.tokens
     }
 
-    /// Returns whether a webhook request that names this account is for us. Not every webhook names one.
+    /// Returns whether a frame or a webhook request that names this account is for us.
     pub(crate) fn is_own_account(&self, account_sid: Option<&str>) -> bool {
-        account_sid.is_none_or(|sid| sid == self.account_sid)
+        account_sid == Some(&self.account_sid)
     }
 
     /// Records that Twilio has reported the end of a call.
@@ -78,7 +78,7 @@ impl SocketAdmission {
     /// Admits a socket, and removes the token from its parameters. `is_live` is whether the call has a session.
     pub(super) fn admit(&self, setup: &mut Setup, is_live: bool, now: Instant) -> Result<(), RefuseSocketError> {
         let token = setup.take_parameter(SOCKET_TOKEN);
-        if setup.account_sid.as_deref() != Some(&self.account_sid) {
+        if !self.is_own_account(setup.account_sid.as_deref()) {
             return Err(RefuseSocketError::ForeignAccount);
         }
         let token = token.ok_or(RefuseSocketError::InvalidToken)?;

@@ -104,18 +104,21 @@ async fn a_replayed_webhook_gives_no_token_and_a_call_that_has_ended_is_not_begu
 }
 
 #[tokio::test]
-async fn a_webhook_of_another_account_is_refused() {
+async fn a_webhook_of_another_account_or_of_none_is_refused() {
     let server = Server::start(&[]).await;
     let mut live = server.connect_call("CA1", &json!({})).await;
-    let over = [("CallSid", "CA1"), ("AccountSid", "AC2"), ("CallStatus", "completed")];
-    let paid = [("CallSid", "CA1"), ("AccountSid", "AC2"), ("Sid", "PK1"), ("Result", "success")];
-    for (path, form) in [
-        ("/connectAction", &over[..]),
-        ("/twilioStatusCallback", &over),
-        ("/connectConversationRelay", &over),
-        ("/payment-status-callback", &paid),
-    ] {
-        assert_eq!(server.post_as_twilio(path, form).await.status(), StatusCode::FORBIDDEN, "{path}");
+    // An empty `AccountSid` is none.
+    for account in ["AC2", ""] {
+        let over = [("CallSid", "CA1"), ("AccountSid", account), ("CallStatus", "completed")];
+        for path in ["/connectAction", "/twilioStatusCallback", "/connectConversationRelay", "/outboundTwiml/1"] {
+            let answer = server.post_as_twilio(path, &over).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} {account:?}");
+        }
+    }
+    let paid = |account| [("CallSid", "CA1"), ("AccountSid", account), ("Sid", "PK1"), ("Result", "success")];
+    for (account, status) in [("AC2", StatusCode::FORBIDDEN), ("", StatusCode::NO_CONTENT)] {
+        let answer = server.post_as_twilio("/payment-status-callback", &paid(account)).await;
+        assert_eq!(answer.status(), status, "{account:?}: no real body of some callbacks is known");
     }
     server.wait_for_calls(1).await;
     live.say("Hello?").await.unwrap();

@@ -29,6 +29,13 @@ pub struct ParsePhoneNumberError;
 const WITHHELD_NUMBERS: [&str; 5] = ["+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"];
 
 impl PhoneNumber {
+    /// Parses a number as networks and gateways may spell it: with blanks, hyphens, dots, slashes or brackets between its
+    /// digits, percent-encoded, or as a `tel:` URI. The plus sign must be there: without it the country is not known.
+    pub(crate) fn from_spelling(text: &str) -> Option<Self> {
+        let compact = compact_number(text);
+        compact.strip_prefix("tel:").unwrap_or(&compact).parse().ok()
+    }
+
     /// Whether the value stands for a withheld number.
     pub fn is_withheld(&self) -> bool {
         WITHHELD_NUMBERS.contains(&self.as_str())
@@ -38,6 +45,12 @@ impl PhoneNumber {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Removes what is no part of a number from its spelling, and writes letters in lower case.
+pub(crate) fn compact_number(text: &str) -> String {
+    let text = text.to_ascii_lowercase().replace("%2b", "+").replace("%20", " ");
+    text.chars().filter(|c| !(c.is_whitespace() || "-./()".contains(*c))).collect()
 }
 
 impl FromStr for PhoneNumber {
@@ -79,6 +92,16 @@ mod tests {
         }
         for text in ["15550001111", "+1 555 000 1111", "+05550001111", "+1555", "+1555000111122223", "+", ""] {
             assert_eq!(text.parse::<PhoneNumber>(), Err(ParsePhoneNumberError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_plus_sign_may_be_spelled_in_other_ways() {
+        for text in ["+1 555 000 1111", " +1 (555) 000-1111", "%2B1%20555.000.1111", "tel:+1-555-000-1111"] {
+            assert_eq!(PhoneNumber::from_spelling(text).unwrap().as_str(), "+15550001111", "{text}");
+        }
+        for text in ["15550001111", "sip:+15550001111@example.com", "+1555000111a", "", "anonymous"] {
+            assert_eq!(PhoneNumber::from_spelling(text), None, "{text}");
         }
     }
 

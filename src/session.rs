@@ -58,6 +58,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
+use crate::socket_token::SessionNumber;
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -220,17 +221,20 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
-    let is_live = context.calls.is_live(&setup.call_sid);
-    if let Err(error) = context.admission.admit(&mut setup, is_live, Instant::now()) {
-        context.admission.log_refusal("socket", &error);
-        let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
-        return;
-    }
+    let live = context.calls.live_session(&setup.call_sid);
+    let session = match context.admission.admit(&mut setup, live, Instant::now()) {
+        Ok(session) => session,
+        Err(error) => {
+            context.admission.log_refusal("socket", &error);
+            let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
+            return;
+        }
+    };
     socket.mark_identified();
     let span = info_span!("call", call_sid = %setup.call_sid);
-    match context.calls.hand_over_socket(&setup.call_sid, socket) {
+    match context.calls.hand_over_socket(&setup.call_sid, session, socket) {
         Ok(()) => {}
-        Err(socket) => run_session(context, setup, socket).instrument(span).await,
+        Err(socket) => run_session(context, setup, session, socket).instrument(span).await,
     }
 }
 
@@ -245,14 +249,19 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 }
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket: RelaySocket) {
+async fn run_session(
+    context: Arc<SessionContext>,
+    mut setup: Setup,
+    number: SessionNumber,
+    mut socket: RelaySocket,
+) {
     let (started_at, started_on) = (Instant::now(), Timestamp::now());
     if let Err(error) = context.admit_session(&setup, started_at) {
         context.usage.monitor.report(error.limit());
         let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
         return;
     }
-    let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
+    let (registration, mailbox) = context.calls.register(&setup.call_sid, number, &context.hard_stop);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 

@@ -1,8 +1,8 @@
 //! The token that ties a ConversationRelay socket to one call.
 //!
 //! The signature of a WebSocket upgrade is the same for every call, since the URL has no call in it. So the TwiML of each
-//! session has a `<Parameter>` with a token, which Twilio returns in the `setup` frame. The token of a call is an
-//! HMAC-SHA256 of its SID. An order is placed before Twilio has named its call, so the token of an order is an
+//! session has a `<Parameter>` with a token, which Twilio returns in the `setup` frame. The token of a call has the number
+//! of the session and an HMAC-SHA256 of that number and the call's SID. An order is placed before Twilio has named its call, so the token of an order is an
 //! HMAC-SHA256 of its `callReference` and a random number. The keys are derived from the auth tokens: a restart, or a
 //! second server, accepts the same tokens.
 
@@ -21,7 +21,7 @@ use crate::ids::CallSid;
 pub(crate) const SOCKET_TOKEN: &str = "crelaySocketToken";
 
 /// What the keys are derived for. Another purpose, or another version of the tokens, has another label.
-const KEY_LABEL: &[u8] = b"crelay-payments socket token v1";
+const KEY_LABEL: &[u8] = b"crelay-payments socket token v2";
 
 /// What separates the random number of an order's token from its HMAC.
 const SEPARATOR: char = '.';
@@ -35,12 +35,18 @@ pub(crate) struct SocketTokens {
     previous: Vec<Hmac<Sha256>>,
 }
 
+/// Which session of its call a TwiML document begins: 0 for the first, and one more after each that failed.
+pub(crate) type SessionNumber = u8;
+
+/// The letters of a session number in a token.
+const NUMBER_LETTERS: usize = 2;
+
 /// What a valid token was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenSubject {
-    /// The call with this SID.
-    Call,
-    /// An order whose call was not known yet; the random number of the token names it.
+    /// This session of the call with this SID.
+    Call(SessionNumber),
+    /// The first session of an order whose call was not known yet; the random number of the token names it.
     Order(Uuid),
 }
 
@@ -50,9 +56,10 @@ impl SocketTokens {
         Self { key: derive_key(auth_token), previous: others.into_iter().map(derive_key).collect() }
     }
 
-    /// Returns the token of a call: 64 letters. It has no digits, so that no part of it looks like a card number.
-    pub(crate) fn for_call(&self, call: &CallSid) -> String {
-        to_letters(&call_mac(&self.key, call).finalize().into_bytes())
+    /// Returns the token of a session of a call: 66 letters. It has no digits, so that no part of it looks like a card
+    /// number.
+    pub(crate) fn for_call(&self, call: &CallSid, session: SessionNumber) -> String {
+        to_letters(&[session]) + &to_letters(&call_mac(&self.key, call, session).finalize().into_bytes())
     }
 
     /// Returns a new token of the order with this `callReference`: 97 letters, and nothing but letters and a dot.
@@ -71,8 +78,9 @@ impl SocketTokens {
             let genuine = keys.any(|key| order_mac(key, reference, id).verify_slice(&mac).is_ok());
             return genuine.then_some(TokenSubject::Order(id));
         }
-        let mac = from_letters::<32>(token)?;
-        keys.any(|key| call_mac(key, call).verify_slice(&mac).is_ok()).then_some(TokenSubject::Call)
+        let (session, mac) = token.split_at_checked(NUMBER_LETTERS)?;
+        let ([session], mac) = (from_letters(session)?, from_letters::<32>(mac)?);
+        keys.any(|key| call_mac(key, call, session).verify_slice(&mac).is_ok()).then_some(TokenSubject::Call(session))
     }
 }
 
@@ -81,8 +89,8 @@ fn derive_key(auth_token: &SecretString) -> Hmac<Sha256> {
     new_mac(&derived)
 }
 
-fn call_mac(key: &Hmac<Sha256>, call: &CallSid) -> Hmac<Sha256> {
-    key.clone().chain_update(b"call\0").chain_update(call.as_str())
+fn call_mac(key: &Hmac<Sha256>, call: &CallSid, session: SessionNumber) -> Hmac<Sha256> {
+    key.clone().chain_update(b"call\0").chain_update([session]).chain_update(call.as_str())
 }
 
 fn order_mac(key: &Hmac<Sha256>, reference: &str, id: Uuid) -> Hmac<Sha256> {
@@ -115,14 +123,14 @@ mod tests {
 
     #[test]
     fn the_token_of_a_call_opens_that_call_only_and_outlives_a_restart() {
-        let token = tokens(&["12345"]).for_call(&sid("CA1"));
-        assert!(token.len() == 64 && token.bytes().all(|letter| letter.is_ascii_lowercase()), "{token}");
+        let token = tokens(&["12345"]).for_call(&sid("CA1"), 2);
+        assert!(token.len() == 66 && token.bytes().all(|letter| letter.is_ascii_lowercase()), "{token}");
         let restarted = tokens(&["12345"]);
-        assert_eq!(restarted.verify(&token, &sid("CA1"), None), Some(TokenSubject::Call));
-        assert_eq!(restarted.verify(&token, &sid("CA1"), Some("order-7")), Some(TokenSubject::Call));
+        assert_eq!(restarted.verify(&token, &sid("CA1"), None), Some(TokenSubject::Call(2)));
+        assert_eq!(restarted.verify(&token, &sid("CA1"), Some("order-7")), Some(TokenSubject::Call(2)));
         assert_eq!(restarted.verify(&token, &sid("CA2"), None), None);
         assert_eq!(tokens(&["other"]).verify(&token, &sid("CA1"), None), None);
-        for forged in ["", ".", "a", &token[1..], &format!("{token}a"), &token.to_uppercase(), "é"] {
+        for forged in ["", ".", "a", &token[1..], &format!("{token}a"), &token.to_uppercase(), &format!("ad{}", &token[2..]), "é", "aé"] {
             assert_eq!(restarted.verify(forged, &sid("CA1"), Some("order-7")), None, "{forged}");
         }
     }
@@ -136,16 +144,16 @@ mod tests {
         assert!(matches!(made.verify(&token, &sid("CA1"), Some("order-7")), Some(TokenSubject::Order(_))));
         assert_eq!(made.verify(&token, &sid("CA1"), Some("order-8")), None);
         assert_eq!(made.verify(&token, &sid("CA1"), None), None);
-        let forged = format!("{}.{}", &token[..32], made.for_call(&sid("CA1")));
+        let forged = format!("{}.{}", &token[..32], &made.for_call(&sid("CA1"), 0)[NUMBER_LETTERS..]);
         assert_eq!(made.verify(&forged, &sid("CA1"), Some("order-7")), None);
     }
 
     #[test]
     fn a_token_of_the_previous_auth_token_is_accepted_and_not_made() {
         let (old, rotated) = (tokens(&["old"]), tokens(&["new", "old"]));
-        let token = old.for_call(&sid("CA1"));
-        assert_eq!(rotated.verify(&token, &sid("CA1"), None), Some(TokenSubject::Call));
-        assert_eq!(old.verify(&rotated.for_call(&sid("CA1")), &sid("CA1"), None), None);
+        let token = old.for_call(&sid("CA1"), 0);
+        assert_eq!(rotated.verify(&token, &sid("CA1"), None), Some(TokenSubject::Call(0)));
+        assert_eq!(old.verify(&rotated.for_call(&sid("CA1"), 0), &sid("CA1"), None), None);
         let order = old.for_order("order-7");
         assert!(rotated.verify(&order, &sid("CA1"), Some("order-7")).is_some());
     }

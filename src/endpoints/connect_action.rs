@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -19,11 +20,12 @@ use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, Verb};
-use crate::session::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionMessage};
+use crate::session::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionContext, SessionMessage};
+use crate::socket_token::SessionNumber;
 use crate::twilio::CallStatus;
 
 /// How many times a call is reconnected after its session failed.
-const MAX_RECONNECTS: u32 = 3;
+const MAX_RECONNECTS: SessionNumber = 3;
 
 /// The query parameter of the action URL that counts the reconnects.
 const RECONNECTS: &str = "reconnects";
@@ -49,7 +51,8 @@ enum ConnectResult {
 /// Twilio's signature covers the URL.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ActionState {
-    reconnects: u32,
+    /// The session that the action is about.
+    reconnects: SessionNumber,
     context_key: Option<String>,
     manifest_key: Option<String>,
     /// The payment parameters of an outbound order, and its flow. They are here since the process that held the order may be gone.
@@ -63,7 +66,7 @@ const EXCLUDED_PARAMETERS: [&str; 2] = ["avsName", "paymentParameters"];
 /// The longest parameter value that is put into the action URL, in bytes.
 const MAX_PARAMETER_BYTES: usize = 512;
 
-/// Responds with TwiML. A repeated request gets the same response.
+/// Responds with TwiML. A repeated request gets the same response until a later session of the call is live; then 409.
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,
@@ -73,6 +76,10 @@ pub(super) async fn post(
 ) -> Response {
     let state = ActionState::from_query(query);
     let result = ConnectResult::from_form(&form);
+    if result == ConnectResult::SessionFailed && is_replay(&app.session, &call, &state) {
+        app.session.admission.log_refusal("webhook", &"the action of a session that a later one has replaced");
+        return StatusCode::CONFLICT.into_response();
+    }
     let reconnects = result == ConnectResult::SessionFailed && state.reconnects < MAX_RECONNECTS;
     info!(
         event = "twilio.connect_action",
@@ -99,6 +106,14 @@ pub(super) async fn post(
         ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
         ConnectResult::LiveAgentDone | ConnectResult::SessionEnded => vec![Verb::Hangup],
     })
+}
+
+/// Returns whether the session that has failed is over for good: a later one of the call is live, or the call has ended.
+/// Only a replay says so, whose answer would have the token of a call that somebody else may listen for. A genuine request
+/// is about the newest session, and may come before its socket is seen to be broken.
+fn is_replay(context: &SessionContext, call: &CallSid, failed: &ActionState) -> bool {
+    context.calls.live_session(call).is_some_and(|live| failed.reconnects < live)
+        || context.admission.has_ended(call, Instant::now())
 }
 
 impl ActionState {
@@ -193,7 +208,7 @@ impl VoiceWebhook {
         let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
         let mut own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
         own.push((RECONNECT.to_owned(), state.reconnects.to_string()));
-        let mut relay = self.conversation_relay(own, self.socket_tokens.for_call(call));
+        let mut relay = self.conversation_relay(own, self.socket_tokens.for_call(call, state.reconnects));
         relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
         Verb::Connect { action: state.to_url(&self.action_url), relay }
     }

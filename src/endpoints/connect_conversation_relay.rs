@@ -47,7 +47,7 @@ pub(super) async fn post(
         app.session.usage.monitor.report(error.limit());
         return twiml_response(&voice.farewell_verbs(|messages| &messages.too_many_calls));
     }
-    let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call));
+    let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call, 0));
     app.session.prewarm_model(&relay.parameters);
     look_up_call_parameters(&app, &call, &form).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])

@@ -11,10 +11,9 @@ use tokio::time::Instant;
 use tracing::info;
 use uuid::Uuid;
 
-use super::auth::twilio_signature::SignedWebhook;
+use super::auth::call_webhook::CallWebhook;
 use super::{App, twiml_response};
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
-use crate::ids::CallSid;
 
 /// The path prefix of the documents.
 pub(super) const OUTBOUND_TWIML: &str = "/outboundTwiml";
@@ -72,23 +71,20 @@ impl TwimlDocuments {
 }
 
 /// Responds with the document once, and with 404 afterwards. A machine gets a sentence of the server in its place.
-pub(super) async fn post(State(app): State<App>, Path(id): Path<String>, signed: SignedWebhook) -> Response {
+pub(super) async fn post(State(app): State<App>, Path(id): Path<String>, CallWebhook { call, form }: CallWebhook) -> Response {
     let Some(document) = id.parse().ok().and_then(|id| app.outbound.documents.take(id)) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let call = signed.form.non_empty("CallSid").and_then(|sid| sid.parse::<CallSid>().ok());
-    if !signed.form.is_answered_by_machine() {
+    if !form.is_answered_by_machine() {
         return ([(header::CONTENT_TYPE, "text/xml")], document).into_response();
     }
-    let call_sid = call.as_ref().map(tracing::field::display);
     info!(
         event = "call.answered_by_machine",
-        call_sid, "A machine has answered an outbound call; it hears a sentence."
+        call_sid = %call,
+        "A machine has answered an outbound call; it hears a sentence."
     );
-    if let Some(call) = &call {
-        // No session will begin that does this.
-        app.session.end_unconnected_call(call, "answering-machine").await;
-    }
+    // No session will begin that does this.
+    app.session.end_unconnected_call(&call, "answering-machine").await;
     twiml_response(&app.voice.farewell_verbs(|messages| &messages.machine))
 }
 

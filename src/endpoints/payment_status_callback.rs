@@ -10,15 +10,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tracing::{error, warn};
 
-use super::auth::call_webhook::CallWebhook;
+use super::auth::call_webhook::PaymentWebhook;
 use crate::payment::PaymentCallback;
 use crate::session::{self, DeliveryOutcome, payment_log};
 
 /// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
 /// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
 /// retry.
-pub(super) async fn post(State(context): State<Arc<session::SessionContext>>, signed: CallWebhook) -> Response {
-    let status = match PaymentCallback::from_form(signed.form.fields(), &context.callback_digester) {
+pub(super) async fn post(
+    State(context): State<Arc<session::SessionContext>>,
+    PaymentWebhook(form): PaymentWebhook,
+) -> Response {
+    let status = match PaymentCallback::from_form(form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
             warn!(

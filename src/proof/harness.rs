@@ -75,14 +75,17 @@ impl ProofHarness {
         Ok(answer)
     }
 
-    /// Posts a signed form, and returns the status and all of the response.
+    /// Posts a signed form of our account, and returns the status and all of the response.
     pub(super) async fn send_as_twilio(
         &self,
         path: &str,
         form: &[(&str, &str)],
     ) -> anyhow::Result<(StatusCode, String)> {
-        let form: Vec<(String, String)> =
-            form.iter().map(|(name, it)| ((*name).to_owned(), (*it).to_owned())).collect();
+        let form: Vec<(String, String)> = [("AccountSid", ACCOUNT_SID)]
+            .iter()
+            .chain(form)
+            .map(|(name, it)| ((*name).to_owned(), (*it).to_owned()))
+            .collect();
         let signature = self.signer.sign(&self.base_url.http_url(path), &form);
         let request = self.http.post(self.url(path)).header("X-Twilio-Signature", signature).form(&form);
         self.send(OutputChannel::TwilioResponse, request).await

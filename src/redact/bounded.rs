@@ -18,13 +18,13 @@ pub fn bound_text(text: &str, most: usize) -> String {
     redacted.chars().map(|c| if acts_on_terminals(c) { ' ' } else { c }).take(most).collect()
 }
 
-/// Returns the calling or called party as it may be kept: a phone number as it is, and anything else bounded. No phone
-/// number has the prefix and the length of a card number.
+/// Returns the calling or called party as it may be kept: a phone number in E.164 form however it is spelled, and anything
+/// else bounded. No phone number has the prefix and the length of a card number.
 pub fn bound_party(text: &str) -> String {
-    if text.parse::<PhoneNumber>().is_ok() && !is_card_number_of_known_brand(text) {
-        return text.to_owned();
+    match PhoneNumber::from_spelling(text) {
+        Some(number) if !is_card_number_of_known_brand(number.as_str()) => number.as_str().to_owned(),
+        _ => bound_text(text, MAX_PARTY_CHARS),
     }
-    bound_text(text, MAX_PARTY_CHARS)
 }
 
 /// Replaces control characters, and those that reorder or hide text, by escape sequences in ASCII, so that a text acts on
@@ -63,8 +63,9 @@ mod tests {
     #[test]
     fn a_party_is_a_phone_number_or_bounded() {
         assert_eq!(bound_party("+15550100001"), "+15550100001");
+        assert_eq!(bound_party("+1 (555) 010-0001"), "+15550100001");
         assert_eq!(bound_party("client:ann"), "client:ann");
-        for card in ["+378282246310005", "4242424242424242", "sip:4242424242424242@example.com"] {
+        for card in ["+378282246310005", "+3782 822463 10005", "4242424242424242", "sip:4242424242424242@example.com"] {
             assert!(!bound_party(card).contains("24242") && !bound_party(card).contains("82822"), "{card}");
         }
         assert_eq!(bound_party(&"a".repeat(10_000)).len(), MAX_PARTY_CHARS);

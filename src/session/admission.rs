@@ -12,7 +12,7 @@ use crate::expiring_map::ExpiringMap;
 use crate::ids::CallSid;
 use crate::log_limit::LogLimiter;
 use crate::relay::Setup;
-use crate::socket_token::{SOCKET_TOKEN, SocketTokens, TokenSubject};
+use crate::socket_token::{SOCKET_TOKEN, SessionNumber, SocketTokens, TokenSubject};
 
 /// How long the call of an order's token, and the end of a call, are remembered. Twilio ends a call after 24 hours.
 const CALL_LIFETIME: Duration = Duration::from_hours(24);
@@ -41,6 +41,9 @@ pub(crate) enum RefuseSocketError {
     /// There is no token, or it was not made for this call.
     #[error("the socket has no token of its call: its TwiML has to come from this server, and AUTH_TOKEN be the same")]
     InvalidToken,
+    /// The session that the token was made for has failed, and a later one of the call is live.
+    #[error("the token is that of an earlier session of the call")]
+    EarlierSession,
     /// Twilio has reported the end of the call.
     #[error("the call has ended")]
     CallEnded,
@@ -59,9 +62,9 @@ impl SocketAdmission {
         &self.tokens
     }
 
-    /// Returns whether a webhook request that names this account is for us. Not every webhook names one.
+    /// Returns whether a frame or a webhook request that names this account is for us.
     pub(crate) fn is_own_account(&self, account_sid: Option<&str>) -> bool {
-        account_sid.is_none_or(|sid| sid == self.account_sid)
+        account_sid == Some(&self.account_sid)
     }
 
     /// Records that Twilio has reported the end of a call.
@@ -75,10 +78,16 @@ impl SocketAdmission {
         lock(&self.ended_calls).get_mut(call, now.into_std()).is_some()
     }
 
-    /// Admits a socket, and removes the token from its parameters. `is_live` is whether the call has a session.
-    pub(super) fn admit(&self, setup: &mut Setup, is_live: bool, now: Instant) -> Result<(), RefuseSocketError> {
+    /// Admits a socket, removes the token from its parameters, and returns the session that it belongs to. `live` is the
+    /// session that the call has already.
+    pub(super) fn admit(
+        &self,
+        setup: &mut Setup,
+        live: Option<SessionNumber>,
+        now: Instant,
+    ) -> Result<SessionNumber, RefuseSocketError> {
         let token = setup.take_parameter(SOCKET_TOKEN);
-        if setup.account_sid.as_deref() != Some(&self.account_sid) {
+        if !self.is_own_account(setup.account_sid.as_deref()) {
             return Err(RefuseSocketError::ForeignAccount);
         }
         let token = token.ok_or(RefuseSocketError::InvalidToken)?;
@@ -86,11 +95,12 @@ impl SocketAdmission {
             return Err(RefuseSocketError::CallEnded);
         }
         let subject = self.tokens.verify(&token, &setup.call_sid, custom_parameter(setup, CALL_REFERENCE));
-        match subject.ok_or(RefuseSocketError::InvalidToken)? {
-            TokenSubject::Call => Ok(()),
-            TokenSubject::Order(id) if self.claim_order(id, &setup.call_sid, is_live, now) => Ok(()),
-            TokenSubject::Order(_) => Err(RefuseSocketError::InvalidToken),
-        }
+        let session = match subject.ok_or(RefuseSocketError::InvalidToken)? {
+            TokenSubject::Call(session) => session,
+            TokenSubject::Order(id) if self.claim_order(id, &setup.call_sid, live.is_some(), now) => 0,
+            TokenSubject::Order(_) => return Err(RefuseSocketError::InvalidToken),
+        };
+        if live.is_some_and(|live| session < live) { Err(RefuseSocketError::EarlierSession) } else { Ok(session) }
     }
 
     /// Returns whether the call is that of the order, which the first socket decides. That of a live call is decided.
@@ -148,8 +158,12 @@ mod tests {
         setup
     }
 
-    fn admit(admission: &SocketAdmission, mut setup: Setup, is_live: bool) -> Result<(), RefuseSocketError> {
-        let admitted = admission.admit(&mut setup, is_live, Instant::now());
+    fn admit(
+        admission: &SocketAdmission,
+        mut setup: Setup,
+        live: Option<SessionNumber>,
+    ) -> Result<SessionNumber, RefuseSocketError> {
+        let admitted = admission.admit(&mut setup, live, Instant::now());
         assert!(!setup.custom_parameters.reveal().contains_key(SOCKET_TOKEN), "the token is in no parameter");
         admitted
     }
@@ -157,18 +171,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_socket_needs_the_token_of_its_call_and_our_account() {
         let admission = admission();
-        let token = admission.tokens().for_call(&"CA1".parse().unwrap());
+        let token = admission.tokens().for_call(&"CA1".parse().unwrap(), 1);
         let with = |call, account| setup(call, account, &[(SOCKET_TOKEN, token.as_str()), ("customer", "Ann")]);
-        for is_live in [false, true] {
-            assert_eq!(admit(&admission, with("CA1", Some("AC1")), is_live), Ok(()));
-            let nameless = admit(&admission, with("CA1", None), is_live);
+        for live in [None, Some(0), Some(1)] {
+            assert_eq!(admit(&admission, with("CA1", Some("AC1")), live), Ok(1));
+            let nameless = admit(&admission, with("CA1", None), live);
             assert_eq!(nameless, Err(RefuseSocketError::ForeignAccount));
-            assert_eq!(admit(&admission, with("CA2", Some("AC1")), is_live), Err(RefuseSocketError::InvalidToken));
-            let foreign = admit(&admission, with("CA1", Some("AC2")), is_live);
+            assert_eq!(admit(&admission, with("CA2", Some("AC1")), live), Err(RefuseSocketError::InvalidToken));
+            let foreign = admit(&admission, with("CA1", Some("AC2")), live);
             assert_eq!(foreign, Err(RefuseSocketError::ForeignAccount));
-            let without = admit(&admission, setup("CA1", Some("AC1"), &[]), is_live);
+            let without = admit(&admission, setup("CA1", Some("AC1"), &[]), live);
             assert_eq!(without, Err(RefuseSocketError::InvalidToken));
         }
+        let earlier = admit(&admission, with("CA1", Some("AC1")), Some(2));
+        assert_eq!(earlier, Err(RefuseSocketError::EarlierSession));
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,17 +193,18 @@ mod tests {
         let token = admission.tokens().for_order("order-7");
         let with = |call| setup(call, Some("AC1"), &[(SOCKET_TOKEN, &token), ("callReference", "order-7")]);
         assert_eq!(
-            admit(&admission, with("CA9"), true),
+            admit(&admission, with("CA9"), Some(0)),
             Err(RefuseSocketError::InvalidToken),
             "a live call has its own"
         );
-        assert_eq!(admit(&admission, with("CA1"), false), Ok(()));
-        assert_eq!(admit(&admission, with("CA1"), true), Ok(()), "a further socket");
-        for is_live in [false, true] {
-            assert_eq!(admit(&admission, with("CA2"), is_live), Err(RefuseSocketError::InvalidToken));
+        assert_eq!(admit(&admission, with("CA1"), None), Ok(0));
+        assert_eq!(admit(&admission, with("CA1"), Some(0)), Ok(0), "a further socket");
+        assert_eq!(admit(&admission, with("CA1"), Some(1)), Err(RefuseSocketError::EarlierSession));
+        for live in [None, Some(0)] {
+            assert_eq!(admit(&admission, with("CA2"), live), Err(RefuseSocketError::InvalidToken));
         }
         let other = setup("CA1", Some("AC1"), &[(SOCKET_TOKEN, &token), ("callReference", "order-8")]);
-        assert_eq!(admit(&admission, other, false), Err(RefuseSocketError::InvalidToken));
+        assert_eq!(admit(&admission, other, None), Err(RefuseSocketError::InvalidToken));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::call::{ContextKeys, ModelRequestId};
 use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
+use crate::socket_token::SessionNumber;
 use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
@@ -109,6 +110,8 @@ pub(crate) enum FindCallByTokenError {
 #[derive(Debug)]
 struct CallHandle {
     identity: Arc<()>,
+    /// The session of the newest socket.
+    session: SessionNumber,
     token: CallToken,
     mailbox: mpsc::Sender<SessionMessage>,
     stop: CancellationToken,
@@ -137,11 +140,18 @@ impl CallRegistry {
         }
     }
 
-    /// Hands a new socket to the task that owns the call; returns the socket if there is no such task.
-    pub(super) fn hand_over_socket(&self, sid: &CallSid, socket: RelaySocket) -> Result<(), RelaySocket> {
-        let Some(mailbox) = self.lock().by_sid.get(sid).map(|handle| handle.mailbox.clone()) else {
-            return Err(socket);
+    /// Hands the socket of a session to the task that owns the call; returns the socket if there is no such task.
+    pub(super) fn hand_over_socket(
+        &self,
+        sid: &CallSid,
+        session: SessionNumber,
+        socket: RelaySocket,
+    ) -> Result<(), RelaySocket> {
+        let take_over = |handle: &mut CallHandle| {
+            handle.session = session;
+            handle.mailbox.clone()
         };
+        let Some(mailbox) = self.lock().by_sid.get_mut(sid).map(take_over) else { return Err(socket) };
         mailbox.try_send(SessionMessage::Socket(socket)).map_err(|error| match error.into_inner() {
             SessionMessage::Socket(socket) => socket,
             _ => unreachable!("try_send returns the message that it was given"),
@@ -160,7 +170,12 @@ impl CallRegistry {
 
     /// Returns whether the call is live.
     pub fn is_live(&self, sid: &CallSid) -> bool {
-        self.lock().by_sid.contains_key(sid)
+        self.live_session(sid).is_some()
+    }
+
+    /// Returns which session of a live call has the newest socket.
+    pub(crate) fn live_session(&self, sid: &CallSid) -> Option<SessionNumber> {
+        self.lock().by_sid.get(sid).map(|handle| handle.session)
     }
 
     /// Returns the number of live calls.
@@ -172,11 +187,13 @@ impl CallRegistry {
     pub(super) fn register(
         &self,
         sid: &CallSid,
+        session: SessionNumber,
         parent: &CancellationToken,
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
-        let handle = CallHandle { identity: identity.clone(), token: token.clone(), mailbox, stop: stop.clone() };
+        let handle =
+            CallHandle { identity: identity.clone(), session, token: token.clone(), mailbox, stop: stop.clone() };
         let mut live = self.lock();
         live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), token: token.clone(), window: None });
         if let Some(older) = live.by_sid.insert(sid.clone(), handle) {
@@ -250,8 +267,8 @@ mod tests {
     fn the_newest_socket_owns_the_call_and_the_late_end_of_an_old_one_does_not_remove_it() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (old, _old_messages) = calls.register(&sid, &stop);
-        let (new, mut messages) = calls.register(&sid, &stop);
+        let (old, _old_messages) = calls.register(&sid, 0, &stop);
+        let (new, mut messages) = calls.register(&sid, 0, &stop);
         assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
         drop(old);
         assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
@@ -264,8 +281,8 @@ mod tests {
     fn a_token_belongs_to_one_session_of_one_call_and_ends_with_it() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let (first, second): (CallSid, CallSid) = ("CA1".parse().unwrap(), "CA2".parse().unwrap());
-        let (old, _old_messages) = calls.register(&first, &stop);
-        let (other, _other_messages) = calls.register(&second, &stop);
+        let (old, _old_messages) = calls.register(&first, 0, &stop);
+        let (other, _other_messages) = calls.register(&second, 0, &stop);
         let now = Instant::now();
         let find = |token: &CallToken| {
             calls.find_by_token(token.secret().expose_secret().as_bytes(), now).ok().map(|scope| scope.call)
@@ -273,7 +290,7 @@ mod tests {
         let (old_token, other_token) = (old.token.clone(), other.token.clone());
         assert_eq!((find(&old_token), find(&other_token)), (Some(first.clone()), Some(second)));
         assert_eq!(calls.find_by_token(b"", now), Err(FindCallByTokenError::UnknownToken));
-        let (new, _new_messages) = calls.register(&first, &stop);
+        let (new, _new_messages) = calls.register(&first, 0, &stop);
         assert_eq!((find(&old_token), find(&new.token)), (None, Some(first.clone())), "a newer session has its own");
         drop(old);
         assert_eq!(find(&new.token), Some(first.clone()));
@@ -290,7 +307,7 @@ mod tests {
     fn the_clients_of_a_call_may_send_128_requests_in_a_second() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (registration, _messages) = calls.register(&sid, &stop);
+        let (registration, _messages) = calls.register(&sid, 0, &stop);
         let (token, now) = (registration.token.secret(), Instant::now());
         let find = |at| calls.find_by_token(token.expose_secret().as_bytes(), at);
         let scope = TokenScope { call: sid.clone(), request: None };
@@ -303,7 +320,7 @@ mod tests {
     fn a_full_mailbox_is_reported_without_waiting() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (_registration, _messages) = calls.register(&sid, &stop);
+        let (_registration, _messages) = calls.register(&sid, 0, &stop);
         for _ in 0..MAILBOX_CAPACITY {
             assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
         }

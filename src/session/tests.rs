@@ -107,7 +107,7 @@ fn socket(context: &Arc<SessionContext>) -> mpsc::Sender<&'static str> {
 
 /// The `setup` frame of the call `CA1`, with the token of its TwiML.
 fn setup_frame(context: &SessionContext) -> String {
-    let token = context.admission.tokens().for_call(&"CA1".parse().unwrap());
+    let token = context.admission.tokens().for_call(&"CA1".parse().unwrap(), 0);
     serde_json::json!({"type": "setup", "callSid": "CA1", "accountSid": "AC1", "customParameters": {SOCKET_TOKEN: token}}).to_string()
 }
 

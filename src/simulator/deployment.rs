@@ -8,6 +8,7 @@ use url::Url;
 use super::ledger_file::{LedgerFile, LedgerFileFault};
 use super::operator;
 use super::proxy::Proxy;
+use super::runner::ACCOUNT_SID;
 use super::server_under_test::{self, CallTokens, ServerOverrides, ServerUnderTest};
 use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
@@ -156,7 +157,8 @@ fn are_call_ends_notified(entries: &[TranscriptEntry]) -> bool {
 
 /// Posts another incoming call, and returns the status of the response.
 async fn post_incoming_call(webhooks: &WebhookSender, url: &Url) -> u16 {
-    let form = [("CallSid", "CA000000000000000000000000000000ff"), ("CallStatus", "ringing")];
+    let form =
+        [("AccountSid", ACCOUNT_SID), ("CallSid", "CA000000000000000000000000000000ff"), ("CallStatus", "ringing")];
     let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
     webhooks.post(url, &form, "another call").await.status
 }

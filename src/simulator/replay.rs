@@ -217,7 +217,8 @@ impl Replayer {
             let _ = client.close(1000, "replayed").await;
         }
         let url = self.set.webhooks.public_url().join(CALL_STATUS)?;
-        let form = [("CallSid", self.placeholders.call_sid()), ("CallStatus", "completed")]
+        let (account, call) = (self.placeholders.account_sid(), self.placeholders.call_sid());
+        let form = [("AccountSid", account), ("CallSid", call), ("CallStatus", "completed")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.set.webhooks.post(&url, &form, "replay-end").await;
         let Self { set, mut report, .. } = self;

@@ -26,7 +26,7 @@ use super::{ModelSource, ScenarioResult};
 use crate::config::DEFAULT_MODEL;
 use crate::twilio::Signer;
 
-const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
+pub(super) const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
 const AUTH_TOKEN: &str = "simulated-auth-token";
 const API_KEY: &str = "sk-simulated";
 /// How long the server may take to finish the payments of a call that has ended.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use serde_json::{Value, json};
 
+use super::runner::ACCOUNT_SID;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{ScriptedSync, WebhookSender};
 use crate::assets::Library;
@@ -70,7 +71,8 @@ impl SyncEdits {
     /// Checks that the next call uses the edited assets.
     pub(super) async fn check_edits(&self, webhooks: &WebhookSender, transcript: &Transcript) -> anyhow::Result<()> {
         let url = webhooks.public_url().join("/connectConversationRelay")?;
-        let form = [("CallSid".to_owned(), "CA00000000000000000000000000000e01".to_owned())];
+        let form = [("AccountSid", ACCOUNT_SID), ("CallSid", "CA00000000000000000000000000000e01")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let arrived = async { while !webhooks.post(&url, &form, "sync-edits").await.body.contains(GREETING) {} };
         if tokio::time::timeout(EDIT_TIMEOUT, arrived).await.is_err() {
             transcript.record_violation("the server did not load the edits from Twilio Sync");

@@ -62,18 +62,17 @@ fn seconds(time: Duration) -> String {
 /// `AnsweredBy` of Twilio's requests: who answered an outbound call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnsweredBy {
-    /// `human`, `unknown`, or a word that is not known: someone who must be talked to.
+    /// `human`, `unknown`, or a word that is not known, which means no more than `unknown` does: someone who must be talked
+    /// to.
     Person,
-    /// `machine_…`: an answering machine or a voicemail.
+    /// `machine_…` or `fax`, and any word that begins so.
     Machine,
-    /// `fax`
-    Fax,
 }
 
 impl AnsweredBy {
     /// Whether nobody is there to talk to.
     pub fn is_machine(self) -> bool {
-        matches!(self, Self::Machine | Self::Fax)
+        self == Self::Machine
     }
 }
 
@@ -81,11 +80,9 @@ impl FromStr for AnsweredBy {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
-            "fax" => Self::Fax,
-            machine if machine.starts_with("machine_") => Self::Machine,
-            _ => Self::Person,
-        })
+        let word = text.trim().to_ascii_lowercase();
+        let is_machine = ["machine", "fax"].iter().any(|kind| word.starts_with(kind));
+        Ok(if is_machine { Self::Machine } else { Self::Person })
     }
 }
 
@@ -256,10 +253,10 @@ mod tests {
     #[test]
     fn machines_and_faxes_are_no_persons() {
         let is_machine = |word: &str| word.parse::<AnsweredBy>().unwrap().is_machine();
-        for word in ["machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"] {
+        for word in ["machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "machine", "Machine_new", "fax", "fax_tone"] {
             assert!(is_machine(word), "{word}");
         }
-        for word in ["human", "unknown", "", "Machine"] {
+        for word in ["human", "unknown", "", "somebody"] {
             assert!(!is_machine(word), "{word}");
         }
     }

@@ -9,10 +9,14 @@ use tokio::time::Instant;
 
 use super::{UsageLimit, UsageLimits};
 use crate::ids::CallSid;
-use crate::phone_number::PhoneNumber;
+use crate::phone_number::{PhoneNumber, compact_number};
 
 /// The longest address that is compared, in bytes.
 const MAX_ADDRESS_BYTES: usize = 255;
+
+/// The users of SIP addresses that stand for a withheld number.
+const WITHHELD_WORDS: [&str; 7] =
+    ["anonymous", "blocked", "private", "restricted", "unavailable", "unknown", "withheld"];
 
 /// The calls that are live, or about to connect.
 #[derive(Debug, Default)]
@@ -54,13 +58,45 @@ impl AdmissionError {
 }
 
 impl CallerKey {
-    /// Parses `From` or `To`. `None` if the number is withheld or the text is no address: such callers cannot be told apart.
+    /// Parses `From` or `To`. The spellings of one number, and a SIP address whose user is that number, are one caller. `None`
+    /// if the number is withheld or the text is no address: such callers cannot be told apart.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if let Ok(number) = text.parse::<PhoneNumber>() {
-            return (!number.is_withheld()).then(|| Self(number.as_str().into()));
+        let text = text.trim();
+        let (scheme, address) = text.split_once(':').unwrap_or(("tel", text));
+        match scheme.to_ascii_lowercase().as_str() {
+            "tel" => Self::of_number(address),
+            "sip" | "sips" => Self::of_sip_address(&address.to_ascii_lowercase()),
+            "client" => Some(Self::of_address("client", address)),
+            _ => None,
         }
-        let is_address = text.starts_with("sip:") || text.starts_with("client:");
-        (is_address && text.len() <= MAX_ADDRESS_BYTES).then(|| Self(text.into()))
+    }
+
+    /// The number, with a plus sign even if the spelling has none: the key is compared and never called.
+    fn of_number(text: &str) -> Option<Self> {
+        let compact = compact_number(text.split(';').next().unwrap_or_default());
+        let digits = compact.strip_prefix('+').or(compact.strip_prefix("00")).unwrap_or(&compact);
+        let number: PhoneNumber = format!("+{digits}").parse().ok()?;
+        (!number.is_withheld()).then(|| Self(number.as_str().into()))
+    }
+
+    /// The number that the user is, or else the user and the host, without parameters, password and port.
+    fn of_sip_address(address: &str) -> Option<Self> {
+        let (user, host) = address.rsplit_once('@').unwrap_or(("", address));
+        let first = |text: &str| text.split([';', '?', ':', '>']).next().unwrap_or_default().trim().to_owned();
+        let (user, host) = (first(user), first(host));
+        let is_number = !user.is_empty() && compact_number(&user).bytes().all(|c| c.is_ascii_digit() || c == b'+');
+        if is_number && let Some(number) = Self::of_number(&user) {
+            return Some(number);
+        }
+        let is_withheld = host == "anonymous.invalid"
+            || WITHHELD_WORDS.contains(&user.as_str())
+            || PhoneNumber::from_spelling(&format!("+{}", user.trim_start_matches('+'))).is_some_and(|it| it.is_withheld());
+        (!is_withheld).then(|| Self::of_address("sip", &format!("{user}@{host}")))
+    }
+
+    fn of_address(scheme: &str, address: &str) -> Self {
+        let address = &address[..address.floor_char_boundary(MAX_ADDRESS_BYTES)];
+        Self(format!("{scheme}:{address}").into())
     }
 }
 
@@ -114,7 +150,9 @@ impl Admissions {
         if !continues && !calls.contains_key(call) {
             check(&mut calls, caller.as_ref(), limits, now)?;
         }
-        calls.insert(call.clone(), AdmittedCall { caller, expires: None });
+        // The voice webhook may name the caller as the `setup` frame does not: without the card number that it resembles.
+        let known = calls.remove(call).and_then(|known| known.caller);
+        calls.insert(call.clone(), AdmittedCall { caller: known.or(caller), expires: None });
         Ok(())
     }
 
@@ -183,16 +221,44 @@ mod tests {
     #[test]
     fn calls_of_one_number_are_counted_apart() {
         let (admissions, limits, now) = (Admissions::default(), limits(100, 3), Instant::now());
-        let admit = |n, from| admissions.admit(&sid(n), CallerKey::parse(from), &limits, WAIT, now);
+        let admit = |n, from: &str| admissions.admit(&sid(n), CallerKey::parse(from), &limits, WAIT, now);
         assert!((0..3).all(|n| admit(n, "+15550100001").is_ok()));
         assert_eq!(admit(3, "+15550100001"), Err(AdmissionError::TooManyCallsOfCaller));
         assert_eq!(
             admissions.check(CallerKey::parse("+15550100001").as_ref(), &limits, now),
             Err(AdmissionError::TooManyCallsOfCaller)
         );
-        assert!((10..13).all(|n| admit(n, "sip:ann@example.com").is_ok()));
+        for spelled in [
+            "+1 555 010 0001",
+            "15550100001",
+            "0015550100001",
+            " +1 (555) 010-0001",
+            "%2B1%20555%200100001",
+            "tel:+15550100001;phone-context=x",
+            "sip:+15550100001@gateway.example.com;transport=udp",
+            "SIPS:15550100001:secret@example.com:5061",
+        ] {
+            assert_eq!(admit(4, spelled), Err(AdmissionError::TooManyCallsOfCaller), "{spelled}");
+        }
+        for (n, spelled) in [(10, "sip:ann@example.com"), (11, "SIP:Ann@Example.com:5060"), (12, "sip:ann@example.com;a=1")] {
+            assert_eq!(admit(n, spelled), Ok(()), "{spelled}");
+        }
         assert_eq!(admit(13, "sip:ann@example.com"), Err(AdmissionError::TooManyCallsOfCaller));
-        for withheld in ["+266696687", "anonymous", "", "Restricted"] {
+        let long = |end| format!("sip:{}{end}", "a".repeat(300));
+        assert!((14..17).all(|n| admit(n, &long(n.to_string())).is_ok()));
+        assert_eq!(admit(17, &long("x".to_owned())), Err(AdmissionError::TooManyCallsOfCaller));
+        let withheld = [
+            "+266696687",
+            "266696687",
+            "anonymous",
+            "Anonymous",
+            "",
+            "Restricted",
+            "sip:anonymous@anonymous.invalid",
+            "sip:Restricted@example.com",
+            "sip:+266696687@example.com",
+        ];
+        for withheld in withheld {
             assert!((20..30).all(|n| admit(n, withheld).is_ok()), "{withheld}");
         }
     }

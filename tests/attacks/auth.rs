@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use crate::server::{OPERATOR_TOKEN, SOCKET_URL, Server};
 
 const BASE_URL: &str = "https://pay.example.com";
+/// A status callback.
+const CALLBACK: [(&str, &str); 3] = [("AccountSid", "AC1"), ("CallSid", "CA1"), ("CallStatus", "ringing")];
 const FORM: &str = "application/x-www-form-urlencoded";
 const SETTINGS: &str = "X-Twilio-Webhooks-Signature-Settings";
 const SHARED_KEYS: (&str, &str) =
@@ -78,14 +80,14 @@ async fn a_signed_request_is_parsed_after_its_signature() {
 /// Posts a status callback with this signature and these further headers.
 async fn post_signed(server: &Server, signature: &str, headers: &[(&str, &str)]) -> StatusCode {
     let request = server.request(Method::POST, "/twilioStatusCallback").header("X-Twilio-Signature", signature);
-    let request = request.header("Content-Type", FORM).body("CallSid=CA1&CallStatus=ringing");
+    let request = request.header("Content-Type", FORM).body("AccountSid=AC1&CallSid=CA1&CallStatus=ringing");
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let answer: Response = request.send().await.unwrap();
     answer.status()
 }
 
 fn sign_callback(signer: &Signer) -> String {
-    let form = [("CallSid", "CA1"), ("CallStatus", "ringing")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let form = CALLBACK.map(|(name, value)| (name.to_owned(), value.to_owned()));
     signer.sign(&format!("{BASE_URL}/twilioStatusCallback"), &form)
 }
 
@@ -93,8 +95,7 @@ fn sign_callback(signer: &Signer) -> String {
 async fn a_request_that_names_a_shared_key_is_verified_with_that_key_alone() {
     let server = Server::start(&[SHARED_KEYS]).await;
     let (first, second) = (shared("the-first-shared-secret"), shared("the-second-shared-secret"));
-    let sha1 =
-        server.signature(&format!("{BASE_URL}/twilioStatusCallback"), &[("CallSid", "CA1"), ("CallStatus", "ringing")]);
+    let sha1 = server.signature(&format!("{BASE_URL}/twilioStatusCallback"), &CALLBACK);
     let ok = StatusCode::NO_CONTENT;
     let refused = StatusCode::FORBIDDEN;
     let (of_first, of_second) = ("key=WK0001,algorithm=HMAC_SHA256", "key=WK0002,algorithm=HMAC_SHA256");

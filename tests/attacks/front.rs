@@ -16,7 +16,7 @@ use crate::server::{SOCKET_URL, Server};
 use server_process::ServerProcess;
 
 const HALF_A_HEAD: &str = "POST /payment-status-callback HTTP/1.1\r\nHost: pay.example.com\r\n";
-const CALLBACK: [(&str, &str); 2] = [("CallSid", "CA9"), ("CallStatus", "in-progress")];
+const CALLBACK: [(&str, &str); 3] = [("AccountSid", "AC1"), ("CallSid", "CA9"), ("CallStatus", "in-progress")];
 
 /// A live call whose caller is answered in the midst of an attack, and its server.
 struct LiveCall {
@@ -90,7 +90,7 @@ async fn half_open_requests_by_the_thousands_leave_calls_as_they_are() {
 #[tokio::test]
 async fn a_signed_request_that_is_sent_again_on_many_connections_holds_no_places() {
     let mut live = LiveCall::start(&[("MAX_CONNECTIONS", "40")]).await;
-    let body = "CallSid=CA9&CallStatus=in-progress";
+    let body = "AccountSid=AC1&CallSid=CA9&CallStatus=in-progress";
     let signature = live.server.signature("https://pay.example.com/twilioStatusCallback", &CALLBACK);
     let request = format!(
         "POST /twilioStatusCallback HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n\

@@ -23,6 +23,11 @@ impl Placeholders {
         &self.call_sid
     }
 
+    /// The SID of the account.
+    pub(super) fn account_sid(&self) -> &str {
+        &self.account_sid
+    }
+
     /// Makes a JSON value of a shape.
     pub(super) fn fill(&self, name: &str, shape: &Shape) -> Value {
         match shape {

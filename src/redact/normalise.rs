@@ -180,10 +180,13 @@ impl CharacterReference {
         let length = bytes[from..].iter().take(MAX_DIGITS).take_while(is_digit).count();
         let to = from + length;
         let value = u32::from_str_radix(&text[from..to], radix).ok().and_then(char::from_u32);
-        // A second reference inside the first is none.
-        let character = value.filter(|c| *c != '&');
+        let is_ended = bytes.get(to) == Some(&b';');
+        // What perhaps is no reference is read as it is written, since its digits are digits then: `&#12/27`, `&#0;`. A
+        // second reference inside the first is none.
+        let is_text = |c: char| c != '&' && (!c.is_control() || c.is_whitespace());
+        let character = value.filter(|c| c.is_numeric() || (is_ended && is_text(*c)));
         let is_incomplete = to == bytes.len() && length < MAX_DIGITS;
-        Self { character, length: to + usize::from(bytes.get(to) == Some(&b';')), is_incomplete }
+        Self { character, length: to + usize::from(is_ended), is_incomplete }
     }
 }
 
@@ -243,9 +246,14 @@ mod tests {
 
     #[test]
     fn only_a_numeric_reference_is_read() {
-        for (written, read) in
-            [("a & b", "a . b"), ("&amp; &#; &#zz &#x;", ".amp. ..  ..zz ..x."), ("&#38;#52;", "..38..52.")]
-        {
+        for (written, read) in [
+            ("a & b", "a . b"),
+            ("&amp; &#; &#zz &#x;", ".amp. ..  ..zz ..x."),
+            ("&#38;#52;", "..38..52."),
+            ("&#102;&#111;ur &#x46;", "four f"),
+            ("4&#32;2&#45;4", "4 2 4"),
+            ("&#0; &#12/27 &#65", "..0. ..12.27 ..65"),
+        ] {
             assert_eq!(normal(written), read.replace("  ", ". "), "{written}");
         }
         assert_eq!(normalise("is &#5", |_, _| {}), Some(3));

@@ -25,7 +25,7 @@ pub(super) struct SpokenNumber {
 impl SpokenNumber {
     /// A number that starts with this word.
     pub(super) fn new(value: u32, way: NumberGrammar) -> Self {
-        let open = if value == 1_000 { 1_000 } else { addable_below(value, way) };
+        let open = if value >= 1_000 { 1_000 } else { addable_below(value, way) };
         Self {
             thousands: value / 1_000,
             rest: value % 1_000,
@@ -87,8 +87,8 @@ impl SpokenNumber {
     pub(super) fn try_multiply(&mut self, by: u32, end: usize) -> bool {
         match by {
             _ if self.addable_below == 0 => return false,
-            // `không trăm`: no hundreds.
-            100 if self.rest == 0 && self.thousands > 0 && self.last_value == 0 => {}
+            // `không trăm`, no hundreds; and `cinq mille cent`, one hundred.
+            100 if self.rest == 0 && self.thousands > 0 => self.rest = if self.last_value == 0 { 0 } else { 100 },
             100 if (1..100).contains(&self.rest) => self.rest *= 100,
             1_000 if self.thousands == 0 && (1..1_000).contains(&self.rest) => {
                 self.thousands = self.rest;

@@ -43,7 +43,7 @@ class Language {
   set(word, part, force) { if (word && !/\d|error/.test(word) && (force || !this.parts.has(word))) this.parts.set(word, part); }
 
   addSpelling(rules) {
-    const speller = new Speller(rules);
+    const speller = new Speller(rules, this.tag);
     const sets = Object.keys(rules).filter((name) => /^%%?spellout-(cardinal|numbering)/.test(name) && !CASES.test(name));
     const spell = (n) => sets.map((set) => [set, speller.spell(set, n)]).filter(([, text]) => text !== undefined && !/[%#←→=]/.test(text));
     const words = (n) => spell(n).map(([, text]) => split(text));
@@ -59,13 +59,13 @@ class Language {
       if (found.length === 2 && value(found[0]) === 10 && value(found[1]) === 2) this.grammar = "open-ten";
     }
     for (const found of words(42)) if (found.length === 3 && value(found[0]) === 40 && value(found[2]) === 2) this.set(found[1], "and");
-    for (const [n, part] of [[2, "hundred"], [3, "hundred"], [20, "thousand"]].map(([times, part]) => [times, part])) {
-      for (const found of words(part === "hundred" ? n * 100 : 2000)) if (found.length === 2 && value(found[0]) === (part === "hundred" ? n : 2)) this.set(found[1], part);
+    for (const [n, part, power] of [[2, "hundred", 100], [3, "hundred", 100], [2, "thousand", 1000], [5, "thousand", 1000]]) {
+      for (const found of words(n * power)) if (found.length === 2 && value(found[0]) === n) this.set(found[1], part);
     }
     if (!BY_CHARACTER.has(this.tag)) for (let n = 100; n < 1000; n += 100) for (const found of words(n)) if (found.length === 1) this.set(found[0], n === 100 && this.joined ? "hundred" : String(n));
     for (const found of words(1000)) if (found.length === 1) this.set(found[0], "thousand");
     const main = ["%spellout-cardinal", "%spellout-numbering", "%spellout-cardinal-masculine"].find((set) => rules[set]);
-    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242]) {
+    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242, 4242, 5105]) {
       const text = main && speller.spell(main, n);
       if (text && !/[%#]/.test(text)) this.spelled.push(`${n}=${text.replace(/\u00ad/g, "")}`);
     }

@@ -50,13 +50,12 @@ fn sections() -> BTreeMap<&'static str, Rules> {
         let (tag, lines) = section.split_once("]\n").unwrap();
         let mut rules = Rules::new();
         for line in lines.lines().filter(|line| !line.is_empty()) {
-            match line.strip_prefix("- ") {
-                Some(sentence) => rules.entry("").or_default().push(sentence),
-                None => {
-                    let (name, alternatives) = line.split_once(": ").unwrap();
-                    rules.insert(name, alternatives.split(" | ").collect());
-                }
+            if let Some(sentence) = line.strip_prefix("- ") {
+                rules.entry("").or_default().push(sentence);
+                continue;
             }
+            let (name, alternatives) = line.split_once(": ").unwrap();
+            rules.insert(name, alternatives.split(" | ").collect());
         }
         sections.insert(tag, rules);
     }
@@ -194,14 +193,14 @@ fn share(cut: usize, of: usize) -> f64 {
 #[test]
 fn what_people_say_survives_alone_and_in_conversations() {
     let mut totals = [0; 3];
-    let mut report = String::new();
+    let mut report = Vec::new();
     let mut is_too_much = false;
     for language in languages() {
         let sentences = language.generate();
         let alone: Vec<&String> = sentences.iter().filter(|said| redact_card_numbers(said) != said.as_str()).collect();
         let together: Vec<&str> = sentences.chunks(CONVERSATION).flat_map(cut_in).collect();
         let cut = [alone.len(), together.len()];
-        report += &format!("{} {cut:?} of {}: {alone:?} {together:?}\n", language.tag, sentences.len());
+        report.push(format!("{} {cut:?} of {}: {alone:?} {together:?}", language.tag, sentences.len()));
         let more = MORE_IN_CONVERSATIONS.iter().find(|(tag, _)| *tag == language.tag).map(|(_, most)| *most);
         // Fewer sentences are too few to measure a share of one in 200.
         if sentences.len() >= 10_000 {
@@ -214,5 +213,5 @@ fn what_people_say_survives_alone_and_in_conversations() {
     }
     let [alone, together, sentences] = totals;
     is_too_much |= share(alone.max(together), sentences) > MAX_CUT;
-    assert!(!is_too_much, "{alone} cut alone and {together} in conversations of {sentences}:\n{report}");
+    assert!(!is_too_much, "{alone} cut alone and {together} in conversations of {sentences}:\n{}", report.join("\n"));
 }

@@ -93,7 +93,15 @@ impl Server {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Self { address, signer, http, shutdown, tokens: CallTokens::default(), socket_tokens: Mutex::default(), ledger: None }
+        Self {
+            address,
+            signer,
+            http,
+            shutdown,
+            tokens: CallTokens::default(),
+            socket_tokens: Mutex::default(),
+            ledger: None,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -206,7 +214,8 @@ impl Server {
         token
     }
 
-    async fn begin_call(&self, setup: &Value) -> RelayClient {
+    /// Connects a call with this `setup` frame and waits until it is live.
+    pub(crate) async fn begin_call(&self, setup: &Value) -> RelayClient {
         let signature = self.signature(SOCKET_URL, &[]);
         let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         let live = self.live_calls().await;

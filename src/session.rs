@@ -538,6 +538,10 @@ impl Session {
             }
             SocketInput::Closed(code) => return Some(self.handle_socket_closed(code)),
             SocketInput::Invalid => return self.handle_bad_frame().await,
+            SocketInput::TooLarge => {
+                self.close_socket(1009, "the frame is too large").await;
+                return Some(self.handle_socket_closed(Some(1009)));
+            }
         };
         match frame {
             Ok(IncomingFrame::Error) => {
@@ -558,8 +562,8 @@ impl Session {
         }
     }
 
-    /// Handles the end of the socket. Twilio closes with code 1000 when the session has ended; after any other code the
-    /// caller may still be on the line.
+    /// Handles the end of the socket, which either side has closed with this code. Twilio's is 1000 when the session has
+    /// ended; after any other code the caller may still be on the line.
     fn handle_socket_closed(&mut self, code: Option<u16>) -> CallEvent {
         self.socket = None;
         if code == Some(1000) {
@@ -587,14 +591,19 @@ impl Session {
         if self.bad_frames < MAX_BAD_FRAMES {
             return None;
         }
-        if let Some(mut socket) = self.socket.take() {
-            let _ = socket.send(SocketOutput::Close(1007, "too many bad frames")).await;
-        }
+        self.close_socket(1007, "too many bad frames").await;
         warn!(
             event = "session.too_many_bad_frames",
             "Too many invalid frames in a row; the socket is closed, and the call waits for a new one."
         );
         Some(CallEvent::SocketLost)
+    }
+
+    /// Closes the socket. The call waits for a new one.
+    async fn close_socket(&mut self, code: u16, reason: &'static str) {
+        if let Some(mut socket) = self.socket.take() {
+            let _ = socket.send(SocketOutput::Close(code, reason)).await;
+        }
     }
 
     async fn handle_message(&mut self, message: SessionMessage) -> Option<CallEvent> {

@@ -65,7 +65,7 @@ use crate::{payment, recovery, twilio};
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
-use registry::Registration;
+use registry::{HandOverSocketError, Registration};
 use tool_runner::ToolRunner;
 
 /// Time limit for the first frame of a socket.
@@ -234,7 +234,19 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
     let span = info_span!("call", call_sid = %setup.call_sid);
     match context.calls.hand_over_socket(&setup.call_sid, session, socket) {
         Ok(()) => {}
-        Err(socket) => run_session(context, setup, session, socket).instrument(span).await,
+        Err(HandOverSocketError::UnknownCall(socket)) => {
+            run_session(context, setup, session, socket).instrument(span).await;
+        }
+        // The session keeps what it knows of the caller's payment. Twilio asks for a new socket.
+        Err(HandOverSocketError::MailboxFull(mut socket)) => {
+            error!(
+                event = "session.mailbox_full",
+                callback = "socket",
+                call_sid = %setup.call_sid,
+                "The mailbox of the session is full: it did not get a new socket, which is closed."
+            );
+            let _ = socket.send(SocketOutput::Close(1013, "the call is busy")).await;
+        }
     }
 }
 
@@ -632,7 +644,7 @@ impl Session {
 
     /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
     fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
-        let ExternalToolCall { call, request, answer } = external;
+        let ExternalToolCall { call, request, answer, .. } = external;
         // The client has left while the call waited in the mailbox: it would never know what the tool did.
         if answer.is_closed() {
             return None;

@@ -261,12 +261,7 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 }
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(
-    context: Arc<SessionContext>,
-    mut setup: Setup,
-    number: SessionNumber,
-    mut socket: RelaySocket,
-) {
+async fn run_session(context: Arc<SessionContext>, mut setup: Setup, number: SessionNumber, mut socket: RelaySocket) {
     let (started_at, started_on) = (Instant::now(), Timestamp::now());
     if let Err(error) = context.admit_session(&setup, started_at) {
         context.usage.monitor.report(error.limit());

@@ -130,7 +130,17 @@ mod tests {
         assert_eq!(restarted.verify(&token, &sid("CA1"), Some("order-7")), Some(TokenSubject::Call(2)));
         assert_eq!(restarted.verify(&token, &sid("CA2"), None), None);
         assert_eq!(tokens(&["other"]).verify(&token, &sid("CA1"), None), None);
-        for forged in ["", ".", "a", &token[1..], &format!("{token}a"), &token.to_uppercase(), &format!("ad{}", &token[2..]), "é", "aé"] {
+        for forged in [
+            "",
+            ".",
+            "a",
+            &token[1..],
+            &format!("{token}a"),
+            &token.to_uppercase(),
+            &format!("ad{}", &token[2..]),
+            "é",
+            "aé",
+        ] {
             assert_eq!(restarted.verify(forged, &sid("CA1"), Some("order-7")), None, "{forged}");
         }
     }

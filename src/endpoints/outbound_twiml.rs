@@ -71,7 +71,11 @@ impl TwimlDocuments {
 }
 
 /// Responds with the document once, and with 404 afterwards. A machine gets a sentence of the server in its place.
-pub(super) async fn post(State(app): State<App>, Path(id): Path<String>, CallWebhook { call, form }: CallWebhook) -> Response {
+pub(super) async fn post(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    CallWebhook { call, form }: CallWebhook,
+) -> Response {
     let Some(document) = id.parse().ok().and_then(|id| app.outbound.documents.take(id)) else {
         return StatusCode::NOT_FOUND.into_response();
     };

@@ -215,15 +215,14 @@ impl CallRegistry {
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
-        let handle =
-            CallHandle {
-                identity: identity.clone(),
-                session,
-                token: token.clone(),
-                mailbox,
-                tool_call_bytes: Arc::new(Semaphore::new(MAX_TOOL_CALL_BYTES)),
-                stop: stop.clone(),
-            };
+        let handle = CallHandle {
+            identity: identity.clone(),
+            session,
+            token: token.clone(),
+            mailbox,
+            tool_call_bytes: Arc::new(Semaphore::new(MAX_TOOL_CALL_BYTES)),
+            stop: stop.clone(),
+        };
         let mut live = self.lock();
         live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), token: token.clone(), window: None });
         if let Some(older) = live.by_sid.insert(sid.clone(), handle) {
@@ -374,7 +373,11 @@ mod tests {
         };
         assert!((0..4).all(|_| deliver() == DeliveryOutcome::Delivered));
         assert_eq!(deliver(), DeliveryOutcome::MailboxFull);
-        assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered, "there is room for others");
+        assert_eq!(
+            calls.deliver(&sid, SessionMessage::CallEnded),
+            DeliveryOutcome::Delivered,
+            "there is room for others"
+        );
         drop(messages.try_recv().unwrap());
         assert_eq!(deliver(), DeliveryOutcome::Delivered);
     }

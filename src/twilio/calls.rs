@@ -253,7 +253,16 @@ mod tests {
     #[test]
     fn machines_and_faxes_are_no_persons() {
         let is_machine = |word: &str| word.parse::<AnsweredBy>().unwrap().is_machine();
-        for word in ["machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "machine", "Machine_new", "fax", "fax_tone"] {
+        for word in [
+            "machine_start",
+            "machine_end_beep",
+            "machine_end_silence",
+            "machine_end_other",
+            "machine",
+            "Machine_new",
+            "fax",
+            "fax_tone",
+        ] {
             assert!(is_machine(word), "{word}");
         }
         for word in ["human", "unknown", "", "somebody"] {

@@ -90,7 +90,8 @@ impl CallerKey {
         }
         let is_withheld = host == "anonymous.invalid"
             || WITHHELD_WORDS.contains(&user.as_str())
-            || PhoneNumber::from_spelling(&format!("+{}", user.trim_start_matches('+'))).is_some_and(|it| it.is_withheld());
+            || PhoneNumber::from_spelling(&format!("+{}", user.trim_start_matches('+')))
+                .is_some_and(|it| it.is_withheld());
         (!is_withheld).then(|| Self::of_address("sip", &format!("{user}@{host}")))
     }
 
@@ -240,7 +241,9 @@ mod tests {
         ] {
             assert_eq!(admit(4, spelled), Err(AdmissionError::TooManyCallsOfCaller), "{spelled}");
         }
-        for (n, spelled) in [(10, "sip:ann@example.com"), (11, "SIP:Ann@Example.com:5060"), (12, "sip:ann@example.com;a=1")] {
+        for (n, spelled) in
+            [(10, "sip:ann@example.com"), (11, "SIP:Ann@Example.com:5060"), (12, "sip:ann@example.com;a=1")]
+        {
             assert_eq!(admit(n, spelled), Ok(()), "{spelled}");
         }
         assert_eq!(admit(13, "sip:ann@example.com"), Err(AdmissionError::TooManyCallsOfCaller));

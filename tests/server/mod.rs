@@ -93,7 +93,15 @@ impl Server {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
         let shutdown = Shutdown::default();
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Self { address, signer, http, shutdown, tokens: CallTokens::default(), socket_tokens: Mutex::default(), ledger: None }
+        Self {
+            address,
+            signer,
+            http,
+            shutdown,
+            tokens: CallTokens::default(),
+            socket_tokens: Mutex::default(),
+            ledger: None,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

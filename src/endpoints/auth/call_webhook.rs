@@ -59,9 +59,8 @@ where
     type Rejection = RefuseWebhookError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RefuseWebhookError> {
-        let is_ours = |admission: &SocketAdmission, account: Option<&str>| {
-            account.is_none() || admission.is_own_account(account)
-        };
+        let is_ours =
+            |admission: &SocketAdmission, account: Option<&str>| account.is_none() || admission.is_own_account(account);
         admit(parts, state, is_ours).await.map(|webhook| Self(webhook.form))
     }
 }

@@ -51,7 +51,7 @@ use crate::call::{
 };
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
-use crate::ledger::{CallData, CallEnd, Ledger};
+use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
 use crate::log_limit::LogLimiter;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
@@ -62,6 +62,7 @@ use crate::socket_token::SessionNumber;
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
+use admission::MAX_REMEMBERED_CALLS;
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
@@ -150,6 +151,32 @@ impl SessionContext {
         let party = if setup.is_outbound() { &setup.to } else { &setup.from };
         let caller = CallerKey::parse(party.reveal());
         self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
+    }
+
+    /// Remembers the calls that had ended when an earlier process stopped.
+    pub(crate) async fn load_ended_calls(&self) -> Result<(), LedgerError> {
+        for call in self.ledger.load_ended_calls(MAX_REMEMBERED_CALLS).await? {
+            self.admission.record_ended(&call, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Remembers that Twilio has reported the end of a call, also over a restart. Twilio does not wait for the ledger.
+    pub(crate) fn record_ended(&self, call: &CallSid) {
+        if !self.admission.record_ended(call, Instant::now()) {
+            return;
+        }
+        let (ledger, call) = (self.ledger.clone(), call.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = ledger.record_ended_call(&call).await {
+                warn!(
+                    event = "ledger.ended_call_lost",
+                    call_sid = %call,
+                    %error,
+                    "That the call has ended could be neither written nor buffered; a restart forgets it."
+                );
+            }
+        });
     }
 
     /// Forgets an outbound call that ends without a session, and lets the webhook report its end.

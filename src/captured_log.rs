@@ -27,11 +27,11 @@ impl CapturedLog {
         Self { buffer: lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// Counts the lines with this level and this event.
-    pub(crate) fn count_events(&self, level: &str, event: &str) -> usize {
+    /// Counts the lines with this event and this part, such as a level.
+    pub(crate) fn count_events(&self, part: &str, event: &str) -> usize {
         let log = String::from_utf8_lossy(&self.buffer.0.lock().unwrap()).into_owned();
         let event = format!("event=\"{event}\"");
-        log.lines().filter(|line| line.contains(level) && line.contains(&event)).count()
+        log.lines().filter(|line| line.contains(part) && line.contains(&event)).count()
     }
 }
 

@@ -14,6 +14,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ struct RegisteredConnection {
     close: CancellationToken,
     pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
     standing: Mutex<Standing>,
+    /// The bytes that may still come before the connection is identified.
+    room: AtomicUsize,
 }
 
 /// What is known of a connection.
@@ -150,6 +153,22 @@ impl ConnectionState {
     /// Says that something on this connection was authenticated: it is no longer closed to make room for others.
     pub(crate) fn mark_identified(&self) {
         self.leave_pending(Standing::Identified);
+    }
+
+    /// Limits what comes from now on until the connection is identified, in bytes. Beyond it the connection is closed.
+    pub(crate) fn limit_unidentified_input(&self, bytes: usize) {
+        self.0.room.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that came. Returns whether they are within the limit.
+    fn count_input(&self, bytes: usize) -> bool {
+        let room = self.0.room.load(Ordering::Relaxed);
+        if room == usize::MAX || *lock(&self.0.standing) == Standing::Identified {
+            return true;
+        }
+        // Only the task of the connection counts.
+        self.0.room.store(room.saturating_sub(bytes), Ordering::Relaxed);
+        bytes <= room
     }
 
     /// Says that the authenticated request on this connection was answered. The connection is pending again, as the newest

@@ -1,10 +1,14 @@
 //! How every HTTP client of the server is built, and how the body of a response is read.
 //!
 //! A request to this machine never leaves it: it uses no proxy, whatever `HTTP_PROXY` says, and its host is always a
-//! loopback address. Other names are resolved without threads, so that a resolver that hangs costs no more than the
-//! requests that wait for it. A redirect is never followed, since it could send data of a caller to another host.
+//! loopback address. This machine is also a name to which `/etc/hosts` gives such an address. Other names are resolved
+//! without threads, so that a resolver that hangs costs no more than the requests that wait for it. A redirect is never
+//! followed, since it could send data of a caller to another host.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt as _;
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::is_this_machine;
 use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
@@ -51,7 +55,12 @@ impl Target {
 
     /// The target of a URL.
     pub(crate) fn of(url: &Url) -> Self {
-        if url.host().is_some_and(|host| is_this_machine(&host)) { Self::ThisMachine } else { Self::OtherMachine }
+        Self::of_host(url, &LOOPBACK_NAMES)
+    }
+
+    fn of_host(url: &Url, names: &LoopbackNames) -> Self {
+        let is_local = |host: Host<&str>| is_this_machine(&host) || names.addresses(&host.to_string()).is_some();
+        if url.host().is_some_and(is_local) { Self::ThisMachine } else { Self::OtherMachine }
     }
 }
 
@@ -73,13 +82,49 @@ pub(crate) fn builder(target: Target) -> ClientBuilder {
     }
 }
 
-/// Resolves each name to this machine.
+/// The names of this machine, as they are when the first client is built.
+static LOOPBACK_NAMES: LazyLock<LoopbackNames> = LazyLock::new(|| {
+    let mut hosts = String::new();
+    // Without the file there are none.
+    let read = File::open("/etc/hosts").and_then(|file| file.take(MAX_HOSTS_BYTES).read_to_string(&mut hosts));
+    read.map_or_else(|_| LoopbackNames::default(), |_| LoopbackNames::parse(&hosts))
+});
+
+/// The part of `/etc/hosts` that is read, in bytes.
+const MAX_HOSTS_BYTES: u64 = 1024 * 1024;
+
+/// The names with a loopback address in `/etc/hosts`, in lower case. A proxy that got such a name would look it up elsewhere.
+#[derive(Debug, Default)]
+struct LoopbackNames(HashMap<String, Vec<IpAddr>>);
+
+impl LoopbackNames {
+    fn parse(hosts: &str) -> Self {
+        let mut names = HashMap::<_, Vec<_>>::new();
+        for line in hosts.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let address = words.next().and_then(|address| address.parse::<IpAddr>().ok());
+            if let Some(address) = address.filter(IpAddr::is_loopback) {
+                words.for_each(|name| names.entry(name.to_ascii_lowercase()).or_default().push(address));
+            }
+        }
+        Self(names)
+    }
+
+    fn addresses(&self, name: &str) -> Option<&[IpAddr]> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice)
+    }
+}
+
+/// Resolves each name to this machine: to its addresses of `/etc/hosts`, or else to those of `localhost`.
 struct LoopbackResolver;
 
 impl Resolve for LoopbackResolver {
-    fn resolve(&self, _: Name) -> Resolving {
-        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))];
-        Box::pin(std::future::ready(Ok(Box::new(addresses.into_iter()) as Addrs)))
+    fn resolve(&self, name: Name) -> Resolving {
+        let localhost = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let addresses = LOOPBACK_NAMES.addresses(name.as_str()).unwrap_or(&localhost).to_vec();
+        let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+        Box::pin(std::future::ready(Ok(Box::new(addresses) as Addrs)))
     }
 }
 
@@ -206,6 +251,21 @@ mod tests {
         {
             assert_eq!(target(url), Target::OtherMachine, "{url}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_loopback_address_in_the_hosts_file_is_this_machine() {
+        let hosts = "127.0.0.1 localhost\n# 127.0.0.1 shop.example.com\n127.0.1.1\tPay pay.example.com # us\n::1 pay\n\
+                     10.0.0.2 model\n127.0.0.1 model.example.com\nbroken line\n";
+        let names = LoopbackNames::parse(hosts);
+        let target = |url: &str| Target::of_host(&url.parse().unwrap(), &names);
+        for url in ["http://pay:3001/", "http://PAY.example.com.", "http://model.example.com"] {
+            assert_eq!(target(url), Target::ThisMachine, "{url}");
+        }
+        for url in ["http://shop.example.com", "http://model", "http://us", "http://10.0.0.2"] {
+            assert_eq!(target(url), Target::OtherMachine, "{url}");
+        }
+        assert_eq!(names.addresses("pay").unwrap().len(), 2);
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod call_end;
 mod callbacks;
 mod connection;
 mod database;
+mod ended_calls;
 mod error;
 mod event;
 mod fault;

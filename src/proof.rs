@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::config::Vars;
 use crate::simulator::card_samples::CardSample;
+use crate::simulator::create_temporary_directory;
 use crate::simulator::leak_scan::{CapturedOutput, find_samples};
 use capture::{CapturedSize, OutputChannel, add_sizes};
 use case::ProofCase;
@@ -79,7 +80,7 @@ pub fn first_card_number(seed: u64) -> String {
 ///
 /// Returns an error if the run itself fails, not if card data is found.
 pub async fn prove(options: ProofOptions, progress: impl Fn(usize)) -> anyhow::Result<ProofOutcome> {
-    let work_dir = tempfile::tempdir().context("cannot create a temporary directory")?;
+    let work_dir = create_temporary_directory()?;
     let began = Instant::now();
     let (harness, set_up) = match ProofHarness::start(&options.program, &options.vars, work_dir.path()).await {
         Ok(started) => started,

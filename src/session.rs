@@ -51,7 +51,7 @@ use crate::call::{
 };
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
-use crate::ledger::{CallData, CallEnd, Ledger};
+use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
 use crate::log_limit::LogLimiter;
 use crate::payment::{ConsentRecord, PaymentLogEntry};
@@ -62,10 +62,11 @@ use crate::socket_token::SessionNumber;
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
+use admission::MAX_REMEMBERED_CALLS;
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
-use registry::Registration;
+use registry::{HandOverSocketError, Registration};
 use tool_runner::ToolRunner;
 
 /// Time limit for the first frame of a socket.
@@ -152,6 +153,32 @@ impl SessionContext {
         self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
     }
 
+    /// Remembers the calls that had ended when an earlier process stopped.
+    pub(crate) async fn load_ended_calls(&self) -> Result<(), LedgerError> {
+        for call in self.ledger.load_ended_calls(MAX_REMEMBERED_CALLS).await? {
+            self.admission.record_ended(&call, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Remembers that Twilio has reported the end of a call, also over a restart. Twilio does not wait for the ledger.
+    pub(crate) fn record_ended(&self, call: &CallSid) {
+        if !self.admission.record_ended(call, Instant::now()) {
+            return;
+        }
+        let (ledger, call) = (self.ledger.clone(), call.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = ledger.record_ended_call(&call).await {
+                warn!(
+                    event = "ledger.ended_call_lost",
+                    call_sid = %call,
+                    %error,
+                    "That the call has ended could be neither written nor buffered; a restart forgets it."
+                );
+            }
+        });
+    }
+
     /// Forgets an outbound call that ends without a session, and lets the webhook report its end.
     pub(crate) async fn end_unconnected_call(&self, call: &CallSid, reason: &'static str) {
         self.usage.admissions.release(call);
@@ -234,7 +261,19 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
     let span = info_span!("call", call_sid = %setup.call_sid);
     match context.calls.hand_over_socket(&setup.call_sid, session, socket) {
         Ok(()) => {}
-        Err(socket) => run_session(context, setup, session, socket).instrument(span).await,
+        Err(HandOverSocketError::UnknownCall(socket)) => {
+            run_session(context, setup, session, socket).instrument(span).await;
+        }
+        // The session keeps what it knows of the caller's payment. Twilio asks for a new socket.
+        Err(HandOverSocketError::MailboxFull(mut socket)) => {
+            error!(
+                event = "session.mailbox_full",
+                callback = "socket",
+                call_sid = %setup.call_sid,
+                "The mailbox of the session is full: it did not get a new socket, which is closed."
+            );
+            let _ = socket.send(SocketOutput::Close(1013, "the call is busy")).await;
+        }
     }
 }
 
@@ -533,6 +572,10 @@ impl Session {
             }
             SocketInput::Closed(code) => return Some(self.handle_socket_closed(code)),
             SocketInput::Invalid => return self.handle_bad_frame().await,
+            SocketInput::TooLarge => {
+                self.close_socket(1009, "the frame is too large").await;
+                return Some(self.handle_socket_closed(Some(1009)));
+            }
         };
         match frame {
             Ok(IncomingFrame::Error) => {
@@ -553,8 +596,8 @@ impl Session {
         }
     }
 
-    /// Handles the end of the socket. Twilio closes with code 1000 when the session has ended; after any other code the
-    /// caller may still be on the line.
+    /// Handles the end of the socket, which either side has closed with this code. Twilio's is 1000 when the session has
+    /// ended; after any other code the caller may still be on the line.
     fn handle_socket_closed(&mut self, code: Option<u16>) -> CallEvent {
         self.socket = None;
         if code == Some(1000) {
@@ -582,14 +625,19 @@ impl Session {
         if self.bad_frames < MAX_BAD_FRAMES {
             return None;
         }
-        if let Some(mut socket) = self.socket.take() {
-            let _ = socket.send(SocketOutput::Close(1007, "too many bad frames")).await;
-        }
+        self.close_socket(1007, "too many bad frames").await;
         warn!(
             event = "session.too_many_bad_frames",
             "Too many invalid frames in a row; the socket is closed, and the call waits for a new one."
         );
         Some(CallEvent::SocketLost)
+    }
+
+    /// Closes the socket. The call waits for a new one.
+    async fn close_socket(&mut self, code: u16, reason: &'static str) {
+        if let Some(mut socket) = self.socket.take() {
+            let _ = socket.send(SocketOutput::Close(code, reason)).await;
+        }
     }
 
     async fn handle_message(&mut self, message: SessionMessage) -> Option<CallEvent> {
@@ -618,7 +666,7 @@ impl Session {
 
     /// Accepts a tool call of an external client, which may only call the tools of the call's manifest.
     fn accept_external_call(&mut self, external: ExternalToolCall) -> Option<CallEvent> {
-        let ExternalToolCall { call, request, answer } = external;
+        let ExternalToolCall { call, request, answer, .. } = external;
         // The client has left while the call waited in the mailbox: it would never know what the tool did.
         if answer.is_closed() {
             return None;

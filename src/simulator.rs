@@ -31,8 +31,10 @@ mod view;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
+use tempfile::TempDir;
 
 pub use business::ScriptedToolServer;
 pub use local_server::LocalServer;
@@ -188,6 +190,14 @@ async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport>
     let report = SimulationReport { results: outcomes };
     print_line(&view::render_total(&report));
     Ok(report)
+}
+
+/// Creates a directory that is removed on drop.
+pub(crate) fn create_temporary_directory() -> anyhow::Result<TempDir> {
+    let parent = std::env::temp_dir();
+    tempfile::tempdir_in(&parent).with_context(|| {
+        format!("cannot create a directory in {}: set TMPDIR to a directory that can be written", parent.display())
+    })
 }
 
 fn find_scenario(name: &str) -> anyhow::Result<Scenario> {

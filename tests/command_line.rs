@@ -51,6 +51,21 @@ fn simulate_needs_no_configuration() {
     assert!(printed.contains("start-capture") && !printed.contains("42424242"), "{printed}");
 }
 
+#[cfg(feature = "simulator")]
+#[test]
+fn simulate_says_what_to_do_without_a_temporary_directory_or_a_recording() {
+    for (arguments, directory, advice) in [
+        (&["simulate"][..], "/nonexistent", "set TMPDIR to a directory that can be written"),
+        (&["simulate", "--replay", "/dev/zero"], "/tmp", "give a file that `observe` has written"),
+        (&["simulate", "--replay", "/proc/self/exe"], "/tmp", "give a file that `observe` has written"),
+    ] {
+        let output = binary("advice").args(arguments).env("TMPDIR", directory).output().unwrap();
+        let printed = printed(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {printed}");
+        assert!(printed.contains(advice) && !printed.contains("panicked"), "{arguments:?}: {printed}");
+    }
+}
+
 #[cfg(not(feature = "simulator"))]
 #[test]
 fn the_shipped_binary_neither_simulates_nor_proves() {

@@ -205,8 +205,8 @@ async fn the_result_of_a_payment_is_spoken_before_its_call_is_ended() {
 async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     let server = Server::start(&[]).await;
     let mut older = server.connect_call("CA1", &json!({})).await;
-    older.send_text(" ".repeat(64 * 1024 + 1)).await.unwrap();
-    assert!(!matches!(older.receive().await, RelayMessage::Text(_)), "the socket is closed");
+    older.send_text(" ".repeat(256 * 1024 + 1)).await.unwrap();
+    assert_eq!(older.wait_for_close().await.unwrap(), (1009, "the frame is too large".to_owned()));
     server.wait_for_calls(1).await;
     let signature = server.signature("wss://pay.example.com/conversation-relay", &[]);
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();

@@ -1,6 +1,8 @@
 //! `simulate`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,6 +10,9 @@ use clap::{Args, ValueEnum};
 use crelay_payments::config::{self, ApiBaseUrl, Vars};
 use crelay_payments::simulator::{self, ScenarioSelection, SimulationOptions};
 use secrecy::SecretString;
+
+/// The largest recording that is read, in bytes. `observe` writes at most 100,000 lines of a few hundred bytes.
+const MAX_RECORDING_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Play a payment call against the real server, with Twilio, OpenAI and the caller played by this program.
 ///
@@ -55,7 +60,7 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
     }
     if let Some(file) = args.replay {
         let recording =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read the recording {}", file.display()))?;
+            read_recording(&file).with_context(|| format!("cannot read the recording {}", file.display()))?;
         let report =
             simulator::replay(&recording).await.with_context(|| format!("cannot replay {}", file.display()))?;
         super::print(format_args!("{report}\n"))?;
@@ -76,6 +81,15 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
     };
     let report = simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive }).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads a recording, which may be a pipe.
+fn read_recording(file: &Path) -> anyhow::Result<String> {
+    let mut recording = Vec::new();
+    File::open(file)?.take(MAX_RECORDING_BYTES + 1).read_to_end(&mut recording)?;
+    let is_whole = u64::try_from(recording.len()).is_ok_and(|bytes| bytes <= MAX_RECORDING_BYTES);
+    anyhow::ensure!(is_whole, "it is larger than 64 MiB: give a file that `observe` has written");
+    String::from_utf8(recording).context("it is no text: give a file that `observe` has written")
 }
 
 fn read_base_url(vars: &Vars) -> anyhow::Result<ApiBaseUrl> {

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ impl Connections {
             close: close.clone(),
             pending: self.pending.clone(),
             standing: Mutex::new(Standing::Pending(id)),
+            room: AtomicUsize::new(usize::MAX),
         }));
         let open = OpenConnection { state: state.clone(), _permit: permit, _tracked: self.open.token() };
         let stream = ConnectionStream::new(stream, close.clone(), open);

@@ -3,7 +3,7 @@
 use std::future::Future as _;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -30,7 +30,7 @@ pub(super) struct ConnectionStream {
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
-    _open: OpenConnection,
+    open: OpenConnection,
 }
 
 /// Counts a connection as open until it is dropped.
@@ -57,7 +57,7 @@ impl ConnectionStream {
             .with_interval(KEEP_ALIVE_INTERVAL)
             .with_retries(KEEP_ALIVE_PROBES);
         let _ = SockRef::from(&io).set_tcp_keepalive(&keep_alive);
-        Self { io, closed: Box::pin(close.cancelled_owned()), stalled: None, _open: open }
+        Self { io, closed: Box::pin(close.cancelled_owned()), stalled: None, open }
     }
 
     /// Limits the time of a write that waits for the peer.
@@ -83,7 +83,10 @@ impl AsyncRead for ConnectionStream {
         if self.closed.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        let is_allowed = self.open.state.count_input(buffer.filled().len() - before);
+        Poll::Ready(if is_allowed { Ok(()) } else { Err(ErrorKind::ConnectionAborted.into()) })
     }
 }
 

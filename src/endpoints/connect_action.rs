@@ -89,7 +89,7 @@ pub(super) async fn post(
         "Twilio requested the next TwiML of a call."
     );
     if result == ConnectResult::CallEnded {
-        app.session.admission.record_ended(&call, Instant::now());
+        app.session.record_ended(&call);
     }
     if !reconnects {
         calls.deliver(&call, SessionMessage::CallEnded);

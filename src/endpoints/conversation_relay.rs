@@ -10,6 +10,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite;
 use tracing::Instrument;
 
 use super::auth::twilio_signature::SignedUpgrade;
@@ -18,8 +19,11 @@ use crate::connections::ConnectionState;
 use crate::observation::Recorder;
 use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
-/// The largest frame that is read, in bytes.
-const MAX_FRAME_BYTES: usize = 64 * 1024;
+/// The largest frame that is read, in bytes. The call cuts long speech; a frame above this limit costs the socket.
+const MAX_FRAME_BYTES: usize = 256 * 1024;
+
+/// The most that a socket sends before its `setup` frame is accepted, in bytes, so that sockets of nobody hold little memory.
+const MAX_SETUP_BYTES: usize = 64 * 1024;
 
 /// The size of the read buffer, in bytes. Frames are small, and the default buffers would be most of an idle call's
 /// memory.
@@ -38,6 +42,7 @@ pub(super) async fn get(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    connection.limit_unidentified_input(MAX_SETUP_BYTES);
     upgrade
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
@@ -67,14 +72,18 @@ async fn serve_websocket(
     session::serve_socket(context, socket).await;
 }
 
-/// Converts a WebSocket message. The library answers pings. Any error counts as the end of the socket.
+/// Converts a WebSocket message. The library answers pings. Any other error than a frame above the limit, of which only the
+/// head was read, counts as the end of the socket.
 fn to_socket_input(message: Result<Message, axum::Error>) -> SocketInput {
     match message {
         Ok(Message::Text(text)) => SocketInput::Text(text.as_str().to_owned()),
         Ok(Message::Binary(_)) => SocketInput::Invalid,
         Ok(Message::Ping(_) | Message::Pong(_)) => SocketInput::Alive,
         Ok(Message::Close(frame)) => SocketInput::Closed(frame.map(|frame| frame.code)),
-        Err(_) => SocketInput::Closed(None),
+        Err(error) => match error.into_inner().downcast_ref() {
+            Some(tungstenite::Error::Capacity(_)) => SocketInput::TooLarge,
+            _ => SocketInput::Closed(None),
+        },
     }
 }
 

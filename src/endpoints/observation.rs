@@ -54,7 +54,7 @@ pub(super) fn observe_socket(socket: RelaySocket, recorder: &Recorder, headers: 
         move |input| match input {
             SocketInput::Text(text) => received.received(text),
             SocketInput::Alive => {}
-            SocketInput::Invalid => received.received_invalid(),
+            SocketInput::Invalid | SocketInput::TooLarge => received.received_invalid(),
             SocketInput::Closed(code) => received.closed(Direction::In, *code),
         },
         move |output| record_output(&sent, output),

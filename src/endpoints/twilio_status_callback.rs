@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::auth::call_webhook::CallWebhook;
@@ -28,7 +27,7 @@ pub(super) async fn post(
         // An unanswered call never had a session that removes its data.
         context.pending_calls.remove_call(&call);
         context.usage.admissions.release(&call);
-        context.admission.record_ended(&call, Instant::now());
+        context.record_ended(&call);
     }
     let is_machine = !status.is_terminal() && form.is_answered_by_machine();
     let message = if is_machine { SessionMessage::MachineAnswered } else { SessionMessage::CallStatus(status) };

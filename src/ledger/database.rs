@@ -22,13 +22,14 @@ use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError};
 /// Number of read-only connections.
 const READERS: u32 = 4;
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "payments", include_str!("migrations/0001_payments.sql")),
     (2, "guards", include_str!("migrations/0002_guards.sql")),
     (3, "orders", include_str!("migrations/0003_orders.sql")),
     (4, "lease", include_str!("migrations/0004_lease.sql")),
     (5, "operations", include_str!("migrations/0005_operations.sql")),
     (6, "call_ended", include_str!("migrations/0006_call_ended.sql")),
+    (7, "ended_calls", include_str!("migrations/0007_ended_calls.sql")),
 ];
 
 /// The identity of a file, independent of its name.

@@ -14,7 +14,7 @@ use super::connection::{BUSY_TIMEOUT, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
     CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, callbacks,
-    orders, recovery, requests,
+    ended_calls, orders, recovery, requests,
 };
 use crate::ids::CallSid;
 use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
@@ -45,6 +45,8 @@ pub(super) enum LedgerRecord {
     CallEnded(CallSid),
     /// The call has ended, and the business is to know it; with the id of that event.
     CallEndReport(Box<CallEnd>, Uuid),
+    /// Twilio has reported the end of the call.
+    EndedCall(CallSid),
     /// The recovery of an orphaned payment is finished.
     RecoveryFinished(Box<OrphanedPayment>),
 }
@@ -60,6 +62,7 @@ impl LedgerRecord {
             Self::Statement(call, _) => ("statement", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.as_str()),
             Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
+            Self::EndedCall(call) => ("ended_call", call.as_str()),
             Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
         }
     }
@@ -197,6 +200,7 @@ impl LedgerTransaction {
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
             LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
             LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
+            LedgerRecord::EndedCall(call) => ended_calls::write_ended_call(self, call).await?,
             LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,
         }
         Ok(RecordOutcome::Written)

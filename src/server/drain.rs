@@ -77,19 +77,28 @@ pub(super) async fn wait_until_drained(
         () = wait_for_calls(calls, tasks) => {}
         () = shutdown.hard.cancelled() => deadlines.drained = deadlines.drained.min(Instant::now()),
         () = sleep_until(deadlines.drained + END_CALLS_AFTER) => {
-            // Without a live call, only requests of Twilio after the last one were still waited for.
-            if !tasks.is_empty() {
+            // Without a task, only requests of Twilio after the last call were still waited for.
+            let (live_calls, open_tasks) = (calls.count(), tasks.len());
+            if live_calls > 0 {
                 warn!(
                     event = "server.drain_timed_out",
-                    live_calls = calls.count(),
-                    "Live calls did not finish in time; they are ended now."
+                    live_calls, open_tasks, "Live calls did not finish in time; they are ended now."
+                );
+            } else if open_tasks > 0 {
+                warn!(
+                    event = "server.drain_timed_out",
+                    live_calls,
+                    open_tasks,
+                    "No call is live, and sockets without a call, or requests and ledger records of ended calls, did not \
+                     finish in time; they are ended now."
                 );
             }
         }
     }
     shutdown.hard.cancel();
     if timeout_at(deadlines.drained + LEAVE_CALLS_AFTER, tasks.wait()).await.is_err() {
-        warn!(event = "server.stop_timed_out", live_calls = calls.count(), "Some cancelled calls did not end in time.");
+        let (live_calls, open_tasks) = (calls.count(), tasks.len());
+        warn!(event = "server.stop_timed_out", live_calls, open_tasks, "What was cancelled did not end in time.");
     }
     deadlines
 }
@@ -108,6 +117,7 @@ async fn wait_for_calls(calls: &CallRegistry, tasks: &TaskTracker) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured_log::CapturedLog;
 
     const DRAIN: Duration = Duration::from_mins(1);
 
@@ -130,9 +140,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_never_ends_is_left_three_seconds_after_the_drain_time() {
-        let began = Instant::now();
+        let (began, log) = (Instant::now(), CapturedLog::start());
         let (waited, deadlines) = stop(None).await;
         assert_eq!(waited.as_secs(), 63);
+        assert_eq!(log.count_events("No call is live, and sockets without a call", "server.drain_timed_out"), 1);
         assert!(deadlines.leave_ledger_at() < began + DRAIN + STOP_TIMEOUT);
     }
 

@@ -18,7 +18,7 @@ use crate::socket_token::{SOCKET_TOKEN, SessionNumber, SocketTokens, TokenSubjec
 const CALL_LIFETIME: Duration = Duration::from_hours(24);
 
 /// The largest number of calls of orders, and of ended calls, that are remembered.
-const MAX_REMEMBERED_CALLS: usize = 100_000;
+pub(super) const MAX_REMEMBERED_CALLS: u32 = 100_000;
 
 /// Decides on sockets and on the accounts of requests.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub(crate) enum RefuseSocketError {
 impl SocketAdmission {
     /// Creates it for an account and the tokens that are made with its auth tokens.
     pub(crate) fn new(account_sid: String, tokens: SocketTokens, log_limiter: Arc<LogLimiter>) -> Self {
-        let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS, CALL_LIFETIME));
-        let ended_calls = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS, CALL_LIFETIME));
+        let calls_of_orders = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS as usize, CALL_LIFETIME));
+        let ended_calls = Mutex::new(ExpiringMap::new(MAX_REMEMBERED_CALLS as usize, CALL_LIFETIME));
         Self { tokens, account_sid, calls_of_orders, ended_calls, log_limiter }
     }
 
@@ -67,10 +67,10 @@ impl SocketAdmission {
         account_sid == Some(&self.account_sid)
     }
 
-    /// Records that Twilio has reported the end of a call.
-    pub(crate) fn record_ended(&self, call: &CallSid, now: Instant) {
+    /// Records that Twilio has reported the end of a call. Returns whether that was not known.
+    pub(super) fn record_ended(&self, call: &CallSid, now: Instant) -> bool {
         // A map that is full knows the ends of earlier calls.
-        let _ = lock(&self.ended_calls).insert(call.clone(), (), now.into_std());
+        !self.has_ended(call, now) && lock(&self.ended_calls).insert(call.clone(), (), now.into_std()).is_ok()
     }
 
     /// Whether Twilio has reported the end of a call.

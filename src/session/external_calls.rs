@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use crate::call::{ExternalCallId, ExternalOutput, ModelRequestId, ToolCall};
 
@@ -17,6 +17,26 @@ pub struct ExternalToolCall {
     pub(crate) request: Option<ModelRequestId>,
     /// Receives the answer.
     pub(crate) answer: oneshot::Sender<ExternalAnswer>,
+    /// Its part of the room in the mailbox.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl ExternalToolCall {
+    /// Creates a tool call that is in no mailbox yet.
+    pub(crate) fn new(
+        call: ToolCall,
+        request: Option<ModelRequestId>,
+        answer: oneshot::Sender<ExternalAnswer>,
+    ) -> Self {
+        Self { call, request, answer, room: None }
+    }
+
+    /// Takes its part of the room in a mailbox, in bytes, until it is dropped.
+    pub(super) fn reserve(&mut self, room: Arc<Semaphore>) -> Result<(), TryAcquireError> {
+        let bytes = u32::try_from(self.call.arguments.as_str().len()).unwrap_or(u32::MAX);
+        self.room = Some(room.try_acquire_many_owned(bytes)?);
+        Ok(())
+    }
 }
 
 /// The request of an external client for the tools of the call: a JSON array in the form of the Responses API.

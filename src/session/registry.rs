@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,10 @@ use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
 const MAILBOX_CAPACITY: usize = 256;
+
+/// The size of the tool calls of external clients that a mailbox holds, in bytes. One is at most a quarter of it. A payment
+/// callback keeps below 10 KiB of what it says.
+const MAX_TOOL_CALL_BYTES: usize = 1024 * 1024;
 
 /// How many requests the clients of a call may send in a second. A tool call is three of them for a client that opens a
 /// session each time.
@@ -60,6 +64,15 @@ pub enum DeliveryOutcome {
     UnknownCall,
     /// The mailbox is full because the session is stuck.
     MailboxFull,
+}
+
+/// A socket was not handed over.
+#[derive(Debug)]
+pub(super) enum HandOverSocketError {
+    /// No live call has this SID.
+    UnknownCall(RelaySocket),
+    /// The mailbox is full because the session is stuck.
+    MailboxFull(RelaySocket),
 }
 
 /// The registry of live calls. Clones share it.
@@ -114,6 +127,8 @@ struct CallHandle {
     session: SessionNumber,
     token: CallToken,
     mailbox: mpsc::Sender<SessionMessage>,
+    /// The room for the arguments of tool calls in the mailbox, in bytes. The other messages are small.
+    tool_call_bytes: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
@@ -129,10 +144,16 @@ pub(super) struct Registration {
 
 impl CallRegistry {
     /// Puts a message into the mailbox of a call without waiting.
-    pub fn deliver(&self, sid: &CallSid, message: SessionMessage) -> DeliveryOutcome {
-        let Some(mailbox) = self.lock().by_sid.get(sid).map(|handle| handle.mailbox.clone()) else {
+    pub fn deliver(&self, sid: &CallSid, mut message: SessionMessage) -> DeliveryOutcome {
+        let handle = |handle: &CallHandle| (handle.mailbox.clone(), handle.tool_call_bytes.clone());
+        let Some((mailbox, tool_call_bytes)) = self.lock().by_sid.get(sid).map(handle) else {
             return DeliveryOutcome::UnknownCall;
         };
+        if let SessionMessage::ExternalToolCall(external) = &mut message
+            && external.reserve(tool_call_bytes).is_err()
+        {
+            return DeliveryOutcome::MailboxFull;
+        }
         match mailbox.try_send(message) {
             Ok(()) => DeliveryOutcome::Delivered,
             Err(mpsc::error::TrySendError::Full(_)) => DeliveryOutcome::MailboxFull,
@@ -140,22 +161,24 @@ impl CallRegistry {
         }
     }
 
-    /// Hands the socket of a session to the task that owns the call; returns the socket if there is no such task.
+    /// Hands the socket of a session to the task that owns the call.
     pub(super) fn hand_over_socket(
         &self,
         sid: &CallSid,
         session: SessionNumber,
         socket: RelaySocket,
-    ) -> Result<(), RelaySocket> {
-        let take_over = |handle: &mut CallHandle| {
-            handle.session = session;
-            handle.mailbox.clone()
-        };
-        let Some(mailbox) = self.lock().by_sid.get_mut(sid).map(take_over) else { return Err(socket) };
-        mailbox.try_send(SessionMessage::Socket(socket)).map_err(|error| match error.into_inner() {
-            SessionMessage::Socket(socket) => socket,
-            _ => unreachable!("try_send returns the message that it was given"),
-        })
+    ) -> Result<(), HandOverSocketError> {
+        let mut live = self.lock();
+        let Some(handle) = live.by_sid.get_mut(sid) else { return Err(HandOverSocketError::UnknownCall(socket)) };
+        match handle.mailbox.try_reserve() {
+            Ok(place) => {
+                place.send(SessionMessage::Socket(socket));
+                handle.session = session;
+                Ok(())
+            }
+            Err(mpsc::error::TrySendError::Full(())) => Err(HandOverSocketError::MailboxFull(socket)),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(HandOverSocketError::UnknownCall(socket)),
+        }
     }
 
     /// Records that a call came in or ended, after which Twilio will soon send another request.
@@ -192,8 +215,14 @@ impl CallRegistry {
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
-        let handle =
-            CallHandle { identity: identity.clone(), session, token: token.clone(), mailbox, stop: stop.clone() };
+        let handle = CallHandle {
+            identity: identity.clone(),
+            session,
+            token: token.clone(),
+            mailbox,
+            tool_call_bytes: Arc::new(Semaphore::new(MAX_TOOL_CALL_BYTES)),
+            stop: stop.clone(),
+        };
         let mut live = self.lock();
         live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), token: token.clone(), window: None });
         if let Some(older) = live.by_sid.insert(sid.clone(), handle) {
@@ -259,9 +288,13 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{SinkExt as _, sink, stream};
     use secrecy::ExposeSecret as _;
+    use tokio::sync::oneshot;
 
     use super::*;
+    use crate::call::ToolCall;
+    use crate::session::SendFrameError;
 
     #[test]
     fn the_newest_socket_owns_the_call_and_the_late_end_of_an_old_one_does_not_remove_it() {
@@ -325,5 +358,41 @@ mod tests {
             assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
         }
         assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::MailboxFull);
+    }
+
+    #[test]
+    fn a_mailbox_holds_a_mebibyte_of_tool_calls_and_takes_more_once_they_are_read() {
+        let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
+        let sid: CallSid = "CA1".parse().unwrap();
+        let (_registration, mut messages) = calls.register(&sid, 0, &stop);
+        let arguments = format!(r#"{{"note":"{}"}}"#, "la ".repeat(80_000));
+        let deliver = || {
+            let call = ToolCall::new(String::new(), None, "end-call".to_owned(), &arguments);
+            let external = ExternalToolCall::new(call, None, oneshot::channel().0);
+            calls.deliver(&sid, SessionMessage::ExternalToolCall(external))
+        };
+        assert!((0..4).all(|_| deliver() == DeliveryOutcome::Delivered));
+        assert_eq!(deliver(), DeliveryOutcome::MailboxFull);
+        assert_eq!(
+            calls.deliver(&sid, SessionMessage::CallEnded),
+            DeliveryOutcome::Delivered,
+            "there is room for others"
+        );
+        drop(messages.try_recv().unwrap());
+        assert_eq!(deliver(), DeliveryOutcome::Delivered);
+    }
+
+    #[tokio::test]
+    async fn a_full_mailbox_takes_no_socket_and_the_session_stays() {
+        let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
+        let sid: CallSid = "CA1".parse().unwrap();
+        let (registration, messages) = calls.register(&sid, 0, &stop);
+        let outgoing = || sink::drain().sink_map_err(|_| SendFrameError);
+        let hand_over = || calls.hand_over_socket(&sid, 1, RelaySocket::new(stream::empty(), outgoing()));
+        while calls.deliver(&sid, SessionMessage::CallEnded) == DeliveryOutcome::Delivered {}
+        assert!(matches!(hand_over(), Err(HandOverSocketError::MailboxFull(_))));
+        assert_eq!((registration.stop.is_cancelled(), calls.live_session(&sid)), (false, Some(0)));
+        drop(messages);
+        assert!(matches!(hand_over(), Err(HandOverSocketError::UnknownCall(_))), "the session is ending");
     }
 }

@@ -22,6 +22,8 @@ pub enum SocketInput {
     Alive,
     /// A frame that ConversationRelay never sends, such as a binary frame.
     Invalid,
+    /// A frame above the limit. Nothing more can be read.
+    TooLarge,
     /// The socket was closed with this code; `None` if it failed or no code was given.
     Closed(Option<u16>),
 }
@@ -106,6 +108,7 @@ impl fmt::Debug for SocketInput {
             Self::Text(_) => f.write_str("Text"),
             Self::Alive => f.write_str("Alive"),
             Self::Invalid => f.write_str("Invalid"),
+            Self::TooLarge => f.write_str("TooLarge"),
             Self::Closed(code) => write!(f, "Closed({code:?})"),
         }
     }

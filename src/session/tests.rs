@@ -212,7 +212,7 @@ async fn a_tool_call_whose_client_has_left_does_not_start() {
     let (left, _) = tokio::sync::oneshot::channel();
     for (name, answer) in [("set-silence-detection", left), ("set-listen-mode", kept)] {
         let call = ToolCall::new(String::new(), None, name.to_owned(), r#"{"enabled":false}"#);
-        let message = SessionMessage::ExternalToolCall(ExternalToolCall { call, request: None, answer });
+        let message = SessionMessage::ExternalToolCall(ExternalToolCall::new(call, None, answer));
         assert_eq!(context.calls.deliver(&"CA1".parse().unwrap(), message), DeliveryOutcome::Delivered);
     }
     // The test runtime has one thread, so the session handles the messages before the test continues.

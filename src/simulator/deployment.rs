@@ -51,7 +51,7 @@ impl Deployment {
                     server_under_test::bind_listener().await?.0,
                     vars.clone(),
                     &tuning,
-                    LedgerFile::new(false),
+                    LedgerFile::new(false)?,
                     CallTokens::default(),
                 )
                 .await?,
@@ -59,7 +59,7 @@ impl Deployment {
         } else {
             None
         };
-        let ledger = LedgerFile::new(tuning.small_disk);
+        let ledger = LedgerFile::new(tuning.small_disk)?;
         let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
         let instances = RwLock::new(ServerInstances { first, next });
         Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances })

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use super::create_temporary_directory;
 use super::transcript::{Transcript, TranscriptEvent};
 
 /// The mount options of a disk that can be filled.
@@ -40,10 +41,10 @@ pub(super) enum LedgerFileFault {
 
 impl LedgerFile {
     /// Creates the directory of a ledger, on a small disk if requested and if this process may mount one.
-    pub(super) fn new(small_disk: bool) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory can be created");
+    pub(super) fn new(small_disk: bool) -> anyhow::Result<Self> {
+        let directory = create_temporary_directory()?;
         let is_disk = small_disk && mount(directory.path());
-        Self(Arc::new(LedgerDirectory { directory, is_disk, lock: Mutex::default() }))
+        Ok(Self(Arc::new(LedgerDirectory { directory, is_disk, lock: Mutex::default() })))
     }
 
     /// The path of the file.

@@ -159,8 +159,11 @@ impl Replayer {
     /// Opens a socket as the TwiML says. Without a voice webhook in the recording, one is posted first.
     async fn open_socket(&mut self, socket: u64) -> anyhow::Result<()> {
         if self.connect.is_none() {
-            let sid = Member { name: "CallSid".to_owned(), shape: Shape::Sid { prefix: "CA".to_owned(), length: 34 } };
-            self.post(VOICE_WEBHOOK, &[], &[sid], None).await?;
+            let form = [("AccountSid", "AC"), ("CallSid", "CA")].map(|(name, prefix)| Member {
+                name: name.to_owned(),
+                shape: Shape::Sid { prefix: prefix.to_owned(), length: 34 },
+            });
+            self.post(VOICE_WEBHOOK, &[], &form, None).await?;
         }
         let connect = self.connect.as_ref().context("the server did not answer a call with <Connect>")?;
         let signature = self.set.relay.signer.sign(&connect.url, &[]);

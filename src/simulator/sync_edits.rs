@@ -7,6 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use serde_json::{Value, json};
 
+use super::create_temporary_directory;
 use super::runner::ACCOUNT_SID;
 use super::transcript::{Transcript, TranscriptEvent};
 use super::twilio::{ScriptedSync, WebhookSender};
@@ -28,7 +29,7 @@ pub(super) struct SyncEdits {
 impl SyncEdits {
     /// Creates local files and an empty Sync. The context is the built-in one, extended beyond the size of one item.
     pub(super) fn new(account: &str, token: &str) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
+        let directory = create_temporary_directory()?;
         let edits = Self { sync: ScriptedSync::new(account, token), directory };
         let library = Library::built_in();
         let context = library.context("PaymentContext").context("PaymentContext is built in")?;

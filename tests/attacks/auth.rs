@@ -326,6 +326,13 @@ fn a_set_up_that_is_known_to_be_insecure_does_not_start_unless_it_is_allowed() {
     assert!(printed.contains("DATABASE_URL") && printed.contains("ALLOW_INSECURE=readable-files"), "{printed}");
 }
 
+/// A name to which only the hosts file gives a loopback address, or `localhost` if there is none.
+fn name_of_this_machine() -> String {
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let names = hosts.lines().filter_map(|line| line.strip_prefix("127.0.0.1")).flat_map(str::split_whitespace);
+    names.filter(|name| !name.contains("localhost")).last().unwrap_or("localhost").to_owned()
+}
+
 /// Answers one request with an empty JSON object, on a thread of its own. Returns the port, and what was requested.
 fn start_business() -> (u16, std::thread::JoinHandle<String>) {
     use std::io::{Read as _, Write as _};
@@ -347,11 +354,12 @@ async fn what_is_sent_to_this_machine_does_not_go_through_a_proxy() {
     proxy.set_nonblocking(true).unwrap();
     let proxy_url = format!("http://{}", proxy.local_addr().unwrap());
     let (port, answering) = start_business();
+    let (model_port, model) = start_business();
     let server = Process::start(&[
         ("HTTP_PROXY", &proxy_url),
         ("http_proxy", &proxy_url),
         ("ALL_PROXY", &proxy_url),
-        ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+        ("OPENAI_BASE_URL", &format!("http://{}:{model_port}/v1", name_of_this_machine())),
         ("CALL_PARAMETERS_URL", &format!("http://localhost:{port}/calls")),
         ("PAYMENT_WEBHOOK_SECRET", "a-secret-for-tests-only"),
     ]);
@@ -360,6 +368,7 @@ async fn what_is_sent_to_this_machine_does_not_go_through_a_proxy() {
     let call = [("CallSid", "CA00000000000000000000000000000001"), ("From", "+15550100001")];
     assert_eq!(client.post_as_twilio("/connectConversationRelay", &call).await.status(), StatusCode::OK);
     assert!(answering.join().unwrap().starts_with("POST /calls HTTP/1.1\r\n"));
+    assert!(model.join().unwrap().contains(" /v1/"), "the model is prepared while the call rings");
     assert_eq!(proxy.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the proxy sees nothing");
 }
 

@@ -4,7 +4,7 @@ mod server_process;
 
 use std::time::Duration;
 
-use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient, RelayMessage};
 use reqwest::StatusCode;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
@@ -120,6 +120,18 @@ async fn sockets_without_setup_leave_room_for_calls() {
     }
     live.check().await;
     assert_eq!(silent[0].wait_for_close().await.unwrap().0, 1002, "the oldest has made room");
+}
+
+#[tokio::test]
+async fn a_socket_of_nobody_holds_64_kib_at_most() {
+    let server = Server::start(&[]).await;
+    let signature = server.signature(SOCKET_URL, &[]);
+    let mut socket = server.open_socket(Some(&signature)).await.unwrap();
+    let setup = server.setup_frame("CA1", &json!({"note": "x".repeat(100 * 1024)})).await;
+    // The server may close the connection while it is sent.
+    let _ = socket.send(&setup).await;
+    assert!(!matches!(socket.receive().await, RelayMessage::Text(_)));
+    server.wait_for_calls(0).await;
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn an_input_above_4_kib_is_cut_with_a_note_and_a_card_number_on_the_edge_i
     let openai = QueuedOpenAi::start(&[ModelReply::text("Too long.")]).await.unwrap();
     let server = Server::start(&[("OPENAI_BASE_URL", openai.base_url())]).await;
     let mut socket = server.connect_call("CA1", &json!({})).await;
-    let words = format!("{} 4242 4242 4242 4242 {}", "x".repeat(4085), "and so on ".repeat(5_000));
+    let words = format!("{} 4242 4242 4242 4242 {}", "x".repeat(4085), "and so on ".repeat(25_000));
     socket.say(&words).await.unwrap();
     let input = openai.wait_for_input("xxxx").await.unwrap();
     assert!(input.contains("longer than 4 KiB"), "the model is told so");

@@ -1,9 +1,12 @@
 //! The border to Twilio's data: whose socket it is, and what it says.
 
+use std::process::Stdio;
+
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient, RelayMessage};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::process::Process;
 use crate::server::{OPERATOR_TOKEN, SOCKET_TOKEN, SOCKET_URL, Server, parameter, start_twilio};
 
 const REFUSED: (u16, &str) = (1008, "this socket belongs to no call of this server");
@@ -131,6 +134,27 @@ async fn a_replayed_action_of_a_session_that_was_replaced_gives_no_token() {
     server.post_as_twilio("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
     server.wait_for_calls(0).await;
     assert_eq!(act("/connectAction?reconnects=2").await, (StatusCode::CONFLICT, None), "the call has ended");
+}
+
+#[tokio::test]
+async fn a_call_that_has_ended_is_not_begun_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = format!("sqlite://{}/ledger.db", directory.path().display());
+    let start =
+        async || Process::start("http://127.0.0.1:9/v1", &[("DATABASE_URL", database.as_str())], Stdio::null()).await;
+    let (first, setup) = (start().await, json!({}));
+    let setup = first.server.setup_frame("CA1", &setup).await;
+    let ended = [("CallSid", "CA1"), ("CallStatus", "completed")];
+    first.server.post_as_twilio("/twilioStatusCallback", &ended).await;
+    first.terminate();
+    assert!(first.wait_for_exit().await);
+    let second = start().await;
+    let ring = [("CallSid", "CA1"), ("CallStatus", "ringing")];
+    let failed = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+    for (path, form) in [("/connectConversationRelay", &ring[..]), ("/connectAction", &failed)] {
+        assert_eq!(second.server.post_as_twilio(path, form).await.status(), StatusCode::CONFLICT, "{path}");
+    }
+    assert_refused(&second.server, &setup).await;
 }
 
 #[tokio::test]

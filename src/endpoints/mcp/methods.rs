@@ -220,7 +220,7 @@ impl Client {
             return refusal("The calls before this one took too long, so this was not done.");
         }
         let (answer, answered) = oneshot::channel();
-        let message = SessionMessage::ExternalToolCall(ExternalToolCall { call, request: self.scope.request, answer });
+        let message = SessionMessage::ExternalToolCall(ExternalToolCall::new(call, self.scope.request, answer));
         match self.calls.deliver(&self.scope.call, message) {
             DeliveryOutcome::Delivered => {}
             DeliveryOutcome::UnknownCall => return refusal("The phone call is over, so this was not done."),

@@ -101,6 +101,8 @@ pub(crate) struct Call {
     redactor: Redactor,
     /// Removes card numbers from what the model says and writes over time.
     agent_redactor: Redactor,
+    /// Removes card numbers from the tones that the model sends over time.
+    tone_redactor: Redactor,
     speech: AgentSpeech,
     caller_speech: CallerSpeech,
     keypad: Keypad,
@@ -146,6 +148,7 @@ impl Call {
             history: History::default(),
             redactor: Redactor::default(),
             agent_redactor: Redactor::default(),
+            tone_redactor: Redactor::default(),
             speech: AgentSpeech::default(),
             caller_speech: CallerSpeech::default(),
             keypad: Keypad::default(),

@@ -1,8 +1,9 @@
 //! How every HTTP client of the server is built, and how the body of a response is read.
 //!
 //! A request to this machine never leaves it: it uses no proxy, whatever `HTTP_PROXY` says, and its host is always a
-//! loopback address. This machine is also a name to which `/etc/hosts` gives such an address. Other names are resolved without threads, so that a resolver that hangs costs no more than the
-//! requests that wait for it. A redirect is never followed, since it could send data of a caller to another host.
+//! loopback address. This machine is also a name to which `/etc/hosts` gives such an address. Other names are resolved
+//! without threads, so that a resolver that hangs costs no more than the requests that wait for it. A redirect is never
+//! followed, since it could send data of a caller to another host.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt as _;
 use url::{Host, Url};
 
 use crate::config::is_this_machine;
@@ -21,6 +24,19 @@ use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
 /// Time limit for opening a connection, its name included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The TLS settings of all clients. To read the root certificates takes milliseconds, so they are read once.
+static TLS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(|| {
+    let mut tls = ClientConfig::with_platform_verifier()?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+});
+
+/// Reads the root certificates, on a thread for work that blocks. The first client would read them otherwise.
+pub(crate) async fn load_root_certificates() {
+    // The first client that is built reports what fails.
+    let _ = tokio::task::spawn_blocking(|| LazyLock::force(&TLS)).await;
+}
 
 /// Where the requests of a client go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +64,18 @@ impl Target {
     }
 }
 
-/// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit.
+/// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit. It cannot be built if the root
+/// certificates cannot be loaded.
 pub(crate) fn builder(target: Target) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirect::Policy::none());
+    let builder = match &*TLS {
+        Ok(tls) => builder.tls_backend_preconfigured(tls.clone()),
+        // The client then loads the certificates itself, and fails with the reason.
+        Err(_) => builder,
+    };
     match target {
         Target::ThisMachine => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         Target::OtherMachine => builder.hickory_dns(true),

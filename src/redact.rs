@@ -13,6 +13,7 @@ mod digit_window;
 mod json;
 mod language;
 mod normalise;
+mod part_digits;
 mod private;
 mod redactor;
 mod run_kind;

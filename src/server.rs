@@ -16,6 +16,7 @@ use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode, ResponseServiceConfig};
 use crate::connections::{ConnectionLimits, Connections};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
+use crate::http_client::load_root_certificates;
 use crate::ledger::{self, Ledger, PaymentState};
 use crate::log_limit::LogLimiter;
 use crate::response_service::{BuildResponseServiceError, ResponseService};
@@ -102,11 +103,12 @@ pub(crate) async fn serve_calls(
     if let Some(tools) = assets.library().find_unsigned_tools(&config) {
         return Err(ServeError::NoBusinessSecret { tools });
     }
-    let ledger = if config.take_over {
-        Ledger::take_over(&config.database_path).await?
-    } else {
-        Ledger::open(&config.database_path).await?
+    let open_ledger = async {
+        let path = &config.database_path;
+        if config.take_over { Ledger::take_over(path).await } else { Ledger::open(path).await }
     };
+    let (ledger, ()) = tokio::join!(open_ledger, load_root_certificates());
+    let ledger = ledger?;
     ledger.set_live(config.payment_mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
     let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;

@@ -1,6 +1,7 @@
 //! What the model says, writes and keys: digits that become a card number over time are cut, ids and names included.
 
 use super::history::CardSource;
+use super::tool_request::SEND_DTMF;
 use super::{Call, ConversationItem, ToolCall};
 use crate::redact::{DetectedCard, join_scalars};
 use serde::Deserialize;
@@ -22,7 +23,11 @@ impl Call {
         let id = id_digits(&call.call_id).unwrap_or_default();
         let name = if count_digits(&call.name) < MIN_NAME_DIGITS { "" } else { &call.name };
         let written = [name, id, &join_scalars(call.arguments.as_str())].join(" / x / ");
-        let cards = self.agent_redactor.find_cards(&written);
+        let mut cards = self.agent_redactor.find_cards(&written);
+        if call.name == SEND_DTMF {
+            // Tones have no words between them: sent one by one, they are one number.
+            cards.extend(self.tone_redactor.redact_keys(&join_scalars(call.arguments.as_str())).cards);
+        }
         // More words of the response are an input of their own.
         self.agent_redactor.begin_input();
         for card in &cards {

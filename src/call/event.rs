@@ -1,6 +1,7 @@
 //! The input and output of a call: [`CallEvent`] and [`Action`].
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -154,8 +155,8 @@ pub(crate) struct ExternalOutput {
 pub(crate) struct ModelRequest {
     /// Identifies the request in every event of its response.
     pub id: ModelRequestId,
-    /// The conversation items, in order.
-    pub input: Vec<ConversationItem>,
+    /// The conversation items, in order; shared with the history.
+    pub input: Vec<Arc<ConversationItem>>,
 }
 
 /// Shows the kind of event, never its content.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::value::RawValue;
@@ -10,9 +11,9 @@ use super::agent_output::reasoning_text;
 use super::prompts;
 use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
-/// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out. A request holds it three
-/// times: here, as its input, and as its body.
-const MAX_BYTES: usize = 1536 * 1024;
+/// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out. While a request is sent it is
+/// held twice: here, shared with the request's input, and as the request's body.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// After this much was added the size is checked, also if the model is not asked, in bytes of JSON.
 const CHECK_INTERVAL_BYTES: usize = MAX_BYTES / 4;
@@ -164,13 +165,14 @@ impl CardSource {
     }
 }
 
-/// The items of a call, in order. An item keeps its position until its turn is left out.
+/// The items of a call, in order. An item keeps its position until its turn is left out. The inputs of requests share the
+/// items; one that changes meanwhile is copied.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// Of the turns that were left out: the call details, which begin the history, and the later messages of the server.
-    pinned: Vec<ConversationItem>,
+    pinned: Vec<Arc<ConversationItem>>,
     /// `None` where an item was removed.
-    items: Vec<Option<ConversationItem>>,
+    items: Vec<Option<Arc<ConversationItem>>>,
     dropped_count: usize,
     /// The number of turns that were left out.
     left_out_turns: usize,
@@ -179,7 +181,7 @@ pub(super) struct History {
     /// The model's server refuses reasoning items, and the ids that go with them.
     rejects_reasoning: bool,
     /// Items that were left out since the last response that succeeded, with their positions.
-    left_out: Vec<(usize, Option<ConversationItem>)>,
+    left_out: Vec<(usize, Option<Arc<ConversationItem>>)>,
 }
 
 impl History {
@@ -187,7 +189,7 @@ impl History {
     pub(super) fn push(&mut self, item: ConversationItem) -> usize {
         let item = Some(item.into_redacted()).filter(|item| !(self.rejects_reasoning && item.is_reasoning()));
         self.unchecked_bytes += item.as_ref().map_or(0, ConversationItem::json_bytes);
-        self.items.push(item);
+        self.items.push(item.map(Arc::new));
         let position = self.dropped_count + self.items.len() - 1;
         if self.unchecked_bytes > CHECK_INTERVAL_BYTES {
             self.leave_out_turns(MAX_BYTES);
@@ -197,8 +199,8 @@ impl History {
 
     /// The agent's text at a position, if the item there is [`ConversationItem::Agent`].
     pub(super) fn agent_text_mut(&mut self, position: usize) -> Option<&mut String> {
-        match self.items.get_mut(position.checked_sub(self.dropped_count)?) {
-            Some(Some(ConversationItem::Agent(message))) => Some(&mut message.text),
+        match Arc::make_mut(self.items.get_mut(position.checked_sub(self.dropped_count)?)?.as_mut()?) {
+            ConversationItem::Agent(message) => Some(&mut message.text),
             _ => None,
         }
     }
@@ -206,17 +208,17 @@ impl History {
     /// Removes the parts of a card number that spans several inputs of its source. In the last `inputs` of them, and in
     /// what was said between them, even a single digit of it is removed.
     pub(super) fn redact_card(&mut self, card: &DetectedCard, source: CardSource, inputs: usize) {
-        let items = self.items.iter().enumerate().rev().filter(|(_, item)| source.is_input(item.as_ref()));
+        let items = self.items.iter().enumerate().rev().filter(|(_, item)| source.is_input(item.as_deref()));
         let since = items.take(source.count_items(inputs)).last().map_or(self.items.len(), |(at, _)| at);
         for (at, item) in self.items.iter_mut().enumerate() {
-            item.take_if(|item| !item.redact_card(card, at >= since));
+            item.take_if(|item| !Arc::make_mut(item).redact_card(card, at >= since));
         }
         for item in &mut self.pinned {
-            item.redact_card(card, false);
+            Arc::make_mut(item).redact_card(card, false);
         }
         // What may come back must not bring a part of the number with it.
         for (_, item) in &mut self.left_out {
-            item.take_if(|item| !item.redact_card(card, true));
+            item.take_if(|item| !Arc::make_mut(item).redact_card(card, true));
         }
     }
 
@@ -239,24 +241,21 @@ impl History {
     /// model stands in its place. All before it was accepted by an earlier response. Returns whether there is such an
     /// item.
     pub(super) fn leave_out_newest_input(&mut self, utterance_note: &str, output_note: &str) -> bool {
-        let is_input = |item: &Option<ConversationItem>| {
-            matches!(item, Some(ConversationItem::Caller(_) | ConversationItem::ToolOutput { .. }))
-        };
+        use ConversationItem::{Caller, Developer, ToolCall, ToolOutput};
+        let is_input = |item: &Option<Arc<_>>| matches!(item.as_deref(), Some(Caller(_) | ToolOutput { .. }));
         let Some(at) = self.items.iter().rposition(is_input) else { return false };
-        match self.items[at].take() {
-            Some(ConversationItem::ToolOutput { call_id, output }) => {
-                let is_call = |item: &Option<ConversationItem>| matches!(item, Some(ConversationItem::ToolCall(call)) if call.call_id == call_id);
-                if let Some(call) = self.items.iter().position(is_call) {
-                    self.left_out.push((self.dropped_count + call, self.items[call].take()));
-                }
-                self.left_out.push((self.dropped_count + at, Some(ConversationItem::ToolOutput { call_id, output })));
-                self.items[at] = Some(ConversationItem::Developer(output_note.to_owned()));
-            }
-            utterance => {
-                self.left_out.push((self.dropped_count + at, utterance));
-                self.items[at] = Some(ConversationItem::Developer(utterance_note.to_owned()));
+        let input = self.items[at].take();
+        let mut note = utterance_note;
+        if let Some(ToolOutput { call_id, .. }) = input.as_deref() {
+            note = output_note;
+            let is_call =
+                |item: &Option<Arc<_>>| matches!(item.as_deref(), Some(ToolCall(call)) if call.call_id == *call_id);
+            if let Some(call) = self.items.iter().position(is_call) {
+                self.left_out.push((self.dropped_count + call, self.items[call].take()));
             }
         }
+        self.left_out.push((self.dropped_count + at, input));
+        self.items[at] = Some(Arc::new(Developer(note.to_owned())));
         true
     }
 
@@ -288,20 +287,21 @@ impl History {
 
     /// Builds the model's input: all items except agent text that is empty, then `last`, which is not stored. Where turns
     /// were left out a message says how many.
-    pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<ConversationItem> {
+    pub(super) fn build_input(&mut self, last: Option<ConversationItem>) -> Vec<Arc<ConversationItem>> {
         self.shrink(MAX_BYTES);
-        let heard = |item: &&ConversationItem| !matches!(item, ConversationItem::Agent(message) if message.text.trim().is_empty());
-        let note = || ConversationItem::Developer(prompts::turns_left_out(self.left_out_turns));
+        let heard =
+            |item: &&Arc<_>| !matches!(&***item, ConversationItem::Agent(message) if message.text.trim().is_empty());
+        let note = || Arc::new(ConversationItem::Developer(prompts::turns_left_out(self.left_out_turns)));
         let note = (self.dropped_count > 0).then(note);
         let items = self.items.iter().flatten().filter(heard).cloned();
         let items = self.pinned.iter().cloned().chain(note).chain(items);
-        move_speech_behind_outputs(items).into_iter().chain(last).collect()
+        move_speech_behind_outputs(items).into_iter().chain(last.map(Arc::new)).collect()
     }
 
     /// The size of all items, in bytes of JSON.
     fn json_bytes(&self) -> usize {
         let items = self.pinned.iter().chain(self.items.iter().flatten());
-        items.map(ConversationItem::json_bytes).sum()
+        items.map(|item| item.json_bytes()).sum()
     }
 
     /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content of the
@@ -331,7 +331,7 @@ impl History {
             else {
                 return;
             };
-            let begins = |item: &Option<ConversationItem>| item.as_ref().is_some_and(&begins_turn);
+            let begins = |item: &Option<Arc<_>>| item.as_deref().is_some_and(&begins_turn);
             let Some(length) = self.items.iter().skip(first + 1).position(begins) else { return };
             for item in self.items.drain(..=first + length).flatten() {
                 self.dropped_count += 1;
@@ -339,7 +339,7 @@ impl History {
                     self.pinned.push(item);
                 } else {
                     held -= item.json_bytes();
-                    self.left_out_turns += usize::from(matches!(item, ConversationItem::Caller(_)));
+                    self.left_out_turns += usize::from(matches!(*item, ConversationItem::Caller(_)));
                 }
             }
             held -= self.unpin_oldest();
@@ -349,7 +349,7 @@ impl History {
     /// Leaves out the oldest messages of the server above [`MAX_PINNED_BYTES`], except the call details. Returns their
     /// size.
     fn unpin_oldest(&mut self) -> usize {
-        let sizes: Vec<usize> = self.pinned.iter().skip(1).map(ConversationItem::json_bytes).collect();
+        let sizes: Vec<usize> = self.pinned.iter().skip(1).map(|item| item.json_bytes()).collect();
         let (mut excess, mut count, mut removed) = (sizes.iter().sum::<usize>(), 0, 0);
         for size in sizes {
             if excess <= MAX_PINNED_BYTES {
@@ -372,23 +372,23 @@ impl History {
             }
             let Some(item) = slot else { continue };
             let before = item.json_bytes();
-            match item {
+            match Arc::make_mut(item) {
                 ConversationItem::Reasoning(_) => *slot = None,
                 ConversationItem::ToolCall(call) => call.arguments = RedactedJson::new("{}"),
                 ConversationItem::ToolOutput { output, .. } => *output = prompts::output_left_out(),
                 ConversationItem::Developer(_) | ConversationItem::Caller(_) | ConversationItem::Agent(_) => {}
             }
-            held = (held + slot.as_ref().map_or(0, ConversationItem::json_bytes)).saturating_sub(before);
+            held = (held + slot.as_ref().map_or(0, |item| item.json_bytes())).saturating_sub(before);
         }
     }
 }
 
 /// Moves what the agent said while a tool was running behind the output of the tool: servers that render the input as a
 /// chat require the outputs to follow their calls directly.
-fn move_speech_behind_outputs(items: impl Iterator<Item = ConversationItem>) -> Vec<ConversationItem> {
+fn move_speech_behind_outputs(items: impl Iterator<Item = Arc<ConversationItem>>) -> Vec<Arc<ConversationItem>> {
     let (mut moved, mut waiting, mut spoken) = (Vec::new(), 0_usize, Vec::new());
     for item in items {
-        match item {
+        match *item {
             ConversationItem::Agent(_) if waiting > 0 => {
                 spoken.push(item);
                 continue;
@@ -521,14 +521,14 @@ mod tests {
         ConversationItem::Developer(text.to_owned())
     }
 
-    fn total(input: &[ConversationItem]) -> usize {
-        input.iter().map(ConversationItem::json_bytes).sum()
+    fn total(input: &[Arc<ConversationItem>]) -> usize {
+        input.iter().map(|item| item.json_bytes()).sum()
     }
 
-    fn texts(input: &[ConversationItem]) -> Vec<&str> {
+    fn texts(input: &[Arc<ConversationItem>]) -> Vec<&str> {
         input
             .iter()
-            .filter_map(|item| match item {
+            .filter_map(|item| match &**item {
                 ConversationItem::Developer(text) | ConversationItem::Caller(text) => Some(text.as_str()),
                 _ => None,
             })
@@ -536,10 +536,10 @@ mod tests {
     }
 
     /// Whether each tool call has exactly one output, which follows it.
-    fn is_paired(input: &[ConversationItem]) -> bool {
+    fn is_paired(input: &[Arc<ConversationItem>]) -> bool {
         let mut open = Vec::new();
         for item in input {
-            match item {
+            match &**item {
                 ConversationItem::ToolCall(call) => open.push(&call.call_id),
                 ConversationItem::ToolOutput { call_id, .. } => {
                     let Some(at) = open.iter().position(|id| *id == call_id) else { return false };
@@ -576,6 +576,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_share_the_items_and_keep_what_changes_later() {
+        let mut history = History::default();
+        history.push(caller("Look."));
+        let said = history.push(ConversationItem::Agent("I am looking.".into()));
+        let (first, second) = (history.build_input(None), history.build_input(None));
+        assert!(first.iter().zip(&second).all(|(first, second)| Arc::ptr_eq(first, second)));
+        history.agent_text_mut(said).unwrap().truncate(4);
+        let third = history.build_input(None);
+        assert!(Arc::ptr_eq(&first[0], &third[0]));
+        let said = |input: &[Arc<ConversationItem>]| match &*input[1] {
+            ConversationItem::Agent(message) => message.text.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((&*said(&first), &*said(&third)), ("I am looking.", "I am"));
+    }
+
+    #[test]
     fn a_last_turn_that_is_too_long_loses_the_content_of_its_oldest_tool_calls() {
         let mut history = History::default();
         history.push(developer("The call began."));
@@ -589,7 +606,9 @@ mod tests {
         assert!(total(&input) <= MAX_BYTES, "{}", total(&input));
         assert!(is_paired(&input));
         assert_eq!(input.len(), 42, "nothing is left out whole");
-        let Some(ConversationItem::ToolOutput { output, .. }) = input.last() else { panic!("the last output") };
+        let Some(ConversationItem::ToolOutput { output, .. }) = input.last().map(|item| &**item) else {
+            panic!("the last output")
+        };
         assert_eq!(output.len(), 16 * 1024, "the newest stays as it is");
     }
 

@@ -71,6 +71,9 @@ const MANIFEST: Argument = Argument::optional("manifestKey", ArgumentKind::Text,
 const HANDOFF_SUMMARY: Argument = Argument::optional("summary", ArgumentKind::Text, "what the call was about so far")
     .or(&["handoffSummary", "conversationSummary"]);
 
+/// The name of the tool that sends tones.
+pub(super) const SEND_DTMF: &str = "send-dtmf";
+
 /// All tools. `Call::perform` says what each of them does.
 const TOOLS: &[ToolSpec] = &[
     on_telephone("confirm-amount", &[AMOUNT], parse_confirm_amount),
@@ -88,7 +91,7 @@ const TOOLS: &[ToolSpec] = &[
     }),
     on_telephone("end-call", &[CALL_SUMMARY], |input| Ok(ToolRequest::EndCall { notes: input.closing_notes(&[]) })),
     on_telephone("live-agent-handoff", &[REASON, CALL_SUMMARY], parse_live_agent_handoff),
-    on_telephone("send-dtmf", &[DIGITS], parse_send_dtmf),
+    on_telephone(SEND_DTMF, &[DIGITS], parse_send_dtmf),
     on_telephone("switch-language", &[TTS_LANGUAGE, TRANSCRIPTION_LANGUAGE], parse_switch_language),
     on_telephone("play-media", &[SOURCE, LOOP], parse_play_media),
     on_telephone("set-listen-mode", &[ENABLED], |input| {

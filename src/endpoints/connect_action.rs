@@ -20,7 +20,7 @@ use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, Verb};
-use crate::session::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionContext, SessionMessage};
+use crate::session::{CALL_REFERENCE, CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionContext, SessionMessage};
 use crate::socket_token::SessionNumber;
 use crate::twilio::CallStatus;
 
@@ -47,8 +47,8 @@ enum ConnectResult {
     SessionEnded,
 }
 
-/// The state in the query of the action URL. It passes from one session of a call to the next, even to another process.
-/// Twilio's signature covers the URL.
+/// The state in the query of the action URL, and of the URL of an order's TwiML. It passes from one session of a call to the
+/// next, even to another process. Twilio's signature covers the URL.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ActionState {
     /// The session that the action is about.
@@ -100,7 +100,7 @@ pub(super) async fn post(
     }
     twiml_response(&match result {
         ConnectResult::CallEnded => Vec::new(),
-        ConnectResult::SessionFailed if reconnects => vec![voice.reconnect_verb(&call, &state.next_attempt())],
+        ConnectResult::SessionFailed if reconnects => vec![voice.connect_verb(&call, &state.next_attempt())],
         ConnectResult::SessionFailed => voice.transfer_verbs(r#"{"reasonCode":"session-failed"}"#),
         ConnectResult::HandedOff(data) => voice.transfer_verbs(&data),
         ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
@@ -124,7 +124,8 @@ impl ActionState {
         Self { reconnects: 0, context_key, manifest_key, payment_parameters: payment_parameters.cloned().collect() }
     }
 
-    fn from_query(query: Attributes) -> Self {
+    /// Parses the query of a URL with this state.
+    pub(super) fn from_query(query: Attributes) -> Self {
         let mut state = Self::default();
         for (name, value) in query {
             match name.as_str() {
@@ -138,7 +139,12 @@ impl ActionState {
         state
     }
 
-    /// Returns the action URL with this state in its query.
+    /// Whether the state is that of an order: each has a reference.
+    pub(super) fn is_of_order(&self) -> bool {
+        self.payment_parameters.iter().any(|(name, _)| name == CALL_REFERENCE)
+    }
+
+    /// Returns the URL with this state in its query.
     pub(super) fn to_url(&self, url: &str) -> String {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.query_pairs()).finish();
         if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
@@ -203,13 +209,15 @@ impl ConnectResult {
 }
 
 impl VoiceWebhook {
-    /// Builds the verb that connects the call again, without the greeting.
-    fn reconnect_verb(&self, call: &CallSid, state: &ActionState) -> Verb {
+    /// Builds the verb that connects a call with what the state holds: again, then without the greeting, or for the first time.
+    pub(super) fn connect_verb(&self, call: &CallSid, state: &ActionState) -> Verb {
         let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
         let mut own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
-        own.push((RECONNECT.to_owned(), state.reconnects.to_string()));
+        if state.reconnects > 0 {
+            own.push((RECONNECT.to_owned(), state.reconnects.to_string()));
+        }
         let mut relay = self.conversation_relay(own, self.socket_tokens.for_call(call, state.reconnects));
-        relay.attributes.retain(|(name, _)| !name.starts_with("welcomeGreeting"));
+        relay.attributes.retain(|(name, _)| state.reconnects == 0 || !name.starts_with("welcomeGreeting"));
         Verb::Connect { action: state.to_url(&self.action_url), relay }
     }
 

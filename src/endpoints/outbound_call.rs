@@ -35,6 +35,10 @@ use order::{OutboundOrder, ParseOrderError};
 /// The longest document that Twilio reads from a URL, in bytes (error 11750).
 const MAX_TWIML_BYTES: usize = 64_000;
 
+/// The longest URL of a document that has the order's state in its query, in bytes. Beyond it a restart while the call rings
+/// loses the order.
+const MAX_URL_BYTES: usize = 2_000;
+
 /// How long a placed call counts beside its ringing: it is queued, and a machine may be detected.
 const ANSWER_WAIT: Duration = Duration::from_secs(150);
 
@@ -87,7 +91,8 @@ pub(super) async fn post(
     if let Some(payment) = ledger.find_conflicting_payment(order.order_reference()).await? {
         return Err(ApiError::new(StatusCode::CONFLICT, OrderHasPaymentError(payment)));
     }
-    let document = build_twiml(&app.voice, &order)?;
+    let state = ActionState::new(order.context_key.clone(), order.manifest_key.clone(), &order.parameters);
+    let document = build_twiml(&app.voice, &order, &state)?;
     let limits = &library.server.usage_limits;
     let called = CallerKey::parse(order.to.as_str());
     let pending_calls = &app.session.pending_calls;
@@ -101,7 +106,7 @@ pub(super) async fn post(
         return Err(error);
     }
     app.session.prewarm_profile(&profile);
-    match place_call(&app, &outbound, &order, document, limits).await {
+    match place_call(&app, &outbound, &order, document, &state, limits).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);
             // The call is placed, whatever the limit says: a burst of orders is bounded by its own limit.
@@ -144,12 +149,11 @@ fn admit_order(usage: &Usage, called: Option<&CallerKey>, limits: &UsageLimits) 
 struct OrderHasPaymentError(PriorPayment);
 
 /// Builds the TwiML of the call: the same as for an inbound call, with the order's parameters.
-fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder) -> Result<String, ApiError> {
+fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder, state: &ActionState) -> Result<String, ApiError> {
     // Twilio names the call only in its answer to the request that has this TwiML.
     let token = voice.socket_tokens.for_order(&order.call_reference);
     let relay = voice.conversation_relay(order.parameters.clone(), token);
-    let (context, manifest) = (order.context_key.clone(), order.manifest_key.clone());
-    let action = ActionState::new(context, manifest, &order.parameters).to_url(&voice.action_url);
+    let action = state.to_url(&voice.action_url);
     let document = twiml::render_response(&[Verb::Connect { action, relay }]);
     if document.len() > MAX_TWIML_BYTES {
         let error = "the properties are too long: strings, numbers and booleans must fit into a TwiML document of 64,000 \
@@ -170,6 +174,7 @@ async fn place_call(
     outbound: &OutboundCallContext,
     order: &OutboundOrder,
     document: String,
+    state: &ActionState,
     limits: &UsageLimits,
 ) -> Result<CallSid, PlaceCallError> {
     // A document in the request itself would run before it is known who answered.
@@ -178,9 +183,11 @@ async fn place_call(
         let error = "too many calls are being placed: try again later";
         PlaceCallError { response: ApiError::limit_reached(UsageLimit::PendingData, error), maybe_placed: false }
     })?;
+    let plain_url = outbound.base_url.http_url(&path);
+    let twiml_url = Some(state.to_url(&plain_url)).filter(|url| url.len() <= MAX_URL_BYTES).unwrap_or(plain_url);
     let call = NewCall {
         to: &order.to,
-        twiml_url: &outbound.base_url.http_url(&path),
+        twiml_url: &twiml_url,
         status_callback: &outbound.status_callback,
         ring_timeout: limits.ring_timeout,
         time_limit: limits.call_length.map(|length| length + TIME_LIMIT_MARGIN),

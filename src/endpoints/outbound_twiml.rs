@@ -1,10 +1,13 @@
 //! `POST /outboundTwiml/{id}`: the TwiML of an outbound call. Twilio requests it once it knows who answered: a machine gets
 //! another document than a person, without an agent and without a payment.
+//!
+//! The document is in memory. If the process that placed the call is gone, it is built again from the query of the URL, which
+//! has what the payment needs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -12,8 +15,11 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::auth::call_webhook::CallWebhook;
+use super::connect_action::ActionState;
 use super::{App, twiml_response};
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
+use crate::ids::CallSid;
+use crate::relay::twiml::{self, Attributes};
 
 /// The path prefix of the documents.
 pub(super) const OUTBOUND_TWIML: &str = "/outboundTwiml";
@@ -30,12 +36,16 @@ const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The documents that Twilio has not requested yet. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct TwimlDocuments(Arc<Mutex<ExpiringMap<Uuid, String>>>);
+pub(super) struct TwimlDocuments {
+    /// The first half of every id, which tells the documents of this process from those of others.
+    process: u64,
+    documents: Arc<Mutex<ExpiringMap<Uuid, String>>>,
+}
 
 impl Default for TwimlDocuments {
     fn default() -> Self {
         let documents = ExpiringMap::new(MAX_DOCUMENTS, LIFETIME).with_max_bytes(MAX_DOCUMENT_BYTES);
-        Self(Arc::new(Mutex::new(documents)))
+        Self { process: random_number(), documents: Arc::new(Mutex::new(documents)) }
     }
 }
 
@@ -43,7 +53,7 @@ impl TwimlDocuments {
     /// Adds a document and returns the path from which it can be read once. The path is random and
     /// cannot be guessed.
     pub(super) fn add(&self, document: String) -> Result<String, ExpiringMapFullError> {
-        let id = Uuid::new_v4();
+        let id = Uuid::from_u64_pair(self.process, random_number());
         let bytes = document.len();
         self.lock().insert_sized(id, document, bytes, now())?;
         Ok(format!("{OUTBOUND_TWIML}/{id}"))
@@ -60,13 +70,18 @@ impl TwimlDocuments {
         self.lock().remove(&id, now())
     }
 
+    /// Whether this process has made the document.
+    fn has_made(&self, id: Uuid) -> bool {
+        id.as_u64_pair().0 == self.process
+    }
+
     /// Removes expired documents.
     pub(super) fn remove_expired(&self) {
         self.lock().remove_expired(now());
     }
 
     fn lock(&self) -> MutexGuard<'_, ExpiringMap<Uuid, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,11 +89,15 @@ impl TwimlDocuments {
 pub(super) async fn post(
     State(app): State<App>,
     Path(id): Path<String>,
+    Query(query): Query<Attributes>,
     CallWebhook { call, form }: CallWebhook,
 ) -> Response {
-    let Some(document) = id.parse().ok().and_then(|id| app.outbound.documents.take(id)) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
+    let documents = &app.outbound.documents;
+    let document = id.parse().ok().and_then(|id| match documents.take(id) {
+        None if !documents.has_made(id) => build_again(&app, &call, query),
+        document => document,
+    });
+    let Some(document) = document else { return StatusCode::NOT_FOUND.into_response() };
     if !form.is_answered_by_machine() {
         return ([(header::CONTENT_TYPE, "text/xml")], document).into_response();
     }
@@ -90,6 +109,20 @@ pub(super) async fn post(
     // No session will begin that does this.
     app.session.end_unconnected_call(&call, "answering-machine").await;
     twiml_response(&app.voice.farewell_verbs(|messages| &messages.machine))
+}
+
+/// Builds the document of a call that another process has placed; `None` if the query has no order, or the call has begun.
+fn build_again(app: &App, call: &CallSid, query: Attributes) -> Option<String> {
+    let state = ActionState::from_query(query);
+    let has_begun = app.session.calls.is_live(call) || app.session.admission.has_ended(call, Instant::now());
+    (state.is_of_order() && !has_begun).then(|| {
+        info!(event = "call.order_recovered", call_sid = %call, "A call that was placed before a restart is answered.");
+        twiml::render_response(&[app.voice.connect_verb(call, &state)])
+    })
+}
+
+fn random_number() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
 }
 
 fn now() -> std::time::Instant {

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -65,7 +66,7 @@ impl<'a> PredictionRequest<'a> {
     pub(super) fn new(
         chat_id: &'a str,
         profile: &Profile,
-        input: &'a [ConversationItem],
+        input: &'a [Arc<ConversationItem>],
         variables: &[FlowiseVariable],
         identity: &'a CallIdentity,
         token: Option<&'a SecretString>,
@@ -108,24 +109,22 @@ struct Conversation<'a> {
     /// The details of the call.
     details: Option<&'a str>,
     /// Everything up to the agent's last words.
-    answered: &'a [ConversationItem],
+    answered: &'a [Arc<ConversationItem>],
     /// Everything since then.
-    new: &'a [ConversationItem],
+    new: &'a [Arc<ConversationItem>],
 }
 
 impl<'a> Conversation<'a> {
-    fn new(input: &'a [ConversationItem]) -> Self {
-        let (details, rest) = match input {
-            [ConversationItem::Developer(details), rest @ ..] => (Some(details.as_str()), rest),
-            rest => (None, rest),
-        };
-        let spoken = rest.iter().rposition(|item| matches!(item, ConversationItem::Agent(_)));
+    fn new(input: &'a [Arc<ConversationItem>]) -> Self {
+        let details = input.first().and_then(|item| note(item));
+        let rest = &input[usize::from(details.is_some())..];
+        let spoken = rest.iter().rposition(|item| matches!(**item, ConversationItem::Agent(_)));
         let (answered, new) = rest.split_at(spoken.map_or(0, |at| at + 1));
         Self { details, answered, new }
     }
 
     fn question(&self) -> Cow<'a, str> {
-        let words: Vec<&str> = self.new.iter().filter_map(caller_words).collect();
+        let words: Vec<&str> = self.new.iter().filter_map(|item| caller_words(item)).collect();
         match words[..] {
             [] => NO_NEW_WORDS.into(),
             [words] => without_template(words),
@@ -138,7 +137,7 @@ impl<'a> Conversation<'a> {
     fn history(&self) -> Vec<HistoryMessage<'a>> {
         let mut messages: Vec<HistoryMessage<'a>> = Vec::new();
         for item in self.answered {
-            let (role, words) = match item {
+            let (role, words) = match &**item {
                 ConversationItem::Caller(words) => (HistoryRole::UserMessage, words),
                 ConversationItem::Agent(message) => (HistoryRole::ApiMessage, &message.text),
                 _ => continue,
@@ -165,17 +164,18 @@ impl<'a> Conversation<'a> {
     }
 
     fn update(&self) -> Option<String> {
-        let notes: Vec<&str> = self.new.iter().filter_map(note).collect();
+        let notes: Vec<&str> = self.new.iter().filter_map(|item| note(item)).collect();
         (!notes.is_empty()).then(|| without_template(&notes.join("\n")).into_owned())
     }
 
     fn earlier_updates(&self) -> Option<String> {
         let mut room = MAX_EARLIER_BYTES;
-        let newest = self.answered.iter().rev().filter_map(note).map(without_template).take_while(|note| {
-            let fits = note.len() < room;
-            room = room.saturating_sub(note.len() + 1);
-            fits
-        });
+        let newest =
+            self.answered.iter().rev().filter_map(|item| note(item)).map(without_template).take_while(|note| {
+                let fits = note.len() < room;
+                room = room.saturating_sub(note.len() + 1);
+                fits
+            });
         let mut notes: Vec<Cow<'_, str>> = newest.collect();
         notes.reverse();
         (!notes.is_empty()).then(|| notes.join("\n"))
@@ -209,16 +209,16 @@ mod tests {
 
     use super::*;
 
-    fn developer(text: &str) -> ConversationItem {
-        ConversationItem::Developer(text.to_owned())
+    fn developer(text: &str) -> Arc<ConversationItem> {
+        Arc::new(ConversationItem::Developer(text.to_owned()))
     }
 
-    fn caller(text: &str) -> ConversationItem {
-        ConversationItem::Caller(text.to_owned())
+    fn caller(text: &str) -> Arc<ConversationItem> {
+        Arc::new(ConversationItem::Caller(text.to_owned()))
     }
 
-    fn agent(text: &str) -> ConversationItem {
-        ConversationItem::Agent(text.into())
+    fn agent(text: &str) -> Arc<ConversationItem> {
+        Arc::new(ConversationItem::Agent(text.into()))
     }
 
     fn identity() -> CallIdentity {
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    fn body(input: &[ConversationItem], variables: &[FlowiseVariable]) -> serde_json::Value {
+    fn body(input: &[Arc<ConversationItem>], variables: &[FlowiseVariable]) -> serde_json::Value {
         let profile = Profile::new("Be \"kind\".", &[""; 0]).unwrap();
         let identity = identity();
         let body = PredictionRequest::new("CA1-0-1", &profile, input, variables, &identity, None).to_json();
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(body.matches("{ {$vars.callToken}").count(), 3, "{body}");
     }
 
-    fn any_item() -> impl Strategy<Value = ConversationItem> {
+    fn any_item() -> impl Strategy<Value = Arc<ConversationItem>> {
         prop_oneof![
             "[A-Z]{1,4}".prop_map(|note| developer(&format!("note {note}"))),
             "[a-z{]{1,8}".prop_map(|words| caller(&format!("said {words}"))),
@@ -335,7 +335,7 @@ mod tests {
             prop_assert!(!vars.contains("said ") && !vars.contains("spoke "), "{vars}");
             prop_assert!(!talk.contains("note ") && !talk.contains("{{"), "{talk}");
             for item in &items {
-                match item {
+                match &**item {
                     ConversationItem::Caller(words) => prop_assert!(talk.contains(&*without_template(words)), "{talk}"),
                     ConversationItem::Developer(text) => prop_assert!(vars.contains(text.as_str()), "{vars}"),
                     _ => {}

@@ -81,7 +81,7 @@ fn identity(chatflow_id: Option<&str>) -> CallIdentity {
 
 fn ask(call: &FlowiseCall, id: u64) -> BoxStream<'static, ModelEvent> {
     let profile = Profile::new("Be kind.", &[""; 0]).unwrap();
-    let input = vec![ConversationItem::Caller("Hi".to_owned())];
+    let input = vec![Arc::new(ConversationItem::Caller("Hi".to_owned()))];
     call.respond(&profile, &ModelRequest { id: ModelRequestId(id), input })
 }
 

@@ -84,14 +84,8 @@ impl Ledger {
         let ledger = Self::from_database(database, Some(file), Some(lease));
         let readers = join_all((0..READERS).map(|_| ledger.0.readers.acquire())).await;
         readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        // Data that the last server erased may still be in the write-ahead log.
-        let wiped = ledger.wipe_wal().await;
         connection::close(connection).await;
-        match wiped {
-            Ok(()) => Ok(ledger),
-            Err(super::LedgerError::Database(error)) => Err(failed(error)),
-            Err(_) => Err(failed(sqlx::Error::WorkerCrashed)),
-        }
+        Ok(ledger)
     }
 
     /// Opens an existing ledger for a command, without a lease. A server may use it at the same time.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -71,7 +72,7 @@ impl<'a> RequestBody<'a> {
     pub(super) fn new(
         model: &'a str,
         profile: &'a Profile,
-        input: &'a [ConversationItem],
+        input: &'a [Arc<ConversationItem>],
         options: &RequestOptions,
         safety_identifier: Option<&'a str>,
     ) -> Self {
@@ -99,7 +100,7 @@ impl<'a> RequestBody<'a> {
     pub(super) fn estimated_bytes(&self) -> usize {
         /// More than all other members.
         const MEMBERS: usize = 1024;
-        let items = self.input.items.iter().map(ConversationItem::json_bytes).sum::<usize>();
+        let items = self.input.items.iter().map(|item| item.json_bytes()).sum::<usize>();
         MEMBERS + self.instructions.get().len() + self.tools.get().len() + items
     }
 
@@ -108,7 +109,7 @@ impl<'a> RequestBody<'a> {
     pub(super) fn prewarming(
         model: &'a str,
         profile: &'a Profile,
-        input: &'a [ConversationItem],
+        input: &'a [Arc<ConversationItem>],
         options: &RequestOptions,
     ) -> Self {
         Self {
@@ -121,7 +122,7 @@ impl<'a> RequestBody<'a> {
 }
 
 struct InputItems<'a> {
-    items: &'a [ConversationItem],
+    items: &'a [Arc<ConversationItem>],
     options: RequestOptions,
 }
 
@@ -132,7 +133,7 @@ impl Serialize for InputItems<'_> {
         // of the phone call.
         let mut has_reasoning = false;
         serializer.collect_seq(self.items.iter().enumerate().filter_map(|(at, item)| {
-            has_reasoning = match item {
+            has_reasoning = match &**item {
                 ConversationItem::Reasoning(item) => {
                     has_encrypted_content(item) && is_followed_by_call(&self.items[at + 1..])
                 }
@@ -216,11 +217,9 @@ fn has_encrypted_content(item: &RawValue) -> bool {
     item.is_ok_and(|item| item.encrypted_content.is_some_and(|content| content.get().len() > r#""""#.len()))
 }
 
-fn is_followed_by_call(rest: &[ConversationItem]) -> bool {
-    matches!(
-        rest.iter().find(|item| !matches!(item, ConversationItem::Reasoning(_))),
-        Some(ConversationItem::ToolCall(_))
-    )
+fn is_followed_by_call(rest: &[Arc<ConversationItem>]) -> bool {
+    let next = rest.iter().map(|item| &**item).find(|item| !matches!(item, ConversationItem::Reasoning(_)));
+    matches!(next, Some(ConversationItem::ToolCall(_)))
 }
 
 /// Replaces arguments that are not JSON, since they may invalidate the whole request. The call was already answered

@@ -124,7 +124,7 @@ async fn connect(model: &ModelInner) -> reqwest::Result<()> {
 /// Fills the cache. A response with an error status is an error, once what it says is learned.
 async fn fill_cache(model: &ModelInner, profile: &Profile) -> reqwest::Result<()> {
     let options = model.capabilities.options();
-    let input = [ConversationItem::Developer(CALL_RINGS.to_owned())];
+    let input = [Arc::new(ConversationItem::Developer(CALL_RINGS.to_owned()))];
     let body = RequestBody::prewarming(&model.name, profile, &input, &options);
     let response = model.request(reqwest::Method::POST, &["responses"]).json(&body).send().await?;
     let (status, outcome) = (response.status(), response.error_for_status_ref().map(drop));

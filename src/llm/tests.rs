@@ -55,7 +55,7 @@ fn request_response(model: &Model) -> impl futures_util::Stream<Item = ModelEven
     let profile = Profile::new("Be kind.", &[TestTool { r#type: "function", name: "end-call" }]).unwrap();
     model.respond(
         Arc::new(profile),
-        ModelRequest { id: ModelRequestId(1), input: vec![ConversationItem::Caller("Hi".to_owned())] },
+        ModelRequest { id: ModelRequestId(1), input: vec![Arc::new(ConversationItem::Caller("Hi".to_owned()))] },
     )
 }
 
@@ -370,7 +370,7 @@ async fn a_refused_role_is_replaced_at_once() {
     let (openai, _leaving) = RawServer::start(answers).await;
     let model = model(openai.origin(), "gpt-6-luna", ModelLimits { retries: 0, ..LIMITS });
     let profile = Arc::new(Profile::new("Be kind.", &[] as &[TestTool]).unwrap());
-    let input = vec![ConversationItem::Developer("The call began.".to_owned())];
+    let input = vec![Arc::new(ConversationItem::Developer("The call began.".to_owned()))];
     let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
     assert_eq!(events.count().await, 2);
     let roles: Vec<_> = openai.bodies().iter().map(|body| body.contains(r#"{"role":"system""#)).collect();

@@ -138,11 +138,14 @@ fn double(digit: u32) -> u32 {
     digit * 2 / 10 + digit * 2 % 10
 }
 
-/// Checks only lengths of 14 to 16, which nearly all cards have: in longer runs, other lengths would match by chance.
+/// Checks only lengths of 14 to 16, which nearly all cards have: in longer runs, other lengths would match by chance. In
+/// runs that are longer than any card number, an expiry date or a security code may stand on both sides.
 fn has_card_at_either_end(digits: &[u8]) -> bool {
-    (14..=16)
-        .filter(|length| *length < digits.len())
-        .any(|length| is_of_known_brand(&digits[..length]) || is_of_known_brand(&digits[digits.len() - length..]))
+    let before: &[usize] = if digits.len() > MAX_CARD_DIGITS { &[0, 3, 4, 6] } else { &[0] };
+    (14..=16).filter(|length| *length < digits.len()).any(|length| {
+        is_of_known_brand(&digits[digits.len() - length..])
+            || before.iter().filter_map(|from| digits.get(*from..from + length)).any(is_of_known_brand)
+    })
 }
 
 fn passes_luhn_check(digits: &[u8]) -> bool {

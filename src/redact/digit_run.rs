@@ -16,7 +16,7 @@ pub(super) enum Strength {
 }
 
 /// Digits with only blanks, punctuation and filler words between them.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct DigitRun {
     /// 0 to 9 each.
     pub(super) digits: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct DigitRun {
 }
 
 /// The digits of one number.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct DigitGroup {
     /// Their range in the digits of the run.
     pub(super) digit_range: Range<usize>,
@@ -130,7 +130,8 @@ impl DigitRun {
         [self.part(0..from), self.part(from..to), self.part(to..self.groups.len())]
     }
 
-    fn part(&self, groups: Range<usize>) -> Self {
+    /// Copies some of its groups.
+    pub(super) fn part(&self, groups: Range<usize>) -> Self {
         let mut part = Self::default();
         for group in &self.groups[groups] {
             part.push(&self.digits[group.digit_range.clone()], group.byte_range.clone(), group.strength);

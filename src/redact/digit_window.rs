@@ -2,13 +2,14 @@
 //!
 //! Between the digits of ordinary sentences there are words too, and one in ten runs of digits passes the Luhn check.
 //! So the parts must be whole runs, follow each other, and look as if they were read from one card: parts of one
-//! length, or many short ones.
+//! length, parts that end where the printed groups end, or many short ones.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::card::{MAX_CARD_DIGITS, is_of_known_brand};
 use super::digit_run::{DigitGroup, DigitRun, Strength};
+use super::part_digits::{PartDigits, ends_with_printed_groups, is_even, is_of_major_brand, major_brand_length};
 use super::run_kind::RunKind;
 
 /// The number of inputs over which digits are counted, the present one included.
@@ -27,26 +28,23 @@ const MIN_SPLIT_DIGITS: usize = 12;
 const MAX_MIXED_DIGITS: usize = 4;
 const MIN_MIXED_PARTS: usize = 6;
 
-/// The lengths of parts in which people read a card: digits, pairs, threes, the printed groups, halves.
-const EVEN_SIZES: [usize; 5] = [1, 2, 3, 4, 8];
-
 /// The minimum number of parts of one length that are cut although the check digit is wrong, or one is missing: a digit
 /// was misheard.
 const MIN_PARTS_WITHOUT_CHECK: usize = 4;
 
 /// The runs of the last inputs, as one language reads them.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct DigitWindow {
     parts: VecDeque<DigitPart>,
 }
 
 /// A run of digits in an input.
-pub(super) struct DigitPart {
+#[derive(Clone, PartialEq, Eq)]
+struct DigitPart {
     input: u64,
     byte_range: Range<usize>,
-    digits: Vec<u8>,
-    /// The number of digits of each group.
-    group_sizes: Vec<usize>,
+    /// The digits, unless they are more than a card number has.
+    digits: Option<PartDigits>,
     kind: RunKind,
 }
 
@@ -62,23 +60,8 @@ pub(super) struct SpreadCard {
     pub(super) byte_ranges: Vec<Range<usize>>,
 }
 
-impl DigitPart {
-    /// Makes a part of these groups of a run, of which there is at least one.
-    fn new(run: &DigitRun, groups: &[&DigitGroup], input: u64, offset: usize, kind: RunKind) -> Self {
-        let start = groups.first().map_or(0, |group| group.byte_range.start);
-        let end = groups.last().map_or(start, |group| group.byte_range.end);
-        Self {
-            input,
-            byte_range: start + offset..end + offset,
-            digits: groups.iter().flat_map(|group| run.digits[group.digit_range.clone()].iter().copied()).collect(),
-            group_sizes: groups.iter().map(|group| group.digit_range.len()).collect(),
-            kind,
-        }
-    }
-}
-
 /// Which runs are parts of one number.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Selection {
     /// Every run, up to one that is no part.
     Every,
@@ -88,10 +71,36 @@ enum Selection {
     OfLength(usize),
 }
 
-enum Step {
-    Take,
+enum Step<'a> {
+    Take(&'a PartDigits),
     Skip,
     Stop,
+}
+
+/// The parts that a selection takes, from the last one backwards.
+struct TakenParts<'a> {
+    /// The last part comes first.
+    parts: [Option<(&'a DigitPart, &'a PartDigits)>; MAX_CARD_DIGITS],
+    count: usize,
+    /// All digits in order, at the end of the array.
+    digits: [u8; MAX_CARD_DIGITS],
+    digit_count: usize,
+}
+
+impl DigitPart {
+    /// Makes a part of these groups of a run, of which there is at least one.
+    fn new<'a>(
+        run: &DigitRun,
+        groups: impl Iterator<Item = &'a DigitGroup> + Clone,
+        input: u64,
+        offset: usize,
+        kind: RunKind,
+    ) -> Self {
+        let start = groups.clone().next().map_or(0, |group| group.byte_range.start);
+        let end = groups.clone().last().map_or(start, |group| group.byte_range.end);
+        let digits = PartDigits::new(groups.map(|group| &run.digits[group.digit_range.clone()]));
+        Self { input, byte_range: start + offset..end + offset, digits, kind }
+    }
 }
 
 impl DigitWindow {
@@ -105,24 +114,29 @@ impl DigitWindow {
         offset: usize,
         may_be_off: bool,
     ) -> Option<SpreadCard> {
-        while self.parts.front().is_some_and(|part| part.input + WINDOW_INPUTS <= input) {
-            self.parts.pop_front();
-        }
+        self.forget_before(input);
         // A word beside a number may only sound like one, or be one in another language: `next we have thirty-nine`.
         let is_strong = |group: &&DigitGroup| group.strength == Strength::Strong;
-        let strong: Vec<&DigitGroup> = run.groups.iter().filter(is_strong).collect();
-        let groups = if strong.is_empty() { run.groups.iter().collect() } else { strong };
-        if groups.iter().map(|group| group.digit_range.len()).sum::<usize>() < MIN_SPLIT_DIGITS {
-            self.push_part(DigitPart::new(run, &groups, input, offset, kind));
+        let has_strong = run.groups.iter().any(|group| is_strong(&group));
+        let groups = run.groups.iter().filter(|group| !has_strong || is_strong(group));
+        if groups.clone().map(|group| group.digit_range.len()).sum::<usize>() < MIN_SPLIT_DIGITS {
+            self.push_part(DigitPart::new(run, groups, input, offset, kind));
             return self.find_last(may_be_off);
         }
         // These are nearly a card number: each may be a part, and others may stand before them.
         let mut found = None;
         for group in groups {
-            self.push_part(DigitPart::new(run, &[group], input, offset, kind));
+            self.push_part(DigitPart::new(run, [group].into_iter(), input, offset, kind));
             found = self.find_last(may_be_off).or(found);
         }
         found
+    }
+
+    /// Forgets the runs of inputs that no longer count in input number `input`.
+    pub(super) fn forget_before(&mut self, input: u64) {
+        while self.parts.front().is_some_and(|part| part.input + WINDOW_INPUTS <= input) {
+            self.parts.pop_front();
+        }
     }
 
     fn push_part(&mut self, part: DigitPart) {
@@ -135,15 +149,19 @@ impl DigitWindow {
     /// Returns the card number that ends in the last run.
     fn find_last(&self, may_be_off: bool) -> Option<SpreadCard> {
         let last = self.parts.back().filter(|part| part.kind != RunKind::Measured)?;
-        if may_be_off && is_off_card(&last.digits, &last.group_sizes) {
-            return Some(SpreadCard::new(&[last]));
+        let digits = last.digits.as_ref()?;
+        if may_be_off && is_off_card(digits.digits(), || digits.group_sizes()) {
+            return Some(SpreadCard::new([last].into_iter(), digits.digits()));
         }
-        let length = last.digits.len();
-        let longer = self.parts.iter().rev().skip(1).map(|part| part.digits.len()).find(|other| *other > length);
+        let length = digits.len();
+        let lengths = || self.parts.iter().rev().skip(1).map(|part| part.digits.as_ref().map(PartDigits::len));
+        let longer = lengths().flatten().find(|other| *other > length);
+        let are_uniform = lengths().all(|other| other == Some(length));
+        let has_optional = self.parts.iter().any(|part| part.kind == RunKind::Optional);
         [
             Some(Selection::Every),
-            (last.kind == RunKind::Plain).then_some(Selection::WithoutOptional),
-            Some(Selection::OfLength(length)),
+            (has_optional && last.kind == RunKind::Plain).then_some(Selection::WithoutOptional),
+            (!are_uniform).then_some(Selection::OfLength(length)),
             longer.map(Selection::OfLength),
         ]
         .into_iter()
@@ -153,121 +171,125 @@ impl DigitWindow {
 
     /// Takes parts from the last one backwards, until they are a card number or too long.
     fn find_selected(&self, selection: Selection, may_be_off: bool) -> Option<SpreadCard> {
-        let mut taken: Vec<&DigitPart> = Vec::new();
-        let mut count = 0;
+        let mut taken = TakenParts::default();
         for part in self.parts.iter().rev() {
-            match selection.apply_to(part, taken.is_empty()) {
-                Step::Skip => continue,
+            match selection.apply_to(part, taken.count == 0) {
+                Step::Skip => {}
                 Step::Stop => break,
-                Step::Take => {}
-            }
-            taken.insert(0, part);
-            count += part.digits.len();
-            if count > MAX_CARD_DIGITS {
-                break;
-            }
-            if taken.len() > 1 && is_spread_card(&taken, selection, may_be_off) {
-                return Some(SpreadCard::new(&taken));
+                Step::Take(digits) => {
+                    if !taken.push(part, digits) {
+                        break;
+                    }
+                    if taken.count > 1 && taken.is_spread_card(selection, may_be_off) {
+                        return Some(SpreadCard::new(taken.parts().map(|(part, _)| part), taken.digits()));
+                    }
+                }
             }
         }
         None
     }
 }
 
-impl DigitPart {
-    /// Whether the digits stand in groups of four, as on a card.
-    fn is_in_printed_groups(&self) -> bool {
-        self.group_sizes.iter().all(|size| *size == 4)
-    }
-}
-
 impl Selection {
-    fn apply_to(self, part: &DigitPart, is_last: bool) -> Step {
-        let length = part.digits.len();
-        match self {
-            Self::OfLength(_) if is_last => Step::Take,
-            Self::OfLength(wanted) if length == wanted && part.kind != RunKind::Measured => Step::Take,
-            Self::OfLength(_) => Step::Skip,
-            Self::WithoutOptional if part.kind == RunKind::Optional => Step::Skip,
-            _ if (length > MAX_PART_DIGITS && !part.is_in_printed_groups()) || part.kind == RunKind::Measured => {
-                Step::Stop
+    fn apply_to(self, part: &DigitPart, is_last: bool) -> Step<'_> {
+        let is_measured = part.kind == RunKind::Measured;
+        match (self, &part.digits) {
+            (Self::OfLength(_), Some(digits)) if is_last => Step::Take(digits),
+            (Self::OfLength(wanted), Some(digits)) if digits.len() == wanted && !is_measured => Step::Take(digits),
+            (Self::OfLength(_), _) => Step::Skip,
+            (Self::WithoutOptional, _) if part.kind == RunKind::Optional => Step::Skip,
+            (_, Some(digits)) if !is_measured && (digits.len() <= MAX_PART_DIGITS || digits.is_in_printed_groups()) => {
+                Step::Take(digits)
             }
-            Self::Every | Self::WithoutOptional => Step::Take,
+            _ => Step::Stop,
         }
     }
+
+    /// Whether the parts follow each other.
+    fn is_sequence(self) -> bool {
+        !matches!(self, Self::OfLength(_))
+    }
 }
 
-/// Whether parts are read from one card.
-fn is_spread_card(parts: &[&DigitPart], selection: Selection, may_be_off: bool) -> bool {
-    let optional = parts.iter().filter(|part| part.kind == RunKind::Optional).count();
-    if optional * 2 > parts.len() {
-        return false;
+impl Default for TakenParts<'_> {
+    fn default() -> Self {
+        Self { parts: [None; MAX_CARD_DIGITS], count: 0, digits: [0; MAX_CARD_DIGITS], digit_count: 0 }
     }
-    let digits = parts.iter().map(|part| part.digits.as_slice()).collect::<Vec<_>>().concat();
-    let run_sizes: Vec<usize> = parts.iter().map(|part| part.digits.len()).collect();
-    let group_sizes = parts.iter().map(|part| part.group_sizes.as_slice()).collect::<Vec<_>>().concat();
-    let is_even = is_even(&run_sizes) || is_even(&group_sizes);
-    if is_of_major_brand(&digits) && is_of_known_brand(&digits) {
-        let is_mixed = parts.len() >= MIN_MIXED_PARTS && run_sizes.iter().all(|size| *size <= MAX_MIXED_DIGITS);
-        return is_even || (is_mixed && !matches!(selection, Selection::OfLength(_)));
+}
+
+impl<'a> TakenParts<'a> {
+    /// Puts a part before the others, and returns whether all together are no longer than a card number.
+    fn push(&mut self, part: &'a DigitPart, digits: &'a PartDigits) -> bool {
+        let end = MAX_CARD_DIGITS - self.digit_count;
+        let Some(start) = end.checked_sub(digits.len()) else { return false };
+        self.digits[start..end].copy_from_slice(digits.digits());
+        self.digit_count += digits.len();
+        // Each part has a digit at least, so that there is a place for each.
+        self.parts[self.count] = Some((part, digits));
+        self.count += 1;
+        true
     }
-    let is_sequence = !matches!(selection, Selection::OfLength(_));
-    may_be_off
-        && optional == 0
-        && is_sequence
-        && (is_off_card(&digits, &run_sizes) || is_off_card(&digits, &group_sizes))
+
+    /// The parts in order.
+    fn parts(&self) -> impl Iterator<Item = (&'a DigitPart, &'a PartDigits)> + Clone + '_ {
+        self.parts[..self.count].iter().rev().flatten().copied()
+    }
+
+    /// All digits in order.
+    fn digits(&self) -> &[u8] {
+        &self.digits[MAX_CARD_DIGITS - self.digit_count..]
+    }
+
+    fn run_sizes(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        self.parts().map(|(_, digits)| digits.len())
+    }
+
+    fn group_sizes(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        self.parts().flat_map(|(_, digits)| digits.group_sizes())
+    }
+
+    /// Whether the parts are read from one card.
+    fn is_spread_card(&self, selection: Selection, may_be_off: bool) -> bool {
+        let digits = self.digits();
+        // What most digits fail comes first.
+        let length = major_brand_length(digits);
+        if length != Some(digits.len()) && length != Some(digits.len() + 1) {
+            return false;
+        }
+        let optional = self.parts().filter(|(part, _)| part.kind == RunKind::Optional).count();
+        if optional * 2 > self.count {
+            return false;
+        }
+        if is_of_major_brand(digits) && is_of_known_brand(digits) {
+            let is_even = is_even(self.run_sizes()) || is_even(self.group_sizes());
+            let is_mixed = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
+            return is_even || (selection.is_sequence() && (is_mixed || ends_with_printed_groups(self.run_sizes())));
+        }
+        may_be_off
+            && optional == 0
+            && selection.is_sequence()
+            && (is_off_card(digits, || self.run_sizes()) || is_off_card(digits, || self.group_sizes()))
+    }
 }
 
 /// Whether digits in parts of these sizes are a card number with one digit wrong or missing.
-fn is_off_card(digits: &[u8], sizes: &[usize]) -> bool {
-    let with_one_more = || is_of_major_brand(&[digits, &[0]].concat());
-    sizes.len() >= MIN_PARTS_WITHOUT_CHECK && is_even(sizes) && (is_of_major_brand(digits) || with_one_more())
-}
-
-/// Whether sizes are all the same, except that the last one of three or more may be less.
-pub(super) fn is_even(sizes: &[usize]) -> bool {
-    let Some((last, rest)) = sizes.split_last() else { return false };
-    rest.first().is_some_and(|first| {
-        let ends = last == first || (last < first && rest.len() > 1);
-        EVEN_SIZES.contains(first) && ends && rest.iter().all(|size| size == first)
-    })
-}
-
-/// Whether digits have a prefix of one of the large brands and the length of nearly all of its cards. The check digit
-/// does not count.
-pub(super) fn is_of_major_brand(digits: &[u8]) -> bool {
-    let prefix = digits.iter().take(4).fold(0, |value, digit| value * 10 + u32::from(*digit));
-    match digits.len() {
-        14 => matches!(prefix, 3000..=3059 | 3600..=3699 | 3800..=3999),
-        15 => matches!(prefix, 3400..=3499 | 3700..=3799),
-        16 => matches!(
-            prefix,
-            4000..=4999 | 5100..=5599 | 2221..=2720 | 6011 | 6440..=6599 | 6200..=6299 | 3528..=3589
-        ),
-        _ => false,
-    }
+fn is_off_card<Sizes: Iterator<Item = usize>>(digits: &[u8], sizes: impl Fn() -> Sizes) -> bool {
+    let length = major_brand_length(digits);
+    (length == Some(digits.len()) || length == Some(digits.len() + 1))
+        && sizes().count() >= MIN_PARTS_WITHOUT_CHECK
+        && is_even(sizes())
 }
 
 impl SpreadCard {
-    fn new(parts: &[&DigitPart]) -> Self {
+    fn new<'a>(parts: impl Iterator<Item = &'a DigitPart>, digits: &[u8]) -> Self {
+        let parts: Vec<&DigitPart> = parts.collect();
         let input = parts.last().map_or(0, |part| part.input);
+        let digits_of = |part: &&DigitPart| part.digits.map_or_else(Vec::new, |digits| digits.digits().to_vec());
         Self {
-            digits: parts.iter().flat_map(|part| part.digits.iter().copied()).collect(),
-            parts: parts.iter().map(|part| part.digits.clone()).collect(),
+            digits: digits.to_vec(),
+            parts: parts.iter().map(digits_of).collect(),
             first_input: parts.first().map_or(input, |part| part.input),
             byte_ranges: parts.iter().filter(|part| part.input == input).map(|part| part.byte_range.clone()).collect(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_size_may_be_less() {
-        assert!(is_even(&[4, 4, 4, 4]) && is_even(&[3, 3, 3, 3, 3, 1]) && is_even(&[8, 8]));
-        assert!(!is_even(&[10, 6]) && !is_even(&[5, 5, 5]) && !is_even(&[8, 6]));
-        assert!(!is_even(&[4, 4, 2, 4]) && !is_even(&[2, 4]) && !is_even(&[]));
     }
 }

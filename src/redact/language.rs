@@ -60,6 +60,8 @@ pub(super) enum NumberGrammar {
     OpenTen,
     /// `zwei und vierzig`
     UnitsFirst,
+    /// `四百零二`, `hai trăm linh bốn`: after hundreds and thousands a zero is the tens that are missing.
+    PlacedZero,
     /// `soixante-douze`, `quatre-vingt-douze`, `dix-sept`
     Vigesimal,
 }

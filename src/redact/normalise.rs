@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-use digits::digits_of;
+use digits::{decimal_digit, parse_number_signs};
 
 /// One character of the normalised text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,9 @@ pub(super) fn normalise(text: &str, mut emit: impl FnMut(Symbol, Range<usize>)) 
         }
         if c.is_ascii() {
             emit(classify_ascii(c), at..end);
+        } else if let Some((value, length)) = parse_number_signs(c, &text[end..]) {
+            end += length;
+            value.to_string().bytes().for_each(|digit| emit(Symbol::Digit(digit - b'0'), at..end));
         } else {
             classify(c, |symbol| emit(symbol, at..end));
         }
@@ -99,8 +102,8 @@ fn classify(c: char, mut emit: impl FnMut(Symbol)) {
         c if is_dropped(c) => return emit(Symbol::Mark),
         c if c.is_whitespace() => return emit(Symbol::Joiner),
         c => {
-            if let Some(digits) = digits_of(c) {
-                return digits.for_each(|digit| emit(Symbol::Digit(digit)));
+            if let Some(digit) = decimal_digit(c) {
+                return emit(Symbol::Digit(digit));
             }
         }
     }
@@ -118,7 +121,7 @@ fn classify_part(c: char) -> Symbol {
         c if is_dropped(c) => Symbol::Mark,
         c if c.is_whitespace() => Symbol::Joiner,
         c if c.is_alphabetic() || is_combining_mark(c) => Symbol::Letter(fold_letter(c)),
-        c => match digits_of(c).and_then(|mut digits| digits.next()) {
+        c => match decimal_digit(c) {
             Some(digit) => Symbol::Digit(digit),
             None if c.is_numeric() => Symbol::Letter(c),
             None => Symbol::Other,
@@ -180,16 +183,20 @@ impl CharacterReference {
         let length = bytes[from..].iter().take(MAX_DIGITS).take_while(is_digit).count();
         let to = from + length;
         let value = u32::from_str_radix(&text[from..to], radix).ok().and_then(char::from_u32);
-        // A second reference inside the first is none.
-        let character = value.filter(|c| *c != '&');
+        let is_ended = bytes.get(to) == Some(&b';');
+        // What perhaps is no reference is read as it is written, since its digits are digits then: `&#12/27`, `&#0;`. A
+        // second reference inside the first is none.
+        let is_text = |c: char| c != '&' && (!c.is_control() || c.is_whitespace());
+        let character = value.filter(|c| c.is_numeric() || (is_ended && is_text(*c)));
         let is_incomplete = to == bytes.len() && length < MAX_DIGITS;
-        Self { character, length: to + usize::from(bytes.get(to) == Some(&b';')), is_incomplete }
+        Self { character, length: to + usize::from(is_ended), is_incomplete }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::language::DICTIONARY;
 
     fn normal(text: &str) -> String {
         let mut normal = String::new();
@@ -227,6 +234,38 @@ mod tests {
     }
 
     #[test]
+    fn number_signs_are_numbers() {
+        for (written, digits) in [
+            ("፵፪፻፲፩፪", "421112"),
+            ("〡〢〣〤〥〦〧〨〩", "123456789"),
+            ("ⅩⅣ Ⅼ Ⅷ ⅹⅱ Ⅻ", "14 50 8 12 12"),
+            ("❿❷⓬㉈", "1021210"),
+            ("𝍠𝍨𝋢𝋓𝋀", "192190"),
+            ("𐄚𐄓𐄈", "242"),
+            ("௰௱ ൰", "10100 10"),
+            ("&#x3024;&#x3022;", "42"),
+        ] {
+            assert_eq!(normal(written).replace(' ', ""), digits.replace(' ', ""), "{written}");
+        }
+    }
+
+    #[test]
+    fn no_numeric_character_is_overlooked() {
+        let is_read = |c: &char| {
+            let normal = normal(&c.to_string());
+            let word = normal.trim_matches('.');
+            normal.contains(|c: char| c.is_ascii_digit()) || !DICTIONARY.find(word).is_empty()
+        };
+        let overlooked: String = ('\0'..=char::MAX).filter(|c| c.is_numeric() && !is_read(c)).collect();
+        // Fractions, numbers above 99,999, and signs of instruments.
+        let others = concat!(
+            "৴৵৶৷৸୲୳୴୵୶୷൘൙൚൛൜൝൞൳൴൵൶൷൸༪༫༬༭༮༯༰༱༲༳ↈ⳽꠰꠱꠲꠳꠴꠵𐅀𐅁𐅵𐅶𐅷𐅸𐆋𐦼𐦽𐧭𐧮𐧯𐧰𐧱𐧲𐧳𐧴𐧵𐧶𐧷𐧸𐧹𐧺𐧻𐧼𐧽𐧾𐧿𐩈𐹻𐹼𐹽𐹾𐼦𑿀𑿁𑿂𑿃𑿄𑿅𑿆𑿇𑿈𑿉𑿊𑿋𑿌𑿍𑿎𑿏𑿐𑿑𑿒𑿓𑿔",
+            "𒐲𒐳𒑚𒑛𒑜𒑝𒑞𒑟𒑠𒑡𒑢𒑣𒑤𒑥𒑦𖭞𖭟𖭠𖭡𖿴𖿵𖿶𞲞𞲟𞲠𞲡𞲢𞲭𞲮𞲯𞲴𞴼𞴽"
+        );
+        assert_eq!(overlooked, others);
+    }
+
+    #[test]
     fn letters_are_folded() {
         for (written, folded) in [
             ("Quatre-VINGTS", "quatre vingts"),
@@ -243,9 +282,14 @@ mod tests {
 
     #[test]
     fn only_a_numeric_reference_is_read() {
-        for (written, read) in
-            [("a & b", "a . b"), ("&amp; &#; &#zz &#x;", ".amp. ..  ..zz ..x."), ("&#38;#52;", "..38..52.")]
-        {
+        for (written, read) in [
+            ("a & b", "a . b"),
+            ("&amp; &#; &#zz &#x;", ".amp. ..  ..zz ..x."),
+            ("&#38;#52;", "..38..52."),
+            ("&#102;&#111;ur &#x46;", "four f"),
+            ("4&#32;2&#45;4", "4 2 4"),
+            ("&#0; &#12/27 &#65", "..0. ..12.27 ..65"),
+        ] {
             assert_eq!(normal(written), read.replace("  ", ". "), "{written}");
         }
         assert_eq!(normalise("is &#5", |_, _| {}), Some(3));

@@ -8,9 +8,11 @@ use std::ops::{Range, RangeInclusive};
 use serde::de::IgnoredAny;
 
 use super::card::{MAX_CARD_DIGITS, has_card_number, is_of_known_brand};
-use super::digit_window::{DigitWindow, SpreadCard, WINDOW_INPUTS, is_even, is_of_major_brand};
+use super::digit_window::{DigitWindow, SpreadCard, WINDOW_INPUTS};
 use super::json::RedactedJson;
-use super::run_kind::RunKind;
+use super::language::READINGS;
+use super::part_digits::{PartDigits, ends_with_printed_groups, is_even, is_of_major_brand};
+use super::run_kind::{RunKind, is_named_otherwise};
 use super::scan::{DigitRun, LanguageScan, scan_text};
 use super::{redact_ranges, redact_runs};
 
@@ -74,12 +76,14 @@ pub struct Redactor {
     cards_in_input: usize,
     /// The last word of the present input so far, which its next piece may continue.
     carried: String,
-    /// One window per language, since each finds different runs.
+    /// What the readings have found. Readings that have found the same share a window.
     windows: Vec<LanguageWindow>,
+    /// Which window is that of each reading.
+    window_of: [usize; READINGS],
 }
 
-/// The digits of the last inputs, as one language reads them.
-#[derive(Default)]
+/// The digits of the last inputs, as some readings have found them.
+#[derive(Clone, Default, PartialEq, Eq)]
 struct LanguageWindow {
     /// Runs that may be parts of a card number, with no other digits between them.
     parts: VecDeque<EarlierRun>,
@@ -111,11 +115,12 @@ pub struct DetectedCard {
 }
 
 /// A run of digits of an earlier input.
+#[derive(Clone, PartialEq, Eq)]
 struct EarlierRun {
     input: u64,
     /// Its range in that input, in bytes.
     byte_range: Range<usize>,
-    groups: Vec<Vec<u8>>,
+    digits: PartDigits,
     /// How few other words its input has.
     bareness: Bareness,
 }
@@ -163,6 +168,48 @@ impl Redactor {
         self.input_length = 0;
         self.cards_in_input = 0;
         self.carried.clear();
+        self.share_windows();
+    }
+
+    /// Lets readings whose windows have become the same share one.
+    fn share_windows(&mut self) {
+        let mut shared: Vec<LanguageWindow> = Vec::new();
+        let mut index_of = Vec::with_capacity(self.windows.len());
+        for mut window in self.windows.drain(..) {
+            window.forget_before(self.inputs);
+            let at = shared.iter().position(|other| *other == window).unwrap_or_else(|| {
+                shared.push(window);
+                shared.len() - 1
+            });
+            index_of.push(at);
+        }
+        self.window_of = self.window_of.map(|at| index_of.get(at).copied().unwrap_or(0));
+        self.windows = shared;
+    }
+
+    /// Groups the readings by their window and by what they find now, so that each group needs one window. Returns a
+    /// reading of each group, with the window of the group.
+    fn split_windows(&mut self, readings: &[LanguageScan]) -> Vec<(usize, usize)> {
+        let mut groups: Vec<(usize, usize)> = Vec::new();
+        let before = self.window_of;
+        if self.windows.is_empty() {
+            self.windows.push(LanguageWindow::default());
+        }
+        for (at, reading) in readings.iter().enumerate() {
+            let same = groups
+                .iter()
+                .find(|(first, _)| before[*first] == before[at] && readings[*first].finds_the_same_as(reading));
+            if let Some((_, window)) = same {
+                self.window_of[at] = *window;
+                continue;
+            }
+            if groups.iter().any(|(_, window)| *window == before[at]) {
+                self.window_of[at] = self.windows.len();
+                self.windows.push(self.windows[before[at]].clone());
+            }
+            groups.push((at, self.window_of[at]));
+        }
+        groups
     }
 
     /// Redacts the next piece of the present input. No piece ends within a run of digits.
@@ -211,11 +258,11 @@ impl Redactor {
     /// Redacts a piece, whose first `done` bytes were passed on before.
     fn redact_piece_of(&mut self, piece: InputPiece<'_>, done: usize) -> Redacted {
         let readings = scan_text(piece.text);
-        self.windows.resize_with(readings.len(), LanguageWindow::default);
         let (mut places, mut cards, mut digits_removed) = (Vec::new(), Vec::new(), 0);
         // Each card number is searched for in all that was said, so a stream of many of them has no further digits.
         let is_flood = piece.kind == PieceKind::Piece && self.cards_in_input >= MAX_CARDS;
-        for (window, reading) in self.windows.iter_mut().zip(&readings) {
+        for (reading, window) in self.split_windows(&readings) {
+            let (reading, window) = (&readings[reading], &mut self.windows[window]);
             let mut removed = 0;
             for run in reading.runs.iter().filter(|run| run.byte_range().end > done) {
                 let before = places.len();
@@ -228,9 +275,6 @@ impl Redactor {
                 removed += if places.len() > before { run.digits.len() } else { 0 };
             }
             digits_removed = digits_removed.max(removed);
-            if window.parts.back().is_some_and(|part| self.inputs - part.input >= WINDOW_INPUTS) {
-                window.parts.clear();
-            }
         }
         // Earlier pieces of the input are beyond reach.
         let places = places.into_iter().filter(|place: &Range<usize>| place.end > piece.offset + done);
@@ -261,6 +305,14 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl LanguageWindow {
+    /// Forgets what no longer counts in input number `input`. A run that later ones continue counts as long as they do.
+    fn forget_before(&mut self, input: u64) {
+        self.spread.forget_before(input);
+        if self.parts.back().is_some_and(|part| input - part.input >= WINDOW_INPUTS) {
+            self.parts.clear();
+        }
+    }
+
     /// Adds a run, and the places and card numbers that are to be removed because of it. Places are relative to the
     /// input.
     fn add_run(
@@ -288,8 +340,11 @@ impl LanguageWindow {
             PieceKind::Whole | PieceKind::Piece => Bareness::of(reading),
         };
         let nearly = self.parts.back().is_some_and(EarlierRun::is_nearly_card);
-        let card = if nearly || is_part { find_completed_card(&self.parts, run, input, bareness) } else { None };
-        let card = card.or_else(|| find_whole_card(run));
+        let may_complete = !self.parts.is_empty() && (nearly || is_part);
+        let card = if may_complete { find_completed_card(&self.parts, run, input, bareness) } else { None };
+        let is_off =
+            || piece.kind != PieceKind::Value && kind != RunKind::Measured && is_one_number_off(run, piece.text);
+        let card = card.or_else(|| (has_card_number(run) || is_off()).then(|| DetectedCard::whole(run)));
         let may_be_off = piece.kind != PieceKind::Value;
         let spread = self.spread.push(run, kind, input, piece.offset, may_be_off);
         if card.is_some() || piece.policy.removes(run) {
@@ -339,63 +394,77 @@ impl RedactionPolicy {
     }
 }
 
-/// Returns the card number that a run contains.
-fn find_whole_card(run: &DigitRun) -> Option<DetectedCard> {
-    has_card_number(run).then(|| DetectedCard {
-        digits: run.digits.clone(),
-        parts: Vec::new(),
-        earlier_inputs: 0,
-        is_any: false,
-    })
+/// Whether a run is one numeral that is a card number of a large brand but for one digit that was misheard.
+fn is_one_number_off(run: &DigitRun, text: &str) -> bool {
+    let is_numeral = run.groups.len() == 1 && run.digits.len() == run.byte_range().len();
+    is_numeral && is_of_major_brand(&run.digits) && !is_named_otherwise(run, text)
 }
 
 /// Returns the card number that ends in this run and started in an earlier one. It starts where a run starts, or after
 /// a stray word such as the `one` of `this one`, and only other digits of the card may follow it. Wider windows would
 /// find card numbers in phone numbers and amounts by chance.
-///
-/// Inputs with other words may be sentences of their own, about other numbers. Their digits are only parts of a number
-/// of a large brand; if there are many words, its parts must be even too.
 fn find_completed_card(
     parts: &VecDeque<EarlierRun>,
     run: &DigitRun,
     input: u64,
     bareness: Bareness,
 ) -> Option<DetectedCard> {
-    for (at, part) in parts.iter().enumerate() {
-        let later = parts.iter().skip(at + 1).filter(|part| part.input != input);
-        let bareness = later.map(|part| part.bareness).chain([bareness]).min().unwrap_or(Bareness::Sentence);
-        let sizes: Vec<usize> = parts.iter().skip(at).map(EarlierRun::len).chain([run.digits.len()]).collect();
-        let is_end = run.digits.len() <= MAX_END_DIGITS;
-        let are_short = sizes.iter().rev().skip(1).all(|size| *size <= MAX_PART_DIGITS || *size >= NEARLY_CARD_DIGITS);
-        let before: Vec<u8> = parts.iter().skip(at).flat_map(|part| part.groups.concat()).collect();
-        let stray = part.groups.iter().scan(0, |digits, group| {
-            *digits += group.len();
-            Some(*digits)
+    let (mut digits, mut starts) = (Vec::with_capacity(4 * MAX_CARD_DIGITS), Vec::with_capacity(parts.len()));
+    for part in parts {
+        starts.push(digits.len());
+        digits.extend_from_slice(part.digits.digits());
+    }
+    let run_start = digits.len();
+    digits.extend(run.digits.iter().take(MAX_CARD_DIGITS));
+    for (at, (part, start)) in parts.iter().zip(&starts).enumerate() {
+        let stray = part.digits.group_sizes().scan(0, |stray, size| {
+            *stray += size;
+            Some(*stray)
         });
-        for from in [0].into_iter().chain(stray.take_while(|digits| *digits <= MAX_STRAY_DIGITS)) {
-            let mut digits = before[from..].to_vec();
-            for group in &run.groups {
-                digits.extend_from_slice(&run.digits[group.digit_range.clone()]);
-                if digits.len() > MAX_CARD_DIGITS {
-                    break;
-                }
-                let after = run.digits.len() - group.digit_range.end;
-                let ends =
-                    after == 0 || (DIGITS_BESIDE_NUMBER.contains(&after) && USUAL_CARD_LENGTHS.contains(&digits.len()));
-                let is_plausible = match bareness {
-                    Bareness::Bare => true,
-                    Bareness::Short => are_short && (is_even(&sizes) || is_end) && is_of_major_brand(&digits),
-                    Bareness::Sentence => after == 0 && is_even(&sizes) && is_of_major_brand(&digits),
-                };
-                if ends && is_plausible && is_of_known_brand(&digits) {
-                    let parts = parts.iter().skip(at).map(|part| part.groups.concat()).collect();
+        for from in [0].into_iter().chain(stray.take_while(|stray| *stray <= MAX_STRAY_DIGITS)) {
+            let from = start + from;
+            let ends = run.groups.iter().map(|group| run_start + group.digit_range.end);
+            for to in ends.take_while(|to| to - from <= MAX_CARD_DIGITS) {
+                let (number, after) = (&digits[from..to], run_start + run.digits.len() - to);
+                let is_end =
+                    after == 0 || (DIGITS_BESIDE_NUMBER.contains(&after) && USUAL_CARD_LENGTHS.contains(&number.len()));
+                if is_end && is_of_known_brand(number) && is_plausible(parts, at, run, number, (input, bareness, after))
+                {
+                    let parts = parts.iter().skip(at).map(|part| part.digits.digits().to_vec()).collect();
                     let earlier_inputs = input - part.input;
-                    return Some(DetectedCard { digits, parts, earlier_inputs, is_any: false });
+                    return Some(DetectedCard { digits: number.to_vec(), parts, earlier_inputs, is_any: false });
                 }
             }
         }
     }
     None
+}
+
+/// Whether a number that starts in part `at` and ends in a run, `after` digits before its end, was read from one card.
+/// Inputs with other words may be sentences of their own, about other numbers. Their digits are only parts of a number
+/// of a large brand, and must look like parts of one: the more words, the more.
+fn is_plausible(
+    parts: &VecDeque<EarlierRun>,
+    at: usize,
+    run: &DigitRun,
+    number: &[u8],
+    (input, bareness, after): (u64, Bareness, usize),
+) -> bool {
+    let later = parts.iter().skip(at + 1).filter(|part| part.input != input);
+    let bareness = later.map(|part| part.bareness).chain([bareness]).min().unwrap_or(Bareness::Sentence);
+    let sizes = || parts.iter().skip(at).map(|part| part.digits.len()).chain([run.digits.len()]);
+    let is_shaped = || is_even(sizes()) || ends_with_printed_groups(sizes());
+    match bareness {
+        Bareness::Bare => true,
+        Bareness::Short => {
+            let are_short = || sizes().all(|size| size <= MAX_PART_DIGITS || size >= NEARLY_CARD_DIGITS);
+            let is_end = || run.digits.len() <= MAX_END_DIGITS && are_short();
+            // The issuer's digits and the rest, or the reverse.
+            let are_two = || sizes().eq([6, 10]) || sizes().eq([10, 6]);
+            is_of_major_brand(number) && (is_shaped() || is_end() || are_two())
+        }
+        Bareness::Sentence => after == 0 && is_of_major_brand(number) && is_shaped(),
+    }
 }
 
 /// Whether a run may be part of a card number. One or two digits are only if the input has no other words, unlike `two
@@ -413,12 +482,10 @@ fn remember_run(
     input: u64,
     bareness: Bareness,
 ) {
-    if run.digits.len() > MAX_CARD_DIGITS {
-        return parts.clear();
-    }
-    let groups = run.groups.iter().map(|group| run.digits[group.digit_range.clone()].to_vec()).collect();
-    parts.push_back(EarlierRun { input, byte_range, groups, bareness });
-    let later = |parts: &VecDeque<EarlierRun>| parts.iter().skip(1).map(EarlierRun::len).sum::<usize>();
+    let groups = run.groups.iter().map(|group| &run.digits[group.digit_range.clone()]);
+    let Some(digits) = PartDigits::new(groups) else { return parts.clear() };
+    parts.push_back(EarlierRun { input, byte_range, digits, bareness });
+    let later = |parts: &VecDeque<EarlierRun>| parts.iter().skip(1).map(|part| part.digits.len()).sum::<usize>();
     while later(parts) >= MAX_CARD_DIGITS - 1 {
         parts.pop_front();
     }
@@ -445,13 +512,16 @@ impl Bareness {
     }
 }
 
-impl EarlierRun {
-    fn len(&self) -> usize {
-        self.groups.iter().map(Vec::len).sum()
+impl LanguageScan {
+    /// Whether another reading's runs are to be judged like those of this one.
+    fn finds_the_same_as(&self, other: &Self) -> bool {
+        self.runs == other.runs && Bareness::of(self) == Bareness::of(other)
     }
+}
 
+impl EarlierRun {
     fn is_nearly_card(&self) -> bool {
-        self.len() >= NEARLY_CARD_DIGITS && !is_of_known_brand(&self.groups.concat())
+        self.digits.len() >= NEARLY_CARD_DIGITS && !is_of_known_brand(self.digits.digits())
     }
 }
 
@@ -459,6 +529,11 @@ impl DetectedCard {
     /// Whether it is in several parts.
     pub(super) fn is_in_parts(&self) -> bool {
         self.parts.len() > 1
+    }
+
+    /// The card number that a run contains.
+    fn whole(run: &DigitRun) -> Self {
+        Self { digits: run.digits.clone(), parts: Vec::new(), earlier_inputs: 0, is_any: false }
     }
 
     fn from_spread(card: SpreadCard, input: u64) -> Self {
@@ -490,7 +565,7 @@ impl DetectedCard {
 
     /// Whether this run is part of the card number and in the same input as its end.
     fn includes_run(&self, part: &EarlierRun, input: u64) -> bool {
-        part.input == input && self.parts.contains(&part.groups.concat())
+        part.input == input && self.parts.iter().any(|digits| digits == part.digits.digits())
     }
 
     fn is_part(&self, run: &[u8], said: bool) -> bool {
@@ -561,6 +636,16 @@ mod tests {
             &["4242 4242", "4242 4241"],
             &["4242 4242", "4242 424"],
             &["4242 4242 4242 4241"],
+            &["the number is 4242424242424241, right?"],
+            &["378282246310004"],
+            // Parts that end where groups are printed, and the issuer's digits alone.
+            &["it starts with 424242424242 I believe", "then after that it goes on with 4242, and that is all of it"],
+            &[
+                "the first bit of it says 3782, see",
+                "after that bit there is 822463",
+                "and the end of it reads 10005 here",
+            ],
+            &["it is 424242", "then 4242424242"],
             &["four two four two four two four two four two four two four two four one"],
         ] {
             let kept = heard(parts);
@@ -580,6 +665,8 @@ mod tests {
         for inputs in [
             &["call 415 867 5309", "my order is 1234", "I owe 25.00", "two cards", "90210"][..],
             &["my order is 4242424242424241"],
+            &["the invoice number, I think, is 378282246310004", "and parcel 5105105105105101"],
+            &["it says 1242424242424241", "37828224631000"],
             &["call me at +44 20 7946 0958", "one moment, please"],
             &["it is 4000 1234 56", "one moment, please"],
             &["call 415 867 5309 or 415 867 5310", "or 650 555 0100, order 90210"],

@@ -1,6 +1,9 @@
 //! What the text beside and within a run of digits says about it: that it is an amount, a time, a date, a phone number,
 //! or perhaps no number at all.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::digit_run::{DigitGroup, DigitRun};
 
 /// The kind of a run.
@@ -27,12 +30,15 @@ impl RunKind {
 
 /// Whether the groups of a run are written as a date, a time, an amount or a phone number.
 fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
+    if !(2..=4).contains(&run.groups.len()) {
+        return false;
+    }
     let sizes: Vec<usize> = run.groups.iter().map(|group| group.digit_range.len()).collect();
     // One character may be two digits, with nothing between them.
     let gap = |pair: &[DigitGroup]| text.get(pair[0].byte_range.end..pair[1].byte_range.start).unwrap_or_default();
     let gaps = run.groups.windows(2).map(gap);
     let gaps: Vec<&str> = gaps.collect();
-    let are = |signs: &[&str]| !gaps.is_empty() && gaps.iter().all(|gap| signs.contains(gap));
+    let are = |signs: &[&str]| gaps.iter().all(|gap| signs.contains(gap));
     let are_numerals = text[run.byte_range()].chars().all(|c| !c.is_alphabetic());
     let years = sizes.iter().filter(|size| **size == 4).count();
     let are_short = sizes.iter().all(|size| *size <= 2 || *size == 4);
@@ -57,8 +63,8 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
     let suffix = after.trim_start_matches(char::is_alphabetic);
     let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
-    let is_beside = |words: &str, word: Option<&str>| {
-        word.is_some_and(|word| words.split_whitespace().any(|known| known == word.to_lowercase()))
+    let is_one_of = |words: &HashSet<&str>, word: Option<&str>| {
+        word.is_some_and(|word| words.contains(word) || words.contains(word.to_lowercase().as_str()))
     };
     let next = after.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty());
     let next = next.filter(|word| after.trim_start().starts_with(word));
@@ -66,25 +72,57 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     sign_before
         || sign_after
         || has_suffix
-        || is_beside(UNITS, next)
-        || is_beside(MONTHS, next)
-        || is_beside(MONTHS, previous)
+        || is_one_of(&UNITS, next)
+        || is_one_of(&MONTHS, next)
+        || is_one_of(&MONTHS, previous)
 }
 
+/// Whether the words before a run name it as a number of something else than a card: `my order is`.
+pub(super) fn is_named_otherwise(run: &DigitRun, text: &str) -> bool {
+    let before = text[..run.byte_range().start].rsplit(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    let mut names = before.take(MAX_NAME_DISTANCE).map(str::to_lowercase);
+    names.any(|word| OTHER_NAMES.contains(word.as_str()))
+}
+
+/// How many words a number may stand after its name: `order number, I think, is`.
+const MAX_NAME_DISTANCE: usize = 5;
+
+/// What has long numbers besides cards, in the languages that are spoken most. Each is no part of the name of a card.
+static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "order invoice bill reference tracking parcel shipment booking reservation confirmation policy contract case claim \
+    ticket serial imei iban receipt \
+    bestellung bestellnummer rechnung rechnungsnummer referenz sendung sendungsnummer buchung vertrag vertragsnummer police \
+    pedido factura referencia envío envio reserva póliza contrato recibo \
+    commande facture référence colis réservation contrat dossier reçu \
+    fattura ordine riferimento spedizione prenotazione contratto polizza ricevuta \
+    encomenda fatura referência rastreio apólice bestelling factuur referentie zending boeking \
+    zamówienie faktura rezerwacja umowa polisa"
+        .split_whitespace()
+        .collect()
+});
+
 /// Units, in the languages that are spoken most. A language that is missing loses no card number by it.
-const UNITS: &str = "dollar dollars buck bucks cent cents euro euros pound pounds peso pesos percent am pm o'clock oclock \
+static UNITS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "dollar dollars buck bucks cent cents euro euros pound pounds peso pesos percent am pm o'clock oclock \
     year years months month weeks week days day hours hour minutes minute people tickets questions \
     dólares dolares céntimos centavos años meses días horas minutos personas uhr jahr jahre jahren tage tagen stunden \
     minuten leute prozent ans mois jours heures heure minutes personnes anni mesi giorni ore minuti persone reais anos pessoas \
-    jaar uur dagen minuten mensen procent kronor kroner zł złotych";
+    jaar uur dagen minuten mensen procent kronor kroner zł złotych"
+    .split_whitespace()
+    .collect()
+});
 
 /// Names of months in the same languages.
-const MONTHS: &str = "january february march april may june july august september october november december \
+static MONTHS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    "january february march april may june july august september october november december \
     enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre \
     januar februar märz mai juni juli oktober dezember \
     janvier février mars avril juin juillet août septembre octobre novembre décembre \
     janeiro fevereiro março maio junho julho setembro outubro novembro dezembro \
-    gennaio febbraio aprile maggio giugno luglio settembre ottobre novembre dicembre januari februari maart mei augustus";
+    gennaio febbraio aprile maggio giugno luglio settembre ottobre novembre dicembre januari februari maart mei augustus"
+    .split_whitespace()
+    .collect()
+});
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::digit_run::{Strength, WordEvidence};
+use super::card::{MAX_CARD_DIGITS, has_card_number};
+use super::digit_run::{DigitGroup, Strength, WordEvidence};
 use super::language::{Compound, DICTIONARY, Languages, NumberGrammar, NumberPart, READINGS};
 use super::spoken_number::SpokenNumber;
 use super::text_token::{TextToken, TokenKind, WordMeaning, tokenize};
@@ -30,6 +31,29 @@ pub(super) struct LanguageScan {
     pub(super) is_open_run_likely: bool,
     /// The number of words that are neither numbers nor fillers.
     pub(super) other_words: usize,
+}
+
+/// A run of more digits than these contains all digits of a card and others before it.
+const MAX_OPEN_DIGITS: usize = 48;
+
+impl LanguageScan {
+    /// Ends the open run before the digits at its end that may begin a card number, if it is longer than any; or ends all
+    /// of it, if it contains one.
+    pub(super) fn shorten_open_run(&mut self) {
+        let Some(start) = self.open_run_start else { return };
+        let is_open = |run: &mut DigitRun| run.byte_range().start >= start && run.digits.len() > MAX_OPEN_DIGITS;
+        let Some(run) = self.runs.pop_if(is_open) else { return };
+        if has_card_number(&run) {
+            self.open_run_start = None;
+            return self.runs.push(run);
+        }
+        let count = run.groups.len();
+        let kept = |group: &&DigitGroup| run.digits.len() - group.digit_range.start <= MAX_CARD_DIGITS;
+        let rest = run.part(count - run.groups.iter().rev().take_while(kept).count()..count);
+        self.runs.push(run.part(0..count - rest.groups.len()));
+        self.open_run_start = Some(rest.byte_range().start);
+        self.runs.push(rest);
+    }
 }
 
 /// Finds the runs of a text, one list per reading.

@@ -25,7 +25,7 @@ pub(super) struct SpokenNumber {
 impl SpokenNumber {
     /// A number that starts with this word.
     pub(super) fn new(value: u32, way: NumberGrammar) -> Self {
-        let open = if value == 1_000 { 1_000 } else { addable_below(value, way) };
+        let open = if value >= 1_000 { 1_000 } else { addable_below(value, way) };
         Self {
             thousands: value / 1_000,
             rest: value % 1_000,
@@ -60,6 +60,7 @@ impl SpokenNumber {
             NumberGrammar::Vigesimal if self.last_value == 10 && self.addable_below == 10 => {
                 return close && (7..10).contains(&value);
             }
+            NumberGrammar::PlacedZero if value == 0 => return close && self.addable_below >= 100,
             _ => {}
         }
         // A comma may follow hundreds; units directly follow their tens.
@@ -74,6 +75,7 @@ impl SpokenNumber {
             NumberGrammar::Vigesimal if four_score => 20,
             // The units came first.
             NumberGrammar::UnitsFirst if value < 100 => 1,
+            NumberGrammar::PlacedZero if value == 0 => 100,
             _ => addable_below(value, way),
         };
         self.ends_with_and = false;
@@ -84,6 +86,9 @@ impl SpokenNumber {
     /// Multiplies by `hundred` or `thousand`, if that makes a number; returns whether it did.
     pub(super) fn try_multiply(&mut self, by: u32, end: usize) -> bool {
         match by {
+            _ if self.addable_below == 0 => return false,
+            // `không trăm`, no hundreds; and `cinq mille cent`, one hundred.
+            100 if self.rest == 0 && self.thousands > 0 => self.rest = if self.last_value == 0 { 0 } else { 100 },
             100 if (1..100).contains(&self.rest) => self.rest *= 100,
             1_000 if self.thousands == 0 && (1..1_000).contains(&self.rest) => {
                 self.thousands = self.rest;

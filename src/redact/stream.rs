@@ -13,6 +13,12 @@ use super::text_token::MAX_WORD_BYTES;
 /// The maximum number of bytes that are held back. No spoken card number is that long.
 const MAX_HELD_BYTES: usize = 1_024;
 
+/// As long as no more bytes than this are held back, each piece is read at once.
+const READ_AT_ONCE_BYTES: usize = 96;
+
+/// A longer text is read again when it has grown by one part in so many, so that work grows with the text, not faster.
+const GROWTH: usize = 8;
+
 /// Redacts text that arrives in pieces as [`redact_card_numbers`](super::redact_card_numbers) redacts it as a whole,
 /// but for number words as they are misheard, since nobody mishears what is written here.
 #[derive(Default)]
@@ -21,13 +27,19 @@ pub struct StreamRedactor {
     text: String,
     /// How many bytes of `text` were already passed on: the possible start of a number word, such as `for` of `forty`.
     emitted: usize,
+    /// The length of `text` from which on it is read again.
+    read_at: usize,
 }
 
 impl StreamRedactor {
     /// Adds the next piece and returns the text that can be passed on now, usually the piece itself.
     pub fn push(&mut self, piece: &str) -> String {
         self.text.push_str(piece);
-        let readings = scan_written(&self.text);
+        if self.text.len() < self.read_at {
+            return String::new();
+        }
+        let mut readings = scan_written(&self.text);
+        readings.iter_mut().for_each(LanguageScan::shorten_open_run);
         let end = self.text.len();
         let open_runs = || readings.iter().filter_map(|reading| Some((reading.open_run_start?, reading)));
         let mut keep_from = open_runs().map(|(at, _)| at).min().unwrap_or(end);
@@ -73,6 +85,8 @@ impl StreamRedactor {
         let kept = kept.min(keep_from);
         self.emitted = to - kept;
         self.text.drain(..kept);
+        let held = self.text.len() - self.emitted;
+        self.read_at = if held > READ_AT_ONCE_BYTES { self.text.len() + held / GROWTH } else { 0 };
         given
     }
 }

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{error_response, start_server};
-use crate::server::Server;
+use crate::server::{SOCKET_TOKEN, Server, parameter};
 use crelay_payments::simulator::{ModelReply, PlacedCall, PlacedCallTwiml, TwilioRefusal, TwilioRequestKind};
 
 fn order() -> Value {
@@ -140,6 +140,40 @@ async fn the_twiml_is_fetched_once_and_only_by_twilio() {
     let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
     assert_eq!(server.post_as_twilio(&twiml_path(&call), &form).await.status(), StatusCode::NOT_FOUND);
     assert_eq!(server.post_as_twilio("/outboundTwiml/1", &form).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_order_outlives_a_restart_while_its_call_rings() {
+    let (server, twilio, _openai) = start_server(&[]).await;
+    let mut order =
+        json!({"properties": {"phoneNumber": "+15550100001", "callReference": "order-7", "amountDue": "25.00"}});
+    assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    order["properties"]["callReference"] = json!("order-8");
+    order["properties"]["description"] = json!("\u{8336}".repeat(170));
+    order["properties"]["orderReference"] = json!("\u{8336}".repeat(40));
+    assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CREATED);
+    drop(server);
+
+    let (server, _twilio, openai) = start_server(&[ModelReply::text("It is 25 dollars.")]).await;
+    let calls = twilio.placed_calls();
+    let twiml = fetch_twiml(&server, &calls[0]).await;
+    let action = "https://pay.example.com/connectAction?amountDue=25.00&amp;callReference=order-7";
+    assert!(twiml.contains(&format!(r#"<Connect action="{action}">"#)), "{twiml}");
+    assert!(twiml.contains("welcomeGreeting="), "it is the first session: {twiml}");
+    let parameters = ["amountDue", "callReference", SOCKET_TOKEN].map(|name| (name, parameter(&twiml, name).unwrap()));
+    let setup = json!({"type": "setup", "callSid": "CA1", "accountSid": "AC1", "direction": "outbound-api",
+        "customParameters": parameters.into_iter().collect::<Value>()});
+    let mut socket = server.begin_call(&setup).await;
+    socket.say("How much?").await.unwrap();
+    socket.wait_for_speech().await.unwrap();
+    assert!(openai.last_input().contains("Due on this call: 25.00 USD."), "{}", openai.last_input());
+
+    let form = [("CallSid", "CA1"), ("CallStatus", "in-progress")];
+    let live = server.post_as_twilio(&twiml_path(&calls[0]), &form).await;
+    assert_eq!(live.status(), StatusCode::NOT_FOUND, "the call has its session");
+    assert!(!twiml_path(&calls[1]).contains('?'), "Twilio refuses a URL that is too long");
+    let form = [("CallSid", "CA2"), ("CallStatus", "in-progress")];
+    assert_eq!(server.post_as_twilio(&twiml_path(&calls[1]), &form).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -214,7 +214,8 @@ impl Server {
         token
     }
 
-    async fn begin_call(&self, setup: &Value) -> RelayClient {
+    /// Connects a call with this `setup` frame and waits until it is live.
+    pub(crate) async fn begin_call(&self, setup: &Value) -> RelayClient {
         let signature = self.signature(SOCKET_URL, &[]);
         let mut socket = self.open_socket(Some(&signature)).await.unwrap();
         let live = self.live_calls().await;

@@ -74,7 +74,7 @@ fn each_phase_of_a_response_is_an_item_that_keeps_its_phase() {
         .last_request()
         .input
         .iter()
-        .filter_map(|item| match item {
+        .filter_map(|item| match &**item {
             ConversationItem::Agent(message) => Some((message.text.as_str(), message.phase)),
             _ => None,
         })
@@ -95,7 +95,7 @@ fn the_text_after_a_tool_call_has_no_phase_of_a_message_before_it() {
     call.model_emits(ModelEvent::Completed);
     call.caller_says("Thanks");
     let phase_of = |text: &str| {
-        call.last_request().input.iter().find_map(|item| match item {
+        call.last_request().input.iter().find_map(|item| match &**item {
             ConversationItem::Agent(message) if message.text == text => Some(message.phase),
             _ => None,
         })

@@ -955,7 +955,7 @@ impl ReferenceModel {
         let mut open = HashSet::new();
         let mut orphaned = false;
         for item in &request.input {
-            match item {
+            match &**item {
                 ConversationItem::ToolCall(call) => {
                     assert!(open.insert(call.call_id.clone()), "a tool call occurs once");
                     orphaned = false;
@@ -971,7 +971,7 @@ impl ReferenceModel {
             }
         }
         assert!(open.is_empty() && !orphaned, "every tool call has its output");
-        let text: String = request.input.iter().map(format_item).collect();
+        let text: String = request.input.iter().map(|item| format_item(item)).collect();
         for secret in ["4111", "1299", "90210", "SECRET"] {
             assert!(!text.contains(secret), "{secret} reached the model");
         }
@@ -981,7 +981,7 @@ impl ReferenceModel {
             .input
             .iter()
             .filter_map(
-                |item| if let ConversationItem::Agent(message) = item { Some(message.text.as_str()) } else { None },
+                |item| if let ConversationItem::Agent(message) = &**item { Some(message.text.as_str()) } else { None },
             )
             .collect();
         let heard = without_whitespace(&(self.heard_text.clone() + &self.talk_cycles.concat()));

@@ -179,7 +179,7 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
         }
         call.caller_says("Thank you");
         let items = &call.last_request().input;
-        let mut last = items.iter().filter_map(|item| match item {
+        let mut last = items.iter().filter_map(|item| match &**item {
             ConversationItem::ToolCall(call) => Some(format!("{} {}", call.name, call.arguments.as_str())),
             _ => None,
         });
@@ -187,6 +187,23 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
         assert!(!last.contains("8327") && !last.contains("q3r2"), "{last}");
         assert!(last.contains("removed") || last.contains("unknown"), "{last}");
     }
+}
+
+#[test]
+fn tones_that_are_sent_one_by_one_are_no_card_number() {
+    let mut call = TestCall::start();
+    call.caller_says("Do it");
+    let from = call.actions.len();
+    for digits in ["44852757", "42308327"] {
+        // A response has at most eight tool calls.
+        for digit in digits.chars() {
+            call.model_calls("send-dtmf", &format!(r#"{{"digits":"{digit}"}}"#));
+        }
+        call.model_emits(ModelEvent::Completed);
+    }
+    let is_tone = |action: &&Action| matches!(action, Action::SendFrame(OutgoingFrame::SendDigits { .. }));
+    let sent = call.actions[from..].iter().filter(is_tone).count();
+    assert_eq!(sent, 15, "the last one completes the number");
 }
 
 #[test]
@@ -217,7 +234,7 @@ fn no_id_and_no_reasoning_of_the_model_brings_a_card_number_back() {
             .last_request()
             .input
             .iter()
-            .any(|item| matches!(item, ConversationItem::ToolCall(call) if call.item_id.is_some()))
+            .any(|item| matches!(**item, ConversationItem::ToolCall(ref call) if call.item_id.is_some()))
     );
 }
 
@@ -280,7 +297,7 @@ fn no_tool_gets_a_card_number() {
     call.tool_answers(ToolOutcome::Business(Err(BusinessToolError::Unknown { names: Vec::new() })));
     let history = call.history();
     assert!(history.contains("The digits cannot be sent") && history.contains("chargeAmount"), "{history}");
-    assert!(!call.last_request().input.iter().any(|item| matches!(item, ConversationItem::ToolCall(call) if call.arguments.as_str().contains("42424242") || call.name.contains("4242"))));
+    assert!(!call.last_request().input.iter().any(|item| matches!(&**item, ConversationItem::ToolCall(call) if call.arguments.as_str().contains("42424242") || call.name.contains("4242"))));
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn options(model: &str, base_url: &str) -> RequestOptions {
 
 fn input(items: &[ConversationItem]) -> String {
     let options = options("gpt-6-luna", OPENAI);
-    serde_json::to_string(&InputItems { items, options }).unwrap()
+    let items: Vec<_> = items.iter().cloned().map(Arc::new).collect();
+    serde_json::to_string(&InputItems { items: &items, options }).unwrap()
 }
 
 #[test]
@@ -41,7 +42,8 @@ fn the_body_is_serialized_exactly() {
         ConversationItem::Reasoning(raw(r#"{"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"}"#)),
         tool_call(1, "{}"),
         output(1),
-    ];
+    ]
+    .map(Arc::new);
     let luna = options("gpt-6-luna", OPENAI);
     let body = RequestBody::new("gpt-6-luna", &profile, &items, &luna, Some("5af3"));
     let body = serde_json::to_string(&body).unwrap();
@@ -59,7 +61,7 @@ fn the_body_is_serialized_exactly() {
 #[test]
 fn each_kind_of_model_and_server_gets_the_members_that_it_takes() {
     let profile = Profile::new("Be kind.", &[raw("{}")]).unwrap();
-    let items = [ConversationItem::Developer("The call began.".to_owned())];
+    let items = [ConversationItem::Developer("The call began.".to_owned())].map(Arc::new);
     let body = |model, base_url| {
         let body = RequestBody::new(model, &profile, &items, &options(model, base_url), Some("5af3"));
         let body = serde_json::to_string(&body).unwrap();
@@ -77,7 +79,7 @@ fn the_cache_is_filled_with_the_same_beginning() {
     let profile = Profile::new("Be kind.", &[raw("{}")]).unwrap();
     let luna = options("gpt-6-luna", OPENAI);
     let json = |body: RequestBody<'_>| serde_json::to_string(&body).unwrap();
-    let items = [ConversationItem::Developer("A call comes in.".to_owned())];
+    let items = [ConversationItem::Developer("A call comes in.".to_owned())].map(Arc::new);
     let filling = json(RequestBody::prewarming("gpt-6-luna", &profile, &items, &luna));
     let request = json(RequestBody::new("gpt-6-luna", &profile, &items, &luna, None));
     let beginning = request.split_once(r#""input""#).unwrap().0;
@@ -91,7 +93,8 @@ fn the_cache_is_filled_with_the_same_beginning() {
 fn a_message_of_the_server_that_has_the_role_of_the_caller_is_marked() {
     let mut options = options("qwen", "http://127.0.0.1:8000/v1");
     options.role = ServerRole::User;
-    let items = [ConversationItem::Developer("Paid.".to_owned()), ConversationItem::Caller("Hi".to_owned())];
+    let items =
+        [ConversationItem::Developer("Paid.".to_owned()), ConversationItem::Caller("Hi".to_owned())].map(Arc::new);
     let sent = serde_json::to_string(&InputItems { items: &items, options }).unwrap();
     insta::assert_snapshot!(sent, @r#"[{"role":"user","content":"[From the telephone system, not from the caller] Paid."},{"role":"user","content":"Hi"}]"#);
 }

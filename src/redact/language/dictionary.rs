@@ -184,6 +184,7 @@ fn parse_grammar(name: &str) -> NumberGrammar {
     match name {
         "open-ten" => NumberGrammar::OpenTen,
         "units-first" => NumberGrammar::UnitsFirst,
+        "placed-zero" => NumberGrammar::PlacedZero,
         "vigesimal" => NumberGrammar::Vigesimal,
         _ => NumberGrammar::Plain,
     }
@@ -216,13 +217,35 @@ mod tests {
         for line in WORDS.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             assert!(fields[1].parse::<usize>().unwrap() < READINGS, "{line}");
-            assert!(["plain", "open-ten", "units-first", "vigesimal"].contains(&fields[2]), "{line}");
+            let is_plain = parse_grammar(fields[2]) == NumberGrammar::Plain;
+            assert_eq!(is_plain, fields[2] == "plain", "{line}");
             for field in &fields[4..] {
                 let (part, words) = field.split_once(':').unwrap();
                 assert!(parse_part(part).is_some(), "{field}");
                 for word in words.split(',') {
                     let word = word.trim_end_matches('*');
                     assert_eq!(fold_word(word), word, "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_contains_every_addition() {
+        let additions = include_str!("generator/additions.txt").lines().filter(|line| !line.starts_with('#'));
+        let mut tags = Vec::new();
+        for line in additions {
+            let mut fields = line.split(' ');
+            let tag = fields.next().unwrap();
+            assert!(!tags.contains(&tag), "{tag} has two lines");
+            tags.push(tag);
+            let reading = Dictionary::reading_of(tag).unwrap();
+            for (part, words) in fields.skip(2).map(|field| field.split_once(':').unwrap()) {
+                let part = parse_part(part).unwrap();
+                for word in words.split(',') {
+                    let found = DICTIONARY.find(&fold_word(word)).iter().find(|it| usize::from(it.reading) == reading);
+                    let is_there = found.is_some_and(|it| it.part == part || !part.is_number());
+                    assert!(is_there, "{tag} {word} is {found:?}: run generate.mjs");
                 }
             }
         }

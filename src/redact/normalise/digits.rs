@@ -1,4 +1,6 @@
-//! The digits of all scripts.
+//! The digits and numbers of all scripts.
+
+use std::ops::RangeInclusive;
 
 /// The zero of each script's decimal digits, in ascending order: the first of each ten characters of the general
 /// category `Nd` of Unicode. The other nine follow it.
@@ -11,35 +13,111 @@ const ZEROS: [u32; 77] = [
     0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e4f0, 0x1e5f1, 0x1e950, 0x1fbf0,
 ];
 
-/// Digits and numbers in circles and the like which do not decompose: the first character, the last, and the value of the first.
-const ENCLOSED: [(u32, u32, u32); 9] = [
-    // Ⅰ and ⅰ: read as a digit, not as letters.
-    (0x2160, 0x2168, 1),
-    (0x2170, 0x2178, 1),
-    (0x24eb, 0x24f4, 11),
-    (0x24f5, 0x24fe, 1),
-    (0x24ff, 0x24ff, 0),
-    (0x2776, 0x277f, 1),
-    (0x2780, 0x2789, 1),
-    (0x278a, 0x2793, 1),
-    (0x1f10b, 0x1f10c, 0),
+/// The other characters that are numbers, by the property `Numeric_Value` of Unicode 15: the first character, the last, the
+/// value of the first, and the difference between one and the next. Those that decompose into digits (`⑩`, `⒈`) or
+/// ideographs (`㆒`) are not among them, nor fractions and what is above 99,999.
+#[rustfmt::skip]
+const NUMBERS: [(u32, u32, u32, u32); 248] = [
+    (0x9f9, 0x9f9, 16, 1), (0xbf0, 0xbf0, 10, 1), (0xbf1, 0xbf1, 100, 1), (0xbf2, 0xbf2, 1000, 1),
+    (0xc78, 0xc7b, 0, 1), (0xc7c, 0xc7e, 1, 1), (0xd70, 0xd70, 10, 1), (0xd71, 0xd71, 100, 1),
+    (0xd72, 0xd72, 1000, 1), (0x1369, 0x1372, 1, 1), (0x1373, 0x137b, 20, 10), (0x137c, 0x137c, 10000, 1),
+    (0x16ee, 0x16f0, 17, 1), (0x17f0, 0x17f9, 0, 1), (0x19da, 0x19da, 1, 1), (0x2160, 0x216b, 1, 1),
+    (0x216c, 0x216c, 50, 1), (0x216d, 0x216d, 100, 1), (0x216e, 0x216e, 500, 1), (0x216f, 0x216f, 1000, 1),
+    (0x2170, 0x217b, 1, 1), (0x217c, 0x217c, 50, 1), (0x217d, 0x217d, 100, 1), (0x217e, 0x217e, 500, 1),
+    (0x217f, 0x217f, 1000, 1), (0x2180, 0x2180, 1000, 1), (0x2181, 0x2181, 5000, 1), (0x2182, 0x2182, 10000, 1),
+    (0x2185, 0x2185, 6, 1), (0x2186, 0x2186, 50, 1), (0x2187, 0x2187, 50000, 1), (0x24eb, 0x24f4, 11, 1),
+    (0x24f5, 0x24fe, 1, 1), (0x24ff, 0x24ff, 0, 1), (0x2776, 0x277f, 1, 1), (0x2780, 0x2789, 1, 1),
+    (0x278a, 0x2793, 1, 1), (0x3021, 0x3029, 1, 1), (0x3248, 0x324f, 10, 10), (0xa6e6, 0xa6ee, 1, 1),
+    (0xa6ef, 0xa6ef, 0, 1), (0x10107, 0x10110, 1, 1), (0x10111, 0x10119, 20, 10), (0x1011a, 0x10122, 200, 100),
+    (0x10123, 0x1012b, 2000, 1000), (0x1012c, 0x10133, 20000, 10000), (0x10142, 0x10142, 1, 1),
+    (0x10143, 0x10143, 5, 1), (0x10144, 0x10144, 50, 1), (0x10145, 0x10145, 500, 1), (0x10146, 0x10146, 5000, 1),
+    (0x10147, 0x10147, 50000, 1), (0x10148, 0x10148, 5, 1), (0x10149, 0x10149, 10, 1), (0x1014a, 0x1014a, 50, 1),
+    (0x1014b, 0x1014b, 100, 1), (0x1014c, 0x1014c, 500, 1), (0x1014d, 0x1014d, 1000, 1), (0x1014e, 0x1014e, 5000, 1),
+    (0x1014f, 0x1014f, 5, 1), (0x10150, 0x10150, 10, 1), (0x10151, 0x10151, 50, 1), (0x10152, 0x10152, 100, 1),
+    (0x10153, 0x10153, 500, 1), (0x10154, 0x10154, 1000, 1), (0x10155, 0x10155, 10000, 1),
+    (0x10156, 0x10156, 50000, 1), (0x10157, 0x10157, 10, 1), (0x10158, 0x10158, 1, 1), (0x10159, 0x10159, 1, 1),
+    (0x1015a, 0x1015b, 1, 1), (0x1015c, 0x1015c, 2, 1), (0x1015d, 0x1015d, 2, 1), (0x1015e, 0x1015e, 2, 1),
+    (0x1015f, 0x1015f, 5, 1), (0x10160, 0x10160, 10, 1), (0x10161, 0x10161, 10, 1), (0x10162, 0x10162, 10, 1),
+    (0x10163, 0x10163, 10, 1), (0x10164, 0x10164, 10, 1), (0x10165, 0x10165, 30, 1), (0x10166, 0x10166, 50, 1),
+    (0x10167, 0x10167, 50, 1), (0x10168, 0x10168, 50, 1), (0x10169, 0x10169, 50, 1), (0x1016a, 0x1016a, 100, 1),
+    (0x1016b, 0x1016b, 300, 1), (0x1016c, 0x1016c, 500, 1), (0x1016d, 0x1016d, 500, 1), (0x1016e, 0x1016e, 500, 1),
+    (0x1016f, 0x1016f, 500, 1), (0x10170, 0x10170, 500, 1), (0x10171, 0x10171, 1000, 1), (0x10172, 0x10172, 5000, 1),
+    (0x10173, 0x10173, 5, 1), (0x10174, 0x10174, 50, 1), (0x1018a, 0x1018a, 0, 1), (0x102e1, 0x102ea, 1, 1),
+    (0x102eb, 0x102f3, 20, 10), (0x102f4, 0x102fb, 200, 100), (0x10320, 0x10320, 1, 1), (0x10321, 0x10321, 5, 1),
+    (0x10322, 0x10322, 10, 1), (0x10323, 0x10323, 50, 1), (0x10341, 0x10341, 90, 1), (0x1034a, 0x1034a, 900, 1),
+    (0x103d1, 0x103d2, 1, 1), (0x103d3, 0x103d4, 10, 10), (0x103d5, 0x103d5, 100, 1), (0x10858, 0x1085a, 1, 1),
+    (0x1085b, 0x1085c, 10, 10), (0x1085d, 0x1085d, 100, 1), (0x1085e, 0x1085e, 1000, 1), (0x1085f, 0x1085f, 10000, 1),
+    (0x10879, 0x1087d, 1, 1), (0x1087e, 0x1087f, 10, 10), (0x108a7, 0x108aa, 1, 1), (0x108ab, 0x108ac, 4, 1),
+    (0x108ad, 0x108ae, 10, 10), (0x108af, 0x108af, 100, 1), (0x108fb, 0x108fb, 1, 1), (0x108fc, 0x108fc, 5, 1),
+    (0x108fd, 0x108fe, 10, 10), (0x108ff, 0x108ff, 100, 1), (0x10916, 0x10916, 1, 1), (0x10917, 0x10918, 10, 10),
+    (0x10919, 0x10919, 100, 1), (0x1091a, 0x1091b, 2, 1), (0x109c0, 0x109c9, 1, 1), (0x109ca, 0x109cf, 20, 10),
+    (0x109d2, 0x109db, 100, 100), (0x109dc, 0x109e4, 2000, 1000), (0x109e5, 0x109ec, 20000, 10000),
+    (0x10a40, 0x10a43, 1, 1), (0x10a44, 0x10a45, 10, 10), (0x10a46, 0x10a46, 100, 1), (0x10a47, 0x10a47, 1000, 1),
+    (0x10a7d, 0x10a7d, 1, 1), (0x10a7e, 0x10a7e, 50, 1), (0x10a9d, 0x10a9d, 1, 1), (0x10a9e, 0x10a9f, 10, 10),
+    (0x10aeb, 0x10aeb, 1, 1), (0x10aec, 0x10aec, 5, 1), (0x10aed, 0x10aee, 10, 10), (0x10aef, 0x10aef, 100, 1),
+    (0x10b58, 0x10b5b, 1, 1), (0x10b5c, 0x10b5d, 10, 10), (0x10b5e, 0x10b5e, 100, 1), (0x10b5f, 0x10b5f, 1000, 1),
+    (0x10b78, 0x10b7b, 1, 1), (0x10b7c, 0x10b7d, 10, 10), (0x10b7e, 0x10b7e, 100, 1), (0x10b7f, 0x10b7f, 1000, 1),
+    (0x10ba9, 0x10bac, 1, 1), (0x10bad, 0x10bae, 10, 10), (0x10baf, 0x10baf, 100, 1), (0x10cfa, 0x10cfa, 1, 1),
+    (0x10cfb, 0x10cfb, 5, 1), (0x10cfc, 0x10cfc, 10, 1), (0x10cfd, 0x10cfd, 50, 1), (0x10cfe, 0x10cfe, 100, 1),
+    (0x10cff, 0x10cff, 1000, 1), (0x10e60, 0x10e69, 1, 1), (0x10e6a, 0x10e72, 20, 10), (0x10e73, 0x10e7a, 200, 100),
+    (0x10f1d, 0x10f21, 1, 1), (0x10f22, 0x10f24, 10, 10), (0x10f25, 0x10f25, 100, 1), (0x10f51, 0x10f51, 1, 1),
+    (0x10f52, 0x10f53, 10, 10), (0x10f54, 0x10f54, 100, 1), (0x10fc5, 0x10fc8, 1, 1), (0x10fc9, 0x10fca, 10, 10),
+    (0x10fcb, 0x10fcb, 100, 1), (0x11052, 0x1105b, 1, 1), (0x1105c, 0x11064, 20, 10), (0x11065, 0x11065, 1000, 1),
+    (0x111e1, 0x111ea, 1, 1), (0x111eb, 0x111f3, 20, 10), (0x111f4, 0x111f4, 1000, 1), (0x1173a, 0x1173b, 10, 10),
+    (0x118ea, 0x118f2, 10, 10), (0x11c5a, 0x11c63, 1, 1), (0x11c64, 0x11c6c, 20, 10), (0x12400, 0x12407, 2, 1),
+    (0x12408, 0x1240e, 3, 1), (0x1240f, 0x12414, 4, 1), (0x12415, 0x1241d, 1, 1), (0x1241e, 0x12422, 1, 1),
+    (0x12423, 0x12424, 2, 1), (0x12425, 0x1242b, 3, 1), (0x1242c, 0x1242e, 1, 1), (0x1242f, 0x12431, 3, 1),
+    (0x12434, 0x12436, 1, 1), (0x12437, 0x12439, 3, 1), (0x1243a, 0x1243a, 3, 1), (0x1243b, 0x1243c, 3, 1),
+    (0x1243d, 0x1243d, 4, 1), (0x1243e, 0x1243e, 4, 1), (0x1243f, 0x1243f, 4, 1), (0x12440, 0x12441, 6, 1),
+    (0x12442, 0x12442, 7, 1), (0x12443, 0x12444, 7, 1), (0x12445, 0x12446, 8, 1), (0x12447, 0x12447, 9, 1),
+    (0x12448, 0x12448, 9, 1), (0x12449, 0x12449, 9, 1), (0x1244a, 0x1244e, 2, 1), (0x1244f, 0x12452, 1, 1),
+    (0x12453, 0x12454, 4, 1), (0x12455, 0x12455, 5, 1), (0x12456, 0x12457, 2, 1), (0x12458, 0x12459, 1, 1),
+    (0x12467, 0x12468, 40, 10), (0x12469, 0x1246e, 4, 1), (0x16b5b, 0x16b5b, 10, 1), (0x16b5c, 0x16b5c, 100, 1),
+    (0x16b5d, 0x16b5d, 10000, 1), (0x16e80, 0x16e93, 0, 1), (0x16e94, 0x16e96, 1, 1), (0x1d2c0, 0x1d2d3, 0, 1),
+    (0x1d2e0, 0x1d2f3, 0, 1), (0x1d360, 0x1d369, 1, 1), (0x1d36a, 0x1d371, 20, 10), (0x1d372, 0x1d376, 1, 1),
+    (0x1d377, 0x1d377, 1, 1), (0x1d378, 0x1d378, 5, 1), (0x1e8c7, 0x1e8cf, 1, 1), (0x1ec71, 0x1ec7a, 1, 1),
+    (0x1ec7b, 0x1ec83, 20, 10), (0x1ec84, 0x1ec8c, 200, 100), (0x1ec8d, 0x1ec95, 2000, 1000),
+    (0x1ec96, 0x1ec9d, 20000, 10000), (0x1eca3, 0x1ecab, 1, 1), (0x1ecb1, 0x1ecb2, 1, 1),
+    (0x1ecb3, 0x1ecb3, 10000, 1), (0x1ed01, 0x1ed0a, 1, 1), (0x1ed0b, 0x1ed13, 20, 10), (0x1ed14, 0x1ed1c, 200, 100),
+    (0x1ed1d, 0x1ed25, 2000, 1000), (0x1ed26, 0x1ed2d, 20000, 10000), (0x1ed2f, 0x1ed37, 2, 1),
+    (0x1ed38, 0x1ed38, 400, 1), (0x1ed39, 0x1ed39, 600, 1), (0x1ed3a, 0x1ed3a, 2000, 1), (0x1ed3b, 0x1ed3b, 10000, 1),
+    (0x1f10b, 0x1f10b, 0, 1), (0x1f10c, 0x1f10c, 0, 1),
 ];
 
-/// Returns the digits of a character that is a decimal digit, or a number in a circle: two digits from ten on.
-pub(super) fn digits_of(c: char) -> Option<impl Iterator<Item = u8>> {
-    let value = decimal_digit(c).or_else(|| enclosed_number(c))?;
-    let digit = |value: u32| u8::try_from(value).ok();
-    Some([digit(value / 10).filter(|tens| *tens > 0), digit(value % 10)].into_iter().flatten())
-}
+/// The numbers in circles, each of which stands for itself: `❿❷` is 10 and 2.
+const ENCLOSED: [RangeInclusive<u32>; 2] = [0x2460..=0x2793, 0x3248..=0x324f];
 
-fn decimal_digit(c: char) -> Option<u32> {
+/// The most that signs of one number are apart in Unicode.
+const MAX_DISTANCE: u32 = 0x80;
+
+/// Returns a decimal digit of any script.
+pub(super) fn decimal_digit(c: char) -> Option<u8> {
     let zero = ZEROS[..ZEROS.partition_point(|zero| *zero <= u32::from(c))].last()?;
-    Some(u32::from(c) - zero).filter(|value| *value < 10)
+    u8::try_from(u32::from(c) - zero).ok().filter(|value| *value < 10)
 }
 
-fn enclosed_number(c: char) -> Option<u32> {
+/// Returns the value of a number sign and those at the beginning of the rest of the text that belong to it, and the length
+/// of the latter in bytes. Signs of one script are added while each fills zeros of those before it: `፵፪` is 42.
+pub(super) fn parse_number_signs(first: char, rest: &str) -> Option<(u32, usize)> {
+    let (mut value, mut length) = (number_sign(first)?, 0);
+    for next in rest.chars().take_while(|next| is_same_script(first, *next)) {
+        let zeros = (1..5).map(|zeros| 10_u32.pow(zeros)).take_while(|power| value.is_multiple_of(*power)).last();
+        let fills = |added: &u32| value > 0 && (1..zeros.unwrap_or(1)).contains(added);
+        let Some(added) = number_sign(next).filter(fills) else { break };
+        value += added;
+        length += next.len_utf8();
+    }
+    Some((value, length))
+}
+
+fn is_same_script(first: char, next: char) -> bool {
+    let is_enclosed = ENCLOSED.iter().any(|range| range.contains(&next.into()));
+    !is_enclosed && u32::from(first).abs_diff(next.into()) < MAX_DISTANCE
+}
+
+fn number_sign(c: char) -> Option<u32> {
     let c = u32::from(c);
-    let (first, _, value) = ENCLOSED.iter().find(|(first, last, _)| (*first..=*last).contains(&c))?;
-    // The two circled zeros have the same value.
-    Some(if *first == 0x1f10b { 0 } else { value + c - first })
+    let after = NUMBERS.partition_point(|(first, ..)| *first <= c);
+    let (first, last, value, step) = NUMBERS[..after].last()?;
+    (c <= *last).then(|| value + (c - first) * step)
 }

@@ -17,6 +17,10 @@ fn a_card_number_is_removed_however_it_is_written() {
         "4\u{200b}2\u{200b}4\u{200b}2\u{200b}4242\u{2060}4242\u{ad}4242",
         "&#52;&#50;&#52;&#50;&#x34;&#x32;&#x34;&#x32;42424242",
         "四二四二四二四二四二四二四二四二",
+        "〤〢〤〢〤〢〤〢〤〢〤〢〤〢〤〢",
+        "፬፪፬፪፬፪፬፪፬፪፬፪፬፪፬፪",
+        "፵፪ ፵፪ ፵፪ ፵፪ ፵፪ ፵፪ ፵፪ ፵፪",
+        "𝍣𝍡𝍣𝍡𝍣𝍡𝍣𝍡𝍣𝍡𝍣𝍡𝍣𝍡𝍣𝍡",
         "四十二四十二四十二四十二四十二四十二四十二四十二",
         "肆贰肆贰 肆贰肆贰 肆贰肆贰 肆贰肆贰",
         "5IO5 1O51 O51O 51OO",
@@ -46,6 +50,8 @@ fn a_card_number_is_removed_however_it_is_spoken() {
         "よん に よん に よん に よん に よん に よん に よん に よん に",
         "四二四二、四二四二、四二四二、四二四二",
         "사이사이 사이사이 사이사이 사이사이",
+        "fourth two fourth two fourth two fourth two fourth two fourth two fourth two fourth two",
+        "forty second, forty second, forty second, forty second, forty second, forty second, forty second, forty second",
         "fire to fire to fire to fire to fire to fire to fire to fire to",
         "cuatro unos cuatro unos cuatro unos uno uno uno siete",
     ];
@@ -57,6 +63,7 @@ fn a_card_number_is_removed_however_it_is_spoken() {
 fn ordinary_sentences_stay() {
     for said in [
         "I want to set up a payment for two on Tuesday, no, for the van at ten past four",
+        "The first, the second and the third on the twenty second, and the fourth for two on the fifth",
         "Go on to the next one, are you there? It was set for the sixth, I ate at nine",
         "Once more: the fire in the hat shop on 12 Elm Street, flat 4B, was at 5 to 9",
         "Um, no, can we set it to 20 percent for 3 or 4 people",

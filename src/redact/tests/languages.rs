@@ -2,7 +2,7 @@
 
 use crate::redact::language::Dictionary;
 use crate::redact::scan::{DigitRun, find_runs};
-use crate::redact::{has_card_number, redact_card_numbers};
+use crate::redact::{REDACTED, has_card_number, redact_card_numbers};
 
 /// Numbers as CLDR spells them, a line per language: `tag|0=zero|1=one`.
 const SAMPLES: &str = include_str!("../language/samples.txt");
@@ -21,9 +21,14 @@ fn digits_in(tag: &str, text: &str) -> String {
     find_runs(text)[reading].iter().map(digits).collect::<Vec<_>>().join(" ")
 }
 
-/// What is not read as one number: a Filipino ten after `na`, and a Swahili hundred, which precedes its number. Digits and
-/// pairs that are read one by one are read as such.
-const NOT_COMPOSED: [(&str, &str); 5] = [("fil", "42"), ("fil", "60"), ("fil", "99"), ("fil", "242"), ("sw", "100")];
+/// What is not read as one number: a Filipino ten after `na`, a Swahili hundred or thousand, which precedes its number, and
+/// Hungarian and Latvian words that are joined of short ones. Digits and pairs that are read one by one are read as such.
+const NOT_COMPOSED: [(&str, &[&str]); 4] = [
+    ("fil", &["42", "60", "99", "242", "4242"]),
+    ("sw", &["100", "5105"]),
+    ("hu", &["5105"]),
+    ("lv", &["4242", "5105"]),
+];
 
 #[test]
 fn numbers_are_read_in_every_language() {
@@ -31,7 +36,8 @@ fn numbers_are_read_in_every_language() {
     for (tag, numbers) in samples() {
         for (number, spelled) in numbers {
             let read = digits_in(tag, spelled);
-            if (read == number) == NOT_COMPOSED.contains(&(tag, number)) {
+            let is_composed = !NOT_COMPOSED.iter().any(|(of, numbers)| *of == tag && numbers.contains(&number));
+            if (read == number) != is_composed {
                 wrong.push(format!("{tag} {number} {spelled}: {read}"));
             }
         }
@@ -60,6 +66,88 @@ fn numbers_of_languages_that_cldr_lacks_are_read() {
     ] {
         assert_eq!(digits_in(tag, spelled), digits, "{tag}");
     }
+}
+
+/// The digits 0 to 9 as people say them, or as they are written in Latin letters.
+const COLLOQUIAL_DIGITS: &[(&str, &str)] = &[
+    ("fil", "zero uno dos tres kwatro singko sais siyete otso nuwebe"),
+    ("fil", "sero isa dalawa tatlo apat lima anim pito walo siyam"),
+    ("fi", "nolla yks kaks kol neli viis kuus seittemän kasi ysi"),
+    ("fi", "nolla yks kaks kolme nel viis kuus seiska kaheksan yheksän"),
+    ("de", "null eins zwo drei vier fünf sechs sieben acht neun"),
+    ("de-CH", "null eis zwöi drü vier füüf sächs sibe acht nüün"),
+    ("hi-Latn", "shunya ek do teen char paanch chhe saat aath nau"),
+    ("hi-Latn", "zero ek do tin chaar panch che sat ath nau"),
+    ("pa-Latn", "zero ikk do tinn char panj chhe satt atth naun"),
+    ("bn-Latn", "shunno ek dui tin char panch chhoy shat aat noy"),
+    ("mr-Latn", "shunya ek don teen char paach saha saat aath nau"),
+    ("gu-Latn", "shunya ek be tran char panch chha saat aath nav"),
+    ("ta-Latn", "poojyam onnu rendu moonu naalu anju aaru ezhu ettu ombadhu"),
+    ("te-Latn", "sunna okati rendu moodu naalugu aidu aaru edu enimidi tommidi"),
+    ("kn-Latn", "sonne ondu eradu mooru naalku aidu aaru elu entu ombattu"),
+    ("ml-Latn", "poojyam onnu randu moonnu naalu anchu aaru ezhu ettu ombathu"),
+    ("ar", "صفر واحد اتنين تلاتة أربعة خمسة ستة سبعة تمانية تسعة"),
+    ("ar", "زيرو وحدة تنين تلات أربع خمس ست سبع تمن تسع"),
+    ("ar", "صفر واحد ثنين ثلاثة اربعه خمسه سته سبعه ثمنية تسعه"),
+    ("pt", "zero um dois três quatro cinco meia sete oito nove"),
+    ("zh", "洞 幺 两 三 四 五 六 拐 八 勾"),
+    ("yue", "〇 一 兩 三 四 五 六 七 八 九"),
+    ("ja", "ゼロ ワン ツー スリー フォー ファイブ シックス セブン エイト ナイン"),
+    ("ja", "まる いち に さん よん ご ろく なな はち きゅう"),
+    ("ko", "공 하나 둘 셋 넷 다섯 여섯 일곱 여덟 아홉"),
+    ("ko", "공 일 이 삼 사 오 육 칠 팔 구"),
+    ("ko", "제로 원 투 쓰리 포 파이브 식스 세븐 에잇 나인"),
+    ("vi", "không mốt hai ba tư lăm sáu bảy tám chín"),
+    ("th", "ศูนย์ หนึ่ง โท สาม สี่ ห้า หก เจ็ด แปด เก้า"),
+    ("ru", "нолик единица двойка тройка четверка пятерка шестерка семерка восьмерка девятка"),
+];
+
+#[test]
+fn a_card_number_in_colloquial_words_is_removed() {
+    let mut wrong = Vec::new();
+    for (tag, words) in COLLOQUIAL_DIGITS {
+        let words: Vec<&str> = words.split(' ').collect();
+        let read = digits_in(tag, &words.join(", "));
+        if read != "0123456789" {
+            wrong.push(format!("{tag} {words:?}: {read}"));
+        }
+        for card in ["4242424242424242", "5105105105105100", "378282246310005", "6011000990139424"] {
+            let said = card.bytes().map(|digit| words[usize::from(digit - b'0')]).collect::<Vec<_>>().join(" ");
+            let cut = redact_card_numbers(&format!("..., {said}!")).into_owned();
+            if cut != format!("..., {REDACTED}!") {
+                wrong.push(format!("{tag} {said}: {cut}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn colloquial_numbers_are_read() {
+    let mut wrong = Vec::new();
+    for (tag, spelled, digits) in [
+        ("fil", "bente dos, trenta'y singko, kwarentay dos, singkwenta", "22354250"),
+        ("fi", "kakskyt, neljäkyt kaks, nelkytkaks, viistoista, seitkytkuus", "2042421576"),
+        ("de", "fuffzig, fuffzehn, zwoundvierzig", "501542"),
+        ("de-CH", "zwänzg, zwöievierzg, sächzäh, nünenünzg", "20421699"),
+        ("hi-Latn", "bayalis, bees, tees, chalis, pachas, char sau bayalis", "4220304050442"),
+        ("ar", "اتنين وأربعين، تلتاشر، حداشر، تمانين، ميتين", "42131180200"),
+        ("fr", "septante-deux, huitante, octante, nonante et un", "72808091"),
+        ("pt", "meia meia, sessenta e meia", "6666"),
+        ("zh", "四百零二，四千零二，四千零四十二，四十二，廿", "402400240424220"),
+        ("vi", "hai trăm linh bốn, hai trăm lẻ tư, hai mươi mốt, ba linh năm", "20420421305"),
+        ("th", "สี่สิบเอ็ด, ยี่สิบเอ็ด", "4121"),
+        ("ru", "три нуля, пятьдесят два, две четверки, тыща двести", "00052441200"),
+        ("es", "cuarentaidós, treintaiuno, cero", "42310"),
+        ("ko", "사에 이에, 사십이의 사십이", "424242"),
+        ("ja", "よんじゅうに、ゼロ、ヨンゼロ", "42040"),
+    ] {
+        let read = digits_in(tag, spelled);
+        if read != digits {
+            wrong.push(format!("{tag} {spelled}: {read} and not {digits}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

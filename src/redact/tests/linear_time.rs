@@ -5,11 +5,11 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::redact::{StreamRedactor, redact_card_numbers};
+use crate::redact::{RedactionPolicy, Redactor, StreamRedactor, redact_card_numbers};
 
 /// Patterns that make a reader do the most: runs without number, one endless run, words that are nearly numbers, and
 /// characters that need to be looked at more than once.
-const PATTERNS: [&str; 20] = [
+const PATTERNS: [&str; 23] = [
     "4242 is x ",
     "4242424242424242 ",
     "4242 ",
@@ -30,10 +30,14 @@ const PATTERNS: [&str; 20] = [
     "&#5",
     "4\u{336}",
     "4O",
+    "4 a ",
+    "4a ",
+    "I see 4 to 4 once dois 5 a ",
 ];
 
-/// The most that a KiB of any text may take.
-const LIMIT: Duration = Duration::from_millis(1);
+/// The most that a KiB of any text may take, with room for a slow machine: alone, as an input whose digits are counted
+/// over time, and in a stream of tokens of four characters.
+const LIMITS: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(3), Duration::from_millis(10)];
 
 /// Asserts that a text of 16 KiB takes about as long as sixteen of 1 KiB, where quadratic work would take sixteen times
 /// as long. One of several attempts suffices, since other work on the machine may delay some, but no attempt is fast
@@ -60,33 +64,51 @@ fn redaction_takes_time_in_proportion_to_the_text() {
 }
 
 #[test]
-fn a_stream_takes_time_in_proportion_to_its_pieces() {
-    for pattern in ["4242 is x ", "hello there ", "to for ate ", "dreivierdrei", "四二十"] {
+fn counting_digits_over_inputs_takes_time_in_proportion_to_the_text() {
+    for pattern in PATTERNS {
         assert_linear(pattern, |text| {
-            let mut stream = StreamRedactor::default();
-            let characters: Vec<char> = text.chars().collect();
-            for piece in characters.chunks(4) {
-                black_box(stream.push(&piece.iter().collect::<String>()));
-            }
-            black_box(stream.finish());
+            black_box(Redactor::default().redact(text, RedactionPolicy::CardNumbers).digits_removed);
         });
     }
 }
 
 #[test]
+fn a_stream_takes_time_in_proportion_to_its_pieces() {
+    for pattern in PATTERNS.into_iter().chain(["hello there "]) {
+        assert_linear(pattern, read_as_tokens);
+    }
+}
+
+fn read_as_tokens(text: &str) {
+    let mut stream = StreamRedactor::default();
+    let characters: Vec<char> = text.chars().collect();
+    for token in characters.chunks(4) {
+        black_box(stream.push(&token.iter().collect::<String>()));
+    }
+    black_box(stream.finish());
+}
+
+#[test]
 #[cfg_attr(debug_assertions, ignore = "only optimised code is that fast")]
-fn a_kibibyte_takes_less_than_a_millisecond() {
+fn a_kibibyte_takes_a_few_milliseconds_at_most() {
+    let readers: [fn(&str); 3] = [
+        |text| drop(black_box(redact_card_numbers(text))),
+        |text| drop(black_box(Redactor::default().redact(text, RedactionPolicy::CardNumbers))),
+        read_as_tokens,
+    ];
     let mut slow = Vec::new();
     for pattern in PATTERNS.into_iter().chain(["so I would like to pay the rest of my bill today, please "]) {
-        let text = pattern.repeat(16 * 1_024 / pattern.len());
-        let time = || {
-            let begun = Instant::now();
-            black_box(redact_card_numbers(&text));
-            begun.elapsed() / 16
-        };
-        let fastest = (0..20).map(|_| time()).min().unwrap();
-        if fastest > LIMIT {
-            slow.push(format!("{pattern}: {fastest:?}"));
+        let text = pattern.repeat(4 * 1_024 / pattern.len());
+        for (read, limit) in readers.into_iter().zip(LIMITS) {
+            let time = || {
+                let begun = Instant::now();
+                read(&text);
+                begun.elapsed() / 4
+            };
+            let fastest = (0..20).map(|_| time()).min().unwrap();
+            if fastest > limit {
+                slow.push(format!("{pattern}: {fastest:?}"));
+            }
         }
     }
     assert!(slow.is_empty(), "{slow:#?}");

@@ -16,7 +16,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const packages = join(process.cwd(), "node_modules");
 
 /** The primary subtags, in the order in which readings are filled; `file` where CLDR has another name. */
-const TAGS = "en es de fr pt it nl sv da nb fi pl cs sk hr sr bs sl ro hu el ru uk bg mk be lt lv et is tr az ca gl eu cy ga mt sq id ms jv su fil vi sw zu xh af nn uz ka hy he ar fa ur hi bn ta te kn ml mr gu pa ne si th lo km my am ko ja zh yue kk ky mn en-x-heard".split(" ");
+const TAGS = "en es de fr pt it nl sv da nb fi pl cs sk hr sr bs sl ro hu el ru uk bg mk be lt lv et is tr az ca gl eu cy ga mt sq id ms jv su fil vi sw zu xh af nn uz ka hy he ar fa ur hi bn ta te kn ml mr gu pa ne si th lo km my am ko ja zh yue kk ky mn de-CH hi-Latn pa-Latn bn-Latn mr-Latn gu-Latn ta-Latn te-Latn kn-Latn ml-Latn en-x-heard".split(" ");
 const FILES = { nb: ["no"], sr: ["sr", "sr-Latn"], pt: ["pt", "pt-PT"], fr: ["fr", "fr-BE", "fr-CH"] };
 /** Characters are digits of their own there, so numbers above ten are composed of characters. */
 const BY_CHARACTER = new Set(["ja", "zh", "yue", "ko", "my"]);
@@ -43,7 +43,7 @@ class Language {
   set(word, part, force) { if (word && !/\d|error/.test(word) && (force || !this.parts.has(word))) this.parts.set(word, part); }
 
   addSpelling(rules) {
-    const speller = new Speller(rules);
+    const speller = new Speller(rules, this.tag);
     const sets = Object.keys(rules).filter((name) => /^%%?spellout-(cardinal|numbering)/.test(name) && !CASES.test(name));
     const spell = (n) => sets.map((set) => [set, speller.spell(set, n)]).filter(([, text]) => text !== undefined && !/[%#←→=]/.test(text));
     const words = (n) => spell(n).map(([, text]) => split(text));
@@ -59,13 +59,13 @@ class Language {
       if (found.length === 2 && value(found[0]) === 10 && value(found[1]) === 2) this.grammar = "open-ten";
     }
     for (const found of words(42)) if (found.length === 3 && value(found[0]) === 40 && value(found[2]) === 2) this.set(found[1], "and");
-    for (const [n, part] of [[2, "hundred"], [3, "hundred"], [20, "thousand"]].map(([times, part]) => [times, part])) {
-      for (const found of words(part === "hundred" ? n * 100 : 2000)) if (found.length === 2 && value(found[0]) === (part === "hundred" ? n : 2)) this.set(found[1], part);
+    for (const [n, part, power] of [[2, "hundred", 100], [3, "hundred", 100], [2, "thousand", 1000], [5, "thousand", 1000]]) {
+      for (const found of words(n * power)) if (found.length === 2 && value(found[0]) === n) this.set(found[1], part);
     }
     if (!BY_CHARACTER.has(this.tag)) for (let n = 100; n < 1000; n += 100) for (const found of words(n)) if (found.length === 1) this.set(found[0], n === 100 && this.joined ? "hundred" : String(n));
     for (const found of words(1000)) if (found.length === 1) this.set(found[0], "thousand");
     const main = ["%spellout-cardinal", "%spellout-numbering", "%spellout-cardinal-masculine"].find((set) => rules[set]);
-    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242]) {
+    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242, 4242, 5105]) {
       const text = main && speller.spell(main, n);
       if (text && !/[%#]/.test(text)) this.spelled.push(`${n}=${text.replace(/\u00ad/g, "")}`);
     }
@@ -83,7 +83,7 @@ class Language {
   }
 }
 
-const additions = new Map(readFileSync(join(here, "additions.txt"), "utf8").split("\n").filter((line) => line && !line.startsWith("#")).map((line) => [line.split(" ")[0], line.replace(/(kaksi|iki|uc) kere?t?a?a?/g, "").split(" ").slice(1)]));
+const additions = new Map(readFileSync(join(here, "additions.txt"), "utf8").split("\n").filter((line) => line && !line.startsWith("#")).map((line) => line.split(" ")).map(([tag, ...fields]) => [tag, fields]));
 const languages = TAGS.map((tag) => {
   const language = new Language(tag);
   const [grammar, joined, ...fields] = additions.get(tag) ?? ["plain", "-"];
@@ -96,11 +96,19 @@ const languages = TAGS.map((tag) => {
   language.addLine(fields);
   return language;
 });
-// Tens with the unit in front are spoken as one word there, which CLDR does not have: `enaindvajset`.
-const UNITS_IN_FRONT = { sl: ["in", "ena dva tri stiri pet sest sedem osem devet", "dvajset trideset stirideset petdeset sestdeset sedemdeset osemdeset devetdeset"], cs: ["a", "jedna dva tri ctyri pet sest sedm osm devet", "dvacet tricet ctyricet padesat sedesat sedmdesat osmdesat devadesat"] };
+// Tens and units are spoken as one word there, which CLDR does not have: `enaindvajset`, `zwöiezwänzg`, `treintaidós`.
+const UNITS_IN_FRONT = {
+  "de-CH": ["e", "ein zwoi dru vier fuf sachs sibe acht nun", "zwanzg drissg vierzg fufzg sachzg sibezg achtzg nunzg"],
+  sl: ["in", "ena dva tri stiri pet sest sedem osem devet", "dvajset trideset stirideset petdeset sestdeset sedemdeset osemdeset devetdeset"],
+  cs: ["a", "jedna dva tri ctyri pet sest sedm osm devet", "dvacet tricet ctyricet padesat sedesat sedmdesat osmdesat devadesat"] };
+const UNITS_BEHIND = { es: ["i", "uno dos tres cuatro cinco seis siete ocho nueve", "treinta cuarenta cincuenta sesenta setenta ochenta noventa"] };
 for (const language of languages.filter(({ tag }) => tag in UNITS_IN_FRONT)) {
   const [and, units, tens] = UNITS_IN_FRONT[language.tag].map((words) => words.split(" "));
   tens.forEach((ten, t) => units.forEach((unit, u) => language.set(unit + and[0] + ten, String((t + 2) * 10 + u + 1), true)));
+}
+for (const language of languages.filter(({ tag }) => tag in UNITS_BEHIND)) {
+  const [and, units, tens] = UNITS_BEHIND[language.tag].map((words) => words.split(" "));
+  tens.forEach((ten, t) => units.forEach((unit, u) => language.set(ten + and[0] + unit, String((t + 3) * 10 + u + 1), true)));
 }
 const heard = languages.at(-1), english = languages[0];
 for (const [word, part] of english.parts) heard.set(word, part);

@@ -1,6 +1,7 @@
 /** Spells numbers by the rules of CLDR's rule-based number formats. */
 export class Speller {
-  constructor(rules) {
+  constructor(rules, tag) {
+    this.plurals = new Intl.PluralRules(tag);
     this.rules = Object.fromEntries(Object.entries(rules).filter(([name]) => name.startsWith("%")).map(([name, list]) => [name, parseRules(list)]));
   }
   spell(ruleset, n, depth = 0) {
@@ -20,7 +21,11 @@ export class Speller {
       failed ||= spelled === undefined;
       return spelled ?? "";
     });
-    return failed ? undefined : text.replace(/\$\([^)]*\)\$/g, "").replace(/^'/, "");
+    text = text.replace(/\$\(cardinal,([^)]*)\)\$/g, (_, forms) => {
+      const form = this.plurals.select(Math.floor(n / rule.divisor));
+      return (forms.match(new RegExp(`${form}\\{([^}]*)\\}`)) ?? forms.match(/other\{([^}]*)\}/))?.[1] ?? "";
+    });
+    return failed ? undefined : text.replace(/^'/, "");
   }
 }
 function parseRules(list) {

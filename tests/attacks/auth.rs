@@ -329,8 +329,8 @@ fn a_set_up_that_is_known_to_be_insecure_does_not_start_unless_it_is_allowed() {
 /// A name to which only the hosts file gives a loopback address, or `localhost` if there is none.
 fn name_of_this_machine() -> String {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let names = hosts.lines().filter_map(|line| line.strip_prefix("127.0.0.1")).flat_map(str::split_whitespace);
-    names.filter(|name| !name.contains("localhost")).last().unwrap_or("localhost").to_owned()
+    let mut names = hosts.lines().filter_map(|line| line.strip_prefix("127.0.0.1")).flat_map(str::split_whitespace);
+    names.rfind(|name| !name.contains("localhost")).unwrap_or("localhost").to_owned()
 }
 
 /// Answers one request with an empty JSON object, on a thread of its own. Returns the port, and what was requested.

@@ -47,7 +47,7 @@ where
     type Rejection = RefuseWebhookError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RefuseWebhookError> {
-        admit(parts, state, |admission, account| admission.is_own_account(account)).await
+        admit(parts, state, SocketAdmission::is_own_account).await
     }
 }
 

@@ -119,7 +119,9 @@ impl DigitWindow {
         let is_strong = |group: &&DigitGroup| group.strength == Strength::Strong;
         let has_strong = run.groups.iter().any(|group| is_strong(&group));
         let groups = run.groups.iter().filter(|group| !has_strong || is_strong(group));
-        if groups.clone().map(|group| group.digit_range.len()).sum::<usize>() < MIN_SPLIT_DIGITS {
+        let mut sizes = groups.clone().map(|group| group.digit_range.len());
+        // Digits that are read one by one would make parts of anything.
+        if sizes.clone().sum::<usize>() < MIN_SPLIT_DIGITS || sizes.all(|size| size == 1) {
             self.push_part(DigitPart::new(run, groups, input, offset, kind));
             return self.find_last(may_be_off);
         }
@@ -198,9 +200,7 @@ impl Selection {
             (Self::OfLength(wanted), Some(digits)) if digits.len() == wanted && !is_measured => Step::Take(digits),
             (Self::OfLength(_), _) => Step::Skip,
             (Self::WithoutOptional, _) if part.kind == RunKind::Optional => Step::Skip,
-            (_, Some(digits)) if !is_measured && (digits.len() <= MAX_PART_DIGITS || digits.is_in_printed_groups()) => {
-                Step::Take(digits)
-            }
+            (_, Some(digits)) if !is_measured && is_part(digits) => Step::Take(digits),
             _ => Step::Stop,
         }
     }
@@ -263,13 +263,21 @@ impl<'a> TakenParts<'a> {
         if is_of_major_brand(digits) && is_of_known_brand(digits) {
             let is_even = is_even(self.run_sizes()) || is_even(self.group_sizes());
             let is_mixed = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
-            return is_even || (selection.is_sequence() && (is_mixed || ends_with_printed_groups(self.run_sizes())));
+            let is_printed =
+                || ends_with_printed_groups(self.run_sizes()) || ends_with_printed_groups(self.group_sizes());
+            return is_even || (selection.is_sequence() && (is_mixed || is_printed()));
         }
         may_be_off
             && optional == 0
             && selection.is_sequence()
             && (is_off_card(digits, || self.run_sizes()) || is_off_card(digits, || self.group_sizes()))
     }
+}
+
+/// Whether a run may be one part of several by its length and its groups.
+fn is_part(digits: &PartDigits) -> bool {
+    let is_by_digits = || digits.len() >= MIN_SPLIT_DIGITS && digits.group_sizes().all(|size| size == 1);
+    digits.len() <= MAX_PART_DIGITS || digits.is_in_printed_groups() || is_by_digits()
 }
 
 /// Whether digits in parts of these sizes are a card number with one digit wrong or missing.

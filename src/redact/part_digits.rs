@@ -69,8 +69,8 @@ pub(super) fn is_even(sizes: impl Iterator<Item = usize>) -> bool {
     count > 1
 }
 
-/// Whether two or more parts of these sizes end where the printed groups of a card end: four digits each, or 4, 6 and
-/// the rest of a number of 14 or 15 digits.
+/// Whether two or more parts of these sizes end where the printed groups of a card end: four digits each; or 4, then 6 and
+/// the rest of a number of 14 or 15 digits, of which the first 10 alone would be a phone number.
 pub(super) fn ends_with_printed_groups(sizes: impl Iterator<Item = usize> + Clone) -> bool {
     let length: usize = sizes.clone().sum();
     let is_end = |at: usize| match length {
@@ -83,7 +83,7 @@ pub(super) fn ends_with_printed_groups(sizes: impl Iterator<Item = usize> + Clon
         Some(*end)
     });
     let mut ends = ends.filter(|end| *end < length).peekable();
-    ends.peek().is_some() && ends.all(is_end)
+    ends.peek().is_some_and(|end| *end == 4 || length == 16) && ends.all(is_end)
 }
 
 /// Whether digits have a prefix of one of the large brands and the length of nearly all of its cards. The check digit
@@ -125,9 +125,17 @@ mod tests {
     #[test]
     fn parts_end_where_groups_are_printed() {
         assert!(
-            printed(&[4, 6, 5]) && printed(&[4, 11]) && printed(&[10, 4]) && printed(&[12, 4]) && printed(&[4, 8, 4])
+            printed(&[4, 6, 5]) && printed(&[4, 11]) && printed(&[4, 10]) && printed(&[12, 4]) && printed(&[4, 8, 4])
         );
-        assert!(!printed(&[6, 10]) && !printed(&[16]) && !printed(&[5, 5, 5]) && !printed(&[4, 4]) && !printed(&[]));
+        assert!(
+            !printed(&[10, 4])
+                && !printed(&[10, 5])
+                && !printed(&[6, 10])
+                && !printed(&[16])
+                && !printed(&[5, 5, 5])
+                && !printed(&[4, 4])
+                && !printed(&[])
+        );
     }
 
     #[test]

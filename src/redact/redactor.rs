@@ -463,7 +463,10 @@ fn is_plausible(
             let are_two = || sizes().eq([6, 10]) || sizes().eq([10, 6]);
             is_of_major_brand(number) && (is_shaped() || is_end() || are_two())
         }
-        Bareness::Sentence => after == 0 && is_of_major_brand(number) && is_shaped(),
+        Bareness::Sentence => {
+            let is_nearly = || sizes().count() == 2 && sizes().any(|size| size >= NEARLY_CARD_DIGITS);
+            after == 0 && is_of_major_brand(number) && (is_shaped() || is_nearly())
+        }
     }
 }
 

@@ -30,7 +30,7 @@ impl RunKind {
 
 /// Whether the groups of a run are written as a date, a time, an amount or a phone number.
 fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
-    if !(2..=4).contains(&run.groups.len()) {
+    if !(2..=MAX_MEASURE_GROUPS).contains(&run.groups.len()) {
         return false;
     }
     let sizes: Vec<usize> = run.groups.iter().map(|group| group.digit_range.len()).collect();
@@ -51,15 +51,29 @@ fn is_written_as_measure(run: &DigitRun, text: &str) -> bool {
         };
     let is_amount = are(&[".", ","]) && sizes.last() == Some(&2) && sizes.len() <= 4 && sizes[0] <= 4;
     let is_phone = are_numerals && matches!(sizes.as_slice(), [3, 3, 4] | [1, 3, 3, 4]);
-    is_date || is_amount || is_phone
+    // An amount or a date beside another number: `12,50 € 5/3/2024`.
+    let is_beside_measure =
+        gaps.iter().any(|gap| gap.contains(is_currency_sign)) || gaps.windows(2).any(|gaps| gaps == ["/", "/"]);
+    is_date || is_amount || is_phone || is_beside_measure
+}
+
+/// The most groups of an amount and a date side by side.
+const MAX_MEASURE_GROUPS: usize = 8;
+
+fn is_currency_sign(c: char) -> bool {
+    "$€£¥₹₽₩₺₫฿".contains(c)
 }
 
 /// Whether what stands beside a run makes it an amount, a time, a date, a phone number or an ordinal.
 fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let range = run.byte_range();
     let (before, after) = (&text[..range.start], &text[range.end..]);
-    let sign_before = before.trim_end().chars().next_back().is_some_and(|c| "$€£¥₹+".contains(c));
-    let sign_after = after.trim_start().chars().next().is_some_and(|c| "$€£¥₹%°".contains(c));
+    let sign_before = before.trim_end().chars().next_back().is_some_and(|c| c == '+' || is_currency_sign(c));
+    let sign_after = after
+        .trim_start()
+        .chars()
+        .next()
+        .is_some_and(|c| is_currency_sign(c) || "%°".contains(c) || UNIT_SIGNS.contains(c));
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
     let suffix = after.trim_start_matches(char::is_alphabetic);
     let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
@@ -73,8 +87,8 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
         || sign_after
         || has_suffix
         || is_one_of(&UNITS, next)
-        || is_one_of(&MONTHS, next)
-        || is_one_of(&MONTHS, previous)
+        || is_one_of(&DATES, next)
+        || is_one_of(&DATES, previous)
 }
 
 /// Whether the words before a run name it as a number of something else than a card: `my order is`.
@@ -87,42 +101,22 @@ pub(super) fn is_named_otherwise(run: &DigitRun, text: &str) -> bool {
 /// How many words a number may stand after its name: `order number, I think, is`.
 const MAX_NAME_DISTANCE: usize = 5;
 
-/// What has long numbers besides cards, in the languages that are spoken most. Each is no part of the name of a card.
-static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    "order invoice bill reference tracking parcel shipment booking reservation confirmation policy contract case claim \
-    ticket serial imei iban receipt \
-    bestellung bestellnummer rechnung rechnungsnummer referenz sendung sendungsnummer buchung vertrag vertragsnummer police \
-    pedido factura referencia envío envio reserva póliza contrato recibo \
-    commande facture référence colis réservation contrat dossier reçu \
-    fattura ordine riferimento spedizione prenotazione contratto polizza ricevuta \
-    encomenda fatura referência rastreio apólice bestelling factuur referentie zending boeking \
-    zamówienie faktura rezerwacja umowa polisa"
-        .split_whitespace()
-        .collect()
-});
+/// What has long numbers besides cards. Each is no part of the name of a card.
+static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/names.txt")));
 
-/// Units, in the languages that are spoken most. A language that is missing loses no card number by it.
-static UNITS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    "dollar dollars buck bucks cent cents euro euros pound pounds peso pesos percent am pm o'clock oclock \
-    year years months month weeks week days day hours hour minutes minute people tickets questions \
-    dólares dolares céntimos centavos años meses días horas minutos personas uhr jahr jahre jahren tage tagen stunden \
-    minuten leute prozent ans mois jours heures heure minutes personnes anni mesi giorni ore minuti persone reais anos pessoas \
-    jaar uur dagen minuten mensen procent kronor kroner zł złotych"
-    .split_whitespace()
-    .collect()
-});
+/// Units.
+static UNITS: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/units.txt")));
 
-/// Names of months in the same languages.
-static MONTHS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    "january february march april may june july august september october november december \
-    enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre \
-    januar februar märz mai juni juli oktober dezember \
-    janvier février mars avril juin juillet août septembre octobre novembre décembre \
-    janeiro fevereiro março maio junho julho setembro outubro novembro dezembro \
-    gennaio febbraio aprile maggio giugno luglio settembre ottobre novembre dicembre januari februari maart mei augustus"
-    .split_whitespace()
-    .collect()
-});
+/// Names of months, and words before a date, a time or a year.
+static DATES: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/dates.txt")));
+
+/// Units of scripts that are written without blanks.
+const UNIT_SIGNS: &str = "年月日円圓元块塊毛歳岁歲時时点點分人枚张張号號番室楼階回本個个名天周週";
+
+/// The words of a table, a line per language after its tag. A language that is missing loses no card number by it.
+fn words_of(table: &'static str) -> HashSet<&'static str> {
+    table.lines().flat_map(|line| line.split_whitespace().skip(1)).collect()
+}
 
 #[cfg(test)]
 mod tests {

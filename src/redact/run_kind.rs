@@ -1,6 +1,11 @@
 //! What the text beside and within a run of digits says about it: that it is an amount, a time, a date, a phone number,
 //! or perhaps no number at all.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use unicode_normalization::char::is_combining_mark;
+
 use super::digit_run::{DigitGroup, DigitRun};
 
 /// The kind of a run.
@@ -57,34 +62,56 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
     let suffix = after.trim_start_matches(char::is_alphabetic);
     let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
-    let is_beside = |words: &str, word: Option<&str>| {
-        word.is_some_and(|word| words.split_whitespace().any(|known| known == word.to_lowercase()))
-    };
-    let next = after.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty());
-    let next = next.filter(|word| after.trim_start().starts_with(word));
-    let previous = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next();
-    sign_before
-        || sign_after
-        || has_suffix
-        || is_beside(UNITS, next)
-        || is_beside(MONTHS, next)
-        || is_beside(MONTHS, previous)
+    sign_before || sign_after || has_suffix || MEASURES.are_before(after) || MEASURES.are_after(before)
 }
 
-/// Units, in the languages that are spoken most. A language that is missing loses no card number by it.
-const UNITS: &str = "dollar dollars buck bucks cent cents euro euros pound pounds peso pesos percent am pm o'clock oclock \
-    year years months month weeks week days day hours hour minutes minute people tickets questions \
-    dólares dolares céntimos centavos años meses días horas minutos personas uhr jahr jahre jahren tage tagen stunden \
-    minuten leute prozent ans mois jours heures heure minutes personnes anni mesi giorni ore minuti persone reais anos pessoas \
-    jaar uur dagen minuten mensen procent kronor kroner zł złotych";
+/// Words that say that a number is an amount, a time, an age or a quantity.
+#[derive(Default)]
+struct Measures {
+    before: HashSet<&'static str>,
+    after: HashSet<&'static str>,
+    /// The beginnings of words after a number, where words have endings or no blanks between them.
+    beginnings: Vec<&'static str>,
+}
 
-/// Names of months in the same languages.
-const MONTHS: &str = "january february march april may june july august september october november december \
-    enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre \
-    januar februar märz mai juni juli oktober dezember \
-    janvier février mars avril juin juillet août septembre octobre novembre décembre \
-    janeiro fevereiro março maio junho julho setembro outubro novembro dezembro \
-    gennaio febbraio aprile maggio giugno luglio settembre ottobre novembre dicembre januari februari maart mei augustus";
+static MEASURES: LazyLock<Measures> = LazyLock::new(|| Measures::parse(include_str!("run_kind/units.txt")));
+
+impl Measures {
+    fn parse(table: &'static str) -> Self {
+        let mut measures = Self::default();
+        for (place, words) in table.lines().filter_map(|line| line.split_once(' ')?.1.split_once(": ")) {
+            for word in words.split(' ') {
+                if place != "after" {
+                    measures.before.insert(word);
+                }
+                match word.strip_suffix('*') {
+                    _ if place == "before" => {}
+                    Some(beginning) => measures.beginnings.push(beginning),
+                    None => _ = measures.after.insert(word),
+                }
+            }
+        }
+        measures
+    }
+
+    /// Whether a text that follows a number begins with a unit.
+    fn are_before(&self, text: &str) -> bool {
+        let text = text.trim_start();
+        let word = text.split(|c: char| !is_letter(c)).next().unwrap_or_default().to_lowercase();
+        self.after.contains(word.as_str()) || self.beginnings.iter().any(|beginning| word.starts_with(beginning))
+    }
+
+    /// Whether a text that stands before a number ends with one of the words.
+    fn are_after(&self, text: &str) -> bool {
+        let word = text.trim_end().rsplit(|c: char| !is_letter(c)).next().unwrap_or_default();
+        self.before.contains(word.to_lowercase().as_str())
+    }
+}
+
+/// Whether a character is part of a word, as vowel signs of Indian scripts and Thai are.
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() || is_combining_mark(c)
+}
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +138,15 @@ mod tests {
             "May 5",
             "5 May",
             "twenty dollars",
+            "42 złotych",
+            "42 euroja",
+            "42 वर्ष",
+            "四十二円を払い",
+            "42人で",
+            "42세이고",
+            "tháng 12",
+            "jam 4",
+            "saat 4",
         ] {
             assert_eq!(kind(text), RunKind::Measured, "{text}");
         }
@@ -123,6 +159,8 @@ mod tests {
             "4242x4242",
             "42",
             "may I say 4",
+            "4242 yearling",
+            "4242 和",
         ] {
             assert_eq!(kind(text), RunKind::Plain, "{text}");
         }

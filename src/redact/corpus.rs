@@ -16,11 +16,6 @@ const NUMBERS: &str = include_str!("language/samples.txt");
 /// The share of sentences that may be cut by mistake: one in 200.
 const MAX_CUT: f64 = 0.005;
 
-/// The same in conversations, in languages in which it is more: phone numbers of twelve digits are read one by one, and few
-/// units and months are known, so that amounts, ages and dates look like parts of a number.
-const MORE_IN_CONVERSATIONS: [(&str, f64); 7] =
-    [("fi", 0.008), ("fil", 0.015), ("hi-Latn", 0.008), ("id", 0.035), ("ja", 0.08), ("tr", 0.015), ("vi", 0.022)];
-
 /// The number of sentences in a conversation.
 const CONVERSATION: usize = 10;
 
@@ -193,15 +188,9 @@ fn what_people_say_survives_alone_and_in_conversations() {
         let together: Vec<&str> = sentences.chunks(CONVERSATION).flat_map(cut_in).collect();
         let cut = [alone.len(), together.len()];
         report.push(format!("{} {cut:?} of {}: {alone:?} {together:?}", language.tag, sentences.len()));
-        let more = MORE_IN_CONVERSATIONS.iter().find(|(tag, _)| *tag == language.tag).map(|(_, most)| *most);
+        totals = [totals[0] + cut[0], totals[1] + cut[1], totals[2] + sentences.len()];
         // Fewer sentences are too few to measure a share of one in 200.
-        if sentences.len() >= 10_000 {
-            is_too_much |= share(alone.len(), sentences.len()) > MAX_CUT;
-            is_too_much |= share(together.len(), sentences.len()) > more.unwrap_or(MAX_CUT);
-        }
-        if more.is_none() {
-            totals = [totals[0] + alone.len(), totals[1] + together.len(), totals[2] + sentences.len()];
-        }
+        is_too_much |= sentences.len() >= 10_000 && cut.iter().any(|cut| share(*cut, sentences.len()) > MAX_CUT);
     }
     let [alone, together, sentences] = totals;
     is_too_much |= share(alone.max(together), sentences) > MAX_CUT;

@@ -112,7 +112,10 @@ impl DigitWindow {
         let is_strong = |group: &&DigitGroup| group.strength == Strength::Strong;
         let strong: Vec<&DigitGroup> = run.groups.iter().filter(is_strong).collect();
         let groups = if strong.is_empty() { run.groups.iter().collect() } else { strong };
-        if groups.iter().map(|group| group.digit_range.len()).sum::<usize>() < MIN_SPLIT_DIGITS {
+        let digits = groups.iter().map(|group| group.digit_range.len()).sum::<usize>();
+        // No card begins with a zero, but phone numbers of this length do.
+        let is_phone = digits == MIN_SPLIT_DIGITS && run.digits.first() == Some(&0);
+        if digits < MIN_SPLIT_DIGITS || is_phone {
             self.push_part(DigitPart::new(run, &groups, input, offset, kind));
             return self.find_last(may_be_off);
         }

@@ -1,7 +1,4 @@
 //! What ordinary people say, with numbers in it: generated sentences, of which nearly none may be cut.
-//!
-//! `CRELAY_LONG=1` uses 10,000 sentences per language instead of 1,000, and 1,000 instead of 100 where a language has no
-//! sentences of its own.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +13,9 @@ const NUMBERS: &str = include_str!("language/samples.txt");
 /// The share of sentences that may be cut by mistake: one in 200.
 const MAX_CUT: f64 = 0.005;
 
-/// The same in conversations, in languages in which it is more: phone numbers of twelve digits are read one by one, and few
-/// units and months are known, so that amounts, ages and dates look like parts of a number.
-const MORE_IN_CONVERSATIONS: [(&str, f64); 7] =
-    [("fi", 0.008), ("fil", 0.015), ("hi-Latn", 0.008), ("id", 0.035), ("ja", 0.08), ("tr", 0.015), ("vi", 0.022)];
+/// The number of sentences in a language that has sentences of its own, and in any other.
+const OWN_SENTENCES: usize = 10_000;
+const OTHER_SENTENCES: usize = 1_000;
 
 /// The number of sentences in a conversation.
 const CONVERSATION: usize = 10;
@@ -63,12 +59,13 @@ fn languages() -> Vec<Language> {
         line.split('|').filter_map(number).collect::<Vec<_>>()
     };
     let spoken: BTreeMap<_, _> = NUMBERS.lines().map(|line| (line.split('|').next().unwrap(), numbers(line))).collect();
-    let (own, few) = if is_long() { (10_000, 1_000) } else { (1_000, 100) };
-    let mut languages: Vec<Language> =
-        sections.into_iter().map(|(tag, rules)| Language { tag, rules, numbers: Vec::new(), sentences: own }).collect();
+    let mut languages: Vec<Language> = sections
+        .into_iter()
+        .map(|(tag, rules)| Language { tag, rules, numbers: Vec::new(), sentences: OWN_SENTENCES })
+        .collect();
     for tag in spoken.keys() {
         if !languages.iter().any(|language| language.tag == *tag) {
-            languages.push(Language { tag, rules: other.clone(), numbers: Vec::new(), sentences: few });
+            languages.push(Language { tag, rules: other.clone(), numbers: Vec::new(), sentences: OTHER_SENTENCES });
         }
     }
     for language in &mut languages {
@@ -156,10 +153,6 @@ impl Language {
     }
 }
 
-fn is_long() -> bool {
-    crate::config::Vars::from_process().get("CRELAY_LONG").is_some()
-}
-
 /// The sentences that are not as they were after the whole conversation.
 fn cut_in(conversation: &[String]) -> Vec<&str> {
     let mut redactor = Redactor::default();
@@ -193,15 +186,9 @@ fn what_people_say_survives_alone_and_in_conversations() {
         let together: Vec<&str> = sentences.chunks(CONVERSATION).flat_map(cut_in).collect();
         let cut = [alone.len(), together.len()];
         report.push(format!("{} {cut:?} of {}: {alone:?} {together:?}", language.tag, sentences.len()));
-        let more = MORE_IN_CONVERSATIONS.iter().find(|(tag, _)| *tag == language.tag).map(|(_, most)| *most);
+        totals = [totals[0] + cut[0], totals[1] + cut[1], totals[2] + sentences.len()];
         // Fewer sentences are too few to measure a share of one in 200.
-        if sentences.len() >= 10_000 {
-            is_too_much |= share(alone.len(), sentences.len()) > MAX_CUT;
-            is_too_much |= share(together.len(), sentences.len()) > more.unwrap_or(MAX_CUT);
-        }
-        if more.is_none() {
-            totals = [totals[0] + alone.len(), totals[1] + together.len(), totals[2] + sentences.len()];
-        }
+        is_too_much |= sentences.len() >= 10_000 && cut.iter().any(|cut| share(*cut, sentences.len()) > MAX_CUT);
     }
     let [alone, together, sentences] = totals;
     is_too_much |= share(alone.max(together), sentences) > MAX_CUT;

@@ -270,7 +270,8 @@ impl<'a> TakenParts<'a> {
         may_be_off
             && optional == 0
             && selection.is_sequence()
-            && (is_off_card(digits, || self.run_sizes()) || is_off_card(digits, || self.group_sizes()))
+            && (is_off_card(digits, || self.run_sizes())
+                || (self.group_sizes().any(|size| size > 1) && is_off_card(digits, || self.group_sizes())))
     }
 }
 

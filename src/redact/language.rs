@@ -29,10 +29,8 @@ pub(super) enum NumberPart {
     Ten,
     /// `belas`: ten more than the number before it.
     Teen,
-    /// `hundred`
-    Hundred,
-    /// `thousand`
-    Thousand,
+    /// `hundred`, `thousand`, `lakh`, `million`: so many times the number before it, or so many.
+    Power(u32),
     /// `double`, `triple`
     Repeat(u8),
     /// `ones`, after a number that says how many: `four ones`.

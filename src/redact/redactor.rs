@@ -673,6 +673,12 @@ mod tests {
             &["call me at +44 20 7946 0958", "one moment, please"],
             &["it is 4000 1234 56", "one moment, please"],
             &["call 415 867 5309 or 415 867 5310", "or 650 555 0100, order 90210"],
+            &[
+                "I see 4 here",
+                "and 2 there",
+                "4 of them",
+                "call zero eight one two seven four four zero zero seven four three",
+            ],
         ] {
             assert_eq!(heard(inputs), inputs);
         }

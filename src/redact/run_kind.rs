@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use unicode_normalization::char::is_combining_mark;
+
 use super::digit_run::{DigitGroup, DigitRun};
 
 /// The kind of a run.
@@ -69,31 +71,19 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let range = run.byte_range();
     let (before, after) = (&text[..range.start], &text[range.end..]);
     let sign_before = before.trim_end().chars().next_back().is_some_and(|c| c == '+' || is_currency_sign(c));
-    let sign_after = after
-        .trim_start()
-        .chars()
-        .next()
-        .is_some_and(|c| is_currency_sign(c) || "%°".contains(c) || UNIT_SIGNS.contains(c));
+    let sign_after = after.trim_start().chars().next().is_some_and(|c| is_currency_sign(c) || "%°".contains(c));
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
-    let suffix = after.trim_start_matches(char::is_alphabetic);
-    let has_suffix = is_numeral && suffix.len() < after.len() && !suffix.starts_with(char::is_numeric);
-    let is_one_of = |words: &HashSet<&str>, word: Option<&str>| {
-        word.is_some_and(|word| words.contains(word) || words.contains(word.to_lowercase().as_str()))
-    };
-    let next = after.split(|c: char| !c.is_alphabetic()).find(|word| !word.is_empty());
-    let next = next.filter(|word| after.trim_start().starts_with(word));
-    let previous = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next();
-    sign_before
-        || sign_after
-        || has_suffix
-        || is_one_of(&UNITS, next)
-        || is_one_of(&DATES, next)
-        || is_one_of(&DATES, previous)
+    let mut suffix = after.chars().take(MAX_UNIT_CHARS).skip_while(|c| c.is_alphabetic());
+    let has_suffix =
+        is_numeral && after.starts_with(char::is_alphabetic) && !suffix.next().is_some_and(char::is_numeric);
+    sign_before || sign_after || has_suffix || MEASURES.are_before(after) || MEASURES.are_after(before)
 }
 
 /// Whether the words before a run name it as a number of something else than a card: `my order is`.
 pub(super) fn is_named_otherwise(run: &DigitRun, text: &str) -> bool {
-    let before = text[..run.byte_range().start].rsplit(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    let start = run.byte_range().start;
+    let before = &text[text.floor_char_boundary(start.saturating_sub(MAX_NAME_BYTES))..start];
+    let before = before.rsplit(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
     let mut names = before.take(MAX_NAME_DISTANCE).map(str::to_lowercase);
     names.any(|word| OTHER_NAMES.contains(word.as_str()))
 }
@@ -101,21 +91,64 @@ pub(super) fn is_named_otherwise(run: &DigitRun, text: &str) -> bool {
 /// How many words a number may stand after its name: `order number, I think, is`.
 const MAX_NAME_DISTANCE: usize = 5;
 
+/// The same in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
 /// What has long numbers besides cards. Each is no part of the name of a card.
-static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/names.txt")));
+static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    include_str!("run_kind/names.txt").lines().flat_map(|line| line.split_whitespace().skip(1)).collect()
+});
 
-/// Units.
-static UNITS: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/units.txt")));
+/// The longest unit, in characters. What is longer is not looked at, so that the work does not grow with the text.
+const MAX_UNIT_CHARS: usize = 24;
 
-/// Names of months, and words before a date, a time or a year.
-static DATES: LazyLock<HashSet<&str>> = LazyLock::new(|| words_of(include_str!("run_kind/dates.txt")));
+/// Words that say that a number is an amount, a time, an age or a quantity.
+#[derive(Default)]
+struct Measures {
+    before: HashSet<&'static str>,
+    after: HashSet<&'static str>,
+    /// The beginnings of words after a number, where words have endings or no blanks between them.
+    beginnings: Vec<&'static str>,
+}
 
-/// Units of scripts that are written without blanks.
-const UNIT_SIGNS: &str = "年月日円圓元块塊毛歳岁歲時时点點分人枚张張号號番室楼階回本個个名天周週";
+static MEASURES: LazyLock<Measures> = LazyLock::new(|| Measures::parse(include_str!("run_kind/units.txt")));
 
-/// The words of a table, a line per language after its tag. A language that is missing loses no card number by it.
-fn words_of(table: &'static str) -> HashSet<&'static str> {
-    table.lines().flat_map(|line| line.split_whitespace().skip(1)).collect()
+impl Measures {
+    fn parse(table: &'static str) -> Self {
+        let mut measures = Self::default();
+        for (place, words) in table.lines().filter_map(|line| line.split_once(' ')?.1.split_once(": ")) {
+            for word in words.split(' ') {
+                if place != "after" {
+                    measures.before.insert(word);
+                }
+                match word.strip_suffix('*') {
+                    _ if place == "before" => {}
+                    Some(beginning) => measures.beginnings.push(beginning),
+                    None => _ = measures.after.insert(word),
+                }
+            }
+        }
+        measures
+    }
+
+    /// Whether a text that follows a number begins with a unit.
+    fn are_before(&self, text: &str) -> bool {
+        let word: String = text.trim_start().chars().take_while(|c| is_letter(*c)).take(MAX_UNIT_CHARS).collect();
+        let word = word.to_lowercase();
+        self.after.contains(word.as_str()) || self.beginnings.iter().any(|beginning| word.starts_with(beginning))
+    }
+
+    /// Whether a text that stands before a number ends with one of the words.
+    fn are_after(&self, text: &str) -> bool {
+        let text = text.trim_end();
+        let start = text.char_indices().rev().take_while(|(_, c)| is_letter(*c)).take(MAX_UNIT_CHARS).last();
+        start.is_some_and(|(start, _)| self.before.contains(text[start..].to_lowercase().as_str()))
+    }
+}
+
+/// Whether a character is part of a word, as vowel signs of Indian scripts and Thai are.
+fn is_letter(c: char) -> bool {
+    c.is_alphabetic() || is_combining_mark(c)
 }
 
 #[cfg(test)]
@@ -143,6 +176,15 @@ mod tests {
             "May 5",
             "5 May",
             "twenty dollars",
+            "42 złotych",
+            "42 euroja",
+            "42 वर्ष",
+            "四十二円を払い",
+            "42人で",
+            "42세이고",
+            "tháng 12",
+            "jam 4",
+            "saat 4",
         ] {
             assert_eq!(kind(text), RunKind::Measured, "{text}");
         }
@@ -155,6 +197,8 @@ mod tests {
             "4242x4242",
             "42",
             "may I say 4",
+            "4242 yearling",
+            "4242 和",
         ] {
             assert_eq!(kind(text), RunKind::Plain, "{text}");
         }

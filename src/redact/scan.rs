@@ -226,8 +226,7 @@ impl RunReader {
             NumberPart::Value(value) => self.push_value(value.into(), word, close, place),
             NumberPart::Ten => self.push_ten(word, close, place),
             NumberPart::Teen => self.push_teen(word, close, place),
-            NumberPart::Hundred => self.push_multiplier(100, word, place),
-            NumberPart::Thousand => self.push_multiplier(1_000, word, place),
+            NumberPart::Power(power) => self.push_multiplier(power, word, place),
             NumberPart::Plural(digit) => self.push_plural(digit, word, close, place),
             NumberPart::Repeat(times) => {
                 self.finish_number();

@@ -6,8 +6,9 @@ use super::language::NumberGrammar;
 
 /// A number that is being parsed.
 pub(super) struct SpokenNumber {
-    thousands: u32,
-    rest: u32,
+    value: u64,
+    /// The powers of ten from a thousand up by which parts of it were multiplied, as bits: 1 << 3 for a thousand.
+    powers: u16,
     /// The next word is added only if its value is below this.
     addable_below: u32,
     /// The value of the last word.
@@ -25,11 +26,11 @@ pub(super) struct SpokenNumber {
 impl SpokenNumber {
     /// A number that starts with this word.
     pub(super) fn new(value: u32, way: NumberGrammar) -> Self {
-        let open = if value >= 1_000 { 1_000 } else { addable_below(value, way) };
+        let zeros = value.checked_ilog10().filter(|zeros| value.is_multiple_of(10_u32.pow(*zeros)) && *zeros >= 3);
         Self {
-            thousands: value / 1_000,
-            rest: value % 1_000,
-            addable_below: open,
+            value: value.into(),
+            powers: zeros.map_or(0, |zeros| 1 << zeros),
+            addable_below: zeros.map_or_else(|| addable_below(value, way), |zeros| 10_u32.pow(zeros)),
             last_value: value,
             ends_with_and: false,
             repeat_count: 1,
@@ -50,7 +51,7 @@ impl SpokenNumber {
 
     /// Whether the next number word belongs to this number. `close` is whether only blanks and hyphens come before it.
     pub(super) fn accepts(&self, value: u32, way: NumberGrammar, close: bool) -> bool {
-        let last_two = self.rest % 100;
+        let last_two = self.value % 100;
         let is_unit = (1..10).contains(&last_two) && self.addable_below == 1;
         match way {
             NumberGrammar::UnitsFirst if self.ends_with_and && is_unit => {
@@ -70,7 +71,7 @@ impl SpokenNumber {
     /// Adds an accepted number word, which ends at byte `end` of the text.
     pub(super) fn add(&mut self, value: u32, way: NumberGrammar, end: usize) {
         let four_score = way == NumberGrammar::Vigesimal && value == 20 && self.addable_below == 1;
-        self.rest = if four_score { self.rest - 4 + 80 } else { self.rest + value };
+        self.value = if four_score { self.value - 4 + 80 } else { self.value + u64::from(value) };
         self.addable_below = match way {
             NumberGrammar::Vigesimal if four_score => 20,
             // The units came first.
@@ -83,18 +84,24 @@ impl SpokenNumber {
         self.byte_range.end = end;
     }
 
-    /// Multiplies by `hundred` or `thousand`, if that makes a number; returns whether it did.
+    /// Multiplies what follows the next larger power by a power of ten from a hundred up, if that makes a number; returns
+    /// whether it did. After a larger power it may stand alone: `cinq mille cent`.
     pub(super) fn try_multiply(&mut self, by: u32, end: usize) -> bool {
-        match by {
+        let power = u64::from(by);
+        let zeros = by.ilog10();
+        let larger = self.powers >> zeros >> 1;
+        let after = if larger == 0 { u64::MAX } else { 10_u64.pow(zeros + 1 + larger.trailing_zeros()) };
+        let part = self.value % after;
+        self.value = match part {
             _ if self.addable_below == 0 => return false,
-            // `không trăm`, no hundreds; and `cinq mille cent`, one hundred.
-            100 if self.rest == 0 && self.thousands > 0 => self.rest = if self.last_value == 0 { 0 } else { 100 },
-            100 if (1..100).contains(&self.rest) => self.rest *= 100,
-            1_000 if self.thousands == 0 && (1..1_000).contains(&self.rest) => {
-                self.thousands = self.rest;
-                self.rest = 0;
-            }
+            // `không trăm`: no hundreds.
+            0 if self.last_value == 0 && larger != 0 => self.value,
+            0 if larger != 0 => self.value + power,
+            1.. if part < power && part.saturating_mul(power) < after => self.value - part + part * power,
             _ => return false,
+        };
+        if by >= 1_000 {
+            self.powers = self.powers >> zeros << zeros | 1 << zeros;
         }
         self.addable_below = by;
         self.byte_range.end = end;
@@ -103,11 +110,11 @@ impl SpokenNumber {
 
     /// Multiplies a unit at the end by ten, and returns whether there was one.
     pub(super) fn try_multiply_by_ten(&mut self, end: usize) -> bool {
-        let unit = self.rest % 100;
+        let unit = self.value % 100;
         if !(1..10).contains(&unit) || self.addable_below != 1 {
             return false;
         }
-        self.rest += unit * 9;
+        self.value += unit * 9;
         self.addable_below = 10;
         self.byte_range.end = end;
         true
@@ -115,9 +122,9 @@ impl SpokenNumber {
 
     /// Adds ten to a unit at the end, and returns whether there was one.
     pub(super) fn try_add_ten(&mut self, end: usize) -> bool {
-        let is_unit = (1..10).contains(&(self.rest % 100)) && self.addable_below == 1;
+        let is_unit = (1..10).contains(&(self.value % 100)) && self.addable_below == 1;
         if is_unit {
-            self.rest += 10;
+            self.value += 10;
             self.byte_range.end = end;
         }
         is_unit
@@ -125,16 +132,16 @@ impl SpokenNumber {
 
     /// Takes the number as a count of this digit, and returns whether it is a count: `four ones`.
     pub(super) fn try_count(&mut self, digit: u8, end: usize) -> bool {
-        let count = u8::try_from(self.rest).ok().filter(|count| (2..20).contains(count));
-        let (Some(count), 0, 1) = (count, self.thousands, self.repeat_count) else { return false };
-        (self.rest, self.repeat_count, self.addable_below) = (digit.into(), count, 0);
+        let count = u8::try_from(self.value).ok().filter(|count| (2..20).contains(count));
+        let (Some(count), 1) = (count, self.repeat_count) else { return false };
+        (self.value, self.repeat_count, self.addable_below) = (digit.into(), count, 0);
         self.byte_range.end = end;
         true
     }
 
     /// Its digits, 0 to 9 each.
     pub(super) fn digits(&self) -> Vec<u8> {
-        let value = (self.thousands * 1_000 + self.rest).to_string();
+        let value = self.value.to_string();
         value.bytes().map(|digit| digit - b'0').collect::<Vec<_>>().repeat(self.repeat_count.into())
     }
 }

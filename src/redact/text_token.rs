@@ -158,7 +158,9 @@ impl Tokenizer {
         while at < letters.len() {
             let longest = DICTIONARY.find_beginnings(&word[starts[at]..]).last();
             let end = longest.and_then(|(length, _)| starts.binary_search(&(starts[at] + length)).ok());
-            let Some(end) = end else {
+            let next = end.and_then(|end| word.get(starts[end]..)).filter(|next| !next.is_empty());
+            let is_followed = next.is_some_and(|next| DICTIONARY.find_beginnings(next).next().is_none());
+            let Some(end) = end.filter(|end| !(end - at == 1 && is_followed && is_hiragana(letters[at].0))) else {
                 at += 1;
                 continue;
             };
@@ -190,6 +192,11 @@ fn has_no_blanks(letter: char) -> bool {
         && matches!(letter, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
             | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
             | '\u{20000}'..='\u{2ffff}')
+}
+
+/// Whether a letter is a syllable of Japanese that is more often a particle or a part of another word than a number: `に`.
+fn is_hiragana(letter: char) -> bool {
+    matches!(letter, '\u{3041}'..='\u{3096}')
 }
 
 /// Reads the letters O, l and I as digits where they touch digits and no other letters do: `42O2`, but not `4k4l2m3`.
@@ -260,6 +267,8 @@ mod tests {
         assert_eq!(read("สี่สองสี่สอง"), ["สี่", "สอง", "สี่", "สอง"]);
         assert_eq!(read("ប្រាំពីរ"), ["ប្រាំពីរ"]);
         assert_eq!(read("4二two"), ["4", "二", "two"]);
+        assert_eq!(read("四二に電話"), ["四", "二", "に電話"]);
+        assert_eq!(read("よんに、よんによん"), ["よん", "に", "よん", "に", "よん"]);
     }
 
     #[test]

@@ -194,14 +194,17 @@ fn parse_part(name: &str) -> Option<NumberPart> {
     Some(match name {
         "ten" => NumberPart::Ten,
         "teen" => NumberPart::Teen,
-        "hundred" => NumberPart::Hundred,
-        "thousand" => NumberPart::Thousand,
+        "hundred" => NumberPart::Power(100),
+        "thousand" => NumberPart::Power(1_000),
         "and" => NumberPart::And,
         "filler" => NumberPart::Filler,
         _ => match (name.strip_prefix('x'), name.strip_prefix('p')) {
             (Some(times), _) => NumberPart::Repeat(times.parse().ok()?),
             (_, Some(digit)) => NumberPart::Plural(digit.parse().ok()?),
-            _ => NumberPart::Value(name.parse().ok()?),
+            _ => match name.strip_prefix("e") {
+                Some(power) => NumberPart::Power(10_u32.checked_pow(power.parse().ok()?)?),
+                None => NumberPart::Value(name.parse().ok()?),
+            },
         },
     })
 }

@@ -6,13 +6,13 @@ fn parts(reading: u8, word: &str) -> Option<Vec<NumberPart>> {
 
 #[test]
 fn joined_words_are_split() {
-    use NumberPart::{And, Hundred, Value};
+    use NumberPart::{And, Power, Value};
     for (reading, word, expected) in [
         (2, "zweihundertzweiundvierzig", vec![Value(200), Value(42)]),
         (2, "siebenhunderteinunddreissig", vec![Value(700), Value(31)]),
         (5, "duecentoquarantadue", vec![Value(200), Value(42)]),
         (0, "fourtwofourtwo", vec![Value(4), Value(2), Value(4), Value(2)]),
-        (0, "onehundredandfortytwo", vec![Value(1), Hundred, And, Value(40), Value(2)]),
+        (0, "onehundredandfortytwo", vec![Value(1), Power(100), And, Value(40), Value(2)]),
     ] {
         assert_eq!(parts(reading, word), Some(expected), "{word}");
     }

@@ -21,13 +21,16 @@ fn digits_in(tag: &str, text: &str) -> String {
     find_runs(text)[reading].iter().map(digits).collect::<Vec<_>>().join(" ")
 }
 
-/// What is not read as one number: a Filipino ten after `na`, a Swahili hundred or thousand, which precedes its number, and
-/// Hungarian and Latvian words that are joined of short ones. Digits and pairs that are read one by one are read as such.
-const NOT_COMPOSED: [(&str, &[&str]); 4] = [
-    ("fil", &["42", "60", "99", "242", "4242"]),
+/// What is not read as one number: a Filipino ten after `na`, a Swahili hundred or thousand, which precedes its number,
+/// Hungarian and Latvian words that are joined of short ones, a Maltese unit before its ten after thousands, and Korean `만`,
+/// which also means only. Digits and pairs that are read one by one are read as such.
+const NOT_COMPOSED: [(&str, &[&str]); 6] = [
+    ("fil", &["42", "60", "99", "242", "4242", "4242424"]),
     ("sw", &["100", "5105"]),
     ("hu", &["5105"]),
     ("lv", &["4242", "5105"]),
+    ("mt", &["4242424"]),
+    ("ko", &["4242424"]),
 ];
 
 #[test]
@@ -130,6 +133,10 @@ fn colloquial_numbers_are_read() {
         ("fi", "kakskyt, neljäkyt kaks, nelkytkaks, viistoista, seitkytkuus", "2042421576"),
         ("de", "fuffzig, fuffzehn, zwoundvierzig", "501542"),
         ("de-CH", "zwänzg, zwöievierzg, sächzäh, nünenünzg", "20421699"),
+        ("en", "four million two hundred forty two thousand four hundred twenty four", "4242424"),
+        ("en", "forty two lakh forty two thousand four hundred", "4242400"),
+        ("en", "one crore, a million and one", "10000000 1000001"),
+        ("zh", "四亿二千四百二十四万二千四百二十四", "424242424"),
         ("hi-Latn", "bayalis, bees, tees, chalis, pachas, char sau bayalis", "4220304050442"),
         ("ar", "اتنين وأربعين، تلتاشر، حداشر، تمانين، ميتين", "42131180200"),
         ("fr", "septante-deux, huitante, octante, nonante et un", "72808091"),

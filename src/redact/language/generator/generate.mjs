@@ -64,8 +64,14 @@ class Language {
     }
     if (!BY_CHARACTER.has(this.tag)) for (let n = 100; n < 1000; n += 100) for (const found of words(n)) if (found.length === 1) this.set(found[0], n === 100 && this.joined ? "hundred" : String(n));
     for (const found of words(1000)) if (found.length === 1) this.set(found[0], "thousand");
+    // Words of larger powers are everyday words, unless a number stands before them.
+    for (let zeros = 4; zeros < 10; zeros++) for (const n of [1, 2, 5]) for (const found of words(n * 10 ** zeros)) {
+      if (found.length !== 2 || value(found[0]) !== n || this.parts.has(found[1])) continue;
+      this.set(found[1], `e${zeros}`);
+      this.weak.add(found[1]);
+    }
     const main = ["%spellout-cardinal", "%spellout-numbering", "%spellout-cardinal-masculine"].find((set) => rules[set]);
-    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242, 4242, 5105]) {
+    for (const n of [...Array(21).keys(), 21, 30, 34, 42, 57, 60, 71, 80, 85, 99, 100, 242, 4242, 5105, 4242424]) {
       const text = main && speller.spell(main, n);
       if (text && !/[%#]/.test(text)) this.spelled.push(`${n}=${text.replace(/\u00ad/g, "")}`);
     }

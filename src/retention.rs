@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn short_retention_raises_the_alarm_at_half_of_it() {
         let log = CapturedLog::start();
-        let (ledger, ..) = ledger_with_token().await;
+        let (ledger, _, _directory) = ledger_with_token().await;
         let now = Timestamp::now();
         let retention = Retention { tokens: Duration::from_secs(2 * 3600), ..RETENTION };
         retention.sweep(&ledger, now + SignedDuration::from_mins(59)).await.unwrap();

@@ -112,7 +112,8 @@ impl Prediction {
                 words.push_str(&text);
                 is_heard &= match self.speak(&text).await {
                     Some(is_heard) => is_heard,
-                    None => return false,
+                    // The flow has ended: there is nothing to abort.
+                    None => return true,
                 };
             }
             let Some(client) = client.as_ref().filter(|_| !reply.calls.is_empty()) else { break };

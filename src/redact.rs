@@ -29,7 +29,7 @@ pub use bounded::{bound_party, bound_text, escape_control_characters};
 pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use language::is_readable_language;
 pub use private::Private;
-pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};
+pub use redactor::{CardParts, DetectedCard, Redacted, RedactionPolicy, Redactor};
 pub use stream::StreamRedactor;
 
 use scan::DigitRun;

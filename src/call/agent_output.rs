@@ -3,7 +3,7 @@
 use super::history::CardSource;
 use super::tool_request::SEND_DTMF;
 use super::{Call, ConversationItem, ToolCall};
-use crate::redact::{DetectedCard, join_scalars};
+use crate::redact::{CardParts, DetectedCard, join_scalars};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -30,9 +30,10 @@ impl Call {
         }
         // More words of the response are an input of their own.
         self.agent_redactor.begin_input();
-        for card in &cards {
-            call.redact_card(card, true);
-            call.replace_card_id(card);
+        if !cards.is_empty() {
+            let parts = CardParts::new(&cards, |_| true);
+            call.redact_parts(&parts);
+            call.replace_card_id(&parts);
         }
         self.remove_agent_cards(&cards);
         call
@@ -49,10 +50,8 @@ impl Call {
     }
 
     fn remove_agent_cards(&mut self, cards: &[DetectedCard]) {
-        for card in cards {
-            self.turn.redact_card(card, CardSource::Agent, &mut self.history);
-            self.speech.redact_card(card);
-        }
+        self.turn.redact_cards(cards, CardSource::Agent, &mut self.history);
+        self.speech.redact_cards(cards);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::redactor::{DetectedCard, Redactor};
+use super::redactor::{CardParts, DetectedCard, Redactor};
 use super::{REDACTED, has_card_number, redact_card_numbers};
 
 /// The maximum number of values with digits in a document that is searched for a card number in parts. A larger one is
@@ -75,8 +75,8 @@ pub fn join_scalars(text: &str) -> String {
 /// Removes the parts of card numbers that stand in several values. Returns whether there were any.
 fn cut_split_numbers(value: &mut Value) -> bool {
     let cards = find_split_numbers(value);
-    for card in &cards {
-        cut_parts(value, card);
+    if !cards.is_empty() {
+        cut_parts(value, &CardParts::new(&cards, |_| true));
     }
     !cards.is_empty()
 }
@@ -124,21 +124,21 @@ fn collect_values<'a>(value: &'a Value, name: &'a str, values: &mut Vec<(&'a str
     }
 }
 
-fn cut_parts(value: &mut Value, card: &DetectedCard) {
+fn cut_parts(value: &mut Value, parts: &CardParts<'_>) {
     match value {
         Value::Null | Value::Bool(_) => {}
         Value::Number(number) => {
-            if matches!(card.redact_from(&number.to_string(), true), Cow::Owned(_)) {
+            if parts.are_in(&number.to_string()) {
                 *value = REDACTED.into();
             }
         }
         Value::String(text) => {
-            if let Cow::Owned(cut) = card.redact_from(text, true) {
+            if let Cow::Owned(cut) = parts.redact(text) {
                 *text = cut;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| cut_parts(item, card)),
-        Value::Object(members) => members.values_mut().for_each(|member| cut_parts(member, card)),
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_parts(item, parts)),
+        Value::Object(members) => members.values_mut().for_each(|member| cut_parts(member, parts)),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{redact_ranges, redact_runs};
 const MAX_READ_BYTES: usize = 8 * 1024;
 
 /// The maximum number of card numbers that are kept of one input. Beyond it every long run of earlier inputs is removed.
-const MAX_CARDS: usize = 16;
+const MAX_CARDS: usize = 8;
 
 /// The maximum length of the start of a word that is carried from one piece of a text to the next, in bytes.
 const MAX_CARRIED_BYTES: usize = 64;
@@ -549,23 +549,6 @@ impl DetectedCard {
         self.earlier_inputs
     }
 
-    /// Removes the parts of this card number from a text; `said` is whether the text is one of the inputs that it came
-    /// from.
-    pub fn redact_from<'a>(&self, text: &'a str, said: bool) -> Cow<'a, str> {
-        redact_runs(text, |run| self.is_part(&run.digits, said))
-    }
-
-    /// Removes the parts of this card number from JSON; `said` is as for [`Self::redact_from`].
-    pub fn redact_from_json(&self, json: &mut RedactedJson, said: bool) {
-        json.update(|text| match self.redact_from(text, said) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(text) => {
-                let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
-                Some(if is_json { text } else { "{}".to_owned() })
-            }
-        });
-    }
-
     /// Whether this run is part of the card number and in the same input as its end.
     fn includes_run(&self, part: &EarlierRun, input: u64) -> bool {
         part.input == input && self.parts.iter().any(|digits| digits == part.digits.digits())
@@ -574,6 +557,54 @@ impl DetectedCard {
     fn is_part(&self, run: &[u8], said: bool) -> bool {
         let is_within = || self.is_any || self.digits.windows(run.len()).any(|part| part == run);
         (said && self.parts.iter().any(|part| part == run)) || (run.len() >= MIN_PARTIAL_DIGITS && is_within())
+    }
+}
+
+/// Card numbers whose parts are removed from what was said or written before.
+#[derive(Debug)]
+pub struct CardParts<'a> {
+    /// With whether the text is one of the inputs that the number came from, in which any part of it is removed.
+    cards: Vec<(&'a DetectedCard, bool)>,
+}
+
+impl<'a> CardParts<'a> {
+    /// The parts of these numbers in a text; `said` is whether the text is one of the inputs that a number came from.
+    pub fn new(cards: &'a [DetectedCard], said: impl Fn(&DetectedCard) -> bool) -> Self {
+        Self { cards: cards.iter().map(|card| (card, said(card))).collect() }
+    }
+
+    /// Whether there is no number.
+    pub fn is_empty(&self) -> bool {
+        self.cards.is_empty()
+    }
+
+    /// Removes the parts from a text.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        redact_runs(text, |run| self.cards.iter().any(|(card, said)| card.is_part(&run.digits, *said)))
+    }
+
+    /// Removes the parts from the end of a text, so that the work does not grow with the text.
+    pub fn redact_end(&self, text: &mut String, max_bytes: usize) {
+        let start = text.floor_char_boundary(text.len().saturating_sub(max_bytes));
+        if let Cow::Owned(end) = self.redact(&text[start..]) {
+            text.replace_range(start.., &end);
+        }
+    }
+
+    /// Whether a text has a part.
+    pub fn are_in(&self, text: &str) -> bool {
+        matches!(self.redact(text), Cow::Owned(_))
+    }
+
+    /// Removes the parts from JSON, which stays JSON.
+    pub fn redact_json(&self, json: &mut RedactedJson) {
+        json.update(|text| match self.redact(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => {
+                let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                Some(if is_json { text } else { "{}".to_owned() })
+            }
+        });
     }
 }
 
@@ -608,11 +639,8 @@ mod tests {
         let mut kept: Vec<String> = Vec::new();
         for input in inputs {
             let heard = redactor.redact(input, RedactionPolicy::CardNumbers);
-            for card in &heard.cards {
-                let since = kept.len() - usize::try_from(card.earlier_inputs()).unwrap();
-                for (at, text) in kept.iter_mut().enumerate() {
-                    *text = card.redact_from(text, at >= since).into_owned();
-                }
+            for (ago, text) in (1..).zip(kept.iter_mut().rev()) {
+                *text = CardParts::new(&heard.cards, |card| ago <= card.earlier_inputs()).redact(text).into_owned();
             }
             assert_eq!(heard.was_redacted(), heard.text != *input);
             kept.push(heard.text);
@@ -765,7 +793,7 @@ mod tests {
         let last = redactor.redact_piece(" and 27 is last");
         assert_eq!(last.text, format!(" and {REDACTED} is last"));
         assert_eq!(last.cards[0].earlier_inputs(), 1);
-        assert_eq!(last.cards[0].redact_from("eighty-three comes", true), format!("{REDACTED} comes"));
+        assert_eq!(CardParts::new(&last.cards, |_| true).redact("eighty-three comes"), format!("{REDACTED} comes"));
     }
 
     #[test]

@@ -326,7 +326,7 @@ impl LanguageWindow {
     ) {
         let range = run.byte_range();
         let range = range.start + piece.offset..range.end + piece.offset;
-        let kind = RunKind::of(run, piece.text);
+        let kind = if piece.kind == PieceKind::Keys { RunKind::Plain } else { RunKind::of(run, piece.text) };
         let may_be_short = match piece.kind {
             PieceKind::Whole => reading.other_words == 0,
             PieceKind::Keys => true,
@@ -677,6 +677,13 @@ mod tests {
                 "and the end of it reads 10005 here",
             ],
             &["it is 424242", "then 4242424242"],
+            // Particles that are written together with the number.
+            &["4539에 1488에 0343에 6467"],
+            &["4539km 1488W 0343th 6467"],
+            &[
+                "it begins with forty-five, next we have thirty-nine, then fourteen, then comes eighty-eight, then oh three, next we \
+               have forty-three, then sixty-four, and last sixty-seven",
+            ],
             &["four two four two four two four two four two four two four two four one"],
         ] {
             let kept = heard(parts);

@@ -37,7 +37,7 @@ use scan::DigitRun;
 /// The replacement for removed digits.
 pub const REDACTED: &str = "[digits removed]";
 
-/// Removes every run of digits that contains a card number: 13 to 19 digits that pass the Luhn check, in numerals or
+/// Removes every run of digits that contains a card number: 13 to 19 digits by their length and check digit, in numerals or
 /// words, with blanks, punctuation or filler words between them. Phone numbers, dates and amounts stay.
 pub fn redact_card_numbers(text: &str) -> Cow<'_, str> {
     redact_runs(text, card::has_card_number)

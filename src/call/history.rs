@@ -527,7 +527,24 @@ impl fmt::Debug for ToolCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::Redactor;
     use proptest::prelude::*;
+
+    #[test]
+    fn parts_of_a_card_number_are_searched_for_in_the_newest_texts() {
+        let mut history = History::default();
+        let words = format!("4242 {}", "x ".repeat(512));
+        for _ in 0..200 {
+            history.push(ConversationItem::Caller(words.clone()));
+        }
+        let cards = Redactor::default().find_cards("4242 4242 4242 4242");
+        history.redact_cards(&cards, CardSource::Caller);
+        let input = history.build_input(None);
+        let kept = texts(&input).iter().filter(|text| text.starts_with("4242")).count();
+        let searched = MAX_SEARCHED_BYTES / words.len();
+        assert!(kept.abs_diff(200 - searched) <= 1, "{kept}");
+        assert!(texts(&input).iter().rev().take(searched).all(|text| !text.contains("4242")));
+    }
 
     fn output(call_id: &str, bytes: usize) -> ConversationItem {
         ConversationItem::ToolOutput { call_id: call_id.to_owned(), output: "x".repeat(bytes) }

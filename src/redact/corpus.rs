@@ -189,6 +189,5 @@ fn what_people_say_survives_alone_and_in_conversations() {
     }
     let [alone, together, sentences] = totals;
     is_too_much |= share(alone.max(together), sentences) > MAX_CUT;
-    eprintln!("{}", report.join("\n"));
     assert!(!is_too_much, "{alone} cut alone and {together} in conversations of {sentences}:\n{}", report.join("\n"));
 }

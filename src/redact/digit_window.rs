@@ -18,8 +18,12 @@ pub(super) const WINDOW_INPUTS: u64 = 10;
 /// The maximum number of runs that are remembered. A card number has at most 19 parts; the others are skipped ones.
 const MAX_PARTS: usize = 64;
 
-/// The longest run that is one part of several. Longer ones are phone numbers, or are found by the runs next to them.
-const MAX_PART_DIGITS: usize = 8;
+/// The longest run that is one part of several.
+const MAX_PART_DIGITS: usize = 15;
+
+/// The maximum number of parts of any length, and the length from which on a part is not short.
+const MAX_FREE_PARTS: usize = 5;
+const MIN_FREE_DIGITS: usize = 3;
 
 /// A run of so many digits is longer than a phone number.
 const MIN_SPLIT_DIGITS: usize = 12;
@@ -262,6 +266,19 @@ impl<'a> TakenParts<'a> {
         self.parts().flat_map(|(_, digits)| digits.pair_sizes())
     }
 
+    /// Whether parts of these sizes, which follow each other, are enough like those of a card: few parts of which at most
+    /// one is short, many short ones, or the groups that are printed on a card of 14 digits. What few parts of 14 digits
+    /// make is a phone number and a year too often.
+    fn has_sequence_sizes(&self, optional: usize) -> bool {
+        let short = self.run_sizes().filter(|size| *size < MIN_FREE_DIGITS).count();
+        let are_few = self.count <= MAX_FREE_PARTS && short <= 1 && optional == 0 && self.digit_count > 14;
+        let are_many = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
+        are_few
+            || are_many
+            || ends_with_printed_groups(self.run_sizes())
+            || ends_with_printed_groups(self.group_sizes())
+    }
+
     fn to_card(&self) -> SpreadCard {
         SpreadCard::new(self.parts().map(|(part, _)| part), self.digits())
     }
@@ -280,11 +297,8 @@ impl<'a> TakenParts<'a> {
         }
         if is_of_major_brand(digits) && is_of_known_brand(digits) {
             let is_even = is_even(self.run_sizes()) || is_even(self.group_sizes()) || is_even(self.pair_sizes());
-            let is_mixed = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
-            let is_printed =
-                || ends_with_printed_groups(self.run_sizes()) || ends_with_printed_groups(self.group_sizes());
-            let is_card = is_even || (selection.is_sequence() && (is_mixed || is_printed()));
-            return is_card.then_some(Check::Passed);
+            let follows = selection.is_sequence() && self.has_sequence_sizes(optional);
+            return (is_even || follows).then_some(Check::Passed);
         }
         let is_off = optional == 0
             && selection.is_sequence()

@@ -677,6 +677,17 @@ mod tests {
                 "and the end of it reads 10005 here",
             ],
             &["it is 424242", "then 4242424242"],
+            &["that one starts 4539148803, you see", "and after that it goes on 436467 as far as I see"],
+            &["the first of it reads 4539148, you see", "and after that it goes on 803436467 as far as I see"],
+            &["the first of it reads 45391, you see", "then after that 48803, and", "at the end I see 436467 on it"],
+            &[
+                "it reads 45391, you see",
+                "then after that 48803, and",
+                "here I see 43646 on it",
+                "and at the very end a 7",
+            ],
+            &["it begins with a 4, you see", "and after that it goes on 539148803436467 as far as I see"],
+            &["the first of it reads 37828, you see", "then after that 22463, and", "at the end I see 10005 on it"],
             // Particles that are written together with the number.
             &["4539에 1488에 0343에 6467"],
             &["4539km 1488W 0343th 6467"],

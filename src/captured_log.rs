@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A dispatcher that is never dropped. As long as there is one only, a line of code that first logs on another thread counts
-/// as one that nobody reads, for all threads.
+/// A dispatcher that is never dropped. As long as there is one only, a line of code that first logs on another thread
+/// counts as one that nobody reads, for all threads.
 static SECOND_DISPATCHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 /// Captures what this thread logs, until the value is dropped.

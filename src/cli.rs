@@ -66,7 +66,8 @@ enum Command {
     Settle(settle::Settle),
     Refunded(refunded::Refunded),
     Reconcile(reconcile::Reconcile),
-    /// Make every event not yet delivered to `PAYMENT_WEBHOOK_URL` due now, and print their number and the age of the oldest.
+    /// Make every event not yet delivered to `PAYMENT_WEBHOOK_URL` due now, and print their number and the age of the
+    /// oldest.
     Deliver,
     Backup(backup::Backup),
     Erase(erase::Erase),

@@ -290,7 +290,8 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     })
 }
 
-/// The default of `BIND`: every address, or this machine alone if its own programs are the only clients and need no signature.
+/// The default of `BIND`: every address, or this machine alone if its own programs are the only clients and need no
+/// signature.
 fn default_addresses(base_url: Option<&PublicUrl>, validate_signature: bool) -> Vec<IpAddr> {
     let is_private = !validate_signature && base_url.is_some_and(PublicUrl::is_on_this_machine);
     if is_private { vec![Ipv4Addr::LOCALHOST.into()] } else { Vec::new() }

@@ -1,8 +1,9 @@
 //! The connections of the server: accepts, bounds and serves them.
 //!
-//! A connection is *pending* unless what it is used for is authenticated: a request by its signature, an operator's token or
-//! the token of a call, until it is answered; a socket by its `setup` frame. If there is no room, the pending connection that has waited longest is closed
-//! for the new one. So connections of which nothing is known keep nobody else out, however many there are.
+//! A connection is *pending* unless what it is used for is authenticated: a request by its signature, an operator's
+//! token or the token of a call, until it is answered; a socket by its `setup` frame. If there is no room, the pending
+//! connection that has waited longest is closed for the new one. So connections of which nothing is known keep nobody
+//! else out, however many there are.
 
 mod accept;
 mod http;

@@ -93,7 +93,8 @@ static LOOPBACK_NAMES: LazyLock<LoopbackNames> = LazyLock::new(|| {
 /// The part of `/etc/hosts` that is read, in bytes.
 const MAX_HOSTS_BYTES: u64 = 1024 * 1024;
 
-/// The names with a loopback address in `/etc/hosts`, in lower case. A proxy that got such a name would look it up elsewhere.
+/// The names with a loopback address in `/etc/hosts`, in lower case. A proxy that got such a name would look it up
+/// elsewhere.
 #[derive(Debug, Default)]
 struct LoopbackNames(HashMap<String, Vec<IpAddr>>);
 

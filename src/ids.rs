@@ -32,8 +32,8 @@ pub type MessageSid = Sid<MessageResource>;
 
 /// Twilio's identifier of an `Of`.
 ///
-/// Twilio's are two capital letters and 32 hexadecimal digits. Two capital letters and 1 to 62 letters, digits, `_` or `-` are
-/// accepted, as long as they are no card number: SIDs are in every log line, in the ledger and in webhooks.
+/// Twilio's are two capital letters and 32 hexadecimal digits. Two capital letters and 1 to 62 letters, digits, `_` or
+/// `-` are accepted, as long as they are no card number: SIDs are in every log line, in the ledger and in webhooks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Sid<Of>(Box<str>, PhantomData<Of>);
@@ -79,8 +79,8 @@ impl<Of> FromStr for Sid<Of> {
     }
 }
 
-/// Whether a SID has a card number in the place of its digits. One in some thousands of genuine SIDs has some digits in a row
-/// that would pass for one, so in a SID of Twilio's shape only a number with nothing but zeros before it counts.
+/// Whether a SID has a card number in the place of its digits. One in some thousands of genuine SIDs has some digits in
+/// a row that would pass for one, so in a SID of Twilio's shape only a number with nothing but zeros before it counts.
 fn hides_card_number(text: &str, rest: &[u8]) -> bool {
     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if rest.len() == 32 && rest.iter().all(is_hex) {

@@ -26,7 +26,8 @@ struct LineCount {
 }
 
 impl LogLimiter {
-    /// Counts a line of an event and a kind. Returns whether it is written and, if so, how many were left out since the last one.
+    /// Counts a line of an event and a kind. Returns whether it is written and, if so, how many were left out since the
+    /// last one.
     pub(crate) fn admit(&self, event: &'static str, kind: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.lock();
         let Some(known) = kinds.get_mut(&(event, kind)) else {

@@ -44,8 +44,8 @@ pub enum BuildResponseServiceError {
 }
 
 impl ResponseService {
-    /// Creates the service of `config`. Opens no connection. Identifiers of callers are derived from `secret`. What has to be
-    /// done after a response was stopped runs in `tasks`.
+    /// Creates the service of `config`. Opens no connection. Identifiers of callers are derived from `secret`. What has
+    /// to be done after a response was stopped runs in `tasks`.
     pub fn new(
         config: &ResponseServiceConfig,
         secret: &SecretString,

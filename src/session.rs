@@ -147,8 +147,8 @@ impl SessionContext {
         self.response_service.prewarm(&Arc::new(self.business_tools.listed().extend_profile(profile)));
     }
 
-    /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted by its
-    /// voice webhook or its order, or whose session failed, is never refused.
+    /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted
+    /// by its voice webhook or its order, or whose session failed, is never refused.
     fn admit_session(&self, setup: &Setup, now: Instant) -> Result<(), AdmissionError> {
         let limits = &self.assets.library().server.usage_limits;
         let party = if setup.is_outbound() { &setup.to } else { &setup.from };

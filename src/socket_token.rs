@@ -2,9 +2,9 @@
 //!
 //! The signature of a WebSocket upgrade is the same for every call, since the URL has no call in it. So the TwiML of each
 //! session has a `<Parameter>` with a token, which Twilio returns in the `setup` frame. The token of a call has the number
-//! of the session and an HMAC-SHA256 of that number and the call's SID. An order is placed before Twilio has named its call, so the token of an order is an
-//! HMAC-SHA256 of its `callReference` and a random number. The keys are derived from the auth tokens: a restart, or a
-//! second server, accepts the same tokens.
+//! of the session and an HMAC-SHA256 of that number and the call's SID. An order is placed before Twilio has named its
+//! call, so the token of an order is an HMAC-SHA256 of its `callReference` and a random number. The keys are derived
+//! from the auth tokens: a restart, or a second server, accepts the same tokens.
 
 use std::fmt;
 

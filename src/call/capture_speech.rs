@@ -10,7 +10,8 @@ use crate::redact::{Redacted, RedactionPolicy, is_readable_language};
 use crate::relay::{LanguageSwitch, Prompt};
 
 impl Call {
-    /// Redacts `text`, which the caller said in this prompt: card numbers at any time, every digit while card data is entered.
+    /// Redacts `text`, which the caller said in this prompt: card numbers at any time, every digit while card data is
+    /// entered.
     pub(super) fn redact_prompt(&mut self, prompt: &Prompt, text: &str) -> Redacted {
         if !self.is_card_entry_possible() {
             return self.redactor.redact(text, RedactionPolicy::CardNumbers);

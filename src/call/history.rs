@@ -327,8 +327,8 @@ impl History {
         items.map(|item| item.json_bytes()).sum()
     }
 
-    /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content of the
-    /// oldest tool calls of the last turn, then what is before the server's last message.
+    /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content
+    /// of the oldest tool calls of the last turn, then what is before the server's last message.
     fn shrink(&mut self, max_bytes: usize) {
         self.leave_out_turns(max_bytes);
         self.empty_tool_calls(max_bytes);

@@ -520,7 +520,8 @@ impl ModelTurn {
         self.payment_steps.clear();
     }
 
-    /// Removes the parts of card numbers that span several inputs of their source from what is pending and from the history.
+    /// Removes the parts of card numbers that span several inputs of their source from what is pending and from the
+    /// history.
     pub(super) fn redact_cards(&mut self, cards: &[DetectedCard], source: CardSource, history: &mut History) {
         if cards.is_empty() {
             return;

@@ -97,8 +97,8 @@ impl Call {
         self.usage.end.as_ref()?.next_after(self.now)
     }
 
-    /// Tells the caller that the call ends soon, and ends it. An open payment is not cut in the middle: the call goes on until
-    /// it has ended, for [`PAYMENT_GRACE`] at most. Returns whether the call was ended like a hang-up.
+    /// Tells the caller that the call ends soon, and ends it. An open payment is not cut in the middle: the call goes
+    /// on until it has ended, for [`PAYMENT_GRACE`] at most. Returns whether the call was ended like a hang-up.
     pub(super) fn check_length(&mut self) -> bool {
         let Some(times) = self.usage.end else { return false };
         if self.now >= times.at_the_latest() + FAREWELL_LIMIT && self.phase.is_in_progress() {

@@ -11,15 +11,16 @@ use super::serve::Serve;
 
 /// Serve calls as `serve` does, and record the shapes of what Twilio and the server exchange.
 ///
-/// Call the number once, pay with a test card, and stop the server. The file has a JSON object a line for each frame, webhook,
-/// callback and answer: names, types and lengths, with letters as x and digits as 9. It contains nothing that was said, no digit
-/// and no identifier. `simulate --replay FILE` plays it.
+/// Call the number once, pay with a test card, and stop the server. The file has a JSON object a line for each frame,
+/// webhook, callback and answer: names, types and lengths, with letters as x and digits as 9. It contains nothing that
+/// was said, no digit and no identifier. `simulate --replay FILE` plays it.
 #[derive(Debug, Args)]
 pub(super) struct Observe {
     /// The file to write; it must not exist
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Send one `config` frame on the first socket and record what Twilio answers. Its form is not documented: use a test call
+    /// Send one `config` frame on the first socket and record what Twilio answers. Its form is not documented: use a
+    /// test call
     #[arg(long)]
     try_config: bool,
     #[command(flatten)]

@@ -9,7 +9,8 @@ use crelay_payments::ledger::{PaymentState, PaymentsCsv, PaymentsTable, TotalsCs
 /// List the payments of the ledger, oldest first. The server may be running.
 #[derive(Debug, Args)]
 pub(super) struct Payments {
-    /// Only payments opened at this time or later: a date in UTC (2026-11-01), a timestamp, or a duration ago (30m, 24h, 7d)
+    /// Only payments opened at this time or later: a date in UTC (2026-11-01), a timestamp, or a duration ago (30m,
+    /// 24h, 7d)
     #[arg(long)]
     since: Option<String>,
     /// Only payments in this state: opened, capturing, submitted, pending, charged, tokenized, declined, failed, cancelled,

@@ -11,10 +11,11 @@ use crelay_payments::proof::{self, ProofOutcome};
 
 /// Show that no card data leaves the server in this set-up, and write a report for an assessor.
 ///
-/// Runs this program, or the server at --server, with this configuration, but with stand-ins for Twilio, OpenAI and the business and a ledger of its own: it
-/// needs no account and uses no configured credential. Card numbers are entered, spoken and misplaced in every known way, and
-/// every byte that left the server is searched: log, requests, socket, answers, webhook, ledger. The exit code is 1 if card
-/// data was found, a case could not be run or a control failed, and 2 if the configuration cannot be used.
+/// Runs this program, or the server at --server, with this configuration, but with stand-ins for Twilio, OpenAI and the
+/// business and a ledger of its own: it needs no account and uses no configured credential. Card numbers are entered,
+/// spoken and misplaced in every known way, and every byte that left the server is searched: log, requests, socket,
+/// answers, webhook, ledger. The exit code is 1 if card data was found, a case could not be run or a control failed,
+/// and 2 if the configuration cannot be used.
 #[derive(Debug, Args)]
 pub(super) struct Prove {
     /// The directory for crelay-payments-proof.md and crelay-payments-proof.json

@@ -12,8 +12,8 @@ use crelay_payments::reconcile::{ExportSettlement, Reconciliation, read_export};
 
 /// Compare the ledger with the processor's export: settle payments in `unknown` or `pending`, list differences.
 ///
-/// A row matches a payment by the ledger's id in any cell, else by the confirmation code, else by amount, currency, last four
-/// digits and time; only a unique match counts. The exit code is 1 if there is a difference to look at.
+/// A row matches a payment by the ledger's id in any cell, else by the confirmation code, else by amount, currency,
+/// last four digits and time; only a unique match counts. The exit code is 1 if there is a difference to look at.
 #[derive(Debug, Args)]
 pub(super) struct Reconcile {
     /// The processor's export: CSV with a header line, such as id,description,amount,currency,last4,created,status

@@ -37,8 +37,9 @@ const OTHER_SIGNALS: [RangeInclusive<i32>; 4] = [5..=5, 16..=16, 31..=31, 34..=6
 /// The number of SIGPWR on Linux: the power fails, or a container is to stop.
 const POWER_FAILURE: i32 = 30;
 
-/// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls, PWR drains it too, HUP
-/// reloads the assets, others are ignored. A server that has not ended [`STOP_TIMEOUT`] after its drain time is ended.
+/// Handles the signals of this process from now on: TERM and INT drain the server and the second one ends its calls,
+/// PWR drains it too, HUP reloads the assets, others are ignored. A server that has not ended [`STOP_TIMEOUT`] after
+/// its drain time is ended.
 pub(super) fn handle_signals(shutdown: Shutdown, drain: Duration, reload: ReloadRequests) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot handle signals")?;
     let entered = runtime.enter();

@@ -47,15 +47,16 @@ enum ConnectResult {
     SessionEnded,
 }
 
-/// The state in the query of the action URL, and of the URL of an order's TwiML. It passes from one session of a call to the
-/// next, even to another process. Twilio's signature covers the URL.
+/// The state in the query of the action URL, and of the URL of an order's TwiML. It passes from one session of a call
+/// to the next, even to another process. Twilio's signature covers the URL.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ActionState {
     /// The session that the action is about.
     reconnects: SessionNumber,
     context_key: Option<String>,
     manifest_key: Option<String>,
-    /// The payment parameters of an outbound order, and its flow. They are here since the process that held the order may be gone.
+    /// The payment parameters of an outbound order, and its flow. They are here since the process that held the order
+    /// may be gone.
     payment_parameters: Attributes,
 }
 
@@ -209,7 +210,8 @@ impl ConnectResult {
 }
 
 impl VoiceWebhook {
-    /// Builds the verb that connects a call with what the state holds: again, then without the greeting, or for the first time.
+    /// Builds the verb that connects a call with what the state holds: again, then without the greeting, or for the
+    /// first time.
     pub(super) fn connect_verb(&self, call: &CallSid, state: &ActionState) -> Verb {
         let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
         let mut own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();

@@ -25,8 +25,8 @@ use business_client::{BusinessLookupError, IncomingCall};
 /// How long a call counts that has got its TwiML and opens no session.
 const CONNECT_WAIT: Duration = Duration::from_secs(60);
 
-/// Responds with TwiML, or with 503 while the server drains, so that Twilio uses the fallback URL of the number. A caller for
-/// whom there is no room hears so, and the call ends: a person who took over could be flooded as well.
+/// Responds with TwiML, or with 503 while the server drains, so that Twilio uses the fallback URL of the number. A
+/// caller for whom there is no room hears so, and the call ends: a person who took over could be flooded as well.
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,

@@ -22,7 +22,8 @@ use crate::session::{self, RelaySocket, SendFrameError, SocketInput, SocketOutpu
 /// The largest frame that is read, in bytes. The call cuts long speech; a frame above this limit costs the socket.
 const MAX_FRAME_BYTES: usize = 256 * 1024;
 
-/// The most that a socket sends before its `setup` frame is accepted, in bytes, so that sockets of nobody hold little memory.
+/// The most that a socket sends before its `setup` frame is accepted, in bytes, so that sockets of nobody hold little
+/// memory.
 const MAX_SETUP_BYTES: usize = 64 * 1024;
 
 /// The size of the read buffer, in bytes. Frames are small, and the default buffers would be most of an idle call's

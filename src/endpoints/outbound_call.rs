@@ -35,8 +35,8 @@ use order::{OutboundOrder, ParseOrderError};
 /// The longest document that Twilio reads from a URL, in bytes (error 11750).
 const MAX_TWIML_BYTES: usize = 64_000;
 
-/// The longest URL of a document that has the order's state in its query, in bytes. Beyond it a restart while the call rings
-/// loses the order.
+/// The longest URL of a document that has the order's state in its query, in bytes. Beyond it a restart while the call
+/// rings loses the order.
 const MAX_URL_BYTES: usize = 2_000;
 
 /// How long a placed call counts beside its ringing: it is queued, and a machine may be detected.
@@ -66,7 +66,8 @@ struct OutboundCallResponse {
 }
 
 /// Responds with 201 once Twilio has queued the call. 403 or 422 if the number is not called; 429 if a limit is reached;
-/// 409 if the reference is in use, so that a repeated request does not call twice; also if the order has a payment that rules out another one.
+/// 409 if the reference is in use, so that a repeated request does not call twice; also if the order has a payment that
+/// rules out another one.
 pub(super) async fn post(
     Operator(operator): Operator,
     State(app): State<App>,

@@ -1,8 +1,8 @@
 //! `POST /outboundTwiml/{id}`: the TwiML of an outbound call. Twilio requests it once it knows who answered: a machine gets
 //! another document than a person, without an agent and without a payment.
 //!
-//! The document is in memory. If the process that placed the call is gone, it is built again from the query of the URL, which
-//! has what the payment needs.
+//! The document is in memory. If the process that placed the call is gone, it is built again from the query of the URL,
+//! which has what the payment needs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::relay::twiml::{self, Attributes};
 /// The path prefix of the documents.
 pub(super) const OUTBOUND_TWIML: &str = "/outboundTwiml";
 
-/// How long a document is kept. Twilio requests it when the call is answered, after queueing, ringing and up to half a minute
-/// of machine detection.
+/// How long a document is kept. Twilio requests it when the call is answered, after queueing, ringing and up to half a
+/// minute of machine detection.
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 /// The largest number of documents that are kept. Each is below 64 KB.

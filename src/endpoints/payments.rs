@@ -140,8 +140,8 @@ pub(super) async fn get(
     Ok(Json(PaymentDetails { payment: payment.into(), events, statements }))
 }
 
-/// Records the outcome of a payment in state `unknown` or `pending`, or corrects an earlier settlement. 409 if the payment's state does not allow it, 400 if a note is
-/// missing or the outcome does not fit the payment.
+/// Records the outcome of a payment in state `unknown` or `pending`, or corrects an earlier settlement. 409 if the
+/// payment's state does not allow it, 400 if a note is missing or the outcome does not fit the payment.
 pub(super) async fn settle(
     Operator(operator): Operator,
     State(ledger): State<Ledger>,

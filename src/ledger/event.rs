@@ -45,8 +45,8 @@ pub(super) enum LedgerEvent<'a> {
     LimitExceeded { bar: LimitExceeded, change: UpdateAction },
     /// The payment is abandoned.
     Abandoned { why: &'static str },
-    /// An operator settled the payment. `corrects` is the state of an earlier settlement that was wrong. Without an operator
-    /// it was the command line.
+    /// An operator settled the payment. `corrects` is the state of an earlier settlement that was wrong. Without an
+    /// operator it was the command line.
     Settled {
         outcome: PaymentState,
         note: Option<&'a str>,

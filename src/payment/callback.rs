@@ -21,7 +21,8 @@ pub struct PaymentCallback {
     pub call_sid: CallSid,
     /// The payment session: `Sid`.
     pub payment_sid: PaymentSid,
-    /// The same for each delivery of the same callback. The header `I-Twilio-Idempotency-Token` is not used for that, since no signature covers it.
+    /// The same for each delivery of the same callback. The header `I-Twilio-Idempotency-Token` is not used for that,
+    /// since no signature covers it.
     pub digest: CallbackDigest,
     /// `DateUpdated`, to the millisecond; callbacks arrive in any order.
     pub date_updated: Option<Timestamp>,

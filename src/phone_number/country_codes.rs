@@ -1,7 +1,8 @@
 //! The country calling codes of E.164, with the countries that share each of them (ISO 3166-1).
 //!
-//! Source: ITU-T E.164, list of assigned country codes, as in the metadata of libphonenumber 9.0.43. No code is the beginning
-//! of another one. `+1` is apart, in [`super::north_america`]; codes of no country are in [`super::special_ranges`].
+//! Source: ITU-T E.164, list of assigned country codes, as in the metadata of libphonenumber 9.0.43. No code is the
+//! beginning of another one. `+1` is apart, in [`super::north_america`]; codes of no country are in
+//! [`super::special_ranges`].
 
 /// Code and countries.
 const COUNTRY_CODES: &[(&str, &str)] = &[

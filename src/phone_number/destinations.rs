@@ -1,7 +1,7 @@
 //! Which numbers the server calls and sends text messages to: `OUTBOUND_ALLOWED`.
 //!
-//! Toll fraud makes a server call or text numbers that earn from it. So it reaches only the numbers that the business has to
-//! do with: by default those of its own country, without the ranges that cost more.
+//! Toll fraud makes a server call or text numbers that earn from it. So it reaches only the numbers that the business
+//! has to do with: by default those of its own country, without the ranges that cost more.
 
 use std::fmt;
 use std::str::FromStr;

@@ -133,7 +133,8 @@ pub(super) fn public_url(vars: &Vars) -> Result<PublicUrl, ConfigError> {
     Ok(Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?.0.base_url)
 }
 
-/// Replaces external services by the stand-ins at the origin `twilio` and the base URL `model`, and puts the ledger into the directory `home`.
+/// Replaces external services by the stand-ins at the origin `twilio` and the base URL `model`, and puts the ledger
+/// into the directory `home`.
 ///
 /// Returns the problems if the configuration is invalid, including those of variables that are replaced.
 pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path) -> Result<PreparedSetup, ConfigError> {

@@ -47,8 +47,8 @@ pub(super) enum CallerStep {
     Speaks(&'static str),
     /// The socket between Twilio and the server breaks.
     LosesSocket,
-    /// The socket breaks, and Twilio opens another one at once. In one burst of 500 frames it replays these two prompts, with
-    /// interrupts of earlier speech and these keys around them.
+    /// The socket breaks, and Twilio opens another one at once. In one burst of 500 frames it replays these two
+    /// prompts, with interrupts of earlier speech and these keys around them.
     LosesSocketAndReplays([&'static str; 2], &'static str),
     /// Waits until the call has ended, and calls again.
     Redials,

@@ -1,5 +1,5 @@
-//! Plays a recording of `observe` against the server in this process: what Twilio sent on a real call, with placeholders for
-//! everything that was masked.
+//! Plays a recording of `observe` against the server in this process: what Twilio sent on a real call, with
+//! placeholders for everything that was masked.
 //!
 //! It reports what the server could not read, and where Twilio differs from what the simulator knows.
 

@@ -12,8 +12,8 @@ use crate::usage_limits::UsageLimit;
 const TOO_MANY_MESSAGES: &str = "No more text messages can be sent for this caller at the moment. Do not try again: offer to say it \
                                  instead.";
 
-/// Sends a text message, unless the caller has got as many within an hour as the limit allows. Twilio accepts no idempotency
-/// key for it, so it is repeated only if the request had no effect.
+/// Sends a text message, unless the caller has got as many within an hour as the limit allows. Twilio accepts no
+/// idempotency key for it, so it is repeated only if the request had no effect.
 pub(super) async fn send_sms(
     context: &ToolContext,
     agent: &AgentTools,

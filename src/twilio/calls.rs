@@ -43,8 +43,8 @@ impl TwilioClient {
             ("StatusCallbackEvent", "answered"),
             ("StatusCallbackEvent", "completed"),
             ("Timeout", ring_timeout.as_str()),
-            // The TwiML runs once it is known who answered: `AnsweredBy` of its request. A machine is known at the end of its
-            // greeting, so that it records what is said then; a person is known as fast as with `Enable`.
+            // The TwiML runs once it is known who answered: `AnsweredBy` of its request. A machine is known at the end
+            // of its greeting, so that it records what is said then; a person is known as fast as with `Enable`.
             ("MachineDetection", "DetectMessageEnd"),
         ];
         form.extend(time_limit.as_deref().map(|limit| ("TimeLimit", limit)));

@@ -58,8 +58,8 @@ impl AdmissionError {
 }
 
 impl CallerKey {
-    /// Parses `From` or `To`. The spellings of one number, and a SIP address whose user is that number, are one caller. `None`
-    /// if the number is withheld or the text is no address: such callers cannot be told apart.
+    /// Parses `From` or `To`. The spellings of one number, and a SIP address whose user is that number, are one caller.
+    /// `None` if the number is withheld or the text is no address: such callers cannot be told apart.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, address) = text.split_once(':').unwrap_or(("tel", text));
@@ -137,8 +137,8 @@ impl Admissions {
         Ok(())
     }
 
-    /// Counts a call whose socket is open, until it is released. One that is counted already is always admitted, and so is a
-    /// call that continues after its session failed.
+    /// Counts a call whose socket is open, until it is released. One that is counted already is always admitted, and so
+    /// is a call that continues after its session failed.
     pub(crate) fn connect(
         &self,
         call: &CallSid,

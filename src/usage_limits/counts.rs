@@ -14,8 +14,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The window of text messages.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// The largest number of callers whose messages are counted. Beyond it no message is sent until an hour has passed for one of
-/// them.
+/// The largest number of callers whose messages are counted. Beyond it no message is sent until an hour has passed for
+/// one of them.
 const MAX_CALLERS: usize = 100_000;
 
 /// The orders of the last minute.

@@ -22,8 +22,8 @@ fn digits_in(tag: &str, text: &str) -> String {
 }
 
 /// What is not read as one number: a Filipino ten after `na`, a Swahili hundred or thousand, which precedes its number,
-/// Hungarian and Latvian words that are joined of short ones, a Maltese unit before its ten after thousands, and Korean `만`,
-/// which also means only. Digits and pairs that are read one by one are read as such.
+/// Hungarian and Latvian words that are joined of short ones, a Maltese unit before its ten after thousands, and Korean
+/// `만`, which also means only. Digits and pairs that are read one by one are read as such.
 const NOT_COMPOSED: [(&str, &[&str]); 6] = [
     ("fil", &["42", "60", "99", "242", "4242", "4242424"]),
     ("sw", &["100", "5105"]),

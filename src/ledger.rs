@@ -7,10 +7,10 @@
 
 mod backup;
 mod call_end;
+mod call_stages;
 mod callbacks;
 mod connection;
 mod database;
-mod ended_calls;
 mod error;
 mod event;
 mod fault;

@@ -7,6 +7,7 @@ pub mod assets;
 pub mod business_tools;
 mod call;
 mod call_identity;
+mod call_stage;
 mod call_token;
 #[cfg(test)]
 mod captured_log;

@@ -114,7 +114,7 @@ pub(crate) async fn serve_calls(
     let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
     let orphaned = ledger.recover_open_payments().await?;
-    session.load_ended_calls().await?;
+    session.load_call_stages().await?;
     let settings = assets.library().server.payment_settings(&session.environment);
     report_unknown_payments(&ledger).await?;
     let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, orphaned);

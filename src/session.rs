@@ -35,7 +35,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +50,7 @@ use crate::call::{
     MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
+use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
@@ -74,6 +75,9 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a webhook waits until the end of a call is durable.
+const STAGE_WRITE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Time limit for reading the known payments of a new call from the ledger.
 const KNOWN_PAYMENTS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -156,30 +160,45 @@ impl SessionContext {
         self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
     }
 
-    /// Remembers the calls that had ended when an earlier process stopped.
-    pub(crate) async fn load_ended_calls(&self) -> Result<(), LedgerError> {
-        for call in self.ledger.load_ended_calls(MAX_REMEMBERED_CALLS).await? {
-            self.admission.record_ended(&call, Instant::now());
+    /// Remembers how far calls had come when an earlier process stopped.
+    pub(crate) async fn load_call_stages(&self) -> Result<(), LedgerError> {
+        for (call, stage) in self.ledger.load_call_stages(MAX_REMEMBERED_CALLS).await? {
+            self.admission.record_stage(&call, stage, Instant::now());
         }
         Ok(())
     }
 
-    /// Remembers that Twilio has reported the end of a call, also over a restart. Twilio does not wait for the ledger.
-    pub(crate) fn record_ended(&self, call: &CallSid) {
-        if !self.admission.record_ended(call, Instant::now()) {
-            return;
+    /// Remembers that a call has reached a stage, also over a restart. Returns a task that ends when it is durable, at once
+    /// if it was known.
+    pub(crate) fn record_stage(&self, call: &CallSid, stage: CallStage) -> Option<JoinHandle<()>> {
+        self.admission.record_stage(call, stage, Instant::now()).then(|| self.write_stage(call, Some(stage)))
+    }
+
+    /// Remembers that a call has ended. Waits until that is durable, but not for a ledger that cannot be written.
+    pub(crate) async fn record_ended(&self, call: &CallSid) {
+        if let Some(written) = self.record_stage(call, CallStage::Ended) {
+            let _ = timeout(STAGE_WRITE_LIMIT, written).await;
         }
+    }
+
+    /// Forgets how far a call has come that a person sends back to the agent.
+    pub(crate) fn begin_anew(&self, call: &CallSid) {
+        self.admission.forget_stage(call, Instant::now());
+        self.write_stage(call, None);
+    }
+
+    fn write_stage(&self, call: &CallSid, stage: Option<CallStage>) -> JoinHandle<()> {
         let (ledger, call) = (self.ledger.clone(), call.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = ledger.record_ended_call(&call).await {
+            if let Err(error) = ledger.record_call_stage(&call, stage).await {
                 warn!(
-                    event = "ledger.ended_call_lost",
+                    event = "ledger.call_stage_lost",
                     call_sid = %call,
                     %error,
-                    "That the call has ended could be neither written nor buffered; a restart forgets it."
+                    "How far the call has come could be neither written nor buffered; a restart forgets it."
                 );
             }
-        });
+        })
     }
 
     /// Forgets an outbound call that ends without a session, and lets the webhook report its end.
@@ -251,9 +270,13 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
-    let live = context.calls.live_session(&setup.call_sid);
-    let session = match context.admission.admit(&mut setup, live, Instant::now()) {
-        Ok(session) => session,
+    let session = match context.admission.admit(&mut setup, Instant::now()) {
+        Ok((session, is_new)) => {
+            if is_new {
+                context.write_stage(&setup.call_sid, Some(CallStage::Connected(session)));
+            }
+            session
+        }
         Err(error) => {
             context.admission.log_refusal("socket", &error);
             let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;

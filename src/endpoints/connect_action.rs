@@ -15,6 +15,7 @@ use super::auth::twilio_signature::WebhookForm;
 use super::connect_conversation_relay::{look_up_call_parameters, record_attestation};
 use super::{App, LiveAgent, VoiceWebhook, twiml_response};
 use crate::call_identity::CHATFLOW_ID;
+use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
@@ -67,7 +68,8 @@ const EXCLUDED_PARAMETERS: [&str; 2] = ["avsName", "paymentParameters"];
 /// The longest parameter value that is put into the action URL, in bytes.
 const MAX_PARAMETER_BYTES: usize = 512;
 
-/// Responds with TwiML. A repeated request gets the same response until a later session of the call is live; then 409.
+/// Responds with TwiML. A repeated request gets the same response until a later session of the call was connected; then
+/// 409.
 pub(super) async fn post(
     State(app): State<App>,
     State(voice): State<Arc<VoiceWebhook>>,
@@ -89,8 +91,12 @@ pub(super) async fn post(
         reconnects,
         "Twilio requested the next TwiML of a call."
     );
-    if result == ConnectResult::CallEnded {
-        app.session.record_ended(&call);
+    match &result {
+        ConnectResult::SessionFailed if reconnects => {}
+        ConnectResult::SessionFailed | ConnectResult::HandedOff(_) => {
+            drop(app.session.record_stage(&call, CallStage::HandedOver));
+        }
+        _ => app.session.record_ended(&call).await,
     }
     if !reconnects {
         calls.deliver(&call, SessionMessage::CallEnded);
@@ -109,12 +115,11 @@ pub(super) async fn post(
     })
 }
 
-/// Returns whether the session that has failed is over for good: a later one of the call is live, or the call has ended.
+/// Returns whether the session that has failed is over for good: a later one of the call was connected, or the call is over.
 /// Only a replay says so, whose answer would have the token of a call that somebody else may listen for. A genuine request
 /// is about the newest session, and may come before its socket is seen to be broken.
 fn is_replay(context: &SessionContext, call: &CallSid, failed: &ActionState) -> bool {
-    context.calls.live_session(call).is_some_and(|live| failed.reconnects < live)
-        || context.admission.has_ended(call, Instant::now())
+    context.admission.stage(call, Instant::now()).is_some_and(|stage| CallStage::Connected(failed.reconnects) < stage)
 }
 
 impl ActionState {

@@ -14,10 +14,12 @@ use tracing::{info, warn};
 use super::auth::call_webhook::CallWebhook;
 use super::auth::twilio_signature::WebhookForm;
 use super::{App, VoiceWebhook, twiml_response};
+use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::redact::bound_party;
 use crate::relay::twiml::Verb;
 use crate::session::BusinessLookup;
+use crate::twilio::CallStatus;
 use crate::usage_limits::{AdmissionError, CallerKey};
 pub(super) use business_client::BusinessClient;
 use business_client::{BusinessLookupError, IncomingCall};
@@ -35,9 +37,8 @@ pub(super) async fn post(
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    if app.session.calls.is_live(&call) || app.session.admission.has_ended(&call, Instant::now()) {
-        // Only a replay: its answer would have the token of a call that somebody else may listen for.
-        app.session.admission.log_refusal("webhook", &"the voice webhook of a call that is connected or has ended");
+    if is_replay(&app, &call, &form) {
+        app.session.admission.log_refusal("webhook", &"the voice webhook of a call that was connected or has ended");
         return StatusCode::CONFLICT.into_response();
     }
     app.session.calls.record_activity();
@@ -51,6 +52,20 @@ pub(super) async fn post(
     app.session.prewarm_model(&relay.parameters);
     look_up_call_parameters(&app, &call, &form).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
+}
+
+/// Returns whether the call is connected or has ended, or was connected and the webhook says that it rings. Only a replay says
+/// so: its answer would have the token of a call that somebody else may listen for. A call that a person sends back to the
+/// agent is in progress, and begins anew.
+fn is_replay(app: &App, call: &CallSid, form: &WebhookForm) -> bool {
+    let Some(stage) = app.session.admission.stage(call, Instant::now()) else { return false };
+    let is_sent_back =
+        form.non_empty("CallStatus").and_then(|status| status.parse().ok()) == Some(CallStatus::InProgress);
+    if app.session.calls.is_live(call) || stage == CallStage::Ended || !is_sent_back {
+        return true;
+    }
+    app.session.begin_anew(call);
+    false
 }
 
 /// Counts a call that comes in, unless as many calls are live as the limits allow.

@@ -114,7 +114,7 @@ pub(super) async fn post(
 /// Builds the document of a call that another process has placed; `None` if the query has no order, or the call has begun.
 fn build_again(app: &App, call: &CallSid, query: Attributes) -> Option<String> {
     let state = ActionState::from_query(query);
-    let has_begun = app.session.calls.is_live(call) || app.session.admission.has_ended(call, Instant::now());
+    let has_begun = app.session.admission.stage(call, Instant::now()).is_some();
     (state.is_of_order() && !has_begun).then(|| {
         info!(event = "call.order_recovered", call_sid = %call, "A call that was placed before a restart is answered.");
         twiml::render_response(&[app.voice.connect_verb(call, &state)])

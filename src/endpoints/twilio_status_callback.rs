@@ -27,7 +27,7 @@ pub(super) async fn post(
         // An unanswered call never had a session that removes its data.
         context.pending_calls.remove_call(&call);
         context.usage.admissions.release(&call);
-        context.record_ended(&call);
+        context.record_ended(&call).await;
     }
     let is_machine = !status.is_terminal() && form.is_answered_by_machine();
     let message = if is_machine { SessionMessage::MachineAnswered } else { SessionMessage::CallStatus(status) };

@@ -29,7 +29,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (4, "lease", include_str!("migrations/0004_lease.sql")),
     (5, "operations", include_str!("migrations/0005_operations.sql")),
     (6, "call_ended", include_str!("migrations/0006_call_ended.sql")),
-    (7, "ended_calls", include_str!("migrations/0007_ended_calls.sql")),
+    (7, "call_stages", include_str!("migrations/0007_call_stages.sql")),
 ];
 
 /// The identity of a file, independent of its name.

@@ -13,9 +13,10 @@ use uuid::Uuid;
 use super::connection::{BUSY_TIMEOUT, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
-    CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, callbacks,
-    ended_calls, orders, recovery, requests,
+    CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, call_stages,
+    callbacks, orders, recovery, requests,
 };
+use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
 
@@ -45,8 +46,8 @@ pub(super) enum LedgerRecord {
     CallEnded(CallSid),
     /// The call has ended, and the business is to know it; with the id of that event.
     CallEndReport(Box<CallEnd>, Uuid),
-    /// Twilio has reported the end of the call.
-    EndedCall(CallSid),
+    /// The call has reached a stage, or begins anew.
+    CallStage(CallSid, Option<CallStage>),
     /// The recovery of an orphaned payment is finished.
     RecoveryFinished(Box<OrphanedPayment>),
 }
@@ -62,7 +63,7 @@ impl LedgerRecord {
             Self::Statement(call, _) => ("statement", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.as_str()),
             Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
-            Self::EndedCall(call) => ("ended_call", call.as_str()),
+            Self::CallStage(call, _) => ("call_stage", call.as_str()),
             Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
         }
     }
@@ -200,7 +201,7 @@ impl LedgerTransaction {
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
             LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
             LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
-            LedgerRecord::EndedCall(call) => ended_calls::write_ended_call(self, call).await?,
+            LedgerRecord::CallStage(call, stage) => call_stages::write_call_stage(self, call, *stage).await?,
             LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,
         }
         Ok(RecordOutcome::Written)

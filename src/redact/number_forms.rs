@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::language::SpokenLanguage;
-use super::text_token::{TokenKind, tokenize};
+use super::text_token::{TextToken, TokenKind, tokenize};
 use super::{REDACTED, Redacted, RedactionPolicy, Redactor, redact_ranges};
 
 impl Redactor {
@@ -29,9 +29,13 @@ impl Redactor {
 
 /// The ranges of the words of a text that begin like a number word, in bytes.
 fn number_forms(text: &str, language: &SpokenLanguage) -> Vec<Range<usize>> {
-    let is_form = |kind: &TokenKind| match kind {
-        TokenKind::Word(word) => language.may_be_number(word),
-        TokenKind::Numeral(_) => true,
-    };
-    tokenize(text).tokens.into_iter().filter(|token| is_form(&token.kind)).map(|token| token.byte_range).collect()
+    let tokens = tokenize(text).tokens.into_iter();
+    tokens.filter(|token| is_form(token, text, language)).map(|token| token.byte_range).collect()
+}
+
+fn is_form(token: &TextToken, text: &str, language: &SpokenLanguage) -> bool {
+    let TokenKind::Word(word) = &token.kind else { return true };
+    // An article or a pronoun may stand before an apostrophe: `l'otto`.
+    let after = || text[token.byte_range.clone()].rsplit_once(['\'', '\u{2018}', '\u{2019}']).map(|(_, after)| after);
+    language.may_be_number(word) || after().is_some_and(|after| !number_forms(after, language).is_empty())
 }

@@ -30,7 +30,7 @@ pub use bounded::{bound_party, bound_text, escape_control_characters};
 pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use language::is_readable_language;
 pub use private::Private;
-pub use redactor::{DetectedCard, Redacted, RedactionPolicy, Redactor};
+pub use redactor::{CardParts, DetectedCard, Redacted, RedactionPolicy, Redactor};
 pub use stream::StreamRedactor;
 
 use scan::DigitRun;
@@ -38,7 +38,7 @@ use scan::DigitRun;
 /// The replacement for removed digits.
 pub const REDACTED: &str = "[digits removed]";
 
-/// Removes every run of digits that contains a card number: 13 to 19 digits that pass the Luhn check, in numerals or
+/// Removes every run of digits that contains a card number: 13 to 19 digits by their length and check digit, in numerals or
 /// words, with blanks, punctuation or filler words between them. Phone numbers, dates and amounts stay.
 pub fn redact_card_numbers(text: &str) -> Cow<'_, str> {
     redact_runs(text, card::has_card_number)

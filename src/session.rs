@@ -84,6 +84,9 @@ const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
 /// The number of events that a call handles without a pause for other calls, whatever floods it.
 const EVENTS_PER_TURN: u32 = 64;
 
+/// After an event that took longer a call pauses for others at once: a text that is hard to read may take milliseconds.
+const LONG_WORK: Duration = Duration::from_millis(1);
+
 /// Invalid frames in a row after which the socket is closed. Twilio applies the same limit to the frames it receives.
 const MAX_BAD_FRAMES: u32 = 10;
 
@@ -479,13 +482,13 @@ struct Session {
 impl Session {
     async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
         self.execute(actions).await;
-        let mut events = 0_u32;
+        let (mut events, mut work) = (0_u32, Duration::ZERO);
         let end = loop {
             if let Some(end) = self.closed {
                 break end;
             }
             events = events.wrapping_add(1);
-            if events.is_multiple_of(EVENTS_PER_TURN) {
+            if events.is_multiple_of(EVENTS_PER_TURN) || work > LONG_WORK {
                 yield_now().await;
             }
             let Some(event) = self.next_event().await else { continue };
@@ -493,7 +496,9 @@ impl Session {
                 self.withdraw_external_calls().await;
             }
             let had_open_payment = self.call.has_open_payment();
-            let actions = self.call.handle(event, Instant::now().into_std());
+            let now = Instant::now();
+            let actions = self.call.handle(event, now.into_std());
+            work = now.elapsed();
             if had_open_payment && !self.call.has_open_payment() {
                 self.payment_ended_at = Some(Instant::now());
             }

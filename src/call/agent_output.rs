@@ -3,7 +3,7 @@
 use super::history::CardSource;
 use super::tool_request::SEND_DTMF;
 use super::{Call, ConversationItem, ToolCall};
-use crate::redact::{DetectedCard, join_scalars};
+use crate::redact::{CardParts, DetectedCard, REDACTED, RedactedJson, join_scalars};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -25,14 +25,21 @@ impl Call {
         let written = [name, id, &join_scalars(call.arguments.as_str())].join(" / x / ");
         let mut cards = self.agent_redactor.find_cards(&written);
         if call.name == SEND_DTMF {
-            // Tones have no words between them: sent one by one, they are one number.
-            cards.extend(self.tone_redactor.redact_keys(&join_scalars(call.arguments.as_str())).cards);
+            // Tones have no words between them, only pauses: however they are divided, they are one number.
+            let mut tones = join_scalars(call.arguments.as_str());
+            tones.retain(|c| c.is_ascii_digit());
+            let found = self.tone_redactor.redact_keys(&tones).cards;
+            if !found.is_empty() {
+                call.arguments = RedactedJson::new(&serde_json::json!({"digits": REDACTED}).to_string());
+            }
+            cards.extend(found);
         }
         // More words of the response are an input of their own.
         self.agent_redactor.begin_input();
-        for card in &cards {
-            call.redact_card(card, true);
-            call.replace_card_id(card);
+        if !cards.is_empty() {
+            let parts = CardParts::new(&cards, |_| true);
+            call.redact_parts(&parts);
+            call.replace_card_id(&parts);
         }
         self.remove_agent_cards(&cards);
         call
@@ -49,10 +56,8 @@ impl Call {
     }
 
     fn remove_agent_cards(&mut self, cards: &[DetectedCard]) {
-        for card in cards {
-            self.turn.redact_card(card, CardSource::Agent, &mut self.history);
-            self.speech.redact_card(card);
-        }
+        self.turn.redact_cards(cards, CardSource::Agent, &mut self.history);
+        self.speech.redact_cards(cards);
     }
 }
 

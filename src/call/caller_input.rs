@@ -139,10 +139,8 @@ impl Call {
 
     /// Adds an input for the model, and removes the parts of a card number that it completes.
     fn add_input(&mut self, item: fn(String) -> ConversationItem, input: Redacted) {
-        for card in &input.cards {
-            self.turn.redact_card(card, CardSource::Caller, &mut self.history);
-            self.speech.redact_card(card);
-        }
+        self.turn.redact_cards(&input.cards, CardSource::Caller, &mut self.history);
+        self.speech.redact_cards(&input.cards);
         self.turn.push_note(item(input.text));
     }
 

@@ -9,11 +9,14 @@ use serde_json::value::RawValue;
 
 use super::agent_output::reasoning_text;
 use super::prompts;
-use crate::redact::{DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
+use crate::redact::{CardParts, DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
 /// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out. While a request is sent it is
 /// held twice: here, shared with the request's input, and as the request's body.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// How much of a history is searched for the parts of a card number, in bytes of text.
+pub(super) const MAX_SEARCHED_BYTES: usize = 32 * 1024;
 
 /// After this much was added the size is checked, also if the model is not asked, in bytes of JSON.
 const CHECK_INTERVAL_BYTES: usize = MAX_BYTES / 4;
@@ -113,19 +116,18 @@ impl ToolCall {
         Self { call_id, item_id, name, arguments: RedactedJson::new(arguments) }
     }
 
-    /// Removes the parts of a card number that spans several inputs. The id stays, since an output may refer to it.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) {
-        let has_part = |text: &str| matches!(card.redact_from(text, is_source), Cow::Owned(_));
-        card.redact_from_json(&mut self.arguments, is_source);
-        if has_part(&self.name) {
+    /// Removes the parts of card numbers that span several inputs. The id stays, since an output may refer to it.
+    pub(super) fn redact_parts(&mut self, parts: &CardParts<'_>) {
+        parts.redact_json(&mut self.arguments);
+        if parts.are_in(&self.name) {
             "unknown".clone_into(&mut self.name);
         }
-        self.item_id.take_if(|id| has_part(id));
+        self.item_id.take_if(|id| parts.are_in(id));
     }
 
     /// Gives the call another id if its own has a part of a card number. Nothing refers to the call yet.
-    pub(super) fn replace_card_id(&mut self, card: &DetectedCard) {
-        if matches!(card.redact_from(&self.call_id, true), Cow::Owned(_)) {
+    pub(super) fn replace_card_id(&mut self, parts: &CardParts<'_>) {
+        if parts.are_in(&self.call_id) {
             self.call_id = replacement_id();
         }
     }
@@ -157,7 +159,8 @@ impl CardSource {
 
     /// How many items the last `inputs` inputs are at most, and the present one if it is in the history already. The text
     /// of a response is an item for each message of it.
-    fn count_items(self, inputs: usize) -> usize {
+    fn count_items(self, inputs: u64) -> usize {
+        let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
         match self {
             Self::Caller => inputs,
             Self::Agent => inputs.saturating_add(1).saturating_mul(4),
@@ -205,20 +208,40 @@ impl History {
         }
     }
 
-    /// Removes the parts of a card number that spans several inputs of its source. In the last `inputs` of them, and in
-    /// what was said between them, even a single digit of it is removed.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, source: CardSource, inputs: usize) {
-        let items = self.items.iter().enumerate().rev().filter(|(_, item)| source.is_input(item.as_deref()));
-        let since = items.take(source.count_items(inputs)).last().map_or(self.items.len(), |(at, _)| at);
-        for (at, item) in self.items.iter_mut().enumerate() {
-            item.take_if(|item| !Arc::make_mut(item).redact_card(card, at >= since));
+    /// Removes the parts of card numbers that span several inputs of their source. In the inputs that a number came from,
+    /// and in what was said between them, even a single digit of it is removed. Parts are searched for in the newest
+    /// [`MAX_SEARCHED_BYTES`], whatever the size of the history: what is older came from no input that still counts.
+    pub(super) fn redact_cards(&mut self, cards: &[DetectedCard], source: CardSource) {
+        if cards.is_empty() {
+            return;
         }
-        for item in &mut self.pinned {
-            Arc::make_mut(item).redact_card(card, false);
+        let inputs = self.items.iter().filter(|item| source.is_input(item.as_deref())).count();
+        let (mut newer, mut room) = (0, MAX_SEARCHED_BYTES);
+        for slot in self.items.iter_mut().rev() {
+            let is_input = source.is_input(slot.as_deref());
+            let Some(item) = slot else { continue };
+            // The inputs from the newest to this item, or to the next older one.
+            let rank = newer + 1;
+            newer += usize::from(is_input);
+            let is_among = is_input || newer < inputs;
+            let said = |card: &DetectedCard| is_among && rank <= source.count_items(card.earlier_inputs());
+            let bytes = item.text_bytes();
+            if !Arc::make_mut(item).redact_parts(&CardParts::new(cards, said), room) {
+                *slot = None;
+            }
+            room = room.saturating_sub(bytes);
+            if room == 0 {
+                break;
+            }
         }
         // What may come back must not bring a part of the number with it.
-        for (_, item) in &mut self.left_out {
-            item.take_if(|item| !Arc::make_mut(item).redact_card(card, true));
+        for (_, item) in self.left_out.iter_mut().rev() {
+            let Some(left) = item else { continue };
+            let bytes = left.text_bytes();
+            if bytes > room || !Arc::make_mut(left).redact_parts(&CardParts::new(cards, |_| true), room) {
+                *item = None;
+            }
+            room = room.saturating_sub(bytes);
         }
     }
 
@@ -424,21 +447,29 @@ impl ConversationItem {
         }
     }
 
-    /// Removes the parts of a card number. `is_source` says whether the item may be an input that contains a part of
-    /// it, or repeats one. Returns whether the item is kept.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, is_source: bool) -> bool {
+    /// Removes the parts of card numbers from the last `max_bytes` of the text, and returns whether the item can stay: a
+    /// reasoning item can only be sent back as it is.
+    pub(super) fn redact_parts(&mut self, parts: &CardParts<'_>, max_bytes: usize) -> bool {
         match self {
-            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => {
-                cut_card(text, card, is_source);
-            }
-            Self::ToolOutput { output, .. } => cut_card(output, card, false),
-            Self::ToolCall(call) => call.redact_card(card, is_source),
-            // It can only be sent back as it is.
-            Self::Reasoning(item) => {
-                return matches!(card.redact_from(&reasoning_text(item), is_source), Cow::Borrowed(_));
-            }
+            Self::Developer(text)
+            | Self::Caller(text)
+            | Self::Agent(AgentMessage { text, .. })
+            | Self::ToolOutput { output: text, .. } => parts.redact_end(text, max_bytes),
+            Self::ToolCall(call) if call.arguments.as_str().len() <= max_bytes => call.redact_parts(parts),
+            Self::ToolCall(_) => {}
+            Self::Reasoning(item) => return item.get().len() > max_bytes || !parts.are_in(&reasoning_text(item)),
         }
         true
+    }
+
+    /// The size of the text, in bytes.
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Developer(text) | Self::Caller(text) | Self::Agent(AgentMessage { text, .. }) => text.len(),
+            Self::ToolOutput { output, .. } => output.len(),
+            Self::ToolCall(call) => call.name.len() + call.arguments.as_str().len(),
+            Self::Reasoning(item) => item.get().len(),
+        }
     }
 
     /// The size of the item as JSON, in bytes: its text with escapes, and its members.
@@ -472,12 +503,6 @@ fn redact_text(text: String) -> String {
     }
 }
 
-fn cut_card(text: &mut String, card: &DetectedCard, is_source: bool) {
-    if let Cow::Owned(cut) = card.redact_from(text, is_source) {
-        *text = cut;
-    }
-}
-
 /// Shows the kind of item, never its content.
 impl fmt::Debug for ConversationItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -502,7 +527,24 @@ impl fmt::Debug for ToolCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::Redactor;
     use proptest::prelude::*;
+
+    #[test]
+    fn parts_of_a_card_number_are_searched_for_in_the_newest_texts() {
+        let mut history = History::default();
+        let words = format!("4242 {}", "x ".repeat(512));
+        for _ in 0..200 {
+            history.push(ConversationItem::Caller(words.clone()));
+        }
+        let cards = Redactor::default().find_cards("4242 4242 4242 4242");
+        history.redact_cards(&cards, CardSource::Caller);
+        let input = history.build_input(None);
+        let kept = texts(&input).iter().filter(|text| text.starts_with("4242")).count();
+        let searched = MAX_SEARCHED_BYTES / words.len();
+        assert!(kept.abs_diff(200 - searched) <= 1, "{kept}");
+        assert!(texts(&input).iter().rev().take(searched).all(|text| !text.contains("4242")));
+    }
 
     fn output(call_id: &str, bytes: usize) -> ConversationItem {
         ConversationItem::ToolOutput { call_id: call_id.to_owned(), output: "x".repeat(bytes) }

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::history::History;
-use crate::redact::DetectedCard;
+use super::history::{History, MAX_SEARCHED_BYTES};
+use crate::redact::{CardParts, DetectedCard};
 
 /// The estimated duration of a spoken character: about 15 per second.
 const TIME_PER_CHARACTER: Duration = Duration::from_millis(66);
@@ -218,10 +218,11 @@ impl AgentSpeech {
         self.expected_end = Some(now);
     }
 
-    /// Removes the parts of a card number from text that may still be reported as played.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard) {
-        for utterance in &mut self.utterances {
-            utterance.unplayed = card.redact_from(&utterance.unplayed, false).into_owned();
+    /// Removes the parts of card numbers from what the caller has not heard yet.
+    pub(super) fn redact_cards(&mut self, cards: &[DetectedCard]) {
+        let parts = CardParts::new(cards, |_| false);
+        for utterance in self.utterances.iter_mut().filter(|_| !parts.is_empty()) {
+            parts.redact_end(&mut utterance.unplayed, MAX_SEARCHED_BYTES);
         }
     }
 

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::event::{ExternalCallId, ModelRequestId, ToolRunId};
-use super::history::{AgentMessage, CardSource, ConversationItem, History, MessagePhase, ToolCall};
+use super::history::{AgentMessage, CardSource, ConversationItem, History, MAX_SEARCHED_BYTES, MessagePhase, ToolCall};
 use super::known_calls::KnownCalls;
 use super::prompts;
 use super::speakable::SpeakableText;
 use super::tool::Tool;
 use crate::ids::PaymentSid;
 use crate::payment::UpdateAction;
-use crate::redact::{DetectedCard, StreamRedactor};
+use crate::redact::{CardParts, DetectedCard, StreamRedactor};
 
 /// The maximum number of responses without an input of the caller or a payment event. Beyond it the model is in a loop.
 const MAX_ROUNDS: u32 = 12;
@@ -520,15 +520,20 @@ impl ModelTurn {
         self.payment_steps.clear();
     }
 
-    /// Removes the parts of a card number that spans several inputs, here and in the history.
-    pub(super) fn redact_card(&mut self, card: &DetectedCard, source: CardSource, history: &mut History) {
+    /// Removes the parts of card numbers that span several inputs of their source from what is pending and from the history.
+    pub(super) fn redact_cards(&mut self, cards: &[DetectedCard], source: CardSource, history: &mut History) {
+        if cards.is_empty() {
+            return;
+        }
+        let parts = CardParts::new(cards, |_| true);
         for item in self.tool_outputs.iter_mut().chain(&mut self.notes) {
-            item.redact_card(card, true);
+            item.redact_parts(&parts, MAX_SEARCHED_BYTES);
         }
+        let parts = CardParts::new(cards, |_| source == CardSource::Agent);
         for waiting in &mut self.waiting_calls {
-            waiting.call.redact_card(card, source == CardSource::Agent);
+            waiting.call.redact_parts(&parts);
         }
-        history.redact_card(card, source, usize::try_from(card.earlier_inputs()).unwrap_or(usize::MAX));
+        history.redact_cards(cards, source);
     }
 
     /// Moves all pending items into the history. Called only while the turn is not busy.

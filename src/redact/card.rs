@@ -12,7 +12,16 @@ pub(super) const MIN_CARD_DIGITS: usize = 13;
 
 /// Whether digits are a card number, by length and Luhn check.
 pub(super) fn is_card_number(digits: &[u8]) -> bool {
-    (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&digits.len()) && passes_luhn_check(digits)
+    is_card_length(digits) && passes_luhn_check(digits)
+}
+
+/// Whether digits have the length of a card number. Few brands had 13 digits; phone numbers with their country's prefix
+/// often have.
+fn is_card_length(digits: &[u8]) -> bool {
+    match digits.len() {
+        MIN_CARD_DIGITS => has_brand_prefix_and_length(digits),
+        length => (MIN_CARD_DIGITS..=MAX_CARD_DIGITS).contains(&length),
+    }
 }
 
 /// What digits say about a card number, from nothing to a number that passes every test.
@@ -23,7 +32,7 @@ pub(super) enum CardEvidence {
     /// A known brand's prefix and usual length, but for one digit that is wrong or missing: the check digit does not
     /// fit. About a fifth of all numbers of 15 or 16 digits are this, so it needs other evidence beside it.
     OneDigitOff,
-    /// 13 to 19 digits that pass the Luhn check, without a known brand. One number in ten of that length is this.
+    /// 14 to 19 digits that pass the Luhn check, without a known brand. One number in ten of that length is this.
     CheckDigit,
     /// A prefix and a length of a known brand, and the Luhn check passes.
     KnownBrand,
@@ -90,7 +99,7 @@ pub(super) fn has_card_number(run: &DigitRun) -> bool {
         groups.iter().filter(|group| group.strength == Strength::Weak).map(|group| group.digit_range.len()).sum()
     };
     let is_card = |groups: &[DigitGroup], from: usize, to: usize| {
-        if to - from < MIN_CARD_DIGITS || !sums.pass(from..to) {
+        if !is_card_length(&run.digits[from..to]) || !sums.pass(from..to) {
             return false;
         }
         let weak = weak_digits(groups);

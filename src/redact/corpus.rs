@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RedactionPolicy, Redactor, redact_card_numbers};
+use super::{CardParts, RedactionPolicy, Redactor, redact_card_numbers};
 
 /// The sentences. What they are made of stands at their beginning.
 const SENTENCES: &str = include_str!("corpus/sentences.txt");
@@ -159,11 +159,8 @@ fn cut_in(conversation: &[String]) -> Vec<&str> {
     let mut kept: Vec<String> = Vec::new();
     for said in conversation {
         let heard = redactor.redact(said, RedactionPolicy::CardNumbers);
-        for card in &heard.cards {
-            let since = kept.len().saturating_sub(usize::try_from(card.earlier_inputs()).unwrap());
-            for (at, text) in kept.iter_mut().enumerate() {
-                *text = card.redact_from(text, at >= since).into_owned();
-            }
+        for (ago, text) in (1..).zip(kept.iter_mut().rev()) {
+            *text = CardParts::new(&heard.cards, |card| ago <= card.earlier_inputs()).redact(text).into_owned();
         }
         kept.push(heard.text);
     }

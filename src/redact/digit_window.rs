@@ -18,8 +18,12 @@ pub(super) const WINDOW_INPUTS: u64 = 10;
 /// The maximum number of runs that are remembered. A card number has at most 19 parts; the others are skipped ones.
 const MAX_PARTS: usize = 64;
 
-/// The longest run that is one part of several. Longer ones are phone numbers, or are found by the runs next to them.
-const MAX_PART_DIGITS: usize = 8;
+/// The longest run that is one part of several.
+const MAX_PART_DIGITS: usize = 15;
+
+/// The maximum number of parts of any length, and the length from which on a part is not short.
+const MAX_FREE_PARTS: usize = 5;
+const MIN_FREE_DIGITS: usize = 3;
 
 /// A run of so many digits is longer than a phone number.
 const MIN_SPLIT_DIGITS: usize = 12;
@@ -171,9 +175,11 @@ impl DigitWindow {
         .find_map(|selection| self.find_selected(selection, may_be_off))
     }
 
-    /// Takes parts from the last one backwards, until they are a card number or too long.
+    /// Takes parts from the last one backwards, until they are a card number or too long. A number with a wrong or missing
+    /// digit counts if no parts are one without.
     fn find_selected(&self, selection: Selection, may_be_off: bool) -> Option<SpreadCard> {
         let mut taken = TakenParts::default();
+        let mut off = None;
         for part in self.parts.iter().rev() {
             match selection.apply_to(part, taken.count == 0) {
                 Step::Skip => {}
@@ -182,14 +188,22 @@ impl DigitWindow {
                     if !taken.push(part, digits) {
                         break;
                     }
-                    if taken.count > 1 && taken.is_spread_card(selection, may_be_off) {
-                        return Some(SpreadCard::new(taken.parts().map(|(part, _)| part), taken.digits()));
+                    match taken.find_card(selection) {
+                        Some(Check::Passed) => return Some(taken.to_card()),
+                        Some(Check::Failed) if may_be_off && off.is_none() => off = Some(taken.to_card()),
+                        _ => {}
                     }
                 }
             }
         }
-        None
+        off
     }
+}
+
+/// Whether the check digit of a number fits.
+enum Check {
+    Passed,
+    Failed,
 }
 
 impl Selection {
@@ -248,30 +262,49 @@ impl<'a> TakenParts<'a> {
         self.parts().flat_map(|(_, digits)| digits.group_sizes())
     }
 
-    /// Whether the parts are read from one card.
-    fn is_spread_card(&self, selection: Selection, may_be_off: bool) -> bool {
+    fn pair_sizes(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        self.parts().flat_map(|(_, digits)| digits.pair_sizes())
+    }
+
+    /// Whether parts of these sizes, which follow each other, are enough like those of a card: few parts of which at most
+    /// one is short, many short ones, or the groups that are printed on a card of 14 digits. What few parts of 14 digits
+    /// make is a phone number and a year too often.
+    fn has_sequence_sizes(&self, optional: usize) -> bool {
+        let short = self.run_sizes().filter(|size| *size < MIN_FREE_DIGITS).count();
+        let are_few = self.count <= MAX_FREE_PARTS && short <= 1 && optional == 0 && self.digit_count > 14;
+        let are_many = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
+        are_few
+            || are_many
+            || ends_with_printed_groups(self.run_sizes())
+            || ends_with_printed_groups(self.group_sizes())
+    }
+
+    fn to_card(&self) -> SpreadCard {
+        SpreadCard::new(self.parts().map(|(part, _)| part), self.digits())
+    }
+
+    /// Returns whether the parts are read from one card, and whether its check digit fits.
+    fn find_card(&self, selection: Selection) -> Option<Check> {
         let digits = self.digits();
         // What most digits fail comes first.
         let length = major_brand_length(digits);
-        if length != Some(digits.len()) && length != Some(digits.len() + 1) {
-            return false;
+        if self.count < 2 || (length != Some(digits.len()) && length != Some(digits.len() + 1)) {
+            return None;
         }
         let optional = self.parts().filter(|(part, _)| part.kind == RunKind::Optional).count();
         if optional * 2 > self.count {
-            return false;
+            return None;
         }
         if is_of_major_brand(digits) && is_of_known_brand(digits) {
-            let is_even = is_even(self.run_sizes()) || is_even(self.group_sizes());
-            let is_mixed = self.count >= MIN_MIXED_PARTS && self.run_sizes().all(|size| size <= MAX_MIXED_DIGITS);
-            let is_printed =
-                || ends_with_printed_groups(self.run_sizes()) || ends_with_printed_groups(self.group_sizes());
-            return is_even || (selection.is_sequence() && (is_mixed || is_printed()));
+            let is_even = is_even(self.run_sizes()) || is_even(self.group_sizes()) || is_even(self.pair_sizes());
+            let follows = selection.is_sequence() && self.has_sequence_sizes(optional);
+            return (is_even || follows).then_some(Check::Passed);
         }
-        may_be_off
-            && optional == 0
+        let is_off = optional == 0
             && selection.is_sequence()
             && (is_off_card(digits, || self.run_sizes())
-                || (self.group_sizes().any(|size| size > 1) && is_off_card(digits, || self.group_sizes())))
+                || (self.group_sizes().any(|size| size > 1) && is_off_card(digits, || self.group_sizes())));
+        is_off.then_some(Check::Failed)
     }
 }
 

@@ -5,12 +5,15 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::redactor::{DetectedCard, Redactor};
+use super::redactor::{CardParts, DetectedCard, Redactor};
 use super::{REDACTED, has_card_number, redact_card_numbers};
 
 /// The maximum number of values with digits in a document that is searched for a card number in parts. A larger one is
 /// a list of records, in which parts are found by chance.
 const MAX_VALUES: usize = 24;
+
+/// The minimum number of digits with which a member's name is a value, too. `line2` is a name.
+const MIN_NAME_DIGITS: usize = 4;
 
 /// JSON text without card numbers, such as tool arguments from the model. Every constructor redacts.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -68,15 +71,15 @@ pub fn json_has_card_number(value: &Value) -> bool {
 pub fn join_scalars(text: &str) -> String {
     let Ok(value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
     let mut values = Vec::new();
-    collect_values(&value, "", &mut values);
+    collect_values(&value, ValuePlace::default(), &mut values);
     values.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" / x / ")
 }
 
 /// Removes the parts of card numbers that stand in several values. Returns whether there were any.
 fn cut_split_numbers(value: &mut Value) -> bool {
     let cards = find_split_numbers(value);
-    for card in &cards {
-        cut_parts(value, card);
+    if !cards.is_empty() {
+        cut_parts(value, &CardParts::new(&cards, |_| true));
     }
     !cards.is_empty()
 }
@@ -84,19 +87,21 @@ fn cut_split_numbers(value: &mut Value) -> bool {
 /// Finds the card numbers that stand in parts in several values of a document.
 fn find_split_numbers(value: &Value) -> Vec<DetectedCard> {
     let mut values = Vec::new();
-    collect_values(value, "", &mut values);
+    collect_values(value, ValuePlace::default(), &mut values);
     values.retain(|(_, text)| text.contains(char::is_numeric) || text.contains(' '));
     if values.len() > MAX_VALUES {
         return Vec::new();
     }
     let mut redactor = Redactor::default();
     redactor.begin_input();
-    let mut names: Vec<&str> = Vec::new();
+    let mut listed: Vec<&str> = Vec::new();
     let mut cards = Vec::new();
-    for (name, text) in &values {
+    for (place, text) in &values {
         // The same member of several records, or what is no part by its name.
-        let is_other = names.contains(name) && !name.is_empty() || is_other_number(name);
-        names.push(name);
+        let is_other = (place.is_listed && listed.contains(&place.name)) || is_other_number(place.name);
+        if place.is_listed {
+            listed.push(place.name);
+        }
         let text = if is_other { format!("+{text}") } else { text.clone() };
         cards.extend(redactor.read_value(&text).into_iter().filter(DetectedCard::is_in_parts));
     }
@@ -105,40 +110,69 @@ fn find_split_numbers(value: &Value) -> Vec<DetectedCard> {
 
 /// Whether the name of a member says that its digits are a phone number, a date, an amount or a postal code.
 fn is_other_number(name: &str) -> bool {
-    const WORDS: [&str; 17] = [
+    const WORDS: [&str; 22] = [
         "phone", "tel", "mobile", "fax", "zip", "post", "plz", "date", "time", "year", "amount", "due", "price",
-        "total", "quantity", "count", "version",
+        "total", "quantity", "count", "version", "since", "address", "street", "house", "born",
     ];
     let name = name.to_lowercase();
     WORDS.iter().any(|word| name.contains(word))
 }
 
-/// Collects the values of a document in order, each with the name of the member that it belongs to.
-fn collect_values<'a>(value: &'a Value, name: &'a str, values: &mut Vec<(&'a str, String)>) {
+/// Where a value stands in a document.
+#[derive(Clone, Copy, Default)]
+struct ValuePlace<'a> {
+    /// The name of the member that it belongs to, or empty.
+    name: &'a str,
+    /// Whether that member is one of a record in a list.
+    is_listed: bool,
+}
+
+/// Collects the values of a document in order, and the names that have digits like a value.
+fn collect_values<'a>(value: &'a Value, place: ValuePlace<'a>, values: &mut Vec<(ValuePlace<'a>, String)>) {
     match value {
         Value::Null | Value::Bool(_) => {}
-        Value::Number(number) => values.push((name, number.to_string())),
-        Value::String(text) => values.push((name, text.clone())),
-        Value::Array(items) => items.iter().for_each(|item| collect_values(item, name, values)),
-        Value::Object(members) => members.iter().for_each(|(name, member)| collect_values(member, name, values)),
+        Value::Number(number) => values.push((place, number.to_string())),
+        Value::String(text) => values.push((place, text.clone())),
+        Value::Array(items) => {
+            for item in items {
+                let is_listed = place.is_listed || item.is_object();
+                collect_values(item, ValuePlace { is_listed, ..place }, values);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                if name.chars().filter(|c| c.is_numeric()).count() >= MIN_NAME_DIGITS {
+                    values.push((ValuePlace::default(), name.clone()));
+                }
+                collect_values(member, ValuePlace { name, ..place }, values);
+            }
+        }
     }
 }
 
-fn cut_parts(value: &mut Value, card: &DetectedCard) {
+fn cut_parts(value: &mut Value, parts: &CardParts<'_>) {
     match value {
         Value::Null | Value::Bool(_) => {}
         Value::Number(number) => {
-            if matches!(card.redact_from(&number.to_string(), true), Cow::Owned(_)) {
+            if parts.are_in(&number.to_string()) {
                 *value = REDACTED.into();
             }
         }
         Value::String(text) => {
-            if let Cow::Owned(cut) = card.redact_from(text, true) {
+            if let Cow::Owned(cut) = parts.redact(text) {
                 *text = cut;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| cut_parts(item, card)),
-        Value::Object(members) => members.values_mut().for_each(|member| cut_parts(member, card)),
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_parts(item, parts)),
+        Value::Object(members) => {
+            for member in members.values_mut() {
+                cut_parts(member, parts);
+            }
+            if members.keys().any(|name| parts.are_in(name)) {
+                let renamed = std::mem::take(members).into_iter();
+                *members = renamed.map(|(name, member)| (parts.redact(&name).into_owned(), member)).collect();
+            }
+        }
     }
 }
 
@@ -218,7 +252,10 @@ mod tests {
             ),
             (r#"{"chargeAmount":4242424242424242}"#, r#"{"chargeAmount":"[digits removed]"}"#),
             (r#"{"a":[4242,4242,4242,4242]}"#, r#"{"a":"[digits removed]"}"#),
-            (r#"{"a":["4242","4242","4242",["4242"]]}"#, "{}"),
+            (
+                r#"{"a":["4242","4242","4242",["4242"]]}"#,
+                r#"{"a":["[digits removed]","[digits removed]","[digits removed]",["[digits removed]"]]}"#,
+            ),
             (r#"{"4242424242424242":{"a":true}}"#, r#"{"[digits removed]":{"a":true}}"#),
             (r#"{"a":"4242\n4242\t4242\n4242"}"#, r#"{"a":"[digits removed]"}"#),
             (r#"{"a":"\u0034242424242424242"}"#, r#"{"a":"[digits removed]"}"#),
@@ -232,6 +269,15 @@ mod tests {
             (
                 r#"{"a":"it begins with 42424242","n":{"b":42424242}}"#,
                 r#"{"a":"it begins with [digits removed]","n":{"b":"[digits removed]"}}"#,
+            ),
+            (
+                r#"{"a":{"z":"42424242"},"b":{"z":"42424242"}}"#,
+                r#"{"a":{"z":"[digits removed]"},"b":{"z":"[digits removed]"}}"#,
+            ),
+            (r#"{"k42424242":true,"m42424242":1}"#, r#"{"k[digits removed]":true,"m[digits removed]":1}"#),
+            (
+                r#"{"a":"3782","b":{"c":822463},"d":"10005"}"#,
+                r#"{"a":"[digits removed]","b":{"c":"[digits removed]"},"d":"[digits removed]"}"#,
             ),
             (
                 r#"{"a":"4242x4242q4242z4242"}"#,
@@ -252,6 +298,7 @@ mod tests {
             r#"{"to":"+14155550100","digits":"1w23#"}"#,
             r#"{"phone":"42424242","order":"42424242"}"#,
             r#"{"phoneNumber":"4242424242","orderReference":"424242"}"#,
+            r#"{"customer":"42424242","since":"4242","address":"4242 Main St"}"#,
             r#"{"items":[{"id":4242},{"id":4242},{"id":4242},{"id":4242}]}"#,
             r#"{"order":"4242","date":"2026-11-26","amount":"42.42","due":"4242"}"#,
         ] {

@@ -20,7 +20,7 @@ use super::{redact_ranges, redact_runs};
 const MAX_READ_BYTES: usize = 8 * 1024;
 
 /// The maximum number of card numbers that are kept of one input. Beyond it every long run of earlier inputs is removed.
-const MAX_CARDS: usize = 16;
+const MAX_CARDS: usize = 8;
 
 /// The maximum length of the start of a word that is carried from one piece of a text to the next, in bytes.
 const MAX_CARRIED_BYTES: usize = 64;
@@ -326,7 +326,7 @@ impl LanguageWindow {
     ) {
         let range = run.byte_range();
         let range = range.start + piece.offset..range.end + piece.offset;
-        let kind = RunKind::of(run, piece.text);
+        let kind = if piece.kind == PieceKind::Keys { RunKind::Plain } else { RunKind::of(run, piece.text) };
         let may_be_short = match piece.kind {
             PieceKind::Whole => reading.other_words == 0,
             PieceKind::Keys => true,
@@ -549,23 +549,6 @@ impl DetectedCard {
         self.earlier_inputs
     }
 
-    /// Removes the parts of this card number from a text; `said` is whether the text is one of the inputs that it came
-    /// from.
-    pub fn redact_from<'a>(&self, text: &'a str, said: bool) -> Cow<'a, str> {
-        redact_runs(text, |run| self.is_part(&run.digits, said))
-    }
-
-    /// Removes the parts of this card number from JSON; `said` is as for [`Self::redact_from`].
-    pub fn redact_from_json(&self, json: &mut RedactedJson, said: bool) {
-        json.update(|text| match self.redact_from(text, said) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(text) => {
-                let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
-                Some(if is_json { text } else { "{}".to_owned() })
-            }
-        });
-    }
-
     /// Whether this run is part of the card number and in the same input as its end.
     fn includes_run(&self, part: &EarlierRun, input: u64) -> bool {
         part.input == input && self.parts.iter().any(|digits| digits == part.digits.digits())
@@ -574,6 +557,54 @@ impl DetectedCard {
     fn is_part(&self, run: &[u8], said: bool) -> bool {
         let is_within = || self.is_any || self.digits.windows(run.len()).any(|part| part == run);
         (said && self.parts.iter().any(|part| part == run)) || (run.len() >= MIN_PARTIAL_DIGITS && is_within())
+    }
+}
+
+/// Card numbers whose parts are removed from what was said or written before.
+#[derive(Debug)]
+pub struct CardParts<'a> {
+    /// With whether the text is one of the inputs that the number came from, in which any part of it is removed.
+    cards: Vec<(&'a DetectedCard, bool)>,
+}
+
+impl<'a> CardParts<'a> {
+    /// The parts of these numbers in a text; `said` is whether the text is one of the inputs that a number came from.
+    pub fn new(cards: &'a [DetectedCard], said: impl Fn(&DetectedCard) -> bool) -> Self {
+        Self { cards: cards.iter().map(|card| (card, said(card))).collect() }
+    }
+
+    /// Whether there is no number.
+    pub fn is_empty(&self) -> bool {
+        self.cards.is_empty()
+    }
+
+    /// Removes the parts from a text.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        redact_runs(text, |run| self.cards.iter().any(|(card, said)| card.is_part(&run.digits, *said)))
+    }
+
+    /// Removes the parts from the end of a text, so that the work does not grow with the text.
+    pub fn redact_end(&self, text: &mut String, max_bytes: usize) {
+        let start = text.floor_char_boundary(text.len().saturating_sub(max_bytes));
+        if let Cow::Owned(end) = self.redact(&text[start..]) {
+            text.replace_range(start.., &end);
+        }
+    }
+
+    /// Whether a text has a part.
+    pub fn are_in(&self, text: &str) -> bool {
+        matches!(self.redact(text), Cow::Owned(_))
+    }
+
+    /// Removes the parts from JSON, which stays JSON.
+    pub fn redact_json(&self, json: &mut RedactedJson) {
+        json.update(|text| match self.redact(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => {
+                let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                Some(if is_json { text } else { "{}".to_owned() })
+            }
+        });
     }
 }
 
@@ -608,11 +639,8 @@ mod tests {
         let mut kept: Vec<String> = Vec::new();
         for input in inputs {
             let heard = redactor.redact(input, RedactionPolicy::CardNumbers);
-            for card in &heard.cards {
-                let since = kept.len() - usize::try_from(card.earlier_inputs()).unwrap();
-                for (at, text) in kept.iter_mut().enumerate() {
-                    *text = card.redact_from(text, at >= since).into_owned();
-                }
+            for (ago, text) in (1..).zip(kept.iter_mut().rev()) {
+                *text = CardParts::new(&heard.cards, |card| ago <= card.earlier_inputs()).redact(text).into_owned();
             }
             assert_eq!(heard.was_redacted(), heard.text != *input);
             kept.push(heard.text);
@@ -649,6 +677,24 @@ mod tests {
                 "and the end of it reads 10005 here",
             ],
             &["it is 424242", "then 4242424242"],
+            &["that one starts 4539148803, you see", "and after that it goes on 436467 as far as I see"],
+            &["the first of it reads 4539148, you see", "and after that it goes on 803436467 as far as I see"],
+            &["the first of it reads 45391, you see", "then after that 48803, and", "at the end I see 436467 on it"],
+            &[
+                "it reads 45391, you see",
+                "then after that 48803, and",
+                "here I see 43646 on it",
+                "and at the very end a 7",
+            ],
+            &["it begins with a 4, you see", "and after that it goes on 539148803436467 as far as I see"],
+            &["the first of it reads 37828, you see", "then after that 22463, and", "at the end I see 10005 on it"],
+            // Particles that are written together with the number.
+            &["4539에 1488에 0343에 6467"],
+            &["4539km 1488W 0343th 6467"],
+            &[
+                "it begins with forty-five, next we have thirty-nine, then fourteen, then comes eighty-eight, then oh three, next we \
+               have forty-three, then sixty-four, and last sixty-seven",
+            ],
             &["four two four two four two four two four two four two four two four one"],
         ] {
             let kept = heard(parts);
@@ -765,7 +811,7 @@ mod tests {
         let last = redactor.redact_piece(" and 27 is last");
         assert_eq!(last.text, format!(" and {REDACTED} is last"));
         assert_eq!(last.cards[0].earlier_inputs(), 1);
-        assert_eq!(last.cards[0].redact_from("eighty-three comes", true), format!("{REDACTED} comes"));
+        assert_eq!(CardParts::new(&last.cards, |_| true).redact("eighty-three comes"), format!("{REDACTED} comes"));
     }
 
     #[test]

@@ -73,9 +73,12 @@ fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
     let sign_before = before.trim_end().chars().next_back().is_some_and(|c| c == '+' || is_currency_sign(c));
     let sign_after = after.trim_start().chars().next().is_some_and(|c| is_currency_sign(c) || "%°".contains(c));
     let is_numeral = text[..range.end].ends_with(char::is_numeric);
+    // `5th`, `3pm`; a longer number with a particle is a number.
     let mut suffix = after.chars().take(MAX_UNIT_CHARS).skip_while(|c| c.is_alphabetic());
-    let has_suffix =
-        is_numeral && after.starts_with(char::is_alphabetic) && !suffix.next().is_some_and(char::is_numeric);
+    let has_suffix = is_numeral
+        && run.digits.len() <= MAX_SUFFIXED_DIGITS
+        && after.starts_with(char::is_alphabetic)
+        && !suffix.next().is_some_and(char::is_numeric);
     sign_before || sign_after || has_suffix || MEASURES.are_before(after) || MEASURES.are_after(before)
 }
 
@@ -98,6 +101,9 @@ const MAX_NAME_BYTES: usize = 128;
 static OTHER_NAMES: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     include_str!("run_kind/names.txt").lines().flat_map(|line| line.split_whitespace().skip(1)).collect()
 });
+
+/// The most digits of a number to which any letters may be joined as a unit.
+const MAX_SUFFIXED_DIGITS: usize = 2;
 
 /// The longest unit, in characters. What is longer is not looked at, so that the work does not grow with the text.
 const MAX_UNIT_CHARS: usize = 24;

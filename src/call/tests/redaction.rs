@@ -193,20 +193,41 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
 }
 
 #[test]
-fn tones_that_are_sent_one_by_one_are_no_card_number() {
-    let mut call = TestCall::start();
-    call.caller_says("Do it");
-    let from = call.actions.len();
-    for digits in ["44852757", "42308327"] {
-        // A response has at most eight tool calls.
-        for digit in digits.chars() {
-            call.model_calls("send-dtmf", &format!(r#"{{"digits":"{digit}"}}"#));
+fn tones_are_no_card_number_however_they_are_divided() {
+    let divided = |number: &str, sizes: &[usize]| {
+        let mut rest = number;
+        let mut parts = Vec::new();
+        for size in sizes {
+            let (part, after) = rest.split_at(*size);
+            parts.push(part.to_owned());
+            rest = after;
         }
-        call.model_emits(ModelEvent::Completed);
+        parts
+    };
+    let visa = ["4485275742308327", "4539148803436467", "4242424242424242"];
+    let splits: [&[usize]; 9] =
+        [&[1; 16], &[2; 8], &[4; 4], &[15, 1], &[14, 2], &[13, 3], &[5, 5, 5, 1], &[8, 5, 3], &[1, 15]];
+    let mut cases: Vec<Vec<String>> =
+        splits.iter().flat_map(|sizes| visa.map(|number| divided(number, sizes))).collect();
+    cases.push(divided("378282246310005", &[1; 15]));
+    cases.push(divided("378282246310005", &[4, 6, 5]));
+    for parts in cases {
+        for end in ["", "w", "#", "ww"] {
+            let mut call = TestCall::start();
+            call.caller_says("Do it");
+            let from = call.actions.len();
+            for parts in parts.chunks(8) {
+                // A response has at most eight tool calls.
+                for part in parts {
+                    call.model_calls("send-dtmf", &format!(r#"{{"digits":"{part}{end}"}}"#));
+                }
+                call.model_emits(ModelEvent::Completed);
+            }
+            let is_tone = |action: &&Action| matches!(action, Action::SendFrame(OutgoingFrame::SendDigits { .. }));
+            let sent = call.actions[from..].iter().filter(is_tone).count();
+            assert!(sent < parts.len(), "{parts:?} with {end:?} are sent whole");
+        }
     }
-    let is_tone = |action: &&Action| matches!(action, Action::SendFrame(OutgoingFrame::SendDigits { .. }));
-    let sent = call.actions[from..].iter().filter(is_tone).count();
-    assert_eq!(sent, 15, "the last one completes the number");
 }
 
 #[test]

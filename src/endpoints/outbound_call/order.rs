@@ -255,7 +255,7 @@ mod tests {
     fn ordinary_numbers_beside_each_other_come_in() {
         for properties in [
             json!({"phoneNumber": "+15550100001", "orderReference": "42424242", "customerPhone": "42424242"}),
-            json!({"phoneNumber": "+15550100001", "callReference": "4242424242", "orderReference": "424242", "zip": "42424"}),
+            json!({"phoneNumber": "+15550100001", "callReference": "4242424242", "orderReference": "424243", "zip": "42424"}),
             json!({"phoneNumber": "+15550100001", "items": [{"id": 4242, "n": 1}, {"id": 4242, "n": 2}, {"id": 4242}, {"id": 4242}]}),
             json!({"phoneNumber": "+15550100001", "dueDate": "2026-12-01", "invoice": "4242", "year": 4242, "amountDue": "42.42"}),
         ] {

@@ -13,7 +13,10 @@ const FORMS: &[(&str, &str)] = &[
         "ko",
         "사오삼구에 | 사오삼구요 | 사오삼구입니다 | 일사팔팔이에요 | 하나랑 둘이랑 | 사요 | 구입니다 | 칠하고 팔이요",
     ),
-    ("ko", "일은 | 셋이랑 넷 | 사오삼구랑 | 영이고 | 다섯째 | 공삼사삼까지 | 사랑 오랑 | 육과 칠"),
+    (
+        "ko",
+        "오월 | 이십팔년 | 네개 | 일은 | 셋이랑 넷 | 사오삼구랑 | 영이고 | 다섯째 | 공삼사삼까지 | 사랑 오랑 | 육과 칠",
+    ),
     ("hi", "नौवां | छठा"),
     ("hi", "shunya ek do teen char paanch chhe saat aath nau | do | char | char paanch teen nau | chautha | चौथा | दो"),
     ("fil", "kwatro singko siyete | apat | ikaapat | lima'ng"),

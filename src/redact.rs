@@ -13,6 +13,7 @@ mod digit_window;
 mod json;
 mod language;
 mod normalise;
+mod number_forms;
 mod part_digits;
 mod private;
 mod redactor;

@@ -5,7 +5,6 @@
 
 use super::Call;
 use super::caller_signals::find_signals;
-use super::guided_flow::primary_subtag;
 use crate::redact::{Redacted, RedactionPolicy, is_readable_language};
 use crate::relay::{LanguageSwitch, Prompt};
 
@@ -16,12 +15,9 @@ impl Call {
         if !self.is_card_entry_possible() {
             return self.redactor.redact(text, RedactionPolicy::CardNumbers);
         }
-        let language = self.prompt_language(prompt).filter(|tag| is_readable_language(tag));
+        let language = self.prompt_language(prompt).filter(|tag| is_readable_language(tag)).map(str::to_owned);
         match language {
-            Some(tag) => {
-                let in_english = primary_subtag(tag).eq_ignore_ascii_case("en");
-                self.redactor.redact(text, RedactionPolicy::EveryDigit { in_english })
-            }
+            Some(tag) => self.redactor.redact_during_capture(text, &tag),
             None => Redacted { text: describe_speech(text), digits_removed: 0, cards: Vec::new() },
         }
     }

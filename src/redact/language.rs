@@ -6,9 +6,11 @@
 
 mod compound;
 mod dictionary;
+mod spoken;
 
 pub(super) use compound::Compound;
 pub(super) use dictionary::{DICTIONARY, Dictionary, Meaning};
+pub(super) use spoken::SpokenLanguage;
 
 /// How often a text is read.
 pub(super) const READINGS: usize = 10;
@@ -67,6 +69,12 @@ pub(super) enum NumberGrammar {
 /// Whether number words of a language are recognised. `tag` is a BCP 47 language tag such as `en-US`, in upper or lower
 /// case; only its primary language counts. `multi` is no language.
 pub fn is_readable_language(tag: &str) -> bool {
+    let known = known_subtag(tag);
+    Dictionary::tags().any(|tag| tag == known)
+}
+
+/// The primary language of a BCP 47 tag, as the table has it.
+fn known_subtag(tag: &str) -> String {
     /// Other subtags of languages in the table.
     const ALIASES: [(&str, &str); 8] = [
         ("no", "nb"),
@@ -79,8 +87,8 @@ pub fn is_readable_language(tag: &str) -> bool {
         ("arb", "ar"),
     ];
     let primary = tag.split(['-', '_']).next().unwrap_or(tag).to_ascii_lowercase();
-    let known = ALIASES.iter().find(|(alias, _)| *alias == primary).map_or(primary.as_str(), |(_, known)| known);
-    Dictionary::tags().any(|tag| tag == known)
+    let known = ALIASES.iter().find(|(alias, _)| *alias == primary).map(|(_, known)| (*known).to_owned());
+    known.unwrap_or(primary)
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+mod captures;
 mod evasions;
 mod languages;
 mod linear_time;
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn during_a_capture(said: &str) -> String {
-    Redactor::default().redact(said, RedactionPolicy::EveryDigit { in_english: true }).text
+    Redactor::default().redact_during_capture(said, "en").text
 }
 
 #[test]
@@ -78,8 +79,7 @@ fn during_a_capture_no_digit_passes_however_it_is_spoken() {
     ] {
         assert_eq!(during_a_capture(said), left);
     }
-    let in_italian = RedactionPolicy::EveryDigit { in_english: false };
-    assert_eq!(Redactor::default().redact("il due", in_italian).text, "il [digits removed]");
+    assert_eq!(Redactor::default().redact_during_capture("il due", "it").text, "il [digits removed]");
 }
 
 proptest! {

@@ -50,6 +50,14 @@ impl WordMeaning {
             meanings => Self::Exact(meanings),
         }
     }
+
+    /// Whether it is a number in any reading.
+    pub(super) fn is_number(&self) -> bool {
+        match self {
+            Self::Exact(meanings) => meanings.iter().any(|meaning| meaning.part.is_number()),
+            Self::Joined(compounds) => !compounds.is_empty(),
+        }
+    }
 }
 
 /// Splits a text in one pass.

@@ -115,6 +115,9 @@ fn during_a_capture_words_whose_digits_cannot_be_told_do_not_pass() {
         call.model_replies("Well.", &[]);
         prompt_in(&mut call, "de-DE", "abbrechen, es sind zwei");
         assert!(call.history().contains(&format!("abbrechen, es sind {REDACTED}")), "{}", call.history());
+        call.model_replies("Well.", &[]);
+        prompt_in(&mut call, "tr-TR", "iptal, dörtte");
+        assert!(call.history().contains(&format!("iptal, {REDACTED}")), "{}", call.history());
     }
 }
 

@@ -42,8 +42,8 @@ impl Compound {
 struct Search<'a> {
     word: &'a str,
     attempts: usize,
-    /// The pieces so far, as ranges of meanings.
-    pieces: Vec<&'static [Meaning]>,
+    /// The pieces so far: where each ends, and its meanings.
+    pieces: Vec<(usize, &'static [Meaning])>,
 }
 
 impl Search<'_> {
@@ -63,7 +63,7 @@ impl Search<'_> {
                 return None;
             }
             self.attempts += 1;
-            self.pieces.push(meanings);
+            self.pieces.push((end, meanings));
             if let Some(languages) = self.split_from(end, shared) {
                 return Some(languages);
             }
@@ -104,16 +104,20 @@ impl Search<'_> {
 
     fn into_compounds(self, languages: Languages) -> Vec<Compound> {
         let is_meant = |meaning: &&Meaning| meaning.languages & languages != 0;
-        let Some(first) = self.pieces.first() else { return Vec::new() };
+        let Some((_, first)) = self.pieces.first() else { return Vec::new() };
         let compound = |reading: u8| {
             let chosen = self
                 .pieces
                 .iter()
-                .map(|meanings| meanings.iter().filter(is_meant).find(|meaning| meaning.reading == reading));
+                .map(|(_, meanings)| meanings.iter().filter(is_meant).find(|meaning| meaning.reading == reading));
             let chosen: Vec<&Meaning> = chosen.collect::<Option<_>>()?;
             let numbers = || chosen.iter().filter(|meaning| meaning.part.is_number());
-            // Two or three pieces of one syllable are an everyday word more often than a number: `이사`.
-            let is_short = chosen.len() < MIN_PIECES_UNUSUAL && self.word.len() <= chosen.len() * MIN_PIECE;
+            let starts = [0].into_iter().chain(self.pieces.iter().map(|(end, _)| *end));
+            let lengths = self.pieces.iter().zip(starts).map(|((end, _), start)| end - start);
+            let letters: usize =
+                chosen.iter().zip(lengths).filter(|(it, _)| it.part.is_number()).map(|(_, it)| it).sum();
+            // Up to three numbers of one syllable are an everyday word more often than a number: `이사`, `사는`.
+            let is_short = numbers().count() < MIN_PIECES_UNUSUAL && letters <= numbers().count() * MIN_PIECE;
             (numbers().next().is_some()).then(|| Compound {
                 reading,
                 grammar: chosen[0].grammar,

@@ -93,6 +93,13 @@ impl Dictionary {
         WORDS.lines().filter_map(|line| line.split(' ').next()).filter(|tag| !tag.contains('-'))
     }
 
+    /// The languages with a primary subtag: a language, and how it is written in other letters or spoken elsewhere.
+    pub(super) fn languages_with_subtag(primary: &str) -> Languages {
+        let tags = WORDS.lines().map(|line| line.split(' ').next().unwrap_or_default()).enumerate();
+        let spoken = tags.filter(|(_, tag)| tag.split('-').next() == Some(primary) && !tag.contains("-x-"));
+        spoken.fold(0, |all, (n, _)| all | 1 << n)
+    }
+
     /// The reading of a language.
     #[cfg(test)]
     pub(in crate::redact) fn reading_of(tag: &str) -> Option<usize> {

@@ -102,6 +102,21 @@ const COLLOQUIAL_DIGITS: &[(&str, &str)] = &[
     ("ko", "제로 원 투 쓰리 포 파이브 식스 세븐 에잇 나인"),
     ("vi", "không mốt hai ba tư lăm sáu bảy tám chín"),
     ("th", "ศูนย์ หนึ่ง โท สาม สี่ ห้า หก เจ็ด แปด เก้า"),
+    ("fi", "nolla ykkönen kakkonen kolmonen nelonen vitonen kutonen seiska kasi ysi"),
+    ("fi", "nolla yy kaa koo nee vii kuu see kasi ysi"),
+    ("de-CH", "null äis zwöi dräi vieri füfi sächsi sibni achti nüni"),
+    ("ar", "سفر واحد إتنين تلاتة أربعة خمسة ستة سبعة تمنية تسعة"),
+    ("ar-Latn", "sifr wahed etnein talata arbaa khamsa setta sabaa tamanya tesaa"),
+    ("ja", "ゼロ ひとつ ふたつ みっつ よっつ いつつ むっつ ななつ やっつ ここのつ"),
+    ("pl", "zero jedynka dwójka trójka czwórka piątka szóstka siódemka ósemka dziewiątka"),
+    ("cs", "nula jednička dvojka trojka čtyřka pětka šestka sedmička osmička devítka"),
+    ("sk", "nula jednotka dvojka trojka štvorka päťka šestka sedmička osmička deviatka"),
+    ("hr", "nula jedinica dvojka trojka četvorka petica šestica sedmica osmica devetka"),
+    ("sr", "нула јединица двојка тројка четворка петица шестица седмица осмица деветка"),
+    ("sl", "ničla enica dvojka trojka štirica petica šestica sedmica osmica devetica"),
+    ("bg", "нула единица двойка тройка четворка петица шестица седмица осмица деветка"),
+    ("uk", "нуль одиниця двійка трійка четвірка п'ятірка шістка сімка вісімка дев'ятка"),
+    ("hu", "nullás egyes kettes hármas négyes ötös hatos hetes nyolcas kilences"),
     ("ru", "нолик единица двойка тройка четверка пятерка шестерка семерка восьмерка девятка"),
 ];
 
@@ -123,6 +138,20 @@ fn a_card_number_in_colloquial_words_is_removed() {
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn particles_of_korean_are_no_part_of_the_digits() {
+    for (said, digits) in [
+        ("사오삼구에 일사팔팔에 공삼사삼에 육사육칠", "4539148803436467"),
+        ("사오삼구와 일사팔팔과 공삼사삼과 육사육칠이요", "4539148803436467"),
+        ("사오삼구랑 일사팔팔이랑 공삼사삼이랑 육사육칠이에요", "4539148803436467"),
+        ("사오삼구요, 일사팔팔이요, 공삼사삼이요, 육사육칠입니다", "4539148803436467"),
+        ("사이사이요 사이사이요 사이사이랑 사이사이요", "4242424242424242"),
+    ] {
+        assert_eq!(digits_in("ko", said), digits, "{said}");
+        assert_eq!(redact_card_numbers(said), REDACTED, "{said}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::redact::{RedactionPolicy, Redactor, StreamRedactor, redact_card_numbe
 
 /// Patterns that make a reader do the most: runs without number, one endless run, words that are nearly numbers, and
 /// characters that need to be looked at more than once.
-const PATTERNS: [&str; 23] = [
+const PATTERNS: [&str; 26] = [
     "4242 is x ",
     "4242424242424242 ",
     "4242 ",
@@ -33,11 +33,15 @@ const PATTERNS: [&str; 23] = [
     "4 a ",
     "4a ",
     "I see 4 to 4 once dois 5 a ",
+    "사오삼구",
+    "l'otto",
+    "ובהשמונ",
 ];
 
 /// The most that a KiB of any text may take, with room for a slow machine: alone, as an input whose digits are counted
-/// over time, and in a stream of tokens of four characters.
-const LIMITS: [Duration; 3] = [Duration::from_millis(2), Duration::from_millis(3), Duration::from_millis(10)];
+/// over time, during a capture, and in a stream of tokens of four characters.
+const LIMITS: [Duration; 4] =
+    [Duration::from_millis(2), Duration::from_millis(3), Duration::from_millis(3), Duration::from_millis(10)];
 
 /// Asserts that a text of 16 KiB takes about as long as sixteen of 1 KiB, where quadratic work would take sixteen times
 /// as long. One of several attempts suffices, since other work on the machine may delay some, but no attempt is fast
@@ -73,6 +77,19 @@ fn counting_digits_over_inputs_takes_time_in_proportion_to_the_text() {
 }
 
 #[test]
+fn redaction_during_a_capture_takes_time_in_proportion_to_the_text() {
+    for pattern in PATTERNS {
+        assert_linear(pattern, read_in_a_capture);
+    }
+}
+
+fn read_in_a_capture(text: &str) {
+    for language in ["ko", "he"] {
+        black_box(Redactor::default().redact_during_capture(text, language).digits_removed);
+    }
+}
+
+#[test]
 fn a_stream_takes_time_in_proportion_to_its_pieces() {
     for pattern in PATTERNS.into_iter().chain(["hello there "]) {
         assert_linear(pattern, read_as_tokens);
@@ -91,9 +108,10 @@ fn read_as_tokens(text: &str) {
 #[test]
 #[cfg_attr(debug_assertions, ignore = "only optimised code is that fast")]
 fn a_kibibyte_takes_a_few_milliseconds_at_most() {
-    let readers: [fn(&str); 3] = [
+    let readers: [fn(&str); 4] = [
         |text| drop(black_box(redact_card_numbers(text))),
         |text| drop(black_box(Redactor::default().redact(text, RedactionPolicy::CardNumbers))),
+        |text| drop(black_box(Redactor::default().redact_during_capture(text, "ru"))),
         read_as_tokens,
     ];
     let mut slow = Vec::new();

@@ -16,7 +16,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const packages = join(process.cwd(), "node_modules");
 
 /** The primary subtags, in the order in which readings are filled; `file` where CLDR has another name. */
-const TAGS = "en es de fr pt it nl sv da nb fi pl cs sk hr sr bs sl ro hu el ru uk bg mk be lt lv et is tr az ca gl eu cy ga mt sq id ms jv su fil vi sw zu xh af nn uz ka hy he ar fa ur hi bn ta te kn ml mr gu pa ne si th lo km my am ko ja zh yue kk ky mn de-CH hi-Latn pa-Latn bn-Latn mr-Latn gu-Latn ta-Latn te-Latn kn-Latn ml-Latn en-x-heard".split(" ");
+const TAGS = "en es de fr pt it nl sv da nb fi pl cs sk hr sr bs sl ro hu el ru uk bg mk be lt lv et is tr az ca gl eu cy ga mt sq id ms jv su fil vi sw zu xh af nn uz ka hy he ar fa ur hi bn ta te kn ml mr gu pa ne si th lo km my am ko ja zh yue kk ky mn de-CH ar-Latn hi-Latn pa-Latn bn-Latn mr-Latn gu-Latn ta-Latn te-Latn kn-Latn ml-Latn en-x-heard".split(" ");
 const FILES = { nb: ["no"], sr: ["sr", "sr-Latn"], pt: ["pt", "pt-PT"], fr: ["fr", "fr-BE", "fr-CH"] };
 /** Characters are digits of their own there, so numbers above ten are composed of characters. */
 const BY_CHARACTER = new Set(["ja", "zh", "yue", "ko", "my"]);
@@ -115,6 +115,11 @@ for (const language of languages.filter(({ tag }) => tag in UNITS_IN_FRONT)) {
 for (const language of languages.filter(({ tag }) => tag in UNITS_BEHIND)) {
   const [and, units, tens] = UNITS_BEHIND[language.tag].map((words) => words.split(" "));
   tens.forEach((ten, t) => units.forEach((unit, u) => language.set(ten + and[0] + unit, String((t + 3) * 10 + u + 1), true)));
+}
+// After a consonant these particles begin with a syllable that is a number, too: `팔이요` is 8, `사이요` is 42.
+const korean = languages.find(({ tag }) => tag === "ko");
+for (const [word, part] of [...korean.parts]) {
+  if (/^\d$/.test(part) && (word.charCodeAt(word.length - 1) - 0xac00) % 28) for (const particle of ["이요", "이랑"]) korean.set(word + particle, part);
 }
 const heard = languages.at(-1), english = languages[0];
 for (const [word, part] of english.parts) heard.set(word, part);

@@ -2,8 +2,8 @@
 //!
 //! A connection is *pending* unless what it is used for is authenticated: a request by its signature, an operator's
 //! token or the token of a call, until it is answered; a socket by its `setup` frame. If there is no room, the pending
-//! connection that has waited longest is closed for the new one. So connections of which nothing is known keep nobody
-//! else out, however many there are.
+//! connection that has waited longest is closed for the new one; a socket whose upgrade was signed goes last. So
+//! connections of which nothing is known keep nobody else out, however many there are.
 
 mod accept;
 mod http;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::log_limit::LogLimiter;
-use pending::PendingConnections;
+use pending::{PendingConnections, PendingKind};
 
 /// The highest default of `MAX_CONNECTIONS`.
 const MAX_DEFAULT_CONNECTIONS: usize = 20_000;
@@ -105,7 +105,7 @@ struct RegisteredConnection {
     close: CancellationToken,
     pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
     standing: Mutex<Standing>,
-    /// The bytes that may still come before the connection is identified.
+    /// The bytes that may still come before the connection is identified; `usize::MAX` if it is no socket.
     room: AtomicUsize,
 }
 
@@ -156,8 +156,9 @@ impl ConnectionState {
         self.leave_pending(Standing::Identified);
     }
 
-    /// Limits what comes from now on until the connection is identified, in bytes. Beyond it the connection is closed.
-    pub(crate) fn limit_unidentified_input(&self, bytes: usize) {
+    /// Says that the connection is a socket whose upgrade was signed. Limits what comes from now on until it is identified, in
+    /// bytes. Beyond it the connection is closed.
+    pub(crate) fn await_setup(&self, bytes: usize) {
         self.0.room.store(bytes, Ordering::Relaxed);
     }
 
@@ -177,7 +178,9 @@ impl ConnectionState {
     fn mark_answered(&self) {
         let mut standing = lock(&self.0.standing);
         if *standing == Standing::Identified {
-            let (id, evicted) = lock(&self.0.pending).insert(self.0.peer.ip(), self.0.close.clone());
+            let is_socket = self.0.room.load(Ordering::Relaxed) != usize::MAX;
+            let kind = if is_socket { PendingKind::Socket } else { PendingKind::Unknown };
+            let (id, evicted) = lock(&self.0.pending).insert(self.0.peer.ip(), self.0.close.clone(), kind);
             *standing = Standing::Pending(id);
             if let Some((_, oldest)) = evicted {
                 oldest.cancel();

@@ -104,7 +104,7 @@ impl LoopbackNames {
         for line in hosts.lines() {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
             let address = words.next().and_then(|address| address.parse::<IpAddr>().ok());
-            if let Some(address) = address.filter(IpAddr::is_loopback) {
+            if let Some(address) = address.filter(|address| is_here(*address)) {
                 words.for_each(|name| names.entry(name.to_ascii_lowercase()).or_default().push(address));
             }
         }
@@ -115,6 +115,12 @@ impl LoopbackNames {
         let name = name.strip_suffix('.').unwrap_or(name);
         self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice)
     }
+}
+
+/// Whether a connection to an address stays on this machine.
+fn is_here(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// Resolves each name to this machine: to its addresses of `/etc/hosts`, or else to those of `localhost`.
@@ -257,10 +263,12 @@ mod tests {
     #[test]
     fn a_name_with_a_loopback_address_in_the_hosts_file_is_this_machine() {
         let hosts = "127.0.0.1 localhost\n# 127.0.0.1 shop.example.com\n127.0.1.1\tPay pay.example.com # us\n::1 pay\n\
-                     10.0.0.2 model\n127.0.0.1 model.example.com\nbroken line\n";
+                     10.0.0.2 model\n127.0.0.1 model.example.com\n::ffff:127.0.0.1 mapped\n0.0.0.0 any\nbroken line\n";
         let names = LoopbackNames::parse(hosts);
         let target = |url: &str| Target::of_host(&url.parse().unwrap(), &names);
-        for url in ["http://pay:3001/", "http://PAY.example.com.", "http://model.example.com"] {
+        for url in
+            ["http://pay:3001/", "http://PAY.example.com.", "http://model.example.com", "http://mapped", "http://any"]
+        {
             assert_eq!(target(url), Target::ThisMachine, "{url}");
         }
         for url in ["http://shop.example.com", "http://model", "http://us", "http://10.0.0.2"] {

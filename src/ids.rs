@@ -80,11 +80,13 @@ impl<Of> FromStr for Sid<Of> {
 }
 
 /// Whether a SID has a card number in the place of its digits. One in some thousands of genuine SIDs has some digits in
-/// a row that would pass for one, so in a SID of Twilio's shape only a number with nothing but zeros before it counts.
+/// a row that would pass for one, so a SID of Twilio's shape is refused only if it has no letters, which one in millions
+/// has not.
 fn hides_card_number(text: &str, rest: &[u8]) -> bool {
     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if rest.len() == 32 && rest.iter().all(is_hex) {
-        return rest.iter().all(u8::is_ascii_digit) && is_card_number_of_known_brand(text[2..].trim_start_matches('0'));
+        let numbers = || (13..=19).flat_map(|length| (2..=text.len() - length).map(move |at| &text[at..at + length]));
+        return rest.iter().all(u8::is_ascii_digit) && numbers().any(is_card_number_of_known_brand);
     }
     has_card_number(text)
 }
@@ -128,6 +130,8 @@ mod tests {
         for text in [
             "",
             "CA",
+            "CA42424242424242424242424242424242",
+            "PK00000000378282246310005123456789",
             "x",
             "ca1",
             "C1",

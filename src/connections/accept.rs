@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::http::serve_connection;
-use super::pending::FullLimit;
+use super::pending::{FullLimit, PendingKind};
 use super::stream::{ConnectionStream, OpenConnection};
 use super::{ConnectionState, Connections, Listeners, RegisteredConnection, Standing, lock};
 
@@ -76,7 +76,7 @@ impl Connections {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit, router: Router) {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let close = self.abort.child_token();
-        let (id, evicted) = lock(&self.pending).insert(peer.ip(), close.clone());
+        let (id, evicted) = lock(&self.pending).insert(peer.ip(), close.clone(), PendingKind::Unknown);
         if let Some((limit, oldest)) = evicted {
             oldest.cancel();
             self.log_evicted(limit);

@@ -24,7 +24,7 @@ const MAX_FRAME_BYTES: usize = 256 * 1024;
 
 /// The most that a socket sends before its `setup` frame is accepted, in bytes, so that sockets of nobody hold little
 /// memory.
-const MAX_SETUP_BYTES: usize = 64 * 1024;
+const MAX_SETUP_BYTES: usize = 32 * 1024;
 
 /// The size of the read buffer, in bytes. Frames are small, and the default buffers would be most of an idle call's
 /// memory.
@@ -43,7 +43,7 @@ pub(super) async fn get(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    connection.limit_unidentified_input(MAX_SETUP_BYTES);
+    connection.await_setup(MAX_SETUP_BYTES);
     upgrade
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)

@@ -40,6 +40,12 @@ impl Process {
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
+    /// Kills the process at once, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits until the process has exited. Returns whether its exit code is 0.
     pub(crate) async fn wait_for_exit(mut self) -> bool {
         tokio::task::spawn_blocking(move || self.child.wait().unwrap().success()).await.unwrap()

@@ -1,10 +1,12 @@
 //! The border to Twilio's data: whose socket it is, and what it says.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient, RelayMessage};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::process::Process;
 use crate::server::{OPERATOR_TOKEN, SOCKET_TOKEN, SOCKET_URL, Server, parameter, start_twilio};
@@ -155,6 +157,71 @@ async fn a_call_that_has_ended_is_not_begun_again_after_a_restart() {
         assert_eq!(second.server.post_as_twilio(path, form).await.status(), StatusCode::CONFLICT, "{path}");
     }
     assert_refused(&second.server, &setup).await;
+}
+
+#[tokio::test]
+async fn a_call_that_the_agent_has_ended_or_handed_to_a_person_is_entered_by_nobody() {
+    let server = Server::start(&[]).await;
+    let transfer = ("HandoffData", r#"{"reasonCode":"live-agent-handoff"}"#);
+    for (call, end) in [("CA1", ("SessionStatus", "ended")), ("CA2", transfer)] {
+        let ring = [("CallSid", call), ("CallStatus", "ringing")];
+        let webhook = async |form: &[(&str, &str)]| {
+            let answer = server.post_as_twilio("/connectConversationRelay", form).await;
+            (answer.status(), parameter(&answer.text().await.unwrap(), SOCKET_TOKEN))
+        };
+        let token = webhook(&ring).await.1.unwrap();
+        let setup =
+            json!({"type": "setup", "callSid": call, "accountSid": "AC1", "customParameters": {SOCKET_TOKEN: token}});
+        let _socket = server.begin_call(&setup).await;
+        server.post_as_twilio("/connectAction", &[("CallSid", call), ("CallStatus", "in-progress"), end]).await;
+        server.wait_for_calls(0).await;
+        assert_eq!(webhook(&ring).await, (StatusCode::CONFLICT, None), "{call}");
+        let failed = [("CallSid", call), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+        assert_eq!(server.post_as_twilio("/connectAction", &failed).await.status(), StatusCode::CONFLICT, "{call}");
+        assert_refused(&server, &setup).await;
+        // A person sends the call back to the agent; one that has ended is over.
+        let (status, token) = webhook(&[("CallSid", call), ("CallStatus", "in-progress")]).await;
+        assert_eq!((status == StatusCode::OK, token.is_some()), (end == transfer, end == transfer), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_a_server_that_was_killed_is_taken_over_by_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = format!("sqlite://{}/ledger.db", directory.path().display());
+    let start =
+        async || Process::start("http://127.0.0.1:9/v1", &[("DATABASE_URL", database.as_str())], Stdio::null()).await;
+    let first = start().await;
+    let failed = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
+    let act = async |server: &Server, path: &str| {
+        let answer = server.post_as_twilio(path, &failed).await;
+        (answer.status(), parameter(&answer.text().await.unwrap(), SOCKET_TOKEN))
+    };
+    let setup = |token: &str| json!({"type": "setup", "callSid": "CA1", "accountSid": "AC1", "customParameters": {SOCKET_TOKEN: token}});
+    let old = first.server.setup_frame("CA1", &json!({})).await;
+    let _old = first.server.begin_call(&old).await;
+    let (_, token) = act(&first.server, "/connectAction?reconnects=1").await;
+    let _newest = open_with(&first.server, &setup(&token.unwrap())).await;
+    let mut ledger = SqliteConnection::connect(&database).await.unwrap();
+    let is_durable = async {
+        let select = "SELECT count(*) FROM call_stages WHERE call_sid = 'CA1' AND stage = 2";
+        while sqlx::query_scalar::<_, i64>(select).fetch_one(&mut ledger).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_durable).await.unwrap();
+    first.kill();
+    let second = start().await;
+    let ring = [("CallSid", "CA1"), ("CallStatus", "ringing")];
+    let webhook = second.server.post_as_twilio("/connectConversationRelay", &ring).await;
+    assert_eq!(webhook.status(), StatusCode::CONFLICT);
+    for replayed in ["/connectAction", "/connectAction?reconnects=1"] {
+        assert_eq!(act(&second.server, replayed).await, (StatusCode::CONFLICT, None), "{replayed}");
+    }
+    assert_refused(&second.server, &old).await;
+    let (status, token) = act(&second.server, "/connectAction?reconnects=2").await;
+    assert_eq!(status, StatusCode::OK, "the genuine one");
+    let _resumed = second.server.begin_call(&setup(&token.unwrap())).await;
 }
 
 #[tokio::test]

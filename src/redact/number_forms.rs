@@ -14,7 +14,7 @@ impl Redactor {
     pub fn redact_during_capture(&mut self, text: &str, language: &str) -> Redacted {
         let language = SpokenLanguage::of(language);
         // Everyday words that are numbers in another language are judged one by one below.
-        let mut redacted = self.redact(text, RedactionPolicy::EveryDigit { in_english: true });
+        let mut redacted = self.redact(text, RedactionPolicy::EveryDigit);
         let mut removed = 0;
         let parts = redacted.text.split(REDACTED).map(|part| {
             let places = number_forms(part, &language);

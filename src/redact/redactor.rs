@@ -59,11 +59,9 @@ const DIGITS_BESIDE_NUMBER: RangeInclusive<usize> = 3..=8;
 pub enum RedactionPolicy {
     /// Card numbers only.
     CardNumbers,
-    /// Every digit and every number word: during a capture, any of them may be card data.
-    EveryDigit {
-        /// The caller speaks English, so that a word such as `once` or `due` is none.
-        in_english: bool,
-    },
+    /// Every digit and every number word: during a capture, any of them may be card data. A word such as `once` or `due`,
+    /// which is one in another language or misheard, counts if it stands with others.
+    EveryDigit,
 }
 
 /// Redacts the inputs of a conversation, and remembers the digits of the last ten.
@@ -384,11 +382,11 @@ impl RedactionPolicy {
     fn removes(self, run: &DigitRun) -> bool {
         match self {
             Self::CardNumbers => false,
-            Self::EveryDigit { in_english } => {
+            Self::EveryDigit => {
                 // A word of a hundred stands alone: `set`.
                 let is_one_word = run.groups.len() == 1 && run.digits.ends_with(&[0, 0]);
                 let stands_with_others = !is_one_word && run.digits.len() >= MIN_AMBIGUOUS_DIGITS;
-                !run.is_ambiguous || !in_english || stands_with_others
+                !run.is_ambiguous || stands_with_others
             }
         }
     }
@@ -833,7 +831,7 @@ mod tests {
     fn a_removed_part_still_counts() {
         let mut redactor = Redactor::default();
         assert!(!redactor.redact("4242 4242", RedactionPolicy::CardNumbers).was_redacted());
-        let policy = RedactionPolicy::EveryDigit { in_english: true };
+        let policy = RedactionPolicy::EveryDigit;
         assert_eq!(redactor.redact("4242 42", policy).text, REDACTED);
         let last = redactor.redact("42", policy);
         assert_eq!((last.text.as_str(), last.cards[0].earlier_inputs()), (REDACTED, 2));

@@ -208,8 +208,16 @@ impl Server {
             return known.clone();
         }
         let form = [("CallSid", call), ("CallStatus", "in-progress"), ("SessionStatus", "failed")];
-        let twiml = self.post_as_twilio("/connectAction", &form).await.text().await.unwrap();
-        let token = parameter(&twiml, SOCKET_TOKEN).expect("the TwiML has a token");
+        let mut token = None;
+        // A server that was started again knows which session was the last.
+        for session in 0..3 {
+            let answer = self.post_as_twilio(&format!("/connectAction?reconnects={session}"), &form).await;
+            token = token.or(parameter(&answer.text().await.unwrap(), SOCKET_TOKEN));
+            if token.is_some() {
+                break;
+            }
+        }
+        let token = token.expect("the TwiML has a token");
         self.socket_tokens.lock().unwrap().insert(call.to_owned(), token.clone());
         token
     }

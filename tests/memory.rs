@@ -119,6 +119,18 @@ async fn the_longest_conversation_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arguments_full_of_digits_are_read_in_little_memory() {
+    let arguments = json!({"words": "4a".repeat(120_000)}).to_string();
+    let reply =
+        move |number, _: &str| RawReply { begin: tool_call(number, "look-up", &arguments), ..RawReply::default() };
+    measure("tool calls of 240 KiB of digits", LONG_CALLS, reply, async |process, model| {
+        let _sockets = connect_calls(process, LONG_CALLS, "Hello.").await;
+        model.wait_until(|progress| progress.ended >= LONG_CALLS * 2).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reasoning_without_end_is_not_kept() {
     let item = json!({"type": "response.output_item.done", "item": {"type": "reasoning", "id": "rs_1",
         "encrypted_content": "x".repeat(900_000)}});

@@ -1,5 +1,7 @@
 //! Texts from outside, as they may be kept: bounded, without card numbers and without characters that act on a terminal.
 
+use std::borrow::Cow;
+
 use super::{is_card_number_of_known_brand, redact_card_numbers};
 use crate::phone_number::PhoneNumber;
 
@@ -15,7 +17,13 @@ pub fn bound_text(text: &str, most: usize) -> String {
     let end = text.char_indices().nth(most + LOOK_AHEAD_CHARS).map_or(text.len(), |(end, _)| end);
     // Card numbers first: truncation could split one so that the rest is no longer recognised.
     let redacted = redact_card_numbers(&text[..end]);
-    redacted.chars().map(|c| if acts_on_terminals(c) { ' ' } else { c }).take(most).collect()
+    let cut = |text: &str| text.chars().map(|c| if acts_on_terminals(c) { ' ' } else { c }).take(most).collect();
+    let bounded: String = cut(&redacted);
+    // What was a longer number may be one now.
+    match redact_card_numbers(&bounded) {
+        Cow::Borrowed(_) => bounded,
+        Cow::Owned(redacted) => cut(&redacted),
+    }
 }
 
 /// Returns the calling or called party as it may be kept: a phone number in E.164 form however it is spelled, and anything
@@ -29,15 +37,15 @@ pub fn bound_party(text: &str) -> String {
 
 /// Replaces control characters, and those that reorder or hide text, by escape sequences in ASCII, so that a text acts on
 /// no terminal and no spreadsheet line.
-pub fn escape_control_characters(text: &str) -> std::borrow::Cow<'_, str> {
+pub fn escape_control_characters(text: &str) -> Cow<'_, str> {
     if !text.contains(acts_on_terminals) {
-        return std::borrow::Cow::Borrowed(text);
+        return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if acts_on_terminals(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
     }
-    std::borrow::Cow::Owned(escaped)
+    Cow::Owned(escaped)
 }
 
 /// Whether a character is a control character, or one that reorders or hides the text around it.
@@ -56,6 +64,7 @@ mod tests {
         assert_eq!(bound_text("card is declined", 64), "card is declined");
         let split = format!("{} 4242 4242 4242 4242", "x".repeat(55));
         assert!(!bound_text(&split, 64).contains("4242"), "its beginning is within the bound");
+        assert!(!bound_text(&"0".repeat(32), 16).contains('0'), "what is left of a longer number is one");
         assert_eq!(bound_text("a\u{1b}[2J\nb\u{202e}", 64), "a [2J b ");
         assert_eq!(bound_text(&"é".repeat(100_000), 64).chars().count(), 64);
     }

@@ -17,7 +17,7 @@ use super::scan::{DigitRun, LanguageScan, scan_text};
 use super::{redact_ranges, redact_runs};
 
 /// The most that is read at once, in bytes, so that the memory that this takes does not grow with the text.
-const MAX_READ_BYTES: usize = 8 * 1024;
+const MAX_READ_BYTES: usize = 4 * 1024;
 
 /// The maximum number of card numbers that are kept of one input. Beyond it every long run of earlier inputs is removed.
 const MAX_CARDS: usize = 8;

@@ -37,6 +37,12 @@ pub(super) struct LanguageScan {
 const MAX_OPEN_DIGITS: usize = 48;
 
 impl LanguageScan {
+    /// Whether a run has more digits than [`MAX_OPEN_DIGITS`].
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn has_long_run(&self) -> bool {
+        self.runs.iter().any(|run| run.digits.len() > MAX_OPEN_DIGITS)
+    }
+
     /// Ends the open run before the digits at its end that may begin a card number, if it is longer than any; or ends all
     /// of it, if it contains one.
     pub(super) fn shorten_open_run(&mut self) {

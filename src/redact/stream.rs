@@ -61,6 +61,13 @@ impl StreamRedactor {
         self.emit(until, keep_from, cards)
     }
 
+    /// Whether a text has a run of so many digits that its parts are judged before all of it is known. More of it may be
+    /// removed than if it is read as a whole.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn judges_in_parts(text: &str) -> bool {
+        scan_written(text).iter().any(LanguageScan::has_long_run)
+    }
+
     /// Ends the text and returns what was held back, redacted.
     pub fn finish(&mut self) -> String {
         let cards = scan_written(&self.text).into_iter().flat_map(|reading| reading.runs);
@@ -82,7 +89,7 @@ impl StreamRedactor {
         let given = redact_ranges(fresh, shifted).into_owned();
 
         let kept = if until < self.text.len() { until } else { last_word_start(&self.text) };
-        let kept = kept.min(keep_from);
+        let kept = touching_start(&self.text, kept.min(keep_from));
         self.emitted = to - kept;
         self.text.drain(..kept);
         let held = self.text.len() - self.emitted;
@@ -102,6 +109,12 @@ fn scan_written(text: &str) -> Vec<LanguageScan> {
 fn last_word_start(text: &str) -> usize {
     let word = text.trim_end_matches(char::is_alphabetic).len();
     if text.len() - word > MAX_WORD_BYTES { text.len() } else { word }
+}
+
+/// The start of the characters that touch a position on its left: whether `4l` is 41 depends on them.
+fn touching_start(text: &str, at: usize) -> usize {
+    let start = text[..at].trim_end_matches(|c: char| !c.is_whitespace() && !c.is_ascii_punctuation()).len();
+    if at - start > MAX_WORD_BYTES { at } else { start }
 }
 
 /// Prints the number of bytes that are held back, not the text.
@@ -141,6 +154,13 @@ mod tests {
         assert_eq!(flows(&["4", "2"].repeat(8)).concat(), cut);
         assert_eq!(flows(&["for", "ty-two "].repeat(8)).concat(), format!("for{cut} "));
         assert_eq!(flows(&["It is double ", "4 ", "85 2757 ", "4230 8327", "."]).concat(), format!("It is {cut}."));
+    }
+
+    #[test]
+    fn letters_that_touch_a_digit_stay_beside_it() {
+        let text = "un 12/05/դf9ll +1 415 867un 12/05/դf9";
+        let characters: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(flows(&characters.iter().map(String::as_str).collect::<Vec<_>>()).concat(), text);
     }
 
     #[test]

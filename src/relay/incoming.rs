@@ -41,8 +41,8 @@ pub(crate) enum IncomingFrame {
 pub struct Setup {
     /// The SID of the call.
     pub call_sid: CallSid,
-    /// The account of the call. Twilio always names it.
-    #[serde(default)]
+    /// The account of the call, bounded. Twilio always names it.
+    #[serde(default, deserialize_with = "word_or_none")]
     pub account_sid: Option<String>,
     /// `inbound` or `outbound-api`.
     #[serde(default, deserialize_with = "word")]
@@ -96,7 +96,7 @@ pub(crate) struct Prompt {
     pub voice_prompt: Private<String>,
     /// The language in which the caller spoke. With `transcriptionLanguage="multi"` it is detected, a primary tag such as
     /// `fr`.
-    #[serde(default, deserialize_with = "text_or_none")]
+    #[serde(default, deserialize_with = "word_or_none")]
     pub lang: Option<String>,
     /// False for a partial transcript, which the final one repeats.
     #[serde(default = "yes", deserialize_with = "null_is_yes")]
@@ -178,7 +178,7 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(fro
 }
 
 /// The longest word of a frame that is kept, in characters.
-const MAX_WORD_CHARS: usize = 32;
+const MAX_WORD_CHARS: usize = 64;
 
 fn word<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(bound_text(&Option::<String>::deserialize(from)?.unwrap_or_default(), MAX_WORD_CHARS))
@@ -188,10 +188,10 @@ fn party<'de, D: Deserializer<'de>>(from: D) -> Result<Private<String>, D::Error
     Ok(Private::new(bound_party(&Option::<String>::deserialize(from)?.unwrap_or_default())))
 }
 
-/// Deserializes a text; anything else counts as absent, so that it never costs the whole frame.
-fn text_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+/// Deserializes a word; anything else counts as absent, so that it never costs the whole frame.
+fn word_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
-        Value::String(text) => Some(text),
+        Value::String(text) => Some(bound_text(&text, MAX_WORD_CHARS)),
         _ => None,
     })
 }
@@ -297,7 +297,7 @@ mod tests {
             assert!(setup.caller().is_none() && !setup.from.reveal().contains("24"), "{card}");
         }
         let long = frame(&"a".repeat(9_000), &"b".repeat(9_000));
-        assert_eq!((long.from.reveal().len(), long.direction.len()), (256, 32));
+        assert_eq!((long.from.reveal().len(), long.direction.len()), (256, MAX_WORD_CHARS));
     }
 
     #[test]

@@ -717,6 +717,7 @@ mod tests {
             &["call me at +44 20 7946 0958", "one moment, please"],
             &["it is 4000 1234 56", "one moment, please"],
             &["call 415 867 5309 or 415 867 5310", "or 650 555 0100, order 90210"],
+            &["mój numer to +44 20 7946 9210", "mój numer to +49 30 9220 2755"],
             &[
                 "I see 4 here",
                 "and 2 there",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use unicode_normalization::char::is_combining_mark;
 
-use super::digit_run::{DigitGroup, DigitRun};
+use super::digit_run::{DigitGroup, DigitRun, Strength};
 
 /// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,12 @@ fn is_currency_sign(c: char) -> bool {
 
 /// Whether what stands beside a run makes it an amount, a time, a date, a phone number or an ordinal.
 fn is_measured_by_text(run: &DigitRun, text: &str) -> bool {
-    let range = run.byte_range();
+    // Everyday words of other languages may stand beside the number: `to` is 2 in Danish, and `is` in Polish.
+    let mut strong = run.groups.iter().filter(|group| group.strength == Strength::Strong);
+    let range = match (strong.next(), strong.next_back()) {
+        (Some(first), last) => first.byte_range.start..last.unwrap_or(first).byte_range.end,
+        (None, _) => run.byte_range(),
+    };
     let (before, after) = (&text[..range.start], &text[range.end..]);
     let sign_before = before.trim_end().chars().next_back().is_some_and(|c| c == '+' || is_currency_sign(c));
     let sign_after = after.trim_start().chars().next().is_some_and(|c| is_currency_sign(c) || "%°".contains(c));

@@ -67,11 +67,15 @@ pub fn json_has_card_number(value: &Value) -> bool {
 }
 
 /// Joins all values of JSON text, in order, with a word between them, so that digits of different values do not run
-/// together. Text that is not JSON is returned as it is.
+/// together. Phone numbers with a plus are left out: they are no parts of a card number, and keep none apart. Text that is
+/// not JSON is returned as it is.
 pub fn join_scalars(text: &str) -> String {
     let Ok(value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
     let mut values = Vec::new();
     collect_values(&value, ValuePlace::default(), &mut values);
+    let is_phone =
+        |text: &str| text.strip_prefix('+').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    values.retain(|(_, text)| !is_phone(text));
     values.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" / x / ")
 }
 

@@ -164,6 +164,10 @@ fn what_the_agent_writes_over_time_is_no_card_number() {
         [("send-sms", r#"{"message":"begin 4485 2757 x"}"#), ("send-sms", r#"{"message":"y 4230 8327 end"}"#)],
         [("send-dtmf", r#"{"digits":"44852757"}"#), ("send-dtmf", r#"{"digits":"42308327#"}"#)],
         [("note-44852757", "{}"), ("note-42308327", "{}")],
+        [
+            ("send-sms", r#"{"to":"+15550100001","message":"see 448527574230832"}"#),
+            ("send-sms", r#"{"to":"+15550100001","message":"and then 7"}"#),
+        ],
         [("send-sms", r#"{"message":"4485a2757"}"#), ("send-sms", r#"{"message":"4230b8327"}"#)],
         [("send-sms", r#"{"a":"4485a2757b42"}"#), ("send-sms", r#"{"message":"4c4d8e5f2g7h5j7k4l2m3n0p8q3r2s7"}"#)],
     ] {

@@ -95,9 +95,9 @@ async fn success_is_buffered_while_another_process_locks_the_file() {
     let mut other = test.connect_other().await;
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     assert_eq!(
-        timeout(BUSY_TIMEOUT, test.deliver_callback("PK1", &CHARGED)).await,
+        timeout(Duration::from_secs(10), test.deliver_callback("PK1", &CHARGED)).await,
         Ok(RecordOutcome::Buffered),
-        "Twilio waits for the response"
+        "Twilio waits 15 s for the response"
     );
     until("fault detected", async || test.ledger.fault().is_some()).await;
     let words = test.ledger.fault().unwrap().to_string();

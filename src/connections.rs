@@ -16,7 +16,7 @@ mod tests;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::http::Extensions;
@@ -105,8 +105,8 @@ struct RegisteredConnection {
     close: CancellationToken,
     pending: Arc<Mutex<PendingConnections<CancellationToken>>>,
     standing: Mutex<Standing>,
-    /// The bytes that may still come before the connection is identified; `usize::MAX` if it is no socket.
-    room: AtomicUsize,
+    /// The bytes that may still come before the connection is identified, if it is a socket.
+    setup_room: OnceLock<AtomicUsize>,
 }
 
 /// What is known of a connection.
@@ -159,17 +159,18 @@ impl ConnectionState {
     /// Says that the connection is a socket whose upgrade was signed. Limits what comes from now on until it is identified, in
     /// bytes. Beyond it the connection is closed.
     pub(crate) fn await_setup(&self, bytes: usize) {
-        self.0.room.store(bytes, Ordering::Relaxed);
+        let _ = self.0.setup_room.set(AtomicUsize::new(bytes));
     }
 
     /// Counts bytes that came. Returns whether they are within the limit.
     fn count_input(&self, bytes: usize) -> bool {
-        let room = self.0.room.load(Ordering::Relaxed);
-        if room == usize::MAX || *lock(&self.0.standing) == Standing::Identified {
+        let Some(setup_room) = self.0.setup_room.get() else { return true };
+        if *lock(&self.0.standing) == Standing::Identified {
             return true;
         }
         // Only the task of the connection counts.
-        self.0.room.store(room.saturating_sub(bytes), Ordering::Relaxed);
+        let room = setup_room.load(Ordering::Relaxed);
+        setup_room.store(room.saturating_sub(bytes), Ordering::Relaxed);
         bytes <= room
     }
 
@@ -178,8 +179,7 @@ impl ConnectionState {
     fn mark_answered(&self) {
         let mut standing = lock(&self.0.standing);
         if *standing == Standing::Identified {
-            let is_socket = self.0.room.load(Ordering::Relaxed) != usize::MAX;
-            let kind = if is_socket { PendingKind::Socket } else { PendingKind::Unknown };
+            let kind = if self.0.setup_room.get().is_some() { PendingKind::Socket } else { PendingKind::Unknown };
             let (id, evicted) = lock(&self.0.pending).insert(self.0.peer.ip(), self.0.close.clone(), kind);
             *standing = Standing::Pending(id);
             if let Some((_, oldest)) = evicted {

@@ -59,7 +59,6 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
-use crate::socket_token::SessionNumber;
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -270,25 +269,24 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
-    let session = match context.admission.admit(&mut setup, Instant::now()) {
+    match context.admission.admit(&mut setup, Instant::now()) {
         Ok((session, is_new)) => {
             if is_new {
                 context.write_stage(&setup.call_sid, Some(CallStage::Connected(session)));
             }
-            session
         }
         Err(error) => {
             context.admission.log_refusal("socket", &error);
             let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
             return;
         }
-    };
+    }
     socket.mark_identified();
     let span = info_span!("call", call_sid = %setup.call_sid);
-    match context.calls.hand_over_socket(&setup.call_sid, session, socket) {
+    match context.calls.hand_over_socket(&setup.call_sid, socket) {
         Ok(()) => {}
         Err(HandOverSocketError::UnknownCall(socket)) => {
-            run_session(context, setup, session, socket).instrument(span).await;
+            run_session(context, setup, socket).instrument(span).await;
         }
         // The session keeps what it knows of the caller's payment. Twilio asks for a new socket.
         Err(HandOverSocketError::MailboxFull(mut socket)) => {
@@ -314,14 +312,14 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 }
 
 /// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(context: Arc<SessionContext>, mut setup: Setup, number: SessionNumber, mut socket: RelaySocket) {
+async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket: RelaySocket) {
     let (started_at, started_on) = (Instant::now(), Timestamp::now());
     if let Err(error) = context.admit_session(&setup, started_at) {
         context.usage.monitor.report(error.limit());
         let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
         return;
     }
-    let (registration, mailbox) = context.calls.register(&setup.call_sid, number, &context.hard_stop);
+    let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 

@@ -2,8 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -86,7 +85,7 @@ impl Connections {
             close: close.clone(),
             pending: self.pending.clone(),
             standing: Mutex::new(Standing::Pending(id)),
-            room: AtomicUsize::new(usize::MAX),
+            setup_room: OnceLock::new(),
         }));
         let open = OpenConnection { state: state.clone(), _permit: permit, _tracked: self.open.token() };
         let stream = ConnectionStream::new(stream, close.clone(), open);

@@ -55,8 +55,13 @@ impl LanguageScan {
         }
         let count = run.groups.len();
         let kept = |group: &&DigitGroup| run.digits.len() - group.digit_range.start <= MAX_CARD_DIGITS;
-        let rest = run.part(count - run.groups.iter().rev().take_while(kept).count()..count);
-        self.runs.push(run.part(0..count - rest.groups.len()));
+        let kept = run.groups.iter().rev().take_while(kept).count();
+        if kept == 0 {
+            // One numeral is no shorter than it is.
+            return self.runs.push(run);
+        }
+        let rest = run.part(count - kept..count);
+        self.runs.push(run.part(0..count - kept));
         self.open_run_start = Some(rest.byte_range().start);
         self.runs.push(rest);
     }

@@ -157,6 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn a_numeral_longer_than_any_card_number_comes_out_whole() {
+        for sign in ["7", "77", "7 "] {
+            let text = format!("It is {}, you see", sign.repeat(120));
+            let pieces = chunked(&text, &[1]);
+            assert_eq!(flows(&pieces.iter().map(String::as_str).collect::<Vec<_>>()).concat(), text, "{sign}");
+        }
+    }
+
+    #[test]
+    fn a_long_numeral_stays_one_open_run() {
+        let mut readings = scan_written(&format!("It is {}", "7".repeat(60)));
+        readings.iter_mut().for_each(LanguageScan::shorten_open_run);
+        for reading in readings {
+            assert_eq!(reading.open_run_start, Some(6));
+            assert!(reading.runs.iter().all(|run| !run.groups.is_empty()));
+        }
+    }
+
+    #[test]
     fn letters_that_touch_a_digit_stay_beside_it() {
         let text = "un 12/05/դf9ll +1 415 867un 12/05/դf9";
         let characters: Vec<String> = text.chars().map(String::from).collect();

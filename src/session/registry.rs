@@ -15,7 +15,6 @@ use crate::call::{ContextKeys, ModelRequestId};
 use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
-use crate::socket_token::SessionNumber;
 use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
@@ -123,8 +122,6 @@ pub(crate) enum FindCallByTokenError {
 #[derive(Debug)]
 struct CallHandle {
     identity: Arc<()>,
-    /// The session of the newest socket.
-    session: SessionNumber,
     token: CallToken,
     mailbox: mpsc::Sender<SessionMessage>,
     /// The room for the arguments of tool calls in the mailbox, in bytes. The other messages are small.
@@ -162,18 +159,12 @@ impl CallRegistry {
     }
 
     /// Hands the socket of a session to the task that owns the call.
-    pub(super) fn hand_over_socket(
-        &self,
-        sid: &CallSid,
-        session: SessionNumber,
-        socket: RelaySocket,
-    ) -> Result<(), HandOverSocketError> {
-        let mut live = self.lock();
-        let Some(handle) = live.by_sid.get_mut(sid) else { return Err(HandOverSocketError::UnknownCall(socket)) };
+    pub(super) fn hand_over_socket(&self, sid: &CallSid, socket: RelaySocket) -> Result<(), HandOverSocketError> {
+        let live = self.lock();
+        let Some(handle) = live.by_sid.get(sid) else { return Err(HandOverSocketError::UnknownCall(socket)) };
         match handle.mailbox.try_reserve() {
             Ok(place) => {
                 place.send(SessionMessage::Socket(socket));
-                handle.session = session;
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Full(())) => Err(HandOverSocketError::MailboxFull(socket)),
@@ -193,12 +184,7 @@ impl CallRegistry {
 
     /// Returns whether the call is live.
     pub fn is_live(&self, sid: &CallSid) -> bool {
-        self.live_session(sid).is_some()
-    }
-
-    /// Returns which session of a live call has the newest socket.
-    pub(crate) fn live_session(&self, sid: &CallSid) -> Option<SessionNumber> {
-        self.lock().by_sid.get(sid).map(|handle| handle.session)
+        self.lock().by_sid.contains_key(sid)
     }
 
     /// Returns the number of live calls.
@@ -210,14 +196,12 @@ impl CallRegistry {
     pub(super) fn register(
         &self,
         sid: &CallSid,
-        session: SessionNumber,
         parent: &CancellationToken,
     ) -> (Registration, mpsc::Receiver<SessionMessage>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
         let handle = CallHandle {
             identity: identity.clone(),
-            session,
             token: token.clone(),
             mailbox,
             tool_call_bytes: Arc::new(Semaphore::new(MAX_TOOL_CALL_BYTES)),
@@ -300,8 +284,8 @@ mod tests {
     fn the_newest_socket_owns_the_call_and_the_late_end_of_an_old_one_does_not_remove_it() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (old, _old_messages) = calls.register(&sid, 0, &stop);
-        let (new, mut messages) = calls.register(&sid, 0, &stop);
+        let (old, _old_messages) = calls.register(&sid, &stop);
+        let (new, mut messages) = calls.register(&sid, &stop);
         assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
         drop(old);
         assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
@@ -314,8 +298,8 @@ mod tests {
     fn a_token_belongs_to_one_session_of_one_call_and_ends_with_it() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let (first, second): (CallSid, CallSid) = ("CA1".parse().unwrap(), "CA2".parse().unwrap());
-        let (old, _old_messages) = calls.register(&first, 0, &stop);
-        let (other, _other_messages) = calls.register(&second, 0, &stop);
+        let (old, _old_messages) = calls.register(&first, &stop);
+        let (other, _other_messages) = calls.register(&second, &stop);
         let now = Instant::now();
         let find = |token: &CallToken| {
             calls.find_by_token(token.secret().expose_secret().as_bytes(), now).ok().map(|scope| scope.call)
@@ -323,7 +307,7 @@ mod tests {
         let (old_token, other_token) = (old.token.clone(), other.token.clone());
         assert_eq!((find(&old_token), find(&other_token)), (Some(first.clone()), Some(second)));
         assert_eq!(calls.find_by_token(b"", now), Err(FindCallByTokenError::UnknownToken));
-        let (new, _new_messages) = calls.register(&first, 0, &stop);
+        let (new, _new_messages) = calls.register(&first, &stop);
         assert_eq!((find(&old_token), find(&new.token)), (None, Some(first.clone())), "a newer session has its own");
         drop(old);
         assert_eq!(find(&new.token), Some(first.clone()));
@@ -340,7 +324,7 @@ mod tests {
     fn the_clients_of_a_call_may_send_128_requests_in_a_second() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (registration, _messages) = calls.register(&sid, 0, &stop);
+        let (registration, _messages) = calls.register(&sid, &stop);
         let (token, now) = (registration.token.secret(), Instant::now());
         let find = |at| calls.find_by_token(token.expose_secret().as_bytes(), at);
         let scope = TokenScope { call: sid.clone(), request: None };
@@ -353,7 +337,7 @@ mod tests {
     fn a_full_mailbox_is_reported_without_waiting() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (_registration, _messages) = calls.register(&sid, 0, &stop);
+        let (_registration, _messages) = calls.register(&sid, &stop);
         for _ in 0..MAILBOX_CAPACITY {
             assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
         }
@@ -364,7 +348,7 @@ mod tests {
     fn a_mailbox_holds_a_mebibyte_of_tool_calls_and_takes_more_once_they_are_read() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (_registration, mut messages) = calls.register(&sid, 0, &stop);
+        let (_registration, mut messages) = calls.register(&sid, &stop);
         let arguments = format!(r#"{{"note":"{}"}}"#, "la ".repeat(80_000));
         let deliver = || {
             let call = ToolCall::new(String::new(), None, "end-call".to_owned(), &arguments);
@@ -386,12 +370,12 @@ mod tests {
     async fn a_full_mailbox_takes_no_socket_and_the_session_stays() {
         let (calls, stop) = (CallRegistry::default(), CancellationToken::new());
         let sid: CallSid = "CA1".parse().unwrap();
-        let (registration, messages) = calls.register(&sid, 0, &stop);
+        let (registration, messages) = calls.register(&sid, &stop);
         let outgoing = || sink::drain().sink_map_err(|_| SendFrameError);
-        let hand_over = || calls.hand_over_socket(&sid, 1, RelaySocket::new(stream::empty(), outgoing()));
+        let hand_over = || calls.hand_over_socket(&sid, RelaySocket::new(stream::empty(), outgoing()));
         while calls.deliver(&sid, SessionMessage::CallEnded) == DeliveryOutcome::Delivered {}
         assert!(matches!(hand_over(), Err(HandOverSocketError::MailboxFull(_))));
-        assert_eq!((registration.stop.is_cancelled(), calls.live_session(&sid)), (false, Some(0)));
+        assert_eq!((registration.stop.is_cancelled(), calls.is_live(&sid)), (false, true));
         drop(messages);
         assert!(matches!(hand_over(), Err(HandOverSocketError::UnknownCall(_))), "the session is ending");
     }

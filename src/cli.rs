@@ -1,6 +1,8 @@
 //! The commands of the binary, one file each.
 
 mod backup;
+#[cfg(feature = "simulator")]
+mod bench;
 mod check;
 mod deliver;
 mod erase;
@@ -55,6 +57,8 @@ enum Command {
     Simulate(simulate::Simulate),
     #[cfg(feature = "simulator")]
     Prove(prove::Prove),
+    #[cfg(feature = "simulator")]
+    Bench(bench::Bench),
     /// Check the configuration, the assets, Twilio, the public address and the model before the first call.
     ///
     /// Changes nothing. The exit code is 1 if a check failed, and 2 if the configuration cannot be used.
@@ -82,6 +86,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Simulate(args) => simulate::run(args, &vars).await,
         #[cfg(feature = "simulator")]
         Command::Prove(args) => prove::run(&args, vars).await,
+        #[cfg(feature = "simulator")]
+        Command::Bench(args) => bench::run(args, &vars).await,
         Command::Check => check::run(&vars).await,
         Command::Health(args) => health::run(&args, &vars).await,
         Command::Observe(args) => observe::run(&args, &vars).await,

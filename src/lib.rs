@@ -4,6 +4,8 @@
 #![doc = include_str!("README.md")]
 
 pub mod assets;
+#[cfg(any(feature = "simulator", test))]
+pub mod bench;
 pub mod business_tools;
 mod call;
 mod call_identity;

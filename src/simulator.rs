@@ -10,13 +10,14 @@ mod flowise;
 mod interactive;
 pub(crate) mod leak_scan;
 mod ledger_file;
+pub(crate) mod load;
 pub(crate) mod local_server;
 mod mcp_client;
 mod openai;
 mod operator;
 mod pace;
 mod payments_api;
-mod proxy;
+pub(crate) mod proxy;
 #[cfg(test)]
 pub(crate) mod raw_server;
 mod relay;

@@ -27,14 +27,15 @@ use futures_util::{Stream, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub(super) use agent::{AgentHabits, ScriptedReply, decide};
+pub(crate) use agent::{AgentHabits, ScriptedReply, decide};
 pub(super) use deviation::ServerDeviation;
-use events::{Pause, TimedEvent};
+pub(crate) use events::{Pause, TimedEvent, to_server_sent, write_response};
 pub(super) use input::ModelInputItem;
 pub(super) use live::LiveOpenAi;
 pub(super) use over_mcp::ToolsOverMcp;
 pub use queued::{ModelReply, QueuedOpenAi};
-use request_check::{IssuedCall, RequestChecker, ResponsesRequest};
+pub(crate) use request_check::ResponsesRequest;
+use request_check::{IssuedCall, RequestChecker};
 
 use super::business::CALL_NUMBER_PARAMETER;
 use super::pace::Pace;

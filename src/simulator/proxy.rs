@@ -7,21 +7,21 @@ use super::transcript::lock;
 
 /// The proxy in front of the server: the address of the instance that takes calls. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Proxy(Arc<Mutex<SocketAddr>>);
+pub(crate) struct Proxy(Arc<Mutex<SocketAddr>>);
 
 impl Proxy {
     /// Creates a proxy to this address.
-    pub(super) fn new(to: SocketAddr) -> Self {
+    pub(crate) fn new(to: SocketAddr) -> Self {
         Self(Arc::new(Mutex::new(to)))
     }
 
     /// The current target.
-    pub(super) fn target(&self) -> SocketAddr {
+    pub(crate) fn target(&self) -> SocketAddr {
         *lock(&self.0)
     }
 
     /// Points to another instance.
-    pub(super) fn set_target(&self, to: SocketAddr) {
+    pub(crate) fn set_target(&self, to: SocketAddr) {
         *lock(&self.0) = to;
     }
 }

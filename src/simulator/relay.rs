@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use client::{OpenRelaySocketError, RelayClient, RelayMessage};
-pub(super) use twiml::{ConnectVerb, TwimlDocument};
+pub(crate) use frames::ApplicationFrame;
+pub(crate) use twiml::{ConnectVerb, TwimlDocument};
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent};

@@ -23,16 +23,18 @@ use url::Url;
 
 pub use super::payments_api::{CaptureField, PaymentsRequest};
 pub use calls::{PlacedCall, PlacedCallTwiml};
-pub(super) use quirks::{
-    CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ResultReport, ScriptedRefusal, ScriptedSubmission,
-};
+pub(crate) use form::{CreateForm, FormError, UpdateForm};
+pub(crate) use payment_session::{CallbackForm, PaymentSession};
+pub(super) use quirks::{CardMask, HttpFault, HttpFaultKind, ResultReport, ScriptedRefusal, ScriptedSubmission};
+pub(crate) use quirks::{PaymentResult, Quirks};
 pub use recording::{RecordingOptions, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
 pub use sync::ScriptedSync;
-pub(super) use webhook_delivery::{WebhookResponse, WebhookSender};
+pub(super) use webhook_delivery::WebhookResponse;
+pub(crate) use webhook_delivery::WebhookSender;
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent, lock};
-use payment_session::{CallbackForm, CompletedEntry, PaymentSession, PaymentSessionState};
+use payment_session::{CompletedEntry, PaymentSessionState};
 use quirks::ReportTiming;
 use webhook_delivery::CallbackDelivery;
 

@@ -9,7 +9,7 @@ use super::request_check::{IssuedCall, ResponsesRequest};
 
 /// An event and the pause before it.
 #[derive(Debug)]
-pub(super) struct TimedEvent {
+pub(crate) struct TimedEvent {
     /// The pause before it.
     pub pause: Pause,
     /// `data:`.
@@ -18,7 +18,7 @@ pub(super) struct TimedEvent {
 
 /// The pause before an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pause {
+pub(crate) enum Pause {
     /// No pause.
     None,
     /// The time to the first token.
@@ -29,7 +29,7 @@ pub(super) enum Pause {
 
 /// The events and tool calls of a response.
 #[derive(Debug)]
-pub(super) struct ResponseScript {
+pub(crate) struct ResponseScript {
     /// The events in order.
     pub events: Vec<TimedEvent>,
     /// The tool calls, by `call_id`.
@@ -37,7 +37,7 @@ pub(super) struct ResponseScript {
 }
 
 /// Builds the response with this number to a request.
-pub(super) fn write_response(
+pub(crate) fn write_response(
     asked: &ResponsesRequest,
     reply: &ScriptedReply,
     model: &str,
@@ -49,7 +49,7 @@ pub(super) fn write_response(
 }
 
 /// Builds the response with this number, which says these tokens and calls these tools: name and arguments.
-pub(super) fn write_tokens<T: AsRef<str>>(
+pub(crate) fn write_tokens<T: AsRef<str>>(
     asked: &ResponsesRequest,
     tokens: &[T],
     calls: &[(String, String)],
@@ -73,12 +73,12 @@ pub(super) fn write_tokens<T: AsRef<str>>(
 }
 
 /// Formats an event as a server-sent event.
-pub(super) fn to_server_sent(event: &Value) -> Bytes {
+pub(crate) fn to_server_sent(event: &Value) -> Bytes {
     Bytes::from(format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default()))
 }
 
 /// Builds the `response.failed` event.
-pub(super) fn failed_event(asked: &ResponsesRequest, model: &str, number: usize, sequence: usize) -> Value {
+pub(crate) fn failed_event(asked: &ResponsesRequest, model: &str, number: usize, sequence: usize) -> Value {
     let writer = ResponseWriter { asked, model, number, events: Vec::new(), output: Vec::new(), calls: Vec::new() };
     let mut response = writer.response("failed");
     response["error"] = json!({"code": "server_error", "message": "The model failed to generate a response."});

@@ -34,7 +34,7 @@ const REQUEST_MEMBERS: &[&str] = &[
 
 /// The tool calls and input so far.
 #[derive(Debug, Default)]
-pub(super) struct RequestChecker {
+pub(crate) struct RequestChecker {
     /// `instructions` and `tools`: the prefix that prompt caching relies on.
     prefix: Option<(String, Value)>,
     /// The number of `change-context` calls when the prefix last changed.
@@ -46,7 +46,7 @@ pub(super) struct RequestChecker {
 
 /// A tool call of the model.
 #[derive(Debug, Clone)]
-pub(super) struct IssuedCall {
+pub(crate) struct IssuedCall {
     /// The tool.
     pub name: String,
     /// JSON text.
@@ -57,7 +57,7 @@ pub(super) struct IssuedCall {
 
 /// A parsed request.
 #[derive(Debug)]
-pub(super) struct ResponsesRequest {
+pub(crate) struct ResponsesRequest {
     /// `model`.
     pub model: String,
     /// `instructions`.
@@ -74,17 +74,17 @@ pub(super) struct ResponsesRequest {
 
 impl RequestChecker {
     /// Records a tool call that was sent to the server.
-    pub(super) fn record_call(&mut self, call_id: &str, issued: IssuedCall) {
+    pub(crate) fn record_call(&mut self, call_id: &str, issued: IssuedCall) {
         self.issued_calls.insert(call_id.to_owned(), issued);
     }
 
     /// Records a tool call of the real model, unless it is known.
-    pub(super) fn record_call_if_new(&mut self, call_id: &str, issued: IssuedCall) {
+    pub(crate) fn record_call_if_new(&mut self, call_id: &str, issued: IssuedCall) {
         self.issued_calls.entry(call_id.to_owned()).or_insert(issued);
     }
 
     /// The developer messages of the previous request.
-    pub(super) fn previous_developer_texts(&self) -> Vec<String> {
+    pub(crate) fn previous_developer_texts(&self) -> Vec<String> {
         let texts = self.previous.iter().filter_map(|item| match item {
             ModelInputItem::Developer(text) => Some(text.clone()),
             _ => None,
@@ -93,12 +93,12 @@ impl RequestChecker {
     }
 
     /// The name of the tool of a recorded call.
-    pub(super) fn tool_of(&self, call_id: &str) -> Option<&str> {
+    pub(crate) fn tool_of(&self, call_id: &str) -> Option<&str> {
         self.issued_calls.get(call_id).map(|issued| issued.name.as_str())
     }
 
     /// Parses and checks a request. Violations are added to `wrong`; `None` if the request cannot be answered.
-    pub(super) fn check_request(
+    pub(crate) fn check_request(
         &mut self,
         body: &str,
         model: &str,
@@ -200,8 +200,18 @@ impl RequestChecker {
 }
 
 impl ResponsesRequest {
+    /// Whether the output of a tool is newer than anything that the caller has said.
+    pub(crate) fn ends_with_output(&self) -> bool {
+        let newest = self
+            .input
+            .iter()
+            .rev()
+            .find(|item| matches!(item, ModelInputItem::Output { .. } | ModelInputItem::User(_)));
+        matches!(newest, Some(ModelInputItem::Output { .. }))
+    }
+
     /// Parses a request. Violations are added to `wrong`; `None` if the request cannot be answered.
-    pub(super) fn parse(body: &str, wrong: &mut Vec<String>) -> Option<Self> {
+    pub(crate) fn parse(body: &str, wrong: &mut Vec<String>) -> Option<Self> {
         let Ok(Value::Object(request)) = serde_json::from_str(body) else {
             wrong.push("the body is not a JSON object".to_owned());
             return None;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 /// A documented message.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum ApplicationFrame {
+pub(crate) enum ApplicationFrame {
     /// Text to speak.
     Text {
         /// The token.
@@ -33,7 +33,7 @@ pub(super) enum ApplicationFrame {
 
 impl ApplicationFrame {
     /// Parses a frame. An error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|_| "a frame is not JSON".to_owned())?;
         let Value::Object(members) = value else { return Err("a frame is not a JSON object".to_owned()) };
         let Some(kind) = members.get("type").and_then(Value::as_str) else {

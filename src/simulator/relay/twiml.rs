@@ -18,6 +18,7 @@ pub(crate) struct TwimlElement {
     /// Its name.
     pub name: String,
     /// Its attributes, unescaped.
+    /// The attributes of `<ConversationRelay>`.
     pub attributes: Vec<(String, String)>,
     /// Its elements.
     pub children: Vec<TwimlElement>,
@@ -34,7 +35,8 @@ pub(crate) struct ConnectVerb {
     pub url: String,
     /// The `<Parameter>`s.
     pub parameters: Vec<(String, String)>,
-    attributes: Vec<(String, String)>,
+    /// The attributes of `<ConversationRelay>`.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// A verb that hands the caller off to a live agent.

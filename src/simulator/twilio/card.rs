@@ -4,7 +4,7 @@ use super::CaptureField;
 
 /// A card brand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CardBrand {
+pub(crate) enum CardBrand {
     /// 13, 16 or 19 digits that begin with 4.
     Visa,
     /// 16 digits, 51 to 55 or 2221 to 2720.
@@ -17,7 +17,7 @@ pub(super) enum CardBrand {
 
 impl CardBrand {
     /// The value of `PaymentCardType`.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Visa => "visa",
             Self::Mastercard => "mastercard",
@@ -27,7 +27,7 @@ impl CardBrand {
     }
 
     /// Determines the brand from the first digits.
-    pub(super) fn from_number(number: &str) -> Option<Self> {
+    pub(crate) fn from_number(number: &str) -> Option<Self> {
         let first = |n: usize| number.get(..n).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0);
         match () {
             () if first(1) == 4 => Some(Self::Visa),
@@ -39,12 +39,12 @@ impl CardBrand {
     }
 
     /// The number of digits at which an entry can end without the hash key.
-    pub(super) fn number_length(self) -> usize {
+    pub(crate) fn number_length(self) -> usize {
         if self == Self::Amex { 15 } else { 16 }
     }
 
     /// The length of the security code.
-    pub(super) fn code_length(self) -> usize {
+    pub(crate) fn code_length(self) -> usize {
         if self == Self::Amex { 4 } else { 3 }
     }
 
@@ -59,7 +59,7 @@ impl CardBrand {
 
 /// The input that a session accepts.
 #[derive(Debug, Clone)]
-pub(super) struct AcceptedInput {
+pub(crate) struct AcceptedInput {
     /// The accepted card types, by their `PaymentCardType`.
     pub card_types: Vec<String>,
     /// The minimum length of a postal code.
@@ -76,7 +76,7 @@ impl Default for AcceptedInput {
 impl AcceptedInput {
     /// Validates an entry. The error is an `ErrorType`. `brand` is the brand of the card number that was entered
     /// before.
-    pub(super) fn validate(
+    pub(crate) fn validate(
         &self,
         field: CaptureField,
         entry: &str,

@@ -7,7 +7,7 @@ use super::{CaptureField, PaymentsRequest};
 
 /// A request to create a payment session.
 #[derive(Debug, Clone)]
-pub(super) struct CreateForm {
+pub(crate) struct CreateForm {
     /// The parameters that both kinds of request have.
     pub common: CommonParameters,
     /// `ChargeAmount`; without it the card is tokenized.
@@ -32,7 +32,7 @@ pub(super) struct CreateForm {
 
 /// A request to update a payment session.
 #[derive(Debug, Clone)]
-pub(super) struct UpdateForm {
+pub(crate) struct UpdateForm {
     /// The parameters that both kinds of request have.
     pub common: CommonParameters,
     /// `Capture` or `Status`.
@@ -41,7 +41,7 @@ pub(super) struct UpdateForm {
 
 /// The parameters that every request must have.
 #[derive(Debug, Clone)]
-pub(super) struct CommonParameters {
+pub(crate) struct CommonParameters {
     /// `IdempotencyKey`.
     pub idempotency_key: String,
     /// `StatusCallback`.
@@ -50,7 +50,7 @@ pub(super) struct CommonParameters {
 
 /// The reason why a form is refused, with Twilio's error code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FormError {
+pub(crate) struct FormError {
     /// The error code of the 400 response.
     pub code: u32,
     /// The text of the violation.
@@ -84,7 +84,7 @@ const CARD_TYPES: &[&str] =
 
 impl CreateForm {
     /// Parses the body of `POST …/Payments.json`. `public` is the public URL of the server.
-    pub(super) fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
+    pub(crate) fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
         let form = FormFields::parse(body, CREATE_FIELDS)?;
         let charge = form.get("ChargeAmount").map(parse_amount).transpose()?.flatten();
         if charge.is_some() && form.get("TokenType").is_some() {
@@ -137,7 +137,7 @@ impl CreateForm {
 
 impl CreateForm {
     /// Formats method, account type and description for the transcript.
-    pub(super) fn describe_method(&self) -> String {
+    pub(crate) fn describe_method(&self) -> String {
         let parts = [Some(self.payment_method.clone()), self.bank_account_type.clone(), self.description.clone()];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
@@ -200,7 +200,7 @@ fn bank_account_fields(form: &FormFields) -> Result<Vec<CaptureField>, FormError
 
 impl UpdateForm {
     /// Parses the body of `POST …/Payments/{PK}.json`.
-    pub(super) fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
+    pub(crate) fn parse(body: &str, public: &Url) -> Result<Self, FormError> {
         let form = FormFields::parse(body, UPDATE_FIELDS)?;
         let change = match (form.get("Capture"), form.get("Status")) {
             (Some(capture), None) => CaptureField::ALL

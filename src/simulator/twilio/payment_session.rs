@@ -8,11 +8,11 @@ use super::quirks::{PaymentResult, ResultReport};
 use super::{CaptureField, Quirks};
 
 /// The fields of a callback, in the order in which they are sent.
-pub(super) type CallbackForm = Vec<(String, String)>;
+pub(crate) type CallbackForm = Vec<(String, String)>;
 
 /// A payment session.
 #[derive(Debug)]
-pub(super) struct PaymentSession {
+pub(crate) struct PaymentSession {
     /// `PK…`.
     pub sid: String,
     /// `StatusCallback` of the latest request.
@@ -35,7 +35,7 @@ pub(super) struct PaymentSession {
 
 /// The state of a payment session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PaymentSessionState {
+pub(crate) enum PaymentSessionState {
     /// No field is being captured.
     Open,
     /// A field is being captured.
@@ -53,7 +53,7 @@ pub(super) enum PaymentSessionState {
 
 /// A completed entry.
 #[derive(Debug)]
-pub(super) struct CompletedEntry {
+pub(crate) struct CompletedEntry {
     /// The field.
     pub field: CaptureField,
     /// The number of digits.
@@ -64,7 +64,7 @@ pub(super) struct CompletedEntry {
 
 impl PaymentSession {
     /// Creates a session.
-    pub(super) fn new(sid: String, account: &str, call: &str, asked: CreateForm) -> Self {
+    pub(crate) fn new(sid: String, account: &str, call: &str, asked: CreateForm) -> Self {
         Self {
             sid,
             callback_url: asked.common.status_callback.clone(),
@@ -81,7 +81,7 @@ impl PaymentSession {
     }
 
     /// The required fields that were not accepted yet.
-    pub(super) fn required_fields(&self) -> Vec<CaptureField> {
+    pub(crate) fn required_fields(&self) -> Vec<CaptureField> {
         self.request
             .required_fields
             .iter()
@@ -91,7 +91,7 @@ impl PaymentSession {
     }
 
     /// Starts to capture a field, and discards its previous value.
-    pub(super) fn start_capture(&mut self, field: CaptureField, quirks: &Quirks) -> CallbackForm {
+    pub(crate) fn start_capture(&mut self, field: CaptureField, quirks: &Quirks) -> CallbackForm {
         self.activity_count += 1;
         self.entered.retain(|(known, _)| *known != field && Some(*known) != field.matcher());
         if field == CaptureField::SecurityCode && self.card_brand().is_none() {
@@ -104,7 +104,7 @@ impl PaymentSession {
     }
 
     /// Handles a key. `None` if no field is being captured.
-    pub(super) fn press_key(&mut self, key: char, quirks: &Quirks) -> Option<(CallbackForm, Option<CompletedEntry>)> {
+    pub(crate) fn press_key(&mut self, key: char, quirks: &Quirks) -> Option<(CallbackForm, Option<CompletedEntry>)> {
         let PaymentSessionState::Capturing { field, entry } = &mut self.state else { return None };
         let field = *field;
         self.activity_count += 1;
@@ -121,7 +121,7 @@ impl PaymentSession {
     }
 
     /// Ends an incomplete entry with `input-timeout`.
-    pub(super) fn time_out(&mut self, quirks: &Quirks) -> Option<(CallbackForm, CompletedEntry)> {
+    pub(crate) fn time_out(&mut self, quirks: &Quirks) -> Option<(CallbackForm, CompletedEntry)> {
         let PaymentSessionState::Capturing { field, entry } = &self.state else { return None };
         let (field, entry) = (*field, entry.clone());
         let (callback, entered) = self.finish_entry(field, &entry, Some("input-timeout"), quirks);
@@ -129,17 +129,27 @@ impl PaymentSession {
     }
 
     /// The SID of its call.
-    pub(super) fn call_sid(&self) -> &str {
+    pub(crate) fn call_sid(&self) -> &str {
         &self.call_sid
     }
 
+    /// Whether a field is being captured.
+    pub(crate) fn is_capturing(&self) -> bool {
+        matches!(self.state, PaymentSessionState::Capturing { .. })
+    }
+
+    /// Whether the session has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state == PaymentSessionState::Ended
+    }
+
     /// Ends the session. `None` if it has ended.
-    pub(super) fn end(&mut self, ending: PaymentResult, quirks: &Quirks) -> Option<CallbackForm> {
+    pub(crate) fn end(&mut self, ending: PaymentResult, quirks: &Quirks) -> Option<CallbackForm> {
         (self.state != PaymentSessionState::Ended).then(|| self.finish(ending, &[], quirks))
     }
 
     /// Reports a result of its submission, also after an earlier one. `None` if the session ended for another reason.
-    pub(super) fn report(&mut self, report: &ResultReport, quirks: &Quirks) -> Option<CallbackForm> {
+    pub(crate) fn report(&mut self, report: &ResultReport, quirks: &Quirks) -> Option<CallbackForm> {
         if self.state == PaymentSessionState::Ended && !self.has_reported {
             return None;
         }
@@ -179,7 +189,7 @@ impl PaymentSession {
     }
 
     /// Builds the callback about the creation of the session.
-    pub(super) fn creation_callback(&mut self, quirks: &Quirks) -> CallbackForm {
+    pub(crate) fn creation_callback(&mut self, quirks: &Quirks) -> CallbackForm {
         self.common_fields(quirks.minimal_callbacks).into_iter().filter(|(name, _)| name != "DateUpdated").collect()
     }
 
@@ -208,7 +218,7 @@ impl PaymentSession {
     }
 
     /// The accepted value of a field.
-    pub(super) fn entered_value(&self, field: CaptureField) -> Option<&str> {
+    pub(crate) fn entered_value(&self, field: CaptureField) -> Option<&str> {
         self.entered.iter().find(|(known, _)| *known == field).map(|(_, entry)| entry.as_str())
     }
 

@@ -16,6 +16,7 @@ mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod tool_runner;
 
 pub(crate) use admission::SocketAdmission;
@@ -28,6 +29,7 @@ pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, S
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +38,8 @@ use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
@@ -67,6 +69,7 @@ use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
+use timer::DeadlineTimer;
 use tool_runner::ToolRunner;
 
 /// Time limit for the first frame of a socket.
@@ -363,7 +366,10 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         agent_config,
         call,
         socket: Some(socket),
-        registration,
+        stopped: Box::pin(registration.stopped()),
+        _registration: registration,
+        draining: Box::pin(context.soft_stop.child_token().cancelled_owned()),
+        timer: DeadlineTimer::new(),
         mailbox,
         response: None,
         tool_events,
@@ -482,7 +488,14 @@ struct Session {
     call: Call,
     /// The socket; `None` while the call waits for a new one.
     socket: Option<RelaySocket>,
-    registration: Registration,
+    /// Removes the call from the registry when it is dropped.
+    _registration: Registration,
+    /// Completes when the session has to stop. Like the next one it waits with a lock of its own, and is polled again and
+    /// again: what all sessions share would be locked for each event of each of them.
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Completes when the server begins to drain.
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    timer: DeadlineTimer,
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
     tool_events: mpsc::Receiver<CallEvent>,
@@ -550,20 +563,42 @@ impl Session {
             return Some(self.handle_socket_closed(None));
         }
         let live = self.end.is_none();
-        let drain_deadline = self.drain_deadline();
-        let liveness_deadline = self.socket.as_ref().map(|socket| socket.liveness.deadline());
+        let (drain_deadline, deadline) = (self.drain_deadline(), self.deadline());
+        if live && has_passed(drain_deadline, Instant::now()) {
+            return Some(self.record_end(SessionEnd::Stopped));
+        }
         tokio::select! {
             biased;
-            () = self.registration.wait_until_stopped(), if live => Some(self.record_end(SessionEnd::Stopped)),
-            () = wait_for_deadline(drain_deadline), if live => Some(self.record_end(SessionEnd::Stopped)),
-            () = self.context.soft_stop.cancelled(), if self.drain_deadlines.is_none() => self.start_draining(),
+            () = &mut self.stopped, if live => Some(self.record_end(SessionEnd::Stopped)),
+            () = &mut self.draining, if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
-            () = wait_for_deadline(liveness_deadline), if live => self.check_liveness().await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
             Some(event) = self.tool_events.recv() => Some(event),
-            () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
+            () = self.timer.wait_until(deadline) => self.handle_deadline(Instant::now()).await,
         }
+    }
+
+    /// Returns when something is due, if no event arrives before.
+    fn deadline(&self) -> Option<Instant> {
+        let tick = self.call.deadline().map(Instant::from);
+        if self.end.is_some() {
+            return tick;
+        }
+        [self.drain_deadline(), self.liveness_deadline(), tick].into_iter().flatten().min()
+    }
+
+    /// Handles what is due first. What else is due has a deadline of its own, which has passed.
+    async fn handle_deadline(&mut self, now: Instant) -> Option<CallEvent> {
+        if self.end.is_none() && has_passed(self.liveness_deadline(), now) {
+            return self.check_liveness().await;
+        }
+        has_passed(self.call.deadline().map(Instant::from), now).then_some(CallEvent::Tick)
+    }
+
+    /// Returns when the peer of the socket is asked whether it is there.
+    fn liveness_deadline(&self) -> Option<Instant> {
+        self.socket.as_ref().map(|socket| socket.liveness.deadline())
     }
 
     /// Returns when a draining server ends this call; `None` while the server is not draining.
@@ -818,9 +853,6 @@ async fn next_socket_input(socket: &mut Option<RelaySocket>) -> SocketInput {
     }
 }
 
-async fn wait_for_deadline(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
+fn has_passed(deadline: Option<Instant>, now: Instant) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now)
 }

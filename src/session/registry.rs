@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::RelaySocket;
 use super::external_calls::{ExternalToolCall, ToolsRequest};
@@ -246,9 +246,9 @@ impl CallRegistry {
 }
 
 impl Registration {
-    /// Waits until the session has to stop.
-    pub(super) async fn wait_until_stopped(&self) {
-        self.stop.cancelled().await;
+    /// Completes when the session has to stop.
+    pub(super) fn stopped(&self) -> WaitForCancellationFutureOwned {
+        self.stop.clone().cancelled_owned()
     }
 
     /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.

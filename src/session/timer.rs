@@ -1,0 +1,64 @@
+//! The timer of a session: one for all of its deadlines.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Until a deadline is set.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// Waits for a deadline that moves with nearly every event, mostly further away. Only an earlier one touches the runtime's
+/// timers: otherwise the timer fires too early once, and is set again.
+#[derive(Debug)]
+pub(super) struct DeadlineTimer(Pin<Box<Sleep>>);
+
+impl DeadlineTimer {
+    pub(super) fn new() -> Self {
+        Self(Box::pin(sleep(NEVER)))
+    }
+
+    /// Waits until the deadline; without one, for ever. May be cancelled and called again with another deadline.
+    pub(super) async fn wait_until(&mut self, deadline: Option<Instant>) {
+        match deadline {
+            Some(deadline) => poll_fn(|context| self.poll(deadline, context)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if deadline < self.0.deadline() {
+            self.0.as_mut().reset(deadline);
+        }
+        while self.0.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_deadline_counts_whether_it_moved_nearer_or_further_away() {
+        let (mut timer, start) = (DeadlineTimer::new(), Instant::now());
+        let at = |seconds| Some(start + Duration::from_secs(seconds));
+        assert!(timer.wait_until(at(10)).now_or_never().is_none());
+        assert!(timer.wait_until(at(5)).now_or_never().is_none());
+        timer.wait_until(at(20)).await;
+        assert_eq!(start.elapsed().as_secs(), 20);
+        timer.wait_until(at(7)).await;
+        assert_eq!(start.elapsed().as_secs(), 20, "a deadline that has passed does not wait");
+        timer.wait_until(at(30)).await;
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert!(timer.wait_until(None).now_or_never().is_none());
+    }
+}

@@ -53,6 +53,9 @@ fn init_with(rust_log: Option<&str>, writer: impl for<'a> MakeWriter<'a> + Send 
     let colours = io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_allowed))).init();
+    // Crates that use `log` are others, so they have no more. Else each line that they leave out would be looked at, and the
+    // WebSocket has several for each frame.
+    log::set_max_level(log::LevelFilter::Warn);
     panic::set_hook(Box::new(|panic| {
         error!(event = "server.panic", location = panic_location(panic), "A task panicked.");
     }));

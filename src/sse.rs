@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr2;
+
 /// Decodes a stream of events. Bytes go in with [`push`](Self::push), events come out of
 /// [`next_event`](Self::next_event).
 pub(crate) struct SseDecoder {
@@ -106,7 +108,7 @@ impl SseDecoder {
             }
         }
         let from = self.start + self.scanned;
-        let Some(length) = self.buffer[from..].iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+        let Some(length) = memchr2(b'\n', b'\r', &self.buffer[from..]) else {
             self.scanned = self.buffer.len() - self.start;
             return None;
         };
@@ -155,7 +157,7 @@ impl SseDecoder {
 
     fn take_event(&mut self) -> SseEvent<'_> {
         self.is_returned = true;
-        SseEvent { event: String::from_utf8_lossy(&self.event), data: String::from_utf8_lossy(&self.data) }
+        SseEvent { event: decode(&self.event), data: decode(&self.data) }
     }
 
     fn clear_returned(&mut self) {
@@ -165,6 +167,11 @@ impl SseDecoder {
             self.data_count = 0;
         }
     }
+}
+
+/// Decodes UTF-8. To check a text that is right is much faster than to look for what is wrong in it.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Shows the number of bytes, never the bytes.

@@ -37,6 +37,11 @@ pub(super) struct LanguageScan {
 const MAX_OPEN_DIGITS: usize = 48;
 
 impl LanguageScan {
+    /// A text of so many words, none of which means anything.
+    fn plain(other_words: usize, incomplete_reference: Option<usize>) -> Self {
+        Self { runs: Vec::new(), open_run_start: incomplete_reference, is_open_run_likely: true, other_words }
+    }
+
     /// Whether a run has more digits than [`MAX_OPEN_DIGITS`].
     #[cfg(any(fuzzing, test))]
     pub(super) fn has_long_run(&self) -> bool {
@@ -75,14 +80,15 @@ pub(super) fn find_runs(text: &str) -> Vec<Vec<DigitRun>> {
 /// Parses a text that may be continued, once per reading; always the same number of readings in the same order.
 pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
     let tokenized = tokenize(text);
-    let mut readers: Vec<RunReader> = (0..READINGS).map(RunReader::new).collect();
+    // Most words mean nothing in any reading. The readers begin at the first that means something, or that may.
+    let (mut readers, mut plain_words) = (Vec::new(), 0);
     for (n, token) in tokenized.tokens.iter().enumerate() {
         if token.gap > MAX_GAP {
             readers.iter_mut().for_each(RunReader::finish_run);
         }
         match &token.kind {
             TokenKind::Numeral(digits) => {
-                for reader in &mut readers {
+                for reader in begin_readers(&mut readers, plain_words) {
                     reader.push_numeral(digits, &token.byte_range);
                 }
             }
@@ -90,7 +96,12 @@ pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
                 let is_last = n + 1 == tokenized.tokens.len() && token.byte_range.end == text.len();
                 // The word may be incomplete.
                 let continuable = if is_last { Compound::languages_with_prefix(word) } else { 0 };
-                push_word(&mut readers, &WordMeaning::of(word), token, continuable);
+                let meaning = WordMeaning::of(word);
+                if readers.is_empty() && continuable == 0 && meaning.is_nothing() {
+                    plain_words += 1;
+                } else {
+                    push_word(begin_readers(&mut readers, plain_words), &meaning, token, continuable);
+                }
             }
         }
         for reader in &mut readers {
@@ -99,9 +110,21 @@ pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
             }
         }
     }
+    if readers.is_empty() {
+        let plain = || LanguageScan::plain(plain_words, tokenized.incomplete_reference);
+        return std::iter::repeat_with(plain).take(READINGS).collect();
+    }
     let trailing = tokenized.tokens.last().map_or(text, |token| &text[token.byte_range.end..]);
     let is_open = trailing.chars().take(MAX_GAP + 1).count() <= MAX_GAP;
     readers.into_iter().map(|reader| reader.finish(is_open, tokenized.incomplete_reference)).collect()
+}
+
+/// The readers of a text that has begun with so many words without a meaning.
+fn begin_readers(readers: &mut Vec<RunReader>, plain_words: usize) -> &mut [RunReader] {
+    if readers.is_empty() {
+        readers.extend((0..READINGS).map(|reading| RunReader { other_words: plain_words, ..RunReader::new(reading) }));
+    }
+    readers
 }
 
 /// Passes a word to each reading with its meaning there.

@@ -330,6 +330,9 @@ impl History {
     /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content
     /// of the oldest tool calls of the last turn, then what is before the server's last message.
     fn shrink(&mut self, max_bytes: usize) {
+        if self.json_bytes() <= max_bytes {
+            return;
+        }
         self.leave_out_turns(max_bytes);
         self.empty_tool_calls(max_bytes);
         let is_message =

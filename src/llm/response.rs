@@ -31,7 +31,9 @@ impl Model {
     /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`. A poll may be cancelled without loss of
     /// events; dropping the stream cancels the request.
     pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
-        Box::pin(stream::unfold(ResponseStream::new(self, profile, request), ResponseStream::next))
+        // In a box, it is not copied from event to event.
+        let response = Box::new(ResponseStream::new(self, profile, request));
+        Box::pin(stream::unfold(response, async |mut response| Some((response.next().await?, response))))
     }
 }
 
@@ -99,11 +101,11 @@ impl ResponseStream {
         }
     }
 
-    /// Returns the next event for the call, and the state after it.
-    async fn next(mut self) -> Option<(ModelEvent, Self)> {
+    /// Returns the next event for the call.
+    async fn next(&mut self) -> Option<ModelEvent> {
         for steps in 1_usize.. {
             if let Some(event) = self.received.pop_event().or_else(|| self.end.take()) {
-                return Some((event, self));
+                return Some(event);
             }
             if self.is_finished {
                 return None;

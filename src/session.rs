@@ -357,7 +357,8 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     if has_agent {
         context.response_service.prewarm(&agent_config.profile());
     }
-    let session = Session {
+    // In a box, the task has room for one copy of it, and not for those on the way as well.
+    let mut session = Box::new(Session {
         context: context.clone(),
         tools,
         response_service: context
@@ -380,12 +381,13 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         payment_ended_at: None,
         end: None,
         closed: None,
-    };
+    });
     let (end, ending) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
         (SessionEnd::Panicked, CallEnding::default())
     });
-    // A newer session may own the call by now.
+    // What it holds is removed with it, the registration as well. A newer session may own the call by now.
+    drop(session);
     if !context.calls.is_live(&sid) {
         context.usage.admissions.release(&sid);
         context.pending_calls.remove_call(&sid);
@@ -496,9 +498,9 @@ struct Session {
     /// Completes when the server begins to drain.
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     timer: DeadlineTimer,
-    mailbox: mpsc::Receiver<SessionMessage>,
+    mailbox: mpsc::Receiver<Box<SessionMessage>>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<CallEvent>,
+    tool_events: mpsc::Receiver<Box<CallEvent>>,
     external_calls: ExternalCalls,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
@@ -514,7 +516,7 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
+    async fn run(&mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
         self.execute(actions).await;
         let (mut events, mut work) = (0_u32, Duration::ZERO);
         let end = loop {
@@ -541,8 +543,8 @@ impl Session {
         // Unread messages are dropped, but payment results among them are logged.
         self.mailbox.close();
         while let Ok(message) = self.mailbox.try_recv() {
-            if let SessionMessage::PaymentStatus(status) = message {
-                payment_log::log_late_result(&status);
+            if let SessionMessage::PaymentStatus(status) = &*message {
+                payment_log::log_late_result(status);
             }
         }
         (end, self.call.take_ending())
@@ -572,9 +574,9 @@ impl Session {
             () = &mut self.stopped, if live => Some(self.record_end(SessionEnd::Stopped)),
             () = &mut self.draining, if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
-            Some(message) = self.mailbox.recv() => self.handle_message(message).await,
+            Some(message) = self.mailbox.recv() => self.handle_message(*message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
-            Some(event) = self.tool_events.recv() => Some(event),
+            Some(event) = self.tool_events.recv() => Some(*event),
             () = self.timer.wait_until(deadline) => self.handle_deadline(Instant::now()).await,
         }
     }

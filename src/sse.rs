@@ -8,6 +8,9 @@ use std::fmt;
 
 use memchr::memchr2;
 
+/// The room of a buffer that is kept from event to event, in bytes. Most events are smaller.
+const KEPT_ROOM: usize = 4 * 1024;
+
 /// Decodes a stream of events. Bytes go in with [`push`](Self::push), events come out of
 /// [`next_event`](Self::next_event).
 pub(crate) struct SseDecoder {
@@ -64,8 +67,10 @@ impl SseDecoder {
 
     /// Adds bytes of the stream, cut anywhere. All events are to be taken out before the next bytes go in.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.clear_returned();
         self.buffer.drain(..self.start);
         self.start = 0;
+        release_room(&mut self.buffer);
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -164,8 +169,16 @@ impl SseDecoder {
         if std::mem::take(&mut self.is_returned) {
             self.event.clear();
             self.data.clear();
+            release_room(&mut self.data);
             self.data_count = 0;
         }
+    }
+}
+
+/// Gives back the room that a large event has taken: those that begin and end a response are, and it goes on for seconds.
+fn release_room(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_ROOM {
+        buffer.shrink_to(KEPT_ROOM);
     }
 }
 

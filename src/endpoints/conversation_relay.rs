@@ -27,8 +27,8 @@ const MAX_FRAME_BYTES: usize = 256 * 1024;
 const MAX_SETUP_BYTES: usize = 32 * 1024;
 
 /// The size of the read buffer, in bytes. Frames are small, and the default buffers would be most of an idle call's
-/// memory.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// memory. It is also cleared each time that the socket is asked for a frame.
+const READ_BUFFER_BYTES: usize = 1024;
 
 /// The largest amount that waits to be written, in bytes: a few frames. The session waits until each is written.
 const MAX_WRITE_BUFFER_BYTES: usize = 256 * 1024;

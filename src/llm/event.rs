@@ -67,6 +67,42 @@ pub(super) struct TokenUsage {
 #[derive(Debug)]
 pub(super) struct ParseEventError(pub(super) Option<String>);
 
+/// An event of text as OpenAI sends it, which is nearly every event. Read in one pass; whatever differs is read as a
+/// [`RawEvent`].
+#[derive(Deserialize)]
+struct TextDelta<'a> {
+    #[serde(borrow)]
+    r#type: &'a str,
+    #[serde(borrow)]
+    item_id: &'a str,
+    output_index: u64,
+    #[serde(default)]
+    content_index: u64,
+    sequence_number: u64,
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
+impl<'a> TextDelta<'a> {
+    const TYPE: &'static str = "response.output_text.delta";
+
+    fn parse(json: &'a str) -> Option<StreamEvent<'a>> {
+        let Self { r#type, item_id, output_index, content_index: part, sequence_number, delta } =
+            serde_json::from_str(json).ok()?;
+        let key = ItemKey { id: Some(Cow::Borrowed(item_id)), index: Some(output_index) };
+        let is_text = r#type == Self::TYPE && !item_id.is_empty();
+        is_text.then_some(StreamEvent::Text { key, part, sequence: Some(sequence_number), delta })
+    }
+}
+
+/// The events that say that a response has begun. They repeat its instructions and tools, and nothing of them is used.
+const BEGINNINGS: [&str; 3] = ["response.created", "response.in_progress", "response.queued"];
+
+/// Whether data is surely not that of several events, which a gateway has joined under one name.
+fn is_one_text(json: &str) -> bool {
+    !["\n", "}{", "} {"].iter().any(|between| json.contains(between))
+}
+
 #[derive(Deserialize)]
 struct RawEvent<'a> {
     #[serde(borrow)]
@@ -108,6 +144,14 @@ impl<'a> StreamEvent<'a> {
     pub(super) fn parse(name: &str, json: &'a str) -> Result<Self, ParseEventError> {
         if !json.starts_with('{') {
             return Err(ParseEventError(None));
+        }
+        if BEGINNINGS.contains(&name) && is_one_text(json) {
+            return Ok(StreamEvent::Other);
+        }
+        if name == TextDelta::TYPE
+            && let Some(event) = TextDelta::parse(json)
+        {
+            return Ok(event);
         }
         let raw: RawEvent<'a> = serde_json::from_str(json).map_err(|_| ParseEventError(None))?;
         let kind = raw.r#type.and_then(text).filter(|kind| !kind.is_empty());

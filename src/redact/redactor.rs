@@ -259,7 +259,8 @@ impl Redactor {
         let (mut places, mut cards, mut digits_removed) = (Vec::new(), Vec::new(), 0);
         // Each card number is searched for in all that was said, so a stream of many of them has no further digits.
         let is_flood = piece.kind == PieceKind::Piece && self.cards_in_input >= MAX_CARDS;
-        for (reading, window) in self.split_windows(&readings) {
+        let has_runs = readings.iter().any(|reading| !reading.runs.is_empty());
+        for (reading, window) in if has_runs { self.split_windows(&readings) } else { Vec::new() } {
             let (reading, window) = (&readings[reading], &mut self.windows[window]);
             let mut removed = 0;
             for run in reading.runs.iter().filter(|run| run.byte_range().end > done) {

@@ -93,15 +93,15 @@ pub(super) fn scan_text(text: &str) -> Vec<LanguageScan> {
                 }
             }
             TokenKind::Word(word) => {
+                if readers.is_empty() && Compound::is_foreign(word) {
+                    plain_words += 1;
+                    continue;
+                }
                 let is_last = n + 1 == tokenized.tokens.len() && token.byte_range.end == text.len();
                 // The word may be incomplete.
                 let continuable = if is_last { Compound::languages_with_prefix(word) } else { 0 };
-                let meaning = WordMeaning::of(word);
-                if readers.is_empty() && continuable == 0 && meaning.is_nothing() {
-                    plain_words += 1;
-                } else {
-                    push_word(begin_readers(&mut readers, plain_words), &meaning, token, continuable);
-                }
+                let readers = begin_readers(&mut readers, plain_words);
+                push_word(readers, &WordMeaning::of(word), token, continuable);
             }
         }
         for reader in &mut readers {

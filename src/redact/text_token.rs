@@ -51,11 +51,6 @@ impl WordMeaning {
         }
     }
 
-    /// Whether no reading knows it.
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Self::Joined(compounds) if compounds.is_empty())
-    }
-
     /// Whether it is a number in any reading.
     pub(super) fn is_number(&self) -> bool {
         match self {

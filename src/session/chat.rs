@@ -90,7 +90,7 @@ pub(super) struct Chat {
     call: Call,
     tools: ToolRunner,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<CallEvent>,
+    tool_events: mpsc::Receiver<Box<CallEvent>>,
 }
 
 /// A reply in progress.
@@ -218,7 +218,7 @@ impl Chat {
                     reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }
-                Some(event) = self.tool_events.recv() => event,
+                Some(event) = self.tool_events.recv() => *event,
             };
         }
         Err(ChatReplyError::ModelFailed)

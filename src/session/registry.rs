@@ -123,7 +123,8 @@ pub(crate) enum FindCallByTokenError {
 struct CallHandle {
     identity: Arc<()>,
     token: CallToken,
-    mailbox: mpsc::Sender<SessionMessage>,
+    /// Boxed, since a channel reserves room for 32 messages.
+    mailbox: mpsc::Sender<Box<SessionMessage>>,
     /// The room for the arguments of tool calls in the mailbox, in bytes. The other messages are small.
     tool_call_bytes: Arc<Semaphore>,
     stop: CancellationToken,
@@ -151,7 +152,7 @@ impl CallRegistry {
         {
             return DeliveryOutcome::MailboxFull;
         }
-        match mailbox.try_send(message) {
+        match mailbox.try_send(Box::new(message)) {
             Ok(()) => DeliveryOutcome::Delivered,
             Err(mpsc::error::TrySendError::Full(_)) => DeliveryOutcome::MailboxFull,
             Err(mpsc::error::TrySendError::Closed(_)) => DeliveryOutcome::UnknownCall,
@@ -164,7 +165,7 @@ impl CallRegistry {
         let Some(handle) = live.by_sid.get(sid) else { return Err(HandOverSocketError::UnknownCall(socket)) };
         match handle.mailbox.try_reserve() {
             Ok(place) => {
-                place.send(SessionMessage::Socket(socket));
+                place.send(Box::new(SessionMessage::Socket(socket)));
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Full(())) => Err(HandOverSocketError::MailboxFull(socket)),
@@ -197,7 +198,7 @@ impl CallRegistry {
         &self,
         sid: &CallSid,
         parent: &CancellationToken,
-    ) -> (Registration, mpsc::Receiver<SessionMessage>) {
+    ) -> (Registration, mpsc::Receiver<Box<SessionMessage>>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
         let handle = CallHandle {
@@ -289,7 +290,7 @@ mod tests {
         assert!(old.stop.is_cancelled() && !new.stop.is_cancelled());
         drop(old);
         assert_eq!(calls.deliver(&sid, SessionMessage::CallEnded), DeliveryOutcome::Delivered);
-        assert!(matches!(messages.try_recv(), Ok(SessionMessage::CallEnded)));
+        assert!(matches!(*messages.try_recv().unwrap(), SessionMessage::CallEnded));
         drop(new);
         assert_eq!((calls.count(), calls.deliver(&sid, SessionMessage::CallEnded)), (0, DeliveryOutcome::UnknownCall));
     }

@@ -30,13 +30,14 @@ pub(super) struct ToolRunner {
     pub(super) context: Arc<ToolContext>,
     business: Arc<BusinessToolClient>,
     usage: Arc<Usage>,
-    events: mpsc::Sender<CallEvent>,
+    /// Boxed, since a channel reserves room for 32 events.
+    events: mpsc::Sender<Box<CallEvent>>,
     tasks: TaskTracker,
 }
 
 impl ToolRunner {
     /// Creates a runner, and the receiver of its events.
-    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<CallEvent>) {
+    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<Box<CallEvent>>) {
         let (events, received) = mpsc::channel(16);
         let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
         (Self { context, business, usage, events, tasks }, received)
@@ -64,7 +65,7 @@ impl ToolRunner {
             let delayed = async {
                 if let Some(text) = speak {
                     sleep(SPEAK_DELAY).await;
-                    let _ = events.send(CallEvent::ToolDelayed { run, text }).await;
+                    let _ = events.send(Box::new(CallEvent::ToolDelayed { run, text })).await;
                 }
                 std::future::pending().await
             };
@@ -84,7 +85,7 @@ impl ToolRunner {
                 }
             };
             // The receiver is closed only if the session task has ended.
-            let _ = events.send(CallEvent::ToolFinished { run, outcome }).await;
+            let _ = events.send(Box::new(CallEvent::ToolFinished { run, outcome })).await;
         };
         self.tasks.spawn(work.in_current_span());
     }

@@ -49,6 +49,41 @@ fn text_is_read_from_deltas_and_from_done_events() {
 }
 
 #[test]
+fn the_name_of_an_event_changes_nothing_of_a_text() {
+    for json in [
+        r#"{"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_1","output_index":1,"content_index":2,"delta":"caf\u00e9","logprobs":[],"obfuscation":"a7"}"#,
+        r#"{"type":"response.output_text.delta","sequence_number":4,"item_id":"m\u0073g_1","output_index":1,"delta":"a"}"#,
+        r#"{"type":"response.output_text.delta","sequence_number":null,"item_id":"","output_index":"1","delta":"a"}"#,
+        r#"{"delta":"a","item_id":"msg_1"}"#,
+        r#"{"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_1","output_index":1,"delta":"a"}"#,
+        r#"{"type":"response.output_text.done","sequence_number":4,"item_id":"msg_1","output_index":1,"delta":"a","text":"b"}"#,
+    ] {
+        let text_of = |event: Result<StreamEvent<'_>, ParseEventError>| match event {
+            Ok(StreamEvent::Text { key, part, sequence, delta }) => format!("{key:?} {part} {sequence:?} {delta}"),
+            Ok(StreamEvent::TextDone { text, .. }) => format!("done {text}"),
+            _ => "no text".to_owned(),
+        };
+        let type_in_json = json.contains("type");
+        let plain = if type_in_json { "" } else { "response.output_text.delta" };
+        let named = text_of(StreamEvent::parse("response.output_text.delta", json));
+        assert_eq!(named, text_of(StreamEvent::parse(plain, json)), "{json}");
+        assert_ne!(named, "no text", "{json}");
+    }
+}
+
+#[test]
+fn the_beginning_of_a_response_is_skipped_but_not_what_is_joined_to_it() {
+    let delta =
+        r#"{"type":"response.output_text.delta","sequence_number":4,"item_id":"m","output_index":0,"delta":"a"}"#;
+    let created = r#"{"type":"response.created","response":{"instructions":"x"}}"#;
+    assert!(matches!(StreamEvent::parse("response.created", created), Ok(StreamEvent::Other)));
+    for between in ["\n", "", " "] {
+        let joined = format!("{created}{between}{delta}");
+        assert!(StreamEvent::parse("response.created", &joined).is_err(), "read one by one: {joined}");
+    }
+}
+
+#[test]
 fn a_call_is_read_from_its_item_and_from_its_arguments() {
     for (json, event) in [
         (

@@ -32,6 +32,11 @@ impl Compound {
         search.into_compounds(languages)
     }
 
+    /// Whether a word means nothing, alone or joined, whatever letters follow.
+    pub(in crate::redact) fn is_foreign(word: &str) -> bool {
+        DICTIONARY.is_foreign(word, if word.is_ascii() { MIN_PIECE } else { 1 })
+    }
+
     /// The languages in which more letters could complete a word to a joined number.
     pub(in crate::redact) fn languages_with_prefix(word: &str) -> Languages {
         let mut search = Search { word, attempts: 0, pieces: Vec::new() };

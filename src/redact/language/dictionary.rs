@@ -140,6 +140,22 @@ impl Dictionary {
             .filter(|(_, meanings)| !meanings.is_empty())
     }
 
+    /// Whether a text neither is nor begins a word, nor begins with one of at least `min_length` bytes. The first letters
+    /// of most texts show it.
+    pub(super) fn is_foreign(&self, text: &str, min_length: usize) -> bool {
+        let mut range = self.with_first_byte(first_byte(text));
+        for (at, byte) in text.bytes().enumerate().skip(1) {
+            if range.is_empty() {
+                return true;
+            }
+            if at >= min_length && self.words[range.start].0.len() == at {
+                return false;
+            }
+            range = self.narrow(range, at, byte);
+        }
+        range.is_empty()
+    }
+
     /// Whether a word begins with a text.
     pub(in crate::redact) fn has_prefix(&self, prefix: &str) -> bool {
         let from = self.words.partition_point(|(word, _)| *word < prefix);

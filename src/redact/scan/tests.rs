@@ -79,3 +79,16 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// The readers begin late; what they find is as if they had begun with the text.
+    #[test]
+    fn words_that_mean_nothing_are_those_that_the_table_does_not_know(word in "[a-z]{1,12}|(twenty|zwei|und|vier|cent|für|한|이십)[a-z]{0,3}") {
+        let word = crate::redact::normalise::fold_word(&word);
+        if Compound::is_foreign(&word) {
+            prop_assert!(DICTIONARY.find(&word).is_empty());
+            prop_assert!(Compound::split(&word).is_empty());
+            prop_assert_eq!(Compound::languages_with_prefix(&word), 0);
+        }
+    }
+}

@@ -233,16 +233,16 @@ impl Call {
         !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
     }
 
-    /// What the agent does: whether it has anything left to say or do, and the caller has heard what it said.
+    /// What the agent does: whether it has anything left to say or do, and the caller has heard what it said. After the
+    /// end its last turn ends with the call.
     pub(crate) fn agent_state(&self) -> AgentState {
-        if self.turn.is_busy() {
+        if self.turn.is_busy() || !self.phase.is_in_progress() {
             return AgentState::Active;
         }
         if self.turn.is_response_owed() {
             return AgentState::OwesResponse;
         }
-        let is_speaking =
-            self.phase.is_in_progress() && self.speech.quiet_from(self.now).is_some_and(|end| end > self.now);
+        let is_speaking = self.speech.quiet_from(self.now).is_some_and(|end| end > self.now);
         if is_speaking { AgentState::Active } else { AgentState::Idle }
     }
 

@@ -47,7 +47,7 @@ use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId, ToolSpec,
+    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId,
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
@@ -589,7 +589,7 @@ impl Session {
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
             () = wait_for_deadline(liveness_deadline), if live => self.check_liveness().await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
-            (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
+            (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => Some(CallEvent::Model { request, event }),
             Some(ToolEvent { event, span }) = self.tool_events.recv() => {
                 self.turns.record_tool(span);
                 Some(event)
@@ -821,18 +821,17 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     context.tasks.spawn(work.in_current_span());
 }
 
-/// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it
+/// Waits for the next event of the response in flight, and records the tool that the model calls. Without a response it
 /// never completes.
 async fn next_model_event(
+    telemetry: &Telemetry,
     response: &mut Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
 ) -> (ModelRequestId, ModelEvent) {
     if let Some((id, stream)) = response {
         let id = *id;
         if let Some(event) = stream.next().await {
-            if let ModelEvent::ToolCall(call) = &event
-                && let Some(tool) = ToolSpec::find(&call.name)
-            {
-                info!(event = "session.tool_called", tool = tool.name, "The model has called a tool.");
+            if let ModelEvent::ToolCall(call) = &event {
+                telemetry.record_tool_call(&call.name);
             }
             return (id, event);
         }

@@ -30,7 +30,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
-use crate::call::ModelOutage;
+use crate::call::{ModelOutage, ToolSpec};
 use crate::ledger::LimitExceeded;
 use crate::payment::{CallbackKind, PaymentLogEntry, PaymentState};
 use metrics::Metrics;
@@ -196,6 +196,15 @@ impl Telemetry {
         self.shutdown.store(begin.map_or(UNANNOUNCED, |begin| begin.timestamp().as_second()), Ordering::Relaxed);
     }
 
+    /// Records that the model has called a tool of this name, which is its own text.
+    pub(crate) fn record_tool_call(&self, name: &str) {
+        let tool = ToolSpec::find(name).map(|tool| tool.name);
+        if let Some(tool) = tool {
+            info!(event = "session.tool_called", tool, "The model has called a tool.");
+        }
+        self.metrics.services.record_tool_call(tool.unwrap_or("business"));
+    }
+
     /// Counts a tool that has finished.
     pub(crate) fn record_tool(&self, tool: &ToolSpan) {
         self.metrics.services.record_tool(tool);
@@ -230,6 +239,11 @@ impl Telemetry {
     /// Counts a payment status callback.
     pub(crate) fn record_callback(&self, kind: &CallbackKind) {
         self.metrics.payments.record_callback(kind);
+    }
+
+    /// Records how long it took to answer a payment status callback.
+    pub(crate) fn record_callback_answer(&self, took: Duration) {
+        self.metrics.payments.record_callback_answer(took);
     }
 
     /// Counts a payment request that a velocity limit stopped.

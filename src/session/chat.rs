@@ -218,7 +218,7 @@ impl Chat {
             }
             event = tokio::select! {
                 biased;
-                (request, event) = next_model_event(&mut self.response) => {
+                (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => {
                     reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }

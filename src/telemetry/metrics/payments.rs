@@ -1,6 +1,11 @@
 //! The metrics of payments: the funnel, the entries of callers, and Twilio's callbacks.
 
-use super::{Counters, Registrar, count};
+use std::time::Duration;
+
+use prometheus_client::metrics::family::MetricConstructor as _;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::{Counters, LATENCY, Registrar, count};
 use crate::ledger::LimitExceeded;
 use crate::payment::{CallbackKind, Field, PaymentLogEntry, PaymentState};
 
@@ -18,6 +23,7 @@ pub(in crate::telemetry) struct PaymentMetrics {
     states: Counters<1>,
     fields: Counters<2>,
     callbacks: Counters<1>,
+    callback_seconds: Histogram,
     problems: Counters<1>,
     limits: Counters<1>,
 }
@@ -33,6 +39,11 @@ impl PaymentMetrics {
                 &states,
             ),
             fields: registrar.add("payment_fields", "Entries of callers, by field and result", Counters::default()),
+            callback_seconds: registrar.add(
+                "payment_callback_seconds",
+                "The time until payment status callbacks were answered, with the ledger",
+                LATENCY.new_metric(),
+            ),
             callbacks: registrar.counters(
                 "payment_callbacks",
                 "Payment status callbacks of Twilio, by what they report",
@@ -73,6 +84,10 @@ impl PaymentMetrics {
             CallbackKind::Ended(_) => "ended",
         };
         count(&self.callbacks, "phase", phase);
+    }
+
+    pub(in crate::telemetry) fn record_callback_answer(&self, took: Duration) {
+        self.callback_seconds.observe(took.as_secs_f64());
     }
 
     pub(in crate::telemetry) fn record_step(&self, entry: &PaymentLogEntry) {

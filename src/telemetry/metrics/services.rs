@@ -5,8 +5,8 @@ use std::time::Duration;
 use prometheus_client::metrics::family::MetricConstructor as _;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::{Counters, Histograms, LATENCY, Registrar, observe};
-use crate::call::ToolOutcome;
+use super::{Counters, Histograms, LATENCY, Registrar, count, observe};
+use crate::call::{ToolOutcome, ToolSpec};
 use crate::payment::TwilioResponse;
 use crate::telemetry::ToolSpan;
 
@@ -58,6 +58,7 @@ pub(super) const TWILIO_STATUSES: [&str; 6] = ["2xx", "429", "4xx", "5xx", "none
 #[derive(Debug)]
 pub(in crate::telemetry) struct ServiceMetrics {
     model_failures: Counters<2>,
+    tool_calls: Counters<1>,
     tools: Counters<2>,
     tool_seconds: Histograms,
     twilio: Counters<3>,
@@ -118,12 +119,14 @@ pub(crate) type TwilioResult = Option<(u16, Option<u32>)>;
 impl ServiceMetrics {
     pub(super) fn new(registrar: &mut Registrar<'_>) -> Self {
         let operations = TwilioOperation::ALL.map(TwilioOperation::as_str);
+        let names: Vec<_> = ToolSpec::names().into_iter().chain(["business"]).collect();
         let metrics = Self {
             model_failures: registrar.add(
                 "model_failures",
                 "Failed requests to the model's server, by kind and by whether they were repeated",
                 Counters::default(),
             ),
+            tool_calls: registrar.counters("tool_calls", "Tool calls of the model, by name", "tool", &names),
             tools: registrar.add("tools", "Tools that have run, by name and result", Counters::default()),
             tool_seconds: registrar.histograms(
                 "tool_seconds",
@@ -150,21 +153,28 @@ impl ServiceMetrics {
                 LATENCY.new_metric(),
             ),
         };
-        for operation in operations {
-            drop(metrics.twilio.get_or_create(&[("operation", operation), ("status", "2xx"), ("code", "none")]));
+        for (operation, status) in operations.into_iter().flat_map(|name| TWILIO_STATUSES.map(|status| (name, status)))
+        {
+            drop(metrics.twilio.get_or_create(&[("operation", operation), ("status", status), ("code", "none")]));
         }
         for kind in ModelFailure::ALL {
             for outcome in ["repeated", "final"] {
                 drop(metrics.model_failures.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome)]));
             }
         }
-        drop(metrics.tools.get_or_create(&[("tool", "business"), ("result", ToolResult::Done.as_str())]));
+        for result in ToolResult::ALL {
+            drop(metrics.tools.get_or_create(&[("tool", "business"), ("result", result.as_str())]));
+        }
         metrics
     }
 
     pub(in crate::telemetry) fn record_model_failure(&self, failure: ModelFailure, is_repeated: bool) {
         let outcome = if is_repeated { "repeated" } else { "final" };
         self.model_failures.get_or_create(&[("kind", failure.as_str()), ("outcome", outcome)]).inc();
+    }
+
+    pub(in crate::telemetry) fn record_tool_call(&self, tool: &'static str) {
+        count(&self.tool_calls, "tool", tool);
     }
 
     pub(in crate::telemetry) fn record_tool(&self, tool: &ToolSpan) {

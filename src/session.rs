@@ -49,7 +49,7 @@ use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
+    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId,
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
@@ -61,6 +61,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
+use crate::telemetry::{CallRecord, CallTotals, Telemetry, TurnRecord, TurnRecorder};
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -70,7 +71,7 @@ use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
 use timer::DeadlineTimer;
-use tool_runner::ToolRunner;
+use tool_runner::{ToolEvent, ToolRunner};
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,6 +113,8 @@ pub struct SessionContext {
     pub twilio: Arc<twilio::TwilioClient>,
     /// Runs the tools of the business.
     pub business_tools: Arc<BusinessToolClient>,
+    /// Where all measurements go.
+    pub(crate) telemetry: Arc<Telemetry>,
     /// The payment ledger.
     pub ledger: Ledger,
     /// Limits the log lines that anyone can cause.
@@ -249,6 +252,18 @@ enum SessionEnd {
 }
 
 impl SessionEnd {
+    /// The word in the log.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SocketClosed(_) => "socket_closed",
+            Self::CallEnded => "call_ended",
+            Self::Stopped => "stopped",
+            Self::NotResumed => "not_resumed",
+            Self::NotClosed => "not_closed",
+            Self::Panicked => "panicked",
+        }
+    }
+
     /// The reason of `call.ended` if neither the agent nor the server has ended the call in words.
     fn reason(self) -> &'static str {
         match self {
@@ -374,6 +389,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         mailbox,
         response: None,
         tool_events,
+        turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
         external_calls: ExternalCalls::default(),
         bad_frames: 0,
         send_failed: false,
@@ -382,12 +398,14 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         end: None,
         closed: None,
     });
-    let (end, ending) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
+    let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
-        (SessionEnd::Panicked, CallEnding::default())
+        (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
     });
-    // What it holds is removed with it, the registration as well. A newer session may own the call by now.
+    // What it holds is removed with it, the registration as well.
     drop(session);
+    let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
+    // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
         context.usage.admissions.release(&sid);
         context.pending_calls.remove_call(&sid);
@@ -395,7 +413,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
             call: call_data,
             outbound,
             started_at: started_on,
-            reason: ending.reason.unwrap_or(end.reason()),
+            reason,
             handoff: ending.handoff_data,
             summary: ending.notes.summary,
             arguments: ending.notes.arguments,
@@ -403,8 +421,9 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         };
         record_call_end(&context, call_end).await;
     }
-    let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
-    info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
+    let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
+    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
+    context.telemetry.record_call(call, context.calls.count());
 }
 
 /// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
@@ -500,7 +519,9 @@ struct Session {
     timer: DeadlineTimer,
     mailbox: mpsc::Receiver<Box<SessionMessage>>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<Box<CallEvent>>,
+    tool_events: mpsc::Receiver<Box<ToolEvent>>,
+    /// Records what the agent's turns are made of.
+    turns: TurnRecorder,
     external_calls: ExternalCalls,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
@@ -516,8 +537,8 @@ struct Session {
 }
 
 impl Session {
-    async fn run(&mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
-        self.execute(actions).await;
+    async fn run(&mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding, CallTotals) {
+        self.execute(actions, Instant::now()).await;
         let (mut events, mut work) = (0_u32, Duration::ZERO);
         let end = loop {
             if let Some(end) = self.closed {
@@ -533,12 +554,11 @@ impl Session {
             }
             let had_open_payment = self.call.has_open_payment();
             let now = Instant::now();
-            let actions = self.call.handle(event, now.into_std());
-            work = now.elapsed();
+            let handled = self.handle(event, now).await;
+            work = handled - now;
             if had_open_payment && !self.call.has_open_payment() {
-                self.payment_ended_at = Some(Instant::now());
+                self.payment_ended_at = Some(handled);
             }
-            self.execute(actions).await;
         };
         // Unread messages are dropped, but payment results among them are logged.
         self.mailbox.close();
@@ -547,14 +567,24 @@ impl Session {
                 payment_log::log_late_result(status);
             }
         }
-        (end, self.call.take_ending())
+        let last_turn = self.turns.end_call(Instant::now().into_std());
+        self.report_turn(last_turn);
+        (end, self.call.take_ending(), self.turns.take_totals())
+    }
+
+    /// Lets the call handle an event, and executes its actions. Returns when it had handled the event.
+    async fn handle(&mut self, event: CallEvent, now: Instant) -> Instant {
+        self.turns.record_event(&event, now.into_std());
+        let actions = self.call.handle(event, now.into_std());
+        let handled = Instant::now();
+        self.execute(actions, handled).await;
+        handled
     }
 
     /// Withdraws the tool calls of external clients that no longer wait, before the next of them starts.
     async fn withdraw_external_calls(&mut self) {
         for id in self.external_calls.take_withdrawn() {
-            let actions = self.call.handle(CallEvent::ExternalCallWithdrawn(id), Instant::now().into_std());
-            self.execute(actions).await;
+            self.handle(CallEvent::ExternalCallWithdrawn(id), Instant::now()).await;
         }
     }
 
@@ -575,8 +605,11 @@ impl Session {
             () = &mut self.draining, if self.drain_deadlines.is_none() => self.start_draining(),
             frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
             Some(message) = self.mailbox.recv() => self.handle_message(*message).await,
-            (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
-            Some(event) = self.tool_events.recv() => Some(*event),
+            (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => Some(CallEvent::Model { request, event }),
+            Some(finished) = self.tool_events.recv() => {
+                self.turns.record_tool(finished.span);
+                Some(finished.event)
+            }
             () = self.timer.wait_until(deadline) => self.handle_deadline(Instant::now()).await,
         }
     }
@@ -748,14 +781,16 @@ impl Session {
         self.bad_frames = 0;
         if let Some(mut older) = self.socket.replace(socket) {
             let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
-            let actions = self.call.handle(CallEvent::SocketLost, Instant::now().into_std());
-            self.execute(actions).await;
+            self.handle(CallEvent::SocketLost, Instant::now()).await;
         }
         Some(CallEvent::SocketResumed)
     }
 
-    async fn execute(&mut self, actions: Vec<Action>) {
+    /// Executes the actions of an event that was handled at `now`.
+    async fn execute(&mut self, actions: Vec<Action>, now: Instant) {
         for action in actions {
+            let ended_turn = self.turns.record_action(&action, now.into_std());
+            self.report_turn(ended_turn);
             match action {
                 Action::SendFrame(frame) => self.send(SocketOutput::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
@@ -769,14 +804,23 @@ impl Session {
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry);
+                    self.context.telemetry.record_payment_step(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
                         record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }
-                Action::ReportModelOutage(outage) => log_model_outage(outage),
+                Action::ReportModelOutage(outage) => self.context.telemetry.record_outage(outage),
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 Action::Close => self.close().await,
             }
+        }
+        let ended_turn = self.turns.record_state(self.call.agent_state(), now.into_std());
+        self.report_turn(ended_turn);
+    }
+
+    fn report_turn(&self, turn: Option<TurnRecord>) {
+        if let Some(turn) = turn {
+            self.context.telemetry.record_turn(turn);
         }
     }
 
@@ -804,18 +848,6 @@ impl Session {
     }
 }
 
-/// Logs what the caller hears in place of an answer of the model. The reason of a failure is logged with the response.
-fn log_model_outage(outage: ModelOutage) {
-    match outage {
-        ModelOutage::Apology(reason) => {
-            warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
-        }
-        ModelOutage::HandOff(reason) => {
-            warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
-        }
-    }
-}
-
 /// Records a statement and the caller's answer in a separate task, so that the caller does not wait for the ledger.
 fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, agreed: ConsentRecord) {
     let tool_context = tool_context.clone();
@@ -827,18 +859,17 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     context.tasks.spawn(work.in_current_span());
 }
 
-/// Waits for the next event of the response in flight, and logs the tool that the model calls. Without a response it
+/// Waits for the next event of the response in flight, and records the tool that the model calls. Without a response it
 /// never completes.
 async fn next_model_event(
+    telemetry: &Telemetry,
     response: &mut Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
 ) -> (ModelRequestId, ModelEvent) {
     if let Some((id, stream)) = response {
         let id = *id;
         if let Some(event) = stream.next().await {
-            if let ModelEvent::ToolCall(call) = &event
-                && let Some(tool) = ToolSpec::find(&call.name)
-            {
-                info!(event = "session.tool_called", tool = tool.name, "The model has called a tool.");
+            if let ModelEvent::ToolCall(call) = &event {
+                telemetry.record_tool_call(&call.name);
             }
             return (id, event);
         }

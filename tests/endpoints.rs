@@ -12,7 +12,7 @@ mod webhook_delivery;
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayMessage};
 use reqwest::StatusCode;
 use serde_json::json;
-use server::{Server, start_twilio};
+use server::{OPERATOR_TOKEN, Server, start_twilio};
 
 #[tokio::test]
 async fn a_call_that_comes_in_is_connected_to_the_relay() {
@@ -240,6 +240,57 @@ async fn the_root_and_health_need_no_credentials() {
     let server = Server::start(&[]).await;
     assert!(server.get("/").await.text().await.unwrap().contains("running"));
     assert_eq!(server.get("/health").await.text().await.unwrap(), r#"{"status":"ok","calls":0}"#);
+}
+
+#[tokio::test]
+async fn metrics_need_an_operators_token_but_on_their_own_port() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN), ("METRICS_PORT", &port.to_string())]).await;
+    assert_eq!(server.get("/metrics").await.status(), StatusCode::UNAUTHORIZED);
+    let shown = server.get_as_operator("/metrics").await;
+    assert_eq!(shown.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(shown.text().await.unwrap().contains("\ncrelay_calls_live 0\n"));
+    let get = async |path| reqwest::get(format!("http://127.0.0.1:{port}{path}")).await.unwrap();
+    assert!(get("/metrics").await.text().await.unwrap().contains("\ncrelay_calls_live 0\n"));
+    assert_eq!(get("/payments").await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn metrics_count_a_call_its_turns_and_the_failures_of_the_model() {
+    let server = Server::start(&[("OPERATOR_TOKEN", OPERATOR_TOKEN)]).await;
+    let mut call = server.connect_call("CA1", &json!({})).await;
+    call.say("Hello?").await.unwrap();
+    assert!(call.wait_for_speech().await.unwrap().contains("something went wrong"));
+    let metrics = async || server.get_as_operator("/metrics").await.text().await.unwrap();
+    let during = metrics().await;
+    for sample in [
+        "crelay_calls_live 1",
+        r#"crelay_model_outages_total{effect="apology"} 1"#,
+        r#"crelay_model_failures_total{kind="no_response",outcome="final"} 1"#,
+    ] {
+        assert!(during.lines().any(|line| line == sample), "{sample} is not in\n{during}");
+    }
+    call.close(1000, "").await.unwrap();
+    server.post_as_twilio("/connectAction", &[("CallSid", "CA1"), ("CallStatus", "completed")]).await;
+    server.wait_for_calls(0).await;
+    let ended = r#"crelay_calls_ended_total{reason="caller-hung-up"} 1"#;
+    let after = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        loop {
+            let text = metrics().await;
+            if text.lines().any(|line| line == ended) {
+                return text;
+            }
+        }
+    });
+    let after = after.await.expect("the end of the call is counted");
+    for sample in [
+        r#"crelay_turns_total{trigger="prompt",end="call_ended"} 1"#,
+        r#"crelay_model_responses_total{end="reported"} 1"#,
+        r#"crelay_turn_share_seconds_count{share="first_frame"} 1"#,
+        "crelay_call_seconds_count 1",
+    ] {
+        assert!(after.lines().any(|line| line == sample), "{sample} is not in\n{after}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 53] = [
+const OPTIONAL: [&str; 56] = [
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -35,6 +35,9 @@ const OPTIONAL: [&str; 53] = [
     "OPENAI_REASONING_EFFORT",
     "OPENAI_SERVICE_TIER",
     "OPENAI_MAX_OUTPUT_TOKENS",
+    "OPENAI_PRICES",
+    "METRICS_HOST",
+    "METRICS_PORT",
     "RESPONSE_SERVICE",
     "FLOWISE_URL",
     "FLOWISE_CHATFLOW_ID",
@@ -424,6 +427,8 @@ fn the_example_file_names_every_variable_and_its_default() {
         "OPENAI_REASONING_EFFORT",
         "OPENAI_SERVICE_TIER",
         "OPENAI_MAX_OUTPUT_TOKENS",
+        "OPENAI_PRICES",
+        "METRICS_PORT",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",
         "TWILIO_REGION",

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::auth::call_webhook::PaymentWebhook;
+use super::auth::twilio_signature::WebhookForm;
 use crate::payment::PaymentCallback;
 use crate::session::{self, DeliveryOutcome, payment_log};
 
@@ -21,6 +23,13 @@ pub(super) async fn post(
     State(context): State<Arc<session::SessionContext>>,
     PaymentWebhook(form): PaymentWebhook,
 ) -> Response {
+    let began = Instant::now();
+    let response = handle(&context, &form).await;
+    context.telemetry.record_callback_answer(began.elapsed());
+    response
+}
+
+async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Response {
     let status = match PaymentCallback::from_form(form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
@@ -32,6 +41,7 @@ pub(super) async fn post(
             return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
         }
     };
+    context.telemetry.record_callback(&status.kind);
     if status.unmasked {
         error!(
             event = "payment.unmasked_card_data",

@@ -10,16 +10,17 @@ use futures_util::stream::{self, BoxStream};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::abort::AbortOnDrop;
 use super::answer::{AnswerReader, AnswerTooLargeError};
 use super::event::FlowiseEvent;
 use super::{FlowiseCall, FlowiseClient};
-use crate::call::{ModelEvent, ModelRequestId};
+use crate::call::{ModelEvent, ModelRequestId, ResponseReport, TokenUsage};
 use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
+use crate::telemetry::ModelFailure;
 
 /// The time limit for the headers, which Flowise sends before it runs the flow, unless the flow is known not to stream. It
 /// never answers for a flow that does not exist.
@@ -130,6 +131,18 @@ impl PredictionError {
     fn root_cause(&self) -> Option<String> {
         let source = std::error::Error::source(self);
         iter::successors(source, |error| (*error).source()).last().map(ToString::to_string)
+    }
+
+    /// The kind of failure, for the metrics.
+    fn kind(&self) -> ModelFailure {
+        match self {
+            Self::NoConnection(_) | Self::NoResponse(_) => ModelFailure::NoResponse,
+            Self::HeadersTimeout | Self::TimedOut => ModelFailure::Timeout,
+            Self::ErrorStatus(status) => ModelFailure::of_status(status.as_u16()),
+            Self::BrokenOff => ModelFailure::BrokenOff,
+            Self::FlowFailed | Self::Aborted => ModelFailure::Reported,
+            Self::NoWords | Self::TooLarge(_) => ModelFailure::Unusable,
+        }
     }
 
     /// Whether the flow has ended, so that there is nothing to stop. A gateway that answers in place of Flowise does not
@@ -248,6 +261,9 @@ impl PredictionStream {
             Err(PredictionError::NoConnection(error)) => {
                 self.abort.set_may_run(false);
                 let Some(wait) = self.backoff.next() else { return Err(PredictionError::NoConnection(error)) };
+                self.client
+                    .telemetry
+                    .record(|telemetry| telemetry.record_model_failure(ModelFailure::NoResponse, true));
                 sleep(wait).await;
             }
             Err(error) => return Err(error),
@@ -325,7 +341,8 @@ impl PredictionStream {
         if self.content == AnswerContent::Nothing {
             return Err(PredictionError::NoWords);
         }
-        info!(
+        // The line of the turn has these numbers of all its responses.
+        debug!(
             event = "flowise.response_ended",
             request = self.request.0,
             attempts = self.attempts,
@@ -341,6 +358,7 @@ impl PredictionStream {
     }
 
     fn fail(&mut self, error: &PredictionError) {
+        self.client.telemetry.record(|telemetry| telemetry.record_model_failure(error.kind(), false));
         warn!(
             event = "flowise.response_failed",
             request = self.request.0,
@@ -362,7 +380,10 @@ impl PredictionStream {
         self.response = None;
         self.events.clear();
         self.is_finished = true;
-        self.queue.push_back(event);
+        let (input, output) = self.token_usage.unwrap_or_default();
+        let usage = TokenUsage { input, output, ..TokenUsage::default() };
+        let report = ResponseReport { attempts: self.attempts, usage, request_id: None };
+        self.queue.extend([ModelEvent::Report(Box::new(report)), event]);
     }
 }
 

@@ -1,0 +1,322 @@
+//! What is measured: each fact enters the [`Telemetry`] hub once, and goes from there to the log and to whatever else
+//! shows it.
+//!
+//! Records are plain data. They have durations, counts and words of closed sets, and nothing of what was said.
+//!
+#![doc = include_str!("telemetry/README.md")]
+
+mod call;
+mod cost;
+mod metrics;
+mod turn;
+mod twilio_time;
+
+pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
+pub use cost::{Cost, ModelPrices, PriceTable};
+#[cfg(any(feature = "simulator", test))]
+pub(crate) use metrics::find_foreign_sample;
+pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
+pub(crate) use turn::{ToolSpan, TurnRecord, TurnRecorder};
+use turn::{TurnEnd, TurnTrigger};
+use twilio_time::add_twilio_time;
+pub(crate) use twilio_time::measure_twilio_time;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+use crate::call::{ModelOutage, ToolSpec};
+use crate::ledger::LimitExceeded;
+use crate::payment::{CallbackKind, PaymentLogEntry, PaymentState};
+use metrics::Metrics;
+
+/// How many records a subscriber may be behind. Older ones are dropped for it.
+const SUBSCRIBER_BACKLOG: usize = 1024;
+
+/// A time that stands for none.
+const UNANNOUNCED: i64 = i64::MAX;
+
+/// The log lines that were dropped since the process began. Like standard error, it belongs to the process.
+static DROPPED_LOG_LINES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts log lines that were dropped, since nobody read them in time.
+pub fn count_dropped_log_lines(lines: u64) {
+    DROPPED_LOG_LINES.fetch_add(lines, Ordering::Relaxed);
+}
+
+/// The hub of all measurements. Shared by everything that measures; recording never blocks.
+#[derive(Debug)]
+pub struct Telemetry {
+    prices: Option<ModelPrices>,
+    metrics: Metrics,
+    /// What the tokens of all turns cost, in 10⁻¹² dollars.
+    cost: AtomicU64,
+    /// When the model is switched off, in seconds since 1970; [`UNANNOUNCED`] if that is not known.
+    shutdown: AtomicI64,
+    records: broadcast::Sender<TelemetryRecord>,
+}
+
+/// The place of the hub in what is built before it or without it. Clones share it; an empty one measures nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TelemetrySlot(Arc<OnceLock<Arc<Telemetry>>>);
+
+impl TelemetrySlot {
+    /// Puts the hub there, unless there is one.
+    pub(crate) fn set(&self, telemetry: &Arc<Telemetry>) {
+        let _ = self.0.set(telemetry.clone());
+    }
+
+    /// Records something, if there is a hub.
+    pub(crate) fn record(&self, record: impl FnOnce(&Telemetry)) {
+        if let Some(telemetry) = self.0.get() {
+            record(telemetry);
+        }
+    }
+}
+
+/// A record, for those who subscribe to all of them.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing subscribes yet"))]
+pub(crate) enum TelemetryRecord {
+    /// A turn has ended.
+    Turn(Arc<TurnRecord>),
+    /// A call has ended.
+    Call(Arc<CallRecord>),
+}
+
+impl Telemetry {
+    /// Creates the hub. With `prices` each turn has a cost.
+    pub fn new(prices: Option<ModelPrices>) -> Self {
+        Self {
+            prices,
+            metrics: Metrics::new(),
+            cost: AtomicU64::new(0),
+            shutdown: AtomicI64::new(UNANNOUNCED),
+            records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
+        }
+    }
+
+    /// The prices of the model in use, if they are known.
+    pub(crate) fn prices(&self) -> Option<ModelPrices> {
+        self.prices
+    }
+
+    /// Returns a receiver of all records from now on. One that falls behind loses the oldest, and delays nobody.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing subscribes yet"))]
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<TelemetryRecord> {
+        self.records.subscribe()
+    }
+
+    /// Records a turn that has ended. The caller's span names the call.
+    pub(crate) fn record_turn(&self, turn: TurnRecord) {
+        let usage = turn.usage();
+        info!(
+            event = "turn.finished",
+            turn = turn.number,
+            trigger = turn.trigger.as_str(),
+            end = turn.end.as_str(),
+            request_ms = turn.request_sent().map(milliseconds),
+            first_token_ms = turn.first_token().map(milliseconds),
+            first_frame_ms = turn.first_frame.map(milliseconds),
+            last_frame_ms = turn.last_frame.map(milliseconds),
+            speaking_ms = turn.speaking.map(milliseconds),
+            requests = turn.responses.len(),
+            attempts = turn.attempts(),
+            tools = turn.tools.len(),
+            tool_ms = milliseconds(turn.tool_time()),
+            twilio_ms = milliseconds(turn.twilio_time()),
+            input_tokens = usage.input,
+            cached_tokens = usage.cached,
+            output_tokens = usage.output,
+            cost_usd = turn.cost.map(tracing::field::display),
+            "A turn of the agent has ended."
+        );
+        self.metrics.calls.record_turn(&turn);
+        let cost = turn.cost.map_or(0, Cost::picodollars);
+        self.cost.fetch_add(cost, Ordering::Relaxed);
+        self.publish(|| TelemetryRecord::Turn(Arc::new(turn)));
+    }
+
+    /// Records a call that has ended. The caller's span names the call.
+    pub(crate) fn record_call(&self, call: CallRecord, live_calls: usize) {
+        let totals = &call.totals;
+        info!(
+            event = "call.ended",
+            live_calls,
+            seconds = call.duration.as_secs(),
+            end = call.end,
+            reason = call.reason,
+            outbound = call.outbound,
+            turns = totals.turns,
+            interrupted = totals.interrupted,
+            resumes = totals.resumes,
+            model_ms = milliseconds(totals.model_time),
+            tool_ms = milliseconds(totals.tool_time),
+            twilio_ms = milliseconds(totals.twilio_time),
+            input_tokens = totals.usage.input,
+            cached_tokens = totals.usage.cached,
+            output_tokens = totals.usage.output,
+            cost_usd = totals.cost.map(tracing::field::display),
+            payments = totals.payments,
+            payment = totals.payment.map(PaymentEnd::as_str),
+            wrong_entries = totals.wrong_entries,
+            "The call has ended."
+        );
+        self.metrics.calls.record_call(&call);
+        self.publish(|| TelemetryRecord::Call(Arc::new(call)));
+    }
+
+    /// Records an answer that the model did not give, and what the caller hears in its place.
+    pub(crate) fn record_outage(&self, outage: ModelOutage) {
+        // The reason of a failure is logged with the response.
+        match outage {
+            ModelOutage::Apology(reason) => {
+                warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
+            }
+            ModelOutage::HandOff(reason) => {
+                warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
+            }
+        }
+        self.metrics.calls.record_outage(outage);
+    }
+
+    /// Counts a failed request to the model's server. Its log line says more.
+    pub(crate) fn record_model_failure(&self, failure: ModelFailure, is_repeated: bool) {
+        self.metrics.services.record_model_failure(failure, is_repeated);
+    }
+
+    /// Keeps the day on which the model is switched off; `None` if that is not announced.
+    pub(crate) fn record_shutdown(&self, date: Option<Date>) {
+        let begin = date.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+        self.shutdown.store(begin.map_or(UNANNOUNCED, |begin| begin.timestamp().as_second()), Ordering::Relaxed);
+    }
+
+    /// Records that the model has called a tool of this name, which is its own text.
+    pub(crate) fn record_tool_call(&self, name: &str) {
+        let tool = ToolSpec::find(name).map(|tool| tool.name);
+        if let Some(tool) = tool {
+            info!(event = "session.tool_called", tool, "The model has called a tool.");
+        }
+        self.metrics.services.record_tool_call(tool.unwrap_or("business"));
+    }
+
+    /// Counts a tool that has finished.
+    pub(crate) fn record_tool(&self, tool: &ToolSpan) {
+        self.metrics.services.record_tool(tool);
+    }
+
+    /// Counts an attempt of a request to Twilio's REST API.
+    pub(crate) fn record_twilio_attempt(&self, operation: TwilioOperation, result: TwilioResult) {
+        self.metrics.services.record_twilio_attempt(operation, result);
+    }
+
+    /// Records how long a request to Twilio's REST API took, with all its attempts.
+    pub(crate) fn record_twilio_request(&self, operation: TwilioOperation, took: Duration) {
+        add_twilio_time(took);
+        self.metrics.services.record_twilio_request(operation, took);
+    }
+
+    /// Records how long a write transaction of the ledger took.
+    pub(crate) fn record_ledger_write(&self, took: Duration) {
+        self.metrics.services.record_ledger_write(took);
+    }
+
+    /// Counts a payment that has reached this state in the ledger.
+    pub(crate) fn record_payment_state(&self, state: PaymentState) {
+        self.metrics.payments.record_state(state);
+    }
+
+    /// Counts a step of a payment on a call.
+    pub(crate) fn record_payment_step(&self, entry: &PaymentLogEntry) {
+        self.metrics.payments.record_step(entry);
+    }
+
+    /// Counts a payment status callback.
+    pub(crate) fn record_callback(&self, kind: &CallbackKind) {
+        self.metrics.payments.record_callback(kind);
+    }
+
+    /// Records how long it took to answer a payment status callback.
+    pub(crate) fn record_callback_answer(&self, took: Duration) {
+        self.metrics.payments.record_callback_answer(took);
+    }
+
+    /// Counts a payment request that a velocity limit stopped.
+    pub(crate) fn record_velocity_limit(&self, limit: LimitExceeded) {
+        self.metrics.payments.record_limit(limit);
+    }
+
+    /// Writes all metrics in Prometheus's text format. `snapshot` has what others know; the rest of it is filled in.
+    pub(crate) fn metrics_text(&self, mut snapshot: Snapshot) -> String {
+        snapshot.dropped_lines = DROPPED_LOG_LINES.load(Ordering::Relaxed);
+        snapshot.cost = Cost::from_picodollars(self.cost.load(Ordering::Relaxed));
+        let shutdown = self.shutdown.load(Ordering::Relaxed);
+        snapshot.shutdown = (shutdown != UNANNOUNCED).then_some(shutdown);
+        self.metrics.to_text(&snapshot)
+    }
+
+    fn publish(&self, record: impl FnOnce() -> TelemetryRecord) {
+        if self.records.receiver_count() > 0 {
+            // Fails only if the last subscriber has just left.
+            let _ = self.records.send(record());
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::call::{Action, AgentState, CallEvent};
+    use crate::captured_log::CapturedLog;
+    use crate::relay::OutgoingFrame;
+
+    #[test]
+    fn a_turn_and_a_call_are_one_line_each_and_reach_whoever_subscribes() {
+        let (log, telemetry) = (CapturedLog::start(), Telemetry::default());
+        let (now, began_at) = (Instant::now().into_std(), jiff::Timestamp::UNIX_EPOCH);
+        let mut turns = TurnRecorder::new("CA1".parse().unwrap(), now, began_at, None);
+        turns.record_event(&CallEvent::Tick, now);
+        turns.record_action(&Action::SendFrame(OutgoingFrame::utterance("secret")), now);
+        let turn = turns.record_state(AgentState::Idle, now).unwrap();
+        telemetry.record_turn(turn.clone());
+        let mut records = telemetry.subscribe();
+        telemetry.record_turn(turn);
+        telemetry.record_call(
+            CallRecord {
+                call_sid: "CA1".parse().unwrap(),
+                outbound: false,
+                began_at,
+                duration: Duration::from_secs(9),
+                end: "call_ended",
+                reason: "caller-hung-up",
+                is_handed_off: false,
+                totals: turns.take_totals(),
+            },
+            0,
+        );
+        assert_eq!(log.count_events("first_frame_ms=0", "turn.finished"), 2);
+        assert_eq!(log.count_events("seconds=9", "call.ended"), 1);
+        assert_eq!(log.count_events("secret", "turn.finished"), 0);
+        let Ok(TelemetryRecord::Turn(turn)) = records.try_recv() else { panic!("no turn") };
+        assert_eq!((turn.call_sid.as_str(), turn.began_at), ("CA1", began_at));
+        let Ok(TelemetryRecord::Call(call)) = records.try_recv() else { panic!("no call") };
+        assert_eq!((call.call_sid.as_str(), call.totals.turns, call.began_at), ("CA1", 1, began_at));
+    }
+}

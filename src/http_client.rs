@@ -285,6 +285,31 @@ mod tests {
         assert_eq!(read_body(response, 2).await.unwrap(), b"hi");
     }
 
+    /// The protocols that a client offers in the TLS handshake.
+    async fn offered_protocols(client: Client) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let request = tokio::spawn(client.get(url).send());
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut acceptor = rustls::server::Acceptor::default();
+        let hello = loop {
+            let mut bytes = Vec::with_capacity(4096);
+            socket.read_buf(&mut bytes).await.unwrap();
+            acceptor.read_tls(&mut &bytes[..]).unwrap();
+            if let Some(accepted) = acceptor.accept().unwrap_or_else(|(error, _)| panic!("{error}")) {
+                break accepted;
+            }
+        };
+        request.abort();
+        let offered = hello.client_hello().alpn().into_iter().flatten();
+        offered.map(|protocol| String::from_utf8_lossy(protocol).into_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn http_2_is_offered() {
+        assert_eq!(offered_protocols(builder(Target::ThisMachine).build().unwrap()).await, ["h2", "http/1.1"]);
+    }
+
     #[tokio::test]
     async fn a_body_is_read_up_to_its_limit() {
         let get = async |head: &str, body: &[u8]| {

@@ -12,7 +12,7 @@ use super::body::RequestBody;
 use super::event::TokenUsage;
 use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
-use super::transport::{self, TransportError};
+use super::transport::{self, Phase, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
 
@@ -114,7 +114,8 @@ impl ResponseStream {
                 tokio::task::yield_now().await;
             }
             if timeout_at(self.deadline(), self.advance()).await.is_err() {
-                self.break_off("the time limit was reached", None);
+                let failure = TransportError::TimedOut(self.phase());
+                self.break_off("the time limit was reached", Some(&failure));
             }
         }
         None
@@ -124,6 +125,15 @@ impl ResponseStream {
         let limits = &self.limits;
         let limit = if self.first_token.is_none() { limits.first_token.min(limits.response) } else { limits.response };
         self.started + limit
+    }
+
+    /// What is being waited for.
+    fn phase(&self) -> Phase {
+        match (&self.body, self.first_token) {
+            (None, _) => Phase::Headers,
+            (Some(_), None) => Phase::FirstToken,
+            (Some(_), Some(_)) => Phase::End,
+        }
     }
 
     async fn advance(&mut self) {
@@ -146,7 +156,8 @@ impl ResponseStream {
             match timeout(limit, body.chunk()).await {
                 Ok(Ok(Some(bytes))) => self.received.push(&bytes)?,
                 Ok(Ok(None)) => self.received.end(),
-                Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
+                Ok(Err(_)) => return Err(TransportError::StreamClosed),
+                Err(_) => return Err(TransportError::TimedOut(Phase::Idle)),
             }
         }
         if self.received.has_output() {
@@ -173,7 +184,7 @@ impl ResponseStream {
             let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
             let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
             let sent = timeout(limit, transport::send(&self.model.http, self.model.client.config(), &body)).await;
-            match sent.unwrap_or(Err(TransportError::Timeout)) {
+            match sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))) {
                 Ok(response) => {
                     capabilities.learn_success(&options);
                     return Ok(response);

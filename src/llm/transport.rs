@@ -86,9 +86,9 @@ pub(super) enum TransportError {
     /// The body of the response cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ReadAnswerError),
-    /// The headers did not arrive in time.
-    #[error("no response in time")]
-    Timeout,
+    /// A phase has taken longer than its limit.
+    #[error("no {0} in time")]
+    TimedOut(Phase),
     /// The stream ended before the response did.
     #[error("the stream ended early")]
     StreamClosed,
@@ -103,7 +103,36 @@ pub(super) enum TransportError {
     BuildRequest,
 }
 
+/// A phase of a response, each with a time limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Phase {
+    /// Until the connection is open, TLS included.
+    #[error("connection")]
+    Connect,
+    /// Until the headers of the response have arrived.
+    #[error("response")]
+    Headers,
+    /// Until the first text or tool call has arrived, over all attempts.
+    #[error("first token")]
+    FirstToken,
+    /// Between two pieces of the response.
+    #[error("further event")]
+    Idle,
+    /// Until the end of the response.
+    #[error("end of the response")]
+    End,
+}
+
 impl TransportError {
+    /// The error of a request that got no response.
+    fn of_request(error: reqwest::Error) -> Self {
+        if error.is_connect() && error.is_timeout() {
+            Self::TimedOut(Phase::Connect)
+        } else {
+            Self::NoResponse(error.without_url())
+        }
+    }
+
     /// Whether a retry of the same request may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
@@ -111,7 +140,7 @@ impl TransportError {
             Self::ResponseFailed(error_info) => error_info.is_transient(None),
             // What is no answer comes from a gateway before the model's server.
             Self::NoResponse(_)
-            | Self::Timeout
+            | Self::TimedOut(_)
             | Self::StreamClosed
             | Self::EmptyResponse
             | Self::Unreadable(ReadAnswerError::NotAnAnswer) => true,
@@ -171,7 +200,7 @@ pub(super) async fn send(
     let body = serialize(body)?;
     let request = http.post(endpoint.url("/responses")).headers(endpoint.headers());
     let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
-    let response = request.send().await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
+    let response = request.send().await.map_err(TransportError::of_request)?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);

@@ -23,6 +23,7 @@ mod refusal;
 mod response;
 mod shutdown_date;
 mod transport;
+mod websocket;
 
 use std::time::Duration;
 

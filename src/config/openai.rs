@@ -36,6 +36,8 @@ pub struct OpenAiConfig {
     pub service_tier: Option<ServiceTier>,
     /// `OPENAI_MAX_OUTPUT_TOKENS` (400 where the model does not reason): the maximum length of a response.
     pub max_output_tokens: Setting<NonZeroU32>,
+    /// `OPENAI_TRANSPORT` ([`ModelTransport::Http`]): how responses are requested.
+    pub transport: ModelTransport,
 }
 
 impl OpenAiConfig {
@@ -48,6 +50,7 @@ impl OpenAiConfig {
             reasoning_effort: Setting::ByModel,
             service_tier: None,
             max_output_tokens: Setting::ByModel,
+            transport: ModelTransport::Http,
         }
     }
 }
@@ -99,6 +102,16 @@ pub enum ServiceTier {
     Fast,
     /// `ultrafast`.
     Ultrafast,
+}
+
+/// How responses are requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModelTransport {
+    /// `http`: a request for each response, whose events are streamed.
+    #[default]
+    Http,
+    /// `websocket`: over WebSockets that are kept open, and over HTTP while there is none.
+    WebSocket,
 }
 
 /// The text is not one of the words of a setting.
@@ -167,6 +180,24 @@ impl FromStr for ServiceTier {
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
         values::find_word(&Self::ALL, Self::as_str, text).ok_or(ParseWordError)
+    }
+}
+
+impl ModelTransport {
+    /// The value of the variable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl FromStr for ModelTransport {
+    type Err = ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, ParseWordError> {
+        values::find_word(&[Self::Http, Self::WebSocket], Self::as_str, text).ok_or(ParseWordError)
     }
 }
 
@@ -274,6 +305,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         parse_output_tokens,
         "a number from 16 to 1000000, or default to leave it to the server",
     );
+    let transport = vars.read_optional("OPENAI_TRANSPORT", str::parse::<ModelTransport>, "http or websocket");
     vars.check_exposure("OPENAI_BASE_URL", base_url.as_ref().map(ApiBaseUrl::exposure));
     Some(OpenAiConfig {
         api_key: api_key?.into(),
@@ -282,6 +314,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         reasoning_effort: reasoning_effort.unwrap_or(Setting::ByModel),
         service_tier,
         max_output_tokens: max_output_tokens.unwrap_or(Setting::ByModel),
+        transport: transport.unwrap_or_default(),
     })
 }
 
@@ -342,7 +375,10 @@ mod tests {
                 "{text}"
             );
         }
-        for name in ["OPENAI_REASONING_EFFORT", "OPENAI_SERVICE_TIER"] {
+        for transport in [ModelTransport::Http, ModelTransport::WebSocket] {
+            assert_eq!(read(&[("OPENAI_TRANSPORT", transport.as_str())]).unwrap().transport, transport);
+        }
+        for name in ["OPENAI_REASONING_EFFORT", "OPENAI_SERVICE_TIER", "OPENAI_TRANSPORT"] {
             assert!(read(&[(name, "some")]).unwrap_err().contains("is not one of the known words"), "{name}");
         }
     }

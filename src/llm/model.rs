@@ -15,7 +15,8 @@ use super::capabilities::Capabilities;
 use super::model_name::ServerKind;
 use super::prewarm::PrewarmState;
 use super::transport::OpenAiEndpoint;
-use crate::config::{self, ApiBaseUrl};
+use super::websocket::SocketPool;
+use crate::config::{self, ApiBaseUrl, ModelTransport};
 use crate::http_client::{self, Target};
 use crate::phone_number::PhoneNumber;
 
@@ -62,6 +63,8 @@ pub(super) struct ModelInner {
     /// Whether the server has left out the beginning of reasoning in the text of an answer.
     pub(super) leaves_reasoning_unopened: AtomicBool,
     pub(super) http: reqwest::Client,
+    /// The WebSockets, if responses are to be requested over those.
+    pub(super) sockets: Option<SocketPool>,
     base_url: ApiBaseUrl,
     api_key: SecretString,
     /// The key of the identifiers of callers.
@@ -86,7 +89,8 @@ impl Model {
         secret: &SecretString,
         limits: ModelLimits,
     ) -> Result<Self, BuildModelError> {
-        let http = http_client::builder(Target::of_text(config.base_url.as_str()))
+        let target = Target::of_text(config.base_url.as_str());
+        let http = http_client::builder(target)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -95,6 +99,14 @@ impl Model {
             .http2_keep_alive_while_idle(true)
             .build()
             .map_err(BuildModelError::Http)?;
+        let sockets = match config.transport {
+            ModelTransport::Http => None,
+            ModelTransport::WebSocket => {
+                let http = http_client::upgrade_builder(target).connect_timeout(CONNECT_TIMEOUT).build();
+                let url = config.base_url.join(&["responses"]);
+                Some(SocketPool::new(http.map_err(BuildModelError::Http)?, url, config.api_key.clone()))
+            }
+        };
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {
             client: Client::build(http.clone(), endpoint),
@@ -103,6 +115,7 @@ impl Model {
             prewarming: PrewarmState::default(),
             leaves_reasoning_unopened: AtomicBool::new(false),
             http,
+            sockets,
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),
             identifier_key: Hmac::new_from_slice(secret.expose_secret().as_bytes())

@@ -12,7 +12,7 @@ use super::body::RequestBody;
 use super::event::TokenUsage;
 use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
-use super::transport::{self, Phase, TransportError};
+use super::transport::{self, OpenResponse, Phase, Piece, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
 
@@ -47,8 +47,10 @@ struct ResponseStream {
     started: Instant,
     attempts: u32,
     backoff: ExponentialBackoff,
-    /// The response of the current attempt, once its headers have arrived.
-    body: Option<reqwest::Response>,
+    /// The response of the current attempt, once the server has accepted it.
+    body: Option<OpenResponse>,
+    /// Whether a WebSocket may be used. What has failed over one is repeated over HTTP.
+    may_use_socket: bool,
     received: ReceivedResponse,
     first_token: Option<Duration>,
     /// The last event, and that no event follows it.
@@ -93,6 +95,7 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
+            may_use_socket: true,
             received: model.inner.new_response(request.id),
             request,
             first_token: None,
@@ -150,14 +153,13 @@ impl ResponseStream {
             self.body = Some(self.open().await?);
             return Ok(Progress::Continues);
         };
-        let progress = self.received.advance()?;
+        let mut progress = self.received.advance()?;
         if matches!(progress, Progress::NeedsBytes) {
             let limit = STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
-            match timeout(limit, body.chunk()).await {
-                Ok(Ok(Some(bytes))) => self.received.push(&bytes)?,
-                Ok(Ok(None)) => self.received.end(),
-                Ok(Err(_)) => return Err(TransportError::StreamClosed),
-                Err(_) => return Err(TransportError::TimedOut(Phase::Idle)),
+            match timeout(limit, body.next()).await.unwrap_or(Err(TransportError::TimedOut(Phase::Idle)))? {
+                Piece::Bytes(bytes) => self.received.push(&bytes)?,
+                Piece::Event(json) => progress = self.received.read_event(&json)?,
+                Piece::End => self.received.end(),
             }
         }
         if self.received.has_output() {
@@ -173,7 +175,7 @@ impl ResponseStream {
         Ok(progress)
     }
 
-    async fn open(&mut self) -> Result<reqwest::Response, TransportError> {
+    async fn open(&mut self) -> Result<OpenResponse, TransportError> {
         self.attempts += 1;
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
@@ -183,9 +185,10 @@ impl ResponseStream {
         loop {
             let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
             let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
-            let sent = timeout(limit, transport::send(&self.model.http, self.model.client.config(), &body)).await;
-            match sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))) {
+            let sockets = self.model.sockets.as_ref().filter(|_| self.may_use_socket);
+            match transport::send(&self.model, sockets, &body, limit).await {
                 Ok(response) => {
+                    self.may_use_socket = matches!(response, OpenResponse::Socket(_));
                     capabilities.learn_success(&options);
                     return Ok(response);
                 }
@@ -199,7 +202,8 @@ impl ResponseStream {
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
     async fn handle_failure(&mut self, failure: TransportError) {
-        self.body = None;
+        let was_on_socket = matches!(self.body.take(), Some(OpenResponse::Socket(_)));
+        self.may_use_socket = false;
         if self.received.has_output() {
             return self.break_off("the response broke off", Some(&failure));
         }
@@ -207,6 +211,8 @@ impl ResponseStream {
         self.first_token = None;
         match failure.input_refusal() {
             Some(refusal) => self.refuse_input(refusal, &failure),
+            // HTTP may do at once what a socket did not, whatever retries are left.
+            None if was_on_socket && failure.is_of_connection() => self.log_retry(&failure, Duration::ZERO),
             None => self.retry(failure).await,
         }
     }
@@ -220,18 +226,20 @@ impl ResponseStream {
         let Some(wait) = wait.filter(|wait| Instant::now() + *wait < self.deadline()) else {
             return self.fail("no attempt succeeded", Some(&failure));
         };
-        let code = failure.error_info().and_then(|info| info.code.as_deref());
-        let cause = failure.root_cause();
+        self.log_retry(&failure, wait);
+        sleep(wait).await;
+    }
+
+    fn log_retry(&self, failure: &TransportError, wait: Duration) {
         tracing::warn!(
             event = "openai.retry",
             attempt = self.attempts,
             error = %failure,
-            cause,
-            error_code = code,
+            cause = failure.root_cause(),
+            error_code = failure.error_info().and_then(|info| info.code.as_deref()),
             ?wait,
             "The request to the model is repeated."
         );
-        sleep(wait).await;
     }
 
     /// Ends a response that cannot be read on. An answer whose items are complete is one, whatever comes after.

@@ -39,11 +39,14 @@ const MAX_AGE: Duration = Duration::from_secs(55 * 60);
 /// How long HTTP is used after a socket could not be opened, or was of no use.
 const HTTP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many sockets are tried for one request: after a first one whose time was up, a new one.
+/// How often a request is sent: once more after an error of the socket, on a new one if that has reached its maximum age.
 const MAX_ATTEMPTS: usize = 2;
 
 /// The code of the error of a socket that has reached its maximum age.
 const CONNECTION_LIMIT: &str = "websocket_connection_limit_reached";
+
+/// The code of the error of a request that goes on from a response that the server does not have.
+const PREVIOUS_NOT_FOUND: &str = "previous_response_not_found";
 
 /// The sockets to the model's server.
 pub(super) struct SocketPool {
@@ -110,8 +113,8 @@ impl SocketPool {
         }
     }
 
-    /// Sends the request once, in a lane of its own. Succeeds when the first event has arrived within the limit, and is no
-    /// error. Another socket is used if the first one has reached its maximum age.
+    /// Sends the request in a lane of its own, once more after an error of the socket. Succeeds when the first event has
+    /// arrived within the limit, and is no error.
     pub(super) async fn send(&self, body: &RequestBody<'_>, limit: Duration) -> Result<Lane, SendError> {
         timeout(limit, self.try_send(body)).await.unwrap_or_else(|_| {
             // The next callers need not wait for it.
@@ -133,7 +136,7 @@ impl SocketPool {
             match lane.peek().await {
                 Ok(event) => match read_error(event) {
                     None => return Ok(lane),
-                    Some(ServerError::ConnectionLimit) => {}
+                    Some(ServerError::OfSocket) => {}
                     Some(ServerError::Unexplained) => {
                         self.use_http(&UnusableError::RefusesRequests);
                         return Err(SendError::Unavailable);
@@ -239,8 +242,9 @@ impl PoolState {
 
 /// What the first event of a lane says if it is an error.
 enum ServerError {
-    /// The socket has reached its maximum age.
-    ConnectionLimit,
+    /// The socket has reached its maximum age, or forgotten what it never needed: the same request may be repeated, since it
+    /// has the whole conversation.
+    OfSocket,
     /// The request is refused for a reason that neither a field nor the conversation explains.
     Unexplained,
     Other(TransportError),
@@ -253,8 +257,8 @@ fn read_error(event: &Utf8Bytes) -> Option<ServerError> {
         return None;
     }
     let error_info = ErrorInfo::parse(event);
-    if error_info.code.as_deref() == Some(CONNECTION_LIMIT) {
-        return Some(ServerError::ConnectionLimit);
+    if matches!(error_info.code.as_deref(), Some(CONNECTION_LIMIT | PREVIOUS_NOT_FOUND)) {
+        return Some(ServerError::OfSocket);
     }
     // A flat error has no status. What names a parameter is about the request.
     let status = error_info.status.or_else(|| error_info.param.as_ref().map(|_| 400));

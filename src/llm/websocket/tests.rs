@@ -308,6 +308,19 @@ async fn a_socket_whose_time_is_up_is_replaced_and_the_request_repeated() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_server_takes_for_a_continuation_is_repeated() {
+    let (server, model) = Server::start().await;
+    let response = respond(&model, "Hi");
+    let mut socket = server.accept_socket().await;
+    let (lane, first) = socket.read().await;
+    let error = json!({"code": PREVIOUS_NOT_FOUND, "message": "x", "param": "previous_response_id"});
+    socket.event(&lane, json!({"type": "error", "status": 400, "error": error})).await;
+    let again = socket.answer("Hello").await;
+    assert_eq!(response.await.unwrap(), "Hello done");
+    assert_eq!((&first["input"], first.get("previous_response_id")), (&again["input"], None));
+}
+
+#[tokio::test]
 async fn a_socket_that_breaks_before_the_first_word_is_replaced_by_http_at_once() {
     for is_created in [false, true] {
         let (server, model) = Server::start().await;

@@ -20,6 +20,10 @@ const MAX_QUEUED_EVENTS: usize = 1024;
 /// The maximum size of the events of a lane that wait to be read, in bytes.
 const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 
+/// The size of all messages of a socket that nobody reads, in bytes, after which it gets no new lanes. The interrupted
+/// answers of an hour are below it.
+const MAX_IGNORED_BYTES: usize = 16 * 1024 * 1024;
+
 /// What the identifier of a lane begins with. The number of the lane follows.
 const ID_PREFIX: &str = "lane-";
 
@@ -32,6 +36,8 @@ pub(super) struct Lanes {
     live: HashMap<u64, LiveLane>,
     /// The lanes that nobody reads and that have not ended.
     dead: HashSet<u64>,
+    /// The size of the messages that nobody has read, in bytes.
+    ignored_bytes: usize,
     /// Whether the socket gets no new lanes.
     is_retired: bool,
     /// Takes requests. The socket closes when there is none.
@@ -139,7 +145,7 @@ impl Lanes {
         // Each lane sends one request.
         let (requests, receiver) = mpsc::channel(MAX_LANES + MAX_DEAD_LANES);
         let (live, dead) = (HashMap::new(), HashSet::new());
-        (Self { next_id: 1, live, dead, is_retired: false, requests: Some(requests) }, receiver)
+        (Self { next_id: 1, live, dead, ignored_bytes: 0, is_retired: false, requests: Some(requests) }, receiver)
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -176,8 +182,10 @@ impl Lanes {
     /// Passes an event on to its lane. An error ends the socket: events without a lane cannot be told apart, and must not
     /// reach another call.
     pub(super) fn route(&mut self, text: Utf8Bytes) -> Result<(), SocketEnd> {
-        // The server may add messages of other kinds.
-        let Some(event) = RoutedEvent::parse(&text) else { return Ok(()) };
+        let Some(event) = RoutedEvent::parse(&text) else {
+            self.ignore(text.len());
+            return Ok(());
+        };
         let (lane, is_error, is_terminal) = (event.lane(), event.is_error(), event.is_terminal());
         let is_of_response = event.kind().starts_with("response.");
         let is_limit = is_error && ErrorInfo::parse(&text).code.as_deref() == Some(CONNECTION_LIMIT);
@@ -186,7 +194,8 @@ impl Lanes {
             Some(id) => self.push(id, text, is_terminal),
             None if is_error => self.fail_waiting(&text, is_limit),
             None if is_of_response => return Err(SocketEnd::NoLanes),
-            None => {}
+            // The server may add events of other kinds.
+            None => self.ignore(text.len()),
         }
         self.close_if_unused();
         Ok(())
@@ -197,7 +206,7 @@ impl Lanes {
             if is_terminal {
                 self.dead.remove(&id);
             }
-            return;
+            return self.ignore(event.len());
         };
         lane.has_events = true;
         let size = event.len();
@@ -225,6 +234,13 @@ impl Lanes {
                 self.abandon(id);
             }
         }
+    }
+
+    /// Counts a message that nobody reads: a server that floods the socket with those does not keep it.
+    fn ignore(&mut self, size: usize) {
+        self.ignored_bytes += size;
+        self.is_retired |= self.ignored_bytes > MAX_IGNORED_BYTES;
+        self.close_if_unused();
     }
 
     /// Stops reading a lane. It is dead until its response has ended.

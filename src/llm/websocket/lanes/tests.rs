@@ -188,6 +188,22 @@ fn what_waits_to_be_read_is_limited_and_the_other_lanes_go_on() {
 }
 
 #[test]
+fn a_socket_that_is_flooded_with_what_nobody_reads_gets_no_new_lanes() {
+    let pad = "x".repeat(64 * 1024);
+    for text in [
+        format!(r#"{{"stream_id":"lane-1","type":"x","pad":"{pad}"}}"#),
+        format!(r#"{{"type":"keepalive","pad":"{pad}"}}"#),
+        pad,
+    ] {
+        let (lanes, mut requests) = open();
+        drop(begin(&lanes));
+        let count = (1..).take_while(|_| route(&lanes, text.clone()).is_ok() && lock(&lanes).has_room()).count();
+        assert_eq!(count, MAX_IGNORED_BYTES / text.len());
+        assert!(is_closed(&mut requests));
+    }
+}
+
+#[test]
 fn events_that_are_read_make_room() {
     let (lanes, _requests) = open();
     let mut lane = begin(&lanes);

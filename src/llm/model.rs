@@ -89,8 +89,7 @@ impl Model {
         secret: &SecretString,
         limits: ModelLimits,
     ) -> Result<Self, BuildModelError> {
-        let target = Target::of_text(config.base_url.as_str());
-        let http = http_client::builder(target)
+        let http = http_client::builder(Target::of_text(config.base_url.as_str()))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -101,11 +100,7 @@ impl Model {
             .map_err(BuildModelError::Http)?;
         let sockets = match config.transport {
             ModelTransport::Http => None,
-            ModelTransport::WebSocket => {
-                let http = http_client::upgrade_builder(target).connect_timeout(CONNECT_TIMEOUT).build();
-                let url = config.base_url.join(&["responses"]);
-                Some(SocketPool::new(http.map_err(BuildModelError::Http)?, url, config.api_key.clone()))
-            }
+            ModelTransport::WebSocket => Some(SocketPool::new(config).map_err(BuildModelError::Http)?),
         };
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {

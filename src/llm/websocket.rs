@@ -19,7 +19,9 @@ use super::body::RequestBody;
 use super::error_info::ErrorInfo;
 use super::refusal::Refusal;
 use super::transport::{TransportError, serialize};
-use handshake::OpenSocketError;
+use crate::config::OpenAiConfig;
+use crate::http_client::{self, Target};
+pub(crate) use handshake::OpenSocketError;
 pub(super) use lanes::Lane;
 use lanes::{BeginLaneError, LaneEnd};
 use socket::Socket;
@@ -74,6 +76,12 @@ pub(super) enum SendError {
     Refused(TransportError),
 }
 
+/// Opens a WebSocket to the model's server, and closes it. An error says why that is not possible.
+pub(crate) async fn try_websocket(config: &OpenAiConfig) -> Result<(), OpenSocketError> {
+    let pool = SocketPool::new(config).map_err(OpenSocketError::NoResponse)?;
+    handshake::open(&pool.http, &pool.url, &pool.api_key).await.map(drop)
+}
+
 /// Why a socket is of no use.
 #[derive(Debug, thiserror::Error)]
 enum UnusableError {
@@ -91,11 +99,15 @@ enum UnusableError {
 }
 
 impl SocketPool {
-    /// Creates a pool without sockets. `http` is a client for [upgrades](crate::http_client::upgrade_builder), `url` that
-    /// of the responses.
-    pub(super) fn new(http: reqwest::Client, url: Url, api_key: SecretString) -> Self {
-        let state = PoolState { sockets: Vec::new(), http_until: None, too_large_bytes: usize::MAX };
-        Self { http, url, api_key, opening: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+    /// Creates a pool without sockets. It fails if the root certificates cannot be loaded.
+    pub(super) fn new(config: &OpenAiConfig) -> reqwest::Result<Self> {
+        Ok(Self {
+            http: http_client::upgrade_builder(Target::of_text(config.base_url.as_str())).build()?,
+            url: config.base_url.join(&["responses"]),
+            api_key: config.api_key.clone(),
+            opening: tokio::sync::Mutex::default(),
+            state: Mutex::new(PoolState { sockets: Vec::new(), http_until: None, too_large_bytes: usize::MAX }),
+        })
     }
 
     /// Whether a socket is to be opened before a request needs it.

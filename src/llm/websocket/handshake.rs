@@ -25,7 +25,7 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OpenSocketError {
+pub(crate) enum OpenSocketError {
     /// The connection could not be opened, or broke.
     #[error("no response")]
     NoResponse(#[source] reqwest::Error),

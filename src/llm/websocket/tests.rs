@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use super::*;
 use crate::call::{ConversationItem, ModelEvent, ModelRequest, ModelRequestId};
 use crate::captured_log::CapturedLog;
-use crate::config::{ModelTransport, OpenAiConfig};
+use crate::config::ModelTransport;
 use crate::llm::model_name::ServerKind;
 use crate::llm::{Model, ModelLimits, Profile};
 

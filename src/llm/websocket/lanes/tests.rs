@@ -1,6 +1,7 @@
 //! Tests of the routing of events.
 
 use futures_util::FutureExt as _;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -226,5 +227,24 @@ fn the_requested_wait_is_in_the_headers_of_an_error() {
     ] {
         let error = format!(r#"{{"type":"error","error":{{"headers":{headers}}}}}"#);
         assert_eq!(retry_after(&error), wait.map(Duration::from_millis), "{headers}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_message_panics_or_reaches_a_lane_that_it_does_not_name(
+        kind in "response\\.(created|completed)|error|\\PC{0,8}",
+        lane in prop_oneof![Just("lane-1".to_owned()), "lane-[0-9]{1,30}", "\\PC{0,8}"],
+        rest in "\\PC{0,40}",
+    ) {
+        for text in [rest.clone(), serde_json::json!({"type": kind, "stream_id": lane, "rest": rest}).to_string()] {
+            let (lanes, _requests) = open();
+            let (mut one, mut two) = (begin(&lanes), begin(&lanes));
+            let is_routed = route(&lanes, text.clone()).is_ok();
+            let heard = [read(&mut one), read(&mut two)];
+            let is_named = |id: &str| is_routed && lane == id && text.contains(id);
+            prop_assert!(heard[0] != text || is_named("lane-1"));
+            prop_assert!(heard[1] != text || is_named("lane-2"));
+        }
     }
 }

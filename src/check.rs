@@ -67,7 +67,10 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
 
 async fn check_response_service(http: &ProbeClient, config: &ResponseServiceConfig) -> Vec<Finding> {
     match config {
-        ResponseServiceConfig::OpenAi(openai) => vec![model::check(http, openai).await],
+        ResponseServiceConfig::OpenAi(openai) => {
+            let (model, socket) = tokio::join!(model::check(http, openai), model::check_socket(openai));
+            std::iter::once(model).chain(socket).collect()
+        }
         ResponseServiceConfig::Flowise(flowise) => flowise::check(http, flowise).await,
     }
 }

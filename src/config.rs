@@ -32,8 +32,8 @@ use crate::signing::SigningSecrets;
 pub(crate) use exposure::is_this_machine;
 pub use insecure::InsecureSetup;
 pub use openai::{
-    ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, OpenAiConfig, ParseApiBaseUrlError, ParseWordError, ReasoningEffort,
-    ServiceTier, Setting,
+    ApiBaseUrl, DEFAULT_BASE_URL, DEFAULT_MODEL, ModelTransport, OpenAiConfig, ParseApiBaseUrlError, ParseWordError,
+    ReasoningEffort, ServiceTier, Setting,
 };
 pub use operators::{OperatorName, OperatorTokens, ParseOperatorNameError};
 pub use problem::{ConfigError, ConfigProblem};

@@ -27,11 +27,7 @@ use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The TLS settings of all clients. To read the root certificates takes milliseconds, so they are read once.
-static TLS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(|| {
-    let mut tls = ClientConfig::with_platform_verifier()?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
-});
+static TLS: LazyLock<Result<ClientConfig, rustls::Error>> = LazyLock::new(ClientConfig::with_platform_verifier);
 
 /// Reads the root certificates, on a thread for work that blocks. The first client would read them otherwise.
 pub(crate) async fn load_root_certificates() {
@@ -68,12 +64,27 @@ impl Target {
 /// Starts a client for one target, with [`CONNECT_TIMEOUT`] and without another time limit. It cannot be built if the root
 /// certificates cannot be loaded.
 pub(crate) fn builder(target: Target) -> ClientBuilder {
+    builder_offering(&[b"h2", b"http/1.1"], target)
+}
+
+/// Starts a client for requests that turn their connection into a WebSocket, as [`builder`] does. Such a request needs
+/// HTTP/1.1.
+pub(crate) fn upgrade_builder(target: Target) -> ClientBuilder {
+    builder_offering(&[b"http/1.1"], target).http1_only()
+}
+
+/// Starts a client that offers these protocols in the TLS handshake.
+fn builder_offering(protocols: &[&[u8]], target: Target) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirect::Policy::none());
     let builder = match &*TLS {
-        Ok(tls) => builder.tls_backend_preconfigured(tls.clone()),
+        Ok(tls) => {
+            let mut tls = tls.clone();
+            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            builder.tls_backend_preconfigured(tls)
+        }
         // The client then loads the certificates itself, and fails with the reason.
         Err(_) => builder,
     };
@@ -292,6 +303,32 @@ mod tests {
         let client = builder(Target::ThisMachine).build().unwrap();
         let response = client.get(format!("http://no-such-name.localhost:{}/", address.port())).send().await.unwrap();
         assert_eq!(read_body(response, 2).await.unwrap(), b"hi");
+    }
+
+    /// The protocols that a client offers in the TLS handshake.
+    async fn offered_protocols(client: Client) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let request = tokio::spawn(client.get(url).send());
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut acceptor = rustls::server::Acceptor::default();
+        let hello = loop {
+            let mut bytes = Vec::with_capacity(4096);
+            socket.read_buf(&mut bytes).await.unwrap();
+            acceptor.read_tls(&mut &bytes[..]).unwrap();
+            if let Some(accepted) = acceptor.accept().unwrap_or_else(|(error, _)| panic!("{error}")) {
+                break accepted;
+            }
+        };
+        request.abort();
+        let offered = hello.client_hello().alpn().into_iter().flatten();
+        offered.map(|protocol| String::from_utf8_lossy(protocol).into_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn http_2_is_offered_except_for_an_upgrade() {
+        assert_eq!(offered_protocols(builder(Target::ThisMachine).build().unwrap()).await, ["h2", "http/1.1"]);
+        assert_eq!(offered_protocols(upgrade_builder(Target::ThisMachine).build().unwrap()).await, ["http/1.1"]);
     }
 
     #[tokio::test]

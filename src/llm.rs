@@ -23,6 +23,7 @@ mod refusal;
 mod response;
 mod shutdown_date;
 mod transport;
+mod websocket;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) use profile::Profile;
 #[cfg(test)]
 pub(crate) use received_response::read_body;
 pub(crate) use shutdown_date::{ModelShutdown, today};
+pub(crate) use websocket::try_websocket;
 
 /// Time limits and retries of a response: `Model` of `serverConfig.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

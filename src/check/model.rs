@@ -2,10 +2,12 @@
 
 use super::http::{Credentials, ProbeClient};
 use super::report::Finding;
-use crate::config::OpenAiConfig;
+use crate::config::{ModelTransport, OpenAiConfig};
 use crate::llm::{self, ModelShutdown};
 
 const SUBJECT: &str = "model";
+
+const SOCKET_SUBJECT: &str = "WebSocket";
 
 /// Queries OpenAI about the model, which is free of charge.
 pub(super) async fn check(http: &ProbeClient, config: &OpenAiConfig) -> Finding {
@@ -38,6 +40,22 @@ pub(super) async fn check(http: &ProbeClient, config: &OpenAiConfig) -> Finding 
     }
 }
 
+/// Opens a WebSocket, if the model is to answer over those. Without one calls go over HTTP.
+pub(super) async fn check_socket(config: &OpenAiConfig) -> Option<Finding> {
+    let opened = match config.transport {
+        ModelTransport::Http => return None,
+        ModelTransport::WebSocket => llm::try_websocket(config).await,
+    };
+    let host = config.base_url.host();
+    Some(match opened {
+        Ok(()) => Finding::pass(SOCKET_SUBJECT, format!("{host} opens WebSockets with this key")),
+        Err(error) => Finding::warning(
+            SOCKET_SUBJECT,
+            format!("{host} opens none ({error}), and calls go over HTTP: set OPENAI_TRANSPORT=http"),
+        ),
+    })
+}
+
 /// Reports when a model that is available is switched off.
 fn check_shutdown(available: &str, shutdown: ModelShutdown) -> Finding {
     match shutdown {
@@ -51,5 +69,24 @@ fn check_shutdown(available: &str, shutdown: ModelShutdown) -> Finding {
             SUBJECT,
             format!("{available}, but was to switch it off on {date}: set OPENAI_MODEL to its successor"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::report::Severity;
+    use crate::simulator::raw_server::{RawResponse, RawServer};
+
+    #[tokio::test]
+    async fn a_server_without_websockets_is_a_warning_if_they_are_configured() {
+        let (server, _dropped) = RawServer::start(vec![RawResponse::Plain(426, Vec::new(), "")]).await;
+        let base_url = format!("{}/v1", server.origin()).parse().unwrap();
+        let config = OpenAiConfig::new("sk-1".into(), "gpt-6-luna", base_url);
+        assert_eq!(check_socket(&config).await, None);
+        let config = OpenAiConfig { transport: ModelTransport::WebSocket, ..config };
+        let finding = check_socket(&config).await.unwrap();
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.message.starts_with("127.0.0.1 opens none (HTTP 426)"), "{}", finding.message);
     }
 }

@@ -39,6 +39,8 @@ pub struct OpenAiConfig {
     pub max_output_tokens: Setting<NonZeroU32>,
     /// `OPENAI_PRICES`: the prices of models; those of some of OpenAI's are built in.
     pub prices: PriceTable,
+    /// `OPENAI_TRANSPORT` ([`ModelTransport::Http`]): how responses are requested.
+    pub transport: ModelTransport,
 }
 
 impl OpenAiConfig {
@@ -52,6 +54,7 @@ impl OpenAiConfig {
             service_tier: None,
             max_output_tokens: Setting::ByModel,
             prices: PriceTable::default(),
+            transport: ModelTransport::Http,
         }
     }
 
@@ -111,6 +114,16 @@ pub enum ServiceTier {
     Fast,
     /// `ultrafast`.
     Ultrafast,
+}
+
+/// How responses are requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ModelTransport {
+    /// `http`: a request for each response, whose events are streamed.
+    #[default]
+    Http,
+    /// `websocket`: over WebSockets that are kept open, and over HTTP while there is none.
+    WebSocket,
 }
 
 /// The text is not one of the words of a setting.
@@ -179,6 +192,24 @@ impl FromStr for ServiceTier {
 
     fn from_str(text: &str) -> Result<Self, ParseWordError> {
         values::find_word(&Self::ALL, Self::as_str, text).ok_or(ParseWordError)
+    }
+}
+
+impl ModelTransport {
+    /// The value of the variable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl FromStr for ModelTransport {
+    type Err = ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, ParseWordError> {
+        values::find_word(&[Self::Http, Self::WebSocket], Self::as_str, text).ok_or(ParseWordError)
     }
 }
 
@@ -291,6 +322,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         str::parse::<PriceTable>,
         "dollars per million tokens of input, cached input and output by model, such as gpt-6-luna=0.10/0.01/0.50",
     );
+    let transport = vars.read_optional("OPENAI_TRANSPORT", str::parse::<ModelTransport>, "http or websocket");
     vars.check_exposure("OPENAI_BASE_URL", base_url.as_ref().map(ApiBaseUrl::exposure));
     Some(OpenAiConfig {
         api_key: api_key?.into(),
@@ -300,6 +332,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         service_tier,
         max_output_tokens: max_output_tokens.unwrap_or(Setting::ByModel),
         prices: prices.unwrap_or_default(),
+        transport: transport.unwrap_or_default(),
     })
 }
 
@@ -374,7 +407,10 @@ mod tests {
                 "{text}"
             );
         }
-        for name in ["OPENAI_REASONING_EFFORT", "OPENAI_SERVICE_TIER"] {
+        for transport in [ModelTransport::Http, ModelTransport::WebSocket] {
+            assert_eq!(read(&[("OPENAI_TRANSPORT", transport.as_str())]).unwrap().transport, transport);
+        }
+        for name in ["OPENAI_REASONING_EFFORT", "OPENAI_SERVICE_TIER", "OPENAI_TRANSPORT"] {
             assert!(read(&[(name, "some")]).unwrap_err().contains("is not one of the known words"), "{name}");
         }
     }

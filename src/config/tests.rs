@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 56] = [
+const OPTIONAL: [&str; 57] = [
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -38,6 +38,7 @@ const OPTIONAL: [&str; 56] = [
     "OPENAI_PRICES",
     "METRICS_HOST",
     "METRICS_PORT",
+    "OPENAI_TRANSPORT",
     "RESPONSE_SERVICE",
     "FLOWISE_URL",
     "FLOWISE_CHATFLOW_ID",

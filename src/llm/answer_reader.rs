@@ -65,10 +65,7 @@ impl AnswerReader {
     /// Adds bytes of the body, cut anywhere.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), ReadAnswerError> {
         let bytes = &*self.inflater.inflate(bytes, MAX_RESPONSE_BYTES)?;
-        self.total_bytes += bytes.len();
-        if self.total_bytes > MAX_RESPONSE_BYTES {
-            return Err(ReadAnswerError::ResponseTooLarge);
-        }
+        Self::count(&mut self.total_bytes, bytes.len())?;
         match &mut self.format {
             Format::Events(decoder) => decoder.push(bytes),
             Format::Json(body) => {
@@ -84,6 +81,16 @@ impl AnswerReader {
             }
         }
         Ok(())
+    }
+
+    /// Counts bytes of the response that are read elsewhere.
+    pub(super) fn count_bytes(&mut self, count: usize) -> Result<(), ReadAnswerError> {
+        Self::count(&mut self.total_bytes, count)
+    }
+
+    fn count(total: &mut usize, count: usize) -> Result<(), ReadAnswerError> {
+        *total += count;
+        if *total > MAX_RESPONSE_BYTES { Err(ReadAnswerError::ResponseTooLarge) } else { Ok(()) }
     }
 
     /// Returns what is complete; `None` until more bytes are there.

@@ -17,13 +17,15 @@ use crate::config::{ReasoningEffort, ServiceTier};
 const SERVER_MARK: &str = "[From the telephone system, not from the caller] ";
 
 /// A request to the Responses API.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 pub(super) struct RequestBody<'a> {
     model: &'a str,
     instructions: &'a RawValue,
     tools: &'a RawValue,
     input: InputItems<'a>,
-    stream: bool,
+    /// Absent over a WebSocket, which streams always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
     store: bool,
     /// Asks for reasoning items that can be sent back, since OpenAI stores nothing.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -46,23 +48,23 @@ pub(super) struct RequestBody<'a> {
     safety_identifier: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Reasoning {
     effort: ReasoningEffort,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct TextFormat {
     verbosity: &'static str,
 }
 
 /// Without obfuscation, text deltas have no random padding.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct StreamOptions {
     include_obfuscation: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct PromptCacheOptions {
     prewarm: bool,
 }
@@ -82,7 +84,7 @@ impl<'a> RequestBody<'a> {
             instructions: &profile.instructions,
             tools: &profile.tools,
             input: InputItems { items: input, options: *options },
-            stream: true,
+            stream: Some(true),
             store: false,
             include: if has(OptionalField::Include) { &["reasoning.encrypted_content"] } else { &[] },
             reasoning: options.effort.map(|effort| Reasoning { effort }),
@@ -104,6 +106,11 @@ impl<'a> RequestBody<'a> {
         MEMBERS + self.instructions.get().len() + self.tools.get().len() + items
     }
 
+    /// The message that requests the same response over a WebSocket, in this lane.
+    pub(super) fn over_socket(&self, stream_id: &'a str) -> CreateMessage<'a> {
+        CreateMessage { r#type: "response.create", stream_id, body: Self { stream: None, ..*self } }
+    }
+
     /// A request that fills the prompt cache with what all calls of a profile begin with, and generates nothing. Its
     /// response is not streamed.
     pub(super) fn prewarming(
@@ -113,7 +120,7 @@ impl<'a> RequestBody<'a> {
         options: &RequestOptions,
     ) -> Self {
         Self {
-            stream: false,
+            stream: Some(false),
             stream_options: None,
             prompt_cache_options: Some(PromptCacheOptions { prewarm: true }),
             ..Self::new(model, profile, input, options, None)
@@ -121,6 +128,17 @@ impl<'a> RequestBody<'a> {
     }
 }
 
+/// The message that requests a response over a WebSocket.
+#[derive(Serialize)]
+pub(super) struct CreateMessage<'a> {
+    r#type: &'static str,
+    /// The lane, which all events of the response name.
+    stream_id: &'a str,
+    #[serde(flatten)]
+    body: RequestBody<'a>,
+}
+
+#[derive(Clone, Copy)]
 struct InputItems<'a> {
     items: &'a [Arc<ConversationItem>],
     options: RequestOptions,

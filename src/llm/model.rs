@@ -15,7 +15,8 @@ use super::capabilities::Capabilities;
 use super::model_name::ServerKind;
 use super::prewarm::PrewarmState;
 use super::transport::OpenAiEndpoint;
-use crate::config::{self, ApiBaseUrl};
+use super::websocket::SocketPool;
+use crate::config::{self, ApiBaseUrl, ModelTransport};
 use crate::http_client::{self, Target};
 use crate::phone_number::PhoneNumber;
 use crate::telemetry::{Telemetry, TelemetrySlot};
@@ -64,6 +65,8 @@ pub(super) struct ModelInner {
     pub(super) leaves_reasoning_unopened: AtomicBool,
     pub(super) http: reqwest::Client,
     pub(super) telemetry: TelemetrySlot,
+    /// The WebSockets, if responses are to be requested over those.
+    pub(super) sockets: Option<SocketPool>,
     base_url: ApiBaseUrl,
     api_key: SecretString,
     /// The key of the identifiers of callers.
@@ -97,6 +100,10 @@ impl Model {
             .http2_keep_alive_while_idle(true)
             .build()
             .map_err(BuildModelError::Http)?;
+        let sockets = match config.transport {
+            ModelTransport::Http => None,
+            ModelTransport::WebSocket => Some(SocketPool::new(config).map_err(BuildModelError::Http)?),
+        };
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {
             client: Client::build(http.clone(), endpoint),
@@ -106,6 +113,7 @@ impl Model {
             leaves_reasoning_unopened: AtomicBool::new(false),
             http,
             telemetry: TelemetrySlot::default(),
+            sockets,
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),
             identifier_key: Hmac::new_from_slice(secret.expose_secret().as_bytes())

@@ -14,6 +14,7 @@ use super::body::RequestBody;
 use super::model::{Model, ModelInner};
 use super::refusal::{OptionalField, Refusal};
 use super::transport::read_body;
+use super::websocket::SocketPool;
 use crate::call::ConversationItem;
 use crate::expiring_map::ExpiringMap;
 
@@ -83,6 +84,17 @@ impl Model {
     /// more often than is of use.
     pub fn prewarm(&self, profile: &Arc<Profile>) {
         let (model, now) = (self.inner.clone(), Instant::now());
+        if model.sockets.as_ref().is_some_and(SocketPool::needs_socket)
+            && let Ok(permit) = model.prewarming.requests.clone().try_acquire_owned()
+        {
+            let model = model.clone();
+            tokio::spawn(async move {
+                let _permit = permit;
+                if let Some(sockets) = &model.sockets {
+                    sockets.prepare().await;
+                }
+            });
+        }
         // First of all: what is left out now stays due.
         let Ok(permit) = model.prewarming.requests.clone().try_acquire_owned() else { return };
         if model.capabilities.takes_prewarming() && model.prewarming.is_fill_due(profile, now) {

@@ -60,6 +60,12 @@ impl ReceivedResponse {
         Ok(self.reader.push(bytes)?)
     }
 
+    /// Reads an event that arrived as JSON, all of it and nothing else.
+    pub(super) fn read_event(&mut self, json: &str) -> Result<Progress, TransportError> {
+        self.reader.count_bytes(json.len())?;
+        apply_data(&mut self.assembler, "", json)
+    }
+
     /// Records that all bytes have arrived.
     pub(super) fn end(&mut self) {
         self.is_at_end = true;

@@ -11,10 +11,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::body::RequestBody;
 use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
-use super::transport::{self, REQUEST_ID, TransportError};
+use super::transport::{self, OpenResponse, Phase, Piece, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId, ResponseReport, TokenUsage};
-use crate::http_client;
 use crate::telemetry::ModelFailure;
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
@@ -29,8 +28,8 @@ const EVENTS_PER_POLL: usize = 64;
 impl Model {
     /// Requests a response. The time limits start now; the request is sent when the stream is first polled.
     ///
-    /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`; the one before is `Report`. A poll may be cancelled without loss of
-    /// events; dropping the stream cancels the request.
+    /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`; the one before is `Report`. A poll may be
+    /// cancelled without loss of events; dropping the stream cancels the request.
     pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         // In a box, it is not copied from event to event.
         let response = Box::new(ResponseStream::new(self, profile, request));
@@ -48,8 +47,10 @@ struct ResponseStream {
     started: Instant,
     attempts: u32,
     backoff: ExponentialBackoff,
-    /// The response of the current attempt, once its headers have arrived.
-    body: Option<reqwest::Response>,
+    /// The response of the current attempt, once the server has accepted it.
+    body: Option<OpenResponse>,
+    /// Whether a WebSocket may be used. What has failed over one is repeated over HTTP.
+    may_use_socket: bool,
     received: ReceivedResponse,
     first_token: Option<Duration>,
     usage: TokenUsage,
@@ -98,6 +99,7 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
+            may_use_socket: true,
             received: model.inner.new_response(request.id),
             request,
             first_token: None,
@@ -123,7 +125,8 @@ impl ResponseStream {
                 tokio::task::yield_now().await;
             }
             if timeout_at(self.deadline(), self.advance()).await.is_err() {
-                self.break_off("the time limit was reached", None);
+                let failure = TransportError::TimedOut(self.phase());
+                self.break_off("the time limit was reached", Some(&failure));
             }
         }
         None
@@ -133,6 +136,15 @@ impl ResponseStream {
         let limits = &self.limits;
         let limit = if self.first_token.is_none() { limits.first_token.min(limits.response) } else { limits.response };
         self.started + limit
+    }
+
+    /// What is being waited for.
+    fn phase(&self) -> Phase {
+        match (&self.body, self.first_token) {
+            (None, _) => Phase::Headers,
+            (Some(_), None) => Phase::FirstToken,
+            (Some(_), Some(_)) => Phase::End,
+        }
     }
 
     async fn advance(&mut self) {
@@ -149,13 +161,13 @@ impl ResponseStream {
             self.body = Some(self.open().await?);
             return Ok(Progress::Continues);
         };
-        let progress = self.received.advance()?;
+        let mut progress = self.received.advance()?;
         if matches!(progress, Progress::NeedsBytes) {
             let limit = STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
-            match timeout(limit, body.chunk()).await {
-                Ok(Ok(Some(bytes))) => self.received.push(&bytes)?,
-                Ok(Ok(None)) => self.received.end(),
-                Ok(Err(_)) | Err(_) => return Err(TransportError::StreamClosed),
+            match timeout(limit, body.next()).await.unwrap_or(Err(TransportError::TimedOut(Phase::Idle)))? {
+                Piece::Bytes(bytes) => self.received.push(&bytes)?,
+                Piece::Event(json) => progress = self.received.read_event(&json)?,
+                Piece::End => self.received.end(),
             }
         }
         if self.received.has_output() {
@@ -171,7 +183,7 @@ impl ResponseStream {
         Ok(progress)
     }
 
-    async fn open(&mut self) -> Result<reqwest::Response, TransportError> {
+    async fn open(&mut self) -> Result<OpenResponse, TransportError> {
         self.attempts += 1;
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
         let limits = &self.limits;
@@ -181,10 +193,11 @@ impl ResponseStream {
         loop {
             let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
             let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
-            let sent = timeout(limit, transport::send(&self.model.http, self.model.client.config(), &body)).await;
-            match sent.unwrap_or(Err(TransportError::Timeout)) {
+            let sockets = self.model.sockets.as_ref().filter(|_| self.may_use_socket);
+            match transport::send(&self.model, sockets, &body, limit).await {
                 Ok(response) => {
-                    self.request_id = http_client::request_id(response.headers(), REQUEST_ID);
+                    self.request_id = response.request_id();
+                    self.may_use_socket = matches!(response, OpenResponse::Socket(_));
                     capabilities.learn_success(&options);
                     return Ok(response);
                 }
@@ -199,7 +212,8 @@ impl ResponseStream {
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
     async fn handle_failure(&mut self, failure: TransportError) {
-        self.body = None;
+        let was_on_socket = matches!(self.body.take(), Some(OpenResponse::Socket(_)));
+        self.may_use_socket = false;
         if self.received.has_output() {
             return self.break_off("the response broke off", Some(&failure));
         }
@@ -207,6 +221,8 @@ impl ResponseStream {
         self.first_token = None;
         match failure.input_refusal() {
             Some(refusal) => self.refuse_input(refusal, &failure),
+            // HTTP may do at once what a socket did not, whatever retries are left.
+            None if was_on_socket && failure.is_of_connection() => self.log_retry(&failure, Duration::ZERO),
             None => self.retry(failure).await,
         }
     }
@@ -220,20 +236,22 @@ impl ResponseStream {
         let Some(wait) = wait.filter(|wait| Instant::now() + *wait < self.deadline()) else {
             return self.fail("no attempt succeeded", Some(&failure));
         };
+        self.log_retry(&failure, wait);
+        sleep(wait).await;
+    }
+
+    fn log_retry(&self, failure: &TransportError, wait: Duration) {
         self.record_failure(failure.kind(), true);
-        let code = failure.error_info().and_then(|info| info.code.as_deref());
-        let cause = failure.root_cause();
         tracing::warn!(
             event = "openai.retry",
             attempt = self.attempts,
             error = %failure,
-            cause,
-            error_code = code,
+            cause = failure.root_cause(),
+            error_code = failure.error_info().and_then(|info| info.code.as_deref()),
             request_id = self.request_id,
             ?wait,
             "The request to the model is repeated."
         );
-        sleep(wait).await;
     }
 
     /// Ends a response that cannot be read on. An answer whose items are complete is one, whatever comes after.

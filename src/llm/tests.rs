@@ -222,6 +222,34 @@ async fn a_stalled_connection_leaves_time_for_a_retry() {
 }
 
 #[tokio::test]
+async fn a_time_limit_says_which_phase_took_too_long() {
+    let log = CapturedLog::start();
+    let failed = |phase: &str| log.count_events(&format!("no {phase} in time"), "openai.response_failed");
+    let once = ModelLimits { first_token: SHORT, response: SHORT * 2, retries: 0 };
+    for (answer, phase) in [
+        (Silence, "response"),
+        (Stream(vec![CREATED, Stall]), "first token"),
+        (Stream(vec![HELLO, Stall]), "end of the response"),
+    ] {
+        respond_within(once, vec![answer]).await;
+        assert_eq!(failed(phase), 1, "{phase}");
+    }
+    let patient = ModelLimits { response: Duration::from_secs(60), ..LIMITS };
+    let (openai, _leaving) = RawServer::start(vec![Stream(vec![HELLO, Stall])]).await;
+    let mut events = request_response(&model(openai.origin(), "gpt-4o", patient));
+    assert!(matches!(events.next().await, Some(ModelEvent::TextDelta(_))));
+    tokio::time::pause();
+    assert!(matches!(events.next().await, Some(ModelEvent::Failed)));
+    assert_eq!(failed("further event"), 1);
+    // A server that takes connections and begins no TLS.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("https://{}", listener.local_addr().unwrap());
+    let once = ModelLimits { first_token: Duration::from_secs(60), retries: 0, ..patient };
+    assert_eq!(collect_events(&model(&origin, "gpt-4o", once)).await, "failed");
+    assert_eq!(failed("connection"), 1);
+}
+
+#[tokio::test]
 async fn a_busy_model_is_retried_after_the_requested_wait() {
     let busy = |wait| Plain(429, vec![("retry-after-ms", wait)], r#"{"error":{"code":"rate_limit_exceeded"}}"#);
     let started = Instant::now();

@@ -1,20 +1,28 @@
-//! The HTTP transport of responses: sends one request and reads the status and the headers. Nothing is retried here.
+//! The transports of responses: sends one request, over a WebSocket or HTTP, and reads until it is known that the server
+//! has accepted it. A request that a socket cannot take goes over HTTP. Nothing else is retried here.
 //!
-//! async-openai exposes neither of them, and its event stream has no limit on the size of an event.
+//! Of HTTP, async-openai exposes neither the status nor the headers, and its event stream has no limit on the size of an event.
 
 use std::error::Error as _;
 use std::iter;
 use std::time::Duration;
 
+use axum::body::Bytes;
+
 use async_openai::config::Config;
 use reqwest::Response;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::answer_reader::ReadAnswerError;
 use super::body::RequestBody;
 use super::error_info::ErrorInfo;
+use super::model::ModelInner;
 use super::refusal::Refusal;
+use super::websocket::{Lane, SendError, SocketPool};
 use crate::call::InputRefusal;
 use crate::config::{self, ApiBaseUrl};
 use crate::http_client::{self, ReadBodyError};
@@ -92,9 +100,9 @@ pub(super) enum TransportError {
     /// The body of the response cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ReadAnswerError),
-    /// The headers did not arrive in time.
-    #[error("no response in time")]
-    Timeout,
+    /// A phase has taken longer than its limit.
+    #[error("no {0} in time")]
+    TimedOut(Phase),
     /// The stream ended before the response did.
     #[error("the stream ended early")]
     StreamClosed,
@@ -104,12 +112,47 @@ pub(super) enum TransportError {
     /// The response failed, as reported by an event of the stream.
     #[error("the response failed")]
     ResponseFailed(Box<ErrorInfo>),
+    /// The socket of the response was closed, with this code if the server sent one.
+    #[error("the WebSocket was closed{}", .0.map(|code| format!(" with the code {code}")).unwrap_or_default())]
+    SocketClosed(Option<u16>),
+    /// The events of the response arrived faster than the caller's socket took the words.
+    #[error("too much of the response waits to be read")]
+    ReadTooSlowly,
     /// The request could not be serialized.
     #[error("the request could not be built")]
     BuildRequest,
 }
 
+/// A phase of a response, each with a time limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Phase {
+    /// Until the connection is open, TLS included.
+    #[error("connection")]
+    Connect,
+    /// Until the headers of the response have arrived.
+    #[error("response")]
+    Headers,
+    /// Until the first text or tool call has arrived, over all attempts.
+    #[error("first token")]
+    FirstToken,
+    /// Between two pieces of the response.
+    #[error("further event")]
+    Idle,
+    /// Until the end of the response.
+    #[error("end of the response")]
+    End,
+}
+
 impl TransportError {
+    /// The error of a request that got no response.
+    fn of_request(error: reqwest::Error) -> Self {
+        if error.is_connect() && error.is_timeout() {
+            Self::TimedOut(Phase::Connect)
+        } else {
+            Self::NoResponse(error.without_url())
+        }
+    }
+
     /// Whether a retry of the same request may succeed.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
@@ -117,11 +160,12 @@ impl TransportError {
             Self::ResponseFailed(error_info) => error_info.is_transient(None),
             // What is no answer comes from a gateway before the model's server.
             Self::NoResponse(_)
-            | Self::Timeout
+            | Self::TimedOut(_)
             | Self::StreamClosed
+            | Self::SocketClosed(_)
             | Self::EmptyResponse
             | Self::Unreadable(ReadAnswerError::NotAnAnswer) => true,
-            Self::Unreadable(_) | Self::BuildRequest => false,
+            Self::Unreadable(_) | Self::ReadTooSlowly | Self::BuildRequest => false,
         }
     }
 
@@ -130,11 +174,18 @@ impl TransportError {
         match self {
             Self::NoResponse(_) => ModelFailure::NoResponse,
             Self::ErrorStatus { status, .. } => ModelFailure::of_status(*status),
-            Self::Timeout => ModelFailure::Timeout,
-            Self::StreamClosed => ModelFailure::BrokenOff,
+            Self::TimedOut(_) => ModelFailure::Timeout,
+            Self::StreamClosed | Self::SocketClosed(_) => ModelFailure::BrokenOff,
             Self::ResponseFailed(_) => ModelFailure::Reported,
-            Self::Unreadable(_) | Self::EmptyResponse | Self::BuildRequest => ModelFailure::Unusable,
+            Self::Unreadable(_) | Self::EmptyResponse | Self::ReadTooSlowly | Self::BuildRequest => {
+                ModelFailure::Unusable
+            }
         }
+    }
+
+    /// Whether the reason is the connection, and not what the server says.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, Self::StreamClosed | Self::SocketClosed(_) | Self::TimedOut(_))
     }
 
     /// What of the conversation the server refuses, if the error is about that.
@@ -188,16 +239,72 @@ impl TransportError {
     }
 }
 
-/// Sends the request once. Succeeds with a response that has a status of success.
+/// A response that the server has accepted.
+pub(super) enum OpenResponse {
+    Http(Response),
+    Socket(Lane),
+}
+
+/// A piece of a response.
+pub(super) enum Piece {
+    /// Bytes of the body, cut anywhere.
+    Bytes(Bytes),
+    /// An event as JSON.
+    Event(Utf8Bytes),
+    /// The end of the body.
+    End,
+}
+
+impl OpenResponse {
+    /// OpenAI's identifier of the request. A socket has none for each of its responses.
+    pub(super) fn request_id(&self) -> Option<String> {
+        match self {
+            Self::Http(response) => http_client::request_id(response.headers(), REQUEST_ID),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// Waits for the next piece. A poll may be cancelled without loss of pieces.
+    pub(super) async fn next(&mut self) -> Result<Piece, TransportError> {
+        match self {
+            Self::Http(body) => match body.chunk().await {
+                Ok(chunk) => Ok(chunk.map_or(Piece::End, Piece::Bytes)),
+                Err(_) => Err(TransportError::StreamClosed),
+            },
+            Self::Socket(lane) => lane.next().await.map(Piece::Event),
+        }
+    }
+}
+
+/// Sends the request once: over one of the sockets if there are any, and over HTTP if that does not succeed. Each waits no
+/// longer than its limit, and the sockets half of `limit`, so that HTTP is in time. Succeeds with a response that the server
+/// has accepted.
 pub(super) async fn send(
+    model: &ModelInner,
+    sockets: Option<&SocketPool>,
+    body: &RequestBody<'_>,
+    limit: Duration,
+) -> Result<OpenResponse, TransportError> {
+    if let Some(sockets) = sockets {
+        match sockets.send(body, limit / 2).await {
+            Ok(lane) => return Ok(OpenResponse::Socket(lane)),
+            Err(SendError::Refused(error)) => return Err(error),
+            Err(SendError::Unavailable) => {}
+        }
+    }
+    let sent = timeout(limit, send_over_http(&model.http, model.client.config(), body)).await;
+    sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))).map(OpenResponse::Http)
+}
+
+async fn send_over_http(
     http: &reqwest::Client,
     endpoint: &OpenAiEndpoint,
     body: &RequestBody<'_>,
 ) -> Result<Response, TransportError> {
-    let body = serialize(body)?;
+    let body = serialize(body, body.estimated_bytes())?;
     let request = http.post(endpoint.url("/responses")).headers(endpoint.headers());
     let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
-    let response = request.send().await.map_err(|error| TransportError::NoResponse(error.without_url()))?;
+    let response = request.send().await.map_err(TransportError::of_request)?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -209,10 +316,11 @@ pub(super) async fn send(
     Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after, refusal, request_id })
 }
 
-fn serialize(body: &RequestBody<'_>) -> Result<Vec<u8>, TransportError> {
-    let mut bytes = Vec::with_capacity(body.estimated_bytes());
+/// Serializes a body of about this size.
+pub(super) fn serialize(body: &impl Serialize, estimated_bytes: usize) -> Result<String, TransportError> {
+    let mut bytes = Vec::with_capacity(estimated_bytes);
     serde_json::to_writer(&mut bytes, body).map_err(|_| TransportError::BuildRequest)?;
-    Ok(bytes)
+    String::from_utf8(bytes).map_err(|_| TransportError::BuildRequest)
 }
 
 /// Reads the body of a response that is not streamed, as far as possible.
@@ -221,9 +329,14 @@ pub(super) async fn read_body(response: Response) -> String {
     String::from_utf8(body).unwrap_or_default()
 }
 
-/// Parses `retry-after-ms`, which OpenAI prefers, or `Retry-After` in seconds. A date is not supported.
+/// Parses the headers that [`read_retry_after`] reads.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    read_retry_after(|name| headers.get(name)?.to_str().ok()?.trim().parse().ok())
+}
+
+/// Reads `retry-after-ms`, which OpenAI prefers, or `Retry-After` in seconds, from headers of numbers. A date is not
+/// supported.
+pub(super) fn read_retry_after(number: impl Fn(&str) -> Option<f64>) -> Option<Duration> {
     let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number(RETRY_AFTER.as_str()))?;
     Duration::try_from_secs_f64(seconds).ok()
 }

@@ -136,7 +136,7 @@ impl ScriptedFlowise {
         }
         let transcript = query.as_ref().map(|query| self.transcript_of(query));
         if let (Some(query), Some(transcript)) = (&query, transcript) {
-            transcript.record(TranscriptEvent::ModelRequested);
+            transcript.record(TranscriptEvent::ModelRequested { over_socket: false });
             let known = memory.known_updates.entry(transcript.call_number()).or_default();
             let updates = query.updates.iter().filter(|update| !known.contains(update)).cloned().collect::<Vec<_>>();
             known.extend(updates.iter().cloned());

@@ -7,6 +7,7 @@ mod events;
 mod input;
 mod live;
 pub(super) mod over_mcp;
+mod over_socket;
 mod queued;
 mod request_check;
 mod stream;
@@ -54,6 +55,8 @@ pub(super) struct ModelBehaviour {
     pub habits: AgentHabits,
     /// What its server does otherwise than OpenAI's.
     pub deviation: Option<ServerDeviation>,
+    /// The status with which its server refuses WebSockets.
+    pub socket_refusal: Option<u16>,
     /// Whether the model is a flow that calls its tools over MCP within its answer, and only speaks to the server.
     pub calls_tools_over_mcp: bool,
 }
@@ -63,8 +66,17 @@ pub(super) struct ModelBehaviour {
 pub(super) enum ModelFault {
     /// This HTTP status; 429 has `retry-after-ms`.
     Status(u16),
+    /// This code in an error with the status 400. Over a WebSocket it is an event, nested or flat.
+    Error {
+        /// The code.
+        code: &'static str,
+        /// Whether the event has the error as an object.
+        is_nested: bool,
+    },
     /// Headers, and then no event.
     Stall,
+    /// The connection breaks before the first event.
+    ConnectionLost,
     /// The connection breaks after this many tokens.
     ConnectionCut(usize),
     /// `response.failed`.
@@ -148,7 +160,7 @@ impl ScriptedOpenAi {
     /// Builds the router. A request to any other route is a violation.
     pub(super) fn router(self) -> Router {
         Router::new()
-            .route("/v1/responses", post(respond))
+            .route("/v1/responses", post(respond).get(over_socket::open_socket))
             .route("/v1/models/{model}", get(describe_model))
             .route("/v1/models", get(|| async { Json(json!({"object": "list", "data": []})) }))
             .fallback(reject_unknown_route)
@@ -160,7 +172,7 @@ impl ScriptedOpenAi {
     }
 
     /// Parses and checks a request, and records what is new in it.
-    fn read_request(&self, body: &str) -> (usize, Option<ResponsesRequest>) {
+    fn read_request(&self, body: &str, over_socket: bool) -> (usize, Option<ResponsesRequest>) {
         let mut memory = lock(&self.conversation.state);
         memory.request_count += 1;
         let number = memory.request_count;
@@ -170,7 +182,7 @@ impl ScriptedOpenAi {
         for what in &wrong {
             self.record_violation(what);
         }
-        self.conversation.transcript.record(TranscriptEvent::ModelRequested);
+        self.conversation.transcript.record(TranscriptEvent::ModelRequested { over_socket });
         for item in asked.iter().flat_map(|asked| &asked.input) {
             match item {
                 ModelInputItem::Output { call_id, output } if memory.answered_calls.insert(call_id.clone()) => {
@@ -198,6 +210,38 @@ impl ScriptedOpenAi {
         }
     }
 
+    /// Whether the request has the right key.
+    fn has_key(&self, headers: &HeaderMap) -> bool {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        bearer == Some(&format!("Bearer {}", self.shared.api_key))
+    }
+
+    /// Answers the request with this number: the events of the response, or the error of one that is refused.
+    async fn answer(
+        &self,
+        number: usize,
+        asked: &ResponsesRequest,
+    ) -> Result<(Vec<TimedEvent>, Option<ModelFault>), (RefusedRequest, Option<ModelFault>)> {
+        let failed = |what: String| self.conversation.transcript.record(TranscriptEvent::ModelFailed { what });
+        let behaviour = &self.shared.behaviour;
+        let fault = behaviour.faults.iter().find(|(on, _)| on.contains(&number)).map(|(_, fault)| *fault);
+        if let Some(fault) = fault {
+            failed(fault.to_string());
+        }
+        match fault {
+            Some(ModelFault::Status(429)) => return Err((RefusedRequest::new(429, "rate_limit_exceeded"), fault)),
+            Some(ModelFault::Status(status)) => return Err((RefusedRequest::new(status, "server_error"), fault)),
+            Some(ModelFault::Error { code, .. }) => return Err((RefusedRequest::new(400, code), fault)),
+            _ => {}
+        }
+        if let Some(refusal) = behaviour.deviation.and_then(|deviation| deviation.refuse(&asked.input)) {
+            failed("refuses the input".to_owned());
+            return Err((refusal, None));
+        }
+        let reply = self.decide(asked).await;
+        Ok((self.script_response(asked, &reply, number, fault), fault))
+    }
+
     /// Decides the reply to a request. A flow calls its tools meanwhile.
     async fn decide(&self, asked: &ResponsesRequest) -> ScriptedReply {
         match &self.tools {
@@ -217,7 +261,7 @@ impl ScriptedOpenAi {
         let script = events::write_response(asked, reply, &self.shared.model, number, behaviour.uses_reasoning);
         let mut events = script.events;
         match fault {
-            Some(ModelFault::Stall) => events.clear(),
+            Some(ModelFault::Stall | ModelFault::ConnectionLost) => events.clear(),
             Some(ModelFault::ConnectionCut(tokens) | ModelFault::StreamEndsEarly(tokens)) => {
                 let deltas = events.iter().enumerate().filter(|(_, it)| it.pause == Pause::Token).map(|(at, _)| at);
                 let end = deltas.skip(tokens).chain([events.len() - 1]).next();
@@ -230,7 +274,7 @@ impl ScriptedOpenAi {
                     event: events::failed_event(asked, &self.shared.model, number, 2),
                 });
             }
-            Some(ModelFault::Status(_)) | None => {}
+            Some(ModelFault::Status(_) | ModelFault::Error { .. }) | None => {}
         }
         if let Some(deviation) = behaviour.deviation {
             deviation.change(&mut events);
@@ -279,30 +323,20 @@ fn call_number_in(body: &str) -> Option<usize> {
 async fn respond(State(openai): State<ScriptedOpenAi>, headers: HeaderMap, body: String) -> Response {
     let openai = openai.for_conversation(&body);
     openai.conversation.transcript.record_evidence("a request to the model", body.clone());
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if bearer != Some(&format!("Bearer {}", openai.shared.api_key)) {
+    if !openai.has_key(&headers) {
         openai.record_violation("wrong API key");
         return error_response(401, "invalid_api_key");
     }
-    let (number, asked) = openai.read_request(&body);
+    let (number, asked) = openai.read_request(&body, false);
     openai.wait_for_previous_response().await;
     let Some(asked) = asked else { return error_response(400, "invalid_request_error") };
     if let Some(live) = &openai.shared.live {
         return live.forward(&openai, body).await;
     }
-    let fault = openai.shared.behaviour.faults.iter().find(|(on, _)| on.contains(&number)).map(|(_, fault)| *fault);
-    if let Some(fault) = fault {
-        openai.conversation.transcript.record(TranscriptEvent::ModelFailed { what: fault.to_string() });
-    }
-    if let Some(ModelFault::Status(status)) = fault {
-        return error_response(status, if status == 429 { "rate_limit_exceeded" } else { "server_error" });
-    }
-    if let Some(refusal) = openai.shared.behaviour.deviation.and_then(|deviation| deviation.refuse(&asked.input)) {
-        openai.conversation.transcript.record(TranscriptEvent::ModelFailed { what: "refuses the input".to_owned() });
-        return refusal;
-    }
-    let reply = openai.decide(&asked).await;
-    let events = openai.script_response(&asked, &reply, number, fault);
+    let (events, fault) = match openai.answer(number, &asked).await {
+        Ok(answer) => answer,
+        Err((refusal, _)) => return refusal.into_response(),
+    };
     let begins_with_mark = openai.shared.behaviour.deviation == Some(ServerDeviation::ByteOrderMark);
     let mark = begins_with_mark.then(|| Ok(Bytes::from_static("\u{feff}".as_bytes())));
     event_stream(futures_util::stream::iter(mark).chain(stream::stream_events(&openai, events, fault)))
@@ -331,20 +365,47 @@ fn invalid_request(what: &str) -> Response {
 }
 
 fn error_response(status: u16, code: &str) -> Response {
-    let body = json!({"error": {"message": "refused by the simulator", "type": code, "param": null, "code": code}});
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, Json(body)).into_response();
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert("retry-after-ms", header::HeaderValue::from_static("120"));
+    RefusedRequest::new(status, code).into_response()
+}
+
+/// How long a client that was refused with status 429 is to wait, in milliseconds.
+const RETRY_AFTER_MS: &str = "120";
+
+/// The error of a request that is refused.
+#[derive(Debug)]
+struct RefusedRequest {
+    status: u16,
+    /// The error object.
+    error: Value,
+}
+
+impl RefusedRequest {
+    fn new(status: u16, code: &str) -> Self {
+        let error = json!({"message": "refused by the simulator", "type": code, "param": null, "code": code});
+        Self { status, error }
     }
-    response
+}
+
+impl IntoResponse for RefusedRequest {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(json!({"error": self.error}))).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert("retry-after-ms", header::HeaderValue::from_static(RETRY_AFTER_MS));
+        }
+        response
+    }
 }
 
 impl std::fmt::Display for ModelFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => write!(f, "answers {status}"),
+            Self::Error { code, is_nested } => {
+                write!(f, "answers {code}{}", if *is_nested { "" } else { ", in a flat event" })
+            }
             Self::Stall => f.write_str("says nothing"),
+            Self::ConnectionLost => f.write_str("the connection breaks before the first event"),
             Self::ConnectionCut(tokens) => write!(f, "the connection breaks after {tokens} tokens"),
             Self::ResponseFailed => f.write_str("response.failed"),
             Self::StreamEndsEarly(tokens) => write!(f, "the stream ends after {tokens} tokens"),

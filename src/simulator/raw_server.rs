@@ -81,6 +81,11 @@ impl RawServer {
         self.server.origin()
     }
 
+    /// The number of connections so far.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.server.connection_count()
+    }
+
     /// Breaks the connection of a stream that waits at a `Cut`.
     pub(crate) fn cut(&self) {
         self.script.cut.notify_one();

@@ -83,6 +83,12 @@ pub(super) enum Expectation {
     ModelIdleDuringPayment,
     /// The server cancelled a response of the model.
     ModelStopped,
+    /// The model completed a message that contains this text.
+    ModelSays(&'static str),
+    /// The server opened this many WebSockets to the model.
+    ModelSockets(usize),
+    /// The server sent this many requests to the model over HTTP.
+    ModelRequestsOverHttp(usize),
     /// While a payment was open, the agent said only what the model had said.
     NoReminderDuringPayment,
     /// The session ended with this status: `ended`, `completed`, `failed`.

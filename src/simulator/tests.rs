@@ -1,6 +1,10 @@
 //! Tests that the stand-ins refuse what Twilio and OpenAI would refuse.
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use super::local_server::LocalServer;
 use super::openai::{ModelBehaviour, ModelFault, ScriptedOpenAi};
@@ -155,7 +159,8 @@ async fn a_cut_connection_breaks_the_body_and_a_dropped_request_is_noticed() {
     assert!(ask(&url, &question()).await.is_err());
     let question = question();
     let asked_twice = |entries: &[TranscriptEntry]| {
-        (entries.iter().filter(|it| matches!(it.event, TranscriptEvent::ModelRequested)).count() == 2).then_some(())
+        (entries.iter().filter(|it| matches!(it.event, TranscriptEvent::ModelRequested { .. })).count() == 2)
+            .then_some(())
     };
     // The request is dropped after the model has received it.
     tokio::select! {
@@ -166,6 +171,66 @@ async fn a_cut_connection_breaks_the_body_and_a_dropped_request_is_noticed() {
         entries.iter().any(|it| matches!(it.event, TranscriptEvent::ModelStopped)).then_some(())
     };
     assert!(transcript.wait_until(Duration::from_secs(2), stopped).await.is_some());
+}
+
+/// Sends these messages over a WebSocket, and returns the types of the events, with their lanes, until each message has a
+/// response or the socket is closed.
+async fn ask_over_socket(url: &str, messages: &[Value]) -> Vec<String> {
+    let mut request = url.replacen("http", "ws", 1).into_client_request().unwrap();
+    request.headers_mut().insert("authorization", "Bearer key".parse().unwrap());
+    let stream = TcpStream::connect(request.uri().authority().unwrap().as_str()).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    for message in messages {
+        socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+    let (mut events, mut open) = (Vec::new(), messages.len());
+    while open > 0 {
+        let Some(Ok(Message::Text(text))) = socket.next().await else { break };
+        let event: Value = serde_json::from_str(&text).unwrap();
+        let kind = event["type"].as_str().unwrap();
+        open -= usize::from(matches!(kind, "response.completed" | "error"));
+        events.push(format!("{}:{kind}", event["stream_id"].as_str().unwrap()));
+    }
+    events
+}
+
+fn message(lane: &str) -> Value {
+    let mut message = question();
+    message.as_object_mut().unwrap().remove("stream");
+    message["type"] = json!("response.create");
+    message["stream_id"] = json!(lane);
+    message
+}
+
+#[tokio::test]
+async fn the_requests_of_a_lane_are_answered_one_after_the_other() {
+    let (_server, url, transcript) = model(ModelBehaviour::default()).await;
+    let events = ask_over_socket(&url, &[message("a"), message("a"), message("b")]).await;
+    let ends = |lane: &str| {
+        let of_lane = events.iter().filter(|event| event.starts_with(lane)).map(|event| &event[2..]);
+        of_lane.filter(|kind| matches!(*kind, "response.created" | "response.completed")).collect::<Vec<_>>()
+    };
+    let one = ["response.created", "response.completed"];
+    assert_eq!((ends("a"), ends("b")), ([one, one].concat(), one.to_vec()));
+    assert_eq!(violations(&transcript), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_socket_does_not_take_is_a_violation() {
+    for (name, value) in [
+        ("stream", json!(true)),
+        ("background", json!(false)),
+        ("type", json!("response.cancel")),
+        ("stream_id", json!(null)),
+        ("previous_response_id", json!("resp_1")),
+        ("store", json!(true)),
+    ] {
+        let (_server, url, transcript) = model(ModelBehaviour::default()).await;
+        let mut message = message("a");
+        message[name] = value;
+        ask_over_socket(&url, &[message]).await;
+        assert_eq!(violations(&transcript).len(), 1, "{name}");
+    }
 }
 
 #[tokio::test]

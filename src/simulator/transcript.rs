@@ -76,8 +76,10 @@ pub(crate) enum TranscriptEvent {
     RelaySessionEnded { status: &'static str },
     /// Twilio requested an action URL and got these verbs.
     ActionAnswered { status: String, verbs: Vec<String>, took: Duration },
+    /// The server opened a WebSocket to the model.
+    ModelSocketOpened,
     /// The server sent a request to the model.
-    ModelRequested,
+    ModelRequested { over_socket: bool },
     /// The server cancelled a response of the model.
     ModelStopped,
     /// The model failed.

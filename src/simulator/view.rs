@@ -90,6 +90,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
             let verbs = if verbs.is_empty() { "nothing".to_owned() } else { verbs.join(", ") };
             ("Twilio", DIM, format!("the session is {status} → {verbs}  {}", format_ms(*took)))
         }
+        TranscriptEvent::ModelSocketOpened => ("server", DIM, "opens a WebSocket to the model".to_owned()),
         TranscriptEvent::ModelStopped => ("server", DIM, "stops the model".to_owned()),
         TranscriptEvent::ModelFailed { what } => ("model", DIM, what.clone()),
         // Other developer messages repeat what is shown already.
@@ -127,7 +128,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         | TranscriptEvent::PaymentCreated { .. }
         | TranscriptEvent::RelaySessionEnded { .. }
         | TranscriptEvent::FirstToken
-        | TranscriptEvent::ModelRequested
+        | TranscriptEvent::ModelRequested { .. }
         | TranscriptEvent::ModelSaid { .. }
         | TranscriptEvent::CallbackDelivered { .. } => return None,
     })
@@ -217,7 +218,7 @@ fn format_timings(outcome: &ScenarioResult) -> String {
         _ => None,
     });
     let asked =
-        outcome.transcript.iter().filter(|entry| matches!(entry.event, TranscriptEvent::ModelRequested)).count();
+        outcome.transcript.iter().filter(|entry| matches!(entry.event, TranscriptEvent::ModelRequested { .. })).count();
     let mut figures = format!("{:.1} s, {asked} requests to the model", outcome.elapsed.as_secs_f64());
     if let Some((count, took)) = count_and_median(answered.collect()) {
         let _ = write!(figures, ", {count} callbacks answered in {took}");

@@ -1,8 +1,10 @@
 //! Tests of the preparation of a call against a local server.
 
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::call::{ModelRequest, ModelRequestId};
 use crate::config::OpenAiConfig;
 use crate::llm::ModelLimits;
 use crate::llm::model_name::ServerKind;
@@ -42,6 +44,19 @@ async fn a_connection_is_opened_once_while_calls_ring() {
     let [request] = &requests[..] else { panic!("{} requests", requests.len()) };
     assert_eq!((request.path.as_str(), request.body.as_str()), ("/v1/models", ""));
     assert_eq!(request.headers["authorization"], "Bearer sk-1");
+}
+
+#[tokio::test]
+async fn the_first_response_uses_the_connection_that_was_opened_while_the_call_rang() {
+    let answers = vec![Plain(405, vec![], ""), Plain(200, vec![JSON], r#"{"output":[]}"#)];
+    let (model, server, _answered) = model_at(ServerKind::Other, "gpt-6-luna", answers).await;
+    let profile = profile("Be kind.");
+    model.prewarm(&profile);
+    wait_for_requests(&model, &server, 1).await;
+    assert_eq!(server.connection_count(), 1);
+    let request = ModelRequest { id: ModelRequestId(1), input: Vec::new() };
+    assert_eq!(model.respond(profile, request).count().await, 1);
+    assert_eq!((server.requests().len(), server.connection_count()), (2, 1));
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 //! How model servers differ from OpenAI's: what the server has to cope with.
 
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::response::{IntoResponse, Json};
 use serde_json::json;
 
+use super::RefusedRequest;
 use super::events::{Pause, TimedEvent};
 use super::input::ModelInputItem;
 
@@ -20,13 +18,13 @@ pub(in crate::simulator) enum ServerDeviation {
 }
 
 impl ServerDeviation {
-    /// The response to a request that the server refuses; `None` if it does not.
-    pub(super) fn refuse(self, input: &[ModelInputItem]) -> Option<Response> {
+    /// How the server refuses a request; `None` if it does not.
+    pub(super) fn refuse(self, input: &[ModelInputItem]) -> Option<RefusedRequest> {
         let Self::ContentFilter(word) = self else { return None };
         let is_hit = |item: &ModelInputItem| matches!(item, ModelInputItem::User(text) if text.contains(word));
-        let body = json!({"error": {"message": "The response was filtered due to the prompt triggering the content \
-            management policy.", "type": null, "param": "prompt", "code": "content_filter"}});
-        input.iter().any(is_hit).then(|| (StatusCode::BAD_REQUEST, Json(body)).into_response())
+        let error = json!({"message": "The response was filtered due to the prompt triggering the content management \
+            policy.", "type": null, "param": "prompt", "code": "content_filter"});
+        input.iter().any(is_hit).then_some(RefusedRequest { status: 400, error })
     }
 
     /// Changes the events of a response.

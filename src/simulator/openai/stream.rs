@@ -53,7 +53,7 @@ pub(super) fn stream_events(
         let Some(TimedEvent { pause, event }) = events.next() else {
             return match fault {
                 Some(ModelFault::Stall) => std::future::pending().await,
-                Some(ModelFault::ConnectionCut(_)) if !flight.is_finished => {
+                Some(ModelFault::ConnectionCut(_) | ModelFault::ConnectionLost) if !flight.is_finished => {
                     flight.finish();
                     Some((Err(io::Error::other("cut")), (events, flight)))
                 }
@@ -75,7 +75,7 @@ pub(super) fn stream_events(
 }
 
 impl ScriptedOpenAi {
-    async fn pause(&self, pause: Pause) {
+    pub(super) async fn pause(&self, pause: Pause) {
         let token = if self.shared.behaviour.is_slow { 400 } else { 30 };
         match pause {
             Pause::None => {}

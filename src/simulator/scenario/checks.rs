@@ -173,6 +173,9 @@ impl TranscriptChecks<'_> {
             Expectation::ToolRefused(tool, words) => self.check_tool_refused(tool, words),
             Expectation::ModelIdleDuringPayment => self.check_model_idle(),
             Expectation::ModelStopped => self.check_model_stopped(),
+            Expectation::ModelSays(_) | Expectation::ModelSockets(_) | Expectation::ModelRequestsOverHttp(_) => {
+                self.check_model_expectation(expect)
+            }
             Expectation::NoReminderDuringPayment => self.check_no_reminder(),
             Expectation::SessionEnds(wanted) => {
                 let status = self.events().rev().find_map(|event| match event {
@@ -362,6 +365,29 @@ impl TranscriptChecks<'_> {
         ScenarioCheck::ensure(what, stopped, || "every response ran to its end".to_owned())
     }
 
+    /// Checks what the model said, and over which transport.
+    fn check_model_expectation(&self, expect: Expectation) -> ScenarioCheck {
+        match expect {
+            Expectation::ModelSays(words) => {
+                let said =
+                    self.any(|event| matches!(event, TranscriptEvent::ModelSaid { text } if text.contains(words)));
+                ScenarioCheck::ensure(format!("the model completes “{words}”"), said, || "it did not".to_owned())
+            }
+            Expectation::ModelSockets(wanted) => {
+                let opened = self.count(|event| matches!(event, TranscriptEvent::ModelSocketOpened));
+                let what = format!("WebSockets to the model: {wanted}");
+                ScenarioCheck::ensure(what, opened == wanted, || opened.to_string())
+            }
+            Expectation::ModelRequestsOverHttp(wanted) => {
+                let is_over_http = |event: &_| matches!(event, TranscriptEvent::ModelRequested { over_socket: false });
+                let requests = self.count(is_over_http);
+                let what = format!("requests to the model over HTTP: {wanted}");
+                ScenarioCheck::ensure(what, requests == wanted, || requests.to_string())
+            }
+            _ => self.check_payment_expectation(expect),
+        }
+    }
+
     fn check_model_idle(&self) -> ScenarioCheck {
         let mut open = false;
         let mut asked = 0;
@@ -369,7 +395,7 @@ impl TranscriptChecks<'_> {
             match event {
                 TranscriptEvent::PaymentCreated { .. } => open = true,
                 TranscriptEvent::PaymentEnded { .. } => open = false,
-                TranscriptEvent::ModelRequested if open => asked += 1,
+                TranscriptEvent::ModelRequested { .. } if open => asked += 1,
                 _ => {}
             }
         }

@@ -13,6 +13,7 @@ mod hand_offs;
 mod languages;
 mod mcp;
 mod methods;
+mod model_sockets;
 mod models;
 mod orders;
 mod outbound;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         drains::all(),
         deliveries::all(),
         models::all(),
+        model_sockets::all(),
         mcp::all(),
         flowise::all(),
     ]

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+pub mod alerts;
 pub mod assets;
 pub mod business_tools;
 mod call;

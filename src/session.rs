@@ -8,6 +8,7 @@ mod agent_config;
 mod chat;
 mod chats;
 mod external_calls;
+mod live_call;
 mod liveness;
 mod parameters;
 pub(crate) mod payment_log;
@@ -23,6 +24,7 @@ pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
+pub(crate) use live_call::LiveCall;
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
 pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
@@ -46,7 +48,7 @@ use zeroize::Zeroize as _;
 use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
-    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
+    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
     MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
@@ -320,6 +322,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         return;
     }
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
+    registration.describe(&setup, started_on);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 
@@ -504,9 +507,15 @@ impl Session {
     async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
         self.execute(actions).await;
         let (mut events, mut work) = (0_u32, Duration::ZERO);
+        let mut published = CallProgress::default();
         let end = loop {
             if let Some(end) = self.closed {
                 break end;
+            }
+            let progress = self.call.progress();
+            if progress != published {
+                self.registration.publish(progress);
+                published = progress;
             }
             events = events.wrapping_add(1);
             if events.is_multiple_of(EVENTS_PER_TURN) || work > LONG_WORK {

@@ -48,7 +48,8 @@ mod usage;
 
 pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
-    Action, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelOutage, ModelRequest, ModelRequestId, ToolRunId,
+    Action, AgentState, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelOutage, ModelRequest,
+    ModelRequestId, ResponseReport, TokenUsage, ToolRunId,
 };
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
@@ -232,6 +233,19 @@ impl Call {
     /// Whether the call waits for an external event: no response, tool or question is pending.
     pub(crate) fn is_idle(&self) -> bool {
         !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
+    }
+
+    /// What the agent does: whether it has anything left to say or do, and the caller has heard what it said.
+    pub(crate) fn agent_state(&self) -> AgentState {
+        if self.turn.is_busy() {
+            return AgentState::Active;
+        }
+        if self.turn.is_response_owed() {
+            return AgentState::OwesResponse;
+        }
+        let is_speaking =
+            self.phase.is_in_progress() && self.speech.quiet_from(self.now).is_some_and(|end| end > self.now);
+        if is_speaking { AgentState::Active } else { AgentState::Idle }
     }
 
     /// When the call needs a [`CallEvent::Tick`], if no other event arrives before.

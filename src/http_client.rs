@@ -13,13 +13,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt as _;
 use url::{Host, Url};
 
 use crate::config::is_this_machine;
+use crate::redact::has_card_number;
 use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
 /// Time limit for opening a connection, its name included.
@@ -80,6 +81,14 @@ pub(crate) fn builder(target: Target) -> ClientBuilder {
         Target::ThisMachine => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         Target::OtherMachine => builder.hickory_dns(true),
     }
+}
+
+/// Returns the server's identifier of a request, for its support, if it is safe to log: at most 64 letters, digits, `.`,
+/// `_` or `-`, and no card number.
+pub(crate) fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
+    let id = headers.get(name)?.to_str().ok()?;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (!id.is_empty() && id.len() <= 64 && id.bytes().all(is_word) && !has_card_number(id)).then(|| id.to_owned())
 }
 
 /// The names of this machine, as they are when the first client is built.

@@ -46,6 +46,7 @@ pub mod simulator;
 pub mod since;
 mod socket_token;
 mod sse;
+pub mod telemetry;
 mod tool_schema;
 mod tools;
 pub mod twilio;

@@ -23,6 +23,7 @@ use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::socket_token::SocketTokens;
+use crate::telemetry::Telemetry;
 use crate::usage_limits::Usage;
 use crate::webhook::Webhook;
 use crate::{payment, recovery, twilio};
@@ -206,6 +207,7 @@ fn session_context(
     let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
         .map_err(ServeError::Http)?;
     Ok(Arc::new(session::SessionContext {
+        telemetry: Arc::new(Telemetry::new(config.response_service.prices())),
         response_service: ResponseService::new(
             &config.response_service,
             &config.twilio.auth_token,

@@ -61,6 +61,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
+use crate::telemetry::{CallRecord, CallTotals, Telemetry, TurnRecord, TurnRecorder};
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -69,7 +70,7 @@ use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
-use tool_runner::ToolRunner;
+use tool_runner::{ToolEvent, ToolRunner};
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,6 +112,8 @@ pub struct SessionContext {
     pub twilio: Arc<twilio::TwilioClient>,
     /// Runs the tools of the business.
     pub business_tools: Arc<BusinessToolClient>,
+    /// Where all measurements go.
+    pub(crate) telemetry: Arc<Telemetry>,
     /// The payment ledger.
     pub ledger: Ledger,
     /// Limits the log lines that anyone can cause.
@@ -248,6 +251,18 @@ enum SessionEnd {
 }
 
 impl SessionEnd {
+    /// The word in the log.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SocketClosed(_) => "socket_closed",
+            Self::CallEnded => "call_ended",
+            Self::Stopped => "stopped",
+            Self::NotResumed => "not_resumed",
+            Self::NotClosed => "not_closed",
+            Self::Panicked => "panicked",
+        }
+    }
+
     /// The reason of `call.ended` if neither the agent nor the server has ended the call in words.
     fn reason(self) -> &'static str {
         match self {
@@ -370,6 +385,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         mailbox,
         response: None,
         tool_events,
+        turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
         external_calls: ExternalCalls::default(),
         bad_frames: 0,
         send_failed: false,
@@ -378,10 +394,11 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         end: None,
         closed: None,
     };
-    let (end, ending) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
+    let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
-        (SessionEnd::Panicked, CallEnding::default())
+        (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
     });
+    let reason = ending.reason.unwrap_or(end.reason());
     // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
         context.usage.admissions.release(&sid);
@@ -390,7 +407,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
             call: call_data,
             outbound,
             started_at: started_on,
-            reason: ending.reason.unwrap_or(end.reason()),
+            reason,
             handoff: ending.handoff_data,
             summary: ending.notes.summary,
             arguments: ending.notes.arguments,
@@ -398,8 +415,9 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         };
         record_call_end(&context, call_end).await;
     }
-    let (live_calls, seconds) = (context.calls.count(), started_at.elapsed().as_secs());
-    info!(event = "call.ended", live_calls, seconds, ?end, "The call has ended.");
+    let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
+    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, totals };
+    context.telemetry.record_call(call, context.calls.count());
 }
 
 /// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
@@ -488,7 +506,9 @@ struct Session {
     registration: Registration,
     mailbox: mpsc::Receiver<SessionMessage>,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<CallEvent>,
+    tool_events: mpsc::Receiver<ToolEvent>,
+    /// Records what the agent's turns are made of.
+    turns: TurnRecorder,
     external_calls: ExternalCalls,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
@@ -504,8 +524,8 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding) {
-        self.execute(actions).await;
+    async fn run(mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding, CallTotals) {
+        self.execute(actions, Instant::now()).await;
         let (mut events, mut work) = (0_u32, Duration::ZERO);
         let mut published = CallProgress::default();
         let end = loop {
@@ -527,12 +547,11 @@ impl Session {
             }
             let had_open_payment = self.call.has_open_payment();
             let now = Instant::now();
-            let actions = self.call.handle(event, now.into_std());
-            work = now.elapsed();
+            let handled = self.handle(event, now).await;
+            work = handled - now;
             if had_open_payment && !self.call.has_open_payment() {
-                self.payment_ended_at = Some(Instant::now());
+                self.payment_ended_at = Some(handled);
             }
-            self.execute(actions).await;
         };
         // Unread messages are dropped, but payment results among them are logged.
         self.mailbox.close();
@@ -541,14 +560,24 @@ impl Session {
                 payment_log::log_late_result(&status);
             }
         }
-        (end, self.call.take_ending())
+        let last_turn = self.turns.end_call(Instant::now().into_std());
+        self.report_turn(last_turn);
+        (end, self.call.take_ending(), self.turns.into_totals())
+    }
+
+    /// Lets the call handle an event, and executes its actions. Returns when it had handled the event.
+    async fn handle(&mut self, event: CallEvent, now: Instant) -> Instant {
+        self.turns.record_event(&event, now.into_std());
+        let actions = self.call.handle(event, now.into_std());
+        let handled = Instant::now();
+        self.execute(actions, handled).await;
+        handled
     }
 
     /// Withdraws the tool calls of external clients that no longer wait, before the next of them starts.
     async fn withdraw_external_calls(&mut self) {
         for id in self.external_calls.take_withdrawn() {
-            let actions = self.call.handle(CallEvent::ExternalCallWithdrawn(id), Instant::now().into_std());
-            self.execute(actions).await;
+            self.handle(CallEvent::ExternalCallWithdrawn(id), Instant::now()).await;
         }
     }
 
@@ -570,7 +599,10 @@ impl Session {
             () = wait_for_deadline(liveness_deadline), if live => self.check_liveness().await,
             Some(message) = self.mailbox.recv() => self.handle_message(message).await,
             (request, event) = next_model_event(&mut self.response) => Some(CallEvent::Model { request, event }),
-            Some(event) = self.tool_events.recv() => Some(event),
+            Some(ToolEvent { event, span }) = self.tool_events.recv() => {
+                self.turns.record_tool(span);
+                Some(event)
+            }
             () = wait_for_deadline(self.call.deadline().map(Instant::from)) => Some(CallEvent::Tick),
         }
     }
@@ -720,14 +752,16 @@ impl Session {
         self.bad_frames = 0;
         if let Some(mut older) = self.socket.replace(socket) {
             let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
-            let actions = self.call.handle(CallEvent::SocketLost, Instant::now().into_std());
-            self.execute(actions).await;
+            self.handle(CallEvent::SocketLost, Instant::now()).await;
         }
         Some(CallEvent::SocketResumed)
     }
 
-    async fn execute(&mut self, actions: Vec<Action>) {
+    /// Executes the actions of an event that was handled at `now`.
+    async fn execute(&mut self, actions: Vec<Action>, now: Instant) {
         for action in actions {
+            let ended_turn = self.turns.record_action(&action, now.into_std());
+            self.report_turn(ended_turn);
             match action {
                 Action::SendFrame(frame) => self.send(SocketOutput::Text(frame.to_json())).await,
                 Action::AskModel(request) => {
@@ -749,6 +783,14 @@ impl Session {
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 Action::Close => self.close().await,
             }
+        }
+        let ended_turn = self.turns.record_state(self.call.agent_state(), now.into_std());
+        self.report_turn(ended_turn);
+    }
+
+    fn report_turn(&self, turn: Option<TurnRecord>) {
+        if let Some(turn) = turn {
+            self.context.telemetry.record_turn(turn);
         }
     }
 

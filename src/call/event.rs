@@ -1,6 +1,7 @@
 //! The input and output of a call: [`CallEvent`] and [`Action`].
 
 use std::fmt;
+use std::ops::Add;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -77,12 +78,51 @@ pub(crate) enum ModelEvent {
     Reasoning(Box<RawValue>),
     /// A complete tool call.
     ToolCall(ToolCall),
+    /// What the response took; comes right before the last event. The call ignores it.
+    Report(Box<ResponseReport>),
     /// The response is complete. No event follows.
     Completed,
     /// The response failed or was cut off. No event follows.
     Failed,
     /// The server refuses a part of the conversation. No event follows, and none came before.
     InputRefused(InputRefusal),
+}
+
+/// What a response took, as the response service reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ResponseReport {
+    /// The requests that were sent for it.
+    pub attempts: u32,
+    /// The tokens of the last of them.
+    pub usage: TokenUsage,
+    /// The server's identifier of the last of them, for its support; bounded, and without a card number.
+    pub request_id: Option<String>,
+}
+
+/// The tokens of a response; 0 where unknown. Sums end at the largest number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TokenUsage {
+    /// The tokens of the request.
+    pub input: u64,
+    /// Those of them that the server had cached.
+    pub cached: u64,
+    /// The tokens of the response.
+    pub output: u64,
+    /// Those of them that were reasoning.
+    pub reasoning: u64,
+}
+
+impl Add for TokenUsage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
 }
 
 /// An output of the call: work for the task that owns it.
@@ -129,6 +169,17 @@ pub(crate) enum ModelOutage {
     HandOff(&'static str),
 }
 
+/// What the agent does, as far as it decides whether its turn is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentState {
+    /// A response or a tool is in progress, or the agent's words are being spoken.
+    Active,
+    /// A response is owed, and not requested yet.
+    OwesResponse,
+    /// The agent has nothing left to say or do.
+    Idle,
+}
+
 /// Identifies a request to the model within the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ModelRequestId(pub u64);
@@ -167,6 +218,7 @@ impl fmt::Debug for ModelEvent {
             Self::MessagePhase(phase) => write!(f, "MessagePhase({phase:?})"),
             Self::Reasoning(_) => f.write_str("Reasoning"),
             Self::ToolCall(call) => write!(f, "ToolCall({call:?})"),
+            Self::Report(_) => f.write_str("Report"),
             Self::Completed => f.write_str("Completed"),
             Self::Failed => f.write_str("Failed"),
             Self::InputRefused(refusal) => write!(f, "InputRefused({refusal:?})"),

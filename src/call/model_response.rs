@@ -53,6 +53,7 @@ impl Call {
             }
             ModelEvent::Reasoning(item) => self.keep_reasoning(item),
             ModelEvent::ToolCall(call) => self.queue_tool_call(call),
+            ModelEvent::Report(_) => {}
             ModelEvent::Completed => self.finish_response(true),
             ModelEvent::Failed => self.finish_response(false),
             ModelEvent::InputRefused(refusal) => self.handle_input_refusal(refusal),

@@ -11,6 +11,7 @@ use url::Url;
 use super::exposure::Exposure;
 use super::reader::ConfigReader;
 use super::values;
+use crate::telemetry::{ModelPrices, PriceTable};
 
 /// The default of `OPENAI_MODEL`.
 pub const DEFAULT_MODEL: &str = "gpt-6-luna";
@@ -36,6 +37,8 @@ pub struct OpenAiConfig {
     pub service_tier: Option<ServiceTier>,
     /// `OPENAI_MAX_OUTPUT_TOKENS` (400 where the model does not reason): the maximum length of a response.
     pub max_output_tokens: Setting<NonZeroU32>,
+    /// `OPENAI_PRICES`: the prices of models; those of some of OpenAI's are built in.
+    pub prices: PriceTable,
 }
 
 impl OpenAiConfig {
@@ -48,7 +51,16 @@ impl OpenAiConfig {
             reasoning_effort: Setting::ByModel,
             service_tier: None,
             max_output_tokens: Setting::ByModel,
+            prices: PriceTable::default(),
         }
+    }
+
+    /// The prices of the model's tokens, if they are known.
+    pub fn model_prices(&self) -> Option<ModelPrices> {
+        let is_standard = matches!(self.service_tier, None | Some(ServiceTier::Auto | ServiceTier::Default));
+        let built_in =
+            || ModelPrices::of_model(&self.model).filter(|_| is_standard && self.base_url == ApiBaseUrl::default());
+        self.prices.find(&self.model).or_else(built_in)
     }
 }
 
@@ -274,6 +286,11 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         parse_output_tokens,
         "a number from 16 to 1000000, or default to leave it to the server",
     );
+    let prices = vars.read_optional(
+        "OPENAI_PRICES",
+        str::parse::<PriceTable>,
+        "dollars per million tokens of input, cached input and output by model, such as gpt-6-luna=0.10/0.01/0.50",
+    );
     vars.check_exposure("OPENAI_BASE_URL", base_url.as_ref().map(ApiBaseUrl::exposure));
     Some(OpenAiConfig {
         api_key: api_key?.into(),
@@ -282,6 +299,7 @@ pub(super) fn read_openai(vars: &mut ConfigReader<'_>) -> Option<OpenAiConfig> {
         reasoning_effort: reasoning_effort.unwrap_or(Setting::ByModel),
         service_tier,
         max_output_tokens: max_output_tokens.unwrap_or(Setting::ByModel),
+        prices: prices.unwrap_or_default(),
     })
 }
 
@@ -321,6 +339,20 @@ mod tests {
         assert_eq!((config.model.as_str(), config.base_url.host()), ("gpt-6-luna", "api.openai.com"));
         assert_eq!((config.reasoning_effort, config.max_output_tokens), (Setting::ByModel, Setting::ByModel));
         assert_eq!(config.service_tier, None);
+    }
+
+    #[test]
+    fn a_model_has_its_configured_price_or_openais() {
+        let prices = |vars: &[(&str, &str)]| read(vars).unwrap().model_prices();
+        let (luna, own) = (ModelPrices::of_model("gpt-6-luna"), "gpt-6-luna=7/7/7,mine=1/1/1");
+        assert!(luna.is_some());
+        assert_eq!(prices(&[]), luna);
+        assert_eq!(prices(&[("OPENAI_SERVICE_TIER", "fast")]), None);
+        assert_eq!(prices(&[("OPENAI_BASE_URL", "https://gateway.example.com/v1")]), None);
+        assert_eq!(prices(&[("OPENAI_MODEL", "mine")]), None);
+        assert!(prices(&[("OPENAI_PRICES", own)]) != luna && prices(&[("OPENAI_PRICES", own)]).is_some());
+        assert!(prices(&[("OPENAI_MODEL", "mine"), ("OPENAI_PRICES", own)]).is_some());
+        assert!(read(&[("OPENAI_PRICES", "cheap")]).unwrap_err().contains("OPENAI_PRICES  is not a list of models"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::reader::ConfigReader;
 use super::{ConfigWarning, OpenAiConfig, read_openai, values};
+use crate::telemetry::ModelPrices;
 
 /// `RESPONSE_SERVICE` (openai): the server that answers the caller.
 #[derive(Debug, Clone)]
@@ -144,6 +145,14 @@ impl ResponseServiceConfig {
         match self {
             Self::OpenAi(openai) => &openai.model,
             Self::Flowise(flowise) => &flowise.chatflow_id,
+        }
+    }
+
+    /// The prices of the model's tokens, if they are known.
+    pub fn prices(&self) -> Option<ModelPrices> {
+        match self {
+            Self::OpenAi(openai) => openai.model_prices(),
+            Self::Flowise(_) => None,
         }
     }
 }

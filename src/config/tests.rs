@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 53] = [
+const OPTIONAL: [&str; 54] = [
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -35,6 +35,7 @@ const OPTIONAL: [&str; 53] = [
     "OPENAI_REASONING_EFFORT",
     "OPENAI_SERVICE_TIER",
     "OPENAI_MAX_OUTPUT_TOKENS",
+    "OPENAI_PRICES",
     "RESPONSE_SERVICE",
     "FLOWISE_URL",
     "FLOWISE_CHATFLOW_ID",
@@ -424,6 +425,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "OPENAI_REASONING_EFFORT",
         "OPENAI_SERVICE_TIER",
         "OPENAI_MAX_OUTPUT_TOKENS",
+        "OPENAI_PRICES",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",
         "TWILIO_REGION",

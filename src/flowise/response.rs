@@ -10,13 +10,13 @@ use futures_util::stream::{self, BoxStream};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::abort::AbortOnDrop;
 use super::answer::{AnswerReader, AnswerTooLargeError};
 use super::event::FlowiseEvent;
 use super::{FlowiseCall, FlowiseClient};
-use crate::call::{ModelEvent, ModelRequestId};
+use crate::call::{ModelEvent, ModelRequestId, ResponseReport, TokenUsage};
 use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
@@ -325,7 +325,8 @@ impl PredictionStream {
         if self.content == AnswerContent::Nothing {
             return Err(PredictionError::NoWords);
         }
-        info!(
+        // The line of the turn has these numbers of all its responses.
+        debug!(
             event = "flowise.response_ended",
             request = self.request.0,
             attempts = self.attempts,
@@ -362,7 +363,10 @@ impl PredictionStream {
         self.response = None;
         self.events.clear();
         self.is_finished = true;
-        self.queue.push_back(event);
+        let (input, output) = self.token_usage.unwrap_or_default();
+        let usage = TokenUsage { input, output, ..TokenUsage::default() };
+        let report = ResponseReport { attempts: self.attempts, usage, request_id: None };
+        self.queue.extend([ModelEvent::Report(Box::new(report)), event]);
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::error_info::{ErrorInfo, loggable_code};
 use super::item::{OutputItem, read_arguments, read_part};
 use super::json::{elements, number, text};
+use crate::call::TokenUsage;
 
 /// The maximum number of items of a response. OpenAI's have a few.
 pub(super) const MAX_ITEMS: u64 = 256;
@@ -52,15 +53,6 @@ pub(super) struct ResponseSnapshot<'a> {
     /// All items, at most servers.
     pub(super) output: Vec<(ItemKey<'a>, OutputItem<'a>)>,
     pub(super) usage: TokenUsage,
-}
-
-/// The token usage of a response; 0 where unknown.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct TokenUsage {
-    pub(super) input: u64,
-    pub(super) cached: u64,
-    pub(super) output: u64,
-    pub(super) reasoning: u64,
 }
 
 /// An event could not be read. Holds its type, if that could be read.

@@ -64,6 +64,7 @@ impl From<ModelEvent> for Event {
                 name: call.name,
                 arguments: call.arguments.into_string(),
             },
+            ModelEvent::Report(_) => unreachable!("only a response stream has one"),
             ModelEvent::Completed => Self::Completed,
             ModelEvent::Failed | ModelEvent::InputRefused(_) => Self::Failed,
         }

@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 
 use super::answer_reader::{Answer, AnswerReader, ReadAnswerError};
 use super::assembler::{IncompleteResponse, ResponseAssembler, StreamEnd};
-use super::event::{ParseEventError, StreamEvent, TokenUsage};
+use super::event::{ParseEventError, StreamEvent};
 use super::transport::TransportError;
-use crate::call::{ModelEvent, ModelRequestId};
+use crate::call::{ModelEvent, ModelRequestId, TokenUsage};
 
 /// A response that is being received.
 pub(super) struct ReceivedResponse {

@@ -9,12 +9,12 @@ use futures_util::stream::{self, BoxStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::body::RequestBody;
-use super::event::TokenUsage;
 use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
-use super::transport::{self, TransportError};
+use super::transport::{self, REQUEST_ID, TransportError};
 use super::{ModelLimits, Profile};
-use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
+use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId, ResponseReport, TokenUsage};
+use crate::http_client;
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const EVENTS_PER_POLL: usize = 64;
 impl Model {
     /// Requests a response. The time limits start now; the request is sent when the stream is first polled.
     ///
-    /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`. A poll may be cancelled without loss of
+    /// The last event, and no other, is `Completed`, `Failed` or `InputRefused`; the one before is `Report`. A poll may be cancelled without loss of
     /// events; dropping the stream cancels the request.
     pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         Box::pin(stream::unfold(ResponseStream::new(self, profile, request), ResponseStream::next))
@@ -49,6 +49,10 @@ struct ResponseStream {
     body: Option<reqwest::Response>,
     received: ReceivedResponse,
     first_token: Option<Duration>,
+    usage: TokenUsage,
+    /// OpenAI's identifier of the last request, once it has answered.
+    request_id: Option<String>,
+    report: Option<Box<ResponseReport>>,
     /// The last event, and that no event follows it.
     end: Option<ModelEvent>,
     is_finished: bool,
@@ -94,6 +98,9 @@ impl ResponseStream {
             received: model.inner.new_response(request.id),
             request,
             first_token: None,
+            usage: TokenUsage::default(),
+            request_id: None,
+            report: None,
             end: None,
             is_finished: false,
         }
@@ -102,7 +109,8 @@ impl ResponseStream {
     /// Returns the next event for the call, and the state after it.
     async fn next(mut self) -> Option<(ModelEvent, Self)> {
         for steps in 1_usize.. {
-            if let Some(event) = self.received.pop_event().or_else(|| self.end.take()) {
+            let report = || self.report.take().map(ModelEvent::Report);
+            if let Some(event) = self.received.pop_event().or_else(report).or_else(|| self.end.take()) {
                 return Some((event, self));
             }
             if self.is_finished {
@@ -127,7 +135,7 @@ impl ResponseStream {
     async fn advance(&mut self) {
         match self.step().await {
             Ok(Progress::NeedsBytes | Progress::Continues) => {}
-            Ok(Progress::Completed(end, usage)) => self.complete(end, &usage),
+            Ok(Progress::Completed(end, usage)) => self.complete(end, usage),
             Err(failure) => self.handle_failure(failure).await,
         }
     }
@@ -173,10 +181,12 @@ impl ResponseStream {
             let sent = timeout(limit, transport::send(&self.model.http, self.model.client.config(), &body)).await;
             match sent.unwrap_or(Err(TransportError::Timeout)) {
                 Ok(response) => {
+                    self.request_id = http_client::request_id(response.headers(), REQUEST_ID);
                     capabilities.learn_success(&options);
                     return Ok(response);
                 }
                 Err(failure) => {
+                    self.request_id = failure.request_id().map(str::to_owned);
                     let adapted = failure.refusal().and_then(|refusal| capabilities.learn_refusal(refusal, &options));
                     options = adapted.ok_or(failure)?;
                 }
@@ -215,6 +225,7 @@ impl ResponseStream {
             error = %failure,
             cause,
             error_code = code,
+            request_id = self.request_id,
             ?wait,
             "The request to the model is repeated."
         );
@@ -231,12 +242,14 @@ impl ResponseStream {
             request = self.request.id.0,
             reason,
             error = failure.map(tracing::field::display),
+            request_id = self.request_id,
             "The answer is complete, and the response did not end as it should."
         );
-        self.complete(ResponseEnd::BrokenOff, &TokenUsage::default());
+        self.complete(ResponseEnd::BrokenOff, TokenUsage::default());
     }
 
-    fn complete(&mut self, end: ResponseEnd, usage: &TokenUsage) {
+    fn complete(&mut self, end: ResponseEnd, usage: TokenUsage) {
+        self.usage = usage;
         if let Some(is_found) = self.received.found_unopened_reasoning() {
             self.model.learn_unopened_reasoning(is_found);
         }
@@ -244,10 +257,12 @@ impl ResponseStream {
             tracing::warn!(
                 event = "openai.response_cut",
                 request = self.request.id.0,
+                request_id = self.request_id,
                 "The model's server cut the answer off: a limit or a filter."
             );
         }
-        tracing::info!(
+        // The line of the turn has these numbers of all its responses.
+        tracing::debug!(
             event = "openai.response_ended",
             request = self.request.id.0,
             ?end,
@@ -258,6 +273,7 @@ impl ResponseStream {
             cached_tokens = usage.cached,
             output_tokens = usage.output,
             reasoning_tokens = usage.reasoning,
+            request_id = self.request_id,
             "The model has responded."
         );
         self.finish(ModelEvent::Completed);
@@ -273,6 +289,7 @@ impl ResponseStream {
             error = %failure,
             error_code = info.and_then(|info| info.code.as_deref()),
             error_param = info.and_then(|info| info.param.as_deref()),
+            request_id = self.request_id,
             "The model's server refused a part of the conversation."
         );
         self.finish(ModelEvent::InputRefused(refusal));
@@ -289,6 +306,7 @@ impl ResponseStream {
             error_code = info.and_then(|info| info.code.as_deref()),
             error_type = info.and_then(|info| info.kind.as_deref()),
             attempts = self.attempts,
+            request_id = self.request_id,
             first_token_ms = self.first_token.map(milliseconds),
             response_ms = milliseconds(self.started.elapsed()),
             "The model did not respond."
@@ -298,6 +316,8 @@ impl ResponseStream {
 
     fn finish(&mut self, event: ModelEvent) {
         self.body = None;
+        let request_id = self.request_id.take();
+        self.report = Some(Box::new(ResponseReport { attempts: self.attempts, usage: self.usage, request_id }));
         self.is_finished = true;
         self.end = Some(event);
     }

@@ -1,14 +1,17 @@
 //! Tests of the response stream against a local OpenAI stand-in over real sockets. Time limits are short, since time
 //! cannot be paused.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use tokio::time::{Instant, timeout};
 
 use super::{Model, ModelLimits, Profile};
 use crate::call::{ConversationItem, ModelEvent, ModelRequest, ModelRequestId};
+use crate::captured_log::CapturedLog;
 use crate::config;
 use crate::simulator::raw_server::RawResponse::{self, Bytes, Plain, Silence, Stream};
 use crate::simulator::raw_server::RawServer;
@@ -51,7 +54,12 @@ struct TestTool {
     name: &'static str,
 }
 
-fn request_response(model: &Model) -> impl futures_util::Stream<Item = ModelEvent> + Send + Unpin + 'static + use<> {
+/// Requests a response, and leaves out its report.
+fn request_response(model: &Model) -> BoxStream<'static, ModelEvent> {
+    request_all(model).filter(|event| ready(!matches!(event, ModelEvent::Report(_)))).boxed()
+}
+
+fn request_all(model: &Model) -> BoxStream<'static, ModelEvent> {
     let profile = Profile::new("Be kind.", &[TestTool { r#type: "function", name: "end-call" }]).unwrap();
     model.respond(
         Arc::new(profile),
@@ -66,6 +74,7 @@ async fn collect_events(model: &Model) -> String {
         ModelEvent::MessagePhase(phase) => phase.as_str().to_owned(),
         ModelEvent::Reasoning(_) => "reasoning".to_owned(),
         ModelEvent::ToolCall(call) => format!("{}:{}", call.name, call.item_id.as_deref().unwrap_or("-")),
+        ModelEvent::Report(_) => unreachable!("it is left out"),
         ModelEvent::Completed => "done".to_owned(),
         ModelEvent::Failed => "failed".to_owned(),
         ModelEvent::InputRefused(refusal) => format!("refused:{refusal:?}"),
@@ -364,6 +373,25 @@ async fn a_refused_effort_is_replaced_at_once_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_response_reports_its_tokens_and_a_failure_its_request_id() {
+    let log = CapturedLog::start();
+    let busy = |id| Plain(503, vec![("x-request-id", id)], "busy");
+    let answers = vec![busy("req_1"), Stream(vec![HELLO, COMPLETED]), busy("req_2"), busy("4242424242424242")];
+    let (openai, _leaving) = RawServer::start(answers).await;
+    let model = model(openai.origin(), "gpt-4o", ModelLimits { retries: 1, ..LIMITS });
+    for (attempts, input, last) in [(2, 3, "Completed"), (2, 0, "Failed")] {
+        let events: Vec<_> = request_all(&model).collect().await;
+        let [.., ModelEvent::Report(report), end] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((report.attempts, report.usage.input, format!("{end:?}").as_str()), (attempts, input, last));
+    }
+    assert_eq!(log.count_events("request_id=\"req_1\"", "openai.retry"), 1);
+    assert_eq!(log.count_events("request_id=\"req_2\"", "openai.retry"), 1);
+    assert_eq!(log.count_events("HTTP 503", "openai.response_failed"), 1);
+    assert_eq!(log.count_events("4242", "openai.response_failed"), 0, "an id is no place for a card number");
+    assert_eq!(openai.bodies().len(), 4);
+}
+
+#[tokio::test]
 async fn a_refused_role_is_replaced_at_once() {
     let refused = r#"{"error":{"code":500,"message":"Unexpected message role.","type":"server_error"}}"#;
     let answers = vec![Plain(500, vec![JSON], refused), Stream(vec![HELLO, COMPLETED])];
@@ -372,7 +400,7 @@ async fn a_refused_role_is_replaced_at_once() {
     let profile = Arc::new(Profile::new("Be kind.", &[] as &[TestTool]).unwrap());
     let input = vec![Arc::new(ConversationItem::Developer("The call began.".to_owned()))];
     let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
-    assert_eq!(events.count().await, 2);
+    assert_eq!(events.count().await, 3, "the word, the report and the end");
     let roles: Vec<_> = openai.bodies().iter().map(|body| body.contains(r#"{"role":"system""#)).collect();
     assert_eq!(roles, [false, true]);
 }

@@ -22,6 +22,9 @@ use crate::http_client::{self, ReadBodyError};
 /// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// The header with OpenAI's identifier of a request.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
 /// The base URL and the credentials of the API. Unlike async-openai's own configuration it does not read the
 /// environment and builds no header that could fail.
 pub(super) struct OpenAiEndpoint {
@@ -82,6 +85,8 @@ pub(super) enum TransportError {
         retry_after: Option<Duration>,
         /// What the server refused in the request.
         refusal: Refusal,
+        /// OpenAI's identifier of the request.
+        request_id: Option<String>,
     },
     /// The body of the response cannot be read.
     #[error(transparent)]
@@ -153,6 +158,14 @@ impl TransportError {
         }
     }
 
+    /// OpenAI's identifier of the request, if it answered with an error status.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::ErrorStatus { request_id, .. } => request_id.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The wait that the server asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -177,9 +190,10 @@ pub(super) async fn send(
         return Ok(response);
     }
     let retry_after = retry_after(response.headers());
+    let request_id = http_client::request_id(response.headers(), REQUEST_ID);
     let body = read_body(response).await;
     let (error_info, refusal) = (Box::new(ErrorInfo::parse(&body)), Refusal::parse(status.as_u16(), &body));
-    Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after, refusal })
+    Err(TransportError::ErrorStatus { status: status.as_u16(), error_info, retry_after, refusal, request_id })
 }
 
 fn serialize(body: &RequestBody<'_>) -> Result<Vec<u8>, TransportError> {
@@ -225,6 +239,7 @@ mod tests {
             error_info: Box::new(ErrorInfo { code: Some(code.to_owned()), ..ErrorInfo::default() }),
             retry_after: None,
             refusal: Refusal::default(),
+            request_id: None,
         };
         for (failure, may_pass) in [
             (with_status(429, "rate_limit_exceeded"), true),

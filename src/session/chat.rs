@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
-use super::tool_runner::ToolRunner;
+use super::tool_runner::{ToolEvent, ToolRunner};
 use super::{EVENTS_PER_TURN, SessionContext, log_model_outage, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
@@ -27,6 +28,7 @@ use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
 use crate::response_service::CallResponseService;
+use crate::telemetry::TurnRecorder;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -90,7 +92,8 @@ pub(super) struct Chat {
     call: Call,
     tools: ToolRunner,
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<CallEvent>,
+    tool_events: mpsc::Receiver<ToolEvent>,
+    turns: TurnRecorder,
 }
 
 /// A reply in progress.
@@ -131,7 +134,9 @@ impl Chat {
         let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library));
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
         let agent_config = agent_config.with_listed_tools(context.business_tools.listed());
-        Self { context, response_service, agent_config, call, tools, response: None, tool_events }
+        let prices = context.telemetry.prices();
+        let turns = TurnRecorder::new(setup.call_sid, now(), Timestamp::now(), prices);
+        Self { context, response_service, agent_config, call, tools, response: None, tool_events, turns }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
@@ -202,8 +207,7 @@ impl Chat {
             if events.is_multiple_of(EVENTS_PER_TURN) {
                 yield_now().await;
             }
-            let actions = self.call.handle(event, now());
-            self.execute(actions, reply);
+            self.handle(event, reply);
             while let Some(token) = reply.unsent_tokens.pop_front() {
                 reply.text.push_str(&token);
                 replies.send(ReplyPart::Token(Private::new(token))).await.map_err(|_| ChatReplyError::ClientGone)?;
@@ -218,15 +222,23 @@ impl Chat {
                     reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }
-                Some(event) = self.tool_events.recv() => event,
+                Some(ToolEvent { event, span }) = self.tool_events.recv() => {
+                    self.turns.record_tool(span);
+                    event
+                }
             };
         }
         Err(ChatReplyError::ModelFailed)
     }
 
-    /// Executes actions without awaiting, since the call relies on all of them being executed.
-    fn execute(&mut self, actions: Vec<Action>, reply: &mut PendingReply) {
-        for action in actions {
+    /// Handles an event without awaiting, since the call relies on all of its actions being executed.
+    fn handle(&mut self, event: CallEvent, reply: &mut PendingReply) {
+        let now = now();
+        self.turns.record_event(&event, now);
+        for action in self.call.handle(event, now) {
+            if let Some(turn) = self.turns.record_action(&action, now) {
+                self.context.telemetry.record_turn(turn);
+            }
             match action {
                 Action::SendFrame(frame) => reply.push_frame(frame),
                 Action::AskModel(request) => {
@@ -242,14 +254,16 @@ impl Chat {
                 Action::ReturnToolOutput { .. } | Action::ReportLimit(_) | Action::Close => {}
             }
         }
+        if let Some(turn) = self.turns.record_state(self.call.agent_state(), now) {
+            self.context.telemetry.record_turn(turn);
+        }
     }
 
     /// Stops the model and keeps in the history only the text that was sent. A running tool finishes, and its outcome
     /// is handled with the next message.
     fn interrupt(&mut self, text: &str) {
         let interrupt = Interrupt { utterance_until_interrupt: Private::new(text.to_owned()) };
-        let actions = self.call.handle(CallEvent::RelayFrame(IncomingFrame::Interrupt(interrupt)), now());
-        self.execute(actions, &mut PendingReply::default());
+        self.handle(CallEvent::RelayFrame(IncomingFrame::Interrupt(interrupt)), &mut PendingReply::default());
     }
 }
 
@@ -271,7 +285,10 @@ impl PendingReply {
             ModelEvent::ToolCall(call) => self.tool_calls.push(call.clone()),
             ModelEvent::Completed => self.failed = false,
             ModelEvent::Failed | ModelEvent::InputRefused(_) => self.failed = true,
-            ModelEvent::TextDelta(_) | ModelEvent::MessagePhase(_) | ModelEvent::Reasoning(_) => {}
+            ModelEvent::TextDelta(_)
+            | ModelEvent::MessagePhase(_)
+            | ModelEvent::Reasoning(_)
+            | ModelEvent::Report(_) => {}
         }
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 
 use super::SessionContext;
 use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
-use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId};
+use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId, ToolSpec};
+use crate::telemetry::{self, ToolSpan};
 use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
 
@@ -24,19 +25,28 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(16);
 /// How long a tool of the business may take before the caller is told to wait.
 const SPEAK_DELAY: Duration = Duration::from_millis(700);
 
+/// What a tool reports to the task that owns the call.
+#[derive(Debug)]
+pub(super) struct ToolEvent {
+    /// What the call is told.
+    pub(super) event: CallEvent,
+    /// What the run took, if the tool has finished.
+    pub(super) span: Option<ToolSpan>,
+}
+
 /// Runs the tools of one call, and sends their outcomes to the task that owns the call.
 pub(super) struct ToolRunner {
     /// The services that the tools use.
     pub(super) context: Arc<ToolContext>,
     business: Arc<BusinessToolClient>,
     usage: Arc<Usage>,
-    events: mpsc::Sender<CallEvent>,
+    events: mpsc::Sender<ToolEvent>,
     tasks: TaskTracker,
 }
 
 impl ToolRunner {
     /// Creates a runner, and the receiver of its events.
-    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<CallEvent>) {
+    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<ToolEvent>) {
         let (events, received) = mpsc::channel(16);
         let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
         (Self { context, business, usage, events, tasks }, received)
@@ -57,14 +67,17 @@ impl ToolRunner {
             _ => tool.name(),
         };
         info!(event = "session.tool_started", tool = name, "A tool has started.");
+        // The names of the business's own tools are no closed set.
+        let kind = ToolSpec::find(name).map_or("business", |tool| tool.name);
         let (name, speak) = (name.to_owned(), business.and_then(|tool| tool.speak.clone()));
         let (context, events) = (self.context.clone(), self.events.clone());
         let work = async move {
+            let started = Instant::now().into_std();
             let mut work = pin!(AssertUnwindSafe(tools::run(&context, &agent, tool)).catch_unwind());
             let delayed = async {
                 if let Some(text) = speak {
                     sleep(SPEAK_DELAY).await;
-                    let _ = events.send(CallEvent::ToolDelayed { run, text }).await;
+                    let _ = events.send(ToolEvent { event: CallEvent::ToolDelayed { run, text }, span: None }).await;
                 }
                 std::future::pending().await
             };
@@ -75,7 +88,8 @@ impl ToolRunner {
                     outcome = delayed => outcome,
                 }
             };
-            let outcome = match timeout(TOOL_TIMEOUT, finished).await {
+            let (outcome, twilio_time) = telemetry::measure_twilio_time(timeout(TOOL_TIMEOUT, finished)).await;
+            let outcome = match outcome {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => ToolOutcome::NoResult,
                 Err(_) => {
@@ -84,7 +98,9 @@ impl ToolRunner {
                 }
             };
             // The receiver is closed only if the session task has ended.
-            let _ = events.send(CallEvent::ToolFinished { run, outcome }).await;
+            let span = ToolSpan { name: kind, started, finished: Instant::now().into_std(), twilio_time };
+            let event = CallEvent::ToolFinished { run, outcome };
+            let _ = events.send(ToolEvent { event, span: Some(span) }).await;
         };
         self.tasks.spawn(work.in_current_span());
     }

@@ -18,6 +18,7 @@ use crate::config;
 use crate::http_client::{self, Target, read_body};
 use crate::ids::Sid;
 use crate::redact::Private;
+use crate::telemetry;
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,7 +113,13 @@ impl RestClient {
     /// Sends a request, with retries where they are allowed and may succeed, and returns the body of the response. A
     /// body that exceeds the limit or breaks off is returned as an empty one.
     pub(super) async fn send(&self, request: RestRequest<'_>) -> Result<Vec<u8>, TwilioError> {
-        let deadline = Instant::now() + self.limits.request_timeout;
+        let began = Instant::now();
+        let answer = self.send_with_retries(request, began + self.limits.request_timeout).await;
+        telemetry::add_twilio_time(began.elapsed());
+        answer
+    }
+
+    async fn send_with_retries(&self, request: RestRequest<'_>, deadline: Instant) -> Result<Vec<u8>, TwilioError> {
         let mut waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(self.limits.retries)

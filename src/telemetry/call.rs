@@ -1,0 +1,140 @@
+//! What a call was made of, in sum.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::cost::Cost;
+use super::turn::{TurnEnd, TurnRecord};
+use crate::call::{CallEvent, TokenUsage};
+use crate::ids::CallSid;
+use crate::payment::{PaymentLogEntry, PaymentOutcome};
+
+/// A call that has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct CallRecord {
+    /// The call.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
+    pub(crate) call_sid: CallSid,
+    /// Whether this server placed it.
+    pub(crate) outbound: bool,
+    /// When its session began.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
+    pub(crate) began_at: Timestamp,
+    /// How long the session lasted.
+    pub(crate) duration: Duration,
+    /// How the session ended, a word of a closed set.
+    pub(crate) end: &'static str,
+    /// Why the call ended, as the webhook reports it; a word of a closed set.
+    pub(crate) reason: &'static str,
+    /// What its turns and payments were in sum.
+    pub(crate) totals: CallTotals,
+}
+
+/// The sums of a call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CallTotals {
+    /// The turns of the agent.
+    pub(crate) turns: u32,
+    /// The turns that the caller interrupted.
+    pub(crate) interrupted: u32,
+    /// The time from requests to the first token of their responses.
+    pub(crate) model_time: Duration,
+    /// The time in which tools ran.
+    pub(crate) tool_time: Duration,
+    /// The part of it in which Twilio's REST API was awaited.
+    pub(crate) twilio_time: Duration,
+    /// The tokens of all responses that were not cut off.
+    pub(crate) usage: TokenUsage,
+    /// What they cost; `None` without prices.
+    pub(crate) cost: Option<Cost>,
+    /// How often a new socket took the call over.
+    pub(crate) resumes: u32,
+    /// The payment sessions that were opened.
+    pub(crate) payments: u32,
+    /// The entries of the caller that were wrong.
+    pub(crate) wrong_entries: u32,
+    /// How the last payment ended; `None` if none has.
+    pub(crate) payment: Option<PaymentEnd>,
+}
+
+/// How a payment ended, as far as the call knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PaymentEnd {
+    /// The amount was charged, the debit accepted, or the card stored.
+    Succeeded,
+    /// The bank declined it.
+    Declined,
+    /// It failed for a technical reason.
+    Failed,
+    /// It was cancelled before it was submitted.
+    Cancelled,
+    /// The call ended, or the session was given up, before it was submitted.
+    Abandoned,
+    /// It may have been charged.
+    Unknown,
+}
+
+impl CallTotals {
+    /// Adds a turn that has ended.
+    pub(crate) fn add_turn(&mut self, turn: &TurnRecord) {
+        self.turns += 1;
+        self.interrupted += u32::from(turn.end == TurnEnd::Interrupted);
+        self.model_time += turn.model_time();
+        self.tool_time += turn.tool_time();
+        self.twilio_time += turn.twilio_time();
+        self.usage = self.usage + turn.usage();
+        self.cost = self.cost.into_iter().chain(turn.cost).reduce(|sum, cost| sum + cost);
+    }
+
+    /// Counts what the call is told.
+    pub(crate) fn count_event(&mut self, event: &CallEvent) {
+        self.resumes += u32::from(matches!(event, CallEvent::SocketResumed));
+    }
+
+    /// Counts a step of a payment.
+    pub(crate) fn count_payment_step(&mut self, entry: &PaymentLogEntry) {
+        match entry {
+            PaymentLogEntry::Opened { .. } => self.payments += 1,
+            PaymentLogEntry::WrongEntry { .. } => self.wrong_entries += 1,
+            _ => self.payment = PaymentEnd::of_entry(entry).or(self.payment),
+        }
+    }
+}
+
+impl PaymentEnd {
+    /// The end that the entry reports, if it does.
+    pub(crate) fn of_entry(entry: &PaymentLogEntry) -> Option<Self> {
+        match entry {
+            PaymentLogEntry::Ended { outcome, .. } => Some(Self::from(*outcome)),
+            PaymentLogEntry::Abandoned { .. } => Some(Self::Abandoned),
+            PaymentLogEntry::CancelUnconfirmed { .. } | PaymentLogEntry::Unresolved { .. } => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+
+    /// The word in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Abandoned => "abandoned",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<PaymentOutcome> for PaymentEnd {
+    fn from(outcome: PaymentOutcome) -> Self {
+        match outcome {
+            PaymentOutcome::Succeeded => Self::Succeeded,
+            PaymentOutcome::Declined => Self::Declined,
+            PaymentOutcome::Failed => Self::Failed,
+            PaymentOutcome::Cancelled => Self::Cancelled,
+            PaymentOutcome::Abandoned => Self::Abandoned,
+            PaymentOutcome::Unknown(_) => Self::Unknown,
+        }
+    }
+}

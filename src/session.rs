@@ -24,7 +24,7 @@ pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
-pub(crate) use live_call::LiveCall;
+pub(crate) use live_call::{LiveCall, TurnShares};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
 pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
@@ -345,8 +345,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     let due_required = context.environment.payment.due_required;
     parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
     parameters::warn_of_unknown_names(&setup);
-    let reference = custom_parameter(&setup, CALL_REFERENCE);
-    let request = reference.and_then(|reference| context.pending_calls.claim(reference, &sid));
+    let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
     let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup)).map_err(|error| {
@@ -790,6 +789,7 @@ impl Session {
 
     fn report_turn(&self, turn: Option<TurnRecord>) {
         if let Some(turn) = turn {
+            self.registration.publish_turn(&turn);
             self.context.telemetry.record_turn(turn);
         }
     }

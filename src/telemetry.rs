@@ -7,11 +7,13 @@
 
 mod call;
 mod cost;
+mod last_hour;
 mod turn;
 mod twilio_time;
 
 pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
 pub use cost::{Cost, ModelPrices, PriceTable};
+pub(crate) use last_hour::{LastHour, MinuteLatency};
 pub(crate) use turn::{ToolSpan, TurnRecord, TurnRecorder};
 pub(crate) use twilio_time::{add_twilio_time, measure_twilio_time};
 
@@ -29,6 +31,7 @@ const SUBSCRIBER_BACKLOG: usize = 1024;
 pub struct Telemetry {
     prices: Option<ModelPrices>,
     records: broadcast::Sender<TelemetryRecord>,
+    last_hour: LastHour,
 }
 
 /// A record, for those who subscribe to all of them.
@@ -44,12 +47,17 @@ pub(crate) enum TelemetryRecord {
 impl Telemetry {
     /// Creates the hub. With `prices` each turn has a cost.
     pub fn new(prices: Option<ModelPrices>) -> Self {
-        Self { prices, records: broadcast::Sender::new(SUBSCRIBER_BACKLOG) }
+        Self { prices, records: broadcast::Sender::new(SUBSCRIBER_BACKLOG), last_hour: LastHour::default() }
     }
 
     /// The prices of the model in use, if they are known.
     pub(crate) fn prices(&self) -> Option<ModelPrices> {
         self.prices
+    }
+
+    /// How long callers waited within the last hour.
+    pub(crate) fn last_hour(&self) -> &LastHour {
+        &self.last_hour
     }
 
     /// Returns a receiver of all records from now on. One that falls behind loses the oldest, and delays nobody.
@@ -82,6 +90,7 @@ impl Telemetry {
             cost_usd = turn.cost.map(tracing::field::display),
             "A turn of the agent has ended."
         );
+        self.last_hour.record(&turn);
         self.publish(|| TelemetryRecord::Turn(Arc::new(turn)));
     }
 

@@ -11,8 +11,6 @@ pub(crate) struct CallProgress {
     pub(crate) line: LineStatus,
     /// The state of the payment.
     pub(crate) payment: PaymentProgress,
-    /// The number of requests to the model.
-    pub(crate) requests: u64,
 }
 
 /// The state of the connection to the caller.
@@ -70,6 +68,6 @@ impl Call {
             Some(CaptureStage::Cancelling) => PaymentProgress::Cancelling,
             None => self.payments.last_state().map_or(PaymentProgress::None, PaymentProgress::Closed),
         };
-        CallProgress { line, payment, requests: self.turn.request_count() }
+        CallProgress { line, payment }
     }
 }

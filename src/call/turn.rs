@@ -140,11 +140,6 @@ pub(super) struct ToolRun {
 
 /// Responses: whether one is owed, the one in flight, and how it ends.
 impl ModelTurn {
-    /// The number of requests to the model so far.
-    pub(super) fn request_count(&self) -> u64 {
-        self.request_count
-    }
-
     /// Marks a response as owed, after an input of the caller or a payment event.
     pub(super) fn require_response(&mut self) {
         self.response_owed = true;

@@ -18,6 +18,7 @@ use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
 use crate::relay::Setup;
+use crate::telemetry::TurnRecord;
 use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
@@ -271,6 +272,11 @@ impl Registration {
     /// Says where the call stands.
     pub(super) fn publish(&self, progress: CallProgress) {
         self.live.publish(progress);
+    }
+
+    /// Says what the last turn was made of.
+    pub(super) fn publish_turn(&self, turn: &TurnRecord) {
+        self.live.publish_turn(turn);
     }
 
     /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.

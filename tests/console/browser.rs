@@ -35,10 +35,10 @@ impl Scene {
         ])
         .await;
         let mut scene = Self { server, stand_ins, openai, sockets: Vec::new() };
-        scene.call("+15550100041", "CA00000000000000000000000000000001", &["Hello, how can I help?"], 0).await;
-        scene.call("+15550100042", "CA00000000000000000000000000000002", &["The card number, please."], 0).await;
-        scene.call("+15550100043", "CA00000000000000000000000000000003", &["The card number, please."], 3).await;
-        let paid = scene.call("+447700900144", "CA00000000000000000000000000000004", &["The number, please."], 3).await;
+        scene.call("+15550100041", "CA00000000000000000000000000000001", "Hello, how can I help?", 0).await;
+        scene.call("+15550100042", "CA00000000000000000000000000000002", "The card number, please.", 0).await;
+        scene.call("+15550100043", "CA00000000000000000000000000000003", "The card number, please.", 3).await;
+        let paid = scene.call("+447700900144", "CA00000000000000000000000000000004", "The number, please.", 3).await;
         scene.openai.queue(ModelReply::text("It is paid."));
         scene
             .post(
@@ -57,7 +57,7 @@ impl Scene {
 
     /// Begins a call. Unless the model only talks, it opens a payment, asks for the fields, and so many of them are entered;
     /// after all three it is submitted. Returns the SID of the payment.
-    async fn call(&mut self, from: &str, call: &str, words: &[&'static str], entered: usize) -> String {
+    async fn call(&mut self, from: &str, call: &str, words: &'static str, entered: usize) -> String {
         let mut socket = self
             .server
             .connect_call_from(
@@ -66,12 +66,12 @@ impl Scene {
                 &json!({"amountDue": "41.50", "callReference": format!("order-{}", &from[from.len() - 2..])}),
             )
             .await;
-        let is_payment = words[0].contains("number");
+        let is_payment = words.contains("number");
         let tools: &[&str] = if is_payment { &["start-capture", "capture-card"] } else { &[] };
         for tool in tools {
             self.openai.queue(ModelReply::tool_call(tool, "{}"));
         }
-        words.iter().for_each(|words| self.openai.queue(ModelReply::text(*words)));
+        self.openai.queue(ModelReply::text(words));
         socket.say("I would like to pay.").await.unwrap();
         socket.wait_for_speech().await.unwrap();
         self.sockets.push(socket);
@@ -145,7 +145,9 @@ async fn the_console_works_in_a_browser() {
     for words in ["card number", "submitted", "charged", "none"] {
         browser.wait_for(&format!("document.getElementById('calls').textContent.includes('{words}')")).await;
     }
-    browser.wait_for("document.querySelectorAll('.plot canvas').length >= 2").await;
+    browser.wait_for("document.querySelectorAll('.plot canvas').length === 3").await;
+    browser.wait_for("document.querySelectorAll('#calls .shares').length === 4").await;
+    browser.wait_for("/First words, p95, 1 h\\d+ ms/.test(document.getElementById('stats').textContent)").await;
     browser.wait_for("document.getElementById('alerts').textContent.includes('are unknown')").await;
     scene.sockets.remove(0).close(1000, "bye").await.unwrap();
     browser.wait_for("document.querySelectorAll('#calls tbody tr').length === 3").await;

@@ -1,6 +1,7 @@
 //! What the overview shows at one moment, rendered once for all consoles that watch.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -12,7 +13,8 @@ use super::payments::badge;
 use super::plot::{Plot, PlotKind, Series};
 use crate::call::{LineStatus, PaymentProgress};
 use crate::ledger::{Activity, Funnel, Ledger, LedgerError, PaymentState};
-use crate::session::{LiveCall, SessionContext};
+use crate::session::{LiveCall, SessionContext, TurnShares};
+use crate::telemetry::MinuteLatency;
 
 /// The number of live calls that are listed: those with an open payment first, then the newest.
 const MAX_LISTED_CALLS: usize = 50;
@@ -79,7 +81,7 @@ impl Snapshot {
             shown.len(),
             plural(shown.len(), "alert", "alerts")
         );
-        let refused: u64 = context.usage.monitor.refusals().map(|(_, count)| count).sum();
+        let (latencies, hour) = context.telemetry.last_hour().read(now);
         let funnel = view.activity.funnel;
         Self {
             status: html! { (status) },
@@ -89,7 +91,7 @@ impl Snapshot {
                 (stat("In a payment", paying, None))
                 (stat("Paid, 24 h", funnel.succeeded, None))
                 (stat("Unknown payments", view.unknown, (view.unknown > 0).then_some("bad")))
-                (stat("Refused by limits", refused, None))
+                (stat("First words, p95, 1 h", hour.first_frame_p95.map_or("–".to_owned(), wait), None))
             },
             alerts: html! {
                 @if ledger.is_none() { p .notice.bad { "The ledger cannot be read: the log says why." } }
@@ -97,7 +99,7 @@ impl Snapshot {
             },
             calls: calls_table(&calls),
             funnel: funnel_bars(funnel),
-            plots: vec![outcomes(&view.activity, now), guards(&view.activity, now)],
+            plots: vec![latency(&latencies), outcomes(&view.activity, now), guards(&view.activity, now)],
         }
     }
 
@@ -134,7 +136,7 @@ struct Row {
     started_at: Timestamp,
     line: LineStatus,
     payment: PaymentProgress,
-    turns: u64,
+    last_turn: Option<TurnShares>,
 }
 
 impl Row {
@@ -147,7 +149,7 @@ impl Row {
             started_at: details.started_at,
             line: progress.line,
             payment: progress.payment,
-            turns: progress.requests,
+            last_turn: call.last_turn(),
         })
     }
 }
@@ -165,7 +167,7 @@ fn calls_table(calls: &[Row]) -> Markup {
                         th scope="col" { "Payment" }
                         th .wide scope="col" { "Line" }
                         th .num scope="col" { "Time" }
-                        th .num.wide scope="col" { "Turns" }
+                        th .wide scope="col" { "Last turn" }
                         th .wide scope="col" { "Call" }
                     }
                 }
@@ -179,7 +181,7 @@ fn calls_table(calls: &[Row]) -> Markup {
                             td { (payment_progress(call.payment)) }
                             td .wide { (line(call.line)) }
                             td .num { span data-since=(call.started_at.as_millisecond()) { (time(call.started_at)) } }
-                            td .num.wide { (call.turns) }
+                            td .wide { @if let Some(turn) = &call.last_turn { (turn_shares(turn)) } }
                             td .wide { code { (call.sid) } }
                         }
                     }
@@ -189,6 +191,51 @@ fn calls_table(calls: &[Row]) -> Markup {
                 p .muted.more { "And " (calls.len() - MAX_LISTED_CALLS) " more." }
             }
         }
+    }
+}
+
+/// Renders what the caller waited for in a turn: the time to the first words, and its shares as a bar and in words.
+fn turn_shares(turn: &TurnShares) -> Markup {
+    let Some(first_words) = turn.first_words else { return html! { span .muted { (turn.number) ": without words" } } };
+    let known = turn.model + turn.tools + turn.twilio;
+    let shares = [
+        ("model", "accent", turn.model),
+        ("tools", "warn", turn.tools),
+        ("Twilio", "good", turn.twilio),
+        ("other", "calm", first_words.saturating_sub(known)),
+    ];
+    let all = known.max(first_words).as_millis().max(1);
+    let percent = |share: Duration| share.as_millis() * 100 / all;
+    let shown: Vec<_> = shares.into_iter().filter(|(_, _, share)| percent(*share) > 0).collect();
+    let ends = shown.iter().scan(0, |end, (_, _, share)| Some(std::mem::replace(end, *end + percent(*share))));
+    html! {
+        span .shares {
+            span .plain { span .muted { (turn.number) ": " } (wait(milliseconds(first_words))) }
+            svg .bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
+                @for ((_, colour, share), from) in shown.iter().zip(ends) {
+                    rect class=(colour) x=(from) width=(percent(*share)) height="8" {}
+                }
+            }
+            span .muted {
+                @for (at, (name, _, share)) in shown.iter().enumerate() {
+                    @if at > 0 { ", " }
+                    (name) " " (wait(milliseconds(*share)))
+                }
+            }
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// Writes a wait: milliseconds below a second, and seconds with two decimals above.
+fn wait(milliseconds: u64) -> String {
+    if milliseconds < 1000 {
+        format!("{milliseconds} ms")
+    } else {
+        format!("{}.{:02} s", milliseconds / 1000, milliseconds % 1000 / 10)
     }
 }
 
@@ -249,6 +296,26 @@ fn funnel_bars(funnel: Funnel) -> Markup {
     }
 }
 
+/// Builds the plot of the waits of the last hour.
+fn latency(minutes: &[(i64, MinuteLatency)]) -> Plot {
+    let series = |label, colour, of: fn(&MinuteLatency) -> Option<u64>| Series {
+        label,
+        colour,
+        values: minutes.iter().map(|(_, latency)| of(latency)).collect(),
+    };
+    Plot {
+        name: "latency",
+        kind: PlotKind::Lines,
+        unit: "ms",
+        x: minutes.iter().map(|(second, _)| *second).collect(),
+        series: vec![
+            series("First words, p95", "warn", |it| it.first_frame_p95),
+            series("First words, median", "accent", |it| it.first_frame_median),
+            series("Model's first token, median", "calm", |it| it.first_token_median),
+        ],
+    }
+}
+
 fn outcomes(activity: &Activity, now: Timestamp) -> Plot {
     use PaymentState::{
         Abandoned, Cancelled, Charged, Declined, Disputed, Failed, Pending, Refunded, Returned, Tokenized, Unknown,
@@ -302,4 +369,65 @@ fn by_hour<F: Fn(i64) -> Option<u64>>(
     });
     let series = series.collect();
     Plot { name, kind: PlotKind::Bars, unit: "", x: hours.map(|hour| hour * 3600).collect(), series }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(first_words: Option<u64>, [model, tools, twilio]: [u64; 3]) -> String {
+        let turn = TurnShares {
+            number: 3,
+            first_words: first_words.map(Duration::from_millis),
+            model: Duration::from_millis(model),
+            tools: Duration::from_millis(tools),
+            twilio: Duration::from_millis(twilio),
+        };
+        turn_shares(&turn).into_string()
+    }
+
+    #[test]
+    fn the_shares_of_a_turn_add_up_to_what_the_caller_waited() {
+        let shown = shares(Some(1200), [600, 0, 300]);
+        for part in [
+            "1.20 s",
+            "model 600 ms, Twilio 300 ms, other 300 ms",
+            r#"<rect class="accent" x="0" width="50" height="8">"#,
+            r#"<rect class="good" x="50" width="25" height="8">"#,
+            r#"<rect class="calm" x="75" width="25" height="8">"#,
+        ] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        assert!(!shares(Some(5), [9, 0, 0]).contains("other"), "a tool or a response may end after the first words");
+        assert!(shares(Some(0), [0, 0, 0]).contains("0 ms") && shares(None, [9, 0, 0]).contains("without words"));
+    }
+
+    #[test]
+    fn the_plots_have_a_value_for_each_period() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let hour = now.as_second() / 3600;
+        let mut activity = Activity::default();
+        activity.states.entry(hour).or_default().insert("charged", 2);
+        activity.states.entry(hour).or_default().insert("refunded", 1);
+        activity.states.entry(hour - 23).or_default().insert("declined", 4);
+        activity.states.entry(hour - 24).or_default().insert("declined", 8);
+        let plot = outcomes(&activity, now);
+        assert_eq!((plot.x.len(), plot.x[0], plot.x[23]), (24, (hour - 23) * 3600, hour * 3600));
+        assert_eq!((plot.series[0].values[23], plot.series[1].values[0]), (Some(3), Some(4)));
+        assert!(plot.series.iter().all(|series| series.values.len() == 24));
+        let numbers = plot.numbers().into_string();
+        assert_eq!(numbers.matches("<th scope=\"row\">").count(), 2, "{numbers}");
+        assert_eq!(guards(&activity, now).numbers().into_string(), "<p class=\"empty\">Nothing yet.</p>");
+        // Every state is in one of the groups, unless it is still in progress.
+        let groups: Vec<u64> = PaymentState::ALL
+            .into_iter()
+            .map(|state| {
+                let mut activity = Activity::default();
+                activity.states.entry(hour).or_default().insert(state.as_str(), 1);
+                outcomes(&activity, now).series.iter().filter_map(|series| series.values[23]).sum()
+            })
+            .collect();
+        let expected: Vec<u64> = PaymentState::ALL.map(|state| u64::from(state.is_reported())).to_vec();
+        assert_eq!(groups, expected);
+    }
 }

@@ -107,13 +107,14 @@ impl Scene {
     }
 }
 
-/// Runs axe in the page, which has to find nothing.
+/// Runs axe in the page, which has to check it and to find nothing.
 async fn run_axe(browser: &mut Chromium, axe: &str, page: &str) {
     browser.evaluate(&format!("{axe};0")).await;
-    let found = browser
-        .evaluate("axe.run().then(it => it.violations.map(it => [it.id, it.help, ...it.nodes.map(it => it.html.slice(0, 160) + ' ' + it.failureSummary)]))")
-        .await;
-    assert_eq!(found, json!([]), "{page}");
+    let found = "axe.run().then(it => [it.passes.length, it.violations.map(it => [it.id, it.help, \
+                 ...it.nodes.map(it => it.html.slice(0, 160) + ' ' + it.failureSummary)])])";
+    let found = browser.evaluate(found).await;
+    assert_eq!(found[1], json!([]), "{page}");
+    assert!(found[0].as_u64() > Some(10), "{page}: {found}");
 }
 
 #[tokio::test]

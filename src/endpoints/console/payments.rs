@@ -13,11 +13,13 @@ use super::super::payments::{parse_id, refund_and_log, settle_and_log};
 use super::form::{CONFIRMED, ConsoleForm};
 use super::page::{Frame, PageError, Section, panel, time};
 use crate::config::OperatorName;
+use crate::ids::{CallSid, PaymentSid};
 use crate::ledger::{
     EventRecord, Ledger, Payment, PaymentSearch, PaymentState, Refund, RefundKind, SettledOutcome, Settlement,
 };
 use crate::payment::PaymentId;
-use crate::redact::redact_card_numbers;
+use crate::phone_number::PhoneNumber;
+use crate::redact::{has_card_number, redact_card_numbers};
 use crate::since::parse_since;
 
 /// The number of payments on a page.
@@ -82,8 +84,10 @@ pub(super) async fn list(
     let mut payments = ledger.search(&search).await?;
     let has_more = payments.len() > PAGE_SIZE as usize;
     payments.truncate(PAGE_SIZE as usize);
-    let older = payments.last().filter(|_| has_more).map(|last| {
-        let pairs = [("q", query.q.as_str()), ("state", &query.state), ("since", &query.since)];
+    let text = search.text.as_deref().unwrap_or_default();
+    let is_shown = may_be_shown(text);
+    let older = payments.last().filter(|_| has_more && is_shown).map(|last| {
+        let pairs = [("q", text), ("state", &query.state), ("since", &query.since)];
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         let query = query.extend_pairs(pairs).append_pair("before", &last.id.to_string()).finish();
         format!("/console/payments?{query}")
@@ -91,7 +95,7 @@ pub(super) async fn list(
     let frame = Frame { title: "Payments", section: Section::Payments, operator: Some(&operator), is_live: false };
     Ok(frame.render(&html! {
         h1 { "Payments" }
-        (search_form(&query, search.state))
+        (search_form(if is_shown { text } else { "" }, search.state, &query.since))
         @if payments.is_empty() {
             p .empty { "No payment matches." }
         } @else {
@@ -103,9 +107,20 @@ pub(super) async fn list(
     }))
 }
 
-fn search_form(query: &SearchQuery, state: Option<PaymentState>) -> Markup {
-    // It may be a card number that an operator pastes here.
-    let text = redact_card_numbers(&query.q);
+/// Whether a text that was looked for is shown again. It may be a card number, with whatever between its digits: so many
+/// digits are shown of an identifier or a telephone number only.
+fn may_be_shown(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let is_known = || {
+        text.parse::<PaymentId>().is_ok()
+            || text.parse::<CallSid>().is_ok()
+            || text.parse::<PaymentSid>().is_ok()
+            || text.parse::<PhoneNumber>().is_ok()
+    };
+    !has_card_number(text) && text.chars().all(|c| c.is_ascii() || !c.is_numeric()) && (digits < 12 || is_known())
+}
+
+fn search_form(text: &str, state: Option<PaymentState>, since: &str) -> Markup {
     html! {
         form .search role="search" method="get" action="/console/payments" {
             div .grow {
@@ -126,7 +141,7 @@ fn search_form(query: &SearchQuery, state: Option<PaymentState>) -> Markup {
                 label for="since" { "Opened" }
                 select #since name="since" {
                     @for (value, name) in PERIODS {
-                        option value=(value) selected[query.since == value] { (name) }
+                        option value=(value) selected[since == value] { (name) }
                     }
                 }
             }
@@ -476,4 +491,35 @@ pub(super) fn badge(state: PaymentState) -> Markup {
         PaymentState::Cancelled | PaymentState::Abandoned | PaymentState::Refunded => "badge",
     };
     html! { span class=(class) { (state) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_may_be_a_card_number_is_not_shown_again() {
+        for shown in [
+            "",
+            "order-7",
+            "INV 2026-11",
+            "ch_3PqLyz",
+            "+447700900144",
+            "9a8f1282-65e4-5cf2-8b69-1b4cefccc055",
+            "CA00000000000000000000000000000123",
+            "Größe",
+        ] {
+            assert!(may_be_shown(shown), "{shown}");
+        }
+        for hidden in [
+            "4242424242424242",
+            "4242 4242 4242 4242",
+            "42 and 42 then 42 and 42 so 42 or 42 it 42 is 42",
+            "４２４２４２４２４２４２４２４２",
+            "four two four two four two four two four two four two four two four two",
+            "order 123456789012",
+        ] {
+            assert!(!may_be_shown(hidden), "{hidden}");
+        }
+    }
 }

@@ -165,7 +165,6 @@ fn calls_table(calls: &[Row]) -> Markup {
                     tr {
                         th scope="col" { "Caller" }
                         th scope="col" { "Payment" }
-                        th .wide scope="col" { "Line" }
                         th .num scope="col" { "Time" }
                         th .wide scope="col" { "Last turn" }
                         th .wide scope="col" { "Call" }
@@ -177,9 +176,9 @@ fn calls_table(calls: &[Row]) -> Markup {
                             td .plain {
                                 @if let Some(caller) = &call.caller { (caller) } @else { span .muted { "withheld" } }
                                 @if call.outbound { " " span .muted { "outbound" } }
+                                " " (line(call.line))
                             }
                             td { (payment_progress(call.payment)) }
-                            td .wide { (line(call.line)) }
                             td .num { span data-since=(call.started_at.as_millisecond()) { (time(call.started_at)) } }
                             td .wide { @if let Some(turn) = &call.last_turn { (turn_shares(turn)) } }
                             td .wide { code { (call.sid) } }
@@ -239,9 +238,10 @@ fn wait(milliseconds: u64) -> String {
     }
 }
 
+/// Says if the caller and the agent do not talk.
 fn line(line: LineStatus) -> Markup {
     match line {
-        LineStatus::Live => html! { "connected" },
+        LineStatus::Live => html! {},
         LineStatus::Parked => html! { span .badge.warn { "waits for a socket" } },
         LineStatus::Ending => html! { span .muted { "ending" } },
     }

@@ -5,6 +5,9 @@
 
 mod browser;
 mod chromium;
+#[expect(dead_code, reason = "not all of a process is used")]
+#[path = "../attacks/process.rs"]
+mod process;
 #[path = "../ledger/seed.rs"]
 mod seed;
 #[expect(dead_code, reason = "not all clients are used")]
@@ -14,9 +17,11 @@ mod server;
 #[path = "../ledger/stand_ins.rs"]
 mod stand_ins;
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use crelay_payments::ledger::Ledger;
+use process::Process;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use seed::Seed;
@@ -340,6 +345,20 @@ async fn live_calls_are_shown_while_they_last() {
     wait_for_event(&mut stream, "waits for a socket").await;
     server.post_as_twilio("/twilioStatusCallback", &[("CallSid", "CA7"), ("CallStatus", "completed")]).await;
     wait_for_event(&mut stream, "No call is live.").await;
+}
+
+/// A process of its own, since the log is one of the process.
+#[tokio::test]
+async fn what_the_log_reports_is_shown_with_what_to_do() {
+    let process = Process::start("http://127.0.0.1:9/v1", &[("RUST_LOG", "error")], Stdio::null()).await;
+    let console = Console::logged_in(&process.server).await;
+    assert!(console.page("/console").await.contains("None. Nothing was logged"));
+    let mut stream = console.watch().await;
+    process.server.post_form("/connectAction", "CallSid=CA1", None).await;
+    let alert = wait_for_event(&mut stream, "twilio.signature_rejected").await;
+    let alerts = alert["fragments"]["alerts"].as_str().unwrap();
+    assert!(alerts.contains("After a change of <code>SERVER_BASE_URL</code> or the auth token"), "{alerts}");
+    assert!(alerts.contains("Warning") && !alerts.contains("Error"), "{alerts}");
 }
 
 #[tokio::test]

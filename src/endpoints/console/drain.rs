@@ -28,7 +28,7 @@ pub(super) async fn get(
             @if app.draining.is_cancelled() {
                 p { "The server is draining: " (live) " live calls may finish. It ends by itself." }
             } @else {
-                p { "The server accepts no new calls any more, and ends once the last call has ended." }
+                p { "From then on the server accepts no new calls, and it ends once the last call has ended." }
                 ul {
                     li { "Live calls now: " strong { (live) } "." }
                     li { "A call without an open payment may go on for " (seconds / 2) " seconds, and one with an open payment for " (seconds) " seconds." }

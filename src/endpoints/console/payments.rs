@@ -475,9 +475,9 @@ fn amount(payment: &Payment) -> Markup {
         Some(amount) => html! { (amount) " " span .muted { (amount.currency()) } },
         // Twilio does not report it for a session that this ledger did not create.
         None if payment.state.was_charged() || payment.state == PaymentState::Unknown => {
-            html! { span .muted { "amount not known" } }
+            html! { span .muted { "Amount not known" } }
         }
-        None => html! { span .muted { "card only" } },
+        None => html! { span .muted { "Card only" } },
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Config {
     pub port_fallback: bool,
     /// `BIND`: the addresses to listen on; if empty, all addresses of IPv6 and IPv4.
     pub bind: Vec<IpAddr>,
+    /// `METRICS_PORT` and `METRICS_HOST` (127.0.0.1): where metrics are read without a token; nowhere by default.
+    pub metrics_address: Option<SocketAddr>,
     /// `MAX_CONNECTIONS`: how many connections are open at once; by default half of the descriptors, at most 20,000.
     pub max_connections: Option<usize>,
     /// `MAX_CONNECTIONS_PER_ADDRESS` (2000): how many connections of one address wait at once for something on them to be
@@ -260,6 +262,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         port: port.unwrap_or(DEFAULT_PORT),
         port_fallback,
         bind: bind.unwrap_or_else(|| default_addresses(base_url.as_ref(), validate_signature)),
+        metrics_address: read_metrics_address(vars),
         max_connections,
         max_connections_per_address: max_per_address.unwrap_or(2000),
         base_url: base_url?,
@@ -310,6 +313,13 @@ fn check_public_url(vars: &mut ConfigReader<'_>, url: &PublicUrl, validate_signa
     let what = "is off at an address that others reach: anyone who finds this server can start calls on it and report \
                 payments";
     vars.refuse_insecure(InsecureSetup::UnsignedWebhooks, "VALIDATE_TWILIO_SIGNATURE", what, "true");
+}
+
+/// Reads `METRICS_PORT` and `METRICS_HOST`.
+fn read_metrics_address(vars: &mut ConfigReader<'_>) -> Option<SocketAddr> {
+    let port = vars.read_optional("METRICS_PORT", values::port, PORT);
+    let host = vars.read_optional("METRICS_HOST", str::parse::<IpAddr>, "an IP address, such as 127.0.0.1 or ::");
+    Some(SocketAddr::new(host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port?))
 }
 
 /// Reads `BIND`, the addresses to listen on.

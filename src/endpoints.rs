@@ -11,6 +11,7 @@ mod conversation_relay;
 mod health;
 mod json;
 mod mcp;
+mod metrics;
 mod observation;
 mod outbound_call;
 mod outbound_twiml;
@@ -51,6 +52,7 @@ use connect_conversation_relay::BusinessClient;
 use console::ConsoleFeed;
 use json::ApiError;
 use mcp::{MCP, OwnOrigin};
+pub(crate) use metrics::metrics_router;
 use outbound_call::OutboundCallContext;
 use outbound_twiml::{OUTBOUND_TWIML, TwimlDocuments};
 
@@ -209,6 +211,7 @@ impl App {
             .route("/", get(health::index))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
+            .route(metrics::METRICS, get(metrics::get_as_operator))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, WEBHOOK_TIMEOUT))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             // These handlers have their own time and size limits, since a reply may take longer and a timeout is

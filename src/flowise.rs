@@ -32,6 +32,7 @@ use crate::call_identity::CallIdentity;
 use crate::config::FlowiseConfig;
 use crate::http_client::{self, Target};
 use crate::llm::{ModelLimits, Profile};
+use crate::telemetry::{Telemetry, TelemetrySlot};
 use abort::AbortOnDrop;
 use body::PredictionRequest;
 use response::PredictionStream;
@@ -54,6 +55,7 @@ struct FlowiseClient {
     /// The requests that stop predictions.
     tasks: TaskTracker,
     known_flows: KnownFlows,
+    telemetry: TelemetrySlot,
 }
 
 /// The flow that answers one call.
@@ -81,6 +83,11 @@ pub enum BuildFlowiseError {
 }
 
 impl Flowise {
+    /// Reports failures to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.0.telemetry.set(telemetry);
+    }
+
     /// Creates the client of `config`. Opens no connection. The requests that stop predictions run in `tasks`.
     pub fn new(config: &FlowiseConfig, tasks: TaskTracker) -> Result<Self, BuildFlowiseError> {
         let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
@@ -96,7 +103,13 @@ impl Flowise {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
             .map_err(BuildFlowiseError::Http)?;
-        Ok(Self(Arc::new(FlowiseClient { http, config: config.clone(), tasks, known_flows: KnownFlows::default() })))
+        Ok(Self(Arc::new(FlowiseClient {
+            http,
+            config: config.clone(),
+            tasks,
+            known_flows: KnownFlows::default(),
+            telemetry: TelemetrySlot::default(),
+        })))
     }
 
     /// Returns the flow for one call: the one that the call names, if it is allowed, or the default one.

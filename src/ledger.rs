@@ -69,6 +69,7 @@ use tracing::error;
 
 use crate::ids::CallSid;
 use crate::payment::{CardTestingPattern, PaymentId, UnknownReason};
+use crate::telemetry::{Telemetry, TelemetrySlot};
 use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
 use database::Database;
 use event::LedgerEvent;
@@ -103,6 +104,7 @@ struct LedgerInner {
     outcome_written: Notify,
     /// Tracks erased data that may still be in the write-ahead log.
     erasures: tokens::ErasureTracker,
+    telemetry: TelemetrySlot,
     /// Whether payments move real money.
     live: AtomicBool,
     /// The database file, locked while the server runs. `None` if the ledger was opened for a command. It is closed
@@ -119,6 +121,21 @@ impl Ledger {
     /// Sets whether payments that start from now on move real money. The default is `true`.
     pub fn set_live(&self, live: bool) {
         self.0.live.store(live, Ordering::Relaxed);
+    }
+
+    /// Reports what is written to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.0.telemetry.set(telemetry);
+    }
+
+    /// Counts a refusal of a velocity limit.
+    pub(crate) fn report_limit(&self, limit: LimitExceeded) {
+        self.0.telemetry.record(|telemetry| telemetry.record_velocity_limit(limit));
+    }
+
+    /// The number of records that wait in memory until the ledger can be written.
+    pub(crate) fn buffered_records(&self) -> usize {
+        self.0.write_buffer.count()
     }
 
     /// The current fault, if any.
@@ -188,11 +205,12 @@ impl Ledger {
     }
 
     async fn begin_after_buffered(&self, until: Instant, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
+        let began = Instant::now();
         loop {
             let turn = self.0.writer.lock(until).await?;
             let until = until.min(Instant::now() + lock);
             if let Some(turn) = self.flush_buffer(turn, until).await? {
-                return self.begin(turn, until).await;
+                return Ok(LedgerTransaction { began, ..self.begin(turn, until).await? });
             }
         }
     }
@@ -205,6 +223,8 @@ impl Ledger {
             ledger: self.clone(),
             has_outcome: false,
             alerts: Vec::new(),
+            began: Instant::now(),
+            reached_states: Vec::new(),
         };
         if let Some(lease) = &self.0.lease
             && !lease.is_held(&mut writing.transaction).await?
@@ -237,6 +257,10 @@ struct LedgerTransaction {
     has_outcome: bool,
     /// Alerts to log after the commit.
     alerts: Vec<Alert>,
+    /// Since when it is wanted.
+    began: Instant,
+    /// The states that payments reach by it.
+    reached_states: Vec<PaymentState>,
 }
 
 /// A condition that an operator has to act on.
@@ -294,13 +318,19 @@ impl LedgerTransaction {
 
     /// Commits, and returns the write lock.
     async fn commit_keeping_lock(self) -> Result<WriteLock, LedgerError> {
-        let Self { transaction, ledger, has_outcome: outcome, alerts, .. } = self;
+        let Self { transaction, ledger, has_outcome: outcome, alerts, began, reached_states, .. } = self;
         let turn = ledger.track_write_error(transaction.commit().await)?;
         ledger.0.commits.fetch_add(1, Ordering::Relaxed);
         if outcome {
             ledger.0.outcome_written.notify_one();
         }
         alerts.iter().for_each(Alert::log);
+        ledger.0.telemetry.record(|telemetry| {
+            telemetry.record_ledger_write(began.elapsed());
+            for state in reached_states {
+                telemetry.record_payment_state(state);
+            }
+        });
         Ok(turn)
     }
 
@@ -348,6 +378,9 @@ impl LedgerTransaction {
 
     /// Changes the state without adding it to the outbox, for a caller that adds it with more data.
     async fn change_state(&mut self, payment: &mut Payment, next: PaymentState) -> Result<(), LedgerError> {
+        if payment.state != next {
+            self.reached_states.push(next);
+        }
         payment.state = next;
         let now = self.now.as_millisecond();
         sqlx::query(

@@ -13,6 +13,7 @@ use crate::call_identity::CallIdentity;
 use crate::config::ResponseServiceConfig;
 use crate::flowise::{BuildFlowiseError, Flowise, FlowiseCall};
 use crate::llm::{BuildModelError, Model, ModelLimits, Profile};
+use crate::telemetry::Telemetry;
 
 /// The response service of all calls. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -59,6 +60,14 @@ impl ResponseService {
             ResponseServiceConfig::Flowise(config) => {
                 Flowise::new(config, tasks.clone()).map(Self::Flowise).map_err(BuildResponseServiceError::Flowise)
             }
+        }
+    }
+
+    /// Reports failures to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        match self {
+            Self::OpenAi(model) => model.set_telemetry(telemetry),
+            Self::Flowise(flowise) => flowise.set_telemetry(telemetry),
         }
     }
 

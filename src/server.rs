@@ -2,9 +2,11 @@
 
 mod drain;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -15,7 +17,7 @@ use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::CallEnvironment;
 use crate::config::{Config, PaymentMode, ResponseServiceConfig};
 use crate::connections::{ConnectionLimits, Connections};
-use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK};
+use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, metrics_router};
 use crate::http_client::load_root_certificates;
 use crate::ledger::{self, Ledger, PaymentState};
 use crate::log_limit::LogLimiter;
@@ -37,6 +39,9 @@ const BUFFER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often expired entries are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many connections there may be to `METRICS_PORT`.
+const METRICS_CONNECTIONS: usize = 16;
 
 /// The two signals that stop a server: first soft, then hard.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +79,9 @@ pub enum ServeError {
     /// The ledger could not be read.
     #[error(transparent)]
     ReadLedger(#[from] ledger::LedgerError),
+    /// Nothing can be served on `METRICS_PORT`.
+    #[error("{0} cannot be listened on for metrics: set METRICS_PORT or METRICS_HOST to another one")]
+    ListenForMetrics(SocketAddr, #[source] std::io::Error),
     /// The listening socket failed.
     #[error("the server stopped listening")]
     Listen(#[from] std::io::Error),
@@ -153,6 +161,9 @@ pub(crate) async fn serve_calls(
     tool_servers.refresh().await;
     background_tasks.push(tokio::spawn(tool_servers.run()));
     background_tasks.push(tokio::spawn(asset_watcher.run(assets)));
+    if let Some(address) = config.metrics_address {
+        background_tasks.push(tokio::spawn(serve_metrics(address, session.clone()).await?));
+    }
     let background_tasks: Vec<_> = background_tasks.into_iter().map(AbortOnDropHandle::new).collect();
     let calls = session.calls.clone();
     let limits = ConnectionLimits::new(
@@ -206,7 +217,7 @@ fn session_context(
     let (tasks, log_limiter) = (TaskTracker::new(), Arc::<LogLimiter>::default());
     let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
         .map_err(ServeError::Http)?;
-    Ok(Arc::new(session::SessionContext {
+    let context = Arc::new(session::SessionContext {
         telemetry: Arc::new(Telemetry::new(config.response_service.prices())),
         response_service: ResponseService::new(
             &config.response_service,
@@ -241,7 +252,23 @@ fn session_context(
         soft_stop: shutdown.soft.clone(),
         drain_timeout: config.drain_timeout,
         hard_stop: shutdown.hard.clone(),
-    }))
+    });
+    context.response_service.set_telemetry(&context.telemetry);
+    context.twilio.set_telemetry(&context.telemetry);
+    context.ledger.set_telemetry(&context.telemetry);
+    Ok(context)
+}
+
+/// Listens on `METRICS_PORT`. Returns the task that serves the metrics there, to few clients, which need no token.
+async fn serve_metrics(
+    address: SocketAddr,
+    session: Arc<session::SessionContext>,
+) -> Result<impl Future<Output = ()>, ServeError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| ServeError::ListenForMetrics(address, error))?;
+    info!(event = "metrics.listening", address = %listener.local_addr()?, "Metrics can be read without a token.");
+    let limits = ConnectionLimits { total: METRICS_CONNECTIONS, pending_per_address: METRICS_CONNECTIONS };
+    let connections = Connections::new(limits, session.log_limiter.clone());
+    Ok(async move { connections.accept(Listeners::from(listener), metrics_router(session)).await })
 }
 
 /// Removes expired entries every [`SWEEP_INTERVAL`], and reports the log lines that were left out.

@@ -49,7 +49,7 @@ use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelOutage, ModelRequestId, ToolSpec,
+    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
@@ -397,7 +397,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
         (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
     });
-    let reason = ending.reason.unwrap_or(end.reason());
+    let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
     // A newer session may own the call by now.
     if !context.calls.is_live(&sid) {
         context.usage.admissions.release(&sid);
@@ -415,7 +415,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         record_call_end(&context, call_end).await;
     }
     let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
-    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, totals };
+    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
     context.telemetry.record_call(call, context.calls.count());
 }
 
@@ -774,11 +774,12 @@ impl Session {
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry);
+                    self.context.telemetry.record_payment_step(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
                         record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }
-                Action::ReportModelOutage(outage) => log_model_outage(outage),
+                Action::ReportModelOutage(outage) => self.context.telemetry.record_outage(outage),
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 Action::Close => self.close().await,
             }
@@ -815,18 +816,6 @@ impl Session {
             let _ = socket.send(close).await;
         }
         self.closed = Some(end);
-    }
-}
-
-/// Logs what the caller hears in place of an answer of the model. The reason of a failure is logged with the response.
-fn log_model_outage(outage: ModelOutage) {
-    match outage {
-        ModelOutage::Apology(reason) => {
-            warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
-        }
-        ModelOutage::HandOff(reason) => {
-            warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
-        }
     }
 }
 

@@ -8,30 +8,78 @@
 mod call;
 mod cost;
 mod last_hour;
+mod metrics;
 mod turn;
 mod twilio_time;
 
 pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
 pub use cost::{Cost, ModelPrices, PriceTable};
 pub(crate) use last_hour::{LastHour, MinuteLatency};
+#[cfg(any(feature = "simulator", test))]
+pub(crate) use metrics::find_foreign_sample;
+pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
 pub(crate) use turn::{ToolSpan, TurnRecord, TurnRecorder};
-pub(crate) use twilio_time::{add_twilio_time, measure_twilio_time};
+use turn::{TurnEnd, TurnTrigger};
+use twilio_time::add_twilio_time;
+pub(crate) use twilio_time::measure_twilio_time;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::call::ModelOutage;
+use crate::ledger::LimitExceeded;
+use crate::payment::{CallbackKind, PaymentLogEntry, PaymentState};
+use metrics::Metrics;
 
 /// How many records a subscriber may be behind. Older ones are dropped for it.
 const SUBSCRIBER_BACKLOG: usize = 1024;
+
+/// A time that stands for none.
+const UNANNOUNCED: i64 = i64::MAX;
+
+/// The log lines that were dropped since the process began. Like standard error, it belongs to the process.
+static DROPPED_LOG_LINES: AtomicU64 = AtomicU64::new(0);
+
+/// Counts log lines that were dropped, since nobody read them in time.
+pub fn count_dropped_log_lines(lines: u64) {
+    DROPPED_LOG_LINES.fetch_add(lines, Ordering::Relaxed);
+}
 
 /// The hub of all measurements. Shared by everything that measures; recording never blocks.
 #[derive(Debug)]
 pub struct Telemetry {
     prices: Option<ModelPrices>,
+    metrics: Metrics,
+    /// What the tokens of all turns cost, in 10⁻¹² dollars.
+    cost: AtomicU64,
+    /// When the model is switched off, in seconds since 1970; [`UNANNOUNCED`] if that is not known.
+    shutdown: AtomicI64,
     records: broadcast::Sender<TelemetryRecord>,
     last_hour: LastHour,
+}
+
+/// The place of the hub in what is built before it or without it. Clones share it; an empty one measures nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TelemetrySlot(Arc<OnceLock<Arc<Telemetry>>>);
+
+impl TelemetrySlot {
+    /// Puts the hub there, unless there is one.
+    pub(crate) fn set(&self, telemetry: &Arc<Telemetry>) {
+        let _ = self.0.set(telemetry.clone());
+    }
+
+    /// Records something, if there is a hub.
+    pub(crate) fn record(&self, record: impl FnOnce(&Telemetry)) {
+        if let Some(telemetry) = self.0.get() {
+            record(telemetry);
+        }
+    }
 }
 
 /// A record, for those who subscribe to all of them.
@@ -47,7 +95,14 @@ pub(crate) enum TelemetryRecord {
 impl Telemetry {
     /// Creates the hub. With `prices` each turn has a cost.
     pub fn new(prices: Option<ModelPrices>) -> Self {
-        Self { prices, records: broadcast::Sender::new(SUBSCRIBER_BACKLOG), last_hour: LastHour::default() }
+        Self {
+            prices,
+            metrics: Metrics::new(),
+            cost: AtomicU64::new(0),
+            shutdown: AtomicI64::new(UNANNOUNCED),
+            records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
+            last_hour: LastHour::default(),
+        }
     }
 
     /// The prices of the model in use, if they are known.
@@ -91,6 +146,9 @@ impl Telemetry {
             "A turn of the agent has ended."
         );
         self.last_hour.record(&turn);
+        self.metrics.calls.record_turn(&turn);
+        let cost = turn.cost.map_or(0, Cost::picodollars);
+        self.cost.fetch_add(cost, Ordering::Relaxed);
         self.publish(|| TelemetryRecord::Turn(Arc::new(turn)));
     }
 
@@ -119,7 +177,83 @@ impl Telemetry {
             wrong_entries = totals.wrong_entries,
             "The call has ended."
         );
+        self.metrics.calls.record_call(&call);
         self.publish(|| TelemetryRecord::Call(Arc::new(call)));
+    }
+
+    /// Records an answer that the model did not give, and what the caller hears in its place.
+    pub(crate) fn record_outage(&self, outage: ModelOutage) {
+        // The reason of a failure is logged with the response.
+        match outage {
+            ModelOutage::Apology(reason) => {
+                warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
+            }
+            ModelOutage::HandOff(reason) => {
+                warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
+            }
+        }
+        self.metrics.calls.record_outage(outage);
+    }
+
+    /// Counts a failed request to the model's server. Its log line says more.
+    pub(crate) fn record_model_failure(&self, failure: ModelFailure, is_repeated: bool) {
+        self.metrics.services.record_model_failure(failure, is_repeated);
+    }
+
+    /// Keeps the day on which the model is switched off; `None` if that is not announced.
+    pub(crate) fn record_shutdown(&self, date: Option<Date>) {
+        let begin = date.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+        self.shutdown.store(begin.map_or(UNANNOUNCED, |begin| begin.timestamp().as_second()), Ordering::Relaxed);
+    }
+
+    /// Counts a tool that has finished.
+    pub(crate) fn record_tool(&self, tool: &ToolSpan) {
+        self.metrics.services.record_tool(tool);
+    }
+
+    /// Counts an attempt of a request to Twilio's REST API.
+    pub(crate) fn record_twilio_attempt(&self, operation: TwilioOperation, result: TwilioResult) {
+        self.metrics.services.record_twilio_attempt(operation, result);
+    }
+
+    /// Records how long a request to Twilio's REST API took, with all its attempts.
+    pub(crate) fn record_twilio_request(&self, operation: TwilioOperation, took: Duration) {
+        add_twilio_time(took);
+        self.metrics.services.record_twilio_request(operation, took);
+    }
+
+    /// Records how long a write transaction of the ledger took.
+    pub(crate) fn record_ledger_write(&self, took: Duration) {
+        self.metrics.services.record_ledger_write(took);
+    }
+
+    /// Counts a payment that has reached this state in the ledger.
+    pub(crate) fn record_payment_state(&self, state: PaymentState) {
+        self.metrics.payments.record_state(state);
+    }
+
+    /// Counts a step of a payment on a call.
+    pub(crate) fn record_payment_step(&self, entry: &PaymentLogEntry) {
+        self.metrics.payments.record_step(entry);
+    }
+
+    /// Counts a payment status callback.
+    pub(crate) fn record_callback(&self, kind: &CallbackKind) {
+        self.metrics.payments.record_callback(kind);
+    }
+
+    /// Counts a payment request that a velocity limit stopped.
+    pub(crate) fn record_velocity_limit(&self, limit: LimitExceeded) {
+        self.metrics.payments.record_limit(limit);
+    }
+
+    /// Writes all metrics in Prometheus's text format. `snapshot` has what others know; the rest of it is filled in.
+    pub(crate) fn metrics_text(&self, mut snapshot: Snapshot) -> String {
+        snapshot.dropped_lines = DROPPED_LOG_LINES.load(Ordering::Relaxed);
+        snapshot.cost = Cost::from_picodollars(self.cost.load(Ordering::Relaxed));
+        let shutdown = self.shutdown.load(Ordering::Relaxed);
+        snapshot.shutdown = (shutdown != UNANNOUNCED).then_some(shutdown);
+        self.metrics.to_text(&snapshot)
     }
 
     fn publish(&self, record: impl FnOnce() -> TelemetryRecord) {
@@ -168,6 +302,7 @@ mod tests {
                 duration: Duration::from_secs(9),
                 end: "call_ended",
                 reason: "caller-hung-up",
+                is_handed_off: false,
                 totals: turns.into_totals(),
             },
             0,

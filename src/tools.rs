@@ -88,6 +88,7 @@ fn to_twilio_response(answer: Result<TwilioResponse, twilio::TwilioError>) -> Tw
 /// Logs a refusal of the ledger and converts it into a tool outcome. Twilio is not asked.
 fn refusal_outcome(context: &ToolContext, refusal: &ledger::RecordRequestError) -> ToolOutcome {
     if let ledger::RecordRequestError::LimitExceeded(bar) = refusal {
+        context.ledger.report_limit(*bar);
         warn!(
             event = "payment.limit_exceeded",
             call_sid = %context.call.call_sid,

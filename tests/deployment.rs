@@ -23,6 +23,11 @@ fn fly_and_the_image_use_the_default_port() {
 }
 
 #[test]
+fn fly_reads_the_metrics_where_they_are() {
+    assert_eq!(fly("METRICS_PORT = "), fly("port = "));
+}
+
+#[test]
 fn the_ledger_is_on_the_volume() {
     let mounted = include_str!("../fly.toml").contains("destination = \"/data\"");
     let image = include_str!("../Dockerfile");

@@ -63,6 +63,7 @@ const UNCHECKED: &[(&str, &str)] = &[
     ("openssl", "is not on every machine that runs the tests; src/signing.rs checks the vector"),
     ("printf", "is the input of openssl"),
     ("python", "is for the receiver of the webhook; src/signing.rs checks the vector"),
+    ("yaml", "is for Prometheus"),
     ("text", "shows output, a picture or the tools of a call"),
 ];
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct CurrentAssets {
     library: ArcSwap<Library>,
+    /// How often the library was replaced.
+    versions: AtomicU64,
     /// Changes with each new library.
     edits: watch::Sender<()>,
 }
@@ -84,12 +87,17 @@ impl From<AssetError> for LoadAssetsError {
 impl CurrentAssets {
     /// Holds this library.
     pub fn new(library: Library) -> Self {
-        Self { library: ArcSwap::from_pointee(library), edits: watch::Sender::default() }
+        Self { library: ArcSwap::from_pointee(library), versions: AtomicU64::new(0), edits: watch::Sender::default() }
     }
 
     /// The current library.
     pub fn library(&self) -> Arc<Library> {
         self.library.load_full()
+    }
+
+    /// How often the library was replaced by a new version.
+    pub(crate) fn version_count(&self) -> u64 {
+        self.versions.load(Ordering::Relaxed)
     }
 
     /// Returns a receiver that is told of each new library.
@@ -99,6 +107,7 @@ impl CurrentAssets {
 
     fn replace(&self, library: Library) {
         self.library.store(Arc::new(library));
+        self.versions.fetch_add(1, Ordering::Relaxed);
         self.edits.send_replace(());
     }
 }

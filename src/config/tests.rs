@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 54] = [
+const OPTIONAL: [&str; 56] = [
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -36,6 +36,8 @@ const OPTIONAL: [&str; 54] = [
     "OPENAI_SERVICE_TIER",
     "OPENAI_MAX_OUTPUT_TOKENS",
     "OPENAI_PRICES",
+    "METRICS_HOST",
+    "METRICS_PORT",
     "RESPONSE_SERVICE",
     "FLOWISE_URL",
     "FLOWISE_CHATFLOW_ID",
@@ -426,6 +428,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "OPENAI_SERVICE_TIER",
         "OPENAI_MAX_OUTPUT_TOKENS",
         "OPENAI_PRICES",
+        "METRICS_PORT",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",
         "TWILIO_REGION",

@@ -32,6 +32,7 @@ pub(super) async fn post(
             return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
         }
     };
+    context.telemetry.record_callback(&status.kind);
     if status.unmasked {
         error!(
             event = "payment.unmasked_card_data",

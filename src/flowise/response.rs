@@ -20,6 +20,7 @@ use crate::call::{ModelEvent, ModelRequestId, ResponseReport, TokenUsage};
 use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
+use crate::telemetry::ModelFailure;
 
 /// The time limit for the headers, which Flowise sends before it runs the flow, unless the flow is known not to stream. It
 /// never answers for a flow that does not exist.
@@ -130,6 +131,18 @@ impl PredictionError {
     fn root_cause(&self) -> Option<String> {
         let source = std::error::Error::source(self);
         iter::successors(source, |error| (*error).source()).last().map(ToString::to_string)
+    }
+
+    /// The kind of failure, for the metrics.
+    fn kind(&self) -> ModelFailure {
+        match self {
+            Self::NoConnection(_) | Self::NoResponse(_) => ModelFailure::NoResponse,
+            Self::HeadersTimeout | Self::TimedOut => ModelFailure::Timeout,
+            Self::ErrorStatus(status) => ModelFailure::of_status(status.as_u16()),
+            Self::BrokenOff => ModelFailure::BrokenOff,
+            Self::FlowFailed | Self::Aborted => ModelFailure::Reported,
+            Self::NoWords | Self::TooLarge(_) => ModelFailure::Unusable,
+        }
     }
 
     /// Whether the flow has ended, so that there is nothing to stop. A gateway that answers in place of Flowise does not
@@ -248,6 +261,9 @@ impl PredictionStream {
             Err(PredictionError::NoConnection(error)) => {
                 self.abort.set_may_run(false);
                 let Some(wait) = self.backoff.next() else { return Err(PredictionError::NoConnection(error)) };
+                self.client
+                    .telemetry
+                    .record(|telemetry| telemetry.record_model_failure(ModelFailure::NoResponse, true));
                 sleep(wait).await;
             }
             Err(error) => return Err(error),
@@ -342,6 +358,7 @@ impl PredictionStream {
     }
 
     fn fail(&mut self, error: &PredictionError) {
+        self.client.telemetry.record(|telemetry| telemetry.record_model_failure(error.kind(), false));
         warn!(
             event = "flowise.response_failed",
             request = self.request.0,

@@ -110,6 +110,7 @@ impl Ledger {
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),
             erasures: super::tokens::ErasureTracker::default(),
+            telemetry: crate::telemetry::TelemetrySlot::default(),
             live: std::sync::atomic::AtomicBool::new(true),
             commits: std::sync::atomic::AtomicU32::new(0),
             file,

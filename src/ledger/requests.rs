@@ -374,6 +374,7 @@ impl LedgerTransaction {
         .bind(self.now.as_millisecond())
         .execute(&mut *self.transaction)
         .await?;
+        self.reached_states.push(PaymentState::Opened);
         self.find_payment(PaymentKey::Id(id)).await?.ok_or(LedgerError::Unreadable("a row that was just written"))
     }
 

@@ -33,6 +33,16 @@ pub enum LimitExceeded {
     CardTesting,
 }
 
+impl LimitExceeded {
+    /// What is limited: the name of the cap without its scope, or `cardTesting`.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Cap(cap) => cap.kind.as_str(),
+            Self::CardTesting => "cardTesting",
+        }
+    }
+}
+
 impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

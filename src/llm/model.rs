@@ -18,6 +18,7 @@ use super::transport::OpenAiEndpoint;
 use crate::config::{self, ApiBaseUrl};
 use crate::http_client::{self, Target};
 use crate::phone_number::PhoneNumber;
+use crate::telemetry::{Telemetry, TelemetrySlot};
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,6 +63,7 @@ pub(super) struct ModelInner {
     /// Whether the server has left out the beginning of reasoning in the text of an answer.
     pub(super) leaves_reasoning_unopened: AtomicBool,
     pub(super) http: reqwest::Client,
+    pub(super) telemetry: TelemetrySlot,
     base_url: ApiBaseUrl,
     api_key: SecretString,
     /// The key of the identifiers of callers.
@@ -103,6 +105,7 @@ impl Model {
             prewarming: PrewarmState::default(),
             leaves_reasoning_unopened: AtomicBool::new(false),
             http,
+            telemetry: TelemetrySlot::default(),
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),
             identifier_key: Hmac::new_from_slice(secret.expose_secret().as_bytes())
@@ -115,6 +118,11 @@ impl Model {
     pub fn for_call(&self, limits: ModelLimits, caller: Option<&PhoneNumber>) -> Self {
         let safety_identifier = caller.map(|caller| self.inner.identify_caller(caller).into());
         Self { inner: self.inner.clone(), limits, safety_identifier }
+    }
+
+    /// Reports failures to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.inner.telemetry.set(telemetry);
     }
 
     /// The value of `safety_identifier` of the call.

@@ -15,6 +15,7 @@ use super::transport::{self, REQUEST_ID, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId, ResponseReport, TokenUsage};
 use crate::http_client;
+use crate::telemetry::ModelFailure;
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
@@ -217,6 +218,7 @@ impl ResponseStream {
         let Some(wait) = wait.filter(|wait| Instant::now() + *wait < self.deadline()) else {
             return self.fail("no attempt succeeded", Some(&failure));
         };
+        self.record_failure(failure.kind(), true);
         let code = failure.error_info().and_then(|info| info.code.as_deref());
         let cause = failure.root_cause();
         tracing::warn!(
@@ -281,6 +283,7 @@ impl ResponseStream {
 
     /// Ends the response: the call changes the conversation and asks again.
     fn refuse_input(&mut self, refusal: InputRefusal, failure: &TransportError) {
+        self.record_failure(failure.kind(), true);
         let info = failure.error_info();
         tracing::warn!(
             event = "openai.input_refused",
@@ -295,7 +298,12 @@ impl ResponseStream {
         self.finish(ModelEvent::InputRefused(refusal));
     }
 
+    fn record_failure(&self, kind: ModelFailure, is_repeated: bool) {
+        self.model.telemetry.record(|telemetry| telemetry.record_model_failure(kind, is_repeated));
+    }
+
     fn fail(&mut self, reason: &'static str, failure: Option<&TransportError>) {
+        self.record_failure(failure.map_or(ModelFailure::Timeout, TransportError::kind), false);
         let info = failure.and_then(TransportError::error_info);
         tracing::warn!(
             event = "openai.response_failed",

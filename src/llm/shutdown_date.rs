@@ -54,6 +54,14 @@ impl ModelShutdown {
             Some(date) => Self::Later(date),
         }
     }
+
+    /// The date, if one is known.
+    fn date(self) -> Option<Date> {
+        match self {
+            Self::Unannounced => None,
+            Self::Later(date) | Self::Soon(date, _) | Self::Past(date) => Some(date),
+        }
+    }
 }
 
 /// Today's date in UTC.
@@ -83,6 +91,7 @@ impl Model {
     }
 
     fn log_shutdown(&self, shutdown: ModelShutdown) {
+        self.inner.telemetry.record(|telemetry| telemetry.record_shutdown(shutdown.date()));
         let model = &self.inner.name;
         match shutdown {
             ModelShutdown::Unannounced => {}

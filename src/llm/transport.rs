@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use crate::call::InputRefusal;
 use crate::config::{self, ApiBaseUrl};
 use crate::http_client::{self, ReadBodyError};
+use crate::telemetry::ModelFailure;
 
 /// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -121,6 +122,18 @@ impl TransportError {
             | Self::EmptyResponse
             | Self::Unreadable(ReadAnswerError::NotAnAnswer) => true,
             Self::Unreadable(_) | Self::BuildRequest => false,
+        }
+    }
+
+    /// The kind of failure, for the metrics.
+    pub(super) fn kind(&self) -> ModelFailure {
+        match self {
+            Self::NoResponse(_) => ModelFailure::NoResponse,
+            Self::ErrorStatus { status, .. } => ModelFailure::of_status(*status),
+            Self::Timeout => ModelFailure::Timeout,
+            Self::StreamClosed => ModelFailure::BrokenOff,
+            Self::ResponseFailed(_) => ModelFailure::Reported,
+            Self::Unreadable(_) | Self::EmptyResponse | Self::BuildRequest => ModelFailure::Unusable,
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crelay_payments::telemetry::count_dropped_log_lines;
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -79,6 +80,7 @@ impl LogQueue {
         let mut state = self.lock();
         if state.bytes + size > MAX_QUEUED_BYTES {
             state.dropped += 1;
+            count_dropped_log_lines(1);
             return;
         }
         state.bytes += size;

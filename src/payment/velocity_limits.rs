@@ -245,12 +245,19 @@ impl fmt::Display for ReachedLimit {
             LimitScope::UnverifiedCaller => "unverifiedCaller.",
             LimitScope::Hour => "perHour.",
         })?;
-        f.write_str(match self.kind {
-            LimitKind::WrongEntries => "wrongEntries",
-            LimitKind::Declines => "declines",
-            LimitKind::Payments => "payments",
-            LimitKind::Amount => "amount",
-        })
+        f.write_str(self.kind.as_str())
+    }
+}
+
+impl LimitKind {
+    /// The name of the cap in its scope.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongEntries => "wrongEntries",
+            Self::Declines => "declines",
+            Self::Payments => "payments",
+            Self::Amount => "amount",
+        }
     }
 }
 

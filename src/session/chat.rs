@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
 use super::tool_runner::{ToolEvent, ToolRunner};
-use super::{EVENTS_PER_TURN, SessionContext, log_model_outage, next_model_event, payment_log};
+use super::{EVENTS_PER_TURN, SessionContext, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
 };
@@ -249,7 +249,7 @@ impl Chat {
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry),
-                Action::ReportModelOutage(outage) => log_model_outage(outage),
+                Action::ReportModelOutage(outage) => self.context.telemetry.record_outage(outage),
                 // No external client calls tools in a chat, and the limited tools need a telephone.
                 Action::ReturnToolOutput { .. } | Action::ReportLimit(_) | Action::Close => {}
             }

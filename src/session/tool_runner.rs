@@ -15,7 +15,7 @@ use super::SessionContext;
 use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId, ToolSpec};
-use crate::telemetry::{self, ToolSpan};
+use crate::telemetry::{self, Telemetry, ToolResult, ToolSpan};
 use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
 
@@ -40,6 +40,7 @@ pub(super) struct ToolRunner {
     pub(super) context: Arc<ToolContext>,
     business: Arc<BusinessToolClient>,
     usage: Arc<Usage>,
+    telemetry: Arc<Telemetry>,
     events: mpsc::Sender<ToolEvent>,
     tasks: TaskTracker,
 }
@@ -49,7 +50,8 @@ impl ToolRunner {
     pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<ToolEvent>) {
         let (events, received) = mpsc::channel(16);
         let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
-        (Self { context, business, usage, events, tasks }, received)
+        let telemetry = session.telemetry.clone();
+        (Self { context, business, usage, telemetry, events, tasks }, received)
     }
 
     /// Runs a tool in a separate task, so that it finishes even if the call ends first.
@@ -71,6 +73,7 @@ impl ToolRunner {
         let kind = ToolSpec::find(name).map_or("business", |tool| tool.name);
         let (name, speak) = (name.to_owned(), business.and_then(|tool| tool.speak.clone()));
         let (context, events) = (self.context.clone(), self.events.clone());
+        let telemetry = self.telemetry.clone();
         let work = async move {
             let started = Instant::now().into_std();
             let mut work = pin!(AssertUnwindSafe(tools::run(&context, &agent, tool)).catch_unwind());
@@ -98,7 +101,9 @@ impl ToolRunner {
                 }
             };
             // The receiver is closed only if the session task has ended.
-            let span = ToolSpan { name: kind, started, finished: Instant::now().into_std(), twilio_time };
+            let (finished, result) = (Instant::now().into_std(), ToolResult::from(&outcome));
+            let span = ToolSpan { name: kind, started, finished, twilio_time, result };
+            telemetry.record_tool(&span);
             let event = CallEvent::ToolFinished { run, outcome };
             let _ = events.send(ToolEvent { event, span: Some(span) }).await;
         };

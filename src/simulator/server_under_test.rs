@@ -24,6 +24,7 @@ use crate::simulator::business::OwnTool;
 use crate::simulator::ledger_file::LedgerFile;
 use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::transcript::{LedgerRow, Transcript};
+use crate::telemetry::find_foreign_sample;
 
 /// The public URL of the server. It appears in signatures only.
 pub(super) const PUBLIC_URL: &str = "https://pay.example.com";
@@ -260,9 +261,25 @@ impl ServerUnderTest {
     /// Stops the server once it has no calls. An error says that it did not stop correctly. A server that is draining
     /// must stop without a further signal. Its ledger is kept as evidence.
     pub(super) async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
+        self.check_metrics(transcript).await;
         let stopped = self.wait_until_stopped().await;
         self.ledger.record_evidence(transcript);
         stopped
+    }
+
+    /// Reads the metrics, as evidence in which no card number may be, and checks their labels.
+    async fn check_metrics(&self, transcript: &Transcript) {
+        let asked = async {
+            let client = reqwest::Client::builder().timeout(WRITE_TIMEOUT).no_proxy().build()?;
+            let url = format!("http://{}/metrics", self.address);
+            client.get(url).bearer_auth(OPERATOR_TOKEN).send().await?.error_for_status()?.text().await
+        };
+        // A server that has stopped has none.
+        let Ok::<_, reqwest::Error>(text) = asked.await else { return };
+        transcript.record_evidence("the metrics", &text);
+        if let Some(sample) = find_foreign_sample(&text) {
+            transcript.record_violation(format!("the metrics have a sample that is not of a closed set: {sample}"));
+        }
     }
 
     async fn wait_until_stopped(&mut self) -> Result<(), String> {

@@ -8,7 +8,10 @@ use super::cost::Cost;
 use super::turn::{TurnEnd, TurnRecord};
 use crate::call::{CallEvent, TokenUsage};
 use crate::ids::CallSid;
-use crate::payment::{PaymentLogEntry, PaymentOutcome};
+use crate::payment::{Field, PaymentLogEntry, PaymentOutcome};
+
+/// The maximum number of captured fields whose times are kept.
+const MAX_FIELDS: usize = 64;
 
 /// A call that has ended.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub(crate) struct CallRecord {
     pub(crate) end: &'static str,
     /// Why the call ended, as the webhook reports it; a word of a closed set.
     pub(crate) reason: &'static str,
+    /// Whether a person takes over.
+    pub(crate) is_handed_off: bool,
     /// What its turns and payments were in sum.
     pub(crate) totals: CallTotals,
 }
@@ -54,6 +59,8 @@ pub(crate) struct CallTotals {
     pub(crate) payments: u32,
     /// The entries of the caller that were wrong.
     pub(crate) wrong_entries: u32,
+    /// How long the caller took for the fields that were captured, in order; at most [`MAX_FIELDS`].
+    pub(crate) field_times: Vec<(Field, Duration)>,
     /// How the last payment ended; `None` if none has.
     pub(crate) payment: Option<PaymentEnd>,
 }
@@ -90,6 +97,13 @@ impl CallTotals {
     /// Counts what the call is told.
     pub(crate) fn count_event(&mut self, event: &CallEvent) {
         self.resumes += u32::from(matches!(event, CallEvent::SocketResumed));
+    }
+
+    /// Keeps how long the caller took for a field.
+    pub(crate) fn add_field(&mut self, field: Field, took: Duration) {
+        if self.field_times.len() < MAX_FIELDS {
+            self.field_times.push((field, took));
+        }
     }
 
     /// Counts a step of a payment.

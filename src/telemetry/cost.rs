@@ -90,6 +90,24 @@ fn parse_price(text: &str) -> Option<u64> {
     format!("{whole}{fraction:0<PRICE_DECIMALS$}").parse().ok()
 }
 
+impl Cost {
+    /// The amount in 10⁻¹² dollars.
+    pub(super) fn picodollars(self) -> u64 {
+        self.0
+    }
+
+    /// The cost of so many 10⁻¹² dollars.
+    pub(super) fn from_picodollars(amount: u64) -> Self {
+        Self(amount)
+    }
+
+    /// The amount in dollars, as a metric has it: rounded.
+    #[expect(clippy::cast_precision_loss, reason = "a metric is no account")]
+    pub(super) fn as_dollars(self) -> f64 {
+        self.0 as f64 / 1e12
+    }
+}
+
 impl Add for Cost {
     type Output = Self;
 

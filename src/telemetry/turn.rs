@@ -9,8 +9,10 @@ use jiff::Timestamp;
 
 use super::call::CallTotals;
 use super::cost::{Cost, ModelPrices};
-use crate::call::{Action, AgentState, CallEvent, ModelEvent, ModelRequestId, ResponseReport, TokenUsage};
+use super::metrics::ToolResult;
+use crate::call::{Action, AgentState, CallEvent, ModelEvent, ModelRequestId, ResponseReport, TokenUsage, Tool};
 use crate::ids::CallSid;
+use crate::payment::{Field, PaymentLogEntry, UpdateAction, UpdatePayment};
 use crate::relay::{IncomingFrame, Info, OutgoingFrame};
 
 /// The maximum number of responses, and of tools, of which a turn keeps the times. Their sums include the others.
@@ -104,7 +106,6 @@ pub(crate) struct ResponseSpan {
 #[derive(Debug, Clone)]
 pub(crate) struct ToolSpan {
     /// Its name in the manifest; `business` for all tools of the business.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
     pub(crate) name: &'static str,
     /// When it was started.
     pub(crate) started: Instant,
@@ -112,6 +113,8 @@ pub(crate) struct ToolSpan {
     pub(crate) finished: Instant,
     /// How long Twilio's REST API was awaited within it.
     pub(crate) twilio_time: Duration,
+    /// How it ended.
+    pub(crate) result: ToolResult,
 }
 
 /// Records the turns of one call. It sees each event before the call does, each action, and the state after them.
@@ -125,6 +128,8 @@ pub(crate) struct TurnRecorder {
     /// What the agent owes a response to.
     owed: Option<Cause>,
     turn: Option<OpenTurn>,
+    /// The field that is being captured, and since when.
+    capturing: Option<(Field, Instant)>,
     totals: CallTotals,
 }
 
@@ -154,6 +159,7 @@ impl TurnRecorder {
             current: Cause { trigger: TurnTrigger::Connected, at: began, is_input: true },
             owed: None,
             turn: None,
+            capturing: None,
             totals: CallTotals::default(),
         }
     }
@@ -232,7 +238,10 @@ impl TurnRecorder {
                 }
                 ended
             }
-            Action::RunTool { .. } => self.begin_turn(now),
+            Action::RunTool { tool, .. } => {
+                self.record_capture_request(tool, now);
+                self.begin_turn(now)
+            }
             Action::StopModel => {
                 if let Some(turn) = &mut self.turn {
                     turn.is_interrupted = true;
@@ -244,9 +253,23 @@ impl TurnRecorder {
             }
             Action::Record(entry) => {
                 self.totals.count_payment_step(entry);
+                if let PaymentLogEntry::Captured { field, .. } = entry
+                    && let Some((_, since)) = self.capturing.take_if(|(requested, _)| requested == field)
+                {
+                    self.totals.add_field(*field, now.saturating_duration_since(since));
+                }
                 None
             }
             _ => None,
+        }
+    }
+
+    /// A repeated request for the same field continues the first one.
+    fn record_capture_request(&mut self, tool: &Tool, now: Instant) {
+        if let Tool::UpdatePayment(UpdatePayment { action: UpdateAction::Capture(field), .. }) = tool
+            && self.capturing.is_none_or(|(requested, _)| requested != *field)
+        {
+            self.capturing = Some((*field, now));
         }
     }
 
@@ -367,6 +390,11 @@ impl TurnRecord {
         self.responses.iter().find_map(|response| response.first_token)
     }
 
+    /// Twilio's own round trip: from the first frame until Twilio speaks it.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.speaking?.checked_sub(self.first_frame?)
+    }
+
     /// The requests that were sent for the responses, repeated ones included.
     pub(crate) fn attempts(&self) -> u32 {
         let attempts =
@@ -406,6 +434,21 @@ impl ToolSpan {
 }
 
 impl TurnTrigger {
+    /// All triggers.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Connected,
+        Self::Prompt,
+        Self::Keys,
+        Self::Interrupt,
+        Self::PaymentCallback,
+        Self::Tool,
+        Self::Operator,
+        Self::Client,
+        Self::Resumed,
+        Self::Machine,
+        Self::Timer,
+    ];
+
     /// The word in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -425,6 +468,9 @@ impl TurnTrigger {
 }
 
 impl TurnEnd {
+    /// All ends.
+    pub(crate) const ALL: [Self; 3] = [Self::Completed, Self::Interrupted, Self::CallEnded];
+
     /// The word in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

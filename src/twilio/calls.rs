@@ -11,6 +11,7 @@ use super::error::{TwilioError, UnknownOutcomeCause};
 use super::rest::RetryPolicy;
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
+use crate::telemetry::TwilioOperation;
 
 /// A call to place from the server's own number.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl TwilioClient {
             ("MachineDetection", "DetectMessageEnd"),
         ];
         form.extend(time_limit.as_deref().map(|limit| ("TimeLimit", limit)));
-        let body = self.post(&["Calls.json"], &form, RetryPolicy::IfNotProcessed).await?;
+        let body = self.post(TwilioOperation::PlaceCall, &["Calls.json"], &form, RetryPolicy::IfNotProcessed).await?;
         let created: CreatedCall =
             serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)

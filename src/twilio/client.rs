@@ -1,6 +1,7 @@
 //! A client for Twilio's REST API 2010-04-01: calls, payments and messages of one account.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -10,6 +11,7 @@ use super::error::TwilioError;
 use super::rest::{BuildTwilioClientError, RequestLimits, RestClient, RestRequest, RetryPolicy};
 use crate::config;
 use crate::phone_number::PhoneNumber;
+use crate::telemetry::{Telemetry, TwilioOperation};
 
 /// Short limits, since a caller is waiting in silence. A response to a payment request is below 1 KiB.
 const LIMITS: RequestLimits = RequestLimits {
@@ -40,15 +42,22 @@ impl TwilioClient {
         Ok(Self { status_callback, rest, from, account_sid })
     }
 
+    /// Reports requests to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.rest.telemetry.set(telemetry);
+    }
+
     /// Posts a form to a resource of the account and returns the body of the response. Retries as `retry` allows.
     pub(super) async fn post(
         &self,
+        operation: TwilioOperation,
         path: &[&str],
         form: &[(&str, &str)],
         retry: RetryPolicy,
     ) -> Result<Vec<u8>, TwilioError> {
         let url = self.url(path);
-        self.rest.send(RestRequest { method: &Method::POST, url: &url, form, retry }).await
+        let operation = Some(operation);
+        self.rest.send(RestRequest { method: &Method::POST, url: &url, form, retry, operation }).await
     }
 
     fn url(&self, path: &[&str]) -> Url {

@@ -7,6 +7,7 @@ use super::error::{TwilioError, UnknownOutcomeCause};
 use super::rest::RetryPolicy;
 use crate::ids::MessageSid;
 use crate::phone_number::PhoneNumber;
+use crate::telemetry::TwilioOperation;
 
 impl TwilioClient {
     /// Sends a text of 1 to 1,600 characters from the server's own number. Success means that the
@@ -14,7 +15,8 @@ impl TwilioClient {
     /// [`TwilioError::Unknown`] the message may arrive.
     pub async fn send_message(&self, to: &PhoneNumber, body: &str) -> Result<MessageSid, TwilioError> {
         let form = [("To", to.as_str()), ("From", self.from.as_str()), ("Body", body)];
-        let response = self.post(&["Messages.json"], &form, RetryPolicy::IfNotProcessed).await?;
+        let response =
+            self.post(TwilioOperation::SendMessage, &["Messages.json"], &form, RetryPolicy::IfNotProcessed).await?;
         let created: CreatedMessage = serde_json::from_slice(&response)
             .map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)

@@ -10,6 +10,7 @@ use super::error::{TwilioError, UnknownOutcomeCause};
 use super::rest::RetryPolicy;
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{CreatePayment, Field, PaymentMethod, UpdateAction, UpdatePayment};
+use crate::telemetry::TwilioOperation;
 
 impl TwilioClient {
     /// Creates a payment session on the call, which must be in progress. Success means that Twilio accepted the
@@ -28,7 +29,14 @@ impl TwilioClient {
             None => form.push(("TokenType", create.terms.token_type.as_str().into())),
         }
         let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_ref())).collect();
-        let body = self.post(&["Calls", call.as_str(), "Payments.json"], &form, RetryPolicy::Always).await?;
+        let body = self
+            .post(
+                TwilioOperation::CreatePayment,
+                &["Calls", call.as_str(), "Payments.json"],
+                &form,
+                RetryPolicy::Always,
+            )
+            .await?;
         let created: CreatedPayment =
             serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
         Ok(created.sid)
@@ -45,7 +53,13 @@ impl TwilioClient {
         let form =
             [("IdempotencyKey", update.idempotency_key.as_str()), ("StatusCallback", &self.status_callback), change];
         let payment = format!("{}.json", update.payment_sid);
-        self.post(&["Calls", call.as_str(), "Payments", &payment], &form, RetryPolicy::Always).await?;
+        self.post(
+            TwilioOperation::UpdatePayment,
+            &["Calls", call.as_str(), "Payments", &payment],
+            &form,
+            RetryPolicy::Always,
+        )
+        .await?;
         Ok(())
     }
 }

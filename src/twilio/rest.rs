@@ -18,7 +18,7 @@ use crate::config;
 use crate::http_client::{self, Target, read_body};
 use crate::ids::Sid;
 use crate::redact::Private;
-use crate::telemetry;
+use crate::telemetry::{TelemetrySlot, TwilioOperation, TwilioResult};
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +33,7 @@ pub(super) struct RestClient {
     http: reqwest::Client,
     user: String,
     password: SecretString,
+    pub(super) telemetry: TelemetrySlot,
 }
 
 /// The limits of a request.
@@ -66,6 +67,8 @@ pub(super) struct RestRequest<'a> {
     /// The form in the body; empty for no body.
     pub(super) form: &'a [(&'a str, &'a str)],
     pub(super) retry: RetryPolicy,
+    /// What is measured of it; `None` for nothing.
+    pub(super) operation: Option<TwilioOperation>,
 }
 
 /// The reason why a client could not be built.
@@ -97,7 +100,14 @@ impl RestClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(BuildTwilioClientError::Http)?;
-        Ok(Self { limits, origin: url, http, user: user.clone(), password: password.clone() })
+        Ok(Self {
+            limits,
+            origin: url,
+            http,
+            user: user.clone(),
+            password: password.clone(),
+            telemetry: TelemetrySlot::default(),
+        })
     }
 
     /// The URL of a resource. Each segment is percent-encoded.
@@ -115,7 +125,9 @@ impl RestClient {
     pub(super) async fn send(&self, request: RestRequest<'_>) -> Result<Vec<u8>, TwilioError> {
         let began = Instant::now();
         let answer = self.send_with_retries(request, began + self.limits.request_timeout).await;
-        telemetry::add_twilio_time(began.elapsed());
+        if let Some(operation) = request.operation {
+            self.telemetry.record(|telemetry| telemetry.record_twilio_request(operation, began.elapsed()));
+        }
         answer
     }
 
@@ -147,6 +159,12 @@ impl RestClient {
         }
     }
 
+    fn record_attempt(&self, request: RestRequest<'_>, result: TwilioResult) {
+        if let Some(operation) = request.operation {
+            self.telemetry.record(|telemetry| telemetry.record_twilio_attempt(operation, result));
+        }
+    }
+
     async fn send_once(
         &self,
         request: RestRequest<'_>,
@@ -159,6 +177,7 @@ impl RestClient {
         let response = match builder.send().await {
             Ok(response) => response,
             Err(error) => {
+                self.record_attempt(request, None);
                 let failure = FailedAttempt::from(error.without_url());
                 let cause = failure.error.root_cause();
                 // Callers of GET requests poll, and log a failure once themselves.
@@ -181,6 +200,7 @@ impl RestClient {
         let asks_to_wait = retry_after(&response);
         let body = read_body(response, self.limits.max_response_bytes).await;
         if status.is_success() {
+            self.record_attempt(request, Some((status.as_u16(), None)));
             tracing::debug!(
                 event = "twilio.accepted",
                 attempt,
@@ -193,6 +213,7 @@ impl RestClient {
         }
         let refusal: ErrorBody = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         let (number, code) = (status.as_u16(), refusal.code);
+        self.record_attempt(request, Some((number, code)));
         if request.method == Method::GET {
             tracing::debug!(
                 event = "twilio.get_refused",

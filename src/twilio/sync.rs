@@ -221,7 +221,7 @@ impl SyncClient {
         form: &[(&str, &str)],
         retry: RetryPolicy,
     ) -> Result<Vec<u8>, SyncError> {
-        Ok(self.0.send(RestRequest { method, url, form, retry }).await?)
+        Ok(self.0.send(RestRequest { method, url, form, retry, operation: None }).await?)
     }
 
     fn url(&self, path: &[&str]) -> Url {

@@ -105,6 +105,7 @@ fn a_turn_has_all_its_times_tokens_and_costs() {
         started,
         finished,
         twilio_time: ms(90).unwrap(),
+        result: ToolResult::Done,
     }));
     call.handle(&CallEvent::ToolFinished { run: ToolRunId(1), outcome: ToolOutcome::NoResult }, &[ask(2)], Active);
     call.at(1_700).model(2, delta(), &[say()], Active);
@@ -171,7 +172,13 @@ fn a_turn_keeps_a_bounded_number_of_spans() {
     let mut call = Harness::new();
     for request in 0..99 {
         call.handle(&CallEvent::Tick, &[ask(request)], Active);
-        let span = ToolSpan { name: "send-sms", started: call.now, finished: call.now, twilio_time: Duration::ZERO };
+        let span = ToolSpan {
+            name: "send-sms",
+            started: call.now,
+            finished: call.now,
+            twilio_time: Duration::ZERO,
+            result: ToolResult::Done,
+        };
         call.recorder.record_tool(Some(span));
     }
     let turn = call.recorder.end_call(call.now).unwrap();

@@ -30,6 +30,7 @@ mod model_response;
 mod payment_window;
 mod payments;
 mod phase;
+mod progress;
 mod prompts;
 mod settings;
 mod silence;
@@ -54,6 +55,7 @@ pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use localized_message::LocalizedMessage;
+pub(crate) use progress::{CallProgress, LineStatus, PaymentProgress};
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
 #[cfg(any(fuzzing, test))]
 pub(crate) use speakable::make_speakable;

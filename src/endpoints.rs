@@ -5,6 +5,7 @@
 mod auth;
 mod connect_action;
 mod connect_conversation_relay;
+mod console;
 mod conversation;
 mod conversation_relay;
 mod health;
@@ -28,6 +29,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -43,9 +45,11 @@ use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, Attributes, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
+use auth::console_session::ConsoleSessions;
 use auth::operator_token::OperatorAuth;
 use auth::twilio_signature::{SignatureVerifier, require_signed_upgrade, require_signed_webhook};
 use connect_conversation_relay::BusinessClient;
+use console::ConsoleFeed;
 use json::ApiError;
 use mcp::{MCP, OwnOrigin};
 pub(crate) use metrics::metrics_router;
@@ -87,6 +91,8 @@ pub struct App {
     session: Arc<session::SessionContext>,
     draining: CancellationToken,
     recorder: Option<Recorder>,
+    console: Arc<ConsoleFeed>,
+    console_sessions: Arc<ConsoleSessions>,
 }
 
 /// What the TwiML responses to Twilio's voice webhooks are built from.
@@ -122,6 +128,8 @@ pub struct AppParts {
     pub signature_keys: Option<crate::twilio::SignatureKeys>,
     /// The bearer tokens of operator requests; without one all of them are rejected.
     pub operator_tokens: config::OperatorTokens,
+    /// Twilio's auth token, from which the keys of the console's cookies are derived.
+    pub auth_token: SecretString,
     /// Where the agent's calls are transferred to a person.
     pub live_agent: Option<LiveAgent>,
     /// The business endpoint that is asked for the parameters of an inbound call.
@@ -152,6 +160,8 @@ impl App {
         let log_limiter = parts.session.log_limiter.clone();
         Ok(Self {
             business: parts.call_parameters.map(BusinessClient::new).transpose()?.map(Arc::new),
+            console: Arc::default(),
+            console_sessions: Arc::new(ConsoleSessions::new(&parts.operator_tokens, &parts.auth_token)),
             operator_auth: Arc::new(OperatorAuth::new(&parts.operator_tokens, log_limiter.clone())),
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
@@ -211,6 +221,7 @@ impl App {
             .route("/updateResponseService", post(update_response_service::post))
             .route(MCP, post(mcp::post))
             .merge(socket)
+            .merge(console::router())
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint"))
             .method_not_allowed_fallback(method_not_allowed)
             // The default handler would log the panic message, which may contain any data.
@@ -250,6 +261,12 @@ impl VoiceWebhook {
 impl FromRef<App> for Arc<OperatorAuth> {
     fn from_ref(app: &App) -> Self {
         app.operator_auth.clone()
+    }
+}
+
+impl FromRef<App> for Arc<ConsoleSessions> {
+    fn from_ref(app: &App) -> Self {
+        app.console_sessions.clone()
     }
 }
 

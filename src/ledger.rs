@@ -5,6 +5,7 @@
 //!
 #![doc = include_str!("ledger/README.md")]
 
+mod activity;
 mod backup;
 mod call_end;
 mod call_stages;
@@ -24,6 +25,7 @@ mod recovery;
 mod refunds;
 mod report;
 mod requests;
+mod search;
 #[cfg(test)]
 mod tests;
 mod velocity;
@@ -35,6 +37,7 @@ mod tokens;
 mod totals;
 
 pub use crate::payment::{ParseStateError, PaymentState};
+pub use activity::{Activity, Funnel, GUARDS};
 pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
@@ -47,6 +50,7 @@ pub use recovery::OrphanedPayment;
 pub use refunds::{Refund, RefundError, RefundKind};
 pub use report::{PaymentsCsv, PaymentsTable};
 pub use requests::CallData;
+pub use search::PaymentSearch;
 pub use settlement::{SettledOutcome, Settlement};
 pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};
 pub use velocity::LimitExceeded;

@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("README.md")]
 
+pub mod alerts;
 pub mod assets;
 #[cfg(any(feature = "simulator", test))]
 pub mod bench;

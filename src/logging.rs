@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
 
+use crelay_payments::alerts::AlertLayer;
 use queue::LogQueue;
 use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
@@ -52,7 +53,12 @@ fn init_with(rust_log: Option<&str>, writer: impl for<'a> MakeWriter<'a> + Send 
     let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_LEVEL));
     let colours = io::stderr().is_terminal();
     let lines = fmt::layer().with_writer(writer).with_ansi(colours).with_target(false);
-    tracing_subscriber::registry().with(lines.with_filter(filter).with_filter(filter_fn(is_allowed))).init();
+    // Alerts count whatever the level of the log is.
+    let alerts = AlertLayer.with_filter(LevelFilter::WARN);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter).with_filter(filter_fn(is_allowed)))
+        .with(alerts)
+        .init();
     // Crates that use `log` are others, so they have no more. Else each line that they leave out would be looked at, and the
     // WebSocket has several for each frame.
     log::set_max_level(log::LevelFilter::Warn);

@@ -41,6 +41,11 @@ impl PhoneNumber {
         WITHHELD_NUMBERS.contains(&self.as_str())
     }
 
+    /// The number with its beginning and its last two digits only, so that an operator recognises it.
+    pub fn masked(&self) -> String {
+        format!("{} ··· {}", &self.0[..3], &self.0[self.0.len() - 2..])
+    }
+
     /// The number: a plus sign and 7 to 15 digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -109,6 +114,13 @@ mod tests {
     fn a_word_spelled_on_the_keypad_is_a_withheld_number() {
         assert!("+266696687".parse::<PhoneNumber>().unwrap().is_withheld());
         assert!(!"+15550001111".parse::<PhoneNumber>().unwrap().is_withheld());
+    }
+
+    #[test]
+    fn a_masked_number_has_four_of_its_digits() {
+        for (number, masked) in [("+15550001234", "+15 ··· 34"), ("+1234567", "+12 ··· 67")] {
+            assert_eq!(number.parse::<PhoneNumber>().unwrap().masked(), masked);
+        }
     }
 
     #[test]

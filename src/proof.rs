@@ -132,6 +132,8 @@ impl ProofRun {
                 progress(case + 1);
             }
             let _ = self.harness.get_as_operator("/payments").await?;
+            let text = placed.last().map(|placed| placed.sample.text()).unwrap_or_default();
+            self.harness.read_console(&text).await?;
             let output = self.harness.capture.take();
             self.search_output(&output, &[&before[..], &placed].concat());
             all.extend(placed.iter().cloned());

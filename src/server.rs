@@ -143,6 +143,7 @@ pub(crate) async fn serve_calls(
     }
     let app = App::new(AppParts {
         operator_tokens: config.operator_tokens,
+        auth_token: config.twilio.auth_token.clone(),
         signature_keys: config.validate_signature.then(|| twilio::SignatureKeys::new(&config.twilio)),
         live_agent: match (config.live_agent_workflow, config.live_agent_number) {
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),

@@ -8,6 +8,7 @@ mod agent_config;
 mod chat;
 mod chats;
 mod external_calls;
+mod live_call;
 mod liveness;
 mod parameters;
 pub(crate) mod payment_log;
@@ -24,6 +25,7 @@ pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
+pub(crate) use live_call::{LiveCall, TurnShares};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
 pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
@@ -48,7 +50,7 @@ use zeroize::Zeroize as _;
 use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
-    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallSettings, ContextKeys,
+    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
     MANIFEST_PARAMETERS, ModelEvent, ModelRequestId,
 };
 use crate::call_identity::CallIdentity;
@@ -338,6 +340,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         return;
     }
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
+    registration.describe(&setup, started_on);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 
@@ -345,8 +348,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     let due_required = context.environment.payment.due_required;
     parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
     parameters::warn_of_unknown_names(&setup);
-    let reference = custom_parameter(&setup, CALL_REFERENCE);
-    let request = reference.and_then(|reference| context.pending_calls.claim(reference, &sid));
+    let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
     let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup)).map_err(|error| {
@@ -383,7 +385,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         call,
         socket: Some(socket),
         stopped: Box::pin(registration.stopped()),
-        _registration: registration,
+        registration,
         draining: Box::pin(context.soft_stop.child_token().cancelled_owned()),
         timer: DeadlineTimer::new(),
         mailbox,
@@ -510,7 +512,7 @@ struct Session {
     /// The socket; `None` while the call waits for a new one.
     socket: Option<RelaySocket>,
     /// Removes the call from the registry when it is dropped.
-    _registration: Registration,
+    registration: Registration,
     /// Completes when the session has to stop. Like the next one it waits with a lock of its own, and is polled again and
     /// again: what all sessions share would be locked for each event of each of them.
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -540,9 +542,15 @@ impl Session {
     async fn run(&mut self, actions: Vec<Action>) -> (SessionEnd, CallEnding, CallTotals) {
         self.execute(actions, Instant::now()).await;
         let (mut events, mut work) = (0_u32, Duration::ZERO);
+        let mut published = CallProgress::default();
         let end = loop {
             if let Some(end) = self.closed {
                 break end;
+            }
+            let progress = self.call.progress();
+            if progress != published {
+                self.registration.publish(progress);
+                published = progress;
             }
             events = events.wrapping_add(1);
             if events.is_multiple_of(EVENTS_PER_TURN) || work > LONG_WORK {
@@ -820,6 +828,7 @@ impl Session {
 
     fn report_turn(&self, turn: Option<TurnRecord>) {
         if let Some(turn) = turn {
+            self.registration.publish_turn(&turn);
             self.context.telemetry.record_turn(turn);
         }
     }

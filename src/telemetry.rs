@@ -7,12 +7,14 @@
 
 mod call;
 mod cost;
+mod last_hour;
 mod metrics;
 mod turn;
 mod twilio_time;
 
 pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
 pub use cost::{Cost, ModelPrices, PriceTable};
+pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use metrics::find_foreign_sample;
 pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
@@ -59,6 +61,7 @@ pub struct Telemetry {
     /// When the model is switched off, in seconds since 1970; [`UNANNOUNCED`] if that is not known.
     shutdown: AtomicI64,
     records: broadcast::Sender<TelemetryRecord>,
+    last_hour: LastHour,
 }
 
 /// The place of the hub in what is built before it or without it. Clones share it; an empty one measures nothing.
@@ -98,12 +101,18 @@ impl Telemetry {
             cost: AtomicU64::new(0),
             shutdown: AtomicI64::new(UNANNOUNCED),
             records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
+            last_hour: LastHour::default(),
         }
     }
 
     /// The prices of the model in use, if they are known.
     pub(crate) fn prices(&self) -> Option<ModelPrices> {
         self.prices
+    }
+
+    /// How long callers waited within the last hour.
+    pub(crate) fn last_hour(&self) -> &LastHour {
+        &self.last_hour
     }
 
     /// Returns a receiver of all records from now on. One that falls behind loses the oldest, and delays nobody.
@@ -136,6 +145,7 @@ impl Telemetry {
             cost_usd = turn.cost.map(tracing::field::display),
             "A turn of the agent has ended."
         );
+        self.last_hour.record(&turn);
         self.metrics.calls.record_turn(&turn);
         let cost = turn.cost.map_or(0, Cost::picodollars);
         self.cost.fetch_add(cost, Ordering::Relaxed);

@@ -45,6 +45,7 @@ const MANUALS: &[Manual] = manuals![
     "src/call/README.md",
     "src/config/README.md",
     "src/endpoints/README.md",
+    "src/endpoints/console/README.md",
     "src/flowise/README.md",
     "src/ledger/README.md",
     "src/llm/README.md",
@@ -136,6 +137,8 @@ fn every_manual_is_checked_and_linked() {
         let own = manual.path.strip_prefix("src/").unwrap();
         let module = own.strip_suffix("/README.md").unwrap_or("lib");
         let text = std::fs::read_to_string(source::root().join(format!("src/{module}.rs"))).unwrap();
+        // The path is relative to the directory of the module's file.
+        let own = module.rsplit_once('/').map_or(own, |(parent, _)| &own[parent.len() + 1..]);
         assert!(text.contains(&format!("#![doc = include_str!(\"{own}\")]")), "src/{module}.rs does not include {own}");
     }
 }

@@ -60,6 +60,11 @@ impl CallPayments {
         self.open.is_some()
     }
 
+    /// The state of the payment that was closed last.
+    pub(super) fn last_state(&self) -> Option<PaymentState> {
+        self.closed.back().map(|closed| closed.record.state)
+    }
+
     pub(super) fn is_submitting(&self) -> bool {
         self.open.as_ref().is_some_and(|capture| capture.stage() == CaptureStage::Submitting)
     }

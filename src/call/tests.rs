@@ -18,6 +18,7 @@ mod mutated_streams;
 mod other_tools;
 mod payment_methods;
 mod payments;
+mod progress;
 mod properties;
 mod redaction;
 mod replay;

@@ -1,9 +1,11 @@
-//! Request authentication: Twilio by its signature, operators and clients of a call by a bearer token.
+//! Request authentication: Twilio by its signature, operators and clients of a call by a bearer token, the console by a
+//! cookie.
 
 mod attempt_limiter;
 pub(super) mod call_token;
 pub(super) mod call_webhook;
-mod client_network;
+pub(super) mod client_network;
+pub(super) mod console_session;
 pub(super) mod operator_token;
 pub(super) mod twilio_signature;
 

@@ -58,6 +58,16 @@ impl ApiError {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// The status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn message(&self) -> &str {
+        &self.error
+    }
+
     /// Creates a 503 response: the same request may succeed later.
     pub(super) fn unavailable(error: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)

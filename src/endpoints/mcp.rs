@@ -63,6 +63,11 @@ impl OwnOrigin {
     pub(super) fn new(base_url: &PublicUrl) -> Self {
         Self(base_url.origin().into())
     }
+
+    /// The origin, as a browser writes it.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for SameOrigin

@@ -155,18 +155,27 @@ pub(super) async fn settle(
         confirmation: request.confirmation_code,
         note: request.note,
         is_correction: request.correct,
-        operator: Some(operator.clone()),
+        operator: Some(operator),
     };
-    let payment = ledger.settle(id, &settlement).await?;
+    Ok(Json(settle_and_log(&ledger, id, &settlement).await?.into()))
+}
+
+/// Records what an operator knows of the outcome of a payment.
+pub(super) async fn settle_and_log(
+    ledger: &Ledger,
+    id: PaymentId,
+    settlement: &Settlement,
+) -> Result<Payment, SettleError> {
+    let payment = ledger.settle(id, settlement).await?;
     warn!(
         event = "payment.settled",
         payment_id = %id,
         state = %payment.state,
-        correction = request.correct,
-        %operator,
+        correction = settlement.is_correction,
+        operator = settlement.operator.as_ref().map(tracing::field::display),
         "An operator settled a payment."
     );
-    Ok(Json(payment.into()))
+    Ok(payment)
 }
 
 /// Records a refund or a dispute. A repeated reference changes nothing and is answered with the payment. 409 if the
@@ -179,26 +188,26 @@ pub(super) async fn record_refund(
 ) -> Result<Json<PaymentView>, ApiError> {
     let id = parse_id(&id)?;
     let kind = if request.dispute { RefundKind::Dispute } else { RefundKind::Refund };
-    let refund = Refund {
-        kind,
-        amount: request.amount,
-        reference: request.reference,
-        at: request.at,
-        operator: Some(operator.clone()),
-    };
-    let payment = ledger.record_refund(id, &refund).await?;
+    let refund =
+        Refund { kind, amount: request.amount, reference: request.reference, at: request.at, operator: Some(operator) };
+    Ok(Json(refund_and_log(&ledger, id, &refund).await?.into()))
+}
+
+/// Records a refund or a dispute that an operator knows of.
+pub(super) async fn refund_and_log(ledger: &Ledger, id: PaymentId, refund: &Refund) -> Result<Payment, RefundError> {
+    let payment = ledger.record_refund(id, refund).await?;
     warn!(
         event = "payment.refund_recorded",
         payment_id = %id,
         state = %payment.state,
-        dispute = request.dispute,
-        %operator,
+        dispute = (refund.kind == RefundKind::Dispute),
+        operator = refund.operator.as_ref().map(tracing::field::display),
         "An operator recorded a refund or a dispute."
     );
-    Ok(Json(payment.into()))
+    Ok(payment)
 }
 
-fn parse_id(id: &str) -> Result<PaymentId, ApiError> {
+pub(super) fn parse_id(id: &str) -> Result<PaymentId, ApiError> {
     id.parse().map_err(|_| SettleError::NoSuchPayment.into())
 }
 

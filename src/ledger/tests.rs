@@ -1,5 +1,6 @@
 //! Tests of the ledger, each with a file of its own.
 
+mod activity;
 mod backup;
 mod call_end;
 mod callbacks;

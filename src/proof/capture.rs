@@ -21,6 +21,8 @@ pub(super) enum OutputChannel {
     TwilioResponse,
     /// Responses to the operator's requests.
     OperatorResponse,
+    /// Pages and events of the console.
+    Console,
     /// Requests to `CALL_PARAMETERS_URL`.
     CallParameters,
     /// Requests to `PAYMENT_WEBHOOK_URL`.
@@ -31,13 +33,14 @@ pub(super) enum OutputChannel {
 
 impl OutputChannel {
     /// All channels.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Log,
         Self::Model,
         Self::Twilio,
         Self::Socket,
         Self::TwilioResponse,
         Self::OperatorResponse,
+        Self::Console,
         Self::CallParameters,
         Self::Webhook,
         Self::Ledger,
@@ -52,6 +55,7 @@ impl OutputChannel {
             Self::Socket => "socket frames",
             Self::TwilioResponse => "answers to Twilio",
             Self::OperatorResponse => "answers to operators",
+            Self::Console => "the console",
             Self::CallParameters => "questions to the business",
             Self::Webhook => "the result webhook",
             Self::Ledger => "the ledger's files",
@@ -69,6 +73,7 @@ impl OutputChannel {
             Self::Socket => "the model's speech, DTMF digits it sends, hand-off data",
             Self::TwilioResponse => "TwiML built from hand-off data and parameters; error texts",
             Self::OperatorResponse => "chat replies, error texts that quote the request, payment lists",
+            Self::Console => "the payments and their events, what an operator searches for, the progress of live calls",
             Self::CallParameters => "the phone numbers of the call",
             Self::Webhook => "payment outcomes from the ledger, and the payment token, which is meant for the business",
             Self::Ledger => {
@@ -90,6 +95,7 @@ impl OutputChannel {
             Self::Socket => "the model's digits are held back until they cannot be part of a card number",
             Self::TwilioResponse => "hand-off data is redacted again before it is sent",
             Self::OperatorResponse => "as in calls; every error text is redacted",
+            Self::Console => "as in the ledger; a search is redacted before it is shown; live calls have no text",
             Self::CallParameters => "nothing else is sent",
             Self::Webhook => "built from the ledger's row only",
             Self::Ledger => {

@@ -54,6 +54,7 @@ impl<'a> ProofCase<'a> {
 
     /// Ends the call and reads the rest of the socket.
     pub(super) async fn hang_up(&self, call: ProofCall<'_>) -> anyhow::Result<()> {
+        self.harness.read_console(&self.sample.text()).await?;
         let form = [("CallSid", self.call_sid.as_str()), ("CallStatus", "completed")];
         self.harness.post_as_twilio("/connectAction", &form).await?;
         self.harness.wait_for_calls(0).await?;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use axum::http::HeaderMap;
+use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::business::ProofBusiness;
 use super::capture::{OutputCapture, OutputChannel};
@@ -38,6 +40,8 @@ pub(super) struct ProofHarness {
     /// Signs requests as Twilio does.
     pub signer: Signer,
     http: reqwest::Client,
+    /// The cookie of the console.
+    cookie: OnceCell<String>,
 }
 
 impl ProofHarness {
@@ -61,11 +65,11 @@ impl ProofHarness {
         let prepared = setup::prepare_setup(vars, twilio.origin(), model.base_url(), home);
         let PreparedSetup { set_up, vars, base_url } =
             prepared.map_err(|problems| StartServerError::InvalidConfig(problems.to_string()))?;
-        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().redirect(Policy::none()).build();
         let http = http.context("cannot create the HTTP client").map_err(StartServerError::Failed)?;
         let server = ServerProcess::start(program, home, &vars, &capture).await?;
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        Ok((Self { server, model, twilio, business, capture, base_url, signer, http }, set_up))
+        Ok((Self { server, model, twilio, business, capture, base_url, signer, http, cookie: OnceCell::new() }, set_up))
     }
 
     /// Posts a signed form as Twilio does. Returns the body of a 2xx response.
@@ -101,6 +105,35 @@ impl ProofHarness {
     pub(super) async fn get_as_operator(&self, path: &str) -> anyhow::Result<String> {
         let request = self.http.get(self.url(path)).bearer_auth(OPERATOR_TOKEN);
         Ok(self.send(OutputChannel::OperatorResponse, request).await?.1)
+    }
+
+    /// Opens the pages of the console: the overview, the payments that a search for `text` finds, and the newest payment.
+    pub(super) async fn read_console(&self, text: &str) -> anyhow::Result<()> {
+        self.get_page("/console").await?;
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
+        self.get_page(&format!("/console/payments?{query}")).await?;
+        let list = self.get_page("/console/payments").await?;
+        let payment = list.split('"').find(|part| part.starts_with("/console/payments/"));
+        if let Some(payment) = payment {
+            self.get_page(payment).await?;
+        }
+        Ok(())
+    }
+
+    async fn get_page(&self, path: &str) -> anyhow::Result<String> {
+        let cookie = self.cookie.get_or_try_init(|| self.log_in()).await?;
+        let request = self.http.get(self.url(path)).header("Cookie", cookie);
+        let (status, page) = self.send(OutputChannel::Console, request).await?;
+        ensure!(status.is_success(), "{path} returned {status}");
+        Ok(page)
+    }
+
+    /// Logs in to the console, and returns the cookie.
+    async fn log_in(&self) -> anyhow::Result<String> {
+        let form = self.http.post(self.url("/console/login")).header("Sec-Fetch-Site", "same-origin");
+        let answer = form.form(&[("token", OPERATOR_TOKEN)]).send().await.context("the server did not answer")?;
+        let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok()?.split(';').next());
+        Ok(cookie.context("the console accepts no log-in")?.to_owned())
     }
 
     async fn send(&self, channel: OutputChannel, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {

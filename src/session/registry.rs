@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::RelaySocket;
 use super::external_calls::{ExternalToolCall, ToolsRequest};
+use super::live_call::LiveCall;
 use crate::assets::Library;
-use crate::call::{ContextKeys, ModelRequestId};
+use crate::call::{CallProgress, ContextKeys, ModelRequestId};
 use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
+use crate::relay::Setup;
+use crate::telemetry::TurnRecord;
 use crate::twilio::CallStatus;
 
 /// How many messages a mailbox holds. A payment sends one for each key that is pressed.
@@ -128,6 +132,7 @@ struct CallHandle {
     /// The room for the arguments of tool calls in the mailbox, in bytes. The other messages are small.
     tool_call_bytes: Arc<Semaphore>,
     stop: CancellationToken,
+    live: Arc<LiveCall>,
 }
 
 /// A session's entry in the registry. Dropping it removes the entry.
@@ -138,6 +143,7 @@ pub(super) struct Registration {
     identity: Arc<()>,
     token: CallToken,
     stop: CancellationToken,
+    live: Arc<LiveCall>,
 }
 
 impl CallRegistry {
@@ -193,6 +199,11 @@ impl CallRegistry {
         self.lock().by_sid.len()
     }
 
+    /// Returns what operators may see of each live call, in no order.
+    pub(crate) fn live_calls(&self) -> Vec<Arc<LiveCall>> {
+        self.lock().by_sid.values().map(|handle| handle.live.clone()).collect()
+    }
+
     /// Registers a session. An older session of the same call is stopped, since the newest socket owns the call.
     pub(super) fn register(
         &self,
@@ -201,12 +212,14 @@ impl CallRegistry {
     ) -> (Registration, mpsc::Receiver<Box<SessionMessage>>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_CAPACITY);
         let (identity, stop, token) = (Arc::new(()), parent.child_token(), CallToken::generate());
+        let live_call = Arc::new(LiveCall::new(sid.clone()));
         let handle = CallHandle {
             identity: identity.clone(),
             token: token.clone(),
             mailbox,
             tool_call_bytes: Arc::new(Semaphore::new(MAX_TOOL_CALL_BYTES)),
             stop: stop.clone(),
+            live: live_call.clone(),
         };
         let mut live = self.lock();
         live.by_token.insert(token.digest(), TokenHolder { sid: sid.clone(), token: token.clone(), window: None });
@@ -215,7 +228,7 @@ impl CallRegistry {
             older.stop.cancel();
         }
         drop(live);
-        (Registration { calls: self.clone(), sid: sid.clone(), identity, token, stop }, messages)
+        (Registration { calls: self.clone(), sid: sid.clone(), identity, token, stop, live: live_call }, messages)
     }
 
     /// Finds the live call to which a token belongs, its own or that of a request, and counts the request.
@@ -250,6 +263,21 @@ impl Registration {
     /// Completes when the session has to stop.
     pub(super) fn stopped(&self) -> WaitForCancellationFutureOwned {
         self.stop.clone().cancelled_owned()
+    }
+
+    /// Says what operators may see of the call, when it begins.
+    pub(super) fn describe(&self, setup: &Setup, started_at: Timestamp) {
+        self.live.describe(setup, started_at);
+    }
+
+    /// Says where the call stands.
+    pub(super) fn publish(&self, progress: CallProgress) {
+        self.live.publish(progress);
+    }
+
+    /// Says what the last turn was made of.
+    pub(super) fn publish_turn(&self, turn: &TurnRecord) {
+        self.live.publish_turn(turn);
     }
 
     /// Returns the token with which an external client calls the tools of this call. It lives as long as the call.

@@ -29,7 +29,6 @@ pub(crate) struct TurnRecord {
     /// What the agent responded to.
     pub(crate) trigger: TurnTrigger,
     /// When that was: the caller's words were received, for example.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
     pub(crate) began_at: Timestamp,
     /// When the first frame with words was sent; `None` of a turn without words.
     pub(crate) first_frame: Option<Duration>,
@@ -349,6 +348,34 @@ impl TurnRecorder {
         record.cost = self.prices.map(|prices| prices.cost(&record.usage()));
         self.totals.add_turn(&record);
         Some(record)
+    }
+}
+
+#[cfg(test)]
+impl TurnRecord {
+    /// A turn that ended at `ended_at` with its first frame, after one request.
+    pub(crate) fn sample(ended_at: Timestamp, first_token: Duration, first_frame: Duration) -> Self {
+        let response = ResponseSpan {
+            request: ModelRequestId(1),
+            asked: Duration::ZERO,
+            first_token: Some(first_token),
+            ended: Some(first_token),
+            report: None,
+        };
+        Self {
+            call_sid: "CA1".parse().unwrap(),
+            number: 1,
+            trigger: TurnTrigger::Prompt,
+            began_at: ended_at - jiff::SignedDuration::try_from(first_frame).unwrap(),
+            first_frame: Some(first_frame),
+            last_frame: Some(first_frame),
+            speaking: None,
+            ended: first_frame,
+            end: TurnEnd::Completed,
+            responses: vec![response],
+            tools: Vec::new(),
+            cost: None,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 
 /// The longest element of `X-Forwarded-For` that is parsed, in bytes.
 const MAX_ELEMENT: usize = 64;
@@ -17,8 +17,7 @@ impl ClientNetwork {
     /// The network of the TCP peer or, if that is a proxy on this machine or in a private network, the one that the proxy
     /// has appended to `X-Forwarded-For`. All requests without a known peer share one network.
     pub(in crate::endpoints) fn of_request(parts: &Parts) -> Self {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+        let peer = peer_address(parts);
         let client = if is_private(peer) { last_forwarded(&parts.headers) } else { None };
         Self::of_address(client.unwrap_or(peer))
     }
@@ -29,6 +28,22 @@ impl ClientNetwork {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         })
     }
+}
+
+/// The address of the TCP peer; `0.0.0.0` if it is not known.
+fn peer_address(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical())
+}
+
+/// Whether a request came from this machine over plain HTTP, and not through a tunnel or proxy on it, which passes on the
+/// public name of the server or says that it forwards.
+pub(super) fn is_loopback(parts: &Parts) -> bool {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
+    let is_forwarded =
+        ["forwarded", "x-forwarded-for", "x-forwarded-proto"].iter().any(|it| parts.headers.contains_key(*it));
+    peer_address(parts).is_loopback() && ["localhost", "127.0.0.1", "[::1]"].contains(&name) && !is_forwarded
 }
 
 /// Whether an address cannot be one of the public Internet, so that its peer is on this machine or in its network.

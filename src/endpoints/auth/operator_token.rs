@@ -64,13 +64,28 @@ impl OperatorAuth {
         self.attempts.remove_expired(now);
     }
 
-    fn authenticate(
+    /// Authenticates a token from this network, and counts a wrong one. A refusal is logged.
+    pub(in crate::endpoints) fn authenticate_token(
         &self,
-        headers: &HeaderMap,
+        token: Option<&[u8]>,
         network: ClientNetwork,
         now: Instant,
     ) -> Result<&OperatorName, OperatorAuthError> {
-        let operator = self.find_operator(headers);
+        self.authenticate(token, network, now).inspect_err(|error| self.log_refusal(*error, now))
+    }
+
+    /// Whether there is an operator.
+    pub(in crate::endpoints) fn is_configured(&self) -> bool {
+        !self.operators.is_empty()
+    }
+
+    fn authenticate(
+        &self,
+        token: Option<&[u8]>,
+        network: ClientNetwork,
+        now: Instant,
+    ) -> Result<&OperatorName, OperatorAuthError> {
+        let operator = self.find_operator(token);
         if operator == Err(OperatorAuthError::NotConfigured) {
             return operator;
         }
@@ -83,15 +98,13 @@ impl OperatorAuth {
         }
     }
 
-    /// Finds the operator with the token of a request. All tokens are always compared, by their digests, so that the
+    /// Finds the operator with this token. All tokens are always compared, by their digests, so that the
     /// duration reveals nothing about them, not even their lengths.
-    fn find_operator(&self, headers: &HeaderMap) -> Result<&OperatorName, OperatorAuthError> {
-        if self.operators.is_empty() {
+    fn find_operator(&self, token: Option<&[u8]>) -> Result<&OperatorName, OperatorAuthError> {
+        if !self.is_configured() {
             return Err(OperatorAuthError::NotConfigured);
         }
-        let given = headers.get(header::AUTHORIZATION).ok_or(OperatorAuthError::NoToken)?;
-        let given = bearer_token(given.as_bytes()).ok_or(OperatorAuthError::NoToken)?;
-        let given: [u8; 32] = Sha256::digest(given).into();
+        let given: [u8; 32] = Sha256::digest(token.ok_or(OperatorAuthError::NoToken)?).into();
         let mut found = None;
         for (name, digest) in &self.operators {
             if given.ct_eq(digest).into() {
@@ -101,8 +114,8 @@ impl OperatorAuth {
         found.ok_or(OperatorAuthError::WrongToken)
     }
 
-    /// Logs a refused request, at most once a minute for each reason, and builds its response.
-    fn reject(&self, error: OperatorAuthError, now: Instant) -> Response {
+    /// Logs a refused request, at most once a minute for each reason.
+    fn log_refusal(&self, error: OperatorAuthError, now: Instant) {
         let kind = match error {
             OperatorAuthError::NotConfigured => "no token configured",
             OperatorAuthError::NoToken => "no token",
@@ -117,7 +130,6 @@ impl OperatorAuth {
                 "An operator request was not authenticated."
             );
         }
-        error.into_response()
     }
 }
 
@@ -130,12 +142,18 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let (auth, now) = (Arc::<OperatorAuth>::from_ref(state), Instant::now());
-        let operator = auth.authenticate(&parts.headers, ClientNetwork::of_request(parts), now);
+        let token = request_token(&parts.headers);
+        let operator = auth.authenticate_token(token, ClientNetwork::of_request(parts), now);
         if operator.is_ok() {
             connections::mark_identified(&parts.extensions);
         }
-        operator.cloned().map(Self).map_err(|error| auth.reject(error, now))
+        operator.cloned().map(Self).map_err(IntoResponse::into_response)
     }
+}
+
+/// Returns the bearer token of a request.
+fn request_token(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()))
 }
 
 impl IntoResponse for OperatorAuthError {
@@ -179,7 +197,7 @@ mod tests {
     }
 
     fn find<'a>(auth: &'a OperatorAuth, authorization: Option<&[u8]>) -> Result<&'a str, OperatorAuthError> {
-        auth.find_operator(&headers(authorization)).map(OperatorName::as_str)
+        auth.find_operator(request_token(&headers(authorization))).map(OperatorName::as_str)
     }
 
     #[test]
@@ -204,7 +222,7 @@ mod tests {
         let auth = auth(&[]);
         let network = ClientNetwork::of_address(IpAddr::V4(Ipv4Addr::LOCALHOST));
         for authorization in [Some(&b"Bearer "[..]), Some(b"Bearer x"), None].repeat(4) {
-            let rejected = auth.authenticate(&headers(authorization), network, Instant::now());
+            let rejected = auth.authenticate(request_token(&headers(authorization)), network, Instant::now());
             assert_eq!(rejected, Err(OperatorAuthError::NotConfigured));
         }
     }
@@ -214,8 +232,9 @@ mod tests {
         let auth = auth(&[("ann", "correct horse")]);
         let network = ClientNetwork::of_address(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let start = Instant::now();
-        let send =
-            |authorization: Option<&[u8]>, now| auth.authenticate(&headers(authorization), network, now).cloned();
+        let send = |authorization: Option<&[u8]>, now| {
+            auth.authenticate(request_token(&headers(authorization)), network, now).cloned()
+        };
         for _ in 0..20 {
             assert_eq!(send(None, start), Err(OperatorAuthError::NoToken));
         }

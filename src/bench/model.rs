@@ -155,7 +155,7 @@ fn read_request(body: &str, measured: &Measurements) -> Option<ResponsesRequest>
 }
 
 async fn respond(State(model): State<LoadModel>, body: String) -> Response {
-    let arrived = std::time::Instant::now();
+    let arrived = Instant::now();
     let Some(probe) = model.0.probes.find_in(&body) else {
         model.0.measured.record_violation("a request to the model names no call");
         return StatusCode::BAD_REQUEST.into_response();

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -42,7 +44,9 @@ impl Cores {
         }
         let set = |cpus: &[usize]| {
             let mut set = CpuSet::new();
-            cpus.iter().for_each(|cpu| set.set(*cpu));
+            for cpu in cpus {
+                set.set(*cpu);
+            }
             Some(set)
         };
         let (subject, load) = own.split_at(for_subject);

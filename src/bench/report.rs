@@ -71,7 +71,7 @@ impl BenchReport {
 
     /// The figures beside saved ones: this one as a multiple of the saved one.
     pub fn compare(&self, before: &Self) -> String {
-        let mut text = format!("| figure | before | now | now / before |\n|---|---|---|---|\n");
+        let mut text = "| figure | before | now | now / before |\n|---|---|---|---|\n".to_owned();
         for row in &self.rows {
             let saved = before.rows.iter().find(|saved| saved.id == row.id).and_then(|saved| saved.server);
             let ratio = match (saved, row.server) {

@@ -1,7 +1,9 @@
 //! Twilio's REST API as a load: payment sessions that take the caller's keys, and report each by a signed callback.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use axum::Router;
 use axum::extract::{Path, State};

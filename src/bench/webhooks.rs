@@ -1,7 +1,9 @@
 //! Voice webhooks at full speed, over raw connections: what a client library costs would be more than what it measures.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use anyhow::{Context as _, bail};
 use secrecy::SecretString;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -314,13 +316,13 @@ impl Stage {
 
     /// Callers pay one after the other, [`PAYING`] at once.
     async fn pay(&mut self) -> anyhow::Result<()> {
-        let until = tokio::time::Instant::now() + self.options.length + WARM_UP;
+        let until = Instant::now() + self.options.length + WARM_UP;
         let mut paying = JoinSet::new();
         for _ in 0..PAYING {
             let line = self.line.clone();
             paying.spawn(async move {
                 let mut paid = 0_usize;
-                while tokio::time::Instant::now() < until {
+                while Instant::now() < until {
                     pay_once(&line).await?;
                     paid += 1;
                 }

@@ -407,25 +407,31 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     // What it holds is removed with it, the registration as well.
     drop(session);
     let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
-    // A newer session may own the call by now.
-    if !context.calls.is_live(&sid) {
-        context.usage.admissions.release(&sid);
-        context.pending_calls.remove_call(&sid);
-        let call_end = CallEnd {
-            call: call_data,
-            outbound,
-            started_at: started_on,
-            reason,
-            handoff: ending.handoff_data,
-            summary: ending.notes.summary,
-            arguments: ending.notes.arguments,
-            is_recovered: end == SessionEnd::Panicked,
-        };
-        record_call_end(&context, call_end).await;
-    }
+    let call_end = CallEnd {
+        call: call_data,
+        outbound,
+        started_at: started_on,
+        reason,
+        handoff: ending.handoff_data,
+        summary: ending.notes.summary,
+        arguments: ending.notes.arguments,
+        is_recovered: end == SessionEnd::Panicked,
+    };
+    forget_call(&context, call_end).await;
     let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
     let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
     context.telemetry.record_call(call, context.calls.count());
+}
+
+/// Forgets a call whose session has ended, and records its end. A newer session may own the call by now.
+async fn forget_call(context: &SessionContext, end: CallEnd) {
+    let sid = &end.call.call_sid;
+    if context.calls.is_live(sid) {
+        return;
+    }
+    context.usage.admissions.release(sid);
+    context.pending_calls.remove_call(sid);
+    record_call_end(context, end).await;
 }
 
 /// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,

@@ -42,6 +42,7 @@ const MANUALS: &[Manual] = manuals![
     "README.md",
     "src/README.md",
     "src/assets/README.md",
+    "src/bench/README.md",
     "src/call/README.md",
     "src/config/README.md",
     "src/endpoints/README.md",
@@ -102,6 +103,7 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
         ["crelay-payments", ..] => Some(words[1..].to_vec()),
         ["cargo", "run"] | ["cargo", "run", "--release"] => Some(Vec::new()),
         ["cargo", "run", "--", ..] => Some(words[3..].to_vec()),
+        ["cargo", "run", "--release", "--", ..] => Some(words[4..].to_vec()),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ use super::report::Goal;
 use super::twilio::LoadTwilio;
 use super::webhooks;
 use crate::simulator::LocalServer;
-use crate::simulator::load::WebhookSender;
+use crate::simulator::load::{PaymentSession, WebhookSender};
 use crate::simulator::proxy::Proxy;
 use crate::twilio::Signer;
 
@@ -460,7 +460,7 @@ async fn begin_payment(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
         if said.contains("charged to your card now") {
             call.say("Yes, go ahead.").await?;
         }
-        if call.probe.lock().payment.as_ref().is_some_and(|session| session.is_capturing()) {
+        if call.probe.lock().payment.as_ref().is_some_and(PaymentSession::is_capturing) {
             return Ok(call);
         }
     }

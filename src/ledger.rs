@@ -15,6 +15,7 @@ mod database;
 mod error;
 mod event;
 mod fault;
+mod group_commit;
 mod lease;
 mod maintenance;
 mod orders;
@@ -74,6 +75,7 @@ use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
 use database::Database;
 use event::LedgerEvent;
 use fault::FaultTracker;
+use group_commit::WaitingRecords;
 use lease::Lease;
 use payment::PaymentKey;
 use velocity::AppliedLimits;
@@ -97,6 +99,7 @@ struct LedgerInner {
     /// The lease of a server. `None` if the ledger was opened for a command.
     lease: Option<Lease>,
     write_buffer: WriteBuffer,
+    waiting_records: WaitingRecords,
     faults: FaultTracker,
     /// Payments that an earlier server or a broken session left open, until their recovery is finished.
     recovering: watch::Sender<HashSet<(CallSid, PaymentId)>>,
@@ -196,7 +199,11 @@ impl Ledger {
     /// buffered records are written first.
     async fn begin_write_within(&self, patience: Duration, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
         let begun = self.begin_after_buffered(Instant::now() + patience, lock).await;
-        // A busy database is no fault if the wait was short.
+        self.track_begin(begun, lock)
+    }
+
+    /// Registers a failed begin as a fault. A busy database is none if the wait for the lock was short.
+    fn track_begin<T>(&self, begun: Result<T, LedgerError>, lock: Duration) -> Result<T, LedgerError> {
         if lock < BUSY_TIMEOUT && begun.as_ref().is_err_and(LedgerError::is_busy) {
             begun
         } else {
@@ -208,10 +215,24 @@ impl Ledger {
         let began = Instant::now();
         loop {
             let turn = self.0.writer.lock(until).await?;
-            let until = until.min(Instant::now() + lock);
-            if let Some(turn) = self.flush_buffer(turn, until).await? {
-                return Ok(LedgerTransaction { began, ..self.begin(turn, until).await? });
+            if let Some(writing) = self.begin_holding(turn, until, lock).await? {
+                return Ok(LedgerTransaction { began, ..writing });
             }
+        }
+    }
+
+    /// Begins a transaction with the write lock, after the buffered records. `None` if one of them was lost, and the lock
+    /// with it.
+    async fn begin_holding(
+        &self,
+        turn: WriteLock,
+        until: Instant,
+        lock: Duration,
+    ) -> Result<Option<LedgerTransaction>, LedgerError> {
+        let until = until.min(Instant::now() + lock);
+        match self.flush_buffer(turn, until).await? {
+            Some(turn) => self.begin(turn, until).await.map(Some),
+            None => Ok(None),
         }
     }
 

@@ -106,6 +106,7 @@ impl Ledger {
             database,
             lease,
             write_buffer: super::WriteBuffer::default(),
+            waiting_records: super::WaitingRecords::default(),
             faults: super::FaultTracker::default(),
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),

@@ -8,6 +8,7 @@ mod charge_once;
 mod erasure;
 mod fault_recovery;
 mod faults;
+mod group_commit;
 mod migrations;
 mod orders;
 mod outbox;

@@ -24,11 +24,11 @@ use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioRespon
 pub(super) const MAX_BUFFERED: usize = 4_096;
 
 /// The maximum number of records that are written in one transaction.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
 /// response. For other writes of this process it waits longer, since a buffered record is lost in a crash.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A fact that has to be recorded whatever the limits say.
 pub(super) enum LedgerRecord {
@@ -73,8 +73,9 @@ impl LedgerRecord {
 #[derive(Default)]
 pub(super) struct WriteBuffer(Mutex<VecDeque<BufferedRecord>>);
 
+/// A record, and what counted when the fact happened.
 #[derive(Clone)]
-struct BufferedRecord {
+pub(super) struct BufferedRecord {
     /// When the fact happened.
     happened_at: Timestamp,
     /// The limits that applied then.
@@ -122,18 +123,11 @@ impl Ledger {
         let entry = BufferedRecord { happened_at: Timestamp::now(), limits: self.1.clone(), record: Arc::new(record) };
         let patience =
             if self.0.write_buffer.count() > 0 || self.0.faults.is_unwritable() { LOCK_TIMEOUT } else { BUSY_TIMEOUT };
-        let written = timeout(patience + LOCK_TIMEOUT, self.write_record(&entry, patience)).await;
+        let written = timeout(patience + LOCK_TIMEOUT, self.write_in_group(&entry, patience)).await;
         match written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy))) {
             Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
             done => done,
         }
-    }
-
-    async fn write_record(&self, entry: &BufferedRecord, patience: Duration) -> Result<RecordOutcome, LedgerError> {
-        let mut writing = self.begin_write_within(patience, LOCK_TIMEOUT).await?;
-        let recorded = self.track_write_error(writing.apply_record(entry).await)?;
-        writing.commit().await?;
-        Ok(recorded)
     }
 
     /// Writes the buffered records in order. Returns `None` if the write lock was released over a record that can never
@@ -186,7 +180,7 @@ impl Ledger {
 
 impl LedgerTransaction {
     /// Writes a record with the time and the limits of when it happened.
-    async fn apply_record(&mut self, entry: &BufferedRecord) -> Result<RecordOutcome, LedgerError> {
+    pub(super) async fn apply_record(&mut self, entry: &BufferedRecord) -> Result<RecordOutcome, LedgerError> {
         self.now = entry.happened_at;
         self.ledger = Ledger(self.ledger.0.clone(), entry.limits.clone());
         match &*entry.record {

@@ -1,4 +1,4 @@
-//! The timer of a session: one for all of its deadlines.
+//! One timer for all deadlines of a task.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,18 +13,28 @@ const NEVER: Duration = Duration::from_hours(24);
 /// Waits for a deadline that moves with nearly every event, mostly further away. Only an earlier one touches the runtime's
 /// timers: otherwise the timer fires too early once, and is set again.
 #[derive(Debug)]
-pub(super) struct DeadlineTimer(Pin<Box<Sleep>>);
+pub(crate) struct DeadlineTimer(Pin<Box<Sleep>>);
 
 impl DeadlineTimer {
-    pub(super) fn new() -> Self {
+    /// Creates a timer without a deadline, on the runtime of this task.
+    pub(crate) fn new() -> Self {
         Self(Box::pin(sleep(NEVER)))
     }
 
     /// Waits until the deadline; without one, for ever. May be cancelled and called again with another deadline.
-    pub(super) async fn wait_until(&mut self, deadline: Option<Instant>) {
+    pub(crate) async fn wait_until(&mut self, deadline: Option<Instant>) {
         match deadline {
             Some(deadline) => poll_fn(|context| self.poll(deadline, context)).await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for a future until the deadline. `None` if that comes first.
+    pub(crate) async fn limit<T>(&mut self, deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            value = future => Some(value),
+            () = self.wait_until(Some(deadline)) => None,
         }
     }
 
@@ -60,5 +70,15 @@ mod tests {
         timer.wait_until(at(30)).await;
         assert_eq!(start.elapsed().as_secs(), 30);
         assert!(timer.wait_until(None).now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ready_at_the_deadline_counts() {
+        let (mut timer, start) = (DeadlineTimer::new(), Instant::now());
+        let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        assert_eq!(timer.limit(start, std::future::ready(1)).await, Some(1));
+        assert_eq!(timer.limit(start + Duration::from_secs(5), wait(3)).await, Some(()));
+        assert_eq!(timer.limit(start + Duration::from_secs(9), wait(60)).await, None);
+        assert_eq!(start.elapsed().as_secs(), 9);
     }
 }

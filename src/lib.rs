@@ -17,6 +17,7 @@ mod captured_log;
 pub mod check;
 pub mod config;
 mod connections;
+mod deadline_timer;
 mod endpoints;
 mod expiring_map;
 mod flowise;

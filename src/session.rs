@@ -17,7 +17,6 @@ mod registry;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod timer;
 mod tool_runner;
 
 pub(crate) use admission::SocketAdmission;
@@ -55,6 +54,7 @@ use crate::call::{
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
+use crate::deadline_timer::DeadlineTimer;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
@@ -72,7 +72,6 @@ use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
-use timer::DeadlineTimer;
 use tool_runner::{ToolEvent, ToolRunner};
 
 /// Time limit for the first frame of a socket.

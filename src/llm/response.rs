@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::stream::{self, BoxStream};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::body::RequestBody;
 use super::model::{Model, ModelInner};
@@ -14,6 +14,7 @@ use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
 use super::transport::{self, OpenResponse, Phase, Piece, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId, ResponseReport, TokenUsage};
+use crate::deadline_timer::DeadlineTimer;
 use crate::telemetry::ModelFailure;
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
@@ -33,7 +34,10 @@ impl Model {
     pub(crate) fn respond(&self, profile: Arc<Profile>, request: ModelRequest) -> BoxStream<'static, ModelEvent> {
         // In a box, it is not copied from event to event.
         let response = Box::new(ResponseStream::new(self, profile, request));
-        Box::pin(stream::unfold(response, async |mut response| Some((response.next().await?, response))))
+        let next = async |(mut response, mut timer): (Box<ResponseStream>, _)| {
+            Some((response.next(&mut timer).await?, (response, timer)))
+        };
+        Box::pin(stream::unfold((response, DeadlineTimer::new()), next))
     }
 }
 
@@ -49,6 +53,7 @@ struct ResponseStream {
     backoff: ExponentialBackoff,
     /// The response of the current attempt, once the server has accepted it.
     body: Option<OpenResponse>,
+    idle_timer: DeadlineTimer,
     /// Whether a WebSocket may be used. What has failed over one is repeated over HTTP.
     may_use_socket: bool,
     received: ReceivedResponse,
@@ -99,6 +104,7 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
+            idle_timer: DeadlineTimer::new(),
             may_use_socket: true,
             received: model.inner.new_response(request.id),
             request,
@@ -111,8 +117,8 @@ impl ResponseStream {
         }
     }
 
-    /// Returns the next event for the call.
-    async fn next(&mut self) -> Option<ModelEvent> {
+    /// Returns the next event for the call. `timer` is for the time limits of the whole response.
+    async fn next(&mut self, timer: &mut DeadlineTimer) -> Option<ModelEvent> {
         for steps in 1_usize.. {
             let report = || self.report.take().map(ModelEvent::Report);
             if let Some(event) = self.received.pop_event().or_else(report).or_else(|| self.end.take()) {
@@ -124,7 +130,7 @@ impl ResponseStream {
             if steps.is_multiple_of(EVENTS_PER_POLL) {
                 tokio::task::yield_now().await;
             }
-            if timeout_at(self.deadline(), self.advance()).await.is_err() {
+            if timer.limit(self.deadline(), self.advance()).await.is_none() {
                 let failure = TransportError::TimedOut(self.phase());
                 self.break_off("the time limit was reached", Some(&failure));
             }
@@ -163,8 +169,9 @@ impl ResponseStream {
         };
         let mut progress = self.received.advance()?;
         if matches!(progress, Progress::NeedsBytes) {
-            let limit = STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
-            match timeout(limit, body.next()).await.unwrap_or(Err(TransportError::TimedOut(Phase::Idle)))? {
+            let idle_until = Instant::now() + STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
+            let piece = self.idle_timer.limit(idle_until, body.next()).await;
+            match piece.unwrap_or(Err(TransportError::TimedOut(Phase::Idle)))? {
                 Piece::Bytes(bytes) => self.received.push(&bytes)?,
                 Piece::Event(json) => progress = self.received.read_event(&json)?,
                 Piece::End => self.received.end(),

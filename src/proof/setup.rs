@@ -47,8 +47,8 @@ const PROOF_VARS: &[&str] = &[
     "no_proxy",
 ];
 
-/// Variables that are never passed on: credentials, Twilio regions, and Flowise, for which the stand-in of the model
-/// answers.
+/// Variables that are never passed on: credentials, Twilio regions, the port of the metrics, which another server may use,
+/// and Flowise, for which the stand-in of the model answers.
 const DROPPED_VARS: &[&str] = &[
     "API_KEY",
     "API_SECRET",
@@ -58,6 +58,8 @@ const DROPPED_VARS: &[&str] = &[
     "FLOWISE_CHATFLOW_ID",
     "FLOWISE_URL",
     "FLOWISE_VARS",
+    "METRICS_HOST",
+    "METRICS_PORT",
     "OPERATOR_TOKENS",
     "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
     "RESPONSE_SERVICE",
@@ -83,6 +85,7 @@ const SHOWN_VARS: &[&str] = &[
     "MIN_CHARGE",
     "OPENAI_MAX_OUTPUT_TOKENS",
     "OPENAI_MODEL",
+    "OPENAI_PRICES",
     "OPENAI_REASONING_EFFORT",
     "OPENAI_SERVICE_TIER",
     "OPENAI_TRANSPORT",

@@ -177,7 +177,9 @@ impl ServerSocket {
 fn events(model: &Model, words: &str) -> impl Stream<Item = ModelEvent> + Send + Unpin + 'static + use<> {
     let profile = Arc::new(Profile::new("Be kind.", &[] as &[()]).unwrap());
     let input = vec![Arc::new(ConversationItem::Caller(words.to_owned()))];
-    model.respond(profile, ModelRequest { id: ModelRequestId(1), input })
+    // Without the report on the response.
+    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
+    events.filter(|event| std::future::ready(!matches!(event, ModelEvent::Report(_))))
 }
 
 fn show(event: ModelEvent) -> String {

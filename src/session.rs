@@ -350,55 +350,51 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
-    let agent_config = AgentConfig::new(library.clone(), &context_keys(&setup)).map_err(|error| {
-        error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
-    });
-    let has_agent = agent_config.is_ok();
-    let agent_config = match agent_config {
-        Ok(agent_config) => agent_config.with_listed_tools(context.business_tools.listed()),
-        Err(()) => AgentConfig::without_agent(library.clone()),
-    };
+    let (agent_config, has_agent) = configure_agent(&context, library.clone(), &setup);
     let settings = Arc::new(CallSettings { has_agent, ..library.server.call_settings(&context.environment) });
     let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
     let known = load_known_payments(&tool_context).await;
     let call_data = tool_context.call.clone();
-    let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), started_at.into_std());
-    if let Some(error) = call.terms_error() {
-        error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
-    }
-    let (tools, tool_events) = ToolRunner::new(&context, tool_context);
-    // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
-    // prepared while the call rang.
-    if has_agent {
-        context.response_service.prewarm(&agent_config.profile());
-    }
-    // In a box, the task has room for one copy of it, and not for those on the way as well.
-    let mut session = Box::new(Session {
-        context: context.clone(),
-        tools,
-        response_service: context
-            .response_service
-            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
-        agent_config,
-        call,
-        socket: Some(socket),
-        stopped: Box::pin(registration.stopped()),
-        registration,
-        draining: Box::pin(context.soft_stop.child_token().cancelled_owned()),
-        timer: DeadlineTimer::new(),
-        mailbox,
-        response: None,
-        tool_events,
-        turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
-        external_calls: ExternalCalls::default(),
-        bad_frames: 0,
-        send_failed: false,
-        drain_deadlines: None,
-        payment_ended_at: None,
-        end: None,
-        closed: None,
-    });
+    // In a block and in a box, the task has room for neither the parts of the session nor for copies of it.
+    let (mut session, actions) = {
+        let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), started_at.into_std());
+        if let Some(error) = call.terms_error() {
+            error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
+        }
+        let (tools, tool_events) = ToolRunner::new(&context, tool_context);
+        // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
+        // prepared while the call rang.
+        if has_agent {
+            context.response_service.prewarm(&agent_config.profile());
+        }
+        let session = Session {
+            context: context.clone(),
+            tools,
+            response_service: context
+                .response_service
+                .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
+            agent_config,
+            call,
+            socket: Some(socket),
+            stopped: Box::pin(registration.stopped()),
+            registration,
+            draining: Box::pin(context.soft_stop.child_token().cancelled_owned()),
+            timer: DeadlineTimer::new(),
+            mailbox,
+            response: None,
+            tool_events,
+            turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
+            external_calls: ExternalCalls::default(),
+            bad_frames: 0,
+            send_failed: false,
+            drain_deadlines: None,
+            payment_ended_at: None,
+            end: None,
+            closed: None,
+        };
+        (Box::new(session), actions)
+    };
     let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
         (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
@@ -416,10 +412,22 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         arguments: ending.notes.arguments,
         is_recovered: end == SessionEnd::Panicked,
     };
-    forget_call(&context, call_end).await;
+    // In a box, what only the end of a call needs is no part of the task.
+    Box::pin(forget_call(&context, call_end)).await;
     let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
     let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
     context.telemetry.record_call(call, context.calls.count());
+}
+
+/// Returns the agent of a call, and whether there is one.
+fn configure_agent(context: &SessionContext, library: Arc<Library>, setup: &Setup) -> (AgentConfig, bool) {
+    match AgentConfig::new(library.clone(), &context_keys(setup)) {
+        Ok(agent_config) => (agent_config.with_listed_tools(context.business_tools.listed()), true),
+        Err(error) => {
+            error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
+            (AgentConfig::without_agent(library), false)
+        }
+    }
 }
 
 /// Forgets a call whose session has ended, and records its end. A newer session may own the call by now.

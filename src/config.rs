@@ -12,6 +12,7 @@ mod reader;
 mod response_service;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod values;
 mod vars;
 mod warning;
@@ -39,6 +40,7 @@ pub use operators::{OperatorName, OperatorTokens, ParseOperatorNameError};
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use response_service::{FlowiseConfig, FlowiseVariable, ParseFlowiseVariableError, ResponseServiceConfig};
+pub use traces::TracesConfig;
 pub use vars::Vars;
 pub use warning::ConfigWarning;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub bind: Vec<IpAddr>,
     /// `METRICS_PORT` and `METRICS_HOST` (127.0.0.1): where metrics are read without a token; nowhere by default.
     pub metrics_address: Option<SocketAddr>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where traces are sent to; nowhere by default.
+    pub traces: Option<TracesConfig>,
     /// `MAX_CONNECTIONS`: how many connections are open at once; by default half of the descriptors, at most 20,000.
     pub max_connections: Option<usize>,
     /// `MAX_CONNECTIONS_PER_ADDRESS` (2000): how many connections of one address wait at once for something on them to be
@@ -247,7 +251,6 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         values::directory,
         "an existing directory, or no value for the built-in assets",
     );
-    let port_fallback = read_flag(vars, "PORT_FALLBACK", true);
     let validate_signature = read_flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
 
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
@@ -260,9 +263,10 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     vars.read_optional(insecure::ALLOW_INSECURE, insecure::parse_names, &insecure::expected_names());
     Some(Config {
         port: port.unwrap_or(DEFAULT_PORT),
-        port_fallback,
+        port_fallback: read_flag(vars, "PORT_FALLBACK", true),
         bind: bind.unwrap_or_else(|| default_addresses(base_url.as_ref(), validate_signature)),
         metrics_address: read_metrics_address(vars),
+        traces: traces::read_traces(vars),
         max_connections,
         max_connections_per_address: max_per_address.unwrap_or(2000),
         base_url: base_url?,

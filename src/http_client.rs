@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect};
 use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt as _;
@@ -100,6 +100,11 @@ pub(crate) fn request_id(headers: &HeaderMap, name: &str) -> Option<String> {
     let id = headers.get(name)?.to_str().ok()?;
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (!id.is_empty() && id.len() <= 64 && id.bytes().all(is_word) && !has_card_number(id)).then(|| id.to_owned())
+}
+
+/// Returns how long a server asks to wait, if it says so in seconds.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// The names of this machine, as they are when the first client is built.

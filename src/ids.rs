@@ -43,13 +43,21 @@ pub struct Sid<Of>(Box<str>, PhantomData<Of>);
 #[error("a SID is two capital letters and 1 to 62 letters or digits that are no card number")]
 pub struct ParseSidError;
 
+/// The beginning of an identifier of a chat.
+const CHAT_PREFIX: &str = "chat-";
+
 /// The longest SID, in bytes.
 const MAX_SID_BYTES: usize = 64;
 
 impl CallSid {
     /// The identifier of a chat, which no request of Twilio's can name.
     pub(crate) fn of_chat(id: Uuid) -> Self {
-        Self(format!("chat-{id}").into(), PhantomData)
+        Self(format!("{CHAT_PREFIX}{id}").into(), PhantomData)
+    }
+
+    /// Whether it is an identifier of a chat.
+    pub(crate) fn is_chat(&self) -> bool {
+        self.as_str().starts_with(CHAT_PREFIX)
     }
 }
 

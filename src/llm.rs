@@ -33,6 +33,7 @@ pub use fuzzing::check_model_stream;
 pub(crate) use fuzzing::remove_markup;
 pub(crate) use markup::MarkupFilter;
 pub(crate) use model::{BuildModelError, Model};
+pub(crate) use model_name::provider_name;
 pub(crate) use profile::Profile;
 #[cfg(test)]
 pub(crate) use received_response::read_body;

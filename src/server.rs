@@ -1,6 +1,7 @@
 //! The server: building its parts, listening, draining.
 
 mod drain;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use crate::telemetry::Telemetry;
 use crate::usage_limits::Usage;
 use crate::webhook::Webhook;
 use crate::{payment, recovery, twilio};
-use drain::wait_until_drained;
+use drain::{StopDeadlines, wait_until_drained};
+use traces::TraceExport;
 
 pub use crate::connections::Listeners;
 pub use drain::STOP_TIMEOUT;
@@ -121,6 +123,7 @@ pub(crate) async fn serve_calls(
     ledger.set_live(config.payment_mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
     let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;
+    let traces = TraceExport::start(&config, &session)?;
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
     let orphaned = ledger.recover_open_payments().await?;
     session.load_call_stages().await?;
@@ -186,11 +189,16 @@ pub(crate) async fn serve_calls(
     drop(accepting);
     connections.close(deadlines.cut_requests_at().saturating_duration_since(Instant::now())).await;
     drop(background_tasks);
+    tokio::join!(close_ledger(ledger, deadlines), traces.stop(deadlines.leave_ledger_at()));
+    Ok(())
+}
+
+/// Writes the buffered records of the ledger and closes it, within the time for both.
+async fn close_ledger(ledger: Ledger, deadlines: StopDeadlines) {
     let flush_until = deadlines.leave_buffer_at().min(Instant::now() + BUFFER_TIMEOUT);
     if timeout_at(deadlines.leave_ledger_at(), ledger.close_by(flush_until)).await.is_err() {
         warn!(event = "ledger.close_timed_out", "The ledger could not be closed in time; the next start repairs it.");
     }
-    Ok(())
 }
 
 /// Logs how many payments have state `unknown`.

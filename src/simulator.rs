@@ -5,6 +5,7 @@
 mod business;
 mod caller;
 pub(crate) mod card_samples;
+mod collector;
 mod deployment;
 mod flowise;
 mod interactive;

@@ -9,8 +9,10 @@ mod call;
 mod cost;
 mod last_hour;
 mod metrics;
+mod otlp;
+mod traces;
 mod turn;
-mod twilio_time;
+mod twilio_work;
 
 pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
 pub use cost::{Cost, ModelPrices, PriceTable};
@@ -18,10 +20,13 @@ pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use metrics::find_foreign_sample;
 pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
+pub(crate) use otlp::TraceExporter;
+pub use traces::TraceSampler;
+pub(crate) use traces::{ModelPeer, Peer, TraceBuilder};
 pub(crate) use turn::{ToolSpan, TurnRecord, TurnRecorder};
 use turn::{TurnEnd, TurnTrigger};
-use twilio_time::add_twilio_time;
-pub(crate) use twilio_time::measure_twilio_time;
+pub(crate) use twilio_work::{TwilioAttempt, measure_twilio_work};
+use twilio_work::{add_twilio_attempt, add_twilio_time};
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -84,7 +89,6 @@ impl TelemetrySlot {
 
 /// A record, for those who subscribe to all of them.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing subscribes yet"))]
 pub(crate) enum TelemetryRecord {
     /// A turn has ended.
     Turn(Arc<TurnRecord>),
@@ -116,7 +120,6 @@ impl Telemetry {
     }
 
     /// Returns a receiver of all records from now on. One that falls behind loses the oldest, and delays nobody.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing subscribes yet"))]
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<TelemetryRecord> {
         self.records.subscribe()
     }
@@ -220,9 +223,10 @@ impl Telemetry {
         self.metrics.services.record_tool(tool);
     }
 
-    /// Counts an attempt of a request to Twilio's REST API.
-    pub(crate) fn record_twilio_attempt(&self, operation: TwilioOperation, result: TwilioResult) {
-        self.metrics.services.record_twilio_attempt(operation, result);
+    /// Records an attempt of a request to Twilio's REST API.
+    pub(crate) fn record_twilio_attempt(&self, attempt: TwilioAttempt) {
+        self.metrics.services.record_twilio_attempt(attempt.operation, attempt.result);
+        add_twilio_attempt(attempt);
     }
 
     /// Records how long a request to Twilio's REST API took, with all its attempts.
@@ -259,6 +263,16 @@ impl Telemetry {
     /// Counts a payment request that a velocity limit stopped.
     pub(crate) fn record_velocity_limit(&self, limit: LimitExceeded) {
         self.metrics.payments.record_limit(limit);
+    }
+
+    /// Counts spans that the collector has taken.
+    pub(crate) fn record_exported_spans(&self, spans: u64) {
+        self.metrics.services.record_spans("exported", spans);
+    }
+
+    /// Counts spans that are lost.
+    pub(crate) fn record_dropped_spans(&self, spans: u64) {
+        self.metrics.services.record_spans("dropped", spans);
     }
 
     /// Writes all metrics in Prometheus's text format. `snapshot` has what others know; the rest of it is filled in.

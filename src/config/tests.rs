@@ -17,7 +17,15 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 57] = [
+const OPTIONAL: [&str; 65] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     "ALLOW_INSECURE",
     "BIND",
     "MAX_CONNECTIONS",
@@ -430,6 +438,8 @@ fn the_example_file_names_every_variable_and_its_default() {
         "OPENAI_MAX_OUTPUT_TOKENS",
         "OPENAI_PRICES",
         "METRICS_PORT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "PLAY_MEDIA_HOSTS",
         "TWILIO_EDGE",
         "TWILIO_REGION",

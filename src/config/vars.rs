@@ -10,7 +10,7 @@ use super::ConfigProblem;
 
 /// The variables that are secrets. Each may be read from a file, whose path is in the variable of the same name with
 /// [`FILE_SUFFIX`].
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 12] = [
     "API_SECRET",
     "AUTH_TOKEN",
     "AUTH_TOKEN_SECONDARY",
@@ -18,6 +18,7 @@ const SECRETS: [&str; 11] = [
     "OPENAI_API_KEY",
     "OPERATOR_TOKEN",
     "OPERATOR_TOKENS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
     "PAYMENT_WEBHOOK_SECRET",
     "TOOL_SERVER_TOKENS",

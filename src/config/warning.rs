@@ -49,6 +49,12 @@ pub enum ConfigWarning {
     /// `TWILIO_EDGE` or `TWILIO_REGION` is overridden by `TWILIO_API_BASE_URL`.
     #[error("TWILIO_EDGE and TWILIO_REGION have no effect, since TWILIO_API_BASE_URL is set")]
     EdgeIgnored,
+    /// Traces are to be sent in another way than that of this server.
+    #[error(
+        "OTEL_EXPORTER_OTLP_PROTOCOL has no effect: traces are sent as http/protobuf, and OTEL_EXPORTER_OTLP_ENDPOINT must be \
+         an endpoint for that, usually on port 4318"
+    )]
+    OtlpProtocol,
     /// Flowise is configured and not used.
     #[error("FLOWISE_URL has no effect: set RESPONSE_SERVICE=flowise as well, or neither")]
     FlowiseUnused,

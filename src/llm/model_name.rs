@@ -37,6 +37,14 @@ impl ServerKind {
     }
 }
 
+/// The name of the provider at this host in OpenTelemetry's conventions, which is that of the API for others.
+pub(crate) fn provider_name(host: &str) -> &'static str {
+    match ServerKind::of_host(host) {
+        ServerKind::Azure => "azure.ai.openai",
+        ServerKind::OpenAi | ServerKind::Other => "openai",
+    }
+}
+
 /// The family of a model, as far as its name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ModelFamily {

@@ -48,7 +48,7 @@ const PROOF_VARS: &[&str] = &[
 ];
 
 /// Variables that are never passed on: credentials, Twilio regions, the port of the metrics, which another server may use,
-/// and Flowise, for which the stand-in of the model answers.
+/// the collector of traces, and Flowise, for which the stand-in of the model answers.
 const DROPPED_VARS: &[&str] = &[
     "API_KEY",
     "API_SECRET",
@@ -61,6 +61,14 @@ const DROPPED_VARS: &[&str] = &[
     "METRICS_HOST",
     "METRICS_PORT",
     "OPERATOR_TOKENS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
     "RESPONSE_SERVICE",
     "TOOL_SERVER_TOKENS",

@@ -93,7 +93,7 @@ impl ToolRunner {
                     outcome = delayed => outcome,
                 }
             };
-            let (outcome, twilio_time) = telemetry::measure_twilio_time(timeout(TOOL_TIMEOUT, finished)).await;
+            let (outcome, twilio) = telemetry::measure_twilio_work(timeout(TOOL_TIMEOUT, finished)).await;
             let outcome = match outcome {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => ToolOutcome::NoResult,
@@ -104,7 +104,7 @@ impl ToolRunner {
             };
             // The receiver is closed only if the session task has ended.
             let (finished, result) = (Instant::now().into_std(), ToolResult::from(&outcome));
-            let span = ToolSpan { name: kind, started, finished, twilio_time, result };
+            let span = ToolSpan { name: kind, started, finished, twilio, result };
             telemetry.record_tool(&span);
             let event = CallEvent::ToolFinished { run, outcome };
             let _ = events.send(Box::new(ToolEvent { event, span: Some(span) })).await;

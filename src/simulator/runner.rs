@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::business::{self, ScriptedBusiness};
 use super::caller::{CallerStep, ScriptedCaller};
+use super::collector::ScriptedCollector;
 use super::deployment::Deployment;
 use super::flowise::{self, ScriptedFlowise};
 use super::interactive;
@@ -48,10 +49,12 @@ pub(super) struct RunningScenario {
     pub webhooks: WebhookSender,
     /// ConversationRelay.
     pub relay: ScriptedRelay,
+    /// The collector of traces.
+    pub collector: ScriptedCollector,
     deployment: Deployment,
     sync_edits: Option<SyncEdits>,
-    /// Twilio, OpenAI, Flowise and the business.
-    stand_ins: [LocalServer; 4],
+    /// Twilio, OpenAI, Flowise, the business and the collector.
+    stand_ins: [LocalServer; 5],
 }
 
 impl RunningScenario {
@@ -84,8 +87,17 @@ impl ScenarioRunner {
 
     /// Runs a scenario to its end.
     pub(super) async fn run(&self, scenario: &Scenario) -> anyhow::Result<ScenarioResult> {
-        let began = Instant::now();
         let set = self.start(scenario).await?;
+        Box::pin(self.run_started(set, scenario)).await
+    }
+
+    /// Runs a scenario whose server was started to its end.
+    pub(super) async fn run_started(
+        &self,
+        set: RunningScenario,
+        scenario: &Scenario,
+    ) -> anyhow::Result<ScenarioResult> {
+        let began = Instant::now();
         let first = run_caller(self.start_caller(&set, set.relay.clone()), &scenario.script);
         if scenario.second_script.is_empty() {
             first.await;
@@ -138,7 +150,10 @@ impl ScenarioRunner {
         let business_server = LocalServer::start(business.router()).await?;
         let flowise = ScriptedFlowise::new(scenario.flowise_behaviour.clone(), local, self.pace, transcript.clone());
         let flowise_server = LocalServer::start(flowise.router()).await?;
+        let collector = ScriptedCollector::new(transcript.clone());
+        let collector_server = LocalServer::start(collector.router()).await?;
         let mut vars = self.environment(twilio_server.origin(), openai_server.origin(), business_server.origin());
+        vars.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector_server.origin().to_owned()));
         if scenario.uses_flowise() {
             vars.extend(flowise_environment(flowise_server.origin()));
         }
@@ -163,8 +178,8 @@ impl ScenarioRunner {
             pace: self.pace,
             transcript: transcript.clone(),
         };
-        let stand_ins = [twilio_server, openai_server, flowise_server, business_server];
-        Ok(RunningScenario { transcript, twilio, webhooks, relay, deployment, sync_edits, stand_ins })
+        let stand_ins = [twilio_server, openai_server, flowise_server, business_server, collector_server];
+        Ok(RunningScenario { transcript, twilio, webhooks, relay, collector, deployment, sync_edits, stand_ins })
     }
 
     /// Creates the model: scripted, or forwarding to the real API.
@@ -217,7 +232,7 @@ impl ScenarioRunner {
         entered: &[String],
         began: Instant,
     ) -> anyhow::Result<ScenarioResult> {
-        let RunningScenario { transcript, twilio, webhooks, deployment, sync_edits, stand_ins, .. } = set;
+        let RunningScenario { transcript, twilio, webhooks, collector, deployment, sync_edits, stand_ins, .. } = set;
         if let Err(error) = deployment.set_ledger_fault(None, &transcript).await {
             transcript.record_violation(format!("{error:#}"));
         }
@@ -243,6 +258,7 @@ impl ScenarioRunner {
         if let Err(what) = deployment.shut_down(&transcript).await {
             transcript.record_violation(what);
         }
+        collector.check();
         drop(stand_ins);
         let entries = transcript.entries();
         let own_words = matches!(self.model, ModelSource::Live { .. });

@@ -1,8 +1,11 @@
 //! Tests that the stand-ins refuse what Twilio and OpenAI would refuse.
 
+use std::collections::BTreeSet;
+
 use futures_util::{SinkExt as _, StreamExt as _};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -243,4 +246,76 @@ async fn two_questions_at_once_are_a_violation() {
         _ = async { tokio::task::yield_now().await; transcript.wait_until(Duration::from_secs(2), |it| (!it.is_empty()).then_some(())).await; ask(&url, &second).await } => {}
     }
     assert_eq!(violations(&transcript).len(), 1);
+}
+
+/// The names of the spans, each with that of its parent, without repetition.
+fn parents(spans: &[Span]) -> BTreeSet<(String, String)> {
+    let name_of = |id: &[u8]| spans.iter().find(|span| span.span_id == id).map_or("", |span| &span.name);
+    spans.iter().map(|span| (span.name.clone(), name_of(&span.parent_span_id).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_payment_call_is_one_trace_without_a_word_or_a_number() {
+    let (runner, scenario) = (ScenarioRunner::fast(), find_scenario("charge").unwrap());
+    let set = runner.start(&scenario).await.unwrap();
+    let collector = set.collector.clone();
+    let result = Box::pin(runner.run_started(set, &scenario)).await.unwrap();
+    assert!(result.has_passed(), "{}", result.to_text());
+    let (spans, bytes) = (collector.spans(), collector.bytes());
+
+    assert!(spans.iter().all(|span| span.trace_id == spans[0].trace_id));
+    let found = parents(&spans);
+    let create = "POST /2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments.json";
+    let update = "POST /2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments/{Sid}.json";
+    for (name, parent) in [
+        ("call", ""),
+        ("turn", "call"),
+        ("payment", "call"),
+        ("chat gpt-6-luna", "turn"),
+        ("execute_tool start-capture", "turn"),
+        (create, "execute_tool start-capture"),
+        (update, "execute_tool finish-capture"),
+    ] {
+        assert!(found.contains(&(name.to_owned(), parent.to_owned())), "{name} in {parent}: {found:#?}");
+    }
+    let payment = spans.iter().find(|span| span.name == "payment").unwrap();
+    let steps: Vec<_> = payment.events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(
+        steps,
+        [
+            "payment.opened",
+            "payment.field_captured",
+            "payment.field_captured",
+            "payment.field_captured",
+            "payment.submitted",
+            "payment.ended"
+        ]
+    );
+    assert_eq!(collector::text_of(&payment.attributes, "crelay.payment.end"), Some("succeeded"));
+
+    let said = result.transcript.iter().filter_map(|entry| match &entry.event {
+        TranscriptEvent::CallerSaid { text, .. }
+        | TranscriptEvent::AgentSaid { text, .. }
+        | TranscriptEvent::ModelSaid { text }
+        | TranscriptEvent::DeveloperMessage { text } => Some(text.clone()),
+        _ => None,
+    });
+    let numbers = scenario.entered_digits().into_iter().filter(|digits| digits.len() > 8);
+    let secrets: Vec<_> = said.chain(numbers).chain(["15550".to_owned()]).collect();
+    assert!(secrets.len() > 10, "{secrets:?}");
+    for secret in secrets {
+        let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!is_there, "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_does_not_answer_holds_no_call_up() {
+    // It accepts connections, and reads nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap()).leak();
+    let mut scenario = find_scenario("charge").unwrap();
+    scenario.server_overrides.vars = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)].leak();
+    let result = Box::pin(ScenarioRunner::fast().run(&scenario)).await.unwrap();
+    assert!(result.has_passed(), "{}", result.to_text());
 }

@@ -7,22 +7,24 @@ use jiff::Timestamp;
 use super::cost::Cost;
 use super::turn::{TurnEnd, TurnRecord};
 use crate::call::{CallEvent, TokenUsage};
-use crate::ids::CallSid;
+use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{Field, PaymentLogEntry, PaymentOutcome};
 
 /// The maximum number of captured fields whose times are kept.
 const MAX_FIELDS: usize = 64;
 
+/// The maximum number of payment sessions whose steps are kept, and of steps of each.
+const MAX_TIMELINES: usize = 16;
+const MAX_STEPS: usize = 64;
+
 /// A call that has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct CallRecord {
     /// The call.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
     pub(crate) call_sid: CallSid,
     /// Whether this server placed it.
     pub(crate) outbound: bool,
     /// When its session began.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
     pub(crate) began_at: Timestamp,
     /// How long the session lasted.
     pub(crate) duration: Duration,
@@ -63,6 +65,37 @@ pub(crate) struct CallTotals {
     pub(crate) field_times: Vec<(Field, Duration)>,
     /// How the last payment ended; `None` if none has.
     pub(crate) payment: Option<PaymentEnd>,
+    /// The steps of the payment sessions, in the order in which they were opened; at most [`MAX_TIMELINES`].
+    pub(crate) payment_timelines: Vec<PaymentTimeline>,
+}
+
+/// The steps of a payment session.
+#[derive(Debug, Clone)]
+pub(crate) struct PaymentTimeline {
+    /// The session.
+    pub(crate) sid: PaymentSid,
+    /// The steps in order, with the time since the call began. Of more than [`MAX_STEPS`] the last one replaces the one
+    /// before it.
+    pub(crate) steps: Vec<(Duration, PaymentStep)>,
+}
+
+/// A step of a payment session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PaymentStep {
+    /// The session was opened.
+    Opened,
+    /// A field was captured.
+    Captured(Field),
+    /// An entry was wrong.
+    WrongEntry(Field),
+    /// The payment was submitted to the processor.
+    Submitted,
+    /// Twilio refused a change, with this error code.
+    Refused(u32),
+    /// The session makes no progress.
+    Stalled,
+    /// The session ended, as far as the call knows it.
+    Ended(PaymentEnd),
 }
 
 /// How a payment ended, as far as the call knows it.
@@ -106,13 +139,51 @@ impl CallTotals {
         }
     }
 
-    /// Counts a step of a payment.
-    pub(crate) fn count_payment_step(&mut self, entry: &PaymentLogEntry) {
+    /// Counts a step of a payment, so long after the begin of the call.
+    pub(crate) fn count_payment_step(&mut self, entry: &PaymentLogEntry, after: Duration) {
+        if let Some((sid, step)) = PaymentStep::of_entry(entry) {
+            self.add_payment_step(sid, after, step);
+        }
         match entry {
             PaymentLogEntry::Opened { .. } => self.payments += 1,
             PaymentLogEntry::WrongEntry { .. } => self.wrong_entries += 1,
             _ => self.payment = PaymentEnd::of_entry(entry).or(self.payment),
         }
+    }
+
+    fn add_payment_step(&mut self, sid: &PaymentSid, after: Duration, step: PaymentStep) {
+        let timelines = &mut self.payment_timelines;
+        let at = timelines.iter().position(|timeline| timeline.sid == *sid).unwrap_or_else(|| {
+            timelines.push(PaymentTimeline { sid: sid.clone(), steps: Vec::new() });
+            timelines.len() - 1
+        });
+        timelines.truncate(MAX_TIMELINES);
+        if let Some(timeline) = timelines.get_mut(at) {
+            timeline.steps.truncate(MAX_STEPS - 1);
+            timeline.steps.push((after, step));
+        }
+    }
+}
+
+impl PaymentStep {
+    /// The step that the entry reports, and its session.
+    fn of_entry(entry: &PaymentLogEntry) -> Option<(&PaymentSid, Self)> {
+        Some(match entry {
+            PaymentLogEntry::Opened { sid, .. } => (sid, Self::Opened),
+            PaymentLogEntry::Captured { sid, field } => (sid, Self::Captured(*field)),
+            PaymentLogEntry::WrongEntry { sid, field, .. } => (sid, Self::WrongEntry(*field)),
+            PaymentLogEntry::Submitted { sid } => (sid, Self::Submitted),
+            PaymentLogEntry::Refused { sid, code, .. } => (sid, Self::Refused(*code)),
+            PaymentLogEntry::Stalled { sid: Some(sid), .. } => (sid, Self::Stalled),
+            PaymentLogEntry::Ended { sid, .. }
+            | PaymentLogEntry::Abandoned { sid }
+            | PaymentLogEntry::CancelUnconfirmed { sid }
+            | PaymentLogEntry::Unresolved { sid, .. } => (sid, Self::Ended(PaymentEnd::of_entry(entry)?)),
+            PaymentLogEntry::Stalled { sid: None, .. }
+            | PaymentLogEntry::ConsentAnswered(_)
+            | PaymentLogEntry::DueNamed { .. }
+            | PaymentLogEntry::DueKept => return None,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::call::CallTotals;
 use super::cost::{Cost, ModelPrices};
 use super::metrics::ToolResult;
+use super::twilio_work::TwilioWork;
 use crate::call::{Action, AgentState, CallEvent, ModelEvent, ModelRequestId, ResponseReport, TokenUsage, Tool};
 use crate::ids::CallSid;
 use crate::payment::{Field, PaymentLogEntry, UpdateAction, UpdatePayment};
@@ -22,14 +23,17 @@ const MAX_SPANS: usize = 32;
 #[derive(Debug, Clone)]
 pub(crate) struct TurnRecord {
     /// The call.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for subscribers"))]
     pub(crate) call_sid: CallSid,
+    /// When its session began.
+    pub(crate) call_began_at: Timestamp,
     /// The number of the turn in its session, from 1.
     pub(crate) number: u32,
     /// What the agent responded to.
     pub(crate) trigger: TurnTrigger,
     /// When that was: the caller's words were received, for example.
     pub(crate) began_at: Timestamp,
+    /// The same moment on the clock of the tools.
+    pub(crate) began: Instant,
     /// When the first frame with words was sent; `None` of a turn without words.
     pub(crate) first_frame: Option<Duration>,
     /// When the last one was sent.
@@ -98,6 +102,8 @@ pub(crate) struct ResponseSpan {
     pub(crate) first_token: Option<Duration>,
     /// When the response ended, or was stopped.
     pub(crate) ended: Option<Duration>,
+    /// Whether there is no usable response.
+    pub(crate) is_failed: bool,
     /// What the response service reported; `None` of a response that was stopped.
     pub(crate) report: Option<ResponseReport>,
 }
@@ -111,8 +117,8 @@ pub(crate) struct ToolSpan {
     pub(crate) started: Instant,
     /// When it had finished.
     pub(crate) finished: Instant,
-    /// How long Twilio's REST API was awaited within it.
-    pub(crate) twilio_time: Duration,
+    /// How long Twilio's REST API was awaited within it, and for what.
+    pub(crate) twilio: TwilioWork,
     /// How it ended.
     pub(crate) result: ToolResult,
 }
@@ -144,7 +150,6 @@ struct Cause {
 
 #[derive(Debug)]
 struct OpenTurn {
-    began: Instant,
     is_interrupted: bool,
     record: TurnRecord,
 }
@@ -184,7 +189,7 @@ impl TurnRecorder {
             }
             CallEvent::RelayFrame(IncomingFrame::Info(Info::AgentSpeaking(true))) => {
                 if let Some(turn) = turn.filter(|turn| turn.record.first_frame.is_some()) {
-                    turn.record.speaking.get_or_insert(now.saturating_duration_since(turn.began));
+                    turn.record.speaking.get_or_insert(now.saturating_duration_since(turn.record.began));
                 }
                 other(TurnTrigger::Timer)
             }
@@ -203,13 +208,16 @@ impl TurnRecorder {
         // What is being handled is a part of the turn that is open.
         self.current.is_input = false;
         let Some(span) = turn.record.responses.last_mut().filter(|span| span.request == request) else { return };
-        let since = now.saturating_duration_since(turn.began);
+        let since = now.saturating_duration_since(turn.record.began);
         match event {
             ModelEvent::TextDelta(_) | ModelEvent::ToolCall(_) => {
                 span.first_token.get_or_insert(since);
             }
             ModelEvent::Report(report) => span.report = Some((**report).clone()),
-            ModelEvent::Completed | ModelEvent::Failed | ModelEvent::InputRefused(_) => span.ended = Some(since),
+            ModelEvent::Completed | ModelEvent::Failed | ModelEvent::InputRefused(_) => {
+                span.ended = Some(since);
+                span.is_failed = !matches!(event, ModelEvent::Completed);
+            }
             ModelEvent::MessagePhase(_) | ModelEvent::Reasoning(_) => {}
         }
     }
@@ -220,7 +228,7 @@ impl TurnRecorder {
             Action::SendFrame(OutgoingFrame::Text { token, .. }) if !token.is_empty() => {
                 let ended = self.begin_turn(now);
                 if let Some(turn) = &mut self.turn {
-                    let since = now.saturating_duration_since(turn.began);
+                    let since = now.saturating_duration_since(turn.record.began);
                     turn.record.first_frame.get_or_insert(since);
                     turn.record.last_frame = Some(since);
                 }
@@ -231,10 +239,15 @@ impl TurnRecorder {
                 if let Some(turn) = &mut self.turn
                     && turn.record.responses.len() < MAX_SPANS
                 {
-                    let asked = now.saturating_duration_since(turn.began);
-                    let span =
-                        ResponseSpan { request: request.id, asked, first_token: None, ended: None, report: None };
-                    turn.record.responses.push(span);
+                    let asked = now.saturating_duration_since(turn.record.began);
+                    turn.record.responses.push(ResponseSpan {
+                        request: request.id,
+                        asked,
+                        first_token: None,
+                        ended: None,
+                        is_failed: false,
+                        report: None,
+                    });
                 }
                 ended
             }
@@ -246,13 +259,13 @@ impl TurnRecorder {
                 if let Some(turn) = &mut self.turn {
                     turn.is_interrupted = true;
                     if let Some(span) = turn.record.responses.last_mut() {
-                        span.ended.get_or_insert(now.saturating_duration_since(turn.began));
+                        span.ended.get_or_insert(now.saturating_duration_since(turn.record.began));
                     }
                 }
                 None
             }
             Action::Record(entry) => {
-                self.totals.count_payment_step(entry);
+                self.totals.count_payment_step(entry, now.saturating_duration_since(self.began.0));
                 if let PaymentLogEntry::Captured { field, .. } = entry
                     && let Some((_, since)) = self.capturing.take_if(|(requested, _)| requested == field)
                 {
@@ -323,11 +336,13 @@ impl TurnRecorder {
         let (call_began, call_began_at) = self.began;
         let record = TurnRecord {
             call_sid: self.call_sid.clone(),
+            call_began_at,
             number: self.totals.turns + 1,
             trigger: cause.trigger,
             began_at: call_began_at
                 .saturating_add(cause.at.saturating_duration_since(call_began))
                 .unwrap_or(call_began_at),
+            began: cause.at,
             first_frame: None,
             last_frame: None,
             speaking: None,
@@ -337,13 +352,13 @@ impl TurnRecorder {
             tools: Vec::new(),
             cost: None,
         };
-        self.turn = Some(OpenTurn { began: cause.at, is_interrupted: false, record });
+        self.turn = Some(OpenTurn { is_interrupted: false, record });
         ended
     }
 
     fn end_turn(&mut self, end: TurnEnd, now: Instant) -> Option<TurnRecord> {
-        let OpenTurn { began, is_interrupted, mut record } = self.turn.take()?;
-        record.ended = now.saturating_duration_since(began);
+        let OpenTurn { is_interrupted, mut record } = self.turn.take()?;
+        record.ended = now.saturating_duration_since(record.began);
         record.end = if is_interrupted && end == TurnEnd::Completed { TurnEnd::Interrupted } else { end };
         record.cost = self.prices.map(|prices| prices.cost(&record.usage()));
         self.totals.add_turn(&record);
@@ -360,13 +375,16 @@ impl TurnRecord {
             asked: Duration::ZERO,
             first_token: Some(first_token),
             ended: Some(first_token),
+            is_failed: false,
             report: None,
         };
         Self {
             call_sid: "CA1".parse().unwrap(),
+            call_began_at: ended_at - jiff::SignedDuration::try_from(first_frame).unwrap(),
             number: 1,
             trigger: TurnTrigger::Prompt,
             began_at: ended_at - jiff::SignedDuration::try_from(first_frame).unwrap(),
+            began: tokio::time::Instant::now().into_std(),
             first_frame: Some(first_frame),
             last_frame: Some(first_frame),
             speaking: None,
@@ -416,7 +434,7 @@ impl TurnRecord {
 
     /// The time in which tools waited for Twilio's REST API, in sum.
     pub(crate) fn twilio_time(&self) -> Duration {
-        self.tools.iter().map(|tool| tool.twilio_time).sum()
+        self.tools.iter().map(|tool| tool.twilio.time).sum()
     }
 
     /// The tokens of the responses that were not stopped.

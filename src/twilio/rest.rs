@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -15,10 +15,10 @@ use url::Url;
 
 use super::error::{TwilioError, UnknownOutcomeCause};
 use crate::config;
-use crate::http_client::{self, Target, read_body};
+use crate::http_client::{self, Target, read_body, retry_after};
 use crate::ids::Sid;
 use crate::redact::Private;
-use crate::telemetry::{TelemetrySlot, TwilioOperation, TwilioResult};
+use crate::telemetry::{TelemetrySlot, TwilioAttempt, TwilioOperation, TwilioResult};
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -159,9 +159,11 @@ impl RestClient {
         }
     }
 
-    fn record_attempt(&self, request: RestRequest<'_>, result: TwilioResult) {
+    fn record_attempt(&self, request: RestRequest<'_>, number: usize, started: Instant, result: TwilioResult) {
         if let Some(operation) = request.operation {
-            self.telemetry.record(|telemetry| telemetry.record_twilio_attempt(operation, result));
+            let (started, finished) = (started.into_std(), Instant::now().into_std());
+            let attempt = TwilioAttempt { operation, number, started, finished, result };
+            self.telemetry.record(|telemetry| telemetry.record_twilio_attempt(attempt));
         }
     }
 
@@ -171,13 +173,14 @@ impl RestClient {
         limit: Duration,
         attempt: usize,
     ) -> Result<Vec<u8>, FailedAttempt> {
+        let started = Instant::now();
         let builder = self.http.request(request.method.clone(), request.url.clone());
         let builder = builder.basic_auth(&self.user, Some(self.password.expose_secret())).timeout(limit);
         let builder = if request.form.is_empty() { builder } else { builder.form(request.form) };
         let response = match builder.send().await {
             Ok(response) => response,
             Err(error) => {
-                self.record_attempt(request, None);
+                self.record_attempt(request, attempt, started, None);
                 let failure = FailedAttempt::from(error.without_url());
                 let cause = failure.error.root_cause();
                 // Callers of GET requests poll, and log a failure once themselves.
@@ -197,10 +200,10 @@ impl RestClient {
         };
         let status = response.status();
         let request_id = request_id(&response);
-        let asks_to_wait = retry_after(&response);
+        let asks_to_wait = retry_after(response.headers());
         let body = read_body(response, self.limits.max_response_bytes).await;
         if status.is_success() {
-            self.record_attempt(request, Some((status.as_u16(), None)));
+            self.record_attempt(request, attempt, started, Some((status.as_u16(), None)));
             tracing::debug!(
                 event = "twilio.accepted",
                 attempt,
@@ -213,7 +216,7 @@ impl RestClient {
         }
         let refusal: ErrorBody = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         let (number, code) = (status.as_u16(), refusal.code);
-        self.record_attempt(request, Some((number, code)));
+        self.record_attempt(request, attempt, started, Some((number, code)));
         if request.method == Method::GET {
             tracing::debug!(
                 event = "twilio.get_refused",
@@ -295,10 +298,6 @@ impl From<reqwest::Error> for FailedAttempt {
 struct ErrorBody {
     code: Option<u32>,
     message: Private<String>,
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// Twilio's identifier of the request, for support cases. Its length is limited, since it is untrusted.

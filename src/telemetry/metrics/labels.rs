@@ -2,7 +2,7 @@
 
 use super::calls::{REASONS, SHARES};
 use super::payments::{LIMITS, PHASES, PROBLEMS};
-use super::services::{ModelFailure, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation};
+use super::services::{ModelFailure, SPAN_RESULTS, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation};
 use crate::call::ToolSpec;
 use crate::payment::{Field, PaymentState};
 use crate::telemetry::{TurnEnd, TurnTrigger};
@@ -47,7 +47,9 @@ fn is_value(metric: &str, label: &str, value: &str) -> bool {
         "field" => Field::ALL.iter().any(|field| field.wire_name() == value),
         "tool" => value == "business" || ToolSpec::find(value).is_some(),
         "result" => {
-            ["captured", "wrong"].contains(&value) || ToolResult::ALL.iter().any(|result| result.as_str() == value)
+            ["captured", "wrong"].contains(&value)
+                || SPAN_RESULTS.contains(&value)
+                || ToolResult::ALL.iter().any(|result| result.as_str() == value)
         }
         "operation" => TwilioOperation::ALL.iter().any(|operation| operation.as_str() == value),
         "status" => TWILIO_STATUSES.contains(&value),

@@ -55,6 +55,9 @@ pub(super) const TWILIO_CODES: [(u32, &str); 38] = [
 /// Classes of HTTP statuses; `none` stands for no answer.
 pub(super) const TWILIO_STATUSES: [&str; 6] = ["2xx", "429", "4xx", "5xx", "none", "other"];
 
+/// Whether the collector of traces has taken a span.
+pub(super) const SPAN_RESULTS: [&str; 2] = ["exported", "dropped"];
+
 #[derive(Debug)]
 pub(in crate::telemetry) struct ServiceMetrics {
     model_failures: Counters<2>,
@@ -64,6 +67,7 @@ pub(in crate::telemetry) struct ServiceMetrics {
     twilio: Counters<3>,
     twilio_seconds: Histograms,
     ledger_seconds: Histogram,
+    spans: Counters<1>,
 }
 
 /// Why a request to the model's server has failed.
@@ -152,6 +156,12 @@ impl ServiceMetrics {
                 "The time that write transactions of the ledger took, with waiting",
                 LATENCY.new_metric(),
             ),
+            spans: registrar.counters(
+                "spans",
+                "Spans of traces, by whether the collector has taken them",
+                "result",
+                &SPAN_RESULTS,
+            ),
         };
         for (operation, status) in operations.into_iter().flat_map(|name| TWILIO_STATUSES.map(|status| (name, status)))
         {
@@ -203,6 +213,10 @@ impl ServiceMetrics {
 
     pub(in crate::telemetry) fn record_ledger_write(&self, took: Duration) {
         self.ledger_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(in crate::telemetry) fn record_spans(&self, result: &'static str, spans: u64) {
+        self.spans.get_or_create(&[("result", result)]).inc_by(spans);
     }
 }
 

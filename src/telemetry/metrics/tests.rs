@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 use crate::payment::{CallbackKind, PaymentState};
-use crate::telemetry::{Telemetry, find_foreign_sample};
+use crate::telemetry::{Telemetry, TwilioAttempt, find_foreign_sample};
 
 const MANUAL: &str = include_str!("../README.md");
 const DASHBOARD: &str = include_str!("../../../assets/monitoring/grafana.json");
@@ -48,12 +48,14 @@ fn the_dashboard_and_the_alerts_use_exported_metrics() {
 #[test]
 fn what_happens_is_counted_under_words_of_this_program() {
     let telemetry = Telemetry::default();
+    let now = tokio::time::Instant::now().into_std();
+    let attempt = |operation, result| TwilioAttempt { operation, number: 1, started: now, finished: now, result };
     telemetry.record_callback(&CallbackKind::SessionExists);
     telemetry.record_payment_state(PaymentState::Charged);
     for code in [Some(64_008), Some(99_999), None] {
-        telemetry.record_twilio_attempt(TwilioOperation::UpdatePayment, Some((400, code)));
+        telemetry.record_twilio_attempt(attempt(TwilioOperation::UpdatePayment, Some((400, code))));
     }
-    telemetry.record_twilio_attempt(TwilioOperation::PlaceCall, None);
+    telemetry.record_twilio_attempt(attempt(TwilioOperation::PlaceCall, None));
     telemetry.record_twilio_request(TwilioOperation::PlaceCall, Duration::from_millis(30));
     telemetry.record_model_failure(ModelFailure::of_status(429), true);
     telemetry.record_shutdown(Some(jiff::civil::date(2027, 1, 14)));

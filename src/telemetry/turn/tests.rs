@@ -104,7 +104,7 @@ fn a_turn_has_all_its_times_tokens_and_costs() {
         name: "change-context",
         started,
         finished,
-        twilio_time: ms(90).unwrap(),
+        twilio: TwilioWork { time: ms(90).unwrap(), attempts: Vec::new() },
         result: ToolResult::Done,
     }));
     call.handle(&CallEvent::ToolFinished { run: ToolRunId(1), outcome: ToolOutcome::NoResult }, &[ask(2)], Active);
@@ -176,7 +176,7 @@ fn a_turn_keeps_a_bounded_number_of_spans() {
             name: "send-sms",
             started: call.now,
             finished: call.now,
-            twilio_time: Duration::ZERO,
+            twilio: TwilioWork::default(),
             result: ToolResult::Done,
         };
         call.recorder.record_tool(Some(span));

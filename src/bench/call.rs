@@ -260,6 +260,8 @@ pub(super) struct Line {
     pub(super) probes: Arc<Probes>,
     /// What is measured.
     pub(super) measured: Arc<Measurements>,
+    /// Whether the agent says what the model sends, and nothing else.
+    pub(super) is_exact: bool,
     /// Posts the webhooks.
     pub(super) webhooks: WebhookSender,
     /// The program under test.
@@ -340,8 +342,7 @@ impl LoadCall {
     /// The caller says this, in one final prompt.
     pub(super) async fn say(&mut self, words: &str) -> anyhow::Result<()> {
         let lost = self.probe.begin_turn();
-        let is_exact = !self.line.probes.is_floor() && !self.line.probes.has_faults();
-        if lost > 0 && is_exact && self.probe.lock().payment.is_none() {
+        if lost > 0 && self.line.is_exact {
             self.line.measured.record_violation(format!("{lost} letters of an answer were lost, or said twice"));
         }
         self.socket.send(&json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true})).await

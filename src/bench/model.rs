@@ -24,6 +24,9 @@ use crate::simulator::load::{self, ResponsesRequest, ScriptedReply};
 /// The largest request: the history of a call is limited to less.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
+/// What the server tells the model of a call whose earlier part it does not know.
+const RESUMED: &str = "going on already";
+
 /// How the model answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelPace {
@@ -158,6 +161,10 @@ fn read_request(body: &str, measured: &Measurements) -> Option<ResponsesRequest>
 async fn respond(State(model): State<LoadModel>, body: String) -> Response {
     let arrived = Instant::now();
     let Some(probe) = model.0.probes.find_in(&body) else {
+        if model.0.probes.has_faults() && body.contains(RESUMED) {
+            // The call was over for the server when its socket broke: the new session has not heard the caller yet.
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "server_error");
+        }
         model.0.measured.record_violation("a request to the model names no call");
         return StatusCode::BAD_REQUEST.into_response();
     };

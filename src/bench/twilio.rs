@@ -132,7 +132,8 @@ impl LoadTwilio {
             let answered = self.0.webhooks.post(url, form, "callback").await;
             self.0.measured.record_since(Span::CallbackToAnswer, began);
             if answered.status != 204 {
-                self.0.measured.record_violation(format!("a callback was answered {}", answered.status));
+                let (status, millis) = (answered.status, answered.elapsed.as_millis());
+                self.0.measured.record_violation(format!("a callback was answered {status} after {millis} ms"));
             }
         }
     }

@@ -50,7 +50,7 @@ impl OpenConsoles {
     }
 
     /// Closes the consoles. An error is that of one which was closed by the server before.
-    pub(super) async fn close(mut self) -> anyhow::Result<()> {
+    pub(super) fn close(mut self) -> anyhow::Result<()> {
         match self.reading.try_join_next() {
             Some(ended) => ended?,
             None => Ok(()),

@@ -103,7 +103,6 @@ async fn play(line: &Arc<Line>, twilio: &LoadTwilio, counts: &SoakCounts) -> any
                 None => break None,
             },
             TurnEnd::Fault(CallerAct::AskToCancel) => "Actually, please cancel that.".to_owned(),
-            TurnEnd::Fault(CallerAct::PressStar) => continue,
             TurnEnd::Silent if probe.lock().payment.as_ref().is_some_and(is_at_twilio) => continue,
             TurnEnd::Silent => {
                 reminders += 1;
@@ -121,7 +120,7 @@ async fn play(line: &Arc<Line>, twilio: &LoadTwilio, counts: &SoakCounts) -> any
             TurnEnd::Spoken if asks(&["Anything else", "anything else", "?"]) => {
                 "No, that's all, thank you. Goodbye!".to_owned()
             }
-            TurnEnd::Spoken => continue,
+            TurnEnd::Spoken | TurnEnd::Fault(CallerAct::PressStar) => continue,
         };
         call.say(&answer).await?;
     };

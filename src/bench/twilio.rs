@@ -478,9 +478,10 @@ mod tests {
     /// Twilio, and a call whose first request to create a payment fails in this way.
     fn twilio_that_fails(kind: HttpFaultKind) -> (LoadTwilio, Arc<CallProbe>) {
         let fails = |fault: HttpFault| (fault.request, fault.kind, fault.times) == (PaymentsRequest::Create, kind, 1);
-        let number = (1..).find(|number| CallFaults::draw(SEED, *number).quirks.http_fault.is_some_and(fails)).unwrap();
+        let number =
+            (1..10_000).find(|number| CallFaults::draw(SEED, *number).quirks.http_fault.is_some_and(fails)).unwrap();
         let probes = Arc::new(Probes::new(false, Some(SEED)));
-        let probe = (0..number).map(|_| probes.add()).last().unwrap();
+        let probe = (1..number).fold(probes.add(), |_, _| probes.add());
         let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
         let nobody = Proxy::new(SocketAddr::from(([127, 0, 0, 1], 9)));
         let webhooks = WebhookSender::new(nobody, PUBLIC_URL.parse().unwrap(), signer).unwrap();

@@ -27,7 +27,7 @@ use super::soak::{self, SoakCounts};
 use super::twilio::LoadTwilio;
 use super::webhooks;
 use crate::simulator::LocalServer;
-use crate::simulator::load::{PaymentResult, WebhookSender};
+use crate::simulator::load::{PaymentResult, PaymentSession, WebhookSender};
 use crate::simulator::proxy::Proxy;
 use crate::twilio::Signer;
 
@@ -385,7 +385,7 @@ impl Stage {
             let consoles = if with { Some(OpenConsoles::open(self.subject.address).await?) } else { None };
             let cpu = self.measure_talk().await?;
             if let Some(consoles) = consoles {
-                consoles.close().await?;
+                consoles.close()?;
             }
             let (id, word) = if with { ("with", "ten consoles") } else { ("without", "no console") };
             let title = format!("CPU time of 1,000 turns, {word}");
@@ -597,7 +597,7 @@ async fn begin_payment(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
         if said.contains("charged to your card now") {
             call.say("Yes, go ahead.").await?;
         }
-        if call.probe.lock().payment.as_ref().is_some_and(|session| session.is_capturing()) {
+        if call.probe.lock().payment.as_ref().is_some_and(PaymentSession::is_capturing) {
             return Ok(call);
         }
     }

@@ -4,11 +4,15 @@
 #![doc = include_str!("bench/README.md")]
 
 mod call;
+mod consoles;
+mod faults;
 mod floor;
 mod measure;
 mod model;
+mod outcomes;
 mod process;
 mod report;
+mod soak;
 mod twilio;
 mod webhooks;
 mod workload;
@@ -47,6 +51,10 @@ pub struct BenchOptions {
     pub key_pause: Duration,
     /// The payment callbacks in a second.
     pub callbacks_per_second: usize,
+    /// The payment calls of a soak.
+    pub payments: usize,
+    /// The seed of the faults of a soak.
+    pub seed: u64,
     /// The cores of the program under test; 0: those of the load.
     pub cores: usize,
     /// Whether the bare pipe is measured, too.
@@ -75,12 +83,12 @@ pub async fn run(options: &BenchOptions, progress: impl Fn(&str)) -> anyhow::Res
     for workload in &options.workloads {
         let floor = if options.with_floor && workload.has_floor() {
             progress(&format!("{workload:?} of the bare pipe"));
-            workload::run(*workload, options, &cores, true).await?
+            workload::run(*workload, options, &cores, true, &progress).await?
         } else {
             Outcome::default()
         };
         progress(&format!("{workload:?} of the server"));
-        let server = workload::run(*workload, options, &cores, false).await?;
+        let server = workload::run(*workload, options, &cores, false, &progress).await?;
         report.violations.extend(floor.violations);
         report.violations.extend(server.violations);
         report.rows.extend(server.figures.into_iter().map(|figure| row(figure, &floor.figures)));

@@ -1,11 +1,12 @@
 //! A call as a load: its webhook, its socket, and what is known of it while the model and Twilio answer.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -13,9 +14,15 @@ use secrecy::SecretString;
 use serde_json::json;
 use url::Url;
 
+use super::faults::{CallFaults, CallerAct};
 use super::measure::{Measurements, Span};
 use super::model::count_letters;
-use crate::simulator::load::{ApplicationFrame, ConnectVerb, PaymentSession, TwimlDocument, WebhookSender};
+use super::outcomes::PaymentFacts;
+use super::twilio::RestReply;
+use crate::simulator::PaymentsRequest;
+use crate::simulator::load::{
+    ApplicationFrame, ConnectVerb, HttpFaultKind, PaymentSession, TwimlDocument, WebhookSender,
+};
 use crate::simulator::{RelayClient, RelayMessage};
 use crate::twilio::Signer;
 
@@ -45,12 +52,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Probes {
     probes: Mutex<Vec<Arc<CallProbe>>>,
     is_floor: bool,
+    fault_seed: Option<u64>,
 }
 
 impl Probes {
     /// Creates an empty list. `is_floor` says that the bare pipe is measured, whose requests are no requests of OpenAI's.
-    pub(super) fn new(is_floor: bool) -> Self {
-        Self { probes: Mutex::default(), is_floor }
+    /// With `fault_seed` things go wrong on the calls.
+    pub(super) fn new(is_floor: bool, fault_seed: Option<u64>) -> Self {
+        Self { probes: Mutex::default(), is_floor, fault_seed }
+    }
+
+    /// Whether things go wrong on the calls.
+    pub(super) fn has_faults(&self) -> bool {
+        self.fault_seed.is_some()
     }
 
     /// Whether the bare pipe is measured.
@@ -59,10 +73,16 @@ impl Probes {
     }
 
     /// Adds a call.
-    fn add(&self) -> Arc<CallProbe> {
+    pub(super) fn add(&self) -> Arc<CallProbe> {
         let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-        let probe =
-            Arc::new(CallProbe { number: probes.len() + 1, requests: AtomicUsize::new(0), state: Mutex::default() });
+        let number = probes.len() + 1;
+        let probe = Arc::new(CallProbe {
+            number,
+            faults: self.fault_seed.map_or_else(CallFaults::none, |seed| CallFaults::draw(seed, number)),
+            caller_acts: Notify::new(),
+            requests: AtomicUsize::new(0),
+            state: Mutex::default(),
+        });
         probes.push(probe.clone());
         probe
     }
@@ -91,6 +111,10 @@ impl Probes {
 pub(super) struct CallProbe {
     /// From 1 on.
     pub(super) number: usize,
+    /// What goes wrong on it.
+    pub(super) faults: CallFaults,
+    /// The moment has come in which the caller does what `faults` says.
+    caller_acts: Notify,
     requests: AtomicUsize,
     state: Mutex<ProbeState>,
 }
@@ -106,10 +130,22 @@ pub(super) struct ProbeState {
     sent: VecDeque<(usize, Instant)>,
     letters_sent: usize,
     letters_heard: usize,
-    /// The payment session at Twilio.
+    /// The latest payment session at Twilio.
     pub(super) payment: Option<PaymentSession>,
-    /// The results of the payments of this call that Twilio has reported.
-    pub(super) results: Vec<&'static str>,
+    /// What Twilio knows of each payment of this call.
+    pub(super) payments: Vec<PaymentFacts>,
+    /// Twilio's replies by idempotency key.
+    pub(super) replies: HashMap<String, RestReply>,
+    /// The caller has hung up, or the call was ended.
+    pub(super) is_over: bool,
+    /// The submissions of all payments.
+    pub(super) submissions: usize,
+    /// The callbacks that were sent.
+    pub(super) callbacks: usize,
+    /// The card number was mistyped.
+    pub(super) has_mistyped: bool,
+    failed_requests: usize,
+    has_acted: bool,
 }
 
 impl CallProbe {
@@ -142,6 +178,24 @@ impl CallProbe {
     /// Counts a request to the model. Returns how many came before.
     pub(super) fn count_request(&self) -> usize {
         self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns how Twilio fails this request, if it does. Counts it then.
+    pub(super) fn next_http_fault(&self, request: PaymentsRequest) -> Option<HttpFaultKind> {
+        let fault = self.faults.quirks.http_fault.filter(|fault| fault.request == request)?;
+        let mut state = self.lock();
+        state.failed_requests += 1;
+        (state.failed_requests <= fault.times).then_some(fault.kind)
+    }
+
+    /// Returns what the caller does now that Twilio has done this, once in a call, and lets the call know.
+    pub(super) fn take_caller_act(&self, done: PaymentsRequest) -> Option<CallerAct> {
+        let fault = self.faults.caller.filter(|fault| fault.after == done)?;
+        if std::mem::replace(&mut self.lock().has_acted, true) {
+            return None;
+        }
+        self.caller_acts.notify_one();
+        Some(fault.act)
     }
 
     /// When the prompt was sent that no request has answered yet.
@@ -206,6 +260,8 @@ pub(super) struct Line {
     pub(super) probes: Arc<Probes>,
     /// What is measured.
     pub(super) measured: Arc<Measurements>,
+    /// Whether the agent says what the model sends, and nothing else.
+    pub(super) is_exact: bool,
     /// Posts the webhooks.
     pub(super) webhooks: WebhookSender,
     /// The program under test.
@@ -228,6 +284,10 @@ pub(super) enum TurnEnd {
     Spoken,
     /// It has ended the call.
     CallEnded,
+    /// It has said nothing for the time that the caller waits.
+    Silent,
+    /// The caller does what the faults of the call say.
+    Fault(CallerAct),
 }
 
 impl Line {
@@ -257,6 +317,12 @@ impl Line {
     pub(super) async fn open_call(self: &Arc<Self>) -> anyhow::Result<LoadCall> {
         let probe = self.probes.add();
         let connect = self.request_twiml(&probe).await?;
+        let socket = self.open_socket(&probe, &connect).await?;
+        Ok(LoadCall { probe, line: self.clone(), socket, connect: Some(connect) })
+    }
+
+    /// Opens the socket that a TwiML document asks for.
+    async fn open_socket(&self, probe: &CallProbe, connect: &ConnectVerb) -> anyhow::Result<RelayClient> {
         let signature = Signer::new(&SecretString::from(AUTH_TOKEN)).sign(&connect.url, &[]);
         let mut socket = RelayClient::open(self.address, &connect.url, Some(&signature)).await?;
         let parameters: serde_json::Map<_, _> =
@@ -268,7 +334,7 @@ impl Line {
             "customParameters": parameters,
         });
         socket.send(&setup).await?;
-        Ok(LoadCall { probe, line: self.clone(), socket, connect: Some(connect) })
+        Ok(socket)
     }
 }
 
@@ -276,7 +342,7 @@ impl LoadCall {
     /// The caller says this, in one final prompt.
     pub(super) async fn say(&mut self, words: &str) -> anyhow::Result<()> {
         let lost = self.probe.begin_turn();
-        if lost > 0 && !self.line.probes.is_floor() && self.probe.lock().payment.is_none() {
+        if lost > 0 && self.line.is_exact {
             self.line.measured.record_violation(format!("{lost} letters of an answer were lost, or said twice"));
         }
         self.socket.send(&json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true})).await
@@ -284,13 +350,28 @@ impl LoadCall {
 
     /// Hears the agent until it has spoken, as Twilio reports it.
     pub(super) async fn hear(&mut self) -> anyhow::Result<(TurnEnd, String)> {
+        match self.hear_for(PATIENCE).await? {
+            (TurnEnd::Silent, _) => bail!("the agent said nothing for {} s", PATIENCE.as_secs()),
+            heard => Ok(heard),
+        }
+    }
+
+    /// Hears the agent until it has spoken, has said nothing for so long, or the caller does something else.
+    pub(super) async fn hear_for(&mut self, patience: Duration) -> anyhow::Result<(TurnEnd, String)> {
         let mut said = String::new();
         loop {
-            let text = match tokio::time::timeout(PATIENCE, self.socket.receive()).await {
-                Ok(RelayMessage::Text(text)) => text,
-                Ok(RelayMessage::Closed(code, why)) => bail!("the socket was closed: {code} {why}"),
-                Ok(RelayMessage::Lost) => bail!("the socket was lost"),
-                Err(_) => bail!("the agent said nothing for {} s", PATIENCE.as_secs()),
+            let message = tokio::select! {
+                message = self.socket.receive() => message,
+                () = self.probe.caller_acts.notified() => match self.probe.faults.caller {
+                    Some(fault) => return Ok((TurnEnd::Fault(fault.act), said)),
+                    None => continue,
+                },
+                () = tokio::time::sleep(patience) => return Ok((TurnEnd::Silent, said)),
+            };
+            let text = match message {
+                RelayMessage::Text(text) => text,
+                RelayMessage::Closed(code, why) => bail!("the socket was closed: {code} {why}"),
+                RelayMessage::Lost => bail!("the socket was lost"),
             };
             match ApplicationFrame::parse(&text) {
                 Ok(ApplicationFrame::Text { token, last, .. }) => {
@@ -317,6 +398,23 @@ impl LoadCall {
             return Ok(());
         }
         self.socket.send(&json!({"type": "info", "name": name, "value": value})).await
+    }
+
+    /// Breaks the socket, and opens the one that the action's TwiML asks for. `None` if it asks for none: the call is over.
+    pub(super) async fn reconnect(self) -> anyhow::Result<Option<Self>> {
+        let Self { probe, line, socket, connect } = self;
+        drop(socket);
+        let connect = connect.context("the call has no <Connect>")?;
+        let form = voice_form(&probe, &[("CallStatus", "in-progress"), ("SessionStatus", "failed")]);
+        let answer = line.webhooks.post(&connect.action, &form, "action").await;
+        if answer.status != 200 {
+            bail!("the action of a broken session was answered {}", answer.status);
+        }
+        let document = TwimlDocument::parse(&answer.body).map_err(anyhow::Error::msg)?;
+        let Some(connect) = document.connect() else { return Ok(None) };
+        let connect = connect.map_err(anyhow::Error::msg)?;
+        let socket = line.open_socket(&probe, &connect).await?;
+        Ok(Some(Self { probe, line, socket, connect: Some(connect) }))
     }
 
     /// Ends the call: the socket, and the webhook after it.
@@ -351,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_request_is_found_by_the_last_call_that_it_names() {
-        let probes = Probes::new(false);
+        let probes = Probes::new(false, None);
         let calls: Vec<_> = (0..120).map(|_| probes.add()).collect();
         for call in &calls {
             let body = format!(r#"{{"input":[{{"content":"{} and then {}."}}]}}"#, calls[3].mark(), call.mark());
@@ -363,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_token_is_timed_when_its_last_letter_is_heard() {
-        let (measured, probes) = (Measurements::default(), Probes::new(false));
+        let (measured, probes) = (Measurements::default(), Probes::new(false, None));
         measured.start();
         let probe = probes.add();
         probe.begin_turn();

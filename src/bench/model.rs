@@ -1,7 +1,7 @@
 //! The model as a load: answers each request over real HTTP with the events of the Responses API, on time, and takes the
 //! time of what comes and goes.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,13 +15,17 @@ use futures_util::stream;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use super::call::{CallProbe, Probes};
+use super::call::Probes;
+use super::faults::ModelFaultKind;
 use super::measure::{Measurements, Span};
 use crate::config::DEFAULT_MODEL;
 use crate::simulator::load::{self, ResponsesRequest, ScriptedReply};
 
 /// The largest request: the history of a call is limited to less.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the server tells the model of a call whose earlier part it does not know.
+const RESUMED: &str = "going on already";
 
 /// How the model answers.
 #[derive(Debug, Clone, Copy)]
@@ -91,9 +95,9 @@ impl LoadModel {
     }
 
     /// Decides the answer to a request of a call. The first request of a call is checked in full.
-    fn answer(&self, body: &str, probe: &CallProbe) -> Arc<Answer> {
+    fn answer(&self, body: &str, is_first: bool) -> Arc<Answer> {
         let Inner { script, measured, .. } = &*self.0;
-        let checked = probe.count_request() == 0 || *script != ModelScript::Talk;
+        let checked = is_first || *script != ModelScript::Talk;
         let asked = if checked && !self.0.probes.is_floor() { read_request(body, measured) } else { None };
         match (script, asked) {
             (ModelScript::Payment, Some(asked)) => {
@@ -157,6 +161,10 @@ fn read_request(body: &str, measured: &Measurements) -> Option<ResponsesRequest>
 async fn respond(State(model): State<LoadModel>, body: String) -> Response {
     let arrived = Instant::now();
     let Some(probe) = model.0.probes.find_in(&body) else {
+        if model.0.probes.has_faults() && body.contains(RESUMED) {
+            // The call was over for the server when its socket broke: the new session has not heard the caller yet.
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "server_error");
+        }
         model.0.measured.record_violation("a request to the model names no call");
         return StatusCode::BAD_REQUEST.into_response();
     };
@@ -166,11 +174,28 @@ async fn respond(State(model): State<LoadModel>, body: String) -> Response {
     if let Some(called_at) = probe.take_tool_time() {
         model.0.measured.record(Span::ToolTurn, arrived.saturating_duration_since(called_at));
     }
-    let answer = model.answer(&body, &probe);
+    let number = probe.count_request();
+    let fault = probe.faults.model.filter(|fault| (fault.at..fault.at + fault.times).contains(&number));
+    let fault = fault.map(|fault| fault.kind);
+    match fault {
+        Some(ModelFaultKind::ServerError) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        Some(ModelFaultKind::TooManyRequests) => return refuse(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+        Some(ModelFaultKind::Stall | ModelFaultKind::Cut) | None => {}
+    }
+    let answer = model.answer(&body, number == 0);
     let began = Instant::now();
     let chunks = stream::unfold((0, began, answer), move |(at, due, answer)| {
         let probe = probe.clone();
         async move {
+            match fault {
+                Some(ModelFaultKind::Stall) => std::future::pending().await,
+                Some(ModelFaultKind::Cut) if at > answer.chunks.len() => return None,
+                Some(ModelFaultKind::Cut) if at * 2 >= answer.chunks.len() => {
+                    let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+                    return Some((Err(broken), (usize::MAX, due, answer)));
+                }
+                _ => {}
+            }
             let chunk = answer.chunks.get(at)?;
             let due = due + chunk.pause;
             if !chunk.pause.is_zero() {
@@ -183,8 +208,13 @@ async fn respond(State(model): State<LoadModel>, body: String) -> Response {
             if answer.calls_tool && at + 1 == answer.chunks.len() {
                 probe.begin_tool();
             }
-            Some((Ok::<_, Infallible>(bytes), (at + 1, due, answer)))
+            Some((Ok::<_, io::Error>(bytes), (at + 1, due, answer)))
         }
     });
     ([(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(chunks)).into_response()
+}
+
+fn refuse(status: StatusCode, code: &str) -> Response {
+    (status, Json(json!({"error": {"type": code, "code": code, "message": "refused by the benchmark"}})))
+        .into_response()
 }

@@ -16,7 +16,7 @@ use crelay_payments::config::Vars;
 /// exit code is 1 if the server broke a rule of its protocols, and 0 even if it missed a goal.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// What to measure [default: all]
+    /// What to measure [default: all but soak]
     #[arg(value_enum)]
     workloads: Vec<Workload>,
     /// Live calls that talk
@@ -40,6 +40,12 @@ pub(super) struct Bench {
     /// Payment callbacks in a second
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     callbacks: u64,
+    /// Payment calls of a soak
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    payments: u64,
+    /// Seed of the faults of a soak
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
     /// Cores for the server, the load gets the others; 0 pins nothing
     #[arg(long, default_value_t = 1, value_name = "N")]
     cores: usize,
@@ -71,9 +77,8 @@ pub(super) async fn run(args: Bench, vars: &Vars) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let before = args.compare.as_ref().map(read).transpose()?;
-    let all = <Workload as clap::ValueEnum>::value_variants;
     let options = BenchOptions {
-        workloads: if args.workloads.is_empty() { all().to_vec() } else { args.workloads },
+        workloads: if args.workloads.is_empty() { Workload::default_workloads() } else { args.workloads },
         program: match args.program {
             Some(program) => program,
             None => std::env::current_exe().context("cannot find the path of this program")?,
@@ -85,6 +90,8 @@ pub(super) async fn run(args: Bench, vars: &Vars) -> anyhow::Result<ExitCode> {
         thinking: Duration::from_millis(args.thinking),
         key_pause: Duration::from_millis(args.key_pause),
         callbacks_per_second: usize::try_from(args.callbacks)?,
+        payments: usize::try_from(args.payments)?,
+        seed: args.seed,
         cores: args.cores,
         with_floor: !args.no_floor,
     };

@@ -9,7 +9,9 @@ use super::openai;
 pub(crate) use super::openai::{Pause, ResponsesRequest, ScriptedReply};
 pub(crate) use super::relay::{ApplicationFrame, ConnectVerb, TwimlDocument};
 pub(crate) use super::twilio::{
-    CallbackForm, CreateForm, FormError, PaymentResult, PaymentSession, Quirks, UpdateForm, WebhookSender,
+    CallbackForm, CardMask, CommonParameters, CreateForm, FormError, HttpFault, HttpFaultKind, PaymentResult,
+    PaymentSession, PaymentSessionState, Quirks, ReportTiming, ResultReport, ScriptedSubmission, UpdateForm,
+    WebhookSender,
 };
 
 /// An event of a response.

@@ -23,10 +23,12 @@ use url::Url;
 
 pub use super::payments_api::{CaptureField, PaymentsRequest};
 pub use calls::{PlacedCall, PlacedCallTwiml};
-pub(crate) use form::{CreateForm, FormError, UpdateForm};
-pub(crate) use payment_session::{CallbackForm, PaymentSession};
-pub(super) use quirks::{CardMask, HttpFault, HttpFaultKind, ResultReport, ScriptedRefusal, ScriptedSubmission};
-pub(crate) use quirks::{PaymentResult, Quirks};
+pub(crate) use form::{CommonParameters, CreateForm, FormError, UpdateForm};
+pub(crate) use payment_session::{CallbackForm, PaymentSession, PaymentSessionState};
+pub(super) use quirks::ScriptedRefusal;
+pub(crate) use quirks::{
+    CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ReportTiming, ResultReport, ScriptedSubmission,
+};
 pub use recording::{RecordingOptions, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
 pub use sync::ScriptedSync;
 pub(super) use webhook_delivery::WebhookResponse;
@@ -34,8 +36,7 @@ pub(crate) use webhook_delivery::WebhookSender;
 
 use super::pace::Pace;
 use super::transcript::{Transcript, TranscriptEvent, lock};
-use payment_session::{CompletedEntry, PaymentSessionState};
-use quirks::ReportTiming;
+use payment_session::CompletedEntry;
 use webhook_delivery::CallbackDelivery;
 
 /// The payment token of a successful tokenization. The server may store it but must not expose it.

@@ -149,6 +149,11 @@ pub(super) fn count_letters(text: &str) -> usize {
     text.chars().filter(|char| char.is_alphanumeric()).count()
 }
 
+/// The end of a text, which shows what a request is about.
+fn last_characters(text: &str, count: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(count))..]
+}
+
 fn read_request(body: &str, measured: &Measurements) -> Option<ResponsesRequest> {
     let mut wrong = Vec::new();
     let asked = ResponsesRequest::parse(body, &mut wrong);
@@ -165,7 +170,10 @@ async fn respond(State(model): State<LoadModel>, body: String) -> Response {
             // The call was over for the server when its socket broke: the new session has not heard the caller yet.
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "server_error");
         }
-        model.0.measured.record_violation("a request to the model names no call");
+        model
+            .0
+            .measured
+            .record_violation(format!("a request to the model names no call: …{}", last_characters(&body, 400)));
         return StatusCode::BAD_REQUEST.into_response();
     };
     if let Some(asked_at) = probe.take_prompt_time() {

@@ -109,9 +109,9 @@ impl Workload {
     fn server_config(self) -> Option<&'static str> {
         match self {
             Self::Guided => Some(r#"{"Payments": {"flow": "guided"}}"#),
-            // All cards are the same, and many are declined. A model that stalls is not waited for.
+            // All cards are the same, and many are declined. Nobody waits long for a model that stalls, or for lost keys.
             Self::Soak => Some(
-                r#"{"Payments": {"Limits": {"perHour": {"declines": null}, "cardTesting": null}},
+                r#"{"Payments": {"stallSeconds": 5, "Limits": {"perHour": {"declines": null}, "cardTesting": null}},
                     "Model": {"firstTokenSeconds": 3}}"#,
             ),
             _ => None,

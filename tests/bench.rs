@@ -1,7 +1,6 @@
 //! The benchmark's soak: real calls with faults on the real binary, whose outcomes must be what Twilio knows.
 
 #![cfg(all(feature = "simulator", target_os = "linux"))]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 

@@ -247,7 +247,7 @@ impl Stage {
         let mut alerts = self.subject.alerts();
         if self.workload == Workload::Callbacks {
             // All callers hang up in the middle of their payments.
-            alerts.retain(|line| !line.contains("payment.unsuccessful"));
+            alerts.retain(|line| !line.contains("payment.unsuccessful") && !line.contains("payment.ended_after_call"));
         }
         if self.line.probes.has_faults() {
             // The faults are logged as warnings, and what the server could not repair as errors.
@@ -491,7 +491,7 @@ impl Stage {
         let calls = (self.options.callbacks_per_second * seconds).div_ceil(KEYS);
         let line = self.line.clone();
         let open: Vec<LoadCall> =
-            stream::iter(0..calls).map(|_| begin_payment(&line)).buffer_unordered(OPENING).try_collect().await?;
+            stream::iter(0..calls).map(|_| await_first_key(&line)).buffer_unordered(OPENING).try_collect().await?;
         self.measured().start();
         let mut tick =
             tokio::time::interval(Duration::from_secs(1) / u32::try_from(self.options.callbacks_per_second)?);
@@ -587,20 +587,35 @@ async fn converse(mut call: LoadCall, line: &Line, stop: &AtomicBool) -> anyhow:
     call.close().await
 }
 
-/// A call up to the first field of its payment.
+/// A call up to the beginning of its payment.
 async fn begin_payment(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
     let mut call = line.open_call().await?;
     let words = format!("My name is {}, and I'd like to pay my bill of 25 dollars.", call.probe.mark());
     call.say(&words).await?;
     loop {
-        let (_, said) = call.hear().await?;
+        let (end, said) = call.hear().await?;
         if said.contains("charged to your card now") {
             call.say("Yes, go ahead.").await?;
         }
-        if call.probe.lock().payment.as_ref().is_some_and(PaymentSession::is_capturing) {
+        // A field of it may be in before the agent has spoken again.
+        if call.probe.lock().payment.is_some() {
             return Ok(call);
         }
+        if end == TurnEnd::CallEnded {
+            anyhow::bail!("the agent ended the call before the payment");
+        }
     }
+}
+
+/// A call whose payment waits for the first key.
+async fn await_first_key(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
+    let mut call = begin_payment(line).await?;
+    while !call.probe.lock().payment.as_ref().is_some_and(PaymentSession::is_capturing) {
+        if call.hear().await?.0 == TurnEnd::CallEnded {
+            anyhow::bail!("the agent ended the call before the first field");
+        }
+    }
+    Ok(call)
 }
 
 /// A whole call: the caller pays, and says goodbye.

@@ -69,7 +69,7 @@ const UNCHECKED: &[(&str, &str)] = &[
 ];
 
 /// Commands of the binary that take too long: only their arguments are parsed.
-const LONG: &[&[&str]] = &[&["simulate", "--all"], &["simulate", "--replay"], &["prove"], &["observe"]];
+const LONG: &[&[&str]] = &[&["bench"], &["simulate", "--all"], &["simulate", "--replay"], &["prove"], &["observe"]];
 
 /// Where nobody listens.
 const NOWHERE: &str = "http://127.0.0.1:9";

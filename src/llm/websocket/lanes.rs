@@ -134,8 +134,10 @@ impl<'a> RoutedEvent<'a> {
         matches!(self.kind(), "response.completed" | "response.incomplete" | "response.failed" | "error")
     }
 
+    /// The number of the lane, if its name is written as the request had it: `lane-01` is none of ours.
     fn lane(&self) -> Option<u64> {
-        self.stream_id.as_deref()?.strip_prefix(ID_PREFIX)?.parse().ok()
+        let number = self.stream_id.as_deref()?.strip_prefix(ID_PREFIX)?;
+        if number.starts_with(|first: char| matches!(first, '1'..='9')) { number.parse().ok() } else { None }
     }
 }
 

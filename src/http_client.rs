@@ -23,6 +23,10 @@ use crate::config::is_this_machine;
 use crate::redact::has_card_number;
 use crate::signing::{SIGNATURE_HEADER, SigningSecrets, TIMESTAMP_HEADER};
 
+mod pool;
+
+pub(crate) use pool::{ClientLease, ClientPool, StreamLease};
+
 /// Time limit for opening a connection, its name included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -27,6 +27,7 @@ mod runner;
 mod scenario;
 mod server_under_test;
 mod sync_edits;
+pub(crate) mod tls_server;
 pub(crate) mod transcript;
 mod twilio;
 mod view;

@@ -1,4 +1,4 @@
-//! The model: one pooled HTTP/2 client, and what was detected about the model's reasoning.
+//! The model: its HTTP/2 connections, and what was detected about the model's reasoning.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::prewarm::PrewarmState;
 use super::transport::OpenAiEndpoint;
 use super::websocket::SocketPool;
 use crate::config::{self, ApiBaseUrl, ModelTransport};
-use crate::http_client::{self, Target};
+use crate::http_client::{self, ClientPool, Target};
 use crate::phone_number::PhoneNumber;
 use crate::telemetry::{Telemetry, TelemetrySlot};
 
@@ -31,6 +31,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The time limit for the reply to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The bytes that a server may send of a response before they are read, over HTTP/2.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all responses of a connection. Responses that are read slowly do not hold up the others.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// A model of OpenAI's Responses API. Cheap to clone; all clones share their connections and the detected properties of
 /// the model.
@@ -63,7 +67,7 @@ pub(super) struct ModelInner {
     pub(super) prewarming: PrewarmState,
     /// Whether the server has left out the beginning of reasoning in the text of an answer.
     pub(super) leaves_reasoning_unopened: AtomicBool,
-    pub(super) http: reqwest::Client,
+    pub(super) http: ClientPool,
     pub(super) telemetry: TelemetrySlot,
     /// The WebSockets, if responses are to be requested over those.
     pub(super) sockets: Option<SocketPool>,
@@ -91,22 +95,15 @@ impl Model {
         secret: &SecretString,
         limits: ModelLimits,
     ) -> Result<Self, BuildModelError> {
-        let http = http_client::builder(Target::of_text(config.base_url.as_str()))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .build()
-            .map_err(BuildModelError::Http)?;
+        let target = Target::of_text(config.base_url.as_str());
+        let http = ClientPool::new(move || build_client(target)).map_err(BuildModelError::Http)?;
         let sockets = match config.transport {
             ModelTransport::Http => None,
             ModelTransport::WebSocket => Some(SocketPool::new(config).map_err(BuildModelError::Http)?),
         };
         let endpoint = OpenAiEndpoint::new(config).ok_or(BuildModelError::ApiKey)?;
         let inner = Arc::new(ModelInner {
-            client: Client::build(http.clone(), endpoint),
+            client: Client::build(http.first(), endpoint),
             name: config.model.clone(),
             capabilities: Capabilities::new(kind, config),
             prewarming: PrewarmState::default(),
@@ -144,10 +141,29 @@ impl Model {
     }
 }
 
+/// Builds a client of the model's server.
+fn build_client(target: Target) -> reqwest::Result<reqwest::Client> {
+    http_client::builder(target)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .build()
+}
+
 impl ModelInner {
-    /// Begins a request other than for a response; on the same connections.
-    pub(super) fn request(&self, method: reqwest::Method, path: &[&str]) -> reqwest::RequestBuilder {
-        self.http.request(method, self.base_url.join(path)).bearer_auth(self.api_key.expose_secret())
+    /// Begins a request other than for a response, on a connection of this client.
+    pub(super) fn request(
+        &self,
+        client: &reqwest::Client,
+        method: reqwest::Method,
+        path: &[&str],
+    ) -> reqwest::RequestBuilder {
+        client.request(method, self.base_url.join(path)).bearer_auth(self.api_key.expose_secret())
     }
 
     /// Computes the identifier of a caller: HMAC-SHA256 in hex, 64 characters. OpenAI takes 128.

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Client, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -107,10 +107,15 @@ impl Model {
                     model.prewarming.withdraw_fill(&profile);
                 }
             });
+        } else if let Some(lease) = model.http.lease_to_prepare() {
+            tokio::spawn(async move {
+                let _permit = permit;
+                run(connect(&model, &lease.client)).await;
+            });
         } else if model.prewarming.is_connect_due(now) {
             tokio::spawn(async move {
                 let _permit = permit;
-                run(connect(&model)).await;
+                run(connect(&model, &model.http.first())).await;
             });
         }
     }
@@ -128,8 +133,8 @@ async fn run(work: impl Future<Output = reqwest::Result<()>>) -> bool {
 }
 
 /// Opens a connection by a request that every server answers, if with an error, and that costs nothing.
-async fn connect(model: &ModelInner) -> reqwest::Result<()> {
-    model.request(reqwest::Method::HEAD, &["models"]).send().await?;
+async fn connect(model: &ModelInner, client: &Client) -> reqwest::Result<()> {
+    model.request(client, reqwest::Method::HEAD, &["models"]).send().await?;
     Ok(())
 }
 
@@ -138,7 +143,7 @@ async fn fill_cache(model: &ModelInner, profile: &Profile) -> reqwest::Result<()
     let options = model.capabilities.options();
     let input = [Arc::new(ConversationItem::Developer(CALL_RINGS.to_owned()))];
     let body = RequestBody::prewarming(&model.name, profile, &input, &options);
-    let response = model.request(reqwest::Method::POST, &["responses"]).json(&body).send().await?;
+    let response = model.request(&model.http.first(), reqwest::Method::POST, &["responses"]).json(&body).send().await?;
     let (status, outcome) = (response.status(), response.error_for_status_ref().map(drop));
     if matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY) {
         let refusal = Refusal::parse(status.as_u16(), &read_body(response).await);

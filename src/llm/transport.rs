@@ -25,7 +25,7 @@ use super::refusal::Refusal;
 use super::websocket::{Lane, SendError, SocketPool};
 use crate::call::InputRefusal;
 use crate::config::{self, ApiBaseUrl};
-use crate::http_client::{self, ReadBodyError};
+use crate::http_client::{self, ClientLease, ReadBodyError, StreamLease};
 use crate::telemetry::ModelFailure;
 
 /// The maximum number of bytes read of a body that is not streamed; OpenAI's errors are below 1 KiB.
@@ -241,7 +241,7 @@ impl TransportError {
 
 /// A response that the server has accepted.
 pub(super) enum OpenResponse {
-    Http(Response),
+    Http { response: Response, _stream: StreamLease },
     Socket(Lane),
 }
 
@@ -259,7 +259,7 @@ impl OpenResponse {
     /// OpenAI's identifier of the request. A socket has none for each of its responses.
     pub(super) fn request_id(&self) -> Option<String> {
         match self {
-            Self::Http(response) => http_client::request_id(response.headers(), REQUEST_ID),
+            Self::Http { response, .. } => http_client::request_id(response.headers(), REQUEST_ID),
             Self::Socket(_) => None,
         }
     }
@@ -267,7 +267,7 @@ impl OpenResponse {
     /// Waits for the next piece. A poll may be cancelled without loss of pieces.
     pub(super) async fn next(&mut self) -> Result<Piece, TransportError> {
         match self {
-            Self::Http(body) => match body.chunk().await {
+            Self::Http { response, .. } => match response.chunk().await {
                 Ok(chunk) => Ok(chunk.map_or(Piece::End, Piece::Bytes)),
                 Err(_) => Err(TransportError::StreamClosed),
             },
@@ -292,8 +292,10 @@ pub(super) async fn send(
             Err(SendError::Unavailable) => {}
         }
     }
-    let sent = timeout(limit, send_over_http(&model.http, model.client.config(), body)).await;
-    sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))).map(OpenResponse::Http)
+    let ClientLease { client, stream } = model.http.lease();
+    let sent = timeout(limit, send_over_http(&client, model.client.config(), body)).await;
+    let response = sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers)))?;
+    Ok(OpenResponse::Http { response, _stream: stream })
 }
 
 async fn send_over_http(

@@ -34,7 +34,7 @@ pub(crate) use fuzzing::remove_markup;
 pub(crate) use markup::MarkupFilter;
 pub(crate) use model::{BuildModelError, Model};
 pub(crate) use model_name::provider_name;
-pub(crate) use profile::Profile;
+pub(crate) use profile::{HashedJson, Profile};
 #[cfg(test)]
 pub(crate) use received_response::read_body;
 pub(crate) use shutdown_date::{ModelShutdown, today};

@@ -153,8 +153,8 @@ impl SessionContext {
     }
 
     /// Prepares the model for a call with this profile and the tools that the business's servers list.
-    pub(crate) fn prewarm_profile(&self, profile: &Profile) {
-        self.response_service.prewarm(&Arc::new(self.business_tools.listed().extend_profile(profile)));
+    pub(crate) fn prewarm_profile(&self, profile: &Arc<Profile>) {
+        self.response_service.prewarm(&self.business_tools.listed().extend_profile(profile));
     }
 
     /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use tracing::info;
 
 use super::file::{self, AssetDirectory, AssetFile};
@@ -16,7 +16,7 @@ use super::schema::server_config::{self, ActiveAssets, LoaderType};
 use super::{AssetError, AssetWarning, ServerConfig, ToolDefinition, UnknownKeyError, manifest};
 use crate::business_tools::{BusinessTools, ToolServer};
 use crate::config::Config;
-use crate::llm::Profile;
+use crate::llm::{HashedJson, Profile};
 use crate::redact::redact_card_numbers;
 pub(super) use overlay::OverlayResult;
 
@@ -57,7 +57,7 @@ struct ServerConfigAsset {
 struct ContextAsset {
     file: AssetFile,
     /// The text as a JSON string.
-    json: Arc<RawValue>,
+    json: HashedJson,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct ManifestAsset {
     file: AssetFile,
     tools: Vec<ToolDefinition>,
     /// The tools as a JSON array.
-    json: Arc<RawValue>,
+    json: HashedJson,
     warnings: Vec<AssetWarning>,
     /// The tools of the business among them.
     business_tools: Arc<BusinessTools>,
@@ -104,7 +104,7 @@ impl Library {
     pub fn profile(&self, context: Option<&str>, manifest: Option<&str>) -> Result<Arc<Profile>, UnknownKeyError> {
         let context = context.map_or(Ok(self.active_context()), |key| self.find_context(key))?;
         let manifest = manifest.map_or(Ok(self.active_manifest()), |key| self.find_manifest(key))?;
-        let profile = Profile::from_json(context.json.clone(), manifest.json.clone());
+        let profile = Profile::of_parts(context.json.clone(), manifest.json.clone());
         Ok(Arc::new(profile.with_business_tools(manifest.business_tools.clone())))
     }
 

@@ -82,10 +82,13 @@ impl ListedTools {
 
     /// Adds these tools behind those of a profile, up to the [`MAX_TOOLS`] of a request. A tool whose name the profile has
     /// already is left out, and so is one too many. Each is logged once.
-    pub fn extend_profile(&self, profile: &Profile) -> Profile {
+    pub fn extend_profile(&self, profile: &Arc<Profile>) -> Arc<Profile> {
         #[derive(Deserialize)]
         struct Named {
             name: String,
+        }
+        if self.tools.is_empty() {
+            return profile.clone();
         }
         let tools = profile.tools();
         let json = tools.get();
@@ -113,7 +116,7 @@ impl ListedTools {
         let Ok(tools) = RawValue::from_string(format!("[{}]", all.join(","))) else { return profile.clone() };
         let mut business = profile.business_tools().clone();
         business.extend(more.iter().map(|it| (it.tool.name.clone(), it.tool.clone())));
-        profile.with_tools(tools.into(), Arc::new(business))
+        Arc::new(profile.with_tools(tools.into(), Arc::new(business)))
     }
 
     /// Logs that a tool is not offered to the model, and why, unless it was logged before.
@@ -236,7 +239,7 @@ mod tests {
         for (own, names) in [(json!([]), vec!["a", "b"]), (json!([{"name": "b"}, {"name": "c"}]), vec!["b", "c", "a"])]
         {
             let own: Vec<Value> = serde_json::from_value(own).unwrap();
-            let once = tools.extend_profile(&Profile::new("Be kind.", &own).unwrap());
+            let once = tools.extend_profile(&Profile::new("Be kind.", &own).unwrap().into());
             assert_eq!(tool_names(&once), names);
             assert_eq!(tool_names(&tools.extend_profile(&once)), names, "again");
             assert_eq!(
@@ -258,7 +261,7 @@ mod tests {
         };
         let mut own: Vec<Value> = (0..125).map(|at| json!({"name": format!("own-{at}")})).collect();
         own.push(json!({"name": "listed-0"}));
-        let profile = Profile::new("Be kind.", &own).unwrap();
+        let profile = Arc::new(Profile::new("Be kind.", &own).unwrap());
         let log = CapturedLog::start();
         let tools = list();
         let extended = tools.extend_profile(&tools.extend_profile(&profile));

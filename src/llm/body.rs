@@ -81,8 +81,8 @@ impl<'a> RequestBody<'a> {
         let has = |field| options.has(field);
         Self {
             model,
-            instructions: &profile.instructions,
-            tools: &profile.tools,
+            instructions: &profile.instructions.json,
+            tools: &profile.tools.json,
             input: InputItems { items: input, options: *options },
             stream: Some(true),
             store: false,

@@ -122,7 +122,7 @@ async fn the_request_is_one_post_with_key_and_user_agent() {
         concat!(
             r#"{"model":"gpt-4o","instructions":"Be kind.","tools":[{"type":"function","name":"end-call"}],"#,
             r#""input":[{"role":"user","content":"Hi"}],"stream":true,"store":false,"max_output_tokens":400,"#,
-            r#""prompt_cache_key":"6c3ab1eaac57fdac586b71d21e857f29"}"#
+            r#""prompt_cache_key":"ae0a5fe2cb0dd849b91d5e41181e900d"}"#
         )
     );
 }

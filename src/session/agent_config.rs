@@ -40,7 +40,7 @@ impl AgentConfig {
 
     /// Adds the tools that the business's servers list, to whatever manifest is in use.
     pub(super) fn with_listed_tools(self, listed: Arc<ListedTools>) -> Self {
-        Self { profile: Arc::new(listed.extend_profile(&self.profile)), listed, ..self }
+        Self { profile: listed.extend_profile(&self.profile), listed, ..self }
     }
 
     /// Returns the library in which keys are looked up.
@@ -72,7 +72,7 @@ impl AgentConfig {
         // The other part is not looked up again: this library may hold a different version of it, or none.
         let instructions = if keys.context.is_some() { &named } else { &self.profile };
         let tools = if keys.manifest.is_some() { &named } else { &self.profile };
-        let profile = Arc::new(self.listed.extend_profile(&instructions.with_tools_of(tools)));
+        let profile = self.listed.extend_profile(&Arc::new(instructions.with_tools_of(tools)));
         *self = Self { library, profile, listed: self.listed.clone() };
         Ok(())
     }

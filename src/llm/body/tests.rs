@@ -67,11 +67,11 @@ fn each_kind_of_model_and_server_gets_the_members_that_it_takes() {
         let body = serde_json::to_string(&body).unwrap();
         body.split_once(r#""input":"#).unwrap().1.to_owned()
     };
-    insta::assert_snapshot!(body("gpt-4o", OPENAI), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"7f2788d214b03f33a333826e0408785d","safety_identifier":"5af3"}"#);
-    insta::assert_snapshot!(body("gpt-5-mini", OPENAI), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"minimal"},"text":{"verbosity":"low"},"stream_options":{"include_obfuscation":false},"prompt_cache_key":"7f2788d214b03f33a333826e0408785d","safety_identifier":"5af3"}"#);
-    insta::assert_snapshot!(body("our-deployment", "https://acme.openai.azure.com/openai/v1/?api-version=preview"), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"reasoning":{"effort":"none"},"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"7f2788d214b03f33a333826e0408785d","safety_identifier":"5af3"}"#);
+    insta::assert_snapshot!(body("gpt-4o", OPENAI), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"e45b8512dd64bf524ed7a8006bfbfc45","safety_identifier":"5af3"}"#);
+    insta::assert_snapshot!(body("gpt-5-mini", OPENAI), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"minimal"},"text":{"verbosity":"low"},"stream_options":{"include_obfuscation":false},"prompt_cache_key":"e45b8512dd64bf524ed7a8006bfbfc45","safety_identifier":"5af3"}"#);
+    insta::assert_snapshot!(body("our-deployment", "https://acme.openai.azure.com/openai/v1/?api-version=preview"), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"reasoning":{"effort":"none"},"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"e45b8512dd64bf524ed7a8006bfbfc45","safety_identifier":"5af3"}"#);
     insta::assert_snapshot!(body("Qwen/Qwen3.6-35B-A3B", "http://127.0.0.1:8000/v1"), @r#"[{"role":"system","content":"The call began."}],"stream":true,"store":false}"#);
-    insta::assert_snapshot!(body("openai/gpt-6-luna", "https://openrouter.ai/api/v1"), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"prompt_cache_key":"7f2788d214b03f33a333826e0408785d"}"#);
+    insta::assert_snapshot!(body("openai/gpt-6-luna", "https://openrouter.ai/api/v1"), @r#"[{"role":"developer","content":"The call began."}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"prompt_cache_key":"e45b8512dd64bf524ed7a8006bfbfc45"}"#);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn the_cache_is_filled_with_the_same_beginning() {
     assert!(filling.starts_with(beginning), "{filling}");
     let key = format!(r#""prompt_cache_key":"{}""#, profile.cache_key);
     assert!(filling.contains(&key) && request.contains(&key), "{filling} {request}");
-    insta::assert_snapshot!(filling, @r#"{"model":"gpt-6-luna","instructions":"Be kind.","tools":[{}],"input":[{"role":"developer","content":"A call comes in."}],"stream":false,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"prompt_cache_key":"7f2788d214b03f33a333826e0408785d","prompt_cache_options":{"prewarm":true}}"#);
+    insta::assert_snapshot!(filling, @r#"{"model":"gpt-6-luna","instructions":"Be kind.","tools":[{}],"input":[{"role":"developer","content":"A call comes in."}],"stream":false,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"prompt_cache_key":"e45b8512dd64bf524ed7a8006bfbfc45","prompt_cache_options":{"prewarm":true}}"#);
 }
 
 #[test]

@@ -323,7 +323,7 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
 /// Waits for the first frame that is neither a ping nor a pong.
 async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
     loop {
-        match socket.incoming.next().await {
+        match socket.receive().await {
             Some(SocketInput::Alive) => {}
             input => return input,
         }
@@ -903,7 +903,7 @@ async fn next_model_event(
 /// Waits for the next input of the socket; without a socket it never completes.
 async fn next_socket_input(socket: &mut Option<RelaySocket>) -> SocketInput {
     match socket {
-        Some(socket) => socket.incoming.next().await.unwrap_or(SocketInput::Closed(None)),
+        Some(socket) => socket.receive().await.unwrap_or(SocketInput::Closed(None)),
         None => std::future::pending().await,
     }
 }

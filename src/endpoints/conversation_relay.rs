@@ -63,10 +63,9 @@ async fn serve_websocket(
     socket: WebSocket,
     observed: Option<(Recorder, HeaderMap)>,
 ) {
-    let (outgoing, incoming) = socket.split();
-    let incoming = incoming.map(to_socket_input);
-    let outgoing = outgoing.sink_map_err(|_| SendFrameError).with(|frame| ready(Ok(to_websocket_message(frame))));
-    let mut socket = RelaySocket::new(incoming, outgoing).on_connection(connection);
+    let frames = socket.map(to_socket_input).sink_map_err(|_| SendFrameError);
+    let frames = frames.with(|frame| ready(Ok(to_websocket_message(frame))));
+    let mut socket = RelaySocket::new(frames).on_connection(connection);
     if let Some((recorder, headers)) = observed {
         socket = observe_socket(socket, &recorder, &headers);
     }

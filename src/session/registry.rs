@@ -308,6 +308,7 @@ mod tests {
     use super::*;
     use crate::call::ToolCall;
     use crate::session::SendFrameError;
+    use crate::session::socket::halves::Halves;
 
     #[test]
     fn the_newest_socket_owns_the_call_and_the_late_end_of_an_old_one_does_not_remove_it() {
@@ -401,7 +402,7 @@ mod tests {
         let sid: CallSid = "CA1".parse().unwrap();
         let (registration, messages) = calls.register(&sid, &stop);
         let outgoing = || sink::drain().sink_map_err(|_| SendFrameError);
-        let hand_over = || calls.hand_over_socket(&sid, RelaySocket::new(stream::empty(), outgoing()));
+        let hand_over = || calls.hand_over_socket(&sid, RelaySocket::new(Halves::new(stream::empty(), outgoing())));
         while calls.deliver(&sid, SessionMessage::CallEnded) == DeliveryOutcome::Delivered {}
         assert!(matches!(hand_over(), Err(HandOverSocketError::MailboxFull(_))));
         assert_eq!((registration.stop.is_cancelled(), calls.is_live(&sid)), (false, true));

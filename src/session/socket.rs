@@ -4,8 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::stream::{self, BoxStream};
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
 use super::liveness::Liveness;
@@ -40,30 +39,31 @@ pub enum SocketOutput {
 
 /// The WebSocket of a call.
 pub struct RelaySocket {
-    pub(super) incoming: BoxStream<'static, SocketInput>,
-    outgoing: Pin<Box<dyn Sink<SocketOutput, Error = SendFrameError> + Send>>,
+    frames: Pin<Box<dyn FrameTransport>>,
     /// When the peer was last heard of.
     pub(super) liveness: Liveness,
     /// The connection below; `None` in tests.
     connection: Option<ConnectionState>,
 }
 
+/// What carries the frames of a socket in both directions.
+pub(super) trait FrameTransport:
+    Stream<Item = SocketInput> + Sink<SocketOutput, Error = SendFrameError> + Send
+{
+}
+
+impl<T: Stream<Item = SocketInput> + Sink<SocketOutput, Error = SendFrameError> + Send> FrameTransport for T {}
+
 /// The socket is closed or failed: the frame was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendFrameError;
 
 impl RelaySocket {
-    /// Creates a socket from its two halves.
+    /// Creates a socket whose frames are carried by `frames`.
     pub fn new(
-        incoming: impl Stream<Item = SocketInput> + Send + 'static,
-        outgoing: impl Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
+        frames: impl Stream<Item = SocketInput> + Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
     ) -> Self {
-        Self {
-            incoming: incoming.boxed(),
-            outgoing: Box::pin(outgoing),
-            liveness: Liveness::new(Instant::now()),
-            connection: None,
-        }
+        Self { frames: Box::pin(frames), liveness: Liveness::new(Instant::now()), connection: None }
     }
 
     /// Names the connection of the socket, which is pending until [`mark_identified`](Self::mark_identified).
@@ -84,14 +84,19 @@ impl RelaySocket {
         mut received: impl FnMut(&SocketInput) + Send + 'static,
         mut sent: impl FnMut(SocketOutput) -> Vec<SocketOutput> + Send + 'static,
     ) -> Self {
-        let incoming = self.incoming.inspect(move |input| received(input));
-        let outgoing = self.outgoing.with_flat_map(move |frame| stream::iter(sent(frame)).map(Ok));
-        Self::new(incoming, outgoing)
+        let frames = self.frames.inspect(move |input| received(input));
+        let frames = frames.with_flat_map(move |frame| stream::iter(sent(frame)).map(Ok));
+        Self { frames: Box::pin(frames), ..self }
+    }
+
+    /// Waits for the next input; `None` once the socket is closed.
+    pub(super) async fn receive(&mut self) -> Option<SocketInput> {
+        self.frames.next().await
     }
 
     /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].
     pub(super) async fn send(&mut self, frame: SocketOutput) -> Result<(), SendFrameError> {
-        timeout(WRITE_TIMEOUT, self.outgoing.send(frame)).await.unwrap_or(Err(SendFrameError))
+        timeout(WRITE_TIMEOUT, self.frames.send(frame)).await.unwrap_or(Err(SendFrameError))
     }
 }
 
@@ -121,6 +126,57 @@ impl fmt::Debug for SocketOutput {
             Self::Text(_) => f.write_str("Text"),
             Self::Ping => f.write_str("Ping"),
             Self::Close(code, reason) => write!(f, "Close({code}, {reason})"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod halves {
+    use std::task::{Context, Poll};
+
+    use futures_util::stream::BoxStream;
+
+    use super::*;
+
+    type Outgoing = Pin<Box<dyn Sink<SocketOutput, Error = SendFrameError> + Send>>;
+
+    /// What carries each direction by itself.
+    pub(in super::super) struct Halves(BoxStream<'static, SocketInput>, Outgoing);
+
+    impl Halves {
+        pub(in super::super) fn new(
+            incoming: impl Stream<Item = SocketInput> + Send + 'static,
+            outgoing: impl Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
+        ) -> Self {
+            Self(incoming.boxed(), Box::pin(outgoing))
+        }
+    }
+
+    impl Stream for Halves {
+        type Item = SocketInput;
+
+        fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SocketInput>> {
+            self.0.as_mut().poll_next(context)
+        }
+    }
+
+    impl Sink<SocketOutput> for Halves {
+        type Error = SendFrameError;
+
+        fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+            self.1.as_mut().poll_ready(context)
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, frame: SocketOutput) -> Result<(), SendFrameError> {
+            self.1.as_mut().start_send(frame)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+            self.1.as_mut().poll_flush(context)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+            self.1.as_mut().poll_close(context)
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use futures_util::{SinkExt as _, sink, stream};
 use tokio::net::TcpListener;
 
+use super::socket::halves::Halves;
 use super::*;
 use crate::assets::{Assets, CurrentAssets};
 use crate::call::ToolCall;
@@ -102,7 +103,7 @@ fn socket(context: &Arc<SessionContext>) -> mpsc::Sender<&'static str> {
     };
     let frames = Box::pin(stream::unfold(frames, received));
     let outgoing = sink::drain().sink_map_err(|_| SendFrameError);
-    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(frames, outgoing)));
+    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(Halves::new(frames, outgoing))));
     line
 }
 
@@ -157,7 +158,7 @@ async fn a_peer_that_answers_pings_keeps_its_socket_and_one_that_answers_none_lo
         }
         Ok::<_, SendFrameError>(pinged)
     });
-    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(Box::pin(inputs), Box::pin(outgoing))));
+    tokio::spawn(serve_socket(context.clone(), RelaySocket::new(Halves::new(inputs, outgoing))));
     let prompt = r#"{"type":"prompt","voicePrompt":"Good morning","last":true}"#.to_owned();
     for frame in [setup_frame(&context), prompt] {
         input.send(SocketInput::Text(frame)).await.unwrap();
@@ -242,7 +243,7 @@ async fn a_panicked_session_leaves_no_payment_open() {
         .await
         .unwrap();
 
-    serve_socket(context.clone(), RelaySocket::new(Box::pin(setup.chain(breaks)), outgoing)).await;
+    serve_socket(context.clone(), RelaySocket::new(Halves::new(setup.chain(breaks), outgoing))).await;
     assert!(requests.recv().await.unwrap().contains("Status=cancel"));
     context.tasks.close();
     context.tasks.wait().await;

@@ -5,10 +5,12 @@
 
 mod call;
 mod consoles;
+mod delay;
 mod faults;
 mod floor;
 mod measure;
 mod model;
+mod model_server;
 mod outcomes;
 mod process;
 mod report;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use floor::serve_floor;
+pub use model_server::ModelWire;
 pub use report::{BenchReport, Goal, Row};
 pub use workload::Workload;
 
@@ -55,6 +58,8 @@ pub struct BenchOptions {
     pub payments: usize,
     /// The seed of the faults of a soak.
     pub seed: u64,
+    /// The wire to the model.
+    pub wire: ModelWire,
     /// The cores of the program under test; 0: those of the load.
     pub cores: usize,
     /// Whether the bare pipe is measured, too.
@@ -70,11 +75,12 @@ pub async fn run(options: &BenchOptions, progress: impl Fn(&str)) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: format!("{}, {}", processor(), cores.description),
         load: format!(
-            "{} calls, answers of {} tokens {} ms apart after {} ms, {} s each",
+            "{} calls, answers of {} tokens {} ms apart after {} ms, over {}, {} s each",
             options.calls,
             options.tokens,
             options.spacing.as_millis(),
             options.thinking.as_millis(),
+            options.wire,
             options.length.as_secs(),
         ),
         rows: Vec::new(),

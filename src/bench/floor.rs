@@ -2,6 +2,7 @@
 //! measure for everything that the server does beyond that, on any machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -10,10 +11,10 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
-use reqwest::Client;
 use tokio::net::TcpListener;
 
 use super::call::SOCKET_PATH;
+use crate::http_client::{self, ClientLease, ClientPool, Target};
 
 /// Begins the data of an event that has a piece of text.
 const DELTA: &str = r#""delta":"#;
@@ -24,7 +25,8 @@ const DELTA_TYPE: &str = r#""type":"response.output_text.delta""#;
 /// Serves the pipe on this port of 127.0.0.1 until the process is killed. `model` is the base URL of the model.
 pub async fn serve_floor(port: u16, model: &str) -> anyhow::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
-    let pipe = Pipe { client: Client::builder().no_proxy().build()?, url: format!("{model}/responses") };
+    let clients = ClientPool::new(|| http_client::builder(Target::ThisMachine).build())?;
+    let pipe = Pipe { clients: Arc::new(clients), url: format!("{model}/responses") };
     let router = Router::new()
         .route("/", get(|| async {}))
         .route("/connectConversationRelay", post(|| async { TWIML }))
@@ -43,7 +45,7 @@ const TWIML: &str = concat!(
 
 #[derive(Debug, Clone)]
 struct Pipe {
-    client: Client,
+    clients: Arc<ClientPool>,
     url: String,
 }
 
@@ -61,7 +63,8 @@ async fn open_socket(State(pipe): State<Pipe>, upgrade: WebSocketUpgrade) -> Res
 impl Pipe {
     /// Sends the frame to the model as it is, and each token of the response to the socket.
     async fn answer(&self, frame: &str, socket: &mut WebSocket) -> anyhow::Result<()> {
-        let request = self.client.post(&self.url).header("content-type", "application/json").body(frame.to_owned());
+        let ClientLease { client, stream: _stream } = self.clients.lease();
+        let request = client.post(&self.url).header("content-type", "application/json").body(frame.to_owned());
         let mut response = request.send().await?.error_for_status()?;
         let mut buffer = Vec::new();
         while let Some(bytes) = response.chunk().await? {

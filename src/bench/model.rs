@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocketUpgrade};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::call::Probes;
+use super::call::{CallProbe, Probes};
 use super::faults::ModelFaultKind;
 use super::measure::{Measurements, Span};
 use crate::config::DEFAULT_MODEL;
@@ -23,6 +25,9 @@ use crate::simulator::load::{self, ResponsesRequest, ScriptedReply};
 
 /// The largest request: the history of a call is limited to less.
 const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// The events that wait for a socket.
+const QUEUE_SIZE: usize = 256;
 
 /// What the server tells the model of a call whose earlier part it does not know.
 const RESUMED: &str = "going on already";
@@ -79,6 +84,14 @@ struct Chunk {
     letters: usize,
 }
 
+impl Chunk {
+    /// The JSON of each of its events.
+    fn events(&self) -> impl Iterator<Item = &str> {
+        let text = std::str::from_utf8(&self.bytes).unwrap_or_default();
+        text.split("\n\n").filter_map(|event| event.split_once("data: ").map(|(_, json)| json))
+    }
+}
+
 impl LoadModel {
     /// Creates a model with this script and pace.
     pub(super) fn new(script: ModelScript, pace: ModelPace, probes: Arc<Probes>, measured: Arc<Measurements>) -> Self {
@@ -89,7 +102,7 @@ impl LoadModel {
     pub(super) fn router(self) -> Router {
         let model = || async { Json(json!({"id": DEFAULT_MODEL, "object": "model", "shutdown_date": null})) };
         Router::new()
-            .route("/v1/responses", post(respond).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES)))
+            .route("/v1/responses", post(respond).layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES)).get(open_socket))
             .route("/v1/models/{model}", get(model))
             .with_state(self)
     }
@@ -163,66 +176,145 @@ fn read_request(body: &str, measured: &Measurements) -> Option<ResponsesRequest>
     asked
 }
 
+/// An answer to a request that has begun: its chunks come when they are due.
+struct RunningAnswer {
+    probe: Arc<CallProbe>,
+    answer: Arc<Answer>,
+    fault: Option<ModelFaultKind>,
+    at: usize,
+    due: Instant,
+}
+
+/// A request that is refused, or names no call.
+struct Refused(StatusCode, &'static str);
+
+impl LoadModel {
+    /// Takes the time of a request, and begins its answer.
+    fn begin_answer(&self, body: &str) -> Result<RunningAnswer, Refused> {
+        let arrived = Instant::now();
+        let Inner { probes, measured, .. } = &*self.0;
+        let Some(probe) = probes.find_in(body) else {
+            if probes.has_faults() && body.contains(RESUMED) {
+                // The call was over for the server when its socket broke: the new session has not heard the caller yet.
+                return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, "server_error"));
+            }
+            measured.record_violation(format!("a request to the model names no call: …{}", last_characters(body, 400)));
+            return Err(Refused(StatusCode::BAD_REQUEST, "invalid_request_error"));
+        };
+        if let Some(asked_at) = probe.take_prompt_time() {
+            measured.record(Span::PromptToRequest, arrived.saturating_duration_since(asked_at));
+        }
+        if let Some(called_at) = probe.take_tool_time() {
+            measured.record(Span::ToolTurn, arrived.saturating_duration_since(called_at));
+        }
+        let number = probe.count_request();
+        let fault = probe.faults.model.filter(|fault| (fault.at..fault.at + fault.times).contains(&number));
+        let fault = fault.map(|fault| fault.kind);
+        match fault {
+            Some(ModelFaultKind::ServerError) => {
+                return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, "server_error"));
+            }
+            Some(ModelFaultKind::TooManyRequests) => {
+                return Err(Refused(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"));
+            }
+            Some(ModelFaultKind::Stall | ModelFaultKind::Cut) | None => {}
+        }
+        let answer = self.answer(body, number == 0);
+        Ok(RunningAnswer { probe, answer, fault, at: 0, due: Instant::now() })
+    }
+}
+
+impl RunningAnswer {
+    /// Waits until the next chunk is due. An error says that the connection breaks.
+    async fn next(&mut self) -> Option<io::Result<&Chunk>> {
+        match self.fault {
+            Some(ModelFaultKind::Stall) => std::future::pending().await,
+            Some(ModelFaultKind::Cut) if self.at > self.answer.chunks.len() => return None,
+            Some(ModelFaultKind::Cut) if self.at * 2 >= self.answer.chunks.len() => {
+                self.at = usize::MAX;
+                return Some(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            _ => {}
+        }
+        let chunk = self.answer.chunks.get(self.at)?;
+        self.at += 1;
+        self.due += chunk.pause;
+        if !chunk.pause.is_zero() {
+            sleep_until(self.due).await;
+        }
+        if chunk.letters > 0 {
+            self.probe.record_token(chunk.letters);
+        }
+        if self.answer.calls_tool && self.at == self.answer.chunks.len() {
+            self.probe.begin_tool();
+        }
+        Some(Ok(chunk))
+    }
+}
+
 async fn respond(State(model): State<LoadModel>, body: String) -> Response {
-    let arrived = Instant::now();
-    let Some(probe) = model.0.probes.find_in(&body) else {
-        if model.0.probes.has_faults() && body.contains(RESUMED) {
-            // The call was over for the server when its socket broke: the new session has not heard the caller yet.
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "server_error");
+    let answer = match model.begin_answer(&body) {
+        Ok(answer) => answer,
+        Err(Refused(status, code)) => {
+            let error = json!({"error": {"type": code, "code": code, "message": "refused by the benchmark"}});
+            return (status, Json(error)).into_response();
         }
-        model
-            .0
-            .measured
-            .record_violation(format!("a request to the model names no call: …{}", last_characters(&body, 400)));
-        return StatusCode::BAD_REQUEST.into_response();
     };
-    if let Some(asked_at) = probe.take_prompt_time() {
-        model.0.measured.record(Span::PromptToRequest, arrived.saturating_duration_since(asked_at));
-    }
-    if let Some(called_at) = probe.take_tool_time() {
-        model.0.measured.record(Span::ToolTurn, arrived.saturating_duration_since(called_at));
-    }
-    let number = probe.count_request();
-    let fault = probe.faults.model.filter(|fault| (fault.at..fault.at + fault.times).contains(&number));
-    let fault = fault.map(|fault| fault.kind);
-    match fault {
-        Some(ModelFaultKind::ServerError) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
-        Some(ModelFaultKind::TooManyRequests) => return refuse(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
-        Some(ModelFaultKind::Stall | ModelFaultKind::Cut) | None => {}
-    }
-    let answer = model.answer(&body, number == 0);
-    let began = Instant::now();
-    let chunks = stream::unfold((0, began, answer), move |(at, due, answer)| {
-        let probe = probe.clone();
-        async move {
-            match fault {
-                Some(ModelFaultKind::Stall) => std::future::pending().await,
-                Some(ModelFaultKind::Cut) if at > answer.chunks.len() => return None,
-                Some(ModelFaultKind::Cut) if at * 2 >= answer.chunks.len() => {
-                    let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-                    return Some((Err(broken), (usize::MAX, due, answer)));
-                }
-                _ => {}
-            }
-            let chunk = answer.chunks.get(at)?;
-            let due = due + chunk.pause;
-            if !chunk.pause.is_zero() {
-                sleep_until(due).await;
-            }
-            let bytes = chunk.bytes.clone();
-            if chunk.letters > 0 {
-                probe.record_token(chunk.letters);
-            }
-            if answer.calls_tool && at + 1 == answer.chunks.len() {
-                probe.begin_tool();
-            }
-            Some((Ok::<_, io::Error>(bytes), (at + 1, due, answer)))
-        }
+    let chunks = stream::unfold(answer, async |mut answer| {
+        let bytes = answer.next().await?.map(|chunk| chunk.bytes.clone());
+        Some((bytes, answer))
     });
     ([(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(chunks)).into_response()
 }
 
-fn refuse(status: StatusCode, code: &str) -> Response {
-    (status, Json(json!({"error": {"type": code, "code": code, "message": "refused by the benchmark"}})))
-        .into_response()
+/// Opens a WebSocket, on which each request names a lane, and each event the lane of its request.
+async fn open_socket(State(model): State<LoadModel>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(MAX_REQUEST_BYTES).max_frame_size(MAX_REQUEST_BYTES).on_upgrade(async move |mut socket| {
+        let (sender, mut events) = mpsc::channel::<Message>(QUEUE_SIZE);
+        loop {
+            tokio::select! {
+                message = socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        let Some(lane) = find_lane(&text) else {
+                            model.0.measured.record_violation("a request over the WebSocket names no lane".to_owned());
+                            return;
+                        };
+                        tokio::spawn(answer_lane(model.clone(), lane, text, sender.clone()));
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    _ => return,
+                },
+                Some(event) = events.recv() => if socket.send(event).await.is_err() {
+                    return;
+                },
+            }
+        }
+    })
+}
+
+/// The lane of a request: the value of its `stream_id`.
+fn find_lane(request: &str) -> Option<String> {
+    let (_, rest) = request.split_once(r#""stream_id":""#)?;
+    Some(rest.split_once('"')?.0.to_owned())
+}
+
+/// Answers the only request of a lane.
+async fn answer_lane(model: LoadModel, lane: String, request: Utf8Bytes, events: mpsc::Sender<Message>) {
+    let mut answer = match model.begin_answer(&request) {
+        Ok(answer) => answer,
+        Err(Refused(status, code)) => {
+            let error = json!({"code": code, "message": "refused by the benchmark"});
+            let event = json!({"type": "error", "status": status.as_u16(), "error": error, "stream_id": lane});
+            let _ = events.send(Message::text(event.to_string())).await;
+            return;
+        }
+    };
+    while let Some(Ok(chunk)) = answer.next().await {
+        for event in chunk.events() {
+            let event = event.strip_suffix('}').unwrap_or(event);
+            if events.send(Message::text(format!(r#"{event},"stream_id":"{lane}"}}"#))).await.is_err() {
+                return;
+            }
+        }
+    }
 }

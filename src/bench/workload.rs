@@ -20,6 +20,7 @@ use super::call::{ACCOUNT_SID, AUTH_TOKEN, Line, LoadCall, PUBLIC_URL, Probes, T
 use super::consoles::OpenConsoles;
 use super::measure::{Measurements, Span};
 use super::model::{LoadModel, ModelPace, ModelScript};
+use super::model_server::ModelServer;
 use super::outcomes::{OPERATOR_TOKEN, PaymentFacts, count_states};
 use super::process::{Cores, Subject};
 use super::report::Goal;
@@ -144,7 +145,7 @@ struct Stage {
     twilio: LoadTwilio,
     subject: Subject,
     figures: Vec<Figure>,
-    _stand_ins: [LocalServer; 2],
+    _stand_ins: (ModelServer, LocalServer),
     _home: TempDir,
 }
 
@@ -188,7 +189,7 @@ impl Stage {
             ModelScript::Talk => pace,
         };
         let model = LoadModel::new(workload.model_script(), pace, probes.clone(), measured.clone());
-        let model = LocalServer::start(model.router()).await?;
+        let model = ModelServer::start(model.router(), &options.wire).await?;
         let key_pause = match workload {
             Workload::Callbacks => None,
             Workload::Soak => Some(options.key_pause.min(SOAK_KEY_PAUSE)),
@@ -196,14 +197,19 @@ impl Stage {
         };
         let twilio = LoadTwilio::new(probes.clone(), measured.clone(), webhooks.clone(), key_pause)?;
         let twilio_server = LocalServer::start(twilio.clone().router()).await?;
-        let vars = environment(home.path(), model.origin(), twilio_server.origin(), workload)?;
-        let floor_vars = [("MODEL".to_owned(), format!("{}/v1", model.origin()))];
-        let (arguments, vars) = if is_floor {
-            (["bench", "--serve-floor"].as_slice(), &floor_vars[..])
+        let (arguments, mut vars) = if is_floor {
+            (["bench", "--serve-floor"].as_slice(), vec![("MODEL".to_owned(), format!("{}/v1", model.origin))])
         } else {
-            (["serve"].as_slice(), &vars[..])
+            (["serve"].as_slice(), environment(home.path(), &model.origin, twilio_server.origin(), workload)?)
         };
-        let subject = Subject::start(&options.program, arguments, vars, home.path(), cores).await?;
+        if let Some(file) = model.write_certificates(home.path())? {
+            vars.push(("SSL_CERT_FILE".to_owned(), file.display().to_string()));
+        }
+        // The faults of a soak are those of HTTP.
+        if options.wire.is_websocket && workload != Workload::Soak {
+            vars.push(("OPENAI_TRANSPORT".to_owned(), "websocket".to_owned()));
+        }
+        let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores).await?;
         proxy.set_target(subject.address);
         // The server itself asks a caller who pays whether to go on.
         let is_exact = !is_floor && workload.model_script() != ModelScript::Payment;
@@ -215,7 +221,7 @@ impl Stage {
             twilio,
             subject,
             figures: Vec::new(),
-            _stand_ins: [model, twilio_server],
+            _stand_ins: (model, twilio_server),
             _home: home,
         })
     }

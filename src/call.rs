@@ -48,8 +48,7 @@ mod usage;
 
 pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
-    Action, AgentState, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelOutage, ModelRequest,
-    ModelRequestId, ResponseReport, TokenUsage, ToolRunId,
+    Action, AgentState, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelRequest, ModelRequestId, ToolRunId,
 };
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};

@@ -6,6 +6,7 @@ mod exposure;
 mod insecure;
 mod openai;
 mod operators;
+mod prices;
 mod problem;
 mod public_url;
 mod reader;
@@ -37,10 +38,11 @@ pub use openai::{
     ReasoningEffort, ServiceTier, Setting,
 };
 pub use operators::{OperatorName, OperatorTokens, ParseOperatorNameError};
+pub use prices::{ModelPrices, ParsePriceTableError, PriceTable};
 pub use problem::{ConfigError, ConfigProblem};
 pub use public_url::{ParsePublicUrlError, PublicUrl};
 pub use response_service::{FlowiseConfig, FlowiseVariable, ParseFlowiseVariableError, ResponseServiceConfig};
-pub use traces::TracesConfig;
+pub use traces::{TraceSampler, TracesConfig};
 pub use vars::Vars;
 pub use warning::ConfigWarning;
 

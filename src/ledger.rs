@@ -133,7 +133,7 @@ impl Ledger {
 
     /// Counts a refusal of a velocity limit.
     pub(crate) fn report_limit(&self, limit: LimitExceeded) {
-        self.0.telemetry.record(|telemetry| telemetry.record_velocity_limit(limit));
+        self.0.telemetry.record(|telemetry| telemetry.record_velocity_limit(limit.kind()));
     }
 
     /// The number of records that wait in memory until the ledger can be written.

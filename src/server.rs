@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::assets::{Assets, CurrentAssets};
 use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
-use crate::call::CallEnvironment;
+use crate::call::{CallEnvironment, ToolSpec};
 use crate::config::{Config, PaymentMode, ResponseServiceConfig};
 use crate::connections::{ConnectionLimits, Connections};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, metrics_router};
@@ -226,7 +226,7 @@ fn session_context(
     let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
         .map_err(ServeError::Http)?;
     let context = Arc::new(session::SessionContext {
-        telemetry: Arc::new(Telemetry::new(config.response_service.prices())),
+        telemetry: Arc::new(Telemetry::new(config.response_service.prices(), &ToolSpec::names())),
         response_service: ResponseService::new(
             &config.response_service,
             &config.twilio.auth_token,

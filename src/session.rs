@@ -18,6 +18,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tool_runner;
+mod turn_recorder;
 
 pub(crate) use admission::SocketAdmission;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
@@ -50,7 +51,7 @@ use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId,
+    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
@@ -63,7 +64,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
-use crate::telemetry::{CallRecord, CallTotals, Telemetry, TurnRecord, TurnRecorder};
+use crate::telemetry::{CallRecord, CallTotals, Telemetry, TurnRecord};
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -73,6 +74,7 @@ use external_calls::ExternalCalls;
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
 use tool_runner::{ToolEvent, ToolRunner};
+use turn_recorder::TurnRecorder;
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -891,7 +893,7 @@ async fn next_model_event(
         let id = *id;
         if let Some(event) = stream.next().await {
             if let ModelEvent::ToolCall(call) = &event {
-                telemetry.record_tool_call(&call.name);
+                telemetry.record_tool_call(ToolSpec::find(&call.name).map(|tool| tool.name));
             }
             return (id, event);
         }

@@ -1,7 +1,8 @@
 //! What is measured: each fact enters the [`Telemetry`] hub once, and goes from there to the log and to whatever else
 //! shows it.
 //!
-//! Records are plain data. They have durations, counts and words of closed sets, and nothing of what was said.
+//! Records are plain data. They have durations, counts and words of closed sets, and nothing of what was said. Whoever
+//! measures reports to the hub, which knows nobody that does: the recorder of turns is in `session/`.
 //!
 #![doc = include_str!("telemetry/README.md")]
 
@@ -15,16 +16,18 @@ mod turn;
 mod twilio_work;
 
 pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
-pub use cost::{Cost, ModelPrices, PriceTable};
+pub use cost::Cost;
 pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use metrics::find_foreign_sample;
 pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
 pub(crate) use otlp::TraceExporter;
-pub use traces::TraceSampler;
 pub(crate) use traces::{ModelPeer, Peer, TraceBuilder};
-pub(crate) use turn::{ToolSpan, TurnRecord, TurnRecorder};
-use turn::{TurnEnd, TurnTrigger};
+pub(crate) use turn::{
+    ModelOutage, ResponseReport, ResponseSpan, TokenUsage, ToolSpan, TurnEnd, TurnRecord, TurnTrigger,
+};
+#[cfg(test)]
+pub(crate) use twilio_work::TwilioWork;
 pub(crate) use twilio_work::{TwilioAttempt, measure_twilio_work};
 use twilio_work::{add_twilio_attempt, add_twilio_time};
 
@@ -37,8 +40,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
-use crate::call::{ModelOutage, ToolSpec};
-use crate::ledger::LimitExceeded;
+use crate::config::ModelPrices;
 use crate::payment::{CallbackKind, PaymentLogEntry, PaymentState};
 use metrics::Metrics;
 
@@ -97,11 +99,11 @@ pub(crate) enum TelemetryRecord {
 }
 
 impl Telemetry {
-    /// Creates the hub. With `prices` each turn has a cost.
-    pub fn new(prices: Option<ModelPrices>) -> Self {
+    /// Creates the hub. With `prices` each turn has a cost; `tools` are the names of the server's own tools.
+    pub fn new(prices: Option<ModelPrices>, tools: &[&'static str]) -> Self {
         Self {
             prices,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(tools),
             cost: AtomicU64::new(0),
             shutdown: AtomicI64::new(UNANNOUNCED),
             records: broadcast::Sender::new(SUBSCRIBER_BACKLOG),
@@ -209,9 +211,8 @@ impl Telemetry {
         self.shutdown.store(begin.map_or(UNANNOUNCED, |begin| begin.timestamp().as_second()), Ordering::Relaxed);
     }
 
-    /// Records that the model has called a tool of this name, which is its own text.
-    pub(crate) fn record_tool_call(&self, name: &str) {
-        let tool = ToolSpec::find(name).map(|tool| tool.name);
+    /// Records that the model has called a tool: one of the server's own, or `None`.
+    pub(crate) fn record_tool_call(&self, tool: Option<&'static str>) {
         if let Some(tool) = tool {
             info!(event = "session.tool_called", tool, "The model has called a tool.");
         }
@@ -260,8 +261,8 @@ impl Telemetry {
         self.metrics.payments.record_callback_answer(took);
     }
 
-    /// Counts a payment request that a velocity limit stopped.
-    pub(crate) fn record_velocity_limit(&self, limit: LimitExceeded) {
+    /// Counts a payment request that a velocity limit of this name stopped.
+    pub(crate) fn record_velocity_limit(&self, limit: &'static str) {
         self.metrics.payments.record_limit(limit);
     }
 
@@ -294,7 +295,7 @@ impl Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self::new(None)
+        Self::new(None, &[])
     }
 }
 
@@ -304,21 +305,18 @@ fn milliseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
+    use std::collections::BTreeSet;
 
     use super::*;
-    use crate::call::{Action, AgentState, CallEvent};
     use crate::captured_log::CapturedLog;
-    use crate::relay::OutgoingFrame;
 
     #[test]
     fn a_turn_and_a_call_are_one_line_each_and_reach_whoever_subscribes() {
         let (log, telemetry) = (CapturedLog::start(), Telemetry::default());
-        let (now, began_at) = (Instant::now().into_std(), jiff::Timestamp::UNIX_EPOCH);
-        let mut turns = TurnRecorder::new("CA1".parse().unwrap(), now, began_at, None);
-        turns.record_event(&CallEvent::Tick, now);
-        turns.record_action(&Action::SendFrame(OutgoingFrame::utterance("secret")), now);
-        let turn = turns.record_state(AgentState::Idle, now).unwrap();
+        let began_at = jiff::Timestamp::UNIX_EPOCH;
+        let turn = TurnRecord::sample(began_at + Duration::from_millis(7), Duration::ZERO, Duration::from_millis(7));
+        let mut totals = CallTotals::default();
+        totals.add_turn(&turn);
         telemetry.record_turn(turn.clone());
         let mut records = telemetry.subscribe();
         telemetry.record_turn(turn);
@@ -331,16 +329,44 @@ mod tests {
                 end: "call_ended",
                 reason: "caller-hung-up",
                 is_handed_off: false,
-                totals: turns.take_totals(),
+                totals,
             },
             0,
         );
-        assert_eq!(log.count_events("first_frame_ms=0", "turn.finished"), 2);
+        assert_eq!(log.count_events("first_frame_ms=7", "turn.finished"), 2);
         assert_eq!(log.count_events("seconds=9", "call.ended"), 1);
-        assert_eq!(log.count_events("secret", "turn.finished"), 0);
         let Ok(TelemetryRecord::Turn(turn)) = records.try_recv() else { panic!("no turn") };
         assert_eq!((turn.call_sid.as_str(), turn.began_at), ("CA1", began_at));
         let Ok(TelemetryRecord::Call(call)) = records.try_recv() else { panic!("no call") };
         assert_eq!((call.call_sid.as_str(), call.totals.turns, call.began_at), ("CA1", 1, began_at));
+    }
+
+    #[test]
+    fn the_hub_uses_only_modules_below_it() {
+        let map = include_str!("README.md").split_once("## The modules").unwrap().1;
+        let names =
+            map.lines().filter_map(|line| line.split([' ', '/', '.']).next()).skip_while(|name| *name != "telemetry");
+        let below: BTreeSet<&str> = names.chain(["ids", "log_limit", "usage_limits"]).collect();
+        for source in [
+            include_str!("telemetry.rs"),
+            include_str!("telemetry/call.rs"),
+            include_str!("telemetry/cost.rs"),
+            include_str!("telemetry/last_hour.rs"),
+            include_str!("telemetry/metrics.rs"),
+            include_str!("telemetry/metrics/calls.rs"),
+            include_str!("telemetry/metrics/gauges.rs"),
+            include_str!("telemetry/metrics/labels.rs"),
+            include_str!("telemetry/metrics/payments.rs"),
+            include_str!("telemetry/metrics/services.rs"),
+            include_str!("telemetry/otlp.rs"),
+            include_str!("telemetry/traces.rs"),
+            include_str!("telemetry/turn.rs"),
+            include_str!("telemetry/twilio_work.rs"),
+        ] {
+            let used = source.lines().filter_map(|line| line.strip_prefix("use crate::"));
+            for module in used.filter_map(|path| path.split([':', ';']).next()) {
+                assert!(below.contains(module), "{module}");
+            }
+        }
     }
 }

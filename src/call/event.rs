@@ -1,7 +1,6 @@
 //! The input and output of a call: [`CallEvent`] and [`Action`].
 
 use std::fmt;
-use std::ops::Add;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -12,6 +11,7 @@ use super::tool::{ContextKeys, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, OutgoingFrame};
+use crate::telemetry::{ModelOutage, ResponseReport};
 use crate::usage_limits::UsageLimit;
 
 /// An input of the call.
@@ -88,43 +88,6 @@ pub(crate) enum ModelEvent {
     InputRefused(InputRefusal),
 }
 
-/// What a response took, as the response service reports it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ResponseReport {
-    /// The requests that were sent for it.
-    pub attempts: u32,
-    /// The tokens of the last of them.
-    pub usage: TokenUsage,
-    /// The server's identifier of the last of them, for its support; bounded, and without a card number.
-    pub request_id: Option<String>,
-}
-
-/// The tokens of a response; 0 where unknown. Sums end at the largest number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct TokenUsage {
-    /// The tokens of the request.
-    pub input: u64,
-    /// Those of them that the server had cached.
-    pub cached: u64,
-    /// The tokens of the response.
-    pub output: u64,
-    /// Those of them that were reasoning.
-    pub reasoning: u64,
-}
-
-impl Add for TokenUsage {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            input: self.input.saturating_add(other.input),
-            cached: self.cached.saturating_add(other.cached),
-            output: self.output.saturating_add(other.output),
-            reasoning: self.reasoning.saturating_add(other.reasoning),
-        }
-    }
-}
-
 /// An output of the call: work for the task that owns it.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -158,15 +121,6 @@ pub(crate) enum Action {
     ReportLimit(UsageLimit),
     /// Drop the call: it is complete.
     Close,
-}
-
-/// What the caller hears in place of an answer of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ModelOutage {
-    /// An apology, a goodbye, or the next prompt of the server, and why.
-    Apology(&'static str),
-    /// The announcement that a person takes over, and why.
-    HandOff(&'static str),
 }
 
 /// What the agent does, as far as it decides whether its turn is over.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::event::{ModelEvent, ModelOutage, ModelRequest, ModelRequestId};
+use super::event::{ModelEvent, ModelRequest, ModelRequestId};
 use super::turn::FinishedResponse;
 use super::{Action, Call, CallEnding, ClosingNotes, ConversationItem, ToolCall, prompts};
 use crate::redact::Private;
 use crate::relay::OutgoingFrame;
+use crate::telemetry::ModelOutage;
 
 /// The number of consecutive failures after which the call is handed off to a person.
 const MAX_FAILURES: u32 = 3;

@@ -9,9 +9,9 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::exposure::Exposure;
+use super::prices::{ModelPrices, PriceTable};
 use super::reader::ConfigReader;
 use super::values;
-use crate::telemetry::{ModelPrices, PriceTable};
 
 /// The default of `OPENAI_MODEL`.
 pub const DEFAULT_MODEL: &str = "gpt-6-luna";

@@ -5,8 +5,7 @@ use std::str::FromStr;
 use secrecy::SecretString;
 
 use super::reader::ConfigReader;
-use super::{ConfigWarning, OpenAiConfig, read_openai, values};
-use crate::telemetry::ModelPrices;
+use super::{ConfigWarning, ModelPrices, OpenAiConfig, read_openai, values};
 
 /// `RESPONSE_SERVICE` (openai): the server that answers the caller.
 #[derive(Debug, Clone)]

@@ -7,7 +7,6 @@ use url::Url;
 
 use super::reader::ConfigReader;
 use super::{ConfigWarning, values};
-use crate::telemetry::TraceSampler;
 
 /// How traces are sent to a collector of OpenTelemetry. `Debug` shows no header's value.
 #[derive(Debug, Clone)]
@@ -23,6 +22,18 @@ pub struct TracesConfig {
     pub service_name: String,
     /// `OTEL_TRACES_SAMPLER` (parentbased_always_on) and `OTEL_TRACES_SAMPLER_ARG` (1): the calls that are traced.
     pub sampler: TraceSampler,
+}
+
+/// `OTEL_TRACES_SAMPLER`: the calls that are traced. A call has no parent elsewhere, so the samplers that follow a parent
+/// are those of their roots.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TraceSampler {
+    /// `always_on`, `parentbased_always_on`: all calls.
+    AlwaysOn,
+    /// `always_off`, `parentbased_always_off`: none.
+    AlwaysOff,
+    /// `traceidratio`, `parentbased_traceidratio`: this share of them, from 0 to 1.
+    Ratio(f64),
 }
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";

@@ -16,11 +16,11 @@ use super::abort::AbortOnDrop;
 use super::answer::{AnswerReader, AnswerTooLargeError};
 use super::event::FlowiseEvent;
 use super::{FlowiseCall, FlowiseClient};
-use crate::call::{ModelEvent, ModelRequestId, ResponseReport, TokenUsage};
+use crate::call::{ModelEvent, ModelRequestId};
 use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
-use crate::telemetry::ModelFailure;
+use crate::telemetry::{ModelFailure, ResponseReport, TokenUsage};
 
 /// The time limit for the headers, which Flowise sends before it runs the flow, unless the flow is known not to stream. It
 /// never answers for a flow that does not exist.

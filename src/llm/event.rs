@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::error_info::{ErrorInfo, loggable_code};
 use super::item::{OutputItem, read_arguments, read_part};
 use super::json::{elements, number, text};
-use crate::call::TokenUsage;
+use crate::telemetry::TokenUsage;
 
 /// The maximum number of items of a response. OpenAI's have a few.
 pub(super) const MAX_ITEMS: u64 = 256;

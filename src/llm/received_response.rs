@@ -7,7 +7,8 @@ use super::answer_reader::{Answer, AnswerReader, ReadAnswerError};
 use super::assembler::{IncompleteResponse, ResponseAssembler, StreamEnd};
 use super::event::{ParseEventError, StreamEvent};
 use super::transport::TransportError;
-use crate::call::{ModelEvent, ModelRequestId, TokenUsage};
+use crate::call::{ModelEvent, ModelRequestId};
+use crate::telemetry::TokenUsage;
 
 /// A response that is being received.
 pub(super) struct ReceivedResponse {

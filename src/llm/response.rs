@@ -13,9 +13,9 @@ use super::model::{Model, ModelInner};
 use super::received_response::{Progress, ReceivedResponse, ResponseEnd};
 use super::transport::{self, OpenResponse, Phase, Piece, TransportError};
 use super::{ModelLimits, Profile};
-use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId, ResponseReport, TokenUsage};
+use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
 use crate::deadline_timer::DeadlineTimer;
-use crate::telemetry::ModelFailure;
+use crate::telemetry::{ModelFailure, ResponseReport, TokenUsage};
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);

@@ -5,10 +5,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ServeError;
-use crate::config::{Config, ResponseServiceConfig};
+use crate::config::{Config, ResponseServiceConfig, TraceSampler};
 use crate::llm::provider_name;
 use crate::session::SessionContext;
-use crate::telemetry::{ModelPeer, Peer, TraceBuilder, TraceExporter, TraceSampler};
+use crate::telemetry::{ModelPeer, Peer, TraceBuilder, TraceExporter};
 
 /// The task, and what stops it; `None` without a collector, or if no call is traced.
 pub(super) struct TraceExport(Option<(CancellationToken, AbortOnDropHandle<()>)>);

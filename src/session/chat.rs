@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
 use super::tool_runner::{ToolEvent, ToolRunner};
+use super::turn_recorder::TurnRecorder;
 use super::{EVENTS_PER_TURN, SessionContext, next_model_event, payment_log};
 use crate::call::{
     Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
@@ -28,7 +29,6 @@ use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
 use crate::response_service::CallResponseService;
-use crate::telemetry::TurnRecorder;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);

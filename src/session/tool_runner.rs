@@ -15,6 +15,7 @@ use super::SessionContext;
 use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId, ToolSpec};
+use crate::payment::TwilioResponse;
 use crate::telemetry::{self, Telemetry, ToolResult, ToolSpan};
 use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
@@ -110,5 +111,24 @@ impl ToolRunner {
             let _ = events.send(Box::new(ToolEvent { event, span: Some(span) })).await;
         };
         self.tasks.spawn(work.in_current_span());
+    }
+}
+
+impl From<&ToolOutcome> for ToolResult {
+    fn from(outcome: &ToolOutcome) -> Self {
+        match outcome {
+            ToolOutcome::Payment(TwilioResponse::Created(_) | TwilioResponse::Accepted)
+            | ToolOutcome::Context(Ok(_))
+            | ToolOutcome::Sms(Ok(()))
+            | ToolOutcome::Business(Ok(_)) => Self::Done,
+            ToolOutcome::Payment(TwilioResponse::Refused { .. } | TwilioResponse::Gone)
+            | ToolOutcome::OrderHasPayment(_)
+            | ToolOutcome::RecentlyPaid { .. }
+            | ToolOutcome::Context(Err(_))
+            | ToolOutcome::Sms(Err(_))
+            | ToolOutcome::Business(Err(_)) => Self::Refused,
+            ToolOutcome::LimitExceeded(_) => Self::LimitExceeded,
+            ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult => Self::Unknown,
+        }
     }
 }

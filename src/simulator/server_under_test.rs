@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::assets::Assets;
+use crate::call::ToolSpec;
 use crate::config::{Config, Vars};
 use crate::ledger::{Ledger, Payment, PaymentFilter};
 use crate::observation::Recorder;
@@ -277,7 +278,7 @@ impl ServerUnderTest {
         // A server that has stopped has none.
         let Ok::<_, reqwest::Error>(text) = asked.await else { return };
         transcript.record_evidence("the metrics", &text);
-        if let Some(sample) = find_foreign_sample(&text) {
+        if let Some(sample) = find_foreign_sample(&text, &ToolSpec::names()) {
             transcript.record_violation(format!("the metrics have a sample that is not of a closed set: {sample}"));
         }
     }

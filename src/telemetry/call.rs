@@ -5,8 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cost::Cost;
-use super::turn::{TurnEnd, TurnRecord};
-use crate::call::{CallEvent, TokenUsage};
+use super::turn::{TokenUsage, TurnEnd, TurnRecord};
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{Field, PaymentLogEntry, PaymentOutcome};
 
@@ -125,11 +124,6 @@ impl CallTotals {
         self.twilio_time += turn.twilio_time();
         self.usage = self.usage + turn.usage();
         self.cost = self.cost.into_iter().chain(turn.cost).reduce(|sum, cost| sum + cost);
-    }
-
-    /// Counts what the call is told.
-    pub(crate) fn count_event(&mut self, event: &CallEvent) {
-        self.resumes += u32::from(matches!(event, CallEvent::SocketResumed));
     }
 
     /// Keeps how long the caller took for a field.

@@ -72,14 +72,15 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// Creates all metrics. `tools` are the names of the server's own tools.
+    pub(super) fn new(tools: &[&'static str]) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the server", version);
         let mut registrar = Registrar(&mut registry);
         Self {
             calls: CallMetrics::new(&mut registrar),
-            services: ServiceMetrics::new(&mut registrar),
+            services: ServiceMetrics::new(&mut registrar, tools),
             payments: PaymentMetrics::new(&mut registrar),
             gauges: Gauges::new(&mut registrar),
             registry,

@@ -19,6 +19,7 @@ use super::call::{CallRecord, PaymentStep, PaymentTimeline};
 use super::metrics::TwilioOperation;
 use super::turn::{ResponseSpan, ToolSpan, TurnRecord};
 use super::twilio_work::TwilioAttempt;
+use crate::config::TraceSampler;
 use crate::ids::CallSid;
 
 /// The flags of a span: it is sampled, and its parent is in this process.
@@ -26,18 +27,6 @@ const FLAGS: u32 = 0x101;
 
 /// `error.type` of an error of which no more is known.
 const OTHER_ERROR: &str = "_OTHER";
-
-/// `OTEL_TRACES_SAMPLER`: the calls that are traced. A call has no parent elsewhere, so the samplers that follow a parent
-/// are those of their roots.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TraceSampler {
-    /// `always_on`, `parentbased_always_on`: all calls.
-    AlwaysOn,
-    /// `always_off`, `parentbased_always_off`: none.
-    AlwaysOff,
-    /// `traceidratio`, `parentbased_traceidratio`: this share of them, from 0 to 1.
-    Ratio(f64),
-}
 
 /// A server that is asked for something.
 #[derive(Debug, Clone)]

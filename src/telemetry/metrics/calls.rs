@@ -7,9 +7,8 @@ use prometheus_client::metrics::family::MetricConstructor as _;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{Counters, HUMAN, Histograms, LATENCY, Registrar, count, observe};
-use crate::call::ModelOutage;
 use crate::payment::Field;
-use crate::telemetry::{CallRecord, TurnEnd, TurnRecord, TurnTrigger};
+use crate::telemetry::{CallRecord, ModelOutage, TurnEnd, TurnRecord, TurnTrigger};
 
 /// Why calls end, as `call.ended` has it.
 pub(super) const REASONS: [&str; 13] = [

@@ -3,17 +3,17 @@
 use super::calls::{REASONS, SHARES};
 use super::payments::{LIMITS, PHASES, PROBLEMS};
 use super::services::{ModelFailure, SPAN_RESULTS, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation};
-use crate::call::ToolSpec;
 use crate::payment::{Field, PaymentState};
 use crate::telemetry::{TurnEnd, TurnTrigger};
 use crate::usage_limits::UsageLimit;
 
 /// Finds a sample in metrics whose name is not ours, or that has a label with another value than those of this program.
-pub(crate) fn find_foreign_sample(text: &str) -> Option<&str> {
-    text.lines().filter(|line| !line.starts_with('#')).find(|line| !is_own_sample(line))
+/// `tools` are the names of its own tools.
+pub(crate) fn find_foreign_sample<'a>(text: &'a str, tools: &[&str]) -> Option<&'a str> {
+    text.lines().filter(|line| !line.starts_with('#')).find(|line| !is_own_sample(line, tools))
 }
 
-fn is_own_sample(line: &str) -> bool {
+fn is_own_sample(line: &str, tools: &[&str]) -> bool {
     let Some((series, value)) = line.rsplit_once(' ') else { return false };
     let (name, labels) = series.strip_suffix('}').and_then(|series| series.split_once('{')).unwrap_or((series, ""));
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -22,7 +22,7 @@ fn is_own_sample(line: &str) -> bool {
         value
             .strip_prefix('"')
             .and_then(|value| value.strip_suffix('"'))
-            .is_some_and(|value| is_value(name, label, value))
+            .is_some_and(|value| is_value(name, label, value, tools))
     };
     name.starts_with("crelay_")
         && is_name(name)
@@ -30,7 +30,7 @@ fn is_own_sample(line: &str) -> bool {
         && labels.split(',').filter(|label| !label.is_empty()).all(is_own)
 }
 
-fn is_value(metric: &str, label: &str, value: &str) -> bool {
+fn is_value(metric: &str, label: &str, value: &str, tools: &[&str]) -> bool {
     match label {
         "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
         "version" => value == env!("CARGO_PKG_VERSION"),
@@ -45,7 +45,7 @@ fn is_value(metric: &str, label: &str, value: &str) -> bool {
         "outcome" => ["repeated", "final"].contains(&value),
         "effect" => ["apology", "hand_off"].contains(&value),
         "field" => Field::ALL.iter().any(|field| field.wire_name() == value),
-        "tool" => value == "business" || ToolSpec::find(value).is_some(),
+        "tool" => value == "business" || tools.contains(&value),
         "result" => {
             ["captured", "wrong"].contains(&value)
                 || SPAN_RESULTS.contains(&value)

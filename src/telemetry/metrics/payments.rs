@@ -6,7 +6,6 @@ use prometheus_client::metrics::family::MetricConstructor as _;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{Counters, LATENCY, Registrar, count};
-use crate::ledger::LimitExceeded;
 use crate::payment::{CallbackKind, Field, PaymentLogEntry, PaymentState};
 
 /// The values of the label `phase` of callbacks.
@@ -106,7 +105,7 @@ impl PaymentMetrics {
         }
     }
 
-    pub(in crate::telemetry) fn record_limit(&self, limit: LimitExceeded) {
-        count(&self.limits, "limit", limit.kind());
+    pub(in crate::telemetry) fn record_limit(&self, limit: &'static str) {
+        count(&self.limits, "limit", limit);
     }
 }

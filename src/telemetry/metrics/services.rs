@@ -6,8 +6,6 @@ use prometheus_client::metrics::family::MetricConstructor as _;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{Counters, Histograms, LATENCY, Registrar, count, observe};
-use crate::call::{ToolOutcome, ToolSpec};
-use crate::payment::TwilioResponse;
 use crate::telemetry::ToolSpan;
 
 /// Twilio's error codes that have a label of their own. Others are `other`.
@@ -121,9 +119,9 @@ pub(crate) enum TwilioOperation {
 pub(crate) type TwilioResult = Option<(u16, Option<u32>)>;
 
 impl ServiceMetrics {
-    pub(super) fn new(registrar: &mut Registrar<'_>) -> Self {
+    pub(super) fn new(registrar: &mut Registrar<'_>, tools: &[&'static str]) -> Self {
         let operations = TwilioOperation::ALL.map(TwilioOperation::as_str);
-        let names: Vec<_> = ToolSpec::names().into_iter().chain(["business"]).collect();
+        let names: Vec<_> = tools.iter().copied().chain(["business"]).collect();
         let metrics = Self {
             model_failures: registrar.add(
                 "model_failures",
@@ -265,25 +263,6 @@ impl ToolResult {
             Self::Refused => "refused",
             Self::LimitExceeded => "limit_exceeded",
             Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl From<&ToolOutcome> for ToolResult {
-    fn from(outcome: &ToolOutcome) -> Self {
-        match outcome {
-            ToolOutcome::Payment(TwilioResponse::Created(_) | TwilioResponse::Accepted)
-            | ToolOutcome::Context(Ok(_))
-            | ToolOutcome::Sms(Ok(()))
-            | ToolOutcome::Business(Ok(_)) => Self::Done,
-            ToolOutcome::Payment(TwilioResponse::Refused { .. } | TwilioResponse::Gone)
-            | ToolOutcome::OrderHasPayment(_)
-            | ToolOutcome::RecentlyPaid { .. }
-            | ToolOutcome::Context(Err(_))
-            | ToolOutcome::Sms(Err(_))
-            | ToolOutcome::Business(Err(_)) => Self::Refused,
-            ToolOutcome::LimitExceeded(_) => Self::LimitExceeded,
-            ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult => Self::Unknown,
         }
     }
 }

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::captured_log::CapturedLog;
-use crate::telemetry::{ModelPeer, Peer, Snapshot, TraceSampler, TurnRecord};
+use crate::config::TraceSampler;
+use crate::telemetry::{ModelPeer, Peer, Snapshot, TurnRecord};
 
 const PATIENCE: Duration = Duration::from_secs(8);
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::call::{ContextKeys, ModelRequest, Tool, ToolCall, ToolOutcome, ToolRunId};
 use crate::payment::{CallbackDigester, PaymentCallback};
 use crate::redact::Private;
+use crate::telemetry::{ResponseReport, TokenUsage, ToolResult, TwilioWork};
 
 /// A recorder with a clock that the test moves.
 struct Harness {

@@ -1,5 +1,6 @@
 //! Where traces are sent: the variables that OpenTelemetry's specification names.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -18,8 +19,9 @@ pub struct TracesConfig {
     pub headers: HeaderMap,
     /// `OTEL_EXPORTER_OTLP_TIMEOUT` (10000), in milliseconds: the time limit of a request.
     pub timeout: Duration,
-    /// `OTEL_SERVICE_NAME` (crelay-payments): the name under which the traces are found.
-    pub service_name: String,
+    /// `OTEL_RESOURCE_ATTRIBUTES` and, before its `service.name`, `OTEL_SERVICE_NAME` (crelay-payments): what traces say of
+    /// the server that sent them.
+    pub resource: BTreeMap<String, String>,
     /// `OTEL_TRACES_SAMPLER` (parentbased_always_on) and `OTEL_TRACES_SAMPLER_ARG` (1): the calls that are traced.
     pub sampler: TraceSampler,
 }
@@ -39,6 +41,11 @@ pub enum TraceSampler {
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const EXPECTED_ENDPOINT: &str = "an http or https URL, such as http://127.0.0.1:4318";
+/// The limits of W3C baggage, whose form `OTEL_RESOURCE_ATTRIBUTES` has: in bytes of text, and attributes.
+const MAX_RESOURCE_BYTES: usize = 8192;
+const MAX_RESOURCE_ATTRIBUTES: usize = 64;
+
+const SERVICE_NAME: &str = "service.name";
 const PROTOCOL: &str = "http/protobuf";
 const SAMPLERS: &str = "always_on, always_off, traceidratio, or one of them with parentbased_ before it";
 
@@ -63,7 +70,17 @@ pub(super) fn read_traces(vars: &mut ConfigReader<'_>) -> Option<TracesConfig> {
         parse_milliseconds,
         "whole milliseconds, from 1 to 3600000, such as 10000",
     );
-    let service_name = vars.read_optional("OTEL_SERVICE_NAME", values::name, "a name, such as crelay-payments");
+    let resource = vars.read_optional(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        parse_resource,
+        "attributes with commas between them, such as deployment.environment.name=production,service.namespace=pay, with \
+         commas, equals signs and other characters percent-encoded",
+    );
+    let mut resource = resource.unwrap_or_default();
+    match vars.read_optional("OTEL_SERVICE_NAME", values::name, "a name, such as crelay-payments") {
+        Some(name) => drop(resource.insert(SERVICE_NAME.to_owned(), name)),
+        None => drop(resource.entry(SERVICE_NAME.to_owned()).or_insert_with(|| env!("CARGO_PKG_NAME").to_owned())),
+    }
     let share = vars.read_optional("OTEL_TRACES_SAMPLER_ARG", parse_share, "a number from 0 to 1, such as 0.1");
     let sampler = vars.read_optional(
         "OTEL_TRACES_SAMPLER",
@@ -74,7 +91,7 @@ pub(super) fn read_traces(vars: &mut ConfigReader<'_>) -> Option<TracesConfig> {
         endpoint,
         headers: headers.unwrap_or_default(),
         timeout: timeout.unwrap_or(Duration::from_secs(10)),
-        service_name: service_name.unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+        resource,
         sampler: sampler.unwrap_or(TraceSampler::AlwaysOn),
     })
 }
@@ -100,16 +117,48 @@ fn parse_share(text: &str) -> Result<f64, &'static str> {
 /// Parses headers as OpenTelemetry writes them: like W3C baggage without properties.
 fn parse_headers(text: &str) -> Result<HeaderMap, &'static str> {
     let mut headers = HeaderMap::new();
-    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (name, value) = entry.split_once('=').ok_or("has an entry without an equals sign")?;
-        let name = name.trim().parse::<HeaderName>().map_err(|_| "has a name that no header can have")?;
-        let mut value = decode_percent(value.trim())
+    for entry in entries(text) {
+        let (name, value) = entry?;
+        let name = name.parse::<HeaderName>().map_err(|_| "has a name that no header can have")?;
+        let mut value = decode_percent(value)
             .and_then(|value| HeaderValue::from_bytes(&value).ok())
             .ok_or("has a value that no header can have")?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Parses the attributes of a resource. Of one that is there twice the last one counts.
+fn parse_resource(text: &str) -> Result<BTreeMap<String, String>, &'static str> {
+    if text.len() > MAX_RESOURCE_BYTES {
+        return Err("is longer than 8192 bytes");
+    }
+    let decode = |text: &str| {
+        let decoded = decode_percent(text).and_then(|bytes| String::from_utf8(bytes).ok());
+        let is_fit = |text: &String| !text.contains(char::is_control);
+        decoded.filter(is_fit).ok_or("has an attribute whose percent-encoding is wrong, or with a control character")
+    };
+    let mut attributes = BTreeMap::new();
+    for entry in entries(text) {
+        let (key, value) = entry?;
+        if key.is_empty() || value.contains('=') {
+            return Err("has an attribute without a name, or with two equals signs");
+        }
+        attributes.insert(decode(key)?, decode(value)?);
+    }
+    if attributes.len() > MAX_RESOURCE_ATTRIBUTES {
+        return Err("has more than 64 attributes");
+    }
+    Ok(attributes)
+}
+
+/// The names and the values of a list, as W3C baggage without properties has it.
+fn entries(text: &str) -> impl Iterator<Item = Result<(&str, &str), &'static str>> {
+    text.split(',').filter(|entry| !entry.trim().is_empty()).map(|entry| {
+        let (name, value) = entry.split_once('=').ok_or("has an entry without an equals sign")?;
+        Ok((name.trim(), value.trim()))
+    })
 }
 
 fn decode_percent(text: &str) -> Option<Vec<u8>> {
@@ -167,6 +216,28 @@ mod tests {
         for wrong in ["api-key", "api key=1", "a=%", "a=%zz", "a=%0a"] {
             let error = read(&[(ENDPOINT, "https://otel.example.com"), (headers.0, wrong)]).unwrap_err();
             assert!(error.contains(headers.0), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_service_has_the_attributes_that_it_is_given() {
+        let resource = |attributes: &str, name: &str| {
+            let vars =
+                [(ENDPOINT, "http://127.0.0.1"), ("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_SERVICE_NAME", name)];
+            let traces = read(&vars)?.0.unwrap();
+            Ok::<_, String>(traces.resource.iter().map(|(key, value)| format!("{key}={value}; ")).collect::<String>())
+        };
+        assert_eq!(resource("", ""), Ok("service.name=crelay-payments; ".to_owned()));
+        assert_eq!(
+            resource("host.name=a%2Cb%3Dc%20d, team%2Fpay = caf%C3%A9 ,empty=,service.name=pay", ""),
+            Ok("empty=; host.name=a,b=c d; service.name=pay; team/pay=café; ".to_owned())
+        );
+        assert_eq!(resource("service.name=pay,a=1,a=2", "desk"), Ok("a=2; service.name=desk; ".to_owned()));
+        let (long, many) =
+            (format!("a={}", "b".repeat(8192)), (0..65).fold(String::new(), |all, n| format!("{all}a{n}=,")));
+        for wrong in ["team", "=pay", "a=b=c", "a=%", "a=%zz", "a=%ff", "a=%0a", &long, &many] {
+            let error = resource(wrong, "").unwrap_err();
+            assert!(error.contains("OTEL_RESOURCE_ATTRIBUTES"), "{wrong}: {error}");
         }
     }
 

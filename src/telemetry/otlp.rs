@@ -3,7 +3,7 @@
 //! One task takes the records, builds spans and sends them in batches, one request at a time. What waits is bounded:
 //! while the collector is slow or down, further spans are dropped and counted. A call never waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,14 +117,14 @@ impl TraceExporter {
         log_limiter: Arc<LogLimiter>,
     ) -> Result<Self, reqwest::Error> {
         let http = builder(Target::of(&config.endpoint)).timeout(config.timeout).build()?;
-        let resource = Resource {
-            attributes: vec![
-                text("service.name", &*config.service_name),
-                text("service.version", env!("CARGO_PKG_VERSION")),
-                text("service.instance.id", Uuid::new_v4()),
-            ],
-            ..Resource::default()
-        };
+        let mut attributes = BTreeMap::from([
+            ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("service.instance.id".to_owned(), Uuid::new_v4().to_string()),
+        ]);
+        // The operator may know better.
+        attributes.extend(config.resource.clone());
+        let attributes = attributes.into_iter().map(|(key, value)| text(&key, value)).collect();
+        let resource = Resource { attributes, ..Resource::default() };
         Ok(Self {
             collector: Arc::new(Collector { http, config: config.clone(), resource }),
             traces,

@@ -74,7 +74,9 @@ impl Harness {
             endpoint: endpoint.parse().unwrap(),
             headers: HeaderMap::from_iter([("api-key".parse().unwrap(), "hush".parse().unwrap())]),
             timeout: PATIENCE,
-            service_name: "pay".to_owned(),
+            resource: [("service.name", "pay"), ("service.version", "mine")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             sampler: TraceSampler::AlwaysOn,
         };
         let peer = Peer::of_text("http://127.0.0.1:1");
@@ -127,7 +129,9 @@ async fn a_request_has_the_spans_of_a_service() {
     assert!(headers["api-key"] == "hush" && headers["content-type"] == "application/x-protobuf");
     let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
     let resource = request.resource_spans[0].resource.as_ref().unwrap();
-    assert!(resource.attributes.contains(&text("service.name", "pay")));
+    let keys: Vec<_> = resource.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+    assert_eq!(keys, ["service.instance.id", "service.name", "service.version"]);
+    assert_eq!(resource.attributes[1..], [text("service.name", "pay"), text("service.version", "mine")]);
     assert_eq!(span_count(&body), SPANS);
     assert_eq!(harness.stop().await, (SPANS, 0));
 }

@@ -54,11 +54,6 @@ impl CallSid {
     pub(crate) fn of_chat(id: Uuid) -> Self {
         Self(format!("{CHAT_PREFIX}{id}").into(), PhantomData)
     }
-
-    /// Whether it is an identifier of a chat.
-    pub(crate) fn is_chat(&self) -> bool {
-        self.as_str().starts_with(CHAT_PREFIX)
-    }
 }
 
 impl<Of> Sid<Of> {

@@ -10,6 +10,7 @@ use crate::call::ToolOutcome;
 use crate::ids::PaymentSid;
 use crate::ledger::{Ledger, OrphanedPayment};
 use crate::payment::{PaymentSettings, TwilioResponse};
+use crate::telemetry::measure_twilio_work;
 use crate::tools::{self, ToolContext};
 use crate::twilio;
 
@@ -50,6 +51,7 @@ pub(crate) async fn cancel_orphaned_payments(
 }
 
 async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettings, payment: &OrphanedPayment) {
+    let mut request_id = None;
     for wait in RETRY_DELAYS {
         tokio::time::sleep(wait).await;
         let sid = match &payment.payment_sid {
@@ -62,7 +64,11 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
                 SessionLookup::Retry => continue,
             },
         };
-        match tools::update_payment(context, &payment.cancel_request(sid.clone())).await {
+        let cancel = payment.cancel_request(sid.clone());
+        let (outcome, work) = measure_twilio_work(tools::update_payment(context, &cancel)).await;
+        request_id = work.failed_request_id().map(str::to_owned);
+        context.twilio.record_call_work(&context.call.call_sid, work);
+        match outcome {
             ToolOutcome::Payment(TwilioResponse::Accepted) => {
                 return info!(event = "recovery.cancelled", payment_sid = %sid, "An orphaned payment was cancelled.");
             }
@@ -76,6 +82,7 @@ async fn cancel_orphaned_payment(context: &ToolContext, settings: &PaymentSettin
         event = "payment.cancel_unknown",
         call_sid = %context.call.call_sid,
         payment_sid = payment.payment_sid.as_ref().map(tracing::field::display),
+        request_id,
         "It is unknown whether the payment was cancelled: look it up at Twilio."
     );
 }
@@ -107,7 +114,11 @@ async fn look_up_session(
     payment: &OrphanedPayment,
 ) -> SessionLookup {
     match payment.create_request(settings) {
-        Ok(create) => SessionLookup::from_outcome(tools::open_session(context, &create).await),
+        Ok(create) => {
+            let (outcome, work) = measure_twilio_work(tools::open_session(context, &create)).await;
+            context.twilio.record_call_work(&context.call.call_sid, work);
+            SessionLookup::from_outcome(outcome)
+        }
         // The request cannot be built without all of its terms.
         Err(_) => SessionLookup::Retry,
     }

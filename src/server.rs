@@ -127,6 +127,7 @@ pub(crate) async fn serve_calls(
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
     let orphaned = ledger.recover_open_payments().await?;
     session.load_call_stages().await?;
+    asset_watcher.set_telemetry(&session.telemetry);
     let settings = assets.library().server.payment_settings(&session.environment);
     report_unknown_payments(&ledger).await?;
     let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, orphaned);

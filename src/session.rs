@@ -64,7 +64,7 @@ use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::response_service::{CallResponseService, ResponseService};
-use crate::telemetry::{CallRecord, CallTotals, Telemetry, TurnRecord};
+use crate::telemetry::{CallRecord, CallTotals, Telemetry, ToolSpan, TurnRecord};
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, recovery, twilio};
@@ -364,7 +364,7 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
         if let Some(error) = call.terms_error() {
             error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
         }
-        let (tools, tool_events) = ToolRunner::new(&context, tool_context);
+        let (tools, tool_events) = ToolRunner::new(&context, tool_context, (started_at.into_std(), started_on));
         // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
         // prepared while the call rang.
         if has_agent {
@@ -590,6 +590,10 @@ impl Session {
                 payment_log::log_late_result(status);
             }
         }
+        self.tool_events.close();
+        while let Ok(finished) = self.tool_events.try_recv() {
+            self.record_tool(finished.span);
+        }
         let last_turn = self.turns.end_call(Instant::now().into_std());
         self.report_turn(last_turn);
         (end, self.call.take_ending(), self.turns.take_totals())
@@ -630,7 +634,7 @@ impl Session {
             Some(message) = self.mailbox.recv() => self.handle_message(*message).await,
             (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => Some(CallEvent::Model { request, event }),
             Some(finished) = self.tool_events.recv() => {
-                self.turns.record_tool(finished.span);
+                self.record_tool(finished.span);
                 Some(finished.event)
             }
             () = self.timer.wait_until(deadline) => self.handle_deadline(Instant::now()).await,
@@ -826,19 +830,27 @@ impl Session {
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
-                    payment_log::log_entry(&entry);
+                    payment_log::log_entry(&entry, self.turns.request_id());
                     self.context.telemetry.record_payment_step(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
                         record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }
-                Action::ReportModelOutage(outage) => self.context.telemetry.record_outage(outage),
+                Action::ReportModelOutage(outage) => {
+                    self.context.telemetry.record_outage(outage, self.turns.request_id())
+                }
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 Action::Close => self.close().await,
             }
         }
         let ended_turn = self.turns.record_state(self.call.agent_state(), now.into_std());
         self.report_turn(ended_turn);
+    }
+
+    fn record_tool(&mut self, tool: Option<ToolSpan>) {
+        if let Some(late) = self.turns.record_tool(tool) {
+            self.context.telemetry.record_late_tool(late);
+        }
     }
 
     fn report_turn(&self, turn: Option<TurnRecord>) {

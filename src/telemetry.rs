@@ -15,7 +15,8 @@ mod traces;
 mod turn;
 mod twilio_work;
 
-pub(crate) use call::{CallRecord, CallTotals, PaymentEnd};
+use call::CallWork;
+pub(crate) use call::{CallRecord, CallTotals, ChatRecord, LateTool, PaymentEnd};
 pub use cost::Cost;
 pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
@@ -26,21 +27,21 @@ pub(crate) use traces::{ModelPeer, Peer, TraceBuilder};
 pub(crate) use turn::{
     ModelOutage, ResponseReport, ResponseSpan, TokenUsage, ToolSpan, TurnEnd, TurnRecord, TurnTrigger,
 };
-#[cfg(test)]
-pub(crate) use twilio_work::TwilioWork;
-pub(crate) use twilio_work::{TwilioAttempt, measure_twilio_work};
+pub(crate) use twilio_work::{TwilioAttempt, TwilioWork, measure_twilio_work};
 use twilio_work::{add_twilio_attempt, add_twilio_time};
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
 use tracing::{info, warn};
 
 use crate::config::ModelPrices;
+use crate::ids::CallSid;
 use crate::payment::{CallbackKind, PaymentLogEntry, PaymentState};
 use metrics::Metrics;
 
@@ -96,6 +97,12 @@ pub(crate) enum TelemetryRecord {
     Turn(Arc<TurnRecord>),
     /// A call has ended.
     Call(Arc<CallRecord>),
+    /// A chat has ended.
+    Chat(Arc<ChatRecord>),
+    /// A tool has finished outside of a turn.
+    Tool(Arc<LateTool>),
+    /// Twilio was asked for something on behalf of a call, outside of its tools.
+    Twilio(Arc<CallWork>),
 }
 
 impl Telemetry {
@@ -186,15 +193,40 @@ impl Telemetry {
         self.publish(|| TelemetryRecord::Call(Arc::new(call)));
     }
 
-    /// Records an answer that the model did not give, and what the caller hears in its place.
-    pub(crate) fn record_outage(&self, outage: ModelOutage) {
-        // The reason of a failure is logged with the response.
+    /// Records a chat that has ended. The chat's span names it.
+    pub(crate) fn record_chat(&self, chat: ChatRecord) {
+        let totals = &chat.totals;
+        info!(
+            event = "chat.ended",
+            seconds = chat.duration.as_secs(),
+            turns = totals.turns,
+            interrupted = totals.interrupted,
+            model_ms = milliseconds(totals.model_time),
+            tool_ms = milliseconds(totals.tool_time),
+            input_tokens = totals.usage.input,
+            cached_tokens = totals.usage.cached,
+            output_tokens = totals.usage.output,
+            cost_usd = totals.cost.map(tracing::field::display),
+            "The chat has ended."
+        );
+        self.publish(|| TelemetryRecord::Chat(Arc::new(chat)));
+    }
+
+    /// Records an answer that the model did not give, and what the caller hears in its place. `request_id` is OpenAI's
+    /// identifier of the request.
+    pub(crate) fn record_outage(&self, outage: ModelOutage, request_id: Option<&str>) {
         match outage {
             ModelOutage::Apology(reason) => {
-                warn!(event = "call.apology", reason, "The model gave no answer; the server speaks in its place.");
+                warn!(
+                    event = "call.apology",
+                    reason, request_id, "The model gave no answer; the server speaks in its place."
+                );
             }
             ModelOutage::HandOff(reason) => {
-                warn!(event = "call.model_given_up", reason, "The model gives no answer; the call goes to a person.");
+                warn!(
+                    event = "call.model_given_up",
+                    reason, request_id, "The model gives no answer; the call goes to a person."
+                );
             }
         }
         self.metrics.calls.record_outage(outage);
@@ -222,6 +254,17 @@ impl Telemetry {
     /// Counts a tool that has finished.
     pub(crate) fn record_tool(&self, tool: &ToolSpan) {
         self.metrics.services.record_tool(tool);
+    }
+
+    /// Records a tool that belongs to no turn. It was counted when it had finished.
+    pub(crate) fn record_late_tool(&self, tool: LateTool) {
+        self.publish(|| TelemetryRecord::Tool(Arc::new(tool)));
+    }
+
+    /// Records what was asked of Twilio for a call outside of its tools. Each attempt was counted.
+    pub(crate) fn record_twilio_work(&self, call_sid: &CallSid, work: TwilioWork) {
+        let recorded = (tokio::time::Instant::now().into_std(), Timestamp::now());
+        self.publish(|| TelemetryRecord::Twilio(Arc::new(CallWork { call_sid: call_sid.clone(), recorded, work })));
     }
 
     /// Records an attempt of a request to Twilio's REST API.

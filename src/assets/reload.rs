@@ -15,9 +15,10 @@ use super::file::{AssetDirectory, AssetFile, Layer};
 use super::library::OverlayResult;
 use super::name::AssetName;
 use super::schema::server_config::LoaderType;
-use super::source::{AssetSource, FileSource, SyncSource};
+use super::source::{AssetSource, AssetSourceError, FileSource, SyncSource};
 use super::{AssetError, AssetErrors, AssetWarning, Library};
 use crate::config;
+use crate::telemetry::Telemetry;
 use crate::twilio::{BuildTwilioClientError, SyncClient};
 
 /// The time that a starting server waits for Twilio Sync. Afterwards loading continues in the background.
@@ -197,7 +198,7 @@ impl Assets {
             Err(_) => self
                 .watcher
                 .logged
-                .log_source_error(Some(format!("no response within {} s", SYNC_START_TIMEOUT.as_secs()))),
+                .log_source_error(Some(format!("no response within {} s", SYNC_START_TIMEOUT.as_secs())), None),
         }
     }
 }
@@ -206,6 +207,13 @@ impl AssetWatcher {
     fn new(base: Library, source: AssetSource) -> Self {
         let interval = source.poll_interval();
         Self { base, interval, source, logged: LoggedProblems::default(), requests: ReloadRequests::default() }
+    }
+
+    /// Reports requests to Twilio Sync to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        if let AssetSource::Sync(sync) = &self.source {
+            sync.set_telemetry(telemetry);
+        }
     }
 
     /// Keeps `current` up to date. Never returns. Safe to drop at any time.
@@ -244,7 +252,9 @@ impl AssetWatcher {
     /// Returns the new library, if anything has changed. A broken asset keeps its version in `last_good`.
     async fn poll(&mut self, last_good: &Library) -> Option<Library> {
         let polled = self.source.poll().await;
-        self.logged.log_source_error(polled.as_ref().err().map(ToString::to_string));
+        let failure = polled.as_ref().err();
+        let request_id = failure.and_then(AssetSourceError::request_id);
+        self.logged.log_source_error(failure.map(ToString::to_string), request_id);
         let OverlayResult { library, errors, mut warnings } = self.base.overlay(polled.ok()??, Some(last_good));
         if library.loader_type().is_some_and(|loader| !self.source.has_loader_type(loader)) {
             warnings.push(AssetWarning::LoaderTypeIgnored { file: library.server_config_label().to_owned() });
@@ -284,12 +294,12 @@ impl LoggedProblems {
         }
     }
 
-    fn log_source_error(&mut self, now: Option<String>) {
+    fn log_source_error(&mut self, now: Option<String>, request_id: Option<&str>) {
         match &now {
             Some(error) if self.source_error != now => {
                 error!(
                     event = "assets.source_unavailable",
-                    error, "The assets cannot be polled; the last ones stay in use."
+                    error, request_id, "The assets cannot be polled; the last ones stay in use."
                 );
             }
             None if self.source_error.is_some() => {

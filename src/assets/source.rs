@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::AssetError;
@@ -9,6 +10,7 @@ use super::file::{AssetDirectory, AssetFile, DirectorySnapshot, Layer};
 use super::name::AssetName;
 use super::schema::server_config::LoaderType;
 use super::sync::{SyncContents, SyncRevisions, SyncStore};
+use crate::telemetry::Telemetry;
 use crate::twilio::{SyncClient, SyncError};
 
 /// The interval between polls of the directory. A change is used after two equal polls: the first may see a
@@ -55,6 +57,16 @@ pub(super) enum AssetSourceError {
     Files(#[from] AssetError),
     #[error("{}", with_causes(.0))]
     Sync(#[from] SyncError),
+}
+
+impl AssetSourceError {
+    /// Twilio's identifier of the request that failed.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Files(_) => None,
+            Self::Sync(error) => error.request_id(),
+        }
+    }
 }
 
 impl AssetSource {
@@ -112,6 +124,10 @@ impl SyncSource {
     /// that name.
     pub(super) fn new(client: SyncClient, local: Vec<(AssetName, AssetFile)>) -> Self {
         Self { client, local, store: None, revisions: None }
+    }
+
+    pub(super) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.client.set_telemetry(telemetry);
     }
 
     async fn poll(&mut self) -> Result<Option<Layer>, SyncError> {

@@ -128,7 +128,7 @@ impl SyncStore {
                     refusal @ (SyncError::TooLarge { .. } | SyncError::Request(twilio::TwilioError::Refused { .. })),
                 ) if !refusal.is_gone() => {
                     error!(
-                        event = "assets.seed_refused", file = file.label, error = %refusal,
+                        event = "assets.seed_refused", file = file.label, error = %refusal, request_id = refusal.request_id(),
                         "Twilio Sync refused the asset; the local file is used instead."
                     );
                 }

@@ -199,9 +199,9 @@ async fn place_call(
             outbound.documents.remove(&path);
         }
         if maybe_placed {
-            warn!(event = "call.place_unknown", %error, "It is unknown whether an outbound call was placed.");
+            warn!(event = "call.place_unknown", %error, request_id = error.request_id(), "It is unknown whether an outbound call was placed.");
         } else {
-            warn!(event = "call.place_failed", %error, "An outbound call could not be placed.");
+            warn!(event = "call.place_failed", %error, request_id = error.request_id(), "An outbound call could not be placed.");
         }
         PlaceCallError { response: to_api_error(&error), maybe_placed }
     })

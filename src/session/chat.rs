@@ -29,6 +29,7 @@ use crate::payment::PriorPayments;
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, Interrupt, OutgoingFrame, Prompt, Setup};
 use crate::response_service::CallResponseService;
+use crate::telemetry::ChatRecord;
 
 /// How long a chat waits for the next message before it ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -94,6 +95,8 @@ pub(super) struct Chat {
     response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
     tool_events: mpsc::Receiver<Box<ToolEvent>>,
     turns: TurnRecorder,
+    began: (std::time::Instant, Timestamp),
+    call_sid: CallSid,
 }
 
 /// A reply in progress.
@@ -131,12 +134,24 @@ impl Chat {
         // The initial actions are not needed: a chat has no greeting.
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
-        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library));
+        let began = (now(), Timestamp::now());
+        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library), began);
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
         let agent_config = agent_config.with_listed_tools(context.business_tools.listed());
         let prices = context.telemetry.prices();
-        let turns = TurnRecorder::new(setup.call_sid, now(), Timestamp::now(), prices);
-        Self { context, response_service, agent_config, call, tools, response: None, tool_events, turns }
+        let turns = TurnRecorder::new(setup.call_sid.clone(), began.0, began.1, prices);
+        Self {
+            context,
+            response_service,
+            agent_config,
+            call,
+            tools,
+            response: None,
+            tool_events,
+            turns,
+            began,
+            call_sid: setup.call_sid,
+        }
     }
 
     /// Answers one message after another, until none arrives for [`IDLE_TIMEOUT`] or the server stops.
@@ -156,7 +171,12 @@ impl Chat {
                 break;
             }
         }
-        info!(event = "chat.ended", "The chat has ended.");
+        if let Some(turn) = self.turns.end_call(now()) {
+            self.context.telemetry.record_turn(turn);
+        }
+        let (duration, totals) = (now().saturating_duration_since(self.began.0), self.turns.take_totals());
+        let chat = ChatRecord { call_sid: self.call_sid, began_at: self.began.1, duration, totals };
+        self.context.telemetry.record_chat(chat);
     }
 
     /// Answers a message; returns whether the reply was complete.
@@ -176,7 +196,8 @@ impl Chat {
         let last = match answered {
             Ok(()) => ReplyPart::Done { text: Private::new(reply.text), tool_calls: reply.tool_calls },
             Err(error) => {
-                warn!(event = "chat.reply_failed", %error, "A message got no complete reply.");
+                let request_id = self.turns.request_id();
+                warn!(event = "chat.reply_failed", %error, request_id, "A message got no complete reply.");
                 self.interrupt(&reply.text);
                 ReplyPart::Failed(error)
             }
@@ -223,7 +244,9 @@ impl Chat {
                     CallEvent::Model { request, event }
                 }
                 Some(finished) = self.tool_events.recv() => {
-                    self.turns.record_tool(finished.span);
+                    if let Some(late) = self.turns.record_tool(finished.span) {
+                        self.context.telemetry.record_late_tool(late);
+                    }
                     finished.event
                 }
             };
@@ -248,8 +271,10 @@ impl Chat {
                 Action::StopModel => self.response = None,
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
-                Action::Record(entry) => payment_log::log_entry(&entry),
-                Action::ReportModelOutage(outage) => self.context.telemetry.record_outage(outage),
+                Action::Record(entry) => payment_log::log_entry(&entry, self.turns.request_id()),
+                Action::ReportModelOutage(outage) => {
+                    self.context.telemetry.record_outage(outage, self.turns.request_id())
+                }
                 // No external client calls tools in a chat, and the limited tools need a telephone.
                 Action::ReturnToolOutput { .. } | Action::ReportLimit(_) | Action::Close => {}
             }

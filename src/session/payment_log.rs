@@ -27,9 +27,9 @@ pub(crate) fn log_late_result(status: &PaymentCallback) {
     }
 }
 
-/// Logs one entry of a payment's history.
+/// Logs one entry of a payment's history, which a response of Twilio to this request may have caused.
 #[expect(clippy::too_many_lines, reason = "one arm for each entry")]
-pub(super) fn log_entry(entry: &PaymentLogEntry) {
+pub(super) fn log_entry(entry: &PaymentLogEntry, request_id: Option<&str>) {
     let amount = |charge: &Option<Amount>| charge.map_or("none (tokenize)".to_owned(), |amount| format!("{amount:?}"));
     match entry {
         PaymentLogEntry::Opened { sid, charge } => info!(
@@ -92,12 +92,14 @@ pub(super) fn log_entry(entry: &PaymentLogEntry) {
             payment_sid = %sid,
             action = %change,
             error_code = code,
+            request_id,
             "Twilio refused a change of a payment session."
         ),
         PaymentLogEntry::CancelUnconfirmed { sid } => {
             error!(
                 event = "payment.cancel_unknown",
                 payment_sid = %sid,
+                request_id,
                 "It is unknown whether the payment was cancelled: look it up at Twilio."
             );
         }

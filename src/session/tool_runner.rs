@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
@@ -16,7 +18,7 @@ use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId, ToolSpec};
 use crate::payment::TwilioResponse;
-use crate::telemetry::{self, Telemetry, ToolResult, ToolSpan};
+use crate::telemetry::{self, LateTool, Telemetry, ToolResult, ToolSpan};
 use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
 
@@ -42,6 +44,8 @@ pub(super) struct ToolRunner {
     business: Arc<BusinessToolClient>,
     usage: Arc<Usage>,
     telemetry: Arc<Telemetry>,
+    /// When the session began.
+    began: (std::time::Instant, Timestamp),
     /// Boxed, since a channel reserves room for 32 events.
     events: mpsc::Sender<Box<ToolEvent>>,
     tasks: TaskTracker,
@@ -49,11 +53,15 @@ pub(super) struct ToolRunner {
 
 impl ToolRunner {
     /// Creates a runner, and the receiver of its events.
-    pub(super) fn new(session: &SessionContext, context: Arc<ToolContext>) -> (Self, mpsc::Receiver<Box<ToolEvent>>) {
+    pub(super) fn new(
+        session: &SessionContext,
+        context: Arc<ToolContext>,
+        began: (std::time::Instant, Timestamp),
+    ) -> (Self, mpsc::Receiver<Box<ToolEvent>>) {
         let (events, received) = mpsc::channel(16);
         let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
         let telemetry = session.telemetry.clone();
-        (Self { context, business, usage, telemetry, events, tasks }, received)
+        (Self { context, business, usage, telemetry, began, events, tasks }, received)
     }
 
     /// Runs a tool in a separate task, so that it finishes even if the call ends first.
@@ -75,7 +83,7 @@ impl ToolRunner {
         let kind = ToolSpec::find(name).map_or("business", |tool| tool.name);
         let (name, speak) = (name.to_owned(), business.and_then(|tool| tool.speak.clone()));
         let (context, events) = (self.context.clone(), self.events.clone());
-        let telemetry = self.telemetry.clone();
+        let (telemetry, call_began) = (self.telemetry.clone(), self.began);
         let work = async move {
             let started = Instant::now().into_std();
             let mut work = pin!(AssertUnwindSafe(tools::run(&context, &agent, tool)).catch_unwind());
@@ -103,12 +111,16 @@ impl ToolRunner {
                     ToolOutcome::NoResult
                 }
             };
-            // The receiver is closed only if the session task has ended.
             let (finished, result) = (Instant::now().into_std(), ToolResult::from(&outcome));
             let span = ToolSpan { name: kind, started, finished, twilio, result };
             telemetry.record_tool(&span);
             let event = CallEvent::ToolFinished { run, outcome };
-            let _ = events.send(Box::new(ToolEvent { event, span: Some(span) })).await;
+            // The receiver is closed only if the session task has ended.
+            if let Err(SendError(unsent)) = events.send(Box::new(ToolEvent { event, span: Some(span) })).await
+                && let Some(tool) = unsent.span
+            {
+                telemetry.record_late_tool(LateTool { call_sid: context.call.call_sid.clone(), call_began, tool });
+            }
         };
         self.tasks.spawn(work.in_current_span());
     }

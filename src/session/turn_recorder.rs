@@ -12,7 +12,7 @@ use crate::config::ModelPrices;
 use crate::ids::CallSid;
 use crate::payment::{Field, PaymentLogEntry, UpdateAction, UpdatePayment};
 use crate::relay::{IncomingFrame, Info, OutgoingFrame};
-use crate::telemetry::{CallTotals, Cost, ResponseSpan, ToolSpan, TurnEnd, TurnRecord, TurnTrigger};
+use crate::telemetry::{CallTotals, Cost, LateTool, ResponseSpan, ToolSpan, TurnEnd, TurnRecord, TurnTrigger};
 
 /// The maximum number of responses, and of tools, of which a turn keeps the times. Their sums include the others.
 const MAX_SPANS: usize = 32;
@@ -30,6 +30,8 @@ pub(super) struct TurnRecorder {
     turn: Option<OpenTurn>,
     /// The field that is being captured, and since when.
     capturing: Option<(Field, Instant)>,
+    /// The identifier of the request at OpenAI or Twilio whose response is being handled, if that failed at Twilio.
+    request_id: Option<String>,
     totals: CallTotals,
 }
 
@@ -61,6 +63,7 @@ impl TurnRecorder {
             owed: None,
             turn: None,
             capturing: None,
+            request_id: None,
             totals: CallTotals::default(),
         }
     }
@@ -69,6 +72,9 @@ impl TurnRecorder {
     pub(super) fn record_event(&mut self, event: &CallEvent, now: Instant) {
         if let CallEvent::Model { request, event } = event {
             return self.record_model_event(*request, event, now);
+        }
+        if !matches!(event, CallEvent::ToolFinished { .. }) {
+            self.request_id = None;
         }
         self.totals.resumes += u32::from(matches!(event, CallEvent::SocketResumed));
         let turn = self.turn.as_mut();
@@ -100,6 +106,9 @@ impl TurnRecorder {
     }
 
     fn record_model_event(&mut self, request: ModelRequestId, event: &ModelEvent, now: Instant) {
+        if let ModelEvent::Report(report) = event {
+            self.request_id.clone_from(&report.request_id);
+        }
         let Some(turn) = &mut self.turn else { return };
         // What is being handled is a part of the turn that is open.
         self.current.is_input = false;
@@ -182,13 +191,22 @@ impl TurnRecorder {
         }
     }
 
-    /// Records a tool, if one has finished.
-    pub(super) fn record_tool(&mut self, tool: Option<ToolSpan>) {
-        if let (Some(turn), Some(tool)) = (&mut self.turn, tool)
-            && turn.record.tools.len() < MAX_SPANS
-        {
+    /// The identifier of the request at OpenAI or Twilio whose failure the call has just been told of.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// Records a tool, if one has finished. Returns it if there is no turn that it belongs to.
+    pub(super) fn record_tool(&mut self, tool: Option<ToolSpan>) -> Option<LateTool> {
+        let tool = tool?;
+        self.request_id = tool.twilio.failed_request_id().map(str::to_owned);
+        let Some(turn) = &mut self.turn else {
+            return Some(LateTool { call_sid: self.call_sid.clone(), call_began: self.began, tool });
+        };
+        if turn.record.tools.len() < MAX_SPANS {
             turn.record.tools.push(tool);
         }
+        None
     }
 
     /// Records what the call does after an event and its actions. Returns the turn if that is over.

@@ -112,8 +112,10 @@ fn find_faults(spans: &[Span]) -> BTreeSet<String> {
         };
         let parent = by_id.get(&(&span.trace_id, &span.parent_span_id));
         require(span.trace_id.len() == 16 && span.span_id.len() == 8, "with an identifier of another length");
-        require(span.parent_span_id.is_empty() == (span.name == "call"), "that is or is not the root");
-        require(span.name == "call" || parent.is_some(), "without its parent");
+        let (is_root, has_parent) = (["call", "conversation"].contains(&&*span.name), !span.parent_span_id.is_empty());
+        // A request to place a call comes before the root of its trace.
+        require(has_parent != is_root || span.name.starts_with("POST"), "that is or is not the root");
+        require(!has_parent || parent.is_some(), "without its parent");
         require(span.start_time_unix_nano <= span.end_time_unix_nano, "that ends before it begins");
         require(
             parent.is_none_or(|parent| parent.start_time_unix_nano <= span.start_time_unix_nano),
@@ -130,7 +132,7 @@ fn find_faults(spans: &[Span]) -> BTreeSet<String> {
             Some("invoke_agent") => &["gen_ai.operation.name", "gen_ai.provider.name", "server.address"],
             Some("execute_tool") => &["gen_ai.operation.name", "gen_ai.tool.name"],
             Some("POST") => &["http.request.method", "url.template", "server.address"],
-            Some("call" | "turn") => &["gen_ai.conversation.id"],
+            Some("call" | "conversation" | "turn") => &["gen_ai.conversation.id"],
             Some("payment") => &["crelay.payment.sid"],
             _ => &["a name that is known"],
         };

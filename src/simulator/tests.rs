@@ -310,6 +310,19 @@ async fn a_payment_call_is_one_trace_without_a_word_or_a_number() {
 }
 
 #[tokio::test]
+async fn the_request_that_places_a_call_is_in_the_trace_of_the_call() {
+    let (runner, scenario) = (ScenarioRunner::fast(), find_scenario("outbound").unwrap());
+    let set = runner.start(&scenario).await.unwrap();
+    let collector = set.collector.clone();
+    let result = Box::pin(runner.run_started(set, &scenario)).await.unwrap();
+    assert!(result.has_passed(), "{}", result.to_text());
+    let spans = collector.spans();
+    assert!(spans.iter().all(|span| span.trace_id == spans[0].trace_id));
+    let placed = ("POST /2010-04-01/Accounts/{AccountSid}/Calls.json".to_owned(), String::new());
+    assert!(parents(&spans).contains(&placed), "{:#?}", parents(&spans));
+}
+
+#[tokio::test]
 async fn a_collector_that_does_not_answer_holds_no_call_up() {
     // It accepts connections, and reads nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

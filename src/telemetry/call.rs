@@ -1,11 +1,12 @@
 //! What a call was made of, in sum.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::cost::Cost;
-use super::turn::{TokenUsage, TurnEnd, TurnRecord};
+use super::turn::{TokenUsage, ToolSpan, TurnEnd, TurnRecord};
+use super::twilio_work::TwilioWork;
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{Field, PaymentLogEntry, PaymentOutcome};
 
@@ -37,7 +38,42 @@ pub(crate) struct CallRecord {
     pub(crate) totals: CallTotals,
 }
 
-/// The sums of a call.
+/// A chat that has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct ChatRecord {
+    /// What identifies it in the place of a call.
+    pub(crate) call_sid: CallSid,
+    /// When it began.
+    pub(crate) began_at: Timestamp,
+    /// How long it lasted, with the wait for a next message.
+    pub(crate) duration: Duration,
+    /// What its turns were in sum.
+    pub(crate) totals: CallTotals,
+}
+
+/// A tool that finished when no turn of its call was open, or after the call.
+#[derive(Debug, Clone)]
+pub(crate) struct LateTool {
+    /// The call.
+    pub(crate) call_sid: CallSid,
+    /// When its session began, on the clock of the tool and as a time.
+    pub(crate) call_began: (Instant, Timestamp),
+    /// The tool.
+    pub(crate) tool: ToolSpan,
+}
+
+/// What was asked of Twilio for a call by other than its tools.
+#[derive(Debug, Clone)]
+pub(crate) struct CallWork {
+    /// The call.
+    pub(crate) call_sid: CallSid,
+    /// When it was recorded, on the clock of the attempts and as a time.
+    pub(crate) recorded: (Instant, Timestamp),
+    /// The attempts.
+    pub(crate) work: TwilioWork,
+}
+
+/// The sums of a call or a chat.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallTotals {
     /// The turns of the agent.

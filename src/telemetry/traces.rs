@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::TelemetryRecord;
-use super::call::{CallRecord, PaymentStep, PaymentTimeline};
+use super::call::{CallRecord, CallWork, ChatRecord, LateTool, PaymentStep, PaymentTimeline};
 use super::metrics::TwilioOperation;
 use super::turn::{ResponseSpan, ToolSpan, TurnRecord};
 use super::twilio_work::TwilioAttempt;
@@ -128,25 +128,32 @@ impl Trace {
 }
 
 impl TraceBuilder {
-    /// Builds the spans of a record; none if the call is not sampled, or is a chat.
+    /// Builds the spans of a record; none if the call or the chat is not sampled.
     pub(crate) fn spans(&self, record: &TelemetryRecord) -> Vec<Span> {
         let (call, began_at) = match record {
             TelemetryRecord::Turn(turn) => (&turn.call_sid, turn.call_began_at),
             TelemetryRecord::Call(call) => (&call.call_sid, call.began_at),
+            TelemetryRecord::Chat(chat) => (&chat.call_sid, chat.began_at),
+            TelemetryRecord::Tool(late) => (&late.call_sid, late.call_began.1),
+            // The root is not known, and not needed.
+            TelemetryRecord::Twilio(work) => (&work.call_sid, work.recorded.1),
         };
         let trace = Trace::of_call(call, began_at);
-        if call.is_chat() || !self.sampler.admits(trace.id) {
+        if !self.sampler.admits(trace.id) {
             return Vec::new();
         }
         match record {
             TelemetryRecord::Turn(turn) => self.turn_spans(&trace, turn),
             TelemetryRecord::Call(call) => call_spans(&trace, call),
+            TelemetryRecord::Chat(chat) => vec![chat_span(&trace, chat)],
+            TelemetryRecord::Tool(late) => self.late_tool_spans(&trace, late),
+            TelemetryRecord::Twilio(work) => self.work_spans(&trace, work),
         }
     }
 
     fn turn_spans(&self, trace: &Trace, turn: &TurnRecord) -> Vec<Span> {
         let id = span_id(&trace.root, "turn", turn.number.into());
-        let anchor = Anchor { unix: nanoseconds_of(turn.began_at), instant: turn.began };
+        let anchor = Anchor::of((turn.began, turn.began_at));
         let at = |since: Duration| after(anchor.unix, since);
         let times = (anchor.unix, at(turn.ended));
         let mut span = trace.span(id, Some(trace.root), "turn", SpanKind::Internal, times);
@@ -231,15 +238,41 @@ impl TraceBuilder {
         ];
         spans.push(span);
         for (index, attempt) in (0..).zip(&tool.twilio.attempts) {
-            let times = (anchor.at(attempt.started), anchor.at(attempt.finished));
-            spans.push(self.twilio_span(trace, span_id(&id, "twilio", index), id, attempt, times));
+            spans.extend(self.twilio_span(trace, span_id(&id, "twilio", index), Some(id), attempt, anchor));
         }
     }
 
+    fn late_tool_spans(&self, trace: &Trace, late: &LateTool) -> Vec<Span> {
+        let anchor = Anchor::of(late.call_began);
+        let id = span_id(&trace.root, "late_tool", anchor.at(late.tool.started));
+        let mut spans = Vec::new();
+        self.add_tool(&mut spans, trace, (id, trace.root), &late.tool, anchor);
+        spans
+    }
+
+    /// The session of the call is not known: it has not begun, or was that of an earlier server. So these have no parent.
+    fn work_spans(&self, trace: &Trace, work: &CallWork) -> Vec<Span> {
+        let anchor = Anchor::of(work.recorded);
+        let start = work.work.attempts.first().map_or(0, |attempt| anchor.at(attempt.started));
+        let attempts = work.work.attempts.iter().filter_map(|attempt| {
+            let id = span_id(&trace.id, "twilio", start.wrapping_add(attempt.number as u64));
+            self.twilio_span(trace, id, None, attempt, anchor)
+        });
+        attempts.collect()
+    }
+
     /// The conventions want a span for each attempt. `url.full` would have the SIDs of account, call and payment.
-    fn twilio_span(&self, trace: &Trace, id: SpanId, tool: SpanId, attempt: &TwilioAttempt, times: (u64, u64)) -> Span {
-        let template = attempt.operation.url_template();
-        let mut span = trace.span(id, Some(tool), &format!("POST {template}"), SpanKind::Client, times);
+    fn twilio_span(
+        &self,
+        trace: &Trace,
+        id: SpanId,
+        parent: Option<SpanId>,
+        attempt: &TwilioAttempt,
+        anchor: Anchor,
+    ) -> Option<Span> {
+        let template = attempt.operation.url_template()?;
+        let times = (anchor.at(attempt.started), anchor.at(attempt.finished));
+        let mut span = trace.span(id, parent, &format!("POST {template}"), SpanKind::Client, times);
         span.attributes = vec![text("http.request.method", "POST"), text("url.template", template)];
         span.attributes.extend(self.twilio.attributes());
         if let Some(repeated) = attempt.number.checked_sub(1).filter(|repeated| *repeated > 0) {
@@ -255,8 +288,23 @@ impl TraceBuilder {
                 }
             }
         }
-        span
+        span.attributes.extend(attempt.request_id.as_deref().map(|id| text("crelay.twilio.request_id", id)));
+        Some(span)
     }
+}
+
+/// The root of a chat.
+fn chat_span(trace: &Trace, chat: &ChatRecord) -> Span {
+    let start = nanoseconds_of(chat.began_at);
+    let times = (start, after(start, chat.duration));
+    let mut root = trace.span(trace.root, None, "conversation", SpanKind::Server, times);
+    root.attributes = vec![
+        text("gen_ai.conversation.id", chat.call_sid.as_str()),
+        number("crelay.chat.turns", chat.totals.turns),
+        number("crelay.chat.interrupted", chat.totals.interrupted),
+    ];
+    root.attributes.extend(chat.totals.cost.map(|cost| double("crelay.cost_usd", cost.as_dollars())));
+    root
 }
 
 /// The root, and a span for each payment session.
@@ -318,6 +366,10 @@ fn payment_span(trace: &Trace, id: SpanId, call_start: u64, timeline: &PaymentTi
 }
 
 impl Anchor {
+    fn of((instant, time): (Instant, Timestamp)) -> Self {
+        Self { unix: nanoseconds_of(time), instant }
+    }
+
     /// A time of the monotonic clock in nanoseconds since 1970.
     fn at(self, instant: Instant) -> u64 {
         match instant.checked_duration_since(self.instant) {
@@ -328,13 +380,14 @@ impl Anchor {
 }
 
 impl TwilioOperation {
-    /// The path of its resource, with names in place of SIDs.
-    fn url_template(self) -> &'static str {
+    /// The path of its resource, with names in place of SIDs; `None` of those that are not for a call.
+    fn url_template(self) -> Option<&'static str> {
         match self {
-            Self::CreatePayment => "/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments.json",
-            Self::UpdatePayment => "/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments/{Sid}.json",
-            Self::SendMessage => "/2010-04-01/Accounts/{AccountSid}/Messages.json",
-            Self::PlaceCall => "/2010-04-01/Accounts/{AccountSid}/Calls.json",
+            Self::CreatePayment => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments.json"),
+            Self::UpdatePayment => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments/{Sid}.json"),
+            Self::SendMessage => Some("/2010-04-01/Accounts/{AccountSid}/Messages.json"),
+            Self::PlaceCall => Some("/2010-04-01/Accounts/{AccountSid}/Calls.json"),
+            Self::ReadSync | Self::WriteSync => None,
         }
     }
 }

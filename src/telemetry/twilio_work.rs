@@ -1,4 +1,4 @@
-//! What a tool asks Twilio's REST API for, and how long it waits. The tools need not know that this is measured.
+//! What a tool, or other work for a call, asks Twilio's REST API for, and how long it waits. The tools need not know that this is measured.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -23,7 +23,7 @@ pub(crate) struct TwilioWork {
 }
 
 /// An attempt of a request to Twilio's REST API.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct TwilioAttempt {
     /// What was asked for.
     pub(crate) operation: TwilioOperation,
@@ -35,6 +35,16 @@ pub(crate) struct TwilioAttempt {
     pub(crate) finished: Instant,
     /// How Twilio answered.
     pub(crate) result: TwilioResult,
+    /// Twilio's identifier of the request, for its support; bounded.
+    pub(crate) request_id: Option<String>,
+}
+
+impl TwilioWork {
+    /// Twilio's identifier of the last request, if that has failed.
+    pub(crate) fn failed_request_id(&self) -> Option<&str> {
+        let last = self.attempts.last()?;
+        last.request_id.as_deref().filter(|_| last.result.is_some_and(|(status, _)| status >= 400))
+    }
 }
 
 /// Runs `work`, and returns its output and the requests to Twilio within it.
@@ -71,6 +81,7 @@ mod tests {
             started: now,
             finished: now,
             result: None,
+            request_id: None,
         };
         let work = async |attempts| {
             for number in 1..=attempts {

@@ -11,7 +11,7 @@ use super::error::{TwilioError, UnknownOutcomeCause};
 use super::rest::RetryPolicy;
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
-use crate::telemetry::TwilioOperation;
+use crate::telemetry::{TwilioOperation, measure_twilio_work};
 
 /// A call to place from the server's own number.
 #[derive(Debug)]
@@ -49,9 +49,11 @@ impl TwilioClient {
             ("MachineDetection", "DetectMessageEnd"),
         ];
         form.extend(time_limit.as_deref().map(|limit| ("TimeLimit", limit)));
-        let body = self.post(TwilioOperation::PlaceCall, &["Calls.json"], &form, RetryPolicy::IfNotProcessed).await?;
-        let created: CreatedCall =
-            serde_json::from_slice(&body).map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
+        let posted = self.post(TwilioOperation::PlaceCall, &["Calls.json"], &form, RetryPolicy::IfNotProcessed);
+        let (body, work) = measure_twilio_work(posted).await;
+        let created: CreatedCall = serde_json::from_slice(&body?)
+            .map_err(|_| TwilioError::Unknown(UnknownOutcomeCause::UnreadableResponse))?;
+        self.record_call_work(&created.sid, work);
         Ok(created.sid)
     }
 }

@@ -10,8 +10,9 @@ use url::Url;
 use super::error::TwilioError;
 use super::rest::{BuildTwilioClientError, RequestLimits, RestClient, RestRequest, RetryPolicy};
 use crate::config;
+use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
-use crate::telemetry::{Telemetry, TwilioOperation};
+use crate::telemetry::{Telemetry, TwilioOperation, TwilioWork};
 
 /// Short limits, since a caller is waiting in silence. A response to a payment request is below 1 KiB.
 const LIMITS: RequestLimits = RequestLimits {
@@ -47,6 +48,11 @@ impl TwilioClient {
         self.rest.telemetry.set(telemetry);
     }
 
+    /// Reports what was asked of Twilio for a call outside of its tools.
+    pub(crate) fn record_call_work(&self, call: &CallSid, work: TwilioWork) {
+        self.rest.telemetry.record(|telemetry| telemetry.record_twilio_work(call, work));
+    }
+
     /// Posts a form to a resource of the account and returns the body of the response. Retries as `retry` allows.
     pub(super) async fn post(
         &self,
@@ -56,7 +62,6 @@ impl TwilioClient {
         retry: RetryPolicy,
     ) -> Result<Vec<u8>, TwilioError> {
         let url = self.url(path);
-        let operation = Some(operation);
         self.rest.send(RestRequest { method: &Method::POST, url: &url, form, retry, operation }).await
     }
 

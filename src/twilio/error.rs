@@ -18,6 +18,8 @@ pub enum TwilioError {
         code: Option<u32>,
         /// Twilio's message, empty if there was none. Not for the model and not for the caller.
         message: Private<String>,
+        /// Twilio's identifier of the request, for its support.
+        request_id: Option<String>,
     },
     /// No attempt reached Twilio: nothing was done, and the same request may be sent later.
     #[error("Twilio could not be reached")]
@@ -34,8 +36,13 @@ pub enum UnknownOutcomeCause {
     #[error("no response was read")]
     NoResponse(#[source] reqwest::Error),
     /// Twilio responded with a server error.
-    #[error("Twilio failed with HTTP {0}")]
-    ServerError(u16),
+    #[error("Twilio failed with HTTP {status}")]
+    ServerError {
+        /// The HTTP status.
+        status: u16,
+        /// Twilio's identifier of the request, for its support.
+        request_id: Option<String>,
+    },
     /// Twilio refused a retry. It may have processed the first attempt, and the refusal may be due to that.
     #[error("Twilio refused a retry with HTTP {status}, code {}", code.unwrap_or_default())]
     RetryRefused {
@@ -43,6 +50,8 @@ pub enum UnknownOutcomeCause {
         status: u16,
         /// Twilio's error code, if the response had one.
         code: Option<u32>,
+        /// Twilio's identifier of the retry, for its support.
+        request_id: Option<String>,
     },
     /// Twilio processed the request, but the response does not contain what was created.
     #[error("the response cannot be read")]
@@ -60,6 +69,19 @@ impl TwilioError {
         match self {
             Self::Refused { code, .. } => *code,
             Self::Unreachable(_) | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Twilio's identifier of the request, for its support, if there was an answer.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Refused { request_id, .. }
+            | Self::Unknown(
+                UnknownOutcomeCause::ServerError { request_id, .. }
+                | UnknownOutcomeCause::RetryRefused { request_id, .. },
+            ) => request_id.as_deref(),
+            Self::Unreachable(_)
+            | Self::Unknown(UnknownOutcomeCause::NoResponse(_) | UnknownOutcomeCause::UnreadableResponse) => None,
         }
     }
 

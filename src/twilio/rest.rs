@@ -67,8 +67,8 @@ pub(super) struct RestRequest<'a> {
     /// The form in the body; empty for no body.
     pub(super) form: &'a [(&'a str, &'a str)],
     pub(super) retry: RetryPolicy,
-    /// What is measured of it; `None` for nothing.
-    pub(super) operation: Option<TwilioOperation>,
+    /// What it is measured as.
+    pub(super) operation: TwilioOperation,
 }
 
 /// The reason why a client could not be built.
@@ -125,9 +125,7 @@ impl RestClient {
     pub(super) async fn send(&self, request: RestRequest<'_>) -> Result<Vec<u8>, TwilioError> {
         let began = Instant::now();
         let answer = self.send_with_retries(request, began + self.limits.request_timeout).await;
-        if let Some(operation) = request.operation {
-            self.telemetry.record(|telemetry| telemetry.record_twilio_request(operation, began.elapsed()));
-        }
+        self.telemetry.record(|telemetry| telemetry.record_twilio_request(request.operation, began.elapsed()));
         answer
     }
 
@@ -159,12 +157,19 @@ impl RestClient {
         }
     }
 
-    fn record_attempt(&self, request: RestRequest<'_>, number: usize, started: Instant, result: TwilioResult) {
-        if let Some(operation) = request.operation {
-            let (started, finished) = (started.into_std(), Instant::now().into_std());
-            let attempt = TwilioAttempt { operation, number, started, finished, result };
-            self.telemetry.record(|telemetry| telemetry.record_twilio_attempt(attempt));
-        }
+    fn record_attempt(
+        &self,
+        operation: TwilioOperation,
+        number: usize,
+        started: Instant,
+        result: TwilioResult,
+        request_id: Option<&str>,
+    ) {
+        let (started, finished) = (started.into_std(), Instant::now().into_std());
+        self.telemetry.record(|telemetry| {
+            let request_id = request_id.map(str::to_owned);
+            telemetry.record_twilio_attempt(TwilioAttempt { operation, number, started, finished, result, request_id });
+        });
     }
 
     async fn send_once(
@@ -180,7 +185,7 @@ impl RestClient {
         let response = match builder.send().await {
             Ok(response) => response,
             Err(error) => {
-                self.record_attempt(request, attempt, started, None);
+                self.record_attempt(request.operation, attempt, started, None, None);
                 let failure = FailedAttempt::from(error.without_url());
                 let cause = failure.error.root_cause();
                 // Callers of GET requests poll, and log a failure once themselves.
@@ -203,7 +208,13 @@ impl RestClient {
         let asks_to_wait = retry_after(response.headers());
         let body = read_body(response, self.limits.max_response_bytes).await;
         if status.is_success() {
-            self.record_attempt(request, attempt, started, Some((status.as_u16(), None)));
+            self.record_attempt(
+                request.operation,
+                attempt,
+                started,
+                Some((status.as_u16(), None)),
+                request_id.as_deref(),
+            );
             tracing::debug!(
                 event = "twilio.accepted",
                 attempt,
@@ -216,7 +227,7 @@ impl RestClient {
         }
         let refusal: ErrorBody = body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         let (number, code) = (status.as_u16(), refusal.code);
-        self.record_attempt(request, attempt, started, Some((number, code)));
+        self.record_attempt(request.operation, attempt, started, Some((number, code)), request_id.as_deref());
         if request.method == Method::GET {
             tracing::debug!(
                 event = "twilio.get_refused",
@@ -237,9 +248,9 @@ impl RestClient {
             );
         }
         let error = if status.is_server_error() {
-            TwilioError::Unknown(UnknownOutcomeCause::ServerError(number))
+            TwilioError::Unknown(UnknownOutcomeCause::ServerError { status: number, request_id })
         } else {
-            TwilioError::Refused { status: number, code, message: refusal.message }
+            TwilioError::Refused { status: number, code, message: refusal.message, request_id }
         };
         Err(FailedAttempt {
             error,
@@ -268,8 +279,8 @@ impl FailedAttempt {
     /// connection does not mean that nothing was done.
     fn into_request_error(self, may_be_processed: bool) -> TwilioError {
         match self.error {
-            TwilioError::Refused { status, code, .. } if may_be_processed => {
-                TwilioError::Unknown(UnknownOutcomeCause::RetryRefused { status, code })
+            TwilioError::Refused { status, code, request_id, .. } if may_be_processed => {
+                TwilioError::Unknown(UnknownOutcomeCause::RetryRefused { status, code, request_id })
             }
             TwilioError::Unreachable(error) if may_be_processed => {
                 TwilioError::Unknown(UnknownOutcomeCause::NoResponse(error))

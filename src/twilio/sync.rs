@@ -3,6 +3,7 @@
 //! The stored data and its names are defined by the callers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -15,6 +16,7 @@ use super::error::{TwilioError, UnknownOutcomeCause};
 use super::rest::{BuildTwilioClientError, RequestLimits, RestClient, RestRequest, RetryPolicy};
 use crate::config;
 use crate::ids::Sid;
+use crate::telemetry::{Telemetry, TwilioOperation};
 
 /// The maximum size of a document or an item, in bytes of JSON: 16 KiB. Larger data is refused with error 54006.
 pub const MAX_DATA_BYTES: usize = 16 * 1024;
@@ -110,6 +112,14 @@ impl SyncError {
         )
     }
 
+    /// Twilio's identifier of the request, for its support, if there was an answer.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Request(error) => error.request_id(),
+            Self::TooLarge { .. } | Self::AlreadyExists(_) | Self::ForeignNextPage | Self::ListTooLong => None,
+        }
+    }
+
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Request(TwilioError::Refused { status: 409, .. }))
     }
@@ -119,6 +129,11 @@ impl SyncClient {
     /// Creates a client for the account of `config`.
     pub fn new(config: &config::TwilioConfig) -> Result<Self, BuildTwilioClientError> {
         RestClient::new(config, &config.sync_base, LIMITS).map(Self)
+    }
+
+    /// Reports requests to this hub from now on.
+    pub(crate) fn set_telemetry(&self, telemetry: &Arc<Telemetry>) {
+        self.0.telemetry.set(telemetry);
     }
 
     /// Lists the services of the account.
@@ -221,7 +236,8 @@ impl SyncClient {
         form: &[(&str, &str)],
         retry: RetryPolicy,
     ) -> Result<Vec<u8>, SyncError> {
-        Ok(self.0.send(RestRequest { method, url, form, retry, operation: None }).await?)
+        let operation = if method == Method::GET { TwilioOperation::ReadSync } else { TwilioOperation::WriteSync };
+        Ok(self.0.send(RestRequest { method, url, form, retry, operation }).await?)
     }
 
     fn url(&self, path: &[&str]) -> Url {

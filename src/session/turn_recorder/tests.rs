@@ -2,7 +2,7 @@ use super::*;
 use crate::call::{ContextKeys, ModelRequest, Tool, ToolCall, ToolOutcome, ToolRunId};
 use crate::payment::{CallbackDigester, PaymentCallback};
 use crate::redact::Private;
-use crate::telemetry::{ResponseReport, TokenUsage, ToolResult, TwilioWork};
+use crate::telemetry::{ResponseReport, TokenUsage, ToolResult, TwilioAttempt, TwilioOperation, TwilioWork};
 
 /// A recorder with a clock that the test moves.
 struct Harness {
@@ -184,4 +184,41 @@ fn a_turn_keeps_a_bounded_number_of_spans() {
     }
     let turn = call.recorder.end_call(call.now).unwrap();
     assert_eq!((turn.trigger, turn.responses.len(), turn.tools.len()), (TurnTrigger::Timer, MAX_SPANS, MAX_SPANS));
+}
+
+/// A tool that Twilio refused, with this identifier of the request.
+fn refused_tool(now: Instant, request_id: &str) -> ToolSpan {
+    let attempt = TwilioAttempt {
+        operation: TwilioOperation::UpdatePayment,
+        number: 1,
+        started: now,
+        finished: now,
+        result: Some((400, Some(64_008))),
+        request_id: Some(request_id.to_owned()),
+    };
+    let twilio = TwilioWork { time: Duration::ZERO, attempts: vec![attempt] };
+    ToolSpan { name: "complete-payment", started: now, finished: now, twilio, result: ToolResult::Refused }
+}
+
+#[test]
+fn what_follows_from_a_failure_is_logged_with_the_identifier_of_its_request() {
+    let mut call = Harness::new();
+    let now = call.now;
+    call.handle(&prompt(), &[ask(1)], Active);
+    let failed = ResponseReport { attempts: 1, request_id: Some("req_1".to_owned()), ..ResponseReport::default() };
+    call.model(1, ModelEvent::Report(Box::new(failed)), &[], Active).model(1, ModelEvent::Failed, &[say()], Active);
+    assert_eq!(call.recorder.request_id(), Some("req_1"));
+    assert!(call.recorder.record_tool(Some(refused_tool(now, "RQ1"))).is_none());
+    call.handle(&CallEvent::ToolFinished { run: ToolRunId(1), outcome: ToolOutcome::NoResult }, &[], Active);
+    assert_eq!(call.recorder.request_id(), Some("RQ1"));
+    call.handle(&CallEvent::Tick, &[], Active);
+    assert_eq!(call.recorder.request_id(), None);
+}
+
+#[test]
+fn a_tool_without_a_turn_is_returned() {
+    let mut call = Harness::new();
+    let (now, start) = (call.now, call.start);
+    let late = call.recorder.record_tool(Some(refused_tool(now, "RQ1"))).unwrap();
+    assert_eq!((late.call_sid.as_str(), late.call_began), ("CA1", (start, Timestamp::UNIX_EPOCH)));
 }

@@ -9,7 +9,7 @@ use super::{Counters, Histograms, LATENCY, Registrar, count, observe};
 use crate::telemetry::ToolSpan;
 
 /// Twilio's error codes that have a label of their own. Others are `other`.
-pub(super) const TWILIO_CODES: [(u32, &str); 38] = [
+pub(super) const TWILIO_CODES: [(u32, &str); 42] = [
     (20001, "20001"),
     (20003, "20003"),
     (20404, "20404"),
@@ -25,6 +25,10 @@ pub(super) const TWILIO_CODES: [(u32, &str); 38] = [
     (21408, "21408"),
     (21602, "21602"),
     (21610, "21610"),
+    (54006, "54006"),
+    (54008, "54008"),
+    (54103, "54103"),
+    (54301, "54301"),
     (64001, "64001"),
     (64002, "64002"),
     (64003, "64003"),
@@ -113,6 +117,10 @@ pub(crate) enum TwilioOperation {
     SendMessage,
     /// To place a call.
     PlaceCall,
+    /// To read assets from Sync.
+    ReadSync,
+    /// To write assets to Sync.
+    WriteSync,
 }
 
 /// How Twilio's REST API answered one attempt: a status with an error code, if it gave one; `None` without an answer.
@@ -268,7 +276,8 @@ impl ToolResult {
 }
 
 impl TwilioOperation {
-    pub(super) const ALL: [Self; 4] = [Self::CreatePayment, Self::UpdatePayment, Self::SendMessage, Self::PlaceCall];
+    pub(super) const ALL: [Self; 6] =
+        [Self::CreatePayment, Self::UpdatePayment, Self::SendMessage, Self::PlaceCall, Self::ReadSync, Self::WriteSync];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -276,6 +285,8 @@ impl TwilioOperation {
             Self::UpdatePayment => "update_payment",
             Self::SendMessage => "send_message",
             Self::PlaceCall => "place_call",
+            Self::ReadSync => "read_sync",
+            Self::WriteSync => "write_sync",
         }
     }
 }

@@ -49,7 +49,14 @@ fn the_dashboard_and_the_alerts_use_exported_metrics() {
 fn what_happens_is_counted_under_words_of_this_program() {
     let telemetry = Telemetry::default();
     let now = tokio::time::Instant::now().into_std();
-    let attempt = |operation, result| TwilioAttempt { operation, number: 1, started: now, finished: now, result };
+    let attempt = |operation, result| TwilioAttempt {
+        operation,
+        number: 1,
+        started: now,
+        finished: now,
+        result,
+        request_id: None,
+    };
     telemetry.record_callback(&CallbackKind::SessionExists);
     telemetry.record_payment_state(PaymentState::Charged);
     for code in [Some(64_008), Some(99_999), None] {

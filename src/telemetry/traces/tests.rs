@@ -27,6 +27,7 @@ fn tool(turn: &TurnRecord, started: Instant, results: &[Option<(u16, Option<u32>
         started: turn.began,
         finished,
         result: *result,
+        request_id: result.map(|(status, _)| format!("RQ{status}")),
     });
     let twilio = TwilioWork { time: Duration::ZERO, attempts: attempts.collect() };
     ToolSpan { name: "complete-payment", started, finished, twilio, result: ToolResult::Done }
@@ -89,12 +90,22 @@ fn each_attempt_of_a_request_to_twilio_is_a_span_with_its_error() {
                 Value::IntValue(number) => Some(number.to_string()),
                 other => panic!("{other:?}"),
             };
-            ["error.type", "http.request.resend_count", "http.response.status_code", "crelay.twilio.error_code"]
-                .map(|key| text(key).unwrap_or_default())
+            [
+                "error.type",
+                "http.request.resend_count",
+                "http.response.status_code",
+                "crelay.twilio.error_code",
+                "crelay.twilio.request_id",
+            ]
+            .map(|key| text(key).unwrap_or_default())
         })
         .collect();
-    let expected =
-        [["no_response", "", "", ""], ["503", "1", "503", ""], ["400", "2", "400", "64008"], ["", "3", "200", ""]];
+    let expected = [
+        ["no_response", "", "", "", ""],
+        ["503", "1", "503", "", "RQ503"],
+        ["400", "2", "400", "64008", "RQ400"],
+        ["", "3", "200", "", "RQ200"],
+    ];
     assert_eq!(texts, expected.map(|row| row.map(str::to_owned)));
     assert_eq!(attempts[3].status, None);
 }
@@ -127,7 +138,43 @@ fn the_share_of_calls_is_traced_with_all_their_turns() {
 }
 
 #[test]
-fn a_chat_has_no_trace() {
+fn a_chat_is_a_trace_with_a_root_of_its_own() {
     let chat = CallSid::of_chat(uuid::Uuid::nil());
-    assert!(spans(TurnRecord { call_sid: chat, ..turn() }).is_empty());
+    let turn = TurnRecord { call_sid: chat.clone(), ..turn() };
+    let (began_at, totals) = (turn.call_began_at, crate::telemetry::CallTotals::default());
+    let record = ChatRecord { call_sid: chat, began_at, duration: Duration::from_secs(9), totals };
+    let root = builder(TraceSampler::AlwaysOn).spans(&TelemetryRecord::Chat(record.into())).remove(0);
+    let turn = spans(turn).remove(0);
+    assert_eq!(
+        (root.name.as_str(), &turn.trace_id, &turn.parent_span_id),
+        ("conversation", &root.trace_id, &root.span_id)
+    );
+}
+
+#[test]
+fn a_tool_that_belongs_to_no_turn_is_a_child_of_the_call() {
+    let turn = turn();
+    let late = LateTool {
+        call_sid: turn.call_sid.clone(),
+        call_began: (turn.began, turn.call_began_at),
+        tool: tool(&turn, turn.began, &[Some((200, None))]),
+    };
+    let [tool, attempt] = &builder(TraceSampler::AlwaysOn).spans(&TelemetryRecord::Tool(late.into()))[..] else {
+        panic!("two spans")
+    };
+    assert_eq!((&tool.parent_span_id, &attempt.parent_span_id), (&spans(turn)[0].parent_span_id, &tool.span_id));
+    assert_eq!((tool.start_time_unix_nano, tool.end_time_unix_nano), (998_000_000_000, 998_020_000_000));
+}
+
+#[test]
+fn a_request_for_a_call_that_has_no_session_is_in_its_trace() {
+    let turn = turn();
+    let attempts = tool(&turn, turn.began, &[Some((503, None)), Some((201, None))]).twilio;
+    let recorded = (turn.began, Timestamp::from_second(5).unwrap());
+    let work = CallWork { call_sid: turn.call_sid.clone(), recorded, work: attempts };
+    let placed = builder(TraceSampler::AlwaysOn).spans(&TelemetryRecord::Twilio(work.into()));
+    let trace = &spans(turn)[0].trace_id;
+    assert!(placed.iter().all(|span| span.trace_id == *trace && span.parent_span_id.is_empty()));
+    assert_ne!(placed[0].span_id, placed[1].span_id);
+    assert_eq!((placed.len(), placed[1].end_time_unix_nano), (2, 5_020_000_000));
 }

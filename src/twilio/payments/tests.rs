@@ -174,7 +174,7 @@ async fn a_rate_limited_request_is_retried_with_the_same_key() {
 async fn there_are_at_most_three_attempts() {
     let (twilio, client) = start_twilio(&[(500, "", ""); 4]).await;
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
-    assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::ServerError(500))), "{error:?}");
+    assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::ServerError { status: 500, .. })), "{error:?}");
     assert!(matches!(error, TwilioError::Unknown(_)));
     assert_eq!(twilio.bodies().len(), 3);
 }
@@ -186,6 +186,7 @@ async fn a_refusal_is_final_and_its_message_is_not_shown() {
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
     assert_eq!(twilio.bodies().len(), 1);
     assert!(matches!(error, TwilioError::Refused { status: 400, code: Some(64019), .. }), "{error:?}");
+    assert_eq!(error.request_id(), Some("RQ1"));
     assert!(!format!("{error:?} {error} {}", error.describe_payment_failure()).contains("4242"));
     assert!(error.describe_payment_failure().contains("Not all card details"));
     assert!(!matches!(error, TwilioError::Unknown(_)) && !error.is_gone());
@@ -196,7 +197,8 @@ async fn a_refusal_of_a_retry_leaves_the_outcome_unknown() {
     let over = r#"{"code":20404,"message":"not found","status":404}"#;
     let (_twilio, client) = start_twilio(&[(502, "", ""), (404, "", over)]).await;
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
-    let refused = UnknownOutcomeCause::RetryRefused { status: 404, code: Some(20404) };
+    let refused =
+        UnknownOutcomeCause::RetryRefused { status: 404, code: Some(20404), request_id: Some("RQ1".to_owned()) };
     assert_eq!(format!("{error:?}"), format!("{:?}", TwilioError::Unknown(refused)));
 }
 

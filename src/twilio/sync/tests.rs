@@ -118,3 +118,22 @@ async fn existing_or_missing_entries_are_not_errors() {
     assert!(client.document(&service(), "serverConfig").await.unwrap().is_none());
     assert!(client.items(&service(), "Context").await.unwrap_err().is_gone());
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_whether_they_write() {
+    let answer = |path: &str| if path.contains("Maps") { (429, String::new()) } else { (200, page("null")) };
+    let (mut client, _) = start_sync(answer).await;
+    client.0.limits.retries = 0;
+    let telemetry = Arc::<Telemetry>::default();
+    client.set_telemetry(&telemetry);
+    client.services().await.unwrap();
+    client.create_map(&service(), "Context").await.unwrap_err();
+    let text = telemetry.metrics_text(crate::telemetry::Snapshot::default());
+    for sample in [
+        r#"crelay_twilio_attempts_total{operation="read_sync",status="2xx",code="none"} 1"#,
+        r#"crelay_twilio_attempts_total{operation="write_sync",status="429",code="none"} 1"#,
+        r#"crelay_twilio_request_seconds_count{operation="write_sync"} 1"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} is not in\n{text}");
+    }
+}

@@ -212,14 +212,15 @@ impl SocketPool {
         let mut state = self.state();
         state.sockets.clear();
         state.http_until = Some(Instant::now() + HTTP_INTERVAL);
-        let cause = match error {
-            UnusableError::Open(error) => error.root_cause(),
-            _ => None,
+        let (cause, request_id) = match error {
+            UnusableError::Open(error) => (error.root_cause(), error.request_id()),
+            _ => (None, None),
         };
         tracing::warn!(
             event = "openai.socket_unavailable",
             %error,
             cause,
+            request_id,
             seconds = HTTP_INTERVAL.as_secs(),
             "There is no WebSocket to the model's server; HTTP is used for a while."
         );

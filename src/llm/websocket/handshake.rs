@@ -14,6 +14,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use url::Url;
 
+use crate::http_client::request_id;
+use crate::llm::transport::REQUEST_ID;
+
 /// The time limit for opening a socket, the connection included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -30,8 +33,13 @@ pub(crate) enum OpenSocketError {
     #[error("no response")]
     NoResponse(#[source] reqwest::Error),
     /// The server answered with another status than 101.
-    #[error("HTTP {}", .0.as_u16())]
-    Status(StatusCode),
+    #[error("HTTP {}", status.as_u16())]
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// The server's identifier of the request.
+        request_id: Option<String>,
+    },
     /// The answer is not that of a WebSocket.
     #[error("the answer to the handshake is not valid")]
     Handshake,
@@ -41,6 +49,14 @@ pub(crate) enum OpenSocketError {
 }
 
 impl OpenSocketError {
+    /// The server's identifier of the request, for its support, if it answered.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Status { request_id, .. } => request_id.as_deref(),
+            Self::NoResponse(_) | Self::Handshake | Self::TimedOut => None,
+        }
+    }
+
     /// The root cause, for the log.
     pub(super) fn root_cause(&self) -> Option<String> {
         iter::successors(self.source(), |error| (*error).source()).last().map(ToString::to_string)
@@ -68,7 +84,8 @@ async fn upgrade(
     let request = request.header(SEC_WEBSOCKET_VERSION, "13").header(SEC_WEBSOCKET_KEY, &key);
     let response = request.send().await.map_err(no_response)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(OpenSocketError::Status(response.status()));
+        let (status, request_id) = (response.status(), request_id(response.headers(), REQUEST_ID));
+        return Err(OpenSocketError::Status { status, request_id });
     }
     if !is_accepted(response.headers(), &key) {
         return Err(OpenSocketError::Handshake);

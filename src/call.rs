@@ -339,10 +339,11 @@ impl Call {
             return self.silence_timer.record_activity(self.now);
         }
         self.silence_timer.record_quiet(quiet_since);
-        match self.silence_timer.take_due(&self.settings.silence, self.now) {
-            None => {}
-            Some(SilenceAction::Reminder(reminder)) => self.say(&reminder),
-            Some(SilenceAction::EndCall) => {
+        let Some(due) = self.silence_timer.take_due(&self.settings.silence, self.now) else { return };
+        self.emit(Action::RecordSilence);
+        match due {
+            SilenceAction::Reminder(reminder) => self.say(&reminder),
+            SilenceAction::EndCall => {
                 self.say(&self.settings.messages.goodbye.clone());
                 let ending = CallEnding { reason: Some("silence"), ..CallEnding::default() };
                 self.begin_closing(ending, true);

@@ -840,6 +840,8 @@ impl Session {
                     self.context.telemetry.record_outage(outage, self.turns.request_id())
                 }
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
+                // The recorder of turns has seen it.
+                Action::RecordSilence => {}
                 Action::Close => self.close().await,
             }
         }

@@ -117,6 +117,8 @@ pub(crate) enum Action {
     Record(PaymentLogEntry),
     /// Log that the model gave no answer.
     ReportModelOutage(ModelOutage),
+    /// Record that the caller is silent: what follows responds to that.
+    RecordSilence,
     /// Count and log that a limit has refused something.
     ReportLimit(UsageLimit),
     /// Drop the call: it is complete.

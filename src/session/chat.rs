@@ -276,7 +276,7 @@ impl Chat {
                     self.context.telemetry.record_outage(outage, self.turns.request_id())
                 }
                 // No external client calls tools in a chat, and the limited tools need a telephone.
-                Action::ReturnToolOutput { .. } | Action::ReportLimit(_) | Action::Close => {}
+                Action::ReturnToolOutput { .. } | Action::RecordSilence | Action::ReportLimit(_) | Action::Close => {}
             }
         }
         if let Some(turn) = self.turns.record_state(self.call.agent_state(), now) {

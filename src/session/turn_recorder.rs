@@ -160,6 +160,10 @@ impl TurnRecorder {
                 self.record_capture_request(tool, now);
                 self.begin_turn(now)
             }
+            Action::RecordSilence => {
+                self.current.trigger = TurnTrigger::Silence;
+                None
+            }
             Action::StopModel => {
                 if let Some(turn) = &mut self.turn {
                     turn.is_interrupted = true;

@@ -67,7 +67,9 @@ pub(crate) enum TurnTrigger {
     Resumed,
     /// An answering machine has taken the call.
     Machine,
-    /// Time has passed: silence, or a payment that makes no progress.
+    /// The caller is silent.
+    Silence,
+    /// Time has passed: a payment makes no progress, for example.
     Timer,
 }
 
@@ -243,7 +245,7 @@ impl ToolSpan {
 
 impl TurnTrigger {
     /// All triggers.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Connected,
         Self::Prompt,
         Self::Keys,
@@ -254,6 +256,7 @@ impl TurnTrigger {
         Self::Client,
         Self::Resumed,
         Self::Machine,
+        Self::Silence,
         Self::Timer,
     ];
 
@@ -270,6 +273,7 @@ impl TurnTrigger {
             Self::Client => "client",
             Self::Resumed => "resumed",
             Self::Machine => "machine",
+            Self::Silence => "silence",
             Self::Timer => "timer",
         }
     }

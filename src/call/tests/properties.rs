@@ -876,7 +876,8 @@ impl ReferenceModel {
                 | Action::ReportLimit(_)
                 | Action::Record(_)
                 | Action::SendFrame(_)
-                | Action::ReportModelOutage(_) => {}
+                | Action::ReportModelOutage(_)
+                | Action::RecordSilence => {}
             }
             let shown = format!("{:?}", self.call.actions[at]);
             for secret in ["4111", "1299", "90210", "SECRET", "HOLDER", "word"] {

@@ -222,3 +222,10 @@ fn a_tool_without_a_turn_is_returned() {
     let late = call.recorder.record_tool(Some(refused_tool(now, "RQ1"))).unwrap();
     assert_eq!((late.call_sid.as_str(), late.call_began), ("CA1", (start, Timestamp::UNIX_EPOCH)));
 }
+
+#[test]
+fn a_reminder_responds_to_silence() {
+    let mut call = Harness::new();
+    call.handle(&CallEvent::Tick, &[Action::RecordSilence, say()], Active).at(900).handle(&CallEvent::Tick, &[], Idle);
+    assert_eq!(call.turn().trigger, TurnTrigger::Silence);
+}

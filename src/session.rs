@@ -837,7 +837,7 @@ impl Session {
                     }
                 }
                 Action::ReportModelOutage(outage) => {
-                    self.context.telemetry.record_outage(outage, self.turns.request_id())
+                    self.context.telemetry.record_outage(outage, self.turns.request_id());
                 }
                 Action::ReportLimit(limit) => self.context.usage.monitor.report(limit),
                 // The recorder of turns has seen it.

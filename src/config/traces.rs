@@ -225,7 +225,8 @@ mod tests {
             let vars =
                 [(ENDPOINT, "http://127.0.0.1"), ("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_SERVICE_NAME", name)];
             let traces = read(&vars)?.0.unwrap();
-            Ok::<_, String>(traces.resource.iter().map(|(key, value)| format!("{key}={value}; ")).collect::<String>())
+            let attributes: Vec<_> = traces.resource.iter().map(|(key, value)| format!("{key}={value}; ")).collect();
+            Ok::<_, String>(attributes.concat())
         };
         assert_eq!(resource("", ""), Ok("service.name=crelay-payments; ".to_owned()));
         assert_eq!(
@@ -233,8 +234,10 @@ mod tests {
             Ok("empty=; host.name=a,b=c d; service.name=pay; team/pay=café; ".to_owned())
         );
         assert_eq!(resource("service.name=pay,a=1,a=2", "desk"), Ok("a=2; service.name=desk; ".to_owned()));
-        let (long, many) =
-            (format!("a={}", "b".repeat(8192)), (0..65).fold(String::new(), |all, n| format!("{all}a{n}=,")));
+        let (long, many) = (
+            format!("a={}", "b".repeat(8192)),
+            (0..65).map(|number| format!("a{number}=")).collect::<Vec<_>>().join(","),
+        );
         for wrong in ["team", "=pay", "a=b=c", "a=%", "a=%zz", "a=%ff", "a=%0a", &long, &many] {
             let error = resource(wrong, "").unwrap_err();
             assert!(error.contains("OTEL_RESOURCE_ATTRIBUTES"), "{wrong}: {error}");

@@ -273,7 +273,7 @@ impl Chat {
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry, self.turns.request_id()),
                 Action::ReportModelOutage(outage) => {
-                    self.context.telemetry.record_outage(outage, self.turns.request_id())
+                    self.context.telemetry.record_outage(outage, self.turns.request_id());
                 }
                 // No external client calls tools in a chat, and the limited tools need a telephone.
                 Action::ReturnToolOutput { .. } | Action::RecordSilence | Action::ReportLimit(_) | Action::Close => {}

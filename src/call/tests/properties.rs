@@ -803,7 +803,6 @@ impl ReferenceModel {
 
     /// Checks all actions since the last check.
     fn check_invariants(&mut self) {
-        let reminders = settings().silence.reminders;
         for at in self.checked_actions..self.call.actions.len() {
             assert!(!self.call_closed, "no action follows the close of the call");
             match &self.call.actions[at] {
@@ -818,7 +817,7 @@ impl ReferenceModel {
                         }
                     }
                     assert!(!self.end_sent && !self.hung_up, "no text is sent after the end");
-                    if reminders.contains(token) {
+                    if settings().silence.reminders.contains(token) {
                         assert!(!self.call.inner.payments.is_open(), "no reminder while a payment is open");
                         assert!(
                             self.call.now >= self.last_activity + SILENCE_THRESHOLD,

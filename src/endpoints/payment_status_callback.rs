@@ -1,20 +1,22 @@
 //! `POST /payment-status-callback`: Twilio reports a step of a payment.
 //!
 //! The callback is recorded in the ledger, or held in memory until it can be, before it is answered, even if the call
-//! is not live. It is also put into the mailbox of the call; the response does not wait for the model.
+//! is not live. It is also put into the mailbox of the call; the response does not wait for the model. The caller hears a
+//! result once it is durable, and goes on to the next field without waiting for the ledger.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::auth::call_webhook::PaymentWebhook;
 use super::auth::twilio_signature::WebhookForm;
-use crate::payment::PaymentCallback;
-use crate::session::{self, DeliveryOutcome, payment_log};
+use crate::payment::{CallbackKind, PaymentCallback};
+use crate::session::{self, DeliveryOutcome, SessionMessage, payment_log};
 
 /// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
 /// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
@@ -54,9 +56,18 @@ async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Respon
     // Card testing is detected across calls, so the current limits apply and not those of one call.
     let limits = context.assets.library().server.limits.clone();
     let ledger = context.ledger.with_limits(limits, context.environment.payment.currency);
-    let recorded = ledger.record_callback(&callback).await;
+    let record = ledger.record_callback(&callback);
+    let deliver = || context.calls.deliver(&callback.call_sid, SessionMessage::PaymentStatus(Box::new(status)));
     // The session gets the callback even if it could not be written, so that the caller hears the result.
-    match context.calls.deliver(&callback.call_sid, session::SessionMessage::PaymentStatus(Box::new(status))) {
+    let (recorded, delivered) = match &callback.kind {
+        CallbackKind::Ended(_) => {
+            let recorded = record.await;
+            (recorded, deliver())
+        }
+        // `join` begins with the first: what the call asks of Twilio now is recorded behind the callback.
+        _ => join(record, async { deliver() }).await,
+    };
+    match delivered {
         DeliveryOutcome::Delivered => {}
         DeliveryOutcome::UnknownCall => payment_log::log_late_result(&callback),
         DeliveryOutcome::MailboxFull => {

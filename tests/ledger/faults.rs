@@ -10,12 +10,19 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::server_process::{ServerProcess, WorkDir};
-use super::stand_ins::StandIns;
+use super::stand_ins::{ReceivedRequests, StandIns};
 use super::{CALL, FIELDS, Harness, REPLIES, connect_call, post_callback, post_success, read_payment};
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 
 /// The timeout of the checks. It is generous for busy machines.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Reports that the caller has entered this field.
+async fn report_field(server: &Server, sid: &str, at: usize) {
+    let required = FIELDS[at + 1..].join(",");
+    let entered = [("Capture", FIELDS[at]), ("PartialResult", "false"), ("Required", &required)];
+    post_callback(server, sid, FIELDS[at], &entered, &mut Vec::new()).await.unwrap();
+}
 
 impl Harness {
     async fn in_dir(work_dir: WorkDir) -> Self {
@@ -32,16 +39,9 @@ impl Harness {
         socket.say("I would like to pay 25 dollars.").await.unwrap();
         self.stand_ins.wait_until("opened", |received| !received.twilio_requests.is_empty()).await;
         let sid = self.stand_ins.received(|received| received.twilio_requests[0].0.clone());
-        for (at, field) in FIELDS.into_iter().enumerate() {
-            self.stand_ins
-                .wait_until("asked for a field", |received| {
-                    received.twilio_requests.iter().any(|(_, what, _)| what == field)
-                })
-                .await;
-            self.openai.wait_for_requests(3 + 2 * at).await.unwrap();
-            let required = FIELDS[at + 1..].join(",");
-            let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
-            post_callback(server, &sid, field, &entered, &mut Vec::new()).await.unwrap();
+        for at in 0..FIELDS.len() {
+            self.await_capture(at).await;
+            report_field(server, &sid, at).await;
         }
         self.stand_ins
             .wait_until("completed", |received| received.twilio_requests.iter().any(|(_, what, _)| what == "complete"))
@@ -49,6 +49,14 @@ impl Harness {
         // The model is called after Twilio's response has been recorded.
         self.openai.wait_for_requests(9).await.unwrap();
         (socket, sid)
+    }
+
+    /// Waits until this field is captured, and the model knows.
+    async fn await_capture(&self, at: usize) {
+        let is_asked =
+            |received: &ReceivedRequests| received.twilio_requests.iter().any(|(_, what, _)| what == FIELDS[at]);
+        self.stand_ins.wait_until("asked for a field", is_asked).await;
+        self.openai.wait_for_requests(3 + 2 * at).await.unwrap();
     }
 
     /// Runs another call on which the model tries to start a payment. Returns the model's input after that.
@@ -173,6 +181,24 @@ async fn a_success_during_a_long_lock_is_recorded_and_delivered() {
         .wait_until("delivered", |received| received.events.iter().any(|event| event["state"] == "charged"))
         .await;
     assert_eq!(harness.stand_ins.keys_of("create").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_goes_on_to_the_next_field_while_the_ledger_is_locked() {
+    let harness = Harness::in_dir(WorkDir::new()).await;
+    let running = harness.serve().await;
+    let mut socket = connect_call(&running.server).await;
+    socket.say("I would like to pay 25 dollars.").await.unwrap();
+    harness.await_capture(0).await;
+    let sid = harness.stand_ins.received(|received| received.twilio_requests[0].0.clone());
+    let mut other = harness.connection().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    tokio::select! {
+        biased;
+        asked = harness.openai.wait_for_requests(4) => asked.unwrap(),
+        () = report_field(&running.server, &sid, 0) => panic!("the call did not go on before the ledger was written"),
+    }
+    other.execute("ROLLBACK").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
 #![doc = include_str!("bench/README.md")]
 
 mod call;
+mod caller;
 mod consoles;
 mod delay;
 mod faults;
@@ -15,6 +16,7 @@ mod outcomes;
 mod process;
 mod report;
 mod soak;
+mod stage;
 mod twilio;
 mod webhooks;
 mod workload;
@@ -31,7 +33,7 @@ pub use report::{BenchReport, Goal, Row};
 pub use workload::Workload;
 
 use process::Cores;
-use workload::{Figure, Outcome};
+use stage::{Figure, Outcome};
 
 /// What is measured, and under which load.
 #[derive(Debug, Clone)]

@@ -45,7 +45,7 @@ const MARK: &str = "zqx";
 const LETTERS: &[u8; 10] = b"bcdfghjklm";
 
 /// How long a call waits for a frame of the program.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The calls of a workload, by number.
 #[derive(Debug)]
@@ -168,6 +168,11 @@ impl CallProbe {
             .map(|digit| char::from(LETTERS[usize::from(digit - b'0')]))
             .collect::<String>();
         format!("{MARK}{letters}")
+    }
+
+    /// Whether the latest payment session is in such a state.
+    pub(super) fn has_payment(&self, is_so: fn(&PaymentSession) -> bool) -> bool {
+        self.lock().payment.as_ref().is_some_and(is_so)
     }
 
     /// The state.
@@ -348,7 +353,7 @@ impl LoadCall {
         self.socket.send(&json!({"type": "prompt", "voicePrompt": words, "lang": "en-US", "last": true})).await
     }
 
-    /// Hears the agent until it has spoken, as Twilio reports it.
+    /// Hears the agent until it has spoken, as Twilio reports it. An error if it says nothing.
     pub(super) async fn hear(&mut self) -> anyhow::Result<(TurnEnd, String)> {
         match self.hear_for(PATIENCE).await? {
             (TurnEnd::Silent, _) => bail!("the agent said nothing for {} s", PATIENCE.as_secs()),
@@ -391,6 +396,11 @@ impl LoadCall {
                 Err(what) => self.line.measured.record_violation(format!("a frame: {what}")),
             }
         }
+    }
+
+    /// A turn of this call is measured whole.
+    pub(super) fn count_turn(&self) {
+        self.line.measured.count_turn();
     }
 
     async fn report(&mut self, name: &str, value: &str) -> anyhow::Result<()> {

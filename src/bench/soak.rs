@@ -7,20 +7,10 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::call::{Line, TurnEnd};
-use super::faults::CallerAct;
+use super::call::Line;
+use super::caller::{Caller, CallerEnd};
 use super::outcomes::{LedgerEntry, find_wrong_outcomes, read_ledger};
 use super::twilio::LoadTwilio;
-use crate::simulator::load::{PaymentSession, PaymentSessionState};
-
-/// After so long without a word of the agent the caller speaks again.
-const QUIET: Duration = Duration::from_secs(3);
-
-/// How often the caller speaks again before hanging up.
-const MAX_REMINDERS: usize = 6;
-
-/// How often the caller agrees to try again.
-const MAX_ATTEMPTS: usize = 2;
 
 /// How often progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -85,44 +75,15 @@ pub(super) async fn compare_outcomes(
 
 /// A call: the caller pays, and does what the faults of the call say.
 async fn play(line: &Arc<Line>, twilio: &LoadTwilio, counts: &SoakCounts) -> anyhow::Result<()> {
-    let mut call = line.open_call().await?;
-    let probe = call.probe.clone();
-    let mark = probe.mark();
-    call.say(&format!("My name is {mark}, and I'd like to pay my bill of 25 dollars.")).await?;
-    let (mut attempts, mut reminders) = (0, 0);
-    let open = loop {
-        let (end, said) = call.hear_for(QUIET).await?;
-        let asks = |words: &[&str]| words.iter().any(|words| said.contains(words));
-        let answer = match end {
-            TurnEnd::CallEnded | TurnEnd::Fault(CallerAct::HangUp) => break Some(call),
-            TurnEnd::Fault(CallerAct::LoseSocket) => match call.reconnect().await? {
-                Some(again) => {
-                    call = again;
-                    format!("This is {mark}, I am still here.")
-                }
-                None => break None,
-            },
-            TurnEnd::Fault(CallerAct::AskToCancel) => "Actually, please cancel that.".to_owned(),
-            TurnEnd::Silent if probe.lock().payment.as_ref().is_some_and(is_at_twilio) => continue,
-            TurnEnd::Silent => {
-                reminders += 1;
-                if reminders > MAX_REMINDERS {
-                    counts.given_up.fetch_add(1, Ordering::Relaxed);
-                    break Some(call);
-                }
-                "I am still here.".to_owned()
-            }
-            TurnEnd::Spoken if asks(&["charged to your card now"]) => "Yes, go ahead.".to_owned(),
-            TurnEnd::Spoken if attempts < MAX_ATTEMPTS && asks(&["another card?", "try again", "start again"]) => {
-                attempts += 1;
-                "Yes, please.".to_owned()
-            }
-            TurnEnd::Spoken if asks(&["Anything else", "anything else", "?"]) => {
-                "No, that's all, thank you. Goodbye!".to_owned()
-            }
-            TurnEnd::Spoken | TurnEnd::Fault(CallerAct::PressStar) => continue,
-        };
-        call.say(&answer).await?;
+    let open = line.open_call().await?;
+    let probe = open.probe.clone();
+    let open = match Caller::INSISTENT.pay(open).await? {
+        CallerEnd::GivenUp(call) => {
+            counts.given_up.fetch_add(1, Ordering::Relaxed);
+            Some(call)
+        }
+        CallerEnd::Over(call) => Some(call),
+        CallerEnd::Lost => None,
     };
     // Twilio learns of the end first, last, or in the middle.
     if probe.number % 2 == 0 {
@@ -133,9 +94,4 @@ async fn play(line: &Arc<Line>, twilio: &LoadTwilio, counts: &SoakCounts) -> any
     }
     twilio.end_call(&probe).await;
     Ok(())
-}
-
-/// Whether Twilio, and not the agent, is to do something.
-fn is_at_twilio(payment: &PaymentSession) -> bool {
-    payment.is_capturing() || payment.state == PaymentSessionState::Completing
 }

@@ -1,48 +1,38 @@
 //! The workloads: what the callers do, and which figures come of it.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use secrecy::SecretString;
-use tempfile::TempDir;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::BenchOptions;
-use super::call::{ACCOUNT_SID, AUTH_TOKEN, Line, LoadCall, PUBLIC_URL, Probes, TurnEnd};
+use super::call::{Line, LoadCall, TurnEnd};
+use super::caller::{Caller, CallerEnd};
 use super::consoles::OpenConsoles;
-use super::measure::{Measurements, Span};
-use super::model::{LoadModel, ModelPace, ModelScript};
-use super::model_server::ModelServer;
-use super::outcomes::{OPERATOR_TOKEN, PaymentFacts, count_states};
-use super::process::{Cores, Subject};
+use super::measure::Span;
+use super::model::ModelScript;
+use super::outcomes::{PaymentFacts, count_states};
+use super::process::Cores;
 use super::report::Goal;
 use super::soak::{self, SoakCounts};
-use super::twilio::LoadTwilio;
+use super::stage::{Outcome, Stage};
 use super::webhooks;
-use crate::simulator::LocalServer;
-use crate::simulator::load::{PaymentResult, PaymentSession, WebhookSender};
-use crate::simulator::proxy::Proxy;
-use crate::twilio::Signer;
+use crate::simulator::load::PaymentResult;
 
 /// How many calls are opened at once.
 const OPENING: usize = 64;
 
-/// How many calls pay at once.
+/// How many calls pay at once, at most.
 const PAYING: usize = 50;
 
 /// The calls that are opened and closed.
 const CHURNED_CALLS: usize = 10_000;
-
-/// The pause between two keys of a soak, at most: its calls are many.
-const SOAK_KEY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often the program is started.
 const STARTS: usize = 9;
@@ -74,7 +64,7 @@ pub enum Workload {
 
 impl Workload {
     /// The name in saved results.
-    fn id(self) -> &'static str {
+    pub(super) fn id(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Twiml => "twiml",
@@ -99,7 +89,7 @@ impl Workload {
         matches!(self, Self::Start | Self::Twiml | Self::Talk | Self::Churn)
     }
 
-    fn model_script(self) -> ModelScript {
+    pub(super) fn model_script(self) -> ModelScript {
         match self {
             Self::Tools => ModelScript::ToolThenTalk,
             Self::Payments | Self::Guided | Self::Callbacks | Self::Soak => ModelScript::Payment,
@@ -107,46 +97,24 @@ impl Workload {
         }
     }
 
-    fn server_config(self) -> Option<&'static str> {
+    /// The server's configuration: the built-in one with changes. A file with the changes alone would leave out the rest of it,
+    /// such as the greeting, without which the agent speaks first.
+    pub(super) fn server_config(self) -> Option<Value> {
+        let built_in = include_str!("../../assets/serverConfig.json");
+        let mut config: Value = serde_json::from_str(built_in).expect("the built-in configuration is JSON");
         match self {
-            Self::Guided => Some(r#"{"Payments": {"flow": "guided"}}"#),
+            Self::Guided => config["Payments"]["flow"] = json!("guided"),
             // All cards are the same, and many are declined. Nobody waits long for a model that stalls, or for lost keys.
-            Self::Soak => Some(
-                r#"{"Payments": {"stallSeconds": 5, "Limits": {"perHour": {"declines": null}, "cardTesting": null}},
-                    "Model": {"firstTokenSeconds": 3}}"#,
-            ),
-            _ => None,
+            Self::Soak => {
+                config["Payments"]["stallSeconds"] = json!(5);
+                config["Payments"]["Limits"]["perHour"]["declines"] = Value::Null;
+                config["Payments"]["Limits"]["cardTesting"] = Value::Null;
+                config["Model"]["firstTokenSeconds"] = json!(3);
+            }
+            _ => return None,
         }
+        Some(config)
     }
-}
-
-/// A figure of one program.
-#[derive(Debug)]
-pub(super) struct Figure {
-    pub(super) id: String,
-    pub(super) title: String,
-    pub(super) unit: &'static str,
-    pub(super) value: Option<f64>,
-    pub(super) goal: Option<Goal>,
-}
-
-/// The figures of a workload, and what the program must not have done.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) figures: Vec<Figure>,
-    pub(super) violations: Vec<String>,
-}
-
-/// A program under test with its stand-ins.
-struct Stage {
-    workload: Workload,
-    options: BenchOptions,
-    line: Arc<Line>,
-    twilio: LoadTwilio,
-    subject: Subject,
-    figures: Vec<Figure>,
-    _stand_ins: (ModelServer, LocalServer),
-    _home: TempDir,
 }
 
 /// Runs a workload on the server, or on the bare pipe.
@@ -173,107 +141,6 @@ pub(super) async fn run(
 }
 
 impl Stage {
-    async fn start(workload: Workload, options: &BenchOptions, cores: &Cores, is_floor: bool) -> anyhow::Result<Self> {
-        let home = TempDir::new()?;
-        let fault_seed = (workload == Workload::Soak).then_some(options.seed);
-        let (probes, measured) = (Arc::new(Probes::new(is_floor, fault_seed)), Arc::new(Measurements::default()));
-        let proxy = Proxy::new(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let signer = Signer::new(&SecretString::from(AUTH_TOKEN));
-        let webhooks = WebhookSender::new(proxy.clone(), PUBLIC_URL.parse()?, signer)?;
-        let pace = ModelPace { thinking: options.thinking, spacing: options.spacing, tokens: options.tokens };
-        let pace = match workload.model_script() {
-            ModelScript::Payment => {
-                ModelPace { thinking: Duration::from_millis(20), spacing: Duration::from_millis(1), ..pace }
-            }
-            ModelScript::ToolThenTalk => ModelPace { thinking: Duration::from_millis(300), ..pace },
-            ModelScript::Talk => pace,
-        };
-        let model = LoadModel::new(workload.model_script(), pace, probes.clone(), measured.clone());
-        let model = ModelServer::start(model.router(), &options.wire).await?;
-        let key_pause = match workload {
-            Workload::Callbacks => None,
-            Workload::Soak => Some(options.key_pause.min(SOAK_KEY_PAUSE)),
-            _ => Some(options.key_pause),
-        };
-        let twilio = LoadTwilio::new(probes.clone(), measured.clone(), webhooks.clone(), key_pause)?;
-        let twilio_server = LocalServer::start(twilio.clone().router()).await?;
-        let (arguments, mut vars) = if is_floor {
-            (["bench", "--serve-floor"].as_slice(), vec![("MODEL".to_owned(), format!("{}/v1", model.origin))])
-        } else {
-            (["serve"].as_slice(), environment(home.path(), &model.origin, twilio_server.origin(), workload)?)
-        };
-        if let Some(file) = model.write_certificates(home.path())? {
-            vars.push(("SSL_CERT_FILE".to_owned(), file.display().to_string()));
-        }
-        // The faults of a soak are those of HTTP.
-        if options.wire.is_websocket && workload != Workload::Soak {
-            vars.push(("OPENAI_TRANSPORT".to_owned(), "websocket".to_owned()));
-        }
-        let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores).await?;
-        proxy.set_target(subject.address);
-        // The server itself asks a caller who pays whether to go on.
-        let is_exact = !is_floor && workload.model_script() != ModelScript::Payment;
-        let line = Arc::new(Line { probes, measured, is_exact, webhooks, address: subject.address });
-        Ok(Self {
-            workload,
-            options: options.clone(),
-            line,
-            twilio,
-            subject,
-            figures: Vec::new(),
-            _stand_ins: (model, twilio_server),
-            _home: home,
-        })
-    }
-
-    fn measured(&self) -> &Measurements {
-        &self.line.measured
-    }
-
-    fn add(&mut self, id: &str, title: impl Into<String>, unit: &'static str, value: Option<f64>, goal: Option<Goal>) {
-        let id = format!("{}.{id}", self.workload.id());
-        self.figures.push(Figure { id, title: title.into(), unit, value, goal });
-    }
-
-    fn add_latency(&mut self, span: Span, p50: Option<Goal>, p99: Option<Goal>) {
-        for (name, quantile, goal) in [("p50", 0.5, p50), ("p99", 0.99, p99)] {
-            let value = self.measured().quantile(span, quantile);
-            self.add(&format!("{}.{name}", span.id()), format!("{}, {name}", span.title()), "ms", value, goal);
-        }
-    }
-
-    /// Ends the program under test, and returns what was measured.
-    async fn finish(self) -> anyhow::Result<Outcome> {
-        let (count, kept) = self.measured().violations();
-        let mut violations: Vec<String> =
-            kept.into_iter().map(|what| format!("{}: {what}", self.workload.id())).collect();
-        if count > violations.len() {
-            violations.push(format!("{}: {} more", self.workload.id(), count - violations.len()));
-        }
-        let mut alerts = self.subject.alerts();
-        if self.workload == Workload::Callbacks {
-            // All callers hang up in the middle of their payments.
-            alerts.retain(|line| !line.contains("payment.unsuccessful") && !line.contains("payment.ended_after_call"));
-        }
-        if self.line.probes.has_faults() {
-            // The faults are logged as warnings, and what the server could not repair as errors.
-            alerts.retain(|line| UNEXPECTED_ALERTS.iter().any(|event| line.contains(event)));
-        }
-        if !alerts.is_empty() && !self.line.probes.is_floor() {
-            let count = alerts.len();
-            alerts.truncate(3);
-            violations.push(format!("{}: {count} lines of the log above INFO, such as {alerts:?}", self.workload.id()));
-        }
-        if self.line.probes.is_floor() {
-            drop(self.subject);
-        } else {
-            self.subject.stop().await?;
-        }
-        Ok(Outcome { figures: self.figures, violations })
-    }
-
-    // ---- the workloads ----
-
     async fn start_again(&mut self, cores: &Cores, is_floor: bool) -> anyhow::Result<()> {
         let (mut times, mut memory) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
@@ -440,11 +307,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Callers pay one after the other, [`PAYING`] at once.
+    /// Callers pay one after the other, some at once.
     async fn pay(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + self.options.length + WARM_UP;
         let mut paying = JoinSet::new();
-        for _ in 0..PAYING {
+        for _ in 0..PAYING.min(self.options.calls) {
             let line = self.line.clone();
             paying.spawn(async move {
                 let mut paid = 0_usize;
@@ -497,7 +364,7 @@ impl Stage {
         let calls = (self.options.callbacks_per_second * seconds).div_ceil(KEYS);
         let line = self.line.clone();
         let open: Vec<LoadCall> =
-            stream::iter(0..calls).map(|_| await_first_key(&line)).buffer_unordered(OPENING).try_collect().await?;
+            stream::iter(0..calls).map(|_| wait_for_first_key(&line)).buffer_unordered(OPENING).try_collect().await?;
         self.measured().start();
         let mut tick =
             tokio::time::interval(Duration::from_secs(1) / u32::try_from(self.options.callbacks_per_second)?);
@@ -559,9 +426,6 @@ impl Stage {
     }
 }
 
-/// Events of the log that no fault of the stand-ins explains.
-const UNEXPECTED_ALERTS: [&str; 3] = ["panicked", "ledger.", "webhook"];
-
 /// Calls that talk, until they are told to stop.
 struct Talking {
     stop: Arc<AtomicBool>,
@@ -593,80 +457,21 @@ async fn converse(mut call: LoadCall, line: &Line, stop: &AtomicBool) -> anyhow:
     call.close().await
 }
 
-/// A call up to the beginning of its payment.
-async fn begin_payment(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
-    let mut call = line.open_call().await?;
-    let words = format!("My name is {}, and I'd like to pay my bill of 25 dollars.", call.probe.mark());
-    call.say(&words).await?;
-    loop {
-        let (end, said) = call.hear().await?;
-        if said.contains("charged to your card now") {
-            call.say("Yes, go ahead.").await?;
-        }
-        // A field of it may be in before the agent has spoken again.
-        if call.probe.lock().payment.is_some() {
-            return Ok(call);
-        }
-        if end == TurnEnd::CallEnded {
-            anyhow::bail!("the agent ended the call before the payment");
-        }
+/// A whole call, whose caller pays.
+async fn pay_once(line: &Arc<Line>) -> anyhow::Result<()> {
+    match Caller::PATIENT.pay(line.open_call().await?).await? {
+        CallerEnd::Over(call) => call.close().await,
+        CallerEnd::Lost | CallerEnd::GivenUp(_) => anyhow::bail!("the agent said nothing more"),
     }
 }
 
 /// A call whose payment waits for the first key.
-async fn await_first_key(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
-    let mut call = begin_payment(line).await?;
-    while !call.probe.lock().payment.as_ref().is_some_and(PaymentSession::is_capturing) {
-        if call.hear().await?.0 == TurnEnd::CallEnded {
-            anyhow::bail!("the agent ended the call before the first field");
-        }
-    }
-    Ok(call)
-}
-
-/// A whole call: the caller pays, and says goodbye.
-async fn pay_once(line: &Arc<Line>) -> anyhow::Result<()> {
-    let mut call = begin_payment(line).await?;
-    loop {
-        match call.hear().await? {
-            (TurnEnd::CallEnded, _) => break,
-            (TurnEnd::Spoken, said) if said.contains("All set") => {
-                line.measured.count_turn();
-                call.say("No, that's all, thank you. Goodbye!").await?;
-            }
-            (TurnEnd::Spoken | TurnEnd::Silent | TurnEnd::Fault(_), _) => {}
-        }
-    }
-    call.close().await
+async fn wait_for_first_key(line: &Arc<Line>) -> anyhow::Result<LoadCall> {
+    Caller::INSISTENT.wait_for_first_key(line.open_call().await?).await
 }
 
 async fn hang_up_all(calls: Vec<LoadCall>) -> anyhow::Result<()> {
     stream::iter(calls).map(LoadCall::close).buffer_unordered(OPENING).try_collect().await
-}
-
-/// The environment variables of the server.
-fn environment(home: &Path, model: &str, twilio: &str, workload: Workload) -> anyhow::Result<Vec<(String, String)>> {
-    let mut vars = vec![
-        ("SERVER_BASE_URL", PUBLIC_URL.to_owned()),
-        ("TWILIO_API_BASE_URL", twilio.to_owned()),
-        ("ACCOUNT_SID", ACCOUNT_SID.to_owned()),
-        ("AUTH_TOKEN", AUTH_TOKEN.to_owned()),
-        ("FROM_NUMBER", "+15550100002".to_owned()),
-        ("PAYMENT_CONNECTOR", "Default".to_owned()),
-        ("LIVE_AGENT_NUMBER", "+15550100003".to_owned()),
-        ("OPENAI_API_KEY", "sk-bench".to_owned()),
-        ("OPENAI_BASE_URL", format!("{model}/v1")),
-        ("DATABASE_URL", format!("sqlite://{}", home.join("ledger.db").display())),
-        ("DRAIN_SECONDS", "5".to_owned()),
-        ("OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
-    ];
-    if let Some(config) = workload.server_config() {
-        let assets: PathBuf = home.join("assets");
-        std::fs::create_dir(&assets).context("cannot create a directory")?;
-        std::fs::write(assets.join("serverConfig.json"), config).context("cannot write a file")?;
-        vars.push(("ASSETS_DIR", assets.display().to_string()));
-    }
-    Ok(vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {
@@ -678,4 +483,16 @@ fn median(values: &mut [f64]) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "counts")]
 fn share(number: usize, of: usize) -> f64 {
     number as f64 / of.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_workload_has_a_server_that_speaks_first() {
+        for config in Workload::value_variants().iter().filter_map(|workload| workload.server_config()) {
+            assert!(config["ConversationRelay"]["Configuration"]["welcomeGreeting"].is_string(), "{config}");
+        }
+    }
 }

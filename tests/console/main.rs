@@ -308,7 +308,7 @@ async fn a_payment_is_settled_and_refunded_after_a_confirmation() {
 
     let confirmed = [&outcome[..], &[("confirmed", "yes")]].concat();
     let answer = post("settle", &confirmed).await;
-    assert_eq!(location(&answer), format!("{details}?done=settled"));
+    assert_eq!(location(&answer), format!("{details}?done=settle"));
     let page = console.page(location(&answer)).await;
     for part in [">charged<", "The outcome is recorded.", "ch_7", "settled", "operator"] {
         assert!(page.contains(part), "{part}");

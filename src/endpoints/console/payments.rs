@@ -192,7 +192,7 @@ pub(super) async fn get(
     Query(query): Query<DetailsQuery>,
 ) -> Result<Html<String>, PageError> {
     let notice = match &*query.done {
-        "settled" => Some(Notice::Done("The outcome is recorded.")),
+        "settle" => Some(Notice::Done("The outcome is recorded.")),
         "refunded" => Some(Notice::Done("The refund or dispute is recorded.")),
         _ => None,
     };
@@ -328,64 +328,78 @@ fn refund_form(payment: &Payment) -> Markup {
     }
 }
 
-/// Records an outcome. Without the confirmation it only shows what will be recorded.
-pub(super) async fn settle(
+/// Records what an operator says of a payment. Without the confirmation it only shows what will be recorded.
+pub(super) async fn record(
     ConsoleOperator(operator): ConsoleOperator,
     State(ledger): State<Ledger>,
-    Path(id): Path<String>,
+    Path((id, path)): Path<(String, String)>,
     form: ConsoleForm,
 ) -> Result<Response, PageError> {
     let id = parse_id(&id)?;
-    let outcome: SettledOutcome = match form.value("outcome").unwrap_or_default().parse() {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            return refuse(&operator, &ledger, id, &PageError::new(StatusCode::BAD_REQUEST, "Choose an outcome."))
-                .await;
-        }
+    let change = match Change::parse(&path, &form, &operator) {
+        Ok(change) => change,
+        Err(error) => return refuse(&operator, &ledger, id, &error).await,
     };
     if !form.is_confirmed() {
         let payment = ledger.payment(id).await?.ok_or_else(no_such_payment)?;
-        let question = html! { "Record that this payment was " strong { (outcome.as_str()) } "?" };
-        return Ok(confirmation_page(&operator, &payment, "settle", &question, &form).into_response());
+        return Ok(confirmation_page(&operator, &payment, &path, &change.question(), &form).into_response());
     }
-    let settlement = Settlement {
-        outcome,
-        confirmation: form.text("confirmationCode"),
-        note: form.text("note"),
-        is_correction: form.has("correct"),
-        operator: Some(operator.clone()),
-    };
-    match settle_and_log(&ledger, id, &settlement).await {
-        Ok(_) => Ok(Redirect::to(&format!("/console/payments/{id}?done=settled")).into_response()),
-        Err(error) => refuse(&operator, &ledger, id, &error.into()).await,
+    match change.write(&ledger, id).await {
+        Ok(()) => Ok(Redirect::to(&format!("/console/payments/{id}?done={path}")).into_response()),
+        Err(error) => refuse(&operator, &ledger, id, &error).await,
     }
 }
 
-/// Records a refund or a dispute. Without the confirmation it only shows what will be recorded.
-pub(super) async fn record_refund(
-    ConsoleOperator(operator): ConsoleOperator,
-    State(ledger): State<Ledger>,
-    Path(id): Path<String>,
-    form: ConsoleForm,
-) -> Result<Response, PageError> {
-    let id = parse_id(&id)?;
-    let is_dispute = form.value("kind") == Some("dispute");
-    if !form.is_confirmed() {
-        let payment = ledger.payment(id).await?.ok_or_else(no_such_payment)?;
-        let kind = if is_dispute { "dispute" } else { "refund" };
-        let question = html! { "Record a " strong { (kind) } " of this payment?" };
-        return Ok(confirmation_page(&operator, &payment, "refunded", &question, &form).into_response());
+/// What an operator records of a payment.
+enum Change {
+    Settlement(Settlement),
+    Refund(Refund),
+}
+
+impl Change {
+    /// Reads the form of this path.
+    fn parse(path: &str, form: &ConsoleForm, operator: &OperatorName) -> Result<Self, PageError> {
+        let operator = Some(operator.clone());
+        match path {
+            "settle" => {
+                let outcome = form.value("outcome").unwrap_or_default().parse();
+                Ok(Self::Settlement(Settlement {
+                    outcome: outcome.map_err(|_| PageError::new(StatusCode::BAD_REQUEST, "Choose an outcome."))?,
+                    confirmation: form.text("confirmationCode"),
+                    note: form.text("note"),
+                    is_correction: form.has("correct"),
+                    operator,
+                }))
+            }
+            "refunded" => Ok(Self::Refund(Refund {
+                kind: if form.value("kind") == Some("dispute") { RefundKind::Dispute } else { RefundKind::Refund },
+                amount: form.text("amount").unwrap_or_default(),
+                reference: form.text("reference").unwrap_or_default(),
+                at: None,
+                operator,
+            })),
+            _ => Err(PageError::new(StatusCode::NOT_FOUND, "There is no such page.")),
+        }
     }
-    let refund = Refund {
-        kind: if is_dispute { RefundKind::Dispute } else { RefundKind::Refund },
-        amount: form.text("amount").unwrap_or_default(),
-        reference: form.text("reference").unwrap_or_default(),
-        at: None,
-        operator: Some(operator.clone()),
-    };
-    match refund_and_log(&ledger, id, &refund).await {
-        Ok(_) => Ok(Redirect::to(&format!("/console/payments/{id}?done=refunded")).into_response()),
-        Err(error) => refuse(&operator, &ledger, id, &error.into()).await,
+
+    fn question(&self) -> Markup {
+        match self {
+            Self::Settlement(settlement) => {
+                html! { "Record that this payment was " strong { (settlement.outcome.as_str()) } "?" }
+            }
+            Self::Refund(refund) => {
+                let kind = if refund.kind == RefundKind::Dispute { "dispute" } else { "refund" };
+                html! { "Record a " strong { (kind) } " of this payment?" }
+            }
+        }
+    }
+
+    async fn write(&self, ledger: &Ledger, id: PaymentId) -> Result<(), PageError> {
+        match self {
+            Self::Settlement(settlement) => drop(settle_and_log(ledger, id, settlement).await?),
+            Self::Refund(refund) => drop(refund_and_log(ledger, id, refund).await?),
+        }
+        Ok(())
     }
 }
 
@@ -403,7 +417,7 @@ async fn refuse(
 fn confirmation_page(
     operator: &OperatorName,
     payment: &Payment,
-    action: &str,
+    path: &str,
     question: &Markup,
     form: &ConsoleForm,
 ) -> Html<String> {
@@ -429,7 +443,7 @@ fn confirmation_page(
                 dt { "Recorded by" } dd { (operator) }
             }
             p .muted { "It is kept among the events of the payment, and the webhook tells the business." }
-            form .actions method="post" action={ (details) "/" (action) } {
+            form .actions method="post" action={ (details) "/" (path) } {
                 @for (name, value) in form.fields() {
                     input type="hidden" name=(name) value=(redact_card_numbers(value));
                 }

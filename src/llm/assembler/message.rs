@@ -13,6 +13,9 @@ pub(super) struct PendingMessage {
     parts: Vec<Part>,
     /// The text that stood in the beginning of the item.
     initial: String,
+    /// What the ends of the message and its parts gave as their text, where deltas were lost or damaged: what was said is
+    /// another text. Never said, but known again.
+    other_text: String,
     /// Removes what is not said: reasoning and tool mark-up.
     filter: MarkupFilter,
     /// The whole message has arrived: what follows is a repetition.
@@ -71,7 +74,11 @@ impl PendingMessage {
         let part = self.part_mut(index);
         part.is_complete = true;
         let (begins, rest) = (part.text.is_empty(), if is_said { "" } else { rest_of(text, &part.text) }.to_owned());
+        let is_other = !is_beginning(&part.text, text);
         part.text.push_str(&rest);
+        if is_other {
+            self.other_text.push_str(text);
+        }
         self.say(&rest, begins)
     }
 
@@ -88,10 +95,14 @@ impl PendingMessage {
                 said += &self.push(index, part);
             }
         } else if !is_said {
-            let rest = rest_of(&parts.concat(), &self.text()).to_owned();
+            let (whole, text) = (parts.concat(), self.text());
+            if !is_beginning(&text, &whole) {
+                self.other_text.clone_from(&whole);
+            }
+            let rest = rest_of(&whole, &text);
             let index = self.parts.last().map_or(0, |part| part.index);
-            self.part_mut(index).text.push_str(&rest);
-            said = self.say(&rest, false);
+            self.part_mut(index).text.push_str(rest);
+            said = self.say(rest, false);
         }
         said + &self.finish()
     }
@@ -107,8 +118,8 @@ impl PendingMessage {
 
     /// Whether the message may be the one that has this text: one text begins with the other.
     pub(super) fn has_text(&self, text: &str) -> bool {
-        let own = self.text();
-        !own.is_empty() && !text.is_empty() && (own.starts_with(text) || text.starts_with(&own))
+        let is_it = |own: &str| !own.is_empty() && !text.is_empty() && is_beginning(own, text);
+        is_it(&self.text()) || is_it(&self.other_text)
     }
 
     /// Whether the whole message, or each of its parts, has arrived.
@@ -118,7 +129,7 @@ impl PendingMessage {
 
     /// The size of what is kept of the message, in bytes.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.initial.len() + self.parts.iter().map(|part| part.text.len()).sum::<usize>()
+        self.initial.len() + self.other_text.len() + self.parts.iter().map(|part| part.text.len()).sum::<usize>()
     }
 
     /// The number of its parts, at least 1.
@@ -148,12 +159,13 @@ impl PendingMessage {
         part.map_or(text, |part| rest_of(text, &part.text))
     }
 
-    /// The text of all parts, except one, as far as they begin within `max_bytes`.
+    /// The text of all parts, except one, and what was to be said instead, up to `max_bytes`.
     pub(super) fn text_besides(&self, index: Option<u64>, max_bytes: usize) -> String {
-        let mut text = String::new();
-        for part in self.parts.iter().filter(|part| Some(part.index) != index) {
+        let parts = self.parts.iter().filter(|part| Some(part.index) != index).map(|part| &part.text);
+        let (mut text, between) = (String::new(), " ".to_owned());
+        for piece in parts.chain([&between, &self.other_text]) {
             let room = max_bytes.saturating_sub(text.len());
-            text.push_str(&part.text[..part.text.floor_char_boundary(room)]);
+            text.push_str(&piece[..piece.floor_char_boundary(room)]);
         }
         text
     }
@@ -181,6 +193,11 @@ impl PendingMessage {
         self.ends_in_space = text.chars().last().map_or(self.ends_in_space, char::is_whitespace);
         text
     }
+}
+
+/// Whether one text begins with the other.
+fn is_beginning(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 /// What of `text` follows `said`. Nothing if it is another text: what was said cannot be taken back.

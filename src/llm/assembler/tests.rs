@@ -129,6 +129,17 @@ fn a_message_is_recognized_again_without_its_id() {
 }
 
 #[test]
+fn a_message_whose_first_deltas_were_lost_is_recognized_by_the_text_of_its_end() {
+    let text_done = r#"{"type":"response.output_text.done","item_id":"m1","output_index":0,"content_index":0,"text":"One two three four."}"#;
+    let [of_m1, again] = [r#""m1""#, r#""m9""#].map(|id| message(id, "One two three four."));
+    let (last, done, end) = (text_delta("four."), item("done", 0, &of_m1), completed(&[&again]));
+    for ends in [vec![text_done], vec![&*done], vec![text_done, &done]] {
+        let events = [vec![&*last], ends, vec![&*end]].concat();
+        assert_eq!(assemble(&events), "'four.', complete", "{events:?}");
+    }
+}
+
+#[test]
 fn a_message_of_white_space_says_nothing() {
     let sms = call(r#""f1""#, r#""c1""#, "send-sms", r#""{}""#, "completed");
     let events =

@@ -4,6 +4,7 @@ FROM rust:1.98.0-slim-bookworm@sha256:1469a27c125cb5a3aebfa4f4e4665d935b02fb72cc
 RUN cargo install --locked --version 0.5.9 cargo-cyclonedx
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY src src
 COPY assets assets
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -66,16 +66,17 @@ fn redact_runs(text: &str, unwanted: impl Fn(&DigitRun) -> bool) -> Cow<'_, str>
 }
 
 /// The parts in which a text is read, with where they begin, so that the memory that this takes does not grow with the
-/// text. Each overlaps with the next by more than a card number is long.
+/// text. Each overlaps with the next by more than a card number is long. Those without digits are left out.
 fn windows(text: &str) -> impl Iterator<Item = (usize, &str)> {
     const STEP: usize = 3 * 1024;
     const OVERLAP: usize = 1024;
     let count = text.len().saturating_sub(OVERLAP).div_ceil(STEP).max(1);
-    (0..count).map(move |n| {
+    let windows = (0..count).map(move |n| {
         let start = text.floor_char_boundary(n * STEP);
         let end = if n + 1 == count { text.len() } else { text.floor_char_boundary((n + 1) * STEP + OVERLAP) };
         (start, &text[start..end])
-    })
+    });
+    windows.filter(|(_, window)| !scan::is_plain(window))
 }
 
 /// Removes these byte ranges. They may overlap, since languages differ on where a run ends.

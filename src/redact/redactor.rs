@@ -13,7 +13,7 @@ use super::json::RedactedJson;
 use super::language::READINGS;
 use super::part_digits::{PartDigits, ends_with_printed_groups, is_even, is_of_major_brand};
 use super::run_kind::{RunKind, is_named_otherwise};
-use super::scan::{DigitRun, LanguageScan, scan_text};
+use super::scan::{DigitRun, LanguageScan, is_plain, scan_text};
 use super::{redact_ranges, redact_runs};
 
 /// The most that is read at once, in bytes, so that the memory that this takes does not grow with the text.
@@ -255,6 +255,10 @@ impl Redactor {
 
     /// Redacts a piece, whose first `done` bytes were passed on before.
     fn redact_piece_of(&mut self, piece: InputPiece<'_>, done: usize) -> Redacted {
+        if is_plain(piece.text) {
+            let text = piece.text.get(done..).unwrap_or_default().to_owned();
+            return Redacted { text, digits_removed: 0, cards: Vec::new() };
+        }
         let readings = scan_text(piece.text);
         let (mut places, mut cards, mut digits_removed) = (Vec::new(), Vec::new(), 0);
         // Each card number is searched for in all that was said, so a stream of many of them has no further digits.

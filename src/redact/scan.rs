@@ -20,6 +20,9 @@ const MAX_GAP: usize = 8;
 /// The maximum number of filler words between two digits of a run: `um, and then`.
 const MAX_FILLERS: usize = 4;
 
+/// The longest word that [`is_plain`] looks at, in bytes.
+const MAX_PLAIN_WORD: usize = 32;
+
 /// The runs that one reading finds in a text.
 pub(super) struct LanguageScan {
     /// All runs in order.
@@ -70,6 +73,33 @@ impl LanguageScan {
         self.open_run_start = Some(rest.byte_range().start);
         self.runs.push(rest);
     }
+}
+
+/// Whether a text surely has no digits in any reading, whatever follows it: ASCII without numerals and character references,
+/// whose words mean nothing, and whose last word begins nothing. Most of what is said is such a text, and one look at each
+/// letter shows it.
+pub(super) fn is_plain(text: &str) -> bool {
+    let (mut word, mut length) = ([0; MAX_PLAIN_WORD], 0);
+    for (at, byte) in text.bytes().chain([b' ']).enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' if length < MAX_PLAIN_WORD => {
+                word[length] = byte.to_ascii_lowercase();
+                length += 1;
+            }
+            // It may stand inside a word.
+            b'\'' => {}
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'&' | 0x80.. => return false,
+            _ => {
+                let word = std::str::from_utf8(&word[..std::mem::take(&mut length)]).unwrap_or_default();
+                let is_complete = at < text.len();
+                let means_nothing = || is_complete && Compound::means_nothing(word) || Compound::is_foreign(word);
+                if !word.is_empty() && !means_nothing() {
+                    return false;
+                }
+            }
+        }
+    }
+    true
 }
 
 /// Finds the runs of a text, one list per reading.

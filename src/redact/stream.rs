@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::card::has_card_number;
 use super::language::MISHEARD;
 use super::redact_ranges;
-use super::scan::{DigitRun, LanguageScan, scan_text};
+use super::scan::{DigitRun, LanguageScan, is_plain, scan_text};
 use super::text_token::MAX_WORD_BYTES;
 
 /// The maximum number of bytes that are held back. No spoken card number is that long.
@@ -37,6 +37,9 @@ impl StreamRedactor {
         self.text.push_str(piece);
         if self.text.len() < self.read_at {
             return String::new();
+        }
+        if is_plain(&self.text) {
+            return self.emit(self.text.len(), self.text.len(), Vec::new());
         }
         let mut readings = scan_written(&self.text);
         readings.iter_mut().for_each(LanguageScan::shorten_open_run);

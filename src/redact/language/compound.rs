@@ -37,6 +37,11 @@ impl Compound {
         DICTIONARY.is_foreign(word, if word.is_ascii() { MIN_PIECE } else { 1 })
     }
 
+    /// Whether a word surely means nothing, alone or joined, as it is: it is too short to be joined of two.
+    pub(in crate::redact) fn means_nothing(word: &str) -> bool {
+        word.is_ascii() && word.len() < 2 * MIN_PIECE && DICTIONARY.find(word).is_empty()
+    }
+
     /// The languages in which more letters could complete a word to a joined number.
     pub(in crate::redact) fn languages_with_prefix(word: &str) -> Languages {
         let mut search = Search { word, attempts: 0, pieces: Vec::new() };

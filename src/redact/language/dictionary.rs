@@ -31,6 +31,8 @@ pub(in crate::redact) struct Dictionary {
     meanings: Vec<Meaning>,
     /// Where the words with each first byte begin; one more for the end.
     by_first_byte: Vec<usize>,
+    /// The first three letters of all words that begin with three ASCII letters, as a set of bits.
+    beginnings: Vec<u64>,
     /// The languages that join the words of a number to one: `zweiundvierzig`.
     pub(super) joining: Languages,
     by_reading: [Languages; READINGS],
@@ -60,9 +62,18 @@ impl Dictionary {
             }
         }
         entries.sort_by(|(word, meaning), (other, of_other)| (word, meaning.reading).cmp(&(other, of_other.reading)));
-        let mut dictionary =
-            Self { words: Vec::new(), meanings: Vec::new(), by_first_byte: Vec::new(), joining, by_reading };
+        let mut dictionary = Self {
+            words: Vec::new(),
+            meanings: Vec::new(),
+            by_first_byte: Vec::new(),
+            beginnings: vec![0; BEGINNINGS.div_ceil(64)],
+            joining,
+            by_reading,
+        };
         for (word, meaning) in entries {
+            if let Some(beginning) = beginning_of(word) {
+                dictionary.beginnings[beginning / 64] |= 1 << (beginning % 64);
+            }
             dictionary.add(word, meaning);
         }
         let first = |byte: usize| dictionary.words.partition_point(|(word, _)| usize::from(first_byte(word)) < byte);
@@ -143,6 +154,11 @@ impl Dictionary {
     /// Whether a text neither is nor begins a word, nor begins with one of at least `min_length` bytes. The first letters
     /// of most texts show it.
     pub(super) fn is_foreign(&self, text: &str, min_length: usize) -> bool {
+        if let Some(beginning) = beginning_of(text).filter(|_| min_length >= 3)
+            && self.beginnings[beginning / 64] & 1 << (beginning % 64) == 0
+        {
+            return true;
+        }
         let mut range = self.with_first_byte(first_byte(text));
         for (at, byte) in text.bytes().enumerate().skip(1) {
             if range.is_empty() {
@@ -197,6 +213,16 @@ impl Dictionary {
         let index = |at: u32| usize::try_from(at).unwrap_or(0);
         &self.meanings[index(range.start)..index(range.end)]
     }
+}
+
+/// The number of beginnings of three ASCII letters.
+const BEGINNINGS: usize = 26 * 26 * 26;
+
+/// The number of the first three letters of a word in lower case, if they are ASCII.
+fn beginning_of(word: &str) -> Option<usize> {
+    let letters = word.as_bytes().get(..3)?;
+    let is_plain = letters.iter().all(u8::is_ascii_lowercase);
+    is_plain.then(|| letters.iter().fold(0, |number, letter| 26 * number + usize::from(letter - b'a')))
 }
 
 fn first_byte(word: &str) -> u8 {

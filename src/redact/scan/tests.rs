@@ -92,3 +92,29 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_plain_text_has_no_run_and_begins_none(
+        text in "(thank|you|I'm|here|for|payment|gladly|it's| |, |[.]\n|[a-z]{1,6}|[a-zA-Z']{1,4}|Foo'|é|&){0,12}",
+        more in "[a-z0-9 ']{0,12}|\\PC{0,12}",
+    ) {
+        if is_plain(&text) {
+            for reading in scan_text(&text) {
+                prop_assert!(reading.runs.is_empty() && reading.open_run_start.is_none());
+            }
+            for run in find_runs(&(text.clone() + &more)).into_iter().flatten() {
+                prop_assert!(run.byte_range().start >= text.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_usually_said_is_plain() {
+    assert!(is_plain("Thank you, I'm glad. The payment can wait: your card never leaves the keypad!\n"));
+    for text in ["for", "on", "the", "twe", "thirtysomething", "it is 4", "&#5", "caf\u{e9}", "o'"] {
+        assert!(!is_plain(text), "{text}");
+    }
+    assert!(!is_plain(&"x".repeat(MAX_PLAIN_WORD + 1)), "the rest of it is not looked at");
+}

@@ -87,6 +87,32 @@ impl<'a> TextDelta<'a> {
     }
 }
 
+/// The end of a response as OpenAI sends it. It repeats instructions and tools, so that it is the longest event: it is read in one
+/// pass, and whatever differs as a [`RawEvent`].
+#[derive(Deserialize)]
+struct CompletedEvent<'a> {
+    #[serde(borrow)]
+    r#type: &'a str,
+    #[serde(borrow)]
+    response: RawSnapshot<'a>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl<'a> CompletedEvent<'a> {
+    const TYPE: &'static str = "response.completed";
+
+    fn parse(json: &'a str) -> Option<StreamEvent<'a>> {
+        let Self { r#type, response, output, output_text, error } = serde_json::from_str(json).ok()?;
+        let beside = RawEvent { output, output_text, error, ..RawEvent::default() };
+        (r#type == Self::TYPE).then(|| beside.into_end_with(&response, r#type, json))
+    }
+}
+
 /// The events that say that a response has begun. They repeat its instructions and tools, and nothing of them is used.
 const BEGINNINGS: [&str; 3] = ["response.created", "response.in_progress", "response.queued"];
 
@@ -95,7 +121,7 @@ fn is_one_text(json: &str) -> bool {
     !["\n", "}{", "} {"].iter().any(|between| json.contains(between))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct RawEvent<'a> {
     #[serde(borrow)]
     r#type: Option<&'a RawValue>,
@@ -142,6 +168,11 @@ impl<'a> StreamEvent<'a> {
         }
         if name == TextDelta::TYPE
             && let Some(event) = TextDelta::parse(json)
+        {
+            return Ok(event);
+        }
+        if name == CompletedEvent::TYPE
+            && let Some(event) = CompletedEvent::parse(json)
         {
             return Ok(event);
         }
@@ -204,11 +235,14 @@ impl<'a> RawEvent<'a> {
         })
     }
 
-    /// The end of the response. What says `completed` around a failed response without output is a failure.
     fn into_end(self, kind: &str, json: &'a str) -> StreamEvent<'a> {
         let response = self.response.filter(|response| response.get().starts_with('{'));
         let response = response.map_or(json, RawValue::get);
-        let snapshot: RawSnapshot<'a> = serde_json::from_str(response).unwrap_or_default();
+        self.into_end_with(&serde_json::from_str(response).unwrap_or_default(), kind, json)
+    }
+
+    /// The end of the response. What says `completed` around a failed response without output is a failure.
+    fn into_end_with(self, snapshot: &RawSnapshot<'a>, kind: &str, json: &'a str) -> StreamEvent<'a> {
         let status = snapshot.status.and_then(text).unwrap_or_default();
         let items = snapshot.output.or(self.output).map(elements).unwrap_or_default();
         let mut output: Vec<_> = (0..MAX_ITEMS).zip(items).map(|(index, raw)| parse_item(index, raw)).collect();

@@ -62,6 +62,8 @@ pub struct BenchOptions {
     pub seed: u64,
     /// The wire to the model.
     pub wire: ModelWire,
+    /// How long a byte to the model and one back take together.
+    pub round_trip: Duration,
     /// The cores of the program under test; 0: those of the load.
     pub cores: usize,
     /// Whether the bare pipe is measured, too.
@@ -77,12 +79,13 @@ pub async fn run(options: &BenchOptions, progress: impl Fn(&str)) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: format!("{}, {}", processor(), cores.description),
         load: format!(
-            "{} calls, answers of {} tokens {} ms apart after {} ms, over {}, {} s each",
+            "{} calls, answers of {} tokens {} ms apart after {} ms, over {} in {} ms and back, {} s each",
             options.calls,
             options.tokens,
             options.spacing.as_millis(),
             options.thinking.as_millis(),
             options.wire,
+            options.round_trip.as_millis() / 2,
             options.length.as_secs(),
         ),
         rows: Vec::new(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use clap::ValueEnum;
 
 use super::delay::DelayedPath;
 use crate::simulator::LocalServer;
@@ -16,14 +17,14 @@ use crate::simulator::tls_server::TlsServer;
 const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The wire to the model.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ModelWire {
-    /// HTTP/1.1 without TLS, not HTTP/2 over TLS.
-    pub is_plain: bool,
-    /// Responses over WebSockets, which begin with HTTP/1.1, not over HTTP.
-    pub is_websocket: bool,
-    /// How long a byte to the model and one back take together.
-    pub round_trip: Duration,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModelWire {
+    /// HTTP/2 over TLS, as OpenAI speaks it
+    Http2,
+    /// HTTP/1.1 without TLS, as a model server on the same machine may
+    Http1,
+    /// WebSockets over TLS (OPENAI_TRANSPORT=websocket), except in a soak; HTTP/2 for the bare pipe
+    Websocket,
 }
 
 /// The model's server. It takes no new connections once it is dropped.
@@ -42,21 +43,20 @@ enum Server {
 }
 
 impl ModelServer {
-    pub(super) async fn start(router: Router, wire: &ModelWire) -> anyhow::Result<Self> {
-        let server = if wire.is_plain {
-            Server::Plain(LocalServer::start(router).await?)
-        } else {
-            Server::Tls(TlsServer::start(router).await?)
+    pub(super) async fn start(router: Router, wire: ModelWire, round_trip: Duration) -> anyhow::Result<Self> {
+        let server = match wire {
+            ModelWire::Http1 => Server::Plain(LocalServer::start(router).await?),
+            ModelWire::Http2 | ModelWire::Websocket => Server::Tls(TlsServer::start(router).await?),
         };
         let origin = match &server {
             Server::Tls(server) => server.origin(),
             Server::Plain(server) => server.origin(),
         };
-        if wire.round_trip.is_zero() {
+        if round_trip.is_zero() {
             return Ok(Self { origin: origin.to_owned(), server, _path: None });
         }
         let (scheme, address) = origin.split_once("://").context("the origin of a stand-in has a scheme")?;
-        let path = DelayedPath::open(address.parse()?, wire.round_trip).await?;
+        let path = DelayedPath::open(address.parse()?, round_trip).await?;
         Ok(Self { origin: format!("{scheme}://{}", path.address), server, _path: Some(path) })
     }
 
@@ -73,12 +73,10 @@ impl ModelServer {
 
 impl fmt::Display for ModelWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let http = if self.is_plain { "HTTP/1.1" } else { "HTTP/2" };
-        f.write_str(if self.is_websocket { "WebSockets" } else { http })?;
-        f.write_str(if self.is_plain { " without TLS" } else { " and TLS" })?;
-        if !self.round_trip.is_zero() {
-            write!(f, " with round trips of {} ms", self.round_trip.as_millis())?;
-        }
-        Ok(())
+        f.write_str(match self {
+            Self::Http2 => "HTTP/2 and TLS",
+            Self::Http1 => "HTTP/1.1 without TLS",
+            Self::Websocket => "WebSockets and TLS",
+        })
     }
 }

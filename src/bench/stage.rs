@@ -13,7 +13,7 @@ use super::BenchOptions;
 use super::call::{ACCOUNT_SID, AUTH_TOKEN, Line, PUBLIC_URL, Probes};
 use super::measure::{Measurements, Span};
 use super::model::{LoadModel, ModelPace, ModelScript};
-use super::model_server::ModelServer;
+use super::model_server::{ModelServer, ModelWire};
 use super::outcomes::OPERATOR_TOKEN;
 use super::process::{Cores, Subject};
 use super::report::Goal;
@@ -82,7 +82,7 @@ impl Stage {
             ModelScript::Talk => pace,
         };
         let model = LoadModel::new(workload.model_script(), pace, probes.clone(), measured.clone());
-        let model = ModelServer::start(model.router(), &options.wire).await?;
+        let model = ModelServer::start(model.router(), options.wire, options.round_trip).await?;
         let key_pause = match workload {
             Workload::Callbacks => None,
             Workload::Soak => Some(options.key_pause.min(SOAK_KEY_PAUSE)),
@@ -99,7 +99,7 @@ impl Stage {
             vars.push(("SSL_CERT_FILE".to_owned(), file.display().to_string()));
         }
         // The faults of a soak are those of HTTP.
-        if options.wire.is_websocket && workload != Workload::Soak {
+        if options.wire == ModelWire::Websocket && workload != Workload::Soak {
             vars.push(("OPENAI_TRANSPORT".to_owned(), "websocket".to_owned()));
         }
         let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores).await?;

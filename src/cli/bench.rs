@@ -46,12 +46,9 @@ pub(super) struct Bench {
     /// Seed of the faults of a soak
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// The model speaks HTTP/1.1 without TLS, and not HTTP/2 over TLS as OpenAI does
-    #[arg(long)]
-    plain_model: bool,
-    /// The server asks for responses over WebSockets (`OPENAI_TRANSPORT=websocket`); the bare pipe does not
-    #[arg(long)]
-    websocket: bool,
+    /// What the model speaks
+    #[arg(long, value_enum, default_value_t = ModelWire::Http2)]
+    wire: ModelWire,
     /// How long a byte to the model and one back take together
     #[arg(long, default_value_t = 0, value_name = "MS")]
     round_trip: u64,
@@ -101,11 +98,8 @@ pub(super) async fn run(args: Bench, vars: &Vars) -> anyhow::Result<ExitCode> {
         callbacks_per_second: usize::try_from(args.callbacks)?,
         payments: usize::try_from(args.payments)?,
         seed: args.seed,
-        wire: ModelWire {
-            is_plain: args.plain_model,
-            is_websocket: args.websocket,
-            round_trip: Duration::from_millis(args.round_trip),
-        },
+        wire: args.wire,
+        round_trip: Duration::from_millis(args.round_trip),
         cores: args.cores,
         with_floor: !args.no_floor,
     };

@@ -51,7 +51,7 @@ async fn a_connection_is_used_again_while_it_has_room() {
 
 #[test]
 fn a_connection_is_prepared_when_the_others_are_almost_full() {
-    let pool = ClientPool::new(|| Ok(Client::new())).unwrap();
+    let pool = ClientPool::new(|| Client::builder().build()).unwrap();
     let leases: Vec<ClientLease> = (0..=STREAMS_PER_CONNECTION - SPARE_STREAMS).map(|_| pool.lease()).collect();
     let prepared = pool.lease_to_prepare();
     assert!(prepared.is_some());
@@ -64,7 +64,7 @@ fn a_connection_is_prepared_when_the_others_are_almost_full() {
 #[test]
 fn the_number_of_connections_has_a_limit() {
     // A client that is cloned is cheap.
-    let client = Client::new();
+    let client = Client::builder().build().unwrap();
     let pool = ClientPool::new(move || Ok(client.clone())).unwrap();
     let leases: Vec<ClientLease> =
         (0..STREAMS_PER_CONNECTION * MAX_CONNECTIONS + MAX_CONNECTIONS).map(|_| pool.lease()).collect();

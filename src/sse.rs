@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use memchr::memchr2;
 
@@ -25,10 +26,13 @@ pub(crate) struct SseDecoder {
     /// The last line ended in CR: an LF that follows belongs to it.
     after_cr: bool,
     event: Vec<u8>,
+    /// Where the value of the only `data` field stands in `buffer`: nearly every event has one, which is then not copied.
+    only_data: Option<Range<usize>>,
+    /// The values of several `data` fields, or of one whose bytes have left `buffer`.
     data: Vec<u8>,
     /// The number of `data` fields.
     data_count: usize,
-    /// `event` and `data` were returned: they are cleared before the next line.
+    /// `event` and the data were returned: they are cleared before the next line.
     is_returned: bool,
 }
 
@@ -59,6 +63,7 @@ impl SseDecoder {
             at_beginning: true,
             after_cr: false,
             event: Vec::new(),
+            only_data: None,
             data: Vec::new(),
             data_count: 0,
             is_returned: false,
@@ -68,6 +73,7 @@ impl SseDecoder {
     /// Adds bytes of the stream, cut anywhere. All events are to be taken out before the next bytes go in.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.clear_returned();
+        self.copy_only_data();
         self.buffer.drain(..self.start);
         self.start = 0;
         release_room(&mut self.buffer);
@@ -138,11 +144,15 @@ impl SseDecoder {
         let (field, value) = colon.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
+            b"data" if self.data_count == 0 => {
+                self.only_data = Some(end - value.len()..end);
+                self.data_count = 1;
+            }
             b"data" => {
-                if self.data_count > 0 {
-                    self.data.push(b'\n');
-                }
-                self.data.extend_from_slice(value);
+                let value = end - value.len()..end;
+                self.copy_only_data();
+                self.data.push(b'\n');
+                self.data.extend_from_slice(&self.buffer[value]);
                 self.data_count += 1;
             }
             b"event" => {
@@ -156,18 +166,28 @@ impl SseDecoder {
 
     /// Checks the size of the event with `more` bytes.
     fn check_size(&self, more: usize) -> Result<(), EventTooLargeError> {
-        let is_too_large = self.data.len() + self.event.len() + more > self.max_event_bytes;
+        let data = self.only_data.as_ref().map_or(self.data.len(), Range::len);
+        let is_too_large = data + self.event.len() + more > self.max_event_bytes;
         if is_too_large { Err(EventTooLargeError { max_event_bytes: self.max_event_bytes }) } else { Ok(()) }
     }
 
     fn take_event(&mut self) -> SseEvent<'_> {
         self.is_returned = true;
-        SseEvent { event: decode(&self.event), data: decode(&self.data) }
+        let data = self.only_data.clone().map_or(&self.data[..], |place| &self.buffer[place]);
+        SseEvent { event: decode(&self.event), data: decode(data) }
+    }
+
+    /// Copies the only `data` field, since its bytes leave the buffer, or another one follows.
+    fn copy_only_data(&mut self) {
+        if let Some(place) = self.only_data.take() {
+            self.data.extend_from_slice(&self.buffer[place]);
+        }
     }
 
     fn clear_returned(&mut self) {
         if std::mem::take(&mut self.is_returned) {
             self.event.clear();
+            self.only_data = None;
             self.data.clear();
             release_room(&mut self.data);
             self.data_count = 0;

@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod soak;
 mod stage;
+pub mod steps;
 mod twilio;
 mod webhooks;
 mod workload;

@@ -4,6 +4,8 @@
 
 mod answer_reader;
 mod assembler;
+#[cfg(any(feature = "simulator", test))]
+mod bench;
 mod body;
 mod capabilities;
 mod error_info;
@@ -27,6 +29,8 @@ mod websocket;
 
 use std::time::Duration;
 
+#[cfg(any(feature = "simulator", test))]
+pub(crate) use bench::{BenchRequest, BenchResponse};
 #[cfg(any(fuzzing, test))]
 pub use fuzzing::check_model_stream;
 #[cfg(any(fuzzing, test))]

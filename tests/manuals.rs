@@ -160,7 +160,8 @@ fn every_command_is_run_or_parsed() {
         match (&*words[0], arguments(&words)) {
             (_, Some(arguments)) => drop(of_binary.insert(arguments)),
             ("cargo", None) if words[1] == "+nightly" => check_fuzz_command(&place, &words),
-            ("cargo", None) if words[1] == "install" => assert_eq!(words[2..], ["cargo-fuzz"], "{place}"),
+            ("cargo", None) if words[1] == "install" => check_install_command(&place, &words[2..]),
+            ("cargo", None) if words[1] == "bench" => {}
             ("cargo", None) => assert_eq!(words, ["cargo", "test"], "{place}"),
             ("cp", None) => assert!(source::root().join(&words[1]).exists(), "{place}: {words:?}"),
             // Sent by `every_request_of_an_operator_succeeds`.
@@ -177,6 +178,14 @@ fn every_command_is_run_or_parsed() {
             scope.spawn(|| check_command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         }
     });
+}
+
+/// A command that installs a tool. The runner of the benches must be of the version of their library.
+fn check_install_command(place: &str, words: &[String]) {
+    let of_library = include_str!("../Cargo.lock").split("name = \"gungraun\"\nversion = \"").nth(1).unwrap();
+    let version = of_library.split('"').next().unwrap();
+    let tools = [&["cargo-fuzz"][..], &["--locked", "--version", version, "gungraun-runner"]];
+    assert!(tools.iter().any(|tool| words == *tool), "{place}: {words:?}");
 }
 
 /// A command that fuzzes: its directory, its target and its dictionary exist. To run it takes a nightly compiler.

@@ -244,6 +244,7 @@ fn session_context(
             sms_allowed_numbers: config.sms_allowed.clone(),
             destinations: Arc::new(config.destinations.clone()),
         },
+        settings: session::SharedSettings::default(),
         twilio: Arc::new(twilio),
         business_tools: Arc::new(business_tools),
         calls,

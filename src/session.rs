@@ -14,6 +14,7 @@ mod parameters;
 pub(crate) mod payment_log;
 mod pending_calls;
 mod registry;
+mod shared_settings;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
 pub(crate) use live_call::{LiveCall, TurnShares};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
 pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
+pub(crate) use shared_settings::SharedSettings;
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
@@ -112,6 +114,8 @@ pub struct SessionContext {
     pub assets: Arc<CurrentAssets>,
     /// The settings from environment variables.
     pub environment: CallEnvironment,
+    /// The settings of calls.
+    pub(crate) settings: SharedSettings,
     /// The client for Twilio's REST API.
     pub twilio: Arc<twilio::TwilioClient>,
     /// Runs the tools of the business.
@@ -353,7 +357,8 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
     let (agent_config, has_agent) = configure_agent(&context, library.clone(), &setup);
-    let settings = Arc::new(CallSettings { has_agent, ..library.server.call_settings(&context.environment) });
+    let settings = context.settings.of(&library, &context.environment);
+    let settings = if has_agent { settings } else { Arc::new(CallSettings { has_agent, ..(*settings).clone() }) };
     let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
     let known = load_known_payments(&tool_context).await;

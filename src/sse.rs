@@ -10,7 +10,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 /// The room of a buffer that is kept from event to event, in bytes. Most events are smaller.
-const KEPT_ROOM: usize = 4 * 1024;
+const KEPT_ROOM: usize = 1024;
 
 /// Decodes a stream of events. Bytes go in with [`push`](Self::push), events come out of
 /// [`next_event`](Self::next_event).
@@ -73,10 +73,7 @@ impl SseDecoder {
     /// Adds bytes of the stream, cut anywhere. All events are to be taken out before the next bytes go in.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.clear_returned();
-        self.copy_only_data();
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        release_room(&mut self.buffer);
+        self.forget_read();
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -93,6 +90,8 @@ impl SseDecoder {
             }
         }
         self.check_size(self.buffer.len() - self.start)?;
+        // The next bytes may be seconds away.
+        self.forget_read();
         Ok(None)
     }
 
@@ -175,6 +174,13 @@ impl SseDecoder {
         self.is_returned = true;
         let data = self.only_data.clone().map_or(&self.data[..], |place| &self.buffer[place]);
         SseEvent { event: decode(&self.event), data: decode(data) }
+    }
+
+    /// Removes the bytes that were read from the buffer.
+    fn forget_read(&mut self) {
+        self.copy_only_data();
+        self.buffer.drain(..std::mem::take(&mut self.start));
+        release_room(&mut self.buffer);
     }
 
     /// Copies the only `data` field, since its bytes leave the buffer, or another one follows.

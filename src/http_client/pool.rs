@@ -53,7 +53,7 @@ pub(crate) struct ClientLease {
 }
 
 /// The place of a request on its connection, to be kept until its response has been read.
-pub(crate) struct StreamLease(#[expect(dead_code, reason = "its owners are counted")] Arc<()>);
+pub(crate) struct StreamLease(Arc<()>);
 
 impl ClientPool {
     /// Creates the pool with its first client; further ones are built in the same way.
@@ -90,6 +90,18 @@ impl ClientPool {
         }
         clients.push(Counted::new((self.build)().ok()?));
         clients.last().map(Counted::lease)
+    }
+
+    /// Takes the client of a request out of the pool, since its connection seems dead: the next request opens another one.
+    /// Requests that it still has may end.
+    pub(crate) fn retire(&self, stream: &StreamLease) {
+        let mut clients = self.clients();
+        let Some(at) = clients.iter().position(|client| Arc::ptr_eq(&client.streams, &stream.0)) else { return };
+        if clients.len() > 1 {
+            clients.remove(at);
+        } else if let Ok(client) = (self.build)() {
+            clients[at] = Counted::new(client);
+        }
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<Counted>> {

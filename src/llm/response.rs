@@ -219,7 +219,13 @@ impl ResponseStream {
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
     async fn handle_failure(&mut self, failure: TransportError) {
-        let was_on_socket = matches!(self.body.take(), Some(OpenResponse::Socket(_)));
+        let body = self.body.take();
+        if let Some(OpenResponse::Http { stream, .. }) = &body
+            && failure.may_be_of_dead_connection()
+        {
+            self.model.http.retire(stream);
+        }
+        let was_on_socket = matches!(body, Some(OpenResponse::Socket(_)));
         self.may_use_socket = false;
         if self.received.has_output() {
             return self.break_off("the response broke off", Some(&failure));

@@ -209,6 +209,11 @@ impl TransportError {
         }
     }
 
+    /// Whether the connection may be dead although nothing has closed it: a repetition needs another one.
+    pub(super) fn may_be_of_dead_connection(&self) -> bool {
+        matches!(self, Self::NoResponse(_) | Self::TimedOut(Phase::Headers | Phase::FirstToken | Phase::Idle))
+    }
+
     /// The root cause, for the log: an unknown host name or an untrusted certificate, for example.
     pub(super) fn root_cause(&self) -> Option<String> {
         iter::successors(self.source(), |error| (*error).source()).last().map(ToString::to_string)
@@ -241,7 +246,7 @@ impl TransportError {
 
 /// A response that the server has accepted.
 pub(super) enum OpenResponse {
-    Http { response: Response, _stream: StreamLease },
+    Http { response: Response, stream: StreamLease },
     Socket(Lane),
 }
 
@@ -294,8 +299,13 @@ pub(super) async fn send(
     }
     let ClientLease { client, stream } = model.http.lease();
     let sent = timeout(limit, send_over_http(&client, model.client.config(), body)).await;
-    let response = sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers)))?;
-    Ok(OpenResponse::Http { response, _stream: stream })
+    let sent = sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers)));
+    if let Err(error) = &sent
+        && error.may_be_of_dead_connection()
+    {
+        model.http.retire(&stream);
+    }
+    Ok(OpenResponse::Http { response: sent?, stream })
 }
 
 async fn send_over_http(

@@ -73,3 +73,14 @@ fn the_number_of_connections_has_a_limit() {
     assert!(pool.lease_to_prepare().is_none());
     drop(leases);
 }
+
+#[test]
+fn a_client_whose_connection_is_dead_gets_no_more_requests() {
+    let pool = ClientPool::new(|| Client::builder().build()).unwrap();
+    let dead = pool.lease().stream;
+    pool.retire(&dead);
+    pool.retire(&dead);
+    let next = pool.lease().stream;
+    assert!(!Arc::ptr_eq(&dead.0, &next.0));
+    assert_eq!(format!("{pool:?}"), "ClientPool { streams: [1], .. }");
+}

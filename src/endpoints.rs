@@ -166,7 +166,12 @@ impl App {
             outbound: Arc::new(outbound),
             chats: Chats::new(parts.draining.clone()),
             origin: OwnOrigin::new(&parts.base_url),
-            verifier: Arc::new(SignatureVerifier::new(parts.base_url, parts.signature_keys, log_limiter.clone())),
+            verifier: Arc::new(SignatureVerifier::new(
+                parts.base_url,
+                parts.signature_keys,
+                log_limiter.clone(),
+                parts.session.telemetry.clone(),
+            )),
             voice: Arc::new(voice),
             session: parts.session,
             draining: parts.draining,

@@ -21,7 +21,9 @@ pub use cost::Cost;
 pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use metrics::find_foreign_sample;
-pub(crate) use metrics::{CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult};
+pub(crate) use metrics::{
+    CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult, WebhookRefusal,
+};
 pub(crate) use otlp::TraceExporter;
 pub(crate) use traces::{ModelPeer, Peer, TraceBuilder};
 pub(crate) use turn::{
@@ -249,6 +251,11 @@ impl Telemetry {
             info!(event = "session.tool_called", tool, "The model has called a tool.");
         }
         self.metrics.services.record_tool_call(tool.unwrap_or("business"));
+    }
+
+    /// Counts a request in the name of Twilio that was refused.
+    pub(crate) fn record_refused_webhook(&self, reason: WebhookRefusal) {
+        self.metrics.services.record_refused_webhook(reason);
     }
 
     /// Counts a tool that has finished.

@@ -31,6 +31,9 @@ pub(crate) fn metrics_router(context: Arc<SessionContext>) -> Router {
     Router::new().route(METRICS, get(get_metrics)).with_state(context)
 }
 
+/// Without a webhook nobody waits for events.
+const NO_OUTBOX: (u64, SignedDuration) = (0, SignedDuration::ZERO);
+
 async fn get_metrics(State(context): State<Arc<SessionContext>>) -> impl IntoResponse {
     let backlog = timeout(OUTBOX_TIMEOUT, context.ledger.backlog()).await.ok().and_then(Result::ok);
     let age = |now| {
@@ -40,7 +43,7 @@ async fn get_metrics(State(context): State<Arc<SessionContext>>) -> impl IntoRes
         calls: context.calls.count(),
         has_ledger_fault: context.ledger.fault().is_some(),
         buffered_records: context.ledger.buffered_records(),
-        outbox: backlog.map(age(Timestamp::now())),
+        outbox: if context.reports_call_ends { backlog.map(age(Timestamp::now())) } else { Some(NO_OUTBOX) },
         refusals: context.usage.monitor.refusals().collect(),
         asset_versions: context.assets.version_count(),
         ..Snapshot::default()

@@ -17,6 +17,7 @@ use super::auth::call_webhook::PaymentWebhook;
 use super::auth::twilio_signature::WebhookForm;
 use crate::payment::{CallbackKind, PaymentCallback};
 use crate::session::{self, DeliveryOutcome, SessionMessage, payment_log};
+use crate::telemetry::WebhookRefusal;
 
 /// Responds with 204 even if the call is unknown, since Twilio cannot act on that. 400 if the callback cannot be
 /// parsed. 503 if it could be neither written nor buffered, or if the mailbox of the call is full, so that Twilio may
@@ -35,6 +36,7 @@ async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Respon
     let status = match PaymentCallback::from_form(form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
+            context.telemetry.record_refused_webhook(WebhookRefusal::Unreadable);
             warn!(
                 event = "twilio.payment_status_unreadable",
                 %error,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::json::{number, text};
 use crate::call::InputRefusal;
-use crate::redact::Private;
+use crate::redact::{Private, has_card_number};
 
 /// The maximum length of an error's message that is kept, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
@@ -252,10 +252,10 @@ fn message_of(text: &str) -> Private<String> {
     Private::new(text[..end].to_owned())
 }
 
-/// A code that is safe to log: at most 64 characters of letters, digits and `._-[]`. `null` is omitted.
+/// A code that is safe to log: at most 64 characters of letters, digits and `._-[]`, and no card number. `null` is omitted.
 pub(super) fn loggable_code(text: &str) -> Option<String> {
     let fits = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-[]".contains(&byte));
-    (fits && !text.is_empty() && text != "null").then(|| text.to_owned())
+    (fits && !text.is_empty() && text != "null" && !has_card_number(text)).then(|| text.to_owned())
 }
 
 impl fmt::Debug for ErrorInfo {
@@ -269,6 +269,14 @@ impl fmt::Debug for ErrorInfo {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_code_that_may_be_a_card_number_is_not_logged() {
+        assert_eq!(loggable_code("rate_limit_exceeded").as_deref(), Some("rate_limit_exceeded"));
+        for code in ["4111111111111111", "code-4111-1111-1111-1111", "card_4111111111111111", "two words", "null", ""] {
+            assert_eq!(loggable_code(code), None, "{code}");
+        }
+    }
 
     #[test]
     fn an_error_is_read_in_every_form_and_debug_shows_no_message() {

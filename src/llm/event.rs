@@ -298,6 +298,9 @@ fn parse_item(index: u64, raw: &RawValue) -> (ItemKey<'_>, OutputItem<'_>) {
     (ItemKey { id, index: Some(index) }, item)
 }
 
+/// The most tokens of a response that are counted, in each direction. A server that reports more is wrong.
+const MAX_TOKENS: u64 = 100_000_000;
+
 fn parse_usage(raw: Option<&RawValue>) -> TokenUsage {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -313,12 +316,13 @@ fn parse_usage(raw: Option<&RawValue>) -> TokenUsage {
         cached_tokens: u64,
         reasoning_tokens: u64,
     }
+    let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
     let usage: UsageObject = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     TokenUsage {
-        input: usage.input_tokens,
-        cached: usage.input_tokens_details.unwrap_or_default().cached_tokens,
-        output: usage.output_tokens,
-        reasoning: usage.output_tokens_details.unwrap_or_default().reasoning_tokens,
+        input: bounded(usage.input_tokens),
+        cached: usage.input_tokens_details.unwrap_or_default().cached_tokens.min(bounded(usage.input_tokens)),
+        output: bounded(usage.output_tokens),
+        reasoning: usage.output_tokens_details.unwrap_or_default().reasoning_tokens.min(bounded(usage.output_tokens)),
     }
 }
 

@@ -243,7 +243,14 @@ impl TurnRecorder {
 
     /// Begins a turn if what is being done has a new cause. Returns the one that was open.
     fn begin_turn(&mut self, now: Instant) -> Option<TurnRecord> {
-        let cause = self.owed.take().unwrap_or(self.current);
+        let owed = self.owed.take();
+        // The words that follow an interruption are what the agent responds to.
+        let owed = owed.filter(|owed| owed.trigger != TurnTrigger::Interrupt || !self.current.is_input);
+        let mut cause = owed.unwrap_or(self.current);
+        if cause.trigger == TurnTrigger::Interrupt {
+            // Until now the call has waited for words.
+            cause.at = now;
+        }
         let is_continued = self.turn.is_some() && !cause.is_input;
         // Further actions on the same event belong to the turn that it begins.
         self.current.is_input = false;

@@ -13,7 +13,7 @@ mod services;
 pub(crate) use gauges::Snapshot;
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use labels::find_foreign_sample;
-pub(crate) use services::{ModelFailure, ToolResult, TwilioOperation, TwilioResult};
+pub(crate) use services::{ModelFailure, ToolResult, TwilioOperation, TwilioResult, WebhookRefusal};
 
 use std::time::Duration;
 

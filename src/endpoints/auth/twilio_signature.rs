@@ -22,6 +22,7 @@ use crate::config::PublicUrl;
 use crate::connections;
 use crate::endpoints::MAX_BODY_BYTES;
 use crate::log_limit::LogLimiter;
+use crate::telemetry::{Telemetry, WebhookRefusal};
 use crate::twilio::{AnsweredBy, SelectKeyError, SignatureKeys, Signer};
 
 /// The longest path with its query that is verified, in bytes. Those of this server are below 8 KiB.
@@ -46,6 +47,7 @@ pub(in crate::endpoints) struct SignatureVerifier {
     /// `None` accepts unsigned requests.
     keys: Option<SignatureKeys>,
     log_limiter: Arc<LogLimiter>,
+    telemetry: Arc<Telemetry>,
     /// A permit for each body that is larger than [`USUAL_BODY_BYTES`] and is being read.
     large_bodies: Semaphore,
 }
@@ -114,8 +116,9 @@ impl SignatureVerifier {
         base_url: PublicUrl,
         keys: Option<SignatureKeys>,
         log_limiter: Arc<LogLimiter>,
+        telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { base_url, keys, log_limiter, large_bodies: Semaphore::new(MAX_LARGE_BODIES) }
+        Self { base_url, keys, log_limiter, telemetry, large_bodies: Semaphore::new(MAX_LARGE_BODIES) }
     }
 
     async fn authenticate_webhook(&self, parts: &Parts, body: Body) -> Result<SignedWebhook, VerifyRequestError> {
@@ -177,6 +180,10 @@ impl SignatureVerifier {
     /// Builds the response to a rejected request, and logs at most one line a minute for each kind of error, since anyone
     /// can cause it.
     fn reject(&self, error: &VerifyRequestError) -> Response {
+        self.telemetry.record_refused_webhook(match error {
+            VerifyRequestError::InvalidSignature | VerifyRequestError::InvalidBody => WebhookRefusal::Signature,
+            VerifyRequestError::NoKey(_) => WebhookRefusal::Key,
+        });
         let (event, kind) = match error {
             VerifyRequestError::InvalidSignature => ("twilio.signature_rejected", "no valid signature"),
             VerifyRequestError::InvalidBody => ("twilio.signature_rejected", "invalid body"),

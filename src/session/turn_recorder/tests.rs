@@ -229,3 +229,20 @@ fn a_reminder_responds_to_silence() {
     call.handle(&CallEvent::Tick, &[Action::RecordSilence, say()], Active).at(900).handle(&CallEvent::Tick, &[], Idle);
     assert_eq!(call.turn().trigger, TurnTrigger::Silence);
 }
+
+#[test]
+fn the_words_after_an_interruption_begin_the_turn() {
+    let mut call = Harness::new();
+    call.handle(&interrupt(), &[], OwesResponse).at(1_500).handle(&prompt(), &[ask(1)], Active);
+    call.at(1_600).model(1, delta(), &[say()], Active).model(1, ModelEvent::Completed, &[], Idle);
+    assert_eq!((call.turn().trigger, call.turn().request_sent()), (TurnTrigger::Prompt, ms(0)));
+    assert_eq!((Some(call.turn().began - call.start), call.turn().first_frame), (ms(1_500), ms(100)));
+}
+
+#[test]
+fn the_wait_for_words_that_never_come_is_no_part_of_a_turn() {
+    let mut call = Harness::new();
+    call.handle(&interrupt(), &[], OwesResponse).at(3_000).handle(&CallEvent::Tick, &[ask(1)], Active);
+    call.at(3_100).model(1, delta(), &[say()], Active).model(1, ModelEvent::Completed, &[], Idle);
+    assert_eq!((call.turn().trigger, call.turn().first_frame), (TurnTrigger::Interrupt, ms(100)));
+}

@@ -2,7 +2,9 @@
 
 use super::calls::{REASONS, SHARES};
 use super::payments::{LIMITS, PHASES, PROBLEMS};
-use super::services::{ModelFailure, SPAN_RESULTS, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation};
+use super::services::{
+    ModelFailure, SPAN_RESULTS, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation, WebhookRefusal,
+};
 use crate::payment::{Field, PaymentState};
 use crate::telemetry::{TurnEnd, TurnTrigger};
 use crate::usage_limits::UsageLimit;
@@ -34,7 +36,7 @@ fn is_value(metric: &str, label: &str, value: &str, tools: &[&str]) -> bool {
     match label {
         "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
         "version" => value == env!("CARGO_PKG_VERSION"),
-        "reason" => REASONS.contains(&value),
+        "reason" => REASONS.contains(&value) || WebhookRefusal::ALL.iter().any(|reason| reason.as_str() == value),
         "share" => SHARES.contains(&value),
         "trigger" => TurnTrigger::ALL.iter().any(|trigger| trigger.as_str() == value),
         "end" => ["reported", "stopped"].contains(&value) || TurnEnd::ALL.iter().any(|end| end.as_str() == value),

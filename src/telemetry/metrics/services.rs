@@ -70,6 +70,7 @@ pub(in crate::telemetry) struct ServiceMetrics {
     twilio_seconds: Histograms,
     ledger_seconds: Histogram,
     spans: Counters<1>,
+    refused_webhooks: Counters<1>,
 }
 
 /// Why a request to the model's server has failed.
@@ -168,10 +169,19 @@ impl ServiceMetrics {
                 "result",
                 &SPAN_RESULTS,
             ),
+            refused_webhooks: registrar.counters(
+                "webhooks_refused",
+                "Requests in the name of Twilio that were refused, by reason",
+                "reason",
+                &WebhookRefusal::ALL.map(WebhookRefusal::as_str),
+            ),
         };
         for (operation, status) in operations.into_iter().flat_map(|name| TWILIO_STATUSES.map(|status| (name, status)))
         {
-            drop(metrics.twilio.get_or_create(&[("operation", operation), ("status", status), ("code", "none")]));
+            // What fails at once many times has to begin at 0, or no increase is seen.
+            for code in ["none", "other", "20429"].into_iter().take(if status == "2xx" { 1 } else { 3 }) {
+                drop(metrics.twilio.get_or_create(&[("operation", operation), ("status", status), ("code", code)]));
+            }
         }
         for kind in ModelFailure::ALL {
             for outcome in ["repeated", "final"] {
@@ -221,8 +231,35 @@ impl ServiceMetrics {
         self.ledger_seconds.observe(took.as_secs_f64());
     }
 
+    pub(in crate::telemetry) fn record_refused_webhook(&self, reason: WebhookRefusal) {
+        count(&self.refused_webhooks, "reason", reason.as_str());
+    }
+
     pub(in crate::telemetry) fn record_spans(&self, result: &'static str, spans: u64) {
         self.spans.get_or_create(&[("result", result)]).inc_by(spans);
+    }
+}
+
+/// Why a request in the name of Twilio was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WebhookRefusal {
+    /// It has no valid signature, or its body is too large to have one.
+    Signature,
+    /// It is signed with a key that is not configured.
+    Key,
+    /// A payment status callback that cannot be read.
+    Unreadable,
+}
+
+impl WebhookRefusal {
+    pub(super) const ALL: [Self; 3] = [Self::Signature, Self::Key, Self::Unreadable];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "signature",
+            Self::Key => "key",
+            Self::Unreadable => "unreadable",
+        }
     }
 }
 

@@ -256,6 +256,7 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
         (&charged as &dyn std::fmt::Display, json!({"amount": "26.01", "reference": "re_1"}), 409),
         (&charged, json!({"amount": "one", "reference": "re_1"}), 400),
         (&charged, json!({"amount": "1", "reference": ""}), 400),
+        (&charged, json!({"amount": "1", "reference": "4111111111111111"}), 400),
         (&charged, json!({"amount": 1.5, "reference": "re_1"}), 400),
         (&charged, json!({"amount": "1", "reference": "re_1", "at": "2999-01-01T00:00:00Z"}), 400),
         (&charged, json!({"amount": "6", "reference": "re_1", "at": "2026-11-01T00:00:00Z"}), 200),

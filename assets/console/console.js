@@ -108,8 +108,12 @@
       document.documentElement.dataset.live = 'yes';
     };
     source.onerror = () => {
-      const gone = source.readyState === EventSource.CLOSED;
-      connection.textContent = gone ? 'Not updated any more: reload the page' : 'Connection lost, trying again';
+      const refused = source.readyState === EventSource.CLOSED;
+      connection.textContent = refused
+        ? 'Not updated: signed out, or too many consoles are open. Trying again'
+        : 'Connection lost, trying again';
+      // The browser tries again by itself unless it was refused.
+      if (refused) setTimeout(connect, 15000);
     };
   }
 

@@ -290,6 +290,7 @@ impl From<RefundError> for ApiError {
             RefundError::InvalidAmount(_)
             | RefundError::ZeroAmount
             | RefundError::InvalidReference
+            | RefundError::ReferenceLikeCard
             | RefundError::TimeInFuture => Self::bad_request(error),
             RefundError::Ledger(error) => error.into(),
         }

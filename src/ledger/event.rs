@@ -49,6 +49,7 @@ pub(super) enum LedgerEvent<'a> {
     /// operator it was the command line.
     Settled {
         outcome: PaymentState,
+        confirmation: Option<&'a str>,
         note: Option<&'a str>,
         corrects: Option<PaymentState>,
         operator: Option<&'a OperatorName>,
@@ -134,8 +135,11 @@ impl LedgerEvent<'_> {
             }
             Self::LimitExceeded { bar, change } => json!({"by": bar.to_string(), "change": change.as_str()}),
             Self::Abandoned { why } => json!({"why": why}),
-            Self::Settled { outcome, note, corrects, operator } => {
+            Self::Settled { outcome, confirmation, note, corrects, operator } => {
                 let mut data = with_operator(json!({"outcome": outcome, "note": note}), *operator);
+                if let Some(code) = confirmation {
+                    data["confirmationCode"] = json!(code);
+                }
                 if let Some(corrects) = corrects {
                     data["corrects"] = json!(corrects);
                 }

@@ -7,7 +7,7 @@ use super::payment::PaymentKey;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::config::OperatorName;
 use crate::payment::{Amount, ParseAmountError, PaymentId};
-use crate::redact::redact_card_numbers;
+use crate::redact::has_card_number;
 
 /// The longest reference, in characters.
 const MAX_REFERENCE: usize = 64;
@@ -54,6 +54,10 @@ pub enum RefundError {
     /// The reference is empty or too long.
     #[error("the reference has from 1 to {MAX_REFERENCE} characters")]
     InvalidReference,
+    /// The reference contains what may be a card number, which is not stored: without it, two references could not be told
+    /// apart.
+    #[error("the reference may be a card number, which is not recorded: use the processor's id of the refund")]
+    ReferenceLikeCard,
     /// The time is in the future.
     #[error("the time is in the future")]
     TimeInFuture,
@@ -105,9 +109,12 @@ impl RefundKind {
 impl Ledger {
     /// Records a refund or a dispute. One with the same reference is recorded once.
     pub async fn record_refund(&self, id: PaymentId, refund: &Refund) -> Result<Payment, RefundError> {
-        let reference = redact_card_numbers(refund.reference.trim()).into_owned();
+        let reference = refund.reference.trim().to_owned();
         if !(1..=MAX_REFERENCE).contains(&reference.chars().count()) {
             return Err(RefundError::InvalidReference);
+        }
+        if has_card_number(&reference) {
+            return Err(RefundError::ReferenceLikeCard);
         }
         let mut writing = self.begin_write().await?;
         let at = refund.at.unwrap_or(writing.now);

@@ -95,9 +95,10 @@ impl Ledger {
         };
         // If a settlement is corrected to an outcome without success, its confirmation code is wrong as well.
         let keeps_code = corrects.is_none() || !next.is_without_success();
-        writing.set_confirmation_code(&mut payment, confirmation, keeps_code).await?;
+        writing.set_confirmation_code(&mut payment, confirmation.clone(), keeps_code).await?;
         let settled = LedgerEvent::Settled {
             outcome: next,
+            confirmation: confirmation.as_deref(),
             note: note.as_deref(),
             corrects,
             operator: settlement.operator.as_ref(),

@@ -66,7 +66,8 @@ pub(super) fn render(shown: &[ShownAlert]) -> Markup {
         @if shown.is_empty() {
             p .empty { "None. Nothing was logged within the last hour that needs a person." }
         } @else {
-            ul .alerts {
+            // It scrolls, so the keyboard has to reach it.
+            ul .alerts tabindex="0" aria-label="Alerts" {
                 @for alert in shown {
                     li class=(if alert.is_error { "error" } else { "warning" }) {
                         p .head {

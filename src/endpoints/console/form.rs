@@ -39,11 +39,11 @@ impl ConsoleForm {
 
     /// Whether the operator has confirmed the form.
     pub(super) fn is_confirmed(&self) -> bool {
-        self.has(CONFIRMED)
+        self.value(CONFIRMED) == Some("yes")
     }
 }
 
-/// The field of a confirmed form.
+/// The field of a confirmed form, whose value is `yes`.
 pub(super) const CONFIRMED: &str = "confirmed";
 
 /// Refuses a form of another site before its body is read.

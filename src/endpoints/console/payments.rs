@@ -372,7 +372,11 @@ impl Change {
                 }))
             }
             "refunded" => Ok(Self::Refund(Refund {
-                kind: if form.value("kind") == Some("dispute") { RefundKind::Dispute } else { RefundKind::Refund },
+                kind: match form.value("kind") {
+                    Some("refund") => RefundKind::Refund,
+                    Some("dispute") => RefundKind::Dispute,
+                    _ => return Err(PageError::new(StatusCode::BAD_REQUEST, "Choose a refund or a dispute.")),
+                },
                 amount: form.text("amount").unwrap_or_default(),
                 reference: form.text("reference").unwrap_or_default(),
                 at: None,

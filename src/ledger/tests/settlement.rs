@@ -88,7 +88,7 @@ async fn wrong_settlement_is_corrected_with_a_note_and_both_are_in_the_events() 
         .collect();
     let corrects: Vec<&str> = settled.iter().map(|data| data["corrects"].as_str().unwrap_or("-")).collect();
     assert_eq!(corrects, ["-", "declined", "charged"]);
-    assert_eq!(settled[1]["note"], "the wrong row");
+    assert_eq!((&settled[1]["note"], &settled[1]["confirmationCode"]), (&"the wrong row".into(), &"ch_9".into()));
     assert_eq!((&settled[0]["operator"], &settled[1]["operator"]), (&"ann".into(), &Value::Null));
     let states: Vec<String> = deliver_outcomes(&test).await.into_iter().map(|[_, state, _]| state).collect();
     assert_eq!(states, ["unknown", "declined", "charged", "cancelled"]);

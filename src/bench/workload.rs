@@ -104,6 +104,8 @@ impl Workload {
         let mut config: Value = serde_json::from_str(built_in).expect("the built-in configuration is JSON");
         match self {
             Self::Guided => config["Payments"]["flow"] = json!("guided"),
+            // More calls than a server admits by default show how many it can serve.
+            Self::Talk | Self::Consoles => config["Limits"] = json!({"calls": 100_000}),
             // All cards are the same, and many are declined. Nobody waits long for a model that stalls, or for lost keys.
             Self::Soak => {
                 config["Payments"]["stallSeconds"] = json!(5);

@@ -54,7 +54,7 @@ fn the_body_is_serialized_exactly() {
     {"role":"assistant","content":"Hello","phase":"final_answer"},
     {"id":"rs_1","type":"reasoning","summary":[],"encrypted_content":"x"},
     {"type":"function_call","id":"fc_1","call_id":"call_1","name":"capture-card","arguments":"{}"},
-    {"type":"function_call_output","call_id":"call_1","output":"{\"ok\":true}"}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"d8f9c69d588ece7ef7c1149d5fffa238","safety_identifier":"5af3"}
+    {"type":"function_call_output","call_id":"call_1","output":"{\"ok\":true}"}],"stream":true,"store":false,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"none"},"text":{"verbosity":"low"},"max_output_tokens":400,"stream_options":{"include_obfuscation":false},"prompt_cache_key":"634e51d638a727c270d24f8ecec8298e","safety_identifier":"5af3"}
     "#);
 }
 

@@ -207,7 +207,7 @@ async fn a_response_is_requested_and_read_over_a_socket() {
     assert_eq!(response.await.unwrap(), "Hello done");
     assert_eq!(
         request.to_string(),
-        r#"{"include":["reasoning.encrypted_content"],"input":[{"content":"Hi","role":"user"}],"instructions":"Be kind.","max_output_tokens":400,"model":"gpt-6-luna","prompt_cache_key":"32e1a4a66da3d11acd6f50e0f57f2a68","reasoning":{"effort":"none"},"store":false,"stream_id":"lane-1","stream_options":{"include_obfuscation":false},"text":{"verbosity":"low"},"tools":[],"type":"response.create"}"#
+        r#"{"include":["reasoning.encrypted_content"],"input":[{"content":"Hi","role":"user"}],"instructions":"Be kind.","max_output_tokens":400,"model":"gpt-6-luna","prompt_cache_key":"b6646db08bc5551d82c2b52d1bbf9d94","reasoning":{"effort":"none"},"store":false,"stream_id":"lane-1","stream_options":{"include_obfuscation":false},"text":{"verbosity":"low"},"tools":[],"type":"response.create"}"#
     );
     let response = respond(&model, "And?");
     let request = socket.answer("So").await;

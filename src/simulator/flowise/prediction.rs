@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::request_check::PredictionQuery;
 use super::{FlowiseFault, ScriptedFlowise, events};
 use crate::simulator::mcp_client::McpClient;
-use crate::simulator::openai::over_mcp::{MAX_ROUNDS, call_tool};
+use crate::simulator::openai::over_mcp::{MAX_ROUNDS, call_tool, outlast_stop};
 use crate::simulator::openai::{AgentHabits, ModelInputItem, decide};
 use crate::simulator::transcript::{Transcript, TranscriptEvent, lock};
 
@@ -142,6 +142,7 @@ impl Prediction {
         match client.list_tools().await {
             Ok(tools) => Ok((Some(client), tools.into_iter().map(|tool| tool.name).collect())),
             Err(error) => {
+                outlast_stop().await;
                 self.flowise.record_violation(format!("the tools cannot be listed over MCP: {error}"));
                 Err(())
             }

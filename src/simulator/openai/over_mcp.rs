@@ -1,6 +1,7 @@
 //! A flow that calls its tools over MCP within its answer, as agent builders do. The server gets only the words.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,6 +15,9 @@ use crate::simulator::twilio::call_sid;
 
 /// The number of rounds of tool calls in one answer.
 pub(crate) const MAX_ROUNDS: usize = 6;
+
+/// How long an answer may go on once its call has ended, on the real clock.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What begins the note of the server that a flow has called a tool.
 pub(crate) const CALL_NOTE: &str = "The agent's flow has called the tool ";
@@ -40,6 +44,7 @@ impl ToolsOverMcp {
         let tools = match client.list_tools().await {
             Ok(tools) => tools.into_iter().map(|tool| tool.name).collect::<Vec<_>>(),
             Err(error) => {
+                outlast_stop().await;
                 openai.record_violation(format!("the tools cannot be listed over MCP: {error}"));
                 return reply;
             }
@@ -72,6 +77,12 @@ impl ToolsOverMcp {
     }
 }
 
+/// Waits until this answer is stopped, if its call has ended: the token of a call is refused before its answer is stopped.
+/// An answer that outlasts it was refused wrongly.
+pub(crate) async fn outlast_stop() {
+    tokio::time::sleep(STOP_TIMEOUT).await;
+}
+
 /// Calls a tool and records the call and its output.
 pub(crate) async fn call_tool(transcript: &Transcript, client: &McpClient, name: &str, arguments: &str) -> String {
     transcript.record(TranscriptEvent::ToolCalled { name: name.to_owned(), arguments: arguments.to_owned() });
@@ -87,6 +98,7 @@ pub(crate) async fn call_tool(transcript: &Transcript, client: &McpClient, name:
             output.text
         }
         Err(error) => {
+            outlast_stop().await;
             transcript.record_violation(format!("the tool {name} failed over MCP: {error}"));
             String::new()
         }

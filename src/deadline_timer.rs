@@ -38,7 +38,8 @@ impl DeadlineTimer {
         }
     }
 
-    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+    /// Polls for the deadline, which may be another one each time.
+    pub(crate) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         if deadline < self.0.deadline() {
             self.0.as_mut().reset(deadline);
         }

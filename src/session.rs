@@ -8,6 +8,7 @@ mod agent_config;
 mod chat;
 mod chats;
 mod external_calls;
+mod inputs;
 mod live_call;
 mod liveness;
 mod parameters;
@@ -33,17 +34,14 @@ pub(crate) use shared_settings::SharedSettings;
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
@@ -53,11 +51,10 @@ use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{
     Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ModelRequestId, ToolSpec,
+    MANIFEST_PARAMETERS, ModelEvent, ToolSpec,
 };
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
-use crate::deadline_timer::DeadlineTimer;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
@@ -73,9 +70,10 @@ use crate::{payment, recovery, twilio};
 use admission::MAX_REMEMBERED_CALLS;
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
+use inputs::{Input, Inputs, ModelResponse};
 use liveness::LivenessCheck;
 use registry::{HandOverSocketError, Registration};
-use tool_runner::{ToolEvent, ToolRunner};
+use tool_runner::ToolRunner;
 use turn_recorder::TurnRecorder;
 
 /// Time limit for the first frame of a socket.
@@ -232,6 +230,13 @@ impl SessionContext {
         record_call_end(self, end).await;
     }
 
+    /// Counts the event of the model if it is a tool call.
+    fn count_tool_call(&self, event: &ModelEvent) {
+        if let ModelEvent::ToolCall(call) = event {
+            self.telemetry.record_tool_call(ToolSpec::find(&call.name).map(|tool| tool.name));
+        }
+    }
+
     /// Returns the services that the tools of a call use.
     fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
@@ -383,14 +388,14 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
                 .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
             agent_config,
             call,
-            socket: Some(socket),
-            stopped: Box::pin(registration.stopped()),
+            inputs: Inputs::new(
+                socket,
+                registration.stopped(),
+                context.soft_stop.child_token().cancelled_owned(),
+                mailbox,
+                tool_events,
+            ),
             registration,
-            draining: Box::pin(context.soft_stop.child_token().cancelled_owned()),
-            timer: DeadlineTimer::new(),
-            mailbox,
-            response: None,
-            tool_events,
             turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
             external_calls: ExternalCalls::default(),
             bad_frames: 0,
@@ -529,19 +534,9 @@ struct Session {
     /// The instructions and tools for the next model request.
     agent_config: AgentConfig,
     call: Call,
-    /// The socket; `None` while the call waits for a new one.
-    socket: Option<RelaySocket>,
+    inputs: Inputs,
     /// Removes the call from the registry when it is dropped.
     registration: Registration,
-    /// Completes when the session has to stop. Like the next one it waits with a lock of its own, and is polled again and
-    /// again: what all sessions share would be locked for each event of each of them.
-    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Completes when the server begins to drain.
-    draining: Pin<Box<WaitForCancellationFutureOwned>>,
-    timer: DeadlineTimer,
-    mailbox: mpsc::Receiver<Box<SessionMessage>>,
-    response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-    tool_events: mpsc::Receiver<Box<ToolEvent>>,
     /// Records what the agent's turns are made of.
     turns: TurnRecorder,
     external_calls: ExternalCalls,
@@ -589,14 +584,14 @@ impl Session {
             }
         };
         // Unread messages are dropped, but payment results among them are logged.
-        self.mailbox.close();
-        while let Ok(message) = self.mailbox.try_recv() {
+        self.inputs.mailbox.close();
+        while let Ok(message) = self.inputs.mailbox.try_recv() {
             if let SessionMessage::PaymentStatus(status) = &*message {
                 payment_log::log_late_result(status);
             }
         }
-        self.tool_events.close();
-        while let Ok(finished) = self.tool_events.try_recv() {
+        self.inputs.tool_events.close();
+        while let Ok(finished) = self.inputs.tool_events.try_recv() {
             self.record_tool(finished.span);
         }
         let last_turn = self.turns.end_call(Instant::now().into_std());
@@ -620,29 +615,30 @@ impl Session {
         }
     }
 
-    /// Waits for the next event. If several are ready the order is: stop signals, the caller, Twilio, the model, tools,
-    /// timers.
+    /// Waits for the next input, and returns the event that it is for the call, if it is one.
     async fn next_event(&mut self) -> Option<CallEvent> {
         if std::mem::take(&mut self.send_failed) {
             return Some(self.handle_socket_closed(None));
         }
-        let live = self.end.is_none();
+        let is_caller_gone = self.end.is_some();
         let (drain_deadline, deadline) = (self.drain_deadline(), self.deadline());
-        if live && has_passed(drain_deadline, Instant::now()) {
+        if !is_caller_gone && has_passed(drain_deadline, Instant::now()) {
             return Some(self.record_end(SessionEnd::Stopped));
         }
-        tokio::select! {
-            biased;
-            () = &mut self.stopped, if live => Some(self.record_end(SessionEnd::Stopped)),
-            () = &mut self.draining, if self.drain_deadlines.is_none() => self.start_draining(),
-            frame = next_socket_input(&mut self.socket), if live => self.handle_input(frame).await,
-            Some(message) = self.mailbox.recv() => self.handle_message(*message).await,
-            (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => Some(CallEvent::Model { request, event }),
-            Some(finished) = self.tool_events.recv() => {
+        match self.inputs.next(is_caller_gone, deadline).await {
+            Input::Stop => Some(self.record_end(SessionEnd::Stopped)),
+            Input::Drain => self.start_draining(),
+            Input::Socket(frame) => self.handle_input(frame).await,
+            Input::Message(message) => self.handle_message(*message).await,
+            Input::Model(request, event) => {
+                self.context.count_tool_call(&event);
+                Some(CallEvent::Model { request, event })
+            }
+            Input::Tool(finished) => {
                 self.record_tool(finished.span);
                 Some(finished.event)
             }
-            () = self.timer.wait_until(deadline) => self.handle_deadline(Instant::now()).await,
+            Input::Deadline => self.handle_deadline(Instant::now()).await,
         }
     }
 
@@ -665,7 +661,7 @@ impl Session {
 
     /// Returns when the peer of the socket is asked whether it is there.
     fn liveness_deadline(&self) -> Option<Instant> {
-        self.socket.as_ref().map(|socket| socket.liveness.deadline())
+        self.inputs.socket.as_ref().map(|socket| socket.liveness.deadline())
     }
 
     /// Returns when a draining server ends this call; `None` while the server is not draining.
@@ -687,7 +683,7 @@ impl Session {
     }
 
     async fn handle_input(&mut self, frame: SocketInput) -> Option<CallEvent> {
-        if let Some(socket) = &mut self.socket {
+        if let Some(socket) = &mut self.inputs.socket {
             socket.liveness.record_input();
         }
         let frame = match frame {
@@ -727,7 +723,7 @@ impl Session {
     /// Handles the end of the socket, which either side has closed with this code. Twilio's is 1000 when the session has
     /// ended; after any other code the caller may still be on the line.
     fn handle_socket_closed(&mut self, code: Option<u16>) -> CallEvent {
-        self.socket = None;
+        self.inputs.socket = None;
         if code == Some(1000) {
             return self.record_end(SessionEnd::SocketClosed(code));
         }
@@ -737,7 +733,7 @@ impl Session {
 
     /// Sends a ping. A peer that answered neither of the last two is gone, and the call waits for a new socket.
     async fn check_liveness(&mut self) -> Option<CallEvent> {
-        match self.socket.as_mut()?.liveness.check(Instant::now()) {
+        match self.inputs.socket.as_mut()?.liveness.check(Instant::now()) {
             LivenessCheck::Ping => {
                 self.send(SocketOutput::Ping).await;
                 None
@@ -763,7 +759,7 @@ impl Session {
 
     /// Closes the socket. The call waits for a new one.
     async fn close_socket(&mut self, code: u16, reason: &'static str) {
-        if let Some(mut socket) = self.socket.take() {
+        if let Some(mut socket) = self.inputs.socket.take() {
             let _ = socket.send(SocketOutput::Close(code, reason)).await;
         }
     }
@@ -811,7 +807,7 @@ impl Session {
     async fn replace_socket(&mut self, socket: RelaySocket) -> Option<CallEvent> {
         info!(event = "session.resumed", "A new socket serves the call.");
         self.bad_frames = 0;
-        if let Some(mut older) = self.socket.replace(socket) {
+        if let Some(mut older) = self.inputs.replace_socket(socket) {
             let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
             self.handle(CallEvent::SocketLost, Instant::now()).await;
         }
@@ -828,9 +824,9 @@ impl Session {
                 Action::AskModel(request) => {
                     let id = request.id;
                     let response = self.response_service.respond(self.agent_config.profile(), request);
-                    self.response = Some((id, response));
+                    self.inputs.response = ModelResponse::new(id, response);
                 }
-                Action::StopModel => self.response = None,
+                Action::StopModel => self.inputs.response = ModelResponse::default(),
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
@@ -869,9 +865,9 @@ impl Session {
 
     /// Sends a frame. A socket that fails is dropped.
     async fn send(&mut self, frame: SocketOutput) {
-        let Some(socket) = self.socket.as_mut().filter(|_| self.end.is_none()) else { return };
+        let Some(socket) = self.inputs.socket.as_mut().filter(|_| self.end.is_none()) else { return };
         if socket.send(frame).await.is_err() {
-            self.socket = None;
+            self.inputs.socket = None;
             self.send_failed = true;
         }
     }
@@ -882,9 +878,9 @@ impl Session {
             Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
             Some(_) => None,
         };
-        let unseen = if self.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };
+        let unseen = if self.inputs.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };
         let end = *self.end.get_or_insert(unseen);
-        if let (Some(close), Some(socket)) = (frame, &mut self.socket) {
+        if let (Some(close), Some(socket)) = (frame, &mut self.inputs.socket) {
             let _ = socket.send(close).await;
         }
         self.closed = Some(end);
@@ -900,33 +896,6 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
         }
     };
     context.tasks.spawn(work.in_current_span());
-}
-
-/// Waits for the next event of the response in flight, and records the tool that the model calls. Without a response it
-/// never completes.
-async fn next_model_event(
-    telemetry: &Telemetry,
-    response: &mut Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
-) -> (ModelRequestId, ModelEvent) {
-    if let Some((id, stream)) = response {
-        let id = *id;
-        if let Some(event) = stream.next().await {
-            if let ModelEvent::ToolCall(call) = &event {
-                telemetry.record_tool_call(ToolSpec::find(&call.name).map(|tool| tool.name));
-            }
-            return (id, event);
-        }
-        *response = None;
-    }
-    std::future::pending().await
-}
-
-/// Waits for the next input of the socket; without a socket it never completes.
-async fn next_socket_input(socket: &mut Option<RelaySocket>) -> SocketInput {
-    match socket {
-        Some(socket) => socket.receive().await.unwrap_or(SocketInput::Closed(None)),
-        None => std::future::pending().await,
-    }
 }
 
 fn has_passed(deadline: Option<Instant>, now: Instant) -> bool {

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
@@ -17,12 +16,11 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
+use super::inputs::ModelResponse;
 use super::tool_runner::{ToolEvent, ToolRunner};
 use super::turn_recorder::TurnRecorder;
-use super::{EVENTS_PER_TURN, SessionContext, next_model_event, payment_log};
-use crate::call::{
-    Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, ModelRequestId, SilenceSettings, ToolCall,
-};
+use super::{EVENTS_PER_TURN, SessionContext, payment_log};
+use crate::call::{Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, SilenceSettings, ToolCall};
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
 use crate::payment::PriorPayments;
@@ -92,7 +90,7 @@ pub(super) struct Chat {
     agent_config: AgentConfig,
     call: Call,
     tools: ToolRunner,
-    response: Option<(ModelRequestId, BoxStream<'static, ModelEvent>)>,
+    response: ModelResponse,
     tool_events: mpsc::Receiver<Box<ToolEvent>>,
     turns: TurnRecorder,
     began: (std::time::Instant, Timestamp),
@@ -146,7 +144,7 @@ impl Chat {
             agent_config,
             call,
             tools,
-            response: None,
+            response: ModelResponse::default(),
             tool_events,
             turns,
             began,
@@ -239,7 +237,8 @@ impl Chat {
             }
             event = tokio::select! {
                 biased;
-                (request, event) = next_model_event(&self.context.telemetry, &mut self.response) => {
+                (request, event) = self.response.next_event() => {
+                    self.context.count_tool_call(&event);
                     reply.record_model_event(&event);
                     CallEvent::Model { request, event }
                 }
@@ -266,9 +265,10 @@ impl Chat {
                 Action::SendFrame(frame) => reply.push_frame(frame),
                 Action::AskModel(request) => {
                     let id = request.id;
-                    self.response = Some((id, self.response_service.respond(self.agent_config.profile(), request)));
+                    let response = self.response_service.respond(self.agent_config.profile(), request);
+                    self.response = ModelResponse::new(id, response);
                 }
-                Action::StopModel => self.response = None,
+                Action::StopModel => self.response = ModelResponse::default(),
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => payment_log::log_entry(&entry, self.turns.request_id()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _, stream};
@@ -94,6 +95,11 @@ impl RelaySocket {
         self.frames.next().await
     }
 
+    /// Polls for the next input; `None` once the socket is closed.
+    pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Option<SocketInput>> {
+        self.frames.as_mut().poll_next(context)
+    }
+
     /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].
     pub(super) async fn send(&mut self, frame: SocketOutput) -> Result<(), SendFrameError> {
         timeout(WRITE_TIMEOUT, self.frames.send(frame)).await.unwrap_or(Err(SendFrameError))
@@ -132,8 +138,6 @@ impl fmt::Debug for SocketOutput {
 
 #[cfg(test)]
 pub(super) mod halves {
-    use std::task::{Context, Poll};
-
     use futures_util::stream::BoxStream;
 
     use super::*;

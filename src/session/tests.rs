@@ -3,8 +3,9 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
-use futures_util::{SinkExt as _, sink, stream};
+use futures_util::{SinkExt as _, StreamExt as _, sink, stream};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::socket::halves::Halves;
 use super::*;

@@ -55,6 +55,14 @@ pub(crate) struct ClientLease {
 /// The place of a request on its connection, to be kept until its response has been read.
 pub(crate) struct StreamLease(Arc<()>);
 
+impl StreamLease {
+    /// Whether the request of another one has the same connection.
+    #[cfg(test)]
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl ClientPool {
     /// Creates the pool with its first client; further ones are built in the same way.
     pub(crate) fn new(build: impl Fn() -> reqwest::Result<Client> + Send + Sync + 'static) -> reqwest::Result<Self> {

@@ -23,8 +23,6 @@ use crate::telemetry::{Telemetry, TelemetrySlot};
 
 /// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time limit for a read from a connection. The limits of a response are usually shorter.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an idle connection is kept; longer than the usual pause between two requests of a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// The interval of HTTP/2 keep-alive pings, which detect a dead connection before a request uses it.
@@ -141,11 +139,11 @@ impl Model {
     }
 }
 
-/// Builds a client of the model's server.
+/// Builds a client of the model's server. Each request has a time limit of its own: one for each read would be set anew with each
+/// token.
 fn build_client(target: Target) -> reqwest::Result<reqwest::Client> {
     http_client::builder(target)
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)

@@ -15,6 +15,7 @@ use super::transport::{self, OpenResponse, Phase, Piece, TransportError};
 use super::{ModelLimits, Profile};
 use crate::call::{InputRefusal, ModelEvent, ModelRequest, ModelRequestId};
 use crate::deadline_timer::DeadlineTimer;
+use crate::http_client::StreamLease;
 use crate::telemetry::{ModelFailure, ResponseReport, TokenUsage};
 
 /// The longest wait before a retry. If OpenAI asks for more, there is no retry, since a caller is waiting.
@@ -53,7 +54,10 @@ struct ResponseStream {
     backoff: ExponentialBackoff,
     /// The response of the current attempt, once the server has accepted it.
     body: Option<OpenResponse>,
-    idle_timer: DeadlineTimer,
+    /// The place of the last request on its connection, if it was sent over HTTP.
+    place: Option<StreamLease>,
+    /// Until when the next piece of it has to arrive.
+    idle_until: Option<Instant>,
     /// Whether a WebSocket may be used. What has failed over one is repeated over HTTP.
     may_use_socket: bool,
     received: ReceivedResponse,
@@ -104,7 +108,8 @@ impl ResponseStream {
             attempts: 0,
             backoff: waits,
             body: None,
-            idle_timer: DeadlineTimer::new(),
+            place: None,
+            idle_until: None,
             may_use_socket: true,
             received: model.inner.new_response(request.id),
             request,
@@ -130,18 +135,28 @@ impl ResponseStream {
             if steps.is_multiple_of(EVENTS_PER_POLL) {
                 tokio::task::yield_now().await;
             }
-            if timer.limit(self.deadline(), self.advance()).await.is_none() {
-                let failure = TransportError::TimedOut(self.phase());
-                self.break_off("the time limit was reached", Some(&failure));
+            let deadline = self.idle_until.unwrap_or(self.deadline()).min(self.deadline());
+            if timer.limit(deadline, self.advance()).await.is_none() {
+                self.handle_timeout(deadline).await;
             }
         }
         None
     }
 
+    /// The time limit of the whole response.
     fn deadline(&self) -> Instant {
         let limits = &self.limits;
         let limit = if self.first_token.is_none() { limits.first_token.min(limits.response) } else { limits.response };
         self.started + limit
+    }
+
+    async fn handle_timeout(&mut self, deadline: Instant) {
+        if deadline < self.deadline() {
+            return self.handle_failure(TransportError::TimedOut(Phase::Idle)).await;
+        }
+        let failure = TransportError::TimedOut(self.phase());
+        self.leave_dead_connection(&failure);
+        self.break_off("the time limit was reached", Some(&failure));
     }
 
     /// What is being waited for.
@@ -165,17 +180,17 @@ impl ResponseStream {
     async fn step(&mut self) -> Result<Progress, TransportError> {
         let Some(body) = &mut self.body else {
             self.body = Some(self.open().await?);
+            self.await_next_piece();
             return Ok(Progress::Continues);
         };
         let mut progress = self.received.advance()?;
         if matches!(progress, Progress::NeedsBytes) {
-            let idle_until = Instant::now() + STREAM_IDLE_TIMEOUT.max(self.limits.first_token);
-            let piece = self.idle_timer.limit(idle_until, body.next()).await;
-            match piece.unwrap_or(Err(TransportError::TimedOut(Phase::Idle)))? {
+            match body.next().await? {
                 Piece::Bytes(bytes) => self.received.push(&bytes)?,
                 Piece::Event(json) => progress = self.received.read_event(&json)?,
                 Piece::End => self.received.end(),
             }
+            self.await_next_piece();
         }
         if self.received.has_output() {
             // It is not repeated any more.
@@ -190,6 +205,10 @@ impl ResponseStream {
         Ok(progress)
     }
 
+    fn await_next_piece(&mut self) {
+        self.idle_until = Some(Instant::now() + STREAM_IDLE_TIMEOUT.max(self.limits.first_token));
+    }
+
     async fn open(&mut self) -> Result<OpenResponse, TransportError> {
         self.attempts += 1;
         // Half of the time limit if retries are left, so that one is possible when a connection has died unnoticed.
@@ -201,7 +220,7 @@ impl ResponseStream {
             let (input, caller) = (&self.request.input, self.safety_identifier.as_deref());
             let body = RequestBody::new(&self.model.name, &self.profile, input, &options, caller);
             let sockets = self.model.sockets.as_ref().filter(|_| self.may_use_socket);
-            match transport::send(&self.model, sockets, &body, limit).await {
+            match transport::send(&self.model, sockets, &body, limit, &mut self.place).await {
                 Ok(response) => {
                     self.request_id = response.request_id();
                     self.may_use_socket = matches!(response, OpenResponse::Socket(_));
@@ -219,13 +238,9 @@ impl ResponseStream {
 
     /// Repeats the request if nothing was passed on and that may help; fails otherwise.
     async fn handle_failure(&mut self, failure: TransportError) {
-        let body = self.body.take();
-        if let Some(OpenResponse::Http { stream, .. }) = &body
-            && failure.may_be_of_dead_connection()
-        {
-            self.model.http.retire(stream);
-        }
-        let was_on_socket = matches!(body, Some(OpenResponse::Socket(_)));
+        self.leave_dead_connection(&failure);
+        self.idle_until = None;
+        let was_on_socket = matches!(self.body.take(), Some(OpenResponse::Socket(_)));
         self.may_use_socket = false;
         if self.received.has_output() {
             return self.break_off("the response broke off", Some(&failure));
@@ -237,6 +252,13 @@ impl ResponseStream {
             // HTTP may do at once what a socket did not, whatever retries are left.
             None if was_on_socket && failure.is_of_connection() => self.log_retry(&failure, Duration::ZERO),
             None => self.retry(failure).await,
+        }
+    }
+
+    /// Lets no further request use the connection of this one, if it may be dead.
+    fn leave_dead_connection(&mut self, failure: &TransportError) {
+        if let Some(place) = self.place.take_if(|_| failure.may_be_of_dead_connection()) {
+            self.model.http.retire(&place);
         }
     }
 
@@ -356,7 +378,7 @@ impl ResponseStream {
     }
 
     fn finish(&mut self, event: ModelEvent) {
-        self.body = None;
+        (self.body, self.place) = (None, None);
         let request_id = self.request_id.take();
         self.report = Some(Box::new(ResponseReport { attempts: self.attempts, usage: self.usage, request_id }));
         self.is_finished = true;

@@ -222,6 +222,25 @@ async fn a_stalled_connection_leaves_time_for_a_retry() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_gone_silent_gets_no_further_request() {
+    for (retries, answer, is_left) in [
+        (0, Silence, true),
+        (1, Silence, true),
+        (0, Stream(vec![CREATED, Stall]), true),
+        (1, Stream(vec![CREATED, Stall]), true),
+        (0, Stream(vec![HELLO, COMPLETED]), false),
+        (0, Plain(401, Vec::new(), r#"{"error":{"code":"invalid_api_key"}}"#), false),
+    ] {
+        let (openai, _leaving) = RawServer::start(vec![answer]).await;
+        let model = model(openai.origin(), "gpt-4o", ModelLimits { first_token: SHORT, retries, ..LIMITS });
+        let before = model.inner.http.lease().stream;
+        collect_events(&model).await;
+        let after = model.inner.http.lease().stream;
+        assert_ne!(after.is_beside(&before), is_left, "after {retries} repetitions: {:?}", openai.bodies().len());
+    }
+}
+
+#[tokio::test]
 async fn a_time_limit_says_which_phase_took_too_long() {
     let log = CapturedLog::start();
     let failed = |phase: &str| log.count_events(&format!("no {phase} in time"), "openai.response_failed");

@@ -246,7 +246,7 @@ impl TransportError {
 
 /// A response that the server has accepted.
 pub(super) enum OpenResponse {
-    Http { response: Response, stream: StreamLease },
+    Http(Response),
     Socket(Lane),
 }
 
@@ -264,7 +264,7 @@ impl OpenResponse {
     /// OpenAI's identifier of the request. A socket has none for each of its responses.
     pub(super) fn request_id(&self) -> Option<String> {
         match self {
-            Self::Http { response, .. } => http_client::request_id(response.headers(), REQUEST_ID),
+            Self::Http(response) => http_client::request_id(response.headers(), REQUEST_ID),
             Self::Socket(_) => None,
         }
     }
@@ -272,7 +272,7 @@ impl OpenResponse {
     /// Waits for the next piece. A poll may be cancelled without loss of pieces.
     pub(super) async fn next(&mut self) -> Result<Piece, TransportError> {
         match self {
-            Self::Http { response, .. } => match response.chunk().await {
+            Self::Http(response) => match response.chunk().await {
                 Ok(chunk) => Ok(chunk.map_or(Piece::End, Piece::Bytes)),
                 Err(_) => Err(TransportError::StreamClosed),
             },
@@ -283,12 +283,13 @@ impl OpenResponse {
 
 /// Sends the request once: over one of the sockets if there are any, and over HTTP if that does not succeed. Each waits no
 /// longer than its limit, and the sockets half of `limit`, so that HTTP is in time. Succeeds with a response that the server
-/// has accepted.
+/// has accepted. What is sent over HTTP has a place on a connection, which `place` keeps until the response has been read.
 pub(super) async fn send(
     model: &ModelInner,
     sockets: Option<&SocketPool>,
     body: &RequestBody<'_>,
     limit: Duration,
+    place: &mut Option<StreamLease>,
 ) -> Result<OpenResponse, TransportError> {
     if let Some(sockets) = sockets {
         match sockets.send(body, limit / 2).await {
@@ -298,14 +299,9 @@ pub(super) async fn send(
         }
     }
     let ClientLease { client, stream } = model.http.lease();
+    *place = Some(stream);
     let sent = timeout(limit, send_over_http(&client, model.client.config(), body)).await;
-    let sent = sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers)));
-    if let Err(error) = &sent
-        && error.may_be_of_dead_connection()
-    {
-        model.http.retire(&stream);
-    }
-    Ok(OpenResponse::Http { response: sent?, stream })
+    sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))).map(OpenResponse::Http)
 }
 
 async fn send_over_http(

@@ -81,6 +81,6 @@ fn a_client_whose_connection_is_dead_gets_no_more_requests() {
     pool.retire(&dead);
     pool.retire(&dead);
     let next = pool.lease().stream;
-    assert!(!Arc::ptr_eq(&dead.0, &next.0));
+    assert!(!dead.is_beside(&next));
     assert_eq!(format!("{pool:?}"), "ClientPool { streams: [1], .. }");
 }

@@ -51,8 +51,8 @@ pub fn check_shield(text: &[u8]) {
         let chars: Vec<&str> = text.split("").filter(|char| !char.is_empty()).collect();
         for size in PIECE_SIZES {
             let mut stream = StreamRedactor::default();
-            let mut passed: String = chars.chunks(size).map(|piece| stream.push(&piece.concat())).collect();
-            passed.push_str(&stream.finish());
+            let mut passed: String = chars.chunks(size).map(|piece| stream.push(&piece.concat()).text).collect();
+            passed.push_str(&stream.finish().text);
             if StreamRedactor::judges_in_parts(&text) {
                 assert!(!has_card_number(&passed), "in pieces of {size} characters: {passed}");
             } else {

@@ -31,7 +31,7 @@ pub use json::{RedactedJson, join_scalars, json_has_card_number, redact_json};
 pub use language::is_readable_language;
 pub use private::Private;
 pub use redactor::{CardParts, DetectedCard, Redacted, RedactionPolicy, Redactor};
-pub use stream::StreamRedactor;
+pub use stream::{StreamRedactor, StreamedText};
 
 use scan::DigitRun;
 
@@ -51,8 +51,21 @@ pub fn has_card_number(text: &str) -> bool {
 
 /// Whether all digits of a text together are a card number of a known brand.
 pub fn is_card_number_of_known_brand(text: &str) -> bool {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
-    card::is_of_known_brand(&digits)
+    card::is_of_known_brand(&digits_of(text))
+}
+
+/// Whether some of the digits of a text, in a row, are a card number of a known brand.
+pub(crate) fn hides_card_number_of_known_brand(text: &str) -> bool {
+    let digits = digits_of(text);
+    let begins_card = |at: usize| {
+        let mut lengths = card::MIN_CARD_DIGITS..=card::MAX_CARD_DIGITS;
+        lengths.any(|length| digits.get(at..at + length).is_some_and(card::is_of_known_brand))
+    };
+    (0..digits.len()).any(begins_card)
+}
+
+fn digits_of(text: &str) -> Vec<u8> {
+    text.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect()
 }
 
 /// Removes the runs for which `unwanted` is true.

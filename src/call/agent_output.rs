@@ -3,7 +3,7 @@
 use super::history::CardSource;
 use super::tool_request::SEND_DTMF;
 use super::{Call, ConversationItem, ToolCall};
-use crate::redact::{CardParts, DetectedCard, REDACTED, RedactedJson, join_scalars};
+use crate::redact::{CardParts, DetectedCard, REDACTED, RedactedJson, StreamedText, join_scalars};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -12,8 +12,8 @@ const MIN_NAME_DIGITS: usize = 4;
 
 impl Call {
     /// Removes from the next words of a response what completes a card number, from the history what it began with.
-    pub(super) fn redact_agent_words(&mut self, words: &str) -> String {
-        let redacted = self.agent_redactor.redact_piece(words);
+    pub(super) fn redact_agent_words(&mut self, words: StreamedText) -> String {
+        let redacted = self.agent_redactor.redact_streamed(words);
         self.remove_agent_cards(&redacted.cards);
         redacted.text
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::{ModelEvent, ModelRequest, ModelRequestId};
 use super::turn::FinishedResponse;
 use super::{Action, Call, CallEnding, ClosingNotes, ConversationItem, ToolCall, prompts};
-use crate::redact::Private;
+use crate::redact::{Private, StreamedText};
 use crate::relay::OutgoingFrame;
 use crate::telemetry::ModelOutage;
 
@@ -46,7 +46,7 @@ impl Call {
         match event {
             ModelEvent::TextDelta(words) => {
                 let words = self.turn.redact_delta(words.reveal());
-                self.append_model_text(&words);
+                self.append_model_text(words);
             }
             ModelEvent::MessagePhase(phase) => {
                 self.flush_held_text();
@@ -64,11 +64,11 @@ impl Call {
     /// Speaks the text that is still held back, as mark-up or as digits.
     fn flush_held_text(&mut self) {
         let rest = self.turn.take_held_text();
-        self.append_model_text(&rest);
+        self.append_model_text(rest);
     }
 
-    fn append_model_text(&mut self, token: &str) {
-        if token.is_empty() {
+    fn append_model_text(&mut self, token: StreamedText) {
+        if token.text.is_empty() {
             return;
         }
         let token = self.redact_agent_words(token);

@@ -11,7 +11,7 @@ use super::speakable::SpeakableText;
 use super::tool::Tool;
 use crate::ids::PaymentSid;
 use crate::payment::UpdateAction;
-use crate::redact::{CardParts, DetectedCard, StreamRedactor};
+use crate::redact::{CardParts, DetectedCard, StreamRedactor, StreamedText};
 
 /// The maximum number of responses without an input of the caller or a payment event. Beyond it the model is in a loop.
 const MAX_ROUNDS: u32 = 12;
@@ -287,8 +287,8 @@ impl ModelTurn {
 
     /// Makes streamed text speakable, then redacts it, so that mark-up cannot hide a number. Returns what may be spoken so
     /// far.
-    pub(super) fn redact_delta(&mut self, words: &str) -> String {
-        let Some(response) = &mut self.response else { return String::new() };
+    pub(super) fn redact_delta(&mut self, words: &str) -> StreamedText {
+        let Some(response) = &mut self.response else { return StreamedText::default() };
         match &mut response.speakable {
             Some(speakable) => response.stream.push(&speakable.push(words)),
             None => response.stream.push(words),
@@ -296,12 +296,12 @@ impl ModelTurn {
     }
 
     /// Returns the text that is still held back, as mark-up or as digits.
-    pub(super) fn take_held_text(&mut self) -> String {
-        let Some(response) = &mut self.response else { return String::new() };
+    pub(super) fn take_held_text(&mut self) -> StreamedText {
+        let Some(response) = &mut self.response else { return StreamedText::default() };
         let held = response.speakable.as_mut().map(SpeakableText::finish).unwrap_or_default();
-        let mut spoken = response.stream.push(&held);
-        spoken.push_str(&response.stream.finish());
-        spoken
+        let mut text = response.stream.push(&held).text;
+        text.push_str(&response.stream.finish().text);
+        StreamedText { text, may_have_numbers: true }
     }
 
     /// Records that the response has this text, spoken or not.

@@ -14,7 +14,7 @@ use super::language::READINGS;
 use super::part_digits::{PartDigits, ends_with_printed_groups, is_even, is_of_major_brand};
 use super::run_kind::{RunKind, is_named_otherwise};
 use super::scan::{DigitRun, LanguageScan, is_plain, scan_text};
-use super::{redact_ranges, redact_runs};
+use super::{StreamedText, redact_ranges, redact_runs};
 
 /// The most that is read at once, in bytes, so that the memory that this takes does not grow with the text.
 const MAX_READ_BYTES: usize = 4 * 1024;
@@ -212,16 +212,33 @@ impl Redactor {
 
     /// Redacts the next piece of the present input. No piece ends within a run of digits.
     pub fn redact_piece(&mut self, piece: &str) -> Redacted {
-        let carried = std::mem::take(&mut self.carried);
-        let text = carried.clone() + piece;
-        let offset = self.input_length.saturating_sub(carried.len());
-        self.input_length += piece.len();
-        let word = text.trim_end_matches(char::is_alphabetic).len();
-        if text.len() - word <= MAX_CARRIED_BYTES {
-            text[word..].clone_into(&mut self.carried);
-        }
+        let (text, done) = ([&self.carried, piece].concat(), self.carried.len());
+        let offset = self.input_length.saturating_sub(done);
+        self.carry(piece);
         let policy = RedactionPolicy::CardNumbers;
-        self.redact_piece_of(InputPiece { text: &text, offset, kind: PieceKind::Piece, policy }, carried.len())
+        self.redact_piece_of(InputPiece { text: &text, offset, kind: PieceKind::Piece, policy }, done)
+    }
+
+    /// As [`redact_piece`](Self::redact_piece). A piece that has no numbers is not read again.
+    pub fn redact_streamed(&mut self, piece: StreamedText) -> Redacted {
+        if piece.may_have_numbers {
+            return self.redact_piece(&piece.text);
+        }
+        self.carry(&piece.text);
+        Redacted { text: piece.text, digits_removed: 0, cards: Vec::new() }
+    }
+
+    /// Adds a piece to the present input, and keeps its last word.
+    fn carry(&mut self, piece: &str) {
+        self.input_length += piece.len();
+        let word = piece.trim_end_matches(char::is_alphabetic).len();
+        if word > 0 {
+            self.carried.clear();
+        }
+        self.carried.push_str(&piece[word..]);
+        if self.carried.len() > MAX_CARRIED_BYTES {
+            self.carried.clear();
+        }
     }
 
     /// Returns the card numbers that a text which is not streamed contains or completes.

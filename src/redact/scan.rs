@@ -34,6 +34,8 @@ pub(super) struct LanguageScan {
     pub(super) is_open_run_likely: bool,
     /// The number of words that are neither numbers nor fillers.
     pub(super) other_words: usize,
+    /// Whether any word or numeral is a number, or a part of one, also if no run came of it.
+    pub(super) has_numbers: bool,
 }
 
 /// A run of more digits than these contains all digits of a card and others before it.
@@ -42,7 +44,13 @@ const MAX_OPEN_DIGITS: usize = 48;
 impl LanguageScan {
     /// A text of so many words, none of which means anything.
     fn plain(other_words: usize, incomplete_reference: Option<usize>) -> Self {
-        Self { runs: Vec::new(), open_run_start: incomplete_reference, is_open_run_likely: true, other_words }
+        Self {
+            runs: Vec::new(),
+            open_run_start: incomplete_reference,
+            is_open_run_likely: true,
+            other_words,
+            has_numbers: false,
+        }
     }
 
     /// Whether a run has more digits than [`MAX_OPEN_DIGITS`].
@@ -214,6 +222,7 @@ struct RunReader {
     /// The number of filler words since the last digit.
     fillers: usize,
     other_words: usize,
+    has_numbers: bool,
     words: WordEvidence,
 }
 
@@ -227,6 +236,7 @@ impl RunReader {
             repeat: None,
             fillers: 0,
             other_words: 0,
+            has_numbers: false,
             words: WordEvidence::default(),
         }
     }
@@ -243,6 +253,7 @@ impl RunReader {
             open_run_start: begun.into_iter().chain(incomplete_reference).min(),
             is_open_run_likely: !is_one_weak_word || incomplete_reference.is_some(),
             other_words: self.other_words,
+            has_numbers: self.has_numbers,
         }
     }
 
@@ -254,6 +265,7 @@ impl RunReader {
     }
 
     fn push_numeral(&mut self, digits: &[u8], place: &Range<usize>) {
+        self.has_numbers = true;
         self.finish_number();
         self.fillers = 0;
         match self.repeat.take() {
@@ -274,6 +286,7 @@ impl RunReader {
 
     fn push_word(&mut self, word: &Word<'_>, token: &TextToken) {
         if word.parts.iter().any(|part| part.is_number()) {
+            self.has_numbers = true;
             self.words.add(word.is_weak, word.languages);
         }
         for (n, part) in word.parts.iter().enumerate() {

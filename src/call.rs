@@ -363,7 +363,7 @@ impl Call {
 
     /// Writes a payment event to the ledger and the log.
     fn record(&mut self, entry: PaymentLogEntry) {
-        self.emit(Action::Record(entry));
+        self.emit(Action::Record(Box::new(entry)));
     }
 
     /// Speaks a complete utterance of the server, unless listen mode is on.

@@ -833,7 +833,7 @@ impl Session {
                 Action::Record(entry) => {
                     payment_log::log_entry(&entry, self.turns.request_id());
                     self.context.telemetry.record_payment_step(&entry);
-                    if let PaymentLogEntry::ConsentAnswered(agreed) = entry {
+                    if let PaymentLogEntry::ConsentAnswered(agreed) = *entry {
                         record_statement(&self.context, &self.tools.context, agreed);
                     }
                 }

@@ -175,7 +175,7 @@ impl TurnRecorder {
             }
             Action::Record(entry) => {
                 self.totals.count_payment_step(entry, now.saturating_duration_since(self.began.0));
-                if let PaymentLogEntry::Captured { field, .. } = entry
+                if let PaymentLogEntry::Captured { field, .. } = &**entry
                     && let Some((_, since)) = self.capturing.take_if(|(requested, _)| requested == field)
                 {
                     self.totals.add_field(*field, now.saturating_duration_since(since));

@@ -338,7 +338,7 @@ impl TestCall {
     pub(in crate::call) fn ledger_entries(&self) -> Vec<&PaymentLogEntry> {
         let entry = |action: &Action| matches!(action, Action::Record(_));
         let entries = self.actions.iter().filter(|action| entry(action));
-        entries.map(|action| if let Action::Record(entry) = action { entry } else { unreachable!() }).collect()
+        entries.map(|action| if let Action::Record(entry) = action { &**entry } else { unreachable!() }).collect()
     }
 
     /// The model calls `confirm-amount`. Waits until the server has said its statement, and returns it.

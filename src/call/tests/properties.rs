@@ -851,9 +851,11 @@ impl ReferenceModel {
                     self.model_replied = false;
                     self.check_request(request);
                 }
-                Action::Record(PaymentLogEntry::ConsentAnswered(answered)) => {
-                    let answered = answered.clone();
-                    self.check_answer(&answered);
+                Action::Record(entry) => {
+                    if let PaymentLogEntry::ConsentAnswered(answered) = &**entry {
+                        let answered = answered.clone();
+                        self.check_answer(&answered);
+                    }
                 }
                 Action::StopModel => {
                     self.abandoned_requests.push(ModelRequestId(self.call.inner.previous_request_number()));
@@ -873,7 +875,6 @@ impl ReferenceModel {
                 Action::RunTool { .. }
                 | Action::ChangeContext(_)
                 | Action::ReportLimit(_)
-                | Action::Record(_)
                 | Action::SendFrame(_)
                 | Action::ReportModelOutage(_)
                 | Action::RecordSilence => {}

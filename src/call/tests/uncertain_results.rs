@@ -307,7 +307,7 @@ fn only_a_refusal_of_twilio_is_logged_as_one() {
         call.reach_finish("PK1");
         call.model_replies("", &["finish-capture"]);
         call.twilio_answers(TwilioResponse::Refused { code, reason: "No." });
-        let logged = |action: &Action| matches!(action, Action::Record(PaymentLogEntry::Refused { .. }));
+        let logged = |action: &Action| matches!(action, Action::Record(entry) if matches!(**entry, PaymentLogEntry::Refused { .. }));
         assert_eq!(call.actions.iter().any(logged), is_logged, "{code:?}");
     }
 }

@@ -11,11 +11,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::super::App;
@@ -37,6 +38,9 @@ const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a stream lasts. The browser opens another one, if its cookie is still valid.
 const MAX_STREAM: Duration = Duration::from_mins(15);
+
+/// How long a console may take to read a snapshot. One that takes longer has its stream ended, and its place goes to another.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the open consoles share.
 pub(in crate::endpoints) struct ConsoleFeed {
@@ -66,29 +70,35 @@ pub(super) async fn get(_: ConsoleOperator, State(app): State<App>) -> Response 
         return PageError::new(StatusCode::SERVICE_UNAVAILABLE, error).into_response();
     };
     let snapshots = app.console.clone().subscribe(&app);
-    Sse::new(events(snapshots, place, &app)).keep_alive(KeepAlive::default()).into_response()
+    let stream = events(snapshots, place, app.session.hard_stop.clone());
+    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
 }
 
+/// Passes snapshots on to a stream, as long as somebody reads it. The place is kept as long.
 fn events(
-    snapshots: watch::Receiver<Arc<str>>,
+    mut snapshots: watch::Receiver<Arc<str>>,
     place: OwnedSemaphorePermit,
-    app: &App,
+    stop: CancellationToken,
 ) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
-    let ends_at = Instant::now() + MAX_STREAM;
-    let stop = app.session.hard_stop.clone();
-    stream::unfold((snapshots, place, stop), move |(mut snapshots, place, stop)| async move {
+    let (sender, mut receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _place = place;
+        let ends_at = Instant::now() + MAX_STREAM;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return None,
-                () = sleep_until(ends_at) => return None,
-                changed = snapshots.changed() => changed.ok()?,
+                () = stop.cancelled() => return,
+                () = sleep_until(ends_at) => return,
+                () = sender.closed() => return,
+                changed = snapshots.changed() => if changed.is_err() { return },
             }
             let snapshot = snapshots.borrow_and_update().clone();
-            if !snapshot.is_empty() {
-                return Some((Ok(Event::default().data(&*snapshot)), (snapshots, place, stop)));
+            if !snapshot.is_empty() && sender.send_timeout(snapshot, READ_TIMEOUT).await.is_err() {
+                return;
             }
         }
-    })
+    });
+    stream::poll_fn(move |context| receiver.poll_recv(context))
+        .map(|snapshot: Arc<str>| Ok(Event::default().data(&*snapshot)))
 }
 
 impl ConsoleFeed {
@@ -166,5 +176,48 @@ async fn take_snapshots(app: App) {
 impl fmt::Debug for ConsoleFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConsoleFeed({} open)", MAX_CONSOLES - self.places.available_permits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    /// The places and the snapshots of consoles, of which one is open.
+    fn open() -> (Arc<Semaphore>, watch::Sender<Arc<str>>, impl Stream<Item = Result<Event, Infallible>>) {
+        let (places, latest) = (Arc::new(Semaphore::new(1)), watch::Sender::new(Arc::from("")));
+        let place = places.clone().try_acquire_owned().unwrap();
+        let stream = events(latest.subscribe(), place, CancellationToken::new());
+        (places, latest, stream)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_console_that_does_not_read_loses_its_place() {
+        let (places, latest, stream) = open();
+        let mut stream = pin!(stream);
+        for second in 0..40 {
+            latest.send_replace(second.to_string().into());
+            tokio::time::sleep(SNAPSHOT_INTERVAL).await;
+        }
+        assert_eq!(places.available_permits(), 1);
+        assert!(stream.next().await.is_some(), "what was sent to it");
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_console_that_reads_keeps_its_place_until_it_is_closed() {
+        let (places, latest, stream) = open();
+        let mut stream = Box::pin(stream);
+        for second in 0..40 {
+            latest.send_replace(second.to_string().into());
+            assert!(stream.next().await.is_some());
+            tokio::time::sleep(SNAPSHOT_INTERVAL).await;
+        }
+        assert_eq!(places.available_permits(), 0);
+        drop(stream);
+        tokio::task::yield_now().await;
+        assert_eq!(places.available_permits(), 1);
     }
 }

@@ -341,13 +341,59 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
     }
 }
 
-/// Runs a session from registration to its end, and logs both. Dropping the registration removes the call.
-async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket: RelaySocket) {
-    let (started_at, started_on) = (Instant::now(), Timestamp::now());
+/// Runs a session from registration to its end, and logs both. What only the beginning and the end need is in boxes, so
+/// that the task has no room for it while the call lasts.
+async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySocket) {
+    let started = (Instant::now(), Timestamp::now());
+    let Some(begun) = Box::pin(begin_session(&context, setup, socket, started)).await else { return };
+    let BegunSession { mut session, actions, settings, tools, outbound } = begun;
+    let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
+        let (call, payment) = (tools.call.call_sid.clone(), settings.payment.clone());
+        context.tasks.spawn(recover_panicked_session(context.clone(), call, payment).in_current_span());
+        (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
+    });
+    // What it holds is removed with it, the registration as well.
+    drop(session);
+    let (started_at, started_on) = started;
+    let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
+    let call_end = CallEnd {
+        call: tools.call.clone(),
+        outbound,
+        started_at: started_on,
+        reason,
+        handoff: ending.handoff_data,
+        summary: ending.notes.summary,
+        arguments: ending.notes.arguments,
+        is_recovered: end == SessionEnd::Panicked,
+    };
+    Box::pin(forget_call(&context, call_end)).await;
+    let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
+    let call_sid = tools.call.call_sid.clone();
+    let call = CallRecord { call_sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
+    context.telemetry.record_call(call, context.calls.count());
+}
+
+/// A session that has begun, and what is needed of it once it has ended.
+struct BegunSession {
+    session: Box<Session>,
+    /// What the call does first.
+    actions: Vec<Action>,
+    settings: Arc<CallSettings>,
+    tools: Arc<ToolContext>,
+    outbound: bool,
+}
+
+/// Registers a session and begins its call. `None` if there are too many calls.
+async fn begin_session(
+    context: &Arc<SessionContext>,
+    mut setup: Setup,
+    mut socket: RelaySocket,
+    (started_at, started_on): (Instant, Timestamp),
+) -> Option<BegunSession> {
     if let Err(error) = context.admit_session(&setup, started_at) {
         context.usage.monitor.report(error.limit());
         let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
-        return;
+        return None;
     }
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     registration.describe(&setup, started_on);
@@ -361,74 +407,47 @@ async fn run_session(context: Arc<SessionContext>, mut setup: Setup, mut socket:
     let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
-    let (agent_config, has_agent) = configure_agent(&context, library.clone(), &setup);
+    let (agent_config, has_agent) = configure_agent(context, library.clone(), &setup);
     let settings = context.settings.of(&library, &context.environment);
     let settings = if has_agent { settings } else { Arc::new(CallSettings { has_agent, ..(*settings).clone() }) };
-    let payment = settings.payment.clone();
     let tool_context = context.tool_context(&setup, &library);
     let known = load_known_payments(&tool_context).await;
-    let call_data = tool_context.call.clone();
-    // In a block and in a box, the task has room for neither the parts of the session nor for copies of it.
-    let (mut session, actions) = {
-        let (call, actions) = Call::begin(settings, &setup, request, &known, Uuid::new_v4(), started_at.into_std());
-        if let Some(error) = call.terms_error() {
-            error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
-        }
-        let (tools, tool_events) = ToolRunner::new(&context, tool_context, (started_at.into_std(), started_on));
-        // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
-        // prepared while the call rang.
-        if has_agent {
-            context.response_service.prewarm(&agent_config.profile());
-        }
-        let session = Session {
-            context: context.clone(),
-            tools,
-            response_service: context
-                .response_service
-                .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
-            agent_config,
-            call,
-            inputs: Inputs::new(
-                socket,
-                registration.stopped(),
-                context.soft_stop.child_token().cancelled_owned(),
-                mailbox,
-                tool_events,
-            ),
-            registration,
-            turns: TurnRecorder::new(sid.clone(), started_at.into_std(), started_on, context.telemetry.prices()),
-            external_calls: ExternalCalls::default(),
-            bad_frames: 0,
-            send_failed: false,
-            drain_deadlines: None,
-            payment_ended_at: None,
-            end: None,
-            closed: None,
-        };
-        (Box::new(session), actions)
+    let (call, actions) = Call::begin(settings.clone(), &setup, request, &known, Uuid::new_v4(), started_at.into_std());
+    if let Some(error) = call.terms_error() {
+        error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
+    }
+    let (tools, tool_events) = ToolRunner::new(context, tool_context.clone(), (started_at.into_std(), started_on));
+    // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
+    // prepared while the call rang.
+    if has_agent {
+        context.response_service.prewarm(&agent_config.profile());
+    }
+    let session = Session {
+        context: context.clone(),
+        tools,
+        response_service: context
+            .response_service
+            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
+        agent_config,
+        call,
+        inputs: Inputs::new(
+            socket,
+            registration.stopped(),
+            context.soft_stop.child_token().cancelled_owned(),
+            mailbox,
+            tool_events,
+        ),
+        registration,
+        turns: TurnRecorder::new(sid, started_at.into_std(), started_on, context.telemetry.prices()),
+        external_calls: ExternalCalls::default(),
+        bad_frames: 0,
+        send_failed: false,
+        drain_deadlines: None,
+        payment_ended_at: None,
+        end: None,
+        closed: None,
     };
-    let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
-        context.tasks.spawn(recover_panicked_session(context.clone(), sid.clone(), payment).in_current_span());
-        (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
-    });
-    // What it holds is removed with it, the registration as well.
-    drop(session);
-    let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
-    let call_end = CallEnd {
-        call: call_data,
-        outbound,
-        started_at: started_on,
-        reason,
-        handoff: ending.handoff_data,
-        summary: ending.notes.summary,
-        arguments: ending.notes.arguments,
-        is_recovered: end == SessionEnd::Panicked,
-    };
-    // In a box, what only the end of a call needs is no part of the task.
-    Box::pin(forget_call(&context, call_end)).await;
-    let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
-    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
-    context.telemetry.record_call(call, context.calls.count());
+    Some(BegunSession { session: Box::new(session), actions, settings, tools: tool_context, outbound })
 }
 
 /// Returns the agent of a call, and whether there is one.

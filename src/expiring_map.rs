@@ -5,7 +5,8 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// A map whose entries expire a fixed time after they were inserted. The current time is an argument.
+/// A map whose entries expire a fixed time after they were inserted, or up to a second later. The current time is an argument.
+/// Entries are small: some maps remember each call of a day.
 ///
 /// An expired entry is never returned. Its memory is freed by [`Self::remove_expired`], which has to be called
 /// regularly, and by an insert into a full map.
@@ -13,15 +14,25 @@ pub(crate) struct ExpiringMap<K, V> {
     capacity: usize,
     max_bytes: usize,
     lifetime: Duration,
+    /// When the first entry was inserted.
+    began: Option<Instant>,
     entries: HashMap<K, ExpiringEntry<V>>,
     /// The size of all entries, in bytes.
     bytes: usize,
 }
 
 struct ExpiringEntry<V> {
-    expires: Instant,
-    bytes: usize,
+    /// In seconds since the map began.
+    expires: u32,
+    bytes: u32,
     value: V,
+}
+
+impl<V> ExpiringEntry<V> {
+    /// Whether it has not expired so many seconds after the map began.
+    fn is_alive(&self, elapsed: u64) -> bool {
+        elapsed < self.expires.into()
+    }
 }
 
 /// The map is full. The same insert may succeed later.
@@ -31,7 +42,12 @@ pub struct ExpiringMapFullError;
 impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     /// A map of at most `limit` entries, each of which lives for `lifetime`.
     pub(crate) fn new(limit: usize, lifetime: Duration) -> Self {
-        Self { capacity: limit, max_bytes: usize::MAX, lifetime, entries: HashMap::new(), bytes: 0 }
+        Self { capacity: limit, max_bytes: usize::MAX, lifetime, began: None, entries: HashMap::new(), bytes: 0 }
+    }
+
+    /// The whole seconds since the map began.
+    fn elapsed(&self, now: Instant) -> u64 {
+        self.began.map_or(0, |began| now.saturating_duration_since(began).as_secs())
     }
 
     /// The map with a limit on the size of all entries, as given to [`Self::insert_sized`].
@@ -58,9 +74,13 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
                 return Err(ExpiringMapFullError);
             }
         }
-        self.bytes += bytes;
-        let entry = ExpiringEntry { expires: now + self.lifetime, bytes, value };
-        self.bytes -= self.entries.insert(key, entry).map_or(0, |replaced| replaced.bytes);
+        let lived = now.saturating_duration_since(*self.began.get_or_insert(now));
+        let end = lived + self.lifetime;
+        let expires = end.as_secs() + u64::from(end.subsec_nanos() > 0);
+        let [expires, bytes] = [expires, bytes as u64].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let entry = ExpiringEntry { expires, bytes, value };
+        self.bytes += entry.bytes as usize;
+        self.bytes -= self.entries.insert(key, entry).map_or(0, |replaced| replaced.bytes as usize);
         Ok(())
     }
 
@@ -68,25 +88,27 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
     fn has_room(&self, key: &K, bytes: usize) -> bool {
         let replaced = self.entries.get(key);
         let count = self.entries.len() - usize::from(replaced.is_some());
-        let kept = self.bytes - replaced.map_or(0, |replaced| replaced.bytes);
+        let kept = self.bytes - replaced.map_or(0, |replaced| replaced.bytes as usize);
         count < self.capacity && kept.saturating_add(bytes) <= self.max_bytes
     }
 
     /// An entry that has not expired.
     pub(crate) fn get_mut(&mut self, key: &K, now: Instant) -> Option<&mut V> {
-        self.entries.get_mut(key).filter(|entry| now < entry.expires).map(|entry| &mut entry.value)
+        let elapsed = self.elapsed(now);
+        self.entries.get_mut(key).filter(|entry| entry.is_alive(elapsed)).map(|entry| &mut entry.value)
     }
 
     /// Finds a value that has not expired.
     pub(crate) fn find_value(&self, now: Instant, is: impl Fn(&V) -> bool) -> Option<&V> {
-        self.entries.values().filter(|entry| now < entry.expires).map(|entry| &entry.value).find(|value| is(value))
+        let elapsed = self.elapsed(now);
+        self.entries.values().filter(|entry| entry.is_alive(elapsed)).map(|entry| &entry.value).find(|value| is(value))
     }
 
     /// Removes and returns an entry; `None` if it has expired.
     pub(crate) fn remove(&mut self, key: &K, now: Instant) -> Option<V> {
         let removed = self.entries.remove(key)?;
-        self.bytes -= removed.bytes;
-        (now < removed.expires).then_some(removed.value)
+        self.bytes -= removed.bytes as usize;
+        removed.is_alive(self.elapsed(now)).then_some(removed.value)
     }
 
     /// Keeps only the entries for which `keep` is true.
@@ -96,14 +118,15 @@ impl<K: Eq + Hash, V> ExpiringMap<K, V> {
 
     /// Removes all expired entries.
     pub(crate) fn remove_expired(&mut self, now: Instant) {
-        self.retain_entries(|_, entry| now < entry.expires);
+        let elapsed = self.elapsed(now);
+        self.retain_entries(|_, entry| entry.is_alive(elapsed));
     }
 
     fn retain_entries(&mut self, mut keep: impl FnMut(&K, &ExpiringEntry<V>) -> bool) {
         let bytes = &mut self.bytes;
         self.entries.retain(|key, entry| {
             let is_kept = keep(key, entry);
-            *bytes -= if is_kept { 0 } else { entry.bytes };
+            *bytes -= if is_kept { 0 } else { entry.bytes as usize };
             is_kept
         });
     }
@@ -134,6 +157,16 @@ mod tests {
         assert_eq!(map.get_mut(&1, now + LIFETIME / 2), Some(&mut "one"));
         assert_eq!(map.get_mut(&1, now + LIFETIME), None);
         assert_eq!(map.remove(&1, now + LIFETIME), None);
+    }
+
+    #[test]
+    fn an_entry_lives_no_shorter_than_its_lifetime_and_at_most_a_second_longer() {
+        let (mut map, now) = map();
+        map.insert(1, "one", now).unwrap();
+        let later = now + Duration::from_millis(300);
+        map.insert(2, "two", later).unwrap();
+        assert_eq!(map.get_mut(&2, later + LIFETIME - Duration::from_millis(1)), Some(&mut "two"));
+        assert_eq!(map.get_mut(&2, later + LIFETIME + Duration::from_secs(1)), None);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub struct SocketAdmission {
     account_sid: String,
     /// The call that each order's token has been used for. A token opens the sockets of one call.
     calls_of_orders: Mutex<ExpiringMap<Uuid, CallSid>>,
-    /// How far each call has come. What belongs to an earlier stage is a replay.
-    stages: Mutex<ExpiringMap<CallSid, CallStage>>,
+    /// How far each call has come, by its [`key`]. What belongs to an earlier stage is a replay.
+    stages: Mutex<ExpiringMap<Uuid, CallStage>>,
     log_limiter: Arc<LogLimiter>,
 }
 
@@ -48,6 +48,11 @@ pub(crate) enum RefuseSocketError {
     /// Twilio has reported the end of the call, or the call was handed to a person.
     #[error("the call has ended, or a person has it")]
     CallOver,
+}
+
+/// What stands for the SID of a call in what is remembered of a day's calls. It is small.
+fn key(call: &CallSid) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, call.as_str().as_bytes())
 }
 
 impl SocketAdmission {
@@ -71,23 +76,24 @@ impl SocketAdmission {
     /// Records that a call has reached a stage. Returns whether it had not come so far before.
     pub(super) fn record_stage(&self, call: &CallSid, stage: CallStage, now: Instant) -> bool {
         let mut stages = lock(&self.stages);
-        if let Some(known) = stages.get_mut(call, now.into_std()) {
+        let call = key(call);
+        if let Some(known) = stages.get_mut(&call, now.into_std()) {
             let is_new = *known < stage;
             *known = stage.max(*known);
             return is_new;
         }
         // A map that is full knows the stages of earlier calls.
-        stages.insert(call.clone(), stage, now.into_std()).is_ok()
+        stages.insert(call, stage, now.into_std()).is_ok()
     }
 
     /// How far a call has come; `None` if it was never connected.
     pub(crate) fn stage(&self, call: &CallSid, now: Instant) -> Option<CallStage> {
-        lock(&self.stages).get_mut(call, now.into_std()).copied()
+        lock(&self.stages).get_mut(&key(call), now.into_std()).copied()
     }
 
     /// Forgets how far a call has come that a person sends back to the agent.
     pub(crate) fn forget_stage(&self, call: &CallSid, now: Instant) {
-        lock(&self.stages).remove(call, now.into_std());
+        lock(&self.stages).remove(&key(call), now.into_std());
     }
 
     /// Admits a socket, and removes the token from its parameters. Returns the session that it belongs to, and whether it is

@@ -313,9 +313,12 @@ impl Stage {
     async fn pay(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + self.options.length + WARM_UP;
         let mut paying = JoinSet::new();
-        for _ in 0..PAYING.min(self.options.calls) {
+        let callers = u32::try_from(PAYING.min(self.options.calls))?;
+        for caller in 0..callers {
             let line = self.line.clone();
             paying.spawn(async move {
+                // Callers do not all begin at once, nor press their keys at the same time.
+                tokio::time::sleep(WARM_UP * caller / callers).await;
                 let mut paid = 0_usize;
                 while Instant::now() < until {
                     pay_once(&line).await?;

@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
+use super::connection::BUSY_TIMEOUT;
 use super::database::FileIdentity;
 use super::{Ledger, LedgerError};
 
@@ -91,14 +92,30 @@ impl Ledger {
 
     async fn checkpoint_if(&self, is_due: bool) -> Result<(), LedgerError> {
         if is_due {
-            self.checkpoint_passive().await?;
+            self.checkpoint().await?;
         }
         self.wipe_erased().await
     }
 
+    /// Copies the write-ahead log into the file. Returns whether all of it was copied: the next write then begins the log
+    /// anew. A server that is busy always writes while it is copied, so other writes wait while the last pages are.
+    pub(super) async fn checkpoint(&self) -> Result<bool, LedgerError> {
+        self.checkpoint_passive().await?;
+        let _turn = self.0.writer.lock(Instant::now() + BUSY_TIMEOUT).await?;
+        self.checkpoint_passive().await
+    }
+
+    /// Copies the write-ahead log into the file, and empties it. Returns whether it is empty: not while somebody reads.
+    /// Other writes wait while the last pages are copied.
+    pub(super) async fn empty_wal(&self) -> Result<bool, LedgerError> {
+        self.checkpoint_passive().await?;
+        let _turn = self.0.writer.lock(Instant::now() + BUSY_TIMEOUT).await?;
+        Ok(self.checkpoint_passive().await? && self.truncate_wal().await?)
+    }
+
     /// Copies the write-ahead log into the file, without blocking readers or writers. Returns whether all of it was
     /// copied.
-    pub(super) async fn checkpoint_passive(&self) -> Result<bool, LedgerError> {
+    async fn checkpoint_passive(&self) -> Result<bool, LedgerError> {
         self.0.commits.store(0, Ordering::Relaxed);
         let (busy, pages, copied) = self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         Ok(busy == 0 && pages == copied)
@@ -106,7 +123,7 @@ impl Ledger {
 
     /// Empties the write-ahead log, unless a reader or a writer is active. Returns whether it is empty. Other writes
     /// wait meanwhile, so there must be little to copy.
-    pub(super) async fn truncate_wal(&self) -> Result<bool, LedgerError> {
+    async fn truncate_wal(&self) -> Result<bool, LedgerError> {
         let (busy, ..) = self.run_checkpoint("PRAGMA wal_checkpoint(TRUNCATE)").await?;
         Ok(busy == 0)
     }

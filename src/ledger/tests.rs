@@ -5,6 +5,7 @@ mod backup;
 mod call_end;
 mod callbacks;
 mod charge_once;
+mod checkpoints;
 mod erasure;
 mod fault_recovery;
 mod faults;

@@ -100,7 +100,7 @@ impl Ledger {
         self.0.erasures.is_wipe_pending()
     }
 
-    /// Empties the write-ahead log. Other writes wait only while the pages of one transaction are copied.
+    /// Empties the write-ahead log.
     pub(super) async fn wipe_wal(&self) -> Result<(), LedgerError> {
         // Read before: an erasure in the meantime needs another run.
         let made = self.0.erasures.erased.load(Ordering::Acquire);
@@ -108,10 +108,6 @@ impl Ledger {
             self.0.erasures.wiped.fetch_max(made, Ordering::Release);
         }
         Ok(())
-    }
-
-    async fn empty_wal(&self) -> Result<bool, LedgerError> {
-        Ok(self.checkpoint_passive().await? && self.truncate_wal().await?)
     }
 }
 

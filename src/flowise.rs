@@ -142,7 +142,7 @@ impl FlowiseCall {
         let body = PredictionRequest::new(&chat_id, profile, &request.input, variables, &self.identity, token.as_ref());
         let body = body.to_json();
         let abort = AbortOnDrop::new(self.client.clone(), &self.chatflow_id, &chat_id);
-        PredictionStream::new(self, request.id, body, abort).into_events()
+        PredictionStream::new(self, request, body, abort).into_events()
     }
 
     /// The limits of a response.

@@ -55,5 +55,17 @@ pub struct ModelLimits {
     pub retries: u32,
 }
 
+/// The time that a response may always take until its first token, unless less was asked for.
+const MIN_FIRST_TOKEN: Duration = Duration::from_secs(1);
+
+impl ModelLimits {
+    /// The limits of a response for which a caller has waited so long already, in earlier requests that were interrupted and had
+    /// brought nothing: a caller who asks again and again would never hear that there is no answer otherwise.
+    pub(crate) fn after_wait(self, waited: Duration) -> Self {
+        let rest = self.first_token.saturating_sub(waited).max(MIN_FIRST_TOKEN);
+        Self { first_token: rest.min(self.first_token), ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::call::SOCKET_PATH;
 use crate::http_client::{self, ClientLease, ClientPool, Target};
@@ -63,11 +64,12 @@ async fn open_socket(State(pipe): State<Pipe>, upgrade: WebSocketUpgrade) -> Res
 impl Pipe {
     /// Sends the frame to the model as it is, and each token of the response to the socket.
     async fn answer(&self, frame: &str, socket: &mut WebSocket) -> anyhow::Result<()> {
-        let ClientLease { client, stream: _stream } = self.clients.lease();
+        let ClientLease { client, stream } = self.clients.lease(Instant::now());
         let request = client.post(&self.url).header("content-type", "application/json").body(frame.to_owned());
         let mut response = request.send().await?.error_for_status()?;
         let mut buffer = Vec::new();
         while let Some(bytes) = response.chunk().await? {
+            stream.record_heard();
             buffer.extend_from_slice(&bytes);
             let mut start = 0;
             while let Some(length) = buffer[start..].windows(2).position(|pair| pair == b"\n\n") {

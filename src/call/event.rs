@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -164,6 +165,8 @@ pub(crate) struct ModelRequest {
     pub id: ModelRequestId,
     /// The conversation items, in order; shared with the history.
     pub input: Vec<Arc<ConversationItem>>,
+    /// How long the caller has waited for responses before this one that were stopped, and had brought nothing.
+    pub waited: Duration,
 }
 
 /// Shows the kind of event, never its content.

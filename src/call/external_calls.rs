@@ -43,7 +43,7 @@ impl Call {
 
     /// Stops the model's response and drops the tool calls that have not started. Their external clients get `reason`.
     pub(super) fn stop_turn(&mut self, reason: &str) {
-        let stopped = self.turn.stop(&mut self.history);
+        let stopped = self.turn.stop(&mut self.history, self.now);
         if stopped.had_response {
             self.emit(Action::StopModel);
         }

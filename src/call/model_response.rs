@@ -31,12 +31,12 @@ impl Call {
         }
         self.silence_timer.record_activity(self.now);
         self.agent_redactor.begin_input();
-        let id = self.turn.begin_response(&self.history, self.settings.has_telephone);
+        let id = self.turn.begin_response(&self.history, self.settings.has_telephone, self.now);
         let leads = self.is_server_leading();
         let progress =
             self.payments.open().map(|capture| ConversationItem::Developer(prompts::payment_progress(capture, leads)));
         let input = self.history.build_input(progress);
-        self.emit(Action::AskModel(ModelRequest { id, input }));
+        self.emit(Action::AskModel(ModelRequest { id, input, waited: self.turn.waited() }));
     }
 
     pub(super) fn handle_model_event(&mut self, request: ModelRequestId, event: ModelEvent) {

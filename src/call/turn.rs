@@ -1,7 +1,7 @@
 //! The model's turn: the response in flight, its tool calls, and whether a response is owed.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::{ExternalCallId, ModelRequestId, ToolRunId};
 use super::history::{AgentMessage, CardSource, ConversationItem, History, MAX_SEARCHED_BYTES, MessagePhase, ToolCall};
@@ -58,6 +58,8 @@ pub(super) struct ModelTurn {
     round_count: u32,
     /// Tool calls of external clients since the last input of the caller or payment event.
     external_count: u32,
+    /// How long the caller has waited for responses that were stopped and had brought nothing, since one brought something.
+    waited: Duration,
     /// Consecutive failed responses.
     failure_count: u32,
     /// Consecutive refusals of the input.
@@ -71,6 +73,7 @@ pub(super) struct ModelTurn {
 /// A response in flight.
 struct InFlightResponse {
     id: ModelRequestId,
+    asked_at: Instant,
     /// The history position of the text that is being streamed.
     text_position: Option<usize>,
     /// The history position of the last text of this response.
@@ -230,11 +233,12 @@ impl ModelTurn {
     }
 
     /// Begins a response. `is_spoken` says that it is for ears, not for eyes.
-    pub(super) fn begin_response(&mut self, history: &History, is_spoken: bool) -> ModelRequestId {
+    pub(super) fn begin_response(&mut self, history: &History, is_spoken: bool, now: Instant) -> ModelRequestId {
         self.request_count += 1;
         let id = ModelRequestId(self.request_count);
         self.response = Some(InFlightResponse {
             id,
+            asked_at: now,
             text_position: None,
             reply_position: None,
             message_phase: None,
@@ -250,6 +254,11 @@ impl ModelTurn {
         self.held_until = None;
         self.round_count += 1;
         id
+    }
+
+    /// How long the caller has waited for responses that were stopped and had brought nothing.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The request whose response is in flight.
@@ -356,6 +365,7 @@ impl ModelTurn {
     /// Ends the response in flight: no more text or tool calls follow.
     pub(super) fn finish_response(&mut self, history: &mut History) -> Option<FinishedResponse> {
         let response = self.response.take()?;
+        self.waited = Duration::ZERO;
         history.drop_reasoning_since(response.unused_reasoning_from);
         Some(FinishedResponse {
             reply_position: response.reply_position,
@@ -366,9 +376,14 @@ impl ModelTurn {
     }
 
     /// Drops the response in flight and the tool calls that have not started. Running tools continue.
-    pub(super) fn stop(&mut self, history: &mut History) -> StoppedTurn {
+    pub(super) fn stop(&mut self, history: &mut History, now: Instant) -> StoppedTurn {
+        let (was_empty, asked_at) = (self.is_response_empty(), self.response.as_ref().map(|own| own.asked_at));
+        let waited = self.waited;
         let had_response = self.finish_response(history).is_some();
         self.is_stopped |= had_response;
+        if was_empty {
+            self.waited = waited + asked_at.map_or(Duration::ZERO, |asked_at| now.saturating_duration_since(asked_at));
+        }
         let mut dropped_calls = Vec::new();
         self.has_spoken = false;
         for run in &mut self.runs {

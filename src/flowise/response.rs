@@ -16,7 +16,7 @@ use super::abort::AbortOnDrop;
 use super::answer::{AnswerReader, AnswerTooLargeError};
 use super::event::FlowiseEvent;
 use super::{FlowiseCall, FlowiseClient};
-use crate::call::{ModelEvent, ModelRequestId};
+use crate::call::{ModelEvent, ModelRequest, ModelRequestId};
 use crate::llm::MarkupFilter;
 use crate::llm::ModelLimits;
 use crate::redact::Private;
@@ -161,19 +161,20 @@ impl PredictionError {
 
 impl PredictionStream {
     /// Creates the stream of a prediction that was not requested yet.
-    pub(super) fn new(call: &FlowiseCall, request: ModelRequestId, body: String, abort: AbortOnDrop) -> Self {
+    pub(super) fn new(call: &FlowiseCall, request: &ModelRequest, body: String, abort: AbortOnDrop) -> Self {
+        let limits = call.limits.after_wait(request.waited);
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
-            .with_max_times(call.limits.retries as usize)
+            .with_max_times(limits.retries as usize)
             .with_jitter()
             .build();
         let may_stream = call.client.known_flows.may_stream(&call.chatflow_id);
         Self {
             client: call.client.clone(),
-            headers_limit: if may_stream { HEADERS_TIMEOUT } else { call.limits.first_token },
-            limits: call.limits,
+            headers_limit: if may_stream { HEADERS_TIMEOUT } else { limits.first_token },
+            limits,
             url: call.client.url(&format!("prediction/{}", call.chatflow_id)),
-            request,
+            request: request.id,
             body,
             abort,
             started: Instant::now(),

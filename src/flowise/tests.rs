@@ -82,7 +82,7 @@ fn identity(chatflow_id: Option<&str>) -> CallIdentity {
 fn ask(call: &FlowiseCall, id: u64) -> BoxStream<'static, ModelEvent> {
     let profile = Profile::new("Be kind.", &[""; 0]).unwrap();
     let input = vec![Arc::new(ConversationItem::Caller("Hi".to_owned()))];
-    let events = call.respond(&profile, &ModelRequest { id: ModelRequestId(id), input });
+    let events = call.respond(&profile, &ModelRequest { id: ModelRequestId(id), input, waited: Duration::ZERO });
     events.filter(|event| std::future::ready(!matches!(event, ModelEvent::Report(_)))).boxed()
 }
 

@@ -93,7 +93,7 @@ impl ModelInner {
 
 impl ResponseStream {
     fn new(model: &Model, profile: Arc<Profile>, request: ModelRequest) -> Self {
-        let limits = model.limits();
+        let limits = model.limits().after_wait(request.waited);
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_times(limits.retries as usize)
@@ -185,7 +185,11 @@ impl ResponseStream {
         };
         let mut progress = self.received.advance()?;
         if matches!(progress, Progress::NeedsBytes) {
-            match body.next().await? {
+            let piece = body.next().await?;
+            if let Some(place) = &self.place {
+                place.record_heard();
+            }
+            match piece {
                 Piece::Bytes(bytes) => self.received.push(&bytes)?,
                 Piece::Event(json) => progress = self.received.read_event(&json)?,
                 Piece::End => self.received.end(),

@@ -63,7 +63,11 @@ fn request_all(model: &Model) -> BoxStream<'static, ModelEvent> {
     let profile = Profile::new("Be kind.", &[TestTool { r#type: "function", name: "end-call" }]).unwrap();
     model.respond(
         Arc::new(profile),
-        ModelRequest { id: ModelRequestId(1), input: vec![Arc::new(ConversationItem::Caller("Hi".to_owned()))] },
+        ModelRequest {
+            id: ModelRequestId(1),
+            input: vec![Arc::new(ConversationItem::Caller("Hi".to_owned()))],
+            waited: Duration::ZERO,
+        },
     )
 }
 
@@ -233,11 +237,22 @@ async fn a_connection_that_has_gone_silent_gets_no_further_request() {
     ] {
         let (openai, _leaving) = RawServer::start(vec![answer]).await;
         let model = model(openai.origin(), "gpt-4o", ModelLimits { first_token: SHORT, retries, ..LIMITS });
-        let before = model.inner.http.lease().stream;
+        let before = model.inner.http.lease(Instant::now()).stream;
         collect_events(&model).await;
-        let after = model.inner.http.lease().stream;
+        let after = model.inner.http.lease(Instant::now()).stream;
         assert_ne!(after.is_beside(&before), is_left, "after {retries} repetitions: {:?}", openai.bodies().len());
     }
+}
+
+#[test]
+fn what_a_caller_has_waited_already_is_a_part_of_the_limit() {
+    let seconds = Duration::from_secs;
+    let limits = ModelLimits { first_token: seconds(8), ..LIMITS };
+    for (waited, rest) in [(0, 8), (3, 5), (7, 1), (60, 1)] {
+        assert_eq!(limits.after_wait(seconds(waited)), ModelLimits { first_token: seconds(rest), ..limits });
+    }
+    let short = ModelLimits { first_token: SHORT, ..LIMITS };
+    assert_eq!(short.after_wait(seconds(60)), short);
 }
 
 #[tokio::test]
@@ -446,7 +461,7 @@ async fn a_refused_role_is_replaced_at_once() {
     let model = model(openai.origin(), "gpt-6-luna", ModelLimits { retries: 0, ..LIMITS });
     let profile = Arc::new(Profile::new("Be kind.", &[] as &[TestTool]).unwrap());
     let input = vec![Arc::new(ConversationItem::Developer("The call began.".to_owned()))];
-    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
+    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input, waited: Duration::ZERO });
     assert_eq!(events.count().await, 3, "the word, the report and the end");
     let roles: Vec<_> = openai.bodies().iter().map(|body| body.contains(r#"{"role":"system""#)).collect();
     assert_eq!(roles, [false, true]);

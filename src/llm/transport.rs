@@ -14,7 +14,7 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::answer_reader::ReadAnswerError;
@@ -298,10 +298,14 @@ pub(super) async fn send(
             Err(SendError::Unavailable) => {}
         }
     }
-    let ClientLease { client, stream } = model.http.lease();
+    let ClientLease { client, stream } = model.http.lease(Instant::now());
     *place = Some(stream);
     let sent = timeout(limit, send_over_http(&client, model.client.config(), body)).await;
-    sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers))).map(OpenResponse::Http)
+    let sent = sent.unwrap_or(Err(TransportError::TimedOut(Phase::Headers)));
+    if let (Some(place), Ok(_) | Err(TransportError::ErrorStatus { .. })) = (&*place, &sent) {
+        place.record_heard();
+    }
+    sent.map(OpenResponse::Http)
 }
 
 async fn send_over_http(

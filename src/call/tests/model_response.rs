@@ -24,6 +24,26 @@ fn a_prompt_is_answered_token_by_token() {
 }
 
 #[test]
+fn what_a_caller_waits_for_answers_that_bring_nothing_adds_up() {
+    let seconds = Duration::from_secs;
+    let mut call = TestCall::start();
+    call.caller_says("One");
+    for (wait, waited) in [(3, 3), (2, 5)] {
+        call.advance(seconds(wait));
+        call.caller_says("Hello?");
+        assert_eq!(call.last_request().waited, seconds(waited));
+    }
+    call.model_says("Yes? ");
+    call.advance(seconds(1));
+    call.caller_says("Two");
+    assert_eq!(call.last_request().waited, Duration::ZERO, "an answer has begun");
+    call.advance(seconds(4));
+    call.model_emits(ModelEvent::Failed);
+    call.caller_says("Three");
+    assert_eq!(call.last_request().waited, Duration::ZERO, "the caller has heard that there is none");
+}
+
+#[test]
 fn a_partial_prompt_starts_no_response() {
     let mut call = TestCall::start();
     for words in ["I want", "I want to"] {

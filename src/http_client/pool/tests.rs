@@ -29,7 +29,7 @@ async fn more_requests_run_at_a_time_than_a_connection_has_streams() {
     let server = TlsServer::start(Router::new().route("/", get(wait))).await.unwrap();
     let (pool, url) = (pool_for(&server), server.origin());
     let requests = (0..count).map(|_| async {
-        let ClientLease { client, stream: _stream } = pool.lease();
+        let ClientLease { client, stream: _stream } = pool.lease(Instant::now());
         client.get(url).send().await.unwrap().version()
     });
     let versions =
@@ -43,7 +43,7 @@ async fn a_connection_is_used_again_while_it_has_room() {
     let server = TlsServer::start(Router::new().route("/", get(|| async {}))).await.unwrap();
     let pool = pool_for(&server);
     for _ in 0..2 * STREAMS_PER_CONNECTION {
-        let ClientLease { client, stream: _stream } = pool.lease();
+        let ClientLease { client, stream: _stream } = pool.lease(Instant::now());
         client.get(server.origin()).send().await.unwrap();
     }
     assert_eq!(pool.clients().len(), 1);
@@ -52,7 +52,8 @@ async fn a_connection_is_used_again_while_it_has_room() {
 #[test]
 fn a_connection_is_prepared_when_the_others_are_almost_full() {
     let pool = ClientPool::new(|| Client::builder().build()).unwrap();
-    let leases: Vec<ClientLease> = (0..=STREAMS_PER_CONNECTION - SPARE_STREAMS).map(|_| pool.lease()).collect();
+    let leases: Vec<ClientLease> =
+        (0..=STREAMS_PER_CONNECTION - SPARE_STREAMS).map(|_| pool.lease(Instant::now())).collect();
     let prepared = pool.lease_to_prepare();
     assert!(prepared.is_some());
     assert!(pool.lease_to_prepare().is_none(), "one is enough");
@@ -67,7 +68,7 @@ fn the_number_of_connections_has_a_limit() {
     let client = Client::builder().build().unwrap();
     let pool = ClientPool::new(move || Ok(client.clone())).unwrap();
     let leases: Vec<ClientLease> =
-        (0..STREAMS_PER_CONNECTION * MAX_CONNECTIONS + MAX_CONNECTIONS).map(|_| pool.lease()).collect();
+        (0..STREAMS_PER_CONNECTION * MAX_CONNECTIONS + MAX_CONNECTIONS).map(|_| pool.lease(Instant::now())).collect();
     let streams: Vec<usize> = pool.clients().iter().map(Counted::streams).collect();
     assert_eq!(streams, vec![STREAMS_PER_CONNECTION + 1; MAX_CONNECTIONS]);
     assert!(pool.lease_to_prepare().is_none());
@@ -77,10 +78,32 @@ fn the_number_of_connections_has_a_limit() {
 #[test]
 fn a_client_whose_connection_is_dead_gets_no_more_requests() {
     let pool = ClientPool::new(|| Client::builder().build()).unwrap();
-    let dead = pool.lease().stream;
+    let dead = pool.lease(Instant::now()).stream;
     pool.retire(&dead);
     pool.retire(&dead);
-    let next = pool.lease().stream;
+    let next = pool.lease(Instant::now()).stream;
     assert!(!dead.is_beside(&next));
     assert_eq!(format!("{pool:?}"), "ClientPool { streams: [1], .. }");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_arrives_gets_no_further_request_though_nobody_waits_for_long() {
+    let pool = ClientPool::new(|| Client::builder().build()).unwrap();
+    let lease = || pool.lease(Instant::now()).stream;
+    let wait = |tenths: u64| tokio::time::sleep(Duration::from_millis(tenths * 100));
+    let first = lease();
+    wait(15).await;
+    let second = lease();
+    assert!(second.is_beside(&first), "it may still answer");
+    wait(6).await;
+    let third = lease();
+    assert!(!third.is_beside(&first));
+    // Something arrives for one of its requests, and it is used for as long as that goes on.
+    wait(15).await;
+    third.record_heard();
+    wait(15).await;
+    assert!(lease().is_beside(&third), "nobody has waited");
+    third.record_heard();
+    wait(600).await;
+    assert!(lease().is_beside(&third));
 }

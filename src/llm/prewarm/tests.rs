@@ -54,7 +54,7 @@ async fn the_first_response_uses_the_connection_that_was_opened_while_the_call_r
     model.prewarm(&profile);
     wait_for_requests(&model, &server, 1).await;
     assert_eq!(server.connection_count(), 1);
-    let request = ModelRequest { id: ModelRequestId(1), input: Vec::new() };
+    let request = ModelRequest { id: ModelRequestId(1), input: Vec::new(), waited: Duration::ZERO };
     assert_eq!(model.respond(profile, request).count().await, 2, "the report, and the end");
     assert_eq!((server.requests().len(), server.connection_count()), (2, 1));
 }

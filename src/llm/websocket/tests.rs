@@ -178,7 +178,7 @@ fn events(model: &Model, words: &str) -> impl Stream<Item = ModelEvent> + Send +
     let profile = Arc::new(Profile::new("Be kind.", &[] as &[()]).unwrap());
     let input = vec![Arc::new(ConversationItem::Caller(words.to_owned()))];
     // Without the report on the response.
-    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input });
+    let events = model.respond(profile, ModelRequest { id: ModelRequestId(1), input, waited: Duration::ZERO });
     events.filter(|event| std::future::ready(!matches!(event, ModelEvent::Report(_))))
 }
 

@@ -63,7 +63,7 @@ fn callback() -> CallEvent {
 }
 
 fn ask(request: u64) -> Action {
-    Action::AskModel(ModelRequest { id: ModelRequestId(request), input: Vec::new() })
+    Action::AskModel(ModelRequest { id: ModelRequestId(request), input: Vec::new(), waited: Duration::ZERO })
 }
 
 fn say() -> Action {

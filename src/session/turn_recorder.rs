@@ -28,6 +28,8 @@ pub(super) struct TurnRecorder {
     /// What the agent owes a response to.
     owed: Option<Cause>,
     turn: Option<OpenTurn>,
+    /// The call has ended: what is still done is for nobody.
+    is_over: bool,
     /// The field that is being captured, and since when.
     capturing: Option<(Field, Instant)>,
     /// The identifier of the request at OpenAI or Twilio whose response is being handled, if that failed at Twilio.
@@ -62,6 +64,7 @@ impl TurnRecorder {
             current: Cause { trigger: TurnTrigger::Connected, at: began, is_input: true },
             owed: None,
             turn: None,
+            is_over: false,
             capturing: None,
             request_id: None,
             totals: CallTotals::default(),
@@ -76,6 +79,7 @@ impl TurnRecorder {
         if !matches!(event, CallEvent::ToolFinished { .. }) {
             self.request_id = None;
         }
+        self.is_over |= matches!(event, CallEvent::HungUp);
         self.totals.resumes += u32::from(matches!(event, CallEvent::SocketResumed));
         let turn = self.turn.as_mut();
         let input = |trigger| Cause { trigger, at: now, is_input: true };
@@ -216,18 +220,29 @@ impl TurnRecorder {
     /// Records what the call does after an event and its actions. Returns the turn if that is over.
     pub(super) fn record_state(&mut self, state: AgentState, now: Instant) -> Option<TurnRecord> {
         match state {
-            AgentState::Active => None,
-            AgentState::OwesResponse => {
-                if self.current.is_input {
-                    self.owed = Some(self.current);
-                    self.current.is_input = false;
+            AgentState::Active => {
+                // While a tool runs the caller's words wait, and are responded to later.
+                if matches!(self.current.trigger, TurnTrigger::Prompt | TurnTrigger::Keys) {
+                    self.owe_response();
                 }
+                None
+            }
+            AgentState::OwesResponse => {
+                self.owe_response();
                 None
             }
             AgentState::Idle => {
                 self.owed = None;
                 self.end_turn(TurnEnd::Completed, now)
             }
+        }
+    }
+
+    /// Remembers what is being handled if it needs a turn that has not begun.
+    fn owe_response(&mut self) {
+        if self.current.is_input {
+            self.owed = Some(self.current);
+            self.current.is_input = false;
         }
     }
 
@@ -254,7 +269,7 @@ impl TurnRecorder {
         let is_continued = self.turn.is_some() && !cause.is_input;
         // Further actions on the same event belong to the turn that it begins.
         self.current.is_input = false;
-        if is_continued {
+        if is_continued || self.is_over {
             return None;
         }
         let ended = self.end_turn(TurnEnd::Interrupted, now);

@@ -130,6 +130,38 @@ fn a_turn_has_all_its_times_tokens_and_costs() {
 }
 
 #[test]
+fn what_the_caller_says_while_a_tool_runs_has_a_turn_of_its_own() {
+    let mut call = Harness::new();
+    call.handle(&prompt(), &[ask(1)], Active).model(1, ModelEvent::Completed, &[run_tool()], Active);
+    call.at(400).handle(&prompt(), &[], Active);
+    let finished = CallEvent::ToolFinished { run: ToolRunId(1), outcome: ToolOutcome::NoResult };
+    call.at(1_000).handle(&finished, &[ask(2)], Active);
+    assert_eq!((call.turn().trigger, call.turn().end), (TurnTrigger::Prompt, TurnEnd::Interrupted));
+    call.at(1_500).model(2, delta(), &[say()], Active).at(3_000).model(2, ModelEvent::Completed, &[], Idle);
+    let turn = &call.ended[1];
+    assert_eq!((turn.number, turn.trigger), (2, TurnTrigger::Prompt));
+    assert_eq!((turn.request_sent(), turn.first_frame), (ms(600), ms(1_100)), "since the caller spoke");
+}
+
+#[test]
+fn what_the_server_does_after_the_call_is_no_turn() {
+    let mut call = Harness::new();
+    call.handle(&prompt(), &[ask(1)], Active).model(1, delta(), &[say()], Active);
+    call.model(1, ModelEvent::Completed, &[], Idle);
+    call.at(9_000).handle(&CallEvent::HungUp, &[run_tool()], Active);
+    let span = ToolSpan {
+        name: "update-payment",
+        started: call.now,
+        finished: call.now,
+        twilio: TwilioWork::default(),
+        result: ToolResult::Done,
+    };
+    assert!(call.recorder.record_tool(Some(span)).is_some(), "it belongs to the call");
+    assert!(call.recorder.end_call(call.now).is_none());
+    assert_eq!(call.recorder.take_totals().turns, 1);
+}
+
+#[test]
 fn a_callback_in_the_middle_of_a_turn_belongs_to_it_unless_it_needs_a_response() {
     let mut call = Harness::new();
     call.handle(&prompt(), &[ask(1)], Active).handle(&callback(), &[], Active);

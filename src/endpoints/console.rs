@@ -42,7 +42,7 @@ pub(super) fn router() -> Router<App> {
         .route(CONSOLE, get(overview::get))
         .route(LOGIN, get(login::get).post(login::post))
         .route("/console/logout", post(login::log_out))
-        .route("/console/payments", get(payments::list))
+        .route("/console/payments", get(payments::list).post(payments::search))
         .route("/console/payments/{id}", get(payments::get))
         .route("/console/payments/{id}/{path}", post(payments::record))
         .route("/console/drain", get(drain::get).post(drain::post))

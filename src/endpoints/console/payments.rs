@@ -19,7 +19,7 @@ use crate::ledger::{
 };
 use crate::payment::PaymentId;
 use crate::phone_number::PhoneNumber;
-use crate::redact::{has_card_number, redact_card_numbers};
+use crate::redact::{Private, has_card_number, redact_card_numbers};
 use crate::since::parse_since;
 
 /// The number of payments on a page.
@@ -41,10 +41,13 @@ const OUTCOMES: [SettledOutcome; 5] = [
     SettledOutcome::Returned,
 ];
 
+/// What payments are looked for. The text may be the number of a caller, so it is sent in a form, never in a URL, which browsers
+/// and proxies keep.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SearchQuery {
-    q: String,
+    #[serde(skip)]
+    text: Private<String>,
     state: String,
     since: String,
     before: String,
@@ -62,16 +65,32 @@ enum Notice<'a> {
     Error(&'a str),
 }
 
-/// Shows the payments that a search finds, the newest first.
+/// Shows payments, the newest first.
 pub(super) async fn list(
     ConsoleOperator(operator): ConsoleOperator,
     State(ledger): State<Ledger>,
     Query(query): Query<SearchQuery>,
 ) -> Result<Html<String>, PageError> {
+    show_found(&operator, &ledger, &query).await
+}
+
+/// Shows the payments that a search finds, the newest first.
+pub(super) async fn search(
+    ConsoleOperator(operator): ConsoleOperator,
+    State(ledger): State<Ledger>,
+    form: ConsoleForm,
+) -> Result<Html<String>, PageError> {
+    let [text, state, since, before] =
+        ["q", "state", "since", "before"].map(|name| form.text(name).unwrap_or_default());
+    let text = Private::new(text.chars().take(MAX_TEXT_CHARS).collect());
+    show_found(&operator, &ledger, &SearchQuery { text, state, since, before }).await
+}
+
+async fn show_found(operator: &OperatorName, ledger: &Ledger, query: &SearchQuery) -> Result<Html<String>, PageError> {
     let set = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let bad_request = |error| PageError::new(StatusCode::BAD_REQUEST, error);
     let search = PaymentSearch {
-        text: set(&query.q).map(|text| text.chars().take(MAX_TEXT_CHARS).collect()),
+        text: set(query.text.reveal()),
         state: set(&query.state)
             .map(|state| state.parse().map_err(|error: crate::ledger::ParseStateError| bad_request(error.to_string())))
             .transpose()?,
@@ -86,13 +105,8 @@ pub(super) async fn list(
     payments.truncate(PAGE_SIZE as usize);
     let text = search.text.as_deref().unwrap_or_default();
     let is_shown = may_be_shown(text);
-    let older = payments.last().filter(|_| has_more && is_shown).map(|last| {
-        let pairs = [("q", text), ("state", &query.state), ("since", &query.since)];
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let query = query.extend_pairs(pairs).append_pair("before", &last.id.to_string()).finish();
-        format!("/console/payments?{query}")
-    });
-    let frame = Frame { title: "Payments", section: Section::Payments, operator: Some(&operator), is_live: false };
+    let older = payments.last().filter(|_| has_more && is_shown);
+    let frame = Frame { title: "Payments", section: Section::Payments, operator: Some(operator), is_live: false };
     Ok(frame.render(&html! {
         h1 { "Payments" }
         (search_form(if is_shown { text } else { "" }, search.state, &query.since))
@@ -101,8 +115,13 @@ pub(super) async fn list(
         } @else {
             (payments_table(&payments))
         }
-        @if let Some(older) = older {
-            p .actions { a .button rel="next" href=(older) { "Older payments" } }
+        @if let Some(last) = older {
+            form .actions method="post" action="/console/payments" {
+                @for (name, value) in [("q", text), ("state", &query.state), ("since", &query.since), ("before", &last.id.to_string())] {
+                    input type="hidden" name=(name) value=(value);
+                }
+                button type="submit" { "Older payments" }
+            }
         }
     }))
 }
@@ -122,7 +141,7 @@ fn may_be_shown(text: &str) -> bool {
 
 fn search_form(text: &str, state: Option<PaymentState>, since: &str) -> Markup {
     html! {
-        form .search role="search" method="get" action="/console/payments" {
+        form .search role="search" method="post" action="/console/payments" {
             div .grow {
                 label for="q" { "Search" }
                 input #q name="q" type="search" value=(text) maxlength=(MAX_TEXT_CHARS) autocomplete="off"

@@ -79,6 +79,9 @@ use turn_recorder::TurnRecorder;
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time limit for the close frame at the end of a call, for a peer that does not read.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
 
@@ -667,15 +670,23 @@ impl Session {
         if self.end.is_some() {
             return tick;
         }
-        [self.drain_deadline(), self.liveness_deadline(), tick].into_iter().flatten().min()
+        [self.drain_deadline(), self.liveness_deadline(), self.write_deadline(), tick].into_iter().flatten().min()
     }
 
     /// Handles what is due first. What else is due has a deadline of its own, which has passed.
     async fn handle_deadline(&mut self, now: Instant) -> Option<CallEvent> {
+        if self.end.is_none() && has_passed(self.write_deadline(), now) {
+            return Some(self.handle_socket_closed(None));
+        }
         if self.end.is_none() && has_passed(self.liveness_deadline(), now) {
             return self.check_liveness().await;
         }
         has_passed(self.call.deadline().map(Instant::from), now).then_some(CallEvent::Tick)
+    }
+
+    /// Returns until when the peer of the socket has to take what is written to it.
+    fn write_deadline(&self) -> Option<Instant> {
+        self.inputs.socket.as_ref()?.write_deadline()
     }
 
     /// Returns when the peer of the socket is asked whether it is there.
@@ -779,7 +790,7 @@ impl Session {
     /// Closes the socket. The call waits for a new one.
     async fn close_socket(&mut self, code: u16, reason: &'static str) {
         if let Some(mut socket) = self.inputs.socket.take() {
-            let _ = socket.send(SocketOutput::Close(code, reason)).await;
+            let _ = socket.post(SocketOutput::Close(code, reason)).await;
         }
     }
 
@@ -827,7 +838,7 @@ impl Session {
         info!(event = "session.resumed", "A new socket serves the call.");
         self.bad_frames = 0;
         if let Some(mut older) = self.inputs.replace_socket(socket) {
-            let _ = older.send(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
+            let _ = older.post(SocketOutput::Close(1001, "a newer socket has taken the call")).await;
             self.handle(CallEvent::SocketLost, Instant::now()).await;
         }
         Some(CallEvent::SocketResumed)
@@ -882,10 +893,10 @@ impl Session {
         }
     }
 
-    /// Sends a frame. A socket that fails is dropped.
+    /// Sends a frame. A socket that fails is dropped. One that is not read keeps the frame, and the call goes on.
     async fn send(&mut self, frame: SocketOutput) {
         let Some(socket) = self.inputs.socket.as_mut().filter(|_| self.end.is_none()) else { return };
-        if socket.send(frame).await.is_err() {
+        if socket.post(frame).await.is_err() {
             self.inputs.socket = None;
             self.send_failed = true;
         }
@@ -900,7 +911,7 @@ impl Session {
         let unseen = if self.inputs.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };
         let end = *self.end.get_or_insert(unseen);
         if let (Some(close), Some(socket)) = (frame, &mut self.inputs.socket) {
-            let _ = socket.send(close).await;
+            let _ = timeout(CLOSE_TIMEOUT, socket.send(close)).await;
         }
         self.closed = Some(end);
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::SessionMessage;
-use super::socket::{RelaySocket, SocketInput};
+use super::socket::{RelaySocket, SendFrameError, SocketInput};
 use super::tool_runner::ToolEvent;
 use crate::call::{ModelEvent, ModelRequestId};
 use crate::deadline_timer::DeadlineTimer;
@@ -84,11 +84,17 @@ impl Inputs {
     }
 
     fn poll_next(&mut self, is_caller_gone: bool, deadline: Option<Instant>, context: &mut Context<'_>) -> Poll<Input> {
+        // While the peer does not read, nothing is read from the model, and everything else goes on.
+        let is_stalled = match self.poll_write(is_caller_gone, context) {
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(SendFrameError)) => return Poll::Ready(Input::Socket(SocketInput::Closed(None))),
+            Poll::Pending => true,
+        };
         let is_open = self.gate.poll_open(context);
         if is_open && let Some(input) = self.poll_outside(is_caller_gone) {
             return Poll::Ready(input);
         }
-        if let Poll::Ready((request, event)) = self.response.poll_event(context) {
+        if !is_stalled && let Poll::Ready((request, event)) = self.response.poll_event(context) {
             return Poll::Ready(Input::Model(request, event));
         }
         if is_open
@@ -100,6 +106,14 @@ impl Inputs {
         match deadline {
             Some(deadline) => self.timer.poll(deadline, context).map(|()| Input::Deadline),
             None => Poll::Pending,
+        }
+    }
+
+    /// Writes what the socket has not taken yet.
+    fn poll_write(&mut self, is_caller_gone: bool, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+        match &mut self.socket {
+            Some(socket) if !is_caller_gone && socket.write_deadline().is_some() => socket.poll_write(context),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -212,7 +226,7 @@ mod tests {
     use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _, sink, stream};
     use tokio_util::sync::CancellationToken;
 
-    use super::super::socket::halves::Halves;
+    use super::super::socket::{SocketOutput, halves::Halves};
     use super::*;
 
     /// The inputs of a call, and what they come from.
@@ -228,13 +242,19 @@ mod tests {
         socket_polls: Arc<AtomicUsize>,
     }
 
-    fn socket(frames: mpsc::UnboundedReceiver<SocketInput>, polls: Arc<AtomicUsize>) -> RelaySocket {
-        let mut frames = frames;
-        let incoming = stream::poll_fn(move |context| {
+    fn incoming(
+        mut frames: mpsc::UnboundedReceiver<SocketInput>,
+        polls: Arc<AtomicUsize>,
+    ) -> impl futures_util::Stream<Item = SocketInput> {
+        stream::poll_fn(move |context| {
             polls.fetch_add(1, Ordering::Relaxed);
             frames.poll_recv(context)
-        });
-        RelaySocket::new(Halves::new(incoming, sink::drain().sink_map_err(|never| match never {})))
+        })
+    }
+
+    fn socket(frames: mpsc::UnboundedReceiver<SocketInput>, polls: Arc<AtomicUsize>) -> RelaySocket {
+        let outgoing = sink::drain().sink_map_err(|never| match never {});
+        RelaySocket::new(Halves::new(incoming(frames, polls), outgoing))
     }
 
     fn sources() -> Sources {
@@ -314,6 +334,37 @@ mod tests {
         tokio::task::yield_now().await;
         of.mailbox.try_send(Box::new(SessionMessage::CallEnded)).unwrap();
         assert!(waiting.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_socket_takes_no_frame_only_the_model_waits() {
+        let mut of = sources();
+        let (frames, from_socket) = mpsc::unbounded_channel();
+        // It takes one frame, and the next one when that was read.
+        let (taking, mut written) = mpsc::channel(1);
+        let outgoing = sink::unfold(taking, async |taking: mpsc::Sender<SocketOutput>, frame| {
+            taking.send(frame).await.map_err(|_| SendFrameError)?;
+            Ok(taking)
+        });
+        of.inputs.replace_socket(RelaySocket::new(Halves::new(incoming(from_socket, Arc::default()), outgoing)));
+        let socket = of.inputs.socket.as_mut().unwrap();
+        for word in ["one", "two", "three"] {
+            socket.post(SocketOutput::Text(word.to_owned())).await.unwrap();
+        }
+        assert!(socket.write_deadline().is_some());
+        of.model.send(token("word")).unwrap();
+        assert_eq!(next(&mut of.inputs), None, "nothing is read from the model");
+        frames.send(SocketInput::Alive).unwrap();
+        of.mailbox.try_send(Box::new(SessionMessage::CallEnded)).unwrap();
+        assert_eq!([next(&mut of.inputs), next(&mut of.inputs)], [Some("socket"), Some("message")]);
+        // The peer reads again.
+        for word in ["one", "two", "three"] {
+            assert_eq!(next(&mut of.inputs).filter(|_| word != "three"), None);
+            assert!(matches!(written.try_recv(), Ok(SocketOutput::Text(text)) if text == word));
+        }
+        assert!(of.inputs.socket.as_ref().unwrap().write_deadline().is_none());
+        of.stop.cancel();
+        assert_eq!(next(&mut of.inputs), Some("stop"));
     }
 
     #[tokio::test]

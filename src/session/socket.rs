@@ -1,8 +1,10 @@
 //! The WebSocket of a call as its session uses it, independent of the HTTP library.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _, stream};
@@ -13,6 +15,10 @@ use crate::connections::ConnectionState;
 
 /// Time limit for a write to the socket, after which the socket counts as failed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The frames that may wait for the peer to read. With more of them the socket counts as failed. Nothing is read from the model
+/// while a frame waits, so these are answers to a caller who goes on, and announcements.
+const MAX_WAITING_FRAMES: usize = 256;
 
 /// Input from the socket.
 pub enum SocketInput {
@@ -41,6 +47,12 @@ pub enum SocketOutput {
 /// The WebSocket of a call.
 pub struct RelaySocket {
     frames: Pin<Box<dyn FrameTransport>>,
+    /// Frames that the transport has not taken yet.
+    waiting: VecDeque<SocketOutput>,
+    /// The transport has frames that are not written yet.
+    is_unflushed: bool,
+    /// Since when something waits to be written.
+    stalled_since: Option<Instant>,
     /// When the peer was last heard of.
     pub(super) liveness: Liveness,
     /// The connection below; `None` in tests.
@@ -64,7 +76,14 @@ impl RelaySocket {
     pub fn new(
         frames: impl Stream<Item = SocketInput> + Sink<SocketOutput, Error = SendFrameError> + Send + 'static,
     ) -> Self {
-        Self { frames: Box::pin(frames), liveness: Liveness::new(Instant::now()), connection: None }
+        Self {
+            frames: Box::pin(frames),
+            waiting: VecDeque::new(),
+            is_unflushed: false,
+            stalled_since: None,
+            liveness: Liveness::new(Instant::now()),
+            connection: None,
+        }
     }
 
     /// Names the connection of the socket, which is pending until [`mark_identified`](Self::mark_identified).
@@ -100,9 +119,52 @@ impl RelaySocket {
         self.frames.as_mut().poll_next(context)
     }
 
-    /// Sends a frame; fails if the write takes longer than [`WRITE_TIMEOUT`].
+    /// Sends a frame, and waits until it is written; fails if that takes longer than [`WRITE_TIMEOUT`].
     pub(super) async fn send(&mut self, frame: SocketOutput) -> Result<(), SendFrameError> {
-        timeout(WRITE_TIMEOUT, self.frames.send(frame)).await.unwrap_or(Err(SendFrameError))
+        self.waiting.push_back(frame);
+        timeout(WRITE_TIMEOUT, poll_fn(|context| self.poll_write(context))).await.unwrap_or(Err(SendFrameError))
+    }
+
+    /// Sends a frame without waiting: what is not written at once, [`poll_write`](Self::poll_write) writes later.
+    pub(super) async fn post(&mut self, frame: SocketOutput) -> Result<(), SendFrameError> {
+        if self.waiting.len() >= MAX_WAITING_FRAMES {
+            return Err(SendFrameError);
+        }
+        self.waiting.push_back(frame);
+        match poll_fn(|context| Poll::Ready(self.poll_write(context))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Writes what waits. Pending while the peer does not read; it then has to be called again.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+        let written = self.poll_write_all(context);
+        if written.is_pending() {
+            self.stalled_since.get_or_insert_with(Instant::now);
+        } else {
+            self.stalled_since = None;
+        }
+        written
+    }
+
+    fn poll_write_all(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendFrameError>> {
+        while !self.waiting.is_empty() {
+            ready!(self.frames.as_mut().poll_ready(context))?;
+            let Some(frame) = self.waiting.pop_front() else { break };
+            self.frames.as_mut().start_send(frame)?;
+            self.is_unflushed = true;
+        }
+        if self.is_unflushed {
+            ready!(self.frames.as_mut().poll_flush(context))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Until when what waits has to be written. `None` if nothing waits.
+    pub(super) fn write_deadline(&self) -> Option<Instant> {
+        self.stalled_since.map(|since| since + WRITE_TIMEOUT)
     }
 }
 

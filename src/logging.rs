@@ -18,10 +18,10 @@ use tracing_subscriber::{Layer, fmt};
 /// The level of a log without `RUST_LOG`.
 const DEFAULT_LEVEL: &str = "info";
 
-/// The time limit for writing the last lines when the process ends.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time limit for writing the last lines when the process ends, for a reader that is late.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Writes the lines that wait when it is dropped, for at most a second.
+/// Writes the lines that wait when it is dropped, for at most three seconds.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct FlushOnDrop(LogQueue);

@@ -111,7 +111,7 @@ impl LogQueue {
                     "Log lines were dropped, since standard error was not read in time."
                 );
             }
-            thread::sleep(GATHER_TIME);
+            thread::park_timeout(GATHER_TIME);
         }
     }
 

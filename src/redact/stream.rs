@@ -236,7 +236,8 @@ mod tests {
             ),
         ) {
             let (mut stream, mut first, mut second) = (StreamRedactor::default(), Redactor::default(), Redactor::default());
-            (first.begin_input(), second.begin_input());
+            first.begin_input();
+            second.begin_input();
             let mut streamed: Vec<StreamedText> = pieces.iter().map(|piece| stream.push(piece)).collect();
             streamed.push(stream.finish());
             for piece in streamed {

@@ -234,16 +234,16 @@ mod tests {
         inputs: Inputs,
         stop: CancellationToken,
         drain: CancellationToken,
-        frames: mpsc::UnboundedSender<SocketInput>,
+        frames: mpsc::Sender<SocketInput>,
         mailbox: mpsc::Sender<Box<SessionMessage>>,
-        model: mpsc::UnboundedSender<ModelEvent>,
+        model: mpsc::Sender<ModelEvent>,
         tools: mpsc::Sender<Box<ToolEvent>>,
         /// How often the socket was polled.
         socket_polls: Arc<AtomicUsize>,
     }
 
     fn incoming(
-        mut frames: mpsc::UnboundedReceiver<SocketInput>,
+        mut frames: mpsc::Receiver<SocketInput>,
         polls: Arc<AtomicUsize>,
     ) -> impl futures_util::Stream<Item = SocketInput> {
         stream::poll_fn(move |context| {
@@ -252,17 +252,17 @@ mod tests {
         })
     }
 
-    fn socket(frames: mpsc::UnboundedReceiver<SocketInput>, polls: Arc<AtomicUsize>) -> RelaySocket {
+    fn socket(frames: mpsc::Receiver<SocketInput>, polls: Arc<AtomicUsize>) -> RelaySocket {
         let outgoing = sink::drain().sink_map_err(|never| match never {});
         RelaySocket::new(Halves::new(incoming(frames, polls), outgoing))
     }
 
     fn sources() -> Sources {
         let (stop, drain, socket_polls) = (CancellationToken::new(), CancellationToken::new(), Arc::default());
-        let (frames, from_socket) = mpsc::unbounded_channel();
+        let (frames, from_socket) = mpsc::channel(16);
         let (mailbox, messages) = mpsc::channel(8);
         let (tools, tool_events) = mpsc::channel(8);
-        let (model, mut from_model) = mpsc::unbounded_channel();
+        let (model, mut from_model) = mpsc::channel(16);
         let socket = socket(from_socket, Arc::clone(&socket_polls));
         let (stopped, draining) = (stop.clone().cancelled_owned(), drain.clone().cancelled_owned());
         let mut inputs = Inputs::new(socket, stopped, draining, messages, tool_events);
@@ -294,9 +294,9 @@ mod tests {
         for _ in 0..2 {
             let event = crate::call::CallEvent::Tick;
             of.tools.try_send(Box::new(ToolEvent { event, span: None })).unwrap();
-            of.model.send(token("word")).unwrap();
+            of.model.try_send(token("word")).unwrap();
             of.mailbox.try_send(Box::new(SessionMessage::CallEnded)).unwrap();
-            of.frames.send(SocketInput::Alive).unwrap();
+            of.frames.try_send(SocketInput::Alive).unwrap();
             of.drain.cancel();
         }
         let order = std::iter::from_fn(|| next(&mut of.inputs)).collect::<Vec<_>>().join(" ");
@@ -311,12 +311,12 @@ mod tests {
         assert_eq!(next(&mut of.inputs), None);
         let polls = of.socket_polls.load(Ordering::Relaxed);
         for _ in 0..10 {
-            of.model.send(token("word")).unwrap();
+            of.model.try_send(token("word")).unwrap();
             assert_eq!((next(&mut of.inputs), next(&mut of.inputs)), (Some("model"), None));
         }
         assert_eq!(of.socket_polls.load(Ordering::Relaxed), polls);
         // Each of the others is noticed.
-        of.frames.send(SocketInput::Alive).unwrap();
+        of.frames.try_send(SocketInput::Alive).unwrap();
         assert_eq!((next(&mut of.inputs), next(&mut of.inputs)), (Some("socket"), None));
         of.mailbox.try_send(Box::new(SessionMessage::CallEnded)).unwrap();
         assert_eq!((next(&mut of.inputs), next(&mut of.inputs)), (Some("message"), None));
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_the_socket_takes_no_frame_only_the_model_waits() {
         let mut of = sources();
-        let (frames, from_socket) = mpsc::unbounded_channel();
+        let (frames, from_socket) = mpsc::channel(16);
         // It takes one frame, and the next one when that was read.
         let (taking, mut written) = mpsc::channel(1);
         let outgoing = sink::unfold(taking, async |taking: mpsc::Sender<SocketOutput>, frame| {
@@ -352,9 +352,9 @@ mod tests {
             socket.post(SocketOutput::Text(word.to_owned())).await.unwrap();
         }
         assert!(socket.write_deadline().is_some());
-        of.model.send(token("word")).unwrap();
+        of.model.try_send(token("word")).unwrap();
         assert_eq!(next(&mut of.inputs), None, "nothing is read from the model");
-        frames.send(SocketInput::Alive).unwrap();
+        frames.try_send(SocketInput::Alive).unwrap();
         of.mailbox.try_send(Box::new(SessionMessage::CallEnded)).unwrap();
         assert_eq!([next(&mut of.inputs), next(&mut of.inputs)], [Some("socket"), Some("message")]);
         // The peer reads again.
@@ -371,10 +371,10 @@ mod tests {
     async fn a_new_socket_is_received_from() {
         let mut of = sources();
         assert_eq!(next(&mut of.inputs), None);
-        let (frames, from_socket) = mpsc::unbounded_channel();
+        let (frames, from_socket) = mpsc::channel(16);
         assert!(of.inputs.replace_socket(socket(from_socket, Arc::default())).is_some());
         assert_eq!(next(&mut of.inputs), None);
-        frames.send(SocketInput::Alive).unwrap();
+        frames.try_send(SocketInput::Alive).unwrap();
         assert_eq!(next(&mut of.inputs), Some("socket"));
     }
 }

@@ -852,8 +852,7 @@ impl ReferenceModel {
                     self.check_request(request);
                 }
                 Action::Record(entry) => {
-                    if let PaymentLogEntry::ConsentAnswered(answered) = &**entry {
-                        let answered = answered.clone();
+                    if let PaymentLogEntry::ConsentAnswered(answered) = (**entry).clone() {
                         self.check_answer(&answered);
                     }
                 }

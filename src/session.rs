@@ -7,8 +7,10 @@ mod admission;
 mod agent_config;
 mod chat;
 mod chats;
+mod context;
 mod external_calls;
 mod inputs;
+mod lifecycle;
 mod live_call;
 mod liveness;
 mod parameters;
@@ -26,73 +28,43 @@ pub(crate) use admission::SocketAdmission;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
+pub(crate) use context::SessionContext;
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
+pub(crate) use lifecycle::{CALL_REFERENCE, serve_socket};
 pub(crate) use live_call::{LiveCall, TurnShares};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
 pub(crate) use registry::{CallRegistry, DeliveryOutcome, FindCallByTokenError, SessionMessage, TokenScope};
 pub(crate) use shared_settings::SharedSettings;
 pub(crate) use socket::{RelaySocket, SendFrameError, SocketInput, SocketOutput};
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use jiff::Timestamp;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, error, info, info_span, warn};
-use uuid::Uuid;
+use tracing::{Instrument as _, debug, error, info, warn};
 use zeroize::Zeroize as _;
 
-use crate::assets::{CurrentAssets, Library};
-use crate::business_tools::BusinessToolClient;
-use crate::call::{
-    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallEnvironment, CallEvent, CallProgress, CallSettings, ContextKeys,
-    MANIFEST_PARAMETERS, ModelEvent, ToolSpec,
-};
-use crate::call_identity::CallIdentity;
-use crate::call_stage::CallStage;
-use crate::ids::CallSid;
-use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
-use crate::llm::Profile;
-use crate::log_limit::LogLimiter;
+use crate::call::{Action, Call, CallEnding, CallEvent, CallProgress};
 use crate::payment::{ConsentRecord, PaymentLogEntry};
-use crate::redact::Private;
-use crate::relay::{IncomingFrame, Setup};
-use crate::response_service::{CallResponseService, ResponseService};
-use crate::telemetry::{CallRecord, CallTotals, Telemetry, ToolSpan, TurnRecord};
+use crate::relay::IncomingFrame;
+use crate::response_service::CallResponseService;
+use crate::telemetry::{CallTotals, ToolSpan, TurnRecord};
 use crate::tools::ToolContext;
-use crate::usage_limits::{AdmissionError, CallerKey, Usage};
-use crate::{payment, recovery, twilio};
-use admission::MAX_REMEMBERED_CALLS;
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
 use inputs::{Input, Inputs, ModelResponse};
+use lifecycle::custom_parameter;
 use liveness::LivenessCheck;
-use registry::{HandOverSocketError, Registration};
+use registry::Registration;
 use tool_runner::ToolRunner;
 use turn_recorder::TurnRecorder;
-
-/// Time limit for the first frame of a socket.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit for the close frame at the end of a call, for a peer that does not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
-
-/// How long a webhook waits until the end of a call is durable.
-const STAGE_WRITE_LIMIT: Duration = Duration::from_millis(500);
-
-/// Time limit for reading the known payments of a new call from the ledger.
-const KNOWN_PAYMENTS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long the recovery of a panicked session is retried while the ledger cannot be written.
-const RECOVERY_RETRY_LIMIT: Duration = Duration::from_secs(300);
 
 /// The number of events that a call handles without a pause for other calls, whatever floods it.
 const EVENTS_PER_TURN: u32 = 64;
@@ -102,152 +74,6 @@ const LONG_WORK: Duration = Duration::from_millis(1);
 
 /// Invalid frames in a row after which the socket is closed. Twilio applies the same limit to the frames it receives.
 const MAX_BAD_FRAMES: u32 = 10;
-
-/// The custom parameter by which an outbound call finds its data in [`PendingCalls`].
-pub(crate) const CALL_REFERENCE: &str = "callReference";
-
-/// The state and services that all sessions share.
-#[derive(Debug)]
-pub struct SessionContext {
-    /// What answers the callers.
-    pub response_service: ResponseService,
-    /// The current configuration and agent files. A call reads them once, when it begins.
-    pub assets: Arc<CurrentAssets>,
-    /// The settings from environment variables.
-    pub environment: CallEnvironment,
-    /// The settings of calls.
-    pub(crate) settings: SharedSettings,
-    /// The client for Twilio's REST API.
-    pub twilio: Arc<twilio::TwilioClient>,
-    /// Runs the tools of the business.
-    pub business_tools: Arc<BusinessToolClient>,
-    /// Where all measurements go.
-    pub(crate) telemetry: Arc<Telemetry>,
-    /// The payment ledger.
-    pub ledger: Ledger,
-    /// Limits the log lines that anyone can cause.
-    pub(crate) log_limiter: Arc<LogLimiter>,
-    /// The live calls.
-    pub calls: CallRegistry,
-    /// Decides which sockets belong to a call of ours.
-    pub admission: SocketAdmission,
-    /// Recognises repeated payment status callbacks.
-    pub callback_digester: payment::CallbackDigester,
-    /// Orders and business look-ups of calls that have not ended.
-    pub pending_calls: PendingCalls,
-    /// The counts that the limits apply to.
-    pub(crate) usage: Arc<Usage>,
-    /// Whether the business gets `call.ended` for each call: there is a `PAYMENT_WEBHOOK_URL`.
-    pub reports_call_ends: bool,
-    /// All tasks that run for a call.
-    pub tasks: TaskTracker,
-    /// Cancelled when the server begins to drain: live calls may finish.
-    pub soft_stop: CancellationToken,
-    /// How long live calls may continue while draining. Calls without an open payment get half of it.
-    pub drain_timeout: Duration,
-    /// Cancelled to end all sessions immediately.
-    pub hard_stop: CancellationToken,
-}
-
-impl SessionContext {
-    /// Prepares the model for a call that rings, with the context and manifest that these parameters of its TwiML name.
-    /// A business may name others later; those are prepared when the call connects.
-    pub(crate) fn prewarm_model(&self, parameters: &[(String, String)]) {
-        let key = |name| parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
-        if let Ok(profile) = self.assets.library().profile(key(CONTEXT_KEY), key(MANIFEST_KEY)) {
-            self.prewarm_profile(&profile);
-        }
-    }
-
-    /// Prepares the model for a call with this profile and the tools that the business's servers list.
-    pub(crate) fn prewarm_profile(&self, profile: &Arc<Profile>) {
-        self.response_service.prewarm(&self.business_tools.listed().extend_profile(profile));
-    }
-
-    /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted
-    /// by its voice webhook or its order, or whose session failed, is never refused.
-    fn admit_session(&self, setup: &Setup, now: Instant) -> Result<(), AdmissionError> {
-        let limits = &self.assets.library().server.usage_limits;
-        let party = if setup.is_outbound() { &setup.to } else { &setup.from };
-        let caller = CallerKey::parse(party.reveal());
-        self.usage.admissions.connect(&setup.call_sid, caller, limits, setup.is_reconnect(), now)
-    }
-
-    /// Remembers how far calls had come when an earlier process stopped.
-    pub(crate) async fn load_call_stages(&self) -> Result<(), LedgerError> {
-        for (call, stage) in self.ledger.load_call_stages(MAX_REMEMBERED_CALLS).await? {
-            self.admission.record_stage(&call, stage, Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Remembers that a call has reached a stage, also over a restart. Returns a task that ends when it is durable, at once
-    /// if it was known.
-    pub(crate) fn record_stage(&self, call: &CallSid, stage: CallStage) -> Option<JoinHandle<()>> {
-        self.admission.record_stage(call, stage, Instant::now()).then(|| self.write_stage(call, Some(stage)))
-    }
-
-    /// Remembers that a call has ended. Waits until that is durable, but not for a ledger that cannot be written.
-    pub(crate) async fn record_ended(&self, call: &CallSid) {
-        if let Some(written) = self.record_stage(call, CallStage::Ended) {
-            let _ = timeout(STAGE_WRITE_LIMIT, written).await;
-        }
-    }
-
-    /// Forgets how far a call has come that a person sends back to the agent.
-    pub(crate) fn begin_anew(&self, call: &CallSid) {
-        self.admission.forget_stage(call, Instant::now());
-        self.write_stage(call, None);
-    }
-
-    fn write_stage(&self, call: &CallSid, stage: Option<CallStage>) -> JoinHandle<()> {
-        let (ledger, call) = (self.ledger.clone(), call.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = ledger.record_call_stage(&call, stage).await {
-                warn!(
-                    event = "ledger.call_stage_lost",
-                    call_sid = %call,
-                    %error,
-                    "How far the call has come could be neither written nor buffered; a restart forgets it."
-                );
-            }
-        })
-    }
-
-    /// Forgets an outbound call that ends without a session, and lets the webhook report its end.
-    pub(crate) async fn end_unconnected_call(&self, call: &CallSid, reason: &'static str) {
-        self.usage.admissions.release(call);
-        let order = self.pending_calls.find(call);
-        self.pending_calls.remove_call(call);
-        let Some(order) = order.filter(|_| self.reports_call_ends) else { return };
-        let end = CallEnd {
-            call: CallData::from_order(call.clone(), order.reveal()),
-            outbound: true,
-            started_at: Timestamp::now(),
-            reason,
-            handoff: None,
-            summary: Private::default(),
-            arguments: Private::default(),
-            is_recovered: false,
-        };
-        record_call_end(self, end).await;
-    }
-
-    /// Counts the event of the model if it is a tool call.
-    fn count_tool_call(&self, event: &ModelEvent) {
-        if let ModelEvent::ToolCall(call) = event {
-            self.telemetry.record_tool_call(ToolSpec::find(&call.name).map(|tool| tool.name));
-        }
-    }
-
-    /// Returns the services that the tools of a call use.
-    fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
-        let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
-        let mut call = CallData::from_setup(setup);
-        call.attestation = self.pending_calls.attestation(&setup.call_sid);
-        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call })
-    }
-}
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,265 +114,6 @@ impl SessionEnd {
             Self::Panicked => "server-failed",
         }
     }
-}
-
-/// Serves one ConversationRelay socket. The socket of a new call is served until the call ends; the socket of a live
-/// call is handed to the task that owns the call. A socket without the token of its call has no effect.
-pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: RelaySocket) {
-    let setup = match timeout(SETUP_TIMEOUT, first_frame(&mut socket)).await {
-        Ok(Some(SocketInput::Text(frame))) => IncomingFrame::parse(&frame).ok(),
-        _ => None,
-    };
-    let Some(IncomingFrame::Setup(mut setup)) = setup else {
-        context.admission.log_refusal("setup", &"the socket did not begin with a `setup` frame");
-        let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
-        return;
-    };
-    match context.admission.admit(&mut setup, Instant::now()) {
-        Ok((session, is_new)) => {
-            if is_new {
-                context.write_stage(&setup.call_sid, Some(CallStage::Connected(session)));
-            }
-        }
-        Err(error) => {
-            context.admission.log_refusal("socket", &error);
-            let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
-            return;
-        }
-    }
-    socket.mark_identified();
-    let span = info_span!("call", call_sid = %setup.call_sid);
-    match context.calls.hand_over_socket(&setup.call_sid, socket) {
-        Ok(()) => {}
-        Err(HandOverSocketError::UnknownCall(socket)) => {
-            run_session(context, setup, socket).instrument(span).await;
-        }
-        // The session keeps what it knows of the caller's payment. Twilio asks for a new socket.
-        Err(HandOverSocketError::MailboxFull(mut socket)) => {
-            error!(
-                event = "session.mailbox_full",
-                callback = "socket",
-                call_sid = %setup.call_sid,
-                "The mailbox of the session is full: it did not get a new socket, which is closed."
-            );
-            let _ = socket.send(SocketOutput::Close(1013, "the call is busy")).await;
-        }
-    }
-}
-
-/// Waits for the first frame that is neither a ping nor a pong.
-async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
-    loop {
-        match socket.receive().await {
-            Some(SocketInput::Alive) => {}
-            input => return input,
-        }
-    }
-}
-
-/// Runs a session from registration to its end, and logs both. What only the beginning and the end need is in boxes, so
-/// that the task has no room for it while the call lasts.
-async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySocket) {
-    let started = (Instant::now(), Timestamp::now());
-    let Some(begun) = Box::pin(begin_session(&context, setup, socket, started)).await else { return };
-    let BegunSession { mut session, actions, settings, tools, outbound } = begun;
-    let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
-        let (call, payment) = (tools.call.call_sid.clone(), settings.payment.clone());
-        context.tasks.spawn(recover_panicked_session(context.clone(), call, payment).in_current_span());
-        (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
-    });
-    // What it holds is removed with it, the registration as well.
-    drop(session);
-    let (started_at, started_on) = started;
-    let (reason, is_handed_off) = (ending.reason.unwrap_or(end.reason()), ending.handoff_data.is_some());
-    let call_end = CallEnd {
-        call: tools.call.clone(),
-        outbound,
-        started_at: started_on,
-        reason,
-        handoff: ending.handoff_data,
-        summary: ending.notes.summary,
-        arguments: ending.notes.arguments,
-        is_recovered: end == SessionEnd::Panicked,
-    };
-    Box::pin(forget_call(&context, call_end)).await;
-    let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
-    let call_sid = tools.call.call_sid.clone();
-    let call = CallRecord { call_sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
-    context.telemetry.record_call(call, context.calls.count());
-}
-
-/// A session that has begun, and what is needed of it once it has ended.
-struct BegunSession {
-    session: Box<Session>,
-    /// What the call does first.
-    actions: Vec<Action>,
-    settings: Arc<CallSettings>,
-    tools: Arc<ToolContext>,
-    outbound: bool,
-}
-
-/// Registers a session and begins its call. `None` if there are too many calls.
-async fn begin_session(
-    context: &Arc<SessionContext>,
-    mut setup: Setup,
-    mut socket: RelaySocket,
-    (started_at, started_on): (Instant, Timestamp),
-) -> Option<BegunSession> {
-    if let Err(error) = context.admit_session(&setup, started_at) {
-        context.usage.monitor.report(error.limit());
-        let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
-        return None;
-    }
-    let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
-    registration.describe(&setup, started_on);
-    let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
-    info!(event = "call.connected", live_calls, outbound, "The call is connected.");
-
-    let sid = setup.call_sid.clone();
-    let due_required = context.environment.payment.due_required;
-    parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
-    parameters::warn_of_unknown_names(&setup);
-    let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
-    let request = request.as_ref().map(|data| &**data.reveal());
-    let library = context.assets.library();
-    let (agent_config, has_agent) = configure_agent(context, library.clone(), &setup);
-    let settings = context.settings.of(&library, &context.environment);
-    let settings = if has_agent { settings } else { Arc::new(CallSettings { has_agent, ..(*settings).clone() }) };
-    let tool_context = context.tool_context(&setup, &library);
-    let known = load_known_payments(&tool_context).await;
-    let (call, actions) = Call::begin(settings.clone(), &setup, request, &known, Uuid::new_v4(), started_at.into_std());
-    if let Some(error) = call.terms_error() {
-        error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
-    }
-    let (tools, tool_events) = ToolRunner::new(context, tool_context.clone(), (started_at.into_std(), started_on));
-    // The caller hears the greeting first. After a hand-over to this process, or without the voice webhook, nothing was
-    // prepared while the call rang.
-    if has_agent {
-        context.response_service.prewarm(&agent_config.profile());
-    }
-    let session = Session {
-        context: context.clone(),
-        tools,
-        response_service: context
-            .response_service
-            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
-        agent_config,
-        call,
-        inputs: Inputs::new(
-            socket,
-            registration.stopped(),
-            context.soft_stop.child_token().cancelled_owned(),
-            mailbox,
-            tool_events,
-        ),
-        registration,
-        turns: TurnRecorder::new(sid, started_at.into_std(), started_on, context.telemetry.prices()),
-        external_calls: ExternalCalls::default(),
-        bad_frames: 0,
-        send_failed: false,
-        drain_deadlines: None,
-        payment_ended_at: None,
-        end: None,
-        closed: None,
-    };
-    Some(BegunSession { session: Box::new(session), actions, settings, tools: tool_context, outbound })
-}
-
-/// Returns the agent of a call, and whether there is one.
-fn configure_agent(context: &SessionContext, library: Arc<Library>, setup: &Setup) -> (AgentConfig, bool) {
-    match AgentConfig::new(library.clone(), &context_keys(setup)) {
-        Ok(agent_config) => (agent_config.with_listed_tools(context.business_tools.listed()), true),
-        Err(error) => {
-            error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
-            (AgentConfig::without_agent(library), false)
-        }
-    }
-}
-
-/// Forgets a call whose session has ended, and records its end. A newer session may own the call by now.
-async fn forget_call(context: &SessionContext, end: CallEnd) {
-    let sid = &end.call.call_sid;
-    if context.calls.is_live(sid) {
-        return;
-    }
-    context.usage.admissions.release(sid);
-    context.pending_calls.remove_call(sid);
-    record_call_end(context, end).await;
-}
-
-/// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
-/// and lets the webhook report the call.
-async fn record_call_end(context: &SessionContext, end: CallEnd) {
-    let recorded = if context.reports_call_ends {
-        context.ledger.report_call_end(end).await
-    } else if end.is_recovered {
-        Ok(())
-    } else {
-        context.ledger.record_call_ended(&end.call.call_sid).await
-    };
-    if let Err(error) = recorded {
-        error!(
-            event = "ledger.call_end_lost",
-            %error,
-            "The end of the call could be neither written nor buffered; the next start recovers its open payments."
-        );
-    }
-}
-
-/// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
-/// second payment anyway when it is recorded.
-async fn load_known_payments(tool_context: &ToolContext) -> payment::PriorPayments {
-    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_prior_payments(&tool_context.call)).await {
-        Ok(Ok(known)) => known,
-        Ok(Err(error)) => {
-            error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");
-            payment::PriorPayments::default()
-        }
-        Err(_) => {
-            error!(event = "ledger.read_failed", error = "timed out", "The known payments of the call cannot be read.");
-            payment::PriorPayments::default()
-        }
-    }
-}
-
-/// Cancels the open payment of a panicked session, in the same way as after a crash of the server.
-async fn recover_panicked_session(context: Arc<SessionContext>, call: CallSid, payment: payment::PaymentSettings) {
-    error!(event = "session.panicked", "The session task panicked; its open payment, if any, is cancelled.");
-    let retry_until = Instant::now() + RECOVERY_RETRY_LIMIT;
-    loop {
-        match context.ledger.recover_open_payments_of(&call).await {
-            Ok(orphaned) => {
-                return recovery::cancel_orphaned_payments(
-                    context.ledger.clone(),
-                    context.twilio.clone(),
-                    payment,
-                    orphaned,
-                )
-                .await;
-            }
-            Err(_) if Instant::now() < retry_until && !context.hard_stop.is_cancelled() => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => {
-                return error!(
-                    event = "recovery.ledger_unreadable",
-                    %error,
-                    "The open payments of the panicked session cannot be read; the next server start recovers them."
-                );
-            }
-        }
-    }
-}
-
-fn context_keys(setup: &Setup) -> ContextKeys {
-    let key = |names: [&str; 2]| names.into_iter().find_map(|name| custom_parameter(setup, name)).map(str::to_owned);
-    ContextKeys { context: key(CONTEXT_PARAMETERS), manifest: key(MANIFEST_PARAMETERS) }
-}
-
-/// Returns the value of a `<Parameter>` of the TwiML; an empty value counts as absent.
-fn custom_parameter<'a>(setup: &'a Setup, name: &str) -> Option<&'a str> {
-    setup.custom_parameters.reveal().get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 struct Session {

@@ -115,7 +115,7 @@ mod tests {
             r#"{"type":"setup","callSid":"CA1","customParameters":{"contextKey":"a","toolManifestFile":"b.json"}}"#;
         let IncomingFrame::Setup(mut setup) = IncomingFrame::parse(setup).unwrap() else { panic!() };
         merge_business_lookup(&mut setup, Some(answer(&[("contextFile", "c.md")])), false);
-        let keys = super::super::context_keys(&setup);
+        let keys = super::super::lifecycle::context_keys(&setup);
         assert_eq!((keys.context.as_deref(), keys.manifest.as_deref()), (Some("c.md"), Some("b.json")));
     }
 

@@ -6,15 +6,21 @@ use axum::http::{Method, StatusCode};
 use futures_util::{SinkExt as _, StreamExt as _, sink, stream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::socket::halves::Halves;
 use super::*;
 use crate::assets::{Assets, CurrentAssets};
-use crate::call::ToolCall;
+use crate::business_tools::BusinessToolClient;
+use crate::call::{CallEnvironment, ContextKeys, ToolCall};
 use crate::config::{Config, Vars};
-use crate::ledger::TempDirectory;
+use crate::ledger::{CallData, Ledger, TempDirectory};
+use crate::response_service::ResponseService;
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
 use crate::usage_limits::Usage;
+use crate::{payment, twilio};
 
 /// Creates the shared context with the model at `base_url`; returns it with the directory of its ledger.
 pub(super) async fn context_with_model_at(base_url: &str) -> (Arc<SessionContext>, TempDirectory) {

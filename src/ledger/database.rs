@@ -25,7 +25,7 @@ const READERS: u32 = 4;
 /// The page cache of each of them: 256 KiB. They read little, and the kernel has the file in memory anyway.
 const READER_CACHE: &str = "-256";
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "payments", include_str!("migrations/0001_payments.sql")),
     (2, "guards", include_str!("migrations/0002_guards.sql")),
     (3, "orders", include_str!("migrations/0003_orders.sql")),
@@ -33,6 +33,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "operations", include_str!("migrations/0005_operations.sql")),
     (6, "call_ended", include_str!("migrations/0006_call_ended.sql")),
     (7, "call_stages", include_str!("migrations/0007_call_stages.sql")),
+    (8, "events_of_a_payment", include_str!("migrations/0008_events_of_a_payment.sql")),
 ];
 
 /// The identity of a file, independent of its name.

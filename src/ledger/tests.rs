@@ -14,6 +14,7 @@ mod migrations;
 mod orders;
 mod outbox;
 mod personal_data;
+mod plans;
 mod refunds;
 mod requests;
 mod same_state;

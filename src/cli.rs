@@ -114,11 +114,11 @@ async fn with_ledger(
     vars: &Vars,
     command: impl AsyncFnOnce(&Ledger) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let path = match config::database_path_from_vars(vars) {
-        Ok(path) => path,
+    let url = match config::database_url_from_vars(vars) {
+        Ok(url) => url,
         Err(problems) => return refuse_configuration(&problems),
     };
-    let ledger = Ledger::open_for_cli(&path).await?;
+    let ledger = Ledger::open_for_cli(url).await?;
     let done = command(&ledger).await;
     ledger.close().await;
     done

@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("config/README.md")]
 
+mod database_url;
 mod exposure;
 mod insecure;
 mod openai;
@@ -29,8 +30,10 @@ use url::Url;
 use crate::observation::Recorder;
 use crate::payment;
 use crate::phone_number::{AllowedDestinations, DestinationError, PhoneNumber};
+use crate::sealing::SealingKeys;
 use crate::signing::SigningSecrets;
 
+pub use database_url::{DatabaseUrl, ParsePostgresUrlError, PostgresUrl};
 pub(crate) use exposure::is_this_machine;
 pub use insecure::InsecureSetup;
 pub use openai::{
@@ -85,8 +88,10 @@ pub struct Config {
     pub payment: payment::PaymentSettings,
     /// `CALL_PARAMETERS_URL`: the endpoint that returns the parameters of an incoming call.
     pub call_parameters: Option<BusinessEndpoint>,
-    /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger, created if missing.
-    pub database_path: PathBuf,
+    /// `DATABASE_URL` (`sqlite://data/crelay-payments.db`): the file of the ledger, created if missing, or its database.
+    pub database: DatabaseUrl,
+    /// `SEALING_KEY`: what seals the payment tokens in the ledger.
+    pub sealing_keys: Option<SealingKeys>,
     /// Whether to take over a ledger that is a copy of another server's: `serve --take-over`, not a variable.
     pub take_over: bool,
     /// Records what Twilio and the server exchange: `observe`, not a variable.
@@ -181,9 +186,9 @@ pub struct BusinessEndpoint {
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/crelay-payments.db";
 
 /// Reads the path of the ledger, the only variable that most commands need.
-pub fn database_path_from_vars(vars: &Vars) -> Result<PathBuf, ConfigError> {
+pub fn database_url_from_vars(vars: &Vars) -> Result<DatabaseUrl, ConfigError> {
     let mut reading = ConfigReader::new(vars);
-    let path = read_database_path(&mut reading);
+    let path = read_database_url(&mut reading);
     reading.finish(path).map(|(path, _)| path)
 }
 
@@ -223,7 +228,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let response_service = response_service::read_response_service(vars);
     let twilio = read_twilio(vars);
     let payment = read_payment(vars);
-    let database = read_database_path(vars);
+    let (database, sealing_keys) = read_ledger(vars);
     let (call_parameters, webhook, business_secrets) = read_business_endpoints(vars);
     let due_required = read_call_parameters_required(vars);
     let tool_server_tokens = vars.read_optional(
@@ -248,11 +253,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
     let operator_tokens = operators::read_operator_tokens(vars);
     let (destinations, outbound_per_minute) = read_outbound(vars, twilio.as_ref(), live_agent_number.as_ref());
-    let assets_dir = vars.read_optional(
-        "ASSETS_DIR",
-        values::directory,
-        "an existing directory, or no value for the built-in assets",
-    );
+    let assets_dir = vars.read_optional("ASSETS_DIR", values::directory, ASSETS_DIRECTORY);
     let validate_signature = read_flag(vars, "VALIDATE_TWILIO_SIGNATURE", true);
 
     let has_live_agent = vars.is_set("LIVE_AGENT_NUMBER") || vars.is_set("LIVE_AGENT_WORKFLOW_SID");
@@ -261,7 +262,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         let is_exposed = !url.is_on_this_machine() || bind.iter().flatten().any(|address| !address.is_loopback());
         check_public_url(vars, url, validate_signature, is_exposed);
     }
-    insecure::refuse_open_files(vars, database.as_deref());
+    insecure::refuse_open_files(vars, database.as_ref().and_then(DatabaseUrl::file));
     vars.read_optional(insecure::ALLOW_INSECURE, insecure::parse_names, &insecure::expected_names());
     Some(Config {
         port: port.unwrap_or(DEFAULT_PORT),
@@ -279,7 +280,8 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         twilio: twilio?,
         payment: payment::PaymentSettings { due_required, ..payment? },
         call_parameters,
-        database_path: database?,
+        database: database?,
+        sealing_keys,
         take_over: false,
         recorder: None,
         webhook,
@@ -356,16 +358,32 @@ const AUTH_TOKEN: &str = "the account's primary auth token from Twilio's console
 const SECONDARY_AUTH_TOKEN: &str = "the account's other auth token from Twilio's console";
 const SHARED_KEYS: &str = "ids of Twilio's shared keys with their secrets and commas between them, as id:secret";
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
+const SEALING_KEY: &str =
+    "32 random bytes in base64, or several such keys with commas between them: openssl rand -base64 32";
+const ASSETS_DIRECTORY: &str = "an existing directory, or no value for the built-in assets";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
 
-fn read_database_path(vars: &mut ConfigReader<'_>) -> Option<PathBuf> {
-    let expected = "sqlite:// and the path of a file, such as sqlite://data/crelay-payments.db";
-    let path = vars.read_optional("DATABASE_URL", values::sqlite_file, expected);
-    if path.is_none() && vars.is_set("DATABASE_URL") {
+fn read_database_url(vars: &mut ConfigReader<'_>) -> Option<DatabaseUrl> {
+    let expected = "sqlite:// and the path of a file, such as sqlite://data/crelay-payments.db, or \
+                    postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full";
+    let url = vars.read_optional("DATABASE_URL", values::database_url, expected);
+    if url.is_none() && vars.is_set("DATABASE_URL") {
         return None;
     }
-    path.or_else(|| values::sqlite_file(DEFAULT_DATABASE_URL).ok())
+    url.or_else(|| values::database_url(DEFAULT_DATABASE_URL).ok())
+}
+
+/// Reads `DATABASE_URL` and `SEALING_KEY`. A database needs the key, since its rows are in logs and backups of others; a file
+/// has mode 0600.
+fn read_ledger(vars: &mut ConfigReader<'_>) -> (Option<DatabaseUrl>, Option<SealingKeys>) {
+    let database = read_database_url(vars);
+    let keys = if matches!(database, Some(DatabaseUrl::Postgres(_))) {
+        vars.read_required("SEALING_KEY", str::parse, SEALING_KEY)
+    } else {
+        vars.read_optional("SEALING_KEY", str::parse, SEALING_KEY)
+    };
+    (database, keys)
 }
 
 /// Reads `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, whose requests are signed with the same secrets, and these.

@@ -1,4 +1,4 @@
-//! The ledger of payments: one SQLite file with a row for each payment and an append-only table of its events.
+//! The ledger of payments: a row for each payment and an append-only table of its events, in SQLite or PostgreSQL.
 //!
 //! Each request is recorded before it is sent to Twilio, and each callback before it is answered. The ledger does not
 //! call Twilio's REST API and knows no sessions: its callers decide what is requested, and when.
@@ -10,6 +10,7 @@ mod backup;
 mod call_end;
 mod call_stages;
 mod callbacks;
+mod checkpoints;
 mod connection;
 mod database;
 mod error;
@@ -17,6 +18,7 @@ mod event;
 mod fault;
 mod group_commit;
 mod lease;
+mod limited;
 mod maintenance;
 mod orders;
 mod outbox;
@@ -34,6 +36,7 @@ mod write_buffer;
 #[cfg(test)]
 pub(crate) use tests::{TempDirectory, ledger_with_token};
 mod settlement;
+mod text;
 mod tokens;
 mod totals;
 
@@ -42,6 +45,7 @@ pub use activity::{Activity, Funnel, GUARDS};
 pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
+pub use connection::TransactionId;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
 pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
@@ -58,26 +62,29 @@ pub use velocity::LimitExceeded;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::AnyConnection;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::ids::CallSid;
 use crate::payment::{CardTestingPattern, PaymentId, UnknownReason};
+use crate::sealing::SealingKeys;
 use crate::telemetry::{Telemetry, TelemetrySlot};
 use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
-use database::Database;
+use database::{Database, ServerLock};
 use event::LedgerEvent;
 use fault::FaultTracker;
 use group_commit::WaitingRecords;
 use lease::Lease;
+use limited::Readers;
 use payment::PaymentKey;
+use text::storable_json;
 use velocity::AppliedLimits;
 use write_buffer::{LedgerRecord, WriteBuffer};
 
@@ -89,15 +96,12 @@ pub struct Ledger(Arc<LedgerInner>, AppliedLimits);
 #[derive(Debug)]
 struct LedgerInner {
     database: Database,
-    /// The one connection that writes: writes are serialised.
     writer: LedgerWriter,
-    readers: SqlitePool,
-    /// The connection for checkpoints. It does not wait for locks.
-    checkpointer: Mutex<Option<SqliteConnection>>,
+    readers: Readers,
+    /// SQLite's connection for checkpoints. It does not wait for locks.
+    checkpointer: Mutex<Option<AnyConnection>>,
     /// Transactions since the last checkpoint.
     commits: AtomicU32,
-    /// The lease of a server. `None` if the ledger was opened for a command.
-    lease: Option<Lease>,
     write_buffer: WriteBuffer,
     waiting_records: WaitingRecords,
     faults: FaultTracker,
@@ -110,20 +114,32 @@ struct LedgerInner {
     telemetry: TelemetrySlot,
     /// Whether payments move real money.
     live: AtomicBool,
-    /// The database file, locked while the server runs. `None` if the ledger was opened for a command. It is closed
-    /// after the connections.
-    file: Option<File>,
+    /// The keys of payment tokens, if they are sealed.
+    sealing_keys: OnceLock<SealingKeys>,
+    /// It is given up after the connections are closed.
+    claim: ServerClaim,
+}
+
+/// What keeps other servers from the ledger.
+#[derive(Debug)]
+enum ServerClaim {
+    /// Nothing: the ledger was opened for a command.
+    None,
+    /// The lease, and the lock of the file, which ends with the process.
+    Lease(Lease, File),
+    /// A lock of PostgreSQL. `None` while its connection is lost.
+    Lock(Mutex<Option<ServerLock>>),
 }
 
 impl Ledger {
-    /// The path of the database file.
-    pub fn path(&self) -> &std::path::Path {
-        self.0.database.path()
-    }
-
     /// Sets whether payments that start from now on move real money. The default is `true`.
     pub fn set_live(&self, live: bool) {
         self.0.live.store(live, Ordering::Relaxed);
+    }
+
+    /// Seals payment tokens from now on, and opens those that these keys have sealed. Keys that were set before stay.
+    pub fn set_sealing_keys(&self, keys: SealingKeys) {
+        let _ = self.0.sealing_keys.set(keys);
     }
 
     /// Reports what is written to this hub from now on.
@@ -157,18 +173,24 @@ impl Ledger {
         if let Err(error) = self.release_lease().await {
             error!(event = "ledger.lease_release_failed", %error, "The lease of the ledger could not be released.");
         }
-        self.0.readers.close().await;
+        self.0.readers.pool.close().await;
         self.0.writer.close().await;
         if let Some(checkpointer) = self.0.checkpointer.lock().await.take() {
             connection::close(checkpointer).await;
         }
-        if let Some(file) = &self.0.file {
-            let _ = file.unlock();
+        match &self.0.claim {
+            ServerClaim::Lease(_, file) => drop(file.unlock()),
+            ServerClaim::Lock(lock) => {
+                if let Some(lock) = lock.lock().await.take() {
+                    lock.release().await;
+                }
+            }
+            ServerClaim::None => {}
         }
     }
 
     async fn release_lease(&self) -> Result<(), LedgerError> {
-        let Some(lease) = &self.0.lease else { return Ok(()) };
+        let ServerClaim::Lease(lease, _) = &self.0.claim else { return Ok(()) };
         let mut writing = self.begin_write().await?;
         lease.release(&mut writing.transaction).await?;
         writing.commit().await
@@ -230,7 +252,7 @@ impl Ledger {
         lock: Duration,
     ) -> Result<Option<LedgerTransaction>, LedgerError> {
         let until = until.min(Instant::now() + lock);
-        match self.flush_buffer(turn, until).await? {
+        match Box::pin(self.flush_buffer(turn, until)).await? {
             Some(turn) => self.begin(turn, until).await.map(Some),
             None => Ok(None),
         }
@@ -247,7 +269,7 @@ impl Ledger {
             began: Instant::now(),
             reached_states: Vec::new(),
         };
-        if let Some(lease) = &self.0.lease
+        if let ServerClaim::Lease(lease, _) = &self.0.claim
             && !lease.is_held(&mut writing.transaction).await?
         {
             self.0.faults.set_lease_lost();
@@ -355,8 +377,25 @@ impl LedgerTransaction {
         Ok(turn)
     }
 
+    /// Keeps other writes about the payments of a call waiting until the transaction ends. Each write begins with it.
+    async fn lock_call(&mut self, call: &CallSid) -> Result<(), LedgerError> {
+        Ok(self.transaction.lock(&format!("call {call}")).await?)
+    }
+
+    /// The same for the call of a payment, if there is such a payment.
+    async fn lock_call_of(&mut self, id: PaymentId) -> Result<(), LedgerError> {
+        if !self.transaction.is_remote() {
+            return Ok(());
+        }
+        // The call of a payment never changes.
+        match self.find_payment(PaymentKey::Id(id)).await? {
+            Some(payment) => self.lock_call(&payment.call_sid).await,
+            None => Ok(()),
+        }
+    }
+
     async fn find_payment(&mut self, which: PaymentKey<'_>) -> Result<Option<Payment>, LedgerError> {
-        payment::find_payment(&mut *self.transaction, which).await
+        payment::find_payment(&mut self.transaction, which).await
     }
 
     /// Appends an event. Appends nothing and returns `false` if the payment already has an event with this delivery
@@ -367,15 +406,24 @@ impl LedgerTransaction {
         event: &LedgerEvent<'_>,
         delivery: Option<&str>,
     ) -> Result<bool, LedgerError> {
+        self.append_event_of(&payment.id.to_string(), event, delivery).await
+    }
+
+    async fn append_event_of(
+        &mut self,
+        payment_id: &str,
+        event: &LedgerEvent<'_>,
+        delivery: Option<&str>,
+    ) -> Result<bool, LedgerError> {
         let appended = sqlx::query(
-            "INSERT INTO events (payment_id, at, kind, data, delivery) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO events (payment_id, at, kind, data, delivery) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
-        .bind(payment.id.to_string())
+        .bind(payment_id)
         .bind(self.now.as_millisecond())
         .bind(event.kind())
-        .bind(event.data().to_string())
+        .bind(storable_json(event.data()))
         .bind(delivery)
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction)
         .await?;
         Ok(appended.rows_affected() == 1)
     }
@@ -405,14 +453,14 @@ impl LedgerTransaction {
         payment.state = next;
         let now = self.now.as_millisecond();
         sqlx::query(
-            "UPDATE payments SET state = ?1, submitted_at = iif(?1 = 'submitted', ?2, submitted_at), \
-             ended_at = iif(?3, ?2, ended_at) WHERE id = ?4",
+            "UPDATE payments SET state = $1, submitted_at = coalesce($2, submitted_at), \
+             ended_at = coalesce($3, ended_at) WHERE id = $4",
         )
         .bind(next.as_str())
-        .bind(now)
-        .bind(next.is_reported())
+        .bind((next == PaymentState::Submitted).then_some(now))
+        .bind(next.is_reported().then_some(now))
         .bind(payment.id.to_string())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction)
         .await?;
         if next.is_reported() {
             payment.ended_at = Some(self.now);

@@ -41,6 +41,7 @@ pub mod redact;
 mod relay;
 mod response_service;
 mod retention;
+pub mod sealing;
 pub mod server;
 mod session;
 pub mod signing;

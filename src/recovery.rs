@@ -38,7 +38,7 @@ pub(crate) async fn cancel_orphaned_payments(
     );
     let one = async |payment: OrphanedPayment| {
         let context = ToolContext { twilio: twilio.clone(), ledger: ledger.clone(), call: payment.call.clone() };
-        cancel_orphaned_payment(&context, &settings, &payment).await;
+        Box::pin(cancel_orphaned_payment(&context, &settings, &payment)).await;
         if let Err(error) = ledger.finish_recovery(&payment).await {
             error!(
                 event = "recovery.result_lost",

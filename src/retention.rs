@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(alarms(), (1, 1));
         assert!(!has_token(&ledger, id).await);
         let due = ledger.due_deliveries(now + hours(73), 9).await.unwrap();
-        let body: Value = serde_json::from_str(due[0].body.expose_secret()).unwrap();
+        let body: Value = serde_json::from_str(due[0].body.as_ref().unwrap().expose_secret()).unwrap();
         assert_eq!(
             (&body["state"], &body["paymentToken"]),
             (&"tokenized".into(), &Value::Null),

@@ -114,13 +114,8 @@ pub(crate) async fn serve_calls(
     if let Some(tools) = assets.library().find_unsigned_tools(&config) {
         return Err(ServeError::NoBusinessSecret { tools });
     }
-    let open_ledger = async {
-        let path = &config.database_path;
-        if config.take_over { Ledger::take_over(path).await } else { Ledger::open(path).await }
-    };
-    let (ledger, ()) = tokio::join!(open_ledger, load_root_certificates());
+    let (ledger, ()) = tokio::join!(open_ledger(&config), load_root_certificates());
     let ledger = ledger?;
-    ledger.set_live(config.payment_mode == PaymentMode::Live);
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
     let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;
     let traces = TraceExport::start(&config, &session)?;
@@ -212,6 +207,16 @@ async fn report_unknown_payments(ledger: &Ledger) -> Result<(), ledger::LedgerEr
         );
     }
     Ok(())
+}
+
+async fn open_ledger(config: &Config) -> Result<Ledger, ledger::OpenLedgerError> {
+    let url = &config.database;
+    let ledger = if config.take_over { Ledger::take_over(url).await? } else { Ledger::open(url).await? };
+    ledger.set_live(config.payment_mode == PaymentMode::Live);
+    if let Some(keys) = config.sealing_keys.clone() {
+        ledger.set_sealing_keys(keys);
+    }
+    Ok(ledger)
 }
 
 fn session_context(

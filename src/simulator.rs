@@ -12,6 +12,7 @@ mod interactive;
 pub(crate) mod leak_scan;
 mod ledger_file;
 pub(crate) mod load;
+mod local_postgres;
 pub(crate) mod local_server;
 mod mcp_client;
 mod openai;
@@ -40,6 +41,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 pub use business::ScriptedToolServer;
+pub use local_postgres::LocalPostgres;
 pub use local_server::LocalServer;
 pub use mcp_client::{McpClient, McpClientError, McpTool, McpToolOutput};
 pub use openai::{ModelReply, QueuedOpenAi};

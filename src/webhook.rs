@@ -129,7 +129,8 @@ impl Webhook {
     }
 
     async fn send(&self, due: &DueDelivery) -> Result<(), DeliveryError> {
-        let request = self.http.post(&self.url, due.body.expose_secret().into());
+        let body = due.body.as_ref().map_err(|_| DeliveryError::Sealed)?;
+        let request = self.http.post(&self.url, body.expose_secret().into());
         let answer =
             request.timeout(DELIVERY_TIMEOUT).send().await.map_err(|error| {
                 if error.is_timeout() { DeliveryError::TimedOut } else { DeliveryError::Unreachable }
@@ -147,6 +148,8 @@ enum DeliveryError {
     Unreachable,
     #[error("PAYMENT_WEBHOOK_URL did not answer within {} s", DELIVERY_TIMEOUT.as_secs())]
     TimedOut,
+    #[error("its payment token is sealed with a key that SEALING_KEY does not have")]
+    Sealed,
     #[error("PAYMENT_WEBHOOK_URL answered {0}, not 2xx")]
     Status(u16),
 }

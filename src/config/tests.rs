@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 66] = [
+const OPTIONAL: [&str; 67] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -37,6 +37,7 @@ const OPTIONAL: [&str; 66] = [
     "OUTBOUND_ALLOWED",
     "OUTBOUND_PER_MINUTE",
     "TOOL_SERVER_TOKENS",
+    "SEALING_KEY",
     "PORT",
     "PORT_FALLBACK",
     "OPENAI_MODEL",
@@ -113,7 +114,7 @@ fn six_variables_are_required() {
     assert_eq!(config.payment.currency, Currency::USD);
     assert_eq!(config.payment.token_type, TokenType::OneTime);
     assert_eq!((config.payment.security_code, config.payment.postal_code), (true, false));
-    assert_eq!(config.database_path, PathBuf::from("data/crelay-payments.db"));
+    assert_eq!(config.database.file(), Some(std::path::Path::new("data/crelay-payments.db")));
     assert!(config.webhook.is_none() && config.token_retention == Duration::from_secs(72 * 3600));
 }
 
@@ -430,6 +431,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "PAYMENT_WEBHOOK_SECRET",
         "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
         "LEDGER_RETENTION_DAYS",
+        "SEALING_KEY",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "OUTBOUND_ALLOWED",

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::PaymentMode;
+use super::database_url::{DatabaseUrl, ParsePostgresUrlError};
 use super::exposure::Exposure;
 use crate::payment::{Amount, Currency, ParseAmountError, TokenType};
 use crate::phone_number::{NumberPrefix, ParseNumberPrefixError, ParsePhoneNumberError, PhoneNumber};
@@ -67,6 +68,8 @@ pub(super) enum ParseVariableError {
     OperatorName,
     #[error("is not the URL of an SQLite file")]
     SqliteFile,
+    #[error(transparent)]
+    Postgres(ParsePostgresUrlError),
     #[error("is not a number of tokens")]
     Tokens,
     #[error("is not a number of orders")]
@@ -144,8 +147,16 @@ pub(super) fn payment_mode(text: &str) -> Result<PaymentMode, ParseVariableError
     }
 }
 
+/// Parses `sqlite://` and a path, or the URL of a PostgreSQL database.
+pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, ParseVariableError> {
+    if text.starts_with("postgres") {
+        return text.parse().map(DatabaseUrl::Postgres).map_err(ParseVariableError::Postgres);
+    }
+    sqlite_file(text).map(DatabaseUrl::Sqlite)
+}
+
 /// Parses `sqlite://` and a path. An in-memory database is rejected, since it would be lost with the process.
-pub(super) fn sqlite_file(text: &str) -> Result<PathBuf, ParseVariableError> {
+fn sqlite_file(text: &str) -> Result<PathBuf, ParseVariableError> {
     let path = text
         .strip_prefix("sqlite://")
         .or_else(|| text.strip_prefix("sqlite:"))
@@ -349,18 +360,15 @@ mod tests {
     }
 
     #[test]
-    fn a_database_url_is_a_file() {
+    fn a_database_url_is_a_file_or_a_database_of_postgresql() {
+        let postgres = "postgres://user:secret@localhost/ledger";
+        assert_eq!(database_url(postgres), Ok(DatabaseUrl::Postgres(postgres.parse().unwrap())));
+        let public = database_url("postgres://user:secret@db.example.com/ledger");
+        assert_eq!(public, Err(ParseVariableError::Postgres(ParsePostgresUrlError::Unverified)));
+        assert_eq!(database_url("sqlite://data/a.db"), Ok(DatabaseUrl::Sqlite(PathBuf::from("data/a.db"))));
         assert_eq!(sqlite_file("sqlite://data/a.db"), Ok(PathBuf::from("data/a.db")));
         assert_eq!(sqlite_file("sqlite:///srv/data/a.db"), Ok(PathBuf::from("/srv/data/a.db")));
-        for text in [
-            "",
-            "data/a.db",
-            "postgres://h/d",
-            "sqlite://",
-            "sqlite::memory:",
-            "sqlite://data/",
-            "sqlite://a.db?mode=ro",
-        ] {
+        for text in ["", "data/a.db", "sqlite://", "sqlite::memory:", "sqlite://data/", "sqlite://a.db?mode=ro"] {
             assert_eq!(sqlite_file(text), Err(ParseVariableError::SqliteFile), "{text}");
         }
     }

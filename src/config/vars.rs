@@ -10,10 +10,11 @@ use super::ConfigProblem;
 
 /// The variables that are secrets. Each may be read from a file, whose path is in the variable of the same name with
 /// [`FILE_SUFFIX`].
-const SECRETS: [&str; 12] = [
+const SECRETS: [&str; 14] = [
     "API_SECRET",
     "AUTH_TOKEN",
     "AUTH_TOKEN_SECONDARY",
+    "DATABASE_URL",
     "FLOWISE_API_KEY",
     "OPENAI_API_KEY",
     "OPERATOR_TOKEN",
@@ -21,6 +22,7 @@ const SECRETS: [&str; 12] = [
     "OTEL_EXPORTER_OTLP_HEADERS",
     "PAYMENT_WEBHOOK_PREVIOUS_SECRET",
     "PAYMENT_WEBHOOK_SECRET",
+    "SEALING_KEY",
     "TOOL_SERVER_TOKENS",
     "TWILIO_WEBHOOK_SHARED_KEYS",
 ];

@@ -6,6 +6,12 @@ use jiff::Timestamp;
 
 use super::{Ledger, LedgerError, PaymentState};
 
+/// The payments of a period by hour, state and how far they came.
+pub(super) const COUNT_STEPS: &str = "SELECT opened_at / $2, state, CASE WHEN submitted_at IS NULL THEN 0 ELSE 1 END, \
+     CASE WHEN EXISTS (SELECT 1 FROM events WHERE payment_id = payments.id AND kind = 'entered') \
+     THEN 1 ELSE 0 END, count(*) \
+     FROM payments WHERE opened_at >= $1 GROUP BY 1, 2, 3, 4";
+
 /// One hour, in milliseconds.
 const HOUR: i64 = 3_600_000;
 
@@ -41,24 +47,17 @@ impl Ledger {
     pub async fn activity_since(&self, since: Timestamp) -> Result<Activity, LedgerError> {
         let since = since.as_millisecond();
         let mut activity = Activity::default();
-        let steps: Vec<(i64, String, bool, bool, i64)> = sqlx::query_as(
-            "SELECT opened_at / ?2, state, submitted_at IS NOT NULL, \
-             EXISTS (SELECT 1 FROM events WHERE payment_id = payments.id AND kind = 'entered'), count(*) \
-             FROM payments WHERE opened_at >= ?1 GROUP BY 1, 2, 3, 4",
-        )
-        .bind(since)
-        .bind(HOUR)
-        .fetch_all(&self.0.readers)
-        .await?;
-        for (hour, state, is_submitted, is_entered, count) in steps {
+        let steps: Vec<(i64, String, i64, i64, i64)> =
+            sqlx::query_as(COUNT_STEPS).bind(since).bind(HOUR).fetch_all(&self.0.readers).await?;
+        for (hour, state, submitted, entered, count) in steps {
             let Ok(state) = state.parse::<PaymentState>() else { continue };
             let count = count.unsigned_abs();
             *activity.states.entry(hour).or_default().entry(state.as_str()).or_default() += count;
-            activity.funnel.add(state, is_submitted, is_entered, count);
+            activity.funnel.add(state, submitted > 0, entered > 0, count);
         }
         let guards: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT at / ?2, kind, count(*) FROM payments JOIN events ON payment_id = payments.id \
-             WHERE opened_at >= ?1 AND kind IN ('wrong', 'card-failed', 'barred', 'card-testing') GROUP BY 1, 2",
+            "SELECT at / $2, kind, count(*) FROM payments JOIN events ON payment_id = payments.id \
+             WHERE opened_at >= $1 AND kind IN ('wrong', 'card-failed', 'barred', 'card-testing') GROUP BY 1, 2",
         )
         .bind(since)
         .bind(HOUR)

@@ -25,6 +25,9 @@ pub enum BackupError {
     /// `FILE.part` exists: another backup writes it, or an earlier backup was killed.
     #[error("{} exists: if no other backup is being made, delete it and run this again", .0.display())]
     Unfinished(PathBuf),
+    /// The ledger is not in a file.
+    #[error("the ledger is in PostgreSQL: back it up with pg_dump, or as its provider does")]
+    Postgres,
     /// A file could not be read or written.
     #[error("{} cannot be written", .0.display())]
     File(PathBuf, #[source] io::Error),
@@ -45,11 +48,12 @@ impl Ledger {
     /// that file is removed if the copy fails or is dropped. Writers do not wait for a backup.
     pub async fn backup(&self, file: &Path) -> Result<(), BackupError> {
         let at = |error| BackupError::File(file.to_owned(), error);
+        let ledger = self.0.database.file().ok_or(BackupError::Postgres)?;
         if file.try_exists().map_err(at)? {
             return Err(BackupError::Exists(file.to_owned()));
         }
         let part = PartialCopy::create(file)?;
-        part.copy_from(self.path()).await?;
+        part.copy_from(ledger.path()).await?;
         part.rename_to(file).map_err(at)
     }
 }
@@ -127,7 +131,7 @@ async fn copy_all(copy: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 }
 
 async fn copy_rows(copy: &mut SqliteConnection, table: &str) -> Result<(), sqlx::Error> {
-    let columns = "SELECT name FROM pragma_table_info(?, 'ledger') ORDER BY cid";
+    let columns = "SELECT name FROM pragma_table_info($1, 'ledger') ORDER BY cid";
     let columns: Vec<String> = sqlx::query_scalar(columns).bind(table).fetch_all(&mut *copy).await?;
     let quoted: Vec<_> = columns.iter().map(|column| quote_identifier(column)).collect();
     let values: Vec<_> =

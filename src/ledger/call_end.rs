@@ -76,7 +76,7 @@ pub(super) async fn write_call_end(
     if !end.is_recovered {
         requests::write_call_ended(writing, &end.call.call_sid).await?;
     }
-    let payments = find_by_call(&mut *writing.transaction, &end.call.call_sid).await?;
+    let payments = find_by_call(&mut writing.transaction, &end.call.call_sid).await?;
     let now = writing.now;
     let event = CallEndedEvent {
         event_id: id.to_string(),
@@ -97,34 +97,17 @@ pub(super) async fn write_call_end(
             .map(|payment| PaymentOfCall { id: payment.id.to_string(), state: payment.state.as_str() })
             .collect(),
     };
-    sqlx::query("INSERT INTO outbox (call_sid, caller, outcome, written_at, due_at) VALUES (?1, ?2, ?3, ?4, ?4)")
+    sqlx::query("INSERT INTO outbox (call_sid, caller, outcome, written_at, due_at) VALUES ($1, $2, $3, $4, $4)")
         .bind(end.call.call_sid.as_str())
         .bind(end.call.caller.as_ref().map(PhoneNumber::as_str))
         .bind(serde_json::to_string(&event).expect("JSON always serialises"))
         .bind(now.as_millisecond())
-        .execute(&mut *writing.transaction)
+        .execute(&mut writing.transaction)
         .await?;
     writing.has_outcome = true;
     Ok(())
 }
 
-/// SQL condition: an undelivered event about a call has personal data, and is about a call of the caller `?1` or was
-/// written before `?2`.
-macro_rules! expired_call_end {
-    () => {
-        "call_sid IS NOT NULL AND (caller = ?1 OR written_at < ?2) AND (caller IS NOT NULL \
-         OR outcome ->> '$.callReference' IS NOT NULL OR outcome ->> '$.conversationSummary' IS NOT NULL \
-         OR outcome ->> '$.handoff' IS NOT NULL OR outcome ->> '$.arguments' <> '{}')"
-    };
-}
-
-/// Finds out whether there are such events.
-pub(super) const HAS_EXPIRED_CALL_ENDS: &str =
-    concat!("SELECT EXISTS (SELECT 1 FROM outbox WHERE ", expired_call_end!(), ")");
-
-/// Erases the personal data of such events. The events stay, so that each call is still reported.
-pub(super) const ERASE_CALL_ENDS: &str = concat!(
-    "UPDATE outbox SET caller = NULL, outcome = json_set(outcome, '$.callReference', NULL, \
-     '$.conversationSummary', NULL, '$.handoff', NULL, '$.arguments', json('{}')) WHERE ",
-    expired_call_end!()
-);
+/// The members of the event that hold personal data, and what they hold without it.
+pub(super) const PERSONAL_MEMBERS: [(&str, &str); 4] =
+    [("callReference", "null"), ("conversationSummary", "null"), ("handoff", "null"), ("arguments", "{}")];

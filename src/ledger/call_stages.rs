@@ -17,8 +17,9 @@ impl Ledger {
 
     /// Returns the calls that reached a stage within the last 24 hours, at most `limit` of them, the newest first.
     pub(crate) async fn load_call_stages(&self, limit: u32) -> Result<Vec<(CallSid, CallStage)>, LedgerError> {
-        let select = "SELECT call_sid, stage FROM call_stages WHERE recorded_at >= ? ORDER BY recorded_at DESC LIMIT ?";
-        let calls = sqlx::query_as(select).bind(oldest_at(Timestamp::now())).bind(limit);
+        let select =
+            "SELECT call_sid, stage FROM call_stages WHERE recorded_at >= $1 ORDER BY recorded_at DESC LIMIT $2";
+        let calls = sqlx::query_as(select).bind(oldest_at(Timestamp::now())).bind(i64::from(limit));
         let calls: Vec<(String, i64)> = calls.fetch_all(&self.0.readers).await?;
         let parse = |(call, stage): (String, i64)| Some((call.parse().ok()?, CallStage::from_number(stage)?));
         Ok(calls.into_iter().filter_map(parse).collect())
@@ -31,22 +32,22 @@ pub(super) async fn write_call_stage(
     call: &CallSid,
     stage: Option<CallStage>,
 ) -> Result<(), LedgerError> {
-    sqlx::query("DELETE FROM call_stages WHERE recorded_at < ?")
+    sqlx::query("DELETE FROM call_stages WHERE recorded_at < $1")
         .bind(oldest_at(writing.now))
-        .execute(&mut *writing.transaction)
+        .execute(&mut writing.transaction)
         .await?;
     let Some(stage) = stage else {
-        let delete = sqlx::query("DELETE FROM call_stages WHERE call_sid = ?").bind(call.as_str());
-        delete.execute(&mut *writing.transaction).await?;
+        let delete = sqlx::query("DELETE FROM call_stages WHERE call_sid = $1").bind(call.as_str());
+        delete.execute(&mut writing.transaction).await?;
         return Ok(());
     };
-    let insert = "INSERT INTO call_stages (call_sid, stage, recorded_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET stage = ?2, recorded_at = ?3 WHERE stage < ?2";
+    let insert = "INSERT INTO call_stages (call_sid, stage, recorded_at) VALUES ($1, $2, $3) \
+                  ON CONFLICT (call_sid) DO UPDATE SET stage = $2, recorded_at = $3 WHERE call_stages.stage < $2";
     sqlx::query(insert)
         .bind(call.as_str())
         .bind(stage.to_number())
         .bind(writing.now.as_millisecond())
-        .execute(&mut *writing.transaction)
+        .execute(&mut writing.transaction)
         .await?;
     Ok(())
 }

@@ -5,13 +5,19 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_by_call};
+use super::text::storable;
 use super::{
-    Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState,
+    Alert, CallData, Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState, tokens,
 };
 use crate::payment::{
     CallbackKind, Last4, PaymentCallback, PaymentIdGenerator, PaymentOutcome, PaymentRecord, PaymentSessionResult,
     ResultKind, UpdateAction,
 };
+
+/// How often an entry of a payment was recorded, and how many entries the server has asked for.
+pub(super) const COUNT_ENTRIES: &str = "SELECT (SELECT count(*) FROM events WHERE payment_id = $1 AND delivery = $2), \
+     (SELECT count(DISTINCT idempotency_key) FROM events WHERE payment_id = $1 AND kind = 'asking' \
+     AND change NOT IN ($3, $4))";
 
 /// The result of recording a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +80,7 @@ impl LedgerTransaction {
             // them. Money may have moved: it is recorded as a payment of its own.
             return self.insert_found_session(status).await.map(Some);
         }
-        let of_call = find_by_call(&mut *self.transaction, &status.call_sid).await?;
+        let of_call = find_by_call(&mut self.transaction, &status.call_sid).await?;
         Ok(of_call
             .into_iter()
             .rev()
@@ -96,16 +102,13 @@ impl LedgerTransaction {
         if status.date_updated.is_some() || !is_entry {
             return self.append_event(payment, event, Some(&dated)).await;
         }
-        let query = "SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ?1 AND delivery = ?2), \
-             (SELECT count(DISTINCT json_extract(data, '$.key')) FROM events WHERE payment_id = ?1 AND kind = 'asking' \
-              AND json_extract(data, '$.change') NOT IN (?3, ?4))";
-        let known = sqlx::query_as(query)
+        let known = sqlx::query_as(COUNT_ENTRIES)
             .bind(payment.id.to_string())
-            .bind(&dated)
+            .bind(dated.clone())
             .bind(UpdateAction::Complete.as_str())
             .bind(UpdateAction::Cancel.as_str());
-        let (is_known, capture_requests): (bool, i64) = known.fetch_one(&mut *self.transaction).await?;
-        if is_known {
+        let (recorded, capture_requests): (i64, i64) = known.fetch_one(&mut self.transaction).await?;
+        if recorded > 0 {
             return Ok(false);
         }
         self.append_event(payment, event, Some(&format!("{dated} {capture_requests}"))).await
@@ -114,10 +117,10 @@ impl LedgerTransaction {
     /// Stores the last digits of the card before the result arrives. A payment that stays unknown is matched with the
     /// processor's records by them.
     async fn set_last4(&mut self, payment: &Payment, last4: Last4) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE payments SET last4 = ? WHERE id = ?")
+        sqlx::query("UPDATE payments SET last4 = $1 WHERE id = $2")
             .bind(last4.to_string())
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         Ok(())
     }
@@ -178,10 +181,7 @@ impl LedgerTransaction {
 
     /// Whether Twilio reported a contradicted success of the payment.
     async fn has_doubtful_success(&mut self, payment: &Payment) -> Result<bool, LedgerError> {
-        let query = "SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ? AND kind = 'ended' \
-             AND json_extract(data, '$.doubtful') = 1)";
-        let doubted = sqlx::query_scalar(query).bind(payment.id.to_string());
-        Ok(doubted.fetch_one(&mut *self.transaction).await?)
+        self.has_event(payment, "kind = 'ended' AND doubtful = 1").await
     }
 
     async fn write_result(&mut self, payment: &mut Payment, ending: &PaymentSessionResult) -> Result<(), LedgerError> {
@@ -189,16 +189,20 @@ impl LedgerTransaction {
         if payment.refusal().is_none() || ending.result == ResultKind::Success {
             self.set_result(payment, ending.result.as_str(), ending.error_code, ending.error_text().as_deref()).await?;
         }
+        let id = payment.id.to_string();
+        let keys = self.ledger.0.sealing_keys.get();
+        let seal = |token: &str| keys.map_or_else(|| token.to_owned(), |keys| keys.seal(tokens::place(&id), token));
+        let token = ending.payment_token.as_ref().map(|token| seal(&storable(token.expose_secret())));
         sqlx::query(
-            "UPDATE payments SET last4 = coalesce(?, last4), confirmation = coalesce(?, confirmation), token = coalesce(?, token), \
-             profile = coalesce(?, profile) WHERE id = ?",
+            "UPDATE payments SET last4 = coalesce($1, last4), confirmation = coalesce($2, confirmation), token = coalesce($3, token), \
+             profile = coalesce($4, profile) WHERE id = $5",
         )
         .bind(ending.last4.map(|last4| last4.to_string()))
-        .bind(&ending.confirmation_code)
-        .bind(ending.payment_token.as_ref().map(ExposeSecret::expose_secret))
-        .bind(&ending.profile_id)
-        .bind(payment.id.to_string())
-        .execute(&mut *self.transaction)
+        .bind(ending.confirmation_code.as_deref().map(storable))
+        .bind(token)
+        .bind(ending.profile_id.as_deref().map(storable))
+        .bind(id)
+        .execute(&mut self.transaction)
         .await?;
         let written = self.find_payment(PaymentKey::Id(payment.id)).await?;
         *payment = written.ok_or(LedgerError::Unreadable("a row that was just written"))?;

@@ -1,14 +1,13 @@
-//! The one connection that writes. After any failure it is discarded and the next write opens a new one, so that no
-//! fault outlasts its cause.
+//! The connections that write: one of SQLite, which lets one write in at a time, and a few of PostgreSQL. After any failure
+//! a connection is discarded and the next write opens a new one, so that no fault outlasts its cause.
 
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout, timeout_at};
+use sqlx::{AnyConnection, Row as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::LedgerError;
 use super::database::Database;
@@ -22,67 +21,131 @@ pub(super) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long a commit may take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The connection that writes, if one is open.
+/// The pause before PostgreSQL is asked again how a commit ended.
+const COMMIT_POLL: Duration = Duration::from_millis(50);
+
+/// Begins a transaction of PostgreSQL and returns its id. Each statement sees what others have committed before it, waits
+/// for a lock no longer than another write may take, and has an end even if this process is gone.
+const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; \
+    SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT CAST(pg_current_xact_id() AS TEXT)";
+
+/// Opens the connections that write, and keeps those that are idle.
 #[derive(Debug)]
 pub(super) struct LedgerWriter {
     database: Database,
-    connection: Arc<Mutex<Option<SqliteConnection>>>,
+    turns: Arc<Semaphore>,
+    /// The number of turns.
+    count: u32,
+    idle: Arc<IdleConnections>,
     is_closed: AtomicBool,
 }
 
-/// The lock that serialises writes. It guards the connection.
-pub(super) type WriteLock = OwnedMutexGuard<Option<SqliteConnection>>;
+type IdleConnections = Mutex<Vec<AnyConnection>>;
+
+/// A turn to write, and its connection. It returns the connection when it is dropped.
+#[derive(Debug)]
+pub(super) struct WriteLock {
+    connection: Option<AnyConnection>,
+    idle: Arc<IdleConnections>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// A transaction of PostgreSQL, by which it can be asked later whether the transaction was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionId(String);
+
+/// How a transaction ended whose commit failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommitFate {
+    Committed,
+    /// It was not committed, or the database has never heard of it.
+    RolledBack,
+    /// The database does not answer in time.
+    InDoubt,
+}
 
 /// A write transaction. If it is dropped before the commit, it is rolled back and its connection is discarded.
 #[derive(Debug)]
-pub(super) struct WriteTransaction(Option<WriteLock>);
+pub(super) struct WriteTransaction {
+    turn: Option<WriteLock>,
+    database: Database,
+    /// Set with PostgreSQL.
+    id: Option<TransactionId>,
+}
 
 impl LedgerWriter {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, connection: Arc::default(), is_closed: AtomicBool::new(false) }
+        let count = database.writers();
+        let turns = Arc::new(Semaphore::new(count));
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Self { database, turns, count, idle: Arc::default(), is_closed: AtomicBool::new(false) }
     }
 
-    /// Waits for the write lock until the deadline.
+    /// Waits for a turn to write until the deadline.
     pub(super) async fn lock(&self, until: Instant) -> Result<WriteLock, LedgerError> {
-        let turn = timeout_at(until, self.connection.clone().lock_owned()).await.map_err(|_| LedgerError::Busy)?;
+        let turn = timeout_at(until, self.turns.clone().acquire_owned()).await.map_err(|_| LedgerError::Busy)?;
+        let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
         if self.is_closed.load(Ordering::Acquire) {
             return Err(sqlx::Error::PoolClosed.into());
         }
-        Ok(turn)
+        let connection = lock(&self.idle).pop();
+        Ok(WriteLock { connection, idle: self.idle.clone(), _turn: turn })
     }
 
     /// Begins a transaction. Tries at least once, and retries until the deadline while another process holds the
     /// database lock.
     pub(super) async fn begin(&self, mut turn: WriteLock, until: Instant) -> Result<WriteTransaction, LedgerError> {
         loop {
-            match self.try_begin(turn.take()).await {
-                Ok(connection) => {
-                    *turn = Some(connection);
-                    return Ok(WriteTransaction(Some(turn)));
+            let kept = turn.connection.take();
+            let is_kept = kept.is_some();
+            match self.try_begin(kept).await {
+                Ok((connection, id)) => {
+                    turn.connection = Some(connection);
+                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), id });
                 }
+                // The server may have closed an idle connection, such as by its own restart.
+                Err(_) if is_kept && self.database.file().is_none() => lock(&self.idle).clear(),
                 Err(error) if is_busy(&error) && Instant::now() < until => tokio::task::yield_now().await,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    async fn try_begin(&self, connection: Option<SqliteConnection>) -> Result<SqliteConnection, sqlx::Error> {
+    async fn try_begin(
+        &self,
+        connection: Option<AnyConnection>,
+    ) -> Result<(AnyConnection, Option<TransactionId>), sqlx::Error> {
         let mut connection = match connection {
             Some(connection) => connection,
             None => self.database.connect_writer().await?,
         };
-        // A transaction that begins with a read can fail later because another process has written meanwhile.
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
-        Ok(connection)
+        let id = match self.database {
+            Database::Sqlite(_) => {
+                // A transaction that begins with a read can fail later because another process has written meanwhile.
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+                None
+            }
+            Database::Postgres(_) => {
+                let rows = sqlx::raw_sql(BEGIN_POSTGRES).fetch_all(&mut connection);
+                let rows = timeout(BUSY_TIMEOUT, rows).await.map_err(|_| timed_out())??;
+                let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+                Some(TransactionId(row.try_get(0)?))
+            }
+        };
+        Ok((connection, id))
     }
 
-    /// Waits for the current write and closes the connection. Later writes fail.
+    /// Finds out how a transaction ended whose commit failed.
+    pub(super) async fn find_commit(&self, id: &TransactionId, until: Instant) -> CommitFate {
+        find_commit(&self.database, id, until).await
+    }
+
+    /// Waits for the current writes and closes the connections. Later writes fail.
     pub(super) async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
-        let until = Instant::now() + BUSY_TIMEOUT;
-        if let Ok(mut turn) = timeout_at(until, self.connection.clone().lock_owned()).await
-            && let Some(connection) = turn.take()
-        {
+        let _turns = timeout(BUSY_TIMEOUT, self.turns.acquire_many(self.count)).await;
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        for connection in idle {
             close(connection).await;
         }
     }
@@ -90,43 +153,128 @@ impl LedgerWriter {
 
 impl WriteTransaction {
     /// Commits, and returns the write lock.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::InDoubt`] if PostgreSQL did not say in time whether it was committed.
     pub(super) async fn commit(mut self) -> Result<WriteLock, LedgerError> {
-        timeout(COMMIT_TIMEOUT, sqlx::query("COMMIT").execute(&mut *self)).await.map_err(|_| LedgerError::Busy)??;
-        Ok(self.0.take().expect("a transaction has the write lock until it is committed"))
+        let until = Instant::now() + COMMIT_TIMEOUT;
+        let commit = timeout_at(until, sqlx::query("COMMIT").execute(self.connection())).await;
+        let failed = match commit {
+            Ok(Ok(_)) => return Ok(self.take_turn()),
+            Ok(Err(error)) => LedgerError::from(error),
+            Err(_) => LedgerError::Busy,
+        };
+        let Some(id) = &self.id else { return Err(failed) };
+        if let Some(turn) = &mut self.turn {
+            turn.connection = None;
+        }
+        match find_commit(&self.database, id, until).await {
+            CommitFate::Committed => Ok(self.take_turn()),
+            CommitFate::RolledBack => Err(failed),
+            CommitFate::InDoubt => Err(LedgerError::InDoubt(id.clone())),
+        }
+    }
+
+    fn take_turn(&mut self) -> WriteLock {
+        self.turn.take().expect("a transaction has its turn until it is committed")
+    }
+
+    /// The connection, without a limit for its statements.
+    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+        let connection = self.turn.as_mut().and_then(|turn| turn.connection.as_mut());
+        connection.expect("a transaction has its connection until it is committed")
+    }
+
+    /// The id of the transaction, with PostgreSQL.
+    pub(super) fn id(&self) -> Option<&TransactionId> {
+        self.id.as_ref()
+    }
+
+    /// Whether the database is at the other end of a network.
+    pub(super) fn is_remote(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Waits until nobody else decides about this, and keeps others from it until the transaction ends. With SQLite
+    /// nobody else writes anyhow.
+    ///
+    /// Each statement after this one sees what the last holder has committed.
+    pub(super) async fn lock(&mut self, what: &str) -> Result<(), sqlx::Error> {
+        if self.is_remote() {
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(what).execute(self).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks until the deadline how a transaction ended.
+async fn find_commit(database: &Database, id: &TransactionId, until: Instant) -> CommitFate {
+    let ask = async || {
+        let mut connection = database.connect_writer().await?;
+        let status = sqlx::query_scalar("SELECT pg_xact_status(CAST($1 AS xid8))").bind(id.0.clone());
+        let status: Result<Option<String>, sqlx::Error> = status.fetch_one(&mut connection).await;
+        close(connection).await;
+        status
+    };
+    loop {
+        match timeout_at(until, ask()).await {
+            Ok(Ok(Some(status))) if status == "committed" => return CommitFate::Committed,
+            Ok(Ok(Some(status))) if status == "in progress" => {}
+            Ok(Ok(_)) => return CommitFate::RolledBack,
+            // An id that is yet to come: the database was restored from an earlier state.
+            Ok(Err(error)) if sql_state(&error).is_some_and(|state| state.starts_with("22")) => {
+                return CommitFate::RolledBack;
+            }
+            Ok(Err(_)) => {}
+            Err(_) => return CommitFate::InDoubt,
+        }
+        sleep(COMMIT_POLL).await;
     }
 }
 
 impl Drop for WriteTransaction {
     fn drop(&mut self) {
-        if let Some(turn) = &mut self.0 {
-            **turn = None;
+        if let Some(turn) = &mut self.turn {
+            turn.connection = None;
         }
     }
 }
 
-impl Deref for WriteTransaction {
-    type Target = SqliteConnection;
-
-    fn deref(&self) -> &SqliteConnection {
-        self.0.as_deref().and_then(Option::as_ref).expect("a transaction has its connection until it is committed")
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        lock(&self.idle).extend(self.connection.take());
     }
 }
 
-impl DerefMut for WriteTransaction {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.0.as_deref_mut().and_then(Option::as_mut).expect("a transaction has its connection until it is committed")
-    }
+fn lock(idle: &IdleConnections) -> std::sync::MutexGuard<'_, Vec<AnyConnection>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Closes a connection. An error is ignored: nothing depends on it.
-pub(super) async fn close(connection: SqliteConnection) {
+pub(super) async fn close(connection: AnyConnection) {
     use sqlx::Connection as _;
-    let _ = connection.close().await;
+    let _ = timeout(BUSY_TIMEOUT, connection.close()).await;
 }
 
 /// SQLite's primary result code.
 pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+    code(error).filter(|code| code.len() != SQLSTATE_LENGTH)?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// PostgreSQL's code of an error: five letters and digits, of which the first two are its class.
+pub(super) fn sql_state(error: &sqlx::Error) -> Option<String> {
+    code(error).filter(|code| code.len() == SQLSTATE_LENGTH)
+}
+
+const SQLSTATE_LENGTH: usize = 5;
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// Whether another connection holds the lock: `SQLITE_BUSY` or `SQLITE_LOCKED`.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{LedgerFault, LimitExceeded, PaymentState, connection};
+use super::{LedgerFault, LimitExceeded, PaymentState, TransactionId, connection};
+use crate::config::{DatabaseUrl, PostgresUrl};
 use crate::payment::{Amount, PriorPayment};
 
 /// A read or write of the ledger that failed. A later attempt may succeed.
@@ -17,6 +18,9 @@ pub enum LedgerError {
     /// Other writes took too long.
     #[error("the ledger cannot be written: another write takes too long")]
     Busy,
+    /// PostgreSQL did not say whether it has committed a transaction.
+    #[error("the ledger did not confirm a write")]
+    InDoubt(TransactionId),
 }
 
 impl LedgerError {
@@ -24,7 +28,7 @@ impl LedgerError {
     pub(super) fn is_transient(&self) -> bool {
         use sqlx::Error::{ColumnDecode, ColumnNotFound, Decode, Encode, PoolClosed, RowNotFound, TypeNotFound};
         match self {
-            Self::Busy => true,
+            Self::Busy | Self::InDoubt(_) => true,
             Self::Unreadable(_)
             | Self::Database(
                 ColumnDecode { .. }
@@ -35,16 +39,30 @@ impl LedgerError {
                 | RowNotFound
                 | TypeNotFound { .. },
             ) => false,
-            // 18 to 20 and 25: a size, a constraint, a type or a parameter index.
-            Self::Database(error) => !matches!(connection::primary_code(error), Some(18..=20 | 25)),
+            // 18 to 20 and 25: a size, a constraint, a type or a parameter index. 22 and 23: a value or a constraint.
+            Self::Database(error) => {
+                !matches!(connection::primary_code(error), Some(18..=20 | 25))
+                    && !connection::sql_state(error)
+                        .is_some_and(|state| state.starts_with("22") || state.starts_with("23"))
+            }
         }
     }
 
     /// Whether another write, of this process or another one, was the cause.
+    /// Whether another write stood in the way, so that nothing was written: a deadlock, or a row that appeared meanwhile.
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                connection::sql_state(error).is_some_and(|state| matches!(&*state, "40001" | "40P01" | "23505"))
+            }
+            Self::Busy | Self::Unreadable(_) | Self::InDoubt(_) => false,
+        }
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         match self {
             Self::Busy => true,
-            Self::Unreadable(_) => false,
+            Self::Unreadable(_) | Self::InDoubt(_) => false,
             Self::Database(error) => connection::is_busy(error),
         }
     }
@@ -80,11 +98,24 @@ pub enum OpenLedgerError {
     #[error("there is no ledger {}: start the server first, or set DATABASE_URL to the path of its ledger", .0.display())]
     Missing(PathBuf),
     /// SQLite reported an error.
-    #[error("the ledger {} cannot be opened", .0.display())]
-    Database(PathBuf, #[source] sqlx::Error),
+    #[error("the ledger {0} cannot be opened")]
+    Database(DatabaseUrl, #[source] sqlx::Error),
     /// A migration failed, for example because a newer version wrote the file.
-    #[error("the ledger {} cannot be migrated to this version: a newer version may have written it", .0.display())]
-    Migration(PathBuf, #[source] sqlx::migrate::MigrateError),
+    #[error("the ledger {0} cannot be migrated to this version: a newer version may have written it")]
+    Migration(DatabaseUrl, #[source] sqlx::migrate::MigrateError),
+    /// Another server uses the database.
+    #[error("another server uses the ledger {0}: stop it, or give this one a DATABASE_URL of its own")]
+    PostgresInUse(PostgresUrl),
+    /// The database has no tables of a ledger.
+    #[error("there is no ledger in {0}: start the server first, or set DATABASE_URL to its database")]
+    Empty(PostgresUrl),
+}
+
+impl OpenLedgerError {
+    /// An error of this database.
+    pub(super) fn database(url: &DatabaseUrl) -> impl Fn(sqlx::Error) -> Self + '_ {
+        |error| Self::Database(url.clone(), error)
+    }
 }
 
 /// A request to Twilio that was not recorded, and so must not be sent.
@@ -125,6 +156,11 @@ pub enum RecordRequestError {
 }
 
 impl RecordRequestError {
+    /// Whether another write stood in the way, so that nothing was written.
+    pub(super) fn is_conflict(&self) -> bool {
+        if let Self::Ledger(error) = self { error.is_conflict() } else { false }
+    }
+
     /// What is wrong and what to do about it, as text for the model.
     pub fn model_message(&self) -> &'static str {
         match self {

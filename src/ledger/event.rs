@@ -1,6 +1,8 @@
 //! The events of a payment: a kind and a small JSON object. The kinds are stored in the database and do not change.
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::outbox::RefundData;
@@ -8,8 +10,8 @@ use super::{LimitExceeded, PaymentState, RefundKind};
 use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
-    Amount, CallerAttestation, CardTestingPattern, ConsentRecord, EntryError, Field, IdempotencyKey, Last4,
-    PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
+    Amount, CallerAttestation, CardTestingPattern, ConsentAnswer, ConsentRecord, EntryError, Field, IdempotencyKey,
+    Last4, PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
 };
 
 /// An event of a payment. It contains no card data and no token.
@@ -186,6 +188,27 @@ pub(super) fn statement_data(agreed: &ConsentRecord) -> Value {
         "version": agreed.text_version,
         "answer": agreed.answer.as_str(),
     })
+}
+
+/// What a statement said of an amount, as it was recorded.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatementOfAmount {
+    minor: u64,
+    currency: String,
+    answer: String,
+}
+
+impl StatementOfAmount {
+    /// Reads the data of a statement. `None` if it was not about an amount.
+    pub(super) fn parse(data: &RawValue) -> Option<Self> {
+        serde_json::from_str(data.get()).ok()
+    }
+
+    /// The amount, if the caller agreed to it.
+    pub(super) fn agreed_amount(&self) -> Option<Amount> {
+        let is_agreed = self.answer == ConsentAnswer::Yes.as_str();
+        if is_agreed { Amount::from_minor(self.minor, self.currency.parse().ok()?) } else { None }
+    }
 }
 
 fn last4_text(last4: Option<Last4>) -> Option<String> {

@@ -130,9 +130,13 @@ impl FaultTracker {
 fn describe(error: &LedgerError) -> &'static str {
     let error = match error {
         LedgerError::Busy => return "another write takes too long",
+        LedgerError::InDoubt(_) => return DATABASE_SILENT,
         LedgerError::Database(error) => error,
         LedgerError::Unreadable(_) => return "a row cannot be read",
     };
+    if let Some(state) = connection::sql_state(error) {
+        return describe_state(&state);
+    }
     match connection::primary_code(error) {
         Some(5 | 6) => "another process holds the file locked",
         Some(8) => "the file or its directory is read-only",
@@ -140,7 +144,21 @@ fn describe(error: &LedgerError) -> &'static str {
         Some(11 | 26) => "the file is damaged",
         Some(13) => "the disk is full",
         Some(14) => "the file cannot be opened",
-        _ if matches!(error, sqlx::Error::Io(_)) => "the file cannot be opened",
-        _ => "SQLite reports an error, which is in the log",
+        _ if matches!(error, sqlx::Error::Io(_)) => "the database cannot be reached",
+        _ => "the database reports an error, which is in the log",
+    }
+}
+
+const DATABASE_SILENT: &str = "the database does not answer";
+
+/// Describes an error of PostgreSQL by its code.
+fn describe_state(state: &str) -> &'static str {
+    match state.get(..2) {
+        Some("08") => "the database cannot be reached",
+        Some("25") => "the database is read-only",
+        Some("28") => "the database refuses the user or the password",
+        Some("53") => "the database has no room or no connection left",
+        Some("57") => "the database is being stopped, or a statement takes too long",
+        _ => "the database reports an error, which is in the log",
     }
 }

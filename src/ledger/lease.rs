@@ -1,7 +1,7 @@
 //! The lease: a database row that names the server that uses the ledger. Every write of a server checks it.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{AnyConnection, AnyExecutor};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ impl Lease {
     /// server may use the original even if it was stopped when the copy was made: then the lease is taken only with
     /// `take_over`.
     pub(super) async fn take(
-        connection: &mut SqliteConnection,
+        connection: &mut AnyConnection,
         identity: FileIdentity,
         take_over: bool,
     ) -> Result<Self, TakeLeaseError> {
@@ -49,29 +49,31 @@ impl Lease {
             warn!(event = "ledger.taken_over", "The ledger of another server is taken over.");
         }
         let lease = Self { owner: Uuid::new_v4().to_string(), epoch: epoch + 1 };
-        sqlx::query("UPDATE lease SET owner = ?, epoch = ?, beat = 0, beat_at = ?, inode = ?, born = ? WHERE id = 1")
-            .bind(&lease.owner)
-            .bind(lease.epoch)
-            .bind(Timestamp::now().as_millisecond())
-            .bind(identity.inode())
-            .bind(identity.created_ns())
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "UPDATE lease SET owner = $1, epoch = $2, beat = 0, beat_at = $3, inode = $4, born = $5 WHERE id = 1",
+        )
+        .bind(lease.owner.clone())
+        .bind(lease.epoch)
+        .bind(Timestamp::now().as_millisecond())
+        .bind(identity.inode())
+        .bind(identity.created_ns())
+        .execute(&mut *connection)
+        .await?;
         sqlx::query("COMMIT").execute(&mut *connection).await?;
         Ok(lease)
     }
 
     /// Whether this server still has the lease.
-    pub(super) async fn is_held(&self, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-        let held = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM lease WHERE id = 1 AND owner = ? AND epoch = ?)");
-        held.bind(&self.owner).bind(self.epoch).fetch_one(connection).await
+    pub(super) async fn is_held(&self, connection: impl AnyExecutor<'_>) -> Result<bool, sqlx::Error> {
+        let held = sqlx::query("SELECT 1 FROM lease WHERE id = 1 AND owner = $1 AND epoch = $2");
+        Ok(held.bind(self.owner.clone()).bind(self.epoch).fetch_optional(connection).await?.is_some())
     }
 
     /// Renews the lease: increments `beat`.
-    pub(super) async fn renew(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE lease SET beat = beat + 1, beat_at = ? WHERE id = 1 AND owner = ? AND epoch = ?")
+    pub(super) async fn renew(&self, connection: impl AnyExecutor<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE lease SET beat = beat + 1, beat_at = $1 WHERE id = 1 AND owner = $2 AND epoch = $3")
             .bind(Timestamp::now().as_millisecond())
-            .bind(&self.owner)
+            .bind(self.owner.clone())
             .bind(self.epoch)
             .execute(connection)
             .await?;
@@ -79,9 +81,9 @@ impl Lease {
     }
 
     /// Releases the lease if this server still has it.
-    pub(super) async fn release(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE lease SET owner = NULL WHERE id = 1 AND owner = ? AND epoch = ?")
-            .bind(&self.owner)
+    pub(super) async fn release(&self, connection: impl AnyExecutor<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE lease SET owner = NULL WHERE id = 1 AND owner = $1 AND epoch = $2")
+            .bind(self.owner.clone())
             .bind(self.epoch)
             .execute(connection)
             .await?;

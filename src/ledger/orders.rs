@@ -3,14 +3,15 @@
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, SqliteExecutor};
+use sqlx::{AnyExecutor, AssertSqlSafe};
 
 use super::payment::{COLUMNS, find_all, find_by_call, state_list};
+use super::text::storable_json;
 use super::{
     CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError, event,
 };
 use crate::ids::CallSid;
-use crate::payment::{Amount, AmountDue, ConsentRecord, CreatePayment, Currency, PriorPayment, PriorPayments};
+use crate::payment::{Amount, AmountDue, ConsentRecord, CreatePayment, PriorPayment, PriorPayments};
 use crate::phone_number::PhoneNumber;
 
 /// Most unknown payments of a caller that are returned.
@@ -33,22 +34,23 @@ fn normalize_reference(text: &str) -> String {
 }
 
 /// The payments of an order that block another one, the newest first.
-async fn find_conflicting_by_order(database: impl SqliteExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
+async fn find_conflicting_by_order(database: impl AnyExecutor<'_>, key: &str) -> Result<Vec<Payment>, LedgerError> {
     let blocking = state_list(PaymentState::blocks_order);
-    let query = format!("SELECT {COLUMNS} FROM payments WHERE order_key = ? AND state IN {blocking} ORDER BY seq DESC");
+    let query =
+        format!("SELECT {COLUMNS} FROM payments WHERE order_key = $1 AND state IN {blocking} ORDER BY seq DESC");
     find_all(sqlx::query(AssertSqlSafe(query)).bind(key), database).await
 }
 
 /// The payments of this amount, of a caller or a call, that block another one, the newest first.
 async fn find_conflicting_by_amount(
-    database: impl SqliteExecutor<'_>,
+    database: impl AnyExecutor<'_>,
     call: &CallSid,
     caller: Option<&PhoneNumber>,
     amount: Amount,
 ) -> Result<Vec<Payment>, LedgerError> {
     let blocking = state_list(PaymentState::blocks_order);
     let query = format!(
-        "SELECT {COLUMNS} FROM payments WHERE (caller = ?1 OR call_sid = ?2) AND minor = ?3 AND currency = ?4 \
+        "SELECT {COLUMNS} FROM payments WHERE (caller = $1 OR call_sid = $2) AND minor = $3 AND currency = $4 \
          AND state IN {blocking} ORDER BY seq DESC"
     );
     let same = sqlx::query(AssertSqlSafe(query))
@@ -80,7 +82,7 @@ impl Ledger {
         }
         if let Some(caller) = &call.caller {
             let query =
-                format!("SELECT {COLUMNS} FROM payments WHERE caller = ? AND state = 'unknown' ORDER BY seq DESC");
+                format!("SELECT {COLUMNS} FROM payments WHERE caller = $1 AND state = 'unknown' ORDER BY seq DESC");
             let unknown = find_all(sqlx::query(AssertSqlSafe(query)).bind(caller.as_str().to_owned()), readers).await?;
             let other = |payment: &PriorPayment| Some(*payment) != known.same_order;
             let unknown = unknown.iter().filter(|payment| elsewhere(payment)).map(to_prior_payment).filter(other);
@@ -104,15 +106,12 @@ impl Ledger {
 
     /// The amount that the caller agreed to last on a call, if no payment was started after that.
     async fn load_agreed_amount(&self, call: &CallData, payments: &[Payment]) -> Result<Option<Amount>, LedgerError> {
-        let query = "SELECT at, json_extract(data, '$.minor'), json_extract(data, '$.currency'), json_extract(data, '$.answer') \
-             FROM call_events WHERE call_sid = ? AND kind = 'statement' AND json_extract(data, '$.minor') IS NOT NULL \
-             ORDER BY id DESC LIMIT 1";
-        let last: Option<(i64, i64, String, String)> =
-            sqlx::query_as(query).bind(call.call_sid.as_str()).fetch_optional(&self.0.readers).await?;
-        let Some((at, minor, currency, answer)) = last else { return Ok(None) };
-        let used = payments.iter().any(|payment| payment.opened_at.as_millisecond() >= at);
-        let amount = || Amount::from_minor(minor.unsigned_abs(), currency.parse::<Currency>().ok()?);
-        Ok((answer == "yes" && !used).then(amount).flatten())
+        let statements = self.statements(&call.call_sid).await?;
+        let with_amount =
+            |statement: &super::EventRecord| Some((statement.at, event::StatementOfAmount::parse(&statement.data)?));
+        let Some((at, statement)) = statements.iter().rev().find_map(with_amount) else { return Ok(None) };
+        let used = payments.iter().any(|payment| payment.opened_at >= at);
+        Ok(statement.agreed_amount().filter(|_| !used))
     }
 }
 
@@ -121,11 +120,11 @@ pub(super) async fn write_statement(
     call: &CallSid,
     agreed: &ConsentRecord,
 ) -> Result<(), LedgerError> {
-    sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES (?, ?, 'statement', ?)")
+    sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES ($1, $2, 'statement', $3)")
         .bind(call.as_str())
         .bind(writing.now.as_millisecond())
-        .bind(event::statement_data(agreed).to_string())
-        .execute(&mut *writing.transaction)
+        .bind(storable_json(event::statement_data(agreed)))
+        .execute(&mut writing.transaction)
         .await?;
     Ok(())
 }
@@ -135,7 +134,7 @@ impl LedgerTransaction {
     pub(super) async fn with_known_order(&mut self, call: &CallData) -> Result<CallData, LedgerError> {
         let mut call = call.clone();
         if call.order_key.is_none() {
-            let earlier = find_by_call(&mut *self.transaction, &call.call_sid).await?;
+            let earlier = find_by_call(&mut self.transaction, &call.call_sid).await?;
             if let Some(earlier) = earlier.into_iter().find(|payment| payment.order_key.is_some()) {
                 call.call_reference = call.call_reference.or(earlier.call_reference);
                 call.order_key = earlier.order_key;
@@ -153,7 +152,7 @@ impl LedgerTransaction {
         if self.ledger.is_recovering(&call.call_sid) {
             return Err(RecordRequestError::Recovering);
         }
-        for mut older in find_by_call(&mut *self.transaction, &call.call_sid).await? {
+        for mut older in find_by_call(&mut self.transaction, &call.call_sid).await? {
             match older.state {
                 PaymentState::Submitted | PaymentState::Unknown => return Err(RecordRequestError::EarlierUnsettled),
                 // The call may have outlived the server or the WebSocket that knew of the charge.
@@ -173,7 +172,7 @@ impl LedgerTransaction {
     async fn check_reference(&mut self, key: &str, create: &CreatePayment) -> Result<(), RecordRequestError> {
         // Storing a card charges nothing: only a payment without a result blocks it.
         let in_the_way = |payment: &&Payment| create.charge.is_some() || !payment.state.holds_money();
-        match find_conflicting_by_order(&mut *self.transaction, key).await?.iter().find(in_the_way) {
+        match find_conflicting_by_order(&mut self.transaction, key).await?.iter().find(in_the_way) {
             Some(payment) => Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment))),
             None => Ok(()),
         }
@@ -188,7 +187,7 @@ impl LedgerTransaction {
         let within = i64::from(self.ledger.1.limits.orders.same_again_minutes);
         let Some(amount) = create.charge.filter(|_| within > 0) else { return Ok(()) };
         let same =
-            find_conflicting_by_amount(&mut *self.transaction, &call.call_sid, call.caller.as_ref(), amount).await?;
+            find_conflicting_by_amount(&mut self.transaction, &call.call_sid, call.caller.as_ref(), amount).await?;
         if let Some(payment) = same.iter().find(|payment| !payment.state.holds_money()) {
             return Err(RecordRequestError::OrderHasPayment(to_prior_payment(payment)));
         }
@@ -206,10 +205,10 @@ impl LedgerTransaction {
         let Some(amount) = payment.amount else { return Ok(()) };
         let orders = self.ledger.1.limits.orders;
         let mut others = match payment.order_key.as_ref().filter(|_| !orders.pay_again) {
-            Some(key) => find_conflicting_by_order(&mut *self.transaction, key).await?,
+            Some(key) => find_conflicting_by_order(&mut self.transaction, key).await?,
             None if orders.same_again_minutes == 0 => Vec::new(),
             None => {
-                find_conflicting_by_amount(&mut *self.transaction, &payment.call_sid, payment.caller.as_ref(), amount)
+                find_conflicting_by_amount(&mut self.transaction, &payment.call_sid, payment.caller.as_ref(), amount)
                     .await?
             }
         };

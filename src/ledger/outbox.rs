@@ -1,18 +1,22 @@
 //! The outbox: events to deliver to the webhook. Each is written in the transaction that changes the payment or records
 //! the end of the call, and stays until the webhook accepts it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_payment};
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, tokens};
 use crate::ids::CallSid;
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
+use crate::sealing::{SealingKeys, UnsealError, unseal};
 
 /// The longest delay before a delivery is retried.
 pub const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(1);
@@ -116,8 +120,8 @@ pub struct DueDelivery {
     outbox_id: i64,
     /// What it is about.
     pub subject: DeliverySubject,
-    /// The body of the request, with the token.
-    pub body: SecretString,
+    /// The body of the request, with the token. A token may be sealed with a key that the ledger does not have.
+    pub body: Result<SecretString, UnsealError>,
     /// Number of failed attempts.
     pub attempts: u32,
 }
@@ -205,11 +209,11 @@ async fn insert_event(
     outcome: &WebhookEvent,
 ) -> Result<(), LedgerError> {
     let outcome = serde_json::to_string(outcome).expect("texts and numbers always serialise");
-    sqlx::query("INSERT INTO outbox (payment_id, outcome, written_at, due_at) VALUES (?1, ?2, ?3, ?3)")
+    sqlx::query("INSERT INTO outbox (payment_id, outcome, written_at, due_at) VALUES ($1, $2, $3, $3)")
         .bind(payment.id.to_string())
         .bind(outcome)
         .bind(writing.now.as_millisecond())
-        .execute(&mut *writing.transaction)
+        .execute(&mut writing.transaction)
         .await?;
     Ok(())
 }
@@ -224,22 +228,23 @@ impl Ledger {
         }
         let rows = sqlx::query(
             "SELECT outbox.id, outbox.call_sid, outcome, attempts, token FROM outbox LEFT JOIN payments ON payments.id = payment_id \
-             WHERE delivered_at IS NULL AND (due_at <= ?1 OR due_at > ?2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
+             WHERE delivered_at IS NULL AND (due_at <= $1 OR due_at > $2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
              WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL) \
-             ORDER BY attempts > 0, due_at LIMIT ?3",
+             ORDER BY attempts > 0, due_at LIMIT $3",
         )
         .bind(now.as_millisecond())
         .bind(max_retry_time(now))
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(&self.0.readers)
         .await?;
-        rows.iter().map(read_due_delivery).collect()
+        let keys = self.0.sealing_keys.get();
+        rows.iter().map(|row| read_due_delivery(row, keys)).collect()
     }
 
     /// When the next delivery becomes due, apart from those that are due already.
     pub async fn next_delivery_at(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
         let next = sqlx::query_scalar(
-            "SELECT min(due_at) FROM outbox WHERE delivered_at IS NULL AND due_at > ? AND due_at <= ?",
+            "SELECT min(due_at) FROM outbox WHERE delivered_at IS NULL AND due_at > $1 AND due_at <= $2",
         )
         .bind(now.as_millisecond())
         .bind(max_retry_time(now));
@@ -259,9 +264,9 @@ impl Ledger {
     /// Makes all events that are not delivered yet due now, and returns them.
     pub async fn make_deliveries_due(&self) -> Result<Backlog, LedgerError> {
         let mut writing = self.begin_write().await?;
-        sqlx::query("UPDATE outbox SET due_at = ? WHERE delivered_at IS NULL")
+        sqlx::query("UPDATE outbox SET due_at = $1 WHERE delivered_at IS NULL")
             .bind(writing.now.as_millisecond())
-            .execute(&mut *writing.transaction)
+            .execute(&mut writing.transaction)
             .await?;
         writing.commit().await?;
         self.backlog().await
@@ -275,10 +280,10 @@ impl Ledger {
     /// Records that the webhook accepted an event, and erases the token if no other event needs it.
     pub async fn record_delivered(&self, due: &DueDelivery) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
-        let delivered = sqlx::query("UPDATE outbox SET delivered_at = ? WHERE id = ? AND delivered_at IS NULL")
+        let delivered = sqlx::query("UPDATE outbox SET delivered_at = $1 WHERE id = $2 AND delivered_at IS NULL")
             .bind(writing.now.as_millisecond())
             .bind(due.outbox_id)
-            .execute(&mut *writing.transaction)
+            .execute(&mut writing.transaction)
             .await?;
         if delivered.rows_affected() == 0 {
             return Ok(());
@@ -287,7 +292,8 @@ impl Ledger {
             writing.delete_delivered(due.outbox_id).await?;
             return writing.commit().await;
         };
-        let payment = find_payment(&mut *writing.transaction, PaymentKey::Id(payment)).await?;
+        writing.lock_call_of(payment).await?;
+        let payment = find_payment(&mut writing.transaction, PaymentKey::Id(payment)).await?;
         let payment = payment.ok_or(LedgerError::Unreadable("an outcome without a payment"))?;
         writing.append_event(&payment, &LedgerEvent::Delivered { attempts: due.attempts + 1 }, None).await?;
         if !writing.is_token_needed(&payment).await? {
@@ -299,10 +305,10 @@ impl Ledger {
     /// Postpones an event that the webhook did not accept.
     pub async fn postpone_delivery(&self, due: &DueDelivery, until: Timestamp) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
-        sqlx::query("UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ?")
+        sqlx::query("UPDATE outbox SET attempts = attempts + 1, due_at = $1 WHERE id = $2")
             .bind(until.as_millisecond())
             .bind(due.outbox_id)
-            .execute(&mut *writing.transaction)
+            .execute(&mut writing.transaction)
             .await?;
         writing.commit().await
     }
@@ -312,24 +318,43 @@ impl LedgerTransaction {
     /// Deletes an event about a call: it has personal data that nothing needs any more. SQLite overwrites it in the file
     /// with zeros (`secure_delete`).
     async fn delete_delivered(&mut self, outbox_id: i64) -> Result<(), LedgerError> {
-        sqlx::query("DELETE FROM outbox WHERE id = ?").bind(outbox_id).execute(&mut *self.transaction).await?;
+        sqlx::query("DELETE FROM outbox WHERE id = $1").bind(outbox_id).execute(&mut self.transaction).await?;
         self.ledger.0.erasures.mark_erased();
         Ok(())
     }
+}
+
+/// The members of an event about a payment that hold personal data, and what they hold without it.
+pub(super) const PERSONAL_MEMBERS: [(&str, &str); 3] =
+    [("callReference", "null"), ("orderReference", "null"), ("description", "null")];
+
+/// Replaces the members of an event that hold personal data. `None` if it holds none.
+pub(super) fn erase_members(outcome: &str, members: &[(&str, &str)]) -> Result<Option<String>, LedgerError> {
+    let unreadable = |_| LedgerError::Unreadable("an outcome");
+    let mut event: BTreeMap<&str, &RawValue> = serde_json::from_str(outcome).map_err(unreadable)?;
+    let mut is_changed = false;
+    for (name, erased) in members {
+        if let Some(value) = event.get_mut(name).filter(|value| value.get() != *erased) {
+            *value = serde_json::from_str(erased).map_err(unreadable)?;
+            is_changed = true;
+        }
+    }
+    Ok(is_changed.then(|| serde_json::to_string(&event).expect("JSON always serialises")))
 }
 
 fn max_retry_time(now: Timestamp) -> i64 {
     now.saturating_add(MAX_RETRY_DELAY).unwrap_or(Timestamp::MAX).as_millisecond()
 }
 
-fn read_due_delivery(row: &SqliteRow) -> Result<DueDelivery, LedgerError> {
+fn read_due_delivery(row: &AnyRow, keys: Option<&SealingKeys>) -> Result<DueDelivery, LedgerError> {
     let outcome: String = row.try_get("outcome")?;
+    let attempts = u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX);
     if let Some(call) = row.try_get::<Option<String>, _>("call_sid")? {
         return Ok(DueDelivery {
             outbox_id: row.try_get("id")?,
             subject: DeliverySubject::Call(CallSid::from_stored(call)),
-            body: outcome.into(),
-            attempts: row.try_get("attempts")?,
+            body: Ok(outcome.into()),
+            attempts,
         });
     }
     let mut outcome: WebhookEvent =
@@ -337,16 +362,15 @@ fn read_due_delivery(row: &SqliteRow) -> Result<DueDelivery, LedgerError> {
     let seq: i64 = row.try_get("id")?;
     let payment: PaymentId = outcome.id.parse().map_err(|_| LedgerError::Unreadable("an id"))?;
     let state: PaymentState = outcome.state.parse().map_err(|_| LedgerError::Unreadable("a state"))?;
-    let token = row.try_get::<Option<String>, _>("token")?.map(SecretString::from);
-    outcome.payment_token = token.filter(|_| state.is_paid()).map(|token| token.expose_secret().to_owned());
+    let token = row.try_get::<Option<String>, _>("token")?.filter(|_| state.is_paid());
+    let token = token.map(|token| unseal(keys, tokens::place(&outcome.id), token)).transpose();
     outcome
         .event_id
         .get_or_insert_with(|| Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{payment} {seq}").as_bytes()).to_string());
     outcome.kind.get_or_insert_with(|| event_type(state.as_str()));
-    Ok(DueDelivery {
-        outbox_id: seq,
-        subject: DeliverySubject::Payment(payment),
-        body: serde_json::to_string(&outcome).expect("texts and numbers always serialise").into(),
-        attempts: row.try_get("attempts")?,
-    })
+    let body = token.map(|token| {
+        outcome.payment_token = token.map(|token| token.expose_secret().to_owned());
+        serde_json::to_string(&outcome).expect("texts and numbers always serialise").into()
+    });
+    Ok(DueDelivery { outbox_id: seq, subject: DeliverySubject::Payment(payment), body, attempts })
 }

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteExecutor};
+use sqlx::{Any, AnyExecutor, AssertSqlSafe, Row as _};
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::ids::{CallSid, PaymentSid};
@@ -97,7 +97,7 @@ pub(super) enum PaymentKey<'a> {
 
 pub(super) const COLUMNS: &str = "id, state, call_sid, payment_sid, caller, call_reference, order_reference, order_key, description, minor, currency, \
      exponent, refunded, method, \
-     last4, confirmation, token IS NOT NULL AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
+     last4, confirmation, CASE WHEN token IS NULL THEN 0 ELSE 1 END AS holds_token, profile, result, result_code, result_text, live, opened_at, submitted_at, ended_at";
 
 /// The states to which the predicate applies, as an SQL list.
 pub(super) fn state_list(applies: impl Fn(PaymentState) -> bool) -> String {
@@ -106,49 +106,46 @@ pub(super) fn state_list(applies: impl Fn(PaymentState) -> bool) -> String {
 }
 
 pub(super) async fn find_payment(
-    database: impl SqliteExecutor<'_>,
+    database: impl AnyExecutor<'_>,
     which: PaymentKey<'_>,
 ) -> Result<Option<Payment>, LedgerError> {
     let (column, value) = match which {
         PaymentKey::Id(id) => ("id", id.to_string()),
         PaymentKey::Sid(sid) => ("payment_sid", sid.as_str().to_owned()),
     };
-    let query = format!("SELECT {COLUMNS} FROM payments WHERE {column} = ?");
+    let query = format!("SELECT {COLUMNS} FROM payments WHERE {column} = $1");
     let row = sqlx::query(AssertSqlSafe(query)).bind(value).fetch_optional(database).await?;
     row.as_ref().map(read_payment).transpose()
 }
 
 /// The payments of a call, oldest first.
-pub(super) async fn find_by_call(
-    database: impl SqliteExecutor<'_>,
-    call: &CallSid,
-) -> Result<Vec<Payment>, LedgerError> {
-    let query = format!("SELECT {COLUMNS} FROM payments WHERE call_sid = ? ORDER BY seq");
+pub(super) async fn find_by_call(database: impl AnyExecutor<'_>, call: &CallSid) -> Result<Vec<Payment>, LedgerError> {
+    let query = format!("SELECT {COLUMNS} FROM payments WHERE call_sid = $1 ORDER BY seq");
     let rows = sqlx::query(AssertSqlSafe(query)).bind(call.as_str()).fetch_all(database).await?;
     rows.iter().map(read_payment).collect()
 }
 
 /// The payments that a query over [`COLUMNS`] finds.
 pub(super) async fn find_all<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    database: impl SqliteExecutor<'_>,
+    query: Query<'q, Any, AnyArguments>,
+    database: impl AnyExecutor<'_>,
 ) -> Result<Vec<Payment>, LedgerError> {
     query.fetch_all(database).await?.iter().map(read_payment).collect()
 }
 
 pub(super) async fn list_payments(
-    database: impl SqliteExecutor<'_>,
+    database: impl AnyExecutor<'_>,
     filter: &PaymentFilter,
 ) -> Result<Vec<Payment>, LedgerError> {
     let query = format!(
-        "SELECT {COLUMNS} FROM payments WHERE opened_at >= ?1 AND (?2 IS NULL OR state = ?2) \
-         AND seq > coalesce((SELECT seq FROM payments WHERE id = ?3), 0) ORDER BY seq LIMIT ?4"
+        "SELECT {COLUMNS} FROM payments WHERE opened_at >= $1 AND ($2 IS NULL OR state = $2) \
+         AND seq > coalesce((SELECT seq FROM payments WHERE id = $3), 0) ORDER BY seq LIMIT $4"
     );
     let rows = sqlx::query(AssertSqlSafe(query))
         .bind(filter.since.map_or(0, Timestamp::as_millisecond))
         .bind(filter.state.map(PaymentState::as_str))
         .bind(filter.after.map(|id| id.to_string()))
-        .bind(filter.limit)
+        .bind(i64::from(filter.limit))
         .fetch_all(database)
         .await?;
     rows.iter().map(read_payment).collect()
@@ -162,7 +159,7 @@ impl Ledger {
 
     /// Number of payments in a state.
     pub async fn count_payments(&self, state: PaymentState) -> Result<u64, LedgerError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM payments WHERE state = ?").bind(state.as_str());
+        let count = sqlx::query_scalar("SELECT count(*) FROM payments WHERE state = $1").bind(state.as_str());
         let count: i64 = count.fetch_one(&self.0.readers).await?;
         Ok(count.unsigned_abs())
     }
@@ -174,17 +171,17 @@ impl Ledger {
 
     /// The events of a payment, in order.
     pub async fn events(&self, id: PaymentId) -> Result<Vec<EventRecord>, LedgerError> {
-        self.read_history("SELECT at, kind, data FROM events WHERE payment_id = ? ORDER BY id", &id.to_string()).await
+        self.read_history("SELECT at, kind, data FROM events WHERE payment_id = $1 ORDER BY id", &id.to_string()).await
     }
 
     /// The statements of the server on a call and the caller's answers, in order.
     pub async fn statements(&self, call: &CallSid) -> Result<Vec<EventRecord>, LedgerError> {
-        self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = ? ORDER BY id", call.as_str()).await
+        self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = $1 ORDER BY id", call.as_str()).await
     }
 
     async fn read_history(&self, query: &'static str, of: &str) -> Result<Vec<EventRecord>, LedgerError> {
         let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
-        let happened = |row: &SqliteRow| {
+        let happened = |row: &AnyRow| {
             let data =
                 RawValue::from_string(row.try_get("data")?).map_err(|_| LedgerError::Unreadable("an event's data"))?;
             Ok(EventRecord { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
@@ -218,14 +215,15 @@ impl Payment {
     }
 }
 
-fn read_payment(row: &SqliteRow) -> Result<Payment, LedgerError> {
+fn read_payment(row: &AnyRow) -> Result<Payment, LedgerError> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
     let times = |column: &str| row.try_get::<Option<i64>, _>(column);
     let amount = match (row.try_get::<Option<i64>, _>("minor")?, maybe("currency")?) {
         (Some(minor), Some(currency)) => {
+            let exponent = u32::try_from(row.try_get::<i64, _>("exponent")?).unwrap_or(u32::MAX);
             // The currency may have been removed from the list since: its amounts are still read.
-            let currency = Currency::from_record(&currency, row.try_get("exponent")?);
+            let currency = Currency::from_record(&currency, exponent);
             let currency = currency.map_err(|_| LedgerError::Unreadable("a currency"))?;
             let amount = u64::try_from(minor).ok().and_then(|minor| Amount::from_minor(minor, currency));
             Some(amount.ok_or(LedgerError::Unreadable("an amount"))?)
@@ -247,12 +245,12 @@ fn read_payment(row: &SqliteRow) -> Result<Payment, LedgerError> {
         method: text("method")?,
         last4: maybe("last4")?,
         confirmation_code: maybe("confirmation")?,
-        holds_token: row.try_get("holds_token")?,
+        holds_token: row.try_get::<i64, _>("holds_token")? != 0,
         profile_id: maybe("profile")?,
         result: maybe("result")?,
-        result_code: row.try_get("result_code")?,
+        result_code: row.try_get::<Option<i64>, _>("result_code")?.and_then(|code| u32::try_from(code).ok()),
         result_text: maybe("result_text")?,
-        live: row.try_get("live")?,
+        live: row.try_get::<i64, _>("live")? != 0,
         opened_at: read_timestamp(row.try_get("opened_at")?)?,
         submitted_at: times("submitted_at")?.map(read_timestamp).transpose()?,
         ended_at: times("ended_at")?.map(read_timestamp).transpose()?,

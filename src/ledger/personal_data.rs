@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
-use super::call_end::{ERASE_CALL_ENDS, HAS_EXPIRED_CALL_ENDS};
+use super::outbox::{self, erase_members};
 use super::payment::state_list;
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, PaymentState};
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, PaymentState, call_end};
 use crate::phone_number::PhoneNumber;
 
 /// Payments per transaction. It takes about 5 ms on an SSD, and other writes wait for it.
-const BATCH: usize = 100;
+const BATCH: u32 = 100;
 
 /// The shortest pause between two transactions. Waiting writers get the lock in it: SQLite does not queue writers of
 /// other processes, which retry after 1, 2, 5, 10 ms and so on.
@@ -53,11 +53,11 @@ impl Ledger {
         progress: impl FnMut(usize, usize) + Send,
     ) -> Result<ErasureResult, LedgerError> {
         let finished = is_finished();
-        let which = format!("SELECT seq FROM payments WHERE caller = ? AND {finished} ORDER BY seq");
+        let which = format!("SELECT seq FROM payments WHERE caller = $1 AND {finished} ORDER BY seq");
         let found = sqlx::query_scalar(AssertSqlSafe(which)).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, progress).await?;
         self.erase_call_ends(Some(caller), None).await?;
-        let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = ?").bind(caller.as_str());
+        let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = $1").bind(caller.as_str());
         let left: i64 = left.fetch_one(&self.0.readers).await?;
         // Data that an earlier erasure left in the write-ahead log is wiped as well.
         self.0.erasures.mark_erased();
@@ -65,10 +65,11 @@ impl Ledger {
     }
 
     /// Rebuilds the file with `VACUUM`. SQLite overwrites deleted data, but not where a row stood before its page was
-    /// split. Other writes wait meanwhile, some seconds for each gigabyte, and it needs as much free space as the file
+    /// split. Does nothing if the ledger is not in a file. Other writes wait meanwhile, some seconds for each gigabyte, and it needs as much free space as the file
     /// has.
     pub async fn vacuum(&self) -> Result<(), LedgerError> {
-        let mut connection = self.0.database.connect(REBUILD_PATIENCE).await?;
+        let Some(file) = self.0.database.file() else { return Ok(()) };
+        let mut connection = file.connect(REBUILD_PATIENCE).await?;
         sqlx::query("PRAGMA temp_store = FILE").execute(&mut connection).await?;
         sqlx::query("VACUUM").execute(&mut connection).await?;
         self.0.erasures.mark_erased();
@@ -80,7 +81,7 @@ impl Ledger {
     pub async fn erase_personal_data(&self, before: Timestamp) -> Result<u64, LedgerError> {
         let finished = is_finished();
         let which = format!(
-            "SELECT seq FROM payments WHERE {HAS_PERSONAL_DATA} AND opened_at < ?1 AND coalesce(ended_at, opened_at) < ?1 \
+            "SELECT seq FROM payments WHERE {HAS_PERSONAL_DATA} AND opened_at < $1 AND coalesce(ended_at, opened_at) < $1 \
              AND {finished} ORDER BY opened_at"
         );
         let found =
@@ -97,17 +98,32 @@ impl Ledger {
         caller: Option<&PhoneNumber>,
         before: Option<Timestamp>,
     ) -> Result<(), LedgerError> {
-        let (caller, before) = (caller.map(PhoneNumber::as_str), before.map(Timestamp::as_millisecond));
-        let found = sqlx::query_scalar(HAS_EXPIRED_CALL_ENDS).bind(caller).bind(before);
-        let found: bool = found.fetch_one(&self.0.readers).await?;
-        if !found {
-            return Ok(());
+        let (mut last, caller) = (0, caller.map(PhoneNumber::as_str));
+        loop {
+            let rows = sqlx::query_as(
+                "SELECT id, caller, outcome FROM outbox WHERE id > $1 AND call_sid IS NOT NULL \
+                 AND (caller = $2 OR written_at < $3) ORDER BY id LIMIT $4",
+            );
+            let rows = rows.bind(last).bind(caller).bind(before.map(Timestamp::as_millisecond)).bind(i64::from(BATCH));
+            let rows: Vec<(i64, Option<String>, String)> = rows.fetch_all(&self.0.readers).await?;
+            let Some((newest, ..)) = rows.last() else { return Ok(()) };
+            last = *newest;
+            let mut erased = Vec::new();
+            for (id, caller, outcome) in rows {
+                let without = erase_members(&outcome, &call_end::PERSONAL_MEMBERS)?;
+                if caller.is_some() || without.is_some() {
+                    erased.push((id, without.unwrap_or(outcome)));
+                }
+            }
+            if !erased.is_empty() {
+                let mut writing = self.begin_write().await?;
+                for (id, outcome) in erased {
+                    writing.replace_outcome(id, outcome).await?;
+                }
+                writing.commit().await?;
+                self.0.erasures.mark_erased();
+            }
         }
-        let mut writing = self.begin_write().await?;
-        sqlx::query(ERASE_CALL_ENDS).bind(caller).bind(before).execute(&mut *writing.transaction).await?;
-        writing.commit().await?;
-        self.0.erasures.mark_erased();
-        Ok(())
     }
 
     /// Erases the personal data of these payments, and returns their number. A reader selects them beforehand, since
@@ -118,7 +134,7 @@ impl Ledger {
         mut progress: impl FnMut(usize, usize) + Send,
     ) -> Result<u64, LedgerError> {
         let (mut erased, mut done) = (0, 0);
-        for batch in found.chunks(BATCH) {
+        for batch in found.chunks(BATCH as usize) {
             let begun = Instant::now();
             let mut writing = self.begin_write().await?;
             erased += writing.erase_personal_data(batch).await?;
@@ -140,30 +156,45 @@ impl LedgerTransaction {
         let finished = is_finished();
         let update = format!(
             "UPDATE payments SET caller = NULL, call_reference = NULL, order_reference = NULL, description = NULL \
-             WHERE seq IN (SELECT value FROM json_each(?)) AND {HAS_PERSONAL_DATA} AND {finished} RETURNING id"
+             WHERE seq = $1 AND {HAS_PERSONAL_DATA} AND {finished} RETURNING id"
         );
-        let ids: Vec<String> = sqlx::query_scalar(AssertSqlSafe(update))
-            .bind(serde_json::json!(payments).to_string())
-            .fetch_all(&mut *self.transaction)
-            .await?;
-        let erased = ids.len() as u64;
-        let ids = serde_json::json!(ids).to_string();
-        sqlx::query(
-            "UPDATE outbox SET outcome = json_replace(outcome, '$.callReference', NULL, '$.orderReference', NULL, \
-             '$.description', NULL) WHERE payment_id IN (SELECT value FROM json_each(?))",
-        )
-        .bind(&ids)
-        .execute(&mut *self.transaction)
-        .await?;
-        let event = LedgerEvent::PersonalDataErased;
-        sqlx::query("INSERT INTO events (payment_id, at, kind, data) SELECT value, ?, ?, ? FROM json_each(?)")
-            .bind(self.now.as_millisecond())
-            .bind(event.kind())
-            .bind(event.data().to_string())
-            .bind(&ids)
-            .execute(&mut *self.transaction)
-            .await?;
+        let mut erased = 0;
+        for seq in payments {
+            let id: Option<String> = sqlx::query_scalar(AssertSqlSafe(update.clone()))
+                .bind(seq)
+                .fetch_optional(&mut self.transaction)
+                .await?;
+            if let Some(id) = id {
+                self.erase_outcomes_of(&id).await?;
+                self.append_event_of(&id, &LedgerEvent::PersonalDataErased, None).await?;
+                erased += 1;
+            }
+        }
         self.ledger.0.erasures.mark_erased();
         Ok(erased)
+    }
+
+    /// Erases the personal data of the events about a payment that were delivered.
+    async fn erase_outcomes_of(&mut self, id: &str) -> Result<(), LedgerError> {
+        let outcomes: Vec<(i64, String)> = sqlx::query_as("SELECT id, outcome FROM outbox WHERE payment_id = $1")
+            .bind(id)
+            .fetch_all(&mut self.transaction)
+            .await?;
+        for (id, outcome) in outcomes {
+            if let Some(erased) = erase_members(&outcome, &outbox::PERSONAL_MEMBERS)? {
+                self.replace_outcome(id, erased).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces an event by one without personal data.
+    async fn replace_outcome(&mut self, id: i64, outcome: String) -> Result<(), LedgerError> {
+        sqlx::query("UPDATE outbox SET caller = NULL, outcome = $1 WHERE id = $2")
+            .bind(outcome)
+            .bind(id)
+            .execute(&mut self.transaction)
+            .await?;
+        Ok(())
     }
 }

@@ -9,6 +9,9 @@ use crate::payment::{
 };
 use crate::redact::Private;
 
+/// The number of requests to cancel a payment, of which each may have been sent more than once.
+pub(super) const COUNT_CANCELS: &str = "SELECT count(DISTINCT idempotency_key) FROM events WHERE payment_id = $1 AND kind = 'asking' AND change = 'cancel'";
+
 /// A payment whose session may still be open at Twilio. It was not submitted.
 #[derive(Debug, Clone)]
 pub struct OrphanedPayment {
@@ -74,7 +77,7 @@ impl Ledger {
         let mut open = Vec::new();
         for state in PaymentState::ALL.into_iter().filter(|state| state.is_in_progress()) {
             let filter = payment::PaymentFilter { since: None, state: Some(state), after: None, limit: u32::MAX };
-            open.extend(payment::list_payments(&mut *writing.transaction, &filter).await?);
+            open.extend(payment::list_payments(&mut writing.transaction, &filter).await?);
         }
         self.orphan_payments(writing, open, "the server died").await
     }
@@ -82,7 +85,8 @@ impl Ledger {
     /// Does the same as [`recover_open_payments`](Self::recover_open_payments) for one call whose session broke.
     pub async fn recover_open_payments_of(&self, call: &CallSid) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut writing = self.begin_write().await?;
-        let mut open = payment::find_by_call(&mut *writing.transaction, call).await?;
+        writing.lock_call(call).await?;
+        let mut open = payment::find_by_call(&mut writing.transaction, call).await?;
         open.retain(|payment| payment.state.is_in_progress());
         self.orphan_payments(writing, open, "the session broke").await
     }
@@ -140,10 +144,8 @@ pub(super) async fn write_recovery_finished(
 
 impl LedgerTransaction {
     async fn orphaned_payment(&mut self, payment: Payment, why: &'static str) -> Result<OrphanedPayment, LedgerError> {
-        let asked = "SELECT count(DISTINCT json_extract(data, '$.key')) FROM events WHERE payment_id = ? AND kind = 'asking' \
-             AND json_extract(data, '$.change') = 'cancel'";
-        let asked: u32 =
-            sqlx::query_scalar(asked).bind(payment.id.to_string()).fetch_one(&mut *self.transaction).await?;
+        let asked: i64 =
+            sqlx::query_scalar(COUNT_CANCELS).bind(payment.id.to_string()).fetch_one(&mut self.transaction).await?;
         let call = CallData {
             call_sid: payment.call_sid.clone(),
             caller: payment.caller.clone(),
@@ -160,7 +162,7 @@ impl LedgerTransaction {
             charge: amount,
             method,
             description,
-            cancel_attempt: asked.max(1),
+            cancel_attempt: u32::try_from(asked).unwrap_or(u32::MAX).max(1),
             reason: why,
         })
     }

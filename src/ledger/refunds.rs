@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::outbox::{self, RefundData};
 use super::payment::PaymentKey;
+use super::text::storable;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::config::OperatorName;
 use crate::payment::{Amount, ParseAmountError, PaymentId};
@@ -109,7 +110,7 @@ impl RefundKind {
 impl Ledger {
     /// Records a refund or a dispute. One with the same reference is recorded once.
     pub async fn record_refund(&self, id: PaymentId, refund: &Refund) -> Result<Payment, RefundError> {
-        let reference = refund.reference.trim().to_owned();
+        let reference = storable(refund.reference.trim());
         if !(1..=MAX_REFERENCE).contains(&reference.chars().count()) {
             return Err(RefundError::InvalidReference);
         }
@@ -121,6 +122,7 @@ impl Ledger {
         if at > writing.now.checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX) {
             return Err(RefundError::TimeInFuture);
         }
+        writing.lock_call_of(id).await?;
         let mut payment = writing.find_payment(PaymentKey::Id(id)).await?.ok_or(RefundError::NoSuchPayment)?;
         let charged = payment.amount.ok_or(match payment.state {
             PaymentState::Charged | PaymentState::Disputed => RefundError::AmountUnknown,
@@ -158,10 +160,10 @@ impl LedgerTransaction {
         amount: Amount,
     ) -> Result<bool, RefundError> {
         let recorded: Option<(String, i64)> =
-            sqlx::query_as("SELECT kind, minor FROM refunds WHERE payment_id = ? AND reference = ?")
+            sqlx::query_as("SELECT kind, minor FROM refunds WHERE payment_id = $1 AND reference = $2")
                 .bind(id.to_string())
                 .bind(reference)
-                .fetch_optional(&mut *self.transaction)
+                .fetch_optional(&mut self.transaction)
                 .await?;
         match recorded {
             None => Ok(false),
@@ -179,7 +181,7 @@ impl LedgerTransaction {
         let kind = entered.kind;
         let minor = i64::try_from(refund.minor).unwrap_or(i64::MAX);
         sqlx::query(
-            "INSERT INTO refunds (payment_id, kind, reference, minor, at, recorded_at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO refunds (payment_id, kind, reference, minor, at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)",
         )
         .bind(payment.id.to_string())
         .bind(kind.as_str())
@@ -187,7 +189,7 @@ impl LedgerTransaction {
         .bind(minor)
         .bind(refund.at.as_millisecond())
         .bind(self.now.as_millisecond())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction)
         .await?;
         self.append_event(
             payment,
@@ -197,10 +199,10 @@ impl LedgerTransaction {
         .await?;
         if kind == RefundKind::Refund {
             payment.refunded += refund.minor;
-            sqlx::query("UPDATE payments SET refunded = refunded + ? WHERE id = ?")
+            sqlx::query("UPDATE payments SET refunded = refunded + $1 WHERE id = $2")
                 .bind(minor)
                 .bind(payment.id.to_string())
-                .execute(&mut *self.transaction)
+                .execute(&mut self.transaction)
                 .await?;
         }
         let is_whole = payment.amount.is_some_and(|charged| payment.refunded >= charged.minor());

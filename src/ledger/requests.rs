@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::orders::order_key;
 use super::payment::REFUSED;
 use super::payment::{PaymentKey, find_by_call};
+use super::text::storable;
 use super::{
     Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError,
 };
@@ -22,6 +23,10 @@ use crate::relay::Setup;
 
 /// `PaymentMethod` of a payment that this ledger did not start.
 const DEFAULT_METHOD: &str = "credit-card";
+
+/// The number of requests of a payment with an idempotency key.
+pub(super) const COUNT_REQUESTS: &str =
+    "SELECT count(*) FROM events WHERE payment_id = $1 AND kind IN ('opening', 'asking') AND idempotency_key = $2";
 
 /// The data of a call that its payments are recorded with.
 #[derive(Debug, Clone)]
@@ -107,6 +112,13 @@ impl Ledger {
         call: &CallData,
         create: &CreatePayment,
     ) -> Result<(), RecordRequestError> {
+        match Box::pin(self.try_create_request(call, create)).await {
+            Err(refused) if refused.is_conflict() => Box::pin(self.try_create_request(call, create)).await,
+            done => done,
+        }
+    }
+
+    async fn try_create_request(&self, call: &CallData, create: &CreatePayment) -> Result<(), RecordRequestError> {
         let mut writing = self.begin_decision().await?;
         self.track_refused_write(write_create_request(&mut writing, call, create).await)?;
         Ok(writing.commit().await?)
@@ -131,6 +143,13 @@ impl Ledger {
             let record = LedgerRecord::CancelRequest(call.clone(), Box::new(update.clone()));
             return Ok(self.write_or_buffer(record).await.map(drop)?);
         }
+        match Box::pin(self.try_update_request(call, update)).await {
+            Err(refused) if refused.is_conflict() => Box::pin(self.try_update_request(call, update)).await,
+            done => done,
+        }
+    }
+
+    async fn try_update_request(&self, call: &CallData, update: &UpdatePayment) -> Result<(), RecordRequestError> {
         let mut writing = self.begin_decision().await?;
         let asked = self.track_refused_write(write_update_request(&mut writing, call, update).await);
         // A request that a limit blocks is recorded, too.
@@ -166,10 +185,12 @@ async fn write_create_request(
     create: &CreatePayment,
 ) -> Result<(), RecordRequestError> {
     let call = &call.with_debt_of(&create.terms);
+    writing.lock_call(&call.call_sid).await?;
     let payment = if let Some(asked_before) = writing.find_payment(PaymentKey::Id(create.id)).await? {
         asked_before
     } else {
         let call = writing.with_known_order(call).await?;
+        writing.lock_limits(call.order_key.as_deref(), call.caller.as_ref(), None).await?;
         writing.check_order(&call, create).await?;
         writing.check_start_limits(&call, create).await?;
         let payment = writing.insert_payment(&call, create.id, Some(create), None).await?;
@@ -212,6 +233,7 @@ async fn write_update_request(
     call: &CallData,
     update: &UpdatePayment,
 ) -> Result<(), RecordRequestError> {
+    writing.lock_call(&call.call_sid).await?;
     let mut payment = match writing.find_updated_payment(update).await? {
         Some(payment) => payment,
         // A session that this ledger did not request is recorded, to be cancelled.
@@ -225,6 +247,7 @@ async fn write_update_request(
     };
     writing.set_payment_sid(&mut payment, &update.payment_sid).await?;
     let repeats = update.action == UpdateAction::Complete && !payment.state.may_become(PaymentState::Submitted);
+    writing.lock_limits(payment.order_key.as_deref(), payment.caller.as_ref(), payment.last4.as_deref()).await?;
     if !repeats && let Err(refused) = writing.check_update_limits(&payment, update.action).await {
         if let RecordRequestError::LimitExceeded(bar) = refused {
             writing.append_event(&payment, &LedgerEvent::LimitExceeded { bar, change: update.action }, None).await?;
@@ -291,7 +314,7 @@ pub(super) async fn write_update_response(
 }
 
 pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
-    for mut payment in find_by_call(&mut *writing.transaction, call).await? {
+    for mut payment in find_by_call(&mut writing.transaction, call).await? {
         writing.abandon(&mut payment, "the call ended").await?;
     }
     Ok(())
@@ -302,9 +325,9 @@ impl LedgerTransaction {
     async fn clear_refusal(&mut self, payment: &mut Payment) -> Result<(), LedgerError> {
         if payment.refusal().is_some() {
             payment.result = None;
-            sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = ?")
+            sqlx::query("UPDATE payments SET result = NULL, result_code = NULL, result_text = NULL WHERE id = $1")
                 .bind(payment.id.to_string())
-                .execute(&mut *self.transaction)
+                .execute(&mut self.transaction)
                 .await?;
         }
         Ok(())
@@ -317,9 +340,9 @@ impl LedgerTransaction {
         refusal: Option<SubmissionRefusal>,
     ) -> Result<(), LedgerError> {
         self.advance(payment, PaymentState::Capturing).await?;
-        sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = ?")
+        sqlx::query("UPDATE payments SET submitted_at = NULL WHERE id = $1")
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         payment.submitted_at = None;
         let Some(refusal) = refusal else { return Ok(()) };
@@ -352,11 +375,11 @@ impl LedgerTransaction {
         let terms = create.map(|create| &*create.terms);
         let description = terms.and_then(|terms| terms.description.as_ref());
         let minor = charge.map(|amount| i64::try_from(amount.minor()).expect("amounts are below 10^9 minor units"));
-        let text = |text: Option<&Private<String>>| text.map(|text| text.reveal().clone());
+        let text = |text: Option<&Private<String>>| text.map(|text| storable(text.reveal()));
         sqlx::query(
             "INSERT INTO payments (id, state, call_sid, payment_sid, caller, call_reference, order_reference, \
              order_key, description, minor, currency, exponent, method, live, opened_at) \
-             VALUES (?, 'opened', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES ($1, 'opened', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(id.to_string())
         .bind(call.call_sid.as_str())
@@ -364,15 +387,15 @@ impl LedgerTransaction {
         .bind(call.caller.as_ref().map(PhoneNumber::as_str))
         .bind(text(call.call_reference.as_ref()))
         .bind(text(call.order_reference.as_ref()))
-        .bind(&call.order_key)
-        .bind(description.map(|text| text.reveal().to_owned()))
+        .bind(call.order_key.clone())
+        .bind(description.map(|text| storable(text.reveal())))
         .bind(minor)
         .bind(charge.map(|amount| amount.currency().code().to_owned()))
-        .bind(charge.map(|amount| amount.currency().exponent()))
+        .bind(charge.map(|amount| i64::from(amount.currency().exponent())))
         .bind(terms.map_or(DEFAULT_METHOD, |terms| terms.method.name().as_str()))
-        .bind(self.ledger.0.live.load(Ordering::Relaxed))
+        .bind(i64::from(self.ledger.0.live.load(Ordering::Relaxed)))
         .bind(self.now.as_millisecond())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction)
         .await?;
         self.reached_states.push(PaymentState::Opened);
         self.find_payment(PaymentKey::Id(id)).await?.ok_or(LedgerError::Unreadable("a row that was just written"))
@@ -395,10 +418,10 @@ impl LedgerTransaction {
         if payment.payment_sid.is_some() || self.find_payment(PaymentKey::Sid(sid)).await?.is_some() {
             return Ok(false);
         }
-        sqlx::query("UPDATE payments SET payment_sid = ? WHERE id = ?")
+        sqlx::query("UPDATE payments SET payment_sid = $1 WHERE id = $2")
             .bind(sid.as_str())
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         payment.payment_sid = Some(sid.clone());
         self.append_event(payment, &LedgerEvent::SessionCreated { sid }, None).await?;
@@ -407,10 +430,8 @@ impl LedgerTransaction {
 
     /// Number of requests with this idempotency key.
     async fn count_requests(&mut self, payment: &Payment, key: &IdempotencyKey) -> Result<i64, LedgerError> {
-        let query = "SELECT count(*) FROM events WHERE payment_id = ? AND kind IN ('opening', 'asking') \
-             AND json_extract(data, '$.key') = ?";
-        let asked = sqlx::query_scalar(query).bind(payment.id.to_string()).bind(key.as_str());
-        Ok(asked.fetch_one(&mut *self.transaction).await?)
+        let asked = sqlx::query_scalar(COUNT_REQUESTS).bind(payment.id.to_string()).bind(key.as_str());
+        Ok(asked.fetch_one(&mut self.transaction).await?)
     }
 
     /// Stores Twilio's result, its error code and its error text.
@@ -423,13 +444,13 @@ impl LedgerTransaction {
     ) -> Result<(), LedgerError> {
         payment.result = Some(word.to_owned());
         payment.result_code = code;
-        payment.result_text = text.map(str::to_owned);
-        sqlx::query("UPDATE payments SET result = ?, result_code = ?, result_text = ? WHERE id = ?")
+        payment.result_text = text.map(storable);
+        sqlx::query("UPDATE payments SET result = $1, result_code = $2, result_text = $3 WHERE id = $4")
             .bind(word)
-            .bind(code)
-            .bind(text)
+            .bind(code.map(i64::from))
+            .bind(payment.result_text.clone())
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         Ok(())
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::payment::{COLUMNS, find_all};
+use super::text::storable;
 use super::{Ledger, LedgerError, Payment, PaymentState};
 use crate::payment::PaymentId;
 
@@ -31,19 +32,33 @@ impl Ledger {
     /// The payments that the search selects. A text is looked for in every payment, the newest first, until enough are
     /// found.
     pub async fn search(&self, search: &PaymentSearch) -> Result<Vec<Payment>, LedgerError> {
-        let parts = PARTS.map(|column| format!("instr(lower({column}), ?1)")).join(" OR ");
+        let parts = PARTS.map(|column| format!("lower({column}) LIKE $2 ESCAPE '\\'")).join(" OR ");
         let query = format!(
-            "SELECT {COLUMNS} FROM payments WHERE (?1 IS NULL OR {parts} OR last4 = ?1 OR caller = ?1) \
-             AND (?2 IS NULL OR state = ?2) AND opened_at >= ?3 \
-             AND (?4 IS NULL OR seq < (SELECT seq FROM payments WHERE id = ?4)) ORDER BY seq DESC LIMIT ?5"
+            "SELECT {COLUMNS} FROM payments WHERE ($1 IS NULL OR {parts} OR last4 = $1 OR caller = $1) \
+             AND ($3 IS NULL OR state = $3) AND opened_at >= $4 \
+             AND ($5 IS NULL OR seq < (SELECT seq FROM payments WHERE id = $5)) ORDER BY seq DESC LIMIT $6"
         );
-        let text = search.text.as_deref().map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
+        let text =
+            search.text.as_deref().map(|text| storable(text).trim().to_lowercase()).filter(|text| !text.is_empty());
         let query = sqlx::query(AssertSqlSafe(query))
-            .bind(text)
+            .bind(text.clone())
+            .bind(text.as_deref().map(part_pattern))
             .bind(search.state.map(PaymentState::as_str))
             .bind(search.since.map_or(0, Timestamp::as_millisecond))
             .bind(search.before.map(|id| id.to_string()))
-            .bind(search.limit);
+            .bind(i64::from(search.limit));
         find_all(query, &self.0.readers).await
     }
+}
+
+/// The `LIKE` pattern of texts that contain this one.
+fn part_pattern(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern + "%"
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use sqlx::AssertSqlSafe;
 
 use super::payment::PaymentKey;
+use super::text::storable;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, SettleError};
 use crate::config::OperatorName;
 use crate::payment::PaymentId;
@@ -79,12 +80,14 @@ impl Ledger {
     /// an earlier settlement. A success that Twilio reported is never overridden.
     pub async fn settle(&self, id: PaymentId, settlement: &Settlement) -> Result<Payment, SettleError> {
         let text = |text: &Option<String>| {
-            let text: String = redact_card_numbers(text.as_deref()?.trim()).chars().take(MAX_TEXT_CHARS).collect();
+            let text: String =
+                redact_card_numbers(storable(text.as_deref()?).trim()).chars().take(MAX_TEXT_CHARS).collect();
             Some(text).filter(|text| !text.is_empty())
         };
         let (confirmation, note) = (text(&settlement.confirmation), text(&settlement.note));
         let next = settlement.outcome.state();
         let mut writing = self.begin_write().await?;
+        writing.lock_call_of(id).await?;
         let mut payment = writing.find_payment(PaymentKey::Id(id)).await?.ok_or(SettleError::NoSuchPayment)?;
         let corrects = if settlement.is_correction {
             writing.check_correction(&payment, next, note.as_deref()).await?;
@@ -108,6 +111,11 @@ impl Ledger {
         writing.commit().await?;
         Ok(payment)
     }
+}
+
+/// Finds an event of a payment by a condition that begins with its kind.
+pub(super) fn find_event(which: &str) -> String {
+    format!("SELECT 1 FROM events WHERE payment_id = $1 AND {which} LIMIT 1")
 }
 
 impl LedgerTransaction {
@@ -163,8 +171,7 @@ impl LedgerTransaction {
         }
         self.check_intent(payment, next).await?;
         // Older versions wrote no outcome.
-        let succeeded = "kind = 'ended' AND coalesce(json_extract(data, '$.outcome') = 'succeeded', \
-                         json_extract(data, '$.result') = 'success')";
+        let succeeded = "kind = 'ended' AND coalesce(outcome = 'succeeded', result = 'success')";
         let succeeded = self.has_event(payment, succeeded).await?;
         // An accepted bank debit is settled later, or returned.
         let after_success =
@@ -172,10 +179,9 @@ impl LedgerTransaction {
         if succeeded && !after_success { Err(SettleError::SuccessReported) } else { Ok(()) }
     }
 
-    async fn has_event(&mut self, payment: &Payment, which: &'static str) -> Result<bool, LedgerError> {
-        let query = format!("SELECT EXISTS (SELECT 1 FROM events WHERE payment_id = ? AND {which})");
-        let found = sqlx::query_scalar(AssertSqlSafe(query)).bind(payment.id.to_string());
-        Ok(found.fetch_one(&mut *self.transaction).await?)
+    pub(super) async fn has_event(&mut self, payment: &Payment, which: &'static str) -> Result<bool, LedgerError> {
+        let found = sqlx::query(AssertSqlSafe(find_event(which))).bind(payment.id.to_string());
+        Ok(found.fetch_optional(&mut self.transaction).await?.is_some())
     }
 
     /// Stores a confirmation code. Without a new one the present code stays if `keeps_code`.
@@ -187,10 +193,10 @@ impl LedgerTransaction {
     ) -> Result<(), LedgerError> {
         let before = payment.confirmation_code.take().filter(|_| keeps_code);
         payment.confirmation_code = code.or(before);
-        sqlx::query("UPDATE payments SET confirmation = ? WHERE id = ?")
-            .bind(&payment.confirmation_code)
+        sqlx::query("UPDATE payments SET confirmation = $1 WHERE id = $2")
+            .bind(payment.confirmation_code.clone())
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! Tests of the ledger, each with a file of its own.
 
-mod activity;
 mod backup;
-mod call_end;
-mod callbacks;
 mod charge_once;
 mod checkpoints;
 mod erasure;
@@ -11,17 +8,43 @@ mod fault_recovery;
 mod faults;
 mod group_commit;
 mod migrations;
-mod orders;
-mod outbox;
-mod personal_data;
 mod plans;
-mod refunds;
-mod requests;
-mod same_state;
-mod settlement;
+mod postgres;
 mod single_server;
 mod startup;
-mod velocity;
+
+/// Declares the tests that run on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),*) => {
+        #[path = "tests"]
+        mod on_sqlite {
+            use super::*;
+            $(mod $name;)*
+        }
+
+        #[path = "tests"]
+        #[expect(clippy::duplicate_mod, reason = "each test runs on both engines")]
+        mod on_postgres {
+            use super::*;
+            type TestLedger = StoredLedger<true>;
+            $(mod $name;)*
+        }
+    };
+}
+
+on_both_engines!(
+    activity,
+    call_end,
+    callbacks,
+    orders,
+    outbox,
+    personal_data,
+    refunds,
+    requests,
+    same_state,
+    settlement,
+    velocity
+);
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,11 +53,13 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::*;
+use crate::config::DatabaseUrl;
 use crate::payment::{
     Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, PaymentSettings,
     PaymentTerms, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::redact::Private;
+use crate::simulator::LocalPostgres;
 
 /// A temporary directory that is removed on drop.
 pub(crate) struct TempDirectory(PathBuf, IsMounted);
@@ -88,14 +113,18 @@ impl Drop for TempDirectory {
     }
 }
 
-/// A ledger and one call, with the writes of tools and callbacks.
-struct TestLedger {
+/// A ledger and one call, with the writes of tools and callbacks. SQLite takes the place of PostgreSQL where that is not
+/// installed.
+struct StoredLedger<const POSTGRES: bool> {
     ledger: Ledger,
     call: CallData,
     ids: PaymentIdGenerator,
     terms: Arc<PaymentTerms>,
+    url: DatabaseUrl,
     directory: TempDirectory,
 }
+
+type TestLedger = StoredLedger<false>;
 
 /// The log of a test that runs on one thread.
 #[derive(Clone, Default)]
@@ -130,18 +159,27 @@ fn capture_log() -> (LedgerLog, tracing::subscriber::DefaultGuard) {
     (log, tracing::subscriber::set_default(lines))
 }
 
-impl TestLedger {
+impl<const POSTGRES: bool> StoredLedger<POSTGRES> {
     async fn new() -> Self {
-        Self::in_directory(TempDirectory::new()).await
+        let directory = TempDirectory::new();
+        let server = if POSTGRES { LocalPostgres::get() } else { None };
+        let Some(server) = server else { return Self::in_directory(directory).await };
+        let url = server.create_database().await.unwrap();
+        Self::open(DatabaseUrl::Postgres(url.parse().unwrap()), directory).await
     }
 
     async fn in_directory(directory: TempDirectory) -> Self {
-        let ledger = Ledger::open(&directory.file()).await.unwrap();
+        Self::open(directory.file().into(), directory).await
+    }
+
+    async fn open(url: DatabaseUrl, directory: TempDirectory) -> Self {
+        let ledger = Ledger::open(&url).await.unwrap();
         Self {
             ledger,
             call: call("CA1"),
             ids: PaymentIdGenerator::new(Uuid::from_u128(1)),
             terms: PaymentSettings::sample_terms(),
+            url,
             directory,
         }
     }
@@ -203,33 +241,54 @@ impl TestLedger {
     /// Runs SQL on the connection that writes.
     async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
         let mut writing = self.ledger.begin_write().await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *writing.transaction).await?;
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut writing.transaction).await?;
         writing.commit().await.unwrap();
         Ok(())
     }
 
     /// Adds `n` copies of the only payment, each with its own token if that has one.
     async fn duplicate_payments(&self, n: u32) {
-        let mut beside = self.connect_other().await;
-        let columns = "SELECT group_concat(name, ', ') FROM pragma_table_info('payments') \
-                       WHERE name NOT IN ('seq', 'id', 'payment_sid', 'token')";
-        let columns: String = sqlx::query_scalar(columns).fetch_one(&mut beside).await.unwrap();
+        let (columns, id, numbers) = match self.url {
+            DatabaseUrl::Sqlite(_) => (
+                "SELECT group_concat(name, ', ') FROM pragma_table_info('payments') WHERE name",
+                "printf('%s%012x', substr(id, 1, 24), n)",
+                format!("WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {n})"),
+            ),
+            DatabaseUrl::Postgres(_) => (
+                "SELECT string_agg(column_name, ', ') FROM information_schema.columns \
+                 WHERE table_name = 'payments' AND column_name",
+                "substr(id, 1, 24) || lpad(to_hex(n), 12, '0')",
+                format!("WITH numbers AS (SELECT generate_series(1, {n}) AS n)"),
+            ),
+        };
+        let columns = format!("{columns} NOT IN ('seq', 'id', 'payment_sid', 'token')");
+        let columns = sqlx::query_scalar(sqlx::AssertSqlSafe(columns)).fetch_one(&self.ledger.0.readers);
+        let columns: String = columns.await.unwrap();
         let insert = format!(
-            "WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < {n}) \
-             INSERT INTO payments (id, token, {columns}) \
-             SELECT printf('%s%012x', substr(id, 1, 24), n), token || '-' || n, {columns} FROM payments, counter"
+            "{numbers} INSERT INTO payments (id, token, {columns}) \
+             SELECT {id}, token || '-' || n, {columns} FROM payments, numbers"
         );
         // On the connection that leaves no old data behind when rows move.
         self.execute(&insert).await.unwrap();
     }
 
-    /// Closes the ledger and opens the same file again.
+    /// Reads a number.
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.ledger.0.readers).await.unwrap()
+    }
+
+    /// Whether the files of SQLite have this text; `None` with PostgreSQL, which keeps what was overwritten for a while.
+    fn is_in_files(&self, text: &str) -> Option<bool> {
+        self.url.file().map(|_| erasure::is_in_files(&self.directory.0, text))
+    }
+
+    /// Closes the ledger and opens it again.
     async fn restart(self) -> Self {
-        let Self { ledger, call, ids, terms, directory } = self;
+        let Self { ledger, call, ids, terms, url, directory } = self;
         ledger.close().await;
         drop(ledger);
-        let ledger = Ledger::open(&directory.file()).await.unwrap();
-        Self { ledger, call, ids, terms, directory }
+        let ledger = Ledger::open(&url).await.unwrap();
+        Self { ledger, call, ids, terms, url, directory }
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::payment::PaymentKey;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::payment::PaymentId;
+use crate::sealing::SealedPlace;
 
 /// Counts erasures, and those after which the write-ahead log was emptied. An erasure is counted after its transaction
 /// or within it, and the log is not emptied while a transaction is open.
@@ -29,9 +30,24 @@ impl ErasureTracker {
         self.erased.fetch_add(1, Ordering::Release);
     }
 
-    fn is_wipe_pending(&self) -> bool {
+    /// The number of erasures.
+    pub(super) fn count(&self) -> u64 {
+        self.erased.load(Ordering::Acquire)
+    }
+
+    /// Sets how many erasures the write-ahead log no longer has.
+    pub(super) fn set_wiped(&self, count: u64) {
+        self.wiped.fetch_max(count, Ordering::Release);
+    }
+
+    pub(super) fn is_wipe_pending(&self) -> bool {
         self.wiped.load(Ordering::Acquire) < self.erased.load(Ordering::Acquire)
     }
+}
+
+/// Where the token of a payment is kept.
+pub(super) fn place(payment_id: &str) -> SealedPlace<'_> {
+    SealedPlace { column: "payments.token", row: payment_id }
 }
 
 impl Ledger {
@@ -45,9 +61,9 @@ impl Ledger {
     /// Deletes the outcomes that were written before `before`, for a server without a webhook.
     pub async fn delete_outcomes(&self, before: Timestamp) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
-        sqlx::query("DELETE FROM outbox WHERE delivered_at IS NULL AND written_at < ?")
+        sqlx::query("DELETE FROM outbox WHERE delivered_at IS NULL AND written_at < $1")
             .bind(before.as_millisecond())
-            .execute(&mut *writing.transaction)
+            .execute(&mut writing.transaction)
             .await?;
         writing.commit().await
     }
@@ -88,27 +104,6 @@ impl Ledger {
         writing.commit().await?;
         Ok(undelivered)
     }
-
-    /// Empties the write-ahead log if data was erased, since it contains the old pages. This fails while a reader needs
-    /// them, and has to be repeated.
-    pub async fn wipe_erased(&self) -> Result<(), LedgerError> {
-        if self.is_wipe_pending() { self.wipe_wal().await } else { Ok(()) }
-    }
-
-    /// Whether erased data may still be in the write-ahead log.
-    pub fn is_wipe_pending(&self) -> bool {
-        self.0.erasures.is_wipe_pending()
-    }
-
-    /// Empties the write-ahead log.
-    pub(super) async fn wipe_wal(&self) -> Result<(), LedgerError> {
-        // Read before: an erasure in the meantime needs another run.
-        let made = self.0.erasures.erased.load(Ordering::Acquire);
-        if self.empty_wal().await? {
-            self.0.erasures.wiped.fetch_max(made, Ordering::Release);
-        }
-        Ok(())
-    }
 }
 
 impl LedgerTransaction {
@@ -116,9 +111,9 @@ impl LedgerTransaction {
     /// back, is not among them.
     async fn find_with_token(&mut self, before: Timestamp) -> Result<Vec<Payment>, LedgerError> {
         let ids: Vec<String> =
-            sqlx::query_scalar("SELECT id FROM payments WHERE token IS NOT NULL AND ended_at < ? ORDER BY ended_at")
+            sqlx::query_scalar("SELECT id FROM payments WHERE token IS NOT NULL AND ended_at < $1 ORDER BY ended_at")
                 .bind(before.as_millisecond())
-                .fetch_all(&mut *self.transaction)
+                .fetch_all(&mut self.transaction)
                 .await?;
         let mut payments = Vec::new();
         for id in ids {
@@ -135,16 +130,16 @@ impl LedgerTransaction {
     }
 
     async fn has_undelivered_outcome(&mut self, id: PaymentId) -> Result<bool, LedgerError> {
-        let waits = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payment_id = ? AND delivered_at IS NULL)";
-        Ok(sqlx::query_scalar(waits).bind(id.to_string()).fetch_one(&mut *self.transaction).await?)
+        let waits = sqlx::query("SELECT 1 FROM outbox WHERE payment_id = $1 AND delivered_at IS NULL LIMIT 1");
+        Ok(waits.bind(id.to_string()).fetch_optional(&mut self.transaction).await?.is_some())
     }
 
     /// Erases a token. Returns whether a token was erased that was not delivered. SQLite overwrites it in the file with
     /// zeros (`secure_delete`).
     pub(super) async fn erase_token(&mut self, payment: &Payment) -> Result<bool, LedgerError> {
-        let erased = sqlx::query("UPDATE payments SET token = NULL WHERE id = ? AND token IS NOT NULL")
+        let erased = sqlx::query("UPDATE payments SET token = NULL WHERE id = $1 AND token IS NOT NULL")
             .bind(payment.id.to_string())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction)
             .await?;
         if erased.rows_affected() == 0 {
             return Ok(false);

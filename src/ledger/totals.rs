@@ -4,10 +4,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Ledger, LedgerError, PaymentState};
 use crate::payment::Currency;
+
+/// One day, in milliseconds.
+const DAY: i64 = 86_400_000;
 
 /// The payments of one day in one currency and one state. The day is that of the last submission, or else of the
 /// request for the session.
@@ -41,30 +44,37 @@ impl Ledger {
     /// Totals of the payments since `since`, the oldest day first.
     pub async fn totals(&self, since: Option<Timestamp>) -> Result<Vec<PaymentTotal>, LedgerError> {
         let rows = sqlx::query(
-            "SELECT strftime('%Y-%m-%d', coalesce(submitted_at, opened_at) / 1000, 'unixepoch') AS day, currency, state, live, \
-             count(*) AS count, coalesce(sum(minor), 0) AS minor, sum(refunded) AS refunded FROM payments \
-             WHERE coalesce(submitted_at, opened_at) >= ? GROUP BY day, currency, state, live ORDER BY day, currency, state, live",
+            "SELECT coalesce(submitted_at, opened_at) / $2 AS day, currency, state, live, count(*) AS count, \
+             CAST(coalesce(sum(minor), 0) AS BIGINT) AS minor, CAST(sum(refunded) AS BIGINT) AS refunded FROM payments \
+             WHERE coalesce(submitted_at, opened_at) >= $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, currency NULLS FIRST, state, live",
         )
         .bind(since.map_or(0, Timestamp::as_millisecond))
+        .bind(DAY)
         .fetch_all(&self.0.readers)
         .await?;
         rows.iter().map(read_total).collect()
     }
 }
 
-fn read_total(row: &SqliteRow) -> Result<PaymentTotal, LedgerError> {
+fn read_total(row: &AnyRow) -> Result<PaymentTotal, LedgerError> {
     let number = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
     let currency: Option<String> = row.try_get("currency")?;
     let state: String = row.try_get("state")?;
     Ok(PaymentTotal {
-        day: row.try_get("day")?,
+        day: format_day(row.try_get("day")?)?,
         currency: currency.map(|code| code.parse()).transpose().map_err(|_| LedgerError::Unreadable("a currency"))?,
         state: state.parse().map_err(|_| LedgerError::Unreadable("a state"))?,
-        live: row.try_get("live")?,
+        live: row.try_get::<i64, _>("live")? != 0,
         count: number("count")?,
         minor: number("minor")?,
         refunded: number("refunded")?,
     })
+}
+
+/// The date of a day, counted from 1970.
+fn format_day(day: i64) -> Result<String, LedgerError> {
+    let midnight = Timestamp::from_millisecond(day.saturating_mul(DAY));
+    Ok(midnight.map_err(|_| LedgerError::Unreadable("a time"))?.strftime("%Y-%m-%d").to_string())
 }
 
 impl PaymentTotal {

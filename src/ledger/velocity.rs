@@ -16,6 +16,19 @@ use crate::payment::{
 };
 use crate::phone_number::PhoneNumber;
 
+/// What was attested about the caller of a payment.
+pub(super) const FIND_ATTESTATION: &str =
+    "SELECT attestation FROM events WHERE payment_id = $1 AND kind = 'caller-attested'";
+
+/// One more than zero if the last card of a payment counts as failed because of something after its submission was
+/// accepted.
+pub(super) const COUNT_FAILED: &str = "SELECT CAST(coalesce(sum(CASE kind WHEN 'card-failed' THEN 1 ELSE -1 END), 0) AS BIGINT) FROM events \
+     WHERE payment_id = $1 AND kind IN ('card-failed', 'card-recovered') AND at_once = 0";
+
+/// The last four digits of the card of a payment that was entered last.
+pub(super) const FIND_ENTERED_LAST4: &str = "SELECT last4 FROM events WHERE payment_id = $1 AND kind = 'entered' \
+     AND last4 IS NOT NULL ORDER BY id DESC LIMIT 1";
+
 /// The limits that apply to a handle of the ledger.
 #[derive(Debug, Clone)]
 pub(super) struct AppliedLimits {
@@ -67,7 +80,7 @@ impl Ledger {
 }
 
 /// The payments that a limit counts: an SQL condition, its parameter and a time window.
-struct VelocityScope<'a> {
+pub(super) struct VelocityScope<'a> {
     clause: &'static str,
     value: Option<&'a str>,
     /// Start of the window, in milliseconds since 1970.
@@ -75,6 +88,39 @@ struct VelocityScope<'a> {
 }
 
 impl LedgerTransaction {
+    /// Keeps other writes waiting that count towards the same limits, always in this order: of the order, the caller, the
+    /// last four digits, and the hour. What no limit asks about is not locked.
+    pub(super) async fn lock_limits(
+        &mut self,
+        order_key: Option<&str>,
+        caller: Option<&PhoneNumber>,
+        last4: Option<&str>,
+    ) -> Result<(), LedgerError> {
+        if !self.transaction.is_remote() {
+            return Ok(());
+        }
+        let limits = self.ledger.1.limits.clone();
+        let is_capped = |scope| *limits.caps(scope) != VelocityCaps::default();
+        let mut locks = Vec::new();
+        if !limits.orders.pay_again {
+            locks.extend(order_key.map(|key| format!("order {key}")));
+        }
+        let counts_caller = is_capped(LimitScope::Caller) || is_capped(LimitScope::UnverifiedCaller);
+        if counts_caller || limits.card_testing.is_some() || limits.orders.same_again_minutes > 0 {
+            locks.extend(caller.map(|caller| format!("caller {}", caller.as_str())));
+        }
+        if limits.card_testing.is_some() {
+            locks.extend(last4.map(|last4| format!("last4 {last4}")));
+        }
+        if is_capped(LimitScope::Hour) {
+            locks.push("hour".to_owned());
+        }
+        for lock in locks {
+            self.transaction.lock(&lock).await?;
+        }
+        Ok(())
+    }
+
     /// Checks whether the limits allow another payment on the call.
     pub(super) async fn check_start_limits(
         &mut self,
@@ -133,10 +179,8 @@ impl LedgerTransaction {
 
     /// What was attested about the caller when the payment began.
     async fn caller_attestation(&mut self, payment: &Payment) -> Result<Option<CallerAttestation>, LedgerError> {
-        let query =
-            "SELECT json_extract(data, '$.attestation') FROM events WHERE payment_id = ? AND kind = 'caller-attested'";
-        let attested = sqlx::query_scalar(query).bind(payment.id.to_string());
-        let attested: Option<String> = attested.fetch_optional(&mut *self.transaction).await?;
+        let attested = sqlx::query_scalar(FIND_ATTESTATION).bind(payment.id.to_string());
+        let attested: Option<String> = attested.fetch_optional(&mut self.transaction).await?;
         Ok(attested.as_deref().and_then(CallerAttestation::from_stored))
     }
 
@@ -145,13 +189,13 @@ impl LedgerTransaction {
         let (clause, value) = match (scope, &call.caller) {
             (LimitScope::UnverifiedCaller, _) if !is_unverified => return None,
             (LimitScope::Call, _) | (LimitScope::UnverifiedCaller, None) => {
-                ("payments.call_sid = ?1", Some(call.call_sid.as_str()))
+                ("payments.call_sid = $1", Some(call.call_sid.as_str()))
             }
             (LimitScope::Caller | LimitScope::UnverifiedCaller, Some(caller)) => {
-                ("payments.caller = ?1", Some(caller.as_str()))
+                ("payments.caller = $1", Some(caller.as_str()))
             }
             (LimitScope::Caller, None) => return None,
-            (LimitScope::Hour, _) => ("?1 IS NULL", None),
+            (LimitScope::Hour, _) => ("$1 IS NULL", None),
         };
         Some(VelocityScope { clause, value, since: scope.window().map_or(0, |window| self.cutoff_ms(window)) })
     }
@@ -164,14 +208,15 @@ impl LedgerTransaction {
         let VelocityScope { clause, value, since } = *those;
         let counted = state_list(PaymentState::counts_towards_caps);
         let query = format!(
-            "SELECT count(*), coalesce(sum(minor) FILTER (WHERE currency = ?3 AND state IN {counted}), 0) FROM payments WHERE {clause} AND opened_at > ?2"
+            "SELECT count(*), CAST(coalesce(sum(minor) FILTER (WHERE currency = $3 AND state IN {counted}), 0) AS BIGINT) \
+             FROM payments WHERE {clause} AND opened_at > $2"
         );
         let currency = charged_in.map(|currency| currency.code().to_owned());
         let begun = sqlx::query_as(AssertSqlSafe(query)).bind(value).bind(since).bind(currency);
-        let (payments, minor): (i64, i64) = begun.fetch_one(&mut *self.transaction).await?;
+        let (payments, minor): (i64, i64) = begun.fetch_one(&mut self.transaction).await?;
         let query = format!("SELECT count(*) FROM payments WHERE {clause} AND state = 'submitted'");
         let submitted: i64 =
-            sqlx::query_scalar(AssertSqlSafe(query)).bind(value).fetch_one(&mut *self.transaction).await?;
+            sqlx::query_scalar(AssertSqlSafe(query)).bind(value).fetch_one(&mut self.transaction).await?;
         Ok(VelocityCounts {
             wrong_entries: self.count_events(those, "wrong").await?,
             declines: self.count_failed_cards(those).await?,
@@ -197,18 +242,16 @@ impl LedgerTransaction {
 
     /// Whether the last card of a payment counts as failed because of something after its submission was accepted.
     pub(super) async fn is_counted_as_failed(&mut self, payment: &Payment) -> Result<bool, LedgerError> {
-        let query = "SELECT coalesce(sum(CASE kind WHEN 'card-failed' THEN 1 ELSE -1 END), 0) FROM events WHERE payment_id = ? \
-             AND kind IN ('card-failed', 'card-recovered') AND coalesce(json_extract(data, '$.atOnce'), 0) = 0";
-        let count = sqlx::query_scalar(query).bind(payment.id.to_string());
-        let count: i64 = count.fetch_one(&mut *self.transaction).await?;
+        let count = sqlx::query_scalar(COUNT_FAILED).bind(payment.id.to_string());
+        let count: i64 = count.fetch_one(&mut self.transaction).await?;
         Ok(count > 0)
     }
 
     /// Number of events of a kind.
     async fn count_events(&mut self, those: &VelocityScope<'_>, kind: &str) -> Result<u64, LedgerError> {
-        let query = format!("SELECT count(*) {} AND kind = ?3 AND at > ?2", those.events_sql());
+        let query = those.count_events_sql();
         let count = sqlx::query_scalar(AssertSqlSafe(query)).bind(those.value).bind(those.since).bind(kind);
-        let count: i64 = count.fetch_one(&mut *self.transaction).await?;
+        let count: i64 = count.fetch_one(&mut self.transaction).await?;
         Ok(count.unsigned_abs())
     }
 
@@ -225,6 +268,7 @@ impl LedgerTransaction {
             Some(last4) => Some(last4),
             None => self.entered_last4(payment).await?,
         };
+        self.lock_limits(None, payment.caller.as_ref(), payment.last4.as_deref()).await?;
         self.append_event(payment, &LedgerEvent::CardFailed { code, last4, at_once }, None).await?;
         let Some(testing) = self.ledger.1.limits.card_testing else { return Ok(()) };
         let declined = self.count_declines(payment.caller.as_ref(), last4, testing).await?;
@@ -252,19 +296,19 @@ impl LedgerTransaction {
         let since = self.cutoff_ms(testing.window);
         let mut declined = DeclineCounts::default();
         if let Some(caller) = caller {
-            let those = VelocityScope { clause: "payments.caller = ?1", value: Some(caller.as_str()), since };
+            let those = VelocityScope { clause: "payments.caller = $1", value: Some(caller.as_str()), since };
             let query = format!(
-                "SELECT count(*), count(DISTINCT json_extract(data, '$.last4')) {} AND kind = 'card-failed' AND at > ?2",
+                "SELECT count(*), count(DISTINCT events.last4) {} AND kind = 'card-failed'",
                 those.events_sql()
             );
             let counts = sqlx::query_as(AssertSqlSafe(query)).bind(those.value).bind(since);
-            let (of_caller, cards): (i64, i64) = counts.fetch_one(&mut *self.transaction).await?;
+            let (of_caller, cards): (i64, i64) = counts.fetch_one(&mut self.transaction).await?;
             (declined.by_caller, declined.cards_by_caller) = (of_caller.unsigned_abs(), cards.unsigned_abs());
         }
         if let Some(last4) = last4 {
-            let query = "SELECT count(*) FROM events WHERE kind = 'card-failed' AND at > ? AND json_extract(data, '$.last4') = ?";
+            let query = "SELECT count(*) FROM events WHERE kind = 'card-failed' AND at > $1 AND last4 = $2";
             let count = sqlx::query_scalar(query).bind(since).bind(last4.to_string());
-            let count: i64 = count.fetch_one(&mut *self.transaction).await?;
+            let count: i64 = count.fetch_one(&mut self.transaction).await?;
             declined.by_last4 = Some((last4, count.unsigned_abs()));
         }
         Ok(declined)
@@ -281,32 +325,27 @@ impl LedgerTransaction {
     async fn is_caller_blocked(&mut self, caller: Option<&PhoneNumber>) -> Result<bool, LedgerError> {
         let (Some(caller), Some(testing)) = (caller, self.ledger.1.limits.card_testing) else { return Ok(false) };
         let those = VelocityScope {
-            clause: "payments.caller = ?1",
+            clause: "payments.caller = $1",
             value: Some(caller.as_str()),
             since: self.cutoff_ms(testing.block_duration),
         };
-        let query = format!(
-            "SELECT EXISTS (SELECT 1 {} AND kind = 'card-testing' AND at > ?2 AND json_extract(data, '$.last4') IS NULL)",
-            those.events_sql()
-        );
-        let blocked = sqlx::query_scalar(AssertSqlSafe(query)).bind(those.value).bind(those.since);
-        Ok(blocked.fetch_one(&mut *self.transaction).await?)
+        let query =
+            format!("SELECT 1 {} AND kind = 'card-testing' AND events.last4 IS NULL LIMIT 1", those.events_sql());
+        let blocked = sqlx::query(AssertSqlSafe(query)).bind(those.value).bind(those.since);
+        Ok(blocked.fetch_optional(&mut self.transaction).await?.is_some())
     }
 
     async fn is_last4_blocked(&mut self, last4: Last4) -> Result<bool, LedgerError> {
         let Some(testing) = self.ledger.1.limits.card_testing else { return Ok(false) };
-        let query = "SELECT EXISTS (SELECT 1 FROM events WHERE kind = 'card-testing' AND at > ? \
-             AND json_extract(data, '$.last4') = ?)";
-        let blocked = sqlx::query_scalar(query).bind(self.cutoff_ms(testing.block_duration)).bind(last4.to_string());
-        Ok(blocked.fetch_one(&mut *self.transaction).await?)
+        let query = "SELECT 1 FROM events WHERE kind = 'card-testing' AND at > $1 AND last4 = $2 LIMIT 1";
+        let blocked = sqlx::query(query).bind(self.cutoff_ms(testing.block_duration)).bind(last4.to_string());
+        Ok(blocked.fetch_optional(&mut self.transaction).await?.is_some())
     }
 
     /// The last four digits of the card that was entered last, if Twilio reported them.
     async fn entered_last4(&mut self, payment: &Payment) -> Result<Option<Last4>, LedgerError> {
-        let query = "SELECT json_extract(data, '$.last4') FROM events WHERE payment_id = ? AND kind = 'entered' \
-             AND json_extract(data, '$.last4') IS NOT NULL ORDER BY id DESC LIMIT 1";
-        let entered = sqlx::query_scalar(query).bind(payment.id.to_string());
-        let entered: Option<String> = entered.fetch_optional(&mut *self.transaction).await?;
+        let entered = sqlx::query_scalar(FIND_ENTERED_LAST4).bind(payment.id.to_string());
+        let entered: Option<String> = entered.fetch_optional(&mut self.transaction).await?;
         Ok(entered.as_deref().and_then(Last4::from_mask))
     }
 
@@ -317,14 +356,26 @@ impl LedgerTransaction {
 }
 
 impl VelocityScope<'_> {
-    /// The `FROM … WHERE` of the events of these payments. The join begins with the payments, which are fewer.
+    /// The number of events of the kind `$3` after `$2`.
+    pub(super) fn count_events_sql(&self) -> String {
+        format!("SELECT count(*) {} AND kind = $3", self.events_sql())
+    }
+
+    /// The payments of a caller, in a test.
+    #[cfg(test)]
+    pub(super) fn of_caller() -> Self {
+        Self { clause: "payments.caller = $1", value: Some(""), since: 0 }
+    }
+
+    /// The `FROM … WHERE` of the events of these payments after `$2`. The join begins with the payments, which are fewer. The
+    /// sum keeps SQLite from looking up the events of all payments by their time.
     fn events_sql(&self) -> String {
         match self.value {
             Some(_) => format!(
-                "FROM payments CROSS JOIN events INDEXED BY events_of_a_payment ON payment_id = payments.id WHERE {}",
+                "FROM payments CROSS JOIN events WHERE events.payment_id = payments.id AND {} AND at + 0 > $2",
                 self.clause
             ),
-            None => format!("FROM events WHERE {}", self.clause),
+            None => format!("FROM events WHERE {} AND at > $2", self.clause),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::error;
 use uuid::Uuid;
 
-use super::connection::{BUSY_TIMEOUT, WriteLock};
+use super::connection::{BUSY_TIMEOUT, CommitFate, TransactionId, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
     CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, call_stages,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
-use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, TwilioResponse, UpdatePayment};
+use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, PaymentId, TwilioResponse, UpdatePayment};
 
 /// The maximum number of buffered records. A payment has about ten.
 pub(super) const MAX_BUFFERED: usize = 4_096;
@@ -53,6 +53,18 @@ pub(super) enum LedgerRecord {
 }
 
 impl LedgerRecord {
+    fn call(&self) -> RecordCall<'_> {
+        match self {
+            Self::Callback(status) => RecordCall::Sid(&status.call_sid),
+            Self::CreateResponse(create, _) => RecordCall::OfPayment(create.id),
+            Self::UpdateResponse(update, _) => RecordCall::OfPayment(update.id),
+            Self::CancelRequest(call, _) => RecordCall::Sid(&call.call_sid),
+            Self::Statement(call, _) | Self::CallEnded(call) | Self::CallStage(call, _) => RecordCall::Sid(call),
+            Self::CallEndReport(end, _) => RecordCall::Sid(&end.call.call_sid),
+            Self::RecoveryFinished(left) => RecordCall::Sid(&left.call.call_sid),
+        }
+    }
+
     /// The kind of record and its SID or idempotency key, for the log.
     fn subject(&self) -> (&'static str, &str) {
         match self {
@@ -70,8 +82,18 @@ impl LedgerRecord {
 }
 
 /// The buffered records.
+/// The call of a record.
+enum RecordCall<'a> {
+    Sid(&'a CallSid),
+    OfPayment(PaymentId),
+}
+
 #[derive(Default)]
-pub(super) struct WriteBuffer(Mutex<VecDeque<BufferedRecord>>);
+pub(super) struct WriteBuffer {
+    records: Mutex<VecDeque<BufferedRecord>>,
+    /// Held by whoever writes them.
+    flushing: tokio::sync::Mutex<()>,
+}
 
 /// A record, and what counted when the fact happened.
 #[derive(Clone)]
@@ -81,6 +103,14 @@ pub(super) struct BufferedRecord {
     /// The limits that applied then.
     limits: AppliedLimits,
     record: Arc<LedgerRecord>,
+    /// The transaction of PostgreSQL that is to write it. Set while its end is not known.
+    transaction: Arc<Mutex<Option<TransactionId>>>,
+}
+
+impl BufferedRecord {
+    fn transaction(&self) -> MutexGuard<'_, Option<TransactionId>> {
+        self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl WriteBuffer {
@@ -99,8 +129,8 @@ impl WriteBuffer {
     }
 
     /// The oldest records. Only the holder of the write lock may read and remove them.
-    fn oldest(&self) -> Vec<BufferedRecord> {
-        self.lock().iter().take(BATCH).cloned().collect()
+    fn oldest(&self, count: usize) -> Vec<BufferedRecord> {
+        self.lock().iter().take(count).cloned().collect()
     }
 
     fn remove_oldest(&self, count: usize) {
@@ -112,7 +142,7 @@ impl WriteBuffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<BufferedRecord>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,11 +150,17 @@ impl Ledger {
     /// Writes a record, or buffers it until it can be written. Fails if the buffer is full, or if the record can never
     /// be written.
     pub(super) async fn write_or_buffer(&self, record: LedgerRecord) -> Result<RecordOutcome, LedgerError> {
-        let entry = BufferedRecord { happened_at: Timestamp::now(), limits: self.1.clone(), record: Arc::new(record) };
+        let entry = BufferedRecord {
+            happened_at: Timestamp::now(),
+            limits: self.1.clone(),
+            record: Arc::new(record),
+            transaction: Arc::default(),
+        };
         let patience =
             if self.0.write_buffer.count() > 0 || self.0.faults.is_unwritable() { LOCK_TIMEOUT } else { BUSY_TIMEOUT };
         let written = timeout(patience + LOCK_TIMEOUT, self.write_in_group(&entry, patience)).await;
-        match written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy))) {
+        let written = written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy)));
+        match written {
             Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
             done => done,
         }
@@ -137,10 +173,21 @@ impl Ledger {
         mut turn: WriteLock,
         until: Instant,
     ) -> Result<Option<WriteLock>, LedgerError> {
+        // Where several writes go on at a time, one of them writes the buffered records.
+        let flushing = self.0.write_buffer.flushing.lock();
+        let _flushing = timeout_at(until, flushing).await.map_err(|_| LedgerError::Busy)?;
+        // A transaction of PostgreSQL has the locks of one record: with those of several, two could wait for each other.
+        let batch = if self.0.database.file().is_some() { BATCH } else { 1 };
         loop {
-            let entries = self.0.write_buffer.oldest();
-            if entries.is_empty() {
-                return Ok(Some(turn));
+            let entries = self.0.write_buffer.oldest(batch);
+            let Some(oldest) = entries.first() else { return Ok(Some(turn)) };
+            match self.find_commit(oldest, until).await {
+                CommitFate::RolledBack => {}
+                CommitFate::Committed => {
+                    self.0.write_buffer.remove_oldest(1);
+                    continue;
+                }
+                CommitFate::InDoubt => return Err(LedgerError::Busy),
             }
             let mut writing = self.begin(turn, until).await?;
             for (at, entry) in entries.iter().enumerate() {
@@ -155,9 +202,20 @@ impl Ledger {
                     }
                 }
             }
-            turn = writing.commit_keeping_lock().await?;
+            turn = writing.commit_record(&entries[0]).await?;
             self.0.write_buffer.remove_oldest(entries.len());
         }
+    }
+
+    /// Finds out whether a record was written by a transaction whose end is not known.
+    async fn find_commit(&self, entry: &BufferedRecord, until: Instant) -> CommitFate {
+        let transaction = entry.transaction().clone();
+        let Some(transaction) = transaction else { return CommitFate::RolledBack };
+        let fate = self.0.writer.find_commit(&transaction, until).await;
+        if fate == CommitFate::RolledBack {
+            *entry.transaction() = None;
+        }
+        fate
     }
 
     /// Writes the buffered records before the ledger is closed, with retries until the deadline.
@@ -179,10 +237,24 @@ impl Ledger {
 }
 
 impl LedgerTransaction {
+    /// Commits a record. If the end of the transaction is not known, the record remembers it.
+    pub(super) async fn commit_record(self, entry: &BufferedRecord) -> Result<WriteLock, LedgerError> {
+        *entry.transaction() = self.transaction.id().cloned();
+        let committed = self.commit_keeping_lock().await;
+        if committed.as_ref().is_err_and(|error| !matches!(error, LedgerError::InDoubt(_))) {
+            *entry.transaction() = None;
+        }
+        committed
+    }
+
     /// Writes a record with the time and the limits of when it happened.
     pub(super) async fn apply_record(&mut self, entry: &BufferedRecord) -> Result<RecordOutcome, LedgerError> {
         self.now = entry.happened_at;
         self.ledger = Ledger(self.ledger.0.clone(), entry.limits.clone());
+        match entry.record.call() {
+            RecordCall::Sid(call) => self.lock_call(call).await?,
+            RecordCall::OfPayment(id) => self.lock_call_of(id).await?,
+        }
         match &*entry.record {
             LedgerRecord::Callback(status) => return callbacks::write_callback(self, status).await,
             LedgerRecord::CreateResponse(create, answer) => {

@@ -8,16 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::future::{BoxFuture, join_all};
-use sqlx::error::BoxDynError;
-use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlStr, SqliteConnection, SqlitePool};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _};
 use tracing::warn;
 
-use super::connection::{self, BUSY_TIMEOUT, LedgerWriter, SQLITE_BUSY_TIMEOUT};
-use super::lease::{Lease, TakeLeaseError};
-use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError};
+use crate::ledger::OpenLedgerError;
+use crate::ledger::connection::{BUSY_TIMEOUT, SQLITE_BUSY_TIMEOUT};
 
 /// Number of read-only connections.
 const READERS: u32 = 4;
@@ -25,20 +22,21 @@ const READERS: u32 = 4;
 /// The page cache of each of them: 256 KiB. They read little, and the kernel has the file in memory anyway.
 const READER_CACHE: &str = "-256";
 
-const MIGRATIONS: [(i64, &str, &str); 8] = [
-    (1, "payments", include_str!("migrations/0001_payments.sql")),
-    (2, "guards", include_str!("migrations/0002_guards.sql")),
-    (3, "orders", include_str!("migrations/0003_orders.sql")),
-    (4, "lease", include_str!("migrations/0004_lease.sql")),
-    (5, "operations", include_str!("migrations/0005_operations.sql")),
-    (6, "call_ended", include_str!("migrations/0006_call_ended.sql")),
-    (7, "call_stages", include_str!("migrations/0007_call_stages.sql")),
-    (8, "events_of_a_payment", include_str!("migrations/0008_events_of_a_payment.sql")),
+pub(in crate::ledger) const MIGRATIONS: [super::MigrationText; 9] = [
+    (1, "payments", include_str!("../migrations/sqlite/0001_payments.sql")),
+    (2, "guards", include_str!("../migrations/sqlite/0002_guards.sql")),
+    (3, "orders", include_str!("../migrations/sqlite/0003_orders.sql")),
+    (4, "lease", include_str!("../migrations/sqlite/0004_lease.sql")),
+    (5, "operations", include_str!("../migrations/sqlite/0005_operations.sql")),
+    (6, "call_ended", include_str!("../migrations/sqlite/0006_call_ended.sql")),
+    (7, "call_stages", include_str!("../migrations/sqlite/0007_call_stages.sql")),
+    (8, "events_of_a_payment", include_str!("../migrations/sqlite/0008_events_of_a_payment.sql")),
+    (9, "columns_of_events", include_str!("../migrations/sqlite/0009_columns_of_events.sql")),
 ];
 
 /// The identity of a file, independent of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileIdentity {
+pub(in crate::ledger) struct FileIdentity {
     device: u64,
     inode: u64,
     /// Creation time in nanoseconds since 1970, if the file system records it.
@@ -47,26 +45,16 @@ pub(super) struct FileIdentity {
 
 /// Opens connections to the database file, and refuses a file that has replaced it at its path.
 #[derive(Debug, Clone)]
-pub(super) struct Database {
+pub(in crate::ledger) struct SqliteFile {
     path: PathBuf,
     identity: FileIdentity,
     /// Whether the write-ahead log was deleted under the open connections. A new connection would create a second log.
     is_wal_gone: Arc<AtomicBool>,
 }
 
-impl Ledger {
-    /// Opens the ledger for a server: creates the file if it is missing, migrates it and locks other servers out.
-    pub async fn open(path: &Path) -> Result<Self, OpenLedgerError> {
-        Self::open_for_server(path, false).await
-    }
-
-    /// Opens the ledger for a server although it is a copy of one that another server used. That server must be
-    /// stopped.
-    pub async fn take_over(path: &Path) -> Result<Self, OpenLedgerError> {
-        Self::open_for_server(path, true).await
-    }
-
-    async fn open_for_server(path: &Path, take_over: bool) -> Result<Self, OpenLedgerError> {
+impl SqliteFile {
+    /// Locks the file of a server, and creates it if it is missing.
+    pub(super) fn lock(path: &Path) -> Result<(Self, File), OpenLedgerError> {
         let file = lock_file(path)?;
         let failed = |error| OpenLedgerError::File(path.to_owned(), error);
         if !is_sqlite_or_empty(&file).map_err(failed)? {
@@ -74,115 +62,87 @@ impl Ledger {
         }
         restrict_mode(path, &file).map_err(failed)?;
         let identity = FileIdentity::of(&file.metadata().map_err(failed)?);
-        let database = Database::new(path, identity);
-        let failed = |error| OpenLedgerError::Database(path.to_owned(), error);
-        let mut connection = database.connect(BUSY_TIMEOUT).await.map_err(failed)?;
-        let migration = |error| OpenLedgerError::Migration(path.to_owned(), error);
-        let migrations = Migrator::new(Migrations).await.map_err(migration)?;
-        // Not `run`: its future is not known to be `Send`.
-        migrations.run_direct(None, &mut connection, false).await.map_err(migration)?;
-        let lease = Lease::take(&mut connection, identity, take_over).await.map_err(|error| match error {
-            TakeLeaseError::Copied => OpenLedgerError::Copied(path.to_owned()),
-            TakeLeaseError::Database(error) => failed(error),
-        })?;
-        let ledger = Self::from_database(database, Some(file), Some(lease));
-        let readers = join_all((0..READERS).map(|_| ledger.0.readers.acquire())).await;
-        readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        connection::close(connection).await;
-        Ok(ledger)
+        Ok((Self::new(path, identity), file))
     }
 
-    /// Opens an existing ledger for a command, without a lease. A server may use it at the same time.
-    pub async fn open_for_cli(path: &Path) -> Result<Self, OpenLedgerError> {
+    /// Finds an existing file.
+    pub(super) fn find(path: &Path) -> Result<Self, OpenLedgerError> {
         let missing = || OpenLedgerError::Missing(path.to_owned());
         let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file).ok_or_else(missing)?;
-        let database = Database::new(path, FileIdentity::of(&metadata));
-        let failed = |error| OpenLedgerError::Database(path.to_owned(), error);
-        connection::close(database.connect(BUSY_TIMEOUT).await.map_err(failed)?).await;
-        Ok(Self::from_database(database, None, None))
+        Ok(Self::new(path, FileIdentity::of(&metadata)))
     }
 
-    fn from_database(database: Database, file: Option<File>, lease: Option<Lease>) -> Self {
-        let inner = LedgerInner {
-            writer: LedgerWriter::new(database.clone()),
-            readers: database.readers(),
-            checkpointer: tokio::sync::Mutex::default(),
-            database,
-            lease,
-            write_buffer: super::WriteBuffer::default(),
-            waiting_records: super::WaitingRecords::default(),
-            faults: super::FaultTracker::default(),
-            recovering: tokio::sync::watch::Sender::default(),
-            outcome_written: tokio::sync::Notify::new(),
-            erasures: super::tokens::ErasureTracker::default(),
-            telemetry: crate::telemetry::TelemetrySlot::default(),
-            live: std::sync::atomic::AtomicBool::new(true),
-            commits: std::sync::atomic::AtomicU32::new(0),
-            file,
-        };
-        Self(Arc::new(inner), AppliedLimits::NONE)
-    }
-}
-
-impl Database {
     fn new(path: &Path, identity: FileIdentity) -> Self {
         Self { path: path.to_owned(), identity, is_wal_gone: Arc::default() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::ledger) fn path(&self) -> &Path {
         &self.path
     }
 
+    pub(super) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
     /// Whether the file at the path is the one that was opened.
-    pub(super) fn is_at_path(&self) -> bool {
+    pub(in crate::ledger) fn is_at_path(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|metadata| FileIdentity::of(&metadata) == self.identity)
     }
 
     /// The identity of the write-ahead log, if there is one.
-    pub(super) fn wal_identity(&self) -> Option<FileIdentity> {
+    pub(in crate::ledger) fn wal_identity(&self) -> Option<FileIdentity> {
         let mut path = self.path.clone().into_os_string();
         path.push("-wal");
         std::fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata))
     }
 
     /// Sets whether the write-ahead log was deleted under the open connections.
-    pub(super) fn set_wal_gone(&self, is_gone: bool) {
+    pub(in crate::ledger) fn set_wal_gone(&self, is_gone: bool) {
         self.is_wal_gone.store(is_gone, Ordering::Release);
     }
 
     /// Opens the connection that writes. It runs no automatic checkpoints, since they take time: another connection
     /// does.
-    pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, sqlx::Error> {
-        self.connect_with(self.options(SQLITE_BUSY_TIMEOUT).pragma("wal_autocheckpoint", "0")).await
+    pub(super) async fn connect_writer(&self) -> Result<AnyConnection, sqlx::Error> {
+        self.connect_with(SQLITE_BUSY_TIMEOUT, "PRAGMA wal_autocheckpoint = 0;").await
     }
 
     /// Opens a connection that waits for a lock no longer than `patience`.
-    pub(super) async fn connect(&self, patience: Duration) -> Result<SqliteConnection, sqlx::Error> {
-        self.connect_with(self.options(patience)).await
+    pub(in crate::ledger) async fn connect(&self, patience: Duration) -> Result<AnyConnection, sqlx::Error> {
+        self.connect_with(patience, "").await
     }
 
-    async fn connect_with(&self, options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    async fn connect_with(&self, patience: Duration, pragmas: &str) -> Result<AnyConnection, sqlx::Error> {
         // Checked before connecting, too: SQLite would take the write-ahead log for that of the other file and delete
         // it.
         self.check_file()?;
-        let connection = options.journal_mode(SqliteJournalMode::Wal).connect().await?;
+        let mut connection = self.options()?.connect().await?;
+        let pragmas = format!("{} PRAGMA journal_mode = WAL; {pragmas}", pragmas_of_all(patience));
+        sqlx::raw_sql(AssertSqlSafe(pragmas)).execute(&mut connection).await?;
         self.check_file()?;
         Ok(connection)
     }
 
     /// The pool of readers. Its connections never expire, so that it need not open the file again.
-    fn readers(&self) -> SqlitePool {
-        let database = Arc::new(self.clone());
-        SqlitePoolOptions::new()
+    pub(super) fn readers(&self) -> Result<AnyPool, sqlx::Error> {
+        let file = Arc::new(self.clone());
+        let readers = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            .after_connect(move |_, _| {
-                let database = database.clone();
-                Box::pin(async move { database.check_file() })
+            .after_connect(move |connection, _| {
+                let file = file.clone();
+                Box::pin(async move {
+                    file.check_file()?;
+                    let own = format!("PRAGMA query_only = ON; PRAGMA cache_size = {READER_CACHE};");
+                    let pragmas = format!("{} {own}", pragmas_of_all(BUSY_TIMEOUT));
+                    sqlx::raw_sql(AssertSqlSafe(pragmas)).execute(connection).await?;
+                    Ok(())
+                })
             })
-            .connect_lazy_with(self.options(BUSY_TIMEOUT).pragma("query_only", "ON").pragma("cache_size", READER_CACHE))
+            .connect_lazy_with(self.options()?);
+        Ok(readers)
     }
 
     fn check_file(&self) -> Result<(), sqlx::Error> {
@@ -194,22 +154,26 @@ impl Database {
         }
     }
 
-    fn options(&self, patience: Duration) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(false)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(patience)
-            .pragma("secure_delete", "ON")
-            .pragma("temp_store", "MEMORY")
-            .disable_statement_logging()
+    fn options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
+        // The first part of a relative path would be the host of the URL.
+        let path = std::path::absolute(&self.path).map_err(sqlx::Error::Io)?;
+        let url = SqliteConnectOptions::new().filename(path).to_url_lossy();
+        Ok(AnyConnectOptions::from_url(&url)?.disable_statement_logging())
     }
+}
+
+/// The pragmas of each connection, which waits for a lock no longer than `patience`.
+fn pragmas_of_all(patience: Duration) -> String {
+    format!(
+        "PRAGMA busy_timeout = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
+         PRAGMA temp_store = MEMORY;",
+        patience.as_millis()
+    )
 }
 
 impl FileIdentity {
     /// Whether this process has the file open. Always `false` without `/proc`.
-    pub(super) fn is_open_in_process(self) -> bool {
+    pub(in crate::ledger) fn is_open_in_process(self) -> bool {
         let opened = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
         opened.filter_map(|entry| std::fs::metadata(entry.path()).ok()).any(|file| Self::of(&file) == self)
     }
@@ -220,17 +184,17 @@ impl FileIdentity {
         Self { device: metadata.dev(), inode: metadata.ino(), created_ns: born }
     }
 
-    pub(super) fn inode(self) -> i64 {
+    pub(in crate::ledger) fn inode(self) -> i64 {
         self.inode.cast_signed()
     }
 
-    pub(super) fn created_ns(self) -> Option<i64> {
+    pub(in crate::ledger) fn created_ns(self) -> Option<i64> {
         self.created_ns
     }
 
     /// Whether this file has this inode and creation time. The device number is not compared: it may change with each
     /// boot.
-    pub(super) fn is_same_file(self, inode: i64, born: Option<i64>) -> bool {
+    pub(in crate::ledger) fn is_same_file(self, inode: i64, born: Option<i64>) -> bool {
         self.inode() == inode && (self.created_ns == born || self.created_ns.is_none() || born.is_none())
     }
 }
@@ -306,16 +270,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-#[derive(Debug)]
-struct Migrations;
-
-impl MigrationSource<'static> for Migrations {
-    fn resolve(self) -> BoxFuture<'static, Result<Vec<Migration>, BoxDynError>> {
-        let migrations = MIGRATIONS.map(|(version, description, sql)| {
-            Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
-        });
-        Box::pin(async { Ok(migrations.into()) })
-    }
 }

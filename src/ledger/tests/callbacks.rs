@@ -108,7 +108,7 @@ async fn bank_debit_is_pending_until_it_is_settled_or_returned() {
     test.deliver_callback("PK1", &[("Result", "success"), ("PaymentConfirmationCode", "ch_1")]).await;
     assert_eq!(test.state(id).await, PaymentState::Pending);
     let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
-    assert!(due[0].body.expose_secret().contains(r#""state":"pending""#));
+    assert!(due[0].body.as_ref().unwrap().expose_secret().contains(r#""state":"pending""#));
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ async fn delivered_token_is_in_no_byte_of_the_files() {
             break;
         }
         for due in due {
-            assert!(due.body.expose_secret().contains(r#""paymentToken":"tok_hush-"#));
+            assert!(due.body.as_ref().unwrap().expose_secret().contains(r#""paymentToken":"tok_hush-"#));
             test.ledger.record_delivered(&due).await.unwrap();
         }
     }

@@ -262,7 +262,7 @@ async fn deleted_write_ahead_log_is_detected_and_loses_nothing() {
         let bytes = std::fs::read(test.directory.file()).unwrap();
         bytes.windows(7).any(|bytes| bytes == b"charged")
     };
-    let anew = test.ledger.0.database.connect(Duration::ZERO).await;
+    let anew = test.ledger.0.database.connect().await;
     assert!(anew.is_err(), "SQLite would make another log");
     until("saved", saved).await;
     test.call = call("CA3");

@@ -39,7 +39,7 @@ async fn a_record_that_cannot_be_written_costs_the_others_nothing() {
     sessions(&mut test, 10).await;
     let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.payment_id = \
         (SELECT id FROM payments WHERE payment_sid = 'PK3') BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    let mut connection = test.ledger.0.database.connect(BUSY_TIMEOUT).await.unwrap();
+    let mut connection = test.ledger.0.database.connect().await.unwrap();
     sqlx::query(trigger).execute(&mut connection).await.unwrap();
     let callbacks: Vec<_> = (0..10).map(|n| code_entered(&format!("PK{n}"))).collect();
     let outcomes = join_all(callbacks.iter().map(|own| test.ledger.record_callback(own))).await;

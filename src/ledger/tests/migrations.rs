@@ -8,8 +8,8 @@ use super::*;
 
 /// The migrations before orders.
 const OLDER: [(i64, &str, &str); 2] = [
-    (1, "payments", include_str!("../migrations/0001_payments.sql")),
-    (2, "guards", include_str!("../migrations/0002_guards.sql")),
+    (1, "payments", include_str!("../migrations/sqlite/0001_payments.sql")),
+    (2, "guards", include_str!("../migrations/sqlite/0002_guards.sql")),
 ];
 
 const ROWS: &str = "
@@ -48,7 +48,7 @@ async fn ledger_of_an_older_version_is_migrated_and_stays_append_only() {
     assert_eq!(ledger.due_deliveries(Timestamp::now(), 9).await.unwrap().len(), 1);
     let mut writing = ledger.begin_write().await.unwrap();
     for forbidden in ["UPDATE events SET kind = 'x'", "DELETE FROM events", "DELETE FROM payments"] {
-        let error = sqlx::query(forbidden).execute(&mut *writing.transaction).await.unwrap_err();
+        let error = sqlx::query(forbidden).execute(&mut writing.transaction).await.unwrap_err();
         assert!(error.to_string().contains("never"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ mod business_tools;
 mod flowise;
 mod http;
 mod languages;
+mod ledger;
 mod model;
 mod report;
 mod tool_names;
@@ -50,18 +51,20 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
             Err(_) => Vec::new(),
         }
     };
-    let (twilio, address, response_service, business, own_tools) = tokio::join!(
+    let (twilio, address, response_service, business, own_tools, ledger) = tokio::join!(
         twilio::check(&http, config),
         address::check(&http, &config.base_url),
         check_response_service(&http, &config.response_service),
         business,
         own_tools,
+        ledger::check(&config.database, config.sealing_keys.as_ref()),
     );
     findings.extend(twilio);
     findings.push(address);
     findings.extend(response_service);
     findings.extend(business);
     findings.extend(own_tools);
+    findings.extend(ledger);
     CheckReport(findings)
 }
 

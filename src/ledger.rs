@@ -46,6 +46,7 @@ pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
 pub use connection::TransactionId;
+pub use database::DatabaseProbe;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
 pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};

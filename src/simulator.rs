@@ -6,11 +6,11 @@ mod business;
 mod caller;
 pub(crate) mod card_samples;
 mod collector;
+mod database_wire;
 mod deployment;
 mod flowise;
 mod interactive;
 pub(crate) mod leak_scan;
-mod ledger_file;
 pub(crate) mod load;
 mod local_postgres;
 pub(crate) mod local_server;
@@ -26,6 +26,7 @@ mod relay;
 mod replay;
 mod runner;
 mod scenario;
+mod scenario_ledger;
 mod server_under_test;
 mod sync_edits;
 pub(crate) mod tls_server;
@@ -41,6 +42,7 @@ use secrecy::SecretString;
 use tempfile::TempDir;
 
 pub use business::ScriptedToolServer;
+pub use database_wire::{DatabaseWire, WireState};
 pub use local_postgres::LocalPostgres;
 pub use local_server::LocalServer;
 pub use mcp_client::{McpClient, McpClientError, McpTool, McpToolOutput};
@@ -54,7 +56,7 @@ pub use twilio::{
     ScriptedSync as TwilioSync, TwilioRefusal, TwilioRequest, TwilioRequestKind,
 };
 
-use crate::config::ApiBaseUrl;
+use crate::config::{ApiBaseUrl, PostgresUrl};
 use pace::Pace;
 use runner::ScenarioRunner;
 use scenario::Scenario;
@@ -69,6 +71,8 @@ pub struct SimulationOptions {
     pub model: ModelSource,
     /// Whether a person at the terminal takes the caller's place.
     pub interactive: bool,
+    /// The server of PostgreSQL with the ledgers, each in a database of its own. `None`: they are in files.
+    pub database: Option<PostgresUrl>,
 }
 
 /// The scenarios to run.
@@ -153,6 +157,12 @@ pub async fn run_scenario(name: &str) -> anyhow::Result<ScenarioResult> {
     Box::pin(ScenarioRunner::fast().run(&find_scenario(name)?)).await
 }
 
+/// The same with the ledger on this server of PostgreSQL, in a database of its own.
+pub async fn run_scenario_in(name: &str, database: &PostgresUrl) -> anyhow::Result<ScenarioResult> {
+    let runner = ScenarioRunner::fast().with_database(Some(database.clone()));
+    Box::pin(runner.run(&find_scenario(name)?)).await
+}
+
 /// Runs the selected scenarios and prints them. An error means that the simulator itself failed.
 pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
     if options.selection == ScenarioSelection::All {
@@ -169,6 +179,7 @@ pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport>
             print_line(&line);
         }
     });
+    let runner = runner.with_database(options.database);
     print_line(&view::render_headline(&scenario, pace));
     let outcome = if options.interactive {
         runner.run_interactive(&scenario).await?
@@ -182,7 +193,7 @@ pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport>
 async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
     let model = options.model;
     let calls = scenario::all().into_iter().map(|scenario| {
-        let runner = ScenarioRunner::with_model(model.clone());
+        let runner = ScenarioRunner::with_model(model.clone()).with_database(options.database.clone());
         async move { Box::pin(runner.run(&scenario)).await }
     });
     let mut calls = stream::iter(calls).buffered(CONCURRENT_SCENARIOS);

@@ -261,7 +261,7 @@ fn every_variable_exists_and_has_the_default_of_the_example() {
             let is_variable = is_name(name) && name.contains('_');
             // A secret may be in a file. The others are variables of the tests and of every HTTP client.
             let known = name.strip_suffix("_FILE").unwrap_or(name);
-            let others = ["", "CRELAY_LONG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+            let others = ["", "CRELAY_LONG", "CRELAY_POSTGRES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
             assert!(!is_variable || example.contains_key(known) || others.contains(&known), "{}: {name}", manual.path);
         }
     }

@@ -2,20 +2,47 @@
 
 #![cfg(feature = "simulator")]
 
-use crelay_payments::simulator;
-use futures_util::{StreamExt, stream};
+use crelay_payments::simulator::{self, LocalPostgres, ScenarioResult};
+use futures_util::{Stream, StreamExt, stream};
 
 /// The number of concurrent calls. A call mostly waits for timers.
 const AT_ONCE: usize = 4;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_simulated_call_holds() {
-    let calls = simulator::list_scenarios().into_iter().map(|(name, _)| simulator::run_scenario(name));
-    let broken: Vec<String> = stream::iter(calls)
-        .buffer_unordered(AT_ONCE)
+/// The calls that are played with PostgreSQL unless all are: of each kind of write, and of each fault, one.
+const WITH_POSTGRESQL: [&str; 8] = [
+    "happy-path",
+    "bank-account",
+    "outlives-its-server",
+    "decline-then-success",
+    "full-disk",
+    "guided",
+    "card-testing",
+    "unknown-outcome",
+];
+
+async fn assert_all_hold(results: impl Stream<Item = anyhow::Result<ScenarioResult>>) {
+    let broken: Vec<String> = results
         .map(|call| call.expect("the simulator works"))
         .filter_map(async |call| (!call.has_passed()).then(|| call.to_text()))
         .collect()
         .await;
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_simulated_call_holds() {
+    let calls = simulator::list_scenarios().into_iter().map(|(name, _)| simulator::run_scenario(name));
+    assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
+}
+
+/// Plays every call with `CRELAY_LONG=1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
+async fn calls_hold_with_the_ledger_in_postgresql() {
+    let Some(server) = LocalPostgres::get() else { return };
+    let url = server.create_database().await.unwrap().parse().unwrap();
+    let all: Vec<&str> = simulator::list_scenarios().into_iter().map(|(name, _)| name).collect();
+    let names = if std::env::var_os("CRELAY_LONG").is_some() { &all[..] } else { &WITH_POSTGRESQL };
+    let calls = names.iter().map(|name| simulator::run_scenario_in(name, &url));
+    assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use crelay_payments::config::{self, ApiBaseUrl, Vars};
+use crelay_payments::config::{self, ApiBaseUrl, PostgresUrl, Vars};
 use crelay_payments::simulator::{self, ScenarioSelection, SimulationOptions};
 use secrecy::SecretString;
 
@@ -33,6 +33,9 @@ pub(super) struct Simulate {
     /// Which model answers
     #[arg(long, value_enum, default_value_t = ModelChoice::Scripted)]
     model: ModelChoice,
+    /// Keep the ledgers in this PostgreSQL, each in a database of its own: postgres://…, of a user that may create them
+    #[arg(long, value_name = "URL", conflicts_with = "replay")]
+    database: Option<PostgresUrl>,
     /// Be the caller yourself: type what you say and which keys you press
     #[arg(long)]
     interactive: bool,
@@ -79,7 +82,8 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
             base_url: read_base_url(vars)?,
         },
     };
-    let report = simulator::run(SimulationOptions { selection: which, model, interactive: args.interactive }).await?;
+    let options = SimulationOptions { selection: which, model, interactive: args.interactive, database: args.database };
+    let report = simulator::run(options).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

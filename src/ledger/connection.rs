@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::{AnyConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -159,7 +160,13 @@ impl WriteTransaction {
     /// [`LedgerError::InDoubt`] if PostgreSQL did not say in time whether it was committed.
     pub(super) async fn commit(mut self) -> Result<WriteLock, LedgerError> {
         let until = Instant::now() + COMMIT_TIMEOUT;
-        let commit = timeout_at(until, sqlx::query("COMMIT").execute(self.connection())).await;
+        // One message to PostgreSQL, which need not be prepared; a statement that SQLite has prepared already.
+        let commit = if self.is_remote() {
+            sqlx::raw_sql("COMMIT").execute(self.connection()).boxed()
+        } else {
+            sqlx::query("COMMIT").execute(self.connection()).boxed()
+        };
+        let commit = timeout_at(until, commit).await;
         let failed = match commit {
             Ok(Ok(_)) => return Ok(self.take_turn()),
             Ok(Err(error)) => LedgerError::from(error),

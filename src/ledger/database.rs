@@ -18,6 +18,7 @@ use super::limited::Readers;
 use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError, ServerClaim};
 use crate::config::{DatabaseUrl, PostgresUrl};
 
+pub use postgres::DatabaseProbe;
 pub(super) use postgres::{PostgresServer, ServerLock};
 pub(super) use sqlite::{FileIdentity, SqliteFile};
 
@@ -93,6 +94,10 @@ impl Ledger {
         let lock = server.take_server_lock().await.map_err(&failed)?;
         let lock = lock.ok_or_else(|| OpenLedgerError::PostgresInUse(url.clone()))?;
         let mut connection = server.connect().await.map_err(&failed)?;
+        let (version, is_new_enough) = postgres::read_version(&mut connection).await.map_err(&failed)?;
+        if !is_new_enough {
+            return Err(OpenLedgerError::TooOld(url.clone(), version));
+        }
         // During a deploy, and after a return to an older version, two versions share the tables.
         migrate(&mut connection, &postgres::MIGRATIONS, true, of).await?;
         connection::close(connection).await;

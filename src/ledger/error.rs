@@ -106,6 +106,9 @@ pub enum OpenLedgerError {
     /// Another server uses the database.
     #[error("another server uses the ledger {0}: stop it, or give this one a DATABASE_URL of its own")]
     PostgresInUse(PostgresUrl),
+    /// The server of the database lacks what the ledger needs.
+    #[error("the PostgreSQL of {0} is version {1}: the ledger needs 13 or newer")]
+    TooOld(PostgresUrl, String),
     /// The database has no tables of a ledger.
     #[error("there is no ledger in {0}: start the server first, or set DATABASE_URL to its database")]
     Empty(PostgresUrl),

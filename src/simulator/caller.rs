@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::deployment::Deployment;
-use super::ledger_file::LedgerFileFault;
 use super::operator;
 use super::pace::Pace;
 use super::relay::{PhoneCommand, PhoneLine, SECOND_CALLER_NUMBER, ScriptedRelay};
+use super::scenario_ledger::LedgerFault;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{CaptureField, PaymentsRequest, ScriptedTwilio};
 
@@ -66,7 +66,7 @@ pub(super) enum CallerStep {
     /// Outside the call: the server is killed, and another one starts on its ledger.
     ServerDies,
     /// Outside the call: writes to the ledger fail from now on.
-    LedgerFails(LedgerFileFault),
+    LedgerFails(LedgerFault),
     /// Outside the call: writes to the ledger succeed again.
     LedgerRecovers,
     /// Outside the call: waits until Twilio has delivered a result.
@@ -319,7 +319,7 @@ impl<'a> ScriptedCaller<'a> {
         over.map(drop).map_err(|_| "for the call to end".to_owned())
     }
 
-    async fn set_ledger_fault(&mut self, fault: Option<LedgerFileFault>) -> Result<(), String> {
+    async fn set_ledger_fault(&mut self, fault: Option<LedgerFault>) -> Result<(), String> {
         self.deployment
             .set_ledger_fault(fault, &self.transcript)
             .await

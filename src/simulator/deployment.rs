@@ -5,13 +5,14 @@ use serde_json::json;
 use tokio::sync::RwLock;
 use url::Url;
 
-use super::ledger_file::{LedgerFile, LedgerFileFault};
 use super::operator;
 use super::proxy::Proxy;
 use super::runner::ACCOUNT_SID;
+use super::scenario_ledger::{LedgerFault, ScenarioLedger};
 use super::server_under_test::{self, CallTokens, ServerOverrides, ServerUnderTest};
 use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
+use crate::config::PostgresUrl;
 
 /// The running instances.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Deployment {
     vars: Vec<(String, String)>,
     overrides: ServerOverrides,
     /// The ledger of the first instance.
-    ledger: LedgerFile,
+    ledger: ScenarioLedger,
     /// The tokens of the calls of the first instance.
     tokens: CallTokens,
     instances: RwLock<ServerInstances>,
@@ -44,6 +45,7 @@ impl Deployment {
         vars: Vec<(String, String)>,
         tuning: ServerOverrides,
         tokens: CallTokens,
+        database: Option<&PostgresUrl>,
     ) -> anyhow::Result<Self> {
         let next = if tuning.has_standby {
             Some(
@@ -51,7 +53,7 @@ impl Deployment {
                     server_under_test::bind_listener().await?.0,
                     vars.clone(),
                     &tuning,
-                    LedgerFile::new(false)?,
+                    ScenarioLedger::new(database, false).await?,
                     CallTokens::default(),
                 )
                 .await?,
@@ -59,7 +61,7 @@ impl Deployment {
         } else {
             None
         };
-        let ledger = LedgerFile::new(tuning.small_disk)?;
+        let ledger = ScenarioLedger::new(database, tuning.small_disk).await?;
         let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
         let instances = RwLock::new(ServerInstances { first, next });
         Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances })
@@ -99,7 +101,7 @@ impl Deployment {
     /// Sets or clears a fault of the first instance's ledger.
     pub(super) async fn set_ledger_fault(
         &self,
-        fault: Option<LedgerFileFault>,
+        fault: Option<LedgerFault>,
         transcript: &Transcript,
     ) -> anyhow::Result<()> {
         match fault {

@@ -2,7 +2,7 @@
 //! ends with the process, however that ends.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,6 +61,11 @@ impl LocalPostgres {
         server.as_ref()
     }
 
+    /// A server of the caller's own, which ends on drop. `None` if PostgreSQL is not installed.
+    pub fn start_own() -> anyhow::Result<Option<Self>> {
+        find_programs().map(Self::start).transpose()
+    }
+
     fn start(programs: PathBuf) -> anyhow::Result<Self> {
         let directory = super::create_temporary_directory()?.keep();
         if is_root() {
@@ -95,6 +100,11 @@ impl LocalPostgres {
     /// The directory with the files of the server and its log.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Stops the server as a power failure would, and starts it again.

@@ -80,7 +80,7 @@ pub async fn replay(recording: &str) -> anyhow::Result<ReplayReport> {
     let report = ReplayReport { differences: contract::find_differences(&observations), ..ReplayReport::default() };
     let mut replayer = Replayer { set, placeholders, connect: None, sockets: HashMap::new(), report };
     replayer.run(&observations).await?;
-    replayer.finish().await
+    Box::pin(replayer.finish()).await
 }
 
 struct Replayer {

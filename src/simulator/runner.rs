@@ -24,7 +24,7 @@ use super::sync_edits::SyncEdits;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{self, AccountCredentials, ScriptedTwilio, WebhookSender, call_sid};
 use super::{ModelSource, ScenarioResult};
-use crate::config::DEFAULT_MODEL;
+use crate::config::{DEFAULT_MODEL, PostgresUrl};
 use crate::twilio::Signer;
 
 pub(super) const ACCOUNT_SID: &str = "AC00000000000000000000000000000001";
@@ -37,6 +37,8 @@ const AFTER_CALL_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct ScenarioRunner {
     pace: Pace,
     model: ModelSource,
+    /// The server of PostgreSQL with the ledgers. Without it they are in files.
+    database: Option<PostgresUrl>,
     observer: Arc<dyn Fn(&TranscriptEntry) + Send + Sync>,
 }
 
@@ -73,7 +75,7 @@ impl ScenarioRunner {
     /// Runs as fast as the model allows, without output.
     pub(super) fn with_model(model: ModelSource) -> Self {
         let pace = if matches!(model, ModelSource::Scripted) { Pace::FAST } else { Pace::LIVE };
-        Self { pace, model, observer: Arc::new(|_| {}) }
+        Self { pace, model, database: None, observer: Arc::new(|_| {}) }
     }
 
     /// Runs at this pace and passes each entry to `watcher`.
@@ -82,7 +84,12 @@ impl ScenarioRunner {
         model: ModelSource,
         watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static,
     ) -> Self {
-        Self { pace, model, observer: Arc::new(watcher) }
+        Self { pace, model, database: None, observer: Arc::new(watcher) }
+    }
+
+    /// Keeps the ledgers on this server of PostgreSQL, each in a database of its own.
+    pub(super) fn with_database(self, database: Option<PostgresUrl>) -> Self {
+        Self { database, ..self }
     }
 
     /// Runs a scenario to its end.
@@ -167,7 +174,8 @@ impl ScenarioRunner {
                 format!("{}{}", business_server.origin(), business::CALLS_PATH),
             ));
         }
-        let deployment = Deployment::start(proxy, listener, vars, scenario.server_overrides.clone(), tokens).await?;
+        let overrides = scenario.server_overrides.clone();
+        let deployment = Deployment::start(proxy, listener, vars, overrides, tokens, self.database.as_ref()).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
         let relay = ScriptedRelay {
             twilio: twilio.clone(),

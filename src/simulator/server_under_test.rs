@@ -22,8 +22,8 @@ use crate::relay::IncomingFrame;
 use crate::server::{self, ServeError, Shutdown};
 use crate::session::CallRegistry;
 use crate::simulator::business::OwnTool;
-use crate::simulator::ledger_file::LedgerFile;
 use crate::simulator::operator::OPERATOR_TOKEN;
+use crate::simulator::scenario_ledger::ScenarioLedger;
 use crate::simulator::transcript::{LedgerRow, Transcript};
 use crate::telemetry::find_foreign_sample;
 
@@ -102,7 +102,7 @@ pub(super) struct ServerUnderTest {
     address: SocketAddr,
     shutdown: Shutdown,
     task: JoinHandle<Result<(), ServeError>>,
-    ledger: LedgerFile,
+    ledger: ScenarioLedger,
 }
 
 /// The fields of `GET /payments` that the checks use.
@@ -166,13 +166,13 @@ impl ServerUnderTest {
         listener: TcpListener,
         vars: Vec<(String, String)>,
         tuning: &ServerOverrides,
-        ledger: LedgerFile,
+        ledger: ScenarioLedger,
         tokens: CallTokens,
     ) -> anyhow::Result<Self> {
-        let database = ("DATABASE_URL".to_owned(), format!("sqlite://{}", ledger.path().display()));
+        let database = ledger.vars()?;
         let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         // The first value of a variable applies.
-        let (mut config, _) = Config::from_vars(&tuned.chain(vars).chain([database]).collect::<Vars>())?;
+        let (mut config, _) = Config::from_vars(&tuned.chain(vars).chain(database).collect::<Vars>())?;
         config.recorder = tuning.recorder.clone();
         let mut assets = if tuning.uses_sync {
             Assets::open(&config.assets_dir, &config.twilio).await?.with_poll_interval(SYNC_POLL_INTERVAL)
@@ -247,7 +247,8 @@ impl ServerUnderTest {
     }
 
     async fn read_ledger_file(&self) -> Vec<ListedPayment> {
-        let Ok(ledger) = Ledger::open_for_cli(&self.ledger.path()).await else { return Vec::new() };
+        let Ok(url) = self.ledger.url() else { return Vec::new() };
+        let Ok(ledger) = Ledger::open_for_cli(url).await else { return Vec::new() };
         let all = PaymentFilter { since: None, state: None, after: None, limit: u32::MAX };
         let listed = |payment: Payment| ListedPayment {
             id: payment.id.to_string(),
@@ -264,7 +265,7 @@ impl ServerUnderTest {
     pub(super) async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
         self.check_metrics(transcript).await;
         let stopped = self.wait_until_stopped().await;
-        self.ledger.record_evidence(transcript);
+        self.ledger.record_evidence(transcript).await;
         stopped
     }
 

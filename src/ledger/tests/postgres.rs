@@ -1,11 +1,53 @@
-//! Tests of what only PostgreSQL can do: writes at the same time, and a server that is out of reach.
+//! Tests of what only PostgreSQL does: writes at the same time, and a database that cannot be reached.
+
+use std::time::Duration;
 
 use super::*;
+use crate::payment::{VelocityCaps, VelocityLimits};
+use crate::simulator::{DatabaseWire, WireState};
+
+type PostgresLedger = StoredLedger<true>;
 
 /// A ledger in PostgreSQL. `None` where that is not installed.
-async fn in_postgres() -> Option<StoredLedger<true>> {
+async fn in_postgres() -> Option<PostgresLedger> {
     LocalPostgres::get()?;
-    Some(StoredLedger::new().await)
+    Some(PostgresLedger::new().await)
+}
+
+/// A ledger at the other end of a wire.
+async fn behind_a_wire() -> Option<(PostgresLedger, DatabaseWire)> {
+    let server = LocalPostgres::get()?;
+    let wire = DatabaseWire::to(server.address()).await.unwrap();
+    let url = server.create_database().await.unwrap();
+    let url = url.replace(&server.address().to_string(), &wire.address().to_string());
+    let url = DatabaseUrl::Postgres(url.parse().unwrap());
+    Some((PostgresLedger::open(url, TempDirectory::new()).await, wire))
+}
+
+/// The end of a call on which nothing was paid.
+fn call_end(n: usize) -> CallEnd {
+    CallEnd {
+        call: CallData::from_sid(format!("CA{n}").parse().unwrap()),
+        outbound: false,
+        started_at: Timestamp::now(),
+        reason: "caller",
+        handoff: None,
+        summary: Private::new(String::new()),
+        arguments: Private::new(serde_json::Map::new()),
+        is_recovered: false,
+    }
+}
+
+impl PostgresLedger {
+    /// Reports the ends of calls until one is written, each of a call of its own.
+    async fn report_until_written(&self) {
+        for n in 100.. {
+            self.ledger.report_call_end(call_end(n)).await.unwrap();
+            if self.ledger.buffered_records() == 0 {
+                return;
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -17,4 +59,123 @@ async fn another_server_is_refused_while_one_runs() {
     assert_eq!(command.backlog().await.unwrap().waiting, 0);
     test.ledger.close().await;
     assert!(Ledger::open(&test.url).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_command_needs_the_tables_of_a_server() {
+    let Some(server) = LocalPostgres::get() else { return };
+    let url = DatabaseUrl::Postgres(server.create_database().await.unwrap().parse().unwrap());
+    let opened = Ledger::open_for_cli(&url).await;
+    assert!(matches!(opened, Err(OpenLedgerError::Empty(_))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_text_with_a_nul_character_is_stored_without_it() {
+    let Some(mut test) = in_postgres().await else { return };
+    test.call.call_reference = Some(Private::new("or\0der".to_owned()));
+    let id = test.submit_payment("25", "PK1").await;
+    let failed =
+        [("Result", "payment-connector-error"), ("PaymentError", "no\0pe"), ("PaymentConfirmationCode", "c\0h")];
+    assert_eq!(test.deliver_callback("PK1", &failed).await, RecordOutcome::Written);
+    let payment = test.ledger.payment(id).await.unwrap().unwrap();
+    assert_eq!(payment.call_reference.unwrap().reveal(), "order");
+    assert_eq!(test.ledger.fault(), None);
+}
+
+/// However many calls begin to pay at once, no cap is passed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_cap_is_passed_by_calls_at_the_same_time() {
+    let Some(test) = in_postgres().await else { return };
+    let caps = VelocityCaps { payments: Some(3), ..VelocityCaps::default() };
+    for (limits, one_caller) in [
+        (VelocityLimits { per_caller: caps.clone(), ..VelocityLimits::NONE }, true),
+        (
+            VelocityLimits { per_hour: VelocityCaps { payments: Some(6), ..caps.clone() }, ..VelocityLimits::NONE },
+            false,
+        ),
+    ] {
+        let ledger = test.ledger.with_limits(limits, Currency::USD);
+        let tasks: Vec<_> = (0..16)
+            .map(|n: u32| {
+                let (ledger, terms) = (ledger.clone(), test.terms.clone());
+                let mut call = call(&format!("CA{n}{one_caller}"));
+                call.caller = if one_caller { "+15550100009" } else { "+15550100008" }.parse().ok();
+                let id = PaymentIdGenerator::new(Uuid::new_v4()).generate();
+                let charge = Amount::parse("25", Currency::USD).unwrap();
+                let create = CreatePayment { id, idempotency_key: id.create_key(), charge, terms, consent: None };
+                tokio::spawn(async move { ledger.record_create_request(&call, &create).await })
+            })
+            .collect();
+        let mut begun = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(()) => begun += 1,
+                Err(refused) => assert!(matches!(refused, RecordRequestError::LimitExceeded(_)), "{refused}"),
+            }
+        }
+        assert_eq!(begun, 3, "the hour has three of the caller's already");
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_confirmation_is_lost_is_written_once() {
+    let Some((test, wire)) = behind_a_wire().await else { return };
+    let count = "SELECT count(*) FROM outbox WHERE call_sid = 'CA1'";
+    // The wire is whole again before the ledger gives up, and PostgreSQL is asked how the commit ended.
+    wire.set(WireState::CutAfterCommit);
+    let heals = async {
+        wire.wait_for(WireState::Cut).await;
+        wire.set(WireState::Whole);
+    };
+    let (reported, ()) = tokio::join!(test.ledger.report_call_end(call_end(1)), heals);
+    reported.unwrap();
+    assert_eq!((test.ledger.buffered_records(), test.count(count).await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_record_that_may_have_been_written_is_written_once_after_an_outage() {
+    let Some((test, wire)) = behind_a_wire().await else { return };
+    wire.set(WireState::CutAfterCommit);
+    test.ledger.report_call_end(call_end(1)).await.unwrap();
+    assert_eq!(test.ledger.buffered_records(), 1, "it is not known to be written");
+    test.ledger.report_call_end(call_end(2)).await.unwrap();
+    assert_eq!(test.ledger.buffered_records(), 2);
+    assert!(test.ledger.fault().is_some());
+    wire.set(WireState::Whole);
+    test.report_until_written().await;
+    assert_eq!(test.count("SELECT count(*) FROM outbox WHERE call_sid = 'CA1'").await, 1);
+    assert_eq!(test.count("SELECT count(*) FROM outbox WHERE call_sid = 'CA2'").await, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_holds_nobody_up() {
+    let Some((mut test, wire)) = behind_a_wire().await else { return };
+    test.create_session("25", "PK1").await;
+    wire.set(WireState::Frozen);
+    let limit = Duration::from_secs(20);
+    let refused = tokio::time::timeout(limit, test.request_create("25")).await.unwrap().unwrap_err();
+    assert!(matches!(refused, RecordRequestError::Ledger(_)), "{refused}");
+    let callback = test.deliver_callback("PK1", &[("Result", "caller-hung-up")]);
+    assert_eq!(tokio::time::timeout(limit, callback).await.unwrap(), RecordOutcome::Buffered);
+    assert!(tokio::time::timeout(limit, test.ledger.backlog()).await.unwrap().is_err());
+    wire.set(WireState::Whole);
+    test.report_until_written().await;
+    assert_eq!(test.count("SELECT count(*) FROM events WHERE kind = 'ended'").await, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_crashes_forgets_nothing_and_is_used_again() {
+    let Some(server) = LocalPostgres::start_own().unwrap() else { return };
+    let url = DatabaseUrl::Postgres(server.create_database().await.unwrap().parse().unwrap());
+    let mut test = PostgresLedger::open(url, TempDirectory::new()).await;
+    let _maintenance = test.spawn_maintenance();
+    let id = test.submit_payment("25", "PK1").await;
+    server.crash().unwrap();
+    test.deliver_callback("PK1", &CHARGED).await;
+    test.report_until_written().await;
+    assert_eq!(test.state(id).await, PaymentState::Charged);
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    while test.count(locks).await == 0 {}
+    let other = Ledger::open(&test.url).await;
+    assert!(matches!(other, Err(OpenLedgerError::PostgresInUse(_))), "its lock is taken again: {other:?}");
 }

@@ -4,8 +4,8 @@ use super::{ASKS_ABOUT_BILL, BILL, CODE, DATE, SAYS_GOODBYE, VISA, scenario};
 use crate::simulator::caller::CallerStep::{
     Enters, Hears, LedgerFails, LedgerRecovers, Says, WaitsForRequest, WaitsForResult,
 };
-use crate::simulator::ledger_file::LedgerFileFault;
 use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::scenario_ledger::LedgerFault;
 use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 use crate::simulator::twilio::{PaymentResult, PaymentsRequest, Quirks, ResultReport, ScriptedSubmission};
@@ -16,17 +16,17 @@ pub(super) fn all() -> Vec<Scenario> {
         fails(
             "full-disk",
             "The disk is full between two fields and when the result comes: the payment goes on, and nothing is lost.",
-            LedgerFileFault::DiskFull,
+            LedgerFault::DiskFull,
         ),
         fails(
             "locked-ledger",
             "Another process locks the ledger between two fields and when the result comes: nothing is lost.",
-            LedgerFileFault::Locked,
+            LedgerFault::Locked,
         ),
     ]
 }
 
-fn fails(name: &'static str, about: &'static str, fault: LedgerFileFault) -> Scenario {
+fn fails(name: &'static str, about: &'static str, fault: LedgerFault) -> Scenario {
     let between_fields = [
         Enters(CardNumber, VISA),
         WaitsForRequest(PaymentsRequest::Capture(SecurityCode)),
@@ -50,7 +50,7 @@ fn fails(name: &'static str, about: &'static str, fault: LedgerFileFault) -> Sce
         .with_script(&[ASKS_ABOUT_BILL, &between_fields, &at_the_result, SAYS_GOODBYE])
         .with_server(ServerOverrides {
             call_parameters: Some(BILL),
-            small_disk: fault == LedgerFileFault::DiskFull,
+            small_disk: fault == LedgerFault::DiskFull,
             ..ServerOverrides::default()
         })
         .with_quirks(Quirks { submissions: vec![ScriptedSubmission::new(true, &[success])], ..Quirks::default() })

@@ -14,7 +14,7 @@ use crate::simulator::twilio::CaptureField::{
 };
 use crate::simulator::twilio::{CardMask, PaymentsRequest, Quirks, ScriptedSubmission};
 
-const ROUTING: &str = "110000000";
+const ROUTING: &str = "122105155";
 const ACCOUNT: &str = "000123456789";
 const DISCOVER: &str = "6011111111111117";
 const MASTERCARD: &str = "5555555555554444";
@@ -57,7 +57,7 @@ fn from_a_savings_account() -> Value {
 
 fn bank_account_wrong() -> Scenario {
     let enters = [
-        Enters(BankRoutingNumber, "110000001"),
+        Enters(BankRoutingNumber, "122105156"),
         Enters(BankRoutingNumber, ROUTING),
         Enters(BankAccountNumber, "12"),
         Presses(BankAccountNumber, "0001"),

@@ -380,7 +380,10 @@ impl LedgerTransaction {
 
     /// Keeps other writes about the payments of a call waiting until the transaction ends. Each write begins with it.
     async fn lock_call(&mut self, call: &CallSid) -> Result<(), LedgerError> {
-        Ok(self.transaction.lock(&format!("call {call}")).await?)
+        if self.transaction.is_remote() {
+            self.transaction.lock(&format!("call {call}")).await?;
+        }
+        Ok(())
     }
 
     /// The same for the call of a payment, if there is such a payment.

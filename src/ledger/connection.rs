@@ -203,14 +203,10 @@ impl WriteTransaction {
         self.id.is_some()
     }
 
-    /// Waits until nobody else decides about this, and keeps others from it until the transaction ends. With SQLite
-    /// nobody else writes anyhow.
-    ///
-    /// Each statement after this one sees what the last holder has committed.
+    /// Waits until nobody else decides about this, and keeps others from it until the transaction ends. Each statement after
+    /// this one sees what the last holder has committed. For PostgreSQL only: in SQLite nobody else writes meanwhile.
     pub(super) async fn lock(&mut self, what: &str) -> Result<(), sqlx::Error> {
-        if self.is_remote() {
-            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(what).execute(self).await?;
-        }
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(what).execute(self).await?;
         Ok(())
     }
 }

@@ -43,8 +43,10 @@ impl WaitingRecords {
 }
 
 impl Ledger {
-    /// Writes a record with all others that wait meanwhile, where one write goes on at a time. Whoever gets the write lock writes for the others. If a group
+    /// Writes a record with all others that wait meanwhile. Whoever gets the write lock writes for the others. If a group
     /// cannot be written each of its records is written alone, so that none suffers from another.
+    ///
+    /// PostgreSQL takes several writes at a time, and groups their commits itself.
     pub(super) async fn write_in_group(
         &self,
         entry: &BufferedRecord,

@@ -372,6 +372,9 @@ fn status(sid: &str, fields: &[(&str, &str)]) -> PaymentCallback {
     PaymentCallback::from_form(&form, &crate::payment::CallbackDigester::new(&"12345".into())).unwrap()
 }
 
+/// A key that seals tokens.
+const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
+
 const TOKENIZED: [(&str, &str); 3] = [("Result", "success"), ("PaymentToken", "tok_hush-hush"), ("ProfileId", "p1")];
 const CHARGED: [(&str, &str); 3] =
     [("Result", "success"), ("PaymentConfirmationCode", "ch_1"), ("PaymentCardNumber", "xxxxxxxxxxxx4242")];

@@ -156,3 +156,23 @@ async fn payment_of_test_mode_stays_marked() {
     assert!(!test.ledger.payment(id).await.unwrap().unwrap().live);
     assert_eq!(body(&test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap()[0])["live"], false);
 }
+
+#[tokio::test]
+async fn a_sealed_token_is_delivered_by_whoever_has_its_key() {
+    const OTHER_KEY: &str = "b3RoZXIga2V5IG9mIDMyIGJ5dGVzLCBpdCBpcyBpbi4=";
+    let mut test = TestLedger::new().await;
+    test.ledger.set_sealing_keys(SEALING_KEY.parse().unwrap());
+    test.submit_payment("0", "PK1").await;
+    test.deliver_callback("PK1", &TOKENIZED).await;
+    assert_eq!(test.count("SELECT count(*) FROM payments WHERE token LIKE 'sealed:1:%'").await, 1);
+    let both = format!("{OTHER_KEY},{SEALING_KEY}");
+    for (keys, opens) in [(SEALING_KEY, true), (OTHER_KEY, false), ("", false), (&*both, true)] {
+        test = test.restart().await;
+        if let Ok(keys) = keys.parse() {
+            test.ledger.set_sealing_keys(keys);
+        }
+        let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
+        assert_eq!(due[0].body.as_ref().is_ok_and(|body| body.expose_secret().contains("tok_hush-hush")), opens);
+        assert_eq!(due[0].body.is_ok(), opens, "it is not delivered without its token");
+    }
+}

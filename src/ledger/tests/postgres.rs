@@ -179,3 +179,31 @@ async fn a_database_that_crashes_forgets_nothing_and_is_used_again() {
     let other = Ledger::open(&test.url).await;
     assert!(matches!(other, Err(OpenLedgerError::PostgresInUse(_))), "its lock is taken again: {other:?}");
 }
+
+/// Whether any file below the directory contains the text.
+fn is_below(directory: &Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return is_below(&path, text);
+        }
+        std::fs::read(path).unwrap_or_default().windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_payment_token_is_in_no_byte_of_the_cluster() {
+    let Some(server) = LocalPostgres::start_own().unwrap() else { return };
+    let url = DatabaseUrl::Postgres(server.create_database().await.unwrap().parse().unwrap());
+    let mut test = PostgresLedger::open(url, TempDirectory::new()).await;
+    test.ledger.set_sealing_keys(SEALING_KEY.parse().unwrap());
+    test.call.set_call_reference("to-be-found");
+    test.submit_payment("0", "PK1").await;
+    test.deliver_callback("PK1", &TOKENIZED).await;
+    let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
+    assert!(due[0].body.as_ref().unwrap().expose_secret().contains("tok_hush-hush"));
+    assert!(is_below(server.directory(), "to-be-found"), "what was written is in the log of PostgreSQL");
+    assert!(!is_below(server.directory(), "tok_hush"));
+    test.ledger.record_delivered(&due[0]).await.unwrap();
+    assert!(!is_below(server.directory(), "tok_hush"));
+}

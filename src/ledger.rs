@@ -78,7 +78,7 @@ use crate::payment::{CardTestingPattern, PaymentId, UnknownReason};
 use crate::sealing::SealingKeys;
 use crate::telemetry::{Telemetry, TelemetrySlot};
 use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
-use database::{Database, ServerLock};
+use database::{Database, PostgresLease};
 use event::LedgerEvent;
 use fault::FaultTracker;
 use group_commit::WaitingRecords;
@@ -127,9 +127,8 @@ enum ServerClaim {
     /// Nothing: the ledger was opened for a command.
     None,
     /// The lease, and the lock of the file, which ends with the process.
-    Lease(Lease, File),
-    /// A lock of PostgreSQL. `None` while its connection is lost.
-    Lock(Mutex<Option<ServerLock>>),
+    Sqlite(Lease, File),
+    Postgres(PostgresLease),
 }
 
 impl Ledger {
@@ -180,20 +179,25 @@ impl Ledger {
             connection::close(checkpointer).await;
         }
         match &self.0.claim {
-            ServerClaim::Lease(_, file) => drop(file.unlock()),
-            ServerClaim::Lock(lock) => {
-                if let Some(lock) = lock.lock().await.take() {
-                    lock.release().await;
-                }
-            }
+            ServerClaim::Sqlite(_, file) => drop(file.unlock()),
+            ServerClaim::Postgres(lease) => lease.release_lock().await,
             ServerClaim::None => {}
         }
     }
 
     async fn release_lease(&self) -> Result<(), LedgerError> {
-        let ServerClaim::Lease(lease, _) = &self.0.claim else { return Ok(()) };
+        if matches!(self.0.claim, ServerClaim::None) {
+            return Ok(());
+        }
         let mut writing = self.begin_write().await?;
-        lease.release(&mut writing.transaction).await?;
+        match &self.0.claim {
+            ServerClaim::Sqlite(lease, _) => lease.release(&mut writing.transaction).await?,
+            ServerClaim::Postgres(lease) => {
+                let release = sqlx::query("UPDATE lease SET owner = NULL WHERE owner = $1").bind(lease.owner());
+                release.execute(&mut writing.transaction).await?;
+            }
+            ServerClaim::None => {}
+        }
         writing.commit().await
     }
 
@@ -236,6 +240,9 @@ impl Ledger {
 
     async fn begin_after_buffered(&self, until: Instant, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
         let began = Instant::now();
+        if self.0.database.file().is_none() && self.0.write_buffer.count() > 0 {
+            Box::pin(self.flush_each(until)).await?;
+        }
         loop {
             let turn = self.0.writer.lock(until).await?;
             if let Some(writing) = self.begin_holding(turn, until, lock).await? {
@@ -253,6 +260,9 @@ impl Ledger {
         lock: Duration,
     ) -> Result<Option<LedgerTransaction>, LedgerError> {
         let until = until.min(Instant::now() + lock);
+        if self.0.database.file().is_none() {
+            return self.begin(turn, until).await.map(Some);
+        }
         match Box::pin(self.flush_buffer(turn, until)).await? {
             Some(turn) => self.begin(turn, until).await.map(Some),
             None => Ok(None),
@@ -270,9 +280,12 @@ impl Ledger {
             began: Instant::now(),
             reached_states: Vec::new(),
         };
-        if let ServerClaim::Lease(lease, _) = &self.0.claim
-            && !lease.is_held(&mut writing.transaction).await?
-        {
+        let is_held = match &self.0.claim {
+            ServerClaim::None => true,
+            ServerClaim::Sqlite(lease, _) => lease.is_held(&mut writing.transaction).await?,
+            ServerClaim::Postgres(lease) => writing.transaction.owner() == Some(lease.owner()),
+        };
+        if !is_held {
             self.0.faults.set_lease_lost();
         }
         Ok(writing)

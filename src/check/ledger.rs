@@ -13,14 +13,17 @@ pub(super) async fn check(database: &DatabaseUrl, keys: Option<&SealingKeys>) ->
     let DatabaseUrl::Postgres(url) = database else { return None };
     Some(match DatabaseProbe::of(url, keys).await {
         Ok(probe) => judge(url, &probe),
-        Err(error) => Finding::failure(SUBJECT, format!("{url} cannot be used ({error}): correct DATABASE_URL")),
+        Err(error) => Finding::failure(
+            SUBJECT,
+            format!("{url} cannot be used ({error}): start PostgreSQL, or correct DATABASE_URL"),
+        ),
     })
 }
 
 fn judge(url: &PostgresUrl, probe: &DatabaseProbe) -> Finding {
-    let DatabaseProbe { version, is_new_enough, round_trip, is_ledger, may_create, unopened_tokens } = probe;
-    if !is_new_enough {
-        return Finding::failure(SUBJECT, format!("{url} is PostgreSQL {version}: it has to be 13 or newer"));
+    let DatabaseProbe { version, lacks, round_trip, is_ledger, may_create, unopened_tokens } = probe;
+    if let Some(lacks) = lacks {
+        return Finding::failure(SUBJECT, format!("{url} {lacks}"));
     }
     if !may_create {
         let message = format!("{url}: this user may not create tables: GRANT CREATE ON SCHEMA public to it");
@@ -50,7 +53,7 @@ mod tests {
         let url: PostgresUrl = "postgres://u:hunter2@db/ledger".parse().unwrap();
         let good = || DatabaseProbe {
             version: "15.18".to_owned(),
-            is_new_enough: true,
+            lacks: None,
             round_trip: Duration::from_micros(420),
             is_ledger: false,
             may_create: true,
@@ -58,7 +61,11 @@ mod tests {
         };
         for (probe, severity, says) in [
             (good(), Severity::Pass, "PostgreSQL 15.18, answers in 0.4 ms and gets its tables at the first start"),
-            (DatabaseProbe { is_new_enough: false, ..good() }, Severity::Failure, "13 or newer"),
+            (
+                DatabaseProbe { lacks: Some("is read-only".to_owned()), ..good() },
+                Severity::Failure,
+                "db/ledger is read-only",
+            ),
             (DatabaseProbe { may_create: false, ..good() }, Severity::Failure, "GRANT CREATE"),
             (DatabaseProbe { unopened_tokens: 2, ..good() }, Severity::Failure, "2 payment tokens"),
         ] {

@@ -21,12 +21,18 @@ pub enum DatabaseUrl {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(Arc<Url>);
 
+/// The values of `sslmode`.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 /// A URL that is not that of a PostgreSQL database, or not a safe one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePostgresUrlError {
     /// It is not `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[error("is not the URL of a PostgreSQL database")]
     Malformed,
+    /// `sslmode` is none that libpq knows.
+    #[error("has an unknown sslmode")]
+    SslMode,
     /// The host is reached over a public network without a verified certificate.
     #[error("has a public host, and does not verify its certificate")]
     Unverified,
@@ -85,8 +91,14 @@ impl FromStr for PostgresUrl {
             let found = url.query_pairs().filter(|(name, _)| names.contains(&&**name)).last();
             found.map(|(_, value)| value.into_owned())
         };
-        let host = parameter(["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned)).unwrap_or_default();
-        let is_verified = parameter(["sslmode", "ssl-mode"]).as_deref() == Some("verify-full");
+        let host = parameter(["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned));
+        // Without a host the driver takes that of an environment variable.
+        let host = host.filter(|host| !host.is_empty()).ok_or(ParsePostgresUrlError::Malformed)?;
+        let mode = parameter(["sslmode", "ssl-mode"]);
+        if mode.as_ref().is_some_and(|mode| !SSL_MODES.contains(&&**mode)) {
+            return Err(ParsePostgresUrlError::SslMode);
+        }
+        let is_verified = mode.as_deref() == Some("verify-full");
         if is_verified || is_private(&host) { Ok(Self(Arc::new(url))) } else { Err(ParsePostgresUrlError::Unverified) }
     }
 }
@@ -141,7 +153,7 @@ mod tests {
     fn a_public_host_needs_a_verified_certificate() {
         for private in [
             "postgres://u:p@localhost/d",
-            "postgresql://u:p@127.0.0.1:5433/d",
+            "POSTGRESQL://u:p@127.0.0.1:5433/d",
             "postgres://u@[fdaa::3]/d",
             "postgres://u:p@10.1.2.3/d",
             "postgres://u:p@db/d",
@@ -157,6 +169,8 @@ mod tests {
             ("postgres://u:p@db.example.com/d?sslmode=require", ParsePostgresUrlError::Unverified),
             ("postgres://u:p@localhost/d?host=db.example.com", ParsePostgresUrlError::Unverified),
             ("postgres://u:p@8.8.8.8/d", ParsePostgresUrlError::Unverified),
+            ("postgres://u:p@localhost/d?sslmode=full", ParsePostgresUrlError::SslMode),
+            ("postgres:///d", ParsePostgresUrlError::Malformed),
             ("postgres://localhost", ParsePostgresUrlError::Malformed),
             ("mysql://localhost/d", ParsePostgresUrlError::Malformed),
         ] {

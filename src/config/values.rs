@@ -149,7 +149,7 @@ pub(super) fn payment_mode(text: &str) -> Result<PaymentMode, ParseVariableError
 
 /// Parses `sqlite://` and a path, or the URL of a PostgreSQL database.
 pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, ParseVariableError> {
-    if text.starts_with("postgres") {
+    if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("postgres")) {
         return text.parse().map(DatabaseUrl::Postgres).map_err(ParseVariableError::Postgres);
     }
     sqlite_file(text).map(DatabaseUrl::Sqlite)

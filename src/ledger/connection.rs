@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::LedgerError;
-use super::database::Database;
+use super::database::{Database, PostgresLease};
 
 /// How long a write waits for another write, of this process or another one. A caller is on the line meanwhile.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,11 +24,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause before PostgreSQL is asked again how a commit ended.
 const COMMIT_POLL: Duration = Duration::from_millis(50);
-
-/// Begins a transaction of PostgreSQL and returns its id. Each statement sees what others have committed before it, waits
-/// for a lock no longer than another write may take, and has an end even if this process is gone.
-const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; \
-    SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT CAST(pg_current_xact_id() AS TEXT)";
 
 /// Opens the connections that write, and keeps those that are idle.
 #[derive(Debug)]
@@ -71,7 +66,15 @@ pub(super) struct WriteTransaction {
     turn: Option<WriteLock>,
     database: Database,
     /// Set with PostgreSQL.
-    id: Option<TransactionId>,
+    begun: Option<BegunTransaction>,
+}
+
+/// What PostgreSQL says when a transaction begins.
+#[derive(Debug)]
+struct BegunTransaction {
+    id: TransactionId,
+    /// The owner of the lease.
+    owner: Option<String>,
 }
 
 impl LedgerWriter {
@@ -100,9 +103,9 @@ impl LedgerWriter {
             let kept = turn.connection.take();
             let is_kept = kept.is_some();
             match self.try_begin(kept).await {
-                Ok((connection, id)) => {
+                Ok((connection, begun)) => {
                     turn.connection = Some(connection);
-                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), id });
+                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), begun });
                 }
                 // The server may have closed an idle connection, such as by its own restart.
                 Err(_) if is_kept && self.database.file().is_none() => lock(&self.idle).clear(),
@@ -115,25 +118,25 @@ impl LedgerWriter {
     async fn try_begin(
         &self,
         connection: Option<AnyConnection>,
-    ) -> Result<(AnyConnection, Option<TransactionId>), sqlx::Error> {
+    ) -> Result<(AnyConnection, Option<BegunTransaction>), sqlx::Error> {
         let mut connection = match connection {
             Some(connection) => connection,
             None => self.database.connect_writer().await?,
         };
-        let id = match self.database {
+        let begun = match self.database {
             Database::Sqlite(_) => {
                 // A transaction that begins with a read can fail later because another process has written meanwhile.
                 sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
                 None
             }
             Database::Postgres(_) => {
-                let rows = sqlx::raw_sql(BEGIN_POSTGRES).fetch_all(&mut connection);
-                let rows = timeout(BUSY_TIMEOUT, rows).await.map_err(|_| timed_out())??;
+                let begin = sqlx::raw_sql(AssertSqlSafe(PostgresLease::begin_statement()));
+                let rows = timeout(BUSY_TIMEOUT, begin.fetch_all(&mut connection)).await.map_err(|_| timed_out())??;
                 let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                Some(TransactionId(row.try_get(0)?))
+                Some(BegunTransaction { id: TransactionId(row.try_get(0)?), owner: row.try_get(1)? })
             }
         };
-        Ok((connection, id))
+        Ok((connection, begun))
     }
 
     /// Finds out how a transaction ended whose commit failed.
@@ -172,7 +175,7 @@ impl WriteTransaction {
             Ok(Err(error)) => LedgerError::from(error),
             Err(_) => LedgerError::Busy,
         };
-        let Some(id) = &self.id else { return Err(failed) };
+        let Some(BegunTransaction { id, .. }) = &self.begun else { return Err(failed) };
         if let Some(turn) = &mut self.turn {
             turn.connection = None;
         }
@@ -193,14 +196,24 @@ impl WriteTransaction {
         connection.expect("a transaction has its connection until it is committed")
     }
 
+    /// Makes this transaction of PostgreSQL wait only shortly for what others have locked.
+    pub(super) async fn wait_less(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("SET LOCAL lock_timeout = 250").execute(self).await.map(drop)
+    }
+
     /// The id of the transaction, with PostgreSQL.
     pub(super) fn id(&self) -> Option<&TransactionId> {
-        self.id.as_ref()
+        self.begun.as_ref().map(|begun| &begun.id)
+    }
+
+    /// The owner of the lease of PostgreSQL. It stays the owner until the transaction ends.
+    pub(super) fn owner(&self) -> Option<&str> {
+        self.begun.as_ref()?.owner.as_deref()
     }
 
     /// Whether the database is at the other end of a network.
     pub(super) fn is_remote(&self) -> bool {
-        self.id.is_some()
+        self.begun.is_some()
     }
 
     /// Waits until nobody else decides about this, and keeps others from it until the transaction ends. Each statement after

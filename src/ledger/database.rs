@@ -19,7 +19,7 @@ use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError, ServerClaim};
 use crate::config::{DatabaseUrl, PostgresUrl};
 
 pub use postgres::DatabaseProbe;
-pub(super) use postgres::{PostgresServer, ServerLock};
+pub(super) use postgres::{PostgresLease, PostgresServer};
 pub(super) use sqlite::{FileIdentity, SqliteFile};
 
 /// Version, name and SQL of a migration.
@@ -80,7 +80,8 @@ impl Ledger {
             TakeLeaseError::Copied => OpenLedgerError::Copied(path.to_owned()),
             TakeLeaseError::Database(error) => failed(error),
         })?;
-        let ledger = Self::from_database(Database::Sqlite(sqlite), ServerClaim::Lease(lease, file)).map_err(&failed)?;
+        let ledger =
+            Self::from_database(Database::Sqlite(sqlite), ServerClaim::Sqlite(lease, file)).map_err(&failed)?;
         let pool = &ledger.0.readers.pool;
         let readers = join_all((0..pool.options().get_max_connections()).map(|_| pool.acquire())).await;
         readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -91,18 +92,18 @@ impl Ledger {
     async fn open_postgres(url: &PostgresUrl, of: &DatabaseUrl) -> Result<Self, OpenLedgerError> {
         let failed = OpenLedgerError::database(of);
         let server = PostgresServer::new(url).map_err(&failed)?;
-        let lock = server.take_server_lock().await.map_err(&failed)?;
-        let lock = lock.ok_or_else(|| OpenLedgerError::PostgresInUse(url.clone()))?;
         let mut connection = server.connect().await.map_err(&failed)?;
-        let (version, is_new_enough) = postgres::read_version(&mut connection).await.map_err(&failed)?;
-        if !is_new_enough {
-            return Err(OpenLedgerError::TooOld(url.clone(), version));
+        let (_, lacks) = postgres::read_server(&mut connection).await.map_err(&failed)?;
+        if let Some(lacks) = lacks {
+            return Err(OpenLedgerError::Unsuitable(url.clone(), lacks));
         }
+        let lock = server.wait_for_server_lock().await.map_err(&failed)?;
+        let lock = lock.ok_or_else(|| OpenLedgerError::PostgresInUse(url.clone()))?;
         // During a deploy, and after a return to an older version, two versions share the tables.
         migrate(&mut connection, &postgres::MIGRATIONS, true, of).await?;
         connection::close(connection).await;
-        let claim = ServerClaim::Lock(tokio::sync::Mutex::new(Some(lock)));
-        Self::from_database(Database::Postgres(server), claim).map_err(failed)
+        let lease = server.take_lease(lock).await.map_err(&failed)?;
+        Self::from_database(Database::Postgres(server), ServerClaim::Postgres(lease)).map_err(failed)
     }
 
     fn from_database(database: Database, claim: ServerClaim) -> Result<Self, sqlx::Error> {

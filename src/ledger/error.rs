@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::migrate::MigrateError;
+
 use super::{LedgerFault, LimitExceeded, PaymentState, TransactionId, connection};
 use crate::config::{DatabaseUrl, PostgresUrl};
 use crate::payment::{Amount, PriorPayment};
@@ -59,6 +61,14 @@ impl LedgerError {
         }
     }
 
+    /// Whether another session of PostgreSQL held a row or a lock for too long. The database itself works.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        match self {
+            Self::Database(error) => connection::sql_state(error).is_some_and(|state| state == "55P03"),
+            Self::Busy | Self::Unreadable(_) | Self::InDoubt(_) => false,
+        }
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         match self {
             Self::Busy => true,
@@ -98,20 +108,27 @@ pub enum OpenLedgerError {
     #[error("there is no ledger {}: start the server first, or set DATABASE_URL to the path of its ledger", .0.display())]
     Missing(PathBuf),
     /// SQLite reported an error.
-    #[error("the ledger {0} cannot be opened")]
-    Database(DatabaseUrl, #[source] sqlx::Error),
+    #[error("the ledger {0} cannot be opened: {1}")]
+    Database(DatabaseUrl, sqlx::Error),
     /// A migration failed, for example because a newer version wrote the file.
-    #[error("the ledger {0} cannot be migrated to this version: a newer version may have written it")]
-    Migration(DatabaseUrl, #[source] sqlx::migrate::MigrateError),
+    #[error("the ledger {url} cannot be migrated to this version{hint}", url = .0, hint = migration_hint(.1))]
+    Migration(DatabaseUrl, #[source] MigrateError),
     /// Another server uses the database.
     #[error("another server uses the ledger {0}: stop it, or give this one a DATABASE_URL of its own")]
     PostgresInUse(PostgresUrl),
     /// The server of the database lacks what the ledger needs.
-    #[error("the PostgreSQL of {0} is version {1}: the ledger needs 13 or newer")]
-    TooOld(PostgresUrl, String),
+    #[error("the ledger {0} {1}")]
+    Unsuitable(PostgresUrl, String),
     /// The database has no tables of a ledger.
     #[error("there is no ledger in {0}: start the server first, or set DATABASE_URL to its database")]
     Empty(PostgresUrl),
+}
+
+/// Why a migration that is missing or different is so.
+fn migration_hint(error: &MigrateError) -> &'static str {
+    use MigrateError::{VersionMismatch, VersionMissing, VersionTooNew};
+    let is_newer = matches!(error, VersionMissing(_) | VersionMismatch(_) | VersionTooNew(..));
+    if is_newer { ": a newer version may have written it" } else { "" }
 }
 
 impl OpenLedgerError {

@@ -73,7 +73,7 @@ impl FaultTracker {
 
     /// Registers a failed write, unless a later attempt cannot succeed.
     pub(super) fn set_unwritable(&self, error: &LedgerError) {
-        if !error.is_transient() {
+        if !error.is_transient() || error.is_lock_timeout() {
             return;
         }
         let mut known = self.lock();

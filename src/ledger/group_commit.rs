@@ -53,6 +53,9 @@ impl Ledger {
         patience: Duration,
     ) -> Result<RecordOutcome, LedgerError> {
         if self.0.database.file().is_none() {
+            if self.is_blocked(entry).await? {
+                return Err(LedgerError::Busy);
+            }
             return self.write_alone(entry, patience).await;
         }
         let until = Instant::now() + patience;

@@ -7,12 +7,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::database::{Database, FileIdentity, SqliteFile};
-use super::{Ledger, LedgerError, ServerClaim};
+use super::{Ledger, LedgerError, LedgerFault, ServerClaim};
 
-/// How often buffered records are retried, and the end of a write fault is detected.
+/// How often buffered records are retried, the end of a write fault is detected, and a lost lock of the server is taken again.
 pub(super) const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often the lease or the lock of the server is renewed, and the file checked.
+/// How often the lease is renewed, and the file checked.
 const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ledger {
@@ -28,9 +28,9 @@ impl Ledger {
         loop {
             tick.tick().await;
             let is_due = beaten.is_none_or(|beaten| beaten.elapsed() >= RENEW_INTERVAL);
+            self.renew_lock().await;
             if is_due {
                 beaten = Some(Instant::now());
-                self.renew_lock().await;
                 if let Some(file) = self.0.database.file() {
                     self.check_file(file, &mut log).await;
                 }
@@ -55,29 +55,21 @@ impl Ledger {
     /// Writes the buffered records and renews the lease.
     async fn renew_lease(&self) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
-        if let ServerClaim::Lease(lease, _) = &self.0.claim {
+        if let ServerClaim::Sqlite(lease, _) = &self.0.claim {
             self.track_write_error(lease.renew(&mut writing.transaction).await.map_err(LedgerError::from))?;
         }
         writing.commit().await
     }
 
-    /// Takes the lock of the server again if its connection is lost. If another server has taken it meanwhile, this one
-    /// takes no more payments.
+    /// Takes the lock of the server again if its connection is lost, unless another server has taken the lease meanwhile.
     async fn renew_lock(&self) {
-        let (ServerClaim::Lock(lock), Database::Postgres(server)) = (&self.0.claim, &self.0.database) else { return };
-        let mut lock = lock.lock().await;
-        let is_held = match &mut *lock {
-            Some(lock) => lock.is_held().await,
-            None => false,
-        };
-        if is_held {
+        let (ServerClaim::Postgres(lease), Database::Postgres(server)) = (&self.0.claim, &self.0.database) else {
             return;
-        }
-        *lock = None;
-        match server.take_server_lock().await {
-            Ok(Some(taken)) => *lock = Some(taken),
-            Ok(None) => self.0.faults.set_lease_lost(),
-            Err(error) => self.0.faults.set_unwritable(&error.into()),
+        };
+        if self.0.faults.worst() == Some(LedgerFault::LeaseLost) {
+            lease.release_lock().await;
+        } else if let Err(error) = lease.renew_lock(server).await {
+            self.0.faults.set_unwritable(&error.into());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Buffers records in memory while the ledger cannot be written. They are written in order, before anything else.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub(super) const MAX_BUFFERED: usize = 4_096;
 pub(super) const BATCH: usize = 64;
 
 /// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
+/// How long a buffered record is left alone that another session keeps locked.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(1);
+
 /// response. For other writes of this process it waits longer, since a buffered record is lost in a crash.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -91,8 +94,9 @@ enum RecordCall<'a> {
 #[derive(Default)]
 pub(super) struct WriteBuffer {
     records: Mutex<VecDeque<BufferedRecord>>,
-    /// Held by whoever writes them.
-    flushing: tokio::sync::Mutex<()>,
+    /// The calls with a record that another session kept locked, until when they are left alone. Held by whoever writes the
+    /// records.
+    blocked: tokio::sync::Mutex<HashMap<String, Instant>>,
 }
 
 /// A record, and what counted when the fact happened.
@@ -137,6 +141,10 @@ impl WriteBuffer {
         self.lock().drain(..count);
     }
 
+    fn remove_entry(&self, entry: &BufferedRecord) {
+        self.lock().retain(|other| !Arc::ptr_eq(&other.record, &entry.record));
+    }
+
     fn remove(&self, at: usize) {
         self.lock().remove(at);
     }
@@ -158,7 +166,8 @@ impl Ledger {
         };
         let patience =
             if self.0.write_buffer.count() > 0 || self.0.faults.is_unwritable() { LOCK_TIMEOUT } else { BUSY_TIMEOUT };
-        let written = timeout(patience + LOCK_TIMEOUT, self.write_in_group(&entry, patience)).await;
+        let write = Box::pin(self.write_in_group(&entry, patience));
+        let written = timeout(patience + LOCK_TIMEOUT, write).await;
         let written = written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy)));
         match written {
             Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
@@ -173,21 +182,10 @@ impl Ledger {
         mut turn: WriteLock,
         until: Instant,
     ) -> Result<Option<WriteLock>, LedgerError> {
-        // Where several writes go on at a time, one of them writes the buffered records.
-        let flushing = self.0.write_buffer.flushing.lock();
-        let _flushing = timeout_at(until, flushing).await.map_err(|_| LedgerError::Busy)?;
-        // A transaction of PostgreSQL has the locks of one record: with those of several, two could wait for each other.
-        let batch = if self.0.database.file().is_some() { BATCH } else { 1 };
         loop {
-            let entries = self.0.write_buffer.oldest(batch);
-            let Some(oldest) = entries.first() else { return Ok(Some(turn)) };
-            match self.find_commit(oldest, until).await {
-                CommitFate::RolledBack => {}
-                CommitFate::Committed => {
-                    self.0.write_buffer.remove_oldest(1);
-                    continue;
-                }
-                CommitFate::InDoubt => return Err(LedgerError::Busy),
+            let entries = self.0.write_buffer.oldest(BATCH);
+            if entries.is_empty() {
+                return Ok(Some(turn));
             }
             let mut writing = self.begin(turn, until).await?;
             for (at, entry) in entries.iter().enumerate() {
@@ -195,16 +193,75 @@ impl Ledger {
                     Ok(_) => {}
                     Err(error) if error.is_transient() => return Err(error),
                     Err(error) => {
-                        let (kind, of) = entry.record.subject();
-                        error!(event = "ledger.record_lost", kind, of, %error, "A record that can never be written is dropped.");
+                        report_lost_record(entry, &error);
                         self.0.write_buffer.remove(at);
                         return Ok(None);
                     }
                 }
             }
-            turn = writing.commit_record(&entries[0]).await?;
+            turn = writing.commit_keeping_lock().await?;
             self.0.write_buffer.remove_oldest(entries.len());
         }
+    }
+
+    /// Writes the buffered records to PostgreSQL, each in a transaction of its own: with the locks of several, two could wait
+    /// for each other. What another session keeps locked is left for a second, with all that follows about the same call.
+    pub(super) async fn flush_each(&self, until: Instant) -> Result<(), LedgerError> {
+        let mut blocked = timeout_at(until, self.0.write_buffer.blocked.lock()).await.map_err(|_| LedgerError::Busy)?;
+        blocked.retain(|_, until| *until > Instant::now());
+        for entry in self.0.write_buffer.oldest(MAX_BUFFERED) {
+            if Instant::now() > until {
+                return Err(LedgerError::Busy);
+            }
+            let call = self.find_call(&entry).await?;
+            if blocked.contains_key(&call) {
+                continue;
+            }
+            match self.flush_one(&entry, until).await {
+                Ok(()) => self.0.write_buffer.remove_entry(&entry),
+                Err(error) if error.is_lock_timeout() => drop(blocked.insert(call, Instant::now() + BLOCKED_PAUSE)),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    report_lost_record(&entry, &error);
+                    self.0.write_buffer.remove_entry(&entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a record waits for an earlier one about the same call that another session keeps locked.
+    pub(super) async fn is_blocked(&self, entry: &BufferedRecord) -> Result<bool, LedgerError> {
+        let is_any_blocked = !self.0.write_buffer.blocked.lock().await.is_empty();
+        if !is_any_blocked || self.0.write_buffer.count() == 0 {
+            return Ok(false);
+        }
+        let call = self.find_call(entry).await?;
+        Ok(self.0.write_buffer.blocked.lock().await.contains_key(&call))
+    }
+
+    async fn flush_one(&self, entry: &BufferedRecord, until: Instant) -> Result<(), LedgerError> {
+        match self.find_commit(entry, until).await {
+            CommitFate::Committed => return Ok(()),
+            CommitFate::RolledBack => {}
+            CommitFate::InDoubt => return Err(LedgerError::Busy),
+        }
+        let turn = self.0.writer.lock(until).await?;
+        let mut writing = self.begin(turn, until).await?;
+        writing.transaction.wait_less().await?;
+        writing.apply_record(entry).await?;
+        writing.commit_record(entry).await.map(drop)
+    }
+
+    /// The call of a record. Empty if it is about a payment that the ledger does not know.
+    async fn find_call(&self, entry: &BufferedRecord) -> Result<String, LedgerError> {
+        Ok(match entry.record.call() {
+            RecordCall::Sid(call) => call.to_string(),
+            RecordCall::OfPayment(id) => {
+                let payment = self.payment(id).await?;
+                payment.map(|payment| payment.call_sid.to_string()).unwrap_or_default()
+            }
+        })
     }
 
     /// Finds out whether a record was written by a transaction whose end is not known.
@@ -234,6 +291,11 @@ impl Ledger {
             );
         }
     }
+}
+
+fn report_lost_record(entry: &BufferedRecord, error: &LedgerError) {
+    let (kind, of) = entry.record.subject();
+    error!(event = "ledger.record_lost", kind, of, %error, "A record that can never be written is dropped.");
 }
 
 impl LedgerTransaction {

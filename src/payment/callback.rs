@@ -426,8 +426,13 @@ fn connector_values(form: &[(String, String)], word: &str) -> Vec<String> {
 }
 
 /// Returns a payment token, unless it is too long or contains a card number.
+///
+/// Digits that touch letters are no card number but a part of a hexadecimal token, of which one in a few hundred has enough
+/// of them with the right check digit.
 fn parse_token(text: &str) -> Option<SecretString> {
-    (text.len() <= MAX_TOKEN_BYTES && !has_card_number(text)).then(|| SecretString::from(text))
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let numbers: Vec<&str> = words.filter(|word| word.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    (text.len() <= MAX_TOKEN_BYTES && !has_card_number(&numbers.join(" "))).then(|| SecretString::from(text))
 }
 
 fn parse_required(list: &str) -> Fields {
@@ -609,6 +614,18 @@ mod tests {
         assert!(ending.payment_token.is_none(), "a card number is no token");
         for text in [ending.charge_amount.unwrap(), ending.currency.unwrap(), status.charge_amount.unwrap()] {
             assert!(text.chars().count() <= MAX_AMOUNT_CHARS && !text.contains("4242"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_with_digits_among_letters_is_no_card_number() {
+        for (text, is_token) in [
+            ("9f4242424242424242ab", true),
+            ("pm_1Q2w3E4r5T6y7U8i9O0p", true),
+            ("tok_4242424242424242", false),
+            ("4242-4242-4242-4242", false),
+        ] {
+            assert_eq!(parse_token(text).is_some(), is_token, "{text}");
         }
     }
 

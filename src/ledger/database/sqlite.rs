@@ -1,15 +1,17 @@
 //! The database file: created with mode 0600 if it is missing, and locked by one server at a time.
 
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _};
 use tracing::warn;
 
@@ -157,9 +159,21 @@ impl SqliteFile {
     fn options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
         // The first part of a relative path would be the host of the URL.
         let path = std::path::absolute(&self.path).map_err(sqlx::Error::Io)?;
-        let url = SqliteConnectOptions::new().filename(path).to_url_lossy();
-        Ok(AnyConnectOptions::from_url(&url)?.disable_statement_logging())
+        Ok(AnyConnectOptions::from_str(&file_url(&path))?.disable_statement_logging())
     }
+}
+
+/// The URL of a file. Each byte that a URL may read as something else is escaped, a percent sign among them.
+fn file_url(path: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+            url.push(char::from(*byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
 }
 
 /// The pragmas of each connection, which waits for a lock no longer than `patience`.

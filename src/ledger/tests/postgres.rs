@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
+
 use super::*;
 use crate::payment::{VelocityCaps, VelocityLimits};
 use crate::simulator::{DatabaseWire, WireState};
@@ -174,8 +176,6 @@ async fn a_database_that_crashes_forgets_nothing_and_is_used_again() {
     test.deliver_callback("PK1", &CHARGED).await;
     test.report_until_written().await;
     assert_eq!(test.state(id).await, PaymentState::Charged);
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
-    while test.count(locks).await == 0 {}
     let other = Ledger::open(&test.url).await;
     assert!(matches!(other, Err(OpenLedgerError::PostgresInUse(_))), "its lock is taken again: {other:?}");
 }
@@ -206,4 +206,45 @@ async fn a_payment_token_is_in_no_byte_of_the_cluster() {
     assert!(!is_below(server.directory(), "tok_hush"));
     test.ledger.record_delivered(&due[0]).await.unwrap();
     assert!(!is_below(server.directory(), "tok_hush"));
+}
+
+/// A server whose lock is lost with its connection, such as in a fail-over, does not maintain it here, as if it were frozen.
+#[tokio::test]
+async fn a_server_whose_lease_was_taken_decides_nothing_more() {
+    let Some(mut test) = in_postgres().await else { return };
+    let id = test.create_session("25", "PK1").await;
+    let ServerClaim::Postgres(lease) = &test.ledger.0.claim else { panic!("a server's claim") };
+    lease.release_lock().await;
+    let other = Ledger::open(&test.url).await.unwrap();
+    let capture = update(id, "PK1", UpdateAction::Capture(Field::CardNumber), 1);
+    let refused = test.ledger.record_update_request(&test.call, &capture).await;
+    assert!(matches!(refused, Err(RecordRequestError::LedgerUnavailable(LedgerFault::LeaseLost))), "{refused:?}");
+    assert_eq!(test.event_kinds(id).await, ["opening", "answered", "opened"], "nothing was asked");
+    test.deliver_callback("PK1", &[("Result", "caller-hung-up")]).await;
+    assert_eq!(test.ledger.buffered_records(), 0, "what has happened is still written");
+    other.record_update_request(&test.call, &capture).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_person_keeps_locked_waits_alone() {
+    let Some(mut test) = in_postgres().await else { return };
+    let locked = test.submit_payment("25", "PK1").await;
+    test.call.call_sid = "CA2".parse().unwrap();
+    test.call.caller = None;
+    let DatabaseUrl::Postgres(url) = &test.url else { panic!("a database") };
+    let mut person = sqlx::PgConnection::connect(url.reveal().as_str()).await.unwrap();
+    let lock = format!("BEGIN; SELECT 1 FROM payments WHERE id = '{locked}' FOR UPDATE");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut person).await.unwrap();
+    assert_eq!(test.deliver_callback("PK1", &CHARGED).await, RecordOutcome::Buffered);
+    for n in 2..6 {
+        let free = test.create_session("30", &format!("PK{n}")).await;
+        test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+        assert_eq!(test.state(free).await, PaymentState::Abandoned);
+    }
+    assert_eq!((test.ledger.buffered_records(), test.ledger.fault()), (1, None));
+    person.close().await.unwrap();
+    while test.ledger.buffered_records() > 0 {
+        let _ = test.ledger.begin_write().await.unwrap();
+    }
+    assert_eq!(test.state(locked).await, PaymentState::Charged);
 }

@@ -128,3 +128,15 @@ async fn sqlite_is_one_that_two_connections_can_use_at_once() {
     // Before this version, a reset of the write-ahead log could corrupt the database.
     assert!(version >= vec![3, 51, 3], "{version:?}");
 }
+
+#[tokio::test]
+async fn the_path_of_a_ledger_may_have_any_characters() {
+    let directory = TempDirectory::new();
+    for name in ["x A.db", "x%41.db", "50%.db", "ü#?&=.db"] {
+        let path = directory.0.join("a b%20").join(name);
+        let ledger = Ledger::open(&path).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        ledger.begin_write().await.unwrap().commit().await.unwrap();
+        assert!(path.exists(), "{name}");
+        assert!(path.with_file_name(format!("{name}-wal")).exists(), "SQLite uses the file of this name: {name}");
+    }
+}

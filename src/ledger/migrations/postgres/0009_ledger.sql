@@ -132,6 +132,17 @@ CREATE TABLE call_stages (
 
 CREATE INDEX call_stages_by_time ON call_stages (recorded_at);
 
+-- The one server that works on this ledger. Without an owner no server does. Each write reads it under a shared advisory lock,
+-- and it changes under the exclusive one.
+CREATE TABLE lease (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    owner TEXT,
+    -- Counts the servers that have taken the lease.
+    epoch BIGINT NOT NULL
+);
+
+INSERT INTO lease (id, owner, epoch) VALUES (1, NULL, 0);
+
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'a row of % is never changed or deleted', TG_TABLE_NAME;

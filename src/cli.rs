@@ -114,11 +114,14 @@ async fn with_ledger(
     vars: &Vars,
     command: impl AsyncFnOnce(&Ledger) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let url = match config::database_url_from_vars(vars) {
-        Ok(url) => url,
+    let (url, keys) = match config::ledger_from_vars(vars) {
+        Ok(ledger) => ledger,
         Err(problems) => return refuse_configuration(&problems),
     };
     let ledger = Ledger::open_for_cli(url).await?;
+    if let Some(keys) = keys {
+        ledger.set_sealing_keys(keys);
+    }
     let done = command(&ledger).await;
     ledger.close().await;
     done

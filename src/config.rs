@@ -185,11 +185,12 @@ pub struct BusinessEndpoint {
 /// The default of `DATABASE_URL`.
 const DEFAULT_DATABASE_URL: &str = "sqlite://data/crelay-payments.db";
 
-/// Reads the path of the ledger, the only variable that most commands need.
-pub fn database_url_from_vars(vars: &Vars) -> Result<DatabaseUrl, ConfigError> {
+/// Reads where the ledger is, and its keys: all that most commands need. They need a key only for what is sealed.
+pub fn ledger_from_vars(vars: &Vars) -> Result<(DatabaseUrl, Option<SealingKeys>), ConfigError> {
     let mut reading = ConfigReader::new(vars);
-    let path = read_database_url(&mut reading);
-    reading.finish(path).map(|(path, _)| path)
+    let url = read_database_url(&mut reading);
+    let keys = reading.read_optional("SEALING_KEY", str::parse, SEALING_KEY);
+    reading.finish(url.map(|url| (url, keys))).map(|(ledger, _)| ledger)
 }
 
 /// Parses a URL of the business: https, or http to this machine. The error is a predicate whose subject is the URL.

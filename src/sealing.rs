@@ -1,4 +1,4 @@
-//! Seals what the database keeps for a while and must not be able to read: payment tokens.
+//! Seals what the database keeps for a while and must not be able to read: payment tokens, and what was said.
 //!
 //! XChaCha20-Poly1305 with a random nonce. The place where a text is kept is authenticated with it, so that a sealed text
 //! opens nowhere else. Texts from before there was a key are read as they are.

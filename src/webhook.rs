@@ -148,7 +148,7 @@ enum DeliveryError {
     Unreachable,
     #[error("PAYMENT_WEBHOOK_URL did not answer within {} s", DELIVERY_TIMEOUT.as_secs())]
     TimedOut,
-    #[error("its payment token is sealed with a key that SEALING_KEY does not have")]
+    #[error("it is sealed with a key that SEALING_KEY does not have")]
     Sealed,
     #[error("PAYMENT_WEBHOOK_URL answered {0}, not 2xx")]
     Status(u16),

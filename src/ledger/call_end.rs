@@ -2,6 +2,7 @@
 //! delivered, and is then deleted.
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use super::payment::find_by_call;
 use super::{CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, requests};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
+use crate::sealing::{SealedPlace, SealingKeys, UnsealError, unseal};
 
 /// The end of a phone call, or of the agent's part in it.
 #[derive(Debug)]
@@ -97,15 +99,43 @@ pub(super) async fn write_call_end(
             .map(|payment| PaymentOfCall { id: payment.id.to_string(), state: payment.state.as_str() })
             .collect(),
     };
+    let event = serde_json::to_string(&event).expect("JSON always serialises");
+    let event = seal_event(writing.ledger.0.sealing_keys.get(), end.call.call_sid.as_str(), event);
     sqlx::query("INSERT INTO outbox (call_sid, caller, outcome, written_at, due_at) VALUES ($1, $2, $3, $4, $4)")
         .bind(end.call.call_sid.as_str())
         .bind(end.call.caller.as_ref().map(PhoneNumber::as_str))
-        .bind(serde_json::to_string(&event).expect("JSON always serialises"))
+        .bind(event)
         .bind(now.as_millisecond())
         .execute(&mut writing.transaction)
         .await?;
     writing.has_outcome = true;
     Ok(())
+}
+
+/// Where the event of a call is kept.
+fn place(call_sid: &str) -> SealedPlace<'_> {
+    SealedPlace { column: "outbox.outcome", row: call_sid }
+}
+
+/// The event as it is stored: sealed if there is a key, since it says what was said. The outbox holds JSON, so that it is a
+/// JSON text then.
+pub(super) fn seal_event(keys: Option<&SealingKeys>, call_sid: &str, event: String) -> String {
+    match keys {
+        Some(keys) => Value::from(keys.seal(place(call_sid), &event)).to_string(),
+        None => event,
+    }
+}
+
+/// The event of a stored one.
+pub(super) fn open_event(
+    keys: Option<&SealingKeys>,
+    call_sid: &str,
+    stored: String,
+) -> Result<SecretString, UnsealError> {
+    match serde_json::from_str::<String>(&stored) {
+        Ok(sealed) => unseal(keys, place(call_sid), sealed),
+        Err(_) => Ok(stored.into()),
+    }
 }
 
 /// The members of the event that hold personal data, and what they hold without it.

@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_payment};
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, tokens};
+use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, call_end, tokens};
 use crate::ids::CallSid;
 use crate::payment::{Amount, PaymentId};
 use crate::redact::Private;
@@ -120,7 +120,7 @@ pub struct DueDelivery {
     outbox_id: i64,
     /// What it is about.
     pub subject: DeliverySubject,
-    /// The body of the request, with the token. A token may be sealed with a key that the ledger does not have.
+    /// The body of the request, with the token. It may be sealed with a key that the ledger does not have.
     pub body: Result<SecretString, UnsealError>,
     /// Number of failed attempts.
     pub attempts: u32,
@@ -352,8 +352,8 @@ fn read_due_delivery(row: &AnyRow, keys: Option<&SealingKeys>) -> Result<DueDeli
     if let Some(call) = row.try_get::<Option<String>, _>("call_sid")? {
         return Ok(DueDelivery {
             outbox_id: row.try_get("id")?,
+            body: call_end::open_event(keys, &call, outcome),
             subject: DeliverySubject::Call(CallSid::from_stored(call)),
-            body: Ok(outcome.into()),
             attempts,
         });
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
@@ -40,7 +41,8 @@ fn is_finished() -> String {
 pub struct ErasureResult {
     /// Number of payments whose personal data was erased.
     pub erased: u64,
-    /// Number of payments that keep it, since they have not ended or have an event that is not delivered.
+    /// Number of payments that keep it, since they have not ended or have an event that is not delivered, and of ends of calls
+    /// that are sealed with a key that this process does not have.
     pub kept: u64,
 }
 
@@ -56,12 +58,12 @@ impl Ledger {
         let which = format!("SELECT seq FROM payments WHERE caller = $1 AND {finished} ORDER BY seq");
         let found = sqlx::query_scalar(AssertSqlSafe(which)).bind(caller.as_str()).fetch_all(&self.0.readers).await?;
         let erased = self.erase_in_batches(&found, progress).await?;
-        self.erase_call_ends(Some(caller), None).await?;
+        let sealed = self.erase_call_ends(Some(caller), None).await?;
         let left = sqlx::query_scalar("SELECT count(*) FROM payments WHERE caller = $1").bind(caller.as_str());
         let left: i64 = left.fetch_one(&self.0.readers).await?;
         // Data that an earlier erasure left in the write-ahead log is wiped as well.
         self.0.erasures.mark_erased();
-        Ok(ErasureResult { erased, kept: left.unsigned_abs() })
+        Ok(ErasureResult { erased, kept: left.unsigned_abs() + sealed })
     }
 
     /// Rebuilds the file with `VACUUM`. SQLite overwrites deleted data, but not where a row stood before its page was
@@ -92,27 +94,33 @@ impl Ledger {
     }
 
     /// Erases the personal data of events about calls that are not delivered yet: those of `caller`, and those written
-    /// before `before`. There are few, since a delivered one is deleted.
+    /// before `before`. There are few, since a delivered one is deleted. Returns the number of those that are sealed with a
+    /// key that this process does not have, which keep it.
     async fn erase_call_ends(
         &self,
         caller: Option<&PhoneNumber>,
         before: Option<Timestamp>,
-    ) -> Result<(), LedgerError> {
-        let (mut last, caller) = (0, caller.map(PhoneNumber::as_str));
+    ) -> Result<u64, LedgerError> {
+        let (mut last, mut kept, caller) = (0, 0, caller.map(PhoneNumber::as_str));
         loop {
             let rows = sqlx::query_as(
-                "SELECT id, caller, outcome FROM outbox WHERE id > $1 AND call_sid IS NOT NULL \
+                "SELECT id, call_sid, caller, outcome FROM outbox WHERE id > $1 AND call_sid IS NOT NULL \
                  AND (caller = $2 OR written_at < $3) ORDER BY id LIMIT $4",
             );
             let rows = rows.bind(last).bind(caller).bind(before.map(Timestamp::as_millisecond)).bind(i64::from(BATCH));
-            let rows: Vec<(i64, Option<String>, String)> = rows.fetch_all(&self.0.readers).await?;
-            let Some((newest, ..)) = rows.last() else { return Ok(()) };
+            let rows: Vec<(i64, String, Option<String>, String)> = rows.fetch_all(&self.0.readers).await?;
+            let Some((newest, ..)) = rows.last() else { return Ok(kept) };
             last = *newest;
             let mut erased = Vec::new();
-            for (id, caller, outcome) in rows {
-                let without = erase_members(&outcome, &call_end::PERSONAL_MEMBERS)?;
+            for (id, call, caller, stored) in rows {
+                let keys = self.0.sealing_keys.get();
+                let Ok(event) = call_end::open_event(keys, &call, stored.clone()) else {
+                    kept += 1;
+                    continue;
+                };
+                let without = erase_members(event.expose_secret(), &call_end::PERSONAL_MEMBERS)?;
                 if caller.is_some() || without.is_some() {
-                    erased.push((id, without.unwrap_or(outcome)));
+                    erased.push((id, without.map_or(stored, |event| call_end::seal_event(keys, &call, event))));
                 }
             }
             if !erased.is_empty() {

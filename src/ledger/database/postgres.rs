@@ -42,8 +42,9 @@ const LOST_LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 /// The pause before the lock of another server is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// How long the writes of another server may take to end before its lease is taken.
-const TAKE_TIMEOUT_MS: u32 = 10_000;
+/// How long the writes of another server may take to end before its lease is taken: longer than PostgreSQL keeps one that
+/// does nothing.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Opens connections to the database.
 #[derive(Clone)]
@@ -103,10 +104,11 @@ impl PostgresServer {
         let mut connection = self.connect().await?;
         // The owner is a UUID, which needs no quoting.
         let take = format!(
-            "BEGIN; SET LOCAL statement_timeout = {TAKE_TIMEOUT_MS}; SELECT pg_advisory_xact_lock({LEASE_LOCK}); \
+            "BEGIN; SELECT pg_advisory_xact_lock({LEASE_LOCK}); \
              UPDATE lease SET owner = '{owner}', epoch = epoch + 1 WHERE id = 1; COMMIT"
         );
-        sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection).await?;
+        let taken = sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection);
+        timeout(TAKE_TIMEOUT, taken).await.map_err(|_| timed_out())??;
         connection::close(connection).await;
         Ok(PostgresLease { owner, lock: Mutex::new(Some(lock)) })
     }
@@ -118,7 +120,7 @@ impl PostgresLease {
     /// and the owner of the lease, which stays the same until the transaction ends.
     pub(in crate::ledger) fn begin_statement() -> String {
         format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1800; \
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000; \
              SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT pg_advisory_xact_lock_shared({LEASE_LOCK}); \
              SELECT CAST(pg_current_xact_id() AS TEXT), owner FROM lease"
         )
@@ -154,7 +156,7 @@ impl PostgresLease {
 
 /// Tries to take the lock of the server, and if it is free does `then`, which is true.
 fn try_lock(then: &str) -> String {
-    format!("SELECT CASE WHEN pg_try_advisory_lock({SERVER_LOCK}) AND {then} THEN 1 ELSE 0 END")
+    format!("SELECT CASE WHEN pg_try_advisory_lock({SERVER_LOCK}) THEN CASE WHEN {then} THEN 1 ELSE 0 END ELSE 0 END")
 }
 
 /// Asks whether something is so: the statement selects 1 or 0.

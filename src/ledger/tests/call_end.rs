@@ -120,3 +120,22 @@ async fn the_recovered_payment_of_a_panicked_session_is_not_abandoned() {
     assert_eq!(test.ledger.payment(id).await.unwrap().unwrap().state, PaymentState::Opened);
     assert_eq!(due_bodies(&test.ledger).await[0]["payments"][0]["state"], "opened");
 }
+
+#[tokio::test]
+async fn a_sealed_call_end_is_delivered_and_erased_by_whoever_has_its_key() {
+    let mut test = TestLedger::new().await;
+    test.ledger.set_sealing_keys(SEALING_KEY.parse().unwrap());
+    test.call.set_call_reference("order-7");
+    test.ledger.report_call_end(call_end(&test)).await.unwrap();
+    assert_eq!(test.count("SELECT count(*) FROM outbox WHERE outcome LIKE '%hush%'").await, 0);
+    assert_eq!(due_bodies(&test.ledger).await[0]["conversationSummary"], "hush-summary");
+    let caller = "+15550100001".parse().unwrap();
+    let test = test.restart().await;
+    let without_key = test.ledger.erase_caller(&caller, |_, _| {}).await.unwrap();
+    assert_eq!(without_key, ErasureResult { erased: 0, kept: 1 });
+    test.ledger.set_sealing_keys(SEALING_KEY.parse().unwrap());
+    let with_key = test.ledger.erase_caller(&caller, |_, _| {}).await.unwrap();
+    assert_eq!(with_key, ErasureResult { erased: 0, kept: 0 });
+    let body = &due_bodies(&test.ledger).await[0];
+    assert_eq!((&body["conversationSummary"], &body["callSid"]), (&Value::Null, &json!("CA1")));
+}

@@ -168,7 +168,11 @@ impl Ledger {
             if self.0.write_buffer.count() > 0 || self.0.faults.is_unwritable() { LOCK_TIMEOUT } else { BUSY_TIMEOUT };
         let write = Box::pin(self.write_in_group(&entry, patience));
         let written = timeout(patience + LOCK_TIMEOUT, write).await;
-        let written = written.unwrap_or_else(|_| self.track_write_error(Err(LedgerError::Busy)));
+        let written = written.unwrap_or_else(|_| {
+            let late = Err(LedgerError::Busy);
+            // PostgreSQL may wait for what another session keeps locked. If it does not answer at all, that is noticed anyway.
+            if self.0.database.file().is_some() { self.track_write_error(late) } else { late }
+        });
         match written {
             Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
             done => done,

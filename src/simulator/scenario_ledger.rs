@@ -111,16 +111,16 @@ impl ScenarioLedger {
     }
 
     /// Records the content of the ledger as evidence. A database is removed then.
-    pub(super) async fn record_evidence(&self, transcript: &Transcript) {
+    pub(super) async fn record_evidence(&self, transcript: &Transcript) -> anyhow::Result<()> {
         match self {
             Self::File(directory) => directory.record_evidence(transcript),
             Self::Postgres(database) => {
-                // A row that cannot be read is reported by the checks of the payments.
-                for row in database.take_rows().await.unwrap_or_default() {
+                for row in database.take_rows().await? {
                     transcript.record_evidence("a row of the ledger", row);
                 }
             }
         }
+        Ok(())
     }
 }
 

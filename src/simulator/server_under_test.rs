@@ -265,8 +265,9 @@ impl ServerUnderTest {
     pub(super) async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
         self.check_metrics(transcript).await;
         let stopped = self.wait_until_stopped().await;
-        self.ledger.record_evidence(transcript).await;
-        stopped
+        let read = self.ledger.record_evidence(transcript).await;
+        stopped?;
+        read.map_err(|error| format!("its ledger cannot be read: {error:#}"))
     }
 
     /// Reads the metrics, as evidence in which no card number may be, and checks their labels.

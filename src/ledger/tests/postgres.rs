@@ -142,6 +142,7 @@ async fn a_record_that_may_have_been_written_is_written_once_after_an_outage() {
     assert_eq!(test.ledger.buffered_records(), 1, "it is not known to be written");
     test.ledger.report_call_end(call_end(2)).await.unwrap();
     assert_eq!(test.ledger.buffered_records(), 2);
+    assert!(test.ledger.begin_write().await.is_err(), "as the maintenance tries each second");
     assert!(test.ledger.fault().is_some());
     wire.set(WireState::Whole);
     test.report_until_written().await;

@@ -240,7 +240,7 @@ impl Ledger {
 
     async fn begin_after_buffered(&self, until: Instant, lock: Duration) -> Result<LedgerTransaction, LedgerError> {
         let began = Instant::now();
-        if self.0.database.file().is_none() && self.0.write_buffer.count() > 0 {
+        if self.0.database.is_remote() && self.0.write_buffer.count() > 0 {
             Box::pin(self.flush_each(until)).await?;
         }
         loop {
@@ -260,7 +260,7 @@ impl Ledger {
         lock: Duration,
     ) -> Result<Option<LedgerTransaction>, LedgerError> {
         let until = until.min(Instant::now() + lock);
-        if self.0.database.file().is_none() {
+        if self.0.database.is_remote() {
             return self.begin(turn, until).await.map(Some);
         }
         match Box::pin(self.flush_buffer(turn, until)).await? {

@@ -108,7 +108,7 @@ impl LedgerWriter {
                     return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), begun });
                 }
                 // The server may have closed an idle connection, such as by its own restart.
-                Err(_) if is_kept && self.database.file().is_none() => lock(&self.idle).clear(),
+                Err(_) if is_kept && self.database.is_remote() => lock(&self.idle).clear(),
                 Err(error) if is_busy(&error) && Instant::now() < until => tokio::task::yield_now().await,
                 Err(error) => return Err(error.into()),
             }

@@ -109,7 +109,7 @@ impl Ledger {
     fn from_database(database: Database, claim: ServerClaim) -> Result<Self, sqlx::Error> {
         let inner = LedgerInner {
             writer: LedgerWriter::new(database.clone()),
-            readers: Readers { pool: database.readers()?, is_remote: database.file().is_none() },
+            readers: Readers { pool: database.readers()?, is_remote: database.is_remote() },
             checkpointer: tokio::sync::Mutex::default(),
             database,
             claim,
@@ -132,6 +132,11 @@ impl Database {
     /// The file, if the engine is SQLite.
     pub(super) fn file(&self) -> Option<&SqliteFile> {
         if let Self::Sqlite(file) = self { Some(file) } else { None }
+    }
+
+    /// Whether it is at the other end of a connection, where several writes go on at a time: PostgreSQL.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     /// The number of writes at a time.

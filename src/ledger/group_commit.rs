@@ -52,7 +52,7 @@ impl Ledger {
         entry: &BufferedRecord,
         patience: Duration,
     ) -> Result<RecordOutcome, LedgerError> {
-        if self.0.database.file().is_none() {
+        if self.0.database.is_remote() {
             if self.is_blocked(entry).await? {
                 return Err(LedgerError::Busy);
             }

@@ -84,13 +84,13 @@ impl LedgerRecord {
     }
 }
 
-/// The buffered records.
 /// The call of a record.
 enum RecordCall<'a> {
     Sid(&'a CallSid),
     OfPayment(PaymentId),
 }
 
+/// The buffered records.
 #[derive(Default)]
 pub(super) struct WriteBuffer {
     records: Mutex<VecDeque<BufferedRecord>>,
@@ -132,7 +132,7 @@ impl WriteBuffer {
         has_room
     }
 
-    /// The oldest records. Only the holder of the write lock may read and remove them.
+    /// The oldest records. Only who holds the write lock of SQLite, or `blocked` with PostgreSQL, may read and remove them.
     fn oldest(&self, count: usize) -> Vec<BufferedRecord> {
         self.lock().iter().take(count).cloned().collect()
     }
@@ -171,7 +171,7 @@ impl Ledger {
         let written = written.unwrap_or_else(|_| {
             let late = Err(LedgerError::Busy);
             // PostgreSQL may wait for what another session keeps locked. If it does not answer at all, that is noticed anyway.
-            if self.0.database.file().is_some() { self.track_write_error(late) } else { late }
+            if self.0.database.is_remote() { late } else { self.track_write_error(late) }
         });
         match written {
             Err(error) if error.is_transient() && self.0.write_buffer.push(entry) => Ok(RecordOutcome::Buffered),
